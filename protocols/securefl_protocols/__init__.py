@@ -1,0 +1,1 @@
+"""Secure aggregation without I/O: primitives, sessions, specification in docs/protocol.md."""

@@ -1,0 +1,88 @@
+"""The configuration of one run. `securefl config show` prints it with every default filled in."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from securefl.config.base import Settings
+from securefl.data.settings import DataSettings
+from securefl.models.settings import ModelSettings
+from securefl.tasks.settings import DemandSettings, RecommendationSettings
+
+TaskName = Literal["recommendation", "demand"]
+Mode = Literal["plain"]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class TrainingSettings(Settings):
+    """How a member trains between two rounds."""
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: PositiveFloat = 0.001
+    weight_decay: NonNegativeFloat = 0.0
+    momentum: Decay = Field(0.0, description="Of SGD; Adam has its own.")
+    batch_size: PositiveInt = 128
+    local_epochs: PositiveInt = 2
+    gradient_clip: PositiveFloat | None = Field(
+        None, description="Cap on the norm of a batch's gradient; no privacy follows from it."
+    )
+    proximal_mu: NonNegativeFloat = Field(
+        0.0, description="FedProx (Li et al. 2020): pull towards the round's shared model."
+    )
+    optimizer_state: Literal["keep", "reset"] = Field(
+        "keep", description="What happens to the member's optimizer state between rounds."
+    )
+
+
+class ServerSettings(Settings):
+    """How the weighted mean of the members' changes moves the shared model (Reddi et al. 2021)."""
+
+    optimizer: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
+    learning_rate: PositiveFloat = 1.0
+    momentum: Decay = 0.9
+    second_moment: Decay = 0.99
+    epsilon: PositiveFloat = 1e-3
+
+
+class CohortSettings(Settings):
+    """Who takes part in a round."""
+
+    fraction: Share = 1.0
+    minimum: PositiveInt = 2
+
+
+class ReferenceSettings(Settings):
+    """What the federation is compared with; each arm is tuned on its own validation data."""
+
+    enabled: bool = True
+    alone: TrainingSettings = TrainingSettings()
+    pooled: TrainingSettings = TrainingSettings()
+
+
+class EngineSettings(Settings):
+    """What carries the messages, and on what the members compute."""
+
+    name: Literal["local"] = "local"
+    workers: NonNegativeInt = Field(
+        0, description="Processes that host members; 0 takes one a core where it pays."
+    )
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+
+
+class RunConfig(Settings):
+    """Everything that fixes a run's result."""
+
+    task: TaskName
+    mode: Mode = "plain"
+    seed: NonNegativeInt = 0
+    rounds: PositiveInt = 20
+    data: DataSettings
+    model: ModelSettings
+    recommendation: RecommendationSettings = RecommendationSettings()
+    demand: DemandSettings = DemandSettings()
+    training: TrainingSettings = TrainingSettings()
+    server: ServerSettings = ServerSettings()
+    cohort: CohortSettings = CohortSettings()
+    references: ReferenceSettings = ReferenceSettings()
+    engine: EngineSettings = EngineSettings()

@@ -1,0 +1,1 @@
+"""Retailers' tables: schema, checks and sources."""

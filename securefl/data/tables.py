@@ -1,0 +1,46 @@
+"""The tables that every source delivers: one schema for all retailers, whatever they use inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class RetailerTables:
+    """What one retailer holds. It stays on the retailer's machine.
+
+    Attributes:
+        name: The member's name, unique in the consortium.
+        transactions: One row a purchase line, columns `customer` (int64), `product` (int64),
+            `basket` (int64), `time` (datetime64), `quantity` (float64, > 0), `value` (float64, what
+            was paid, >= 0), `discount` (float64, >= 0), and, where the source has it, `rating`
+            (int64, 0-based class).
+        profiles: Optional, one row a customer, column `customer` and free attribute columns.
+        browsing: Optional, one row an event, columns `customer`, `product`, `time`.
+    """
+
+    name: str
+    transactions: pd.DataFrame
+    profiles: pd.DataFrame | None = None
+    browsing: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class RetailData:
+    """The consortium's data as a simulation on one machine sees it: all members side by side.
+
+    Attributes:
+        source: Name of the source, for example `complete-journey`.
+        members: The retailers, in an order that is part of the source's definition.
+        products: The agreed catalogue, one row a product, unique column `product` (int64), then
+            `department`, `category`, `kind`, `brand`, `size` (strings, empty where unknown).
+        promotions: Optional, columns `member` (name), `product`, `week` (Monday, datetime64),
+            `display` (bool), `mailer` (bool).
+    """
+
+    source: str
+    members: tuple[RetailerTables, ...]
+    products: pd.DataFrame
+    promotions: pd.DataFrame | None = None

@@ -1,0 +1,1 @@
+"""Models, and which of their parameters are shared."""

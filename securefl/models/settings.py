@@ -1,0 +1,67 @@
+"""Which model a run trains, and its sizes."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from securefl.config.base import Settings
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class FactorizationSettings(Settings):
+    """Matrix factorisation for purchases: customer vectors stay at the retailer."""
+
+    name: Literal["mf"] = "mf"
+    dim: PositiveInt = 64
+    history_dropout: Fraction = 0.0
+
+
+class NcfSettings(Settings):
+    """Neural collaborative filtering for purchases: customer vectors stay at the retailer."""
+
+    name: Literal["ncf"] = "ncf"
+    dim: PositiveInt = 32
+    hidden: PositiveInt = 64
+    dropout: Fraction = 0.2
+    negatives: PositiveInt = 16
+
+
+class RatingNcfSettings(Settings):
+    """The tutorial's rating classifier: everything is shared, as there."""
+
+    name: Literal["rating-ncf"] = "rating-ncf"
+    dim: PositiveInt = 64
+    hidden: PositiveInt = 128
+    classes: PositiveInt = 5
+    dropout: Fraction = 0.2
+
+
+class ForecasterSettings(Settings):
+    """Demand from lags, moving averages, promotions and embeddings, on a log target."""
+
+    name: Literal["forecaster"] = "forecaster"
+    dim: PositiveInt = 8
+    hidden: PositiveInt = 64
+    layers: PositiveInt = 2
+    dropout: Fraction = 0.1
+    huber_delta: NonNegativeFloat = 0.1
+
+
+class TutorialForecasterSettings(Settings):
+    """The tutorial's forecaster: calendar features alone, raw target, final ReLU."""
+
+    name: Literal["tutorial-forecaster"] = "tutorial-forecaster"
+    hidden: PositiveInt = 64
+    layers: PositiveInt = 3
+    dropout: Fraction = 0.1
+
+
+ModelSettings = Annotated[
+    FactorizationSettings
+    | NcfSettings
+    | RatingNcfSettings
+    | ForecasterSettings
+    | TutorialForecasterSettings,
+    Field(discriminator="name"),
+]

@@ -1,0 +1,1 @@
+"""Retail tasks: data, model, loss a unit, metrics."""

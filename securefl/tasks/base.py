@@ -1,0 +1,128 @@
+"""What a task is: how its data are cut, its model, its loss a unit, and its metrics.
+
+A task knows nothing of rounds, engines, masks or noise; they know nothing of products or weeks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.evaluation.tally import Tally
+
+Split = Literal["train", "validation", "test"]
+Batch = tuple[Tensor, ...]
+
+
+class Examples(Protocol):
+    """Training units, indexed by tensors and never by item."""
+
+    def __len__(self) -> int:
+        """Number of units (rows, or customers)."""
+
+    def batch(self, index: Tensor) -> Batch:
+        """The units at `index` (int64 [B]) as the tensors that the task's loss takes."""
+
+
+@dataclass(frozen=True)
+class TensorExamples:
+    """Units that are rows of a few tensors of equal length."""
+
+    tensors: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return self.tensors[0].shape[0]
+
+    def batch(self, index: Tensor) -> Batch:
+        """The rows at `index`."""
+        return tuple(tensor.index_select(0, index) for tensor in self.tensors)
+
+
+@dataclass(frozen=True)
+class MemberData:
+    """One member's data, ready to train and evaluate on. Tasks extend it with their held-out cases.
+
+    Attributes:
+        name: The member's name.
+        examples: The training units.
+        samples: The FedAvg weight of this member: its number of training samples.
+        customers: Rows that the member's local parameters need (0 if the model has none).
+    """
+
+    name: str
+    examples: Examples
+    samples: int
+    customers: int
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric's name and which way is better."""
+
+    name: str
+    higher_is_better: bool
+
+    def better(self, candidate: float, reference: float) -> bool:
+        """Whether `candidate` beats `reference`; NaN never does."""
+        return candidate > reference if self.higher_is_better else candidate < reference
+
+
+FactsT = TypeVar("FactsT")
+MemberT = TypeVar("MemberT", bound=MemberData)
+
+
+class Task(ABC, Generic[FactsT, MemberT]):
+    """One retail task. `FactsT` is what all members agree on before training (vocabularies, sizes)."""
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[MetricSpec, ...]]
+    """Reported metrics; the first decides on validation (early stopping, tuning)."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def agree(self, data: RetailData) -> FactsT:
+        """The public facts that fix the model's shape, from the agreed catalogue and calendar."""
+
+    @abstractmethod
+    def prepare(self, tables: RetailerTables, facts: FactsT) -> MemberT:
+        """One member's training units and held-out cases, from its own tables alone."""
+
+    @abstractmethod
+    def pool(self, members: Sequence[MemberT], facts: FactsT) -> MemberT:
+        """All members' data in one place: the reference that no consortium may have."""
+
+    @abstractmethod
+    def model(self, facts: FactsT, customers: int) -> nn.Module:
+        """A freshly initialised model from torch's current random state.
+
+        Modules whose class lists names in `local_parameters` keep those at the member.
+        """
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of each unit, float [B]; a unit's gradient is what privacy clips."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, member: MemberT, split: Split) -> Tally:
+        """All metrics on one split; the model is in eval mode and no gradient is kept."""
+
+    @abstractmethod
+    def naive(self, member: MemberT, split: Split) -> Tally:
+        """The same metrics for the obvious rule: popularity, or last value and moving average."""
+
+
+AnyTask = Task[Any, Any]
+
+
+def all_units(examples: Examples) -> Batch:
+    """Every unit as one batch."""
+    return examples.batch(torch.arange(len(examples)))

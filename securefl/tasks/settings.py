@@ -1,0 +1,34 @@
+"""How a task cuts its data: thresholds and held-out periods."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from securefl.config.base import Settings
+
+
+class RecommendationSettings(Settings):
+    """Cuts of the recommendation task."""
+
+    min_households: PositiveInt = Field(
+        20, description="A product belongs to the assortment if so many customers bought it."
+    )
+    min_products: PositiveInt = Field(
+        20, description="A customer is trained on and evaluated from so many distinct products."
+    )
+    negatives: PositiveInt = Field(99, description="Sampled negatives a held-out purchase.")
+    cutoff: PositiveInt = Field(10, description="Length of the list that counts as a hit.")
+
+
+class DemandSettings(Settings):
+    """Cuts of the demand task."""
+
+    level: Literal["department", "category", "product"] = "category"
+    min_mean: NonNegativeFloat = Field(
+        200.0, description="A series is kept if its training mean reaches so many units a step."
+    )
+    test_steps: PositiveInt = Field(6, description="Held-out steps (weeks or days) at the end.")
+    validation_steps: PositiveInt = 5
+
+
+Positive = Annotated[int, Field(ge=1)]
