@@ -1,0 +1,39 @@
+"""What can go wrong in a session, and who is to blame for it.
+
+The split follows h11: a `LocalProtocolError` says that we called something wrongly, a
+`RemoteProtocolError` says that a peer sent something that the protocol forbids. Nothing
+that arrives from outside may raise anything else.
+"""
+
+
+class ProtocolError(Exception):
+    """The session cannot do what was asked of it."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We broke the protocol: a call out of order, or an argument that is not allowed."""
+
+
+class RangeError(LocalProtocolError):
+    """A value lies outside the range that the members agreed on; it is never clipped."""
+
+
+class PlanError(LocalProtocolError):
+    """The parameters of a session contradict each other or are not safe."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """A peer broke the protocol.
+
+    Attributes:
+        peer: Index of the member that is to blame, or None where that is not known (the
+            coordinator, or bytes that name nobody).
+    """
+
+    def __init__(self, message: str, peer: int | None = None) -> None:
+        super().__init__(message)
+        self.peer = peer
+
+
+class TooFewSurvivors(ProtocolError):
+    """Fewer members than the threshold are left, so there is no sum to be had."""
