@@ -1,0 +1,86 @@
+"""Prepared tables kept on disk, under a digest of everything that they follow from.
+
+The cache can only save time: a damaged entry is rebuilt, and a folder that cannot be written is a
+line in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path:
+    """`$SECUREFL_CACHE`, else `$XDG_CACHE_HOME/securefl`, else `~/.cache/securefl`."""
+    own = os.environ.get("SECUREFL_CACHE")
+    if own:
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "securefl"
+
+
+def digest(files: Iterable[Path], *options: object) -> str:
+    """Hexadecimal SHA-256 over the contents of `files`, in order, and the options' `repr`."""
+    state = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            state.update(hashlib.file_digest(stream, "sha256").digest())
+    state.update(repr(options).encode())
+    return state.hexdigest()
+
+
+def cached(name: str, key: str, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The table stored as `name` under `key`; built, and then stored, where there is none.
+
+    Args:
+        name: The table's name, the readable part of the file's.
+        key: A digest of everything that the table follows from.
+        build: Makes the table; its result survives the round trip through Parquet unchanged.
+    """
+    path = cache_folder() / f"{name}-{key[:32]}.parquet"
+    stored = _read(path)
+    if stored is not None:
+        return stored
+    table = build()
+    _write(table, path)
+    return table
+
+
+def _read(path: Path) -> pd.DataFrame | None:
+    try:
+        frame: pd.DataFrame = pq.read_table(
+            path, memory_map=False, page_checksum_verification=True
+        ).to_pandas()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, pa.ArrowException) as problem:
+        _log.warning("cache entry %s is damaged and is rebuilt: %s", path, problem)
+        return None
+    return frame
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    """Writes beside the final name and renames, so that no reader ever sees half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+        os.close(handle)
+        try:
+            pq.write_table(
+                pa.Table.from_pandas(table, preserve_index=False), name, write_page_checksum=True
+            )
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as problem:
+        _log.info("prepared tables are not cached in %s: %s", path.parent, problem)
