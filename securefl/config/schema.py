@@ -86,3 +86,6 @@ class RunConfig(Settings):
     cohort: CohortSettings = CohortSettings()
     references: ReferenceSettings = ReferenceSettings()
     engine: EngineSettings = EngineSettings()
+    warm_start: str | None = Field(
+        None, description="A model.safetensors of an earlier run that training starts from."
+    )

@@ -112,11 +112,15 @@ class Task(ABC, Generic[FactsT, MemberT]):
         """The loss of each unit, float [B]; a unit's gradient is what privacy clips."""
 
     @abstractmethod
-    def evaluate(self, model: nn.Module, member: MemberT, split: Split) -> Tally:
-        """All metrics on one split; the model is in eval mode and no gradient is kept."""
+    def evaluate(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, Tally]:
+        """All metrics on one split; the model is in eval mode and no gradient is kept.
+
+        Returns:
+            Retailer to metric sums: one entry for a member, one a retailer for pooled data.
+        """
 
     @abstractmethod
-    def naive(self, member: MemberT, split: Split) -> Tally:
+    def naive(self, member: MemberT, split: Split) -> dict[str, Tally]:
         """The same metrics for the obvious rule: popularity, or last value and moving average."""
 
 

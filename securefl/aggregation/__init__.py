@@ -1,0 +1,1 @@
+"""From the cohort's changes to their weighted mean, in each mode."""

@@ -1,0 +1,46 @@
+"""Mode `plain`: the tutorial's FedAvg, the baseline. The coordinator sees every member's change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from securefl import messages as m
+from securefl.aggregation.aggregate import Aggregate
+from securefl.errors import SecureflError
+from securefl.exchange import Exchange
+from securefl.models.locality import FloatVector
+
+
+class PlainAggregator:
+    """Collects the changes in the clear and averages them by sample count."""
+
+    def aggregate(
+        self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
+    ) -> Aggregate:
+        """See `Aggregator.aggregate`."""
+        request = m.Train(round=round_number, shared=m.pack_vector(shared))
+        return weighted_mean(exchange.ask_all(cohort, request, m.Update), shared.shape[0])
+
+
+def weighted_mean(updates: Mapping[str, m.Update], dimension: int) -> Aggregate:
+    """`sum(w_i * change_i) / sum(w_i)` with sample counts as weights (McMahan et al. 2017).
+
+    Summed in float64 in the order of the members, so that the same seed gives the same bits.
+
+    Raises:
+        SecureflError: If no member has a sample, or a change has another length.
+    """
+    samples = sum(update.samples for update in updates.values())
+    if samples == 0:
+        raise SecureflError("the cohort has no samples to average over")
+    total = np.zeros(dimension)
+    loss = 0.0
+    for name, update in updates.items():
+        change = m.unpack_vector(update.change)
+        if change.shape != total.shape:
+            raise SecureflError(f"{name} sent {change.shape[0]} coordinates, not {dimension}")
+        total += np.float64(update.samples) * change
+        loss += update.samples * update.loss
+    return Aggregate(total / samples, samples, loss / samples, tuple(updates))

@@ -1,0 +1,193 @@
+"""From a TOML file and command-line options to one validated configuration.
+
+Later wins: the packaged defaults of task and source, the user's file, the options.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from securefl.config.schema import RunConfig, TaskName
+from securefl.errors import ConfigError
+
+Tree = dict[str, Any]
+DEFAULT_SOURCE = "complete-journey"
+SOURCES = ("complete-journey", "tutorial", "files")
+TASKS: tuple[str, ...] = get_args(TaskName)
+
+
+def load_config(path: Path | None = None, options: Mapping[str, Any] | None = None) -> RunConfig:
+    """The configuration of a run.
+
+    Args:
+        path: The user's TOML file, or None for the defaults alone.
+        options: A tree like the file's, for example from the command line; wins over the file.
+
+    Raises:
+        ConfigError: If the file cannot be read, or does not validate; one line with the key.
+    """
+    given = merge(read_toml(path) if path else {}, options or {})
+    where = str(path) if path else "configuration"
+    if path and "data" in given:
+        given["data"] = _anchored(given["data"], path.parent)
+    return validate(merge(_defaults(given, where), given), where)
+
+
+def _anchored(data: object, folder: Path) -> object:
+    """Relative file names in a configuration are meant from where that file lies."""
+    if not isinstance(data, dict) or data.get("source") != "files":
+        return data
+    return {**data, "root": str((folder / data.get("root", ".")).resolve())}
+
+
+def read_toml(path: Path) -> Tree:
+    """The tree in a TOML file.
+
+    Raises:
+        ConfigError: If it is missing, unreadable or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
+    """`over` on top of `base`, section by section."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        result[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def validate(tree: Mapping[str, Any], where: str) -> RunConfig:
+    """A configuration from a complete tree; the reference arms start from `[training]`.
+
+    Raises:
+        ConfigError: If a key is unknown or a value is not allowed.
+    """
+    references = tree.get("references", {})
+    if isinstance(references, Mapping) and isinstance(tree.get("training", {}), Mapping):
+        arms = {
+            arm: merge(tree.get("training", {}), references.get(arm, {}))
+            for arm in ("alone", "pooled")
+            if isinstance(references.get(arm, {}), Mapping)
+        }
+        tree = {**tree, "references": {**references, **arms}}
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(error.errors()[0])}") from None
+
+
+def dump_toml(config: RunConfig) -> str:
+    """The configuration as TOML, every default filled in."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def default_config(task: str, source: str) -> Tree:
+    """The packaged defaults of a task on a source.
+
+    Raises:
+        ConfigError: If there is no such task or source.
+    """
+    _known("task", task, TASKS)
+    _known("data.source", source, SOURCES)
+    # A retailer's own files are most like the real transactions.
+    origin = DEFAULT_SOURCE if source == "files" else source
+    file = resources.files("securefl.config") / "defaults" / f"{task}-{origin}.toml"
+    tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    if source == "files":
+        tree["data"] = {"source": "files"}
+    return tree
+
+
+def _defaults(given: Mapping[str, Any], where: str) -> Tree:
+    data = given.get("data", {})
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: data must be a section")
+    try:
+        tree = default_config(
+            str(given.get("task", "recommendation")), str(data.get("source", DEFAULT_SOURCE))
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    model = given.get("model", {})
+    if (
+        isinstance(model, Mapping)
+        and model.get("name", tree["model"]["name"]) != (tree["model"]["name"])
+    ):
+        tree["model"] = {}
+    return tree
+
+
+def _known(key: str, value: str, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise ConfigError(f"{key}: unknown value '{value}'{nearest(value, names)}")
+
+
+def nearest(word: str, names: tuple[str, ...]) -> str:
+    """A hint that ends an error message: the nearest known name, or all of them."""
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"
+
+
+def _explain(error: ErrorDetails) -> str:
+    path = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        siblings = tuple(_fields_at(RunConfig, path[:-1]))
+        return f"unknown key '{'.'.join(_shown(path))}'{nearest(path[-1], siblings)}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(_shown(path)) or 'configuration'}: {message[:1].lower()}{message[1:]}"
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Field names of the section at a location as pydantic reports it (union tags included)."""
+    if not path:
+        return list(model.model_fields)
+    field = model.model_fields.get(path[0])
+    if field is None:
+        return []
+    for candidate in _models_in(field.annotation):
+        rest = path[1:]
+        tag = _tag(candidate)
+        if tag is not None and rest[:1] == [tag]:
+            return _fields_at(candidate, rest[1:])
+        if tag is None:
+            return _fields_at(candidate, [p for p in rest if not p.isdigit()])
+    return []
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    for key in ("source", "name"):
+        field = model.model_fields.get(key)
+        if field is not None and isinstance(field.default, str):
+            return field.default
+    return None
+
+
+def _shown(path: list[str]) -> list[str]:
+    """The location as the user wrote it: without the union tags that pydantic inserts."""
+    tagged = {"data", "model"}
+    return [p for i, p in enumerate(path) if not (i == 1 and path[0] in tagged and len(path) > 2)]

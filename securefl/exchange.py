@@ -1,0 +1,62 @@
+"""Asking members and waiting for their answers, over any engine."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from securefl import messages as m
+from securefl.engines.transport import Transport
+from securefl.errors import SecureflError
+
+AnswerT = TypeVar("AnswerT", bound=m.Message)
+
+
+class MemberFailedError(SecureflError):
+    """A member could not do what it was asked; the text names the member and the reason."""
+
+
+class Exchange:
+    """Requests out, answers in; a party answers in the order in which it was asked."""
+
+    def __init__(self, transport: Transport, timeout: float | None = None) -> None:
+        self._transport = transport
+        self._timeout = timeout
+        self._arrived: defaultdict[str, deque[m.Message]] = defaultdict(deque)
+
+    def request(self, party: str, message: m.Message) -> None:
+        """Ask one party; its answer is collected later."""
+        self._transport.publish(party, m.encode(message))
+
+    def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
+        """The next answer of each party, in the order of `parties`.
+
+        Raises:
+            MemberFailedError: If a party failed, or answered something else.
+            DeadlineExceeded: If an answer is missing in time.
+        """
+        return {party: self._next(party, kind) for party in parties}
+
+    def ask(self, requests: Mapping[str, m.Message], kind: type[AnswerT]) -> dict[str, AnswerT]:
+        """Ask each party its own question and wait for all answers."""
+        for party, message in requests.items():
+            self.request(party, message)
+        return self.collect(requests, kind)
+
+    def ask_all(
+        self, parties: Iterable[str], message: m.Message, kind: type[AnswerT]
+    ) -> dict[str, AnswerT]:
+        """Ask all parties the same question and wait for all answers."""
+        return self.ask(dict.fromkeys(parties, message), kind)
+
+    def _next(self, party: str, kind: type[AnswerT]) -> AnswerT:
+        while not self._arrived[party]:
+            delivery = self._transport.receive(self._timeout)
+            self._arrived[delivery.sender].append(m.decode(delivery.message))
+        answer = self._arrived[party].popleft()
+        if isinstance(answer, m.Failure):
+            raise MemberFailedError(f"{party} failed: {answer.text}")
+        if not isinstance(answer, kind):
+            raise MemberFailedError(f"{party} answered '{type(answer).__name__}' out of turn")
+        return answer

@@ -1,0 +1,128 @@
+"""A member: its data, its model, what it answers. Nothing here knows which engine carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from securefl import messages as m
+from securefl.config.schema import RunConfig
+from securefl.errors import SecureflError
+from securefl.member_state import MemberState, load_member, save_member
+from securefl.models.locality import load_local, load_shared, local_state, shared_vector
+from securefl.tasks.base import MemberData
+from securefl.tasks.registry import create_task
+from securefl.training.alone import train_alone
+from securefl.training.learner import Learner
+
+
+@dataclass(frozen=True)
+class MemberSpec:
+    """Everything a process needs to host a member.
+
+    Attributes:
+        config: The run's configuration.
+        facts: What the task's members agreed on.
+        data: This member's data.
+        directory: Where the member keeps its own state between rounds.
+    """
+
+    config: RunConfig
+    facts: Any
+    data: MemberData
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        return self.data.name
+
+    @property
+    def cost(self) -> int:
+        """Training samples."""
+        return self.data.samples
+
+    def build(self) -> Member:
+        """The member."""
+        return Member(self)
+
+
+class Member:
+    """Answers the coordinator's messages, one at a time."""
+
+    def __init__(self, spec: MemberSpec) -> None:
+        self.directory = spec.directory
+        self.config = spec.config
+        self.learner = Learner(spec.config, create_task(spec.config), spec.facts, spec.data)
+        self.model = self.learner.fresh_model("init")
+        self.trainer = self.learner.trainer(self.model, spec.config.training)
+        self.kept = local_state(self.model)
+        self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
+            m.Train: self._train,
+            m.Evaluate: self._evaluate,
+            m.Naive: self._naive,
+            m.Keep: self._keep,
+            m.TrainAlone: self._train_alone,
+            m.Save: self._save,
+            m.Restore: self._restore,
+        }
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """The reply to one message; an error that a person can mend becomes a `Failure`."""
+        try:
+            request = m.decode(message)
+            answer = self._answers.get(type(request))
+            if answer is None:
+                raise m.MessageError(f"a member does not answer '{request.kind}'")
+            reply = answer(request)
+        except SecureflError as error:
+            reply = m.Failure(error=type(error).__name__, text=str(error))
+        return [m.encode(reply)]
+
+    def _train(self, request: m.Train) -> m.Update:
+        start = m.unpack_vector(request.shared)
+        load_shared(self.model, start)
+        loss = self.trainer.train(self.learner.seed("train", request.round))
+        return m.Update(
+            round=request.round,
+            samples=self.learner.data.samples,
+            change=m.pack_vector(shared_vector(self.model) - start),
+            loss=loss,
+        )
+
+    def _evaluate(self, request: m.Evaluate) -> m.Scores:
+        load_shared(self.model, m.unpack_vector(request.shared))
+        present = local_state(self.model)
+        if request.kept:
+            load_local(self.model, self.kept)
+        tallies = self.learner.score(self.model, request.split)
+        load_local(self.model, present)
+        return m.Scores(tallies=m.pack_tallies(tallies))
+
+    def _naive(self, request: m.Naive) -> m.Scores:
+        tallies = self.learner.task.naive(self.learner.data, request.split)
+        return m.Scores(tallies=m.pack_tallies(tallies))
+
+    def _keep(self, request: m.Keep) -> m.Done:
+        self.kept = local_state(self.model)
+        return m.Done()
+
+    def _train_alone(self, request: m.TrainAlone) -> m.Alone:
+        references = self.config.references
+        settings = references.alone if request.arm == "alone" else references.pooled
+        start = m.unpack_vector(request.shared)
+        result = train_alone(self.learner, settings, self.config.rounds, start)
+        return m.Alone(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))
+
+    def _save(self, request: m.Save) -> m.Done:
+        state = MemberState(local_state(self.model), self.kept, self.trainer.optimizer)
+        save_member(self.directory, request.round, state)
+        return m.Done()
+
+    def _restore(self, request: m.Restore) -> m.Done:
+        state = load_member(self.directory, request.round, self.trainer.optimizer)
+        load_local(self.model, state.local)
+        self.kept = state.kept
+        return m.Done()

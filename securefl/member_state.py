@@ -1,0 +1,84 @@
+"""What a member makes durable between rounds: its local parameters and its optimizer's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from securefl.runs.tensors import read_tensors, write_tensors
+
+
+@dataclass
+class MemberState:
+    """A member's state after a round.
+
+    Attributes:
+        local: The local parameters now.
+        kept: The local parameters of the best round so far.
+        optimizer: Its state is saved and restored in place.
+    """
+
+    local: dict[str, Tensor]
+    kept: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+
+
+def state_path(directory: Path, round_number: int) -> Path:
+    """Where the state of a round lies."""
+    return directory / f"round-{round_number}.safetensors"
+
+
+def save_member(directory: Path, round_number: int, state: MemberState) -> None:
+    """Write the state of a round and drop all but the one before it."""
+    tensors = {f"local/{name}": tensor for name, tensor in state.local.items()}
+    tensors |= {f"kept/{name}": tensor for name, tensor in state.kept.items()}
+    tensors |= _optimizer_tensors(state.optimizer)
+    write_tensors(state_path(directory, round_number), tensors, {"round": str(round_number)})
+    recent = {state_path(directory, round_number), state_path(directory, round_number - 1)}
+    for old in directory.glob("round-*.safetensors"):
+        if old not in recent:
+            old.unlink()
+
+
+def load_member(
+    directory: Path, round_number: int, optimizer: torch.optim.Optimizer
+) -> MemberState:
+    """Read the state of a round; the optimizer's is written into `optimizer`.
+
+    Raises:
+        RunDirectoryError: If there is none, or it is damaged.
+    """
+    tensors, _ = read_tensors(state_path(directory, round_number))
+    parts: dict[str, dict[str, Tensor]] = {"local": {}, "kept": {}, "optimizer": {}}
+    for key, tensor in tensors.items():
+        part, name = key.split("/", 1)
+        parts[part][name] = tensor
+    _restore_optimizer(optimizer, parts["optimizer"])
+    return MemberState(parts["local"], parts["kept"], optimizer)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"optimizer/{position}/{key}": value
+        for position, parameter in enumerate(_parameters(optimizer))
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = _parameters(optimizer)
+    optimizer.state.clear()
+    for name, tensor in tensors.items():
+        position, key = name.split("/")
+        parameter = parameters[int(position)]
+        # Adam keeps its step counter on the CPU unless it is capturable or fused on a GPU.
+        device = tensor.device if key == "step" else parameter.device
+        optimizer.state[parameter][key] = tensor.to(device)

@@ -1,0 +1,203 @@
+"""What coordinator and members say to each other, as strict msgpack.
+
+A message is a map with a `kind`; an unknown kind, a missing, unknown or mistyped field is refused.
+Vectors travel as little-endian float32 bytes. No message carries code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgpack
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+
+from securefl.errors import SecureflError
+from securefl.evaluation.tally import Ratio, Tally
+from securefl.models.locality import FloatVector
+
+SplitName = Literal["train", "validation", "test"]
+RatioFields = tuple[float, float, bool]
+TallyFields = dict[str, RatioFields]
+
+
+class MessageError(SecureflError):
+    """A message that does not follow the schema."""
+
+
+class Message(BaseModel):
+    """A message; `kind` names it on the wire."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Train(Message):
+    """Coordinator to member: train on this shared model and answer with an `Update`."""
+
+    kind: Literal["train"] = "train"
+    round: NonNegativeInt
+    shared: bytes
+
+
+class Update(Message):
+    """Member to coordinator, mode `plain`: the change of the shared parameters, in the clear."""
+
+    kind: Literal["update"] = "update"
+    round: NonNegativeInt
+    samples: NonNegativeInt
+    change: bytes
+    loss: float
+
+
+class Evaluate(Message):
+    """Coordinator to member: score this shared model on a split.
+
+    Attributes:
+        kept: Use the local parameters of the kept round instead of the present ones.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+    round: NonNegativeInt
+    shared: bytes
+    split: SplitName
+    kept: bool
+
+
+class Naive(Message):
+    """Coordinator to member: score the obvious rule on a split."""
+
+    kind: Literal["naive"] = "naive"
+    split: SplitName
+
+
+class Scores(Message):
+    """Member to coordinator: the metric sums that were asked for."""
+
+    kind: Literal["scores"] = "scores"
+    tallies: dict[str, TallyFields]
+
+
+class Keep(Message):
+    """Coordinator to member: this round is the best so far; keep its local parameters."""
+
+    kind: Literal["keep"] = "keep"
+    round: NonNegativeInt
+
+
+class TrainAlone(Message):
+    """Coordinator to member: train without the federation, as a reference."""
+
+    kind: Literal["train-alone"] = "train-alone"
+    arm: Literal["alone", "pooled"]
+    shared: bytes
+
+
+class Alone(Message):
+    """Member to coordinator: how training alone went, at its best round on validation."""
+
+    kind: Literal["alone"] = "alone"
+    best_round: NonNegativeInt
+    tallies: dict[str, TallyFields]
+
+
+class Save(Message):
+    """Coordinator to member: make your state durable under this round's number."""
+
+    kind: Literal["save"] = "save"
+    round: NonNegativeInt
+
+
+class Restore(Message):
+    """Coordinator to member: go back to the state saved under this round's number."""
+
+    kind: Literal["restore"] = "restore"
+    round: NonNegativeInt
+
+
+class Done(Message):
+    """Member to coordinator: a request without a result is carried out."""
+
+    kind: Literal["done"] = "done"
+
+
+class Failure(Message):
+    """Member to coordinator: the request failed; the class of the error and one line."""
+
+    kind: Literal["failure"] = "failure"
+    error: str
+    text: str
+
+
+AnyMessage = (
+    Train
+    | Update
+    | Evaluate
+    | Naive
+    | Scores
+    | Keep
+    | TrainAlone
+    | Alone
+    | Save
+    | Restore
+    | Done
+    | Failure
+)
+_ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="kind")])
+
+
+def encode(message: Message) -> bytes:
+    """The message's bytes."""
+    packed: bytes = msgpack.packb(message.model_dump())
+    return packed
+
+
+def decode(data: bytes) -> AnyMessage:
+    """The message in `data`.
+
+    Raises:
+        MessageError: If the bytes are not exactly one well-formed message.
+    """
+    try:
+        fields: Any = msgpack.unpackb(data, use_list=False)
+        return _ADAPTER.validate_python(fields)
+    except (ValueError, TypeError, msgpack.UnpackException, ValidationError) as error:
+        raise MessageError(f"malformed message ({type(error).__name__})") from None
+
+
+def pack_vector(vector: FloatVector) -> bytes:
+    """A float32 vector [d] as little-endian bytes [4 d]."""
+    return vector.astype("<f4", copy=False).tobytes()
+
+
+def unpack_vector(data: bytes) -> FloatVector:
+    """The inverse of `pack_vector`; the result can be written to.
+
+    Raises:
+        MessageError: If the length is no multiple of four, or a coordinate is not finite.
+    """
+    if len(data) % 4:
+        raise MessageError("malformed vector (its length is no multiple of four)")
+    vector = np.frombuffer(data, dtype="<f4").astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise MessageError("malformed vector (a coordinate is not finite)")
+    return vector
+
+
+def pack_tallies(tallies: Mapping[str, Tally]) -> dict[str, TallyFields]:
+    """Tallies by retailer as plain fields."""
+    return {
+        retailer: {
+            name: (float(ratio.numerator), float(ratio.denominator), ratio.root)
+            for name, ratio in tally.ratios.items()
+        }
+        for retailer, tally in tallies.items()
+    }
+
+
+def unpack_tallies(fields: Mapping[str, TallyFields]) -> dict[str, Tally]:
+    """The inverse of `pack_tallies`."""
+    return {
+        retailer: Tally({name: Ratio(*ratio) for name, ratio in tally.items()})
+        for retailer, tally in fields.items()
+    }

@@ -1,0 +1,169 @@
+"""The main job, top to bottom: train -> aggregate -> apply -> evaluate, round after round."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from securefl import messages as m
+from securefl.aggregation.aggregate import Aggregator
+from securefl.config.schema import CohortSettings, RunConfig
+from securefl.evaluation.tally import Tally, total
+from securefl.exchange import Exchange
+from securefl.models.locality import FloatVector
+from securefl.server_optimizer import ServerOptimizer
+from securefl.tasks.base import MetricSpec, Split
+from securefl.training.seeds import derive_seed
+
+
+@dataclass
+class RoundState:
+    """Where a run stands after a round; a checkpoint is this and the members' own states.
+
+    Attributes:
+        round: Rounds done.
+        shared: The shared model, float32 [d].
+        server: The server optimizer with its moments.
+        best_round: The round that was best on validation so far; 0 before the first.
+        best_value: Its decisive metric.
+        best_shared: Its shared model.
+    """
+
+    round: int
+    shared: FloatVector
+    server: ServerOptimizer
+    best_round: int
+    best_value: float
+    best_shared: FloatVector
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What is written down of a round.
+
+    Attributes:
+        round: Its number, from 1.
+        cohort: The members that were asked.
+        survivors: The members whose change is in the mean.
+        loss: Weighted mean training loss.
+        validation: The metrics over all members' validation cases.
+        best: Whether it is the best round so far.
+        seconds: Wall time.
+    """
+
+    round: int
+    cohort: tuple[str, ...]
+    survivors: tuple[str, ...]
+    loss: float
+    validation: dict[str, float]
+    best: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Federation:
+    """Who takes part, and how they are reached.
+
+    Attributes:
+        config: The run's configuration.
+        members: All members, in roster order.
+        exchange: The way to them.
+        aggregator: How a cohort's changes become one.
+        decisive: The metric that decides on validation.
+    """
+
+    config: RunConfig
+    members: tuple[str, ...]
+    exchange: Exchange
+    aggregator: Aggregator
+    decisive: MetricSpec
+
+    def save_members(self, round_number: int) -> None:
+        """Have every member make its state after a round durable."""
+        self.exchange.ask_all(self.members, m.Save(round=round_number), m.Done)
+
+    def restore_members(self, round_number: int) -> None:
+        """Bring every member back to its state after a round; 0 is the fresh state."""
+        if round_number:
+            self.exchange.ask_all(self.members, m.Restore(round=round_number), m.Done)
+
+
+def initial_state(config: RunConfig, shared: FloatVector) -> RoundState:
+    """The state before the first round."""
+    server = ServerOptimizer(config.server, shared.shape[0])
+    return RoundState(0, shared, server, 0, float("nan"), shared)
+
+
+def run_rounds(federation: Federation, state: RoundState) -> Iterator[RoundRecord]:
+    """Run the rounds that are left; `state` is up to date whenever a record is yielded."""
+    while state.round < federation.config.rounds:
+        yield run_round(federation, state)
+
+
+def run_round(federation: Federation, state: RoundState) -> RoundRecord:
+    """One round; changes `state`."""
+    started = time.perf_counter()
+    number = state.round + 1
+    cohort = draw_cohort(federation, number)
+    result = federation.aggregator.aggregate(federation.exchange, number, state.shared, cohort)
+    state.shared = state.server.apply(state.shared, result.change)
+    state.round = number
+    validation = total(evaluate(federation, state, "validation").values())
+    best = _keep_if_best(federation, state, validation)
+    return RoundRecord(
+        round=number,
+        cohort=cohort,
+        survivors=result.survivors,
+        loss=result.loss,
+        validation=validation.values(),
+        best=best,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def draw_cohort(federation: Federation, number: int) -> tuple[str, ...]:
+    """The members of a round: a random share of all, never fewer than the agreed minimum."""
+    settings: CohortSettings = federation.config.cohort
+    members = federation.members
+    size = min(len(members), max(settings.minimum, ceil(settings.fraction * len(members))))
+    draw = random.Random(derive_seed(federation.config.seed, "cohort", number))  # noqa: S311
+    chosen = set(draw.sample(members, size))
+    return tuple(name for name in members if name in chosen)
+
+
+def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[str, Tally]:
+    """Each member's metric sums for the present shared model."""
+    request = m.Evaluate(
+        round=state.round, shared=m.pack_vector(state.shared), split=split, kept=False
+    )
+    return _scores(federation, federation.members, request)
+
+
+def evaluate_best(federation: Federation, state: RoundState, split: Split) -> dict[str, Tally]:
+    """Each member's metric sums for the best round's model, shared and local parts."""
+    request = m.Evaluate(
+        round=state.best_round, shared=m.pack_vector(state.best_shared), split=split, kept=True
+    )
+    return _scores(federation, federation.members, request)
+
+
+def evaluate_naive(federation: Federation, split: Split) -> dict[str, Tally]:
+    """Each member's metric sums for the obvious rule."""
+    return _scores(federation, federation.members, m.Naive(split=split))
+
+
+def _scores(federation: Federation, members: Sequence[str], request: m.Message) -> dict[str, Tally]:
+    answers = federation.exchange.ask_all(members, request, m.Scores)
+    return {name: m.unpack_tallies(answer.tallies)[name] for name, answer in answers.items()}
+
+
+def _keep_if_best(federation: Federation, state: RoundState, validation: Tally) -> bool:
+    value = validation.ratios[federation.decisive.name].value
+    if state.best_round and not federation.decisive.better(value, state.best_value):
+        return False
+    state.best_round, state.best_value, state.best_shared = state.round, value, state.shared
+    federation.exchange.ask_all(federation.members, m.Keep(round=state.round), m.Done)
+    return True

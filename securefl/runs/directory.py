@@ -1,0 +1,142 @@
+"""A run directory: resolved config, metrics as rounds end, checkpoints, model, result."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from securefl.config.load import dump_toml, read_toml, validate
+from securefl.config.schema import RunConfig
+from securefl.errors import RunDirectoryError
+from securefl.rounds import RoundRecord, RoundState
+from securefl.runs.checkpoint import read_checkpoint, write_checkpoint
+from securefl.runs.result import RunResult, result_from_json
+from securefl.runs.tensors import write_atomically
+
+CONFIG = "config.toml"
+
+
+class RunDirectory:
+    """One run's files. Nothing in it is ever overwritten by another run."""
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> RunDirectory:
+        """A new directory with the resolved configuration in it.
+
+        Raises:
+            RunDirectoryError: If something is there already, or it cannot be written.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            hint = f"; go on with --resume {path}" if (path / CONFIG).exists() else ""
+            raise RunDirectoryError(f"{path} exists and is not empty{hint}")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
+        write_atomically(path / CONFIG, dump_toml(config).encode())
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """The directory of a run that was begun.
+
+        Raises:
+            RunDirectoryError: If it is none.
+            ConfigError: If its configuration is damaged.
+        """
+        if not (path / CONFIG).is_file():
+            raise RunDirectoryError(f"{path} is no run directory: it has no {CONFIG}")
+        config = validate(read_toml(path / CONFIG), str(path / CONFIG))
+        return cls(path, config)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out for as long as this run writes.
+
+        Raises:
+            RunDirectoryError: If another process is at it.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunDirectoryError(f"{self.path} is in use by another process") from None
+            yield
+
+    @property
+    def model_path(self) -> Path:
+        """The released shared model."""
+        return self.path / "model.safetensors"
+
+    def member_path(self, name: str) -> Path:
+        """A member's own folder."""
+        return self.path / "members" / name
+
+    def save_round(self, record: RoundRecord, state: RoundState) -> None:
+        """Make a round durable; the members have saved theirs before."""
+        write_checkpoint(self._checkpoint, state, self._digest())
+        with self._metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record)) + "\n")
+
+    def restore(self, state: RoundState) -> None:
+        """Bring a fresh state to the last checkpoint, if there is one.
+
+        A metrics line that has no checkpoint is cut off: its round will be run again.
+
+        Raises:
+            RunDirectoryError: If the checkpoint is damaged or of another configuration.
+        """
+        if self._checkpoint.exists():
+            read_checkpoint(self._checkpoint, state, self._digest())
+        kept = [line for line in self._lines() if json.loads(line)["round"] <= state.round]
+        write_atomically(self._metrics, "".join(kept).encode())
+
+    def records(self) -> list[RoundRecord]:
+        """The rounds that have ended."""
+        fields = [json.loads(line) for line in self._lines()]
+        return [
+            RoundRecord(**(f | {k: tuple(f[k]) for k in ("cohort", "survivors")})) for f in fields
+        ]
+
+    def save_result(self, result: RunResult) -> None:
+        """Write the closing result."""
+        text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
+        write_atomically(self.path / "result.json", text.encode())
+
+    def result(self) -> RunResult | None:
+        """The closing result, if the run has ended.
+
+        Raises:
+            RunDirectoryError: If it is damaged.
+        """
+        path = self.path / "result.json"
+        if not path.exists():
+            return None
+        return result_from_json(path.read_text(encoding="utf-8"), path)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def _lines(self) -> list[str]:
+        """Complete lines; a kill may have left half of the last one."""
+        if not self._metrics.exists():
+            return []
+        lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [line for line in lines if line.endswith("\n")]
+
+    def _digest(self) -> str:
+        return hashlib.sha256((self.path / CONFIG).read_bytes()).hexdigest()

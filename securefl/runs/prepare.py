@@ -1,0 +1,92 @@
+"""load -> partition: from a configuration to the members' data and where training starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from securefl.config.schema import RunConfig
+from securefl.data.source import load
+from securefl.data.tables import RetailData
+from securefl.errors import ConfigError, InputError
+from securefl.models.locality import FloatVector, joined_shared, shared_vector
+from securefl.runs.tensors import read_tensors
+from securefl.tasks.base import AnyTask, MemberData
+from securefl.tasks.registry import create_task, models_of
+from securefl.training.seeds import derive_seed
+
+POOLED = "pooled"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run on one machine starts from.
+
+    Attributes:
+        config: The run's configuration.
+        task: Its task.
+        facts: What the members agree on.
+        members: The members' data, in roster order.
+        shared: The shared model before the first round, float32 [d].
+    """
+
+    config: RunConfig
+    task: AnyTask
+    facts: Any
+    members: tuple[MemberData, ...]
+    shared: FloatVector
+
+    def pooled(self) -> MemberData:
+        """All data in one place, for the reference that no consortium may have."""
+        pooled: MemberData = self.task.pool(self.members, self.facts)
+        return pooled
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Load the source and cut every member's data.
+
+    Raises:
+        InputError: If source, task and model do not fit together, or a table is wrong.
+    """
+    check_model(config)
+    return prepare_data(config, load(config.data))
+
+
+def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
+    """Cut every member's data from tables that are loaded already."""
+    task = create_task(config)
+    facts = task.agree(data)
+    members = tuple(task.prepare(tables, facts) for tables in data.members)
+    if len(members) < config.cohort.minimum:
+        raise InputError(
+            f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
+        )
+    return Prepared(config, task, facts, members, _start(config, task, facts))
+
+
+def check_model(config: RunConfig) -> None:
+    """Refuse a model of another task.
+
+    Raises:
+        ConfigError: If the task cannot train the model.
+    """
+    known = models_of(config.task)
+    if config.model.name not in known:
+        raise ConfigError(
+            f"model.name: task '{config.task}' trains {', '.join(known)}, not '{config.model.name}'"
+        )
+
+
+def _start(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:
+    torch.manual_seed(derive_seed(config.seed, "shared"))
+    model = task.model(facts, 0)
+    if config.warm_start is None:
+        return shared_vector(model)
+    tensors, _ = read_tensors(Path(config.warm_start))
+    try:
+        return joined_shared(model, tensors)
+    except ValueError as error:
+        raise InputError(f"{config.warm_start}: {error}") from None

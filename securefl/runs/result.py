@@ -1,0 +1,97 @@
+"""A run's result: what `--format json` prints and `result.json` keeps."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from securefl.errors import RunDirectoryError
+
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True)
+class MemberResult:
+    """One retailer's part.
+
+    Attributes:
+        name: The member's name.
+        samples: Its training samples, which are its FedAvg weight.
+        metrics: Arm (`federated`, `alone`, `naive`, ...) to metric to number, on its test cases.
+    """
+
+    name: str
+    samples: int
+    metrics: dict[str, Numbers]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        task: Name of the task.
+        mode: `plain`, or how the updates were protected.
+        seed: The run's seed.
+        rounds: Rounds done.
+        best_round: The round that was best on validation; its model is the result.
+        members: The retailers in roster order.
+        seconds: Wall time of this process's part of the run.
+        metrics: Arm to metric to number over all retailers' test cases.
+        privacy: How customers were protected; None says that nothing was done for them.
+        run_dir: Where everything lies.
+    """
+
+    task: str
+    mode: str
+    seed: int
+    rounds: int
+    best_round: int
+    members: tuple[MemberResult, ...]
+    seconds: float
+    metrics: dict[str, Numbers]
+    privacy: None
+    run_dir: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; a metric without a case is null."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
+
+def result_from_json(text: str, path: Path) -> RunResult:
+    """The inverse of `RunResult.to_json`.
+
+    Raises:
+        RunDirectoryError: If the text is not of this kind.
+    """
+    try:
+        fields = json.loads(text)
+        members = tuple(
+            MemberResult(m["name"], m["samples"], _numbers(m["metrics"])) for m in fields["members"]
+        )
+        fields |= {"members": members, "metrics": _numbers(fields["metrics"])}
+        return RunResult(**fields)
+    except (ValueError, TypeError, KeyError):
+        raise RunDirectoryError(f"{path} is damaged: no result of a run") from None
+
+
+def _numbers(arms: Mapping[str, Mapping[str, float | None]]) -> dict[str, Numbers]:
+    return {
+        arm: {name: math.nan if value is None else value for name, value in metrics.items()}
+        for arm, metrics in arms.items()
+    }
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - walks a JSON tree
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

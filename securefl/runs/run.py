@@ -1,0 +1,108 @@
+"""A whole run: load -> partition -> rounds -> evaluate beside the references -> result."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from securefl.aggregation.plain import PlainAggregator
+from securefl.evaluation.tally import total
+from securefl.exchange import Exchange
+from securefl.models.locality import named_shared
+from securefl.rounds import Federation, RoundState, initial_state, run_rounds
+from securefl.runs.arms import Arms, evaluate_arms, request_pooled
+from securefl.runs.directory import RunDirectory
+from securefl.runs.hosting import open_engine
+from securefl.runs.prepare import Prepared, prepare
+from securefl.runs.progress import Progress, Silent
+from securefl.runs.result import MemberResult, RunResult
+from securefl.runs.tensors import write_tensors
+
+
+def run(directory: RunDirectory, progress: Progress | None = None) -> RunResult:
+    """Run what the directory's configuration says, from its last checkpoint on.
+
+    A run that has ended already is not run again.
+
+    Raises:
+        SecureflError: Whatever a person can mend, as one line.
+    """
+    watch = progress or Silent()
+    with directory.locked():
+        finished = directory.result()
+        if finished is not None:
+            return finished
+        started = time.perf_counter()
+        watch.stage("Loading and partitioning the data")
+        prepared = prepare(directory.config)
+        state, arms = train_and_evaluate(prepared, directory, watch)
+        _write_model(directory, prepared, state)
+        result = _result(directory, prepared, state, arms, time.perf_counter() - started)
+        directory.save_result(result)
+        return result
+
+
+def train_and_evaluate(
+    prepared: Prepared, directory: RunDirectory, watch: Progress
+) -> tuple[RoundState, Arms]:
+    """The rounds that are left, then every arm on the test cases."""
+    torch.set_num_threads(1)
+    with open_engine(prepared, directory) as transport:
+        federation = Federation(
+            config=prepared.config,
+            members=tuple(member.name for member in prepared.members),
+            exchange=Exchange(transport),
+            aggregator=PlainAggregator(),
+            decisive=prepared.task.metrics[0],
+        )
+        request_pooled(federation, prepared)
+        state = _train(federation, prepared, directory, watch)
+        watch.stage("Comparing with each retailer alone and with all data in one place")
+        return state, evaluate_arms(federation, prepared, state)
+
+
+def _train(
+    federation: Federation, prepared: Prepared, directory: RunDirectory, watch: Progress
+) -> RoundState:
+    state = initial_state(prepared.config, prepared.shared)
+    directory.restore(state)
+    federation.restore_members(state.round)
+    watch.begin(state.round, prepared.config.rounds)
+    for record in run_rounds(federation, state):
+        federation.save_members(state.round)
+        directory.save_round(record, state)
+        watch.round(record)
+    return state
+
+
+def _write_model(directory: RunDirectory, prepared: Prepared, state: RoundState) -> None:
+    model = prepared.task.model(prepared.facts, 0)
+    metadata = {"task": prepared.config.task, "round": str(state.best_round)}
+    write_tensors(directory.model_path, named_shared(model, state.best_shared), metadata)
+
+
+def _result(
+    directory: RunDirectory, prepared: Prepared, state: RoundState, arms: Arms, seconds: float
+) -> RunResult:
+    config = prepared.config
+    members = tuple(
+        MemberResult(
+            name=member.name,
+            samples=member.samples,
+            metrics={arm: tallies[member.name].values() for arm, tallies in arms.items()},
+        )
+        for member in prepared.members
+    )
+    return RunResult(
+        task=config.task,
+        mode=config.mode,
+        seed=config.seed,
+        rounds=state.round,
+        best_round=state.best_round,
+        members=members,
+        seconds=seconds,
+        metrics={arm: total(tallies.values()).values() for arm, tallies in arms.items()},
+        privacy=None,
+        run_dir=str(directory.path),
+    )

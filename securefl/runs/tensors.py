@@ -1,0 +1,78 @@
+"""Tensor files: safetensors with a digest, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from securefl.errors import RunDirectoryError
+
+_DIGEST = "sha256"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content; a kill at any point leaves the old file or the new one.
+
+    Raises:
+        RunDirectoryError: If the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write named tensors with metadata and a digest over both.
+
+    Raises:
+        RunDirectoryError: If the file cannot be written.
+    """
+    plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    signed = {**metadata, _DIGEST: digest_tensors(plain, metadata)}
+    write_atomically(path, save(plain, metadata=signed))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        RunDirectoryError: If the file is missing, damaged or not of this kind.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{path} does not exist") from None
+    except (OSError, safetensors.SafetensorError, ValueError):
+        raise RunDirectoryError(f"{path} is damaged: no safetensors file") from None
+    expected = metadata.pop(_DIGEST, None)
+    if expected != digest_tensors(tensors, metadata):
+        raise RunDirectoryError(f"{path} is damaged: its digest does not match its content")
+    return tensors, metadata
+
+
+def digest_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over names, types, shapes, values and metadata, in sorted order."""
+    digest = hashlib.sha256()
+    for key in sorted(metadata):
+        digest.update(f"{key}={metadata[key]}\0".encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

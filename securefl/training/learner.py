@@ -1,0 +1,53 @@
+"""One party's data with the task's model and loss: whatever trains, trains through this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from securefl.config.schema import RunConfig, TrainingSettings
+from securefl.evaluation.tally import Tally
+from securefl.tasks.base import AnyTask, MemberData, Split
+from securefl.training.device import choose_device
+from securefl.training.local import LocalTrainer
+from securefl.training.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A party's data and how the run's task learns from them.
+
+    Attributes:
+        config: The run's configuration.
+        task: The run's task.
+        facts: What the task's members agreed on.
+        data: The party's own data.
+    """
+
+    config: RunConfig
+    task: AnyTask
+    facts: Any
+    data: MemberData
+
+    def seed(self, *purpose: str | int) -> int:
+        """A seed of this party's own for one purpose."""
+        return derive_seed(self.config.seed, self.data.name, *purpose)
+
+    def fresh_model(self, purpose: str) -> nn.Module:
+        """A newly initialised model on the CPU, the same for the same seed."""
+        torch.manual_seed(self.seed(purpose))
+        return self.task.model(self.facts, self.data.customers)
+
+    def trainer(self, model: nn.Module, settings: TrainingSettings) -> LocalTrainer:
+        """A trainer of this party's units."""
+        device = choose_device(self.config.engine.device)
+        return LocalTrainer(model, self.data.examples, self.task.loss, settings, device)
+
+    def score(self, model: nn.Module, split: Split) -> dict[str, Tally]:
+        """The metrics of a model on one split by retailer, computed on the CPU."""
+        model.to("cpu").eval()
+        with torch.no_grad():
+            return self.task.evaluate(model, self.data, split)
