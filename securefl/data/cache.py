@@ -18,6 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _log = logging.getLogger(__name__)
+_DIGITS = 32
+
+KEPT = 8
+"""Entries of one name that stay when another is written: the most recently written ones."""
 
 
 def cache_folder() -> Path:
@@ -47,12 +51,16 @@ def cached(name: str, key: str, build: Callable[[], pd.DataFrame]) -> pd.DataFra
         key: A digest of everything that the table follows from.
         build: Makes the table; its result survives the round trip through Parquet unchanged.
     """
-    path = cache_folder() / f"{name}-{key[:32]}.parquet"
+    path = cache_folder() / f"{name}-{key[:_DIGITS]}.parquet"
     stored = _read(path)
     if stored is not None:
         return stored
     table = build()
-    _write(table, path)
+    try:
+        _write(table, path)
+        _prune(path.parent, name)
+    except OSError as problem:
+        _log.info("prepared tables are not cached in %s: %s", path.parent, problem)
     return table
 
 
@@ -71,16 +79,20 @@ def _read(path: Path) -> pd.DataFrame | None:
 
 def _write(table: pd.DataFrame, path: Path) -> None:
     """Writes beside the final name and renames, so that no reader ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    os.close(handle)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-        os.close(handle)
-        try:
-            pq.write_table(
-                pa.Table.from_pandas(table, preserve_index=False), name, write_page_checksum=True
-            )
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as problem:
-        _log.info("prepared tables are not cached in %s: %s", path.parent, problem)
+        rows = pa.Table.from_pandas(table, preserve_index=False)
+        pq.write_table(rows, name, write_page_checksum=True)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _prune(folder: Path, name: str) -> None:
+    """Digests change with the code; without this every release would leave its tables behind."""
+    entries = list(folder.glob(f"{name}-{'[0-9a-f]' * _DIGITS}.parquet"))
+    entries.sort(key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+    for entry in entries[KEPT:]:
+        entry.unlink(missing_ok=True)
