@@ -16,6 +16,7 @@ float32 result) the rounding of the float arithmetic is part of `error_bound`.
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import index
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -26,7 +27,8 @@ from securefl_protocols.lane import Lane, LaneVector
 
 FloatVector: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
-_CHUNK = 1 << 13
+_SMALLEST_CHUNK = 1 << 12
+_LARGEST_CHUNK = 1 << 14
 _LARGEST_WEIGHT = (1 << 53) - 1
 _LARGEST_FRACTION_BITS = 512
 
@@ -71,6 +73,8 @@ class FixedPoint:
             raise PlanError("the limit of a coordinate is positive and finite")
         if abs(self.fraction_bits) > _LARGEST_FRACTION_BITS:
             raise PlanError(f"fraction_bits is within {_LARGEST_FRACTION_BITS} of zero")
+        if not 1 <= self.limit * self.scale < 2.0**self.lane.value:
+            raise PlanError("the limit in units of 2^-fraction_bits does not suit the lane")
         if self.members * max(self.largest_integer, self.max_weight) > self.lane.largest:
             raise PlanError(
                 f"the sum of {self.members} members could wrap in {self.lane.value} bits"
@@ -81,13 +85,14 @@ class FixedPoint:
         """Returns the format with the most fraction bits that cannot wrap.
 
         Raises:
-            PlanError: Not even whole multiples of a power of two fit.
+            PlanError: A parameter is out of range, or no format has room for the sum.
         """
         if not (math.isfinite(limit) and limit > 0 and members > 0 and max_weight > 0):
             raise PlanError("members, the largest weight and the limit are positive")
         room = Fraction(lane.largest) / (members * max_weight * Fraction(limit))
-        bits = min(room.numerator.bit_length() - room.denominator.bit_length(), 512)
-        if Fraction(2) ** bits > room:
+        bits = room.numerator.bit_length() - room.denominator.bit_length()
+        bits = max(min(bits, _LARGEST_FRACTION_BITS), -_LARGEST_FRACTION_BITS)
+        while members * _integer(limit, max_weight, bits) > lane.largest:
             bits -= 1
         return cls(members, max_weight, limit, lane, bits)
 
@@ -99,7 +104,7 @@ class FixedPoint:
     @property
     def largest_integer(self) -> int:
         """Largest absolute value of an encoded coordinate, before the sum."""
-        return round(Fraction(self.limit) * self.max_weight * Fraction(2) ** self.fraction_bits)
+        return _integer(self.limit, self.max_weight, self.fraction_bits)
 
     def encode(self, update: FloatVector, weight: int) -> LaneVector:
         """Encodes (w * delta, w).
@@ -118,25 +123,30 @@ class FixedPoint:
         """
         if update.ndim != 1 or update.dtype not in (np.float32, np.float64):
             raise LocalProtocolError("an update has one axis, of float32 or float64")
-        if not 0 <= weight <= self.max_weight:
+        if not 0 <= index(weight) <= self.max_weight:
             raise RangeError(f"the weight is not between 0 and {self.max_weight}")
+        self._check_range(update)
         encoded = np.empty(update.size + 1, dtype=self.lane.dtype)
         signed = encoded.view(self.lane.signed_dtype)
+        signed[-1] = weight
         factor = math.ldexp(weight, self.fraction_bits)
-        scaled = np.empty(min(_CHUNK, update.size), dtype=np.float64)
-        for start in range(0, update.size, _CHUNK):
-            piece = update[start : start + _CHUNK]
-            self._check_range(piece)
+        step = min(max(update.size // 10, _SMALLEST_CHUNK), _LARGEST_CHUNK)
+        scaled = np.empty(min(step, update.size), dtype=np.float64)
+        for start in range(0, update.size, step):
+            piece = update[start : start + step]
             part = scaled[: piece.size]
-            np.multiply(piece, factor, out=part)
+            # Widened before it is multiplied: a float32 product would be rounded twice.
+            part[...] = piece
+            part *= factor
             np.rint(part, out=part)
             signed[start : start + piece.size] = part
-        signed[-1] = weight
         return encoded
 
-    def _check_range(self, piece: FloatVector) -> None:
+    def _check_range(self, update: FloatVector) -> None:
         # A NaN makes either comparison false, so it is refused like everything out of range.
-        if not (float(piece.min()) >= -self.limit and float(piece.max()) <= self.limit):
+        if update.size and not (
+            float(update.min()) >= -self.limit and float(update.max()) <= self.limit
+        ):
             raise RangeError(f"a coordinate of the update is not within ±{self.limit:g}")
 
     def decode(self, total: LaneVector) -> WeightedMean:
@@ -164,10 +174,10 @@ class FixedPoint:
     ) -> float:
         """Returns how far a decoded coordinate can be from the exact weighted mean.
 
-        It is `n * w_max / (2 * S * sum(w))` for the rounding to integers, plus what float
-        arithmetic can add: at most `limit * 2^-51` in float64 (input product, conversion
-        of the sum and division round once each), and half a unit in the last place of the
-        result where that is float32.
+        It is `n * w_max / (2 * S * sum(w))` for the rounding to integers, plus what float64
+        can add: the product of a float64 input, the conversion of a wide sum and the
+        division round once each, together at most `limit * 2^-51`. A float32 result is half
+        a unit in its last place further off.
 
         Args:
             members: How many vectors were summed.
@@ -180,7 +190,12 @@ class FixedPoint:
         if members < 1 or total_weight < 1:
             raise LocalProtocolError("a mean needs a member and a weight")
         units = members * self.max_weight / (2 * self.scale * total_weight)
-        bound = units + self.limit * 2.0**-51
+        bound = units * (1 + 2.0**-50) + self.limit * 2.0**-51
         if result is np.float32:
-            bound += (self.limit + bound) * 2.0**-24
-        return math.nextafter(bound, math.inf)
+            bound += (self.limit + bound) * 2.0**-24 + 2.0**-150
+        return bound
+
+
+def _integer(limit: float, weight: int, fraction_bits: int) -> int:
+    """Returns what `encode` makes of the limit; float products grow with their factors."""
+    return round(limit * math.ldexp(weight, fraction_bits))
