@@ -1,0 +1,57 @@
+# Everything a person does with a checkout. Needs Python 3.11 or newer and git; installs into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RUNS := runs
+
+# One thread a process: on few cores, several torch threads spin against each other.
+export OMP_NUM_THREADS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint format bench bench-quick clean
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Install securefl and its tools into .venv
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "securefl needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		--no-build-isolation -e '.[demo,dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## Run the main job on real data and show what the federation gained
+	@out=$(RUNS)/demo-$$(date -u +%Y%m%dT%H%M%S) && \
+	$(BIN)/securefl run --task recommendation --repeat 3 --out $$out/recommendation && \
+	$(BIN)/securefl run --task demand --out $$out/demand
+
+test: lint ## Run every check
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: $(INSTALLED) ## Run the checks that take minutes
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: $(INSTALLED) ## Check formatting, lint, types and layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(INSTALLED) ## Run each benchmark for at most a minute and write nothing
+	$(BIN)/python -m benchmarks --quick
+
+clean: ## Remove what was installed and built, and keep the runs
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,55 @@
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from securefl import messages as m
+from securefl.evaluation.tally import Ratio, Tally
+
+
+def test_a_message_survives_the_wire():
+    message = m.Train(round=3, shared=m.pack_vector(np.arange(4, dtype=np.float32)))
+    assert m.decode(m.encode(message)) == message
+
+
+def test_vectors_survive_the_wire_bit_by_bit():
+    vector = np.array([0.1, -1e-30, 3e38], dtype=np.float32)
+    assert (m.unpack_vector(m.pack_vector(vector)) == vector).all()
+
+
+def test_tallies_survive_the_wire():
+    tallies = {"a": Tally({"rmse": Ratio(2.0, 8.0, root=True), "hit": Ratio(1, 3)})}
+    wired = m.decode(m.encode(m.Scores(tallies=m.pack_tallies(tallies))))
+    assert m.unpack_tallies(wired.tallies) == tallies
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "obey", "round": 1},
+        {"kind": "train", "round": 1},
+        {"kind": "train", "round": -1, "shared": b""},
+        {"kind": "train", "round": "1", "shared": b""},
+        {"kind": "train", "round": 1, "shared": b"", "code": "import os"},
+        {"kind": "evaluate", "round": 1, "shared": b"", "split": "all", "kept": False},
+        {"round": 1},
+        [],
+        7,
+    ],
+)
+def test_a_message_off_the_schema_is_refused(fields):
+    with pytest.raises(m.MessageError):
+        m.decode(msgpack.packb(fields))
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_refused_and_nothing_else_happens(data):
+    with pytest.raises(m.MessageError):
+        m.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"abc", np.array([np.nan], "<f4").tobytes(), b"\0\0\x80\x7f"])
+def test_a_vector_that_is_cut_or_not_finite_is_refused(data):
+    with pytest.raises(m.MessageError):
+        m.unpack_vector(data)
