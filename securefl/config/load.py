@@ -16,13 +16,20 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from securefl.config.schema import RunConfig, TaskName
+from securefl.config.schema import Mode, RunConfig, TaskName
 from securefl.errors import ConfigError
+from securefl.models.settings import ModelSettings
 
 Tree = dict[str, Any]
 DEFAULT_SOURCE = "complete-journey"
 SOURCES = ("complete-journey", "tutorial", "files")
 TASKS: tuple[str, ...] = get_args(TaskName)
+MODES: tuple[str, ...] = get_args(Mode)
+MODELS: tuple[str, ...] = tuple(
+    model.model_fields["name"].default for model in get_args(get_args(ModelSettings)[0])
+)
+_TAGS = {"data": "source", "model": "name"}
+"""Sections that are one of several, and the key that says which."""
 
 
 def load_config(path: Path | None = None, options: Mapping[str, Any] | None = None) -> RunConfig:
@@ -35,11 +42,35 @@ def load_config(path: Path | None = None, options: Mapping[str, Any] | None = No
     Raises:
         ConfigError: If the file cannot be read, or does not validate; one line with the key.
     """
-    given = merge(read_toml(path) if path else {}, options or {})
+    file = read_toml(path) if path else {}
     where = str(path) if path else "configuration"
-    if path and "data" in given:
-        given["data"] = _anchored(given["data"], path.parent)
+    if path and "data" in file:
+        file["data"] = _anchored(file["data"], path.parent)
+    given = _override(file, options or {})
+    _require_files(given, where)
     return validate(merge(_defaults(given, where), given), where)
+
+
+def _override(file: Tree, options: Mapping[str, Any]) -> Tree:
+    """Options on top of a file; one that picks another source or model starts that section anew."""
+    replaced = {
+        section
+        for section, tag in _TAGS.items()
+        if isinstance(file.get(section), Mapping)
+        and isinstance(options.get(section), Mapping)
+        and options[section].get(tag) not in (None, file[section].get(tag))
+    }
+    kept = {section: value for section, value in file.items() if section not in replaced}
+    return merge(kept, options)
+
+
+def _require_files(given: Mapping[str, Any], where: str) -> None:
+    data = given.get("data")
+    if isinstance(data, Mapping) and data.get("source") == "files" and "members" not in data:
+        raise ConfigError(
+            f"{where}: the source 'files' needs a configuration that names each retailer's files;"
+            " start one with: securefl config init --data files"
+        )
 
 
 def _anchored(data: object, folder: Path) -> object:
@@ -152,6 +183,10 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         siblings = tuple(_fields_at(RunConfig, path[:-1]))
         return f"unknown key '{'.'.join(_shown(path))}'{nearest(path[-1], siblings)}"
+    if error["type"] == "union_tag_invalid":
+        tag = ".".join([*path, error["ctx"]["discriminator"].strip("'")])
+        names = tuple(part.strip("'") for part in error["ctx"]["expected_tags"].split(", "))
+        return f"{tag}: unknown value '{error['ctx']['tag']}'{nearest(error['ctx']['tag'], names)}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{'.'.join(_shown(path)) or 'configuration'}: {message[:1].lower()}{message[1:]}"
 

@@ -11,11 +11,11 @@ import torch
 from securefl.config.schema import RunConfig
 from securefl.data.source import load
 from securefl.data.tables import RetailData
-from securefl.errors import ConfigError, InputError
+from securefl.errors import InputError
 from securefl.models.locality import FloatVector, joined_shared, shared_vector
 from securefl.runs.tensors import read_tensors
 from securefl.tasks.base import AnyTask, MemberData
-from securefl.tasks.registry import create_task, models_of
+from securefl.tasks.registry import check_model, create_task
 from securefl.training.seeds import derive_seed
 
 POOLED = "pooled"
@@ -65,19 +65,6 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
             f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
         )
     return Prepared(config, task, facts, members, _start(config, task, facts))
-
-
-def check_model(config: RunConfig) -> None:
-    """Refuse a model of another task.
-
-    Raises:
-        ConfigError: If the task cannot train the model.
-    """
-    known = models_of(config.task)
-    if config.model.name not in known:
-        raise ConfigError(
-            f"model.name: task '{config.task}' trains {', '.join(known)}, not '{config.model.name}'"
-        )
 
 
 def _start(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from securefl.config.schema import RunConfig
-from securefl.tasks.base import AnyTask
+from securefl.errors import ConfigError
+
+if TYPE_CHECKING:  # a configuration is checked without waiting for torch
+    from securefl.tasks.base import AnyTask
 
 _TASKS = {
     ("recommendation", "mf"): "securefl.tasks.recommendation:RecommendationTask",
@@ -19,6 +23,19 @@ _TASKS = {
 def models_of(task: str) -> tuple[str, ...]:
     """The models that a task can train."""
     return tuple(model for name, model in _TASKS if name == task)
+
+
+def check_model(config: RunConfig) -> None:
+    """Refuse a model of another task.
+
+    Raises:
+        ConfigError: If the task cannot train the model.
+    """
+    known = models_of(config.task)
+    if config.model.name not in known:
+        raise ConfigError(
+            f"model.name: task '{config.task}' trains {', '.join(known)}, not '{config.model.name}'"
+        )
 
 
 def create_task(config: RunConfig) -> AnyTask:
