@@ -25,7 +25,11 @@ KEPT = 8
 
 
 def cache_folder() -> Path:
-    """`$SECUREFL_CACHE`, else `$XDG_CACHE_HOME/securefl`, else `~/.cache/securefl`."""
+    """`$SECUREFL_CACHE`, else `$XDG_CACHE_HOME/securefl`, else `~/.cache/securefl`.
+
+    Raises:
+        RuntimeError: None of the variables is set and this user has no home.
+    """
     own = os.environ.get("SECUREFL_CACHE")
     if own:
         return Path(own)
@@ -51,16 +55,21 @@ def cached(name: str, key: str, build: Callable[[], pd.DataFrame]) -> pd.DataFra
         key: A digest of everything that the table follows from.
         build: Makes the table; its result survives the round trip through Parquet unchanged.
     """
-    path = cache_folder() / f"{name}-{key[:_DIGITS]}.parquet"
+    try:
+        folder = cache_folder()
+    except RuntimeError as problem:
+        _log.info("prepared tables are not cached: %s", problem)
+        return build()
+    path = folder / f"{name}-{key[:_DIGITS]}.parquet"
     stored = _read(path)
     if stored is not None:
         return stored
     table = build()
     try:
         _write(table, path)
-        _prune(path.parent, name)
+        _prune(folder, name)
     except OSError as problem:
-        _log.info("prepared tables are not cached in %s: %s", path.parent, problem)
+        _log.info("prepared tables are not cached in %s: %s", folder, problem)
     return table
 
 
@@ -69,7 +78,7 @@ def _read(path: Path) -> pd.DataFrame | None:
         frame: pd.DataFrame = pq.read_table(
             path, memory_map=False, page_checksum_verification=True
         ).to_pandas()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, pa.ArrowException) as problem:
         _log.warning("cache entry %s is damaged and is rebuilt: %s", path, problem)
