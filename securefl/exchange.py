@@ -8,13 +8,20 @@ from typing import TypeVar
 
 from securefl import messages as m
 from securefl.engines.transport import Transport
-from securefl.errors import SecureflError
+from securefl.errors import InputError, SecureflError
 
 AnswerT = TypeVar("AnswerT", bound=m.Message)
 
 
 class MemberFailedError(SecureflError):
     """A member could not do what it was asked; the text names the member and the reason."""
+
+
+class MemberInputError(MemberFailedError, InputError):
+    """A member failed for what it was given: a table, a setting, a damaged file."""
+
+
+_INPUT_ERRORS = {"InputError", "DataError", "ConfigError", "RunDirectoryError"}
 
 
 class Exchange:
@@ -56,7 +63,8 @@ class Exchange:
             self._arrived[delivery.sender].append(m.decode(delivery.message))
         answer = self._arrived[party].popleft()
         if isinstance(answer, m.Failure):
-            raise MemberFailedError(f"{party} failed: {answer.text}")
+            kind_of = MemberInputError if answer.error in _INPUT_ERRORS else MemberFailedError
+            raise kind_of(f"{party} failed: {answer.text}")
         if not isinstance(answer, kind):
             raise MemberFailedError(f"{party} answered '{type(answer).__name__}' out of turn")
         return answer

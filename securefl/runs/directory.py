@@ -8,7 +8,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
+from typing import Any, TextIO
 
 from securefl.config.load import dump_toml, read_toml, validate
 from securefl.config.schema import RunConfig
@@ -63,14 +65,20 @@ class RunDirectory:
         """Keep other processes out for as long as this run writes.
 
         Raises:
-            RunDirectoryError: If another process is at it.
+            RunDirectoryError: If another process is at it, or it cannot be written.
         """
-        with (self.path / ".lock").open("w") as file:
+        with self._lock_file() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise RunDirectoryError(f"{self.path} is in use by another process") from None
             yield
+
+    def _lock_file(self) -> TextIO:
+        try:
+            return (self.path / ".lock").open("w")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write {self.path}: {error.strerror}") from None
 
     @property
     def model_path(self) -> Path:
@@ -97,14 +105,19 @@ class RunDirectory:
         """
         if self._checkpoint.exists():
             read_checkpoint(self._checkpoint, state, self._digest())
-        kept = [line for line in self._lines() if json.loads(line)["round"] <= state.round]
+        ended = zip(self._lines(), self._fields(), strict=True)
+        kept = [line for line, fields in ended if fields["round"] <= state.round]
         write_atomically(self._metrics, "".join(kept).encode())
 
     def records(self) -> list[RoundRecord]:
-        """The rounds that have ended."""
-        fields = [json.loads(line) for line in self._lines()]
+        """The rounds that have ended.
+
+        Raises:
+            RunDirectoryError: If their file is damaged.
+        """
         return [
-            RoundRecord(**(f | {k: tuple(f[k]) for k in ("cohort", "survivors")})) for f in fields
+            RoundRecord(**(fields | {k: tuple(fields[k]) for k in ("cohort", "survivors")}))
+            for fields in self._fields()
         ]
 
     def save_result(self, result: RunResult) -> None:
@@ -137,6 +150,16 @@ class RunDirectory:
             return []
         lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)
         return [line for line in lines if line.endswith("\n")]
+
+    def _fields(self) -> list[dict[str, Any]]:
+        names = {field.name for field in dataclass_fields(RoundRecord)}
+        try:
+            records = [json.loads(line) for line in self._lines()]
+        except ValueError:
+            raise RunDirectoryError(f"{self._metrics} is damaged: a line is no JSON") from None
+        if any(not isinstance(record, dict) or record.keys() != names for record in records):
+            raise RunDirectoryError(f"{self._metrics} is damaged: a line is no round")
+        return records
 
     def _digest(self) -> str:
         return hashlib.sha256((self.path / CONFIG).read_bytes()).hexdigest()

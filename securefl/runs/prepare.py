@@ -16,6 +16,7 @@ from securefl.models.locality import FloatVector, joined_shared, shared_vector
 from securefl.runs.tensors import read_tensors
 from securefl.tasks.base import AnyTask, MemberData
 from securefl.tasks.registry import check_model, create_task
+from securefl.training.device import choose_device
 from securefl.training.seeds import derive_seed
 
 POOLED = "pooled"
@@ -52,6 +53,7 @@ def prepare(config: RunConfig) -> Prepared:
         InputError: If source, task and model do not fit together, or a table is wrong.
     """
     check_model(config)
+    choose_device(config.engine.device)  # before anything is loaded or started
     return prepare_data(config, load(config.data))
 
 
