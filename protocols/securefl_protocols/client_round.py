@@ -1,0 +1,253 @@
+"""One round as a member sees it: what it checks before every message that it sends.
+
+Every check guards a secret. The first that fails raises `RemoteProtocolError`, upon which
+`ClientSession` ends for good.
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from securefl_protocols.codec import encode_body
+from securefl_protocols.deals import OWN_BOX, Dealt, Route, seed_commitment
+from securefl_protocols.entropy import Entropy, draw
+from securefl_protocols.errors import LocalProtocolError, RangeError, RemoteProtocolError
+from securefl_protocols.kdf import KEY_BYTES
+from securefl_protocols.keybook import KeyBook
+from securefl_protocols.lane import LaneVector
+from securefl_protocols.masking import mask, self_mask_key
+from securefl_protocols.members import Roster, members_from_bits
+from securefl_protocols.messages import (
+    CONTRIBUTION_BYTES,
+    Consistency,
+    MaskedInput,
+    MemberMessage,
+    RoundSum,
+    ShareKeys,
+    Shares,
+    Signatures,
+    SurvivorSet,
+    Unmask,
+)
+from securefl_protocols.plan import SessionPlan
+from securefl_protocols.recovery import Dealing, Recovery
+from securefl_protocols.results import RoundResult
+from securefl_protocols.shamir import share_to_bytes, split
+from securefl_protocols.signing import SigningKey
+from securefl_protocols.statements import check_signature, signed_message
+from securefl_protocols.tag import TAG_LANES, TagKey
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """What a member brings to every round of a session.
+
+    Attributes:
+        plan: The agreed plan.
+        roster: The pinned roster.
+        index: Where the member stands in it.
+        identity: Its Ed25519 key.
+        entropy: Its source of randomness.
+        threads: How many threads expand masks.
+    """
+
+    plan: SessionPlan
+    roster: Roster
+    index: int
+    identity: SigningKey
+    entropy: Entropy
+    threads: int
+
+
+class ClientRound:
+    """A member's secrets and knowledge in one round; the next round starts from nothing."""
+
+    def __init__(
+        self,
+        party: Party,
+        book: KeyBook,
+        recovery: Recovery,
+        *,
+        number: int,
+        context: bytes,
+        cohort: Set[int],
+        vector: LaneVector,
+    ) -> None:
+        """Takes the input of the round.
+
+        Args:
+            party: The member.
+            book: Its keys of the session.
+            recovery: What is shared for the case that it drops out.
+            number: Number of the round.
+            context: 32 bytes, the context of the round.
+            cohort: Who advertised keys.
+            vector: Shape [d], the member's input; it is copied.
+
+        Raises:
+            LocalProtocolError: The vector has another shape or dtype.
+            RangeError: A coordinate is larger than agreed.
+        """
+        self.number = number
+        self._party, self._book, self._recovery = party, book, recovery
+        self._context = context
+        self._lanes = _with_room_for_tag(party.plan, vector)
+        self._cohort = cohort
+        self._held = party.plan.holders(party.index)
+        self._seed = draw(party.entropy, KEY_BYTES)
+        self._pair_keys = book.pair_keys(context)
+        self._own_deal: tuple[Dealt, bytes] | None = None
+        self._sharers: frozenset[int] = frozenset()
+        self._dealt: dict[int, Dealt] = {}
+        self._tag_key: TagKey | None = None
+        self._survivors: frozenset[int] = frozenset()
+        self._signed_body = b""
+
+    def share(self) -> bytes:
+        """Returns the ShareKeys message: a share of both secrets for every holder."""
+        party = self._party
+        holders = {h: x for h, x in self._held.items() if h in self._cohort}
+        dealing = Dealing(
+            self._context, party.index, self._book.masking.public, self._book.peers, b""
+        )
+        secret, escrow = self._recovery.deal(
+            dealing, self._book.masking, self._pair_keys, party.entropy
+        )
+        secrets = [self._seed, secret]
+        shares = split(secrets, len(self._held), party.plan.threshold, party.entropy)
+        contribution = draw(party.entropy, CONTRIBUTION_BYTES)
+        deals = {}
+        for holder, x in holders.items():
+            seed_share, key_share = (share_to_bytes(share) for share in shares[x - 1])
+            deals[holder] = self._deal(holder, Dealt(seed_share, key_share, contribution))
+        commitment = seed_commitment(self._context, party.index, self._seed)
+        return self._signed(ShareKeys(self.number, commitment, escrow, deals))
+
+    def _deal(self, holder: int, dealt: Dealt) -> bytes:
+        route = Route(self._context, self._party.index, holder)
+        commitments = dealt.commitments(route)
+        if holder == self._party.index:
+            deal = commitments + OWN_BOX
+            self._own_deal = dealt, deal
+            return deal
+        return commitments + dealt.seal(route, self._book.box_secret(holder), self._party.entropy)
+
+    def on_shares(self, message: Shares) -> bytes:
+        """Checks who shared, opens what was dealt and returns the MaskedInput message."""
+        plan, index = self._party.plan, self._party.index
+        sharers = members_from_bits(message.cohort, plan.members)
+        if not sharers <= self._cohort:
+            raise RemoteProtocolError("somebody shares who advertised no keys")
+        if index not in sharers:
+            raise RemoteProtocolError("our own shares were lost")
+        if len(sharers) < plan.min_members:
+            raise RemoteProtocolError("fewer members share than the plan allows")
+        if set(message.deals) != self._held.keys() & sharers:
+            raise RemoteProtocolError("the shares are not those of our sharing neighbours")
+        if len(message.deals) < plan.threshold:
+            raise RemoteProtocolError("fewer neighbours share than the threshold")
+        self._sharers = sharers
+        self._dealt = {dealer: self._open(dealer, deal) for dealer, deal in message.deals.items()}
+        return self._masked_input()
+
+    def _open(self, dealer: int, deal: bytes) -> Dealt:
+        if dealer == self._party.index:
+            if self._own_deal is None or self._own_deal[1] != deal:
+                raise RemoteProtocolError("our deal to ourselves was changed")
+            return self._own_deal[0]
+        route = Route(self._context, dealer, self._party.index)
+        return Dealt.unseal(route, self._book.box_secret(dealer), deal)
+
+    def _masked_input(self) -> bytes:
+        party, lanes = self._party, self._lanes
+        if party.plan.tagged:
+            contributions = {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
+            self._tag_key = TagKey(contributions, context=self._context)
+            lanes[-TAG_LANES:] = self._tag_key.digits(party.index, lanes[:-TAG_LANES])
+        mask(
+            lanes,
+            member=party.index,
+            self_key=self_mask_key(self._seed, context=self._context, member=party.index),
+            pairwise_keys={p: key for p, key in self._pair_keys.items() if p in self._sharers},
+            threads=party.threads,
+        )
+        return self._signed(MaskedInput(self.number, lanes.tobytes()))
+
+    def on_survivors(self, message: SurvivorSet) -> bytes:
+        """Checks the survivor set and returns the Consistency message."""
+        plan = self._party.plan
+        survivors = members_from_bits(message.survivors, plan.members)
+        if not survivors <= self._sharers:
+            raise RemoteProtocolError("somebody survives who shared no keys")
+        if self._party.index not in survivors:
+            raise RemoteProtocolError("we are told that we dropped out")
+        if len(survivors) < plan.min_members:
+            raise RemoteProtocolError("fewer members survive than the plan allows")
+        if len(survivors & self._held.keys()) < plan.threshold:
+            raise RemoteProtocolError("fewer neighbours survive than the threshold")
+        self._survivors = survivors
+        consistency = Consistency(self.number, message.survivors)
+        self._signed_body = encode_body(consistency)
+        return self._signed(consistency)
+
+    def on_signatures(self, message: Signatures) -> bytes:
+        """Checks that enough neighbours were told the same, and returns the Unmask message.
+
+        One share a peer: of the seed of a survivor, or of the key of a dropout.
+        """
+        if not message.signatures.keys() <= self._survivors & self._held.keys():
+            raise RemoteProtocolError("somebody signed who is no surviving neighbour")
+        if len(message.signatures) < self._party.plan.threshold:
+            raise RemoteProtocolError("fewer neighbours signed the survivors than the threshold")
+        for signer, signature in message.signatures.items():
+            check_signature(
+                Consistency,
+                signature,
+                self._signed_body,
+                context=self._context,
+                sender=signer,
+                session_key=self._book.session_keys[signer],
+                identity=self._party.roster.identities[signer],
+            )
+        dealt = self._dealt
+        survivors = {dealer: dealt[dealer] for dealer in dealt.keys() & self._survivors}
+        dropouts = {dealer: dealt[dealer] for dealer in dealt.keys() - self._survivors}
+        # What was used once is not there to be given away a second time.
+        self._dealt = {}
+        seed_shares = {dealer: deal.seed_share for dealer, deal in survivors.items()}
+        key_shares = {dealer: deal.key_share for dealer, deal in dropouts.items()}
+        return self._signed(Unmask(self.number, seed_shares, key_shares))
+
+    def on_sum(self, message: RoundSum) -> RoundResult:
+        """Checks the sum against its tag and returns it."""
+        plan = self._party.plan
+        if len(message.total) != plan.vector_bytes:
+            raise RemoteProtocolError("the sum has another length than the plan says")
+        lanes = np.frombuffer(message.total, dtype=plan.lane.dtype)
+        total = lanes[: plan.dimension]
+        tag, key = lanes[plan.dimension :], self._tag_key
+        if key is not None and not key.fits(total, tag, self._survivors):
+            raise RemoteProtocolError("the sum is not that of the survivors' inputs")
+        survivors = tuple(sorted(self._survivors))
+        return RoundResult(self.number, total, survivors, verified=plan.tagged)
+
+    def _signed(self, message: MemberMessage) -> bytes:
+        return signed_message(
+            message,
+            context=self._context,
+            sender=self._party.index,
+            session_key=self._book.encryption.public,
+            identity=self._party.identity,
+        )
+
+
+def _with_room_for_tag(plan: SessionPlan, vector: LaneVector) -> LaneVector:
+    if vector.dtype != plan.lane.dtype or vector.shape != (plan.dimension,):
+        raise LocalProtocolError(f"an input has {plan.dimension} lanes of {plan.lane} bits")
+    signed = vector.view(plan.lane.signed_dtype)
+    if int(signed.max()) > plan.largest_input or int(signed.min()) < -plan.largest_input:
+        raise RangeError(f"a coordinate of the input is not within ±{plan.largest_input}")
+    lanes = np.zeros(plan.lanes, dtype=plan.lane.dtype)
+    lanes[: plan.dimension] = vector
+    return lanes

@@ -1,0 +1,187 @@
+"""The messages of a session: which fields each has, and what may stand in them.
+
+Bodies are msgpack maps with exactly these fields in this order. A table maps member indices
+to byte strings of one length. What depends on the plan (who may stand in a table, how long a
+vector is) is checked by the sessions, what does not is checked here and in the codec.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from securefl_protocols.agreement import EXCHANGE_KEY_BYTES
+from securefl_protocols.context import DIGEST_BYTES
+from securefl_protocols.seal import NONCE_BYTES, TAG_BYTES
+from securefl_protocols.shamir import SHARE_BYTES
+from securefl_protocols.signing import SIGNATURE_BYTES
+
+CONTRIBUTION_BYTES = 32
+"""A member's part of the key of the tag; sealed beside its shares."""
+
+KEY_ENTRY_BYTES = 2 * EXCHANGE_KEY_BYTES + SIGNATURE_BYTES
+"""Row of a key list: encryption key, masking key, signature of the AdvertiseKeys message."""
+
+SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + CONTRIBUTION_BYTES + TAG_BYTES
+"""A sealed box: nonce, then the ciphertext of seed share, key share and contribution."""
+
+DEAL_BYTES = 2 * DIGEST_BYTES + SEALED_BYTES
+"""Row of dealt shares: commitments to the seed share and the key share, sealed box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """A field with an integer of 32 bits."""
+
+    largest: int = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """A field with a byte string; `largest` None leaves the limit to the message's own."""
+
+    smallest: int
+    largest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A field that maps member indices, strictly increasing, to rows of one length."""
+
+    row: int
+
+
+Field: TypeAlias = Unsigned | Octets | Table
+Fields: TypeAlias = Mapping[str, Field]
+Rows: TypeAlias = Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class AdvertiseKeys:
+    """Member, once a session: its public keys for sealing and for masking."""
+
+    CODE: ClassVar[int] = 1
+    FIELDS: ClassVar[Fields] = {
+        "encryption": Octets(EXCHANGE_KEY_BYTES, EXCHANGE_KEY_BYTES),
+        "masking": Octets(EXCHANGE_KEY_BYTES, EXCHANGE_KEY_BYTES),
+    }
+    encryption: bytes
+    masking: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ShareKeys:
+    """Member, first of a round: what its neighbours need should it drop out, or survive."""
+
+    CODE: ClassVar[int] = 2
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "seed_commitment": Octets(DIGEST_BYTES, DIGEST_BYTES),
+        "escrow": Octets(0, None),
+        "deals": Table(DEAL_BYTES),
+    }
+    round: int
+    seed_commitment: bytes
+    escrow: bytes
+    deals: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedInput:
+    """Member: its input under its self mask and its pairwise masks."""
+
+    CODE: ClassVar[int] = 3
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "vector": Octets(1, None)}
+    round: int
+    vector: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """Member: the survivor set that it was told, under its signature."""
+
+    CODE: ClassVar[int] = 4
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Octets(1, None)}
+    round: int
+    survivors: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unmask:
+    """Member: one share a peer, of the seed of a survivor or the key of a dropout."""
+
+    CODE: ClassVar[int] = 5
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "seed_shares": Table(SHARE_BYTES),
+        "key_shares": Table(SHARE_BYTES),
+    }
+    round: int
+    seed_shares: Rows
+    key_shares: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class KeyList:
+    """Coordinator: who advertised keys, and the keys of the member's neighbours."""
+
+    CODE: ClassVar[int] = 65
+    FIELDS: ClassVar[Fields] = {"cohort": Octets(1, None), "keys": Table(KEY_ENTRY_BYTES)}
+    cohort: bytes
+    keys: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Coordinator: who shared, and what the member's neighbours dealt to it."""
+
+    CODE: ClassVar[int] = 66
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "cohort": Octets(1, None),
+        "deals": Table(DEAL_BYTES),
+    }
+    round: int
+    cohort: bytes
+    deals: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class SurvivorSet:
+    """Coordinator: whose masked inputs are in the sum."""
+
+    CODE: ClassVar[int] = 67
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Octets(1, None)}
+    round: int
+    survivors: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """Coordinator: the neighbours' signatures over the survivor set."""
+
+    CODE: ClassVar[int] = 68
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "signatures": Table(SIGNATURE_BYTES)}
+    round: int
+    signatures: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSum:
+    """Coordinator: the sum, with the sum of the tags behind it."""
+
+    CODE: ClassVar[int] = 69
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "total": Octets(1, None)}
+    round: int
+    total: bytes
+
+
+MemberMessage: TypeAlias = AdvertiseKeys | ShareKeys | MaskedInput | Consistency | Unmask
+CoordinatorMessage: TypeAlias = KeyList | Shares | SurvivorSet | Signatures | RoundSum
+Message: TypeAlias = MemberMessage | CoordinatorMessage
+
+MEMBER_MESSAGES: Mapping[int, type[MemberMessage]] = {
+    kind.CODE: kind for kind in (AdvertiseKeys, ShareKeys, MaskedInput, Consistency, Unmask)
+}
+COORDINATOR_MESSAGES: Mapping[int, type[CoordinatorMessage]] = {
+    kind.CODE: kind for kind in (KeyList, Shares, SurvivorSet, Signatures, RoundSum)
+}

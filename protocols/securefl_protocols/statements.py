@@ -1,0 +1,67 @@
+"""What a member signs: the kind of message, the context, itself, its session key, the body.
+
+The session key in it (the encryption key that the member drew for this session alone) is why
+no signature is of use in another session, even one of the same run, round, model and plan.
+"""
+
+import hashlib
+
+from securefl_protocols.codec import encode_body, encode_member
+from securefl_protocols.context import index_bytes
+from securefl_protocols.messages import MemberMessage
+from securefl_protocols.signing import SigningKey, verify
+
+
+def signature_domain(kind: type[MemberMessage]) -> bytes:
+    """Returns the Ed25519 domain of a kind of message."""
+    return b"securefl/1/" + kind.__name__.encode()
+
+
+def statement(context: bytes, sender: int, session_key: bytes, body: bytes | memoryview) -> bytes:
+    """Returns the 100 bytes that are signed in the domain of the message.
+
+    Args:
+        context: 32 bytes, the context of the round.
+        sender: Index of the member that signs.
+        session_key: 32 bytes, its X25519 encryption key of this session.
+        body: The body of the message.
+    """
+    return context + index_bytes(sender) + session_key + hashlib.sha256(body).digest()
+
+
+def signed_message(
+    message: MemberMessage, *, context: bytes, sender: int, session_key: bytes, identity: SigningKey
+) -> bytes:
+    """Returns a member's message as it goes over the wire."""
+    kind, body = type(message), encode_body(message)
+    signed = statement(context, sender, session_key, body)
+    signature = identity.sign(signature_domain(kind), signed)
+    return encode_member(kind, sender, signature, body)
+
+
+def check_signature(
+    kind: type[MemberMessage],
+    signature: bytes,
+    body: bytes | memoryview,
+    *,
+    context: bytes,
+    sender: int,
+    session_key: bytes,
+    identity: bytes,
+) -> None:
+    """Checks a member's signature against the pinned roster.
+
+    Args:
+        kind: The kind of message.
+        signature: 64 bytes.
+        body: The body of the message.
+        context: 32 bytes, as the checking party computes it.
+        sender: Index of the member that is to have signed.
+        session_key: Its X25519 encryption key of this session.
+        identity: Its pinned Ed25519 public key.
+
+    Raises:
+        RemoteProtocolError: The signature does not fit; the sender is its peer.
+    """
+    signed = statement(context, sender, session_key, body)
+    verify(identity, signature, signature_domain(kind), signed, peer=sender)

@@ -1,0 +1,134 @@
+"""The tag with which members check the sum online: a keyed linear function of the input.
+
+Against the coordinator alone, whoever it is: the members share a key that it does not know.
+A member that colludes gives it the key, and then only the transcript shows a wrong sum.
+
+The signed integers x of an input are cut into rows of 512. With secret row weights a and
+column weights b, drawn for one round from [0, 2^60), the tag of member i is
+
+    tag_i = sum over r, c of a_r * x_(r,c) * b_c + pad_i   mod q = 2^89 - 1
+
+Tags add up like inputs, because inputs are added as integers: the plan rules out that their
+sum wraps. The sum of the pads is uniform to the coordinator, so the tag of the sum tells it
+nothing of a and b; a wrong sum with a tag of its choice is accepted only if a polynomial of
+degree two that is not zero vanishes at (a, b), with probability at most 2 / 2^60 (Schwartz
+1980, Zippel 1979). q is larger than any difference of two sums, so no wrong sum is congruent
+to the right one. A tag travels as six digits of 16 bits behind the input, under the same
+masks, so that only the sum of the tags is ever seen.
+"""
+
+from collections.abc import Iterable, Mapping
+from operator import mul
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl_protocols.context import index_bytes, labelled_digest
+from securefl_protocols.kdf import derive_key
+from securefl_protocols.lane import Lane, LaneVector
+from securefl_protocols.prg import add_keystream
+
+TAG_LANES = 6
+MODULUS = (1 << 89) - 1
+KEY_LABEL = b"securefl/1/tag key"
+WEIGHTS_LABEL = b"securefl/1/tag weights"
+PAD_LABEL = b"securefl/1/tag pad"
+
+_COLUMNS = 512
+_LIMBS = 5
+_LIMB_BITS = 12
+_DIGIT_BITS = 16
+_BLOCK_ROWS = 64
+
+
+class TagKey:
+    """The key of one round; every member of the cohort that shared keys has the same."""
+
+    def __init__(self, contributions: Mapping[int, bytes], *, context: bytes) -> None:
+        """Derives the key from what the members sealed for each other.
+
+        Args:
+            contributions: 32 bytes of every member that shared its keys in this round.
+            context: 32 bytes, the context of the round.
+        """
+        fields = [index_bytes(member) + contributions[member] for member in sorted(contributions)]
+        self._key = labelled_digest(KEY_LABEL, context, *fields)
+        self._context = context
+
+    def __repr__(self) -> str:
+        return "TagKey(...)"
+
+    def digits(self, member: int, vector: LaneVector) -> LaneVector:
+        """Returns what a member sends behind its input.
+
+        Args:
+            member: Index of the member.
+            vector: Shape [d], the unmasked input in its lane.
+
+        Returns:
+            Shape [6] in the same lane, values below 2^16, least significant digit first.
+        """
+        tag = (self._weighted(vector) + self._pad(member)) % MODULUS
+        mask = (1 << _DIGIT_BITS) - 1
+        digits = [tag >> _DIGIT_BITS * place & mask for place in range(TAG_LANES)]
+        return np.array(digits, dtype=vector.dtype)
+
+    def fits(self, total: LaneVector, digits: LaneVector, survivors: Iterable[int]) -> bool:
+        """Says whether the sum is that of exactly these survivors' inputs.
+
+        Args:
+            total: Shape [d], the sum that the coordinator announced.
+            digits: Shape [6], the sum of the tags' digits that it announced.
+            survivors: Whose inputs are to be in the sum.
+        """
+        announced = sum(
+            int(digit) << _DIGIT_BITS * place for place, digit in enumerate(digits.tolist())
+        )
+        pads = sum(self._pad(member) for member in survivors)
+        return (announced - pads - self._weighted(total)) % MODULUS == 0
+
+    def _pad(self, member: int) -> int:
+        context = self._context + index_bytes(member)
+        return int.from_bytes(derive_key(self._key, label=PAD_LABEL, context=context), "big")
+
+    def _weighted(self, vector: LaneVector) -> int:
+        """Returns the weighted sum of the signed integers, not reduced modulo q."""
+        rows = -(-vector.size // _COLUMNS)
+        key = derive_key(self._key, label=WEIGHTS_LABEL, context=self._context)
+        weights = np.zeros(_COLUMNS + rows, dtype="<u8")
+        add_keystream(weights, key, 1)
+        weights >>= np.uint64(64 - _LIMBS * _LIMB_BITS)
+        limbs = _limbs(weights[:_COLUMNS])
+        row_weights = weights[_COLUMNS:].tolist()
+        total = 0
+        for start in range(0, rows, _BLOCK_ROWS):
+            block = vector[start * _COLUMNS : (start + _BLOCK_ROWS) * _COLUMNS]
+            products = _times_columns(block, limbs)
+            total += sum(map(mul, row_weights[start : start + _BLOCK_ROWS], products))
+        return total
+
+
+def _limbs(weights: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Cuts weights of 60 bits into limbs of 12, float64 of shape [weights, 5]."""
+    mask = np.uint64((1 << _LIMB_BITS) - 1)
+    shifts = np.arange(_LIMBS, dtype=np.uint64) * np.uint64(_LIMB_BITS)
+    return ((weights[:, None] >> shifts) & mask).astype(np.float64)
+
+
+def _times_columns(block: LaneVector, limbs: NDArray[np.float64]) -> list[int]:
+    """Returns for each row of 512 signed integers its product with the column weights."""
+    if block.size % _COLUMNS:
+        block = np.concatenate([block, np.zeros(-block.size % _COLUMNS, dtype=block.dtype)])
+    rows = block.reshape(-1, _COLUMNS)
+    if block.dtype == Lane.UINT32.dtype:
+        return _exact_product(rows.view(Lane.UINT32.signed_dtype), limbs)
+    low, high = rows.astype(np.uint32), (rows >> np.uint64(32)).astype(np.uint32).view(np.int32)
+    pairs = zip(_exact_product(low, limbs), _exact_product(high, limbs), strict=True)
+    return [least + (most << 32) for least, most in pairs]
+
+
+def _exact_product(rows: NDArray[Any], limbs: NDArray[np.float64]) -> list[int]:
+    """Multiplies in float64, which is exact: 512 * 2^32 * 2^12 is 2^53."""
+    products = (rows.astype(np.float64) @ limbs).astype(np.int64).tolist()
+    return [sum(part << _LIMB_BITS * place for place, part in enumerate(row)) for row in products]

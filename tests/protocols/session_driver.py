@@ -1,0 +1,167 @@
+"""Drives whole sessions in one process: who drops out when, and what an adversary changes.
+
+Shared by the session tests, the vector maker and the session benchmark.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from securefl_protocols.client import ClientSession
+from securefl_protocols.context import SessionContext
+from securefl_protocols.drops import ServerStep
+from securefl_protocols.entropy import DeterministicEntropy, Entropy
+from securefl_protocols.lane import Lane, LaneVector
+from securefl_protocols.members import Roster
+from securefl_protocols.plan import SessionPlan
+from securefl_protocols.results import RoundResult
+from securefl_protocols.server import ServerSession
+from securefl_protocols.signing import SigningKey
+
+MODEL = hashlib.sha256(b"model of round 1").digest()
+
+Drops = Mapping[ServerStep, Iterable[int]]
+"""Who sends nothing in which step."""
+
+
+def entropy_of(name: str) -> DeterministicEntropy:
+    return DeterministicEntropy(hashlib.sha256(name.encode()).digest())
+
+
+def small_plan(members: int = 5, **changes) -> SessionPlan:
+    settings = {
+        "members": members,
+        "dimension": 8,
+        "lane": Lane.UINT32,
+        "largest_input": 1 << 20,
+        "terms": hashlib.sha256(b"terms").digest(),
+    }
+    return SessionPlan.for_cohort(**(settings | changes))
+
+
+def inputs(plan: SessionPlan, seed: int = 0) -> list[LaneVector]:
+    """Returns an input for each member, over the whole range that the plan allows."""
+    generator = np.random.default_rng(seed)
+    most = plan.largest_input
+    shape = (plan.members, plan.dimension)
+    drawn = generator.integers(-most, most, shape, endpoint=True, dtype=np.int64)
+    return list(drawn.astype(plan.lane.signed_dtype).view(plan.lane.dtype))
+
+
+def plain_sum(vectors: Iterable[LaneVector]) -> LaneVector:
+    first, *others = vectors
+    total = first.copy()
+    for vector in others:
+        total += vector
+    return total
+
+
+@dataclass
+class Consortium:
+    """A roster with its keys, and what everybody agreed on."""
+
+    plan: SessionPlan
+    run_id: bytes = b"run"
+    agreement: bytes = hashlib.sha256(b"agreement").digest()
+    identities: list[SigningKey] = field(init=False)
+    roster: Roster = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = [f"retailer-{index}" for index in range(self.plan.members)]
+        self.identities = [SigningKey.generate(entropy_of(f"identity {name}")) for name in names]
+        self.roster = Roster(tuple(names), tuple(key.public for key in self.identities))
+
+    @property
+    def context(self) -> SessionContext:
+        return SessionContext(self.agreement, self.run_id, self.plan.digest())
+
+    def client(self, index: int, entropy: Entropy | None = None, **changes) -> ClientSession:
+        settings = {
+            "plan": self.plan,
+            "roster": self.roster,
+            "index": index,
+            "identity": self.identities[index],
+            "context": self.context,
+            "entropy": entropy or entropy_of(f"entropy {self.run_id!r} {index}"),
+        }
+        return ClientSession(**(settings | changes))
+
+    def clients(self) -> list[ClientSession]:
+        return [self.client(index) for index in range(self.plan.members)]
+
+    def server(self, number: int = 1, model: bytes = MODEL) -> ServerSession:
+        return ServerSession(
+            plan=self.plan, roster=self.roster, context=self.context, number=number, model=model
+        )
+
+
+@dataclass
+class Exchange:
+    """Clients and a server, and the messages that are between them.
+
+    Attributes:
+        outbox: What the clients have sent in the step under way, by index.
+        tamper: Changes what a client is told, given its index and the message.
+    """
+
+    clients: list[ClientSession]
+    server: ServerSession
+    outbox: dict[int, bytes] = field(default_factory=dict)
+    results: dict[int, RoundResult] = field(default_factory=dict)
+    tamper: Callable[[int, bytes], bytes] = lambda _, message: message
+
+    @classmethod
+    def of(cls, consortium: Consortium) -> "Exchange":
+        return cls(consortium.clients(), consortium.server())
+
+    def advertise(self, silent: Iterable[int] = (), number: int = 1, model: bytes = MODEL) -> None:
+        self.outbox = {i: client.start(number, model) for i, client in enumerate(self.clients)}
+        self.step(silent)
+
+    def begin(
+        self,
+        vectors: list[LaneVector],
+        number: int = 1,
+        model: bytes = MODEL,
+        members: Iterable[int] | None = None,
+    ) -> None:
+        self.server.begin_round(number, model)
+        members = self.server.waiting_for() if members is None else members
+        self.outbox = {
+            i: self.clients[i].begin_round(number, model, vectors[i]) for i in sorted(members)
+        }
+
+    def step(self, silent: Iterable[int] = ()) -> dict[int, bytes]:
+        """Delivers what the clients sent, ends the step, and delivers what they are told."""
+        for index, message in self.outbox.items():
+            if index not in set(silent):
+                self.server.receive(index, message)
+        told = self.server.end_step()
+        self.outbox = {}
+        for index, message in told.items():
+            for answer in self.clients[index].receive(self.tamper(index, message)):
+                if isinstance(answer, bytes):
+                    self.outbox[index] = answer
+                else:
+                    self.results[index] = answer
+        return told
+
+    def finish(self, drops: Drops | None = None) -> RoundResult:
+        """Takes the four steps of a round that has begun."""
+        drops = drops or {}
+        for step in (
+            ServerStep.SHARE,
+            ServerStep.MASK,
+            ServerStep.CONSISTENCY,
+            ServerStep.UNMASK,
+        ):
+            self.step(drops.get(step, ()))
+        return self.server.result()
+
+    def run(self, vectors: list[LaneVector], drops: Drops | None = None) -> RoundResult:
+        """Takes the whole of a session of one round."""
+        self.advertise((drops or {}).get(ServerStep.ADVERTISE, ()))
+        self.begin(vectors)
+        return self.finish(drops)

@@ -1,0 +1,127 @@
+"""Honest sessions: the sum is exact, whoever drops out whenever, down to the threshold."""
+
+import itertools
+
+import numpy as np
+import pytest
+from session_driver import MODEL, Consortium, Exchange, inputs, plain_sum, small_plan
+
+from securefl_protocols.client import ClientState
+from securefl_protocols.drops import DropReason, ServerStep
+from securefl_protocols.errors import TooFewSurvivors
+from securefl_protocols.lane import Lane
+from securefl_protocols.replay import replay
+from securefl_protocols.transcript import Transcript
+
+STEPS = list(ServerStep)[:5]
+COUNTED = {ServerStep.CONSISTENCY, ServerStep.UNMASK}
+"""Who drops out in these steps has its input in the sum."""
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("members", [3, 5, 12])
+def test_sum_of_everybody_is_exact(members, lane):
+    plan = small_plan(members, lane=lane, dimension=1000, largest_input=lane.largest // members)
+    vectors = inputs(plan)
+    exchange = Exchange.of(Consortium(plan))
+    result = exchange.run(vectors)
+    assert np.array_equal(result.total, plain_sum(vectors))
+    assert result.survivors == tuple(range(members))
+    assert set(exchange.results) == set(range(members))
+    for own in exchange.results.values():
+        assert own.verified
+        assert np.array_equal(own.total, result.total)
+    assert exchange.server.drops == []
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+@pytest.mark.parametrize("step", STEPS)
+def test_one_dropout_at_every_step(step, rounds):
+    plan = small_plan(5, rounds=rounds)
+    vectors = inputs(plan)
+    exchange = Exchange.of(Consortium(plan))
+    result = exchange.run(vectors, {step: [2]})
+    survivors = set(range(5)) if step in COUNTED else {0, 1, 3, 4}
+    assert result.survivors == tuple(sorted(survivors))
+    assert np.array_equal(result.total, plain_sum(vectors[i] for i in sorted(survivors)))
+    assert [(d.member, d.step, d.reason) for d in exchange.server.drops] == [
+        (2, step, DropReason.SILENT)
+    ]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_one_below_the_threshold_gives_no_sum(step):
+    exchange = Exchange.of(Consortium(small_plan(5)))
+    with pytest.raises(TooFewSurvivors, match="threshold|plan"):
+        exchange.run(inputs(small_plan(5)), {step: [1, 2]})
+    assert exchange.server.step is ServerStep.CLOSED
+
+
+@pytest.mark.parametrize("steps", list(itertools.combinations(STEPS, 2)))
+def test_dropouts_spread_over_the_steps(steps):
+    plan = small_plan(9)
+    vectors = inputs(plan)
+    first, second = steps
+    exchange = Exchange.of(Consortium(plan))
+    result = exchange.run(vectors, {first: [1], second: [7]})
+    lost = {m for m, step in ((1, first), (7, second)) if step not in COUNTED}
+    kept = [vectors[i] for i in range(9) if i not in lost]
+    assert np.array_equal(result.total, plain_sum(kept))
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_sparse_graph(rounds):
+    plan = small_plan(
+        120, rounds=rounds, min_members=60, colluding=0.05, dropping=0.05, graph_seed=b"g" * 32
+    )
+    assert not plan.complete
+    vectors = inputs(plan)
+    exchange = Exchange.of(Consortium(plan))
+    result = exchange.run(vectors, {ServerStep.MASK: [3, 77], ServerStep.UNMASK: [5]})
+    assert np.array_equal(
+        result.total, plain_sum(v for i, v in enumerate(vectors) if i not in (3, 77))
+    )
+    assert not exchange.results[0].verified
+
+
+def test_many_rounds_of_one_session_and_a_dropout_that_comes_back():
+    plan = small_plan(5, rounds=3)
+    exchange = Exchange.of(Consortium(plan))
+    exchange.advertise()
+    for number, absent in ((1, 0), (2, 3), (3, 4)):
+        vectors = inputs(plan, seed=number)
+        model = bytes([number]) * 32
+        exchange.begin(vectors, number, model)
+        result = exchange.finish({ServerStep.MASK: [absent]})
+        kept = [v for i, v in enumerate(vectors) if i != absent]
+        assert np.array_equal(result.total, plain_sum(kept))
+    assert exchange.server.step is ServerStep.CLOSED
+    assert exchange.clients[1].state is ClientState.READY
+
+
+def test_round_that_fails_leaves_the_session_usable():
+    plan = small_plan(5, rounds=2)
+    exchange = Exchange.of(Consortium(plan))
+    exchange.advertise()
+    exchange.begin(inputs(plan))
+    with pytest.raises(TooFewSurvivors):
+        exchange.finish({ServerStep.MASK: [0, 1]})
+    vectors = inputs(plan, seed=2)
+    exchange.begin(vectors, 2)
+    assert np.array_equal(exchange.finish().total, plain_sum(vectors))
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_transcript_replays_to_the_same_sum(rounds):
+    plan = small_plan(5, rounds=rounds)
+    consortium = Consortium(plan)
+    exchange = Exchange.of(consortium)
+    result = exchange.run(inputs(plan), {ServerStep.MASK: [2]})
+    transcript = exchange.server.transcript()
+    again = Transcript.from_bytes(transcript.to_bytes())
+    assert again.digest() == transcript.digest()
+    replayed = replay(
+        again, plan=plan, roster=consortium.roster, context=consortium.context, model=MODEL
+    )
+    assert np.array_equal(replayed.total, result.total)
+    assert replayed.survivors == result.survivors
