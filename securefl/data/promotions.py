@@ -58,8 +58,8 @@ class _Grid:
 
     def listing(self, batch: pa.RecordBatch, weeks: tuple[int, int]) -> _Listing:
         week = batch.column("week").to_numpy()
-        store = _positions(self.stores, batch.column("store_id").to_numpy())
-        product = _positions(self.products, batch.column("product_id").to_numpy())
+        store = self._store(batch.column("store_id").to_numpy())
+        product = _positions_of_runs(self.products, batch.column("product_id").to_numpy())
         kept = (week >= weeks[0]) & (week <= weeks[1]) & (store >= 0) & (product >= 0)
         return _Listing(
             week=week[kept].astype(np.int8),
@@ -67,6 +67,13 @@ class _Grid:
             display=_is_used(batch.column("display_location"))[kept],
             mailer=_is_used(batch.column("mailer_location"))[kept],
         )
+
+    def _store(self, ids: Ints) -> Ints:
+        """As `_positions`, by a table: store numbers are small and come in no order."""
+        places = np.full(int(self.stores[-1]) + 2, -1)
+        places[self.stores] = np.arange(self.stores.size)
+        found: Ints = places[ids.clip(-1, self.stores[-1] + 1)]
+        return found
 
     def stores_with(self, cells: npt.NDArray[np.int32]) -> Bools:
         """Bool [stores, products]: whether the cell occurs, however often."""
@@ -102,7 +109,10 @@ def read_promotions(
     ids = np.sort(products["product"].to_numpy(dtype=np.int64))
     grid = _Grid(np.array(sorted(stores), dtype=np.int64), ids)
     retailer = np.array([stores[store] for store in grid.stores.tolist()], dtype=np.int64)
-    listing = _merged([grid.listing(batch, weeks) for batch in _batches(file)])
+    parts = [grid.listing(batch, weeks) for batch in _batches(file)]
+    if not parts:
+        raise DataError(f"{file}: no promotions")
+    listing = _merged(parts)
     order = np.argsort(listing.week, kind="stable")
     edges = np.searchsorted(listing.week[order], np.arange(weeks[0], weeks[1] + 2))
     frames = [
@@ -135,6 +145,13 @@ def _positions(ascending: Ints, values: Ints) -> Ints:
     return np.where(ascending[found] == values, found, -1)
 
 
+def _positions_of_runs(ascending: Ints, values: Ints) -> Ints:
+    """As `_positions`, one search for a run of equal values: the source lists store by store."""
+    starts = np.flatnonzero(np.diff(values, prepend=values[:1] - 1))
+    lengths = np.diff(starts, append=values.size)
+    return np.repeat(_positions(ascending, values[starts]), lengths)
+
+
 def _is_used(location: pa.DictionaryArray) -> Bools:
     words = location.dictionary.to_pylist()
     used = np.array([word != _NONE for word in words] + [False])
@@ -163,7 +180,7 @@ def _week(
 ) -> pd.DataFrame:
     display = grid.stores_with(listing.cell[listing.display])
     mailer = grid.stores_with(listing.cell[listing.mailer])
-    reporting = np.unique(listing.cell // grid.products.size)
+    reporting = np.flatnonzero(np.bincount(listing.cell // grid.products.size))
     frames = []
     for number, name in enumerate(names):
         own = reporting[retailer[reporting] == number]
@@ -174,7 +191,7 @@ def _week(
 
 def _share(present: Bools) -> npt.NDArray[np.float32]:
     """Float32 [products]: the share of the stores, zeros where there is no store."""
-    stores: npt.NDArray[np.float32] = present.sum(axis=0, dtype=np.float32)
+    stores: npt.NDArray[np.float32] = present.sum(axis=0, dtype=np.uint16).astype(np.float32)
     return stores / np.float32(max(len(present), 1))
 
 

@@ -65,6 +65,12 @@ def test_rows_need_not_be_sorted_by_week(journey, tmp_path):
     pd.testing.assert_frame_equal(promotions(folder), promotions(journey.folder))
 
 
+def test_a_file_without_rows_is_an_error(journey, tmp_path):
+    folder = journey.rewrite("promotions", journey.promotions.iloc[:0], tmp_path)
+    with pytest.raises(DataError, match=r"promotions\.parquet: no promotions"):
+        promotions(folder)
+
+
 def test_a_missing_column_is_named(journey, tmp_path):
     renamed = journey.promotions.rename(columns={"mailer_location": "mailer"})
     folder = journey.rewrite("promotions", renamed, tmp_path)
