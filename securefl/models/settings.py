@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from securefl.config.base import Settings
 
@@ -41,11 +41,11 @@ class ForecasterSettings(Settings):
     """Demand from lags, moving averages, promotions and embeddings, on a log target."""
 
     name: Literal["forecaster"] = "forecaster"
-    dim: PositiveInt = 8
+    dim: PositiveInt = 4
     hidden: PositiveInt = 64
-    layers: PositiveInt = 2
-    dropout: Fraction = 0.1
-    huber_delta: NonNegativeFloat = 0.1
+    layers: PositiveInt = 1
+    dropout: Fraction = 0.3
+    huber_delta: PositiveFloat = 0.3
 
 
 class TutorialForecasterSettings(Settings):

@@ -23,12 +23,20 @@ class RecommendationSettings(Settings):
 class DemandSettings(Settings):
     """Cuts of the demand task."""
 
-    level: Literal["department", "category", "product"] = "category"
+    level: Literal["department", "category", "product"] = Field(
+        "category", description="What a series is, at each retailer."
+    )
+    step: Literal["week", "day"] = Field("week", description="Length of a step of time.")
     min_mean: NonNegativeFloat = Field(
-        200.0, description="A series is kept if its training mean reaches so many units a step."
+        100.0,
+        description="A series is evaluated if its mean over the training steps reaches so many "
+        "units; each retailer decides on its own.",
+    )
+    min_training_mean: NonNegativeFloat = Field(
+        20.0, description="A series is trained on if its mean reaches so many units."
     )
     test_steps: PositiveInt = Field(6, description="Held-out steps (weeks or days) at the end.")
-    validation_steps: PositiveInt = 5
+    validation_steps: PositiveInt = Field(5, description="Steps before them, to choose a round.")
 
 
 Positive = Annotated[int, Field(ge=1)]

@@ -1,0 +1,239 @@
+"""Demand one step ahead, for every retailer's own series.
+
+Time decides what is held out: the last steps test, those before them validate, the rest trains.
+Every forecast is made one step ahead, from everything that had been sold by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import ConfigError, DataError
+from securefl.evaluation.forecast import forecast_tally
+from securefl.evaluation.tally import Tally, total
+from securefl.models.forecaster import Forecaster, LogTarget, RawTarget, Target, TutorialForecaster
+from securefl.models.settings import ForecasterSettings, TutorialForecasterSettings
+from securefl.tasks.base import (
+    Batch,
+    MemberData,
+    MetricSpec,
+    Split,
+    Task,
+    TensorExamples,
+    all_units,
+)
+from securefl.tasks.demand_cases import Cases, Grid, time_cuts
+from securefl.tasks.demand_features import (
+    TUTORIAL_INPUTS,
+    feature_count,
+    features,
+    tutorial_inputs,
+)
+from securefl.tasks.demand_promotions import COMPARED, planned_uplift, promotion_states
+from securefl.tasks.demand_series import (
+    CADENCES,
+    UNKNOWN,
+    Days,
+    Floats,
+    Sales,
+    Vocabulary,
+    complete_steps,
+    sales,
+    vocabulary,
+)
+
+
+@dataclass(frozen=True)
+class DemandFacts:
+    """What all members agree on: none of it comes from a retailer's sales.
+
+    Attributes:
+        steps: First days of all steps, datetime64[D] [T].
+        words: The keys of the series, from the agreed catalogue.
+        members: The members' names, in the consortium's order.
+        promotions: Displays and mailers, as in `RetailData.promotions`: they hang in the shops and
+            lie in the mail, so that no member learns more than a competitor's shopper.
+    """
+
+    steps: Days
+    words: Vocabulary
+    members: tuple[str, ...]
+    promotions: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class DemandMember(MemberData):
+    """Training rows, and the cases that are evaluated.
+
+    Attributes:
+        cases: Retailer to split to cases: one retailer for a member, all of them for pooled data.
+    """
+
+    cases: Mapping[str, Mapping[Split, Cases]]
+
+
+class DemandTask(Task[DemandFacts, DemandMember]):
+    """Forecasts demand a week (or a day) ahead.
+
+    Raises:
+        ConfigError: If the configured model is none of this task.
+    """
+
+    name: ClassVar[str] = "demand"
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        MetricSpec("mape", higher_is_better=False),
+        MetricSpec("wape", higher_is_better=False),
+        MetricSpec("mae", higher_is_better=False),
+        MetricSpec("rmse", higher_is_better=False),
+    )
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        self.cuts = config.demand
+        self.cadence = CADENCES[config.demand.step]
+        self.settings = _own_settings(config)
+
+    def agree(self, data: RetailData) -> DemandFacts:
+        """The calendar of complete steps, the series' keys and the published promotions.
+
+        Raises:
+            DataError: If too few steps are left to train on.
+        """
+        steps = complete_steps(data, self.cadence)
+        needed = self.cadence.warmup + 1 + self.cuts.validation_steps + self.cuts.test_steps
+        if len(steps) < needed:
+            raise DataError(
+                f"{data.source}: {len(steps)} complete {self.cadence.name}s, but {needed} needed"
+            )
+        words = vocabulary(data.products, self.cuts.level)
+        return DemandFacts(steps, words, tuple(m.name for m in data.members), data.promotions)
+
+    def prepare(self, tables: RetailerTables, facts: DemandFacts) -> DemandMember:
+        """Cut one retailer's series in time; its training steps alone decide which count.
+
+        A retailer whose series are all too small to be evaluated still trains.
+
+        Raises:
+            DataError: If none of the retailer's series is large enough to train on.
+        """
+        sold = sales(tables, facts.steps, self.cadence)
+        grid = self._grid(tables.name, sold, facts)
+        steps = time_cuts(
+            self.cadence.warmup,
+            len(facts.steps),
+            self.cuts.validation_steps,
+            self.cuts.test_steps,
+        )
+        mean = grid.demand[:, : steps["train"].stop].mean(axis=1)
+        mean[UNKNOWN] = -np.inf
+        least = min(self.cuts.min_training_mean, self.cuts.min_mean)
+        trained = np.flatnonzero(mean >= least)
+        if trained.size == 0:
+            raise DataError(
+                f"{tables.name}: no {self.cuts.level} sells {least:g} units a {self.cadence.name} "
+                "on average (demand.min_training_mean)"
+            )
+        units = grid.cases(trained, steps["train"]).batch
+        evaluated = np.flatnonzero(mean >= self.cuts.min_mean)
+        cases = {split: grid.cases(evaluated, span) for split, span in steps.items()}
+        return _member(tables.name, units, {tables.name: cases})
+
+    def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> DemandMember:
+        """All retailers' rows, one after the other, and everybody's cases."""
+        units = zip(*(all_units(member.examples) for member in members), strict=True)
+        cases = {name: own for member in members for name, own in member.cases.items()}
+        return _member("pooled", tuple(torch.cat(part) for part in units), cases)
+
+    def model(self, facts: DemandFacts, customers: int) -> nn.Module:
+        """A forecaster; all of its parameters are shared."""
+        if isinstance(self.settings, TutorialForecasterSettings):
+            return TutorialForecaster(self.settings, TUTORIAL_INPUTS)
+        inputs = feature_count(self.cadence)
+        return Forecaster(self.settings, inputs, len(facts.words.keys))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of each row, float32 [B]."""
+        inputs, series, level, demand = batch
+        return self._target.loss(model(inputs, series, level), demand)
+
+    def evaluate(self, model: nn.Module, member: DemandMember, split: Split) -> dict[str, Tally]:
+        """Errors of the model's forecasts, by retailer."""
+        return {name: self._errors(model, own[split]) for name, own in member.cases.items()}
+
+    def naive(self, member: DemandMember, split: Split) -> dict[str, Tally]:
+        """Errors of the moving average that served a retailer best in all steps before the test.
+
+        A window of one step, the last value, is among them.
+        """
+        return {name: self._best_average(own, split) for name, own in member.cases.items()}
+
+    def _errors(self, model: nn.Module, cases: Cases) -> Tally:
+        inputs, series, level, _ = cases.batch
+        return _tally(self._target.quantity(model(inputs, series, level)), cases.demand)
+
+    def _best_average(self, cases: Mapping[Split, Cases], split: Split) -> Tally:
+        deciding = self.metrics[0].name
+        errors = [
+            total(
+                _tally(past.naive[rule], past.demand)
+                for past in (cases["train"], cases["validation"])
+            )
+            for rule in range(len(self.cadence.naive))
+        ]
+        best = int(np.argmin([error.values()[deciding] for error in errors]))
+        return _tally(cases[split].naive[best], cases[split].demand)
+
+    @property
+    def _target(self) -> Target:
+        if isinstance(self.settings, TutorialForecasterSettings):
+            return RawTarget()
+        return LogTarget(self.settings.huber_delta)
+
+    def _grid(self, name: str, sold: Sales, facts: DemandFacts) -> Grid:
+        demand = sold.by_key(facts.words)
+        made = features(
+            demand,
+            sold.units.sum(axis=0),
+            self._uplift(name, sold, facts),
+            facts.steps,
+            self.cadence,
+        )
+        inputs = made.inputs
+        if isinstance(self.settings, TutorialForecasterSettings):
+            row = tutorial_inputs(len(facts.steps), facts.members.index(name), self.cadence)
+            inputs = np.broadcast_to(row, (*demand.shape, row.shape[1]))
+        return Grid(inputs, made.level, made.naive, demand)
+
+    def _uplift(self, name: str, sold: Sales, facts: DemandFacts) -> Floats:
+        keys = len(facts.words.keys)
+        if facts.promotions is None:
+            return np.zeros((keys, len(facts.steps), len(COMPARED)))
+        own = facts.promotions[facts.promotions["member"] == name]
+        state = promotion_states(own, sold.products, facts.steps)
+        return planned_uplift(sold, state, facts.words.of(sold.products), keys)
+
+
+def _own_settings(config: RunConfig) -> ForecasterSettings | TutorialForecasterSettings:
+    if isinstance(config.model, ForecasterSettings | TutorialForecasterSettings):
+        return config.model
+    raise ConfigError(f"model.name: '{config.model.name}' is no model of the demand task")
+
+
+def _member(name: str, units: Batch, cases: Mapping[str, Mapping[Split, Cases]]) -> DemandMember:
+    rows = len(units[0])
+    return DemandMember(name, TensorExamples(units), samples=rows, customers=0, cases=cases)
+
+
+def _tally(forecast: Tensor, demand: Tensor) -> Tally:
+    return forecast_tally(
+        forecast.detach().cpu().double().numpy(), demand.detach().cpu().double().numpy()
+    )

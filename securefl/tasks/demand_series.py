@@ -1,0 +1,171 @@
+"""From purchase lines to demand by series and step of time.
+
+A series is one key of the agreed catalogue (a department, a category or a product) at one retailer;
+key 0 stands for everything that the catalogue does not know. Weeks start on Monday.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Days = npt.NDArray[np.datetime64]
+Level = Literal["department", "category", "product"]
+
+UNKNOWN: Final = 0
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """A step of time and how the forecaster looks back on it.
+
+    Attributes:
+        name: `week` or `day`.
+        days: Length of a step in days.
+        lags: Steps back whose demand is an input.
+        windows: Numbers of past steps whose mean demand is an input.
+        level: Windows whose means, averaged, are the level that the model corrects.
+        naive: Windows of the moving averages that it is compared with; 1 is the last value.
+        season: Length of the cycle of the calendar's step number; 1 if there is none.
+    """
+
+    name: Literal["week", "day"]
+    days: int
+    lags: tuple[int, ...]
+    windows: tuple[int, ...]
+    level: tuple[int, ...]
+    naive: tuple[int, ...]
+    season: int
+
+    @property
+    def warmup(self) -> int:
+        """Steps that must lie behind the first one that is trained on."""
+        return max(*self.level, *self.lags)
+
+
+WEEK: Final = Cadence(
+    "week", days=7, lags=(1, 2, 3, 4), windows=(4, 8, 13), level=(4, 8), naive=(1, 4, 8), season=1
+)
+DAY: Final = Cadence(
+    "day",
+    days=1,
+    lags=(1, 2, 7, 14, 21, 28),
+    windows=(7, 28),
+    level=(28,),
+    naive=(1, 7, 28),
+    season=7,
+)
+CADENCES: Final = {cadence.name: cadence for cadence in (WEEK, DAY)}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The agreed keys and which key each product of the catalogue belongs to.
+
+    Attributes:
+        keys: Names by index; index 0 is the unknown.
+        products: Product ids, int64 [P], ascending.
+        index: Key index of each of them, int64 [P].
+    """
+
+    keys: tuple[str, ...]
+    products: Ints
+    index: Ints
+
+    def of(self, products: Ints) -> Ints:
+        """Key index of each product id, `UNKNOWN` where the catalogue does not have it."""
+        if self.products.size == 0:
+            return np.full(products.shape, UNKNOWN, dtype=np.int64)
+        place = np.searchsorted(self.products, products).clip(max=self.products.size - 1)
+        return np.where(self.products[place] == products, self.index[place], UNKNOWN)
+
+
+def vocabulary(products: pd.DataFrame, level: Level) -> Vocabulary:
+    """The keys of one level of the agreed catalogue, in the order of their names.
+
+    Args:
+        products: The catalogue, as in `RetailData.products`.
+        level: What a series is.
+    """
+    ordered = products.sort_values("product", kind="stable")
+    names = ordered[level].astype(str).to_numpy(dtype=object)
+    known = sorted(set(names.tolist()) - {""})
+    place = {"": UNKNOWN} | {name: number for number, name in enumerate(known, start=1)}
+    return Vocabulary(
+        keys=("", *known),
+        products=ordered["product"].to_numpy(dtype=np.int64),
+        index=np.array([place[name] for name in names], dtype=np.int64),
+    )
+
+
+def complete_steps(data: RetailData, cadence: Cadence) -> Days:
+    """First days of the steps that the data cover in full, datetime64[D] [T], ascending.
+
+    A week that is cut off at either end of the data would look like a week of low demand.
+
+    Raises:
+        DataError: If there is no such step.
+    """
+    times = [m.transactions["time"] for m in data.members if len(m.transactions)]
+    if not times:
+        raise DataError(f"{data.source}: no member has transactions")
+    first = np.datetime64(min(column.min() for column in times), "D")
+    last = np.datetime64(max(column.max() for column in times), "D")
+    if cadence.name == "week":
+        first = first + np.timedelta64(-_weekday(first) % 7, "D")
+    count = int((last - first + np.timedelta64(1, "D")) / np.timedelta64(cadence.days, "D"))
+    if count < 1:
+        raise DataError(f"{data.source}: the transactions do not cover one {cadence.name} in full")
+    return first + np.arange(count) * np.timedelta64(cadence.days, "D")
+
+
+def _weekday(day: np.datetime64) -> int:
+    """0 on Mondays; 1970-01-01 was a Thursday."""
+    return int(day.astype("datetime64[D]").astype(np.int64) + 3) % 7
+
+
+@dataclass(frozen=True)
+class Sales:
+    """What one retailer sold by product and step.
+
+    Attributes:
+        products: Product ids that it sold in these steps, int64 [P], ascending.
+        units: Units sold, float64 [P, T].
+    """
+
+    products: Ints
+    units: Floats
+
+    def by_key(self, words: Vocabulary) -> Floats:
+        """Units by key of the vocabulary and step, float64 [K, T]."""
+        return sum_by(words.of(self.products), self.units, len(words.keys))
+
+
+def sales(tables: RetailerTables, steps: Days, cadence: Cadence) -> Sales:
+    """Add up one retailer's purchase lines; lines outside the steps are left out."""
+    lines = tables.transactions
+    days = lines["time"].to_numpy().astype("datetime64[D]")
+    step = (days - steps[0]).astype(np.int64) // cadence.days
+    inside = (step >= 0) & (step < len(steps))
+    products, row = np.unique(lines["product"].to_numpy(np.int64)[inside], return_inverse=True)
+    cell = row * len(steps) + step[inside]
+    amounts = lines["quantity"].to_numpy(np.float64)[inside]
+    units = np.zeros(len(products) * len(steps))
+    np.add.at(units, cell, amounts)
+    return Sales(products, units.reshape(len(products), len(steps)))
+
+
+def sum_by(group: Ints, values: Floats, groups: int) -> Floats:
+    """Sums of rows [P, ...] by group (int64 [P]), float64 [groups, ...]."""
+    result = np.zeros((groups, *values.shape[1:]))
+    np.add.at(result, group, values)
+    return result
