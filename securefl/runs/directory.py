@@ -23,6 +23,28 @@ from securefl.runs.tensors import write_atomically
 CONFIG = "config.toml"
 
 
+REPEAT = "repeat.toml"
+"""Marks the directory of a repeated run, as `CONFIG` marks that of a single one."""
+
+
+def make_empty(path: Path) -> None:
+    """Make a directory that holds nothing yet.
+
+    Raises:
+        RunDirectoryError: If something is there already, or it cannot be written.
+    """
+    try:
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        if not taken:
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
+    if taken:
+        begun = (path / CONFIG).exists() or (path / REPEAT).exists()
+        hint = f"; go on with --resume {path}" if begun else ""
+        raise RunDirectoryError(f"{path} exists and is not empty{hint}")
+
+
 class RunDirectory:
     """One run's files. Nothing in it is ever overwritten by another run."""
 
@@ -37,13 +59,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: If something is there already, or it cannot be written.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            hint = f"; go on with --resume {path}" if (path / CONFIG).exists() else ""
-            raise RunDirectoryError(f"{path} exists and is not empty{hint}")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
+        make_empty(path)
         write_atomically(path / CONFIG, dump_toml(config).encode())
         return cls(path, config)
 

@@ -59,7 +59,7 @@ class RunResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; a metric without a case is null."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        plain: dict[str, Any] = json_ready(asdict(self))
         return plain
 
 
@@ -87,11 +87,12 @@ def _numbers(arms: Mapping[str, Mapping[str, float | None]]) -> dict[str, Number
     }
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - walks a JSON tree
+def json_ready(value: Any) -> Any:  # noqa: ANN401 - walks a JSON tree
+    """A tree with null in the place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: json_ready(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [json_ready(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,0 +1,53 @@
+"""The few settings that people change from run to run, as a tree like that of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from securefl.config.load import Tree, merge
+
+
+def options_tree(
+    *,
+    task: str | None = None,
+    mode: str | None = None,
+    data: str | Mapping[str, Any] | None = None,
+    model: str | Mapping[str, Any] | None = None,
+    rounds: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    references: bool | None = None,
+    **sections: Any,  # noqa: ANN401 - validated with the whole configuration
+) -> Tree:
+    """What was given, and nothing else, so that it wins over a file only where it was meant to.
+
+    Args:
+        task: Name of the task.
+        mode: How updates are protected.
+        data: Name of the source, or its whole section.
+        model: Name of the model, or its whole section.
+        rounds: Number of rounds.
+        seed: The run's seed.
+        device: Where members compute.
+        workers: Processes that host members.
+        references: Whether the references are trained.
+        **sections: Any other key of a configuration, for example `training={"batch_size": 64}`.
+    """
+    engine = _given(device=device, workers=workers)
+    tree = _given(
+        task=task,
+        mode=mode,
+        data={"source": data} if isinstance(data, str) else data,
+        model={"name": model} if isinstance(model, str) else model,
+        rounds=rounds,
+        seed=seed,
+        engine=engine or None,
+        references=None if references is None else {"enabled": references},
+    )
+    return merge(sections, tree)
+
+
+def _given(**values: Any) -> Tree:  # noqa: ANN401 - a tree of plain values
+    return {key: value for key, value in values.items() if value is not None}

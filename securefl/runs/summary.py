@@ -1,0 +1,243 @@
+"""What a run's figures say, for a retailer: tables, one verdict, how customers were protected."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from securefl.evaluation.labels import MetricLabel, label, shown, title
+from securefl.runs.directory import CONFIG
+from securefl.runs.repeat import RepeatResult, sample_deviation
+from securefl.runs.result import Numbers, RunResult
+
+Result = RunResult | RepeatResult
+PARITY: Final = 2.0
+"""Percent. A smaller difference is called parity: another seed may turn it round."""
+
+_PROTECTION: Final = {
+    "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
+}
+
+
+@dataclass(frozen=True)
+class SummaryTable:
+    """One metric, retailer by retailer, as text to be drawn.
+
+    Attributes:
+        heading: The metric's name and what it means.
+        columns: Column titles, the first being the retailer's.
+        rows: One a retailer.
+        totals: Over all retailers, then the spread over seeds where there are several.
+    """
+
+    heading: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    totals: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that a run ends with.
+
+    Attributes:
+        heading: Task, mode, rounds and seeds.
+        tables: One a headline metric.
+        notes: What has to be known to read them.
+        conclusion: What they say, in plain words.
+        protection: How customers were protected; says so where they were not.
+        run_dir: Where everything lies.
+        next_command: What to try next.
+    """
+
+    heading: str
+    tables: tuple[SummaryTable, ...]
+    notes: tuple[str, ...]
+    conclusion: str
+    protection: str
+    run_dir: str
+    next_command: str
+
+
+def summarise(result: Result) -> Summary:
+    """The closing summary of a run or of a repeated one."""
+    metrics = headline_metrics(result)
+    return Summary(
+        heading=_heading(result),
+        tables=tuple(_table(result, metric, found) for metric, found in metrics.items()),
+        notes=tuple(_notes(result.metrics["federated"])),
+        conclusion=_conclusion(result, *next(iter(metrics.items()))),
+        protection=_protection(result),
+        run_dir=result.run_dir,
+        next_command=_next_command(result),
+    )
+
+
+def headline_metrics(result: Result) -> dict[str, MetricLabel]:
+    """The metrics that the summary shows, the decisive one first."""
+    found = {metric: label(metric) for metric in result.metrics["federated"]}
+    return {name: known for name, known in found.items() if known is not None and known.headline}
+
+
+def gain(candidate: float, reference: float, higher_is_better: bool) -> float:
+    """How much better the candidate is, in percent of the reference; negative where it is worse."""
+    if not reference:
+        return math.nan
+    change = 100 * (candidate - reference) / reference
+    return change if higher_is_better else -change
+
+
+def _heading(result: Result) -> str:
+    seeds = f"seed {result.seed}"
+    if isinstance(result, RepeatResult):
+        seeds = f"seeds {result.seed} to {result.runs[-1].seed}"
+    return (
+        f"{result.task}, {len(result.members)} retailers, mode {result.mode}, "
+        f"{result.rounds} rounds, {seeds}"
+    )
+
+
+def _table(result: Result, metric: str, found: MetricLabel) -> SummaryTable:
+    arms = _arms(result.metrics, found)
+    overall = [_row("All retailers", result.metrics, metric, found, arms)]
+    if isinstance(result, RepeatResult):
+        overall.append(_spread_row(result, metric, found, arms))
+    direction = "higher is better" if found.higher_is_better else "lower is better"
+    return SummaryTable(
+        heading=f"{title(metric)}: {found.meaning} ({direction})",
+        columns=("Retailer", *arms.values()),
+        rows=tuple(_row(m.name, m.metrics, metric, found, arms) for m in result.members),
+        totals=tuple(overall),
+    )
+
+
+def _arms(metrics: Mapping[str, Numbers], found: MetricLabel) -> dict[str, str]:
+    """Columns by arm; `gain` is the one that is computed here."""
+    known = {
+        "alone": "Alone",
+        "federated": "Federated",
+        "gain": "Gain",
+        "pooled": "All data in one place",
+        "naive": found.naive,
+    }
+    present = set(metrics) | ({"gain"} if "alone" in metrics else set())
+    return {arm: column for arm, column in known.items() if arm in present}
+
+
+def _row(
+    name: str,
+    metrics: Mapping[str, Numbers],
+    metric: str,
+    found: MetricLabel,
+    arms: Mapping[str, str],
+) -> tuple[str, ...]:
+    cells = [
+        _percent(_gain_of(metrics, metric, found)) if arm == "gain" else _cell(metrics, arm, metric)
+        for arm in arms
+    ]
+    return (name, *cells)
+
+
+def _spread_row(
+    result: RepeatResult, metric: str, found: MetricLabel, arms: Mapping[str, str]
+) -> tuple[str, ...]:
+    gains = [_gain_of(run.metrics, metric, found) for run in result.runs] if "gain" in arms else []
+    cells = [
+        f"{sample_deviation(gains):.1f} %" if arm == "gain" else _cell(result.spread, arm, metric)
+        for arm in arms
+    ]
+    return (f"± over {len(result.runs)} seeds", *cells)
+
+
+def _cell(metrics: Mapping[str, Numbers], arm: str, metric: str) -> str:
+    return shown(metric, metrics[arm][metric])
+
+
+def _gain_of(metrics: Mapping[str, Numbers], metric: str, found: MetricLabel) -> float:
+    return gain(metrics["federated"][metric], metrics["alone"][metric], found.higher_is_better)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.1f} %"
+
+
+def _notes(federated: Numbers) -> Iterator[str]:
+    empty, floor = federated.get("zero_demand"), federated.get("mape_floor")
+    if empty is not None and not math.isnan(empty):
+        yield f"MAPE leaves out the {100 * empty:.1f} % of cases in which nothing was sold."
+    if floor is not None and not math.isnan(floor):
+        yield (
+            "Who knew the mean of every demand exactly would still be off by about "
+            f"{shown('mape', floor)} in MAPE (Poisson floor)."
+        )
+
+
+def _conclusion(result: Result, metric: str, found: MetricLabel) -> str:
+    name, federated = title(metric), _cell(result.metrics, "federated", metric)
+    if "alone" not in result.metrics:
+        return (
+            f"The federation reaches {name} {federated}; without the references there is nothing"
+            " to say about what joining gains."
+        )
+    alone = _cell(result.metrics, "alone", metric)
+    return _verdict(result, metric, found).format(
+        name=name, pair=f"{federated} against {alone}"
+    ) + (_beaten_by_naive(result, metric, found))
+
+
+def _verdict(result: Result, metric: str, found: MetricLabel) -> str:
+    value = _gain_of(result.metrics, metric, found)
+    members = len(result.members)
+    gains = [_gain_of(member.metrics, metric, found) for member in result.members]
+    if math.isnan(value):
+        return "There was no case to judge {name} by."
+    if abs(value) < _noise(result, metric, found):
+        return (
+            "Parity: {name} is as good as training alone, within what chance explains ({pair}); "
+            "judged by it, joining gains a retailer nothing and costs it nothing."
+        )
+    if value > 0:
+        count = sum(g > 0 for g in gains)
+        return (
+            f"The federation helps: {{name}} is {value:.1f} % better than training alone "
+            f"({{pair}}), and better at {count} of {members} retailers."
+        )
+    count = sum(g < 0 for g in gains)
+    return (
+        f"The federation does not help: {{name}} is {-value:.1f} % worse than training alone "
+        f"({{pair}}), and worse at {count} of {members} retailers."
+    )
+
+
+def _noise(result: Result, metric: str, found: MetricLabel) -> float:
+    """Percent that a gain must reach to be one: `PARITY`, or more where seeds differ by more."""
+    if not isinstance(result, RepeatResult):
+        return PARITY
+    spread = sample_deviation([_gain_of(run.metrics, metric, found) for run in result.runs])
+    return PARITY if math.isnan(spread) else max(PARITY, spread)
+
+
+def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
+    naive = result.metrics.get("naive", {}).get(metric, math.nan)
+    if gain(result.metrics["federated"][metric], naive, found.higher_is_better) >= 0:
+        return ""
+    if math.isnan(naive):
+        return ""
+    rule = found.naive.lower()
+    return f" The obvious rule ({rule}) does better: {shown(metric, naive)}."
+
+
+def _protection(result: Result) -> str:
+    return f"no differential privacy; mode {result.mode}: {_PROTECTION[result.mode]}."
+
+
+def _next_command(result: Result) -> str:
+    if isinstance(result, RunResult):
+        config = shlex.quote(str(Path(result.run_dir) / CONFIG))
+        return f"securefl run {config} --repeat 3"
+    other = "demand" if result.task == "recommendation" else "recommendation"
+    return f"securefl run --task {other}"
