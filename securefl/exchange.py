@@ -57,14 +57,28 @@ class Exchange:
         """Ask all parties the same question and wait for all answers."""
         return self.ask(dict.fromkeys(parties, message), kind)
 
-    def _next(self, party: str, kind: type[AnswerT]) -> AnswerT:
+    def replies(self, requests: Mapping[str, m.Message]) -> dict[str, m.Message]:
+        """Ask each party its own question and take whatever it answers, failures included."""
+        for party, message in requests.items():
+            self.request(party, message)
+        return {party: self._any(party) for party in requests}
+
+    def _any(self, party: str) -> m.Message:
         while not self._arrived[party]:
             delivery = self._transport.receive(self._timeout)
             self._arrived[delivery.sender].append(m.decode(delivery.message))
-        answer = self._arrived[party].popleft()
-        if isinstance(answer, m.Failure):
-            kind_of = MemberInputError if answer.error in _INPUT_ERRORS else MemberFailedError
-            raise kind_of(f"{party} failed: {answer.text}")
+        return self._arrived[party].popleft()
+
+    def _next(self, party: str, kind: type[AnswerT]) -> AnswerT:
+        answer = self._any(party)
         if not isinstance(answer, kind):
-            raise MemberFailedError(f"{party} answered '{type(answer).__name__}' out of turn")
+            raise failed(party, answer)
         return answer
+
+
+def failed(party: str, answer: m.Message) -> SecureflError:
+    """The error for an answer that was not the one asked for."""
+    if isinstance(answer, m.Failure):
+        kind = MemberInputError if answer.error in _INPUT_ERRORS else MemberFailedError
+        return kind(f"{party} failed: {answer.text}")
+    return MemberFailedError(f"{party} answered '{type(answer).__name__}' out of turn")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from securefl import messages as m
+from securefl.aggregation.masked_member import MaskedMember, TrainedUpdate
+from securefl.aggregation.terms import Consortium
 from securefl.config.schema import RunConfig
 from securefl.errors import SecureflError
 from securefl.member_state import MemberState, load_member, save_member
@@ -27,12 +31,18 @@ class MemberSpec:
         facts: What the task's members agreed on.
         data: This member's data.
         directory: Where the member keeps its own state between rounds.
+        consortium: Who takes part, as this member knows it.
+        identity: The member's private Ed25519 key, 32 bytes.
+        reveals: Lay changes open when asked; for `securefl compare` alone.
     """
 
     config: RunConfig
     facts: Any
     data: MemberData
     directory: Path
+    consortium: Consortium
+    identity: bytes = field(repr=False)
+    reveals: bool = False
 
     @property
     def name(self) -> str:
@@ -59,8 +69,14 @@ class Member:
         self.model = self.learner.fresh_model("init")
         self.trainer = self.learner.trainer(self.model, spec.config.training)
         self.kept = local_state(self.model)
+        self.masked = MaskedMember(spec.name, spec.identity, spec.consortium)
+        self.update: TrainedUpdate | None = None
+        self._reveals = spec.reveals
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.Train: self._train,
+            m.TrainMasked: self._train_masked,
+            m.Protocol: self.masked.receive,
+            m.Reveal: self._reveal,
             m.Evaluate: self._evaluate,
             m.Naive: self._naive,
             m.Keep: self._keep,
@@ -82,15 +98,29 @@ class Member:
         return [m.encode(reply)]
 
     def _train(self, request: m.Train) -> m.Update:
-        start = m.unpack_vector(request.shared)
+        if self.config.mode != "plain":
+            raise m.MessageError(f"in mode '{self.config.mode}' no update is sent in the clear")
+        return _in_the_clear(self._trained(request.round, request.shared))
+
+    def _train_masked(self, request: m.TrainMasked) -> m.Message:
+        return self.masked.enter(request, self._trained(request.round, request.shared))
+
+    def _reveal(self, request: m.Reveal) -> m.Update:
+        if not self._reveals or self.update is None or self.update.round != request.round:
+            raise m.MessageError("this member lays nothing open")
+        return _in_the_clear(self.update)
+
+    def _trained(self, number: int, shared: bytes) -> TrainedUpdate:
+        """The update of a round; a round that is tried again is not trained again."""
+        start = m.unpack_vector(shared)
+        done = self.update
+        if done is not None and done.round == number and np.array_equal(done.shared, start):
+            return done
         load_shared(self.model, start)
-        loss = self.trainer.train(self.learner.seed("train", request.round))
-        return m.Update(
-            round=request.round,
-            samples=self.learner.data.samples,
-            change=m.pack_vector(shared_vector(self.model) - start),
-            loss=loss,
-        )
+        loss = self.trainer.train(self.learner.seed("train", number))
+        change = shared_vector(self.model) - start
+        self.update = TrainedUpdate(number, start, change, loss, self.learner.data.samples)
+        return self.update
 
     def _evaluate(self, request: m.Evaluate) -> m.Scores:
         load_shared(self.model, m.unpack_vector(request.shared))
@@ -126,3 +156,12 @@ class Member:
         load_local(self.model, state.local)
         self.kept = state.kept
         return m.Done()
+
+
+def _in_the_clear(update: TrainedUpdate) -> m.Update:
+    return m.Update(
+        round=update.round,
+        samples=update.samples,
+        change=m.pack_vector(update.change),
+        loss=update.loss,
+    )

@@ -50,6 +50,36 @@ class Update(Message):
     loss: float
 
 
+class TrainMasked(Message):
+    """Coordinator to member, mode `secure`: train, and enter the round's masked sum.
+
+    Attributes:
+        cohort: The members of the session, in roster order.
+        session: Number of the session; a new number starts one with fresh keys.
+    """
+
+    kind: Literal["train-masked"] = "train-masked"
+    round: NonNegativeInt
+    shared: bytes
+    cohort: tuple[str, ...]
+    session: NonNegativeInt
+
+
+class Protocol(Message):
+    """Either way, mode `secure`: one message of the secure-aggregation session."""
+
+    kind: Literal["protocol"] = "protocol"
+    round: NonNegativeInt
+    payload: bytes
+
+
+class Reveal(Message):
+    """Coordinator to member, in `securefl compare` alone: lay the round's change open."""
+
+    kind: Literal["reveal"] = "reveal"
+    round: NonNegativeInt
+
+
 class Evaluate(Message):
     """Coordinator to member: score this shared model on a split.
 
@@ -121,6 +151,12 @@ class Done(Message):
     kind: Literal["done"] = "done"
 
 
+class Absent(Message):
+    """On a member's behalf: it has dropped out of this round and will not answer."""
+
+    kind: Literal["absent"] = "absent"
+
+
 class Failure(Message):
     """Member to coordinator: the request failed; the class of the error and one line."""
 
@@ -132,6 +168,9 @@ class Failure(Message):
 AnyMessage = (
     Train
     | Update
+    | TrainMasked
+    | Protocol
+    | Reveal
     | Evaluate
     | Naive
     | Scores
@@ -141,6 +180,7 @@ AnyMessage = (
     | Save
     | Restore
     | Done
+    | Absent
     | Failure
 )
 _ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="kind")])

@@ -9,7 +9,7 @@ import numpy as np
 from securefl import messages as m
 from securefl.aggregation.aggregate import Aggregate
 from securefl.errors import SecureflError
-from securefl.exchange import Exchange
+from securefl.exchange import Exchange, failed
 from securefl.models.locality import FloatVector
 
 
@@ -21,7 +21,19 @@ class PlainAggregator:
     ) -> Aggregate:
         """See `Aggregator.aggregate`."""
         request = m.Train(round=round_number, shared=m.pack_vector(shared))
-        return weighted_mean(exchange.ask_all(cohort, request, m.Update), shared.shape[0])
+        replies = exchange.replies(dict.fromkeys(cohort, request))
+        return weighted_mean(_updates(replies), shared.shape[0])
+
+
+def _updates(replies: Mapping[str, m.Message]) -> dict[str, m.Update]:
+    """The survivors' updates; a member that failed ends the run, one that is absent does not."""
+    updates = {}
+    for name, reply in replies.items():
+        if isinstance(reply, m.Update):
+            updates[name] = reply
+        elif not isinstance(reply, m.Absent):
+            raise failed(name, reply)
+    return updates
 
 
 def weighted_mean(updates: Mapping[str, m.Update], dimension: int) -> Aggregate:
@@ -30,7 +42,7 @@ def weighted_mean(updates: Mapping[str, m.Update], dimension: int) -> Aggregate:
     Summed in float64 in the order of the members, so that the same seed gives the same bits.
 
     Raises:
-        SecureflError: If no member has a sample, or a change has another length.
+        SecureflError: If no sample is left, or a change has another length.
     """
     samples = sum(update.samples for update in updates.values())
     if samples == 0:

@@ -10,7 +10,7 @@ from securefl.models.settings import ModelSettings
 from securefl.tasks.settings import DemandSettings, RecommendationSettings
 
 TaskName = Literal["recommendation", "demand"]
-Mode = Literal["plain"]
+Mode = Literal["plain", "secure"]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -52,6 +52,37 @@ class CohortSettings(Settings):
     minimum: PositiveInt = 2
 
 
+class SecureSettings(Settings):
+    """What the members agree on for mode `secure`; docs/protocol.md explains each."""
+
+    limit: PositiveFloat = Field(
+        64.0,
+        description="Largest change of a parameter in a round; beyond it a member refuses to send.",
+    )
+    max_samples: PositiveInt = Field(1 << 20, description="Largest sample count of a member.")
+    bits: Literal[32, 64] = Field(64, description="Width of a masked coordinate.")
+    rounds_per_session: PositiveInt = Field(
+        64, description="Rounds that one key agreement serves; with 1, keys are new every round."
+    )
+    attempts: PositiveInt = Field(
+        2, description="How often a round is tried, each time with fresh keys."
+    )
+
+
+class Dropout(Settings):
+    """A member that vanishes in the middle of a round, to see what happens then."""
+
+    member: str
+    round: PositiveInt
+    step: Literal["keys", "shares", "masked-input", "consistency", "unmask"]
+
+
+class SimulationSettings(Settings):
+    """What only a run on one machine can have."""
+
+    dropouts: tuple[Dropout, ...] = ()
+
+
 class ReferenceSettings(Settings):
     """What the federation is compared with; each arm is tuned on its own validation data."""
 
@@ -84,6 +115,8 @@ class RunConfig(Settings):
     training: TrainingSettings = TrainingSettings()
     server: ServerSettings = ServerSettings()
     cohort: CohortSettings = CohortSettings()
+    secure: SecureSettings = SecureSettings()
+    simulation: SimulationSettings = SimulationSettings()
     references: ReferenceSettings = ReferenceSettings()
     engine: EngineSettings = EngineSettings()
     warm_start: str | None = Field(

@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Protocol, Self
 
 import msgpack
@@ -68,7 +67,8 @@ class InProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *details: object) -> None:
+        del details
         self._inbox.clear()
 
 
@@ -125,12 +125,8 @@ class WorkerProcesses:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
+        del details
         for process in self._processes:
             process.terminate()
         for process in self._processes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from securefl.errors import SecureflError
 
@@ -45,3 +45,13 @@ class Transport(Protocol):
             DeadlineExceeded: If nothing arrived in time, or nothing is under way.
             EngineError: If a party can never answer again.
         """
+
+
+class OpenTransport(Transport, Protocol):
+    """A transport that lives as long as a `with` block."""
+
+    def __enter__(self) -> Self:
+        """Open it."""
+
+    def __exit__(self, *details: object) -> None:
+        """Close it, and end whatever it started."""

@@ -3,36 +3,88 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 
+from securefl.aggregation.terms import Consortium
 from securefl.config.schema import EngineSettings, RunConfig
+from securefl.engines.dropouts import WithDropouts
 from securefl.engines.local import InProcess, WorkerProcesses, balanced
+from securefl.engines.transport import OpenTransport
 from securefl.member import MemberSpec
 from securefl.runs.directory import RunDirectory
 from securefl.runs.prepare import Prepared
+from securefl_protocols.members import Roster
+from securefl_protocols.signing import SigningKey
 
 SMALL_WORK = 3_000_000
 """Below so many training samples, starting worker processes costs more than it saves."""
 
 
-def open_engine(prepared: Prepared, directory: RunDirectory) -> InProcess | WorkerProcesses:
+def local_consortium(prepared: Prepared) -> tuple[Consortium, dict[str, bytes]]:
+    """A consortium for a run on one machine: new identity keys, and a run id of its own.
+
+    Returns:
+        What everybody knows, and each member's private identity key.
+    """
+    keys = {member.name: SigningKey.generate(os.urandom) for member in prepared.members}
+    roster = Roster(tuple(keys), tuple(key.public for key in keys.values()))
+    consortium = Consortium(roster, os.urandom(32), prepared.config)
+    return consortium, {name: key.private_bytes() for name, key in keys.items()}
+
+
+def member_specs(
+    prepared: Prepared,
+    directory: RunDirectory,
+    consortium: Consortium,
+    identities: Mapping[str, bytes],
+    *,
+    reveals: bool = False,
+) -> list[MemberSpec]:
+    """What the engine builds the members from, in roster order."""
+    return [
+        MemberSpec(
+            config=prepared.config,
+            facts=prepared.facts,
+            data=data,
+            directory=directory.member_path(data.name),
+            consortium=consortium,
+            identity=identities[data.name],
+            reveals=reveals,
+        )
+        for data in prepared.members
+    ]
+
+
+def open_engine(
+    prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
+) -> OpenTransport:
     """The engine with all parties in it: the members, and the pooled reference if wanted.
 
     The pooled reference has a process of its own. It has as much work as all members together and
     no need to wait for rounds, so it fills the cores while members wait for each other.
     """
     config = prepared.config
-    members = [
-        MemberSpec(config, prepared.facts, data, directory.member_path(data.name))
-        for data in prepared.members
-    ]
-    pooled = []
-    if config.references.enabled:
-        data = prepared.pooled()
-        pooled = [MemberSpec(config, prepared.facts, data, directory.member_path(data.name))]
+    pooled = _pooled(prepared, directory, members[0].consortium)
     workers = choose_workers(config.engine, config, sum(spec.cost for spec in members))
+    engine: OpenTransport
     if workers == 1:
-        return InProcess([*members, *pooled])
-    return WorkerProcesses([*balanced(members, workers), *([pooled] if pooled else [])])
+        engine = InProcess([*members, *pooled])
+    else:
+        engine = WorkerProcesses([*balanced(members, workers), *([pooled] if pooled else [])])
+    dropouts = config.simulation.dropouts
+    return WithDropouts(engine, dropouts) if dropouts else engine
+
+
+def _pooled(
+    prepared: Prepared, directory: RunDirectory, consortium: Consortium
+) -> list[MemberSpec]:
+    """The reference that holds all data; it is in no cohort and so needs no key of the roster."""
+    if not prepared.config.references.enabled:
+        return []
+    data = prepared.pooled()
+    key = SigningKey.generate(os.urandom).private_bytes()
+    place = directory.member_path(data.name)
+    return [MemberSpec(prepared.config, prepared.facts, data, place, consortium, key)]
 
 
 def choose_workers(engine: EngineSettings, config: RunConfig, samples: int) -> int:

@@ -6,14 +6,17 @@ import time
 
 import torch
 
+from securefl.aggregation.aggregate import Aggregator
 from securefl.aggregation.plain import PlainAggregator
+from securefl.aggregation.secure import SecureAggregator
+from securefl.aggregation.terms import Consortium
 from securefl.evaluation.tally import total
 from securefl.exchange import Exchange
 from securefl.models.locality import named_shared
 from securefl.rounds import Federation, RoundState, initial_state, run_rounds
 from securefl.runs.arms import Arms, evaluate_arms, request_pooled
 from securefl.runs.directory import RunDirectory
-from securefl.runs.hosting import open_engine
+from securefl.runs.hosting import local_consortium, member_specs, open_engine
 from securefl.runs.prepare import Prepared, prepare
 from securefl.runs.progress import Progress, Silent
 from securefl.runs.result import MemberResult, RunResult
@@ -48,18 +51,26 @@ def train_and_evaluate(
 ) -> tuple[RoundState, Arms]:
     """The rounds that are left, then every arm on the test cases."""
     torch.set_num_threads(1)
-    with open_engine(prepared, directory) as transport:
+    consortium, identities = local_consortium(prepared)
+    members = member_specs(prepared, directory, consortium, identities)
+    with open_engine(prepared, directory, members) as transport:
         federation = Federation(
             config=prepared.config,
             members=tuple(member.name for member in prepared.members),
             exchange=Exchange(transport),
-            aggregator=PlainAggregator(),
+            aggregator=_aggregator(consortium),
             decisive=prepared.task.metrics[0],
         )
         request_pooled(federation, prepared)
         state = _train(federation, prepared, directory, watch)
         watch.stage("Comparing with each retailer alone and with all data in one place")
         return state, evaluate_arms(federation, prepared, state)
+
+
+def _aggregator(consortium: Consortium) -> Aggregator:
+    if consortium.config.mode == "plain":
+        return PlainAggregator()
+    return SecureAggregator(consortium)
 
 
 def _train(

@@ -41,7 +41,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         RunDirectoryError: If the file cannot be written.
     """
-    plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    # Copies, because the format refuses tensors that share memory (the best round may be the last).
+    plain = {
+        name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
+    }
     signed = {**metadata, _DIGEST: digest_tensors(plain, metadata)}
     write_atomically(path, save(plain, metadata=signed))
 

@@ -1,0 +1,127 @@
+"""What members and coordinator compute alike for a masked sum, each for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from securefl.config.load import dump_toml
+from securefl.config.schema import RunConfig
+from securefl.models.locality import FloatVector
+from securefl_protocols.context import SessionContext, labelled_digest
+from securefl_protocols.encoding import FixedPoint
+from securefl_protocols.lane import Lane, LaneVector
+from securefl_protocols.members import Roster
+from securefl_protocols.plan import SMALLEST_COHORT, SessionPlan
+
+CONSORTIUM_LABEL = b"securefl/1/consortium"
+TERMS_LABEL = b"securefl/1/terms"
+MODEL_LABEL = b"securefl/1/model"
+LOSS_RANGE = float(1 << 20)
+"""A training loss up to here can be summed; it is telemetry and shares the update's format."""
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """Who takes part in a run, as every member knows it.
+
+    Attributes:
+        roster: All members with their public identity keys.
+        run_id: Names this run, so that nothing of another run is valid in it.
+        config: What was agreed.
+    """
+
+    roster: Roster
+    run_id: bytes
+    config: RunConfig
+
+    def part(self, cohort: tuple[str, ...]) -> Roster:
+        """The roster of the members that one session is made of.
+
+        Raises:
+            ValueError: If a name is not in the roster.
+        """
+        keys = dict(zip(self.roster.names, self.roster.identities, strict=True))
+        unknown = sorted(set(cohort) - keys.keys())
+        if unknown:
+            raise ValueError(f"{unknown[0]} is not in the roster")
+        return Roster(cohort, tuple(keys[name] for name in cohort))
+
+    def digest(self) -> bytes:
+        """32 bytes: SHA-256 over names, identity keys and configuration."""
+        names = [name.encode() for name in self.roster.names]
+        return labelled_digest(
+            CONSORTIUM_LABEL, *names, *self.roster.identities, dump_toml(self.config).encode()
+        )
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The number format, plan and context of one session.
+
+    Attributes:
+        encoding: How changes become integers.
+        plan: The session plan.
+        context: What every message is bound to.
+    """
+
+    encoding: FixedPoint
+    plan: SessionPlan
+    context: SessionContext = field(repr=False)
+
+
+def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: int) -> Terms:
+    """The terms of a session.
+
+    Args:
+        consortium: Who takes part, and what was agreed.
+        cohort: The members of the session.
+        dimension: d, coordinates of the shared model; loss and weight come behind them.
+
+    Raises:
+        PlanError: If the numbers do not fit the lane, or the cohort is too small.
+    """
+    settings = consortium.config.secure
+    lane = Lane(settings.bits)
+    encoding = FixedPoint.finest(
+        members=len(cohort), max_weight=settings.max_samples, limit=settings.limit, lane=lane
+    )
+    plan = SessionPlan.for_cohort(
+        members=len(cohort),
+        dimension=dimension + 2,
+        lane=lane,
+        largest_input=max(encoding.largest_integer, settings.max_samples),
+        terms=labelled_digest(
+            TERMS_LABEL,
+            dump_toml(consortium.config).encode(),
+            dimension.to_bytes(8, "big"),
+            encoding.fraction_bits.to_bytes(4, "big", signed=True),
+        ),
+        rounds=settings.rounds_per_session,
+        min_members=max(SMALLEST_COHORT, consortium.config.cohort.minimum),
+    )
+    context = SessionContext(consortium.digest(), consortium.run_id, plan.digest())
+    return Terms(encoding, plan, context)
+
+
+def model_digest(shared: FloatVector) -> bytes:
+    """32 bytes that stand for the shared model (float32 [d], little-endian) in every context."""
+    return labelled_digest(MODEL_LABEL, shared.astype("<f4", copy=False).tobytes())
+
+
+def encode_update(
+    encoding: FixedPoint, change: FloatVector, loss: float, samples: int
+) -> LaneVector:
+    """A member's input: `samples * (change, loss)` and `samples`, as integers [d + 2].
+
+    Raises:
+        RangeError: If a coordinate or the sample count is beyond what was agreed.
+    """
+    scaled = np.float32(loss * (encoding.limit / LOSS_RANGE))
+    return encoding.encode(np.append(change, scaled), samples)
+
+
+def decode_loss(encoding: FixedPoint, mean: float) -> float:
+    """The mean training loss from its coordinate of the mean."""
+    return mean * (LOSS_RANGE / encoding.limit)
