@@ -79,7 +79,7 @@ def test_the_bound_is_reached():
 
 
 def test_a_float32_product_is_rounded_once():
-    """The product 16777217 * 2^-24 needs 25 bits: in float32 it would be a tie."""
+    """Products of 24-bit numbers need 48 bits: as float32 they would miss the integer."""
     form = FixedPoint(
         members=1, max_weight=16_777_217, limit=1.0, lane=Lane.UINT32, fraction_bits=0
     )

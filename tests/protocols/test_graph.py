@@ -8,7 +8,9 @@ import pytest
 
 from securefl_protocols.errors import PlanError
 from securefl_protocols.graph import (
+    _below,
     _permutation,
+    _stays_connected,
     default_threshold,
     neighbour_graph,
     smallest_degree,
@@ -67,6 +69,15 @@ def test_no_smaller_degree_or_threshold_satisfies_all_three(members, gamma, delt
         assert not any(holds(members, gamma, delta, smaller, t) for t in range(2, smaller + 1))
 
 
+@pytest.mark.parametrize(("members", "removed"), [(101, 30), (200, 60), (500, 50), (300, 200)])
+def test_connectivity_bounds_two_gaps_on_the_circle(members, removed):
+    for degree in range(2, min(members - 2, removed + 4), 2):
+        gaps = Fraction(members * (members - degree - 1), 2)
+        for step in range(degree):
+            gaps *= Fraction(max(removed - step, 0), members - step)
+        assert _stays_connected(members, degree, removed, 41) == (gaps < Fraction(1, 2**41))
+
+
 def test_a_degree_is_never_zero():
     assert smallest_degree(1000, 0.0, 0.0)[0] >= 2
 
@@ -123,6 +134,12 @@ def test_the_permutation_is_unbiased():
     assert len(seen) == 6
     # 1000 each; the standard deviation is 29.
     assert all(abs(count - 1000) < 150 for count in seen.values())
+
+
+def test_words_beyond_the_last_whole_multiple_are_thrown_away():
+    words = iter([b"\xff\xff\xff\xff", b"\xff\xff\xff\xfe"])
+    assert _below(3, lambda _: next(words)) == 2
+    assert _below(2, lambda _: b"\xff\xff\xff\xff") == 1
 
 
 @pytest.mark.parametrize(("members", "threshold"), [(2, 2), (3, 3), (5, 4), (9, 7), (100, 67)])

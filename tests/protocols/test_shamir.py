@@ -95,6 +95,25 @@ def test_fewer_than_t_shares_fit_every_secret_equally():
     assert len(set(share_of.values())) == len(share_of)
 
 
+@pytest.mark.parametrize(("members", "threshold"), [(2, 2), (5, 4), (9, 7), (100, 67)])
+def test_one_share_less_than_t_interpolates_to_something_else(members, threshold):
+    secret = os.urandom(32)
+    shares = shamir.split([secret], members, threshold, os.urandom)
+    points = [[(x, int(shares[x - 1, 0, limb])) for x in range(1, threshold)] for limb in range(9)]
+    guesses = [interpolate(known, 0) for known in points]
+    assert not any(a == b for a, b in zip(guesses, limbs_of(secret), strict=True))
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_limbs_that_no_secret_has_are_refused(at):
+    limbs = [0] * 9
+    limbs[at] = 2**8 if at == 0 else 2**31
+    with pytest.raises(RemoteProtocolError, match="one secret"):
+        shamir._secret(limbs)
+    limbs[at] -= 1
+    assert limbs_of(shamir._secret(limbs)) == limbs
+
+
 def test_two_splits_of_one_secret_share_nothing():
     one, other = (shamir.split([bytes(32)], 20, 14, os.urandom) for _ in range(2))
     assert (one == other).mean() < 0.01
