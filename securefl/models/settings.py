@@ -14,17 +14,25 @@ class FactorizationSettings(Settings):
 
     name: Literal["mf"] = "mf"
     dim: PositiveInt = 64
-    history_dropout: Fraction = 0.0
+    history_dropout: Fraction = Field(
+        0.2, description="Share of a customer's purchases hidden from the model in each step."
+    )
 
 
 class NcfSettings(Settings):
     """Neural collaborative filtering for purchases: customer vectors stay at the retailer."""
 
     name: Literal["ncf"] = "ncf"
-    dim: PositiveInt = 32
-    hidden: PositiveInt = 64
+    dim: PositiveInt = 64
+    hidden: PositiveInt = 32
     dropout: Fraction = 0.2
-    negatives: PositiveInt = 16
+    history_dropout: Fraction = 0.2
+    positives: PositiveInt = Field(
+        64, description="Purchases drawn for a customer in each step, by weight."
+    )
+    negatives: PositiveInt = Field(
+        256, description="Products drawn for a customer in each step, that they compete with."
+    )
 
 
 class RatingNcfSettings(Settings):

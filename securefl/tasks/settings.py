@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from securefl.config.base import Settings
 
@@ -17,7 +17,17 @@ class RecommendationSettings(Settings):
         20, description="A customer is trained on and evaluated from so many distinct products."
     )
     negatives: PositiveInt = Field(99, description="Sampled negatives a held-out purchase.")
-    cutoff: PositiveInt = Field(10, description="Length of the list that counts as a hit.")
+    recency_days: PositiveFloat = Field(
+        56.0, description="A purchase so many days before the end counts 1/e of one at the end."
+    )
+    recency_floor: NonNegativeFloat = Field(
+        0.02, description="What every purchase counts on top, however old."
+    )
+    prior: NonNegativeFloat = Field(
+        0.5,
+        description="Strength of the retailer's own recent popularity in the scores; it is never "
+        "released.",
+    )
 
 
 class DemandSettings(Settings):

@@ -1,0 +1,126 @@
+"""Models of what a customer buys next: product vectors are shared, customer vectors stay local.
+
+A customer is the sum of a vector of her own, which never leaves the retailer, and of the vectors of
+the products she bought, so that few customers a retailer are enough and a new one needs no training
+(Koren 2008, asymmetric SVD). A product is the sum of its own vector and of those of the levels of
+the public hierarchy it hangs in, so that rarely sold products borrow from their kind.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from securefl.models.settings import FactorizationSettings, NcfSettings
+
+
+class ProductVectors(nn.Module):
+    """One vector a product: its own, plus one for each level of the hierarchy.
+
+    Args:
+        levels: Codes of the products on each level, int64 [I] each, public and agreed.
+        products: Number of products I.
+        dim: Length of a vector.
+    """
+
+    def __init__(self, levels: Sequence[Tensor], products: int, dim: int) -> None:
+        super().__init__()
+        self.own = nn.Embedding(products, dim)
+        sizes = [int(codes.max()) + 1 for codes in levels]
+        self.of_level = nn.ModuleList(nn.Embedding(size, dim) for size in sizes)
+        self.codes: Tensor
+        self.register_buffer("codes", torch.stack(tuple(levels)), persistent=False)
+        for parameter in self.parameters():
+            _initialise(parameter)
+
+    def forward(self) -> Tensor:
+        """All vectors, float [I, dim]."""
+        vectors = self.own.weight
+        for codes, embedding in zip(self.codes, self.of_level, strict=True):
+            vectors = vectors + embedding(codes)
+        return vectors
+
+
+@torch.no_grad()
+def _initialise(parameter: Tensor) -> None:
+    parameter.normal_(std=0.02)
+
+
+class PurchaseModel(nn.Module, ABC):
+    """What the ranking models have in common: customers, products and popularity.
+
+    Args:
+        settings: Sizes.
+        levels: Codes of the products on each level of the hierarchy, int64 [I] each.
+        products: Number of products I.
+        customers: Number of customers at the party that holds the model.
+    """
+
+    local_parameters: ClassVar[frozenset[str]] = frozenset({"customers"})
+
+    def __init__(
+        self,
+        settings: FactorizationSettings | NcfSettings,
+        levels: Sequence[Tensor],
+        products: int,
+        customers: int,
+    ) -> None:
+        super().__init__()
+        self.history_dropout = settings.history_dropout
+        self.products = ProductVectors(levels, products, settings.dim)
+        self.bias = nn.Parameter(torch.zeros(products))
+        self.history_gain = nn.Parameter(torch.ones(()))
+        self.customers = nn.Embedding(customers, settings.dim)
+        _initialise(self.customers.weight)
+
+    @abstractmethod
+    def losses(self, customer: Tensor, items: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
+        """The negative log-likelihood of each customer's purchases, float [B].
+
+        Args:
+            customer: Rows of the customers, int64 [B].
+            items: What each bought, int64 [B, K].
+            weights: How much each purchase counts, float [B, K]; 0 is padding.
+            prior: Known part of the scores, float [B, I].
+        """
+
+    @abstractmethod
+    def scores(self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor) -> Tensor:
+        """Scores of all products, float [B, I]; `present` (float [B, K]) is 0 at padding."""
+
+    def customer_vectors(
+        self, vectors: Tensor, customer: Tensor, items: Tensor, present: Tensor
+    ) -> Tensor:
+        """The customers' own vectors plus the sum of what they bought over its root count, [B, d].
+
+        The root keeps what many purchases say louder than what few say, without letting the length
+        of a history drown its direction.
+        """
+        count = present.sum(dim=1, keepdim=True).clamp(min=1)
+        kept = functional.dropout(present, self.history_dropout, self.training)
+        history = functional.embedding_bag(
+            items, vectors, per_sample_weights=kept / count.sqrt(), mode="sum"
+        )
+        own: Tensor = self.customers(customer)
+        return own + self.history_gain * history
+
+
+class Factorization(PurchaseModel):
+    """Matrix factorisation under a softmax over the whole assortment."""
+
+    def losses(self, customer: Tensor, items: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
+        """Multinomial negative log-likelihood (Liang et al. 2018, eq. 2), weighted, float [B]."""
+        scores = self.scores(customer, items, (weights > 0).to(weights.dtype), prior)
+        normaliser = torch.logsumexp(scores, dim=1)
+        return weights.sum(dim=1) * normaliser - (weights * scores.gather(1, items)).sum(dim=1)
+
+    def scores(self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor) -> Tensor:
+        """Inner products with all product vectors, plus bias and prior, float [B, I]."""
+        vectors = self.products()
+        customers = self.customer_vectors(vectors, customer, items, present)
+        return torch.addmm(self.bias + prior, customers, vectors.T)

@@ -1,0 +1,79 @@
+"""Purchase histories as compact tensors: one unit is one customer with all that she bought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from securefl.tasks.base import Batch
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The purchases of n customers, one after the other.
+
+    Attributes:
+        start: Where each customer's part begins, int64 [n + 1].
+        items: Products, int32 [P].
+        weights: How much each purchase counts, float32 [P], above 0.
+    """
+
+    start: Tensor
+    items: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def padded(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The histories at `index` (int64 [B]) as items int64 [B, K] and weights float32 [B, K].
+
+        K is the longest of these histories; weight 0 is padding.
+        """
+        begin, lengths = self.start[index], (self.start[1:] - self.start[:-1])[index]
+        column = torch.arange(int(lengths.max()) if len(index) else 0)
+        inside = column[None, :] < lengths[:, None]
+        position = (begin[:, None] + column[None, :]).clamp(max=max(len(self.items) - 1, 0))
+        return self.items[position].long() * inside, self.weights[position] * inside
+
+
+@dataclass(frozen=True)
+class CustomerExamples:
+    """Customers as training units.
+
+    Attributes:
+        histories: What each customer bought.
+        home: Row of `prior` that belongs to each customer's retailer, int64 [n].
+        prior: Each retailer's own known part of the scores, float32 [R, I]; R is 1 at a member.
+    """
+
+    histories: Histories
+    home: Tensor
+    prior: Tensor
+
+    def __len__(self) -> int:
+        return len(self.histories)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Customers int64 [B], items int64 [B, K], weights float32 [B, K], prior float32 [B, I]."""
+        items, weights = self.histories.padded(index)
+        return index, items, weights, self.prior[self.home[index]]
+
+
+def joined(parts: Sequence[CustomerExamples]) -> CustomerExamples:
+    """The customers of several retailers, one retailer after the other."""
+    starts, homes, purchases, rows = [torch.zeros(1, dtype=torch.int64)], [], 0, 0
+    for part in parts:
+        starts.append(part.histories.start[1:] + purchases)
+        homes.append(part.home + rows)
+        purchases += len(part.histories.items)
+        rows += len(part.prior)
+    histories = Histories(
+        start=torch.cat(starts),
+        items=torch.cat([part.histories.items for part in parts]),
+        weights=torch.cat([part.histories.weights for part in parts]),
+    )
+    return CustomerExamples(histories, torch.cat(homes), torch.cat([part.prior for part in parts]))

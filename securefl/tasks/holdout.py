@@ -1,0 +1,205 @@
+"""Leave-last-basket-out: which purchases a recommender trains on, and which it has to foresee.
+
+The rule, which decides every score, is written out in docs/recommendation.md. It looks at one
+customer at a time and draws with a hash of the customer and the product, so that a customer's
+held-out products depend on neither the run's seed, nor the row order, nor the other customers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+_SPLIT = 174
+"""Part of every draw; a constant of the rule and no setting."""
+
+
+@dataclass(frozen=True)
+class Purchases:
+    """Purchase lines as parallel int64 arrays, in any order.
+
+    Attributes:
+        customer: Customer ids.
+        item: Rows of the agreed assortment.
+        basket: Basket ids, unique for a customer.
+        time: When the line was bought, in any unit that orders.
+    """
+
+    customer: Ints
+    item: Ints
+    basket: Ints
+    time: Ints
+
+    def at(self, selector: NDArray[np.int64] | NDArray[np.bool_]) -> Purchases:
+        """The lines that `selector` picks, in its order."""
+        return Purchases(
+            self.customer[selector], self.item[selector], self.basket[selector], self.time[selector]
+        )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Distinct pairs of customer row and product, ascending by both.
+
+    Attributes:
+        row: Customer rows, int64 [P].
+        item: Products, int64 [P].
+        time: When the pair was bought last, int64 [P], in the unit of the purchases.
+    """
+
+    row: Ints
+    item: Ints
+    time: Ints
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One retailer's purchases, cut. Customers are rows 0..n-1 in ascending order of their id.
+
+    Attributes:
+        customers: Customer id of each row, int64 [n].
+        training: What each customer bought before the validation basket.
+        known: What each customer bought before the test basket.
+        bought: What each customer bought in the whole period.
+        validation: Held-out product of each row, int64 [n].
+        test: Held-out product of each row, int64 [n].
+    """
+
+    customers: Ints
+    training: Pairs
+    known: Pairs
+    bought: Pairs
+    validation: Ints
+    test: Ints
+
+
+def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
+    """Cut one retailer's purchases; customers with fewer than `min_products` are left out.
+
+    A customer's discovery basket is one that holds a product never bought before. A product drawn
+    from the last of them is the test case, one from the last but one the validation case, and
+    training ends before the latter. Customers without a purchase to train on are left out.
+    """
+    lines = _in_order(_active(purchases, min_products))
+    row = np.unique(lines.customer, return_inverse=True)[1]
+    ordinal = _basket_ordinal(lines)
+    first = _first_lines(row, lines.item)
+    last, previous = _discovery_baskets(row[first], ordinal[first])
+    kept = np.unique(row[ordinal < previous[row]])
+    discoveries = _Discoveries(lines.at(first), row[first], ordinal[first])
+    return HeldOut(
+        customers=np.unique(lines.customer)[kept],
+        training=_pairs_of(lines, row, kept, ordinal < previous[row]),
+        known=_pairs_of(lines, row, kept, ordinal < last[row]),
+        bought=_pairs_of(lines, row, kept, np.isin(row, kept)),
+        validation=discoveries.drawn(previous)[kept],
+        test=discoveries.drawn(last)[kept],
+    )
+
+
+def draw_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> Ints:
+    """Products of `catalogue` that the customer never bought, uniform and without replacement.
+
+    Args:
+        cut: The retailer's purchases, cut; customer ids seed the draws.
+        catalogue: Products that the retailer sells, int64 [c], ascending.
+        count: How many.
+        stream: Which of several independent draws this is.
+
+    Returns:
+        Products, int64 [n, count]; -1 fills a row whose catalogue has fewer.
+    """
+    result = np.full((len(cut.customers), count), -1, dtype=np.int64)
+    bounds = np.searchsorted(cut.bought.row, np.arange(len(cut.customers) + 1))
+    for row, customer in enumerate(cut.customers):
+        bought = cut.bought.item[bounds[row] : bounds[row + 1]]
+        never = catalogue[~np.isin(catalogue, bought, assume_unique=True)]
+        generator = np.random.default_rng([_SPLIT, stream, int(customer) & (2**64 - 1)])
+        drawn = generator.choice(never, min(count, len(never)), replace=False)
+        result[row, : len(drawn)] = drawn
+    return result
+
+
+def _active(purchases: Purchases, min_products: int) -> Purchases:
+    """The lines of customers with at least `min_products` distinct products."""
+    customers, row = np.unique(purchases.customer, return_inverse=True)
+    products = np.bincount(row[_first_lines(row, purchases.item)], minlength=len(customers))
+    return purchases.at(products[row] >= min_products)
+
+
+def _in_order(purchases: Purchases) -> Purchases:
+    """Lines by customer, start of the basket, basket and product."""
+    together = purchases.at(np.lexsort((purchases.time, purchases.basket, purchases.customer)))
+    ordinal = _basket_ordinal(together)
+    start = together.time[np.unique(ordinal, return_index=True)[1]][ordinal]
+    order = np.lexsort((together.item, together.basket, start, together.customer))
+    return together.at(order)
+
+
+def _basket_ordinal(lines: Purchases) -> Ints:
+    """Number of the basket that each line belongs to, over lines that lie together by basket."""
+    starts = np.zeros(len(lines.customer), dtype=np.int64)
+    starts[1:] = (np.diff(lines.customer) != 0) | (np.diff(lines.basket) != 0)
+    return np.cumsum(starts)
+
+
+def _first_lines(row: Ints, item: Ints) -> Ints:
+    """Positions of the first line of each pair of customer and product, over lines in order."""
+    key = row * (item.max(initial=0) + 1) + item
+    return np.sort(np.unique(key, return_index=True)[1])
+
+
+def _discovery_baskets(row: Ints, ordinal: Ints) -> tuple[Ints, Ints]:
+    """Numbers of each customer's last and last but one discovery basket; -1 for none."""
+    size = row.max(initial=-1) + 1
+    last = np.full(size, -1, dtype=np.int64)
+    np.maximum.at(last, row, ordinal)
+    previous = np.full(size, -1, dtype=np.int64)
+    before = ordinal < last[row]
+    np.maximum.at(previous, row[before], ordinal[before])
+    return last, previous
+
+
+@dataclass(frozen=True)
+class _Discoveries:
+    """The first line of each pair, its customer's row and its basket's number."""
+
+    lines: Purchases
+    row: Ints
+    ordinal: Ints
+
+    def drawn(self, basket: Ints) -> Ints:
+        """Of each row's products in its `basket`, the one with the smallest draw; -1 for none."""
+        within = self.ordinal == basket[self.row]
+        lines, row = self.lines.at(within), self.row[within]
+        order = np.lexsort((lines.item, _draws(lines.customer, lines.item), row))
+        rows, positions = np.unique(row[order], return_index=True)
+        chosen = np.full(len(basket), -1, dtype=np.int64)
+        chosen[rows] = lines.item[order][positions]
+        return chosen
+
+
+def _draws(customer: Ints, item: Ints) -> NDArray[np.uint64]:
+    """A hash of customer and product: SplitMix64's finaliser (Steele et al. 2014), twice."""
+    state = np.full(len(customer), _SPLIT, dtype=np.uint64)
+    for part in (customer, item):
+        state = (state ^ part.astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+    return state
+
+
+def _pairs_of(lines: Purchases, row: Ints, kept: Ints, within: NDArray[np.bool_]) -> Pairs:
+    """The distinct pairs of the lines `within`, over the customers `kept`, numbered anew."""
+    chosen = within & np.isin(row, kept)
+    new, picked = np.searchsorted(kept, row[chosen]), lines.at(chosen)
+    order = np.lexsort((picked.time, picked.item, new))
+    new, picked = new[order], picked.at(order)
+    final = np.ones(len(new), dtype=np.bool_)
+    final[:-1] = (np.diff(new) != 0) | (np.diff(picked.item) != 0)
+    return Pairs(new[final], picked.item[final], picked.time[final])

@@ -1,0 +1,197 @@
+"""Ratings as classes: the tutorial's network and loss, scored on ratings it was not trained on.
+
+It is the tutorial's federation as it stands: the whole model is shared, customer vectors included,
+and row u of the customer table is customer u of every retailer, though they are different people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import ConfigError, DataError
+from securefl.evaluation.tally import Ratio, Tally
+from securefl.models.ncf import RatingNcf
+from securefl.models.settings import RatingNcfSettings
+from securefl.tasks.base import Batch, MemberData, MetricSpec, Split, Task, TensorExamples
+
+_SPLIT: Final = 174
+"""Seeds which ratings are held out; a constant of the rule and no setting."""
+_CHUNK: Final = 8192
+
+
+@dataclass(frozen=True)
+class RatingFacts:
+    """Sizes of the tables: customers and products as every member numbers them.
+
+    Attributes:
+        customers: Rows of the customer table.
+        products: Product ids, int64 [I], ascending.
+    """
+
+    customers: int
+    products: np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class RatingMember(MemberData):
+    """Ratings to train on and ratings held out.
+
+    Attributes:
+        splits: Retailer to split to customers, products and classes, int64 [N] each.
+    """
+
+    splits: Mapping[str, Mapping[Split, Batch]]
+
+
+class RatingTask(Task[RatingFacts, RatingMember]):
+    """Predicts the class of a rating.
+
+    Raises:
+        ConfigError: If the configured model is none of this task.
+    """
+
+    name: ClassVar[str] = "recommendation"
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        MetricSpec("accuracy", higher_is_better=True),
+        MetricSpec("train_accuracy", higher_is_better=True),
+    )
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        if not isinstance(config.model, RatingNcfSettings):
+            raise ConfigError(f"model.name: '{config.model.name}' does not classify ratings")
+        self.settings = config.model
+        self.cuts = config.recommendation
+
+    def agree(self, data: RetailData) -> RatingFacts:
+        """The sizes of the tables.
+
+        Raises:
+            DataError: If a member has no ratings, or a customer's number is negative.
+        """
+        for member in data.members:
+            if "rating" not in member.transactions:
+                raise DataError(f"{member.name}: no column 'rating', which model rating-ncf needs")
+            if (member.transactions["customer"] < 0).any():
+                raise DataError(f"{member.name}: model rating-ncf needs customers numbered from 0")
+        customers = max(int(m.transactions["customer"].max()) for m in data.members) + 1
+        return RatingFacts(customers, np.sort(data.products["product"].to_numpy(np.int64)))
+
+    def prepare(self, tables: RetailerTables, facts: RatingFacts) -> RatingMember:
+        """A tenth of the ratings for validation, a tenth for testing, the rest to train on.
+
+        Raises:
+            DataError: If there are too few ratings, or one is outside the classes.
+        """
+        ratings = tables.transactions
+        classes = ratings["rating"]
+        if len(ratings) < 10:
+            raise DataError(f"{tables.name}: {len(ratings)} ratings, but 10 are needed")
+        if classes.min() < 0 or classes.max() >= self.settings.classes:
+            raise DataError(f"{tables.name}: a rating is outside 0..{self.settings.classes - 1}")
+        splits = _split(_columns(ratings, facts))
+        return RatingMember(
+            name=tables.name,
+            examples=TensorExamples(splits["train"]),
+            samples=len(splits["train"][0]),
+            customers=0,
+            splits={tables.name: splits},
+        )
+
+    def pool(self, members: Sequence[RatingMember], facts: RatingFacts) -> RatingMember:
+        """All ratings in one place, on the same tables."""
+        splits = {name: parts for member in members for name, parts in member.splits.items()}
+        training = tuple(
+            torch.cat(column) for column in zip(*(s["train"] for s in splits.values()), strict=True)
+        )
+        return RatingMember(
+            name="pooled",
+            examples=TensorExamples(training),
+            samples=len(training[0]),
+            customers=0,
+            splits=splits,
+        )
+
+    def model(self, facts: RatingFacts, customers: int) -> RatingNcf:
+        """The tutorial's network; it has no local rows, so `customers` is 0."""
+        return RatingNcf(self.settings, facts.customers, len(facts.products))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy of each rating, float [B]."""
+        customer, product, rating = batch
+        return functional.cross_entropy(model(customer, product), rating, reduction="none")
+
+    def evaluate(self, model: nn.Module, member: RatingMember, split: Split) -> dict[str, Tally]:
+        """Share of right classes on `split`, and beside it on the training ratings."""
+        return {
+            name: Tally(
+                {
+                    "accuracy": _accuracy(_predicted(model, parts[split]), parts[split]),
+                    "train_accuracy": _accuracy(_predicted(model, parts["train"]), parts["train"]),
+                }
+            )
+            for name, parts in member.splits.items()
+        }
+
+    def naive(self, member: RatingMember, split: Split) -> dict[str, Tally]:
+        """The class that is most frequent in the retailer's training ratings."""
+        tallies = {}
+        for name, parts in member.splits.items():
+            frequent = parts["train"][2].mode().values
+            tallies[name] = Tally(
+                {
+                    "accuracy": _accuracy(frequent.expand_as(parts[split][2]), parts[split]),
+                    "train_accuracy": _accuracy(
+                        frequent.expand_as(parts["train"][2]), parts["train"]
+                    ),
+                }
+            )
+        return tallies
+
+
+def _columns(ratings: pd.DataFrame, facts: RatingFacts) -> Batch:
+    """Customers, products as rows of the catalogue, and classes, int64 [N] each."""
+    columns = (
+        ratings["customer"].to_numpy(np.int64),
+        np.searchsorted(facts.products, ratings["product"].to_numpy(np.int64)),
+        ratings["rating"].to_numpy(np.int64),
+    )
+    return tuple(torch.from_numpy(column.copy()) for column in columns)
+
+
+def _split(columns: Batch) -> dict[Split, Batch]:
+    """A random cut that depends on the number of ratings alone and never on the run's seed."""
+    count = len(columns[0])
+    held = max(1, count // 10)
+    order = torch.from_numpy(np.random.default_rng([_SPLIT, count]).permutation(count))
+    parts: dict[Split, Tensor] = {
+        "test": order[:held],
+        "validation": order[held : 2 * held],
+        "train": order[2 * held :].sort().values,
+    }
+    return {name: tuple(c.index_select(0, rows) for c in columns) for name, rows in parts.items()}
+
+
+def _predicted(model: nn.Module, part: Batch) -> Tensor:
+    """The most likely class of each rating, int64 [N]."""
+    customers, products, _ = part
+    chunks = [
+        model(customers[start : start + _CHUNK], products[start : start + _CHUNK]).argmax(dim=1)
+        for start in range(0, len(customers), _CHUNK)
+    ]
+    return torch.cat(chunks)
+
+
+def _accuracy(predicted: Tensor, part: Batch) -> Ratio:
+    rating = part[2]
+    return Ratio(float((predicted == rating).sum()), float(len(rating)))

@@ -1,0 +1,184 @@
+"""Purchases: rank what a customer never bought, so that what she buys next comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import ConfigError, DataError
+from securefl.evaluation.ranking import ranking_tally
+from securefl.evaluation.tally import Tally
+from securefl.models.factorization import Factorization, PurchaseModel
+from securefl.models.ncf import NcfRanker
+from securefl.models.settings import FactorizationSettings, NcfSettings
+from securefl.tasks.base import Batch, MemberData, MetricSpec, Split, Task
+from securefl.tasks.histories import CustomerExamples, joined
+from securefl.tasks.purchase_cases import Cases, RetailerCases, nanoseconds, purchases_of
+
+LEVELS: Final = ("department", "category", "kind")
+
+
+@dataclass(frozen=True)
+class RankingFacts:
+    """What all members agree on.
+
+    Attributes:
+        products: The assortment: product ids, int64 [I], ascending.
+        levels: Codes of the products on each level of the public hierarchy, int64 [I] each.
+        end: The last moment of the agreed period, in ns since 1970.
+    """
+
+    products: npt.NDArray[np.int64]
+    levels: tuple[Tensor, ...]
+    end: int
+
+
+@dataclass(frozen=True)
+class RankingMember(MemberData):
+    """Customers to train on and their held-out purchases.
+
+    Attributes:
+        examples: The customers as training units.
+        cases: Retailer to split to held-out purchases: one retailer for a member.
+    """
+
+    examples: CustomerExamples
+    cases: Mapping[str, Mapping[Split, Cases]]
+
+
+class RecommendationTask(Task[RankingFacts, RankingMember]):
+    """Ranks a retailer's products for a customer.
+
+    Raises:
+        ConfigError: If the configured model is none of this task.
+    """
+
+    name: ClassVar[str] = "recommendation"
+    metrics: ClassVar[tuple[MetricSpec, ...]] = tuple(
+        MetricSpec(name, higher_is_better=True)
+        for name in ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
+    )
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        if not isinstance(config.model, FactorizationSettings | NcfSettings):
+            raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
+        self.settings = config.model
+        self.cuts = config.recommendation
+
+    def agree(self, data: RetailData) -> RankingFacts:
+        """The assortment, its hierarchy and the period.
+
+        Raises:
+            DataError: If no product was bought by enough customers.
+        """
+        columns = ["customer", "product"]
+        pairs = pd.concat([m.transactions[columns] for m in data.members]).drop_duplicates()
+        buyers = pairs["product"].value_counts()
+        products = np.sort(buyers.index[buyers >= self.cuts.min_households].to_numpy(np.int64))
+        if not len(products):
+            raise DataError(
+                f"{data.source}: no product was bought by {self.cuts.min_households} customers"
+            )
+        catalogue = data.products.set_index("product").reindex(products)
+        end = max(int(nanoseconds(m.transactions["time"]).max()) for m in data.members)
+        return RankingFacts(products, tuple(_codes(catalogue[level]) for level in LEVELS), end)
+
+    def prepare(self, tables: RetailerTables, facts: RankingFacts) -> RankingMember:
+        """The retailer's customers, cut as `hold_out` says.
+
+        Raises:
+            DataError: If no customer has enough purchases.
+        """
+        purchases = purchases_of(tables.transactions, facts.products)
+        cut = RetailerCases(purchases, len(facts.products), facts.end, self.cuts)
+        if cut.customers == 0:
+            raise DataError(
+                f"{tables.name}: no customer bought {self.cuts.min_products} different products, "
+                "new ones on three occasions or more"
+            )
+        examples = cut.examples()
+        return RankingMember(
+            name=tables.name,
+            examples=examples,
+            samples=len(examples.histories.items),
+            customers=cut.customers,
+            cases={tables.name: cut.cases()},
+        )
+
+    def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> RankingMember:
+        """All retailers' customers under one model; each keeps its own catalogue and prior."""
+        cases: dict[str, Mapping[Split, Cases]] = {}
+        customers = 0
+        for member in members:
+            for name, splits in member.cases.items():
+                cases[name] = {split: part.after(customers) for split, part in splits.items()}
+            customers += member.customers
+        return RankingMember(
+            name="pooled",
+            examples=joined([member.examples for member in members]),
+            samples=sum(member.samples for member in members),
+            customers=customers,
+            cases=cases,
+        )
+
+    def model(self, facts: RankingFacts, customers: int) -> PurchaseModel:
+        """Matrix factorisation or NCF over the assortment."""
+        products = len(facts.products)
+        if isinstance(self.settings, NcfSettings):
+            return NcfRanker(self.settings, facts.levels, products, customers)
+        return Factorization(self.settings, facts.levels, products, customers)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of each customer, float [B]."""
+        customer, items, weights, prior = batch
+        return _ranker(model).losses(customer, items, weights, prior)
+
+    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Ranks of the held-out purchases, by retailer."""
+        ranker = _ranker(model)
+        return {
+            name: ranking_tally(_scores(ranker, splits[split]), splits[split].ranking)
+            for name, splits in member.cases.items()
+        }
+
+    def naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Every customer is shown what most customers of the retailer bought."""
+        return {
+            name: ranking_tally(_popularity(splits[split]), splits[split].ranking)
+            for name, splits in member.cases.items()
+        }
+
+
+def _codes(names: pd.Series) -> Tensor:
+    """Names as codes, int64 [I], in alphabetic order; an unknown name is one of its own."""
+    codes = np.unique(names.fillna("").to_numpy(str), return_inverse=True)[1]
+    return torch.from_numpy(codes.astype(np.int64))
+
+
+def _ranker(model: nn.Module) -> PurchaseModel:
+    if not isinstance(model, PurchaseModel):
+        raise TypeError(f"{type(model).__name__} does not rank purchases")
+    return model
+
+
+def _scores(model: PurchaseModel, cases: Cases) -> Callable[[Tensor], Tensor]:
+    def scores(index: Tensor) -> Tensor:
+        items, present = cases.known.padded(index)
+        prior = cases.prior.expand(len(index), -1)
+        return model.scores(cases.customers[index], items, present, prior)
+
+    return scores
+
+
+def _popularity(cases: Cases) -> Callable[[Tensor], Tensor]:
+    return lambda index: cases.popularity.expand(len(index), -1)
