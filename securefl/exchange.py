@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -25,16 +25,25 @@ _INPUT_ERRORS = {"InputError", "DataError", "ConfigError", "RunDirectoryError"}
 
 
 class Exchange:
-    """Requests out, answers in; a party answers in the order in which it was asked."""
+    """Requests out, answers in; a party answers in the order in which it was asked.
+
+    Attributes:
+        bytes_down: Bytes sent to each party.
+        bytes_up: Bytes received from each party.
+    """
 
     def __init__(self, transport: Transport, timeout: float | None = None) -> None:
         self._transport = transport
         self._timeout = timeout
         self._arrived: defaultdict[str, deque[m.Message]] = defaultdict(deque)
+        self.bytes_down: Counter[str] = Counter()
+        self.bytes_up: Counter[str] = Counter()
 
     def request(self, party: str, message: m.Message) -> None:
         """Ask one party; its answer is collected later."""
-        self._transport.publish(party, m.encode(message))
+        data = m.encode(message)
+        self.bytes_down[party] += len(data)
+        self._transport.publish(party, data)
 
     def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
         """The next answer of each party, in the order of `parties`.
@@ -66,6 +75,7 @@ class Exchange:
     def _any(self, party: str) -> m.Message:
         while not self._arrived[party]:
             delivery = self._transport.receive(self._timeout)
+            self.bytes_up[delivery.sender] += len(delivery.message)
             self._arrived[delivery.sender].append(m.decode(delivery.message))
         return self._arrived[party].popleft()
 

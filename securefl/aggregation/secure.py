@@ -69,7 +69,11 @@ class SecureAggregator:
         Raises:
             RoundFailedError: If too few members are left in every attempt.
         """
-        result = self.masked_sum(exchange, round_number, shared, cohort)
+        return self.decoded(self.masked_sum(exchange, round_number, shared, cohort))
+
+    @staticmethod
+    def decoded(result: MaskedSum) -> Aggregate:
+        """The weighted mean that a sum stands for."""
         encoding = result.terms.encoding
         decoded = encoding.decode(result.total)
         return Aggregate(

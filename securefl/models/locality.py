@@ -18,7 +18,7 @@ FloatVector = npt.NDArray[np.float32]
 
 
 def _is_local(module: nn.Module, name: str) -> bool:
-    prefixes = getattr(module, "local_parameters", frozenset())
+    prefixes: frozenset[str] = getattr(module, "local_parameters", frozenset())
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 import torch
 
@@ -10,6 +11,7 @@ from securefl.aggregation.aggregate import Aggregator
 from securefl.aggregation.plain import PlainAggregator
 from securefl.aggregation.secure import SecureAggregator
 from securefl.aggregation.terms import Consortium
+from securefl.engines.transport import Transport
 from securefl.evaluation.tally import total
 from securefl.exchange import Exchange
 from securefl.models.locality import named_shared
@@ -23,10 +25,29 @@ from securefl.runs.result import MemberResult, RunResult
 from securefl.runs.tensors import write_tensors
 
 
-def run(directory: RunDirectory, progress: Progress | None = None) -> RunResult:
+class Inspection(Protocol):
+    """Looks over the shoulder of a simulated run; its members lay open what they are asked for."""
+
+    def inspect(self, aggregator: Aggregator, transport: Transport) -> Aggregator:
+        """The aggregator that is watched in place of the given one."""
+
+    def finished(self, federation: Federation) -> None:
+        """The rounds are over."""
+
+
+def run(
+    directory: RunDirectory,
+    progress: Progress | None = None,
+    inspection: Inspection | None = None,
+) -> RunResult:
     """Run what the directory's configuration says, from its last checkpoint on.
 
     A run that has ended already is not run again.
+
+    Args:
+        directory: Where the run lives.
+        progress: Who is told how it goes.
+        inspection: Who looks over its shoulder; only a simulation can have one.
 
     Raises:
         SecureflError: Whatever a person can mend, as one line.
@@ -39,7 +60,7 @@ def run(directory: RunDirectory, progress: Progress | None = None) -> RunResult:
         started = time.perf_counter()
         watch.stage("Loading and partitioning the data")
         prepared = prepare(directory.config)
-        state, arms = train_and_evaluate(prepared, directory, watch)
+        state, arms = train_and_evaluate(prepared, directory, watch, inspection)
         _write_model(directory, prepared, state)
         result = _result(directory, prepared, state, arms, time.perf_counter() - started)
         directory.save_result(result)
@@ -47,30 +68,38 @@ def run(directory: RunDirectory, progress: Progress | None = None) -> RunResult:
 
 
 def train_and_evaluate(
-    prepared: Prepared, directory: RunDirectory, watch: Progress
+    prepared: Prepared,
+    directory: RunDirectory,
+    watch: Progress,
+    inspection: Inspection | None = None,
 ) -> tuple[RoundState, Arms]:
     """The rounds that are left, then every arm on the test cases."""
     torch.set_num_threads(1)
     consortium, identities = local_consortium(prepared)
-    members = member_specs(prepared, directory, consortium, identities)
+    reveals = inspection is not None
+    members = member_specs(prepared, directory, consortium, identities, reveals=reveals)
     with open_engine(prepared, directory, members) as transport:
         federation = Federation(
             config=prepared.config,
             members=tuple(member.name for member in prepared.members),
             exchange=Exchange(transport),
-            aggregator=_aggregator(consortium),
+            aggregator=_aggregator(consortium, transport, inspection),
             decisive=prepared.task.metrics[0],
         )
         request_pooled(federation, prepared)
         state = _train(federation, prepared, directory, watch)
+        if inspection is not None:
+            inspection.finished(federation)
         watch.stage("Comparing with each retailer alone and with all data in one place")
         return state, evaluate_arms(federation, prepared, state)
 
 
-def _aggregator(consortium: Consortium) -> Aggregator:
-    if consortium.config.mode == "plain":
-        return PlainAggregator()
-    return SecureAggregator(consortium)
+def _aggregator(
+    consortium: Consortium, transport: Transport, inspection: Inspection | None
+) -> Aggregator:
+    plain = consortium.config.mode == "plain"
+    aggregator = PlainAggregator() if plain else SecureAggregator(consortium)
+    return inspection.inspect(aggregator, transport) if inspection else aggregator
 
 
 def _train(
