@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,8 +12,8 @@ class MetricLabel:
     """How a metric is shown.
 
     Attributes:
-        title: Its name in a heading; a cutoff follows after an `@`.
-        meaning: What it says, as a clause without a verb of its own.
+        title: Its name in a heading.
+        meaning: What it says, short enough for the same line.
         higher_is_better: Whether more of it is better.
         percent: Whether it is a share, shown in percent.
         naive: What the obvious rule is, that every arm is compared with.
@@ -29,35 +30,68 @@ class MetricLabel:
 
 _POPULARITY: Final = "Popularity"
 _AVERAGE: Final = "Moving average"
+_FREQUENT: Final = "Most frequent"
 
-_LABELS: Final = {
-    "hr": MetricLabel(
-        title="HR",
-        meaning="share of customers whose next new product is in their list of suggestions",
+LABELS: Final = {
+    "hr@10": MetricLabel(
+        title="HR@10",
+        meaning="share of customers whose next new product was suggested",
         higher_is_better=True,
         percent=False,
         naive=_POPULARITY,
         headline=True,
     ),
-    "ndcg": MetricLabel(
-        title="NDCG",
-        meaning="like HR, but a product that stands higher in the list counts more",
+    "ndcg@10": MetricLabel(
+        title="NDCG@10",
+        meaning="like HR, but a higher place in the list counts more",
         higher_is_better=True,
         percent=False,
         naive=_POPULARITY,
         headline=True,
+    ),
+    "ndcg@10_expected": MetricLabel(
+        title="NDCG@10 expected",
+        meaning="NDCG@10 over all ways to draw the other products",
+        higher_is_better=True,
+        percent=False,
+        naive=_POPULARITY,
+        headline=False,
+    ),
+    "hr@10_full": MetricLabel(
+        title="HR@10 full",
+        meaning="HR@10 among all products of the retailer",
+        higher_is_better=True,
+        percent=False,
+        naive=_POPULARITY,
+        headline=False,
+    ),
+    "ndcg@10_full": MetricLabel(
+        title="NDCG@10 full",
+        meaning="NDCG@10 among all products of the retailer",
+        higher_is_better=True,
+        percent=False,
+        naive=_POPULARITY,
+        headline=False,
     ),
     "accuracy": MetricLabel(
         title="Accuracy",
-        meaning="share of held-out ratings that were foreseen exactly",
+        meaning="share of held-out ratings that were foreseen",
         higher_is_better=True,
         percent=True,
-        naive="Most frequent",
+        naive=_FREQUENT,
         headline=True,
+    ),
+    "train_accuracy": MetricLabel(
+        title="Training accuracy",
+        meaning="share of the ratings it was trained on that it foresees",
+        higher_is_better=True,
+        percent=True,
+        naive=_FREQUENT,
+        headline=False,
     ),
     "mape": MetricLabel(
         title="MAPE",
-        meaning="how far a forecast is off, in percent of what was sold, on average",
+        meaning="how far off a forecast is, in percent of the sales",
         higher_is_better=False,
         percent=True,
         naive=_AVERAGE,
@@ -65,7 +99,7 @@ _LABELS: Final = {
     ),
     "wape": MetricLabel(
         title="WAPE",
-        meaning="all units that forecasts were off by, in percent of all units sold",
+        meaning="all units off, in percent of all units sold",
         higher_is_better=False,
         percent=True,
         naive=_AVERAGE,
@@ -88,24 +122,17 @@ _LABELS: Final = {
         headline=False,
     ),
 }
-
-
-def label(metric: str) -> MetricLabel | None:
-    """The label of a metric such as `hr@10` or `mape`; None for a figure that is no score."""
-    base, _, _ = metric.partition("@")
-    return _LABELS.get(base)
+"""Every score that a task reports; figures that are no score have none."""
 
 
 def title(metric: str) -> str:
     """A metric's name as it stands in a heading, for example `HR@10`."""
-    found = label(metric)
-    _, at, cutoff = metric.partition("@")
-    return f"{found.title}{at}{cutoff}" if found else metric
+    return LABELS[metric].title if metric in LABELS else metric
 
 
 def shown(metric: str, value: float) -> str:
     """A value as people read it: shares in percent, a dash where there was no case."""
-    if value != value:  # noqa: PLR0124 - NaN alone differs from itself
+    if math.isnan(value):
         return "-"
-    found = label(metric)
-    return f"{100 * value:.1f} %" if found is not None and found.percent else f"{value:.3f}"
+    percent = metric in LABELS and LABELS[metric].percent
+    return f"{100 * value:.1f} %" if percent else f"{value:.3f}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from securefl.evaluation.labels import MetricLabel, label, shown, title
+from securefl.evaluation.labels import LABELS, MetricLabel, shown, title
 from securefl.runs.directory import CONFIG
 from securefl.runs.repeat import RepeatResult, sample_deviation
 from securefl.runs.result import Numbers, RunResult
@@ -20,6 +20,7 @@ PARITY: Final = 2.0
 
 _PROTECTION: Final = {
     "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
+    "secure": "data stayed with each retailer, and the coordinator saw only the sum of updates",
 }
 
 
@@ -79,8 +80,8 @@ def summarise(result: Result) -> Summary:
 
 def headline_metrics(result: Result) -> dict[str, MetricLabel]:
     """The metrics that the summary shows, the decisive one first."""
-    found = {metric: label(metric) for metric in result.metrics["federated"]}
-    return {name: known for name, known in found.items() if known is not None and known.headline}
+    known = {m: LABELS[m] for m in result.metrics["federated"] if m in LABELS}
+    return {metric: found for metric, found in known.items() if found.headline}
 
 
 def gain(candidate: float, reference: float, higher_is_better: bool) -> float:
@@ -108,7 +109,7 @@ def _table(result: Result, metric: str, found: MetricLabel) -> SummaryTable:
         overall.append(_spread_row(result, metric, found, arms))
     direction = "higher is better" if found.higher_is_better else "lower is better"
     return SummaryTable(
-        heading=f"{title(metric)}: {found.meaning} ({direction})",
+        heading=f"{found.title} ({direction}): {found.meaning}",
         columns=("Retailer", *arms.values()),
         rows=tuple(_row(m.name, m.metrics, metric, found, arms) for m in result.members),
         totals=tuple(overall),
@@ -166,13 +167,20 @@ def _percent(value: float) -> str:
 
 
 def _notes(federated: Numbers) -> Iterator[str]:
-    empty, floor = federated.get("zero_demand"), federated.get("mape_floor")
-    if empty is not None and not math.isnan(empty):
+    empty = federated.get("zero_demand", 0.0)
+    if empty:
         yield f"MAPE leaves out the {100 * empty:.1f} % of cases in which nothing was sold."
-    if floor is not None and not math.isnan(floor):
+    floor = federated.get("mape_floor", math.nan)
+    if not math.isnan(floor):
         yield (
-            "Who knew the mean of every demand exactly would still be off by about "
-            f"{shown('mape', floor)} in MAPE (Poisson floor)."
+            "If demand were a Poisson count, the best forecast would still be off by"
+            f" {shown('mape', floor)} (MAPE)."
+        )
+    training = federated.get("train_accuracy", math.nan)
+    if not math.isnan(training):
+        yield (
+            f"On the ratings it was trained on, accuracy is {shown('train_accuracy', training)};"
+            " only held-out ratings say what it has learned."
         )
 
 

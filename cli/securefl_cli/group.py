@@ -1,0 +1,71 @@
+"""Commands that are imported when they are used, so that `securefl --help` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C; the text says how to go on."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and one line of help."""
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - click's own arguments
+        commands_from: Mapping[str, tuple[str, str]],
+        **kwargs: Any,  # noqa: ANN401 - click's own arguments
+    ) -> None:
+        """Take the table of commands.
+
+        Args:
+            *args: As for `click.Group`.
+            commands_from: Name to (`module:attribute`, one line of help).
+            **kwargs: As for `click.Group`.
+        """
+        super().__init__(*args, **kwargs)
+        self._sources = dict(commands_from)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(self._sources)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, imported now; None if there is none."""
+        if cmd_name not in self._sources:
+            return None
+        module, attribute = self._sources[cmd_name][0].split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands in the help, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_) for name, (_, help_) in self._sources.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help to whoever names no command."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the nearest name where there is no such command."""
+        if args and args[0] not in self._sources and not args[0].startswith("-"):
+            from securefl.config.load import nearest
+
+            ctx.fail(f"no command '{args[0]}'{nearest(args[0], tuple(self._sources))}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; Ctrl-C ends it with one line and no blank one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None

@@ -1,0 +1,103 @@
+"""The console entry: hand over to a command, and turn whatever goes wrong into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from securefl._version import __version__
+from securefl_cli.group import Interrupted, LazyGroup
+
+INTERNAL_ERROR = 70
+"""EX_SOFTWARE of sysexits.h."""
+DEBUG = "SECUREFL_DEBUG"
+
+_COMMANDS = {
+    "run": ("securefl_cli.run:run", "Train over all retailers and compare with training alone."),
+    "data": ("securefl_cli.data:data", "Look at the data of a run before training."),
+    "config": ("securefl_cli.config:config", "Show or start a configuration file."),
+}
+
+
+@click.group(cls=LazyGroup, commands_from=_COMMANDS)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def securefl() -> None:
+    """Train one model with competing retailers; nobody sees anybody's data.
+
+    Start with: securefl run --data tutorial
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; that of the process where not given.
+
+    Returns:
+        The exit code: 0, 1 (failed), 2 (wrong input), 70 (a bug) or 130 (interrupted).
+    """
+    try:
+        outcome = securefl.main(arguments, prog_name="securefl", standalone_mode=False)
+        sys.stdout.flush()
+    except Exception as error:
+        return _report(error)
+    # --help and --version end with click's own code; a command returns nothing.
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, BrokenPipeError):
+        return _close_quietly()
+    line, code = _explain(error)
+    click.echo(f"securefl: {line}", err=True)
+    return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """The line and the exit code for an error."""
+    from securefl.errors import SecureflError
+
+    match error:
+        case SecureflError():
+            return _one_line(str(error)), error.exit_code
+        case Interrupted() | click.Abort():
+            return str(error) or "interrupted", 130
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx else "securefl"
+            return f"{_one_line(error.format_message())} (see: {path} --help)", error.exit_code
+        case click.ClickException():
+            return _one_line(error.format_message()), error.exit_code
+        case OSError(filename=name, strerror=reason) if name and reason:
+            return f"{os.fsdecode(name)}: {reason}", 2
+        case _:
+            return _unexpected(error), INTERNAL_ERROR
+
+
+def _unexpected(error: Exception) -> str:
+    """A bug: its traceback goes to a file, or to the screen if asked for."""
+    trace = "".join(traceback.format_exception(error))
+    if os.environ.get(DEBUG):
+        click.echo(trace, err=True, nl=False)
+        return f"unexpected {type(error).__name__}; please report it"
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="securefl-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(trace)
+    return f"unexpected {type(error).__name__}; please report it with {file.name}"
+
+
+def _close_quietly() -> int:
+    """Whoever read our output has gone; writing on would only fail again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    return 1
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,78 @@
+"""Options that several commands take, and the configuration that they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from securefl.config.load import MODELS, MODES, SOURCES, TASKS, load_config, nearest
+from securefl.config.options import options_tree
+from securefl.config.schema import RunConfig
+from securefl.tasks.registry import check_model
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+class Name(click.Choice[str]):
+    """One of a few names; a wrong one is answered with the nearest."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """The text after click's `Invalid value for ...:`."""
+        return f"unknown name '{value}'{nearest(str(value), tuple(self.choices))}"
+
+
+config_argument = click.argument(
+    "config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]"
+)
+task_option = click.option("--task", type=Name(TASKS), help="What is learned.")
+data_option = click.option(
+    "--data",
+    type=Name(SOURCES),
+    help="Where the data come from; 'files' are your own and need a CONFIG that names them.",
+)
+_RUN_OPTIONS = (
+    config_argument,
+    task_option,
+    data_option,
+    click.option("--model", type=Name(MODELS), help="Which model is trained."),
+    click.option("--mode", type=Name(MODES), help="How the retailers' updates are protected."),
+    click.option("--rounds", type=click.IntRange(min=1), help="Rounds of training.", metavar="N"),
+    click.option(
+        "--seed", type=click.IntRange(min=0), help="Fixes every random draw.", metavar="N"
+    ),
+    click.option(
+        "--device", type=Name(("auto", "cpu", "cuda")), help="Where the retailers compute."
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Processes that host the retailers; 0 takes one a core where it pays.",
+    ),
+    click.option(
+        "--references/--no-references",
+        default=None,
+        help="Whether to train each retailer alone, and all data in one place, to compare with.",
+    ),
+)
+
+
+def run_options(command: CommandT) -> CommandT:
+    """The configuration file and everything that overrides it."""
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def resolve(config: Path | None, options: dict[str, Any]) -> RunConfig:
+    """The configuration from a file and the options that were given.
+
+    Raises:
+        ConfigError: If it does not validate, or task and model do not fit.
+    """
+    resolved = load_config(config, options_tree(**options))
+    check_model(resolved)
+    return resolved

@@ -1,0 +1,87 @@
+"""How far a run is: a live display on a terminal, plain lines elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from securefl.evaluation.labels import shown, title
+
+if TYPE_CHECKING:
+    from securefl.rounds import RoundRecord
+    from securefl.runs.progress import Progress
+
+
+@contextmanager
+def watch(*, quiet: bool) -> Iterator[Progress | None]:
+    """The display for a run, for as long as the block lasts; None if nothing shall be shown."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        from securefl_cli.live import LiveProgress
+
+        with LiveProgress() as live:
+            yield live
+    else:
+        yield PlainProgress()
+
+
+class PlainProgress:
+    """One line a stage and one a round, for logs."""
+
+    def __init__(self) -> None:
+        self._rounds = 0
+        self._left = RemainingTime()
+
+    def stage(self, text: str) -> None:
+        """See `securefl.runs.progress.Progress`."""
+        _line(text)
+
+    def begin(self, done: int, rounds: int) -> None:
+        """See `securefl.runs.progress.Progress`."""
+        self._rounds = rounds
+        self._left = RemainingTime()
+        _line(f"Training, going on after round {done}" if done else "Training")
+
+    def round(self, record: RoundRecord) -> None:
+        """See `securefl.runs.progress.Progress`."""
+        left = self._left.after(self._rounds - record.round)
+        _line(
+            f"round {record.round}/{self._rounds}  {figures(record)}  "
+            f"{record.seconds:.1f} s  left {clock(left)}"
+        )
+
+
+class RemainingTime:
+    """An estimate from the rounds that this process has done."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._done = 0
+
+    def after(self, left: int) -> float:
+        """Seconds that the rounds that are left will take, one more being done."""
+        self._done += 1
+        return (time.monotonic() - self._started) / self._done * left
+
+
+def figures(record: RoundRecord) -> str:
+    """Training loss and the decisive metric on validation."""
+    decisive, value = next(iter(record.validation.items()))
+    return f"loss {record.loss:.4f}  {title(decisive)} {shown(decisive, value)}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss, or h:mm:ss from an hour on."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def _line(text: str) -> None:
+    click.echo(text, err=True)
