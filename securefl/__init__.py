@@ -1,5 +1,49 @@
-"""Federated learning for retailers that compete."""
+"""Federated learning for retailers that compete.
+
+The names of `securefl.api` can be had from here. They are imported when they are used, so that
+`import securefl` does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from securefl._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from securefl.api import (
+        Evaluation,
+        RepeatResult,
+        RunConfig,
+        RunResult,
+        configure,
+        evaluate,
+        load,
+        repeat,
+        resume,
+        run,
+    )
+
+__all__ = [
+    "Evaluation",
+    "RepeatResult",
+    "RunConfig",
+    "RunResult",
+    "__version__",
+    "configure",
+    "evaluate",
+    "load",
+    "repeat",
+    "resume",
+    "run",
+]
+
+
+def __getattr__(name: str) -> object:
+    """A name of `securefl.api`, imported now."""
+    if name in __all__:
+        return getattr(import_module("securefl.api"), name)
+    raise AttributeError(f"module 'securefl' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

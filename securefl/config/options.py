@@ -18,7 +18,7 @@ def options_tree(
     seed: int | None = None,
     device: str | None = None,
     workers: int | None = None,
-    references: bool | None = None,
+    references: bool | Mapping[str, Any] | None = None,
     **sections: Any,  # noqa: ANN401 - validated with the whole configuration
 ) -> Tree:
     """What was given, and nothing else, so that it wins over a file only where it was meant to.
@@ -32,7 +32,7 @@ def options_tree(
         seed: The run's seed.
         device: Where members compute.
         workers: Processes that host members.
-        references: Whether the references are trained.
+        references: Whether the references are trained, or their whole section.
         **sections: Any other key of a configuration, for example `training={"batch_size": 64}`.
     """
     engine = _given(device=device, workers=workers)
@@ -44,7 +44,7 @@ def options_tree(
         rounds=rounds,
         seed=seed,
         engine=engine or None,
-        references=None if references is None else {"enabled": references},
+        references={"enabled": references} if isinstance(references, bool) else references,
     )
     return merge(sections, tree)
 

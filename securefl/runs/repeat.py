@@ -16,7 +16,7 @@ import tomli_w
 
 from securefl.config.load import validate
 from securefl.config.schema import RunConfig
-from securefl.errors import ConfigError, RunDirectoryError
+from securefl.errors import ConfigError, InputError, RunDirectoryError
 from securefl.runs.directory import CONFIG, REPEAT, RunDirectory, make_empty
 from securefl.runs.progress import Progress, Silent
 from securefl.runs.result import MemberResult, Numbers, RunResult, json_ready
@@ -76,8 +76,11 @@ class RepeatDirectory:
         """A new directory, with what is to be run in it.
 
         Raises:
+            InputError: If there is nothing to repeat.
             RunDirectoryError: If something is there already, or it cannot be written.
         """
+        if repeats < 1:
+            raise InputError(f"a run cannot be repeated {repeats} times")
         make_empty(path)
         tree = config.model_dump(mode="json", exclude_none=True)
         content = tomli_w.dumps({"repeats": repeats, "config": tree})

@@ -1,0 +1,124 @@
+"""The library in a few lines: configure, load, run, evaluate; docs/python-api.md has an example.
+
+`securefl` exports all of it.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from securefl.config.load import load_config
+from securefl.config.options import options_tree
+from securefl.config.schema import RunConfig
+from securefl.data.source import load as load_source
+from securefl.data.tables import RetailData
+from securefl.runs.directory import RunDirectory
+from securefl.runs.evaluate import Evaluation
+from securefl.runs.evaluate import evaluate as evaluate_run
+from securefl.runs.naming import default_path
+from securefl.runs.progress import Progress
+from securefl.runs.repeat import RepeatDirectory, RepeatResult, run_repeated
+from securefl.runs.repeat import resume as resume_run
+from securefl.runs.result import RunResult
+from securefl.runs.run import run as run_directory
+from securefl.tasks.base import Split
+from securefl.tasks.registry import check_model
+
+__all__ = [
+    "Evaluation",
+    "RepeatResult",
+    "RunConfig",
+    "RunResult",
+    "configure",
+    "evaluate",
+    "load",
+    "repeat",
+    "resume",
+    "run",
+]
+
+AnyPath = str | PathLike[str]
+
+
+def configure(
+    config: AnyPath | None = None,
+    **options: Any,  # noqa: ANN401 - validated as a configuration
+) -> RunConfig:
+    """The settings of a run.
+
+    Args:
+        config: A TOML file, or None for the defaults of task and source.
+        **options: What overrides it, named as on the command line (`task`, `data`, `model`,
+            `mode`, `rounds`, `seed`, `device`, `workers`, `references`), or a whole section of a
+            file as a dictionary: `training={"batch_size": 64}`.
+
+    Raises:
+        ConfigError: If a name is unknown or a value is not allowed.
+    """
+    resolved = load_config(Path(config) if config is not None else None, options_tree(**options))
+    check_model(resolved)
+    return resolved
+
+
+def load(config: RunConfig) -> RetailData:
+    """The checked tables of all retailers, as a simulation on one machine sees them.
+
+    Raises:
+        InputError: If a file or a package is missing, or a table breaks the schema.
+    """
+    return load_source(config.data)
+
+
+def run(
+    config: RunConfig, out: AnyPath | None = None, progress: Progress | None = None
+) -> RunResult:
+    """Train one model over all retailers.
+
+    Args:
+        config: The settings.
+        out: A new directory for the run; one below `runs/` if not given.
+        progress: Who is told how it goes.
+
+    Raises:
+        SecureflError: Whatever a person can mend, as one line.
+    """
+    return run_directory(RunDirectory.create(_place(out, config), config), progress)
+
+
+def repeat(
+    config: RunConfig,
+    repeats: int,
+    out: AnyPath | None = None,
+    progress: Progress | None = None,
+) -> RepeatResult:
+    """The same under `repeats` seeds from the configuration's on, with mean and spread.
+
+    Raises:
+        SecureflError: Whatever a person can mend, as one line.
+    """
+    directory = RepeatDirectory.create(_place(out, config), config, repeats)
+    return run_repeated(directory, progress)
+
+
+def resume(run_dir: AnyPath, progress: Progress | None = None) -> RunResult | RepeatResult:
+    """Go on with a run that was interrupted, as if it had not been.
+
+    Raises:
+        SecureflError: Whatever a person can mend, as one line.
+    """
+    return resume_run(Path(run_dir), progress)
+
+
+def evaluate(run_dir: AnyPath, split: Split = "test") -> Evaluation:
+    """Score the model of a finished run again, by retailer.
+
+    Raises:
+        SecureflError: Whatever a person can mend, as one line.
+    """
+    return evaluate_run(Path(run_dir), split)
+
+
+def _place(out: AnyPath | None, config: RunConfig) -> Path:
+    return Path(out) if out is not None else default_path(config)
