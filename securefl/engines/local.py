@@ -9,9 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import queue
+import signal
 import threading
+import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Protocol, Self
 
@@ -19,6 +22,13 @@ import msgpack
 import torch
 
 from securefl.engines.transport import DeadlineExceeded, Delivery, EngineError
+
+_CRASH = ""
+"""In the place of a party's name: the worker's last words, a traceback."""
+
+
+class WorkerCrashedError(RuntimeError):
+    """A bug in a worker process; the text is its traceback."""
 
 
 class Party(Protocol):
@@ -76,7 +86,7 @@ class WorkerProcesses:
     """Parties spread over worker processes that are started afresh (never forked)."""
 
     def __init__(self, groups: Sequence[Sequence[PartySpec]]) -> None:
-        self._deliveries: queue.Queue[Delivery | EngineError] = queue.Queue()
+        self._deliveries: queue.Queue[Delivery | Exception] = queue.Queue()
         self._connections: dict[str, Connection] = {}
         self._processes: list[multiprocessing.process.BaseProcess] = []
         for specs in groups:
@@ -86,7 +96,8 @@ class WorkerProcesses:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        process.start()
+        with _deaf_to_interrupts():
+            process.start()
         theirs.close()
         # Plain pickle and not the connection's own: that one would move tensors through /dev/shm,
         # which containers often limit to 64 MB.
@@ -101,7 +112,10 @@ class WorkerProcesses:
         try:
             while True:
                 sender, message = msgpack.unpackb(connection.recv_bytes())
-                self._deliveries.put(Delivery(sender, message))
+                crashed = sender == _CRASH
+                self._deliveries.put(
+                    WorkerCrashedError(message) if crashed else Delivery(sender, message)
+                )
         except (EOFError, OSError):
             self._deliveries.put(EngineError(f"the process that hosts {names} has died"))
 
@@ -118,7 +132,7 @@ class WorkerProcesses:
             item = self._deliveries.get(timeout=timeout)
         except queue.Empty:
             raise DeadlineExceeded(f"no member answered within {timeout:g} s") from None
-        if isinstance(item, EngineError):
+        if isinstance(item, Exception):
             raise item
         return item
 
@@ -145,8 +159,23 @@ def _serve(connection: Connection) -> None:
             name, message = msgpack.unpackb(connection.recv_bytes())
             for reply in parties[name].handle(message):
                 connection.send_bytes(msgpack.packb((name, reply)))
-    except (EOFError, OSError, KeyboardInterrupt):
+    except (EOFError, OSError):
         connection.close()
+    except Exception:
+        connection.send_bytes(msgpack.packb((_CRASH, traceback.format_exc())))
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here ignore Ctrl-C: the coordinator hears it too, and ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def balanced(specs: Sequence[PartySpec], groups: int) -> list[list[PartySpec]]:
