@@ -25,7 +25,7 @@ SignedMask: TypeAlias = tuple[bytes, Sign]
 MASK_KEY_BYTES = 32
 _BLOCK = 16
 _LARGEST_CHUNK = 1 << 18
-_SMALLEST_CHUNK = 1 << 16
+_SMALLEST_CHUNK = 3 << 14
 _ZEROS = memoryview(bytes(_LARGEST_CHUNK))
 
 

@@ -1,0 +1,1 @@
+"""Each module prints a table and, with `--json`, one JSON object."""
