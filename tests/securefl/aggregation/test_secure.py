@@ -1,0 +1,252 @@
+"""The coordinator of these tests lies; the members are the real ones behind the real transport."""
+
+import numpy as np
+import pytest
+
+from securefl import messages as m
+from securefl.aggregation.plain import weighted_mean
+from securefl.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.aggregation.terms import Consortium, session_terms
+from securefl.engines.local import InProcess
+from securefl.engines.transport import Delivery
+from securefl.errors import SecureflError
+from securefl.exchange import Exchange
+from securefl.runs.compare import compare
+from securefl.runs.directory import RunDirectory
+from securefl.runs.hosting import local_consortium, member_specs
+from securefl.runs.prepare import prepare
+from securefl_protocols.errors import PlanError
+
+STEPS = ("keys", "shares", "masked-input", "consistency", "unmask")
+
+
+@pytest.fixture
+def parties(tmp_path, small_config):
+    """Makes the members of a small consortium, and what everybody knows of it."""
+
+    def make(reveals=False, mode="secure", **changes):
+        config = small_config(mode=mode, **changes)
+        prepared = prepare(config)
+        consortium, keys = local_consortium(prepared)
+        directory = RunDirectory(tmp_path, config)
+        specs = member_specs(prepared, directory, consortium, keys, reveals=reveals)
+        return prepared, consortium, InProcess(specs)
+
+    return make
+
+
+class Tampering:
+    """A coordinator's wire on which one kind of message is changed on its way to one member."""
+
+    def __init__(self, inner, victim, change):
+        self.inner, self.victim, self.change = inner, victim, change
+
+    def publish(self, party, message):
+        if party == self.victim:
+            message = m.encode(self.change(m.decode(message)))
+        self.inner.publish(party, message)
+
+    def receive(self, timeout=None):
+        return self.inner.receive(timeout)
+
+
+class Recording:
+    """A coordinator that keeps every byte it is sent."""
+
+    def __init__(self, inner):
+        self.inner, self.seen = inner, []
+
+    def publish(self, party, message):
+        self.inner.publish(party, message)
+
+    def receive(self, timeout=None) -> Delivery:
+        delivery = self.inner.receive(timeout)
+        self.seen.append(delivery.message)
+        return delivery
+
+
+def names(prepared):
+    return tuple(member.name for member in prepared.members)
+
+
+@pytest.mark.parametrize("kind", ["demand", "ratings", "purchases"])
+def test_masked_sums_are_bit_identical_for_every_task(tmp_path, small_config, kind):
+    result = compare(small_config(kind), tmp_path / "compare")
+    assert result.integer_sums_identical
+    assert 0 <= result.max_abs_difference <= result.bound < 1e-9
+    assert result.secure.metrics == pytest.approx(result.plain.metrics, rel=1e-3)
+    assert result.secure.bytes_up > result.plain.bytes_up
+
+
+@pytest.mark.parametrize("rounds_per_session", [1, 64])
+@pytest.mark.parametrize("step", STEPS)
+def test_masked_sums_are_bit_identical_with_dropouts(
+    tmp_path, small_config, step, rounds_per_session
+):
+    dropouts = [{"member": "retailer-3", "round": 2, "step": step}]
+    config = small_config(
+        simulation={"dropouts": dropouts},
+        secure={"rounds_per_session": rounds_per_session},
+        rounds=3,
+    )
+    result = compare(config, tmp_path / "compare")
+    assert result.integer_sums_identical
+    assert result.max_abs_difference <= result.bound
+    gone = step in STEPS[:3] and not (step == "keys" and rounds_per_session == 64)
+    if gone:
+        assert result.dropouts == {2: ("retailer-3",)}
+
+
+@pytest.mark.parametrize("kind", ["ratings", "purchases"])
+def test_every_task_survives_a_dropout(tmp_path, small_config, kind):
+    member = "retailer-3" if kind == "ratings" else "west"
+    dropouts = [{"member": member, "round": 2, "step": "masked-input"}]
+    result = compare(small_config(kind, simulation={"dropouts": dropouts}), tmp_path / "compare")
+    assert result.integer_sums_identical
+    assert result.max_abs_difference <= result.bound
+    assert result.dropouts == {2: (member,)}
+
+
+def test_below_the_threshold_there_is_no_sum(tmp_path, small_config):
+    dropouts = [
+        {"member": f"retailer-{number}", "round": 2, "step": "masked-input"} for number in (0, 1, 3)
+    ]
+    config = small_config(simulation={"dropouts": dropouts})
+    with pytest.raises(RoundFailedError, match="round 2 has no sum"):
+        compare(config, tmp_path / "compare")
+
+
+def test_no_update_is_on_the_wire_in_mode_secure(parties):
+    prepared, consortium, transport = parties(reveals=True)
+    wire = Recording(transport)
+    aggregator = SecureAggregator(consortium)
+    aggregator.aggregate(Exchange(wire), 1, prepared.shared, names(prepared))
+    revealed = Exchange(transport).ask_all(names(prepared), m.Reveal(round=1), m.Update)
+    for name in names(prepared):
+        change = revealed[name].change
+        assert any(len(message) > len(change) for message in wire.seen)
+        # Sixteen neighbouring bytes of an update would be four equal coordinates in a row.
+        pieces = {change[i : i + 16] for i in range(0, len(change) - 16, 16)} - {bytes(16)}
+        assert not any(piece in message for message in wire.seen for piece in pieces)
+
+
+def test_the_same_pieces_are_on_the_wire_in_mode_plain(parties):
+    prepared, _, transport = parties(mode="plain", reveals=True)
+    wire = Recording(transport)
+    request = m.Train(round=1, shared=m.pack_vector(prepared.shared))
+    updates = Exchange(wire).ask_all(names(prepared), request, m.Update)
+    change = updates[names(prepared)[0]].change
+    assert any(change[:16] in message for message in wire.seen)
+
+
+def test_a_member_in_mode_secure_answers_no_plain_training_request(parties):
+    prepared, _, transport = parties()
+    request = m.Train(round=1, shared=m.pack_vector(prepared.shared))
+    with pytest.raises(SecureflError, match="no update is sent in the clear"):
+        Exchange(transport).ask_all(names(prepared), request, m.Update)
+
+
+def test_a_member_lays_nothing_open_outside_a_comparison(parties):
+    prepared, consortium, transport = parties()
+    SecureAggregator(consortium).aggregate(Exchange(transport), 1, prepared.shared, names(prepared))
+    with pytest.raises(SecureflError, match="lays nothing open"):
+        Exchange(transport).ask_all(names(prepared), m.Reveal(round=1), m.Update)
+
+
+def test_a_member_that_was_sent_another_model_is_in_no_sum(parties):
+    """Pasquini et al. 2022: a member that was sent another model is in nobody's sum."""
+    prepared, consortium, transport = parties()
+
+    def other_model(message):
+        if not isinstance(message, m.TrainMasked):
+            return message
+        shared = m.unpack_vector(message.shared)
+        return message.model_copy(update={"shared": m.pack_vector(shared * 0)})
+
+    victim = names(prepared)[2]
+    result = SecureAggregator(consortium).masked_sum(
+        Exchange(Tampering(transport, victim, other_model)), 1, prepared.shared, names(prepared)
+    )
+    assert result.survivors == tuple(name for name in names(prepared) if name != victim)
+
+
+def test_a_cohort_of_two_is_refused_by_plan(parties):
+    prepared, consortium, transport = parties()
+    with pytest.raises(PlanError, match="between 3 and"):
+        session_terms(consortium, names(prepared)[:2], prepared.shared.size)
+    request = m.TrainMasked(
+        round=1,
+        shared=m.pack_vector(prepared.shared),
+        cohort=names(prepared)[:2],
+        session=1,
+    )
+    with pytest.raises(SecureflError, match="between 3 and"):
+        Exchange(transport).ask_all(names(prepared)[:1], request, m.Protocol)
+
+
+def test_a_cohort_with_an_invented_member_is_refused(parties):
+    """Sybil: the roster is pinned, and a name that is not in it takes part in nothing."""
+    prepared, _, transport = parties()
+    request = m.TrainMasked(
+        round=1,
+        shared=m.pack_vector(prepared.shared),
+        cohort=(*names(prepared)[:2], "sybil"),
+        session=1,
+    )
+    with pytest.raises(SecureflError, match="sybil is not in the roster"):
+        Exchange(transport).ask_all(names(prepared)[:1], request, m.Protocol)
+
+
+def test_the_cohort_of_a_session_does_not_change(parties):
+    prepared, consortium, transport = parties()
+    aggregator = SecureAggregator(consortium)
+    exchange = Exchange(transport)
+    aggregator.aggregate(exchange, 1, prepared.shared, names(prepared))
+    request = m.TrainMasked(
+        round=2,
+        shared=m.pack_vector(prepared.shared),
+        cohort=names(prepared)[:4],
+        session=1,
+    )
+    with pytest.raises(SecureflError, match="cohort of a session does not change"):
+        exchange.ask_all(names(prepared)[:1], request, m.Protocol)
+
+
+def test_members_with_other_agreements_find_no_common_sum(parties):
+    prepared, consortium, transport = parties()
+    other = Consortium(
+        consortium.roster, consortium.run_id, consortium.config.model_copy(update={"seed": 99})
+    )
+    with pytest.raises(RoundFailedError):
+        SecureAggregator(other).aggregate(Exchange(transport), 1, prepared.shared, names(prepared))
+
+
+def test_an_update_beyond_the_agreed_range_is_refused_and_never_clipped(parties):
+    prepared, consortium, transport = parties(secure={"limit": 1e-7})
+    with pytest.raises(RoundFailedError):
+        SecureAggregator(consortium).aggregate(
+            Exchange(transport), 1, prepared.shared, names(prepared)
+        )
+
+
+def test_sample_counts_stay_hidden(parties):
+    prepared, consortium, transport = parties()
+    wire = Recording(transport)
+    result = SecureAggregator(consortium).aggregate(
+        Exchange(wire), 1, prepared.shared, names(prepared)
+    )
+    assert result.samples == sum(member.samples for member in prepared.members)
+    for message in (m.decode(data) for data in wire.seen):
+        assert not isinstance(message, m.Update)
+        assert set(message.model_dump()) <= {"kind", "round", "payload"}
+
+
+def test_the_masked_mean_is_the_weighted_mean_of_the_updates(parties):
+    prepared, consortium, transport = parties(reveals=True)
+    exchange = Exchange(transport)
+    masked = SecureAggregator(consortium).aggregate(exchange, 1, prepared.shared, names(prepared))
+    updates = exchange.ask_all(names(prepared), m.Reveal(round=1), m.Update)
+    plain = weighted_mean(updates, prepared.shared.size)
+    assert masked.samples == plain.samples
+    assert masked.loss == pytest.approx(plain.loss, rel=1e-5)
+    assert np.abs(masked.change - plain.change).max() < 1e-12
