@@ -4,7 +4,7 @@ Bell, Bonawitz, Gascón, Lepoint and Raykova (CCS 2020, eprint 2020/704) let a m
 keys with k neighbours instead of all. Three events must be unlikely for a degree k and a
 threshold t, where gamma n members collude with the coordinator and delta n drop out:
 
-* the honest survivors fall apart into groups whose sums show (their definition 3.4);
+* the honest survivors fall apart into groups whose sums show;
 * more than 2t - k - 1 neighbours of a member collude, so that a coordinator that tells two
   halves of the neighbours different survivor sets gets both shares (semi-malicious case);
 * fewer than t neighbours of a member survive, and the sum is lost.
@@ -98,7 +98,7 @@ def smallest_degree(
         gamma: Largest fraction of members that collude with the coordinator.
         delta: Largest fraction of members that drop out.
         sigma: The two events that cost privacy have together probability below 2^-sigma.
-        eta: The event that costs the sum has probability below 2^-eta.
+        eta: The event that costs the sum has probability below 2^-eta; it costs no privacy.
 
     Returns:
         (k, t).
