@@ -26,6 +26,8 @@ from securefl.tasks.base import Batch, MemberData, MetricSpec, Split, Task, Tens
 
 _SPLIT: Final = 174
 """Seeds which ratings are held out; a constant of the rule and no setting."""
+_HELD_OUT: Final = 20
+"""One rating in so many validates, and one tests: few, to stay near the tutorial's training set."""
 _CHUNK: Final = 8192
 
 
@@ -88,15 +90,15 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         return RatingFacts(customers, np.sort(data.products["product"].to_numpy(np.int64)))
 
     def prepare(self, tables: RetailerTables, facts: RatingFacts) -> RatingMember:
-        """A tenth of the ratings for validation, a tenth for testing, the rest to train on.
+        """A twentieth of the ratings for validation, as many for testing, the rest to train on.
 
         Raises:
             DataError: If there are too few ratings, or one is outside the classes.
         """
         ratings = tables.transactions
         classes = ratings["rating"]
-        if len(ratings) < 10:
-            raise DataError(f"{tables.name}: {len(ratings)} ratings, but 10 are needed")
+        if len(ratings) < _HELD_OUT:
+            raise DataError(f"{tables.name}: {len(ratings)} ratings, but {_HELD_OUT} are needed")
         if classes.min() < 0 or classes.max() >= self.settings.classes:
             raise DataError(f"{tables.name}: a rating is outside 0..{self.settings.classes - 1}")
         splits = _split(_columns(ratings, facts))
@@ -172,7 +174,7 @@ def _columns(ratings: pd.DataFrame, facts: RatingFacts) -> Batch:
 def _split(columns: Batch) -> dict[Split, Batch]:
     """A random cut that depends on the number of ratings alone and never on the run's seed."""
     count = len(columns[0])
-    held = max(1, count // 10)
+    held = count // _HELD_OUT
     order = torch.from_numpy(np.random.default_rng([_SPLIT, count]).permutation(count))
     parts: dict[Split, Tensor] = {
         "test": order[:held],
