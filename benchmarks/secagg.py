@@ -29,6 +29,7 @@ from securefl_protocols.masking import (
 from securefl_protocols.prg import add_many
 from securefl_protocols.shamir import combine, split
 from securefl_protocols.signing import SigningKey, verify
+from securefl_protocols.tag import TagKey
 
 CONTEXT = bytes(32)
 CHUNKS = (1 << 17, 1 << 18, 1 << 20, 1 << 22)
@@ -40,6 +41,7 @@ def benchmark(quick: bool) -> list[Row]:
     rows += [two_threads(20, d) for d in sizes[1:]]
     rows.append(server(Cohort.complete(100, dropped=30), 1_000_000, repeats=1 if quick else 3))
     rows.append(server(Cohort.sparse(1000, dropped=100), 100_000, repeats=1 if quick else 3))
+    rows += [online_tag(d) for d in sizes[:2]]
     return rows + shamir(quick) + key_work()
 
 
@@ -122,6 +124,17 @@ def two_threads(neighbours: int, size: int) -> Row:
             "one_thread_seconds": seconds["one"],
             "speedup": seconds["one"] / seconds["two"],
         },
+    )
+
+
+def online_tag(size: int) -> Row:
+    """What the verifiable sum adds to a client's step, whatever the number of neighbours."""
+    key = TagKey({member: os.urandom(32) for member in range(10)}, context=CONTEXT)
+    vector = np.random.default_rng(2).integers(0, 2**32, size, dtype=np.uint32)
+    seconds = interleaved({"tag": lambda: key.digits(0, vector)}, 11)["tag"]
+    return Row(
+        f"online tag d={size}",
+        {"cpu_seconds": seconds, "nanoseconds_per_coordinate": 1e9 * seconds / size},
     )
 
 
