@@ -121,4 +121,4 @@ def evaluate(run_dir: AnyPath, split: Split = "test") -> Evaluation:
 
 
 def _place(out: AnyPath | None, config: RunConfig) -> Path:
-    return Path(out) if out is not None else default_path(config)
+    return Path(out) if out is not None else default_path(config, config.mode)

@@ -19,6 +19,7 @@ DEBUG = "SECUREFL_DEBUG"
 
 _COMMANDS = {
     "run": ("securefl_cli.run:run", "Train over all retailers and compare with training alone."),
+    "compare": ("securefl_cli.compare:compare", "Hold masked training against plain training."),
     "data": ("securefl_cli.data:data", "Look at the data of a run before training."),
     "config": ("securefl_cli.config:config", "Show or start a configuration file."),
 }

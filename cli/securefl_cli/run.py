@@ -115,7 +115,7 @@ def _begin(config: Path | None, repeat: int, out: Path | None, options: dict[str
     from securefl.runs.naming import default_path
     from securefl.runs.repeat import RepeatDirectory
 
-    path = out or default_path(resolved)
+    path = out or default_path(resolved, resolved.mode)
     if repeat == 1:
         RunDirectory.create(path, resolved)
     else:

@@ -11,9 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from securefl.data.describe import Description
+from securefl.evaluation.labels import title
+from securefl.runs.compare import Comparison
 from securefl.runs.summary import Summary, SummaryTable
 
 WIDEST = 100
+_COSTS = (
+    ("Seconds in all", "seconds", "{:,.1f}", 1.0),
+    ("Seconds a round", "aggregation_seconds", "{:,.2f}", 1.0),
+    ("MB up, a member and round", "bytes_up", "{:,.3f}", 1e6),
+    ("MB down, a member and round", "bytes_down", "{:,.3f}", 1e6),
+)
 _LABEL_WIDTH = 12
 
 
@@ -66,6 +74,41 @@ def print_description(description: Description) -> None:
     )
     if description.promotions is not None:
         out.print(f"{description.promotions:,} rows of promotions.")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Whether masked sums are exact, and what they cost, beside training in the clear."""
+    out = console()
+    plain, secure = comparison.plain, comparison.secure
+    out.print()
+    heading = f"{comparison.task}, {comparison.rounds} rounds, seed {comparison.seed}"
+    out.print(Text(f"{heading}: plain and secure side by side", style="bold"))
+    out.print()
+    rows = [
+        (
+            title(name),
+            f"{value:.6g}",
+            f"{secure.metrics[name]:.6g}",
+            _signed(secure.metrics[name] - value),
+        )
+        for name, value in plain.metrics.items()
+    ]
+    for label, name, form, unit in _COSTS:
+        before, after = getattr(plain, name) / unit, getattr(secure, name) / unit
+        rows.append((label, form.format(before), form.format(after), f"x {after / before:.3g}"))
+    out.print(_table(("", "Plain", "Secure", "Difference"), rows))
+    out.print()
+    identical = "yes" if comparison.integer_sums_identical else "NO"
+    _labelled(out, "Exact sums", f"{identical}, bit by bit in {comparison.rounds} rounds")
+    difference = f"{comparison.max_abs_difference:.3g}, bound {comparison.bound:.3g}"
+    _labelled(out, "Largest gap", f"{difference}: {'within' if comparison.holds else 'BEYOND'}")
+    for number, names in comparison.dropouts.items():
+        _labelled(out, "Dropouts", f"round {number}: without {', '.join(names)}")
+    _copyable(out, "Results in", comparison.run_dir)
+
+
+def _signed(difference: float) -> str:
+    return f"{difference:+.2g}" if difference else "none"
 
 
 def _drawn(table: SummaryTable) -> Table:

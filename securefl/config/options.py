@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from securefl.config.load import Tree, merge
+from securefl.errors import ConfigError
+
+_DROPOUT = re.compile(r"(.+)@([0-9]+):([a-z-]+)")
 
 
 def options_tree(
@@ -47,6 +51,22 @@ def options_tree(
         references={"enabled": references} if isinstance(references, bool) else references,
     )
     return merge(sections, tree)
+
+
+def parse_dropouts(texts: Iterable[str]) -> list[Tree]:
+    """Planned dropouts from `member@round:step`, as they stand in `[[simulation.dropouts]]`.
+
+    Raises:
+        ConfigError: If a text has another form.
+    """
+    found = []
+    for text in texts:
+        match = _DROPOUT.fullmatch(text)
+        if match is None:
+            raise ConfigError(f"'{text}' is no dropout; write member@round:step")
+        member, round_number, step = match.groups()
+        found.append({"member": member, "round": int(round_number), "step": step})
+    return found
 
 
 def _given(**values: Any) -> Tree:  # noqa: ANN401 - a tree of plain values

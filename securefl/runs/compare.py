@@ -76,9 +76,9 @@ class Comparison:
     run_dir: str
 
     @property
-    def within_bound(self) -> bool:
-        """Whether the float results are as close as promised."""
-        return self.max_abs_difference <= self.bound
+    def holds(self) -> bool:
+        """Whether the sums are exact and the float results as close as promised."""
+        return self.integer_sums_identical and self.max_abs_difference <= self.bound
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""

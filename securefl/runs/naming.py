@@ -8,7 +8,7 @@ from pathlib import Path
 from securefl.config.schema import RunConfig
 
 
-def default_path(config: RunConfig, now: datetime | None = None) -> Path:
-    """`runs/<task>-<mode>-seed<seed>-<UTC time>`, below the working directory."""
+def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> Path:
+    """`runs/<task>-<kind>-seed<seed>-<UTC time>`, below the working directory."""
     moment = (now or datetime.now(UTC)).astimezone(UTC)
-    return Path("runs") / f"{config.task}-{config.mode}-seed{config.seed}-{moment:%Y%m%dT%H%M%SZ}"
+    return Path("runs") / f"{config.task}-{kind}-seed{config.seed}-{moment:%Y%m%dT%H%M%SZ}"

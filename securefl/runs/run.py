@@ -24,6 +24,11 @@ from securefl.runs.progress import Progress, Silent
 from securefl.runs.result import MemberResult, RunResult
 from securefl.runs.tensors import write_tensors
 
+_CLOSING = {
+    True: "Comparing with each retailer alone and with all data in one place",
+    False: "Evaluating on the test cases",
+}
+
 
 class Inspection(Protocol):
     """Looks over the shoulder of a simulated run; its members lay open what they are asked for."""
@@ -90,7 +95,7 @@ def train_and_evaluate(
         state = _train(federation, prepared, directory, watch)
         if inspection is not None:
             inspection.finished(federation)
-        watch.stage("Comparing with each retailer alone and with all data in one place")
+        watch.stage(_CLOSING[prepared.config.references.enabled])
         return state, evaluate_arms(federation, prepared, state)
 
 
