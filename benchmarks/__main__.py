@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.harness import Row, markdown
+from harness import Row, markdown
 
 HERE = Path(__file__).parent
-SUPPORT = {"__main__", "harness"}
+SUPPORT = {"__init__", "__main__", "harness"}
 
 
 def main() -> None:
@@ -33,8 +33,12 @@ def main() -> None:
 
 
 def run(name: str, *, quick: bool) -> dict:
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *(["--quick"] if quick else [])]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=HERE.parent).stdout
+    command = [sys.executable, str(HERE / f"{name}.py"), "--json", *(["--quick"] if quick else [])]
+    output = subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+    ).stdout
     return json.loads(output)
 
 

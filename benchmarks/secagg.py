@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from benchmarks.harness import Row, interleaved, main
+from harness import Row, interleaved, main
 from securefl_protocols.agreement import ExchangeKey
 from securefl_protocols.encoding import FixedPoint
 from securefl_protocols.graph import default_threshold, neighbour_graph, smallest_degree
