@@ -1,0 +1,1 @@
+"""Differential privacy: secure noise and sampling, per-unit gradients, accounting."""

@@ -1,0 +1,199 @@
+"""Accounting against known values, independent formulas, and the ways in which it goes wrong."""
+
+import json
+import math
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from opacus.accountants import GaussianAccountant
+from opacus.accountants.analysis.rdp import compute_rdp
+from scipy import integrate, stats
+
+from securefl.errors import ConfigError
+from securefl.privacy.accounting import (
+    ORDERS,
+    PrivacyAccountant,
+    SampledGaussian,
+    epsilon_of,
+    renyi_epsilon,
+    sum_renyi,
+)
+from securefl.privacy.calibration import Budget, noise_multiplier
+from securefl.privacy.group import ORDERS as GROUP_ORDERS
+from securefl.privacy.group import _divergences, customer_epsilon
+from securefl.privacy.second_opinion import loss_distribution_epsilon
+
+LONG = SampledGaussian(noise_multiplier=1.0, sampling_rate=0.01, steps=10_000)
+ROUND = SampledGaussian(noise_multiplier=1.0, sampling_rate=0.02, steps=200)
+
+
+def test_known_values():
+    assert epsilon_of([LONG], 1e-5, "rdp") == pytest.approx(6.713, abs=5e-4)
+    assert epsilon_of([LONG], 1e-5, "prv") == pytest.approx(6.198, abs=5e-4)
+
+
+def test_the_loss_distribution_agrees():
+    pytest.importorskip("dp_accounting")
+    assert loss_distribution_epsilon([LONG], 1e-5) == pytest.approx(6.188, abs=5e-4)
+
+
+def test_gaussian_dp_is_refused_because_it_underreports():
+    with pytest.warns(UserWarning, match="underestimate"):
+        naive = GaussianAccountant()
+    naive.history = [(0.7, 0.01, 100)]
+    true = epsilon_of([SampledGaussian(0.7, 0.01, 100)], 1e-5, "prv")
+    assert naive.get_epsilon(delta=1e-5) < 0.5 * true
+    for refused in (
+        lambda: epsilon_of([LONG], 1e-5, "gdp"),
+        lambda: PrivacyAccountant("gdp"),
+        lambda: PrivacyAccountant.from_state({"accountant": "gdp", "events": []}),
+    ):
+        with pytest.raises(ConfigError, match="under-reports"):
+            refused()
+    with pytest.raises(ConfigError, match="no accountant"):
+        epsilon_of([LONG], 1e-5, "zcdp")
+
+
+def test_a_fresh_accountant_a_round_hides_what_was_spent():
+    accountant = PrivacyAccountant()
+    naive = []
+    for _ in range(5):
+        accountant.charge(ROUND)
+        fresh = PrivacyAccountant()
+        fresh.charge(ROUND)
+        naive.append(fresh.epsilon(1e-5))
+    assert max(naive) < 0.6 * accountant.epsilon(1e-5)
+    assert accountant.steps == 1000
+    whole = SampledGaussian(1.0, 0.02, 1000)
+    assert accountant.epsilon(1e-5) == pytest.approx(epsilon_of([whole], 1e-5))
+
+
+def test_the_state_survives_a_restart():
+    accountant = PrivacyAccountant()
+    accountant.charge(ROUND)
+    accountant.charge(SampledGaussian(2.0, 0.5, 3))
+    revived = PrivacyAccountant.from_state(json.loads(json.dumps(accountant.state())))
+    assert revived.events == accountant.events
+    assert revived.epsilon(1e-5) == accountant.epsilon(1e-5)
+    assert revived.epsilon(1e-5, ROUND) > revived.epsilon(1e-5)
+    assert PrivacyAccountant.from_state(PrivacyAccountant("prv").state()).name == "prv"
+
+
+def test_other_batches_are_not_priced_as_poisson():
+    for sampler in ("shuffled", "fixed size"):
+        with pytest.raises(ValueError, match="amplified"):
+            SampledGaussian(1.0, 0.01, 10, sampler=sampler)
+    assert SampledGaussian(1.0, 1.0, 10, sampler="full").sampling_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    "values", [(-1.0, 0.1, 1), (math.nan, 0.1, 1), (1.0, 0.0, 1), (1.0, 1.5, 1), (1.0, 0.1, -1)]
+)
+def test_senseless_events_are_refused(values):
+    with pytest.raises(ValueError, match=r"is|steps"):
+        SampledGaussian(*values)
+
+
+def test_the_edges():
+    assert epsilon_of([], 1e-5) == 0
+    assert epsilon_of([SampledGaussian(1.0, 0.1, 0)], 1e-5) == 0
+    assert epsilon_of([SampledGaussian(0.0, 0.1, 1)], 1e-5) == math.inf
+    assert epsilon_of([SampledGaussian(1e3, 1e-4, 1)], 1e-5) == pytest.approx(0, abs=0.05)
+    with pytest.raises(ValueError, match="delta"):
+        epsilon_of([ROUND], 0.0)
+
+
+def test_a_single_full_batch_is_above_the_exact_gaussian_mechanism():
+    """Balle and Wang 2018, theorem 8, is exact for q = 1."""
+    sigma, delta = 2.0, 1e-5
+    event = SampledGaussian(sigma, 1.0, 1)
+    for name in ("rdp", "prv"):
+        epsilon = epsilon_of([event], delta, name)
+        exact = stats.norm.cdf(0.5 / sigma - epsilon * sigma) - math.exp(epsilon) * stats.norm.cdf(
+            -0.5 / sigma - epsilon * sigma
+        )
+        assert exact <= delta
+
+
+@limits(max_examples=5, deadline=None)
+@given(
+    epsilon=st.floats(0.3, 12),
+    rate=st.sampled_from([0.003, 0.02, 0.2, 1.0]),
+    steps=st.integers(1, 3000),
+)
+def test_calibration_never_exceeds_the_budget_and_wastes_little(epsilon, rate, steps):
+    budget = Budget(epsilon, 1e-5)
+    sigma = noise_multiplier(budget, sampling_rate=rate, steps=steps)
+    assert epsilon_of([SampledGaussian(sigma, rate, steps)], 1e-5) <= epsilon
+    if sigma > 0.02:
+        less = SampledGaussian(sigma * 0.998, rate, steps)
+        assert epsilon_of([less], 1e-5) > epsilon * 0.99
+
+
+def test_calibration_with_prv_and_with_what_is_already_spent():
+    budget = Budget(4.0, 1e-5)
+    prv = noise_multiplier(budget, sampling_rate=0.05, steps=30, accountant="prv")
+    assert epsilon_of([SampledGaussian(prv, 0.05, 30)], 1e-5, "prv") <= 4
+    assert prv < noise_multiplier(budget, sampling_rate=0.05, steps=30)
+    spent = [SampledGaussian(2.0, 0.05, 100)]
+    later = noise_multiplier(budget, sampling_rate=0.05, steps=300, spent=spent)
+    assert epsilon_of([*spent, SampledGaussian(later, 0.05, 300)], 1e-5) <= 4
+    assert later > noise_multiplier(budget, sampling_rate=0.05, steps=300)
+
+
+def test_a_budget_that_is_used_up_is_refused():
+    spent = [SampledGaussian(0.5, 0.5, 100)]
+    with pytest.raises(ConfigError, match="cannot be kept"):
+        noise_multiplier(Budget(1.0, 1e-5), sampling_rate=0.1, steps=10, spent=spent)
+    for values in ((0.0, 1e-5), (1.0, 0.0), (1.0, 1.0)):
+        with pytest.raises(ConfigError, match="no budget"):
+            Budget(*values)
+
+
+class TestCustomers:
+    def test_one_record_is_the_record_level_bound(self):
+        one = customer_epsilon([ROUND], 1e-5, 1)
+        history = [(1.0, 0.02, 200)]
+        rdp = compute_rdp(q=0.02, noise_multiplier=1.0, steps=200, orders=list(GROUP_ORDERS))
+        assert one == pytest.approx(renyi_epsilon(rdp.tolist(), 0.99e-5, GROUP_ORDERS), rel=1e-6)
+        assert len(sum_renyi(history)) == len(ORDERS)
+
+    def test_full_batches_are_the_gaussian_mechanism_of_m_times_the_sensitivity(self):
+        grouped = customer_epsilon([SampledGaussian(10.0, 1.0, 5)], 1e-5, 4)
+        direct = epsilon_of([SampledGaussian(2.5, 1.0, 5)], 1e-5)
+        assert grouped == pytest.approx(direct, rel=0.01)
+        assert grouped >= direct
+
+    def test_the_integral_is_the_divergence_by_quadrature(self):
+        sigma, rate, records, order = 2.0, 0.1, 3, 5.0
+        weights = stats.binom.pmf(range(records + 1), records, rate)
+
+        def integrand(z):
+            q = stats.norm.pdf(z, 0, sigma)
+            p = sum(w * stats.norm.pdf(z, k, sigma) for k, w in enumerate(weights))
+            return p**order * q ** (1 - order)
+
+        value, _ = integrate.quad(integrand, -20, 30, limit=200)
+        event = SampledGaussian(sigma, rate, 1)
+        found = _divergences(event, records, 1e-18)[GROUP_ORDERS.index(order)]
+        assert found == pytest.approx(math.log(value) / (order - 1), rel=1e-6)
+
+    def test_more_records_cost_more_and_less_than_the_group_bound(self):
+        values = [customer_epsilon([ROUND], 1e-5, m) for m in (1, 2, 5, 20)]
+        assert values == sorted(values)
+        single = epsilon_of([ROUND], 1e-5 / 5 / math.exp(4 * 3))
+        assert values[2] < 5 * single
+
+    def test_large_customers_and_edges(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            large = customer_epsilon([SampledGaussian(8.0, 0.0002, 1000)], 1e-5, 1000)
+        assert 0 < large < 20
+        assert customer_epsilon([SampledGaussian(0.5, 0.5, 100)], 1e-5, 50) == math.inf
+        assert customer_epsilon([], 1e-5, 3) == 0
+        assert customer_epsilon([SampledGaussian(0.0, 0.5, 1)], 1e-5, 3) == math.inf
+        with pytest.raises(ValueError, match="at most 0"):
+            customer_epsilon([ROUND], 1e-5, 0)
