@@ -51,13 +51,19 @@ class Cases:
 
 def purchases_of(transactions: pd.DataFrame, products: Ints) -> Purchases:
     """The lines of products in the assortment (int64 [I], ascending), with products as rows."""
-    lines = transactions[transactions["product"].isin(products)]
+    known = known_lines(transactions)
+    lines = known[known["product"].isin(products)]
     return Purchases(
         customer=lines["customer"].to_numpy(np.int64),
         item=np.searchsorted(products, lines["product"].to_numpy(np.int64)),
         basket=lines["basket"].to_numpy(np.int64),
         time=nanoseconds(lines["time"]),
     )
+
+
+def known_lines(transactions: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a known customer and a listed product; the schema has -1 for the others."""
+    return transactions[(transactions["customer"] >= 0) & (transactions["product"] >= 0)]
 
 
 def nanoseconds(times: pd.Series) -> Ints:

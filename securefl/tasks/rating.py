@@ -37,7 +37,8 @@ class RatingFacts:
 
     Attributes:
         customers: Rows of the customer table.
-        products: Product ids, int64 [I], ascending.
+        products: Product ids, int64 [I], ascending; -1, where it occurs, is the row of products
+            that the catalogue does not list.
     """
 
     customers: int
@@ -87,7 +88,9 @@ class RatingTask(Task[RatingFacts, RatingMember]):
             if (member.transactions["customer"] < 0).any():
                 raise DataError(f"{member.name}: model rating-ncf needs customers numbered from 0")
         customers = max(int(m.transactions["customer"].max()) for m in data.members) + 1
-        return RatingFacts(customers, np.sort(data.products["product"].to_numpy(np.int64)))
+        rated = [m.transactions["product"] for m in data.members]
+        products = pd.concat([data.products["product"], *rated]).to_numpy(np.int64)
+        return RatingFacts(customers, np.unique(products))
 
     def prepare(self, tables: RetailerTables, facts: RatingFacts) -> RatingMember:
         """A twentieth of the ratings for validation, as many for testing, the rest to train on.

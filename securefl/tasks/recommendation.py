@@ -22,7 +22,13 @@ from securefl.models.ncf import NcfRanker
 from securefl.models.settings import FactorizationSettings, NcfSettings
 from securefl.tasks.base import Batch, MemberData, MetricSpec, Split, Task
 from securefl.tasks.histories import CustomerExamples, joined
-from securefl.tasks.purchase_cases import Cases, RetailerCases, nanoseconds, purchases_of
+from securefl.tasks.purchase_cases import (
+    Cases,
+    RetailerCases,
+    known_lines,
+    nanoseconds,
+    purchases_of,
+)
 
 LEVELS: Final = ("department", "category", "kind")
 
@@ -82,8 +88,8 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             DataError: If no product was bought by enough customers.
         """
         columns = ["customer", "product"]
-        pairs = pd.concat([m.transactions[columns] for m in data.members]).drop_duplicates()
-        buyers = pairs["product"].value_counts()
+        lines = pd.concat([known_lines(m.transactions)[columns] for m in data.members])
+        buyers = lines.drop_duplicates()["product"].value_counts()
         products = np.sort(buyers.index[buyers >= self.cuts.min_households].to_numpy(np.int64))
         if not len(products):
             raise DataError(

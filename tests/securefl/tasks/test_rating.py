@@ -137,3 +137,17 @@ def test_errors_are_one_clear_line(data):
         task.prepare(few, facts)
     with pytest.raises(ConfigError, match="'mf' does not classify ratings"):
         RatingTask(validate(default_config("recommendation", "complete-journey"), "test"))
+
+
+def test_products_outside_the_catalogue_share_a_row(data):
+    member = data.members[0]
+    unknown = member.transactions["product"].where(member.transactions["product"] > 3, -1)
+    changed = dataclasses.replace(member, transactions=member.transactions.assign(product=unknown))
+    task = make_task()
+    facts = task.agree(dataclasses.replace(data, members=(changed, *data.members[1:])))
+    columns = task.prepare(changed, facts).splits[member.name]["train"]
+
+    assert facts.products[0] == -1
+    assert len(facts.products) == SMALL.items + 1
+    assert (columns[1] == 0).any()
+    assert int(columns[1].max()) == SMALL.items

@@ -188,3 +188,18 @@ def test_errors_are_one_clear_line(data):
         make_task(model={"name": "rating-ncf", "dim": 8})
     with pytest.raises(TypeError, match="Linear does not rank purchases"):
         make_task().evaluate(torch.nn.Linear(1, 1), None, "test")
+
+
+def test_unknown_products_and_nobodys_purchases_are_no_part_of_the_assortment(data):
+    tables = data.members[0]
+    strange = tables.transactions.assign(product=-1)
+    nobody = tables.transactions.assign(customer=-1, product=7)
+    mixed = RetailerTables("north", pd.concat([tables.transactions, strange, nobody]))
+    task = make_task()
+    facts = task.agree(retail(mixed, data.members[1]))
+    before = task.prepare(tables, facts)
+    after = task.prepare(mixed, facts)
+
+    assert -1 not in facts.products
+    assert before.samples == after.samples
+    assert before.customers == after.customers
