@@ -17,7 +17,7 @@ from securefl_cli.progress import watch
     short_help="Check that masked training gives what plain training gives.",
     epilog="""\b
     Examples:
-      securefl compare                              real groceries, default settings
+      securefl compare                       real groceries, default settings
       securefl compare --task demand --rounds 5
       securefl compare --data tutorial --drop retailer-2@3:masked-input
       securefl compare --format json > compare.json

@@ -50,7 +50,7 @@ class LiveProgress:
         if self._display is not None:
             task = self._display.task_ids[0]
             shown = f"{self._text}  left {left}"
-            self._display.update(task, description=shown, completed=record.round)
+            self._display.update(task, description=shown, completed=record.round, refresh=True)
 
     def _open(self, text: str, column: ProgressColumn, *, total: int | None, done: int) -> None:
         self._close(over=True)
