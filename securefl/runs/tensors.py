@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from torch import Tensor
 from securefl.errors import RunDirectoryError
 
 _DIGEST = "sha256"
+_METADATA = "securefl"
+"""One entry holds all metadata as JSON: the format writes several in random order, and the same
+content shall be the same bytes."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -46,7 +50,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
     }
     signed = {**metadata, _DIGEST: digest_tensors(plain, metadata)}
-    write_atomically(path, save(plain, metadata=signed))
+    entry = {_METADATA: json.dumps(signed, sort_keys=True)}
+    write_atomically(path, save(plain, metadata=entry))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -58,7 +63,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = dict(file.metadata() or {})
+            entry = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+            metadata: dict[str, str] = dict(entry)
     except FileNotFoundError:
         raise RunDirectoryError(f"{path} does not exist") from None
     except (OSError, safetensors.SafetensorError, ValueError):
