@@ -26,11 +26,8 @@ def labelled_digest(label: bytes, *fields: bytes) -> bytes:
         label: What the digest is for; two uses never share a label.
         fields: What is hashed.
     """
-    state = hashlib.sha256()
-    for field in (label, *fields):
-        state.update(len(field).to_bytes(4, "big"))
-        state.update(field)
-    return state.digest()
+    framed = [len(field).to_bytes(4, "big") + field for field in (label, *fields)]
+    return hashlib.sha256(b"".join(framed)).digest()
 
 
 def index_bytes(member: int) -> bytes:

@@ -28,12 +28,12 @@ from securefl_protocols.messages import (
     Unmask,
 )
 from securefl_protocols.plan import SessionPlan
+from securefl_protocols.quorum import check_cohort, check_recoverable, isolated_members
 from securefl_protocols.recovery import recovery_for
 from securefl_protocols.results import RoundResult
 from securefl_protocols.server_round import ServerRound
 from securefl_protocols.statements import check_signature
 from securefl_protocols.transcript import Transcript
-from securefl_protocols.unmasking import check_recoverable
 
 COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
     AdvertiseKeys: ServerStep.ADVERTISE,
@@ -86,6 +86,7 @@ class ServerSession:
         self._opening = (number, model)
         self._bound_to = context.of_round(number, model)
         self._keys: dict[int, AdvertiseKeys] = {}
+        self._known_keys: set[bytes] = set()
         self._round: ServerRound | None = None
         self._rounds_left = plan.rounds
         self._expected = frozenset(range(plan.members))
@@ -203,9 +204,10 @@ class ServerSession:
             self._current.take_unmask(sender, message)
 
     def _accept_keys(self, sender: int, message: AdvertiseKeys) -> None:
-        known = {key for keys in self._keys.values() for key in (keys.encryption, keys.masking)}
-        if message.encryption == message.masking or known & {message.encryption, message.masking}:
+        new = {message.encryption, message.masking}
+        if len(new) < 2 or new & self._known_keys:
             raise Refused(DropReason.MALFORMED, "the advertised keys are not new")
+        self._known_keys |= new
         self._keys[sender] = message
 
     def _drop(self, member: int, reason: DropReason, detail: str) -> Drop:
@@ -251,7 +253,7 @@ class ServerSession:
             raise
 
     def _end_advertise(self, answered: frozenset[int]) -> dict[int, bytes]:
-        cohort = self._connected(answered)
+        cohort = self._well_connected(answered, self._plan.min_members)
         self._keys = {member: self._keys[member] for member in sorted(cohort)}
         self.step = ServerStep.IDLE
         self._expected = frozenset()
@@ -268,18 +270,18 @@ class ServerSession:
         return entries
 
     def _end_share(self, answered: frozenset[int]) -> dict[int, bytes]:
-        sharers = self._connected(answered)
+        sharers = self._well_connected(answered, self._plan.min_members)
         self._enter(ServerStep.MASK, sharers)
         return self._current.deliver_shares(sharers)
 
     def _end_mask(self, survivors: frozenset[int]) -> dict[int, bytes]:
-        self._check_many_enough(survivors, self._plan.min_members)
+        check_cohort(self._plan, survivors, self._plan.min_members, step=self.step.name)
         self._check_recoverable(survivors)
         self._enter(ServerStep.CONSISTENCY, survivors)
         return dict.fromkeys(survivors, self._current.announce_survivors(survivors))
 
     def _end_consistency(self, signed: frozenset[int]) -> dict[int, bytes]:
-        able = self._with_enough_neighbours(signed, self._plan.threshold)
+        able = self._well_connected(signed, self._plan.threshold)
         self._check_recoverable(able)
         self._enter(ServerStep.UNMASK, able)
         return {member: self._current.deliver_signatures(member) for member in able}
@@ -333,28 +335,14 @@ class ServerSession:
         self.step = ServerStep.IDLE if goes_on else ServerStep.CLOSED
         self._expected = frozenset()
 
-    def _connected(self, answered: frozenset[int]) -> frozenset[int]:
-        return self._with_enough_neighbours(answered, self._plan.min_members)
-
-    def _with_enough_neighbours(self, members: frozenset[int], least: int) -> frozenset[int]:
-        """Leaves out who has too few share holders among the members, until all have enough."""
-        plan = self._plan
-        self._check_many_enough(members, least)
-        while short := {
-            m for m in members if len(plan.holders(m).keys() & members) < plan.threshold
-        }:
-            self._check_many_enough(members - short, least)
-            for member in sorted(short):
-                self._drop(member, DropReason.ISOLATED, f"too few neighbours in {self.step.name}")
-            members -= short
-        return members
-
-    def _check_many_enough(self, members: frozenset[int], least: int) -> None:
-        if len(members) < least:
-            raise TooFewSurvivors(
-                f"after {self.step.name}, {len(members)} members with {self._plan.threshold} "
-                f"share holders each are left; the plan wants {least}"
-            )
+    def _well_connected(self, members: frozenset[int], least: int) -> frozenset[int]:
+        """Leaves out who has too few neighbours left to have its secrets shared."""
+        step = self.step.name
+        isolated = isolated_members(self._plan, members)
+        check_cohort(self._plan, members - isolated, least, step=step)
+        for member in sorted(isolated):
+            self._drop(member, DropReason.ISOLATED, f"too few neighbours in {step}")
+        return members - isolated
 
     def _check_recoverable(self, holders: frozenset[int]) -> None:
         sharers = self._current.sharers

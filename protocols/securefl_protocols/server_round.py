@@ -70,6 +70,7 @@ class ServerRound:
         self._plan, self._recovery, self._keys = plan, recovery, keys
         self._shared: dict[int, ShareKeys] = {}
         self._total: LaneVector = np.zeros(plan.lanes, dtype=plan.lane.dtype)
+        self._survivor_bits = b""
         self._signatures: dict[int, bytes] = {}
         self._unmasked: dict[int, Unmask] = {}
 
@@ -104,7 +105,7 @@ class ServerRound:
         Raises:
             Refused: Another set was signed.
         """
-        if message.survivors != members_to_bits(self.survivors, self._plan.members):
+        if message.survivors != self._survivor_bits:
             raise Refused(DropReason.MALFORMED, "another survivor set was signed")
         self._signatures[member] = signature
 
@@ -146,8 +147,8 @@ class ServerRound:
     def announce_survivors(self, survivors: Set[int]) -> bytes:
         """Returns the survivor set, the same bytes for everybody."""
         self.survivors = frozenset(survivors)
-        bits = members_to_bits(survivors, self._plan.members)
-        return encode_coordinator(SurvivorSet(self.number, bits))
+        self._survivor_bits = members_to_bits(survivors, self._plan.members)
+        return encode_coordinator(SurvivorSet(self.number, self._survivor_bits))
 
     def deliver_signatures(self, member: int) -> bytes:
         """Returns the signatures of a member's neighbours over the survivor set."""

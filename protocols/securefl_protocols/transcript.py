@@ -8,6 +8,7 @@ survivors signed, even where members collude with the coordinator.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Self
 
 import msgpack
@@ -40,7 +41,7 @@ class Transcript:
         """Returns 32 bytes that stand for the transcript, for instance in a ledger."""
         heads = [index_bytes(number) + model for number, model in (self.opening, self.round)]
         steps = [
-            labelled_digest(TRANSCRIPT_LABEL, *(index_bytes(m) + step[m] for m in sorted(step)))
+            b"".join(index_bytes(m) + sha256(step[m]).digest() for m in sorted(step))
             for step in self.messages
         ]
         return labelled_digest(TRANSCRIPT_LABEL, *heads, *steps)

@@ -1,7 +1,7 @@
 """From revealed shares to the sum: rebuild the secrets, remove what does not cancel."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -76,26 +76,3 @@ def revealed_shares(
         for dealer, share in shares.items():
             revealed[dealer][holder] = share
     return revealed
-
-
-def check_recoverable(
-    plan: SessionPlan, dealers: Set[int], holders: Set[int], *, step: str
-) -> None:
-    """Checks that t holders of everybody's secrets are left.
-
-    Args:
-        plan: The plan of the session.
-        dealers: Whose secrets must be rebuilt.
-        holders: Who is left to reveal shares.
-        step: In which step, for the error.
-
-    Raises:
-        TooFewSurvivors: Somebody's secrets are lost.
-    """
-    for dealer in sorted(dealers):
-        left = len(plan.holders(dealer).keys() & holders)
-        if left < plan.threshold:
-            raise TooFewSurvivors(
-                f"after {step}, {left} members hold shares of member {dealer}'s secrets; "
-                f"the threshold is {plan.threshold}"
-            )

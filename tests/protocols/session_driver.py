@@ -5,16 +5,23 @@ Shared by the session tests, the vector maker and the session benchmark.
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from securefl_protocols.client import ClientSession
+from securefl_protocols.codec import (
+    decode_body,
+    decode_coordinator,
+    encode_coordinator,
+    open_envelope,
+)
 from securefl_protocols.context import SessionContext
 from securefl_protocols.drops import ServerStep
 from securefl_protocols.entropy import DeterministicEntropy, Entropy
 from securefl_protocols.lane import Lane, LaneVector
 from securefl_protocols.members import Roster
+from securefl_protocols.messages import CoordinatorMessage, MemberMessage
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.results import RoundResult
 from securefl_protocols.server import ServerSession
@@ -165,3 +172,28 @@ class Exchange:
         self.advertise((drops or {}).get(ServerStep.ADVERTISE, ()))
         self.begin(vectors)
         return self.finish(drops)
+
+
+def body_of(data: bytes) -> MemberMessage:
+    """Decodes a member's message without checking its signature."""
+    envelope = open_envelope(data, largest=1 << 30)
+    return decode_body(envelope.kind, envelope.body)
+
+
+def told(data: bytes) -> CoordinatorMessage:
+    return decode_coordinator(data, largest=1 << 30)
+
+
+def changed(data: bytes, **fields) -> bytes:
+    """Returns a message of the coordinator with other fields."""
+    return encode_coordinator(replace(told(data), **fields))
+
+
+def only(index: int, change: Callable[[bytes], bytes]) -> Callable[[int, bytes], bytes]:
+    """Returns a `tamper` that changes what one member is told."""
+    return lambda member, message: change(message) if member == index else message
+
+
+def lanes_of(data: bytes, plan: SessionPlan) -> LaneVector:
+    """Returns the vector of a MaskedInput message."""
+    return np.frombuffer(body_of(data).vector, dtype=plan.lane.dtype).copy()

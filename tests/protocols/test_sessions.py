@@ -52,7 +52,7 @@ def test_one_dropout_at_every_step(step, rounds):
 @pytest.mark.parametrize("step", STEPS)
 def test_one_below_the_threshold_gives_no_sum(step):
     exchange = Exchange.of(Consortium(small_plan(5)))
-    with pytest.raises(TooFewSurvivors, match="threshold|plan"):
+    with pytest.raises(TooFewSurvivors, match=r"threshold|plan"):
         exchange.run(inputs(small_plan(5)), {step: [1, 2]})
     assert exchange.server.step is ServerStep.CLOSED
 

@@ -1,0 +1,50 @@
+"""Whether enough members are left: for a sum to be learnt, and for every secret to be rebuilt."""
+
+from collections.abc import Set
+
+from securefl_protocols.errors import TooFewSurvivors
+from securefl_protocols.plan import SessionPlan
+
+
+def check_cohort(plan: SessionPlan, members: Set[int], least: int, *, step: str) -> None:
+    """Checks that a step leaves enough members.
+
+    Raises:
+        TooFewSurvivors: Fewer than `least` are left.
+    """
+    if len(members) < least:
+        raise TooFewSurvivors(
+            f"after {step}, {len(members)} members with {plan.threshold} share holders each "
+            f"are left; the plan wants {least}"
+        )
+
+
+def isolated_members(plan: SessionPlan, members: Set[int]) -> frozenset[int]:
+    """Returns who has fewer share holders than the threshold, once all such are left out."""
+    left = frozenset(members)
+    while short := {m for m in left if len(plan.holders(m).keys() & left) < plan.threshold}:
+        left -= short
+    return frozenset(members) - left
+
+
+def check_recoverable(
+    plan: SessionPlan, dealers: Set[int], holders: Set[int], *, step: str
+) -> None:
+    """Checks that t holders of everybody's secrets are left.
+
+    Args:
+        plan: The plan of the session.
+        dealers: Whose secrets must be rebuilt.
+        holders: Who is left to reveal shares.
+        step: In which step, for the error.
+
+    Raises:
+        TooFewSurvivors: Somebody's secrets are lost.
+    """
+    for dealer in sorted(dealers):
+        left = len(plan.holders(dealer).keys() & holders)
+        if left < plan.threshold:
+            raise TooFewSurvivors(
+                f"after {step}, {left} members hold shares of member {dealer}'s secrets; "
+                f"the threshold is {plan.threshold}"
+            )
