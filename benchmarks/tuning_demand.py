@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.harness import Row, main
+from harness import Row, main
 from securefl.config.load import load_config
 from securefl.config.schema import RunConfig, TrainingSettings
 from securefl.data.source import load
@@ -52,7 +52,7 @@ class Effort:
         return [{"learning_rate": rate, "weight_decay": decay} for rate, decay in pairs]
 
 
-FULL = Effort(rates=(0.001, 0.002), decays=(0.003, 0.01, 0.03), folds=3, rounds=20, seeds=3)
+FULL = Effort(rates=(0.001, 0.002), decays=(0.01, 0.03), folds=2, rounds=20, seeds=3)
 QUICK = Effort(rates=(0.001,), decays=(0.003, 0.01), folds=1, rounds=4, seeds=2)
 
 
