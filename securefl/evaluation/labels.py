@@ -35,7 +35,7 @@ _FREQUENT: Final = "Most frequent"
 LABELS: Final = {
     "hr@10": MetricLabel(
         title="HR@10",
-        meaning="share of customers whose next new product was suggested",
+        meaning="share of customers suggested their next new product",
         higher_is_better=True,
         percent=False,
         naive=_POPULARITY,

@@ -231,9 +231,8 @@ def _noise(result: Result, metric: str, found: MetricLabel) -> float:
 
 def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
     naive = result.metrics.get("naive", {}).get(metric, math.nan)
-    if gain(result.metrics["federated"][metric], naive, found.higher_is_better) >= 0:
-        return ""
-    if math.isnan(naive):
+    ahead = gain(naive, result.metrics["federated"][metric], found.higher_is_better)
+    if math.isnan(ahead) or ahead <= 0:
         return ""
     rule = found.naive.lower()
     return f" The obvious rule ({rule}) does better: {shown(metric, naive)}."
