@@ -91,9 +91,12 @@ class Consortium:
             "index": index,
             "identity": self.identities[index],
             "context": self.context,
-            "entropy": entropy or entropy_of(f"entropy {self.run_id!r} {index}"),
+            "entropy": entropy or DeterministicEntropy(self.entropy_seed(index)),
         }
         return ClientSession(**(settings | changes))
+
+    def entropy_seed(self, index: int) -> bytes:
+        return hashlib.sha256(b"entropy of %d in %b" % (index, self.run_id)).digest()
 
     def clients(self) -> list[ClientSession]:
         return [self.client(index) for index in range(self.plan.members)]

@@ -1,0 +1,130 @@
+"""The committed sessions: made again bit by bit, and followed as a second implementation would."""
+
+import json
+
+import make_session_vectors as maker
+import numpy as np
+import pytest
+
+from securefl_protocols.client import ClientSession, ClientState
+from securefl_protocols.context import SessionContext
+from securefl_protocols.drops import ServerStep
+from securefl_protocols.entropy import DeterministicEntropy
+from securefl_protocols.errors import RemoteProtocolError
+from securefl_protocols.lane import Lane
+from securefl_protocols.members import Roster
+from securefl_protocols.plan import SessionPlan
+from securefl_protocols.results import RoundResult
+from securefl_protocols.server import ServerSession
+from securefl_protocols.signing import SigningKey
+
+
+def load(name):
+    return json.loads((maker.FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", maker.MAKERS)
+def test_vectors_are_made_again_byte_by_byte(name):
+    assert (maker.FOLDER / f"{name}.json").read_text(encoding="utf-8") == maker.text_of(name)
+
+
+class Followed:
+    """Parties built from what is in a vector, and from nothing else."""
+
+    def __init__(self, vector):
+        plan = vector["plan"]
+        octets = {field: bytes.fromhex(plan[field]) for field in ("graph_seed", "terms")}
+        self.plan = SessionPlan(**(plan | octets | {"lane": Lane(plan["lane"])}))
+        self.model = bytes.fromhex(vector["model"])
+        identities = [SigningKey(bytes.fromhex(k)) for k in vector["identity_private_keys"]]
+        roster = Roster(
+            tuple(map(str, range(self.plan.members))), tuple(key.public for key in identities)
+        )
+        context = SessionContext(
+            bytes.fromhex(vector["consortium"]),
+            bytes.fromhex(vector["run_id"]),
+            bytes.fromhex(vector["plan_digest"]),
+        )
+        shared = {"plan": self.plan, "roster": roster, "context": context}
+        seeds = [DeterministicEntropy(bytes.fromhex(s)) for s in vector["entropy_seeds"]]
+        self.clients = [
+            ClientSession(**shared, index=i, identity=identities[i], entropy=seeds[i])
+            for i in range(self.plan.members)
+        ]
+        self.server = ServerSession(**shared, number=1, model=self.model)
+        self.outbox = {i: client.start(1, self.model) for i, client in enumerate(self.clients)}
+
+    def begin(self, number, vectors):
+        self.server.begin_round(number, self.model)
+        lanes = [
+            np.array(v, self.plan.lane.signed_dtype).view(self.plan.lane.dtype) for v in vectors
+        ]
+        self.outbox = {
+            i: client.begin_round(number, self.model, lanes[i])
+            for i, client in enumerate(self.clients)
+        }
+
+    def step(self, recorded):
+        for member, message in recorded["sent"].items():
+            assert self.outbox[int(member)].hex() == message
+            assert self.server.receive(int(member), bytes.fromhex(message)) is None
+        told = self.server.end_step()
+        assert {str(i): m.hex() for i, m in told.items()} == recorded["told"]
+        answers = {i: self.clients[i].receive(message) for i, message in told.items()}
+        self.outbox = {i: answer[0] for i, answer in answers.items() if answer}
+
+
+@pytest.mark.parametrize("name", maker.SESSIONS)
+def test_committed_session_is_followed(name):
+    vector = load(name)
+    followed = Followed(vector)
+    followed.step(vector["advertise"])
+    for recorded in vector["rounds"]:
+        followed.begin(recorded["number"], recorded["inputs"])
+        for step in recorded["steps"]:
+            followed.step(step)
+        result = followed.server.result()
+        total = result.total.view(followed.plan.lane.signed_dtype).tolist()
+        assert total == recorded["total"]
+        kept = [recorded["inputs"][i] for i in recorded["survivors"]]
+        assert total == [sum(column) for column in zip(*kept, strict=True)]
+        assert followed.server.transcript().digest().hex() == recorded["transcript_digest"]
+        assert all(isinstance(answer, RoundResult) for answer in followed.outbox.values())
+
+
+BAD = load("session_bad_messages")
+
+
+@pytest.mark.parametrize("case", BAD["to_member_0"], ids=lambda case: case["why"])
+def test_bad_message_to_a_member(case):
+    vector = load(BAD["session"])
+    member = Followed(vector).clients[0]
+    steps = [vector["advertise"], *vector["rounds"][0]["steps"]]
+    for place in range(case["after"]):
+        member.receive(bytes.fromhex(steps[place]["told"]["0"]))
+        if place == 0:
+            own = np.array(vector["rounds"][0]["inputs"][0], "<i4").view("<u4")
+            member.begin_round(1, bytes.fromhex(vector["model"]), own)
+    with pytest.raises(RemoteProtocolError):
+        member.receive(bytes.fromhex(case["message"]))
+    assert member.state is ClientState.ABORTED
+
+
+@pytest.mark.parametrize(
+    "case", BAD["from_member_1"], ids=lambda case: f"{case['step']} {case['why']}"
+)
+def test_bad_message_to_the_coordinator(case):
+    vector = load(BAD["session"])
+    followed = Followed(vector)
+    step = ServerStep[case["step"]]
+    for _ in range(step - 1):
+        for member, message in followed.outbox.items():
+            followed.server.receive(member, message)
+        told = followed.server.end_step()
+        answers = {i: followed.clients[i].receive(message) for i, message in told.items()}
+        followed.outbox = {i: answer[0] for i, answer in answers.items() if answer}
+        if followed.server.step is ServerStep.IDLE:
+            followed.begin(1, vector["rounds"][0]["inputs"])
+    drop = followed.server.receive(1, bytes.fromhex(case["message"]))
+    assert drop.reason.name == case["reason"]
+    assert 1 not in followed.server.waiting_for()
