@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -74,8 +75,9 @@ def _explain(error: Exception) -> tuple[str, int]:
             return f"{_one_line(error.format_message())} (see: {path} --help)", error.exit_code
         case click.ClickException():
             return _one_line(error.format_message()), error.exit_code
-        case OSError(filename=name, strerror=reason) if name and reason:
-            return f"{os.fsdecode(name)}: {reason}", 2
+        case OSError() if error.filename or error.errno == errno.ENOSPC:
+            place = os.fsdecode(error.filename or "the output")
+            return f"{place}: {error.strerror}", 2
         case _:
             return _unexpected(error), INTERNAL_ERROR
 

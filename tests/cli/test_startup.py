@@ -1,8 +1,10 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+MAIN = "import sys; from securefl_cli.main import main; sys.exit(main())"
 SLOW = ("torch", "pandas", "pydantic", "pyarrow", "rich")
 
 
@@ -31,9 +33,8 @@ def test_checking_a_configuration_does_not_wait_for_torch():
 
 
 def test_the_console_script_ends_with_the_exit_code():
-    code = "import sys; from securefl_cli.main import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", code, "config", "show", "missing.toml"],
+        [sys.executable, "-c", MAIN, "config", "show", "missing.toml"],
         capture_output=True,
         text=True,
         check=False,
@@ -42,10 +43,22 @@ def test_the_console_script_ends_with_the_exit_code():
     assert done.stderr == "securefl: missing.toml does not exist\n"
 
 
+def test_output_onto_a_full_disk_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, "config", "show"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "securefl: the output: No space left on device\n"
+
+
 def test_output_into_a_closed_pipe_is_quiet():
     done = subprocess.run(
-        f'"{sys.executable}" -c "from securefl_cli.main import main; import sys; sys.exit(main())"'
-        " config show | head -c 1",
+        f'"{sys.executable}" -c "{MAIN}" config show | head -c 1',
         shell=True,
         capture_output=True,
         text=True,
