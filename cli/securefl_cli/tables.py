@@ -23,7 +23,6 @@ _COSTS = (
     ("MB down, a member and round", "bytes_down", "{:,.3f}", 1e6),
 )
 _LABEL_WIDTH = 12
-_NAME_WIDTH = 10
 
 
 def console() -> Console:
@@ -126,7 +125,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         if position:
             drawn.add_column(column, justify="right", vertical="bottom", min_width=7)
         else:
-            drawn.add_column(column, vertical="bottom", overflow="fold", min_width=_NAME_WIDTH)
+            drawn.add_column(column, vertical="bottom", overflow="fold")
     for row in rows:
         drawn.add_row(*row)
     return drawn
