@@ -85,7 +85,7 @@ class ClientSession:
         entropy: Entropy,
         threads: int = 1,
     ) -> None:
-        """Prepares a session; nothing is drawn or sent yet.
+        """Draws the keys of the session; nothing is sent yet.
 
         Args:
             plan: The plan as the consortium agreed on it, not as the coordinator says.

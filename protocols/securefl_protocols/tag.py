@@ -18,15 +18,13 @@ masks, so that only the sum of the tags is ever seen.
 """
 
 from collections.abc import Iterable, Mapping
-from operator import mul
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from securefl_protocols.context import index_bytes, labelled_digest
 from securefl_protocols.kdf import derive_key
-from securefl_protocols.lane import Lane, LaneVector
+from securefl_protocols.lane import LaneVector
 from securefl_protocols.prg import add_keystream
 
 TAG_LANES = 6
@@ -39,7 +37,8 @@ _COLUMNS = 512
 _LIMBS = 5
 _LIMB_BITS = 12
 _DIGIT_BITS = 16
-_BLOCK_ROWS = 64
+_HALF_BITS = 26
+_BLOCK = 64 * _COLUMNS
 
 
 class TagKey:
@@ -99,36 +98,44 @@ class TagKey:
         weights = np.zeros(_COLUMNS + rows, dtype="<u8")
         add_keystream(weights, key, 1)
         weights >>= np.uint64(64 - _LIMBS * _LIMB_BITS)
-        limbs = _limbs(weights[:_COLUMNS])
-        row_weights = weights[_COLUMNS:].tolist()
-        total = 0
-        for start in range(0, rows, _BLOCK_ROWS):
-            block = vector[start * _COLUMNS : (start + _BLOCK_ROWS) * _COLUMNS]
-            products = _times_columns(block, limbs)
-            total += sum(map(mul, row_weights[start : start + _BLOCK_ROWS], products))
-        return total
+        columns = _limbs(weights[:_COLUMNS]).astype(np.float64)
+        blocks = [
+            _times_columns(vector[start : start + _BLOCK], columns)
+            for start in range(0, vector.size, _BLOCK)
+        ]
+        return _weighted_rows(_limbs(weights[_COLUMNS:]), np.concatenate(blocks, axis=1))
 
 
-def _limbs(weights: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Cuts weights of 60 bits into limbs of 12, float64 of shape [weights, 5]."""
+def _limbs(weights: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Cuts weights of 60 bits into limbs of 12, shape [weights, 5], the least first."""
     mask = np.uint64((1 << _LIMB_BITS) - 1)
     shifts = np.arange(_LIMBS, dtype=np.uint64) * np.uint64(_LIMB_BITS)
-    return ((weights[:, None] >> shifts) & mask).astype(np.float64)
+    return ((weights[:, None] >> shifts) & mask).astype(np.int64)
 
 
-def _times_columns(block: LaneVector, limbs: NDArray[np.float64]) -> list[int]:
-    """Returns for each row of 512 signed integers its product with the column weights."""
-    if block.size % _COLUMNS:
-        block = np.concatenate([block, np.zeros(-block.size % _COLUMNS, dtype=block.dtype)])
-    rows = block.reshape(-1, _COLUMNS)
-    if block.dtype == Lane.UINT32.dtype:
-        return _exact_product(rows.view(Lane.UINT32.signed_dtype), limbs)
-    low, high = rows.astype(np.uint32), (rows >> np.uint64(32)).astype(np.uint32).view(np.int32)
-    pairs = zip(_exact_product(low, limbs), _exact_product(high, limbs), strict=True)
-    return [least + (most << 32) for least, most in pairs]
+def _times_columns(block: LaneVector, columns: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Multiplies rows of 512 integers with the limbs of the column weights.
+
+    Returns:
+        Shape [words, rows, 5]: for each 32-bit word of a lane, the most significant signed,
+        its product with each limb. Exact, because 512 * 2^32 * 2^12 is 2^53.
+    """
+    padded = np.concatenate([block, np.zeros(-block.size % _COLUMNS, dtype=block.dtype)])
+    words = padded.view("<u4").reshape(-1, _COLUMNS, block.itemsize // 4)
+    *lower, top = (words[:, :, place] for place in range(words.shape[2]))
+    parts = [*lower, top.view("<i4")]
+    return np.stack([(part.astype(np.float64) @ columns).astype(np.int64) for part in parts])
 
 
-def _exact_product(rows: NDArray[Any], limbs: NDArray[np.float64]) -> list[int]:
-    """Multiplies in float64, which is exact: 512 * 2^32 * 2^12 is 2^53."""
-    products = (rows.astype(np.float64) @ limbs).astype(np.int64).tolist()
-    return [sum(part << _LIMB_BITS * place for place, part in enumerate(row)) for row in products]
+def _weighted_rows(rows: NDArray[np.int64], products: NDArray[np.int64]) -> int:
+    """Multiplies with the row weights and puts words and limbs together.
+
+    A product is halved into 26 bits and the rest, so that 2^19 of them times a limb still
+    fit 64 bits.
+    """
+    low, high = products & ((1 << _HALF_BITS) - 1), products >> _HALF_BITS
+    total = 0
+    for shift, half in ((0, low), (_HALF_BITS, high)):
+        for (word, row, column), part in np.ndenumerate(rows.T @ half):
+            total += int(part) << shift + 32 * word + _LIMB_BITS * (row + column)
+    return total
