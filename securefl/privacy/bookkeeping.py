@@ -7,7 +7,7 @@ products of the same tensors: nothing per unit is ever instantiated and no secon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -16,12 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from securefl.models.locality import shared_parameters
-from securefl.privacy.gradients import GradientPath, UnitLoss, UnsupportedLayerError, clip_factors
+from securefl.privacy.gradients import (
+    GradientPath,
+    UnitLoss,
+    UnsupportedLayerError,
+    all_finite,
+    clip_factors,
+)
 from securefl.privacy.layer_gradients import (
     embedding_squared_norms,
-    linear_clipped_sums,
     linear_squared_norms,
     unit_rows,
+    weighted,
     without_padding,
 )
 from securefl.privacy.lazy_table import LazyTable
@@ -90,7 +96,7 @@ class BookkeepingPath(GradientPath):
         for use in used:
             squared += _squared_norms(use)
         norms = squared.sqrt()
-        if bool(norms.isfinite().all()):
+        if all_finite(norms):
             self.rows.accumulate(own)
             factors = clip_factors(norms, self.optimizer.max_grad_norm)
             for use in used:
@@ -143,12 +149,11 @@ class BookkeepingPath(GradientPath):
                 parameter.requires_grad_(True)
 
     def _add(self, use: _Used, factors: Tensor) -> None:
-        if use.layer in self.tables:
-            scaled = (use.backprops * factors[:, None, None]).flatten(0, 1)
-            self.tables[use.layer].accumulate(use.inputs.flatten(), scaled)
-            return
-        for parameter, clipped in _clipped_sums(use, factors):
-            self.optimizer.accumulate(parameter, clipped)
+        table = self.tables.get(use.layer) if isinstance(use.layer, nn.Embedding) else None
+        if table is None:
+            _add_weighted(use, factors, self.optimizer.sum_of)
+        else:
+            table.accumulate(use.inputs.flatten(), weighted(use.backprops, factors))
 
     def _compare_with_autograd(self, loss: UnitLoss, batch: Batch) -> None:
         """Once: our unclipped sums are autograd's, or a parameter is used behind a layer's back.
@@ -158,18 +163,20 @@ class BookkeepingPath(GradientPath):
         """
         state = torch.get_rng_state()
         losses, used, _ = self._backpropagate(loss, batch)
-        if not bool(losses.isfinite().all()):
+        if not all_finite(losses):
             return
         self._restart(state)
         total = loss(self.model, batch).sum()
         expected = torch.autograd.grad(total, self._parameters, allow_unused=True)
         self._restart(state)
-        ones = torch.ones_like(losses)
-        found = {p: sums for use in used for p, sums in _clipped_sums(use, ones)}
-        for (name, parameter), wanted in zip(
-            shared_parameters(self.model).items(), expected, strict=True
-        ):
-            _compare(name, found.get(parameter), wanted)
+        found: dict[Tensor, Tensor] = {
+            parameter: torch.zeros_like(parameter) for parameter in self._parameters
+        }
+        for use in used:
+            _add_weighted(use, torch.ones_like(losses), lambda parameter: found[parameter])
+        names = shared_parameters(self.model)
+        for (name, parameter), wanted in zip(names.items(), expected, strict=True):
+            _compare(name, found[parameter], wanted)
         self._checked = True
 
     def _restart(self, state: Tensor) -> None:
@@ -242,22 +249,18 @@ def _squared_norms(use: _Used) -> Tensor:
     return embedding_squared_norms(use.inputs, use.backprops)
 
 
-def _clipped_sums(use: _Used, factors: Tensor) -> list[tuple[Tensor, Tensor]]:
-    layer = use.layer
-    if isinstance(layer, nn.Linear):
-        bias = layer.bias is not None
-        weight, offset = linear_clipped_sums(use.inputs, use.backprops, factors, bias=bias)
-        return [(layer.weight, weight)] + ([] if offset is None else [(layer.bias, offset)])
-    scaled = (use.backprops * factors[:, None, None]).flatten(0, 1)
-    dense = torch.zeros_like(layer.weight).index_add_(0, use.inputs.flatten(), scaled)
-    return [(layer.weight, dense)]
+def _add_weighted(use: _Used, factors: Tensor, into: Callable[[Tensor], Tensor]) -> None:
+    """Add the sum over units of factor times gradient to what `into` gives for each parameter."""
+    rows = weighted(use.backprops, factors)
+    if isinstance(use.layer, nn.Embedding):
+        into(use.layer.weight).index_add_(0, use.inputs.flatten(), rows)
+        return
+    into(use.layer.weight).addmm_(rows.mT, use.inputs.flatten(0, 1))
+    if use.layer.bias is not None:
+        into(use.layer.bias).add_(rows.sum(0))
 
 
-def _compare(name: str, found: Tensor | None, wanted: Tensor | None) -> None:
-    if found is None or wanted is None:
-        same = found is None and (wanted is None or not wanted.any())
-        same = same or (wanted is None and found is not None and not found.any())
-    else:
-        same = bool((found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6)
-    if not same:
+def _compare(name: str, found: Tensor, wanted: Tensor | None) -> None:
+    wanted = torch.zeros_like(found) if wanted is None else wanted
+    if not bool((found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6):
         raise UnsupportedLayerError(f"{name} is also used outside its layer's forward")

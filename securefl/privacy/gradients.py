@@ -7,6 +7,7 @@ whatever a row of the loss stands for: a record, or a customer with all the rows
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -40,6 +41,11 @@ class UnsupportedLayerError(RuntimeError):
 def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
     """What each unit's gradient is multiplied with: min(1, C / norm), [B] (Abadi et al. 2016)."""
     return (clip_norm / (norms + CLIP_STABILIZER)).clamp(max=1.0)
+
+
+def all_finite(norms: Tensor) -> bool:
+    """Whether no norm [B], B >= 1, is infinite or NaN; `max` hands NaN on."""
+    return math.isfinite(float(norms.max()))
 
 
 class GradientPath(ABC):
@@ -88,7 +94,7 @@ class HooksPath(GradientPath):
                 parameter.grad_sample = parameter.new_zeros(1).expand(len(losses), *parameter.shape)
         samples: list[Tensor] = [parameter.grad_sample.flatten(1) for parameter in parameters]
         norms: Tensor = torch.stack([sample.norm(dim=1) for sample in samples]).norm(dim=0)
-        if bool(norms.isfinite().all()):
+        if all_finite(norms):
             self.rows.accumulate([output.grad for output in self.rows.outputs])
             self.optimizer.clip_and_accumulate()
         return norms
@@ -118,7 +124,7 @@ class GhostPath(GradientPath):
         own = [output.grad for output in self.rows.outputs]
         own = [gradient if gradient is None else gradient.clone() for gradient in own]
         self._clear()
-        if bool(norms.isfinite().all()):
+        if all_finite(norms):
             self.rows.accumulate(own)
             self.hooks.disable_hooks()
             _backward((self.hooks.get_clipping_coef() * losses).sum())

@@ -36,32 +36,27 @@ def linear_squared_norms(inputs: Tensor, backprops: Tensor, *, bias: bool) -> Te
     """
     rows, width, out = inputs.shape[1], inputs.shape[2], backprops.shape[2]
     if rows == 1:
-        squared = inputs.square().sum((1, 2))
-        return backprops.square().sum((1, 2)) * (squared + 1 if bias else squared)
+        squared = _squared_lengths(inputs)
+        return _squared_lengths(backprops) * (squared.add_(1) if bias else squared)
     if rows * (width + out) <= width * out:
         kernel = (inputs @ inputs.mT) * (backprops @ backprops.mT)
         weight = kernel.sum((1, 2)).clamp_min(0)
     else:
         size = max(1, _INSTANTIATED_FLOATS // (width * out))
         parts = zip(torch.split(backprops, size), torch.split(inputs, size), strict=True)
-        weight = torch.cat([(g.mT @ a).square().sum((1, 2)) for g, a in parts])
+        weight = torch.cat([_squared_lengths(g.mT @ a) for g, a in parts])
     return weight + backprops.sum(1).square().sum(1) if bias else weight
 
 
-def linear_clipped_sums(
-    inputs: Tensor, backprops: Tensor, factors: Tensor, *, bias: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Sum over units of factor times gradient: weight [out, in] and bias [out].
+def _squared_lengths(tensor: Tensor) -> Tensor:
+    """Squared norm of each unit's rows together, [B] from [B, T, f]."""
+    norms: Tensor = torch.linalg.vector_norm(tensor, dim=(1, 2))
+    return norms.square_()
 
-    Args:
-        inputs: [B, T, in].
-        backprops: [B, T, out].
-        factors: [B].
-        bias: Whether the layer has a bias.
-    """
-    scaled = (backprops * factors[:, None, None]).flatten(0, 1)
-    weight = scaled.mT @ inputs.flatten(0, 1)
-    return weight, scaled.sum(0) if bias else None
+
+def weighted(backprops: Tensor, factors: Tensor) -> Tensor:
+    """The rows [B * T, f] of `backprops` [B, T, f], each times its unit's factor [B]."""
+    return (backprops * factors[:, None, None]).flatten(0, 1)
 
 
 def without_padding(indices: Tensor, backprops: Tensor, padding: int | None) -> Tensor:
@@ -85,7 +80,7 @@ def embedding_squared_norms(indices: Tensor, backprops: Tensor) -> Tensor:
     """
     rows = indices.shape[1]
     if rows == 1:
-        return backprops.square().sum((1, 2))
+        return _squared_lengths(backprops)
     if rows <= _PAIRWISE_LIMIT:
         same = indices[:, :, None] == indices[:, None, :]
         kernel = backprops @ backprops.mT

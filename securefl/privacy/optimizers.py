@@ -91,20 +91,55 @@ class GhostOptimizer(HooksOptimizer, DPOptimizerFastGradientClipping):  # type: 
 
 
 class BookkeepingOptimizer(HooksOptimizer):
-    """A `DPOptimizer` that is handed sums of clipped gradients, never per-unit ones."""
+    """A `DPOptimizer` that is handed sums of clipped gradients, never per-unit ones.
 
-    def accumulate(self, parameter: Tensor, clipped: Tensor) -> None:
-        """Add a piece of the batch: `clipped` has the parameter's shape and is kept."""
-        before = getattr(parameter, "summed_grad", None)
-        total = clipped if before is None else before.add_(clipped)
-        parameter.summed_grad = total  # type: ignore[attr-defined]
+    The gradients of all parameters are pieces of one flat tensor, so that clearing, noise and
+    scaling are one operation each, however many small layers the model has.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        noise: GaussianNoise,
+        noise_multiplier: float,
+        clip_norm: float,
+        expected_batch: float,
+    ) -> None:
+        super().__init__(
+            optimizer,
+            noise=noise,
+            noise_multiplier=noise_multiplier,
+            clip_norm=clip_norm,
+            expected_batch=expected_batch,
+        )
+        self._own: list[Tensor] = self.params
+        self._flat = torch.zeros(sum(p.numel() for p in self._own), dtype=self._own[0].dtype)
+        pieces = torch.split(self._flat, [p.numel() for p in self._own])
+        views = [piece.view_as(p) for piece, p in zip(pieces, self._own, strict=True)]
+        self._sums: dict[Tensor, Tensor] = dict(zip(self._own, views, strict=True))
+
+    def sum_of(self, parameter: Tensor) -> Tensor:
+        """Where to add the clipped gradients of one parameter, of its shape."""
+        return self._sums[parameter]
 
     def clip_and_accumulate(self) -> None:
         """Never called: there is no per-unit gradient to clip here."""
         raise PrivacyBypassError("bookkeeping clips before it sums")
 
+    def add_noise(self) -> None:
+        """See `HooksOptimizer`."""
+        if self.noise_multiplier > 0:
+            self.noise.add_([self._flat], self.noise_multiplier * self.max_grad_norm)
+        for parameter, total in self._sums.items():
+            parameter.grad = total
+
+    def scale_grad(self) -> None:
+        """Over the public denominator."""
+        self._flat.div_(self.expected_batch_size)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget gradients and clipped sums."""
-        for parameter in self.params:
-            parameter.summed_grad = None
-        self.original_optimizer.zero_grad(set_to_none)
+        self._flat.zero_()
+        for parameter in self._own:
+            parameter.grad = None if set_to_none else torch.zeros_like(parameter)

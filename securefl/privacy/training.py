@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from securefl.models.locality import shared_parameters
 from securefl.privacy.accounting import PrivacyAccountant, SampledGaussian
 from securefl.privacy.bookkeeping import BookkeepingPath
-from securefl.privacy.gradients import GhostPath, GradientPath, HooksPath, UnitLoss
+from securefl.privacy.gradients import GhostPath, GradientPath, HooksPath, UnitLoss, all_finite
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.lazy_table import LazyTable
 from securefl.privacy.local_rows import LocalRows
@@ -151,10 +151,9 @@ class PrivateTrainer:
         while len(index):
             self.rows.begin(index)
             norms = self.path.accumulate(self.loss, self.examples.batch(index))
-            finite = norms.isfinite()
-            if bool(finite.all()):
+            if all_finite(norms):
                 return
-            index = index[finite]
+            index = index[norms.isfinite()]
 
     def _lazy_tables(self) -> dict[nn.Embedding, LazyTable]:
         settings = self.settings

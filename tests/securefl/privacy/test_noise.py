@@ -107,29 +107,29 @@ def test_the_quadrants_are_equally_likely(dtype):
     assert stats.chisquare(torch.bincount(octant).numpy()).pvalue > 1e-3
 
 
-def test_float32_is_the_float64_point_to_four_ulp():
+@pytest.mark.parametrize(("dtype", "bits"), [(torch.float32, -21), (torch.float64, -48)])
+def test_each_pair_is_the_point_of_its_words(dtype, bits):
     """Radius and angle recomputed from the same words in the plainest way."""
     pairs = 4096
-    words = KeyStream.insecure_for_tests(KEY).words(2 * pairs)
-    found = GaussianNoise(KeyStream.insecure_for_tests(KEY)).standard(2 * pairs).numpy()
+    single = dtype == torch.float32
+    words = KeyStream.insecure_for_tests(KEY).words(pairs + (pairs // 2 if single else pairs))
+    found = GaussianNoise(KeyStream.insecure_for_tests(KEY)).standard(2 * pairs, dtype).numpy()
     uniform = np.abs((words[:pairs] | 1).astype(np.float64)) / 2**63
     radius = np.sqrt(-2 * np.log(uniform))
-    angle = words[pairs:].astype(np.float64) * (math.pi / 4 / 2**63)
-    first = radius * np.cos(angle) * np.where(words[:pairs] < 0, -1, 1)
-    second = radius * np.sin(angle)
-    swap = (words[:pairs] & 1).astype(bool)
-    expected = np.concatenate([np.where(swap, second, first), np.where(swap, first, second)])
-    assert np.max(np.abs(found - expected) / np.spacing(np.abs(expected).astype(np.float32))) <= 4
+    turns = words[pairs:].view(np.int32) / 2**31 if single else words[pairs:] / 2**63
+    expected = np.concatenate([radius * np.cos(np.pi * turns), radius * np.sin(np.pi * turns)])
+    assert (np.abs(found - expected) <= 2.0**bits * np.tile(radius, 2)).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_tail_goes_on_where_torch_stops_and_the_centre_is_finite(dtype):
     least, most = np.int64(0), np.int64(-(2**63))
-    for word, radius in ((least, math.sqrt(126 * math.log(2))), (most, 0.0), (2**63 - 1, 0.0)):
+    farthest = math.sqrt(126 * math.log(2))
+    for word, radius in ((least, farthest), (most, 0.0), (2**63 - 1, 0.0)):
         noise = GaussianNoise(FixedWords([word, 0])).standard(2, dtype)
         assert noise.isfinite().all()
         assert noise.double().norm() == pytest.approx(radius, abs=1e-6)
-    assert math.sqrt(126 * math.log(2)) > 9.3 > math.sqrt(-2 * math.log(2**-24)) > 5.76
+    assert farthest > 9.3 > math.sqrt(-2 * math.log(2**-24)) > 5.76
 
 
 def test_many_tensors_get_one_run_of_noise():
