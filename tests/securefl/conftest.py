@@ -13,6 +13,7 @@ SMALL_DEMAND = {
     "task": "demand",
     "rounds": 3,
     "data": {"source": "tutorial", "table": "demand", "products": 6, "days": 160},
+    "training": {"batch_size": 64, "local_epochs": 2},
     "references": {"enabled": False},
     "engine": {"workers": 1},
 }

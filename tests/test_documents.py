@@ -1,0 +1,62 @@
+"""What the documents promise exists: the tests of SECURITY.md, the commands of README.md."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from securefl_cli.main import securefl
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def defined_tests():
+    found = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        found |= set(re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M))
+    return found
+
+
+def commands_in(path):
+    for block in re.findall(r"```(?:console|sh|bash)\n(.*?)```", path.read_text("utf-8"), re.S):
+        for line in block.splitlines():
+            text = line.removeprefix("$ ").strip()
+            if text.startswith("securefl "):
+                yield text.split("  #")[0]
+
+
+def option_names(command):
+    return {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        set(re.findall(r"`(?:[\w/]+\.py::)?(test_\w+)`", (ROOT / "SECURITY.md").read_text("utf-8")))
+    ),
+)
+def test_every_test_that_security_md_names_exists(name):
+    assert name in defined_tests()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_a_document_shows_exists(path):
+    for text in commands_in(path):
+        command, context = securefl, click.Context(securefl)
+        for word in shlex.split(text)[1:]:
+            if isinstance(command, click.Group) and not word.startswith("-"):
+                found = command.get_command(context, word)
+                assert found is not None, f"{path.name}: {text}"
+                command = found
+            elif word.startswith("-"):
+                known = option_names(command) | {"--help", "--version"}
+                assert word.split("=")[0] in known, f"{path.name}: {text}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_relative_link_of_a_document_leads_somewhere(path):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
+        assert (path.parent / target).exists(), f"{path.name} -> {target}"
