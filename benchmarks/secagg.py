@@ -131,7 +131,7 @@ def online_tag(size: int) -> Row:
     """What the verifiable sum adds to a client's step, whatever the number of neighbours."""
     key = TagKey({member: os.urandom(32) for member in range(10)}, context=CONTEXT)
     vector = np.random.default_rng(2).integers(0, 2**32, size, dtype=np.uint32)
-    seconds = interleaved({"tag": lambda: key.digits(0, vector)}, 11)["tag"]
+    seconds = interleaved({"tag": lambda: key.tag(0, vector)}, 11)["tag"]
     return Row(
         f"online tag d={size}",
         {"cpu_seconds": seconds, "nanoseconds_per_coordinate": 1e9 * seconds / size},

@@ -134,7 +134,7 @@ def mask_limit(plan: SessionPlan, dropped: int) -> float:
     silent = set(range(dropped))
     pairs = sum(len(set(plan.neighbours(member)) - silent) for member in silent)
     masks = [(os.urandom(32), 1) for _ in range(pairs + plan.members - dropped)]
-    vector = np.zeros(plan.lanes, dtype=np.uint32)
+    vector = np.zeros(plan.dimension, dtype=np.uint32)
     started = time.process_time()
     add_many(vector, masks)
     return time.process_time() - started

@@ -4,7 +4,7 @@ Every check guards a secret. The first that fails raises `RemoteProtocolError`, 
 `ClientSession` ends for good.
 """
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from securefl_protocols.errors import LocalProtocolError, RangeError, RemoteProt
 from securefl_protocols.kdf import KEY_BYTES
 from securefl_protocols.keybook import KeyBook
 from securefl_protocols.lane import LaneVector
-from securefl_protocols.masking import mask, self_mask_key
+from securefl_protocols.masking import mask, pairwise_sign, self_mask_key
 from securefl_protocols.members import Roster, members_from_bits
 from securefl_protocols.messages import (
     CONTRIBUTION_BYTES,
@@ -31,12 +31,13 @@ from securefl_protocols.messages import (
     Unmask,
 )
 from securefl_protocols.plan import SessionPlan
+from securefl_protocols.prg import SignedMask
 from securefl_protocols.recovery import Dealing, Recovery
 from securefl_protocols.results import RoundResult
 from securefl_protocols.shamir import share_to_bytes, split
 from securefl_protocols.signing import SigningKey
 from securefl_protocols.statements import check_signature, signed_message
-from securefl_protocols.tag import TAG_LANES, TagKey
+from securefl_protocols.tag import TagKey, mask_tag, tag_from_bytes, tag_to_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ class ClientRound:
         self.number = number
         self._party, self._book, self._recovery = party, book, recovery
         self._context = context
-        self._lanes = _with_room_for_tag(party.plan, vector)
+        self._vector = _checked_copy(party.plan, vector)
         self._cohort = cohort
         self._held = party.plan.holders(party.index)
         self._seed = draw(party.entropy, KEY_BYTES)
@@ -160,19 +161,26 @@ class ClientRound:
         return Dealt.unseal(route, self._book.box_secret(dealer), deal)
 
     def _masked_input(self) -> bytes:
-        party, lanes = self._party, self._lanes
-        if party.plan.tagged:
-            contributions = {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
-            self._tag_key = TagKey(contributions, context=self._context)
-            lanes[-TAG_LANES:] = self._tag_key.digits(party.index, lanes[:-TAG_LANES])
+        party, vector = self._party, self._vector
+        self_key = self_mask_key(self._seed, context=self._context, member=party.index)
+        pairs = {peer: key for peer, key in self._pair_keys.items() if peer in self._sharers}
+        tag = self._masked_tag(self_key, pairs) if party.plan.tagged else b""
         mask(
-            lanes,
+            vector,
             member=party.index,
-            self_key=self_mask_key(self._seed, context=self._context, member=party.index),
-            pairwise_keys={p: key for p, key in self._pair_keys.items() if p in self._sharers},
+            self_key=self_key,
+            pairwise_keys=pairs,
             threads=party.threads,
         )
-        return self._signed(MaskedInput(self.number, lanes.tobytes()))
+        return self._signed(MaskedInput(self.number, tag, vector.tobytes()))
+
+    def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> bytes:
+        index = self._party.index
+        contributions = {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
+        self._tag_key = TagKey(contributions, context=self._context)
+        masks: list[SignedMask] = [(self_key, 1)]
+        masks += [(key, pairwise_sign(index, peer)) for peer, key in pairs.items()]
+        return tag_to_bytes(mask_tag(self._tag_key.tag(index, self._vector), masks))
 
     def on_survivors(self, message: SurvivorSet) -> bytes:
         """Checks the survivor set and returns the Consistency message."""
@@ -222,12 +230,11 @@ class ClientRound:
     def on_sum(self, message: RoundSum) -> RoundResult:
         """Checks the sum against its tag and returns it."""
         plan = self._party.plan
-        if len(message.total) != plan.vector_bytes:
+        if len(message.total) != plan.vector_bytes or bool(message.tag) != plan.tagged:
             raise RemoteProtocolError("the sum has another length than the plan says")
-        lanes = np.frombuffer(message.total, dtype=plan.lane.dtype)
-        total = lanes[: plan.dimension]
-        tag, key = lanes[plan.dimension :], self._tag_key
-        if key is not None and not key.fits(total, tag, self._survivors):
+        total = np.frombuffer(message.total, dtype=plan.lane.dtype)
+        key = self._tag_key
+        if key is not None and not key.fits(total, tag_from_bytes(message.tag), self._survivors):
             raise RemoteProtocolError("the sum is not that of the survivors' inputs")
         survivors = tuple(sorted(self._survivors))
         return RoundResult(self.number, total, survivors, verified=plan.tagged)
@@ -242,12 +249,10 @@ class ClientRound:
         )
 
 
-def _with_room_for_tag(plan: SessionPlan, vector: LaneVector) -> LaneVector:
+def _checked_copy(plan: SessionPlan, vector: LaneVector) -> LaneVector:
     if vector.dtype != plan.lane.dtype or vector.shape != (plan.dimension,):
         raise LocalProtocolError(f"an input has {plan.dimension} lanes of {plan.lane} bits")
     signed = vector.view(plan.lane.signed_dtype)
     if int(signed.max()) > plan.largest_input or int(signed.min()) < -plan.largest_input:
         raise RangeError(f"a coordinate of the input is not within ±{plan.largest_input}")
-    lanes = np.zeros(plan.lanes, dtype=plan.lane.dtype)
-    lanes[: plan.dimension] = vector
-    return lanes
+    return vector.copy()

@@ -87,11 +87,16 @@ class ShareKeys:
 
 @dataclass(frozen=True, slots=True)
 class MaskedInput:
-    """Member: its input under its self mask and its pairwise masks."""
+    """Member: its input, and its tag if the plan wants one, under all their masks."""
 
     CODE: ClassVar[int] = 3
-    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "vector": Octets(1, None)}
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "tag": Octets(0, None),
+        "vector": Octets(1, None),
+    }
     round: int
+    tag: bytes
     vector: bytes
 
 
@@ -167,11 +172,16 @@ class Signatures:
 
 @dataclass(frozen=True, slots=True)
 class RoundSum:
-    """Coordinator: the sum, with the sum of the tags behind it."""
+    """Coordinator: the sum of the inputs, and that of the tags if the plan wants them."""
 
     CODE: ClassVar[int] = 69
-    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "total": Octets(1, None)}
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "tag": Octets(0, None),
+        "total": Octets(1, None),
+    }
     round: int
+    tag: bytes
     total: bytes
 
 

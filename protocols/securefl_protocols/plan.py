@@ -21,12 +21,10 @@ from securefl_protocols.graph import (
 )
 from securefl_protocols.lane import Lane
 from securefl_protocols.messages import DEAL_BYTES
-from securefl_protocols.tag import TAG_LANES
 
 PLAN_LABEL = b"securefl/1/plan"
 SMALLEST_COHORT = 3
 LARGEST_COHORT = 1 << 15
-"""So that the sum of 16-bit digits of the tags fits every lane."""
 
 _LARGEST_DIMENSION = 1 << 28
 _LARGEST_ROUNDS = 1 << 20
@@ -154,14 +152,9 @@ class SessionPlan:
         return self.degree == self.members - 1
 
     @property
-    def lanes(self) -> int:
-        """Coordinates of a masked vector: the input, and the tag behind it."""
-        return self.dimension + (TAG_LANES if self.tagged else 0)
-
-    @property
     def vector_bytes(self) -> int:
         """Bytes of a masked vector."""
-        return self.lanes * self.lane.dtype.itemsize
+        return self.dimension * self.lane.dtype.itemsize
 
     @property
     def largest_message(self) -> int:

@@ -289,14 +289,12 @@ class ServerSession:
     def _end_unmask(self, answered: frozenset[int]) -> dict[int, bytes]:
         self._check_recoverable(answered)
         current = self._current
-        lanes = current.unmasked_total(self._threads)
-        total = lanes[: self._plan.dimension]
+        total, tag = current.unmasked(self._threads)
         survivors = tuple(sorted(current.survivors))
         self._result = RoundResult(current.number, total, survivors, verified=False)
         self._leave_round()
-        return dict.fromkeys(
-            answered, encode_coordinator(RoundSum(current.number, lanes.tobytes()))
-        )
+        announced = RoundSum(current.number, tag, total.tobytes())
+        return dict.fromkeys(answered, encode_coordinator(announced))
 
     def result(self) -> RoundResult:
         """Returns the sum of the round that ended last.

@@ -1,7 +1,7 @@
 """One round as the coordinator sees it: what it takes from members, and what it tells them."""
 
 import hmac
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from securefl_protocols.deals import (
 from securefl_protocols.drops import DropReason, Refused
 from securefl_protocols.errors import RemoteProtocolError
 from securefl_protocols.lane import LaneVector
-from securefl_protocols.masking import self_mask_key, unmask
+from securefl_protocols.masking import pairwise_sign, self_mask_key, unmask
 from securefl_protocols.members import members_to_bits
 from securefl_protocols.messages import (
     AdvertiseKeys,
@@ -32,7 +32,9 @@ from securefl_protocols.messages import (
     Unmask,
 )
 from securefl_protocols.plan import SessionPlan
+from securefl_protocols.prg import SignedMask
 from securefl_protocols.recovery import Dealing, Recovery
+from securefl_protocols.tag import mask_tag, tag_from_bytes, tag_to_bytes
 from securefl_protocols.unmasking import rebuild, revealed_shares
 
 
@@ -69,7 +71,8 @@ class ServerRound:
         self.survivors: frozenset[int] = frozenset()
         self._plan, self._recovery, self._keys = plan, recovery, keys
         self._shared: dict[int, ShareKeys] = {}
-        self._total: LaneVector = np.zeros(plan.lanes, dtype=plan.lane.dtype)
+        self._total: LaneVector = np.zeros(plan.dimension, dtype=plan.lane.dtype)
+        self._tag = 0
         self._survivor_bits = b""
         self._signatures: dict[int, bytes] = {}
         self._unmasked: dict[int, Unmask] = {}
@@ -95,8 +98,11 @@ class ServerRound:
         Raises:
             Refused: It has another length than the plan says.
         """
-        if len(message.vector) != self._plan.vector_bytes:
+        plan = self._plan
+        if len(message.vector) != plan.vector_bytes or bool(message.tag) != plan.tagged:
             raise Refused(DropReason.MALFORMED, "the masked input has another length")
+        if plan.tagged:
+            self._tag += tag_from_bytes(message.tag)
         self._total += np.frombuffer(message.vector, dtype=self._plan.lane.dtype)
 
     def take_consistency(self, member: int, message: Consistency, signature: bytes) -> None:
@@ -156,11 +162,11 @@ class ServerRound:
         signatures = {signer: self._signatures[signer] for signer in signers}
         return encode_coordinator(Signatures(self.number, signatures))
 
-    def unmasked_total(self, threads: int) -> LaneVector:
-        """Rebuilds the secrets and returns the sum, the digits of the tags behind it.
+    def unmasked(self, threads: int) -> tuple[LaneVector, bytes]:
+        """Rebuilds the secrets and removes the masks that do not cancel.
 
         Returns:
-            Shape [lanes].
+            The sum, shape [d], and the sum of the tags as bytes, none if the plan wants none.
 
         Raises:
             TooFewSurvivors: Too few shares were revealed.
@@ -176,7 +182,17 @@ class ServerRound:
             for survivor, pair in self._pair_keys(dropout, secret).items()
         }
         unmask(self._total, self_keys=self_keys, pairwise_keys=pairwise, threads=threads)
-        return self._total
+        return self._total, self._unmasked_tag(self_keys, pairwise)
+
+    def _unmasked_tag(
+        self, self_keys: Iterable[bytes], pairwise: Mapping[tuple[int, int], bytes]
+    ) -> bytes:
+        if not self._plan.tagged:
+            return b""
+        masks: list[SignedMask] = [(key, -1) for key in self_keys]
+        for (survivor, dropout), key in pairwise.items():
+            masks.append((key, pairwise_sign(dropout, survivor)))
+        return tag_to_bytes(mask_tag(self._tag, masks))
 
     def _rebuilt(self, dealers: Set[int], unmasked: Mapping[int, Rows]) -> dict[int, bytes]:
         return rebuild(self._plan, revealed_shares(sorted(dealers), unmasked))

@@ -13,8 +13,10 @@ sum wraps. The sum of the pads is uniform to the coordinator, so the tag of the 
 nothing of a and b; a wrong sum with a tag of its choice is accepted only if a polynomial of
 degree two that is not zero vanishes at (a, b), with probability at most 2 / 2^60 (Schwartz
 1980, Zippel 1979). q is larger than any difference of two sums, so no wrong sum is congruent
-to the right one. A tag travels as six digits of 16 bits behind the input, under the same
-masks, so that only the sum of the tags is ever seen.
+to the right one.
+
+A tag is masked modulo q like an input modulo 2^b, with one number from each mask key, so that
+only the sum of the tags modulo q is ever seen, also by a coordinator that knows the key.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,20 +25,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securefl_protocols.context import index_bytes, labelled_digest
+from securefl_protocols.errors import RemoteProtocolError
 from securefl_protocols.kdf import derive_key
 from securefl_protocols.lane import LaneVector
-from securefl_protocols.prg import add_keystream
+from securefl_protocols.prg import SignedMask, add_keystream
 
-TAG_LANES = 6
+TAG_BYTES = 12
 MODULUS = (1 << 89) - 1
 KEY_LABEL = b"securefl/1/tag key"
 WEIGHTS_LABEL = b"securefl/1/tag weights"
 PAD_LABEL = b"securefl/1/tag pad"
+MASK_LABEL = b"securefl/1/tag mask"
 
 _COLUMNS = 512
 _LIMBS = 5
 _LIMB_BITS = 12
-_DIGIT_BITS = 16
 _HALF_BITS = 26
 _BLOCK = 64 * _COLUMNS
 
@@ -58,34 +61,25 @@ class TagKey:
     def __repr__(self) -> str:
         return "TagKey(...)"
 
-    def digits(self, member: int, vector: LaneVector) -> LaneVector:
-        """Returns what a member sends behind its input.
+    def tag(self, member: int, vector: LaneVector) -> int:
+        """Returns the tag of a member's input, before it is masked.
 
         Args:
             member: Index of the member.
             vector: Shape [d], the unmasked input in its lane.
-
-        Returns:
-            Shape [6] in the same lane, values below 2^16, least significant digit first.
         """
-        tag = (self._weighted(vector) + self._pad(member)) % MODULUS
-        mask = (1 << _DIGIT_BITS) - 1
-        digits = [tag >> _DIGIT_BITS * place & mask for place in range(TAG_LANES)]
-        return np.array(digits, dtype=vector.dtype)
+        return (self._weighted(vector) + self._pad(member)) % MODULUS
 
-    def fits(self, total: LaneVector, digits: LaneVector, survivors: Iterable[int]) -> bool:
+    def fits(self, total: LaneVector, tag: int, survivors: Iterable[int]) -> bool:
         """Says whether the sum is that of exactly these survivors' inputs.
 
         Args:
             total: Shape [d], the sum that the coordinator announced.
-            digits: Shape [6], the sum of the tags' digits that it announced.
+            tag: The sum of the tags that it announced.
             survivors: Whose inputs are to be in the sum.
         """
-        announced = sum(
-            int(digit) << _DIGIT_BITS * place for place, digit in enumerate(digits.tolist())
-        )
         pads = sum(self._pad(member) for member in survivors)
-        return (announced - pads - self._weighted(total)) % MODULUS == 0
+        return (tag - pads - self._weighted(total)) % MODULUS == 0
 
     def _pad(self, member: int) -> int:
         context = self._context + index_bytes(member)
@@ -104,6 +98,37 @@ class TagKey:
             for start in range(0, vector.size, _BLOCK)
         ]
         return _weighted_rows(_limbs(weights[_COLUMNS:]), np.concatenate(blocks, axis=1))
+
+
+def mask_tag(tag: int, masks: Iterable[SignedMask]) -> int:
+    """Adds and subtracts the masks of a tag, or of a sum of tags.
+
+    Args:
+        tag: A number modulo q.
+        masks: The same mask keys and signs as of the input.
+    """
+    return (tag + sum(sign * _mask_number(key) for key, sign in masks)) % MODULUS
+
+
+def tag_to_bytes(tag: int) -> bytes:
+    """Returns a tag as 12 big-endian bytes."""
+    return tag.to_bytes(TAG_BYTES, "big")
+
+
+def tag_from_bytes(data: bytes) -> int:
+    """Reads what `tag_to_bytes` wrote.
+
+    Raises:
+        RemoteProtocolError: There are not 12 bytes, or the number is not below q.
+    """
+    tag = int.from_bytes(data, "big")
+    if len(data) != TAG_BYTES or tag >= MODULUS:
+        raise RemoteProtocolError("a tag is a number modulo 2^89 - 1 in 12 bytes")
+    return tag
+
+
+def _mask_number(key: bytes) -> int:
+    return int.from_bytes(derive_key(key, label=MASK_LABEL, context=b""), "big")
 
 
 def _limbs(weights: NDArray[np.uint64]) -> NDArray[np.int64]:

@@ -4,14 +4,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from session_driver import MODEL, Consortium, Exchange, changed, inputs, only, small_plan, told
+from session_driver import (
+    MODEL,
+    Consortium,
+    Exchange,
+    body_of,
+    changed,
+    inputs,
+    only,
+    small_plan,
+    told,
+)
 
 from securefl_protocols.client import ClientState
 from securefl_protocols.drops import ServerStep
 from securefl_protocols.errors import RemoteProtocolError
 from securefl_protocols.lane import Lane
 from securefl_protocols.replay import replay
-from securefl_protocols.tag import MODULUS, TAG_LANES, TagKey
+from securefl_protocols.tag import MODULUS, TagKey, tag_from_bytes, tag_to_bytes
 from securefl_protocols.transcript import Transcript
 
 VICTIM = 2
@@ -53,12 +63,12 @@ def swapped(lanes):
     lanes[[0, 1]] = lanes[[1, 0]]
 
 
-def other_tag(lanes):
-    lanes[-1] += 1
+def negated(lanes):
+    np.negative(lanes, out=lanes)
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-@pytest.mark.parametrize("forge", [one_off, doubled, nothing, top_bit, swapped, other_tag])
+@pytest.mark.parametrize("forge", [one_off, doubled, nothing, top_bit, swapped, negated])
 def test_forged_sum(forge, lane):
     exchange, plan, _ = ready_to_announce(lane=lane)
 
@@ -73,12 +83,39 @@ def test_forged_sum(forge, lane):
     assert exchange.clients[VICTIM].state is ClientState.ABORTED
 
 
+@pytest.mark.parametrize("tag", [b"", bytes(11), b"\xff" * 12, bytes(12), bytes(13)])
+def test_forged_tag(tag):
+    exchange, _, _ = ready_to_announce()
+    exchange.tamper = only(VICTIM, lambda m: changed(m, tag=tag))
+    with pytest.raises(RemoteProtocolError):
+        exchange.step()
+
+
+def test_only_the_sum_of_the_tags_is_seen():
+    # A coordinator that knows the key, from a colluding member, sees no single member's tag.
+    plan = small_plan(5)
+    exchange = Exchange.of(Consortium(plan))
+    vectors = inputs(plan)
+    exchange.advertise()
+    exchange.begin(vectors)
+    exchange.step()
+    key = exchange.clients[4]._round._tag_key
+    sent = {i: tag_from_bytes(body_of(m).tag) for i, m in exchange.outbox.items()}
+    own = {i: key.tag(i, vectors[i]) for i in range(5)}
+    assert all(sent[i] != own[i] for i in range(5))
+    for _ in range(2):
+        exchange.step()
+    seen = tag_from_bytes(told(exchange.step()[0]).tag)
+    assert seen == sum(own.values()) % MODULUS
+    assert 0 <= seen < MODULUS
+
+
 def test_forged_sum_that_leaves_a_survivor_out():
     exchange, plan, vectors = ready_to_announce()
 
     def leave_out(message):
         lanes = lanes_in(message, plan)
-        lanes[:8] -= vectors[4]
+        lanes -= vectors[4]
         return changed(message, total=lanes.tobytes())
 
     exchange.tamper = only(VICTIM, leave_out)
@@ -89,14 +126,13 @@ def test_forged_sum_that_leaves_a_survivor_out():
 def test_forged_sum_control_a_linear_tag_without_pads_accepts_multiples():
     key = TagKey({0: b"k" * 32}, context=CONTEXT)
     vector = np.arange(1, 9, dtype="<u4")
-    tag = key._weighted(vector)
-    assert 2 * tag == key._weighted(2 * vector)
+    assert 2 * key._weighted(vector) == key._weighted(2 * vector)
     assert key._weighted(0 * vector) == 0
     # With pads, twice the sum and twice the tag is nothing that fits.
-    digits = key.digits(0, vector)
-    assert key.fits(vector, digits, [0])
-    assert not key.fits(2 * vector, 2 * digits, [0])
-    assert not key.fits(0 * vector, 0 * digits, [0])
+    tag = key.tag(0, vector)
+    assert key.fits(vector, tag, [0])
+    assert not key.fits(2 * vector, 2 * tag, [0])
+    assert not key.fits(0 * vector, 0, [0])
 
 
 def test_forged_sum_with_the_key_of_a_colluding_member_passes_the_tag_but_no_replay():
@@ -106,11 +142,9 @@ def test_forged_sum_with_the_key_of_a_colluding_member_passes_the_tag_but_no_rep
     forged_input = np.full(8, 7, dtype="<u4")
 
     def forge(message):
-        lanes = lanes_in(message, plan)
-        total = lanes[:8] + forged_input
+        total = lanes_in(message, plan) + forged_input
         tag = leaked._weighted(total) + sum(leaked._pad(i) for i in range(5))
-        digits = [tag % MODULUS >> 16 * place & 0xFFFF for place in range(TAG_LANES)]
-        return changed(message, total=np.array([*total, *digits], dtype="<u4").tobytes())
+        return changed(message, total=total.tobytes(), tag=tag_to_bytes(tag % MODULUS))
 
     exchange.tamper = only(VICTIM, forge)
     exchange.step()
@@ -139,9 +173,9 @@ def test_tag_of_honest_sums_always_fits(size, lane):
     drawn[0][:], drawn[1][0] = most, -most
     vectors = [vector.view(lane.dtype) for vector in drawn]
     key = TagKey({i: bytes([i]) * 32 for i in range(3)}, context=CONTEXT)
-    digits = [key.digits(i, vector) for i, vector in enumerate(vectors)]
-    assert key.fits(sum(vectors[1:], vectors[0]), sum(digits[1:], digits[0]), range(3))
-    assert not key.fits(vectors[0] + vectors[1], digits[0] + digits[1], range(3))
+    tags = [key.tag(i, vector) for i, vector in enumerate(vectors)]
+    assert key.fits(sum(vectors[1:], vectors[0]), sum(tags), range(3))
+    assert not key.fits(vectors[0] + vectors[1], sum(tags[:2]), range(3))
 
 
 @pytest.mark.parametrize("lane", list(Lane))
