@@ -28,7 +28,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## Run the main job on real data and show what the federation gained
 	@out=$(RUNS)/demo-$$(date -u +%Y%m%dT%H%M%S) && \
 	$(BIN)/securefl run --task recommendation --repeat 3 --out $$out/recommendation && \
-	$(BIN)/securefl run --task demand --out $$out/demand
+	$(BIN)/securefl run --task demand --out $$out/demand && \
+	$(BIN)/securefl compare --task recommendation --rounds 3 --out $$out/compare
 
 test: lint ## Run every check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from securefl.runs.tensors import read_tensors, write_tensors
+from securefl.tensor_files import read_tensors, write_tensors
 
 
 @dataclass

@@ -11,7 +11,7 @@ from torch import Tensor
 from securefl.errors import RunDirectoryError
 from securefl.models.locality import FloatVector
 from securefl.rounds import RoundState
-from securefl.runs.tensors import read_tensors, write_tensors
+from securefl.tensor_files import read_tensors, write_tensors
 
 _MOMENT = "moment/"
 

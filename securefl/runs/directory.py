@@ -18,7 +18,7 @@ from securefl.errors import RunDirectoryError
 from securefl.rounds import RoundRecord, RoundState
 from securefl.runs.checkpoint import read_checkpoint, write_checkpoint
 from securefl.runs.result import RunResult, result_from_json
-from securefl.runs.tensors import write_atomically
+from securefl.tensor_files import write_atomically
 
 CONFIG = "config.toml"
 

@@ -21,7 +21,7 @@ from securefl.runs.directory import CONFIG, REPEAT, RunDirectory, make_empty
 from securefl.runs.progress import Progress, Silent
 from securefl.runs.result import MemberResult, Numbers, RunResult, json_ready
 from securefl.runs.run import run
-from securefl.runs.tensors import write_atomically
+from securefl.tensor_files import write_atomically
 
 
 @dataclass(frozen=True)

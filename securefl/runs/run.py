@@ -22,7 +22,7 @@ from securefl.runs.hosting import local_consortium, member_specs, open_engine
 from securefl.runs.prepare import Prepared, prepare
 from securefl.runs.progress import Progress, Silent
 from securefl.runs.result import MemberResult, RunResult
-from securefl.runs.tensors import write_tensors
+from securefl.tensor_files import write_tensors
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",

@@ -4,7 +4,7 @@ import torch
 import securefl
 from securefl.errors import InputError, RunDirectoryError
 from securefl.runs.directory import RunDirectory
-from securefl.runs.tensors import read_tensors, write_tensors
+from securefl.tensor_files import read_tensors, write_tensors
 
 
 def test_a_finished_run_scores_as_it_did(small_run):

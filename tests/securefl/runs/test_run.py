@@ -10,7 +10,7 @@ import pytest
 from securefl.errors import InputError, RunDirectoryError
 from securefl.runs.directory import RunDirectory
 from securefl.runs.run import run
-from securefl.runs.tensors import read_tensors
+from securefl.tensor_files import read_tensors
 
 
 def weights(directory):
