@@ -1,9 +1,18 @@
-"""Who was left out of a step, and why."""
+"""The coordinator's steps; who was left out of one, and why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from securefl_protocols.errors import RemoteProtocolError
+from securefl_protocols.messages import (
+    AdvertiseKeys,
+    Consistency,
+    MaskedInput,
+    MemberMessage,
+    ShareKeys,
+    Unmask,
+)
 
 
 class ServerStep(IntEnum):
@@ -16,6 +25,16 @@ class ServerStep(IntEnum):
     UNMASK = 5
     IDLE = 6
     CLOSED = 7
+
+
+COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
+    AdvertiseKeys: ServerStep.ADVERTISE,
+    ShareKeys: ServerStep.SHARE,
+    MaskedInput: ServerStep.MASK,
+    Consistency: ServerStep.CONSISTENCY,
+    Unmask: ServerStep.UNMASK,
+}
+"""The one step in which each message is taken."""
 
 
 class DropReason(Enum):

@@ -4,8 +4,9 @@ The caller decides when a step ends: when everybody has answered, or at its dead
 that break the protocol are dropped with a reason, and the session goes on with the others.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 
+from securefl_protocols.agreement import ExchangeKey
 from securefl_protocols.codec import (
     Envelope,
     decode_body,
@@ -14,7 +15,7 @@ from securefl_protocols.codec import (
     signature_of,
 )
 from securefl_protocols.context import SessionContext
-from securefl_protocols.drops import Drop, DropReason, Refused, ServerStep
+from securefl_protocols.drops import COLLECTED_IN, Drop, DropReason, Refused, ServerStep
 from securefl_protocols.errors import LocalProtocolError, RemoteProtocolError, TooFewSurvivors
 from securefl_protocols.members import Roster, members_to_bits
 from securefl_protocols.messages import (
@@ -35,14 +36,8 @@ from securefl_protocols.server_round import ServerRound
 from securefl_protocols.statements import check_signature
 from securefl_protocols.transcript import Transcript
 
-COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
-    AdvertiseKeys: ServerStep.ADVERTISE,
-    ShareKeys: ServerStep.SHARE,
-    MaskedInput: ServerStep.MASK,
-    Consistency: ServerStep.CONSISTENCY,
-    Unmask: ServerStep.UNMASK,
-}
-"""The one step in which each message is taken."""
+_PROBE = ExchangeKey(bytes(31) + b"\x40")
+"""A key that is nobody's: any agreement with a point of low order fails."""
 
 
 class ServerSession:
@@ -207,6 +202,9 @@ class ServerSession:
         new = {message.encryption, message.masking}
         if len(new) < 2 or new & self._known_keys:
             raise Refused(DropReason.MALFORMED, "the advertised keys are not new")
+        for key in new:
+            # One member with a point of low order would end the session of all others.
+            _PROBE.shared_secret(key, peer=sender)
         self._known_keys |= new
         self._keys[sender] = message
 

@@ -189,14 +189,29 @@ def test_same_session_keys_let_through_by_the_coordinator():
         exchange.advertise()
 
 
-def test_key_of_low_order_from_a_member():
-    plan = small_plan(5)
-    consortium = Consortium(plan)
+LOW_ORDER = [bytes(32), b"\x01" + bytes(31)]
+
+
+@pytest.mark.parametrize("point", LOW_ORDER, ids=["zero", "one"])
+@pytest.mark.parametrize("key", ["encryption", "masking"])
+def test_key_of_low_order_from_a_member(key, point):
+    exchange = Exchange.of(Consortium(small_plan(5)))
+    getattr(exchange.clients[4]._book, key).public = point
+    exchange.advertise()
+    assert [(d.member, d.reason) for d in exchange.server.drops] == [(4, DropReason.MALFORMED)]
+
+
+def test_key_of_low_order_let_through_by_the_coordinator():
+    consortium = Consortium(small_plan(5))
     exchange = Exchange.of(consortium)
-    exchange.clients[4]._book.masking.public = bytes(32)
+    accomplice = consortium.client(4)
+    accomplice._book.masking.public = bytes(32)
+    row = _row(accomplice.start(1, MODEL))
+    exchange.tamper = only(VICTIM, lambda m: changed(m, keys=dict(told(m).keys) | {4: row}))
     with pytest.raises(RemoteProtocolError, match="low order") as caught:
         exchange.advertise()
     assert caught.value.peer == 4
+    assert aborted(exchange.clients[VICTIM])
 
 
 def test_sybil_one_key_under_two_names():
