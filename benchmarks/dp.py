@@ -1,0 +1,249 @@
+"""Private steps against the same loop without privacy, and the noise against torch's.
+
+`ratio` compares with the plain loop that has the same optimizer; `ratio to default Adam` with the
+tutorial's loop, whose `torch.optim.Adam(parameters)` is not fused. All take turns in one run, on
+one torch thread; seconds are CPU seconds. `peak` is the most memory a process of its own needs
+over what it has after its imports, and `peak ratio` compares it with plain Adam's.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness import Row, interleaved, main
+from securefl.privacy.accounting import PrivacyAccountant
+from securefl.privacy.keystream import KeyStream
+from securefl.privacy.noise import GaussianNoise
+from securefl.privacy.sampler import SamplingPlan
+from securefl.privacy.training import PrivateSettings, PrivateTrainer
+from securefl.tasks.base import Batch, TensorExamples
+
+UNITS = 10_000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One model and batch; `rows` interactions a unit (0: a unit is a row, without an axis)."""
+
+    name: str
+    items: int
+    batch: int
+    rows: int = 0
+
+
+TUTORIAL = Setting("tutorial NCF, batch 128", items=500, batch=128)
+CUSTOMERS = Setting("customer batches [64, 16]", items=500, batch=64, rows=16)
+MANY = Setting("50 k items, batch 128", items=50_000, batch=128)
+HUGE = Setting("500 k items, batch 128", items=500_000, batch=128)
+
+
+class RatingNet(nn.Module):
+    """The tutorial's network, on any leading axes."""
+
+    def __init__(self, items: int) -> None:
+        super().__init__()
+        self.user = nn.Embedding(1000, 64)
+        self.item = nn.Embedding(items, 64)
+        self.mlp = nn.Sequential(
+            nn.Linear(128, 128),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(128, 64),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Linear(64, 5),
+        )
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        return self.mlp(torch.cat([self.user(user), self.item(item)], dim=-1))
+
+
+def examples(setting: Setting) -> TensorExamples:
+    shape = (UNITS, setting.rows) if setting.rows else (UNITS,)
+    user = torch.randint(1000, (UNITS,))
+    if setting.rows:
+        user = user[:, None].repeat(1, setting.rows)
+    mask = torch.rand(shape) < 0.8
+    return TensorExamples(
+        (user, torch.randint(setting.items, shape), torch.randint(5, shape), mask)
+    )
+
+
+def loss(model: nn.Module, batch: Batch) -> Tensor:
+    user, item, rating, mask = batch
+    logits = model(user, item)
+    if user.dim() == 1:
+        return functional.cross_entropy(logits, rating, reduction="none")
+    each = functional.cross_entropy(logits.mT, rating, reduction="none")
+    return (each * mask).sum(1) / mask.sum(1).clamp_min(1)
+
+
+def plain_step(setting: Setting, optimizer: str) -> Callable[[], object]:
+    data, model = examples(setting), RatingNet(setting.items)
+    inner: torch.optim.Optimizer
+    if optimizer == "sgd":
+        inner = torch.optim.SGD(model.parameters(), lr=0.1)
+    else:
+        inner = torch.optim.Adam(model.parameters(), lr=1e-3, fused=optimizer == "fused Adam")
+
+    def step() -> None:
+        inner.zero_grad()
+        loss(model, data.batch(torch.randint(UNITS, (setting.batch,)))).mean().backward()
+        inner.step()
+
+    return step
+
+
+def private_step(
+    setting: Setting, path: str, *, optimizer: str = "adam", lazy: bool = False
+) -> tuple[Callable[[], object], PrivateTrainer]:
+    plan = SamplingPlan(rate=setting.batch / UNITS, steps=1, expected_batch=float(setting.batch))
+    settings = PrivateSettings(plan, clip_norm=1.0, noise_multiplier=1.0, path=path)
+    settings = replace(settings, optimizer=optimizer, lazy_rows=1000 if lazy else None)
+    trainer = PrivateTrainer(
+        RatingNet(setting.items),
+        examples(setting),
+        loss,
+        settings,
+        stream=KeyStream(),
+        accountant=PrivacyAccountant(),
+    )
+    trainer.model.train()
+    return (lambda: trainer.step(trainer.sampler.batch())), trainer
+
+
+def compare(setting: Setting, paths: tuple[str, ...], repeats: int, *, quick: bool) -> list[Row]:
+    """Adam on both sides."""
+    cases = {name: plain_step(setting, name) for name in ("fused Adam", "default Adam")}
+    cases |= {path: private_step(setting, path)[0] for path in paths}
+    seconds = interleaved(cases, repeats)
+    return [
+        Row(
+            f"{path} {setting.name}, Adam",
+            {
+                "ms": seconds[path] * 1e3,
+                "plain ms": seconds["fused Adam"] * 1e3,
+                "ratio": seconds[path] / seconds["fused Adam"],
+                "ratio to default Adam": seconds[path] / seconds["default Adam"],
+            }
+            | ({} if quick else memory(setting, path, "adam")),
+        )
+        for path in paths
+    ]
+
+
+def lazy(setting: Setting, repeats: int) -> Row:
+    """SGD with lazy noise; a round's flush is spread over its steps, as in a real round."""
+    step, trainer = private_step(setting, "bookkeeping", optimizer="sgd", lazy=True)
+    steps = 4 * UNITS // setting.batch
+    cases = {"lazy": step, "flush": lambda: [t.flush() for t in trainer.tables.values()]}
+    cases |= {name: plain_step(setting, name) for name in ("sgd", "fused Adam", "default Adam")}
+    seconds = interleaved(cases, repeats)
+    total = seconds["lazy"] + seconds["flush"] / steps
+    return Row(
+        f"bookkeeping {setting.name}, SGD, lazy noise, flushed every {steps} steps",
+        {
+            "ms": total * 1e3,
+            "plain ms": seconds["sgd"] * 1e3,
+            "ratio": total / seconds["sgd"],
+            "ratio to fused Adam": total / seconds["fused Adam"],
+            "ratio to default Adam": total / seconds["default Adam"],
+        }
+        | memory(setting, "lazy", "sgd"),
+    )
+
+
+def memory(setting: Setting, path: str, optimizer: str) -> dict[str, float]:
+    """Peak megabytes of some steps in a process of their own, and over those of plain Adam."""
+    private = _peak(setting, path, optimizer)
+    plain = _peak(setting, "plain", "fused Adam")
+    ratio = {"peak ratio": private / plain} if plain > 10 else {}
+    return {"peak MB": private, "plain peak MB": plain} | ratio
+
+
+def _peak(setting: Setting, path: str, optimizer: str) -> float:
+    call = [sys.executable, __file__, "--peak", setting.name, path, optimizer]
+    return json.loads(subprocess.run(call, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def peak(name: str, path: str, optimizer: str) -> float:
+    """Runs in the child."""
+    setting = next(s for s in (TUTORIAL, CUSTOMERS, MANY, HUGE) if s.name == name)
+    torch.set_num_threads(1)
+    plain_step(TUTORIAL, "sgd")()
+    before = high_water()
+    if path == "plain":
+        step = plain_step(setting, optimizer)
+    else:
+        is_lazy = path == "lazy"
+        step, trainer = private_step(
+            setting, "bookkeeping" if is_lazy else path, optimizer=optimizer, lazy=is_lazy
+        )
+    for _ in range(3):
+        step()
+    if path == "lazy":
+        for table in trainer.tables.values():
+            table.flush()
+    return high_water() - before
+
+
+def high_water() -> float:
+    """Peak resident megabytes since this program began; `ru_maxrss` counts the parent's too."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def noise(repeats: int) -> list[Row]:
+    """New tensors of normals, and normals added to a tensor that is there."""
+    count = 1 << 21
+    ours, target = GaussianNoise(KeyStream()), torch.zeros(count)
+    seconds = interleaved(
+        {
+            "ours": lambda: ours.standard(count),
+            "ours 64": lambda: ours.standard(count, torch.float64),
+            "ours added": lambda: ours.add_([target], 1.0),
+            "torch": lambda: torch.randn(count),
+            "torch added": lambda: target.add_(torch.randn(count)),
+        },
+        repeats,
+    )
+    pairs = (
+        ("noise, float32, new tensor", "ours", "torch"),
+        ("noise, float32, added in place", "ours added", "torch added"),
+        ("noise, float64, new tensor, over torch's float32", "ours 64", "torch"),
+    )
+    return [
+        Row(
+            name,
+            {
+                "ns a sample": seconds[mine] / count * 1e9,
+                "torch.randn ns": seconds[theirs] / count * 1e9,
+                "rate over torch.randn": seconds[theirs] / seconds[mine],
+            },
+        )
+        for name, mine, theirs in pairs
+    ]
+
+
+def benchmark(quick: bool) -> list[Row]:
+    repeats = 15 if quick else 120
+    rows = compare(TUTORIAL, ("bookkeeping", "ghost", "hooks"), repeats, quick=quick)
+    rows += compare(CUSTOMERS, ("bookkeeping", "ghost"), repeats, quick=quick)
+    rows += compare(MANY, ("bookkeeping",), 5 if quick else 15, quick=quick)
+    rows.append(lazy(MANY, 5 if quick else 30))
+    rows.append(lazy(HUGE, 3 if quick else 9))
+    return rows + noise(5 if quick else 15)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peak"]:
+        print(json.dumps(peak(*sys.argv[2:])))
+    else:
+        main("Privacy: steps and noise", benchmark)
