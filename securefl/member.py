@@ -103,6 +103,7 @@ class Member:
         return _in_the_clear(self._trained(request.round, request.shared))
 
     def _train_masked(self, request: m.TrainMasked) -> m.Message:
+        self.masked.admit(request)
         return self.masked.enter(request, self._trained(request.round, request.shared))
 
     def _reveal(self, request: m.Reveal) -> m.Update:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
 
 from securefl import messages as m
 from securefl.aggregation.aggregate import Aggregator
-from securefl.config.schema import CohortSettings, RunConfig
+from securefl.cohort import agreed_cohort
+from securefl.config.schema import RunConfig
 from securefl.evaluation.tally import Tally, total
 from securefl.exchange import Exchange
 from securefl.models.locality import FloatVector
 from securefl.server_optimizer import ServerOptimizer
 from securefl.tasks.base import MetricSpec, Split
-from securefl.training.seeds import derive_seed
 
 
 @dataclass
@@ -107,7 +105,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     """One round; changes `state`."""
     started = time.perf_counter()
     number = state.round + 1
-    cohort = draw_cohort(federation, number)
+    cohort = agreed_cohort(federation.config, federation.members, number)
     result = federation.aggregator.aggregate(federation.exchange, number, state.shared, cohort)
     state.shared = state.server.apply(state.shared, result.change)
     state.round = number
@@ -122,16 +120,6 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         best=best,
         seconds=time.perf_counter() - started,
     )
-
-
-def draw_cohort(federation: Federation, number: int) -> tuple[str, ...]:
-    """The members of a round: a random share of all, never fewer than the agreed minimum."""
-    settings: CohortSettings = federation.config.cohort
-    members = federation.members
-    size = min(len(members), max(settings.minimum, ceil(settings.fraction * len(members))))
-    draw = random.Random(derive_seed(federation.config.seed, "cohort", number))  # noqa: S311
-    chosen = set(draw.sample(members, size))
-    return tuple(name for name in members if name in chosen)
 
 
 def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[str, Tally]:

@@ -13,9 +13,10 @@ from securefl.aggregation.terms import (
     model_digest,
     session_terms,
 )
+from securefl.cohort import agreed_cohort
 from securefl.errors import SecureflError
 from securefl.models.locality import FloatVector
-from securefl_protocols.client import ClientSession
+from securefl_protocols.client import ClientSession, ClientState
 from securefl_protocols.errors import ProtocolError
 from securefl_protocols.results import RoundResult
 from securefl_protocols.signing import SigningKey
@@ -56,9 +57,25 @@ class MaskedMember:
         self._terms: Terms | None = None
         self._client: ClientSession | None = None
         self._update: TrainedUpdate | None = None
+        self._last_unmasked = 0
+
+    def admit(self, request: m.TrainMasked) -> None:
+        """Check a request before training for it.
+
+        The cohort is the one that follows from the agreement, and an update is unmasked in one sum
+        at most: of two sums that differ in one member, the difference is that member's update.
+
+        Raises:
+            AbortedError: If the request is not what was agreed.
+        """
+        config, names = self._consortium.config, self._consortium.roster.names
+        if request.cohort != agreed_cohort(config, names, request.round):
+            raise AbortedError(f"this is not the cohort that was agreed for round {request.round}")
+        if request.round <= self._last_unmasked:
+            raise AbortedError(f"the update of round {request.round} has entered a sum already")
 
     def enter(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Message:
-        """Take the trained update into the round that was asked for.
+        """Take the trained update into the round that was asked for and admitted.
 
         Raises:
             AbortedError: If the session is not what was agreed, or the update is out of range.
@@ -91,6 +108,8 @@ class MaskedMember:
         answer = answers[0]
         if isinstance(answer, RoundResult):
             return m.Done()
+        if client.state is ClientState.UNMASKED:
+            self._last_unmasked = update.round
         return m.Protocol(round=update.round, payload=answer)
 
     def _open(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Protocol:

@@ -11,9 +11,10 @@ from securefl.config.schema import RunConfig
 from securefl.models.locality import FloatVector
 from securefl_protocols.context import SessionContext, labelled_digest
 from securefl_protocols.encoding import FixedPoint
+from securefl_protocols.graph import default_threshold
 from securefl_protocols.lane import Lane, LaneVector
 from securefl_protocols.members import Roster
-from securefl_protocols.plan import SMALLEST_COHORT, SessionPlan
+from securefl_protocols.plan import SessionPlan
 
 CONSORTIUM_LABEL = b"securefl/1/consortium"
 TERMS_LABEL = b"securefl/1/terms"
@@ -99,7 +100,7 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
             encoding.fraction_bits.to_bytes(4, "big", signed=True),
         ),
         rounds=settings.rounds_per_session,
-        min_members=max(SMALLEST_COHORT, consortium.config.cohort.minimum),
+        min_members=max(default_threshold(len(cohort)), consortium.config.cohort.minimum),
     )
     context = SessionContext(consortium.digest(), consortium.run_id, plan.digest())
     return Terms(encoding, plan, context)

@@ -1,8 +1,15 @@
 """The configuration of one run. `securefl config show` prints it with every default filled in."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from securefl.config.base import Settings
 from securefl.data.settings import DataSettings
@@ -49,7 +56,9 @@ class CohortSettings(Settings):
     """Who takes part in a round."""
 
     fraction: Share = 1.0
-    minimum: PositiveInt = 2
+    minimum: PositiveInt = Field(
+        3, description="Fewest members in a round; a masked sum of fewer than 3 hides nobody."
+    )
 
 
 class SecureSettings(Settings):
@@ -101,11 +110,15 @@ class EngineSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "cpu"
 
 
+SMALLEST_MASKED_COHORT = 3
+"""In a sum of two, each knows the other's part."""
+
+
 class RunConfig(Settings):
     """Everything that fixes a run's result."""
 
     task: TaskName
-    mode: Mode = "plain"
+    mode: Mode = Field("secure", description="How the members' updates are protected.")
     seed: NonNegativeInt = 0
     rounds: PositiveInt = 20
     data: DataSettings
@@ -122,3 +135,9 @@ class RunConfig(Settings):
     warm_start: str | None = Field(
         None, description="A model.safetensors of an earlier run that training starts from."
     )
+
+    @model_validator(mode="after")
+    def _enough_to_hide_in(self) -> Self:
+        if self.mode == "secure" and self.cohort.minimum < SMALLEST_MASKED_COHORT:
+            raise ValueError("cohort.minimum: mode secure needs at least 3 members in a round")
+        return self

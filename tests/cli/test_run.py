@@ -28,7 +28,7 @@ def test_the_closing_table_says_what_a_retailer_wants_to_know(cli, ratings):
     for row in ("retailer-0", "retailer-4", "All retailers"):
         assert f"\n{row} " in outcome.out
     assert re.search(r"Conclusion +(The federation (helps|does not help)|Parity)", outcome.out)
-    assert "no differential privacy; mode plain" in outcome.out
+    assert "no differential privacy; mode secure" in outcome.out
     assert "Results in  out" in outcome.out
     assert "Try next    securefl run out/config.toml --repeat 3" in outcome.out
 
@@ -68,7 +68,7 @@ def test_options_win_over_the_file_only_where_given(cli, ratings):
 
 def test_without_out_the_directory_tells_task_mode_seed_and_time(cli, ratings):
     result = cli("run", ratings, "--rounds=1", "--no-references", "--quiet", "--format=json").json
-    assert re.fullmatch(r"runs/recommendation-plain-seed0-\d{8}T\d{6}Z", result["run_dir"])
+    assert re.fullmatch(r"runs/recommendation-secure-seed0-\d{8}T\d{6}Z", result["run_dir"])
     assert (Path(result["run_dir"]) / "model.safetensors").exists()
 
 

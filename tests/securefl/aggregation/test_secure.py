@@ -6,7 +6,9 @@ import pytest
 from securefl import messages as m
 from securefl.aggregation.plain import weighted_mean
 from securefl.aggregation.secure import RoundFailedError, SecureAggregator
-from securefl.aggregation.terms import Consortium, session_terms
+from securefl.aggregation.terms import Consortium, encode_update, session_terms
+from securefl.config.schema import Dropout
+from securefl.engines.dropouts import WithDropouts
 from securefl.engines.local import InProcess
 from securefl.engines.transport import Delivery
 from securefl.errors import SecureflError
@@ -180,7 +182,7 @@ def test_a_cohort_of_two_is_refused_by_plan(parties):
         cohort=names(prepared)[:2],
         session=1,
     )
-    with pytest.raises(SecureflError, match="between 3 and"):
+    with pytest.raises(SecureflError, match="not the cohort that was agreed"):
         Exchange(transport).ask_all(names(prepared)[:1], request, m.Protocol)
 
 
@@ -193,11 +195,11 @@ def test_a_cohort_with_an_invented_member_is_refused(parties):
         cohort=(*names(prepared)[:2], "sybil"),
         session=1,
     )
-    with pytest.raises(SecureflError, match="sybil is not in the roster"):
+    with pytest.raises(SecureflError, match="not the cohort that was agreed"):
         Exchange(transport).ask_all(names(prepared)[:1], request, m.Protocol)
 
 
-def test_the_cohort_of_a_session_does_not_change(parties):
+def test_a_cohort_chosen_by_the_coordinator_is_refused(parties):
     prepared, consortium, transport = parties()
     aggregator = SecureAggregator(consortium)
     exchange = Exchange(transport)
@@ -208,7 +210,7 @@ def test_the_cohort_of_a_session_does_not_change(parties):
         cohort=names(prepared)[:4],
         session=1,
     )
-    with pytest.raises(SecureflError, match="cohort of a session does not change"):
+    with pytest.raises(SecureflError, match="not the cohort that was agreed"):
         exchange.ask_all(names(prepared)[:1], request, m.Protocol)
 
 
@@ -250,3 +252,61 @@ def test_the_masked_mean_is_the_weighted_mean_of_the_updates(parties):
     assert masked.samples == plain.samples
     assert masked.loss == pytest.approx(plain.loss, rel=1e-5)
     assert np.abs(masked.change - plain.change).max() < 1e-12
+
+
+def sum_without(victim, consortium, transport, prepared):
+    """What a coordinator sees that runs round 1 again and leaves one member out."""
+    dropout = Dropout(member=victim, round=1, step="masked-input")
+    again = SecureAggregator(consortium)
+    again._sessions = 10
+    wire = WithDropouts(transport, [dropout])
+    return again.masked_sum(Exchange(wire), 1, prepared.shared, names(prepared))
+
+
+def test_differencing_of_two_sums_of_one_round_is_refused(parties):
+    prepared, consortium, transport = parties()
+    aggregator = SecureAggregator(consortium)
+    aggregator.masked_sum(Exchange(transport), 1, prepared.shared, names(prepared))
+    with pytest.raises(RoundFailedError):
+        sum_without(names(prepared)[2], consortium, transport, prepared)
+
+
+def test_differencing_opens_an_update_where_members_enter_a_round_twice(parties):
+    prepared, consortium, transport = parties(reveals=True)
+    victim = names(prepared)[2]
+    aggregator = SecureAggregator(consortium)
+    whole = aggregator.masked_sum(Exchange(transport), 1, prepared.shared, names(prepared))
+    for member in transport._parties.values():
+        member.masked._last_unmasked = 0
+    rest = sum_without(victim, consortium, transport, prepared)
+    update = Exchange(transport).ask_all([victim], m.Reveal(round=1), m.Update)[victim]
+    encoding = whole.terms.encoding
+    stolen = encode_update(encoding, m.unpack_vector(update.change), update.loss, update.samples)
+    assert np.array_equal(whole.total - rest.total, stolen)
+
+
+def test_a_round_that_failed_before_unmasking_is_tried_again_and_succeeds(parties):
+    prepared, consortium, transport = parties()
+
+    class OnceUnheard:
+        """Loses all masked inputs of the first attempt."""
+
+        def __init__(self, inner):
+            self.inner, self.lost = inner, 0
+
+        def publish(self, party, message):
+            self.inner.publish(party, message)
+
+        def receive(self, timeout=None):
+            delivery = self.inner.receive(timeout)
+            message = m.decode(delivery.message)
+            if isinstance(message, m.Protocol) and len(message.payload) > 4 * prepared.shared.size:
+                self.lost += 1
+                if self.lost <= len(names(prepared)):
+                    return Delivery(delivery.sender, m.encode(m.Absent()))
+            return delivery
+
+    result = SecureAggregator(consortium).masked_sum(
+        Exchange(OnceUnheard(transport)), 1, prepared.shared, names(prepared)
+    )
+    assert result.survivors == names(prepared)
