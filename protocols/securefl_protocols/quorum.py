@@ -6,7 +6,7 @@ from securefl_protocols.errors import TooFewSurvivors
 from securefl_protocols.plan import SessionPlan
 
 
-def check_cohort(plan: SessionPlan, members: Set[int], least: int, *, step: str) -> None:
+def check_cohort(members: Set[int], least: int, *, step: str) -> None:
     """Checks that a step leaves enough members.
 
     Raises:
@@ -14,23 +14,17 @@ def check_cohort(plan: SessionPlan, members: Set[int], least: int, *, step: str)
     """
     if len(members) < least:
         raise TooFewSurvivors(
-            f"after {step}, {len(members)} members with {plan.threshold} share holders each "
-            f"are left; the plan wants {least}"
+            f"after {step}, {len(members)} members are left; the plan wants {least}"
         )
-
-
-def isolated_members(plan: SessionPlan, members: Set[int]) -> frozenset[int]:
-    """Returns who has fewer share holders than the threshold, once all such are left out."""
-    left = frozenset(members)
-    while short := {m for m in left if len(plan.holders(m).keys() & left) < plan.threshold}:
-        left -= short
-    return frozenset(members) - left
 
 
 def check_recoverable(
     plan: SessionPlan, dealers: Set[int], holders: Set[int], *, step: str
 ) -> None:
     """Checks that t holders of everybody's secrets are left.
+
+    In a sparse graph it takes one member that is short of holders to end the round. Leaving
+    that member out would not help: the next on the circle would be short instead.
 
     Args:
         plan: The plan of the session.

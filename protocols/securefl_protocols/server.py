@@ -26,10 +26,9 @@ from securefl_protocols.messages import (
     MemberMessage,
     RoundSum,
     ShareKeys,
-    Unmask,
 )
 from securefl_protocols.plan import SessionPlan
-from securefl_protocols.quorum import check_cohort, check_recoverable, isolated_members
+from securefl_protocols.quorum import check_cohort, check_recoverable
 from securefl_protocols.recovery import recovery_for
 from securefl_protocols.results import RoundResult
 from securefl_protocols.server_round import ServerRound
@@ -250,9 +249,8 @@ class ServerSession:
             self._leave_round()
             raise
 
-    def _end_advertise(self, answered: frozenset[int]) -> dict[int, bytes]:
-        cohort = self._well_connected(answered, self._plan.min_members)
-        self._keys = {member: self._keys[member] for member in sorted(cohort)}
+    def _end_advertise(self, cohort: frozenset[int]) -> dict[int, bytes]:
+        self._check_enough(cohort, cohort)
         self.step = ServerStep.IDLE
         self._expected = frozenset()
         bits = members_to_bits(cohort, self._plan.members)
@@ -267,22 +265,20 @@ class ServerSession:
             entries[peer] = keys.encryption + keys.masking + signature_of(sent)
         return entries
 
-    def _end_share(self, answered: frozenset[int]) -> dict[int, bytes]:
-        sharers = self._well_connected(answered, self._plan.min_members)
+    def _end_share(self, sharers: frozenset[int]) -> dict[int, bytes]:
+        self._check_enough(sharers, sharers)
         self._enter(ServerStep.MASK, sharers)
         return self._current.deliver_shares(sharers)
 
     def _end_mask(self, survivors: frozenset[int]) -> dict[int, bytes]:
-        check_cohort(self._plan, survivors, self._plan.min_members, step=self.step.name)
-        self._check_recoverable(survivors)
+        self._check_enough(survivors, self._current.sharers)
         self._enter(ServerStep.CONSISTENCY, survivors)
         return dict.fromkeys(survivors, self._current.announce_survivors(survivors))
 
     def _end_consistency(self, signed: frozenset[int]) -> dict[int, bytes]:
-        able = self._well_connected(signed, self._plan.threshold)
-        self._check_recoverable(able)
-        self._enter(ServerStep.UNMASK, able)
-        return {member: self._current.deliver_signatures(member) for member in able}
+        self._check_recoverable(signed)
+        self._enter(ServerStep.UNMASK, signed)
+        return {member: self._current.deliver_signatures(member) for member in signed}
 
     def _end_unmask(self, answered: frozenset[int]) -> dict[int, bytes]:
         self._check_recoverable(answered)
@@ -331,15 +327,10 @@ class ServerSession:
         self.step = ServerStep.IDLE if goes_on else ServerStep.CLOSED
         self._expected = frozenset()
 
-    def _well_connected(self, members: frozenset[int], least: int) -> frozenset[int]:
-        """Leaves out who has too few neighbours left to have its secrets shared."""
-        step = self.step.name
-        isolated = isolated_members(self._plan, members)
-        check_cohort(self._plan, members - isolated, least, step=step)
-        for member in sorted(isolated):
-            self._drop(member, DropReason.ISOLATED, f"too few neighbours in {step}")
-        return members - isolated
-
     def _check_recoverable(self, holders: frozenset[int]) -> None:
-        sharers = self._current.sharers
-        check_recoverable(self._plan, sharers, holders, step=self.step.name)
+        check_recoverable(self._plan, self._current.sharers, holders, step=self.step.name)
+
+    def _check_enough(self, left: frozenset[int], dealers: frozenset[int]) -> None:
+        step = self.step.name
+        check_cohort(left, self._plan.min_members, step=step)
+        check_recoverable(self._plan, dealers, left, step=step)

@@ -1,6 +1,7 @@
 """Honest sessions: the sum is exact, whoever drops out whenever, down to the threshold."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,3 +126,16 @@ def test_transcript_replays_to_the_same_sum(rounds):
     )
     assert np.array_equal(replayed.total, result.total)
     assert replayed.survivors == result.survivors
+
+
+def loose_plan():
+    plan = small_plan(40, min_members=20, graph_seed=b"g" * 32)
+    return replace(plan, degree=10, threshold=6, tagged=False)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_sparse_round_in_which_one_member_lost_its_holders_gives_no_sum(step):
+    plan = loose_plan()
+    exchange = Exchange.of(Consortium(plan))
+    with pytest.raises(TooFewSurvivors, match="the threshold is 6"):
+        exchange.run(inputs(plan), {step: plan.neighbours(7)[:5]})
