@@ -15,7 +15,7 @@ class FactorizationSettings(Settings):
     name: Literal["mf"] = "mf"
     dim: PositiveInt = 64
     history_dropout: Fraction = Field(
-        0.2, description="Share of a customer's purchases hidden from the model in each step."
+        0.5, description="Share of a customer's purchases hidden from the model in each step."
     )
 
 
@@ -26,7 +26,7 @@ class NcfSettings(Settings):
     dim: PositiveInt = 64
     hidden: PositiveInt = 32
     dropout: Fraction = 0.2
-    history_dropout: Fraction = 0.2
+    history_dropout: Fraction = 0.5
     positives: PositiveInt = Field(
         64, description="Purchases drawn for a customer in each step, by weight."
     )
