@@ -152,8 +152,8 @@ def federated(settings: TrainingSettings, prepared: Prepared) -> Outcome:
     config = prepared.config.model_copy(update={"training": settings})
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory.create(Path(folder) / "run", config)
-        state, arms = train_and_evaluate(replace(prepared, config=config), directory, Silent())
-    return Outcome(state.best_value, total(arms["federated"].values()))
+        trained = train_and_evaluate(replace(prepared, config=config), directory, Silent())
+    return Outcome(trained.state.best_value, total(trained.arms["federated"].values()))
 
 
 def by_itself(
