@@ -172,7 +172,9 @@ class ClientRound:
             pairwise_keys=pairs,
             threads=party.threads,
         )
-        return self._signed(MaskedInput(self.number, tag, vector.tobytes()))
+        # The input has gone into the masked vector; nothing of it stays behind.
+        self._vector = vector[:0]
+        return self._signed(MaskedInput(self.number, tag, vector.data.cast("B")))
 
     def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> bytes:
         index = self._party.index

@@ -52,16 +52,30 @@ class Envelope:
     body: memoryview
 
 
+def encode_parts(message: Message) -> list[bytes | memoryview]:
+    """Returns the msgpack map of a message in parts, without a copy of its large fields."""
+    parts: list[bytes | memoryview] = [bytes([0x80 | len(message.FIELDS)])]
+    for name in message.FIELDS:
+        value = getattr(message, name)
+        parts.append(msgpack.packb(name))
+        if isinstance(value, int):
+            parts.append(msgpack.packb(value))
+            continue
+        octets = value if isinstance(value, bytes | memoryview) else _joined(value)
+        parts += [_bin_header(len(octets)), octets]
+    return parts
+
+
 def encode_body(message: Message) -> bytes:
     """Returns the msgpack map of a message."""
-    fields = {name: _packable(getattr(message, name)) for name in message.FIELDS}
-    packed: bytes = msgpack.packb(fields, use_bin_type=True)
-    return packed
+    return b"".join(encode_parts(message))
 
 
-def encode_member(kind: type[MemberMessage], sender: int, signature: bytes, body: bytes) -> bytes:
+def encode_member(
+    kind: type[MemberMessage], sender: int, signature: bytes, parts: list[bytes | memoryview]
+) -> bytes:
     """Returns the bytes that a member sends."""
-    return b"".join((bytes((VERSION, kind.CODE)), index_bytes(sender), signature, body))
+    return b"".join((bytes((VERSION, kind.CODE)), index_bytes(sender), signature, *parts))
 
 
 def encode_coordinator(message: CoordinatorMessage) -> bytes:
@@ -180,7 +194,13 @@ def _rows(field: Table, name: str, value: bytes) -> Rows:
     return dict(zip(indices, rows, strict=True))
 
 
-def _packable(value: int | bytes | Rows) -> int | bytes:
-    if isinstance(value, int | bytes):
-        return value
-    return b"".join(index_bytes(index) + value[index] for index in sorted(value))
+def _joined(rows: Rows) -> bytes:
+    return b"".join(index_bytes(index) + rows[index] for index in sorted(rows))
+
+
+def _bin_header(length: int) -> bytes:
+    if length < 1 << 8:
+        return b"\xc4" + length.to_bytes(1, "big")
+    if length < 1 << 16:
+        return b"\xc5" + length.to_bytes(2, "big")
+    return b"\xc6" + length.to_bytes(4, "big")

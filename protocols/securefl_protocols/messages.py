@@ -97,7 +97,7 @@ class MaskedInput:
     }
     round: int
     tag: bytes
-    vector: bytes
+    vector: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ The session key in it (the encryption key that the member drew for this session 
 no signature is of use in another session, even one of the same run, round, model and plan.
 """
 
-import hashlib
+from hashlib import sha256
 
-from securefl_protocols.codec import encode_body, encode_member
+from securefl_protocols.codec import encode_member, encode_parts
 from securefl_protocols.context import index_bytes
 from securefl_protocols.messages import MemberMessage
 from securefl_protocols.signing import SigningKey, verify
@@ -17,26 +17,28 @@ def signature_domain(kind: type[MemberMessage]) -> bytes:
     return b"securefl/1/" + kind.__name__.encode()
 
 
-def statement(context: bytes, sender: int, session_key: bytes, body: bytes | memoryview) -> bytes:
+def statement(context: bytes, sender: int, session_key: bytes, body_digest: bytes) -> bytes:
     """Returns the 100 bytes that are signed in the domain of the message.
 
     Args:
         context: 32 bytes, the context of the round.
         sender: Index of the member that signs.
         session_key: 32 bytes, its X25519 encryption key of this session.
-        body: The body of the message.
+        body_digest: SHA-256 of the body of the message.
     """
-    return context + index_bytes(sender) + session_key + hashlib.sha256(body).digest()
+    return context + index_bytes(sender) + session_key + body_digest
 
 
 def signed_message(
     message: MemberMessage, *, context: bytes, sender: int, session_key: bytes, identity: SigningKey
 ) -> bytes:
     """Returns a member's message as it goes over the wire."""
-    kind, body = type(message), encode_body(message)
-    signed = statement(context, sender, session_key, body)
+    kind, parts, state = type(message), encode_parts(message), sha256()
+    for part in parts:
+        state.update(part)
+    signed = statement(context, sender, session_key, state.digest())
     signature = identity.sign(signature_domain(kind), signed)
-    return encode_member(kind, sender, signature, body)
+    return encode_member(kind, sender, signature, parts)
 
 
 def check_signature(
@@ -63,5 +65,5 @@ def check_signature(
     Raises:
         RemoteProtocolError: The signature does not fit; the sender is its peer.
     """
-    signed = statement(context, sender, session_key, body)
+    signed = statement(context, sender, session_key, sha256(body).digest())
     verify(identity, signature, signature_domain(kind), signed, peer=sender)
