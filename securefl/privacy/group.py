@@ -2,7 +2,7 @@
 
 The tight bound, not epsilon times m: each of a customer's m records is in a batch by a coin of its
 own, so a step's output shifts by at most K clip norms with K ~ Binomial(m, q), and the mixture of
-Gaussians over K dominates every such customer (Ganesh 2024, arXiv:2401.10294, theorem 1.2). Its
+Gaussians over K dominates every such customer (Ganesh 2024, arXiv:2401.10294). Its
 Renyi divergences, both ways, are one-dimensional integrals.
 """
 
