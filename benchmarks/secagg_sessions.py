@@ -16,12 +16,12 @@ from statistics import median
 import numpy as np
 
 from harness import Row, main, peak_megabytes
+from secagg import best_chunk, expand_and_add
 from securefl_protocols.client import ClientSession
 from securefl_protocols.context import SessionContext
 from securefl_protocols.lane import Lane
 from securefl_protocols.members import Roster
 from securefl_protocols.plan import SessionPlan
-from securefl_protocols.prg import add_many
 from securefl_protocols.server import ServerSession
 from securefl_protocols.signing import SigningKey
 
@@ -133,10 +133,10 @@ def mask_limit(plan: SessionPlan, dropped: int) -> float:
     """CPU seconds to expand and add, and nothing else, the masks that the coordinator removes."""
     silent = set(range(dropped))
     pairs = sum(len(set(plan.neighbours(member)) - silent) for member in silent)
-    masks = [(os.urandom(32), 1) for _ in range(pairs + plan.members - dropped)]
     vector = np.zeros(plan.dimension, dtype=np.uint32)
+    chunk = best_chunk(plan.dimension)
     started = time.process_time()
-    add_many(vector, masks)
+    expand_and_add(vector, pairs + plan.members - dropped, chunk)
     return time.process_time() - started
 
 
