@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from securefl.config.base import Settings
+from securefl.config.privacy import PrivacySettings
 from securefl.data.settings import DataSettings
 from securefl.models.settings import ModelSettings
 from securefl.tasks.settings import DemandSettings, RecommendationSettings
@@ -129,6 +130,7 @@ class RunConfig(Settings):
     server: ServerSettings = ServerSettings()
     cohort: CohortSettings = CohortSettings()
     secure: SecureSettings = SecureSettings()
+    privacy: PrivacySettings = PrivacySettings()
     simulation: SimulationSettings = SimulationSettings()
     references: ReferenceSettings = ReferenceSettings()
     engine: EngineSettings = EngineSettings()

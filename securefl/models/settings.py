@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from securefl.config.base import Settings
 
@@ -32,6 +32,24 @@ class NcfSettings(Settings):
     )
     negatives: PositiveInt = Field(
         256, description="Products drawn for a customer in each step, that they compete with."
+    )
+
+
+class ProfileSettings(Settings):
+    """Purchases from the kinds of things a customer bought: small enough to train privately."""
+
+    name: Literal["profile"] = "profile"
+    rank: PositiveInt = Field(16, description="Rank of the map between categories.")
+    repeat: NonNegativeFloat = Field(
+        2.0, description="How much earlier purchases of the same kind count before training."
+    )
+    popularity_step: PositiveFloat = Field(
+        5.0, description="Scale of a product's popularity, and root of how much faster it learns."
+    )
+    shown: Fraction = Field(
+        0.5,
+        description="Share of her purchases that a customer is known by in a step; the model"
+        " has to foresee the others.",
     )
 
 
@@ -68,6 +86,7 @@ class TutorialForecasterSettings(Settings):
 ModelSettings = Annotated[
     FactorizationSettings
     | NcfSettings
+    | ProfileSettings
     | RatingNcfSettings
     | ForecasterSettings
     | TutorialForecasterSettings,

@@ -79,7 +79,7 @@ MemberT = TypeVar("MemberT", bound=MemberData)
 
 
 class Task(ABC, Generic[FactsT, MemberT]):
-    """One retail task. `FactsT` is what all members agree on before training (vocabularies, sizes)."""
+    """One retail task. `FactsT` is what all members agree on before training."""
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[MetricSpec, ...]]
@@ -118,6 +118,10 @@ class Task(ABC, Generic[FactsT, MemberT]):
         Returns:
             Retailer to metric sums: one entry for a member, one a retailer for pooled data.
         """
+
+    def released(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, Tally]:
+        """The metrics of the shared parameters alone; the same where a member adds nothing."""
+        return self.evaluate(model, member, split)
 
     @abstractmethod
     def naive(self, member: MemberT, split: Split) -> dict[str, Tally]:

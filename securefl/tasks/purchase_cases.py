@@ -105,6 +105,16 @@ class RetailerCases:
             prior=self._prior()[None],
         )
 
+    def separate_examples(self) -> CustomerExamples:
+        """The customers as units with nothing in one that comes from another; weights sum to 1."""
+        row = self.cut.training.row
+        sums = np.bincount(row, self.weights, minlength=self.customers)
+        return CustomerExamples(
+            histories=self._histories(self.cut.training, self.weights / sums[row]),
+            home=torch.zeros(self.customers, dtype=torch.int64),
+            prior=torch.zeros(1, 0),
+        )
+
     def cases(self) -> Mapping[Split, Cases]:
         """The held-out purchases by split."""
         return {

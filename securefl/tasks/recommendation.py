@@ -19,7 +19,7 @@ from securefl.evaluation.ranking import ranking_tally
 from securefl.evaluation.tally import Tally
 from securefl.models.factorization import Factorization, PurchaseModel
 from securefl.models.ncf import NcfRanker
-from securefl.models.settings import FactorizationSettings, NcfSettings
+from securefl.models.settings import FactorizationSettings, NcfSettings, ProfileSettings
 from securefl.tasks.base import Batch, MemberData, MetricSpec, Split, Task
 from securefl.tasks.histories import CustomerExamples, joined
 from securefl.tasks.purchase_cases import (
@@ -76,7 +76,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if not isinstance(config.model, FactorizationSettings | NcfSettings):
+        if not isinstance(config.model, FactorizationSettings | NcfSettings | ProfileSettings):
             raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
         self.settings = config.model
         self.cuts = config.recommendation
@@ -112,7 +112,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
                 f"{tables.name}: no customer bought {self.cuts.min_products} different products, "
                 "new ones on three occasions or more"
             )
-        examples = cut.examples()
+        examples = self.units(cut)
         return RankingMember(
             name=tables.name,
             examples=examples,
@@ -120,6 +120,10 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             customers=cut.customers,
             cases={tables.name: cut.cases()},
         )
+
+    def units(self, cut: RetailerCases) -> CustomerExamples:
+        """The customers to train on."""
+        return cut.examples()
 
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> RankingMember:
         """All retailers' customers under one model; each keeps its own catalogue and prior."""
@@ -137,12 +141,13 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             cases=cases,
         )
 
-    def model(self, facts: RankingFacts, customers: int) -> PurchaseModel:
+    def model(self, facts: RankingFacts, customers: int) -> nn.Module:
         """Matrix factorisation or NCF over the assortment."""
         products = len(facts.products)
-        if isinstance(self.settings, NcfSettings):
-            return NcfRanker(self.settings, facts.levels, products, customers)
-        return Factorization(self.settings, facts.levels, products, customers)
+        if isinstance(self.settings, FactorizationSettings):
+            return Factorization(self.settings, facts.levels, products, customers)
+        assert isinstance(self.settings, NcfSettings)
+        return NcfRanker(self.settings, facts.levels, products, customers)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss of each customer, float [B]."""

@@ -14,10 +14,15 @@ if TYPE_CHECKING:  # a configuration is checked without waiting for torch
 _TASKS = {
     ("recommendation", "mf"): "securefl.tasks.recommendation:RecommendationTask",
     ("recommendation", "ncf"): "securefl.tasks.recommendation:RecommendationTask",
+    ("recommendation", "profile"): "securefl.tasks.profile:ProfileTask",
     ("recommendation", "rating-ncf"): "securefl.tasks.rating:RatingTask",
     ("demand", "forecaster"): "securefl.tasks.demand:DemandTask",
     ("demand", "tutorial-forecaster"): "securefl.tasks.demand:DemandTask",
 }
+
+
+_PRIVATE_UNITS = {("recommendation", "profile"): ("customer",)}
+"""What a model can be trained to hide: where a unit's gradient depends on that unit alone."""
 
 
 def models_of(task: str) -> tuple[str, ...]:
@@ -26,16 +31,38 @@ def models_of(task: str) -> tuple[str, ...]:
 
 
 def check_model(config: RunConfig) -> None:
-    """Refuse a model of another task.
+    """Refuse a model of another task, or one that cannot protect what it is asked to.
 
     Raises:
-        ConfigError: If the task cannot train the model.
+        ConfigError: If the task cannot train the model, or not privately.
     """
     known = models_of(config.task)
     if config.model.name not in known:
         raise ConfigError(
             f"model.name: task '{config.task}' trains {', '.join(known)}, not '{config.model.name}'"
         )
+    if config.privacy.dp != "none":
+        _check_unit(config)
+
+
+def _check_unit(config: RunConfig) -> None:
+    units = _PRIVATE_UNITS.get((config.task, config.model.name), ())
+    if config.privacy.unit in units:
+        return
+    if units:
+        raise ConfigError(
+            f"privacy.unit: model '{config.model.name}' hides a {' or a '.join(units)}, and cannot"
+            f" hide a {config.privacy.unit}; docs/privacy.md says why"
+        )
+    if config.task == "demand":
+        raise ConfigError(
+            "task: a row of 'demand' is a product's week, behind which stand many customers whom"
+            f" --dp {config.privacy.dp} could not tell apart; only 'recommendation' can be private"
+        )
+    raise ConfigError(
+        f"model.name: '{config.model.name}' cannot be trained with --dp {config.privacy.dp}, for"
+        " it mixes customers in what it computes for each; use --model profile"
+    )
 
 
 def create_task(config: RunConfig) -> AnyTask:

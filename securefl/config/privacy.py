@@ -1,0 +1,61 @@
+"""How single customers are protected, and with what budget."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from securefl.config.base import Settings
+
+Protection = Literal["none", "local"]
+Unit = Literal["customer", "record"]
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class PrivacySettings(Settings):
+    """Differential privacy of what each retailer releases; docs/privacy.md explains each."""
+
+    dp: Protection = Field(
+        "none", description="With local, every retailer clips and noises what it releases."
+    )
+    epsilon: PositiveFloat | None = Field(
+        None, description="The whole run's budget for each unit; local needs one."
+    )
+    delta: Probability = Field(
+        1e-5, description="Has to be smaller than 1 over a retailer's number of units."
+    )
+    unit: Unit = Field("customer", description="Whose presence is hidden.")
+    accountant: Literal["rdp", "prv"] = "rdp"
+    clip_norm: PositiveFloat = Field(1.0, description="Largest norm of a unit's gradient.")
+    sampling_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.5, description="Probability of a unit to be in a step; agreed, not computed from data."
+    )
+    expected_batch: PositiveFloat = Field(
+        256.0, description="What a step's sum is divided by; agreed, not counted."
+    )
+    steps: PositiveInt = Field(2, description="Private steps of a retailer in a round.")
+    optimizer: Literal["adam", "sgd"] = "sgd"
+    learning_rate: PositiveFloat = 1.0
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    weight_decay: NonNegativeFloat = 0.0
+    gradients: Literal["hooks", "ghost", "bookkeeping"] = Field(
+        "bookkeeping", description="The way to each unit's gradient; all give the same numbers."
+    )
+    insecure_testing_seed: NonNegativeInt | None = Field(
+        None,
+        description="FOR TESTS ONLY: noise that can be repeated, and therefore protects nobody.",
+    )
+
+    @model_validator(mode="after")
+    def _budget_where_it_counts(self) -> Self:
+        if self.dp == "local" and self.epsilon is None:
+            raise ValueError("dp = 'local' needs a budget; state epsilon (--epsilon 4)")
+        if self.dp == "none" and self.epsilon is not None:
+            raise ValueError("a budget without dp = 'local' (--dp local) protects nobody")
+        return self

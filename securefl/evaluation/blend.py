@@ -1,0 +1,64 @@
+"""How several scores become one: weights chosen on a retailer's own validation purchases."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from securefl.evaluation.ranking import CUTOFF
+
+_STEPS = 25
+_RIDGE = 1e-3
+
+
+def blend_weights(parts: Tensor, valid: Tensor) -> Tensor:
+    """Weights under which held-out products stand out among their competitors.
+
+    Maximises the conditional likelihood of the held-out product (McFadden 1974) over weights that
+    are not negative, and keeps the first part alone where that ranks the same cases no worse.
+
+    Args:
+        parts: Scores [n, 1 + k, P] of the held-out product, at 0, and its k competitors.
+        valid: Which of them are products, bool [n, 1 + k].
+
+    Returns:
+        Weights, float64 [P], not negative; the first part alone has (1, 0, ...).
+    """
+    first = torch.zeros(parts.shape[2], dtype=torch.float64)
+    first[0] = 1.0
+    if not len(parts):
+        return first
+    weights = _most_likely(parts.double(), valid)
+    alone, together = gain(parts.double() @ first, valid), gain(parts.double() @ weights, valid)
+    return weights if together > alone else first
+
+
+def gain(scores: Tensor, valid: Tensor) -> float:
+    """Mean of `1 / log2(rank + 2)` over ranks below 10 of the scores [n, 1 + k], 0 elsewhere."""
+    ahead = ((scores[:, 1:] >= scores[:, :1]) & valid[:, 1:]).sum(dim=1)
+    return float(((ahead < CUTOFF) / torch.log2(ahead + 2.0)).mean())
+
+
+def _most_likely(parts: Tensor, valid: Tensor) -> Tensor:
+    """Newton's method in units of each part's spread, without parts that would count against."""
+    spread = parts[valid].std(dim=0, unbiased=False)
+    active = spread > 0
+    scaled = parts / torch.where(active, spread, torch.ones_like(spread))
+    while True:
+        weights = torch.zeros(len(spread), dtype=torch.float64)
+        weights[active] = _newton(scaled[:, :, active], valid)
+        if bool((weights >= 0).all()):
+            return weights / torch.where(active, spread, torch.ones_like(spread))
+        active = active & (weights > 0)
+
+
+def _newton(parts: Tensor, valid: Tensor) -> Tensor:
+    weights = torch.zeros(parts.shape[2], dtype=torch.float64)
+    ridge = _RIDGE * torch.eye(len(weights), dtype=torch.float64)
+    for _ in range(_STEPS):
+        chances = (parts @ weights).masked_fill(~valid, float("-inf")).softmax(dim=1)
+        mean = torch.einsum("nc,ncp->np", chances, parts)
+        slope = (parts[:, 0] - mean).mean(dim=0) - _RIDGE * weights
+        spread = torch.einsum("nc,ncp,ncq->pq", chances, parts, parts) - mean.T @ mean
+        weights = weights + torch.linalg.solve(spread / len(parts) + ridge, slope)
+    return weights

@@ -1,0 +1,46 @@
+import torch
+
+from securefl.evaluation.blend import blend_weights, gain
+
+
+def cases(seed, customers=400, others=20):
+    """A helpful part, one that says nothing, and one that says the opposite."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(3, customers, 1 + others, generator=generator, dtype=torch.float64)
+    right = torch.zeros(customers, 1 + others, dtype=torch.float64)
+    right[:, 0] = 1
+    parts = torch.stack([0.3 * right + noise[0], 100 * (right + noise[1]), noise[2] - right], dim=2)
+    return parts, torch.ones(customers, 1 + others, dtype=torch.bool)
+
+
+def test_what_helps_counts_and_what_misleads_does_not():
+    parts, valid = cases(1)
+    weights = blend_weights(parts, valid)
+    assert weights[0] > 0
+    assert weights[1] * 100 > weights[0]
+    assert weights[2] == 0
+    held_out, valid = cases(2)
+    assert gain(held_out @ weights, valid) > gain(held_out[:, :, 0], valid)
+
+
+def test_a_blend_is_never_worse_on_validation_than_the_first_part():
+    for seed in range(5):
+        parts, valid = cases(seed, customers=30)
+        parts[:, :, 1:] *= -1
+        weights = blend_weights(parts, valid)
+        assert gain(parts @ weights, valid) >= gain(parts[:, :, 0], valid)
+
+
+def test_parts_that_say_nothing_and_missing_competitors_do_no_harm():
+    parts, valid = cases(3)
+    parts[:, :, 1] = 7.0
+    valid[:, 5:] = False
+    weights = blend_weights(parts, valid)
+    assert torch.isfinite(weights).all()
+    parts[:, 5:] = 1e6
+    assert torch.equal(blend_weights(parts, valid), weights)
+
+
+def test_without_a_case_the_first_part_is_served_alone():
+    weights = blend_weights(torch.zeros(0, 3, 4), torch.zeros(0, 3, dtype=torch.bool))
+    assert weights.tolist() == [1, 0, 0, 0]
