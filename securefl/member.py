@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from securefl.tasks.base import MemberData
 from securefl.tasks.registry import create_task
 from securefl.training.alone import train_alone
 from securefl.training.learner import Learner
+from securefl.training.rounds import round_training
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Member:
         self.config = spec.config
         self.learner = Learner(spec.config, create_task(spec.config), spec.facts, spec.data)
         self.model = self.learner.fresh_model("init")
-        self.trainer = self.learner.trainer(self.model, spec.config.training)
+        self.trainer = round_training(self.learner, self.model, spec.directory)
         self.kept = local_state(self.model)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium)
         self.update: TrainedUpdate | None = None
@@ -78,6 +79,8 @@ class Member:
             m.Protocol: self.masked.receive,
             m.Reveal: self._reveal,
             m.Evaluate: self._evaluate,
+            m.EvaluateReleased: self._evaluate_released,
+            m.Spend: self._spent,
             m.Naive: self._naive,
             m.Keep: self._keep,
             m.TrainAlone: self._train_alone,
@@ -118,9 +121,9 @@ class Member:
         if done is not None and done.round == number and np.array_equal(done.shared, start):
             return done
         load_shared(self.model, start)
-        loss = self.trainer.train(self.learner.seed("train", number))
+        loss = self.trainer.train(number)
         change = shared_vector(self.model) - start
-        self.update = TrainedUpdate(number, start, change, loss, self.learner.data.samples)
+        self.update = TrainedUpdate(number, start, change, loss, self.trainer.weight)
         return self.update
 
     def _evaluate(self, request: m.Evaluate) -> m.Scores:
@@ -131,6 +134,17 @@ class Member:
         tallies = self.learner.score(self.model, request.split)
         load_local(self.model, present)
         return m.Scores(tallies=m.pack_tallies(tallies))
+
+    def _evaluate_released(self, request: m.EvaluateReleased) -> m.Scores:
+        load_shared(self.model, m.unpack_vector(request.shared))
+        return m.Scores(tallies=m.pack_tallies(self.learner.score_released(self.model)))
+
+    def _spent(self, request: m.Spend) -> m.Spent:
+        del request
+        spending = self.trainer.spending()
+        if spending is None:
+            raise m.MessageError("this member keeps no account of a budget")
+        return m.Spent(**asdict(spending))
 
     def _naive(self, request: m.Naive) -> m.Scores:
         tallies = self.learner.task.naive(self.learner.data, request.split)

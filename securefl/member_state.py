@@ -18,12 +18,12 @@ class MemberState:
     Attributes:
         local: The local parameters now.
         kept: The local parameters of the best round so far.
-        optimizer: Its state is saved and restored in place.
+        optimizer: Its state is saved and restored in place; None has no state.
     """
 
     local: dict[str, Tensor]
     kept: dict[str, Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer | None
 
 
 def state_path(directory: Path, round_number: int) -> Path:
@@ -44,7 +44,7 @@ def save_member(directory: Path, round_number: int, state: MemberState) -> None:
 
 
 def load_member(
-    directory: Path, round_number: int, optimizer: torch.optim.Optimizer
+    directory: Path, round_number: int, optimizer: torch.optim.Optimizer | None
 ) -> MemberState:
     """Read the state of a round; the optimizer's is written into `optimizer`.
 
@@ -56,7 +56,8 @@ def load_member(
     for key, tensor in tensors.items():
         part, name = key.split("/", 1)
         parts[part][name] = tensor
-    _restore_optimizer(optimizer, parts["optimizer"])
+    if optimizer is not None:
+        _restore_optimizer(optimizer, parts["optimizer"])
     return MemberState(parts["local"], parts["kept"], optimizer)
 
 
@@ -64,7 +65,9 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _optimizer_tensors(optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+    if optimizer is None:
+        return {}
     return {
         f"optimizer/{position}/{key}": value
         for position, parameter in enumerate(_parameters(optimizer))

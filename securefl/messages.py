@@ -94,6 +94,13 @@ class Evaluate(Message):
     kept: bool
 
 
+class EvaluateReleased(Message):
+    """Coordinator to member: score this shared model on the test split with nothing of your own."""
+
+    kind: Literal["evaluate-released"] = "evaluate-released"
+    shared: bytes
+
+
 class Naive(Message):
     """Coordinator to member: score the obvious rule on a split."""
 
@@ -145,6 +152,23 @@ class Restore(Message):
     round: NonNegativeInt
 
 
+class Spend(Message):
+    """Coordinator to member, under differential privacy: say what has been spent."""
+
+    kind: Literal["spend"] = "spend"
+
+
+class Spent(Message):
+    """Member to coordinator: its account; nothing in it depends on data."""
+
+    kind: Literal["spent"] = "spent"
+    epsilon: float
+    noise_multiplier: float
+    clip_norm: float
+    sampling_rate: float
+    steps: NonNegativeInt
+
+
 class Done(Message):
     """Member to coordinator: a request without a result is carried out."""
 
@@ -172,6 +196,7 @@ AnyMessage = (
     | Protocol
     | Reveal
     | Evaluate
+    | EvaluateReleased
     | Naive
     | Scores
     | Keep
@@ -179,6 +204,8 @@ AnyMessage = (
     | Alone
     | Save
     | Restore
+    | Spend
+    | Spent
     | Done
     | Absent
     | Failure

@@ -50,6 +50,7 @@ class RoundRecord:
         validation: The metrics over all members' validation cases.
         best: Whether it is the best round so far.
         seconds: Wall time.
+        epsilon: What the member that spent most has spent so far; None without a budget.
     """
 
     round: int
@@ -59,6 +60,7 @@ class RoundRecord:
     validation: dict[str, float]
     best: bool
     seconds: float
+    epsilon: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         validation=validation.values(),
         best=best,
         seconds=time.perf_counter() - started,
+        epsilon=_largest_epsilon(federation),
     )
 
 
@@ -143,14 +146,33 @@ def evaluate_naive(federation: Federation, split: Split) -> dict[str, Tally]:
     return _scores(federation, federation.members, m.Naive(split=split))
 
 
+def spent(federation: Federation) -> dict[str, m.Spent]:
+    """Each member's account; none without a budget."""
+    if federation.config.privacy.dp == "none":
+        return {}
+    return federation.exchange.ask_all(federation.members, m.Spend(), m.Spent)
+
+
+def _largest_epsilon(federation: Federation) -> float | None:
+    return max((account.epsilon for account in spent(federation).values()), default=None)
+
+
+def evaluate_released(federation: Federation, state: RoundState) -> dict[str, Tally]:
+    """Each member's metric sums on its test cases for the shared model with nothing beside it."""
+    request = m.EvaluateReleased(shared=m.pack_vector(state.best_shared))
+    return _scores(federation, federation.members, request)
+
+
 def _scores(federation: Federation, members: Sequence[str], request: m.Message) -> dict[str, Tally]:
     answers = federation.exchange.ask_all(members, request, m.Scores)
     return {name: m.unpack_tallies(answer.tallies)[name] for name, answer in answers.items()}
 
 
 def _keep_if_best(federation: Federation, state: RoundState, validation: Tally) -> bool:
+    """The last round is the result under a budget: choosing one by its score would be a release."""
     value = validation.ratios[federation.decisive.name].value
-    if state.best_round and not federation.decisive.better(value, state.best_value):
+    chosen = federation.config.privacy.dp == "none"
+    if chosen and state.best_round and not federation.decisive.better(value, state.best_value):
         return False
     state.best_round, state.best_value, state.best_shared = state.round, value, state.shared
     federation.exchange.ask_all(federation.members, m.Keep(round=state.round), m.Done)

@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 
 import click
 
-from securefl.config.load import MODELS, MODES, SOURCES, TASKS, load_config, nearest
+from securefl.config.load import (
+    MODELS,
+    MODES,
+    PROTECTIONS,
+    SOURCES,
+    TASKS,
+    UNITS,
+    load_config,
+    nearest,
+)
 from securefl.config.options import options_tree
 from securefl.config.schema import RunConfig
 from securefl.tasks.registry import check_model
@@ -39,6 +48,12 @@ _RUN_OPTIONS = (
     data_option,
     click.option("--model", type=Name(MODELS), help="Which model is trained."),
     click.option("--mode", type=Name(MODES), help="How the retailers' updates are protected."),
+    click.option("--dp", type=Name(PROTECTIONS), help="How single customers are protected."),
+    click.option(
+        "--epsilon", type=float, metavar="E", help="Budget of the whole run for each customer."
+    ),
+    click.option("--delta", type=float, metavar="D", help="Its delta, below 1 over the customers."),
+    click.option("--unit", type=Name(UNITS), help="What the budget is for."),
     click.option("--rounds", type=click.IntRange(min=1), help="Rounds of training.", metavar="N"),
     click.option(
         "--seed", type=click.IntRange(min=0), help="Fixes every random draw.", metavar="N"

@@ -71,9 +71,11 @@ class RemainingTime:
 
 
 def figures(record: RoundRecord) -> str:
-    """Training loss and the decisive metric on validation."""
+    """Training loss, or what was spent where it may not be told, and the decisive metric."""
     decisive, value = next(iter(record.validation.items()))
-    return f"loss {record.loss:.4f}  {title(decisive)} {shown(decisive, value)}"
+    spent = record.epsilon
+    first = f"loss {record.loss:.4f}" if spent is None else f"epsilon {spent:.3f}"
+    return f"{first}  {title(decisive)} {shown(decisive, value)}"
 
 
 def clock(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -14,6 +15,9 @@ from securefl.data.describe import Description
 from securefl.evaluation.labels import title
 from securefl.runs.compare import Comparison
 from securefl.runs.summary import Summary, SummaryTable
+
+if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
+    from securefl.privacy.plan import BudgetTable
 
 WIDEST = 100
 _COSTS = (
@@ -105,6 +109,25 @@ def print_comparison(comparison: Comparison) -> None:
     for number, names in comparison.dropouts.items():
         _labelled(out, "Dropouts", f"round {number}: without {', '.join(names)}")
     _copyable(out, "Results in", comparison.run_dir)
+
+
+def print_budget(table: BudgetTable) -> None:
+    """What every round will have spent of a run's budget."""
+    out = console()
+    settings, budget = table.plan.settings, table.plan.budget
+    out.print(
+        Text(f"epsilon {budget.epsilon:g}, delta {budget.delta:g} a {settings.unit}", style="bold")
+    )
+    out.print()
+    rows = [(str(p.round), str(p.steps), f"{p.epsilon:.3f}") for p in table.rounds]
+    out.print(_table(("Round", "Steps", "Epsilon"), rows))
+    out.print()
+    noise = (
+        f"{table.noise_multiplier:.3f} times the clip norm {settings.clip_norm:g}, added by each"
+        f" retailer to the sum of each step, in which a {settings.unit} is with probability"
+        f" {settings.sampling_rate:g} ({settings.accountant.upper()} accountant)"
+    )
+    _labelled(out, "Noise", noise)
 
 
 def _signed(difference: float) -> str:

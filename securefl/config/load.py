@@ -16,6 +16,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from securefl.config.privacy import Protection, Unit
 from securefl.config.schema import Mode, RunConfig, TaskName
 from securefl.errors import ConfigError
 from securefl.models.settings import ModelSettings
@@ -25,9 +26,12 @@ DEFAULT_SOURCE = "complete-journey"
 SOURCES = ("complete-journey", "tutorial", "files")
 TASKS: tuple[str, ...] = get_args(TaskName)
 MODES: tuple[str, ...] = get_args(Mode)
+PROTECTIONS: tuple[str, ...] = get_args(Protection)
+UNITS: tuple[str, ...] = get_args(Unit)
 MODELS: tuple[str, ...] = tuple(
     model.model_fields["name"].default for model in get_args(get_args(ModelSettings)[0])
 )
+_PRIVATE = {("recommendation", DEFAULT_SOURCE): "recommendation-complete-journey-local.toml"}
 _TAGS = {"data": "source", "model": "name"}
 """Sections that are one of several, and the key that says which."""
 
@@ -139,23 +143,47 @@ def default_config(task: str, source: str) -> Tree:
     """
     _known("task", task, TASKS)
     _known("data.source", source, SOURCES)
-    # A retailer's own files are most like the real transactions.
-    origin = DEFAULT_SOURCE if source == "files" else source
-    file = resources.files("securefl.config") / "defaults" / f"{task}-{origin}.toml"
-    tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    tree = _packaged(f"{task}-{_origin(source)}.toml")
     if source == "files":
         tree["data"] = {"source": "files"}
     return tree
 
 
+def private_defaults(task: str, source: str) -> Tree:
+    """What the packaged defaults change where every customer is protected.
+
+    A model that is good without noise has too many parameters to be good with it.
+    """
+    return _packaged(_PRIVATE.get((task, _origin(source)), ""))
+
+
+def _with_private(tree: Tree, changes: Tree) -> Tree:
+    """Another model starts its section anew."""
+    return merge({**tree, "model": {}} if "model" in changes else tree, changes)
+
+
+def _origin(source: str) -> str:
+    """Whose defaults a source has: own files are most like the real transactions."""
+    return DEFAULT_SOURCE if source == "files" else source
+
+
+def _packaged(name: str) -> Tree:
+    if not name:
+        return {}
+    file = resources.files("securefl.config") / "defaults" / name
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
 def _defaults(given: Mapping[str, Any], where: str) -> Tree:
-    data = given.get("data", {})
+    data, privacy = given.get("data", {}), given.get("privacy", {})
     if not isinstance(data, Mapping):
         raise ConfigError(f"{where}: data must be a section")
+    task = str(given.get("task", "recommendation"))
+    source = str(data.get("source", DEFAULT_SOURCE))
     try:
-        tree = default_config(
-            str(given.get("task", "recommendation")), str(data.get("source", DEFAULT_SOURCE))
-        )
+        tree = default_config(task, source)
+        if isinstance(privacy, Mapping) and privacy.get("dp") == "local":
+            tree = _with_private(tree, private_defaults(task, source))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     model = given.get("model", {})

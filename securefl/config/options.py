@@ -23,6 +23,10 @@ def options_tree(
     device: str | None = None,
     workers: int | None = None,
     references: bool | Mapping[str, Any] | None = None,
+    dp: str | None = None,
+    epsilon: float | None = None,
+    delta: float | None = None,
+    unit: str | None = None,
     **sections: Any,  # noqa: ANN401 - validated with the whole configuration
 ) -> Tree:
     """What was given, and nothing else, so that it wins over a file only where it was meant to.
@@ -37,9 +41,14 @@ def options_tree(
         device: Where members compute.
         workers: Processes that host members.
         references: Whether the references are trained, or their whole section.
+        dp: Whether single customers are protected, and by whom.
+        epsilon: The run's budget for each unit.
+        delta: The budget's delta.
+        unit: Whose presence is hidden.
         **sections: Any other key of a configuration, for example `training={"batch_size": 64}`.
     """
     engine = _given(device=device, workers=workers)
+    privacy = _given(dp=dp, epsilon=epsilon, delta=delta, unit=unit)
     tree = _given(
         task=task,
         mode=mode,
@@ -48,6 +57,7 @@ def options_tree(
         rounds=rounds,
         seed=seed,
         engine=engine or None,
+        privacy=privacy or None,
         references={"enabled": references} if isinstance(references, bool) else references,
     )
     return merge(sections, tree)

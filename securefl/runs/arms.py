@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from securefl import messages as m
 from securefl.evaluation.tally import Tally
-from securefl.rounds import Federation, RoundState, evaluate_best, evaluate_naive
+from securefl.rounds import Federation, RoundState, evaluate_best, evaluate_naive, evaluate_released
 from securefl.runs.prepare import POOLED, Prepared
 
 Arms = dict[str, dict[str, Tally]]
@@ -25,6 +25,8 @@ def evaluate_arms(federation: Federation, prepared: Prepared, state: RoundState)
         arms["alone"] = _alone(federation, prepared)
         pooled = federation.exchange.collect([POOLED], m.Alone)[POOLED]
         arms["pooled"] = m.unpack_tallies(pooled.tallies)
+    if prepared.config.privacy.dp != "none":
+        arms["released"] = evaluate_released(federation, state)
     arms["naive"] = evaluate_naive(federation, "test")
     return arms
 

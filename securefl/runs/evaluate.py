@@ -19,8 +19,8 @@ from securefl.runs.directory import REPEAT, RunDirectory
 from securefl.runs.hosting import local_consortium, member_specs
 from securefl.runs.prepare import Prepared, prepare
 from securefl.runs.result import Numbers
-from securefl.tensor_files import read_tensors
 from securefl.tasks.base import Split
+from securefl.tensor_files import read_tensors
 
 
 @dataclass(frozen=True)

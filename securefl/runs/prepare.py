@@ -13,9 +13,9 @@ from securefl.data.source import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
 from securefl.models.locality import FloatVector, joined_shared, shared_vector
-from securefl.tensor_files import read_tensors
 from securefl.tasks.base import AnyTask, MemberData
 from securefl.tasks.registry import check_model, create_task
+from securefl.tensor_files import read_tensors
 from securefl.training.device import choose_device
 from securefl.training.seeds import derive_seed
 

@@ -19,7 +19,7 @@ from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError, InputError, RunDirectoryError
 from securefl.runs.directory import CONFIG, REPEAT, RunDirectory, make_empty
 from securefl.runs.progress import Progress, Silent
-from securefl.runs.result import MemberResult, Numbers, RunResult, json_ready
+from securefl.runs.result import MemberResult, Numbers, RunPrivacy, RunResult, json_ready
 from securefl.runs.run import run
 from securefl.tensor_files import write_atomically
 
@@ -47,7 +47,7 @@ class RepeatResult:
     seconds: float
     metrics: dict[str, Numbers]
     spread: dict[str, Numbers]
-    privacy: None
+    privacy: RunPrivacy | None
     run_dir: str
     runs: tuple[RunResult, ...]
 

@@ -30,6 +30,48 @@ class MemberResult:
 
 
 @dataclass(frozen=True)
+class MemberPrivacy:
+    """What a retailer's customers have paid.
+
+    Attributes:
+        name: The member's name.
+        epsilon: Spent on this run, at the run's delta.
+        noise_multiplier: sigma; the noise on a step's sum has deviation sigma times the clip norm.
+        clip_norm: Largest norm of a unit's gradient.
+        sampling_rate: Probability of a unit to be in a step.
+        steps: Private steps.
+    """
+
+    name: str
+    epsilon: float
+    noise_multiplier: float
+    clip_norm: float
+    sampling_rate: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class RunPrivacy:
+    """How customers were protected.
+
+    Attributes:
+        unit: Whose presence is hidden.
+        adjacency: Between which data sets the two cannot be told apart.
+        mechanism: What was done.
+        accountant: Who says what it cost.
+        delta: Probability with which the bound may fail.
+        members: Each retailer's account; a customer of several has paid the composition of theirs.
+    """
+
+    unit: str
+    adjacency: str
+    mechanism: str
+    accountant: str
+    delta: float
+    members: tuple[MemberPrivacy, ...]
+
+
+@dataclass(frozen=True)
 class RunResult:
     """A finished run.
 
@@ -54,7 +96,7 @@ class RunResult:
     members: tuple[MemberResult, ...]
     seconds: float
     metrics: dict[str, Numbers]
-    privacy: None
+    privacy: RunPrivacy | None
     run_dir: str
 
     def to_json(self) -> dict[str, Any]:
@@ -75,9 +117,17 @@ def result_from_json(text: str, path: Path) -> RunResult:
             MemberResult(m["name"], m["samples"], _numbers(m["metrics"])) for m in fields["members"]
         )
         fields |= {"members": members, "metrics": _numbers(fields["metrics"])}
+        fields["privacy"] = _privacy(fields["privacy"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):
         raise RunDirectoryError(f"{path} is damaged: no result of a run") from None
+
+
+def _privacy(fields: dict[str, Any] | None) -> RunPrivacy | None:
+    if fields is None:
+        return None
+    members = tuple(MemberPrivacy(**member) for member in fields["members"])
+    return RunPrivacy(**(fields | {"members": members}))
 
 
 def _numbers(arms: Mapping[str, Mapping[str, float | None]]) -> dict[str, Numbers]:

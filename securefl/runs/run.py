@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -15,19 +16,35 @@ from securefl.engines.transport import Transport
 from securefl.evaluation.tally import total
 from securefl.exchange import Exchange
 from securefl.models.locality import named_shared
-from securefl.rounds import Federation, RoundState, initial_state, run_rounds
+from securefl.rounds import Federation, RoundState, initial_state, run_rounds, spent
 from securefl.runs.arms import Arms, evaluate_arms, request_pooled
 from securefl.runs.directory import RunDirectory
 from securefl.runs.hosting import local_consortium, member_specs, open_engine
 from securefl.runs.prepare import Prepared, prepare
 from securefl.runs.progress import Progress, Silent
-from securefl.runs.result import MemberResult, RunResult
+from securefl.runs.protection import run_privacy
+from securefl.runs.result import MemberResult, RunPrivacy, RunResult
 from securefl.tensor_files import write_tensors
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",
     False: "Evaluating on the test cases",
 }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the rounds and the closing evaluation gave.
+
+    Attributes:
+        state: Where the rounds ended.
+        arms: Every arm on the test cases.
+        privacy: How customers were protected.
+    """
+
+    state: RoundState
+    arms: Arms
+    privacy: RunPrivacy | None
 
 
 class Inspection(Protocol):
@@ -65,9 +82,9 @@ def run(
         started = time.perf_counter()
         watch.stage("Loading and partitioning the data")
         prepared = prepare(directory.config)
-        state, arms = train_and_evaluate(prepared, directory, watch, inspection)
-        _write_model(directory, prepared, state)
-        result = _result(directory, prepared, state, arms, time.perf_counter() - started)
+        trained = train_and_evaluate(prepared, directory, watch, inspection)
+        _write_model(directory, prepared, trained.state)
+        result = _result(directory, prepared, trained, time.perf_counter() - started)
         directory.save_result(result)
         return result
 
@@ -77,7 +94,7 @@ def train_and_evaluate(
     directory: RunDirectory,
     watch: Progress,
     inspection: Inspection | None = None,
-) -> tuple[RoundState, Arms]:
+) -> Trained:
     """The rounds that are left, then every arm on the test cases."""
     torch.set_num_threads(1)
     consortium, identities = local_consortium(prepared)
@@ -96,7 +113,8 @@ def train_and_evaluate(
         if inspection is not None:
             inspection.finished(federation)
         watch.stage(_CLOSING[prepared.config.references.enabled])
-        return state, evaluate_arms(federation, prepared, state)
+        arms = evaluate_arms(federation, prepared, state)
+        return Trained(state, arms, run_privacy(prepared.config, spent(federation)))
 
 
 def _aggregator(
@@ -128,9 +146,9 @@ def _write_model(directory: RunDirectory, prepared: Prepared, state: RoundState)
 
 
 def _result(
-    directory: RunDirectory, prepared: Prepared, state: RoundState, arms: Arms, seconds: float
+    directory: RunDirectory, prepared: Prepared, trained: Trained, seconds: float
 ) -> RunResult:
-    config = prepared.config
+    config, state, arms = prepared.config, trained.state, trained.arms
     members = tuple(
         MemberResult(
             name=member.name,
@@ -148,6 +166,6 @@ def _result(
         members=members,
         seconds=seconds,
         metrics={arm: total(tallies.values()).values() for arm, tallies in arms.items()},
-        privacy=None,
+        privacy=trained.privacy,
         run_dir=str(directory.path),
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 from securefl.evaluation.labels import LABELS, MetricLabel, shown, title
 from securefl.runs.directory import CONFIG
+from securefl.runs.protection import guarantee
 from securefl.runs.repeat import RepeatResult, sample_deviation
 from securefl.runs.result import Numbers, RunResult
 
@@ -121,6 +122,7 @@ def _arms(metrics: Mapping[str, Numbers], found: MetricLabel) -> dict[str, str]:
     known = {
         "alone": "Alone",
         "federated": "Federated",
+        "released": "Released model",
         "gain": "Gain",
         "pooled": "All data in one place",
         "naive": found.naive,
@@ -239,6 +241,8 @@ def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
 
 
 def _protection(result: Result) -> str:
+    if result.privacy is not None:
+        return f"{guarantee(result.privacy)}; mode {result.mode}: {_PROTECTION[result.mode]}."
     return f"no differential privacy; mode {result.mode}: {_PROTECTION[result.mode]}."
 
 

@@ -46,6 +46,12 @@ class Learner:
         device = choose_device(self.config.engine.device)
         return LocalTrainer(model, self.data.examples, self.task.loss, settings, device)
 
+    def score_released(self, model: nn.Module) -> dict[str, Tally]:
+        """The metrics on the test split of the shared parameters alone, by retailer."""
+        model.to("cpu").eval()
+        with torch.no_grad():
+            return self.task.released(model, self.data, "test")
+
     def score(self, model: nn.Module, split: Split) -> dict[str, Tally]:
         """The metrics of a model on one split by retailer, computed on the CPU."""
         model.to("cpu").eval()

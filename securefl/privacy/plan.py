@@ -1,0 +1,168 @@
+"""What a run's privacy settings come to: noise, events and epsilon, before and while it trains.
+
+Everything here follows from public constants, so that every member and the coordinator compute the
+same; no datum is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from securefl.config.privacy import PrivacySettings
+from securefl.config.schema import RunConfig
+from securefl.errors import ConfigError
+from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.calibration import Budget, noise_multiplier
+from securefl.privacy.spending import ADJACENCY, MECHANISM, Spending
+
+_MOST_OF_BEFORE = 4.0
+"""Rounds under more noise than so many times the noise before would undo what was learned."""
+
+
+@dataclass(frozen=True)
+class PrivacyPlan:
+    """The public side of private training.
+
+    Attributes:
+        settings: The run's privacy settings, with a budget.
+        rounds: Rounds of the run.
+        budget: What must not be exceeded.
+    """
+
+    settings: PrivacySettings
+    rounds: int
+    budget: Budget
+
+    @classmethod
+    def of(cls, config: RunConfig) -> PrivacyPlan:
+        """The plan of a private run.
+
+        Raises:
+            ConfigError: If the run states no budget.
+        """
+        settings = config.privacy
+        if settings.epsilon is None:
+            raise ConfigError("privacy.epsilon: a private run needs a budget (--epsilon 4)")
+        return cls(settings, config.rounds, Budget(settings.epsilon, settings.delta))
+
+    def event(self, sigma: float, rounds: int = 1) -> SampledGaussian:
+        """What `rounds` rounds under noise multiplier `sigma` cost."""
+        steps = rounds * self.settings.steps
+        return SampledGaussian(sigma, self.settings.sampling_rate, steps)
+
+    def epsilon(self, events: Sequence[SampledGaussian]) -> float:
+        """Epsilon of events at the plan's delta by the plan's accountant."""
+        return epsilon_of(events, self.budget.delta, self.settings.accountant)
+
+    def sigma(self, rounds: int, spent: Sequence[SampledGaussian] = ()) -> float:
+        """The noise multiplier for the rounds that are left.
+
+        Where something was spent, its noise goes on if that keeps to the budget; a round that was
+        trained twice because the run was killed in it is paid for by more noise in the others.
+
+        Raises:
+            ConfigError: If no noise keeps to the budget, or none that leaves anything to learn.
+        """
+        if spent:
+            before = spent[-1].noise_multiplier
+            if self.epsilon([*spent, self.event(before, rounds)]) <= self.budget.epsilon:
+                return before
+        sigma = noise_multiplier(
+            self.budget,
+            sampling_rate=self.settings.sampling_rate,
+            steps=rounds * self.settings.steps,
+            accountant=self.settings.accountant,
+            spent=spent,
+        )
+        if spent and sigma > _MOST_OF_BEFORE * spent[-1].noise_multiplier:
+            raise ConfigError(
+                f"the budget is spent: epsilon {self.epsilon(spent):.3f} of"
+                f" {self.budget.epsilon:g}; what is left buys no useful round"
+            )
+        return sigma
+
+    def spending(self, events: Sequence[SampledGaussian]) -> Spending:
+        """What `events` come to."""
+        return Spending(
+            epsilon=self.epsilon(events),
+            noise_multiplier=min((e.noise_multiplier for e in events), default=0.0),
+            clip_norm=self.settings.clip_norm,
+            sampling_rate=self.settings.sampling_rate,
+            steps=sum(event.steps for event in events),
+        )
+
+    def check_units(self, name: str, units: int) -> None:
+        """Refuse a delta that says nothing for so many units.
+
+        Raises:
+            ConfigError: If delta is not below 1 / units: releasing one unit outright would then be
+                within the budget (Dwork and Roth 2014, section 2.3).
+        """
+        if units and self.budget.delta >= 1 / units:
+            raise ConfigError(
+                f"privacy.delta: {self.budget.delta:g} is too large for {name}; it has to be"
+                f" smaller than 1 over its number of {self.settings.unit}s"
+            )
+
+
+@dataclass(frozen=True)
+class PlannedRound:
+    """Where the budget stands after a round.
+
+    Attributes:
+        round: Its number, from 1.
+        steps: Private steps so far.
+        epsilon: Spent by then.
+    """
+
+    round: int
+    steps: int
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class BudgetTable:
+    """Epsilon against rounds, before anything is trained.
+
+    Attributes:
+        plan: What is planned.
+        noise_multiplier: sigma that the budget asks for.
+        rounds: One entry a round.
+    """
+
+    plan: PrivacyPlan
+    noise_multiplier: float
+    rounds: tuple[PlannedRound, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        settings = self.plan.settings
+        return {
+            "unit": settings.unit,
+            "adjacency": ADJACENCY.format(unit=settings.unit),
+            "mechanism": MECHANISM,
+            "accountant": settings.accountant,
+            "epsilon": self.plan.budget.epsilon,
+            "delta": self.plan.budget.delta,
+            "noise_multiplier": self.noise_multiplier,
+            "clip_norm": settings.clip_norm,
+            "sampling_rate": settings.sampling_rate,
+            "rounds": [vars(planned) for planned in self.rounds],
+        }
+
+
+def budget_table(config: RunConfig) -> BudgetTable:
+    """The table of a configuration.
+
+    Raises:
+        ConfigError: If the run is not private, or no noise keeps to its budget.
+    """
+    plan = PrivacyPlan.of(config)
+    sigma = plan.sigma(plan.rounds)
+    rounds = tuple(
+        PlannedRound(n, n * plan.settings.steps, plan.epsilon([plan.event(sigma, n)]))
+        for n in range(1, plan.rounds + 1)
+    )
+    return BudgetTable(plan, sigma, rounds)

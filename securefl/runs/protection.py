@@ -1,0 +1,50 @@
+"""How a run's customers were protected: from the members' accounts to a result and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from securefl import messages as m
+from securefl.config.schema import RunConfig
+from securefl.privacy.spending import ADJACENCY, MECHANISM
+from securefl.runs.result import MemberPrivacy, RunPrivacy
+
+
+def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivacy | None:
+    """The members' accounts as they stand in a result; None for a run without a budget."""
+    if not accounts:
+        return None
+    settings = config.privacy
+    mechanism = MECHANISM
+    if settings.insecure_testing_seed is not None:
+        mechanism += "; NOISE FROM A TEST SEED, WHICH PROTECTS NOBODY"
+    return RunPrivacy(
+        unit=settings.unit,
+        adjacency=ADJACENCY.format(unit=settings.unit),
+        mechanism=mechanism,
+        accountant=settings.accountant,
+        delta=settings.delta,
+        members=tuple(
+            MemberPrivacy(
+                name=name,
+                epsilon=account.epsilon,
+                noise_multiplier=account.noise_multiplier,
+                clip_norm=account.clip_norm,
+                sampling_rate=account.sampling_rate,
+                steps=account.steps,
+            )
+            for name, account in accounts.items()
+        ),
+    )
+
+
+def guarantee(privacy: RunPrivacy) -> str:
+    """The guarantee in one clause."""
+    if "TEST SEED" in privacy.mechanism:
+        return "NOT PROTECTED: the noise came from a test seed, which anyone can repeat"
+    largest = max(member.epsilon for member in privacy.members)
+    return (
+        f"({largest:.2f}, {privacy.delta:g})-differential privacy for every {privacy.unit} of each"
+        f" retailer, against everyone who sees what it releases (the {privacy.accountant.upper()}"
+        " accountant; the figures above are exact and not covered)"
+    )

@@ -1,0 +1,129 @@
+"""A member's private training over a run: calibrated before the first step, accounted for good."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from securefl.models.locality import FloatVector, load_shared, shared_vector
+from securefl.privacy.book import PrivacyBook
+from securefl.privacy.keystream import KeyStream
+from securefl.privacy.plan import PrivacyPlan
+from securefl.privacy.sampler import SamplingPlan
+from securefl.privacy.spending import Spending
+from securefl.privacy.training import PrivateSettings, PrivateTrainer
+from securefl.tensor_files import read_tensors, write_tensors
+from securefl.training.learner import Learner
+
+BOOK = "privacy.json"
+RELEASE = "release.safetensors"
+
+
+class PrivateRounds:
+    """Trains one member's model privately, round after round, within the run's budget.
+
+    Every round has a key stream and an optimizer of its own; what lasts is the book. The noise
+    follows from the budget and from what is left of it, so that a member that is built anew in the
+    middle of a run goes on where its book stands.
+
+    Args:
+        learner: The member's data, task and configuration.
+        model: Its shared parameters are what is released.
+        directory: Where the member keeps its book.
+
+    Raises:
+        ConfigError: If delta says nothing for so many units.
+        RunDirectoryError: If the book is damaged.
+    """
+
+    weight = 1
+    """The same for every member: a sample count is a fact about customers, and not released."""
+    optimizer = None
+    """Nothing to keep: the optimizer begins anew with every round."""
+
+    def __init__(self, learner: Learner, model: nn.Module, directory: Path) -> None:
+        self.plan = PrivacyPlan.of(learner.config)
+        self.plan.check_units(learner.data.name, len(learner.data.examples))
+        accountant = self.plan.settings.accountant
+        self.book = PrivacyBook(directory / BOOK, accountant, self.plan.budget)
+        self._release = directory / RELEASE
+        self._learner = learner
+        self._model = model
+
+    def train(self, number: int) -> float:
+        """The private steps of a round; the model is left releasable.
+
+        Returns:
+            0, whatever the loss was: it is a fact about customers, and not released.
+
+        Raises:
+            ConfigError: If no noise keeps to what is left of the budget; nothing was trained.
+        """
+        self._model.to("cpu")
+        start = shared_vector(self._model)
+        if not self._released_before(number, start):
+            self._train(number)
+            ends = {"start": start, "end": shared_vector(self._model)}
+            tensors = {name: torch.from_numpy(vector) for name, vector in ends.items()}
+            write_tensors(self._release, tensors, {"round": str(number)})
+        return 0.0
+
+    def spending(self) -> Spending:
+        """What the member has spent so far."""
+        return self.plan.spending(self.book.events)
+
+    def _released_before(self, number: int, start: FloatVector) -> bool:
+        """Whether this round was trained from this model already; the model is then at its end.
+
+        A run that goes on after it was killed gets the same release once more, which costs
+        nothing.
+        """
+        if not self._release.exists():
+            return False
+        tensors, metadata = read_tensors(self._release)
+        same = metadata["round"] == str(number) and np.array_equal(tensors["start"].numpy(), start)
+        if same:
+            load_shared(self._model, tensors["end"].numpy())
+        return same
+
+    def _train(self, number: int) -> None:
+        torch.manual_seed(self._learner.seed("train", number))
+        trainer = PrivateTrainer(
+            self._model,
+            self._learner.data.examples,
+            self._learner.task.loss,
+            self._settings(number),
+            stream=self._stream(number),
+            accountant=self.book,
+        )
+        try:
+            trainer.train_round()
+        finally:
+            trainer.close()
+
+    def _settings(self, number: int) -> PrivateSettings:
+        settings = self.plan.settings
+        rate = settings.sampling_rate
+        left = max(1, self.plan.rounds - number + 1)
+        return PrivateSettings(
+            sampling=SamplingPlan(rate, settings.steps, settings.expected_batch),
+            clip_norm=settings.clip_norm,
+            noise_multiplier=self.plan.sigma(left, self.book.events),
+            optimizer=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            momentum=settings.momentum,
+            path=settings.gradients,
+        )
+
+    def _stream(self, number: int) -> KeyStream:
+        """Randomness of the operating system; a test may ask for one that protects nobody."""
+        seed = self.plan.settings.insecure_testing_seed
+        if seed is None:
+            return KeyStream()
+        text = f"{seed}/{self._learner.data.name}/{number}"
+        return KeyStream.insecure_for_tests(hashlib.sha256(text.encode()).digest())

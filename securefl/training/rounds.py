@@ -1,0 +1,66 @@
+"""What a member does in a round, plain or private, as the rest of it sees it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from securefl.privacy.spending import Spending
+from securefl.training.learner import Learner
+
+
+class RoundTraining(Protocol):
+    """Trains a member's model in place, one round after the other."""
+
+    @property
+    def weight(self) -> int:
+        """How much the member's change counts in the mean."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """Whose state belongs to the member's checkpoint."""
+
+    def train(self, number: int) -> float:
+        """Train a round from the model's present state; the mean loss where it may be told."""
+
+    def spending(self) -> Spending | None:
+        """What was spent of the budget; None without one."""
+
+
+class PlainRounds:
+    """Plain local training, weighted by sample count."""
+
+    def __init__(self, learner: Learner, model: nn.Module) -> None:
+        self.weight = learner.data.samples
+        self._learner = learner
+        self._trainer = learner.trainer(model, learner.config.training)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """See `RoundTraining`."""
+        return self._trainer.optimizer
+
+    def train(self, number: int) -> float:
+        """See `RoundTraining`."""
+        return self._trainer.train(self._learner.seed("train", number))
+
+    def spending(self) -> None:
+        """See `RoundTraining`."""
+
+
+def round_training(learner: Learner, model: nn.Module, directory: Path) -> RoundTraining:
+    """The training that the configuration asks for.
+
+    Raises:
+        InputError: If the member's data cannot be protected as the configuration says.
+    """
+    if learner.config.privacy.dp == "none":
+        return PlainRounds(learner, model)
+    # Opacus takes seconds to import, and a run without a budget has no use for it.
+    private = import_module("securefl.training.private")
+    training: RoundTraining = private.PrivateRounds(learner, model, directory)
+    return training

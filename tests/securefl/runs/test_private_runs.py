@@ -1,0 +1,224 @@
+"""Private training inside a run: budget, books, restarts, and what leaves a member."""
+
+import json
+
+import numpy as np
+import pytest
+
+from securefl import messages as m
+from securefl.config.load import load_config, merge
+from securefl.errors import ConfigError, InputError
+from securefl.exchange import Exchange
+from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.runs.directory import RunDirectory
+from securefl.runs.run import run
+from securefl.runs.summary import summarise
+from securefl.tasks.registry import check_model
+from securefl.training.private import BOOK, RELEASE
+
+PRIVATE = {
+    "mode": "plain",
+    "model": {"name": "profile", "rank": 2},
+    "privacy": {
+        "dp": "local",
+        "epsilon": 3.0,
+        "delta": 1e-3,
+        "sampling_rate": 1.0,
+        "expected_batch": 20.0,
+        "steps": 2,
+    },
+}
+
+
+@pytest.fixture
+def private_config(purchases):
+    def make(**changes):
+        return load_config(None, merge({**purchases, "model": {}}, merge(PRIVATE, changes)))
+
+    return make
+
+
+@pytest.fixture
+def private_run(tmp_path, private_config):
+    def make(name="run", **changes):
+        directory = RunDirectory.create(tmp_path / name, private_config(**changes))
+        return run(directory), directory
+
+    return make
+
+
+def events_of(directory, member="north"):
+    state = json.loads((directory.member_path(member) / BOOK).read_text())
+    return [SampledGaussian(**event) for event in state["events"]]
+
+
+@pytest.mark.parametrize(("mode", "rate"), [("plain", 1.0), ("secure", 0.5)])
+def test_a_private_run_says_what_it_spent_and_keeps_to_its_budget(private_run, mode, rate):
+    result, directory = private_run(mode=mode, privacy={"sampling_rate": rate})
+    privacy = result.to_json()["privacy"]
+    assert set(privacy) == {"unit", "adjacency", "mechanism", "accountant", "delta", "members"}
+    assert (privacy["unit"], privacy["accountant"], privacy["delta"]) == ("customer", "rdp", 1e-3)
+    assert [member["name"] for member in privacy["members"]] == ["north", "south", "west", "east"]
+    for member in privacy["members"]:
+        assert set(member) == {
+            *("name", "epsilon", "noise_multiplier", "clip_norm", "sampling_rate", "steps")
+        }
+        assert member["steps"] == 3 * 2
+        event = SampledGaussian(member["noise_multiplier"], member["sampling_rate"], 6)
+        assert member["epsilon"] == pytest.approx(epsilon_of([event], 1e-3))
+        assert 2.9 < member["epsilon"] <= 3.0
+    assert set(result.metrics) == {"federated", "released", "naive"}
+    assert directory.result() == result
+    # Choosing a round by its score would be a release of its own.
+    assert result.best_round == result.rounds == 3
+    assert all(record.best for record in directory.records())
+    spent = [record.epsilon for record in directory.records()]
+    assert spent == sorted(spent)
+    assert spent[-1] == max(member["epsilon"] for member in privacy["members"])
+    assert "(3.00, 0.001)-differential privacy for every customer" in summarise(result).protection
+
+
+def test_a_run_without_a_budget_says_so(small_run):
+    result, directory = small_run(kind="purchases", rounds=1)
+    assert result.privacy is None
+    assert directory.records()[0].epsilon is None
+    assert summarise(result).protection.startswith("no differential privacy")
+
+
+class Watched(Exchange):
+    """Keeps every answer of the members."""
+
+    answers: list = []  # noqa: RUF012
+
+    def replies(self, requests):
+        found = super().replies(requests)
+        Watched.answers += found.values()
+        return found
+
+
+def test_no_count_and_no_loss_leaves_a_member(private_run, monkeypatch):
+    Watched.answers = []
+    monkeypatch.setattr("securefl.runs.run.Exchange", Watched)
+    private_run(rounds=1)
+    updates = [answer for answer in Watched.answers if isinstance(answer, m.Update)]
+    assert len(updates) == 4
+    assert {(update.samples, update.loss) for update in updates} == {(1, 0.0)}
+
+
+def test_noise_differs_between_members_and_between_runs(private_run, monkeypatch):
+    Watched.answers = []
+    monkeypatch.setattr("securefl.runs.run.Exchange", Watched)
+    for name in ("a", "b"):
+        private_run(name, rounds=1)
+    changes = [m.unpack_vector(a.change) for a in Watched.answers if isinstance(a, m.Update)]
+    assert len(changes) == 8
+    correlation = np.corrcoef(np.stack(changes)) - np.eye(8)
+    assert np.abs(correlation).max() < 0.9
+    assert len({change.tobytes() for change in changes}) == 8
+
+
+def interrupt(directory, monkeypatch, place):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(directory)
+
+
+@pytest.fixture
+def killed(tmp_path, private_config, monkeypatch):
+    """A run of three rounds that ended in the first, after training and before its checkpoint."""
+    directory = RunDirectory.create(tmp_path / "killed", private_config())
+    interrupt(directory, monkeypatch, "securefl.runs.run.RunDirectory.save_round")
+    return RunDirectory.open(directory.path)
+
+
+def test_a_round_that_was_released_is_released_again_and_not_trained_again(killed):
+    before, release = events_of(killed), (killed.member_path("north") / RELEASE).read_bytes()
+    assert sum(event.steps for event in before) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(killed, patch, "securefl.runs.run.RunDirectory.save_round")
+    assert events_of(killed) == before
+    assert (killed.member_path("north") / RELEASE).read_bytes() == release
+    result = run(killed)
+    assert {member.steps for member in result.privacy.members} == {3 * 2}
+
+
+def test_a_restart_resets_nothing(killed):
+    before = events_of(killed)
+    (killed.member_path("north") / RELEASE).unlink()
+    result = run(killed)
+
+    events = events_of(killed)
+    assert events[: len(before)] == before
+    # What was trained before may have been sent, so it counts, and the other rounds pay for it.
+    assert sum(event.steps for event in events) == 2 * (3 + 1)
+    assert events[-1].noise_multiplier > events[0].noise_multiplier
+    account = result.privacy.members[0]
+    assert account.epsilon == pytest.approx(epsilon_of(events, 1e-3))
+    assert account.epsilon <= 3.0
+    assert account.noise_multiplier == events[0].noise_multiplier
+    assert {member.steps for member in result.privacy.members[1:]} == {3 * 2}
+
+
+def test_a_resume_at_a_checkpoint_spends_nothing_more(private_run):
+    whole, directory = private_run(rounds=2)
+    (directory.path / "result.json").unlink()
+    assert run(RunDirectory.open(directory.path)).privacy == whole.privacy
+
+
+def test_nothing_is_trained_once_the_budget_is_spent(private_run):
+    _, directory = private_run(rounds=1)
+    (directory.path / "result.json").unlink()
+    (directory.path / "checkpoint.safetensors").unlink()
+    (directory.member_path("north") / RELEASE).unlink()
+    before = events_of(directory)
+    with pytest.raises(InputError, match="north failed: the budget is spent"):
+        run(RunDirectory.open(directory.path))
+    assert events_of(directory) == before
+
+
+def test_a_damaged_book_is_one_clear_error(private_run):
+    _, directory = private_run(rounds=1)
+    (directory.path / "result.json").unlink()
+    (directory.member_path("west") / BOOK).write_text("{")
+    with pytest.raises(InputError, match="no account of a budget"):
+        run(RunDirectory.open(directory.path))
+
+
+def test_delta_has_to_be_smaller_than_one_over_the_customers(private_run):
+    with pytest.raises(InputError, match=r"privacy.delta: 0.2 is too large for north"):
+        private_run(privacy={"delta": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"privacy": {"dp": "local"}}, "needs a budget"),
+        ({"privacy": {"epsilon": 4.0}}, "protects nobody"),
+        ({"privacy": {"dp": "local", "epsilon": -1.0}}, "privacy.epsilon"),
+        ({"privacy": {"dp": "local", "epsilon": 1.0, "delta": 1.0}}, "privacy.delta"),
+        ({"privacy": {"dp": "local", "epsilon": 1.0, "unit": "record"}}, "cannot hide a record"),
+        ({"model": {"name": "mf"}, "privacy": {"dp": "local", "epsilon": 1.0}}, "--model profile"),
+        ({"task": "demand", "privacy": {"dp": "local", "epsilon": 1.0}}, "stand many customers"),
+    ],
+)
+def test_what_cannot_be_promised_is_refused_before_anything_is_loaded(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        check_model(load_config(None, changes))
+
+
+def test_the_private_defaults_train_a_model_that_can_be_private():
+    config = load_config(None, {"privacy": {"dp": "local", "epsilon": 4.0}})
+    assert config.model.name == "profile"
+    check_model(config)
+
+
+def test_a_test_seed_is_labelled_as_protecting_nobody(private_run):
+    seed = {"privacy": {"insecure_testing_seed": 5}, "rounds": 1}
+    (first, _), (second, _) = private_run("a", **seed), private_run("b", **seed)
+    assert first.metrics == second.metrics
+    assert "PROTECTS NOBODY" in first.privacy.mechanism
+    assert summarise(first).protection.startswith("NOT PROTECTED")
