@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
 
 from securefl import messages as m
 from securefl.config.schema import RunConfig
@@ -35,6 +37,32 @@ def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivac
             )
             for name, account in accounts.items()
         ),
+    )
+
+
+def composed_privacy(runs: Sequence[RunPrivacy]) -> RunPrivacy | None:
+    """What several runs on the same data have spent together; None if they had no budget.
+
+    Each step is taken to have had the least noise of its run, which is never too little to charge.
+    """
+    if not runs:
+        return None
+    accounts = zip(*(privacy.members for privacy in runs), strict=True)
+    members = tuple(_composed_member(runs[0], account) for account in accounts)
+    return replace(runs[0], members=members)
+
+
+def _composed_member(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> MemberPrivacy:
+    # Opacus takes seconds to import, and runs without a budget have no use for it.
+    accounting = import_module("securefl.privacy.accounting")
+    events = [
+        accounting.SampledGaussian(a.noise_multiplier, a.sampling_rate, a.steps) for a in accounts
+    ]
+    return replace(
+        accounts[0],
+        epsilon=accounting.epsilon_of(events, privacy.delta, privacy.accountant),
+        noise_multiplier=min(account.noise_multiplier for account in accounts),
+        steps=sum(account.steps for account in accounts),
     )
 
 

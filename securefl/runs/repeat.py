@@ -19,6 +19,7 @@ from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError, InputError, RunDirectoryError
 from securefl.runs.directory import CONFIG, REPEAT, RunDirectory, make_empty
 from securefl.runs.progress import Progress, Silent
+from securefl.runs.protection import composed_privacy
 from securefl.runs.result import MemberResult, Numbers, RunPrivacy, RunResult, json_ready
 from securefl.runs.run import run
 from securefl.tensor_files import write_atomically
@@ -157,7 +158,7 @@ def summarise_runs(results: Sequence[RunResult], path: Path) -> RepeatResult:
         seconds=sum(result.seconds for result in results),
         metrics=_over([result.metrics for result in results], fmean),
         spread=_over([result.metrics for result in results], sample_deviation),
-        privacy=first.privacy,
+        privacy=composed_privacy([result.privacy for result in results if result.privacy]),
         run_dir=str(path),
         runs=tuple(results),
     )

@@ -11,6 +11,10 @@ from securefl.errors import ConfigError, InputError
 from securefl.exchange import Exchange
 from securefl.privacy.accounting import SampledGaussian, epsilon_of
 from securefl.runs.directory import RunDirectory
+from securefl.runs.evaluate import evaluate
+from securefl.runs.hosting import local_consortium, member_specs
+from securefl.runs.prepare import prepare
+from securefl.runs.repeat import RepeatDirectory, run_repeated
 from securefl.runs.run import run
 from securefl.runs.summary import summarise
 from securefl.tasks.registry import check_model
@@ -177,6 +181,38 @@ def test_nothing_is_trained_once_the_budget_is_spent(private_run):
     before = events_of(directory)
     with pytest.raises(InputError, match="north failed: the budget is spent"):
         run(RunDirectory.open(directory.path))
+    assert events_of(directory) == before
+
+
+def test_a_coordinator_that_asks_for_more_rounds_than_agreed_gets_none(tmp_path, private_config):
+    prepared = prepare(private_config(rounds=1))
+    directory = RunDirectory.create(tmp_path / "run", prepared.config)
+    consortium, identities = local_consortium(prepared)
+    member = member_specs(prepared, directory, consortium, identities)[0].build()
+    replies = []
+    for number in range(1, 4):
+        request = m.Train(round=number, shared=m.pack_vector(prepared.shared))
+        replies.append(m.decode(member.handle(m.encode(request))[0]))
+    assert [type(reply) for reply in replies] == [m.Update, m.Failure, m.Failure]
+    assert "the budget is spent" in replies[1].text
+    assert len(events_of(directory)) == 1
+
+
+def test_seeds_in_a_row_on_the_same_data_add_up(tmp_path, private_config):
+    directory = RepeatDirectory.create(tmp_path / "runs", private_config(rounds=1), 2)
+    result = run_repeated(directory)
+    for together, single in zip(
+        result.privacy.members, result.runs[0].privacy.members, strict=True
+    ):
+        assert together.steps == 2 * single.steps
+        assert together.epsilon > 1.3 * single.epsilon
+    assert "differential privacy for every customer" in summarise(result).protection
+
+
+def test_a_finished_private_run_is_scored_again_as_it_is_served(private_run):
+    result, directory = private_run(rounds=1)
+    before = events_of(directory)
+    assert evaluate(directory.path).overall == result.metrics["federated"]
     assert events_of(directory) == before
 
 
