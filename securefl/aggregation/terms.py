@@ -99,6 +99,9 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
             dimension.to_bytes(8, "big"),
             encoding.fraction_bits.to_bytes(4, "big", signed=True),
         ),
+        # Fixed with the agreement: a coordinator that could try seeds would look for a graph in
+        # which its friends surround somebody.
+        graph_seed=consortium.digest(),
         rounds=settings.rounds_per_session,
         min_members=max(default_threshold(len(cohort)), consortium.config.cohort.minimum),
     )
