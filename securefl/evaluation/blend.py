@@ -54,11 +54,28 @@ def _most_likely(parts: Tensor, valid: Tensor) -> Tensor:
 
 def _newton(parts: Tensor, valid: Tensor) -> Tensor:
     weights = torch.zeros(parts.shape[2], dtype=torch.float64)
-    ridge = _RIDGE * torch.eye(len(weights), dtype=torch.float64)
     for _ in range(_STEPS):
-        chances = (parts @ weights).masked_fill(~valid, float("-inf")).softmax(dim=1)
-        mean = torch.einsum("nc,ncp->np", chances, parts)
-        slope = (parts[:, 0] - mean).mean(dim=0) - _RIDGE * weights
-        spread = torch.einsum("nc,ncp,ncq->pq", chances, parts, parts) - mean.T @ mean
-        weights = weights + torch.linalg.solve(spread / len(parts) + ridge, slope)
+        step = _newton_step(parts, valid, weights)
+        reached = likelihood(parts, valid, weights)
+        # Far from the optimum a whole step can go too far; a short enough one never does.
+        while likelihood(parts, valid, weights + step) < reached:
+            step = step / 2
+        weights = weights + step
     return weights
+
+
+def _newton_step(parts: Tensor, valid: Tensor, weights: Tensor) -> Tensor:
+    chances = (parts @ weights).masked_fill(~valid, float("-inf")).softmax(dim=1)
+    mean = torch.einsum("nc,ncp->np", chances, parts)
+    slope = (parts[:, 0] - mean).mean(dim=0) - _RIDGE * weights
+    spread = torch.einsum("nc,ncp,ncq->pq", chances, parts, parts) - mean.T @ mean
+    ridge = _RIDGE * torch.eye(len(weights), dtype=torch.float64)
+    step: Tensor = torch.linalg.solve(spread / len(parts) + ridge, slope)
+    return step
+
+
+def likelihood(parts: Tensor, valid: Tensor, weights: Tensor) -> float:
+    """Mean log-likelihood of the held-out products, less a small penalty on large weights."""
+    scores = (parts @ weights).masked_fill(~valid, float("-inf"))
+    found = scores.log_softmax(dim=1)[:, 0].mean()
+    return float(found - 0.5 * _RIDGE * weights.square().sum())

@@ -1,6 +1,6 @@
 import torch
 
-from securefl.evaluation.blend import blend_weights, gain
+from securefl.evaluation.blend import blend_weights, gain, likelihood
 
 
 def cases(seed, customers=400, others=20):
@@ -21,6 +21,18 @@ def test_what_helps_counts_and_what_misleads_does_not():
     assert weights[2] == 0
     held_out, valid = cases(2)
     assert gain(held_out @ weights, valid) > gain(held_out[:, :, 0], valid)
+
+
+def test_no_weights_nearby_explain_the_purchases_better_however_the_parts_are_scaled():
+    parts, valid = cases(4)
+    parts = parts[:, :, :2] * torch.tensor([1000.0, 1.0])
+    weights = blend_weights(parts, valid)
+    best = likelihood(parts, valid, weights)
+    for part in range(2):
+        for factor in (0.9, 1.1):
+            other = weights.clone()
+            other[part] *= factor
+            assert likelihood(parts, valid, other) < best + 1e-4
 
 
 def test_a_blend_is_never_worse_on_validation_than_the_first_part():
