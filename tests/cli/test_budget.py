@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.rounds import RoundRecord
+from securefl_cli.progress import figures
 
 PRIVATE = ("--dp", "local", "--epsilon", "4")
 
@@ -50,3 +54,11 @@ def test_the_table_has_a_row_a_round_and_says_how_much_noise(cli):
 )
 def test_what_makes_no_plan_is_one_line(cli, options, words):
     cli("budget", "plan", *options).refused(*words)
+
+
+def test_the_progress_line_shows_what_was_spent_in_place_of_the_loss():
+    record = RoundRecord(2, ("a",), ("a",), 0.5, {"hr@10": 0.25}, True, 1.0)
+    assert "loss 0.5" in figures(record)
+    spent = figures(replace(record, epsilon=1.2345))
+    assert spent.startswith("epsilon 1.234")
+    assert "loss" not in spent
