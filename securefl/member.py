@@ -15,7 +15,13 @@ from securefl.aggregation.terms import Consortium
 from securefl.config.schema import RunConfig
 from securefl.errors import SecureflError
 from securefl.member_state import MemberState, load_member, save_member
-from securefl.models.locality import load_local, load_shared, local_state, shared_vector
+from securefl.models.locality import (
+    FloatVector,
+    load_local,
+    load_shared,
+    local_state,
+    shared_vector,
+)
 from securefl.tasks.base import MemberData
 from securefl.tasks.registry import create_task
 from securefl.training.alone import train_alone
@@ -73,6 +79,8 @@ class Member:
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium)
         self.update: TrainedUpdate | None = None
         self._reveals = spec.reveals
+        self._shape = shared_vector(self.model).shape
+        self._answered: set[tuple[str | int, ...]] = set()
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.Train: self._train,
             m.TrainMasked: self._train_masked,
@@ -116,7 +124,7 @@ class Member:
 
     def _trained(self, number: int, shared: bytes) -> TrainedUpdate:
         """The update of a round; a round that is tried again is not trained again."""
-        start = m.unpack_vector(shared)
+        start = self._shared(shared)
         done = self.update
         if done is not None and done.round == number and np.array_equal(done.shared, start):
             return done
@@ -126,8 +134,27 @@ class Member:
         self.update = TrainedUpdate(number, start, change, loss, self.trainer.weight)
         return self.update
 
+    def _shared(self, data: bytes) -> FloatVector:
+        """A shared model from the wire, of this model's length."""
+        vector = m.unpack_vector(data)
+        if vector.shape != self._shape:
+            raise m.MessageError(f"a model of {vector.shape[0]} coordinates is not ours")
+        return vector
+
+    def _once(self, *question: str | int) -> None:
+        """Refuse a question that was answered: scores of models at will would tell of customers."""
+        if question in self._answered:
+            raise m.MessageError("this question was answered before")
+        self._answered.add(question)
+
     def _evaluate(self, request: m.Evaluate) -> m.Scores:
-        load_shared(self.model, m.unpack_vector(request.shared))
+        if not 0 <= request.round <= self.config.rounds:
+            raise m.MessageError(f"round {request.round} was not agreed")
+        self._once("evaluate", request.round, request.split)
+        shared = self._shared(request.shared)
+        if not request.kept and not self.masked.may_score(request.round, shared):
+            raise m.MessageError(f"this is not the model that round {request.round} ended with")
+        load_shared(self.model, shared)
         present = local_state(self.model)
         if request.kept:
             load_local(self.model, self.kept)
@@ -136,7 +163,8 @@ class Member:
         return m.Scores(tallies=m.pack_tallies(tallies))
 
     def _evaluate_released(self, request: m.EvaluateReleased) -> m.Scores:
-        load_shared(self.model, m.unpack_vector(request.shared))
+        self._once("released")
+        load_shared(self.model, self._shared(request.shared))
         return m.Scores(tallies=m.pack_tallies(self.learner.score_released(self.model)))
 
     def _spent(self, request: m.Spend) -> m.Spent:
@@ -157,7 +185,8 @@ class Member:
     def _train_alone(self, request: m.TrainAlone) -> m.Alone:
         references = self.config.references
         settings = references.alone if request.arm == "alone" else references.pooled
-        start = m.unpack_vector(request.shared)
+        self._once(request.arm)
+        start = self._shared(request.shared)
         result = train_alone(self.learner, settings, self.config.rounds, start)
         return m.Alone(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))
 
@@ -167,6 +196,8 @@ class Member:
         return m.Done()
 
     def _restore(self, request: m.Restore) -> m.Done:
+        if request.round < self.masked.last_unmasked:
+            raise m.MessageError("a round whose sum was unmasked is not taken back")
         state = load_member(self.directory, request.round, self.trainer.optimizer)
         load_local(self.model, state.local)
         self.kept = state.kept

@@ -1,4 +1,9 @@
-"""A member's side of mode `secure`: its update enters a masked sum and is never sent alone."""
+"""A member's side of mode `secure`: its update enters a masked sum and is never sent alone.
+
+What a coordinator may ask is decided here and not by the coordinator: which cohort, in which order,
+from which model. An update is unmasked in one sum at most, because of two sums that differ in one
+member the difference is that member's update.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import os
 from dataclasses import dataclass
 
 from securefl import messages as m
+from securefl.aggregation.follower import ModelFollower
 from securefl.aggregation.terms import (
     Consortium,
     Terms,
@@ -45,34 +51,60 @@ class TrainedUpdate:
     samples: int
 
 
+@dataclass
+class _Session:
+    """An open session, and the update of the round that it is in."""
+
+    number: int
+    terms: Terms
+    client: ClientSession
+    update: TrainedUpdate
+
+
 class MaskedMember:
-    """Holds a member's session and answers its messages."""
+    """Holds a member's session and answers its messages.
+
+    Attributes:
+        last_unmasked: The last round for whose sum our shares have left; 0 before the first.
+    """
 
     def __init__(self, name: str, identity: bytes, consortium: Consortium) -> None:
         self._name = name
         self._identity = SigningKey(identity)
         self._consortium = consortium
-        self._number: int | None = None
-        self._cohort: tuple[str, ...] = ()
-        self._terms: Terms | None = None
-        self._client: ClientSession | None = None
-        self._update: TrainedUpdate | None = None
-        self._last_unmasked = 0
+        self._session: _Session | None = None
+        self._follower = ModelFollower(consortium.config.server)
+        self.last_unmasked = 0
+        self._pinned: tuple[int, bytes] = (0, b"")
 
     def admit(self, request: m.TrainMasked) -> None:
         """Check a request before training for it.
-
-        The cohort is the one that follows from the agreement, and an update is unmasked in one sum
-        at most: of two sums that differ in one member, the difference is that member's update.
 
         Raises:
             AbortedError: If the request is not what was agreed.
         """
         config, names = self._consortium.config, self._consortium.roster.names
-        if request.cohort != agreed_cohort(config, names, request.round):
-            raise AbortedError(f"this is not the cohort that was agreed for round {request.round}")
-        if request.round <= self._last_unmasked:
-            raise AbortedError(f"the update of round {request.round} has entered a sum already")
+        number = request.round
+        if not 1 <= number <= config.rounds:
+            raise AbortedError(f"round {number} is none of the {config.rounds} that were agreed")
+        if request.cohort != agreed_cohort(config, names, number):
+            raise AbortedError(f"this is not the cohort that was agreed for round {number}")
+        if number <= self.last_unmasked:
+            raise AbortedError(f"the update of round {number} has entered a sum already")
+        if number < self._pinned[0]:
+            raise AbortedError(f"round {self._pinned[0]} has begun; round {number} is over")
+        self._admit_model(number, m.unpack_vector(request.shared))
+
+    def _admit_model(self, number: int, shared: FloatVector) -> None:
+        """One model a round, and where we know the sum before it, the one that follows from it."""
+        digest = model_digest(shared)
+        if number == self._pinned[0] and digest != self._pinned[1]:
+            raise AbortedError(f"another model was sent for round {number} before")
+        if self._follower.waiting:
+            raise AbortedError(f"the sum of round {self.last_unmasked} was not shown")
+        if not self._follower.admits(number, shared):
+            raise AbortedError(f"the model of round {number} does not follow from the last sum")
+        self._pinned = (number, digest)
 
     def enter(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Message:
         """Take the trained update into the round that was asked for and admitted.
@@ -80,14 +112,13 @@ class MaskedMember:
         Raises:
             AbortedError: If the session is not what was agreed, or the update is out of range.
         """
-        self._update = update
         try:
-            if request.session != self._number:
+            if self._session is None or request.session != self._session.number:
                 return self._open(request, update)
-            if request.cohort != self._cohort:
-                raise AbortedError("the cohort of a session does not change")
-            return self._begin(update)
+            self._session.update = update
+            return self._begin(self._session)
         except (ProtocolError, ValueError) as error:
+            self._session = None
             raise AbortedError(str(error)) from None
 
     def receive(self, message: m.Protocol) -> m.Message:
@@ -96,25 +127,39 @@ class MaskedMember:
         Raises:
             AbortedError: If the message breaks the protocol; the session is over for good.
         """
-        client, update = self._client, self._update
-        if client is None or update is None or message.round != update.round:
+        session = self._session
+        if session is None or message.round != session.update.round:
+            self._session = None
             raise AbortedError("the message belongs to no round of this member")
         try:
-            answers = client.receive(message.payload)
-            if not answers:
-                return self._begin(update)
+            return self._answer(session, message.payload)
         except ProtocolError as error:
+            self._session = None
             raise AbortedError(str(error)) from None
+
+    def _answer(self, session: _Session, payload: bytes) -> m.Message:
+        before = session.client.state
+        answers = session.client.receive(payload)
+        if before is ClientState.ADVERTISED and session.client.state is ClientState.READY:
+            return self._begin(session)
+        if not answers:  # a repeated message
+            return m.Done()
         answer = answers[0]
         if isinstance(answer, RoundResult):
+            self._follow(session, answer)
             return m.Done()
-        if client.state is ClientState.UNMASKED:
-            self._last_unmasked = update.round
-        return m.Protocol(round=update.round, payload=answer)
+        if session.client.state is ClientState.UNMASKED:
+            self.last_unmasked = session.update.round
+            self._follower.wait()
+        return m.Protocol(round=session.update.round, payload=answer)
+
+    def _follow(self, session: _Session, result: RoundResult) -> None:
+        decoded = session.terms.encoding.decode(result.total)
+        self._follower.follow(session.update.round, session.update.shared, decoded.mean[:-1])
 
     def _open(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Protocol:
         terms = session_terms(self._consortium, request.cohort, update.shared.shape[0])
-        self._client = ClientSession(
+        client = ClientSession(
             plan=terms.plan,
             roster=self._consortium.part(request.cohort),
             index=request.cohort.index(self._name),
@@ -122,13 +167,17 @@ class MaskedMember:
             context=terms.context,
             entropy=os.urandom,
         )
-        self._terms, self._number, self._cohort = terms, request.session, request.cohort
-        keys = self._client.start(update.round, model_digest(update.shared))
+        keys = client.start(update.round, model_digest(update.shared))
+        self._session = _Session(request.session, terms, client, update)
         return m.Protocol(round=update.round, payload=keys)
 
-    def _begin(self, update: TrainedUpdate) -> m.Protocol:
-        if self._client is None or self._terms is None:
-            raise AbortedError("no session is open")
-        vector = encode_update(self._terms.encoding, update.change, update.loss, update.samples)
-        shares = self._client.begin_round(update.round, model_digest(update.shared), vector)
+    @staticmethod
+    def _begin(session: _Session) -> m.Protocol:
+        update = session.update
+        vector = encode_update(session.terms.encoding, update.change, update.loss, update.samples)
+        shares = session.client.begin_round(update.round, model_digest(update.shared), vector)
         return m.Protocol(round=update.round, payload=shares)
+
+    def may_score(self, number: int, shared: FloatVector) -> bool:
+        """Whether round `number` may have ended with this model, as far as we can tell."""
+        return self._follower.followed(number, shared)

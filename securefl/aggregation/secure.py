@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from securefl import messages as m
 from securefl.aggregation.aggregate import Aggregate
 from securefl.aggregation.terms import Consortium, Terms, decode_loss, model_digest, session_terms
-from securefl.errors import SecureflError
+from securefl.errors import InputError, SecureflError
 from securefl.exchange import Exchange
 from securefl.models.locality import FloatVector
 from securefl_protocols.drops import Drop, ServerStep
-from securefl_protocols.errors import ProtocolError
+from securefl_protocols.errors import PlanError, ProtocolError
 from securefl_protocols.lane import LaneVector
 from securefl_protocols.results import RoundResult
 from securefl_protocols.server import ServerSession
@@ -75,7 +76,10 @@ class SecureAggregator:
     def decoded(result: MaskedSum) -> Aggregate:
         """The weighted mean that a sum stands for."""
         encoding = result.terms.encoding
-        decoded = encoding.decode(result.total)
+        try:
+            decoded = encoding.decode(result.total)
+        except ProtocolError as error:
+            raise RoundFailedError(f"the sum makes no sense: {error}") from None
         return Aggregate(
             change=decoded.mean[:-1],
             samples=decoded.total_weight,
@@ -107,7 +111,10 @@ class SecureAggregator:
             current.server.begin_round(round_number, model_digest(shared))
             return current
         self._sessions += 1
-        terms = session_terms(self._consortium, cohort, shared.shape[0])
+        try:
+            terms = session_terms(self._consortium, cohort, shared.shape[0])
+        except PlanError as error:
+            raise InputError(f"secure: {error}") from None
         server = ServerSession(
             plan=terms.plan,
             roster=self._consortium.part(cohort),
@@ -136,13 +143,15 @@ class SecureAggregator:
             outgoing = server.end_step()
             if opening:
                 server.begin_round(round_number, model_digest(shared))
+            if closing:
+                payload = next(iter(outgoing.values()))
+                shown = m.Protocol(round=round_number, payload=payload)
+                self._show_sum(exchange, session, requests, shown)
+                return server.result()
             requests = {
                 cohort[index]: m.Protocol(round=round_number, payload=payload)
                 for index, payload in outgoing.items()
             }
-            if closing:
-                self._check_accepted(exchange.replies(requests))
-                return server.result()
 
     def _collect(self, session: _Session, replies: dict[str, m.Message]) -> None:
         for name, reply in replies.items():
@@ -156,7 +165,14 @@ class SecureAggregator:
                 session.usable = False
 
     @staticmethod
-    def _check_accepted(replies: dict[str, m.Message]) -> None:
-        for name, reply in replies.items():
-            if isinstance(reply, m.Failure):
-                raise RoundFailedError(f"{name} refuses the sum: {reply.text}")
+    def _show_sum(
+        exchange: Exchange, session: _Session, asked: Iterable[str], shown: m.Protocol
+    ) -> None:
+        """Show the sum to all that were asked to unmask it, also where their answer was lost.
+
+        A member that helped to unmask enters no later round before it has seen the sum. One that
+        refuses the sum leaves this session; it cannot stop the others.
+        """
+        replies = exchange.replies(dict.fromkeys(asked, shown))
+        if any(isinstance(reply, m.Failure) for reply in replies.values()):
+            session.usable = False

@@ -95,6 +95,7 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
         largest_input=max(encoding.largest_integer, settings.max_samples),
         terms=labelled_digest(
             TERMS_LABEL,
+            *(name.encode() for name in cohort),
             dump_toml(consortium.config).encode(),
             dimension.to_bytes(8, "big"),
             encoding.fraction_bits.to_bytes(4, "big", signed=True),

@@ -13,11 +13,13 @@ from securefl.engines.local import InProcess
 from securefl.engines.transport import Delivery
 from securefl.errors import SecureflError
 from securefl.exchange import Exchange
+from securefl.models.locality import shared_vector
 from securefl.runs.compare import compare
 from securefl.runs.directory import RunDirectory
 from securefl.runs.hosting import local_consortium, member_specs
 from securefl.runs.prepare import prepare
 from securefl_protocols.errors import PlanError
+from securefl_protocols.messages import RoundSum, Signatures
 
 STEPS = ("keys", "shares", "masked-input", "consistency", "unmask")
 
@@ -277,7 +279,7 @@ def test_differencing_opens_an_update_where_members_enter_a_round_twice(parties)
     aggregator = SecureAggregator(consortium)
     whole = aggregator.masked_sum(Exchange(transport), 1, prepared.shared, names(prepared))
     for member in transport._parties.values():
-        member.masked._last_unmasked = 0
+        member.masked.last_unmasked = 0
     rest = sum_without(victim, consortium, transport, prepared)
     update = Exchange(transport).ask_all([victim], m.Reveal(round=1), m.Update)[victim]
     encoding = whole.terms.encoding
@@ -310,3 +312,129 @@ def test_a_round_that_failed_before_unmasking_is_tried_again_and_succeeds(partie
         Exchange(OnceUnheard(transport)), 1, prepared.shared, names(prepared)
     )
     assert result.survivors == names(prepared)
+
+
+class Bare:
+    """A coordinator that says whatever it likes to one member, and sees the answer."""
+
+    def __init__(self, member):
+        self.member = member
+
+    def say(self, message):
+        (answer,) = self.member.handle(m.encode(message))
+        return m.decode(answer)
+
+
+def training_request(prepared, **changes):
+    fields = {
+        "round": 1,
+        "shared": m.pack_vector(prepared.shared),
+        "cohort": names(prepared),
+        "session": 50,
+    }
+    return m.TrainMasked(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"round": 0}, "none of the 3"),
+        ({"round": 4}, "none of the 3"),
+        ({"round": 1 << 63}, "none of the 3"),
+        ({"shared": b"\0" * 8}, "not ours"),
+        ({"shared": b"abc"}, "malformed vector"),
+    ],
+)
+def test_a_request_off_the_agreement_is_refused_before_training(parties, changes, reason):
+    prepared, _, transport = parties()
+    member = transport._parties[names(prepared)[0]]
+    before = shared_vector(member.model)
+    answer = Bare(member).say(training_request(prepared, **changes))
+    assert isinstance(answer, m.Failure)
+    assert reason in answer.text
+    assert np.array_equal(shared_vector(member.model), before)
+
+
+def test_the_number_of_another_round_does_not_hide_an_unmasking(parties):
+    """Naming an old round in between must not make a member forget what it has unmasked."""
+    prepared, consortium, transport = parties()
+    aggregator, exchange = SecureAggregator(consortium), Exchange(transport)
+    first = aggregator.aggregate(exchange, 1, prepared.shared, names(prepared))
+    shared = (prepared.shared.astype(np.float64) + first.change).astype(np.float32)
+    member = transport._parties[names(prepared)[0]]
+
+    class Confusing(Tampering):
+        """Names round 1 again right before the signatures of round 2."""
+
+        def publish(self, party, message):
+            decoded = m.decode(message)
+            signatures = isinstance(decoded, m.Protocol) and decoded.payload[1] == Signatures.CODE
+            if party == self.victim and signatures:
+                old = training_request(prepared, session=1)
+                assert isinstance(Bare(member).say(old), m.Failure)
+                message = m.encode(decoded.model_copy(update={"round": 1}))
+            self.inner.publish(party, message)
+
+    wire = Confusing(transport, names(prepared)[0], None)
+    result = aggregator.masked_sum(Exchange(wire), 2, shared, names(prepared))
+    assert names(prepared)[0] in result.survivors
+    assert member.masked.last_unmasked == 1
+    assert member.masked._session is None
+    assert isinstance(Bare(member).say(training_request(prepared)), m.Failure)
+
+
+def test_a_model_that_does_not_follow_from_the_sum_is_refused(parties):
+    prepared, consortium, transport = parties()
+    aggregator, exchange = SecureAggregator(consortium), Exchange(transport)
+    aggregator.aggregate(exchange, 1, prepared.shared, names(prepared))
+    with pytest.raises(RoundFailedError):
+        aggregator.aggregate(exchange, 2, prepared.shared, names(prepared))
+    answer = Bare(transport._parties[names(prepared)[0]]).say(
+        training_request(prepared, round=2, shared=m.pack_vector(prepared.shared + 1))
+    )
+    assert "another model" in answer.text or "does not follow" in answer.text
+
+
+def test_a_sum_that_is_not_shown_ends_it(parties):
+    prepared, consortium, transport = parties()
+    member = transport._parties[names(prepared)[0]]
+
+    class Withholding(Tampering):
+        def publish(self, party, message):
+            decoded = m.decode(message)
+            shows = isinstance(decoded, m.Protocol) and decoded.payload[1] == RoundSum.CODE
+            if party == self.victim and shows:
+                message = m.encode(m.Naive(split="test"))
+            self.inner.publish(party, message)
+
+    wire = Withholding(transport, names(prepared)[0], None)
+    SecureAggregator(consortium).aggregate(Exchange(wire), 1, prepared.shared, names(prepared))
+    answer = Bare(member).say(training_request(prepared, round=2))
+    assert "was not shown" in answer.text
+
+
+def test_scores_are_no_oracle(parties):
+    """Scores of any model at any time would count whom a crafted model singles out."""
+    prepared, consortium, transport = parties()
+    aggregator, exchange = SecureAggregator(consortium), Exchange(transport)
+    first = aggregator.aggregate(exchange, 1, prepared.shared, names(prepared))
+    shared = (prepared.shared.astype(np.float64) + first.change).astype(np.float32)
+    bare = Bare(transport._parties[names(prepared)[0]])
+
+    def question(vector, number):
+        return m.Evaluate(
+            round=number, shared=m.pack_vector(vector), split="validation", kept=False
+        )
+
+    assert "not the model" in bare.say(question(shared * 2, 1)).text
+    assert "not agreed" in bare.say(question(shared, 99)).text
+    other = Bare(transport._parties[names(prepared)[1]])
+    assert isinstance(other.say(question(shared, 1)), m.Scores)
+    assert "answered before" in other.say(question(shared, 1)).text
+
+
+def test_an_unmasked_round_is_not_taken_back(parties):
+    prepared, consortium, transport = parties()
+    SecureAggregator(consortium).aggregate(Exchange(transport), 1, prepared.shared, names(prepared))
+    answer = Bare(transport._parties[names(prepared)[0]]).say(m.Restore(round=0))
+    assert "not taken back" in answer.text
