@@ -164,7 +164,7 @@ class ClientRound:
         party, vector = self._party, self._vector
         self_key = self_mask_key(self._seed, context=self._context, member=party.index)
         pairs = {peer: key for peer, key in self._pair_keys.items() if peer in self._sharers}
-        tag = self._masked_tag(self_key, pairs) if party.plan.tagged else b""
+        check, tag = self._masked_tag(self_key, pairs) if party.plan.tagged else (b"", b"")
         mask(
             vector,
             member=party.index,
@@ -174,15 +174,16 @@ class ClientRound:
         )
         # The input has gone into the masked vector; nothing of it stays behind.
         self._vector = vector[:0]
-        return self._signed(MaskedInput(self.number, tag, vector.data.cast("B")))
+        return self._signed(MaskedInput(self.number, check, tag, vector.data.cast("B")))
 
-    def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> bytes:
+    def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> tuple[bytes, bytes]:
         index = self._party.index
         contributions = {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
-        self._tag_key = TagKey(contributions, context=self._context)
+        key = self._tag_key = TagKey(contributions, context=self._context)
         masks: list[SignedMask] = [(self_key, 1)]
         masks += [(key, pairwise_sign(index, peer)) for peer, key in pairs.items()]
-        return tag_to_bytes(mask_tag(self._tag_key.tag(index, self._vector), masks))
+        tag = mask_tag(key.tag(index, self._vector), masks, check=key.check)
+        return key.check, tag_to_bytes(tag)
 
     def on_survivors(self, message: SurvivorSet) -> bytes:
         """Checks the survivor set and returns the Consistency message."""

@@ -40,12 +40,13 @@ COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
 class DropReason(Enum):
     """Why a member was left out.
 
-    The first two happen to the honest, and the member may be back in the next round. The
+    The first three happen to the honest, and the member may be back in the next round. The
     others do not, and the member is out of the session.
     """
 
     SILENT = "no message before the step ended"
     LATE = "a message for a step that had ended, or that went on without the member"
+    OTHER_TAG_KEY = "another tag key than most: somebody dealt different contributions"
     MALFORMED = "bytes that are no message of this session"
     OUT_OF_STEP = "a message for a step that had not begun"
     EQUIVOCATION = "two different messages for one step"
@@ -56,7 +57,7 @@ class DropReason(Enum):
     @property
     def forgivable(self) -> bool:
         """Whether it happens to honest members too."""
-        return self in (DropReason.SILENT, DropReason.LATE)
+        return self in (DropReason.SILENT, DropReason.LATE, DropReason.OTHER_TAG_KEY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,15 +87,20 @@ class ShareKeys:
 
 @dataclass(frozen=True, slots=True)
 class MaskedInput:
-    """Member: its input, and its tag if the plan wants one, under all their masks."""
+    """Member: its input, and its tag if the plan wants one, under all their masks.
+
+    The tag comes with the check of its key, so that two keys in one round are noticed.
+    """
 
     CODE: ClassVar[int] = 3
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
+        "tag_check": Octets(0, DIGEST_BYTES),
         "tag": Octets(0, None),
         "vector": Octets(1, None),
     }
     round: int
+    tag_check: bytes
     tag: bytes
     vector: bytes | memoryview
 

@@ -191,7 +191,7 @@ class ServerSession:
         elif isinstance(message, ShareKeys):
             self._current.take_shares(sender, message)
         elif isinstance(message, MaskedInput):
-            self._current.take_input(message)
+            self._current.take_input(sender, message)
         elif isinstance(message, Consistency):
             self._current.take_consistency(sender, message, envelope.signature)
         else:
@@ -270,7 +270,12 @@ class ServerSession:
         self._enter(ServerStep.MASK, sharers)
         return self._current.deliver_shares(sharers)
 
-    def _end_mask(self, survivors: frozenset[int]) -> dict[int, bytes]:
+    def _end_mask(self, answered: frozenset[int]) -> dict[int, bytes]:
+        survivors = self._current.agreeing()
+        for member in sorted(answered - survivors):
+            # Who of the others dealt it a contribution of its own cannot be seen from here.
+            self._drop(member, DropReason.OTHER_TAG_KEY, "its tag key is not that of most")
+            del self._taken[ServerStep.MASK][member]
         self._check_enough(survivors, self._current.sharers)
         self._enter(ServerStep.CONSISTENCY, survivors)
         return dict.fromkeys(survivors, self._current.announce_survivors(survivors))

@@ -3,8 +3,6 @@
 import hmac
 from collections.abc import Iterable, Mapping, Set
 
-import numpy as np
-
 from securefl_protocols.codec import encode_coordinator
 from securefl_protocols.context import DIGEST_BYTES
 from securefl_protocols.deals import (
@@ -18,6 +16,7 @@ from securefl_protocols.deals import (
 from securefl_protocols.drops import DropReason, Refused
 from securefl_protocols.errors import RemoteProtocolError
 from securefl_protocols.lane import LaneVector
+from securefl_protocols.masked_sums import MaskedSum, MaskedSums
 from securefl_protocols.masking import pairwise_sign, self_mask_key, unmask
 from securefl_protocols.members import members_to_bits
 from securefl_protocols.messages import (
@@ -34,7 +33,7 @@ from securefl_protocols.messages import (
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.prg import SignedMask
 from securefl_protocols.recovery import Dealing, Recovery
-from securefl_protocols.tag import mask_tag, tag_from_bytes, tag_to_bytes
+from securefl_protocols.tag import mask_tag, tag_to_bytes
 from securefl_protocols.unmasking import rebuild, revealed_shares
 
 
@@ -71,8 +70,7 @@ class ServerRound:
         self.survivors: frozenset[int] = frozenset()
         self._plan, self._recovery, self._keys = plan, recovery, keys
         self._shared: dict[int, ShareKeys] = {}
-        self._total: LaneVector = np.zeros(plan.dimension, dtype=plan.lane.dtype)
-        self._tag = 0
+        self._inputs = MaskedSums(plan)
         self._survivor_bits = b""
         self._signatures: dict[int, bytes] = {}
         self._unmasked: dict[int, Unmask] = {}
@@ -92,18 +90,17 @@ class ServerRound:
             raise Refused(DropReason.MALFORMED, "the escrow has another length")
         self._shared[member] = message
 
-    def take_input(self, message: MaskedInput) -> None:
+    def take_input(self, member: int, message: MaskedInput) -> None:
         """Adds a masked input to the sum.
 
         Raises:
             Refused: It has another length than the plan says.
         """
-        plan = self._plan
-        if len(message.vector) != plan.vector_bytes or bool(message.tag) != plan.tagged:
-            raise Refused(DropReason.MALFORMED, "the masked input has another length")
-        if plan.tagged:
-            self._tag += tag_from_bytes(message.tag)
-        self._total += np.frombuffer(message.vector, dtype=self._plan.lane.dtype)
+        self._inputs.add(member, message)
+
+    def agreeing(self) -> frozenset[int]:
+        """Returns those whose masked inputs can be summed: most of them, with one tag key."""
+        return frozenset(self._inputs.largest().members)
 
     def take_consistency(self, member: int, message: Consistency, signature: bytes) -> None:
         """Takes a signature over the survivor set.
@@ -181,18 +178,22 @@ class ServerRound:
             for dropout, secret in keys.items()
             for survivor, pair in self._pair_keys(dropout, secret).items()
         }
-        unmask(self._total, self_keys=self_keys, pairwise_keys=pairwise, threads=threads)
-        return self._total, self._unmasked_tag(self_keys, pairwise)
+        masked = self._inputs.largest()
+        unmask(masked.total, self_keys=self_keys, pairwise_keys=pairwise, threads=threads)
+        return masked.total, self._unmasked_tag(masked, self_keys, pairwise)
 
     def _unmasked_tag(
-        self, self_keys: Iterable[bytes], pairwise: Mapping[tuple[int, int], bytes]
+        self,
+        masked: MaskedSum,
+        self_keys: Iterable[bytes],
+        pairwise: Mapping[tuple[int, int], bytes],
     ) -> bytes:
         if not self._plan.tagged:
             return b""
         masks: list[SignedMask] = [(key, -1) for key in self_keys]
         for (survivor, dropout), key in pairwise.items():
             masks.append((key, pairwise_sign(dropout, survivor)))
-        return tag_to_bytes(mask_tag(self._tag, masks))
+        return tag_to_bytes(mask_tag(masked.tag, masks, check=masked.check))
 
     def _rebuilt(self, dealers: Set[int], unmasked: Mapping[int, Rows]) -> dict[int, bytes]:
         return rebuild(self._plan, revealed_shares(sorted(dealers), unmasked))

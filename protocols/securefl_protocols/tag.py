@@ -17,6 +17,12 @@ to the right one.
 
 A tag is masked modulo q like an input modulo 2^b, with one number from each mask key, so that
 only the sum of the tags modulo q is ever seen, also by a coordinator that knows the key.
+
+The numbers are bound to a check of the tag key. Nothing forces a member that colludes to deal
+the same contribution to everybody. If the masks of the tags of two members with different keys
+cancelled, all would be known of the sum of the tags but (w' - w)(x), for the weights w and w' of
+the two keys and the input x of one member alone. Bound to the check they do not cancel, and
+the sum of the tags is uniform.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,6 +42,7 @@ KEY_LABEL = b"securefl/1/tag key"
 WEIGHTS_LABEL = b"securefl/1/tag weights"
 PAD_LABEL = b"securefl/1/tag pad"
 MASK_LABEL = b"securefl/1/tag mask"
+CHECK_LABEL = b"securefl/1/tag key check"
 
 _COLUMNS = 512
 _LIMBS = 5
@@ -45,7 +52,11 @@ _BLOCK = 64 * _COLUMNS
 
 
 class TagKey:
-    """The key of one round; every member of the cohort that shared keys has the same."""
+    """The key of one round; every member of the cohort that shared keys has the same.
+
+    Attributes:
+        check: 32 bytes that say whether two members have the same key, and hide which.
+    """
 
     def __init__(self, contributions: Mapping[int, bytes], *, context: bytes) -> None:
         """Derives the key from what the members sealed for each other.
@@ -57,6 +68,7 @@ class TagKey:
         fields = [index_bytes(member) + contributions[member] for member in sorted(contributions)]
         self._key = labelled_digest(KEY_LABEL, context, *fields)
         self._context = context
+        self.check = labelled_digest(CHECK_LABEL, context, self._key)
 
     def __repr__(self) -> str:
         return "TagKey(...)"
@@ -100,14 +112,15 @@ class TagKey:
         return _weighted_rows(_limbs(weights[_COLUMNS:]), np.concatenate(blocks, axis=1))
 
 
-def mask_tag(tag: int, masks: Iterable[SignedMask]) -> int:
+def mask_tag(tag: int, masks: Iterable[SignedMask], *, check: bytes) -> int:
     """Adds and subtracts the masks of a tag, or of a sum of tags.
 
     Args:
         tag: A number modulo q.
         masks: The same mask keys and signs as of the input.
+        check: 32 bytes, the check of the key that the tag was made with.
     """
-    return (tag + sum(sign * _mask_number(key) for key, sign in masks)) % MODULUS
+    return (tag + sum(sign * _mask_number(key, check) for key, sign in masks)) % MODULUS
 
 
 def tag_to_bytes(tag: int) -> bytes:
@@ -127,8 +140,8 @@ def tag_from_bytes(data: bytes) -> int:
     return tag
 
 
-def _mask_number(key: bytes) -> int:
-    return int.from_bytes(derive_key(key, label=MASK_LABEL, context=b""), "big")
+def _mask_number(key: bytes, check: bytes) -> int:
+    return int.from_bytes(derive_key(key, label=MASK_LABEL, context=check), "big")
 
 
 def _limbs(weights: NDArray[np.uint64]) -> NDArray[np.int64]:

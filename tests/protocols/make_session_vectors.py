@@ -162,7 +162,7 @@ def bad_for_the_coordinator() -> list[Vector]:
             (
                 "a bit of the body flipped",
                 "BAD_SIGNATURE",
-                flip(good, -20 if len(good) > 130 else -1),
+                flip(good, -20 if len(good) > 200 else -1),
             ),
             ("a bit of the signature flipped", "BAD_SIGNATURE", flip(good, 20)),
             ("truncated", "MALFORMED", good[: len(good) // 2]),
