@@ -9,57 +9,63 @@ import sys
 from pathlib import Path
 
 from harness import Row, markdown
+from plots import growth
 
 HERE = Path(__file__).parent
-SUPPORT = {"__init__", "__main__", "harness"}
+RESULTS = HERE / "results"
+DOCS = HERE.parent / "docs"
+SUPPORT = {"__init__", "__main__", "harness", "plots"}
+NAMES = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in SUPPORT)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; or all")
     parser.add_argument("--quick", action="store_true", help="each within a minute; write nothing")
     options = parser.parse_args()
-    names = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in SUPPORT)
-    sections = []
-    for name in names:
+    for name in options.names or NAMES:
+        if name not in NAMES:
+            parser.error(f"no benchmark '{name}'; there are {', '.join(NAMES)}")
         print(f"{name} ...", file=sys.stderr, flush=True)
         result = run(name, quick=options.quick)
-        table = markdown([row_of(fields) for fields in result["rows"]])
-        sections.append(f"## {name}\n\n{table}\n")
-        print(f"\n{name}\n\n{table}", flush=True)
+        print(f"\n{name}\n\n{table(result)}", flush=True)
         if not options.quick:
-            write_results(name, result)
+            RESULTS.mkdir(exist_ok=True)
+            text = json.dumps(result, indent=1) + "\n"
+            (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
     if not options.quick:
-        write_page(result["machine"], sections)
+        write_page()
 
 
 def run(name: str, *, quick: bool) -> dict:
     command = [sys.executable, str(HERE / f"{name}.py"), "--json", *(["--quick"] if quick else [])]
-    output = subprocess.run(
-        command,
-        check=True,
-        stdout=subprocess.PIPE,
-    ).stdout
-    return json.loads(output)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def row_of(fields: dict) -> Row:
-    return Row(fields["case"], {key: value for key, value in fields.items() if key != "case"})
+def table(result: dict) -> str:
+    rows = [Row(r["case"], {k: v for k, v in r.items() if k != "case"}) for r in result["rows"]]
+    return markdown(rows)
 
 
-def write_results(name: str, result: dict) -> None:
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-
-def write_page(machine: dict, sections: list[str]) -> None:
-    facts = ", ".join(f"{key} {value}" for key, value in machine.items())
-    text = (
-        "# Benchmarks\n\nWritten by `make bench`; every ratio compares with a limit or a peer that"
-        f" was measured in the same run. Machine: {facts}.\n\n"
+def write_page() -> None:
+    """All results that lie there, each with the machine that it was measured on."""
+    head = (
+        "# Benchmarks\n\nWritten by `make bench`. A ratio compares with a limit or a peer that was"
+        " measured in the same run; the docstring of each benchmark says with which.\n"
     )
-    page = HERE.parent / "docs" / "benchmarks.md"
-    page.write_text(text + "\n".join(sections), encoding="utf-8")
+    parts = [head]
+    for path in sorted(RESULTS.glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        facts = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
+        parts.append(f"## {path.stem}\n\n{facts}\n\n{table(result)}\n")
+        picture = DOCS / "images" / f"{path.stem}.png"
+        picture.parent.mkdir(exist_ok=True)
+        if growth(result["rows"], picture):
+            parts.append(
+                "![Two plots over the number of members: CPU time, and bytes up and down, of one"
+                f" member; all are flat](images/{picture.name})\n"
+            )
+    (DOCS / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":
