@@ -36,7 +36,12 @@ from securefl_protocols.recovery import Dealing, Recovery
 from securefl_protocols.results import RoundResult
 from securefl_protocols.shamir import share_to_bytes, split
 from securefl_protocols.signing import SigningKey
-from securefl_protocols.statements import check_signature, signed_message
+from securefl_protocols.statements import (
+    check_signature,
+    consistency_of,
+    input_digest,
+    signed_message,
+)
 from securefl_protocols.tag import TagKey, mask_tag, tag_from_bytes, tag_to_bytes
 
 
@@ -102,6 +107,7 @@ class ClientRound:
         self._sharers: frozenset[int] = frozenset()
         self._dealt: dict[int, Dealt] = {}
         self._tag_key: TagKey | None = None
+        self._input_digest = b""
         self._survivors: frozenset[int] = frozenset()
         self._signed_body = b""
 
@@ -174,7 +180,9 @@ class ClientRound:
         )
         # The input has gone into the masked vector; nothing of it stays behind.
         self._vector = vector[:0]
-        return self._signed(MaskedInput(self.number, check, tag, vector.data.cast("B")))
+        message = self._signed(MaskedInput(self.number, check, tag, vector.data.cast("B")))
+        self._input_digest = input_digest(message)
+        return message
 
     def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> tuple[bytes, bytes]:
         index = self._party.index
@@ -188,17 +196,19 @@ class ClientRound:
     def on_survivors(self, message: SurvivorSet) -> bytes:
         """Checks the survivor set and returns the Consistency message."""
         plan = self._party.plan
-        survivors = members_from_bits(message.survivors, plan.members)
+        survivors = frozenset(message.survivors)
         if not survivors <= self._sharers:
             raise RemoteProtocolError("somebody survives who shared no keys")
         if self._party.index not in survivors:
             raise RemoteProtocolError("we are told that we dropped out")
+        if message.survivors[self._party.index] != self._input_digest:
+            raise RemoteProtocolError("our masked input was changed")
         if len(survivors) < plan.min_members:
             raise RemoteProtocolError("fewer members survive than the plan allows")
         if len(survivors & self._held.keys()) < plan.threshold:
             raise RemoteProtocolError("fewer neighbours survive than the threshold")
         self._survivors = survivors
-        consistency = Consistency(self.number, message.survivors)
+        consistency = consistency_of(self.number, message.survivors, members=plan.members)
         self._signed_body = encode_body(consistency)
         return self._signed(consistency)
 

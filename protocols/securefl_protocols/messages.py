@@ -107,12 +107,17 @@ class MaskedInput:
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """Member: the survivor set that it was told, under its signature."""
+    """Member: the survivors and their masked inputs as it was told them, under its signature."""
 
     CODE: ClassVar[int] = 4
-    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Octets(1, None)}
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "survivors": Octets(1, None),
+        "inputs": Octets(DIGEST_BYTES, DIGEST_BYTES),
+    }
     round: int
     survivors: bytes
+    inputs: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +162,12 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class SurvivorSet:
-    """Coordinator: whose masked inputs are in the sum."""
+    """Coordinator: whose masked inputs are in the sum, with the SHA-256 of each message."""
 
     CODE: ClassVar[int] = 67
-    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Octets(1, None)}
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Table(DIGEST_BYTES)}
     round: int
-    survivors: bytes
+    survivors: Rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,8 +277,9 @@ class ServerSession:
             self._drop(member, DropReason.OTHER_TAG_KEY, "its tag key is not that of most")
             del self._taken[ServerStep.MASK][member]
         self._check_enough(survivors, self._current.sharers)
+        inputs = self._taken[ServerStep.MASK]
         self._enter(ServerStep.CONSISTENCY, survivors)
-        return dict.fromkeys(survivors, self._current.announce_survivors(survivors))
+        return dict.fromkeys(survivors, self._current.announce_survivors(inputs))
 
     def _end_consistency(self, signed: frozenset[int]) -> dict[int, bytes]:
         self._check_recoverable(signed)

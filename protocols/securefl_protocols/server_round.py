@@ -33,6 +33,7 @@ from securefl_protocols.messages import (
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.prg import SignedMask
 from securefl_protocols.recovery import Dealing, Recovery
+from securefl_protocols.statements import consistency_of, input_digest
 from securefl_protocols.tag import mask_tag, tag_to_bytes
 from securefl_protocols.unmasking import rebuild, revealed_shares
 
@@ -71,7 +72,7 @@ class ServerRound:
         self._plan, self._recovery, self._keys = plan, recovery, keys
         self._shared: dict[int, ShareKeys] = {}
         self._inputs = MaskedSums(plan)
-        self._survivor_bits = b""
+        self._consistency = Consistency(number, b"", b"")
         self._signatures: dict[int, bytes] = {}
         self._unmasked: dict[int, Unmask] = {}
 
@@ -103,13 +104,13 @@ class ServerRound:
         return frozenset(self._inputs.largest().members)
 
     def take_consistency(self, member: int, message: Consistency, signature: bytes) -> None:
-        """Takes a signature over the survivor set.
+        """Takes a signature over the survivors and their masked inputs.
 
         Raises:
-            Refused: Another set was signed.
+            Refused: Others were signed.
         """
-        if message.survivors != self._survivor_bits:
-            raise Refused(DropReason.MALFORMED, "another survivor set was signed")
+        if message != self._consistency:
+            raise Refused(DropReason.MALFORMED, "other survivors or inputs were signed")
         self._signatures[member] = signature
 
     def take_unmask(self, member: int, message: Unmask) -> None:
@@ -147,11 +148,16 @@ class ServerRound:
         dealers = self._plan.holders(member).keys() & self.sharers
         return {dealer: self._shared[dealer].deals[member] for dealer in dealers}
 
-    def announce_survivors(self, survivors: Set[int]) -> bytes:
-        """Returns the survivor set, the same bytes for everybody."""
-        self.survivors = frozenset(survivors)
-        self._survivor_bits = members_to_bits(survivors, self._plan.members)
-        return encode_coordinator(SurvivorSet(self.number, self._survivor_bits))
+    def announce_survivors(self, inputs: Mapping[int, bytes]) -> bytes:
+        """Returns the survivor set, the same bytes for everybody.
+
+        Args:
+            inputs: For each survivor, its MaskedInput message.
+        """
+        self.survivors = frozenset(inputs)
+        digests = {member: input_digest(message) for member, message in inputs.items()}
+        self._consistency = consistency_of(self.number, digests, members=self._plan.members)
+        return encode_coordinator(SurvivorSet(self.number, digests))
 
     def deliver_signatures(self, member: int) -> bytes:
         """Returns the signatures of a member's neighbours over the survivor set."""

@@ -2,14 +2,20 @@
 
 The session key in it (the encryption key that the member drew for this session alone) is why
 no signature is of use in another session, even one of the same run, round, model and plan.
+
+Before anything is unmasked, every member signs whose masked inputs are summed and which ones.
+Whoever signs another input later, once the sum is known, has no such signatures for it.
 """
 
 from hashlib import sha256
 
 from securefl_protocols.codec import encode_member, encode_parts
-from securefl_protocols.context import index_bytes
-from securefl_protocols.messages import MemberMessage
+from securefl_protocols.context import index_bytes, labelled_digest
+from securefl_protocols.members import members_to_bits
+from securefl_protocols.messages import Consistency, MemberMessage, Rows
 from securefl_protocols.signing import SigningKey, verify
+
+INPUTS_LABEL = b"securefl/1/masked inputs"
 
 
 def signature_domain(kind: type[MemberMessage]) -> bytes:
@@ -39,6 +45,24 @@ def signed_message(
     signed = statement(context, sender, session_key, state.digest())
     signature = identity.sign(signature_domain(kind), signed)
     return encode_member(kind, sender, signature, parts)
+
+
+def input_digest(message: bytes) -> bytes:
+    """Returns the 32 bytes that stand for a MaskedInput message, its signature included."""
+    return sha256(message).digest()
+
+
+def consistency_of(number: int, survivors: Rows, *, members: int) -> Consistency:
+    """Returns what everybody signs who was told these survivors.
+
+    Args:
+        number: Number of the round.
+        survivors: For each survivor, the digest of its MaskedInput message.
+        members: How many members the roster has.
+    """
+    rows = b"".join(index_bytes(member) + survivors[member] for member in sorted(survivors))
+    inputs = labelled_digest(INPUTS_LABEL, rows)
+    return Consistency(number, members_to_bits(survivors, members), inputs)
 
 
 def check_signature(

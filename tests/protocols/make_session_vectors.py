@@ -109,7 +109,9 @@ def bad_for_a_member() -> list[Vector]:
     """Messages to member 0, each after the given number of good ones."""
     good = [exchange_told[0] for exchange_told in told_of_one_round()]
     key_list, shares, survivors, signatures, total = good
-    everybody, others = members_to_bits(range(5), 5), members_to_bits([1, 3, 4], 5)
+    rows = dict(told(survivors).survivors)
+    others = {i: row for i, row in rows.items() if i != 0}
+    fewer = {i: row for i, row in rows.items() if i < 2}
     three = dict(list(told(signatures).signatures.items())[:3])
     fewer_keys = {i: row for i, row in told(key_list).keys.items() if i != 3}
     twice = dict(told(key_list).keys) | {3: told(key_list).keys[4]}
@@ -125,12 +127,13 @@ def bad_for_a_member() -> list[Vector]:
         (1, "a sharer who did not share", changed(shares, cohort=members_to_bits([0, 1, 2], 5))),
         (1, "keys once more, changed", changed(key_list, cohort=members_to_bits(range(4), 5))),
         (2, "we are left out", changed(survivors, survivors=others)),
-        (2, "fewer survivors than allowed", changed(survivors, survivors=b"\x03")),
-        (2, "a survivor outside the roster", changed(survivors, survivors=b"\x3b")),
+        (2, "fewer survivors than allowed", changed(survivors, survivors=fewer)),
+        (2, "a survivor outside the roster", changed(survivors, survivors=rows | {5: bytes(32)})),
+        (2, "our masked input changed", changed(survivors, survivors=rows | {0: bytes(32)})),
         (2, "another round", changed(survivors, round=2)),
         (3, "too few signatures", changed(signatures, signatures=three)),
         (3, "a bit of a signature flipped", flip(signatures)),
-        (3, "another survivor set", changed(survivors, survivors=everybody)),
+        (3, "another survivor set", changed(survivors, survivors=rows | {2: bytes(32)})),
         (4, "a bit of the sum flipped", flip(total, -30)),
         (4, "signatures once more, fewer", changed(signatures, signatures=three)),
     ]

@@ -89,6 +89,10 @@ def test_oversized_messages_are_refused_unread():
     assert drop.reason is DropReason.MALFORMED
 
 
+ROW = b"\x00\x00\x00\x07" + b"d" * 32
+"""A table of one survivor."""
+
+
 def packed(pairs, head=b"\x01\x43"):
     """Packs pairs as a map, also where a dict could not hold them."""
     body = bytes([0x80 | len(pairs)]) + b"".join(msgpack.packb(x) for pair in pairs for x in pair)
@@ -98,33 +102,33 @@ def packed(pairs, head=b"\x01\x43"):
 @pytest.mark.parametrize(
     "data",
     [
-        packed([("round", 1), ("survivors", b"\x01"), ("more", 1)]),
+        packed([("round", 1), ("survivors", ROW), ("more", 1)]),
         packed([("round", 1)]),
-        packed([("survivors", b"\x01"), ("round", 1)]),
+        packed([("survivors", ROW), ("round", 1)]),
         packed([("round", 1), ("round", 1)]),
-        packed([("round", 1), ("survivors", b"\x01"), ("survivors", b"\x01")]),
-        packed([("round", -1), ("survivors", b"\x01")]),
-        packed([("round", 1 << 32), ("survivors", b"\x01")]),
-        packed([("round", True), ("survivors", b"\x01")]),
-        packed([("round", 1.0), ("survivors", b"\x01")]),
-        packed([("round", None), ("survivors", b"\x01")]),
-        packed([("round", 1), ("survivors", "\x01")]),
-        packed([("round", 1), ("survivors", b"")]),
+        packed([("round", 1), ("survivors", ROW), ("survivors", ROW)]),
+        packed([("round", -1), ("survivors", ROW)]),
+        packed([("round", 1 << 32), ("survivors", ROW)]),
+        packed([("round", True), ("survivors", ROW)]),
+        packed([("round", 1.0), ("survivors", ROW)]),
+        packed([("round", None), ("survivors", ROW)]),
+        packed([("round", 1), ("survivors", ROW.decode())]),
+        packed([("round", 1), ("survivors", bytes(35))]),
         packed([("round", 1), ("survivors", {"a": 1})]),
         packed([("round", 1), ("survivors", [1])]),
-        packed([(1, 1), ("survivors", b"\x01")]),
+        packed([(1, 1), ("survivors", ROW)]),
         packed([("round", 1), ("survivors", msgpack.ExtType(5, b"x"))]),
         packed([("round", 1), ("survivors", msgpack.Timestamp(0, 0))]),
-        b"\x01\x43\x82\xa5round\xcc\x01\xa9survivors\xc4\x01\x01",
-        b"\x01\x43\x82\xa5round\x01\xa9survivors\xc5\x00\x01\x01",
-        b"\x01\x43\x82\xd9\x05round\x01\xa9survivors\xc4\x01\x01",
-        b"\x01\x43\xde\x00\x02\xa5round\x01\xa9survivors\xc4\x01\x01",
-        b"\x01\x43\x82\xa5round\x01\xa9survivors\xc6\xff\xff\xff\xff\x01",
+        b"\x01\x43\x82\xa5round\xcc\x01\xa9survivors\xc4\x24" + ROW,
+        b"\x01\x43\x82\xa5round\x01\xa9survivors\xc5\x00\x24" + ROW,
+        b"\x01\x43\x82\xd9\x05round\x01\xa9survivors\xc4\x24" + ROW,
+        b"\x01\x43\xde\x00\x02\xa5round\x01\xa9survivors\xc4\x24" + ROW,
+        b"\x01\x43\x82\xa5round\x01\xa9survivors\xc6\xff\xff\xff\xff" + ROW,
         b"\x01\x43\xdf\xff\xff\xff\xff",
         b"\x01\x43\xdd\xff\xff\xff\xff",
         b"\x01\x43" + b"\x81\xa1a" * 2000,
         b"\x01\x43\x90",
-        b"\x01\x43\x82\xa5\xff\xff\xff\xff\xff\x01\xa9survivors\xc4\x01\x01",
+        b"\x01\x43\x82\xa5\xff\xff\xff\xff\xff\x01\xa9survivors\xc4\x24" + ROW,
         b"\x01\x43\xc1",
         b"\x01\x43",
         b"\x02\x43\x80",
@@ -139,8 +143,8 @@ def test_malformed_bodies(data):
 
 
 def test_well_formed_body_is_accepted():
-    data = packed([("round", 1), ("survivors", b"\x01")])
-    assert decode_coordinator(data, largest=LARGEST).survivors == b"\x01"
+    data = packed([("round", 1), ("survivors", ROW)])
+    assert decode_coordinator(data, largest=LARGEST).survivors == {7: b"d" * 32}
 
 
 @pytest.mark.parametrize(

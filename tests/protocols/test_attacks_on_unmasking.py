@@ -26,10 +26,10 @@ from securefl_protocols.context import DIGEST_BYTES
 from securefl_protocols.drops import DropReason, ServerStep
 from securefl_protocols.errors import PlanError, RemoteProtocolError, TooFewSurvivors
 from securefl_protocols.masking import pairwise_mask_key, pairwise_sign, self_mask_key
-from securefl_protocols.members import members_from_bits, members_to_bits
+from securefl_protocols.members import members_from_bits
 from securefl_protocols.messages import SurvivorSet
 from securefl_protocols.prg import add_many
-from securefl_protocols.statements import signed_message
+from securefl_protocols.statements import input_digest, signed_message
 from securefl_protocols.unmasking import rebuild
 
 VICTIM = 2
@@ -83,7 +83,7 @@ def test_both_shares_of_one_member_asked_for():
         assert set(revealed.seed_shares) == set(range(5))
         assert revealed.key_shares == {}
         # The survivor set once more, now without the victim.
-        others = members_to_bits(set(range(5)) - {VICTIM}, 5)
+        others = {i: input_digest(sent[2][i]) for i in range(5) if i != VICTIM}
         with pytest.raises(RemoteProtocolError, match="no SurvivorSet is expected"):
             exchange.clients[index].receive(encode_coordinator(SurvivorSet(1, others)))
         assert exchange.clients[index].state is ClientState.ABORTED
@@ -120,8 +120,13 @@ def test_shares_asked_for_twice():
 def test_two_survivor_sets():
     plan = small_plan(7)
     exchange, _, _ = session(plan, 1)
-    without = members_to_bits(set(range(7)) - {VICTIM}, 7)
-    exchange.tamper = lambda i, m: changed(m, survivors=without) if i in (0, 1, 3) else m
+
+    def without(message):
+        rows = dict(told(message).survivors)
+        del rows[VICTIM]
+        return changed(message, survivors=rows)
+
+    exchange.tamper = lambda i, m: without(m) if i in (0, 1, 3) else m
     exchange.step()
     signed = {i: body_of(m) for i, m in exchange.outbox.items()}
     assert len({message.survivors for message in signed.values()}) == 2
@@ -155,13 +160,13 @@ def test_two_survivor_sets_need_a_threshold_that_the_plan_refuses():
     [
         ([0, 1, 3, 4], "we are told that we dropped out"),
         ([VICTIM, 0, 1], "fewer members survive"),
-        ([0, 1, 2, 3, 4, 5], "not in the roster"),
+        ([0, 1, 2, 3, 4, 5], "who shared no keys"),
     ],
 )
 def test_false_survivor_set(survivors, reason):
-    exchange, _, _ = session(small_plan(5), 1)
-    false = members_to_bits(survivors, 8)
-    exchange.tamper = only(VICTIM, lambda m: changed(m, survivors=false))
+    exchange, _, sent = session(small_plan(5), 1)
+    rows = dict.fromkeys(survivors, input_digest(sent[1][VICTIM]))
+    exchange.tamper = only(VICTIM, lambda m: changed(m, survivors=rows))
     with pytest.raises(RemoteProtocolError, match=reason):
         exchange.step()
 
@@ -171,7 +176,9 @@ def test_survivor_who_never_shared():
     exchange.advertise()
     exchange.begin(inputs(small_plan(5)))
     exchange.step(silent=[4])
-    exchange.tamper = only(VICTIM, lambda m: changed(m, survivors=members_to_bits(range(5), 5)))
+    exchange.tamper = only(
+        VICTIM, lambda m: changed(m, survivors=dict(told(m).survivors) | {4: bytes(32)})
+    )
     with pytest.raises(RemoteProtocolError, match="who shared no keys"):
         exchange.step()
 
