@@ -41,7 +41,8 @@ class DropReason(Enum):
     """Why a member was left out.
 
     The first three happen to the honest, and the member may be back in the next round. The
-    others do not, and the member is out of the session.
+    others do not, and the member is out of the session; of two with a disputed key, one lied
+    and the other is out with it, until the next session.
     """
 
     SILENT = "no message before the step ended"
@@ -53,6 +54,7 @@ class DropReason(Enum):
     BAD_SIGNATURE = "a signature that does not fit the pinned identity"
     BAD_SHARE = "a share that is not the one its dealer committed to"
     BAD_SECRET = "shares that do not rebuild the secret committed to"  # noqa: S105
+    DISPUTED_KEY = "one of two members that promised different keys of their pairwise mask"
 
     @property
     def forgivable(self) -> bool:

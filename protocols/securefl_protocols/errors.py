@@ -35,5 +35,17 @@ class RemoteProtocolError(ProtocolError):
         self.peer = peer
 
 
+class DisputedPair(RemoteProtocolError):
+    """Two members say different things of what they share; one of them lied.
+
+    Attributes:
+        peers: Both, the honest one among them.
+    """
+
+    def __init__(self, message: str, peers: tuple[int, int]) -> None:
+        super().__init__(message)
+        self.peers = peers
+
+
 class TooFewSurvivors(ProtocolError):
     """Fewer members than the threshold are left, so there is no sum to be had."""

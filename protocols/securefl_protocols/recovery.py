@@ -15,7 +15,7 @@ from typing import Protocol
 from securefl_protocols.agreement import ExchangeKey
 from securefl_protocols.context import DIGEST_BYTES, index_bytes, labelled_digest
 from securefl_protocols.entropy import Entropy, draw
-from securefl_protocols.errors import RemoteProtocolError
+from securefl_protocols.errors import DisputedPair, RemoteProtocolError
 from securefl_protocols.kdf import KEY_BYTES, derive_key
 from securefl_protocols.masking import pairwise_mask_key
 from securefl_protocols.seal import NONCE_BYTES, TAG_BYTES, seal, unseal
@@ -63,6 +63,7 @@ class Recovery(Protocol):
 
         Raises:
             RemoteProtocolError: The secret is not the one that the dropout promised.
+            DisputedPair: The dropout and a survivor promised different mask keys.
         """
 
 
@@ -132,8 +133,8 @@ class EscrowRecovery:
         keys = _open_escrow(dropout, secret)
         for index, survivor in survivors.items():
             if _pair_check(dropout, keys[index]) != _promised_check(survivor, dropout.member):
-                peers = f"{dropout.member} and {index}"
-                raise RemoteProtocolError(f"{peers} differ on their mask key", dropout.member)
+                peers = dropout.member, index
+                raise DisputedPair(f"{peers[0]} and {index} differ on their mask key", peers)
         return {index: keys[index] for index in survivors}
 
 

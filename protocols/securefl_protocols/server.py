@@ -16,7 +16,12 @@ from securefl_protocols.codec import (
 )
 from securefl_protocols.context import SessionContext
 from securefl_protocols.drops import COLLECTED_IN, Drop, DropReason, Refused, ServerStep
-from securefl_protocols.errors import LocalProtocolError, RemoteProtocolError, TooFewSurvivors
+from securefl_protocols.errors import (
+    DisputedPair,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TooFewSurvivors,
+)
 from securefl_protocols.members import Roster, members_to_bits
 from securefl_protocols.messages import (
     AdvertiseKeys,
@@ -226,6 +231,8 @@ class ServerSession:
             TooFewSurvivors: Fewer members are left than the round needs; the round is over.
             RemoteProtocolError: A member dealt shares that rebuild no secret; the round is
                 over, and the member is out.
+            DisputedPair: Two members promised different keys of their mask; the round is over,
+                and both are out of the session.
         """
         endings = {
             ServerStep.ADVERTISE: self._end_advertise,
@@ -241,6 +248,11 @@ class ServerSession:
         try:
             return endings[self.step](frozenset(self._taken[self.step]))
         except TooFewSurvivors:
+            self._leave_round()
+            raise
+        except DisputedPair as dispute:
+            for member in dispute.peers:
+                self._drop(member, DropReason.DISPUTED_KEY, str(dispute))
             self._leave_round()
             raise
         except RemoteProtocolError as error:

@@ -174,6 +174,7 @@ class ServerRound:
         Raises:
             TooFewSurvivors: Too few shares were revealed.
             RemoteProtocolError: A dealer's shares are good and its secret is not.
+            DisputedPair: A dropout and a survivor promised different mask keys.
         """
         dropouts = self.sharers - self.survivors
         seeds = self._rebuilt(self.survivors, {h: u.seed_shares for h, u in self._unmasked.items()})

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from session_driver import (
-    MODEL,
     Consortium,
     Exchange,
     body_of,
@@ -22,8 +21,7 @@ from securefl_protocols import client_round
 from securefl_protocols.agreement import ExchangeKey
 from securefl_protocols.client import ClientState
 from securefl_protocols.codec import encode_coordinator
-from securefl_protocols.context import DIGEST_BYTES
-from securefl_protocols.drops import DropReason, ServerStep
+from securefl_protocols.drops import DropReason
 from securefl_protocols.errors import PlanError, RemoteProtocolError, TooFewSurvivors
 from securefl_protocols.masking import pairwise_mask_key, pairwise_sign, self_mask_key
 from securefl_protocols.members import members_from_bits
@@ -290,72 +288,3 @@ def test_withheld_share_is_no_answer():
     del shares[0]
     drop = exchange.server.receive(1, tampered_unmask(exchange, 1, seed_shares=shares))
     assert drop.reason is DropReason.MALFORMED
-
-
-def test_dealer_that_seals_another_share_than_it_committed_to():
-    plan = small_plan(5)
-    exchange = Exchange.of(Consortium(plan))
-    exchange.advertise()
-    exchange.begin(inputs(plan))
-    message = body_of(exchange.outbox[1])
-    deal = message.deals[VICTIM]
-    false = bytes(DIGEST_BYTES) + deal[DIGEST_BYTES:]
-    client = exchange.clients[1]
-    exchange.outbox[1] = signed_message(
-        client_round.ShareKeys(
-            1, message.seed_commitment, message.escrow, dict(message.deals) | {VICTIM: false}
-        ),
-        context=exchange.server._current.context,
-        sender=1,
-        session_key=client._book.encryption.public,
-        identity=client._party.identity,
-    )
-    with pytest.raises(RemoteProtocolError, match="not the one committed to") as caught:
-        exchange.step()
-    assert caught.value.peer == 1
-
-
-def test_dealer_whose_shares_rebuild_another_seed(monkeypatch):
-    plan = small_plan(5, rounds=2)
-    exchange = Exchange.of(Consortium(plan))
-    vectors = inputs(plan)
-    exchange.advertise()
-    exchange.server.begin_round(1, MODEL)
-    for index, client in enumerate(exchange.clients):
-        with monkeypatch.context() as patch:
-            if index == 1:
-                patch.setattr(client_round, "seed_commitment", lambda *_: bytes(32))
-            exchange.outbox[index] = client.begin_round(1, MODEL, vectors[index])
-    with pytest.raises(RemoteProtocolError, match="not the one committed to") as caught:
-        exchange.finish()
-    assert caught.value.peer == 1
-    assert exchange.server.drops[-1].reason is DropReason.BAD_SECRET
-    # The others go on without the dealer, under the keys of the next round.
-    exchange.begin(vectors, 2)
-    assert exchange.finish().survivors == (0, 2, 3, 4)
-
-
-def test_dealer_whose_key_is_not_the_advertised_one(monkeypatch):
-    plan = small_plan(5)
-    exchange = Exchange.of(Consortium(plan))
-    vectors = inputs(plan)
-    exchange.advertise()
-    false = ExchangeKey(b"f" * 32)
-    monkeypatch.setattr(exchange.clients[1]._book.masking, "_private", false.private_bytes())
-    exchange.begin(vectors)
-    with pytest.raises(RemoteProtocolError, match="not the advertised one") as caught:
-        exchange.finish({ServerStep.MASK: [1]})
-    assert caught.value.peer == 1
-
-
-def test_dealer_with_a_false_escrow():
-    plan = small_plan(5, rounds=2)
-    exchange = Exchange.of(Consortium(plan))
-    exchange.advertise()
-    vectors = inputs(plan)
-    keys = exchange.clients[1]._book
-    keys._pair_secrets[3] = b"x" * 32
-    exchange.begin(vectors)
-    with pytest.raises(RemoteProtocolError, match="1 and 3 differ") as caught:
-        exchange.finish({ServerStep.MASK: [1]})
-    assert caught.value.peer == 1
