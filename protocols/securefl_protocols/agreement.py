@@ -8,6 +8,7 @@ from securefl_protocols.entropy import Entropy, draw
 from securefl_protocols.errors import LocalProtocolError, RemoteProtocolError
 
 EXCHANGE_KEY_BYTES = 32
+_PRIME = (1 << 255) - 19
 
 
 class ExchangeKey:
@@ -46,11 +47,16 @@ class ExchangeKey:
             peer: Index of the peer, for the error.
 
         Raises:
-            RemoteProtocolError: The key has another length, or is a point of low order,
-                with which the secret would be all zero and known to everybody.
+            RemoteProtocolError: The key has another length, is not written in the one way
+                that `ExchangeKey` writes it, or is a point of low order, with which the secret
+                would be all zero and known to everybody.
         """
         if len(peer_public) != EXCHANGE_KEY_BYTES:
             raise RemoteProtocolError("an X25519 public key has 32 bytes", peer)
+        # RFC 7748 section 5 ignores the top bit and reduces: the copy of another member's key
+        # could be written otherwise, and would pass for a new one.
+        if int.from_bytes(peer_public, "little") >= _PRIME:
+            raise RemoteProtocolError("the public key is not below 2^255 - 19", peer)
         try:
             return self._key.exchange(X25519PublicKey.from_public_bytes(peer_public))
         except ValueError as error:
@@ -58,3 +64,20 @@ class ExchangeKey:
 
     def __repr__(self) -> str:
         return f"ExchangeKey(public={self.public.hex()})"
+
+
+_PROBE = ExchangeKey(bytes(31) + b"\x40")
+"""A key that is nobody's: any agreement with a point of low order fails."""
+
+
+def check_public_key(public: bytes, *, peer: int) -> None:
+    """Checks that everybody can agree with the owner of a key.
+
+    Args:
+        public: The 32 public bytes.
+        peer: Index of the owner, for the error.
+
+    Raises:
+        RemoteProtocolError: As in `ExchangeKey.shared_secret`.
+    """
+    _PROBE.shared_secret(public, peer=peer)

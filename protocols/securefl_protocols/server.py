@@ -6,7 +6,7 @@ that break the protocol are dropped with a reason, and the session goes on with 
 
 from collections.abc import Set
 
-from securefl_protocols.agreement import ExchangeKey
+from securefl_protocols.agreement import check_public_key
 from securefl_protocols.codec import (
     Envelope,
     decode_body,
@@ -39,9 +39,6 @@ from securefl_protocols.results import RoundResult
 from securefl_protocols.server_round import ServerRound
 from securefl_protocols.statements import check_signature
 from securefl_protocols.transcript import Transcript
-
-_PROBE = ExchangeKey(bytes(31) + b"\x40")
-"""A key that is nobody's: any agreement with a point of low order fails."""
 
 
 class ServerSession:
@@ -207,8 +204,8 @@ class ServerSession:
         if len(new) < 2 or new & self._known_keys:
             raise Refused(DropReason.MALFORMED, "the advertised keys are not new")
         for key in new:
-            # One member with a point of low order would end the session of all others.
-            _PROBE.shared_secret(key, peer=sender)
+            # One member with a key that the others refuse would end the session of them all.
+            check_public_key(key, peer=sender)
         self._known_keys |= new
         self._keys[sender] = message
 

@@ -84,4 +84,6 @@ def _step(value: Any) -> dict[int, bytes]:  # noqa: ANN401 - whatever msgpack fo
     for member, message in value.items():
         if type(member) is not int or not isinstance(message, bytes):
             raise TypeError("a step maps members to messages")
+        if not 0 <= member < 1 << 32:
+            raise ValueError("the index of a member has 32 bits")
     return value

@@ -135,8 +135,16 @@ def key_agreement() -> Vector:
 
 def key_agreement_bad_points() -> Vector:
     prime = 2**255 - 19
-    points = [number.to_bytes(32, "little") for number in (0, 1, prime - 1, prime, prime + 1)]
-    cases = [case("a point of low order", "remote", public=point.hex()) for point in points]
+    low_order = "a point of low order"
+    points = [
+        (low_order, 0),
+        (low_order, 1),
+        (low_order, prime - 1),
+        ("zero, not reduced", prime),
+        ("nine, not reduced", prime + 9),
+        ("nine with the top bit set", 2**255 + 9),
+    ]
+    cases = [case(why, "remote", public=u.to_bytes(32, "little").hex()) for why, u in points]
     cases.append(case("a key of 31 bytes", "remote", public="09" + "00" * 30))
     return {"private": secret("exchange 0").hex(), "cases": cases}
 

@@ -194,3 +194,10 @@ def test_two_tables_of_masked_inputs_get_no_shares():
         signatures = encode_coordinator(Signatures(1, sent))
         with pytest.raises(RemoteProtocolError, match="signature"):
             exchange.clients[index].receive(signatures)
+
+
+@pytest.mark.parametrize("member", [-1, 1 << 32])
+def test_transcript_of_a_member_that_cannot_be(member):
+    transcript, _ = transcript_of()
+    with pytest.raises(RemoteProtocolError, match="no transcript"):
+        Transcript.from_bytes(with_message(transcript, 2, member, b"").to_bytes())
