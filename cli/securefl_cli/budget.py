@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from securefl_cli.group import LazyGroup
-from securefl_cli.options import Name, resolve, run_options
+from securefl_cli.options import format_option, resolve, run_options
 
 _COMMANDS = {
     "plan": ("securefl_cli.budget:plan", "Epsilon against rounds, before anything is trained."),
@@ -31,13 +31,7 @@ def budget() -> None:
     """,
 )
 @run_options
-@click.option(
-    "--format",
-    type=Name(("text", "json")),
-    default="text",
-    show_default=True,
-    help="What is written to stdout.",
-)
+@format_option
 def plan(
     *,
     config: Path | None,

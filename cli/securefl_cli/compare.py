@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from securefl.config.options import parse_dropouts
-from securefl_cli.options import Name, resolve, run_options
+from securefl_cli.options import format_option, quiet_option, resolve, run_options
 from securefl_cli.progress import watch
 
 
@@ -38,14 +38,8 @@ from securefl_cli.progress import watch
     metavar="DIR",
     help="A new directory for both runs; runs/<task>-compare-seed<seed>-<UTC time> if not given.",
 )
-@click.option(
-    "--format",
-    type=Name(("text", "json")),
-    default="text",
-    show_default=True,
-    help="What is written to stdout.",
-)
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@format_option
+@quiet_option
 @click.pass_context
 def compare(
     ctx: click.Context,

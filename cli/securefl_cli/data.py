@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from securefl_cli.group import LazyGroup
-from securefl_cli.options import Name, config_argument, data_option, resolve, task_option
+from securefl_cli.options import config_argument, data_option, format_option, resolve, task_option
 
 _COMMANDS = {
     "describe": ("securefl_cli.data:describe", "Load and check the data, and count what they hold.")
@@ -32,13 +32,7 @@ def data() -> None:
 @config_argument
 @task_option
 @data_option
-@click.option(
-    "--format",
-    type=Name(("text", "json")),
-    default="text",
-    show_default=True,
-    help="What is written to stdout.",
-)
+@format_option
 def describe(
     *,
     config: Path | None,

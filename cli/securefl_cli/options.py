@@ -42,6 +42,14 @@ data_option = click.option(
     type=Name(SOURCES),
     help="Where the data come from; 'files' are your own and need a CONFIG that names them.",
 )
+format_option = click.option(
+    "--format",
+    type=Name(("text", "json")),
+    default="text",
+    show_default=True,
+    help="What is written to stdout.",
+)
+quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 _RUN_OPTIONS = (
     config_argument,
     task_option,

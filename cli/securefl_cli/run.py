@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from securefl_cli.group import Interrupted
-from securefl_cli.options import Name, resolve, run_options
+from securefl_cli.options import format_option, quiet_option, resolve, run_options
 from securefl_cli.progress import watch
 
 _RESUME_TAKES = {"resume", "format", "quiet"}
@@ -47,14 +47,8 @@ _RESUME_TAKES = {"resume", "format", "quiet"}
     metavar="DIR",
     help="Go on with a run that was interrupted, as if it had not been.",
 )
-@click.option(
-    "--format",
-    type=Name(("text", "json")),
-    default="text",
-    show_default=True,
-    help="What is written to stdout.",
-)
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@format_option
+@quiet_option
 @click.pass_context
 def run(
     ctx: click.Context,
