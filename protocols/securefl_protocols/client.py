@@ -253,7 +253,7 @@ class ClientSession:
         check_signature(
             AdvertiseKeys,
             signed,
-            encode_body(AdvertiseKeys(encryption, masking)),
+            sha256(encode_body(AdvertiseKeys(encryption, masking))).digest(),
             context=self._opening,
             sender=member,
             session_key=encryption,

@@ -6,6 +6,7 @@ Every check guards a secret. The first that fails raises `RemoteProtocolError`, 
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -109,7 +110,7 @@ class ClientRound:
         self._tag_key: TagKey | None = None
         self._input_digest = b""
         self._survivors: frozenset[int] = frozenset()
-        self._signed_body = b""
+        self._signed_digest = b""
 
     def share(self) -> bytes:
         """Returns the ShareKeys message: a share of both secrets for every holder."""
@@ -209,7 +210,7 @@ class ClientRound:
             raise RemoteProtocolError("fewer neighbours survive than the threshold")
         self._survivors = survivors
         consistency = consistency_of(self.number, message.survivors, members=plan.members)
-        self._signed_body = encode_body(consistency)
+        self._signed_digest = sha256(encode_body(consistency)).digest()
         return self._signed(consistency)
 
     def on_signatures(self, message: Signatures) -> bytes:
@@ -225,7 +226,7 @@ class ClientRound:
             check_signature(
                 Consistency,
                 signature,
-                self._signed_body,
+                self._signed_digest,
                 context=self._context,
                 sender=signer,
                 session_key=self._book.session_keys[signer],

@@ -162,7 +162,7 @@ class Shares:
 
 @dataclass(frozen=True, slots=True)
 class SurvivorSet:
-    """Coordinator: whose masked inputs are in the sum, with the SHA-256 of each message."""
+    """Coordinator: whose masked inputs are in the sum, with the SHA-256 of each body."""
 
     CODE: ClassVar[int] = 67
     FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Table(DIGEST_BYTES)}

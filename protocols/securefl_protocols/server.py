@@ -5,6 +5,7 @@ that break the protocol are dropped with a reason, and the session goes on with 
 """
 
 from collections.abc import Set
+from hashlib import sha256
 
 from securefl_protocols.agreement import check_public_key
 from securefl_protocols.codec import (
@@ -150,8 +151,9 @@ class ServerSession:
             raise Refused(DropReason.MALFORMED, "the message names another sender")
         message = decode_body(envelope.kind, envelope.body)
         self._check_step(sender, message)
-        self._check_signature(envelope, message)
-        self._accept(envelope, message)
+        digest = sha256(envelope.body).digest()
+        self._check_signature(envelope, message, digest)
+        self._accept(envelope, message, digest)
         self._taken[self.step][sender] = data
 
     def _check_step(self, sender: int, message: MemberMessage) -> None:
@@ -171,13 +173,13 @@ class ServerSession:
         if sender not in self._expected:
             raise Refused(DropReason.LATE, f"{belongs.name} goes on without the member")
 
-    def _check_signature(self, envelope: Envelope, message: MemberMessage) -> None:
+    def _check_signature(self, envelope: Envelope, message: MemberMessage, digest: bytes) -> None:
         keys = message if isinstance(message, AdvertiseKeys) else self._keys[envelope.sender]
         try:
             check_signature(
                 envelope.kind,
                 envelope.signature,
-                envelope.body,
+                digest,
                 context=self._bound_to,
                 sender=envelope.sender,
                 session_key=keys.encryption,
@@ -186,14 +188,14 @@ class ServerSession:
         except RemoteProtocolError as error:
             raise Refused(DropReason.BAD_SIGNATURE, str(error)) from error
 
-    def _accept(self, envelope: Envelope, message: MemberMessage) -> None:
+    def _accept(self, envelope: Envelope, message: MemberMessage, digest: bytes) -> None:
         sender = envelope.sender
         if isinstance(message, AdvertiseKeys):
             self._accept_keys(sender, message)
         elif isinstance(message, ShareKeys):
             self._current.take_shares(sender, message)
         elif isinstance(message, MaskedInput):
-            self._current.take_input(sender, message)
+            self._current.take_input(sender, message, digest)
         elif isinstance(message, Consistency):
             self._current.take_consistency(sender, message, envelope.signature)
         else:
@@ -228,8 +230,7 @@ class ServerSession:
             TooFewSurvivors: Fewer members are left than the round needs; the round is over.
             RemoteProtocolError: A member dealt shares that rebuild no secret; the round is
                 over, and the member is out.
-            DisputedPair: Two members promised different keys of their mask; the round is over,
-                and both are out of the session.
+            DisputedPair: One of two members lied; the round is over, and both are out.
         """
         endings = {
             ServerStep.ADVERTISE: self._end_advertise,
@@ -286,9 +287,8 @@ class ServerSession:
             self._drop(member, DropReason.OTHER_TAG_KEY, "its tag key is not that of most")
             del self._taken[ServerStep.MASK][member]
         self._check_enough(survivors, self._current.sharers)
-        inputs = self._taken[ServerStep.MASK]
         self._enter(ServerStep.CONSISTENCY, survivors)
-        return dict.fromkeys(survivors, self._current.announce_survivors(inputs))
+        return dict.fromkeys(survivors, self._current.announce_survivors(survivors))
 
     def _end_consistency(self, signed: frozenset[int]) -> dict[int, bytes]:
         self._check_recoverable(signed)
@@ -346,6 +346,5 @@ class ServerSession:
         check_recoverable(self._plan, self._current.sharers, holders, step=self.step.name)
 
     def _check_enough(self, left: frozenset[int], dealers: frozenset[int]) -> None:
-        step = self.step.name
-        check_cohort(left, self._plan.min_members, step=step)
-        check_recoverable(self._plan, dealers, left, step=step)
+        check_cohort(left, self._plan.min_members, step=self.step.name)
+        check_recoverable(self._plan, dealers, left, step=self.step.name)

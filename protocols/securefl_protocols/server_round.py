@@ -33,7 +33,7 @@ from securefl_protocols.messages import (
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.prg import SignedMask
 from securefl_protocols.recovery import Dealing, Recovery
-from securefl_protocols.statements import consistency_of, input_digest
+from securefl_protocols.statements import consistency_of
 from securefl_protocols.tag import mask_tag, tag_to_bytes
 from securefl_protocols.unmasking import rebuild, revealed_shares
 
@@ -72,6 +72,7 @@ class ServerRound:
         self._plan, self._recovery, self._keys = plan, recovery, keys
         self._shared: dict[int, ShareKeys] = {}
         self._inputs = MaskedSums(plan)
+        self._digests: dict[int, bytes] = {}
         self._consistency = Consistency(number, b"", b"")
         self._signatures: dict[int, bytes] = {}
         self._unmasked: dict[int, Unmask] = {}
@@ -91,13 +92,19 @@ class ServerRound:
             raise Refused(DropReason.MALFORMED, "the escrow has another length")
         self._shared[member] = message
 
-    def take_input(self, member: int, message: MaskedInput) -> None:
+    def take_input(self, member: int, message: MaskedInput, digest: bytes) -> None:
         """Adds a masked input to the sum.
+
+        Args:
+            member: Whose it is.
+            message: The masked input.
+            digest: SHA-256 of its body.
 
         Raises:
             Refused: It has another length than the plan says.
         """
         self._inputs.add(member, message)
+        self._digests[member] = digest
 
     def agreeing(self) -> frozenset[int]:
         """Returns those whose masked inputs can be summed: most of them, with one tag key."""
@@ -148,14 +155,10 @@ class ServerRound:
         dealers = self._plan.holders(member).keys() & self.sharers
         return {dealer: self._shared[dealer].deals[member] for dealer in dealers}
 
-    def announce_survivors(self, inputs: Mapping[int, bytes]) -> bytes:
-        """Returns the survivor set, the same bytes for everybody.
-
-        Args:
-            inputs: For each survivor, its MaskedInput message.
-        """
-        self.survivors = frozenset(inputs)
-        digests = {member: input_digest(message) for member, message in inputs.items()}
+    def announce_survivors(self, survivors: Set[int]) -> bytes:
+        """Returns the survivor set, the same bytes for everybody."""
+        self.survivors = frozenset(survivors)
+        digests = {member: self._digests[member] for member in survivors}
         self._consistency = consistency_of(self.number, digests, members=self._plan.members)
         return encode_coordinator(SurvivorSet(self.number, digests))
 

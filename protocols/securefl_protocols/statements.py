@@ -9,7 +9,7 @@ Whoever signs another input later, once the sum is known, has no such signatures
 
 from hashlib import sha256
 
-from securefl_protocols.codec import encode_member, encode_parts
+from securefl_protocols.codec import MEMBER_HEADER_BYTES, encode_member, encode_parts
 from securefl_protocols.context import index_bytes, labelled_digest
 from securefl_protocols.members import members_to_bits
 from securefl_protocols.messages import Consistency, MemberMessage, Rows
@@ -48,8 +48,8 @@ def signed_message(
 
 
 def input_digest(message: bytes) -> bytes:
-    """Returns the 32 bytes that stand for a MaskedInput message, its signature included."""
-    return sha256(message).digest()
+    """Returns the 32 bytes that stand for a MaskedInput message: SHA-256 of its body."""
+    return sha256(memoryview(message)[MEMBER_HEADER_BYTES:]).digest()
 
 
 def consistency_of(number: int, survivors: Rows, *, members: int) -> Consistency:
@@ -68,7 +68,7 @@ def consistency_of(number: int, survivors: Rows, *, members: int) -> Consistency
 def check_signature(
     kind: type[MemberMessage],
     signature: bytes,
-    body: bytes | memoryview,
+    body_digest: bytes,
     *,
     context: bytes,
     sender: int,
@@ -80,7 +80,7 @@ def check_signature(
     Args:
         kind: The kind of message.
         signature: 64 bytes.
-        body: The body of the message.
+        body_digest: SHA-256 of the body of the message.
         context: 32 bytes, as the checking party computes it.
         sender: Index of the member that is to have signed.
         session_key: Its X25519 encryption key of this session.
@@ -89,5 +89,5 @@ def check_signature(
     Raises:
         RemoteProtocolError: The signature does not fit; the sender is its peer.
     """
-    signed = statement(context, sender, session_key, sha256(body).digest())
+    signed = statement(context, sender, session_key, body_digest)
     verify(identity, signature, signature_domain(kind), signed, peer=sender)
