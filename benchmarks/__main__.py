@@ -62,8 +62,8 @@ def write_page() -> None:
         picture.parent.mkdir(exist_ok=True)
         if growth(result["rows"], picture):
             parts.append(
-                "![Two plots over the number of members: CPU time, and bytes up and down, of one"
-                f" member; all are flat](images/{picture.name})\n"
+                "![Two plots over the number of members, for one member: CPU time and bytes up are"
+                f" flat, bytes down grow by 36 bytes a member](images/{picture.name})\n"
             )
     (DOCS / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
 

@@ -79,9 +79,9 @@ def reference_seconds(members, shared):
     return time.perf_counter() - started
 
 
-def measure(task, changes, repeats, folder):
-    options = {"task": task, "training": {"batch_size": 128, "local_epochs": 3}} | changes
-    config = load_config(None, options | {"references": {"enabled": False}})
+def measure(task, changes, epochs, repeats, folder):
+    options = {"task": task, "training": {"batch_size": 128, "local_epochs": epochs}} | changes
+    config = load_config(None, options | {"mode": "plain", "references": {"enabled": False}})
     prepared = prepare(config)
     consortium, keys = local_consortium(prepared)
     specs = member_specs(prepared, RunDirectory(folder, config), consortium, keys)
@@ -107,6 +107,7 @@ def measure(task, changes, repeats, folder):
             "ratio one process": seconds["reference"] / seconds["one"],
             "seconds reference": seconds["reference"],
             "seconds": seconds["two"],
+            "local epochs": epochs,
             "samples": sum(member.samples for member in prepared.members),
         },
     )
@@ -115,7 +116,7 @@ def measure(task, changes, repeats, folder):
 def benchmark(quick):
     with tempfile.TemporaryDirectory() as folder:
         return [
-            measure(task, changes, 1 if quick else 5, Path(folder))
+            measure(task, changes, *((1, 1) if quick else (3, 5)), Path(folder))
             for task, changes in CASES.items()
         ]
 
