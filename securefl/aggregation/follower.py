@@ -40,15 +40,8 @@ class ModelFollower:
         if number == self._round + 1 or not self._server.moments:
             self._round, self._expected = number, self._server.apply(shared, change)
 
-    def admits(self, number: int, shared: FloatVector) -> bool:
-        """Whether round `number` may begin from `shared`, as far as we can tell."""
-        return self._agrees(number - 1, shared)
-
     def followed(self, number: int, shared: FloatVector) -> bool:
         """Whether `shared` may be what round `number` ended with, as far as we can tell."""
-        return self._agrees(number, shared)
-
-    def _agrees(self, number: int, shared: FloatVector) -> bool:
         if self._expected is None or number != self._round:
             return True
         return np.array_equal(shared, self._expected)

@@ -59,6 +59,8 @@ class _Session:
     terms: Terms
     client: ClientSession
     update: TrainedUpdate
+    model: bytes
+    """Digest of the model that the round was admitted with."""
 
 
 class MaskedMember:
@@ -102,7 +104,7 @@ class MaskedMember:
             raise AbortedError(f"another model was sent for round {number} before")
         if self._follower.waiting:
             raise AbortedError(f"the sum of round {self.last_unmasked} was not shown")
-        if not self._follower.admits(number, shared):
+        if not self._follower.followed(number - 1, shared):
             raise AbortedError(f"the model of round {number} does not follow from the last sum")
         self._pinned = (number, digest)
 
@@ -115,7 +117,7 @@ class MaskedMember:
         try:
             if self._session is None or request.session != self._session.number:
                 return self._open(request, update)
-            self._session.update = update
+            self._session.update, self._session.model = update, self._pinned[1]
             return self._begin(self._session)
         except (ProtocolError, ValueError) as error:
             self._session = None
@@ -167,15 +169,16 @@ class MaskedMember:
             context=terms.context,
             entropy=os.urandom,
         )
-        keys = client.start(update.round, model_digest(update.shared))
-        self._session = _Session(request.session, terms, client, update)
+        model = self._pinned[1]
+        keys = client.start(update.round, model)
+        self._session = _Session(request.session, terms, client, update, model)
         return m.Protocol(round=update.round, payload=keys)
 
     @staticmethod
     def _begin(session: _Session) -> m.Protocol:
         update = session.update
         vector = encode_update(session.terms.encoding, update.change, update.loss, update.samples)
-        shares = session.client.begin_round(update.round, model_digest(update.shared), vector)
+        shares = session.client.begin_round(update.round, session.model, vector)
         return m.Protocol(round=update.round, payload=shares)
 
     def may_score(self, number: int, shared: FloatVector) -> bool:

@@ -11,7 +11,7 @@ from securefl.aggregation.terms import Consortium, Terms, decode_loss, model_dig
 from securefl.errors import InputError, SecureflError
 from securefl.exchange import Exchange
 from securefl.models.locality import FloatVector
-from securefl_protocols.drops import Drop, ServerStep
+from securefl_protocols.drops import ServerStep
 from securefl_protocols.errors import PlanError, ProtocolError
 from securefl_protocols.lane import LaneVector
 from securefl_protocols.results import RoundResult
@@ -60,7 +60,6 @@ class SecureAggregator:
         self._consortium = consortium
         self._session: _Session | None = None
         self._sessions = 0
-        self.drops: list[Drop] = []
 
     def aggregate(
         self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
@@ -153,12 +152,11 @@ class SecureAggregator:
                 for index, payload in outgoing.items()
             }
 
-    def _collect(self, session: _Session, replies: dict[str, m.Message]) -> None:
+    @staticmethod
+    def _collect(session: _Session, replies: dict[str, m.Message]) -> None:
         for name, reply in replies.items():
             if isinstance(reply, m.Protocol):
-                drop = session.server.receive(session.cohort.index(name), reply.payload)
-                if drop is not None:
-                    self.drops.append(drop)
+                if session.server.receive(session.cohort.index(name), reply.payload) is not None:
                     session.usable = False
             elif session.server.step is ServerStep.ADVERTISE or not isinstance(reply, m.Absent):
                 # Without keys in this session, or after an abort, a member needs a new one.

@@ -83,7 +83,7 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
     Raises:
         PlanError: If the numbers do not fit the lane, or the cohort is too small.
     """
-    settings = consortium.config.secure
+    settings, agreed = consortium.config.secure, consortium.digest()
     lane = Lane(settings.bits)
     encoding = FixedPoint.finest(
         members=len(cohort), max_weight=settings.max_samples, limit=settings.limit, lane=lane
@@ -102,11 +102,11 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
         ),
         # Fixed with the agreement: a coordinator that could try seeds would look for a graph in
         # which its friends surround somebody.
-        graph_seed=consortium.digest(),
+        graph_seed=agreed,
         rounds=settings.rounds_per_session,
         min_members=max(default_threshold(len(cohort)), consortium.config.cohort.minimum),
     )
-    context = SessionContext(consortium.digest(), consortium.run_id, plan.digest())
+    context = SessionContext(agreed, consortium.run_id, plan.digest())
     return Terms(encoding, plan, context)
 
 

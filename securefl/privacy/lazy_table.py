@@ -43,10 +43,6 @@ class LazyTable:
         """Keep one piece of the batch's clipped gradient: int64 [r] and float [r, d]."""
         self._pending.append((rows, clipped))
 
-    def forget(self) -> None:
-        """Drop what was accumulated."""
-        self._pending = []
-
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         """One SGD step: the gradient now, the noise of all rows on account."""

@@ -1,6 +1,6 @@
 """How a task cuts its data: thresholds and held-out periods."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -47,6 +47,3 @@ class DemandSettings(Settings):
     )
     test_steps: PositiveInt = Field(6, description="Held-out steps (weeks or days) at the end.")
     validation_steps: PositiveInt = Field(5, description="Steps before them, to choose a round.")
-
-
-Positive = Annotated[int, Field(ge=1)]
