@@ -39,6 +39,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
 
 
+def read_whole(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        RunDirectoryError: If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: {error.strerror}") from None
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write named tensors with metadata and a digest over both.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from securefl_cli.network_options import meeting_options
+from securefl_cli.network_options import meeting_options, seconds_option
 from securefl_cli.options import format_option, quiet_option
 from securefl_cli.passphrase import unlocked
 from securefl_cli.progress import watch
@@ -37,37 +37,25 @@ from securefl_cli.progress import watch
     metavar="DIR",
     help="Also start the broker, from the nats-server.conf in DIR: for trials.",
 )
-@click.option(
+@seconds_option(
     "--step-deadline",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For an answer that needs no training.",
+    60.0,
+    "For an answer that needs no training.",
 )
-@click.option(
+@seconds_option(
     "--training-deadline",
-    type=click.FloatRange(min=0, min_open=True),
-    default=3600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="For an answer that does.",
+    3600.0,
+    "For an answer that does.",
 )
-@click.option(
+@seconds_option(
     "--silence",
-    type=click.FloatRange(min=0, min_open=True),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="A member that is not heard of for so long is gone on without, if enough are left.",
+    30.0,
+    "A member that is not heard of for so long is gone on without, if enough are left.",
 )
-@click.option(
+@seconds_option(
     "--stragglers",
-    type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Once enough have answered, the others have so long at least.",
+    60.0,
+    "Once enough have answered, the others have so long at least.",
 )
 @click.option(
     "--metrics-port",

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import click
 
-from securefl_cli.network_options import meeting_options
+from securefl_cli.network_options import (
+    meeting_options,
+    own_data_option,
+    own_policy_option,
+    state_option,
+)
 from securefl_cli.options import format_option
 from securefl_cli.passphrase import unlocked
 
@@ -21,26 +26,9 @@ from securefl_cli.passphrase import unlocked
     """,
 )
 @meeting_options
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder with your own tables.",
-)
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path),
-    default=Path("securefl-member"),
-    show_default=True,
-    metavar="DIR",
-    help="Where the member keeps what it needs to go on after a restart.",
-)
-@click.option(
-    "--policy",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="What you take part in, and what your data may ever lose.",
-)
+@own_data_option
+@state_option
+@own_policy_option
 @format_option
 def doctor(
     *,

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
-from securefl_cli.network_options import meeting_options
+from securefl_cli.network_options import (
+    meeting_options,
+    own_data_option,
+    own_policy_option,
+    state_option,
+)
 from securefl_cli.passphrase import unlocked
 
 
@@ -20,32 +25,15 @@ from securefl_cli.passphrase import unlocked
     """,
 )
 @meeting_options
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder with your own tables; nobody else's are read.",
-)
-@click.option(
-    "--state",
-    type=click.Path(path_type=Path),
-    default=Path("securefl-member"),
-    show_default=True,
-    metavar="DIR",
-    help="Where the member keeps what it needs to go on after a restart.",
-)
+@own_data_option
+@state_option
 @click.option(
     "--book",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Where your book lies, for the life of your data; a usual place if not given.",
 )
-@click.option(
-    "--policy",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="What you take part in, and what your data may ever lose.",
-)
+@own_policy_option
 def member(
     *,
     agreement: Path,

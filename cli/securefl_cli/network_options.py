@@ -13,6 +13,40 @@ from securefl_cli.passphrase import key_option, passphrase_option
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
+def seconds_option(name: str, default: float, text: str) -> Callable[[CommandT], CommandT]:
+    """A positive number of seconds."""
+    return click.option(
+        name,
+        type=click.FloatRange(min=0, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=text,
+    )
+
+
+own_data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with your own tables; nobody else's are read.",
+)
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("securefl-member"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the member keeps what it needs to go on after a restart.",
+)
+own_policy_option = click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What you take part in, and what your data may ever lose.",
+)
+
+
 def meeting_options(command: CommandT) -> CommandT:
     """The agreement, our key, the agreed facts, and which run."""
     for option in (

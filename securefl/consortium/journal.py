@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from securefl.errors import RunDirectoryError
-from securefl.tensor_files import write_atomically
+from securefl.tensor_files import read_whole, write_atomically
 from securefl_protocols.errors import RemoteProtocolError
 from securefl_protocols.kdf import derive_key
 from securefl_protocols.seal import NONCE_BYTES, SEAL_KEY_BYTES, seal, unseal
@@ -131,7 +131,7 @@ class MemberJournal:
             "SELECT id, body, file, seed FROM questions ORDER BY place"
         ).fetchall()
         for name, body, file, seed in rows:
-            content = self._read(file) if file else body
+            content = read_whole(self._directory / file) if file else body
             yield Question(name, content, self._opened(self._key, seed, name))
 
     def keep(self, name: str, secret: bytes) -> None:
@@ -157,7 +157,7 @@ class MemberJournal:
         if row is None:
             return None
         key = self._opened(self._key, row[0], row[1])
-        return self._opened(key, self._read(row[1]), name)
+        return self._opened(key, read_whole(self._directory / row[1]), name)
 
     def snapshot(self, question_id: str, state: bytes) -> None:
         """Replace all that lies here by a state from which the member goes on.
@@ -180,12 +180,6 @@ class MemberJournal:
                 ("snapshot", self._sealed(self._key, key, file), file),
             )
         self._remove(old)
-
-    def _read(self, file: str) -> bytes:
-        try:
-            return (self._directory / file).read_bytes()
-        except OSError as error:
-            raise RunDirectoryError(f"{self._directory / file}: {error.strerror}") from None
 
     def close(self) -> None:
         """Close the file."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from securefl.errors import RunDirectoryError
-from securefl.tensor_files import write_atomically
+from securefl.tensor_files import read_whole, write_atomically
 
 _SMALL = 64 << 10
 """A longer message lies in a file of its own: databases write large values twice."""
@@ -117,7 +117,7 @@ class CoordinatorJournal:
             (section,),
         )
         return [
-            Event(party, request, self._read(file) if file else body)
+            Event(party, request, read_whole(self._directory / file) if file else body)
             for party, request, body, file in rows
         ]
 
@@ -142,12 +142,6 @@ class CoordinatorJournal:
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for file in files:
             (self._directory / file).unlink(missing_ok=True)
-
-    def _read(self, file: str) -> bytes:
-        try:
-            return (self._directory / file).read_bytes()
-        except OSError as error:
-            raise RunDirectoryError(f"{self._directory / file}: {error.strerror}") from None
 
     def close(self) -> None:
         """Close the file."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from securefl._version import __version__
-from securefl.evaluation.labels import LABELS, MetricLabel
+from securefl.evaluation.labels import LABELS, MetricLabel, shown
 from securefl.report.charts import Chart, comparison
 from securefl.report.story import Card, metric_title
 from securefl.runs.result import RunResult
@@ -133,7 +132,7 @@ def beside(result: RunResult, other: RunResult) -> Section:
     for metric in metrics:
         label = LABELS[metric]
         here, there = (r.metrics["federated"][metric] for r in (result, other))
-        rows.append((label.title, *(_cell(metric, value) for value in (here, there))))
+        rows.append((label.title, *(shown(metric, value) for value in (here, there))))
     return Section(
         anchor="protection",
         title="What the protection costs",
@@ -151,14 +150,7 @@ def beside(result: RunResult, other: RunResult) -> Section:
 def _protected(result: RunResult) -> str:
     if result.privacy is None:
         return f"{result.mode}, no differential privacy"
-    epsilon = max(member.epsilon for member in result.privacy.members)
-    return f"{result.mode}, ε = {epsilon:.2f}"
-
-
-def _cell(metric: str, value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{100 * value:.1f} %" if LABELS[metric].percent else f"{value:.3f}"
+    return f"{result.mode}, ε = {result.privacy.largest_epsilon:.2f}"
 
 
 def subtitle(result: RunResult) -> str:

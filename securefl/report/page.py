@@ -27,8 +27,9 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
         The file.
 
     Raises:
-        RunDirectoryError: If a run has not ended, or a directory holds none.
-        InputError: If the two runs are of different tasks, or the file cannot be written.
+        RunDirectoryError: If a run has not ended, a directory holds none, or the file cannot be
+            written.
+        InputError: If the two runs are of different tasks.
     """
     directory = RunDirectory.open(_single(run))
     result = _ended(directory)
@@ -37,10 +38,7 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
         raise InputError(f"{beside} is a run of {other.task}, and {run} of {result.task}")
     page = render(assemble(result, directory.records(), prove(directory), other))
     path = out or run / REPORT
-    try:
-        write_atomically(path, page.encode())
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    write_atomically(path, page.encode())
     return path
 
 

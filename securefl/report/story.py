@@ -9,8 +9,8 @@ from typing import Final
 
 from securefl.evaluation.labels import LABELS, shown
 from securefl.rounds import RoundRecord
-from securefl.runs.result import RunPrivacy, RunResult
-from securefl.runs.summary import gain, headline_metrics, summarise
+from securefl.runs.result import RunResult
+from securefl.runs.summary import gain_over_alone, headline_metrics, summarise
 
 _SEEN: Final = {
     "plain": "The coordinator saw each retailer's update in the clear.",
@@ -50,16 +50,9 @@ def _gained(result: RunResult) -> Card:
     if "alone" not in result.metrics:
         text = "The run was not compared with what the retailers reach alone."
         return Card(question, f"{label.title} {federated}", text)
-    change = gain(
-        result.metrics["federated"][metric],
-        result.metrics["alone"][metric],
-        label.higher_is_better,
-    )
+    change = gain_over_alone(result.metrics, metric, label)
     alone = shown(metric, result.metrics["alone"][metric])
-    better = sum(
-        gain(m.metrics["federated"][metric], m.metrics["alone"][metric], label.higher_is_better) > 0
-        for m in result.members
-    )
+    better = sum(gain_over_alone(m.metrics, metric, label) > 0 for m in result.members)
     text = (
         f"{label.title} ({label.meaning}) is {federated}, against {alone} when each retailer trains"
         f" alone; better at {better} of {len(result.members)} retailers."
@@ -75,18 +68,13 @@ def _cost(result: RunResult) -> Card:
             " it was made of, may learn something about one of them."
         )
         return Card(question, "not measured", f"{text} {_SEEN[result.mode]}")
-    epsilon = largest_epsilon(result.privacy)
+    epsilon = result.privacy.largest_epsilon
     text = (
         f"Whoever sees all that a retailer released can shift the odds that a certain"
         f" {result.privacy.unit} was in its data by a factor of {_factor(epsilon)} at most"
         f" (except in 1 of {1 / result.privacy.delta:,.0f} cases). {_SEEN[result.mode]}"
     )
     return Card(question, f"ε = {epsilon:.2f}", text)
-
-
-def largest_epsilon(privacy: RunPrivacy) -> float:
-    """What the member that spent most has spent."""
-    return max(member.epsilon for member in privacy.members)
 
 
 def _factor(epsilon: float) -> str:

@@ -96,10 +96,10 @@ def guarantee(privacy: RunPrivacy) -> str:
     """The guarantee in one clause."""
     if "TEST SEED" in privacy.mechanism:
         return "NOT PROTECTED: the noise came from a test seed, which anyone can repeat"
-    largest = max(member.epsilon for member in privacy.members)
     return (
-        f"({largest:.2f}, {privacy.delta:g})-differential privacy for every {privacy.unit} of each"
-        f" retailer ({privacy.protects}){_beside(privacy)}, against {privacy.against} (the"
+        f"({privacy.largest_epsilon:.2f}, {privacy.delta:g})-differential privacy for every"
+        f" {privacy.unit} of each retailer ({privacy.protects}){_beside(privacy)}, against"
+        f" {privacy.against} (the"
         f" {privacy.accountant.upper()} accountant; the figures above are exact and not covered)"
     )
 

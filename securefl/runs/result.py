@@ -122,6 +122,11 @@ class RunPrivacy:
     delta: float
     members: tuple[MemberPrivacy, ...]
 
+    @property
+    def largest_epsilon(self) -> float:
+        """What the member that spent most has spent on this run."""
+        return max(member.epsilon for member in self.members)
+
 
 @dataclass(frozen=True)
 class RunResult:

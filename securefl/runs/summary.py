@@ -140,7 +140,9 @@ def _row(
     arms: Mapping[str, str],
 ) -> tuple[str, ...]:
     cells = [
-        _percent(_gain_of(metrics, metric, found)) if arm == "gain" else _cell(metrics, arm, metric)
+        _percent(gain_over_alone(metrics, metric, found))
+        if arm == "gain"
+        else _cell(metrics, arm, metric)
         for arm in arms
     ]
     return (name, *cells)
@@ -149,7 +151,11 @@ def _row(
 def _spread_row(
     result: RepeatResult, metric: str, found: MetricLabel, arms: Mapping[str, str]
 ) -> tuple[str, ...]:
-    gains = [_gain_of(run.metrics, metric, found) for run in result.runs] if "gain" in arms else []
+    gains = (
+        [gain_over_alone(run.metrics, metric, found) for run in result.runs]
+        if "gain" in arms
+        else []
+    )
     cells = [
         f"{sample_deviation(gains):.1f} %" if arm == "gain" else _cell(result.spread, arm, metric)
         for arm in arms
@@ -161,7 +167,8 @@ def _cell(metrics: Mapping[str, Numbers], arm: str, metric: str) -> str:
     return shown(metric, metrics[arm][metric])
 
 
-def _gain_of(metrics: Mapping[str, Numbers], metric: str, found: MetricLabel) -> float:
+def gain_over_alone(metrics: Mapping[str, Numbers], metric: str, found: MetricLabel) -> float:
+    """How much better the federation is than training alone, in percent; see `gain`."""
     return gain(metrics["federated"][metric], metrics["alone"][metric], found.higher_is_better)
 
 
@@ -208,9 +215,9 @@ def _conclusion(result: Result, metric: str, found: MetricLabel) -> str:
 
 
 def _verdict(result: Result, metric: str, found: MetricLabel) -> str:
-    value = _gain_of(result.metrics, metric, found)
+    value = gain_over_alone(result.metrics, metric, found)
     members = len(result.members)
-    gains = [_gain_of(member.metrics, metric, found) for member in result.members]
+    gains = [gain_over_alone(member.metrics, metric, found) for member in result.members]
     if math.isnan(value):
         return "There was no case to judge {name} by."
     if abs(value) < _noise(result, metric, found):
@@ -235,7 +242,7 @@ def _noise(result: Result, metric: str, found: MetricLabel) -> float:
     """Percent that a gain must reach to be one: `PARITY`, or more where seeds differ by more."""
     if not isinstance(result, RepeatResult):
         return PARITY
-    spread = sample_deviation([_gain_of(run.metrics, metric, found) for run in result.runs])
+    spread = sample_deviation([gain_over_alone(run.metrics, metric, found) for run in result.runs])
     return PARITY if math.isnan(spread) else max(PARITY, spread)
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from securefl.errors import ConfigError
-from securefl.models.locality import FloatVector, shared_vector
+from securefl.models.locality import shared_vector
 from securefl.privacy.accounting import PrivacyAccountant
 from securefl.privacy.distributed import DistributedPlan
 from securefl.privacy.gradient_code import LARGEST_BATCH, DoubleVector, ShareSampler, noised
@@ -24,8 +22,8 @@ from securefl.privacy.spending import Spending
 from securefl.privacy.streams import member_stream
 from securefl.privacy.training import PrivateSettings, PrivateTrainer
 from securefl.tasks.base import Batch, Examples
-from securefl.tensor_files import read_tensors, write_tensors
 from securefl.training.coins import set_coins
+from securefl.training.kept_release import KeptRelease
 from securefl.training.learner import Learner
 from securefl.training.rounds import Charges, RoundChange
 from securefl.training.run_budget import RunBudget
@@ -62,7 +60,7 @@ class DistributedRounds:
     ) -> None:
         self.plan = DistributedPlan.of(learner.config, members, len(shared_vector(model)))
         self._budget = RunBudget(self.plan.base, charges)
-        self._release = directory / RELEASE
+        self._kept = KeptRelease(directory / RELEASE, "share")
         self._learner = learner
         self._model = model
         self._samplers: dict[int, ShareSampler] = {}
@@ -81,11 +79,10 @@ class DistributedRounds:
         self._check_units()
         self._model.to("cpu")
         start = shared_vector(self._model)
-        share = self._handed_over_before(number, start)
+        share = self._kept.recall(number, start)
         if share is None:
             share = self._share(number)
-            tensors = {"start": torch.from_numpy(start), "share": torch.from_numpy(share)}
-            write_tensors(self._release, tensors, {"round": str(number)})
+            self._kept.keep(number, start, share)
         return RoundChange(share, 0.0)
 
     def spending(self) -> Spending:
@@ -97,15 +94,6 @@ class DistributedRounds:
         self.plan.base.check_units(data.name, data.units)
         if len(data.examples) > LARGEST_BATCH:
             raise ConfigError(f"{data.name}: more than {LARGEST_BATCH:,} units in a sum")
-
-    def _handed_over_before(self, number: int, start: FloatVector) -> DoubleVector | None:
-        """The share of this round, if it was made already: made anew, it would be paid for anew."""
-        if not self._release.exists():
-            return None
-        tensors, metadata = read_tensors(self._release)
-        same = metadata["round"] == str(number) and np.array_equal(tensors["start"].numpy(), start)
-        share: DoubleVector = tensors["share"].numpy()
-        return share if same else None
 
     def _share(self, number: int) -> DoubleVector:
         settings = self.plan.base.settings

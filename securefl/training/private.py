@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
-from securefl.models.locality import FloatVector, load_shared, shared_vector
+from securefl.models.locality import load_shared, shared_vector
 from securefl.privacy.account import RunAccount
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.plan import PrivacyPlan
@@ -17,8 +16,8 @@ from securefl.privacy.spending import Spending
 from securefl.privacy.streams import member_stream
 from securefl.privacy.training import PrivateSettings, PrivateTrainer
 from securefl.tasks.demand_noised import NoisedDemandTask
-from securefl.tensor_files import read_tensors, write_tensors
 from securefl.training.coins import set_coins
+from securefl.training.kept_release import KeptRelease
 from securefl.training.learner import Learner
 from securefl.training.noised import SeriesTrainer
 from securefl.training.rounds import Charges, RoundChange
@@ -52,7 +51,7 @@ class PrivateRounds:
         self.plan = PrivacyPlan.of(learner.config)
         self._budget = RunBudget(self.plan, charges)
         self._directory = directory
-        self._release = directory / RELEASE
+        self._kept = KeptRelease(directory / RELEASE, "end")
         self._learner = learner
         self._model = model
 
@@ -70,30 +69,17 @@ class PrivateRounds:
         self.plan.check_units(self._learner.data.name, self._learner.data.units)
         self._model.to("cpu")
         start = shared_vector(self._model)
-        if not self._released_before(number, start):
+        end = self._kept.recall(number, start)
+        if end is None:
             self._train(number)
-            ends = {"start": start, "end": shared_vector(self._model)}
-            tensors = {name: torch.from_numpy(vector) for name, vector in ends.items()}
-            write_tensors(self._release, tensors, {"round": str(number)})
+            self._kept.keep(number, start, shared_vector(self._model))
+        else:
+            load_shared(self._model, end.astype(np.float32, copy=False))
         return RoundChange(shared_vector(self._model) - start, 0.0)
 
     def spending(self) -> Spending:
         """What the member has spent so far."""
         return self._budget.spending()
-
-    def _released_before(self, number: int, start: FloatVector) -> bool:
-        """Whether this round was trained from this model already; the model is then at its end.
-
-        A run that goes on after it was killed gets the same release once more, which costs
-        nothing.
-        """
-        if not self._release.exists():
-            return False
-        tensors, metadata = read_tensors(self._release)
-        same = metadata["round"] == str(number) and np.array_equal(tensors["start"].numpy(), start)
-        if same:
-            load_shared(self._model, tensors["end"].numpy())
-        return same
 
     def _train(self, number: int) -> None:
         stream = member_stream(self.plan.settings, self._learner.data.name, number)

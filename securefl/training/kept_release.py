@@ -1,0 +1,39 @@
+"""What a member released last: a run that goes on sends it again, and pays for nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from securefl.models.locality import FloatVector
+from securefl.tensor_files import read_tensors, write_tensors
+from securefl.training.rounds import UpdateVector
+
+
+class KeptRelease:
+    """A member's file of its last release and of the model that it was made from.
+
+    Args:
+        path: The file.
+        name: What the release is called in it.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self._name = name
+
+    def recall(self, number: int, start: FloatVector) -> UpdateVector | None:
+        """The release of round `number` from the model `start`; None if it was not made before."""
+        if not self._path.exists():
+            return None
+        tensors, metadata = read_tensors(self._path)
+        same = metadata["round"] == str(number) and np.array_equal(tensors["start"].numpy(), start)
+        return tensors[self._name].numpy() if same else None
+
+    def keep(self, number: int, start: FloatVector, release: UpdateVector) -> None:
+        """Make a release durable, before it leaves."""
+        vectors = {"start": start, self._name: release}
+        tensors = {name: torch.from_numpy(vector) for name, vector in vectors.items()}
+        write_tensors(self._path, tensors, {"round": str(number)})
