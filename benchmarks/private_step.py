@@ -1,8 +1,8 @@
 """One private step under masks: noise, masking, unmasking, all parties in one process.
 
-Five members, sessions whose keys serve many rounds, 64-bit lanes as in training. A step begins with
-the members' rounded gradient sums and ends with the noised sum; two threads play the members.
-`noise_share` is the part of the members' work that draws noise.
+Five members, sessions whose keys serve many rounds. A step begins with the members' rounded
+gradient sums and ends with the noised sum; two threads play the members, and the coordinator takes
+a message when it is there. `noise_share` is the part of all CPU time that draws noise.
 """
 
 import os
@@ -30,12 +30,13 @@ THREADS = 2
 class Step:
     """The parties of a session, which makes one round after the other."""
 
-    def __init__(self, members: int, dimension: int, deviation: int) -> None:
+    def __init__(self, members: int, dimension: int, deviation: int, lane: Lane) -> None:
+        self.lane = lane
         plan = SessionPlan.for_cohort(
             members=members,
             dimension=dimension,
-            lane=Lane(64),
-            largest_input=1 << 52,
+            lane=lane,
+            largest_input=lane.largest // members,
             terms=TERMS,
             rounds=64,
         )
@@ -54,7 +55,7 @@ class Step:
             for index, key in enumerate(keys)
         ]
         self.server = ServerSession(
-            plan=plan, roster=roster, context=context, number=1, model=MODEL
+            plan=plan, roster=roster, context=context, number=1, model=MODEL, threads=THREADS
         )
         self.samplers = [DiscreteGaussian(deviation**2) for _ in keys]
         self.gradient = np.random.default_rng(1).integers(-1000, 1000, dimension)
@@ -71,13 +72,13 @@ class Step:
     def round(self, number: int) -> None:
         """From gradients to the noised sum."""
         self.server.begin_round(number, MODEL)
-        replies = list(self.pool.map(lambda i: self._begin(i, number), range(len(self.clients))))
+        replies = self.pool.map(lambda i: self._begin(i, number), range(len(self.clients)))
         for _ in range(4):
             for index, reply in enumerate(replies):
                 self.server.receive(index, reply)
             told = self.server.end_step()
-            answers = list(self.pool.map(lambda i, t=told: self.clients[i].receive(t[i]), told))
-            replies = [answer[0] for answer in answers]
+            replies = self.pool.map(lambda i, t=told: self.clients[i].receive(t[i])[0], told)
+        list(replies)
         self.server.result()
 
     def _begin(self, index: int, number: int) -> bytes:
@@ -86,11 +87,12 @@ class Step:
         self.samplers[index].fill(KeyedWords(os.urandom(32)), share)
         share += self.gradient
         self.noise_seconds[index] += time.thread_time() - started
-        return self.clients[index].begin_round(number, MODEL, share.view(np.uint64))
+        vector = share.astype(self.lane.signed_dtype, copy=False).view(self.lane.dtype)
+        return self.clients[index].begin_round(number, MODEL, vector)
 
 
-def measure(members: int, dimension: int, deviation: int, rounds: int) -> Row:
-    step, seconds = Step(members, dimension, deviation), []
+def measure(members: int, dimension: int, deviation: int, lane: Lane, rounds: int) -> Row:
+    step, seconds = Step(members, dimension, deviation, lane), []
     cpu = time.process_time()
     for number in range(1, rounds + 1):
         started = time.perf_counter()
@@ -98,7 +100,7 @@ def measure(members: int, dimension: int, deviation: int, rounds: int) -> Row:
         seconds.append(time.perf_counter() - started)
     spent = (time.process_time() - cpu) / rounds
     return Row(
-        f"private step n={members} d={dimension // 1000}k sigma={deviation}",
+        f"private step n={members} d={dimension // 1000}k sigma={deviation} lanes={lane}",
         {
             "milliseconds": round(1e3 * median(seconds), 1),
             "cpu_milliseconds": round(1e3 * spent, 1),
@@ -109,7 +111,11 @@ def measure(members: int, dimension: int, deviation: int, rounds: int) -> Row:
 
 def benchmark(quick: bool) -> list[Row]:
     rounds = 3 if quick else 15
-    return [measure(5, 200_000, deviation, rounds) for deviation in (1000, 680_000)]
+    return [
+        measure(5, 200_000, deviation, lane, rounds)
+        for lane in (Lane.UINT32, Lane.UINT64)
+        for deviation in (1000, 680_000)
+    ]
 
 
 if __name__ == "__main__":

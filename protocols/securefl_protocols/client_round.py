@@ -40,8 +40,7 @@ from securefl_protocols.signing import SigningKey
 from securefl_protocols.statements import (
     check_signature,
     consistency_of,
-    input_digest,
-    signed_message,
+    signed_with_digest,
 )
 from securefl_protocols.tag import TagKey, mask_tag, tag_from_bytes, tag_to_bytes
 
@@ -181,8 +180,8 @@ class ClientRound:
         )
         # The input has gone into the masked vector; nothing of it stays behind.
         self._vector = vector[:0]
-        message = self._signed(MaskedInput(self.number, check, tag, vector.data.cast("B")))
-        self._input_digest = input_digest(message)
+        masked = MaskedInput(self.number, check, tag, vector.data.cast("B"))
+        message, self._input_digest = self._signed_with_digest(masked)
         return message
 
     def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> tuple[bytes, bytes]:
@@ -254,7 +253,10 @@ class ClientRound:
         return RoundResult(self.number, total, survivors, verified=plan.tagged)
 
     def _signed(self, message: MemberMessage) -> bytes:
-        return signed_message(
+        return self._signed_with_digest(message)[0]
+
+    def _signed_with_digest(self, message: MemberMessage) -> tuple[bytes, bytes]:
+        return signed_with_digest(
             message,
             context=self._context,
             sender=self._party.index,

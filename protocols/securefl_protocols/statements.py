@@ -9,7 +9,7 @@ Whoever signs another input later, once the sum is known, has no such signatures
 
 from hashlib import sha256
 
-from securefl_protocols.codec import MEMBER_HEADER_BYTES, encode_member, encode_parts
+from securefl_protocols.codec import encode_member, encode_parts
 from securefl_protocols.context import index_bytes, labelled_digest
 from securefl_protocols.members import members_to_bits
 from securefl_protocols.messages import Consistency, MemberMessage, Rows
@@ -39,17 +39,22 @@ def signed_message(
     message: MemberMessage, *, context: bytes, sender: int, session_key: bytes, identity: SigningKey
 ) -> bytes:
     """Returns a member's message as it goes over the wire."""
+    return signed_with_digest(
+        message, context=context, sender=sender, session_key=session_key, identity=identity
+    )[0]
+
+
+def signed_with_digest(
+    message: MemberMessage, *, context: bytes, sender: int, session_key: bytes, identity: SigningKey
+) -> tuple[bytes, bytes]:
+    """Returns a member's message as it goes over the wire, and the SHA-256 of its body."""
     kind, parts, state = type(message), encode_parts(message), sha256()
     for part in parts:
         state.update(part)
-    signed = statement(context, sender, session_key, state.digest())
+    digest = state.digest()
+    signed = statement(context, sender, session_key, digest)
     signature = identity.sign(signature_domain(kind), signed)
-    return encode_member(kind, sender, signature, parts)
-
-
-def input_digest(message: bytes) -> bytes:
-    """Returns the 32 bytes that stand for a MaskedInput message: SHA-256 of its body."""
-    return sha256(memoryview(message)[MEMBER_HEADER_BYTES:]).digest()
+    return encode_member(kind, sender, signature, parts), digest
 
 
 def consistency_of(number: int, survivors: Rows, *, members: int) -> Consistency:

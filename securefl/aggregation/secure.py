@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +147,7 @@ class SecureAggregator:
             context=terms.context,
             number=opening[0],
             model=opening[1],
+            threads=len(os.sched_getaffinity(0)),  # while it unmasks, the members wait
         )
         return _Session(number=number, cohort=cohort, terms=terms, opening=opening, server=server)
 

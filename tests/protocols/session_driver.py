@@ -11,6 +11,7 @@ import numpy as np
 
 from securefl_protocols.client import ClientSession
 from securefl_protocols.codec import (
+    MEMBER_HEADER_BYTES,
     decode_body,
     decode_coordinator,
     encode_coordinator,
@@ -31,6 +32,11 @@ MODEL = hashlib.sha256(b"model of round 1").digest()
 
 Drops = Mapping[ServerStep, Iterable[int]]
 """Who sends nothing in which step."""
+
+
+def input_digest(message: bytes) -> bytes:
+    """The 32 bytes that stand for a MaskedInput message in a survivor set."""
+    return hashlib.sha256(message[MEMBER_HEADER_BYTES:]).digest()
 
 
 def entropy_of(name: str) -> DeterministicEntropy:

@@ -10,6 +10,7 @@ from session_driver import (
     Exchange,
     body_of,
     changed,
+    input_digest,
     inputs,
     only,
     small_plan,
@@ -22,7 +23,7 @@ from securefl_protocols.drops import ServerStep
 from securefl_protocols.errors import RemoteProtocolError
 from securefl_protocols.messages import Signatures
 from securefl_protocols.replay import replay
-from securefl_protocols.statements import consistency_of, input_digest, signed_message
+from securefl_protocols.statements import consistency_of, signed_message
 from securefl_protocols.tag import MODULUS, tag_from_bytes, tag_to_bytes
 from securefl_protocols.transcript import Transcript
 

@@ -9,6 +9,7 @@ from session_driver import (
     Exchange,
     body_of,
     changed,
+    input_digest,
     inputs,
     lanes_of,
     only,
@@ -27,7 +28,7 @@ from securefl_protocols.masking import pairwise_mask_key, pairwise_sign, self_ma
 from securefl_protocols.members import members_from_bits
 from securefl_protocols.messages import SurvivorSet
 from securefl_protocols.prg import add_many
-from securefl_protocols.statements import input_digest, signed_message
+from securefl_protocols.statements import signed_message
 from securefl_protocols.unmasking import rebuild
 
 VICTIM = 2

@@ -86,13 +86,15 @@ def test_weights_that_are_no_distribution_are_refused(weights):
 
 def represented(table):
     """The probabilities that the table's columns and boundaries stand for, as integers."""
-    columns = len(table._rest)
+    columns = len(table._boundaries)
     capacity, mass = ONE // columns, [0] * (columns + 2 * table.radius + 1)
-    for column in range(columns):
-        boundary = (int(table._first[column]) << 128) | table._rest[column]
+    for column, (boundary, alias) in enumerate(zip(table._boundaries, table._aliases, strict=True)):
+        entry = int(table._entries[column])
+        assert entry >> 32 == boundary >> 160
+        assert (entry - (alias - column)) % (1 << 32) == 0
         own = boundary - column * capacity
         mass[column] += own
-        mass[int(table._alias[column]) + table.radius] += capacity - own
+        mass[alias] += capacity - own
     return mass
 
 
@@ -112,20 +114,32 @@ def test_the_table_of_a_law_represents_all_its_weights(law):
     assert represented(AliasTable(weights))[: len(weights)] == weights
 
 
-def test_where_64_bits_do_not_decide_128_more_do():
-    # Three values in four columns: the boundary of the first is a third of 2^192.
+@pytest.fixture
+def tied():
+    """A table of three values in four columns, and a column whose boundary is a third of 2^192."""
     third = ONE // 3
     table = AliasTable([third, ONE - 2 * third, third])
-    tied = [c for c in range(4) if int(table._first[c]) >> 62 == c and table._rest[c]]
-    assert tied
-    column = tied[0]
-    word, rest = int(table._first[column]), table._rest[column]
+    column = next(c for c, b in enumerate(table._boundaries) if b >> 190 == c and b % (1 << 128))
+    return table, column
+
+
+def test_where_64_bits_do_not_decide_128_more_do(tied):
+    table, column = tied
+    word, rest = divmod(table._boundaries[column], 1 << 128)
     out = np.empty(1, dtype=np.int64)
-    for number, expected in ((rest - 1, column - 1), (rest, int(table._alias[column]))):
+    for number, expected in ((rest - 1, column), (rest, table._aliases[column])):
         script = Script(word, number >> 64, number & (2**64 - 1))
         table.fill(script, out)
-        assert out[0] == expected
+        assert out[0] == expected - table.radius
         assert not script.left
+
+
+def test_where_32_bits_do_not_decide_the_other_32_do(tied):
+    table, column = tied
+    word = table._boundaries[column] >> 128
+    out = np.empty(2, dtype=np.int64)
+    table.fill(Script(word - 1, word + 1), out)
+    assert list(out + table.radius) == [column, table._aliases[column]]
 
 
 def test_discrete_gaussian_weights_against_the_definition():
