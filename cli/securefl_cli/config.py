@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from securefl.config.load import DEFAULT_SOURCE, SOURCES, TASKS, dump_toml
+from securefl.config.load import DEFAULT_SOURCE, SOURCES, dump_toml
 from securefl.config.starter import write_starter
+from securefl.tasks.registry import TASKS
 from securefl_cli.group import LazyGroup
 from securefl_cli.options import Name, resolve, run_options
 

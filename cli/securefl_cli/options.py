@@ -9,18 +9,16 @@ from typing import Any, TypeVar
 import click
 
 from securefl.config.load import (
-    MODELS,
     MODES,
     PROTECTIONS,
     SOURCES,
-    TASKS,
     UNITS,
     load_config,
     nearest,
 )
 from securefl.config.options import options_tree
 from securefl.config.schema import RunConfig
-from securefl.tasks.registry import check_model
+from securefl.tasks.registry import TASKS, check_model
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -66,7 +64,7 @@ _RUN_OPTIONS = (
     config_argument,
     task_option,
     data_option,
-    click.option("--model", type=Name(MODELS), help="Which model is trained."),
+    click.option("--model", metavar="NAME", help="Which of the task's models is trained."),
     click.option("--mode", type=Name(MODES), help="How the retailers' updates are protected."),
     click.option("--dp", type=Name(PROTECTIONS), help="How single customers are protected."),
     click.option(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,27 +16,16 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from securefl.config.privacy import Protection, Unit
-from securefl.config.schema import Mode, RunConfig, TaskName
+from securefl.config.schema import CUTS, Mode, RunConfig
 from securefl.errors import ConfigError
-from securefl.models.settings import ModelSettings
+from securefl.tasks.registry import TASKS, declaration
 
 Tree = dict[str, Any]
 DEFAULT_SOURCE = "complete-journey"
 SOURCES = ("complete-journey", "tutorial", "files")
-TASKS: tuple[str, ...] = get_args(TaskName)
 MODES: tuple[str, ...] = get_args(Mode)
 PROTECTIONS: tuple[str, ...] = get_args(Protection)
 UNITS: tuple[str, ...] = get_args(Unit)
-MODELS: tuple[str, ...] = tuple(
-    model.model_fields["name"].default for model in get_args(get_args(ModelSettings)[0])
-)
-_PRIVATE = {
-    ("recommendation", DEFAULT_SOURCE, "local"),
-    ("recommendation", DEFAULT_SOURCE, "distributed"),
-    ("recommendation", "tutorial", "local"),
-    ("demand", DEFAULT_SOURCE, "local"),
-}
-"""Tasks and sources whose defaults change with a kind of protection."""
 _TAGS = {"data": "source", "model": "name"}
 """Sections that are one of several, and the key that says which."""
 
@@ -133,7 +121,7 @@ def validate(tree: Mapping[str, Any], where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_explain(error.errors()[0])}") from None
+        raise ConfigError(f"{where}: {_explain(error.errors()[0], tree)}") from None
 
 
 def dump_toml(config: RunConfig) -> str:
@@ -149,7 +137,11 @@ def default_config(task: str, source: str) -> Tree:
     """
     _known("task", task, TASKS)
     _known("data.source", source, SOURCES)
-    tree = _packaged(f"{task}-{_origin(source)}.toml")
+    defaults = declaration(task).defaults
+    if _origin(source) not in defaults:
+        sources = [name for name in SOURCES if _origin(name) in defaults]
+        raise ConfigError(f"data.source: task '{task}' takes {' or '.join(sources)}")
+    tree = {"task": task, "data": {"source": source}, **defaults[_origin(source)]}
     if source == "files":
         tree["data"] = {"source": "files"}
     return tree
@@ -160,9 +152,7 @@ def private_defaults(task: str, source: str, protection: str) -> Tree:
 
     A model that is good without noise has too many parameters to be good with it.
     """
-    if (task, _origin(source), protection) not in _PRIVATE:
-        return {}
-    return _packaged(f"{task}-{_origin(source)}-{protection}.toml")
+    return dict(declaration(task).changes.get((_origin(source), protection), {}))
 
 
 def _with_private(tree: Tree, changes: Tree) -> Tree:
@@ -173,11 +163,6 @@ def _with_private(tree: Tree, changes: Tree) -> Tree:
 def _origin(source: str) -> str:
     """Whose defaults a source has: own files are most like the real transactions."""
     return DEFAULT_SOURCE if source == "files" else source
-
-
-def _packaged(name: str) -> Tree:
-    file = resources.files("securefl.config") / "defaults" / name
-    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def _defaults(given: Mapping[str, Any], where: str) -> Tree:
@@ -215,18 +200,33 @@ def nearest(word: str, names: tuple[str, ...]) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"
 
 
-def _explain(error: ErrorDetails) -> str:
+def _explain(error: ErrorDetails, tree: Mapping[str, Any]) -> str:
     path = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        siblings = tuple(_fields_at(RunConfig, path[:-1]))
-        return f"unknown key '{'.'.join(_shown(path))}'{nearest(path[-1], siblings)}"
+        siblings = tuple(_siblings(path, str(tree.get("task"))))
+        return f"unknown key '{'.'.join(_shown(path, tree))}'{nearest(path[-1], siblings)}"
     if error["type"] == "union_tag_invalid":
         tag = ".".join([*path, error["ctx"]["discriminator"].strip("'")])
         names = tuple(part.strip("'") for part in error["ctx"]["expected_tags"].split(", "))
         return f"{tag}: unknown value '{error['ctx']['tag']}'{nearest(error['ctx']['tag'], names)}"
     message = error["msg"].removeprefix("Value error, ")
     said = f"{message[:1].lower()}{message[1:]}"
-    return f"{'.'.join(_shown(path))}: {said}" if path else said
+    return f"{'.'.join(_shown(path, tree))}: {said}" if path else said
+
+
+def _siblings(path: list[str], task: str) -> list[str]:
+    """What the key at the end of a path could have been called."""
+    if path[:-1] and path[0] in ("model", CUTS):
+        declared = declaration(task)
+        kinds = [choice.settings for choice in declared.models if choice.name in path[:2]]
+        section = (
+            (kinds or [declared.models[0].settings])[0] if path[0] == "model" else declared.cuts
+        )
+        return _fields_at(
+            section, [part for part in path[1:-1] if part not in declared.model_names]
+        )
+    names = [name for name in RunConfig.model_fields if name != CUTS]
+    return [*names, task] if len(path) == 1 else _fields_at(RunConfig, path[:-1])
 
 
 def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
@@ -260,7 +260,9 @@ def _tag(model: type[BaseModel]) -> str | None:
     return None
 
 
-def _shown(path: list[str]) -> list[str]:
+def _shown(path: list[str], tree: Mapping[str, Any]) -> list[str]:
     """The location as the user wrote it: without the union tags that pydantic inserts."""
-    tagged = {"data", "model"}
-    return [p for i, p in enumerate(path) if not (i == 1 and path[0] in tagged and len(path) > 2)]
+    section = tree.get(path[0], {})
+    tag = section.get(_TAGS.get(path[0], "")) if isinstance(section, Mapping) else None
+    kept = [part for place, part in enumerate(path) if place != 1 or part != tag or len(path) < 3]
+    return [str(tree.get("task")), *kept[1:]] if kept[0] == CUTS else kept

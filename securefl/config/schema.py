@@ -1,23 +1,36 @@
 """The configuration of one run. `securefl config show` prints it with every default filled in."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializationInfo,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
     model_validator,
 )
 
-from securefl.config.base import Settings
+from securefl.config.base import NamedSettings, Settings
 from securefl.config.privacy import PrivacySettings
 from securefl.data.settings import DataSettings
-from securefl.models.settings import ModelSettings
-from securefl.tasks.settings import DemandSettings, RecommendationSettings
+from securefl.tasks.registry import TASKS, declaration
 
-TaskName = Literal["recommendation", "demand"]
+
+def _known_task(name: str) -> str:
+    if name not in TASKS:
+        raise ValueError(f"'{name}' is none of {', '.join(TASKS)}")
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_known_task)]
 Mode = Literal["plain", "secure"]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -125,17 +138,25 @@ SMALLEST_MASKED_COHORT = 3
 """In a sum of two, each knows the other's part."""
 
 
+CUTS = "cuts"
+"""The field behind the section that is called as the task is."""
+
+
 class RunConfig(Settings):
-    """Everything that fixes a run's result."""
+    """Everything that fixes a run's result.
+
+    What `model` and the task's own section may hold, the task declares.
+    """
 
     task: TaskName
     mode: Mode = Field("secure", description="How the members' updates are protected.")
     seed: NonNegativeInt = 0
     rounds: PositiveInt = 20
     data: DataSettings
-    model: ModelSettings
-    recommendation: RecommendationSettings = RecommendationSettings()
-    demand: DemandSettings = DemandSettings()
+    model: SerializeAsAny[NamedSettings]
+    cuts: SerializeAsAny[Settings] = Field(
+        description="How the task cuts its data; the section is called as the task is."
+    )
     training: TrainingSettings = TrainingSettings()
     server: ServerSettings = ServerSettings()
     cohort: CohortSettings = CohortSettings()
@@ -148,6 +169,47 @@ class RunConfig(Settings):
     warm_start: str | None = Field(
         None, description="A model.safetensors of an earlier run that training starts from."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_section(cls, tree: Any) -> Any:  # noqa: ANN401 - whatever was given
+        """A file may hold the sections of several tasks; those of others are only checked."""
+        if not isinstance(tree, dict) or tree.get("task") not in TASKS:
+            return tree
+        if CUTS in tree:
+            raise ValueError(f"unknown key '{CUTS}'; did you mean '{tree['task']}'?")
+        for other in set(TASKS) & tree.keys() - {tree["task"]}:
+            declaration(other).cuts.model_validate(tree[other])
+        kept = {name: part for name, part in tree.items() if name not in TASKS}
+        return kept | {CUTS: tree.get(tree["task"], {})}
+
+    @field_validator("model", CUTS, mode="before")
+    @classmethod
+    def _as_declared(cls, section: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - as above
+        if "task" not in info.data or isinstance(section, Settings):
+            return section
+        declared = declaration(info.data["task"])
+        if info.field_name == CUTS:
+            return declared.cuts.model_validate(section)
+        return declared.model_adapter.validate_python(section)
+
+    @model_validator(mode="after")
+    def _of_its_task(self) -> Self:
+        declared = declaration(self.task)
+        choice = declared.choice(self.model.name)
+        if choice is None or not isinstance(self.model, choice.settings):
+            raise ValueError(f"model.name: task '{self.task}' has no model '{self.model.name}'")
+        if type(self.cuts) is not declared.cuts:
+            raise ValueError(f"{self.task}: these are settings of another task")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _by_task(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo
+    ) -> dict[str, Any]:
+        del info
+        tree: dict[str, Any] = handler(self)
+        return {self.task if name == CUTS else name: part for name, part in tree.items()}
 
     @model_validator(mode="after")
     def _enough_to_hide_in(self) -> Self:

@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from securefl.config.load import SOURCES, TASKS, Tree, load_config
+from securefl.config.load import SOURCES, Tree, load_config
+from securefl.config.schema import CUTS
 from securefl.errors import InputError
-from securefl.tasks.registry import models_of
+from securefl.tasks.registry import TASKS, declaration
 
 _Said = Mapping[str, Any] | list[Mapping[str, Any]]
 _Sections = BaseModel | tuple[BaseModel, ...]
@@ -57,13 +58,14 @@ def starter_toml(task: str, source: str) -> str:
         said["data"] |= _EXAMPLE_FILES
     config = load_config(None, said)
     said["model"] = {"name": config.model.name}
-    choices = {"task": TASKS, "data.source": SOURCES, "model.name": models_of(task)}
+    models = declaration(task).model_names
+    choices = {"task": TASKS, "data.source": SOURCES, "model.name": models}
     lines = [
         f"# A run of the {task} task on the source '{source}'.",
         "# A line that begins with '# name =' is a setting at its default; remove the # to change",
         "# it. To run it: securefl run THIS_FILE",
         "",
-        *_Writer(choices, skipped=set(TASKS) - {task}).section(config, said, ""),
+        *_Writer(choices, called={CUTS: task}).section(config, said, ""),
     ]
     return "\n".join(lines) + "\n"
 
@@ -73,26 +75,25 @@ class _Writer:
 
     Args:
         choices: What else could be said, by the full name of the setting.
-        skipped: Sections that the task has no use for.
+        called: Sections that have another name in a file than in the configuration.
     """
 
-    def __init__(self, choices: Mapping[str, tuple[str, ...]], skipped: set[str]) -> None:
+    def __init__(self, choices: Mapping[str, tuple[str, ...]], called: Mapping[str, str]) -> None:
         self._choices = choices
-        self._skipped = skipped
+        self._called = called
 
     def section(self, settings: BaseModel, said: Mapping[str, Any], path: str) -> Iterator[str]:
         """The settings of one section, then the sections below it."""
         below = []
         for name, field in type(settings).model_fields.items():
             value = getattr(settings, name)
-            if path + name in self._skipped:
-                continue
             if isinstance(value, BaseModel) or (name in said and isinstance(said[name], list)):
                 below.append((name, field, value))
             else:
                 yield from self._setting(path + name, field, value, name in said)
         for name, field, value in below:
-            yield from self._below(path + name, field, value, said.get(name, {}))
+            shown = self._called.get(path + name, path + name)
+            yield from self._below(shown, field, value, said.get(name, {}))
 
     def _below(self, path: str, field: FieldInfo, value: _Sections, said: _Said) -> Iterator[str]:
         single = isinstance(value, BaseModel)

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from securefl.config.base import Settings
-from securefl.config.load import TASKS
 from securefl.config.schema import RunConfig
 from securefl.consortium.canonical import (
     Hex32,
@@ -172,11 +171,10 @@ def agreed_config(config: RunConfig) -> dict[str, Any]:
     """What members have to agree on of a configuration, every default filled in.
 
     Left out is what is each machine's own business: processes and devices, folders, references,
-    planned dropouts, and the sections of other tasks.
+    and planned dropouts.
     """
     tree = config.model_dump(mode="json", exclude_none=True)
-    left_out = {*OWN_AFFAIRS, *(set(TASKS) - {config.task})}
-    kept = {name: value for name, value in tree.items() if name not in left_out}
+    kept = {name: value for name, value in tree.items() if name not in OWN_AFFAIRS}
     own = {"folder", "cache", "root"}
     kept["data"] = {name: value for name, value in kept["data"].items() if name not in own}
     return kept

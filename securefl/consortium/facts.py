@@ -24,17 +24,13 @@ import torch
 from securefl.config.schema import RunConfig
 from securefl.data.source import load
 from securefl.errors import InputError
-from securefl.tasks.registry import check_model, create_task
+from securefl.tasks.registry import check_model, create_task, declaration
 from securefl.tensor_files import write_atomically
 
-_VERSION = 1
-_CLASSES = {
-    "RankingFacts": "securefl.tasks.recommendation",
-    "RatingFacts": "securefl.tasks.rating",
-    "DemandFacts": "securefl.tasks.demand",
-    "Vocabulary": "securefl.tasks.demand_series",
-}
-"""What may be in a file: nothing else is ever built from one."""
+_VERSION = 2
+
+
+_Classes = dict[str, Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,8 @@ def make_facts(config: RunConfig, path: Path) -> Facts:
     """
     check_model(config)
     content = create_task(config).agree(load(config.data))
-    packed = msgpack.packb({"version": _VERSION, "facts": _plain(content)})
+    tree = {"version": _VERSION, "task": config.task, "facts": _plain(content)}
+    packed = msgpack.packb(tree)
     if path.exists():
         raise InputError(f"{path} exists")
     write_atomically(path, packed)
@@ -79,7 +76,7 @@ def read_facts(path: Path) -> Facts:
         tree = msgpack.unpackb(packed)
         if tree["version"] != _VERSION:
             raise ValueError("another version")
-        return Facts(sha256(packed).digest(), _built(tree["facts"]))
+        return Facts(sha256(packed).digest(), _built(tree["facts"], _classes(tree["task"])))
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
         raise InputError(f"{path} is damaged: no facts of a task") from None
 
@@ -96,7 +93,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - walks a tree
         return {"tuple": [_plain(part) for part in value]}
     if isinstance(value, pd.DataFrame):
         return {"frame": [[str(name), _column(value[name])] for name in value.columns]}
-    if is_dataclass(value) and type(value).__name__ in _CLASSES:
+    if is_dataclass(value):
         parts = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
         return {"of": type(value).__name__, "parts": parts}
     raise TypeError(f"facts hold a {type(value).__name__}")
@@ -108,13 +105,23 @@ def _column(column: pd.Series) -> Any:  # noqa: ANN401 - as above
     return {"text": [str(value) for value in column]}
 
 
-def _built(tree: Any) -> Any:  # noqa: ANN401 - as above
+def _classes(task: str) -> _Classes:
+    """What a task's facts may be made of: nothing else is ever built from a file."""
+    places = (place.split(":") for place in declaration(task).facts)
+    return {name: getattr(import_module(module), name) for module, name in places}
+
+
+def _built(tree: Any, classes: _Classes) -> Any:  # noqa: ANN401 - as above
     if not isinstance(tree, dict):
         return tree
     if "of" in tree:
-        kind: Callable[..., Any] = getattr(import_module(_CLASSES[tree["of"]]), tree["of"])
-        return kind(**{name: _built(part) for name, part in tree["parts"].items()})
+        parts = {name: _built(part, classes) for name, part in tree["parts"].items()}
+        return classes[tree["of"]](**parts)
     ((form, content),) = tree.items()
+    if form == "tuple":
+        return tuple(_built(part, classes) for part in content)
+    if form == "frame":
+        return pd.DataFrame({name: _built(part, {}) for name, part in content})
     return _FORMS[form](content)
 
 
@@ -127,8 +134,6 @@ def _array(content: list[Any]) -> np.ndarray[Any, Any]:
 
 _FORMS: dict[str, Callable[[Any], Any]] = {
     "array": _array,
-    "tensor": lambda content: torch.from_numpy(_built(content)),
-    "tuple": lambda content: tuple(_built(part) for part in content),
-    "frame": lambda content: pd.DataFrame({name: _built(part) for name, part in content}),
+    "tensor": lambda content: torch.from_numpy(_built(content, {})),
     "text": lambda content: pd.array(content, dtype="str"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +33,7 @@ _POPULARITY: Final = "Popularity"
 _AVERAGE: Final = "Moving average"
 _FREQUENT: Final = "Most frequent"
 
-LABELS: Final = {
+LABELS: Final[dict[str, MetricLabel]] = {
     "hr@10": MetricLabel(
         title="HR@10",
         meaning="share of customers suggested their next new product",
@@ -123,6 +124,17 @@ LABELS: Final = {
     ),
 }
 """Every score that a task reports; figures that are no score have none."""
+
+
+def register_labels(labels: Mapping[str, MetricLabel]) -> None:
+    """Add the labels that a task declares for metrics of its own.
+
+    Raises:
+        ValueError: If a metric is shown in another way already.
+    """
+    for metric, label in labels.items():
+        if LABELS.setdefault(metric, label) != label:
+            raise ValueError(f"metric '{metric}' has another label already")
 
 
 def title(metric: str) -> str:

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from securefl.config.base import Settings
+from securefl.config.base import NamedSettings, Settings
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class FactorizationSettings(Settings):
+class FactorizationSettings(NamedSettings):
     """Matrix factorisation for purchases: customer vectors stay at the retailer."""
 
     name: Literal["mf"] = "mf"
@@ -19,7 +19,7 @@ class FactorizationSettings(Settings):
     )
 
 
-class NcfSettings(Settings):
+class NcfSettings(NamedSettings):
     """Neural collaborative filtering for purchases: customer vectors stay at the retailer."""
 
     name: Literal["ncf"] = "ncf"
@@ -50,7 +50,7 @@ class OwnPartSettings(Settings):
     )
 
 
-class ProfileSettings(Settings):
+class ProfileSettings(NamedSettings):
     """Purchases from the kinds of things a customer bought: small enough to train privately."""
 
     name: Literal["profile"] = "profile"
@@ -69,7 +69,7 @@ class ProfileSettings(Settings):
     own: OwnPartSettings = OwnPartSettings()
 
 
-class RatingNcfSettings(Settings):
+class RatingNcfSettings(NamedSettings):
     """The tutorial's rating classifier: everything is shared, as there."""
 
     name: Literal["rating-ncf"] = "rating-ncf"
@@ -79,7 +79,7 @@ class RatingNcfSettings(Settings):
     dropout: Fraction = 0.2
 
 
-class ForecasterSettings(Settings):
+class ForecasterSettings(NamedSettings):
     """Demand from lags, moving averages, promotions and embeddings, on a log target."""
 
     name: Literal["forecaster"] = "forecaster"
@@ -90,21 +90,10 @@ class ForecasterSettings(Settings):
     huber_delta: PositiveFloat = 0.3
 
 
-class TutorialForecasterSettings(Settings):
+class TutorialForecasterSettings(NamedSettings):
     """The tutorial's forecaster: calendar features alone, raw target, final ReLU."""
 
     name: Literal["tutorial-forecaster"] = "tutorial-forecaster"
     hidden: PositiveInt = 64
     layers: PositiveInt = 3
     dropout: Fraction = 0.1
-
-
-ModelSettings = Annotated[
-    FactorizationSettings
-    | NcfSettings
-    | ProfileSettings
-    | RatingNcfSettings
-    | ForecasterSettings
-    | TutorialForecasterSettings,
-    Field(discriminator="name"),
-]

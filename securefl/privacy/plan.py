@@ -18,7 +18,8 @@ from securefl.privacy.accounting import SampledGaussian, epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
 from securefl.privacy.group import customer_epsilon
 from securefl.privacy.spending import ADJACENCY, Spending
-from securefl.privacy.units import mechanism_of, protected
+from securefl.privacy.units import mechanism_of
+from securefl.tasks.registry import declaration
 
 _MOST_OF_BEFORE = 4.0
 """Rounds under more noise than so many times the noise before would undo what was learned."""
@@ -52,7 +53,8 @@ class PrivacyPlan:
         settings = config.privacy
         if config.privacy.epsilon is None:
             raise ConfigError("privacy.epsilon: a private run needs a budget (--epsilon 4)")
-        if config.task == "demand":  # a round releases its noised series once
+        declared = declaration(config.task)
+        if declared.releases == "series":  # a round releases its noised series once
             bound = settings.clip_norm if settings.unit == "customer" else settings.line_units
             released = {"sampling_rate": 1.0, "steps": 1, "clip_norm": bound}
             settings = settings.model_copy(update=released)
@@ -60,8 +62,8 @@ class PrivacyPlan:
             settings,
             config.rounds,
             Budget(config.privacy.epsilon, settings.delta),
-            protected(config.task, settings.unit),
-            mechanism_of(config.task, settings.dp),
+            declared.protects(config.model.name, settings.unit),
+            mechanism_of(declared.releases, settings.dp),
         )
 
     @property

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from securefl import messages as m
 from securefl.config.schema import RunConfig
 from securefl.privacy.spending import ADJACENCY, against
-from securefl.privacy.units import mechanism_of, protected, shown_customer_epsilon
+from securefl.privacy.units import mechanism_of, shown_customer_epsilon
 from securefl.runs.result import MemberPrivacy, RunPrivacy
+from securefl.tasks.registry import declaration
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.accounting import SampledGaussian
@@ -23,12 +24,13 @@ def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivac
     if not accounts:
         return None
     settings = config.privacy
-    mechanism = mechanism_of(config.task, settings.dp)
+    declared = declaration(config.task)
+    mechanism = mechanism_of(declared.releases, settings.dp)
     if settings.insecure_testing_seed is not None:
         mechanism += "; NOISE FROM A TEST SEED, WHICH PROTECTS NOBODY"
     return RunPrivacy(
         unit=settings.unit,
-        protects=protected(config.task, settings.unit),
+        protects=declared.protects(config.model.name, settings.unit),
         records_per_customer=settings.records_per_customer if settings.unit == "record" else None,
         adjacency=ADJACENCY.format(unit=settings.unit),
         mechanism=mechanism,

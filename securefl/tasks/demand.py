@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.errors import ConfigError, DataError
+from securefl.errors import DataError
 from securefl.evaluation.forecast import forecast_tally
 from securefl.evaluation.tally import Tally, total
 from securefl.models.forecaster import Forecaster, LogTarget, RawTarget, Target, TutorialForecaster
@@ -52,6 +52,7 @@ from securefl.tasks.demand_series import (
     sales,
     vocabulary,
 )
+from securefl.tasks.settings import DemandSettings
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,7 @@ class DemandMember(MemberData):
 
 
 class DemandTask(Task[DemandFacts, DemandMember]):
-    """Forecasts demand a week (or a day) ahead.
-
-    Raises:
-        ConfigError: If the configured model is none of this task.
-    """
+    """Forecasts demand a week (or a day) ahead."""
 
     name: ClassVar[str] = "demand"
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
@@ -100,9 +97,11 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        self.cuts = config.demand
-        self.cadence = CADENCES[config.demand.step]
-        self.settings = _own_settings(config)
+        assert isinstance(config.cuts, DemandSettings)
+        self.cuts = config.cuts
+        self.cadence = CADENCES[self.cuts.step]
+        assert isinstance(config.model, ForecasterSettings | TutorialForecasterSettings)
+        self.settings = config.model
 
     def agree(self, data: RetailData) -> DemandFacts:
         """The calendar of complete steps, the series' keys and the published promotions.
@@ -227,12 +226,6 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         own = facts.promotions[facts.promotions["member"] == name]
         state = promotion_states(own, sold.products, facts.steps)
         return planned_uplift(sold, state, facts.words.of(sold.products), keys)
-
-
-def _own_settings(config: RunConfig) -> ForecasterSettings | TutorialForecasterSettings:
-    if isinstance(config.model, ForecasterSettings | TutorialForecasterSettings):
-        return config.model
-    raise ConfigError(f"model.name: '{config.model.name}' is no model of the demand task")
 
 
 def _member(name: str, units: Batch, cases: Mapping[str, Mapping[Split, Cases]]) -> DemandMember:

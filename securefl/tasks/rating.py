@@ -82,7 +82,6 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         if not isinstance(config.model, RatingNcfSettings):
             raise ConfigError(f"model.name: '{config.model.name}' does not classify ratings")
         self.settings = config.model
-        self.cuts = config.recommendation
 
     def agree(self, data: RetailData) -> RatingFacts:
         """The sizes of the tables.

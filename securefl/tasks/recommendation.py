@@ -31,6 +31,7 @@ from securefl.tasks.purchase_cases import (
     nanoseconds,
     purchases_of,
 )
+from securefl.tasks.settings import RecommendationSettings
 
 LEVELS: Final = ("department", "category", "kind")
 
@@ -81,7 +82,8 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         if not isinstance(config.model, FactorizationSettings | NcfSettings | ProfileSettings):
             raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
         self.settings = config.model
-        self.cuts = config.recommendation
+        assert isinstance(config.cuts, RecommendationSettings)
+        self.cuts = config.cuts
 
     def agree(self, data: RetailData) -> RankingFacts:
         """The assortment, its hierarchy and the period.

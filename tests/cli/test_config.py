@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from securefl.config.load import SOURCES, TASKS
+from securefl.config.load import SOURCES
+from securefl.tasks.registry import TASKS
 
 
 @pytest.mark.parametrize(

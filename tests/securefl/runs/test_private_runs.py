@@ -256,7 +256,7 @@ def test_delta_has_to_be_smaller_than_one_over_the_customers(private_run):
         ({"privacy": {"dp": "local", "epsilon": 1.0, "unit": "record"}}, "cannot hide a record"),
         (
             {"task": "demand", "privacy": {"dp": "distributed", "epsilon": 1.0}},
-            "which is --dp local",
+            "trained under --dp local alone",
         ),
         (
             {"privacy": {"dp": "local", "epsilon": 1.0, "lazy_rows": 9, "optimizer": "adam"}},

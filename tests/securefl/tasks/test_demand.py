@@ -167,8 +167,8 @@ def test_too_few_weeks_are_refused_with_the_number_needed():
 
 
 def test_a_model_of_another_task_is_refused():
-    with pytest.raises(ConfigError, match="'mf' is no model of the demand task"):
-        DemandTask(configured(model={"name": "mf"}))
+    with pytest.raises(ConfigError, match="unknown value 'mf'; known: forecaster"):
+        configured(model={"name": "mf"})
 
 
 def test_naive_is_the_moving_average_that_was_best_before_the_test():
