@@ -119,7 +119,7 @@ def shares(config) -> Mean:
     def mean(sums: list[np.ndarray]) -> np.ndarray:
         plan = DistributedPlan.of(config, len(sums), len(sums[0]))
         if not samplers:
-            samplers["share"] = plan.noise(plan.base.sigma(plan.base.rounds)).sampler()
+            samplers["share"] = plan.noise.sampler()
         parts = [
             noised(one, config.privacy, plan.limit, samplers["share"], KeyStream()) for one in sums
         ]

@@ -1,24 +1,22 @@
 """What a run under distributed differential privacy comes to: shares, events and epsilon.
 
-The noise in a sum is that of the honest shares in it, so it is priced as one Gaussian mechanism on
-the rounded sum. `integer_noise` says why a sum of discrete Gaussian shares costs what a Gaussian
-costs; the millionth of the budget that this leaves open is set aside here.
+The noise in a sum is that of the honest shares in it, so it is priced as one mechanism on the
+rounded sum. It is the members' together: all draw shares of the one variance that follows from
+what was agreed. A member that adds more alone, or less because it has rounds left, would be
+charged for noise that is not there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from securefl.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
+from securefl.privacy.accounting import SampledGaussian
 from securefl.privacy.calibration import Budget
 from securefl.privacy.gradient_code import check_room, fraction_bits, sum_sensitivity
-from securefl.privacy.integer_noise import (
-    NoisePlan,
-    gaussian_shares,
-    honest_shares,
-    set_aside,
-)
+from securefl.privacy.integer_noise import NoisePlan, honest_shares, plan_noise, set_aside
 from securefl.privacy.plan import PrivacyPlan
 
 
@@ -54,18 +52,28 @@ class DistributedPlan:
         kept = replace(base, budget=set_aside(base.budget))
         return cls(kept, base.budget, honest, dimension, config.secure.limit)
 
-    def noise(self, sigma: float) -> NoisePlan:
-        """The shares under which all rounds cost what Gaussian noise of multiplier `sigma` does.
+    @cached_property
+    def noise(self) -> NoisePlan:
+        """The shares of all members in all rounds.
 
         Raises:
-            ConfigError: If they are more than can be drawn or summed.
+            ConfigError: If no noise keeps to the budget, or more than can be drawn or summed.
         """
         settings = self.base.settings
-        plan = gaussian_shares(
-            self.base.event(sigma, self.base.rounds),
+        plan = plan_noise(
+            self.budget,
             sum_sensitivity(settings, self.dimension),
             honest=self.honest,
-            budget=self.budget,
+            sampling_rate=settings.sampling_rate,
+            steps=self.base.rounds * settings.steps,
+            accountant=settings.accountant,
         )
         check_room(self.limit, fraction_bits(settings, self.dimension), plan.share_deviation)
         return plan
+
+    @property
+    def event(self) -> SampledGaussian:
+        """What one round costs."""
+        event = self.noise.event
+        assert isinstance(event, SampledGaussian)
+        return replace(event, steps=self.base.settings.steps)

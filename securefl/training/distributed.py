@@ -7,6 +7,7 @@ nothing else. No share is enough by itself: the shares of all honest survivors t
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -63,7 +64,6 @@ class DistributedRounds:
         self._kept = KeptRelease(directory / RELEASE, "share")
         self._learner = learner
         self._model = model
-        self._samplers: dict[int, ShareSampler] = {}
 
     def train(self, number: int) -> RoundChange:
         """The step of a round: minus the noised mean gradient, in multiples of the agreed step.
@@ -99,19 +99,15 @@ class DistributedRounds:
         settings = self.plan.base.settings
         stream = member_stream(settings, self._learner.data.name, number)
         set_coins(stream)
-        sigma = self._budget.noise_multiplier(number)
-        sampler = self._sampler(sigma)
         account = self._budget.account(stream.description)
-        account.charge(self.plan.base.event(sigma))
+        account.charge(self.plan.event)
         clipped = self._clipped_sum(stream, account)
-        return noised(clipped, settings, self.plan.limit, sampler, stream)
+        return noised(clipped, settings, self.plan.limit, self._sampler, stream)
 
-    def _sampler(self, sigma: float) -> ShareSampler:
-        """The sampler of a round's share; its tables take longer to make than to use."""
-        noise = self.plan.noise(sigma)
-        if noise.share_variance not in self._samplers:
-            self._samplers = {noise.share_variance: noise.sampler()}
-        return self._samplers[noise.share_variance]
+    @cached_property
+    def _sampler(self) -> ShareSampler:
+        """Of every round's share; its tables take longer to make than to use."""
+        return self.plan.noise.sampler()
 
     def _clipped_sum(self, stream: KeyStream, account: PrivacyAccountant) -> DoubleVector:
         """Sum of the clipped gradients of one Poisson batch, float64 [d].

@@ -5,15 +5,20 @@ import pytest
 from scipy import stats
 
 from securefl.aggregation.secure import SecureAggregator
+from securefl.aggregation.terms import Consortium
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config, merge
 from securefl.errors import ConfigError
+from securefl.ledger.chain import read_entry
+from securefl.ledger.log import open_log
 from securefl.privacy.distributed import DistributedPlan
 from securefl.privacy.gradient_code import fraction_bits, sum_sensitivity
 from securefl.privacy.plan import PrivacyPlan
 from securefl.runs.directory import RunDirectory
+from securefl.runs.identity import read_agreement, read_run
 from securefl.runs.run import run
 from securefl.tensor_files import read_tensors
+from securefl.training import distributed
 from securefl.training.distributed import RELEASE
 
 SHARED_NOISE = {
@@ -42,7 +47,8 @@ def config(purchases):
 @pytest.fixture
 def finished(tmp_path, config):
     def make(name="run", inspection=None, **changes):
-        directory = RunDirectory.create(tmp_path / name, config(**changes))
+        make.path = tmp_path / name
+        directory = RunDirectory.create(make.path, config(**changes))
         return run(directory, inspection=inspection), directory
 
     return make
@@ -112,7 +118,7 @@ def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config)
     seen = SumsSeen()
     finished(inspection=seen, **empty)
     plan = DistributedPlan.of(config(**empty), 4, seen.totals[0].total.shape[0] - 2)
-    noise = plan.noise(plan.base.sigma(6))
+    noise = plan.noise
     found = np.concatenate([total.total.view(np.int64)[:-2] for total in seen.totals])
     assert len(found) > 400
     standard = found / noise.summed_deviation(4)
@@ -126,9 +132,8 @@ def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config)
 def test_colluders_who_reveal_their_shares_leave_the_accounted_noise(config, colluding):
     chosen = config(privacy={"distributed": {"colluding": colluding}})
     plan = DistributedPlan.of(chosen, 4, 50)
-    sigma = plan.base.sigma(3)
-    noise = plan.noise(sigma)
-    accounted = sigma * sum_sensitivity(chosen.privacy, 50).l2
+    noise = plan.noise
+    accounted = plan.event.noise_multiplier * sum_sensitivity(chosen.privacy, 50).l2
     least = 3 - colluding  # floor(2 * 4 / 3) + 1 survive
     assert plan.honest == least
     assert noise.summed_deviation(least) >= accounted
@@ -143,10 +148,9 @@ def test_more_colluders_than_survivors_are_refused(config):
 def test_no_dropouts_and_no_colluders_need_the_noise_of_one_curator(config):
     chosen = config(cohort={"minimum": 4}, privacy={"distributed": {"colluding": 0}})
     plan = DistributedPlan.of(chosen, 4, 10_000)
-    sigma = plan.base.sigma(3)
     central = PrivacyPlan.of(chosen).sigma(3) * chosen.privacy.clip_norm
     step = chosen.privacy.expected_batch / 2 ** fraction_bits(chosen.privacy, 10_000)
-    assert plan.noise(sigma).summed_deviation(4) * step <= 1.003 * central
+    assert plan.noise.summed_deviation(4) * step <= 1.003 * central
 
 
 def test_a_share_that_was_handed_over_is_handed_over_again(finished, config, tmp_path):
@@ -165,6 +169,50 @@ def test_a_dropout_costs_no_privacy(finished, step):
     result, directory = finished(simulation={"dropouts": [drop]})
     survivors = directory.records()[1].survivors
     assert len(survivors) in {3, 4}
+    assert all(member.epsilon <= 3.0 for member in result.privacy.members)
+
+
+def charges(directory):
+    """(member, round, noise multiplier) of every release that was paid for."""
+    log = open_log(
+        directory.ledger_path, Consortium(read_agreement(directory), read_run(directory))
+    )
+    for entry in (read_entry(data).entry for data in log.entries()):
+        if entry.event.kind == "release" and entry.event.mechanism is not None:
+            yield entry.member, entry.event.round, entry.event.mechanism.noise_multiplier
+
+
+def test_a_member_that_comes_late_adds_no_less_noise_than_the_others_count_on(finished):
+    _, directory = finished(rounds=4, seed=2, cohort={"fraction": 0.75, "minimum": 3})
+    charged = list(charges(directory))
+    first = [min(number for name, number, _ in charged if name == member) for member in NAMES]
+    assert max(first) > 1
+    assert len({sigma for _, _, sigma in charged}) == 1
+
+
+def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_add(
+    finished, monkeypatch
+):
+    """Killed between charge and share: it cannot make the sum noisier, and ends a round earlier."""
+    killed, whole = [], distributed.noised
+
+    def kill_once(*arguments):
+        if not killed:
+            killed.append(True)
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(distributed, "noised", kill_once)
+    with pytest.raises(KeyboardInterrupt):
+        finished()
+    directory = RunDirectory.open(finished.path)
+    result = run(directory)
+    charged = list(charges(directory))
+    assert len({sigma for _, _, sigma in charged}) == 1
+    twice = [name for name, number, _ in charged if number == 1]
+    twice = next(name for name in twice if twice.count(name) == 2)
+    assert [number for name, number, _ in charged if name == twice] == [1, 1, 2]
+    assert set(directory.records()[2].survivors) == set(NAMES) - {twice}
     assert all(member.epsilon <= 3.0 for member in result.privacy.members)
 
 
@@ -187,4 +235,4 @@ def test_a_format_without_room_for_the_noise_is_refused(config):
     chosen = config(secure={"limit": 0.5}, privacy={"epsilon": 0.01})
     plan = DistributedPlan.of(chosen, 4, 50)
     with pytest.raises(ConfigError, match=r"secure\.limit"):
-        plan.noise(plan.base.sigma(3))
+        _ = plan.noise
