@@ -97,8 +97,8 @@ def _print(report: AttackReport) -> None:
     out.print(Text(f"Attacks on the claim: {heading}", style="bold"))
     out.print()
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    for column in ("Attack", "What the attacker gets"):
-        table.add_column(column, overflow="fold")
+    table.add_column("Attack", no_wrap=True)
+    table.add_column("What the attacker gets", overflow="fold")
     for column in ("At least", "Claim", "Verdict"):
         table.add_column(column, justify="right", no_wrap=True)
     for finding in report.findings:

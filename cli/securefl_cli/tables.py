@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ from securefl_cli.screen import console, copyable, labelled
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.plan import BudgetTable
 
+_WIDEST_NAME = 16
+"""A longer name in the first column is folded where there is no room."""
+_HEADING = 8
+"""A heading is wrapped at so many characters, or wider where a word or a cell is."""
+_MANY = 8
+"""So many columns stand closer together, to fit a terminal."""
 _COSTS = (
     ("Seconds in all", "seconds", "{:,.1f}", 1.0),
     ("Seconds a round", "aggregation_seconds", "{:,.2f}", 1.0),
@@ -135,21 +142,32 @@ def _signed(difference: float) -> str:
 
 
 def _drawn(table: SummaryTable) -> Table:
-    drawn = plain_table(table.columns, table.rows)
-    drawn.add_section()
-    for total in table.totals:
-        drawn.add_row(*total, style="bold")
-    return drawn
+    return plain_table(table.columns, table.rows, table.totals)
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first column is text and whose others are numbers."""
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+def plain_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    totals: Sequence[Sequence[str]] = (),
+) -> Table:
+    """A table whose first column is text and whose others are numbers; totals stand below."""
+    gap = int(len(columns) < _MANY)
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False, pad_edge=False)
     for position, column in enumerate(columns):
+        cells = max((len(row[position]) for row in (*rows, *totals)), default=0)
+        words = [len(word) for word in column.split(" ")]
+        width = max(cells, min(len(column), _HEADING), *words)
+        # Left to rich, headings are cut where the table is too wide, and not wrapped.
+        heading = "\n".join(textwrap.wrap(column, width))
         if position:
-            drawn.add_column(column, justify="right", vertical="bottom", min_width=7)
+            drawn.add_column(heading, justify="right", vertical="bottom")
         else:
-            drawn.add_column(column, vertical="bottom", overflow="fold")
+            drawn.add_column(
+                heading, vertical="bottom", overflow="fold", min_width=min(width, _WIDEST_NAME)
+            )
     for row in rows:
         drawn.add_row(*row)
+    drawn.add_section()
+    for total in totals:
+        drawn.add_row(*total, style="bold")
     return drawn
