@@ -11,12 +11,15 @@ from pathlib import Path
 from harness import Row, markdown
 from plots import growth
 from private_plots import budgets, customers
+from securefl.tasks.registry import TASKS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DOCS = HERE.parent / "docs"
 SUPPORT = {"__init__", "__main__", "harness", "plots", "private_federation", "private_plots"}
-NAMES = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in SUPPORT)
+SCRIPTS = {p.stem: [p.name] for p in HERE.glob("*.py") if p.stem not in SUPPORT | {"tasks"}}
+SCRIPTS |= {f"tasks-{task}": ["tasks.py", task] for task in TASKS}
+NAMES = sorted(SCRIPTS)
 PICTURES = {
     growth: "Two plots over the number of members, for one member: CPU time and bytes up are flat,"
     " bytes down grow by 36 bytes a member",
@@ -46,7 +49,9 @@ def main() -> None:
 
 
 def run(name: str, *, quick: bool) -> dict:
-    command = [sys.executable, str(HERE / f"{name}.py"), "--json", *(["--quick"] if quick else [])]
+    script, *words = SCRIPTS[name]
+    options = ["--json", *(["--quick"] if quick else [])]
+    command = [sys.executable, str(HERE / script), *words, *options]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
