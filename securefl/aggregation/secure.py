@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from securefl import messages as m
 from securefl.aggregation.aggregate import Aggregate
 from securefl.aggregation.driving import DrivenSession
 from securefl.aggregation.terms import Consortium, Terms, decode_loss, model_digest, session_terms
+from securefl.cores import cores
 from securefl.errors import InputError, SecureflError
 from securefl.exchange import Exchange
 from securefl.models.locality import FloatVector
@@ -147,7 +147,7 @@ class SecureAggregator:
             context=terms.context,
             number=opening[0],
             model=opening[1],
-            threads=len(os.sched_getaffinity(0)),  # while it unmasks, the members wait
+            threads=cores(),  # while it unmasks, the members wait
         )
         return _Session(number=number, cohort=cohort, terms=terms, opening=opening, server=server)
 

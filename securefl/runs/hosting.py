@@ -12,6 +12,7 @@ from securefl.consortium.agreement import new_agreement
 from securefl.consortium.keys import generate_key
 from securefl.consortium.parties import party_of
 from securefl.consortium.signed import SignedAgreement, signed_by
+from securefl.cores import cores
 from securefl.engines.dropouts import WithDropouts
 from securefl.engines.local import InProcess, WorkerProcesses, balanced
 from securefl.engines.transport import OpenTransport
@@ -136,4 +137,4 @@ def choose_workers(engine: EngineSettings, config: RunConfig, samples: int) -> i
     if engine.workers:
         return engine.workers
     work = samples * config.training.local_epochs * config.rounds
-    return 1 if work < SMALL_WORK else len(os.sched_getaffinity(0))
+    return 1 if work < SMALL_WORK else cores()
