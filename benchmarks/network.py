@@ -44,9 +44,10 @@ from securefl.consortium.parties import card_of
 from securefl.consortium.patient import PatientExchange
 from securefl.consortium.rehearsal import RehearsingMember
 from securefl.engines.broker import Broker, free_port
-from securefl.engines.nats import NatsTransport
+from securefl.engines.nats import COORDINATOR_NAME, NatsTransport
 from securefl.engines.nats_journal import CoordinatorJournal
 from securefl.engines.patience import Patience
+from securefl.engines.run_keys import RunKeys
 from securefl.engines.watch import Watch
 from securefl_protocols.graph import default_threshold
 
@@ -152,10 +153,11 @@ def live_alone(folder: Path, name: str) -> None:
     meeting = meeting_of(folder, name)
     entropy = QuestionEntropy()
     journal = MemberJournal(folder / name, meeting.key.private_bytes(), meeting.run.id)
+    keys = RunKeys(folder / name, meeting.key, meeting.run.id, name)
     member = RehearsingMember(name, meeting.key.private_bytes(), meeting.consortium, entropy)
     with meeting.connected() as link:
         memory = JournalMemory(journal)
-        end = MemberEnd(name, meeting.key, meeting.run, link, journal, entropy, memory)
+        end = MemberEnd(name, keys, meeting.run, link, journal, entropy, memory)
         MemberProcess(end, member).serve()
 
 
@@ -184,7 +186,7 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
         transport = NatsTransport(
             link,
             meeting.run,
-            meeting.key,
+            RunKeys(folder / "hub", meeting.key, meeting.run.id, COORDINATOR_NAME),
             journal=CoordinatorJournal(folder / "hub"),
             patience=Patience(quorum=default_threshold(case.members), silence=900.0, least=900.0),
             watch=counter,

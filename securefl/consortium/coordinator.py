@@ -20,9 +20,10 @@ from securefl.cohort import cohort_size
 from securefl.consortium.network import Meeting
 from securefl.consortium.patient import ForgivingExchange, PatientExchange
 from securefl.consortium.status import StatusFile
-from securefl.engines.nats import NatsTransport
+from securefl.engines.nats import COORDINATOR_NAME, NatsTransport
 from securefl.engines.nats_journal import CoordinatorJournal
 from securefl.engines.patience import Patience
+from securefl.engines.run_keys import RunKeys
 from securefl.engines.transport import DeadlineExceeded
 from securefl.errors import AgreementError, RunDirectoryError
 from securefl.ledger.log import open_log
@@ -128,11 +129,15 @@ def _trained(
     consortium, names = meeting.consortium, meeting.consortium.roster.names
     keep_agreement(directory, consortium.signed, consortium.run_id)
     place = directory.path / "coordinator"
-    with closing(CoordinatorJournal(place)) as journal, meeting.connected() as link:
+    with (
+        closing(CoordinatorJournal(place)) as journal,
+        closing(RunKeys(place, meeting.key, meeting.run.id, COORDINATOR_NAME)) as keys,
+        meeting.connected() as link,
+    ):
         status = StatusFile(directory.path, meeting, link)
         patient = agreed_patience(meeting, patience)
         transport = NatsTransport(
-            link, meeting.run, meeting.key, journal=journal, patience=patient, watch=status
+            link, meeting.run, keys, journal=journal, patience=patient, watch=status
         )
         exchange = PatientExchange(transport)
         recorded = ForgivingExchange(transport)
@@ -154,6 +159,7 @@ def _trained(
         state = _all_rounds(run, prepared)
         trained = _closed(run, prepared, state)
         link.flush()
+        keys.erase()
         return trained
 
 

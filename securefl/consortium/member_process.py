@@ -18,19 +18,19 @@ import msgpack
 from securefl import messages as m
 from securefl.consortium.journal import MemberJournal, Question
 from securefl.engines.models_by_name import Models
-from securefl.engines.nats import COORDINATOR_NAME, Run
+from securefl.engines.nats import BEAT, COORDINATOR_NAME, Run
 from securefl.engines.nats_layout import token
-from securefl.engines.nats_link import Link
-from securefl.engines.nats_parts import Assembler, Note
+from securefl.engines.nats_link import Link, Part
+from securefl.engines.nats_parts import Assembler, Note, NotMetError
 from securefl.engines.nats_reader import Arrival
 from securefl.engines.patience import kind_of
+from securefl.engines.run_keys import RunKeys
 from securefl.errors import RunDirectoryError
 from securefl_protocols.entropy import DeterministicEntropy
-from securefl_protocols.signing import SigningKey
 
 ResultT = TypeVar("ResultT")
 _log = logging.getLogger(__name__)
-BEAT_SECONDS = 2.0
+BEAT_SECONDS, _FIRST_BEATS = 2.0, 0.25
 _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -91,7 +91,7 @@ class MemberEnd:
 
     Attributes:
         name: The member's name.
-        key: Its identity key.
+        keys: Its key of the run, and the coordinator's.
         run: The run.
         link: Its connection.
         journal: Its journal.
@@ -100,7 +100,7 @@ class MemberEnd:
     """
 
     name: str
-    key: SigningKey = field(repr=False)
+    keys: RunKeys = field(repr=False)
     run: Run
     link: Link
     journal: MemberJournal
@@ -157,12 +157,10 @@ class MemberProcess:
         if self._last is not None:
             self._send(self._last)
         senders = {
-            layout.to_member(end.name): Assembler(
-                end.run.id, COORDINATOR_NAME, end.name, end.run.coordinator
-            )
+            layout.to_member(end.name): Assembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
         }
         end.link.read(layout.down, token(end.name), senders)
-        end.link.beat(layout.beat(end.name), BEAT_SECONDS, self._said)
+        end.link.beat(layout.beat(end.name), self._until_next_beat, self._said)
         while not self._released:
             try:
                 arrival = end.link.arrivals.get(timeout=1.0)
@@ -171,11 +169,21 @@ class MemberProcess:
             if isinstance(arrival, Exception):
                 raise arrival
             self._serve(arrival)
-        end.link.flush()
+        if end.link.flush():
+            end.keys.erase()
 
-    def _said(self) -> bytes:
-        """What a heartbeat says: what we are at."""
-        return self._step.encode()
+    def _until_next_beat(self) -> float:
+        """A member that was never asked anything cannot be asked before its key is known."""
+        return _FIRST_BEATS if self._end.keys.of(COORDINATOR_NAME) is None else BEAT_SECONDS
+
+    def _said(self) -> Part:
+        """What a heartbeat says: our key of the run, and what we are at to who may know."""
+        end = self._end
+        note = Note(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
+        try:
+            return next(note.parts(end.keys))
+        except NotMetError:
+            return end.keys.headers, b""
 
     def _serve(self, arrival: Arrival) -> None:
         note = arrival.note
@@ -231,7 +239,7 @@ class MemberProcess:
         """The answer to a question; the same bytes under the same name, however often."""
         end = self._end
         name = f"{token(end.name)}.{question}"
-        return Note(end.run.id, end.name, COORDINATOR_NAME, name, question, reply)
+        return Note(end.name, COORDINATOR_NAME, name, question, reply)
 
     def _handled(self, question: Question) -> bytes:
         """The member's reply; of an error, its class and an id that our own log explains."""
@@ -256,7 +264,7 @@ class MemberProcess:
 
     def _send(self, note: Note) -> None:
         layout = self._end.run.layout
-        self._end.link.send(layout.from_member(self._end.name), note, self._end.key)
+        self._end.link.send(layout.from_member(self._end.name), note, self._end.keys)
 
 
 def _where(error: Exception) -> str:

@@ -22,6 +22,7 @@ from securefl.data.identity import tables_digest
 from securefl.data.settings import CompleteJourneySettings, DataSettings, FilesSettings
 from securefl.data.source import load
 from securefl.data.tables import RetailerTables
+from securefl.engines.run_keys import RunKeys
 from securefl.errors import AgreementError, InputError
 from securefl.ledger.custody import Custody
 from securefl.member import MemberSpec
@@ -58,13 +59,17 @@ def serve(meeting: Meeting, desk: Desk) -> None:
     torch.set_num_threads(1)
     run = meeting.run.id
     place = desk.state / run.hex()[:16]
-    with closing(MemberJournal(place, meeting.key.private_bytes(), run)) as journal:
+    identity = meeting.key.private_bytes()
+    with (
+        closing(MemberJournal(place, identity, run)) as journal,
+        closing(RunKeys(place, meeting.key, run, meeting.name)) as keys,
+    ):
         entropy, memory = QuestionEntropy(), JournalMemory(journal)
         member = _spec(meeting, desk, place, entropy, memory).build()
         if journal.empty:
             member.begin_after_loss()
         with meeting.connected() as link:
-            end = MemberEnd(meeting.name, meeting.key, meeting.run, link, journal, entropy, memory)
+            end = MemberEnd(meeting.name, keys, meeting.run, link, journal, entropy, memory)
             MemberProcess(end, member).serve()
 
 

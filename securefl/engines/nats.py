@@ -11,23 +11,25 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from securefl import messages as m
 from securefl.engines.models_by_name import Holdings, named
 from securefl.engines.nats_journal import CoordinatorJournal, Event
-from securefl.engines.nats_layout import Layout
-from securefl.engines.nats_link import Link
-from securefl.engines.nats_parts import Assembler, Note
+from securefl.engines.nats_layout import Layout, token
+from securefl.engines.nats_link import Link, Part
+from securefl.engines.nats_parts import Assembler, BadPartError, Note
 from securefl.engines.nats_reader import Arrival
 from securefl.engines.patience import Patience, kind_of
+from securefl.engines.run_keys import RunKeys
 from securefl.engines.transport import DeadlineExceeded, Delivery, EngineError
 from securefl.engines.watch import Watch
-from securefl_protocols.signing import SigningKey
 
 _log = logging.getLogger(__name__)
 COORDINATOR_NAME = "coordinator"
+BEAT = "beat"
+"""Id of every heartbeat."""
 _WHOLE = 1_000_000
 """Added to the number of a question that is asked again with its model in it."""
 
@@ -51,7 +53,7 @@ class Run:
 
 @dataclass
 class _Question:
-    """A question that was not answered yet."""
+    """A question that was not answered yet; `sealed_for` is the key that it was sent under."""
 
     request: str
     message: bytes
@@ -60,6 +62,7 @@ class _Question:
     last: float
     model: bytes | None = None
     named: bool = False
+    sealed_for: bytes | None = None
 
 
 @dataclass
@@ -86,7 +89,7 @@ class NatsTransport:
         self,
         link: Link,
         run: Run,
-        key: SigningKey,
+        keys: RunKeys,
         *,
         journal: CoordinatorJournal,
         patience: Patience,
@@ -97,12 +100,12 @@ class NatsTransport:
         Args:
             link: The coordinator's connection.
             run: The run.
-            key: The coordinator's identity key.
+            keys: The coordinator's key of the run, and those of the members.
             journal: Where answers are written down.
             patience: How long answers may take.
             watch: Who keeps track of the members.
         """
-        self._link, self._run, self._key = link, run, key
+        self._link, self._run, self._keys = link, run, keys
         self._journal, self._patience = journal, patience
         self.watch = watch
         self._section, self._number = 0, 0
@@ -117,12 +120,28 @@ class NatsTransport:
     def _listen(self) -> None:
         layout = self._run.layout
         self._link.run(_make_streams(self._link, layout, list(self._run.members)))
-        senders = {
-            layout.from_member(name): Assembler(self._run.id, name, COORDINATOR_NAME, identity)
-            for name, identity in self._run.members.items()
-        }
-        self._link.listen_for_beats(layout.beats, self.watch.heard)
+        self._beating = self._assemblers(layout.beat)
+        self._link.listen_for_beats(layout.beats, self._on_beat)
+        senders = self._assemblers(layout.from_member)
         self._link.read(layout.up, layout.coordinator_consumer().durable_name or "", senders)
+
+    def _assemblers(self, subject: Callable[[str], str]) -> dict[str, Assembler]:
+        members = self._run.members.items()
+        return {subject(name): Assembler(self._keys, name, identity) for name, identity in members}
+
+    def _on_beat(self, subject: str, said: Part) -> None:
+        """A heartbeat; before a member knows our key it has its own alone to say."""
+        sender = self._beating.get(subject)
+        if sender is None:
+            return
+        try:
+            said_at = _step_in(sender, said)
+        except BadPartError as error:
+            _log.warning("%s; a heartbeat is dropped", error)
+            return
+        if said_at is None:
+            self._keys.meet(sender.name, sender.announced(said[0]))
+        self.watch.heard(token(sender.name), said_at or b"")
 
     def begin_section(self, name: str) -> None:
         """A part that is repeated as a whole after a restart; what was answered is known."""
@@ -161,11 +180,18 @@ class NatsTransport:
         return short[1] if question.named else question.message
 
     def _send(self, party: str, question: _Question, message: bytes) -> None:
-        if question.request in self._told:
+        question.sealed_for = self._keys.of(party)
+        if question.request in self._told or question.sealed_for is None:
             return
-        note = Note(self._run.id, COORDINATOR_NAME, party, question.request, "", message)
-        self._link.send(self._run.layout.to_member(party), note, self._key)
+        note = Note(COORDINATOR_NAME, party, question.request, "", message)
+        self._link.send(self._run.layout.to_member(party), note, self._keys)
         self.watch.asked(party, message)
+
+    def _send_to_newcomers(self) -> None:
+        """A member that has just announced a key, its first or a new one, can read nothing yet."""
+        for party, question in self._batch.open.items():
+            if question.sealed_for != self._keys.of(party):
+                self._send(party, question, self._shortened(party, question))
 
     def _send_whole(self, party: str, question: _Question) -> None:
         """The member has not got the model: ask again, with it."""
@@ -196,6 +222,7 @@ class NatsTransport:
         if late:
             self._give_up(late)
             return
+        self._send_to_newcomers()
         self._take(self._arrivals())
 
     def _hears(self, now: float) -> bool:
@@ -276,6 +303,12 @@ class NatsTransport:
             self._ready.append(Delivery(event.party, body))
             if event.body is not None:
                 self.watch.answered(event.party, len(event.body))
+
+
+def _step_in(sender: Assembler, said: Part) -> bytes | None:
+    """What a member is at; None where it could not say so under a key of ours."""
+    note = sender.add(*said) if said[1] else None
+    return note.body if note is not None and note.id == BEAT else None
 
 
 async def _make_streams(link: Link, layout: Layout, members: list[str]) -> None:

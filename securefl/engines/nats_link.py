@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,12 @@ from nats.errors import Error as NatsError
 from securefl.engines.nats_layout import ACK_SECONDS
 from securefl.engines.nats_parts import Assembler, Note
 from securefl.engines.nats_reader import Arrival, Reader, reason
+from securefl.engines.run_keys import RunKeys
 from securefl.engines.transport import EngineError
-from securefl_protocols.signing import SigningKey
 
 ResultT = TypeVar("ResultT")
+Part = tuple[dict[str, str], bytes]
+"""Headers and content of what goes out or comes in at once."""
 _log = logging.getLogger(__name__)
 _STORED_SECONDS = 60.0
 _IN_FLIGHT = 2
@@ -181,24 +183,20 @@ class Link:
         self._reconnected.set()
         self._reconnected.clear()
 
-    def send(self, subject: str, note: Note, key: SigningKey) -> None:
+    def send(self, subject: str, note: Note, keys: RunKeys) -> None:
         """Send a message; returns at once, and goes on until the broker has stored it."""
-        parts = note.parts(key)
-        self._unstored += len(parts)
-        asyncio.run_coroutine_threadsafe(self._send_parts(subject, parts), self._loop)
+        self._unstored += 1
+        parts = note.parts(keys)
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._send_parts(subject, parts)))
 
-    async def _send_parts(self, subject: str, parts: list[tuple[dict[str, str], bytes]]) -> None:
+    async def _send_parts(self, subject: str, parts: Iterator[Part]) -> None:
         # A slow line is not filled with parts that all wait for each other, and are sent again.
-        turns = asyncio.Semaphore(_IN_FLIGHT)
-        for part in parts:
-            self._spawn(self._store_in_turn(turns, subject, part))
-
-    async def _store_in_turn(
-        self, turns: asyncio.Semaphore, subject: str, part: tuple[dict[str, str], bytes]
-    ) -> None:
-        async with turns:
-            await self._store(subject, *part)
+        await asyncio.gather(*(self._store_in_turn(subject, parts) for _ in range(_IN_FLIGHT)))
         self._unstored -= 1
+
+    async def _store_in_turn(self, subject: str, parts: Iterator[Part]) -> None:
+        for part in parts:
+            await self._store(subject, *part)
 
     async def _store(self, subject: str, headers: dict[str, str], content: bytes) -> None:
         """Publish one part until the broker says that it has it; it stores an id once."""
@@ -227,22 +225,25 @@ class Link:
             asked.cancel()
             anew.cancel()
 
-    def beat(self, subject: str, every: float, content: Callable[[], bytes]) -> None:
+    def beat(self, subject: str, every: Callable[[], float], said: Callable[[], Part]) -> None:
         """Say every few seconds that we are there."""
-        self._run(self._spawned(self._beat(subject, every, content)))
+        self._run(self._spawned(self._beat(subject, every, said)))
 
-    async def _beat(self, subject: str, every: float, content: Callable[[], bytes]) -> None:
+    async def _beat(
+        self, subject: str, every: Callable[[], float], said: Callable[[], Part]
+    ) -> None:
         while True:
             with contextlib.suppress(NatsError, OSError):
                 if self._client.is_connected:
-                    await self._client.publish(subject, content())
-            await asyncio.sleep(every)
+                    headers, content = said()
+                    await self._client.publish(subject, content, headers=headers)
+            await asyncio.sleep(every())
 
-    def listen_for_beats(self, subject: str, heard: Callable[[str, bytes], None]) -> None:
-        """Be told of every heartbeat: the last token of its subject, and what it says."""
+    def listen_for_beats(self, subject: str, heard: Callable[[str, Part], None]) -> None:
+        """Be told of every heartbeat: its subject, and what it says."""
 
         async def on_beat(message: Msg) -> None:
-            heard(message.subject.rsplit(".", 1)[-1], message.data)
+            heard(message.subject, (message.headers or {}, message.data))
 
         self._run(self._subscribed(subject, on_beat))
 

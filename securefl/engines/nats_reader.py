@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from securefl.engines.nats_parts import Assembler, BadPartError, Note
+from securefl.engines.nats_parts import (
+    ID_HEADER,
+    SALT_HEADER,
+    Assembler,
+    BadPartError,
+    Note,
+)
 
 if TYPE_CHECKING:
     from securefl.engines.nats_link import Link
@@ -32,7 +38,7 @@ class Arrival:
     """A message that arrived.
 
     Attributes:
-        note: The message, its signature checked.
+        note: The message, opened.
         acknowledge: Tells the broker that the message is on our own disk.
     """
 
@@ -52,7 +58,7 @@ class Reader:
             senders: Subject to whoever may use it.
         """
         self._link, self._subject, self._senders = link, subject, senders
-        self._parts: dict[tuple[str, str], list[Msg]] = {}
+        self._parts: dict[tuple[str, str, str], list[Msg]] = {}
         self._left = 0
         self._again = asyncio.Event()
 
@@ -87,11 +93,6 @@ class Reader:
         self._again.set()
 
     async def _add(self, message: Msg, headers: Mapping[str, str]) -> None:
-        key = (message.subject, headers.get("Securefl-Id", ""))
-        parts = self._parts.setdefault(key, [])
-        parts.append(message)
-        while len(self._parts) > _INCOMPLETE:
-            self._link.acknowledger(self._parts.pop(next(iter(self._parts))))()
         sender = self._senders.get(message.subject)
         try:
             if sender is None:
@@ -99,11 +100,19 @@ class Reader:
             note = sender.add(headers, message.data)
         except BadPartError as error:
             _log.warning("%s; it is dropped", error)
-            self._link.acknowledger(self._parts.pop(key))()
+            self._link.acknowledger([message])()
             return
+        key = (message.subject, headers.get(ID_HEADER, ""), headers.get(SALT_HEADER, ""))
+        self._parts.setdefault(key, []).append(message)
+        while len(self._parts) > _INCOMPLETE:
+            self._link.acknowledger(self._parts.pop(next(iter(self._parts))))()
         if note is not None:
-            acknowledge = self._link.acknowledger(self._parts.pop(key))
-            self._link.arrivals.put(Arrival(note, acknowledge))
+            self._link.arrivals.put(Arrival(note, self._link.acknowledger(self._all_of(key))))
+
+    def _all_of(self, key: tuple[str, str, str]) -> list[Msg]:
+        """The parts of a message, and what is left of it from a sender that died over it."""
+        same = [other for other in self._parts if other[:2] == key[:2]]
+        return [part for other in same for part in self._parts.pop(other)]
 
 
 def reason(error: BaseException | None) -> str:

@@ -41,13 +41,14 @@ from securefl.consortium.parties import party_of
 from securefl.consortium.patient import PatientExchange
 from securefl.consortium.rehearsal import RehearsingMember, rehearsed_change
 from securefl.consortium.signed import signed_by
+from securefl.engines import nats_parts
 from securefl.engines.broker import Broker, free_port, plain_configuration
 from securefl.engines.nats import NatsTransport, Run
 from securefl.engines.nats_journal import CoordinatorJournal
 from securefl.engines.nats_layout import Layout
 from securefl.engines.nats_link import BrokerAddress, Link
-from securefl.engines.nats_parts import Note
 from securefl.engines.patience import Patience, kind_of
+from securefl.engines.run_keys import RunKeys
 from securefl.engines.transport import DeadlineExceeded
 from securefl.engines.watch import Watch
 from securefl_protocols.codec import open_envelope
@@ -96,6 +97,7 @@ class Scene:
     patience: dict = field(default_factory=lambda: dict(QUICK))
     pause: float = 0.0
     cables: dict = field(default_factory=dict)
+    sealed: bool = True
 
     @property
     def consortium(self):
@@ -155,6 +157,12 @@ def die(mark):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def without_seals():
+    """The control of a test that looks for what was said: everybody here speaks in the clear."""
+    nats_parts.seal = lambda key, content, bound, nonce: content + bytes(16)
+    nats_parts.unseal = lambda key, content, bound, nonce: content[:-16]
+
+
 def begin_process(folder, name):
     sys.stderr = (folder / f"{name}.log").open("a", encoding="utf-8")
     log_to(sys.stderr, logging.INFO)
@@ -163,13 +171,15 @@ def begin_process(folder, name):
 def member_life(scene, name, death=None, wrap=None):
     """What a member's process does."""
     begin_process(scene.folder, name)
+    if not scene.sealed:
+        without_seals()
     key = SigningKey(scene.keys[name])
     journal = MemberJournal(scene.folder / name, key.private_bytes(), scene.run_id)
-    entropy = QuestionEntropy()
+    keys, entropy = RunKeys(scene.folder / name, key, scene.run_id, name), QuestionEntropy()
     inner = RehearsingMember(name, key.private_bytes(), scene.consortium, entropy)
     member = Mortal(inner, death, scene.folder / f"{name}.dead")
     with scene.link(name) as link:
-        end = MemberEnd(name, key, scene.run, link, journal, entropy, JournalMemory(journal))
+        end = MemberEnd(name, keys, scene.run, link, journal, entropy, JournalMemory(journal))
         if wrap is not None:
             wrap(end)
         MemberProcess(end, member).serve()
@@ -210,14 +220,17 @@ class MortalTransport(NatsTransport):
 def coordinator_life(scene, death=None):
     """What the coordinator's process does: rounds, and a line for each in a file."""
     begin_process(scene.folder, "coordinator")
-    journal = CoordinatorJournal(scene.folder / "coordinator")
-    sums = scene.folder / "sums.jsonl"
+    if not scene.sealed:
+        without_seals()
+    place, key = scene.folder / "coordinator", SigningKey(scene.coordinator)
+    journal = CoordinatorJournal(place)
+    keys, sums = RunKeys(place, key, scene.run_id, "coordinator"), scene.folder / "sums.jsonl"
     with scene.link("coordinator") as link:
         patience, counted = Patience(quorum=needed(scene), **scene.patience), Counting()
         transport = MortalTransport(
             link,
             scene.run,
-            SigningKey(scene.coordinator),
+            keys,
             journal=journal,
             patience=patience,
             watch=counted,
@@ -413,6 +426,7 @@ class Cable:
     def __init__(self, port):
         self.port = free_port()
         self._far = port
+        self.carried = bytearray()
         self._whole = threading.Event()
         self._whole.set()
         self._sockets = []
@@ -443,26 +457,27 @@ class Cable:
                 far = socket.create_connection(("127.0.0.1", self._far))
                 self._sockets += [near, far]
                 for here, there in ((near, far), (far, near)):
-                    threading.Thread(target=carry, args=(here, there), daemon=True).start()
+                    threading.Thread(target=self._carry, args=(here, there), daemon=True).start()
 
-
-def carry(here, there):
-    with contextlib.suppress(OSError):
-        while data := here.recv(1 << 16):
-            there.sendall(data)
-    for end in (here, there):
+    def _carry(self, here, there):
         with contextlib.suppress(OSError):
-            end.close()
+            while data := here.recv(1 << 16):
+                self.carried += data
+                there.sendall(data)
+        for end in (here, there):
+            with contextlib.suppress(OSError):
+                end.close()
 
 
 def full_disk(seconds):
     """A wrap for a member whose disk takes nothing for so long, from its first question on."""
 
     def wrap(end):
-        add, full = end.journal.add, time.monotonic() + seconds
+        add, begun = end.journal.add, []
 
         def refuse(question, body):
-            if time.monotonic() < full:
+            begun.append(time.monotonic())
+            if begun[-1] < begun[0] + seconds:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
                 try:
                     return add(question, body)
@@ -496,26 +511,42 @@ class Disorder:
     def __call__(self, end):
         draw, send, said = random.Random(self.seed), end.link.send, []
 
-        def badly(subject, note, key):
-            said.append((subject, note, key))
+        def badly(subject, note, keys):
+            said.append((subject, note, keys))
             if kind_of(note.body) == "done":  # the last word, after which the process ends
-                send(subject, note, key)
-            for copy in (*draw.sample(said, min(2, len(said))), said[-1], said[-1]):
-                threading.Timer(draw.uniform(0, 0.2), send_again, (send, copy, draw)).start()
+                send(subject, note, keys)
+            replayed = subject, Replayed(note, keys), keys
+            for copy in (*draw.sample(said, min(2, len(said))), said[-1], replayed, replayed):
+                threading.Timer(draw.uniform(0, 0.2), send, copy).start()
 
         end.link.send = badly
 
 
-def send_again(send, copy, draw):
-    """The same message, under a name that the broker takes for another one."""
-    subject, note, key = copy
-    parts = Note.parts
+class Replayed:
+    """The same sealed bytes every time, under names that the broker takes for other ones."""
 
-    def renamed(self, signer):
-        name = draw.getrandbits(64)
-        return [
-            (h | {"Nats-Msg-Id": f"{name}/{n}"}, c) for n, (h, c) in enumerate(parts(self, signer))
-        ]
+    def __init__(self, note, keys):
+        self.sealed = list(note.parts(keys))
 
-    twin = type("Twin", (Note,), {"parts": renamed})(**vars(note))
-    send(subject, twin, key)
+    def parts(self, keys):
+        del keys
+        name = os.urandom(8).hex()
+        for number, (headers, content) in enumerate(self.sealed):
+            yield headers | {"Nats-Msg-Id": f"{name}/{number}"}, content
+
+
+class Dictated:
+    """A wrap that writes down what a member is asked and says, before anything seals it."""
+
+    def __call__(self, end):
+        add, send, folder = end.journal.add, end.link.send, end.journal._directory
+
+        def heard(question, body):
+            (folder / f"{os.urandom(8).hex()}.dictated").write_bytes(body)
+            return add(question, body)
+
+        def says(subject, note, keys):
+            (folder / f"{os.urandom(8).hex()}.dictated").write_bytes(note.body)
+            send(subject, note, keys)
+
+        end.journal.add, end.link.send = heard, says

@@ -14,6 +14,7 @@ from securefl.consortium.member_process import (
 )
 from securefl.engines.nats import Run
 from securefl.engines.nats_layout import Layout
+from securefl.engines.run_keys import RunKeys
 from securefl.errors import RunDirectoryError
 from securefl_protocols.signing import SigningKey
 
@@ -104,10 +105,11 @@ class Broken:
 
 
 @pytest.mark.parametrize("reply", [None, m.Failure(error="DataError", text="customer 4711")])
-def test_an_answer_never_carries_the_text_of_an_error(journal, reply):
+def test_an_answer_never_carries_the_text_of_an_error(journal, tmp_path, reply):
     run = Run(RUN, Layout("x"), {}, b"")
     entropy, memory = QuestionEntropy(), JournalMemory(journal)
-    end = MemberEnd("a", SigningKey(KEY), run, None, journal, entropy, memory)
+    keys = RunKeys(tmp_path, SigningKey(KEY), RUN, "a")
+    end = MemberEnd("a", keys, run, None, journal, entropy, memory)
     journal.add(FIRST, m.encode(m.Naive(split="test")))
     answer = MemberProcess(end, Broken(reply))._last
     failure = m.decode(answer.body)

@@ -1,4 +1,4 @@
-"""Messages in parts: whatever the order, once, and only the sender's own."""
+"""Sealed messages in parts: whatever the order, once, and for the receiver's eyes alone."""
 
 import random
 from dataclasses import replace
@@ -6,11 +6,14 @@ from dataclasses import replace
 import pytest
 
 from securefl.engines import nats_parts
-from securefl.engines.nats_parts import Assembler, BadPartError, Note
+from securefl.engines.nats_parts import Assembler, BadPartError, Note, NotMetError
+from securefl.engines.run_keys import RunKeys
+from securefl.errors import RunDirectoryError
 from securefl_protocols.signing import SigningKey
 
-KEY = SigningKey(bytes(range(32)))
-NOTE = Note(bytes(32), "a", "b", "id", "question", bytes(range(256)) * 4)
+RUN = bytes(32)
+IDENTITIES = {name: SigningKey(bytes([number]) * 32) for number, name in enumerate("abc", 1)}
+NOTE = Note("a", "b", "id", "question", bytes(range(256)) * 4)
 
 
 @pytest.fixture(autouse=True)
@@ -19,54 +22,183 @@ def small_parts(monkeypatch):
 
 
 @pytest.fixture
-def assembler():
-    return Assembler(bytes(32), "a", "b", KEY.public)
+def keys(tmp_path):
+    """What `a`, `b` and `c` have in a run; `a` and `c` have met `b`."""
+    made = {name: RunKeys(tmp_path / name, key, RUN, name) for name, key in IDENTITIES.items()}
+    for name in "ac":
+        made[name].meet("b", made["b"].own.public)
+    return made
+
+
+@pytest.fixture
+def assembler(keys):
+    return listening(keys["b"])
+
+
+def listening(keys, sender="a"):
+    return Assembler(keys, sender, IDENTITIES[sender].public)
 
 
 def fed(assembler, parts):
-    for part in parts:
-        assembler.add(*part)
+    return [assembler.add(*part) for part in parts]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_parts_in_any_order_and_twice_are_one_message(assembler, seed):
-    draw, parts = random.Random(seed), NOTE.parts(KEY)
+def test_parts_in_any_order_and_twice_are_one_message(assembler, keys, seed):
+    draw, parts = random.Random(seed), list(NOTE.parts(keys["a"]))
     assert len(parts) == 11
     draw.shuffle(parts)
     twice = [part for part in parts[:-1] for _ in range(2)]
-    assert [assembler.add(*part) for part in twice] == [None] * len(twice)
+    assert fed(assembler, twice) == [None] * len(twice)
     assert assembler.add(*parts[-1]) == NOTE
 
 
-def test_an_empty_message_is_one_part(assembler):
+def test_an_empty_message_is_one_part(assembler, keys):
     empty = replace(NOTE, body=b"")
-    (part,) = empty.parts(KEY)
+    (part,) = empty.parts(keys["a"])
     assert assembler.add(*part) == empty
 
 
-@pytest.mark.parametrize("field", ["run", "sender", "receiver", "id", "answers", "body"])
-def test_a_message_of_another_run_party_or_content_is_refused(assembler, field):
-    old = getattr(NOTE, field)
-    other = replace(NOTE, **{field: b"\1" * len(old) if isinstance(old, bytes) else "z"})
-    headers = [part[0] for part in NOTE.parts(KEY)]
-    if field in {"id", "answers"}:
-        name = {"id": "Securefl-Id", "answers": "Securefl-Answers"}[field]
-        changed = [h | {name: "z"} for h in headers]
-        parts = [(h, c) for h, (_, c) in zip(changed, NOTE.parts(KEY), strict=True)]
-    elif field == "body":
-        parts = list(zip(headers, (c for _, c in other.parts(KEY)), strict=True))
-    else:
-        parts = other.parts(KEY)
-    with pytest.raises(BadPartError, match="not its own"):
-        fed(assembler, parts)
+def test_nothing_is_sealed_for_whom_nobody_has_met(keys):
+    with pytest.raises(NotMetError):
+        next(replace(NOTE, receiver="c").parts(keys["a"]))
 
 
-def test_a_message_of_another_key_is_refused(assembler):
+def test_an_answer_goes_to_the_key_that_asked(assembler, keys):
+    fed(assembler, NOTE.parts(keys["a"]))
+    answer = Note("b", "a", "x", "id", b"answer")
+    assert fed(listening(keys["a"], "b"), answer.parts(keys["b"])) == [answer]
+
+
+def test_parts_that_were_sealed_twice_are_never_mixed(assembler, keys):
+    """A sender that was killed half-way may say something else under the same id."""
+    other = replace(NOTE, body=bytes(1024))
+    first, second = list(NOTE.parts(keys["a"])), list(other.parts(keys["a"]))
+    assert fed(assembler, [*first[:5], *second[5:]]) == [None] * 11
+    assert fed(assembler, second[:5])[-1] == other
+
+
+def test_a_broker_sees_none_of_what_is_said(keys):
+    said = b"a plain word that everybody knows" * 3
+    for _, content in replace(NOTE, body=said).parts(keys["a"]):
+        assert said[:8] not in content
+    ((_, once),) = replace(NOTE, body=b"yes").parts(keys["a"])
+    ((_, again),) = replace(NOTE, body=b"yes").parts(keys["a"])
+    assert once != again
+
+
+@pytest.mark.parametrize("place", [0, -1, 50])
+def test_a_flipped_bit_is_refused(assembler, keys, place):
+    headers, content = next(NOTE.parts(keys["a"]))
+    flipped = bytearray(content)
+    flipped[place] ^= 1
+    with pytest.raises(BadPartError, match="cannot be opened"):
+        assembler.add(headers, bytes(flipped))
+    assert fed(assembler, NOTE.parts(keys["a"]))[-1] == NOTE
+
+
+@pytest.mark.parametrize("left", [0, 15, 16, 99])
+def test_a_truncated_part_is_refused(assembler, keys, left):
+    headers, content = next(NOTE.parts(keys["a"]))
+    with pytest.raises(BadPartError, match="cannot be opened"):
+        assembler.add(headers, content[:left])
+
+
+def test_a_truncated_message_is_refused(assembler, keys):
+    """Its parts say how many there are, under their seal."""
+    for headers, content in list(NOTE.parts(keys["a"]))[:3]:
+        number = headers["Securefl-Part"].split("/")[0]
+        with pytest.raises(BadPartError, match="cannot be opened"):
+            assembler.add(headers | {"Securefl-Part": f"{number}/3"}, content)
+
+
+@pytest.mark.parametrize("header", ["Securefl-Id", "Securefl-Answers", "Securefl-Salt"])
+def test_a_message_under_another_id_is_refused(assembler, keys, header):
+    headers, content = next(NOTE.parts(keys["a"]))
+    with pytest.raises(BadPartError, match="cannot be opened"):
+        assembler.add(headers | {header: "00" * 16}, content)
+
+
+def test_parts_in_each_others_place_are_refused(assembler, keys):
+    (first, one), (second, two) = list(NOTE.parts(keys["a"]))[:2]
+    for headers, content in ((first, two), (second, one)):
+        with pytest.raises(BadPartError, match="cannot be opened"):
+            assembler.add(headers, content)
+
+
+def test_a_message_for_another_party_is_refused(keys):
+    parts = list(NOTE.parts(keys["a"]))
+    with pytest.raises(BadPartError, match="cannot be opened"):
+        fed(listening(keys["c"]), parts)
+
+
+def test_a_message_of_another_run_is_refused(tmp_path, keys):
+    other = RunKeys(tmp_path / "other", IDENTITIES["a"], b"\1" * 32, "a")
+    other.meet("b", keys["b"].own.public)
     with pytest.raises(BadPartError, match="not its own"):
-        fed(assembler, NOTE.parts(SigningKey(bytes(32))))
+        fed(listening(keys["b"]), NOTE.parts(other))
+
+
+def test_a_message_in_the_name_of_another_party_is_refused(keys):
+    forged = list(NOTE.parts(keys["c"]))
+    with pytest.raises(BadPartError, match="not its own"):
+        fed(listening(keys["b"]), forged)
+
+
+def test_a_swapped_key_is_refused(assembler, keys):
+    """A broker puts a key of its own in the place of a's; c helps it with a valid signature."""
+    for part in NOTE.parts(keys["a"]):
+        swapped = part[0] | {"Securefl-Key": keys["c"].own.public.hex()}
+        for headers in (swapped, part[0] | keys["c"].headers):
+            with pytest.raises(BadPartError, match="not its own"):
+                assembler.add(headers, part[1])
+    assert keys["b"].of("a") is None
+
+
+def test_a_replayed_message_is_the_same_message(assembler, keys):
+    """Same id: whoever reads it knows that it has been answered."""
+    parts = list(NOTE.parts(keys["a"]))
+    assert fed(assembler, parts)[-1] == NOTE
+    assert fed(assembler, parts)[-1] == NOTE
+
+
+def test_a_message_to_a_key_that_is_lost_is_refused(tmp_path, keys):
+    new = RunKeys(tmp_path / "new disk", IDENTITIES["b"], RUN, "b")
+    with pytest.raises(BadPartError, match="cannot be opened"):
+        fed(listening(new), NOTE.parts(keys["a"]))
+
+
+def test_a_party_that_was_killed_has_the_same_key_and_knows_the_others(tmp_path, keys):
+    again = RunKeys(tmp_path / "a", IDENTITIES["a"], RUN, "a")
+    assert again.own.public == keys["a"].own.public
+    assert again.of("b") == keys["b"].own.public
+
+
+def test_the_key_of_a_run_is_readable_on_no_disk_and_erased_with_the_run(tmp_path, keys):
+    private = keys["a"].own.private_bytes()
+    files = [path for path in (tmp_path / "a").iterdir() if path.is_file()]
+    sealed = keys["a"]._database.execute("SELECT sealed FROM own").fetchone()[0]
+    assert any(sealed in path.read_bytes() for path in files)
+    assert not any(private in path.read_bytes() for path in files)
+    keys["a"].erase()
+    assert not any(sealed in path.read_bytes() for path in (tmp_path / "a").iterdir())
+    assert RunKeys(tmp_path / "a", IDENTITIES["a"], RUN, "a").own.private_bytes() != private
+
+
+def test_the_key_of_a_run_is_of_no_use_to_another_identity(tmp_path, keys):
+    del keys
+    with pytest.raises(RunDirectoryError, match="of another key"):
+        RunKeys(tmp_path / "a", IDENTITIES["c"], RUN, "a")
 
 
 @pytest.mark.parametrize("number", ["", "x", "1", "3/2", "-1/2", "0/0", f"0/{1 << 40}"])
 def test_a_part_without_a_possible_number_is_refused(assembler, number):
     with pytest.raises(BadPartError, match="number"):
         assembler.add({"Securefl-Part": number}, b"")
+
+
+@pytest.mark.parametrize("spelt", ["", "zz", "00", "00" * 32])
+def test_a_part_without_a_possible_key_is_refused(assembler, keys, spelt):
+    headers, content = next(NOTE.parts(keys["a"]))
+    with pytest.raises(BadPartError, match="not its own"):
+        assembler.add(headers | {"Securefl-Key": spelt}, content)
