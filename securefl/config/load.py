@@ -171,22 +171,30 @@ def _defaults(given: Mapping[str, Any], where: str) -> Tree:
         raise ConfigError(f"{where}: data must be a section")
     task = str(given.get("task", "recommendation"))
     source = str(data.get("source", DEFAULT_SOURCE))
+    protection = str(privacy.get("dp", "none")) if isinstance(privacy, Mapping) else "none"
     try:
         tree = default_config(task, source)
         if isinstance(privacy, Mapping):
-            protection = str(privacy.get("dp", "none"))
             if protection == "distributed":  # a masked sum is one step
                 tree = merge(tree, {"privacy": {"steps": 1}})
             tree = _with_private(tree, private_defaults(task, source, protection))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     model = given.get("model", {})
-    if (
-        isinstance(model, Mapping)
-        and model.get("name", tree["model"]["name"]) != (tree["model"]["name"])
-    ):
+    chosen = model.get("name") if isinstance(model, Mapping) else None
+    if chosen is not None and chosen != tree["model"]["name"]:
         tree["model"] = {}
-    return tree
+    return merge(tree, _model_defaults(task, chosen or tree["model"]["name"], protection))
+
+
+def _model_defaults(task: str, model: str, protection: str) -> Tree:
+    """What a model changes in the defaults of its task."""
+    choice = declaration(task).choice(model)
+    if choice is None:
+        return {}
+    changes = choice.changes
+    plain, private = changes.get("none", {}), changes.get(protection, {})
+    return merge(plain, private)
 
 
 def _known(key: str, value: str, names: tuple[str, ...]) -> None:

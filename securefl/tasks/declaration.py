@@ -43,6 +43,8 @@ class ModelChoice:
         units: Unit of privacy to what its presence comes to, in words; empty where the model cannot
             be trained privately.
         protections: Kinds of protection that it can be trained under.
+        changes: Protection to what the model changes in the defaults; those of `none` hold under
+            the others too.
     """
 
     settings: type[NamedSettings]
@@ -50,6 +52,7 @@ class ModelChoice:
     private_task: str | TaskMaker | None = None
     units: Mapping[Unit, str] = field(default_factory=dict)
     protections: tuple[Protection, ...] = ("local", "distributed")
+    changes: Mapping[str, Tree] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -1,9 +1,11 @@
 """The tasks whose declarations stand apart from their code, so that torch can wait."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from securefl.config.packaged import packaged
 from securefl.models.settings import (
+    EaseSettings,
     FactorizationSettings,
     ForecasterSettings,
     NcfSettings,
@@ -11,7 +13,7 @@ from securefl.models.settings import (
     RatingNcfSettings,
     TutorialForecasterSettings,
 )
-from securefl.tasks.declaration import ModelChoice, TaskDeclaration
+from securefl.tasks.declaration import ModelChoice, TaskDeclaration, Tree
 from securefl.tasks.settings import DemandSettings, RecommendationSettings
 
 A_CUSTOMER: Final = "everything that one customer did at one retailer"
@@ -23,6 +25,13 @@ _PRIVATE_PURCHASES = "securefl.tasks.purchases_private:PrivatePurchaseTask"
 _DEMAND = "securefl.tasks.demand:DemandTask"
 _PRIVATE_DEMAND = "securefl.tasks.demand_private:PrivateDemandTask"
 
+EASE_CHANGES: Final[Mapping[str, Tree]] = {
+    "none": packaged("ease"),
+    "local": packaged("ease-private"),
+    "distributed": packaged("ease-private"),
+}
+"""A Gram matrix takes one round, whatever the other models of its task take."""
+
 RECOMMENDATION: Final = TaskDeclaration(
     name="recommendation",
     learns="which products a customer buys next",
@@ -33,6 +42,12 @@ RECOMMENDATION: Final = TaskDeclaration(
         ModelChoice(NcfSettings, _PURCHASES, _PRIVATE_PURCHASES, units={"customer": A_CUSTOMER}),
         ModelChoice(
             ProfileSettings, "securefl.tasks.blended:BlendedTask", units={"customer": A_CUSTOMER}
+        ),
+        ModelChoice(
+            EaseSettings,
+            "securefl.tasks.ease:EaseTask",
+            units={"customer": A_CUSTOMER},
+            changes=EASE_CHANGES,
         ),
         ModelChoice(
             RatingNcfSettings,
@@ -55,6 +70,7 @@ RECOMMENDATION: Final = TaskDeclaration(
     },
     facts=(
         "securefl.tasks.recommendation:RankingFacts",
+        "securefl.tasks.ease:EaseFacts",
         "securefl.tasks.rating:RatingFacts",
     ),
 )

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from securefl.config.schema import RunConfig, TrainingSettings
 from securefl.evaluation.blend import chosen_weights
+from securefl.models.ease import ItemToItem, multi_hot
 from securefl.models.factorization import PurchaseModel
 from securefl.models.profile import ProfileRanker
 from securefl.models.settings import OwnPartSettings
 from securefl.tasks.histories import CustomerExamples
-from securefl.tasks.neighbours import Neighbours, multi_hot
+from securefl.tasks.neighbours import neighbours
 from securefl.tasks.profile import ProfileTask
 from securefl.tasks.purchase_cases import Cases
 from securefl.tasks.recommendation import RankingFacts, RankingMember, RecommendationTask
@@ -46,7 +47,7 @@ class OwnPart:
     """
 
     factorization: PurchaseModel
-    neighbours: Neighbours
+    neighbours: ItemToItem
     profile: ProfileRanker
     weights: Mapping[str, Tensor]
     validation: Mapping[str, Tensor]
@@ -84,8 +85,8 @@ def train_own_part(
     assert isinstance(factorization, PurchaseModel)
     assert isinstance(profile, ProfileRanker)
     products = len(facts.products)
-    neighbours = Neighbours.of(member.examples.histories, products, _RIDGE)
-    own = OwnPart(factorization, neighbours, profile, {}, {})
+    together = neighbours(member.examples.histories, products, _RIDGE)
+    own = OwnPart(factorization, together, profile, {}, {})
     validation = {name: splits["validation"] for name, splits in member.cases.items()}
     with torch.no_grad():
         own = replace(own, weights={n: _weights(own, cases) for n, cases in validation.items()})

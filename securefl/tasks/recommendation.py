@@ -21,7 +21,12 @@ from securefl.evaluation.ranking import ranking_tally
 from securefl.evaluation.tally import Tally
 from securefl.models.factorization import Factorization, PurchaseModel
 from securefl.models.ncf import NcfRanker
-from securefl.models.settings import FactorizationSettings, NcfSettings, ProfileSettings
+from securefl.models.settings import (
+    EaseSettings,
+    FactorizationSettings,
+    NcfSettings,
+    ProfileSettings,
+)
 from securefl.tasks.base import Batch, MemberData, MetricSpec, Split, Task
 from securefl.tasks.histories import CustomerExamples, joined
 from securefl.tasks.purchase_cases import (
@@ -33,6 +38,7 @@ from securefl.tasks.purchase_cases import (
 )
 from securefl.tasks.settings import RecommendationSettings
 
+_RANKERS = FactorizationSettings | NcfSettings | ProfileSettings | EaseSettings
 LEVELS: Final = ("department", "category", "kind")
 
 
@@ -79,7 +85,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if not isinstance(config.model, FactorizationSettings | NcfSettings | ProfileSettings):
+        if not isinstance(config.model, _RANKERS):
             raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
         self.settings = config.model
         assert isinstance(config.cuts, RecommendationSettings)
@@ -91,10 +97,8 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         Raises:
             DataError: If no product was bought by enough customers.
         """
-        columns = ["customer", "product"]
-        lines = pd.concat([known_lines(m.transactions)[columns] for m in data.members])
-        buyers = lines.drop_duplicates()["product"].value_counts()
-        products = np.sort(buyers.index[buyers >= self.cuts.min_households].to_numpy(np.int64))
+        found = buyers(data)
+        products = np.sort(found.index[found >= self.cuts.min_households].to_numpy(np.int64))
         if not len(products):
             raise DataError(
                 f"{data.source}: no product was bought by {self.cuts.min_households} customers"
@@ -198,6 +202,13 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         cases = member.cases[member.name][split]
         scores = partial(_same_for_all, found)
         return {member.name: ranking_tally(scores, cases.ranking)}
+
+
+def buyers(data: RetailData) -> pd.Series:
+    """Customers of all members together who bought a product, by product id."""
+    columns = ["customer", "product"]
+    lines = pd.concat([known_lines(m.transactions)[columns] for m in data.members])
+    return lines.drop_duplicates()["product"].value_counts()
 
 
 def _codes(names: pd.Series) -> Tensor:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from securefl.models.ease import multi_hot
 from securefl.tasks.histories import Histories
-from securefl.tasks.neighbours import Neighbours, multi_hot
+from securefl.tasks.neighbours import neighbours
 
 
 @pytest.mark.parametrize(("customers", "products"), [(6, 9), (30, 9)])
@@ -16,7 +17,7 @@ def test_the_neighbours_are_those_of_the_direct_inverse(customers, products):
     start = torch.searchsorted(rows, torch.arange(customers + 1))
     histories = Histories(start, items.int(), torch.ones(len(items)))
     assert torch.equal(multi_hot(*histories.padded(torch.arange(customers)), products), bought)
-    found = Neighbours.of(histories, products, ridge=2.0)
+    found = neighbours(histories, products, ridge=2.0)
     assert max(max(matrix.shape) for matrix in found.explains) == max(
         products, min(customers, products)
     )

@@ -1,0 +1,141 @@
+"""Item-to-item scores in closed form, from nothing but how often products are bought together.
+
+With X the customers' purchases (one row a customer) and `P = (X' X + lambda E)^-1`, the scores of
+a history x are `x B`, `B = E - P / diag(P)`: the least squares model of each product by all others
+(EASE; Steck 2019, eq. 8). All that it takes of the customers is the Gram matrix `X' X`, which is a
+sum over customers, and therefore over retailers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+def gram(rows: Iterable[Tensor]) -> Tensor:
+    """`X' X`, float64 [I, I], of the rows of X in batches, float [B, I] each.
+
+    Raises:
+        ValueError: If there is no batch.
+    """
+    total: Tensor | None = None
+    for batch in rows:
+        total = batch.new_zeros(batch.shape[1], batch.shape[1]) if total is None else total
+        total.addmm_(batch.T, batch)
+    if total is None:
+        raise ValueError("a Gram matrix of no rows")
+    return total.double()
+
+
+def nearest_gram(noised: Tensor) -> Tensor:
+    """The Gram matrix nearest to a noised one, [I, I]: symmetric, without negative eigenvalues.
+
+    Higham 1988, theorem 2.1 (Frobenius norm). Whatever is computed from a private release is as
+    private as it.
+    """
+    values, vectors = torch.linalg.eigh((noised + noised.T) / 2)
+    nearest: Tensor = (vectors * values.clamp(min=0)) @ vectors.T
+    return nearest
+
+
+@dataclass(frozen=True)
+class ItemToItem:
+    """EASE, as what it makes of a history.
+
+    Attributes:
+        explains: float32 matrices whose product is `E - lambda P`: one [I, I], or [I, n] and
+            [n, I].
+        diagonal: `lambda diag(P)`, float32 [I], in (0, 1].
+    """
+
+    explains: tuple[Tensor, ...]
+    diagonal: Tensor
+
+    @classmethod
+    def of_gram(cls, together: Tensor, ridge: float) -> ItemToItem:
+        """From the Gram matrix, [I, I]; `ridge` is lambda above 0."""
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(_with_ridge(together, ridge)))
+        unexplained = ridge * inverse
+        explained = torch.eye(len(together), dtype=torch.float64) - unexplained
+        return cls((explained.float(),), unexplained.diagonal().float())
+
+    @classmethod
+    def of_rows(cls, bought: Tensor, ridge: float) -> ItemToItem:
+        """The same from X itself, float32 [n, I], where customers are fewer than products.
+
+        By the matrix inversion lemma `E - lambda P = X' (lambda E + X X')^-1 X`.
+        """
+        weighted = torch.linalg.inv(_with_ridge(bought @ bought.T, ridge)).float() @ bought
+        return cls((bought.T, weighted), 1 - (bought * weighted).sum(dim=0))
+
+    def scores(self, history: Tensor) -> Tensor:
+        """Scores of all products, float32 [B, I], for histories float32 [B, I]."""
+        explained = history
+        for matrix in self.explains:
+            explained = explained @ matrix
+        return history - (history - explained) / self.diagonal
+
+
+def _with_ridge(products: Tensor, ridge: float) -> Tensor:
+    """A matrix of inner products as float64, `ridge` added to its diagonal."""
+    return products.double() + ridge * torch.eye(len(products), dtype=torch.float64)
+
+
+class GramMatrix(nn.Module):
+    """The Gram matrix as the parameters of a loss that is linear in them.
+
+    A unit's gradient is minus its own `x x'`. So one step of gradient descent from 0 at learning
+    rate 1 on all units leaves their mean, masks add it up exactly, and clipping and noise make it
+    private, as they do with any other gradient.
+
+    Args:
+        items: Number of items I.
+    """
+
+    def __init__(self, items: int) -> None:
+        super().__init__()
+        self.together = nn.Linear(items, items, bias=False)
+        nn.init.zeros_(self.together.weight)
+
+    def losses(self, bought: Tensor) -> Tensor:
+        """Minus `x' G x` of each row x of X, float [B], for rows float [B, I]."""
+        rows = bought.to(self.together.weight.dtype)
+        products: Tensor = self.together(rows)
+        return -(rows * products).sum(dim=1)
+
+    @property
+    def matrix(self) -> Tensor:
+        """What was summed, up to a public factor, float32 [I, I]."""
+        return self.together.weight.detach()
+
+
+class EaseRanker(GramMatrix):
+    """A Gram matrix of an agreed set of items that the products of an assortment belong to.
+
+    Args:
+        rows: The item of each product, int64 [I]; -1 for products that belong to none.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__(int(rows.max()) + 1)
+        self.rows: Tensor
+        self.register_buffer("rows", rows, persistent=False)
+
+    def bought(self, items: Tensor, present: Tensor) -> Tensor:
+        """Padded histories of products (int64 and float [B, K]) as rows of X, float32 [B, N]."""
+        rows = self.rows[items]
+        counts = present * (rows >= 0)
+        return multi_hot(rows.clamp(min=0), counts, self.together.in_features)
+
+    def spread(self, scores: Tensor, otherwise: float) -> Tensor:
+        """Scores of items, [B, N], as scores of products, [B, I]; the others get `otherwise`."""
+        return torch.where(self.rows >= 0, scores[:, self.rows.clamp(min=0)], otherwise)
+
+
+def multi_hot(items: Tensor, present: Tensor, count: int) -> Tensor:
+    """Padded histories (int64 and float [B, K]) as float32 [B, count], 1 where bought."""
+    marks = torch.zeros(len(items), count)
+    return marks.scatter_reduce_(1, items, (present > 0).float(), "amax")

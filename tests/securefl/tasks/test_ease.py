@@ -1,0 +1,148 @@
+"""What is bought together, counted over all retailers in one round."""
+
+import numpy as np
+import pytest
+import torch
+
+from securefl.config.load import load_config, merge
+from securefl.consortium.facts import make_facts, read_facts
+from securefl.data.source import load
+from securefl.evaluation.tally import total
+from securefl.models.ease import gram, multi_hot
+from securefl.runs.directory import RunDirectory
+from securefl.runs.run import run
+from securefl.tasks.registry import create_task
+from securefl.tensor_files import read_tensors
+
+EASE = {"rounds": 1, "model": {"name": "ease", "items": 30, "own_ridge": 5.0}}
+PRIVATE = {"dp": "local", "epsilon": 8.0, "delta": 1e-3, "expected_batch": 20.0}
+
+
+@pytest.fixture
+def config(purchases):
+    def make(**changes):
+        return load_config(None, merge({**purchases, "model": {}}, merge(EASE, changes)))
+
+    return make
+
+
+def prepared(config):
+    task, data = create_task(config), load(config.data)
+    facts = task.agree(data)
+    return task, facts, [task.prepare(tables, facts) for tables in data.members]
+
+
+def exact_gram(task, facts, members):
+    model = task.model(facts, 0)
+    histories = (m.examples.histories.padded(torch.arange(len(m.examples))) for m in members)
+    return gram(model.bought(*history) for history in histories)
+
+
+@pytest.mark.parametrize("mode", ["plain", "secure"])
+def test_the_trained_matrix_is_the_exact_sum_over_all_retailers_customers(tmp_path, config, mode):
+    chosen = config(mode=mode)
+    directory = RunDirectory.create(tmp_path / mode, chosen)
+    run(directory)
+    task, facts, members = prepared(chosen)
+    customers = sum(len(member.examples) for member in members)
+    mean = read_tensors(directory.model_path)[0]["together.weight"].double()
+    exact = exact_gram(task, facts, members)
+    assert torch.equal((mean * customers).round(), exact)
+    assert float(exact.diagonal().min()) > 0
+
+
+def test_the_items_are_those_that_most_customers_bought(config):
+    task, facts, _members = prepared(config())
+    chosen = np.flatnonzero(facts.rows.numpy() >= 0)
+    assert sorted(facts.rows[chosen].tolist()) == list(range(30))
+    bought = {name: set() for name in facts.products.tolist()}
+    for tables in load(task.config.data).members:
+        for product, customers in tables.transactions.groupby("product")["customer"]:
+            bought[product] |= set(customers)
+    counts = np.array([len(bought[name]) for name in facts.products.tolist()])
+    others = np.setdiff1d(np.arange(len(counts)), chosen)
+    assert counts[chosen].min() >= counts[others].max()
+
+
+@pytest.mark.parametrize(("level", "rows"), [("category", 8), ("product", 30)])
+def test_a_customers_loss_is_hers_alone(config, level, rows):
+    task, facts, members = prepared(config(model={"level": level}))
+    model, examples = task.model(facts, 0), members[0].examples
+    assert model.together.in_features == rows
+    torch.nn.init.normal_(model.together.weight)
+    every = task.loss(model, examples.batch(torch.arange(len(examples))))
+    for row in range(len(examples)):
+        alone = task.loss(model, examples.batch(torch.tensor([row])))
+        torch.testing.assert_close(alone[0], every[row])
+
+
+def test_a_matrix_of_zeros_leaves_the_own_scores(config):
+    task, facts, members = prepared(config())
+    model = task.model(facts, 0)
+    with torch.no_grad():
+        served = task.evaluate(model, members[0], "test")
+        assert served == task.own(members[0], "test")
+        released = task.released(model, members[0], "test")
+    assert total(released.values()).values()["hr@10_full"] < 1
+
+
+def test_the_own_scores_are_the_retailers_alone(config):
+    _task, facts, members = prepared(config())
+    own, cases = members[0].own, members[0].cases[members[0].name]["test"]
+    index = torch.arange(3)
+    parts = own.parts(cases, index)
+    rows = multi_hot(*members[0].examples.histories.padded(torch.arange(24)), len(facts.products))
+    inverse = torch.linalg.inv(rows.T @ rows + 5.0 * torch.eye(len(facts.products)))
+    weights = -inverse / inverse.diag()
+    weights.fill_diagonal_(0)
+    history = multi_hot(*cases.known.padded(index), len(facts.products))
+    torch.testing.assert_close(parts[:, :, 1], history @ weights, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(parts[:, :, 0], cases.prior.expand(3, -1))
+
+
+@pytest.mark.parametrize(("protection", "mode"), [("local", "plain"), ("distributed", "secure")])
+def test_a_private_run_releases_a_noised_matrix(tmp_path, config, protection, mode):
+    chosen = config(
+        mode=mode, privacy=PRIVATE | {"dp": protection}, model={"level": "category", "items": 8}
+    )
+    assert (chosen.rounds, chosen.privacy.steps, chosen.server.learning_rate) == (1, 1, 1.0)
+    directory = RunDirectory.create(tmp_path / "run", chosen)
+    result = run(directory)
+    task, facts, members = prepared(chosen)
+    found = read_tensors(directory.model_path)[0]["together.weight"].double()
+    clipped = torch.zeros(8, 8, dtype=torch.float64)
+    for member in members:
+        rows = task.model(facts, 0).bought(
+            *member.examples.histories.padded(torch.arange(len(member.examples)))
+        )
+        clipped += gram([rows / rows.norm(dim=1, keepdim=True)])
+    noise = found * 20 * len(members) - clipped
+    sigma = result.privacy.members[0].noise_multiplier
+    honest = len(members) if protection == "local" else 1
+    assert 0.5 < float(noise.std()) / (sigma * honest**0.5) < 2.5
+    assert {"federated", "released", "naive"} <= set(result.metrics)
+
+
+def test_facts_survive_a_file(tmp_path, config):
+    written = make_facts(config(), tmp_path / "facts.bin").content
+    read = read_facts(tmp_path / "facts.bin").content
+    assert torch.equal(read.rows, written.rows)
+    assert type(read) is type(written)
+
+
+def test_what_is_bought_together_at_the_others_helps_a_retailer(config):
+    """Customers of a retailer that has seen too little still buy in pairs."""
+    task, facts, members = prepared(config(model={"items": 40}))
+    model, few = task.model(facts, 0), members[0]
+    cases = few.cases[few.name]["test"].ranking.positive
+    known = few.cases[few.name]["test"].known
+    with torch.no_grad():
+        for row, held_out in enumerate(cases.tolist()):
+            items = known.items[known.start[row] : known.start[row + 1]].long()
+            pair = model.bought(
+                torch.cat([items, torch.tensor([held_out])])[None], torch.ones(1, len(items) + 1)
+            )
+            model.together.weight += pair.T @ pair
+        released = total(task.released(model, few, "test").values()).values()
+    naive = total(task.naive(few, "test").values()).values()
+    assert released["ndcg@10"] > naive["ndcg@10"] + 0.1
