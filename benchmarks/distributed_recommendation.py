@@ -120,9 +120,11 @@ def shares(config) -> Mean:
         plan = DistributedPlan.of(config, len(sums), len(sums[0]))
         if not samplers:
             samplers["share"] = plan.noise.sampler()
-        parts = [
-            noised(one, config.privacy, plan.limit, samplers["share"], KeyStream()) for one in sums
-        ]
+        parts = []
+        for one in sums:
+            share = np.empty(len(one), dtype=np.int64)
+            samplers["share"].fill(KeyStream(), share)
+            parts.append(noised(one, config.privacy, plan.limit, share))
         return sum(parts) / len(parts)
 
     return mean

@@ -188,19 +188,21 @@ class Member:
         trained = self._train_within_budget(number)
         self.ledger.trained()
         state = MemberState(local_state(self.model), self.kept, self.trainer.optimizer)
-        kept = pack_training(torch.from_numpy(trained.change), trained.loss, state)
+        change = torch.from_numpy(trained.change)
+        kept = pack_training(change, trained.loss, trained.layers, state)
         self._memory.keep(_training_of(number, start), kept)
-        return TrainedUpdate(number, start, trained.change, trained.loss, self.trainer.weight)
+        weight = self.trainer.weight
+        return TrainedUpdate(number, start, trained.change, trained.loss, weight, trained.layers)
 
     def _remembered(self, number: int, start: FloatVector) -> TrainedUpdate | None:
         """The training that this member did for the round before it was restarted."""
         kept = self._memory.recall(_training_of(number, start))
         if kept is None:
             return None
-        change, loss, state = unpack_training(kept, self.trainer.optimizer)
+        change, loss, layers, state = unpack_training(kept, self.trainer.optimizer)
         load_local(self.model, state.local)
         self.kept = state.kept
-        return TrainedUpdate(number, start, change.numpy(), loss, self.trainer.weight)
+        return TrainedUpdate(number, start, change.numpy(), loss, self.trainer.weight, layers)
 
     def _train_within_budget(self, number: int) -> RoundChange:
         try:

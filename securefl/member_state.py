@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from securefl.tensor_files import read_tensors, write_tensors
+from securefl_protocols.noise_layers import ForgottenLayers, NoiseLayers
 
 
 @dataclass
@@ -59,21 +60,31 @@ class Forgetful:
         """See `TrainingMemory.keep`."""
 
 
-def pack_training(change: Tensor, loss: float, state: MemberState) -> bytes:
-    """A round's change (float32 [d]) and loss, and the member's state after training."""
+def pack_training(
+    change: Tensor, loss: float, layers: NoiseLayers | None, state: MemberState
+) -> bytes:
+    """A round's change (float32 [d]) and loss, and the member's state after training.
+
+    Of noise layers the anchor is kept and not what opens them.
+    """
     tensors = {"change": change, **_state_tensors(state)}
-    packed: bytes = safetensors.torch.save(tensors, {"loss": json.dumps(loss)})
+    anchor = layers.anchor.hex() if layers else ""
+    metadata = {"loss": json.dumps(loss), "anchor": anchor}
+    packed: bytes = safetensors.torch.save(tensors, metadata)
     return packed
 
 
 def unpack_training(
     packed: bytes, optimizer: torch.optim.Optimizer | None
-) -> tuple[Tensor, float, MemberState]:
+) -> tuple[Tensor, float, NoiseLayers | None, MemberState]:
     """The inverse of `pack_training`; the optimizer's state is written into `optimizer`."""
     tensors = safetensors.torch.load(packed)
     length = int.from_bytes(packed[:8], "little")
-    loss = json.loads(json.loads(packed[8 : 8 + length])["__metadata__"]["loss"])
-    return tensors.pop("change"), loss, _state_of(tensors, optimizer)
+    metadata = json.loads(packed[8 : 8 + length])["__metadata__"]
+    anchor = bytes.fromhex(metadata["anchor"])
+    layers = ForgottenLayers(anchor) if anchor else None
+    loss = json.loads(metadata["loss"])
+    return tensors.pop("change"), loss, layers, _state_of(tensors, optimizer)
 
 
 def state_path(directory: Path, round_number: int) -> Path:

@@ -21,11 +21,14 @@ from securefl_protocols.messages import (
     AdvertiseKeys,
     CoordinatorMessage,
     KeyList,
+    LayeredSum,
+    LayeredSurvivors,
     RoundSum,
     Shares,
     Signatures,
     SurvivorSet,
 )
+from securefl_protocols.noise_layers import NoiseLayers
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.recovery import recovery_for
 from securefl_protocols.results import RoundResult
@@ -52,6 +55,8 @@ TRANSITIONS: Mapping[tuple[ClientState, type[CoordinatorMessage]], ClientState] 
     (ClientState.MASKED, SurvivorSet): ClientState.SIGNED,
     (ClientState.SIGNED, Signatures): ClientState.UNMASKED,
     (ClientState.UNMASKED, RoundSum): ClientState.READY,
+    (ClientState.MASKED, LayeredSurvivors): ClientState.SIGNED,
+    (ClientState.UNMASKED, LayeredSum): ClientState.READY,
 }
 """Every message that a state allows; `start` and `begin_round` are the other two moves."""
 
@@ -142,17 +147,20 @@ class ClientSession:
             identity=self._party.identity,
         )
 
-    def begin_round(self, number: int, model: bytes, vector: LaneVector) -> bytes:
+    def begin_round(
+        self, number: int, model: bytes, vector: LaneVector, layers: NoiseLayers | None = None
+    ) -> bytes:
         """Enters a round and returns its ShareKeys message.
 
         Args:
             number: Number of the round, larger than that of every round before.
             model: 32 bytes, the digest of the model that the member holds for the round.
             vector: Shape [d] in the lane of the plan: the member's input. It is copied.
+            layers: Of the noise in it, where the plan lets noise be taken back.
 
         Raises:
             LocalProtocolError: There are no keys yet, no rounds left, the number was used, or
-                the vector does not fit the plan.
+                vector or layers do not fit the plan.
             RangeError: A coordinate is larger than agreed.
         """
         if self.state not in MAY_BEGIN:
@@ -169,6 +177,7 @@ class ClientSession:
             context=self._context.of_round(number, model),
             cohort=self._cohort,
             vector=vector,
+            layers=layers,
         )
         self._round, self._last_round = entered, number
         self._rounds_left -= 1
@@ -225,7 +234,7 @@ class ClientSession:
     def _advance(self, data: bytes) -> list[bytes | RoundResult]:
         message = decode_coordinator(data, largest=self._party.plan.largest_message)
         following = TRANSITIONS.get((self.state, type(message)))
-        if following is None:
+        if following is None or not self._party.plan.speaks(type(message)):
             kind = type(message).__name__
             raise RemoteProtocolError(f"no {kind} is expected in state {self.state.name}")
         if isinstance(message, KeyList):
@@ -291,4 +300,6 @@ _HANDLERS: Mapping[type[CoordinatorMessage], Callable[[ClientRound, Any], bytes 
     SurvivorSet: ClientRound.on_survivors,
     Signatures: ClientRound.on_signatures,
     RoundSum: ClientRound.on_sum,
+    LayeredSurvivors: ClientRound.on_survivors,
+    LayeredSum: ClientRound.on_sum,
 }

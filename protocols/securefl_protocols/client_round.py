@@ -11,6 +11,7 @@ from hashlib import sha256
 import numpy as np
 
 from securefl_protocols.codec import encode_body
+from securefl_protocols.context import DIGEST_BYTES
 from securefl_protocols.deals import OWN_BOX, Dealt, Route, seed_commitment
 from securefl_protocols.entropy import Entropy, draw
 from securefl_protocols.errors import LocalProtocolError, RangeError, RemoteProtocolError
@@ -22,15 +23,20 @@ from securefl_protocols.members import Roster, members_from_bits
 from securefl_protocols.messages import (
     CONTRIBUTION_BYTES,
     Consistency,
+    LayeredInput,
+    LayeredSum,
+    LayeredUnmask,
     MaskedInput,
     MemberMessage,
     RoundSum,
+    Rows,
     ShareKeys,
     Shares,
     Signatures,
     SurvivorSet,
     Unmask,
 )
+from securefl_protocols.noise_layers import NoiseLayers, opened
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.prg import SignedMask
 from securefl_protocols.recovery import Dealing, Recovery
@@ -79,6 +85,7 @@ class ClientRound:
         context: bytes,
         cohort: Set[int],
         vector: LaneVector,
+        layers: NoiseLayers | None,
     ) -> None:
         """Takes the input of the round.
 
@@ -90,15 +97,20 @@ class ClientRound:
             context: 32 bytes, the context of the round.
             cohort: Who advertised keys.
             vector: Shape [d], the member's input; it is copied.
+            layers: Of the noise in it, where the plan lets noise be taken back.
 
         Raises:
-            LocalProtocolError: The vector has another shape or dtype.
+            LocalProtocolError: The vector has another shape or dtype, or there are no layers where
+                there should be, or layers where not.
             RangeError: A coordinate is larger than agreed.
         """
         self.number = number
         self._party, self._book, self._recovery = party, book, recovery
         self._context = context
         self._vector = _checked_copy(party.plan, vector)
+        if bool(party.plan.layers) != (layers is not None):
+            raise LocalProtocolError("noise has layers where the plan says so, and only there")
+        self._layers = layers
         self._cohort = cohort
         self._held = party.plan.holders(party.index)
         self._seed = draw(party.entropy, KEY_BYTES)
@@ -110,6 +122,7 @@ class ClientRound:
         self._input_digest = b""
         self._survivors: frozenset[int] = frozenset()
         self._signed_digest = b""
+        self._promised: dict[int, bytes] = {}
 
     def share(self) -> bytes:
         """Returns the ShareKeys message: a share of both secrets for every holder."""
@@ -180,7 +193,12 @@ class ClientRound:
         )
         # The input has gone into the masked vector; nothing of it stays behind.
         self._vector = vector[:0]
-        masked = MaskedInput(self.number, check, tag, vector.data.cast("B"))
+        content = vector.data.cast("B")
+        masked = (
+            MaskedInput(self.number, check, tag, content)
+            if self._layers is None
+            else LayeredInput(self.number, check, tag, content, self._layers.anchor)
+        )
         message, self._input_digest = self._signed_with_digest(masked)
         return message
 
@@ -201,13 +219,15 @@ class ClientRound:
             raise RemoteProtocolError("somebody survives who shared no keys")
         if self._party.index not in survivors:
             raise RemoteProtocolError("we are told that we dropped out")
-        if message.survivors[self._party.index] != self._input_digest:
+        anchor = b"" if self._layers is None else self._layers.anchor
+        if message.survivors[self._party.index] != self._input_digest + anchor:
             raise RemoteProtocolError("our masked input was changed")
         if len(survivors) < plan.min_members:
             raise RemoteProtocolError("fewer members survive than the plan allows")
         if len(survivors & self._held.keys()) < plan.threshold:
             raise RemoteProtocolError("fewer neighbours survive than the threshold")
         self._survivors = survivors
+        self._promised = {peer: row[DIGEST_BYTES:] for peer, row in message.survivors.items()}
         consistency = consistency_of(self.number, message.survivors, members=plan.members)
         self._signed_digest = sha256(encode_body(consistency)).digest()
         return self._signed(consistency)
@@ -238,7 +258,16 @@ class ClientRound:
         self._dealt = {}
         seed_shares = {dealer: deal.seed_share for dealer, deal in survivors.items()}
         key_shares = {dealer: deal.key_share for dealer, deal in dropouts.items()}
-        return self._signed(Unmask(self.number, seed_shares, key_shares))
+        # What nobody signed is no promise of that member.
+        self._promised = {peer: self._promised[peer] for peer in message.signatures}
+        if self._layers is None:
+            return self._signed(Unmask(self.number, seed_shares, key_shares))
+        link = self._layers.reveal(self._missing)
+        return self._signed(LayeredUnmask(self.number, seed_shares, key_shares, link))
+
+    @property
+    def _missing(self) -> int:
+        return self._party.plan.members - len(self._survivors)
 
     def on_sum(self, message: RoundSum) -> RoundResult:
         """Checks the sum against its tag and returns it."""
@@ -250,7 +279,16 @@ class ClientRound:
         if key is not None and not key.fits(total, tag_from_bytes(message.tag), self._survivors):
             raise RemoteProtocolError("the sum is not that of the survivors' inputs")
         survivors = tuple(sorted(self._survivors))
-        return RoundResult(self.number, total, survivors, verified=plan.tagged)
+        opened = self._opened(message.links) if isinstance(message, LayeredSum) else {}
+        return RoundResult(self.number, total, survivors, plan.tagged, opened)
+
+    def _opened(self, links: Rows) -> dict[int, tuple[bytes, ...]]:
+        if not links.keys() <= self._promised.keys():
+            raise RemoteProtocolError("noise is taken back that nobody promised")
+        first, layers = self._missing + 1, self._party.plan.layers
+        return {
+            peer: opened(link, first, layers, self._promised[peer]) for peer, link in links.items()
+        }
 
     def _signed(self, message: MemberMessage) -> bytes:
         return self._signed_with_digest(message)[0]

@@ -8,6 +8,8 @@ from securefl_protocols.errors import RemoteProtocolError
 from securefl_protocols.messages import (
     AdvertiseKeys,
     Consistency,
+    LayeredInput,
+    LayeredUnmask,
     MaskedInput,
     MemberMessage,
     ShareKeys,
@@ -33,6 +35,8 @@ COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
     MaskedInput: ServerStep.MASK,
     Consistency: ServerStep.CONSISTENCY,
     Unmask: ServerStep.UNMASK,
+    LayeredInput: ServerStep.MASK,
+    LayeredUnmask: ServerStep.UNMASK,
 }
 """The one step in which each message is taken."""
 
@@ -54,6 +58,7 @@ class DropReason(Enum):
     BAD_SIGNATURE = "a signature that does not fit the pinned identity"
     BAD_SHARE = "a share that is not the one its dealer committed to"
     BAD_SECRET = "shares that do not rebuild the secret committed to"  # noqa: S105
+    BAD_LINK = "a key of noise layers that is not the promised one"
     DISPUTED_KEY = "one of two members that promised different keys of their pairwise mask"
 
     @property

@@ -11,6 +11,7 @@ from typing import ClassVar, TypeAlias
 
 from securefl_protocols.agreement import EXCHANGE_KEY_BYTES
 from securefl_protocols.context import DIGEST_BYTES
+from securefl_protocols.kdf import KEY_BYTES
 from securefl_protocols.seal import NONCE_BYTES, TAG_BYTES
 from securefl_protocols.shamir import SHARE_BYTES
 from securefl_protocols.signing import SIGNATURE_BYTES
@@ -136,6 +137,27 @@ class Unmask:
 
 
 @dataclass(frozen=True, slots=True)
+class LayeredInput(MaskedInput):
+    """A masked input with noise that may be taken back, and the anchor of its layers' keys."""
+
+    CODE: ClassVar[int] = 6
+    FIELDS: ClassVar[Fields] = {
+        **MaskedInput.FIELDS,
+        "anchor": Octets(KEY_BYTES, KEY_BYTES),
+    }
+    anchor: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredUnmask(Unmask):
+    """The shares, and the link that opens the member's needless layers; or no bytes."""
+
+    CODE: ClassVar[int] = 7
+    FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(0, KEY_BYTES)}
+    link: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class KeyList:
     """Coordinator: who advertised keys, and the keys of the member's neighbours."""
 
@@ -195,13 +217,57 @@ class RoundSum:
     total: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class LayeredSurvivors(SurvivorSet):
+    """The survivors with the SHA-256 of each body, and the anchor in it."""
+
+    CODE: ClassVar[int] = 70
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "survivors": Table(DIGEST_BYTES + KEY_BYTES),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredSum(RoundSum):
+    """The sum, and the links that survivors revealed."""
+
+    CODE: ClassVar[int] = 71
+    FIELDS: ClassVar[Fields] = {**RoundSum.FIELDS, "links": Table(KEY_BYTES)}
+    links: Rows
+
+
 MemberMessage: TypeAlias = AdvertiseKeys | ShareKeys | MaskedInput | Consistency | Unmask
 CoordinatorMessage: TypeAlias = KeyList | Shares | SurvivorSet | Signatures | RoundSum
 Message: TypeAlias = MemberMessage | CoordinatorMessage
 
 MEMBER_MESSAGES: Mapping[int, type[MemberMessage]] = {
-    kind.CODE: kind for kind in (AdvertiseKeys, ShareKeys, MaskedInput, Consistency, Unmask)
+    kind.CODE: kind
+    for kind in (
+        AdvertiseKeys,
+        ShareKeys,
+        MaskedInput,
+        Consistency,
+        Unmask,
+        LayeredInput,
+        LayeredUnmask,
+    )
 }
 COORDINATOR_MESSAGES: Mapping[int, type[CoordinatorMessage]] = {
-    kind.CODE: kind for kind in (KeyList, Shares, SurvivorSet, Signatures, RoundSum)
+    kind.CODE: kind
+    for kind in (
+        KeyList,
+        Shares,
+        SurvivorSet,
+        Signatures,
+        RoundSum,
+        LayeredSurvivors,
+        LayeredSum,
+    )
 }
+
+WITH_LAYERS: frozenset[type[Message]] = frozenset(
+    (LayeredInput, LayeredUnmask, LayeredSurvivors, LayeredSum)
+)
+WITHOUT_LAYERS: frozenset[type[Message]] = frozenset((MaskedInput, Unmask, SurvivorSet, RoundSum))
+"""Whose place those take where noise may be taken back."""

@@ -20,7 +20,7 @@ from securefl_protocols.graph import (
     smallest_degree,
 )
 from securefl_protocols.lane import Lane
-from securefl_protocols.messages import DEAL_BYTES
+from securefl_protocols.messages import DEAL_BYTES, WITH_LAYERS, WITHOUT_LAYERS, Message
 
 PLAN_LABEL = b"securefl/1/plan"
 SMALLEST_COHORT = 3
@@ -50,6 +50,7 @@ class SessionPlan:
         tagged: Whether members check the sum online; needs the complete graph.
         terms: 32 bytes, the digest of what else the members agreed on for this session: the
             structure of the model, the encoding, the training mode.
+        layers: How many layers of a member's noise may be taken back, 0 for none; needs the tag.
     """
 
     members: int
@@ -63,6 +64,7 @@ class SessionPlan:
     min_members: int
     tagged: bool
     terms: bytes
+    layers: int = 0
 
     def __post_init__(self) -> None:
         self._check_cohort()
@@ -89,6 +91,10 @@ class SessionPlan:
             raise PlanError("the threshold is more than half of the share holders, at most all")
         if self.tagged and not self.complete:
             raise PlanError("the tag needs the complete graph; use the transcript instead")
+        if not 0 <= self.layers <= self.members - self.min_members:
+            raise PlanError("a layer of noise is one member that may drop out")
+        if self.layers and not self.tagged:
+            raise PlanError("noise is taken back from a sum that members check; it has no tag")
 
     @classmethod
     def for_cohort(
@@ -104,6 +110,7 @@ class SessionPlan:
         min_members: int | None = None,
         colluding: float = 0.05,
         dropping: float = 0.05,
+        layered: bool = False,
     ) -> Self:
         """Returns the plan that suits a cohort.
 
@@ -121,6 +128,7 @@ class SessionPlan:
             min_members: Fewest members in a sum; the default is the default threshold.
             colluding: Largest fraction of colluding members; for sparse graphs.
             dropping: Largest fraction of dropouts; for sparse graphs.
+            layered: Whether noise is taken back for every member that did not drop out.
 
         Raises:
             PlanError: The numbers contradict each other or are not safe.
@@ -132,6 +140,7 @@ class SessionPlan:
             else smallest_degree(members, colluding, dropping)
         )
         least = max(SMALLEST_COHORT, default_threshold(members))
+        fewest = least if min_members is None else min_members
         return cls(
             members=members,
             threshold=threshold,
@@ -141,9 +150,10 @@ class SessionPlan:
             lane=lane,
             largest_input=largest_input,
             rounds=rounds,
-            min_members=least if min_members is None else min_members,
+            min_members=fewest,
             tagged=complete,
             terms=terms,
+            layers=members - fewest if layered else 0,
         )
 
     @property
@@ -159,7 +169,12 @@ class SessionPlan:
     @property
     def largest_message(self) -> int:
         """Most bytes that any message of the session can have."""
-        return _HEADROOM + max(self.vector_bytes, self.members * (DEAL_BYTES + 64))
+        rows = self.members * (DEAL_BYTES + 64)
+        return _HEADROOM + max(self.vector_bytes + (rows if self.layers else 0), rows)
+
+    def speaks(self, kind: type[Message]) -> bool:
+        """Whether messages of that kind belong to a session of this plan."""
+        return kind not in (WITHOUT_LAYERS if self.layers else WITH_LAYERS)
 
     def neighbours(self, member: int) -> tuple[int, ...]:
         """Returns with whom a member shares pairwise masks, ascending."""
@@ -186,6 +201,7 @@ class SessionPlan:
             self.rounds,
             self.min_members,
             int(self.tagged),
+            *([self.layers] if self.layers else []),
         )
         fields = [number.to_bytes(8, "big") for number in numbers]
         return labelled_digest(PLAN_LABEL, *fields, self.graph_seed, self.terms)

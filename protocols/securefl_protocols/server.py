@@ -28,6 +28,7 @@ from securefl_protocols.messages import (
     AdvertiseKeys,
     Consistency,
     KeyList,
+    LayeredSum,
     MaskedInput,
     MemberMessage,
     RoundSum,
@@ -185,6 +186,8 @@ class ServerSession:
         if envelope.sender != sender:
             raise Refused(DropReason.MALFORMED, "the message names another sender")
         message = decode_body(envelope.kind, envelope.body)
+        if not self._plan.speaks(type(message)):
+            raise Refused(DropReason.MALFORMED, "a message of a session with another plan")
         self._check_step(sender, message)
         digest = sha256(envelope.body).digest()
         self._check_signature(envelope, message, digest)
@@ -335,9 +338,14 @@ class ServerSession:
         current = self._current
         total, tag = current.unmasked(self._threads)
         survivors = tuple(sorted(current.survivors))
-        self._result = RoundResult(current.number, total, survivors, verified=False)
+        opened = current.opened()
+        self._result = RoundResult(current.number, total, survivors, verified=False, opened=opened)
         self._leave_round()
-        announced = RoundSum(current.number, tag, total.tobytes())
+        announced = (
+            LayeredSum(current.number, tag, total.tobytes(), current.links)
+            if self._plan.layers
+            else RoundSum(current.number, tag, total.tobytes())
+        )
         return dict.fromkeys(answered, encode_coordinator(announced))
 
     def result(self) -> RoundResult:

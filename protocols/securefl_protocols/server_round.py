@@ -22,6 +22,9 @@ from securefl_protocols.members import members_to_bits
 from securefl_protocols.messages import (
     AdvertiseKeys,
     Consistency,
+    LayeredInput,
+    LayeredSurvivors,
+    LayeredUnmask,
     MaskedInput,
     Rows,
     ShareKeys,
@@ -30,6 +33,7 @@ from securefl_protocols.messages import (
     SurvivorSet,
     Unmask,
 )
+from securefl_protocols.noise_layers import opened
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.prg import SignedMask
 from securefl_protocols.recovery import Dealing, Recovery
@@ -46,6 +50,7 @@ class ServerRound:
         context: 32 bytes, the context of the round as the coordinator computes it.
         sharers: Who shared keys; known when that step has ended.
         survivors: Whose masked inputs are in the sum; known when that step has ended.
+        links: By survivor, the link that opens its needless noise layers.
     """
 
     def __init__(
@@ -73,6 +78,8 @@ class ServerRound:
         self._shared: dict[int, ShareKeys] = {}
         self._inputs = MaskedSums(plan)
         self._digests: dict[int, bytes] = {}
+        self._anchors: dict[int, bytes] = {}
+        self.links: dict[int, bytes] = {}
         self._consistency = Consistency(number, b"", b"")
         self._signatures: dict[int, bytes] = {}
         self._unmasked: dict[int, Unmask] = {}
@@ -105,6 +112,8 @@ class ServerRound:
         """
         self._inputs.add(member, message)
         self._digests[member] = digest
+        if isinstance(message, LayeredInput):
+            self._anchors[member] = message.anchor
 
     def agreeing(self) -> frozenset[int]:
         """Returns those whose masked inputs can be summed: most of them, with one tag key."""
@@ -133,6 +142,9 @@ class ServerRound:
             raise Refused(DropReason.MALFORMED, "the key shares are not those of dropouts")
         self._check_shares(member, message.seed_shares, SEED_SHARE_LABEL, 0)
         self._check_shares(member, message.key_shares, KEY_SHARE_LABEL, DIGEST_BYTES)
+        if isinstance(message, LayeredUnmask) and message.link:
+            self._check_link(member, message.link)
+            self.links[member] = message.link
         self._unmasked[member] = message
 
     def _check_shares(self, holder: int, shares: Rows, label: bytes, start: int) -> None:
@@ -141,6 +153,20 @@ class ServerRound:
             route = Route(self.context, dealer, holder)
             if not hmac.compare_digest(share_commitment(label, route, share), promised):
                 raise Refused(DropReason.BAD_SHARE, f"a bad share of member {dealer}'s secret")
+
+    def _check_link(self, member: int, link: bytes) -> None:
+        try:
+            self._open_layers(member, link)
+        except RemoteProtocolError as error:
+            raise Refused(DropReason.BAD_LINK, str(error)) from error
+
+    def _open_layers(self, member: int, link: bytes) -> tuple[bytes, ...]:
+        missing = self._plan.members - len(self.survivors)
+        return opened(link, missing + 1, self._plan.layers, self._anchors[member])
+
+    def opened(self) -> dict[int, tuple[bytes, ...]]:
+        """Returns the keys of the noise layers that survivors take back, each of its own."""
+        return {member: self._open_layers(member, link) for member, link in self.links.items()}
 
     def deliver_shares(self, sharers: Set[int]) -> dict[int, bytes]:
         """Returns for each sharer what its neighbours dealt to it."""
@@ -158,9 +184,12 @@ class ServerRound:
     def announce_survivors(self, survivors: Set[int]) -> bytes:
         """Returns the survivor set, the same bytes for everybody."""
         self.survivors = frozenset(survivors)
-        digests = {member: self._digests[member] for member in survivors}
-        self._consistency = consistency_of(self.number, digests, members=self._plan.members)
-        return encode_coordinator(SurvivorSet(self.number, digests))
+        rows = {
+            member: self._digests[member] + self._anchors.get(member, b"") for member in survivors
+        }
+        self._consistency = consistency_of(self.number, rows, members=self._plan.members)
+        kind = LayeredSurvivors if self._plan.layers else SurvivorSet
+        return encode_coordinator(kind(self.number, rows))
 
     def deliver_signatures(self, member: int) -> bytes:
         """Returns the signatures of a member's neighbours over the survivor set."""

@@ -31,6 +31,7 @@ from securefl_protocols.agreement import EXCHANGE_KEY_BYTES
 from securefl_protocols.client import ClientSession, ClientState
 from securefl_protocols.entropy import Entropy, draw
 from securefl_protocols.errors import ProtocolError
+from securefl_protocols.noise_layers import NoiseLayers
 from securefl_protocols.results import RoundResult
 from securefl_protocols.signing import SigningKey
 
@@ -49,6 +50,7 @@ class TrainedUpdate:
         change: The change of the shared parameters, float32 [d], or float64 [d] if it is noised.
         loss: Mean training loss.
         samples: Sample count, the weight.
+        layers: Of the noise in the change, where some of it may be taken back.
     """
 
     round: int
@@ -56,6 +58,7 @@ class TrainedUpdate:
     change: UpdateVector
     loss: float
     samples: int
+    layers: NoiseLayers | None = None
 
 
 @dataclass
@@ -231,7 +234,7 @@ class MaskedMember:
         opening = session.opening
         survivors = tuple(opening.cohort[index] for index in result.survivors)
         self.last_sum = (session.update.round, survivors)
-        decoded = opening.terms.encoding.decode(result.total)
+        decoded = opening.terms.decode(result.total, result.opened)
         self._follower.follow(session.update.round, session.update.shared, decoded.mean[:-1])
 
     def _open(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Protocol:
@@ -258,7 +261,7 @@ class MaskedMember:
     def _begin(session: _Session) -> m.Protocol:
         update, encoding = session.update, session.opening.terms.encoding
         vector = encode_update(encoding, update.change, update.loss, update.samples)
-        shares = session.client.begin_round(update.round, session.model, vector)
+        shares = session.client.begin_round(update.round, session.model, vector, update.layers)
         session.rounds.append(update.round)
         return m.Protocol(round=update.round, payload=shares)
 

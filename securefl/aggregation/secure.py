@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -35,12 +36,14 @@ class MaskedSum:
         total: Sum of the survivors' inputs, uint32 or uint64 [d + 2].
         survivors: Their names.
         transcript: What the sum can be recomputed from.
+        opened: By survivor, the keys of noise layers that are taken back.
     """
 
     terms: Terms
     total: LaneVector
     survivors: tuple[str, ...]
     transcript: Transcript
+    opened: Mapping[int, Sequence[bytes]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(kw_only=True)
@@ -86,7 +89,7 @@ class SecureAggregator:
         """The weighted mean that a sum stands for."""
         encoding = result.terms.encoding
         try:
-            decoded = encoding.decode(result.total)
+            decoded = result.terms.decode(result.total, result.opened)
         except ProtocolError as error:
             raise RoundFailedError(f"the sum makes no sense: {error}") from None
         return Aggregate(
@@ -117,7 +120,7 @@ class SecureAggregator:
                 continue
             survivors = tuple(cohort[index] for index in result.survivors)
             transcript = session.server.transcript()
-            return MaskedSum(session.terms, result.total, survivors, transcript)
+            return MaskedSum(session.terms, result.total, survivors, transcript, result.opened)
         refused = exchange.refused_in(0) | exchange.refused_in(round_number)
         reasons = [reason, *(f"{name} refused: {text}" for name, text in refused.items())]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")

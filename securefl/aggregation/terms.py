@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,10 +17,13 @@ from securefl.models.locality import FloatVector
 from securefl.privacy.gradient_code import gradient_encoding
 from securefl.training.rounds import UpdateVector
 from securefl_protocols.context import SessionContext, labelled_digest
-from securefl_protocols.encoding import FixedPoint
+from securefl_protocols.encoding import FixedPoint, WeightedMean
 from securefl_protocols.lane import Lane, LaneVector
 from securefl_protocols.members import Roster
 from securefl_protocols.plan import SessionPlan
+
+if TYPE_CHECKING:
+    from securefl.privacy.layered_noise import LayerPlan
 
 TERMS_LABEL = b"securefl/1/terms"
 MODEL_LABEL = b"securefl/1/model"
@@ -80,11 +86,32 @@ class Terms:
         encoding: How changes become integers.
         plan: The session plan.
         context: What every message is bound to.
+        layers: How the members' noise is cut, where some of it is taken back.
     """
 
     encoding: FixedPoint
     plan: SessionPlan
     context: SessionContext = field(repr=False)
+    layers: LayerPlan | None = None
+
+    def decode(self, total: LaneVector, opened: Mapping[int, Sequence[bytes]]) -> WeightedMean:
+        """What a sum says once the noise is gone that nobody dropped out for.
+
+        Args:
+            total: The sum as it was unmasked, [d + 2] in the lane.
+            opened: By survivor, the keys of its layers that are taken back.
+
+        Raises:
+            RangeError: If the sum makes no sense.
+        """
+        if self.layers is not None and opened:
+            dimension = total.size - 2
+            layered = import_module("securefl.privacy.layered_noise")
+            taken = layered.layered_sampler(self.layers).excess(opened.values(), dimension)
+            total = total.copy()
+            signed = total.view(self.encoding.lane.signed_dtype)
+            signed[:-2] -= taken.astype(signed.dtype)
+        return self.encoding.decode(total)
 
 
 def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoint:
@@ -104,6 +131,26 @@ def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoi
     )
 
 
+def agreed_layers(config: RunConfig, members: int, dimension: int) -> LayerPlan | None:
+    """How the noise of all members is cut, where some of it is taken back.
+
+    Args:
+        config: What was agreed.
+        members: Members in the roster.
+        dimension: d.
+
+    Raises:
+        ConfigError: If no noise keeps to the budget, or it is too little to be cut.
+    """
+    settings = config.privacy
+    if settings.dp != "distributed" or settings.distributed.excess == "keep":
+        return None
+    # Opacus takes seconds to import, and only a budget needs it.
+    plan = import_module("securefl.privacy.distributed").plan_of(config, members, dimension)
+    layers: LayerPlan | None = plan.layers
+    return layers
+
+
 def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: int) -> Terms:
     """The terms of a session.
 
@@ -117,6 +164,7 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
     """
     config, agreed = consortium.config, consortium.digest()
     encoding = agreed_encoding(config, len(cohort), dimension)
+    layers = agreed_layers(config, len(consortium.roster), dimension)
     plan = SessionPlan.for_cohort(
         members=len(cohort),
         dimension=dimension + 2,
@@ -128,15 +176,17 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
             *(name.encode() for name in cohort),
             dimension.to_bytes(8, "big"),
             encoding.fraction_bits.to_bytes(4, "big", signed=True),
+            *([] if layers is None else [layers.target.to_bytes(8, "big")]),
         ),
         # Fixed with the agreement: a coordinator that could try seeds would look for a graph in
         # which its friends surround somebody.
         graph_seed=agreed,
         rounds=config.secure.rounds_per_session,
         min_members=least_survivors(config.cohort, len(cohort)),
+        layered=layers is not None,
     )
     context = SessionContext(agreed, consortium.run_id, plan.digest())
-    return Terms(encoding, plan, context)
+    return Terms(encoding, plan, context, layers)
 
 
 def model_digest(shared: FloatVector) -> bytes:

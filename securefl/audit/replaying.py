@@ -65,7 +65,7 @@ def _replayed(case: Case) -> Iterator[ReplayedRound]:
                 context=terms.context,
                 model=model,
             )
-            decoded = terms.encoding.decode(result.total)
+            decoded = terms.decode(result.total, result.opened)
         except ProtocolError as error:
             yield ReplayedRound(file.round, f"the transcript does not replay: {error}")
             continue

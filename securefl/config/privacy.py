@@ -26,6 +26,11 @@ class DistributedSettings(Settings):
         description="So many members may pool their noise shares with the coordinator, or use them"
         " themselves: with 0, a unit is hidden from all but the other members.",
     )
+    excess: Literal["keep", "remove"] = Field(
+        "keep",
+        description="With remove, the noise that was added in case members drop out is taken back"
+        " where they did not.",
+    )
     rounding: Annotated[float, Field(gt=0.0, le=0.1)] = Field(
         2e-3, description="How much rounding to integers adds to the clip norm, at most."
     )

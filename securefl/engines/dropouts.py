@@ -9,22 +9,14 @@ from securefl import messages as m
 from securefl.config.schema import Dropout
 from securefl.engines.transport import Delivery, OpenTransport
 from securefl_protocols.codec import open_envelope
-from securefl_protocols.messages import (
-    AdvertiseKeys,
-    Consistency,
-    MaskedInput,
-    MemberMessage,
-    ShareKeys,
-    Unmask,
-)
+from securefl_protocols.drops import COLLECTED_IN, ServerStep
 
-_STEPS = ("keys", "shares", "masked-input", "consistency", "unmask")
-_SENT_IN: dict[type[MemberMessage], int] = {
-    AdvertiseKeys: 0,
-    ShareKeys: 1,
-    MaskedInput: 2,
-    Consistency: 3,
-    Unmask: 4,
+_STEPS = {
+    "keys": ServerStep.ADVERTISE,
+    "shares": ServerStep.SHARE,
+    "masked-input": ServerStep.MASK,
+    "consistency": ServerStep.CONSISTENCY,
+    "unmask": ServerStep.UNMASK,
 }
 
 
@@ -33,7 +25,7 @@ class WithDropouts:
 
     def __init__(self, inner: OpenTransport, dropouts: Sequence[Dropout]) -> None:
         self._inner = inner
-        self._planned = {(d.member, d.round): _STEPS.index(d.step) for d in dropouts}
+        self._planned = {(d.member, d.round): _STEPS[d.step] for d in dropouts}
 
     def publish(self, party: str, message: bytes) -> None:
         """See `Transport.publish`."""
@@ -44,7 +36,7 @@ class WithDropouts:
         delivery = self._inner.receive(timeout)
         message = m.decode(delivery.message)
         if isinstance(message, m.Protocol | m.Update):
-            gone_from = self._planned.get((delivery.sender, message.round), len(_STEPS))
+            gone_from = self._planned.get((delivery.sender, message.round), ServerStep.CLOSED)
             if _step_of(message) >= gone_from:
                 return Delivery(delivery.sender, m.encode(m.Absent()))
         return delivery
@@ -57,8 +49,8 @@ class WithDropouts:
         self._inner.__exit__(*details)
 
 
-def _step_of(message: m.Protocol | m.Update) -> int:
+def _step_of(message: m.Protocol | m.Update) -> ServerStep:
     """The protocol's step; an update in the clear counts as the masked input that it replaces."""
     if isinstance(message, m.Update):
-        return _SENT_IN[MaskedInput]
-    return _SENT_IN[open_envelope(message.payload, largest=len(message.payload)).kind]
+        return ServerStep.MASK
+    return COLLECTED_IN[open_envelope(message.payload, largest=len(message.payload)).kind]

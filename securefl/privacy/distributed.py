@@ -9,7 +9,7 @@ charged for noise that is not there.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from securefl.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
@@ -17,6 +17,7 @@ from securefl.privacy.accounting import SampledGaussian
 from securefl.privacy.calibration import Budget
 from securefl.privacy.gradient_code import check_room, fraction_bits, sum_sensitivity
 from securefl.privacy.integer_noise import NoisePlan, honest_shares, plan_noise, set_aside
+from securefl.privacy.layered_noise import LayerPlan
 from securefl.privacy.plan import PrivacyPlan
 
 
@@ -27,14 +28,16 @@ class DistributedPlan:
     Attributes:
         base: Budget, less what is set aside for the samplers, and rounds.
         budget: The whole budget.
-        honest: How many honest shares are in every sum that the protocol lets through.
+        cohort: Members of a round.
+        threshold: The fewest of them in a sum.
         dimension: d, coordinates of the shared model.
         limit: Largest coordinate of a change.
     """
 
     base: PrivacyPlan
     budget: Budget
-    honest: int
+    cohort: int
+    threshold: int
     dimension: int
     limit: float
 
@@ -47,10 +50,16 @@ class DistributedPlan:
         """
         base = PrivacyPlan.of(config)
         cohort = cohort_size(config.cohort, members)
-        colluding = config.privacy.distributed.colluding
-        honest = honest_shares(cohort, least_survivors(config.cohort, cohort), colluding)
+        threshold = least_survivors(config.cohort, cohort)
+        honest_shares(cohort, threshold, config.privacy.distributed.colluding)
         kept = replace(base, budget=set_aside(base.budget))
-        return cls(kept, base.budget, honest, dimension, config.secure.limit)
+        return cls(kept, base.budget, cohort, threshold, dimension, config.secure.limit)
+
+    @property
+    def honest(self) -> int:
+        """How many honest shares are in every sum that the protocol lets through."""
+        colluding = self.base.settings.distributed.colluding
+        return honest_shares(self.cohort, self.threshold, colluding)
 
     @cached_property
     def noise(self) -> NoisePlan:
@@ -71,9 +80,24 @@ class DistributedPlan:
         check_room(self.limit, fraction_bits(settings, self.dimension), plan.share_deviation)
         return plan
 
+    @cached_property
+    def layers(self) -> LayerPlan | None:
+        """How the shares are cut, where noise is taken back; None where none can be."""
+        agreed = self.base.settings.distributed
+        if agreed.excess == "keep" or self.cohort == self.threshold:
+            return None
+        target = self.noise.honest * self.noise.share_variance
+        return LayerPlan(self.noise.law, target, self.cohort, self.threshold, agreed.colluding)
+
     @property
     def event(self) -> SampledGaussian:
         """What one round costs."""
         event = self.noise.event
         assert isinstance(event, SampledGaussian)
         return replace(event, steps=self.base.settings.steps)
+
+
+@lru_cache(maxsize=4)
+def plan_of(config: RunConfig, members: int, dimension: int) -> DistributedPlan:
+    """`DistributedPlan.of`, worked out once: to find the noise takes longer than a round."""
+    return DistributedPlan.of(config, members, dimension)

@@ -8,7 +8,6 @@ to the clip norm than was agreed.
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from securefl.errors import ConfigError
 from securefl.privacy.sensitivity import Sensitivity, rounded_sum, rounding_step
 from securefl_protocols.encoding import FixedPoint
 from securefl_protocols.lane import Lane
-from securefl_protocols.noise_words import Words, WordSource
+from securefl_protocols.noise_words import Words
 
 DoubleVector = npt.NDArray[np.float64]
 
@@ -34,13 +33,6 @@ LARGEST_BATCH = 1 << 18
 
 _DEVIATIONS = 64
 """So many standard deviations of a share fit beside the signal; beyond, 2^-2900 is the chance."""
-
-
-class ShareSampler(Protocol):
-    """Draws a member's noise share."""
-
-    def fill(self, source: WordSource, out: Words) -> None:
-        """Overwrite `out` (contiguous int64 [n]) with independent draws."""
 
 
 def fraction_bits(settings: PrivacySettings, dimension: int) -> int:
@@ -90,11 +82,7 @@ def check_room(limit: float, bits: int, share_deviation: float) -> None:
 
 
 def noised(
-    clipped: DoubleVector,
-    settings: PrivacySettings,
-    limit: float,
-    sampler: ShareSampler,
-    source: WordSource,
+    clipped: DoubleVector, settings: PrivacySettings, limit: float, share: Words
 ) -> DoubleVector:
     """Minus the mean gradient with a noise share, in exact multiples of 2^-f, float64 [d].
 
@@ -104,14 +92,11 @@ def noised(
         clipped: Sum of clipped gradients, float64 [d].
         settings: Clip norm, batch size and rounding.
         limit: Largest coordinate of a change.
-        sampler: Of the share.
-        source: The member's own randomness.
+        share: The member's noise, int64 [d].
     """
     bits = fraction_bits(settings, len(clipped))
     change = np.clip(clipped / -settings.expected_batch, -limit / 2, limit / 2)
     integers = np.rint(np.ldexp(change, bits)).astype(np.int64)
-    share = np.empty_like(integers)
-    sampler.fill(source, share)
     integers += share
     result: DoubleVector = np.ldexp(integers.astype(np.float64), -bits)
     return result

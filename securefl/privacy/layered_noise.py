@@ -7,15 +7,16 @@ are missing, each survivor reveals the keys of its layers beyond k, and everybod
 them. What stays in the sum of the survivors that do not collude has the variance that was priced,
 whatever k is.
 
-A survivor that reveals nothing leaves noise in the sum and no privacy at stake. A revealed key
-says nothing of the others, which are HKDF outputs of a secret that stays with the member. A
-member that adds a layer of one key and reveals another spoils the sum, as any input can.
+A survivor that reveals nothing leaves noise in the sum and no privacy at stake. The keys are those
+of a `NoiseChain`, which a session carries; a member that adds other noise than its keys make spoils
+the sum, as any input can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -24,11 +25,9 @@ from securefl.errors import ConfigError
 from securefl.privacy.integer_noise import IntegerLaw, honest_shares
 from securefl_protocols.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.errors import LocalProtocolError
-from securefl_protocols.kdf import derive_key
+from securefl_protocols.noise_layers import NoiseChain
 from securefl_protocols.noise_words import KeyedWords, Words
 from securefl_protocols.skellam import Skellam
-
-_LABEL = b"securefl/1/noise-layer"
 
 LEAST_LAYER = 16
 """Discrete Gaussians that wide add up to one law within exp(-150) a layer and coordinate."""
@@ -62,9 +61,14 @@ class LayerPlan:
             raise ConfigError("the noise is too small to be cut into layers")
 
     @property
+    def removable(self) -> int:
+        """How many layers can be taken back."""
+        return self.members - self.threshold
+
+    @property
     def layers(self) -> tuple[int, ...]:
         """Variance of layer 0, 1, ..., n - t of a member."""
-        totals = [self.share_variance(k) for k in range(self.members - self.threshold + 1)]
+        totals = [self.share_variance(k) for k in range(self.removable + 1)]
         return (totals[0], *(b - a for a, b in pairwise(totals)))
 
     def share_variance(self, dropped: int) -> int:
@@ -77,68 +81,50 @@ class LayerPlan:
         return tuple(law(variance) for variance in self.layers)
 
 
-class LayeredShare:
-    """One member's noise in one round.
+class LayeredSampler:
+    """Draws shares in layers, and the layers that are taken back; an object serves one thread.
 
     Args:
         plan: The layers.
-        secret: 32 secret bytes or more, fresh for the round, from the operating system.
-        context: What the round is bound to.
     """
 
-    def __init__(self, plan: LayerPlan, secret: bytes, context: bytes) -> None:
-        self._keys = tuple(
-            derive_key(secret, label=_LABEL, context=layer.to_bytes(4, "big") + context)
-            for layer in range(len(plan.layers))
-        )
-        self._revealed: int | None = None
+    def __init__(self, plan: LayerPlan) -> None:
+        self._plan = plan
+        self._samplers = plan.samplers()
 
-    def draw(self, samplers: Sequence[DiscreteGaussian | Skellam], dimension: int) -> Words:
-        """The share, all layers together: int64 [dimension]."""
-        return _sum_of_layers(samplers, self._keys, dimension)
+    def share(self, chain: NoiseChain, dimension: int) -> Words:
+        """A member's share of a round, all layers together: int64 [dimension]."""
+        return self._sum(chain.keys(), dimension)
 
-    def reveal(self, dropped: int) -> tuple[bytes, ...]:
-        """The keys of the layers that `dropped` missing members make needless.
+    def excess(self, opened: Iterable[Sequence[bytes]], dimension: int) -> Words:
+        """What is subtracted from a sum: int64 [dimension].
 
-        To be called once the members have signed who survived, with what follows from that.
+        Args:
+            opened: Of each member that revealed some, the keys of its last layers.
+            dimension: d.
 
         Raises:
-            LocalProtocolError: If more are missing than the protocol lets through, or keys were
-                revealed for another number before.
+            LocalProtocolError: If there are more keys than layers beyond the first.
         """
-        if not 0 <= dropped < len(self._keys):
-            raise LocalProtocolError(f"{dropped} missing members are not let through")
-        if self._revealed not in (None, dropped):
-            raise LocalProtocolError("layers of one round are revealed for one set of survivors")
-        self._revealed = dropped
-        return self._keys[dropped + 1 :]
+        total = np.zeros(dimension, dtype=np.int64)
+        for keys in opened:
+            if len(keys) > self._plan.removable:
+                raise LocalProtocolError("the first layer is never taken back")
+            total += self._sum(keys, dimension)
+        return total
+
+    def _sum(self, keys: Sequence[bytes], dimension: int) -> Words:
+        """The layers of these keys, the last one that of the last key."""
+        total = np.zeros(dimension, dtype=np.int64)
+        layer = np.empty(dimension, dtype=np.int64)
+        last = self._samplers[len(self._samplers) - len(keys) :]
+        for sampler, key in zip(last, keys, strict=True):
+            sampler.fill(KeyedWords(key), layer)
+            total += layer
+        return total
 
 
-def excess(
-    plan: LayerPlan, samplers: Sequence[DiscreteGaussian | Skellam], keys: Sequence[bytes], d: int
-) -> Words:
-    """What one member's revealed keys allow to subtract from the sum: int64 [d].
-
-    Args:
-        plan: The layers.
-        samplers: Its samplers.
-        keys: Of the member's last layers.
-        d: Coordinates.
-
-    Raises:
-        LocalProtocolError: If there are more keys than layers beyond the first.
-    """
-    if len(keys) >= len(plan.layers):
-        raise LocalProtocolError("the first layer is never revealed")
-    return _sum_of_layers(samplers[len(samplers) - len(keys) :], keys, d)
-
-
-def _sum_of_layers(
-    samplers: Sequence[DiscreteGaussian | Skellam], keys: Sequence[bytes], dimension: int
-) -> Words:
-    total = np.zeros(dimension, dtype=np.int64)
-    layer = np.empty(dimension, dtype=np.int64)
-    for sampler, key in zip(samplers, keys, strict=True):
-        sampler.fill(KeyedWords(key), layer)
-        total += layer
-    return total
+@lru_cache(maxsize=2)
+def layered_sampler(plan: LayerPlan) -> LayeredSampler:
+    """The sampler of a plan; its tables take longer to make than to use."""
+    return LayeredSampler(plan)

@@ -10,14 +10,16 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from securefl.errors import ConfigError
 from securefl.models.locality import shared_vector
 from securefl.privacy.accounting import PrivacyAccountant
 from securefl.privacy.distributed import DistributedPlan
-from securefl.privacy.gradient_code import LARGEST_BATCH, DoubleVector, ShareSampler, noised
+from securefl.privacy.gradient_code import LARGEST_BATCH, DoubleVector, noised
 from securefl.privacy.keystream import KeyStream
+from securefl.privacy.layered_noise import layered_sampler
 from securefl.privacy.sampler import PoissonSampler, SamplingPlan
 from securefl.privacy.spending import Spending
 from securefl.privacy.streams import member_stream
@@ -28,6 +30,10 @@ from securefl.training.kept_release import KeptRelease
 from securefl.training.learner import Learner
 from securefl.training.rounds import Charges, RoundChange
 from securefl.training.run_budget import RunBudget
+from securefl_protocols.discrete_gaussian import DiscreteGaussian
+from securefl_protocols.noise_layers import ForgottenLayers, NoiseChain
+from securefl_protocols.noise_words import Words
+from securefl_protocols.skellam import Skellam
 
 RELEASE = "share.safetensors"
 
@@ -79,11 +85,15 @@ class DistributedRounds:
         self._check_units()
         self._model.to("cpu")
         start = shared_vector(self._model)
-        share = self._kept.recall(number, start)
-        if share is None:
-            share = self._share(number)
-            self._kept.keep(number, start, share)
-        return RoundChange(share, 0.0)
+        kept = self._kept.recall(number, start)
+        if kept is not None:
+            share, anchor = kept
+            # What opens the layers is in no file: whoever was restarted takes nothing back.
+            forgotten = ForgottenLayers(bytes.fromhex(anchor)) if anchor else None
+            return RoundChange(share, 0.0, forgotten)
+        share, layers = self._share(number)
+        self._kept.keep(number, start, share, layers.anchor.hex() if layers else "")
+        return RoundChange(share, 0.0, layers)
 
     def spending(self) -> Spending:
         """What the member has spent so far."""
@@ -95,17 +105,28 @@ class DistributedRounds:
         if len(data.examples) > LARGEST_BATCH:
             raise ConfigError(f"{data.name}: more than {LARGEST_BATCH:,} units in a sum")
 
-    def _share(self, number: int) -> DoubleVector:
+    def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
         settings = self.plan.base.settings
         stream = member_stream(settings, self._learner.data.name, number)
         set_coins(stream)
         account = self._budget.account(stream.description)
         account.charge(self.plan.event)
         clipped = self._clipped_sum(stream, account)
-        return noised(clipped, settings, self.plan.limit, self._sampler, stream)
+        noise, layers = self._noise(stream)
+        return noised(clipped, settings, self.plan.limit, noise), layers
+
+    def _noise(self, stream: KeyStream) -> tuple[Words, NoiseChain | None]:
+        """A share, in one piece or in layers that can be opened."""
+        dimension, layers = self.plan.dimension, self.plan.layers
+        if layers is None:
+            share = np.empty(dimension, dtype=np.int64)
+            self._sampler.fill(stream, share)
+            return share, None
+        chain = NoiseChain(stream.words(4).tobytes(), layers.removable)
+        return layered_sampler(layers).share(chain, dimension), chain
 
     @cached_property
-    def _sampler(self) -> ShareSampler:
+    def _sampler(self) -> DiscreteGaussian | Skellam:
         """Of every round's share; its tables take longer to make than to use."""
         return self.plan.noise.sampler()
 

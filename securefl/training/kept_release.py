@@ -24,16 +24,19 @@ class KeptRelease:
         self._path = path
         self._name = name
 
-    def recall(self, number: int, start: FloatVector) -> UpdateVector | None:
-        """The release of round `number` from the model `start`; None if it was not made before."""
+    def recall(self, number: int, start: FloatVector) -> tuple[UpdateVector, str] | None:
+        """The release of round `number` from the model `start`, and what was noted with it.
+
+        None if it was not made before.
+        """
         if not self._path.exists():
             return None
         tensors, metadata = read_tensors(self._path)
         same = metadata["round"] == str(number) and np.array_equal(tensors["start"].numpy(), start)
-        return tensors[self._name].numpy() if same else None
+        return (tensors[self._name].numpy(), metadata["note"]) if same else None
 
-    def keep(self, number: int, start: FloatVector, release: UpdateVector) -> None:
-        """Make a release durable, before it leaves."""
+    def keep(self, number: int, start: FloatVector, release: UpdateVector, note: str = "") -> None:
+        """Make a release durable, before it leaves; the note is no secret."""
         vectors = {"start": start, self._name: release}
         tensors = {name: torch.from_numpy(vector) for name, vector in vectors.items()}
-        write_tensors(self._path, tensors, {"round": str(number)})
+        write_tensors(self._path, tensors, {"round": str(number), "note": note})

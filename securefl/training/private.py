@@ -69,12 +69,12 @@ class PrivateRounds:
         self.plan.check_units(self._learner.data.name, self._learner.data.units)
         self._model.to("cpu")
         start = shared_vector(self._model)
-        end = self._kept.recall(number, start)
-        if end is None:
+        kept = self._kept.recall(number, start)
+        if kept is None:
             self._train(number)
             self._kept.keep(number, start, shared_vector(self._model))
         else:
-            load_shared(self._model, end.astype(np.float32, copy=False))
+            load_shared(self._model, kept[0].astype(np.float32, copy=False))
         return RoundChange(shared_vector(self._model) - start, 0.0)
 
     def spending(self) -> Spending:

@@ -16,6 +16,7 @@ from torch import nn
 from securefl.models.locality import shared_vector
 from securefl.privacy.spending import Spending
 from securefl.training.learner import Learner
+from securefl_protocols.noise_layers import NoiseLayers
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.accounting import SampledGaussian
@@ -41,10 +42,12 @@ class RoundChange:
     Attributes:
         change: Of the shared parameters, float32 [d]; float64 where it is integers with noise.
         loss: Mean training loss, where it may be told.
+        layers: Of the noise in the change, where some of it may be taken back.
     """
 
     change: UpdateVector
     loss: float
+    layers: NoiseLayers | None = None
 
 
 class RoundTraining(Protocol):

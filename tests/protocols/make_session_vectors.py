@@ -12,11 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from session_driver import MODEL, Consortium, Exchange, changed, inputs, small_plan, told
+from session_driver import (
+    MODEL,
+    Consortium,
+    Exchange,
+    chains,
+    changed,
+    inputs,
+    layer_secret,
+    small_plan,
+    told,
+)
 
 from securefl_protocols.drops import ServerStep
 from securefl_protocols.members import members_to_bits
 from securefl_protocols.plan import SessionPlan
+from securefl_protocols.results import RoundResult
 
 FOLDER = Path(__file__).parent / "vectors"
 Vector = dict[str, Any]
@@ -30,10 +41,12 @@ SPARSE = replace(
     threshold=3,
     tagged=False,
 )
+LAYERS = small_plan(7, dimension=2, layered=True)
 SESSIONS: dict[str, tuple[SessionPlan, list[dict[ServerStep, list[int]]]]] = {
     "session_one_round": (ONE_ROUND, [{ServerStep.MASK: [2]}]),
     "session_many_rounds": (MANY_ROUNDS, [{}, {ServerStep.MASK: [1]}]),
     "session_sparse": (SPARSE, [{ServerStep.MASK: [6]}]),
+    "session_layers": (LAYERS, [{ServerStep.MASK: [1], ServerStep.UNMASK: [3]}]),
 }
 
 
@@ -55,6 +68,7 @@ def described(plan: SessionPlan, consortium: Consortium) -> Vector:
             "tagged",
         )
     }
+    numbers |= {"layers": plan.layers} if plan.layers else {}
     return {
         "plan": numbers
         | {"lane": plan.lane.value, "graph_seed": plan.graph_seed.hex(), "terms": plan.terms.hex()},
@@ -83,6 +97,7 @@ def session(name: str) -> Vector:
     vector["rounds"] = []
     for number, drops in enumerate(rounds, 1):
         vectors = inputs(plan, seed=number)
+        exchange.layers = chains(plan, number)
         exchange.begin(vectors, number)
         steps = [step_of(exchange, step.name, drops.get(step, [])) for step in ROUND_STEPS]
         result = exchange.server.result()
@@ -96,8 +111,17 @@ def session(name: str) -> Vector:
                 "total": result.total.view(plan.lane.signed_dtype).tolist(),
                 "transcript_digest": exchange.server.transcript().digest().hex(),
             }
+            | _layers(plan, number, result)
         )
     return vector
+
+
+def _layers(plan: SessionPlan, number: int, result: RoundResult) -> Vector:
+    if not plan.layers:
+        return {}
+    secrets = [layer_secret(member, number).hex() for member in range(plan.members)]
+    opened = {str(m): [key.hex() for key in keys] for m, keys in sorted(result.opened.items())}
+    return {"layer_secrets": secrets, "opened_keys": opened}
 
 
 def flip(data: bytes, place: int = -1) -> bytes:

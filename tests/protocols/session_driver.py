@@ -23,6 +23,7 @@ from securefl_protocols.entropy import DeterministicEntropy, Entropy
 from securefl_protocols.lane import Lane, LaneVector
 from securefl_protocols.members import Roster
 from securefl_protocols.messages import CoordinatorMessage, MemberMessage
+from securefl_protocols.noise_layers import NoiseChain, NoiseLayers
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.results import RoundResult
 from securefl_protocols.server import ServerSession
@@ -120,6 +121,7 @@ class Exchange:
     Attributes:
         outbox: What the clients have sent in the step under way, by index.
         tamper: Changes what a client is told, given its index and the message.
+        layers: Of the noise in each input, where the plan lets noise be taken back.
     """
 
     clients: list[ClientSession]
@@ -127,6 +129,7 @@ class Exchange:
     outbox: dict[int, bytes] = field(default_factory=dict)
     results: dict[int, RoundResult] = field(default_factory=dict)
     tamper: Callable[[int, bytes], bytes] = lambda _, message: message
+    layers: dict[int, NoiseLayers] = field(default_factory=dict)
 
     @classmethod
     def of(cls, consortium: Consortium) -> "Exchange":
@@ -146,7 +149,8 @@ class Exchange:
         self.server.begin_round(number, model)
         members = self.server.waiting_for() if members is None else members
         self.outbox = {
-            i: self.clients[i].begin_round(number, model, vectors[i]) for i in sorted(members)
+            i: self.clients[i].begin_round(number, model, vectors[i], self.layers.get(i))
+            for i in sorted(members)
         }
 
     def step(self, silent: Iterable[int] = ()) -> dict[int, bytes]:
@@ -181,6 +185,17 @@ class Exchange:
         self.advertise((drops or {}).get(ServerStep.ADVERTISE, ()))
         self.begin(vectors)
         return self.finish(drops)
+
+
+def chains(plan: SessionPlan, seed: int = 0) -> dict[int, NoiseLayers]:
+    """Returns the keys of every member's noise layers; none where the plan wants none."""
+    if not plan.layers:
+        return {}
+    return {i: NoiseChain(layer_secret(i, seed), plan.layers) for i in range(plan.members)}
+
+
+def layer_secret(member: int, seed: int) -> bytes:
+    return hashlib.sha256(b"layers of %d in round %d" % (member, seed)).digest()
 
 
 def body_of(data: bytes) -> MemberMessage:

@@ -10,6 +10,7 @@ from session_driver import (
     Consortium,
     Exchange,
     body_of,
+    chains,
     entropy_of,
     inputs,
     small_plan,
@@ -40,10 +41,14 @@ from securefl_protocols.messages import (
 LARGEST = 1 << 20
 
 
-def recorded():
-    """Returns every message of one session: (to whom, state before, bytes)."""
-    plan = small_plan(4, dimension=4)
+PLAN = small_plan(4, dimension=4)
+LAYERED = small_plan(4, dimension=4, layered=True)
+
+
+def recorded(plan):
+    """Returns every message of one session: the members', the coordinator's."""
     exchange = Exchange.of(Consortium(plan))
+    exchange.layers = chains(plan)
     up, down = [], []
     exchange.advertise()
     exchange.begin(inputs(plan))
@@ -54,10 +59,12 @@ def recorded():
     return up, down
 
 
-UP, DOWN = recorded()
+UP, DOWN = recorded(PLAN)
+LAYERED_UP, LAYERED_DOWN = recorded(LAYERED)
+ALL = [*UP, *DOWN, *LAYERED_UP, *LAYERED_DOWN]
 
 
-@pytest.mark.parametrize("data", UP + DOWN, ids=range(len(UP + DOWN)))
+@pytest.mark.parametrize("data", ALL, ids=range(len(ALL)))
 def test_every_message_is_written_in_one_way(data):
     kind = data[1]
     if kind in MEMBER_MESSAGES:
@@ -218,8 +225,8 @@ def test_aborted_client_answers_nothing_any_more():
 @pytest.mark.parametrize("state", [s for s in ClientState if s is not ClientState.ABORTED])
 def test_messages_that_a_state_does_not_allow(state):
     for kind in COORDINATOR_MESSAGES:
-        example = next(m for m in [*DOWN, KEY_LIST] if m[1] == kind)
-        member = Consortium(small_plan(4, dimension=4)).client(0)
+        example = next(m for m in [*DOWN, *LAYERED_DOWN, KEY_LIST] if m[1] == kind)
+        member = Consortium(LAYERED if example in LAYERED_DOWN else PLAN).client(0)
         member.state = state
         if (state, kind) == (ClientState.ADVERTISED, 65):
             continue
@@ -230,7 +237,7 @@ def test_messages_that_a_state_does_not_allow(state):
 
 
 def key_list():
-    exchange = Exchange.of(Consortium(small_plan(4, dimension=4)))
+    exchange = Exchange.of(Consortium(PLAN))
     exchange.outbox = {i: c.start(1, MODEL) for i, c in enumerate(exchange.clients)}
     return exchange.step()[0]
 
@@ -241,11 +248,11 @@ KEY_LIST = key_list()
 class Targets:
     """A client and a server in every step of one session, put back after every message."""
 
-    def __init__(self):
+    def __init__(self, plan):
         self.clients, self.servers = [], []
-        plan = small_plan(4, dimension=4)
         for steps in range(6):
             exchange = Exchange.of(Consortium(plan))
+            exchange.layers = chains(plan)
             if steps:
                 exchange.advertise()
                 exchange.begin(inputs(plan))
@@ -307,14 +314,19 @@ def mutate(source, data):
     return bytes(changed)
 
 
-def fuzz(count, seed):
+IN_THE_PLACE_OF = {6: 3, 7: 5, 70: 67, 71: 69}
+"""Codes of messages with layers, and of those without them that belong to the same step."""
+
+
+def fuzz(count, seed, plan=PLAN):
     """Sends mutated messages mostly to where they belong, so that every check is reached."""
-    source, targets = random.Random(seed), Targets()
-    messages = [*UP, *DOWN, KEY_LIST]
+    source, targets = random.Random(seed), Targets(plan)
+    messages = [*(LAYERED_UP + LAYERED_DOWN if plan.layers else UP + DOWN), KEY_LIST]
     for _ in range(count):
         original = source.choice(messages)
         data = mutate(source, original)
-        place = (original[1] - 1) % 64 if source.random() < 0.8 else source.randrange(6)
+        belongs = IN_THE_PLACE_OF.get(original[1], original[1])
+        place = (belongs - 1) % 64 if source.random() < 0.8 else source.randrange(6)
         if original[1] in COORDINATOR_MESSAGES:
             targets.attack_client(place, data)
         else:
@@ -323,8 +335,9 @@ def fuzz(count, seed):
     return targets.reached
 
 
-def test_fuzzed_messages_are_refused_or_taken_and_nothing_else():
-    reached = fuzz(60_000, seed=1)
+@pytest.mark.parametrize(("plan", "count"), [(PLAN, 60_000), (LAYERED, 20_000)])
+def test_fuzzed_messages_are_refused_or_taken_and_nothing_else(plan, count):
+    reached = fuzz(count, 1, plan)
     assert len(reached) > 30
 
 

@@ -13,6 +13,7 @@ from securefl_protocols.entropy import DeterministicEntropy
 from securefl_protocols.errors import RemoteProtocolError
 from securefl_protocols.lane import Lane
 from securefl_protocols.members import Roster
+from securefl_protocols.noise_layers import NoiseChain
 from securefl_protocols.plan import SessionPlan
 from securefl_protocols.results import RoundResult
 from securefl_protocols.server import ServerSession
@@ -54,13 +55,14 @@ class Followed:
         self.server = ServerSession(**shared, number=1, model=self.model)
         self.outbox = {i: client.start(1, self.model) for i, client in enumerate(self.clients)}
 
-    def begin(self, number, vectors):
+    def begin(self, number, vectors, secrets=()):
         self.server.begin_round(number, self.model)
         lanes = [
             np.array(v, self.plan.lane.signed_dtype).view(self.plan.lane.dtype) for v in vectors
         ]
+        layers = {i: NoiseChain(bytes.fromhex(s), self.plan.layers) for i, s in enumerate(secrets)}
         self.outbox = {
-            i: client.begin_round(number, self.model, lanes[i])
+            i: client.begin_round(number, self.model, lanes[i], layers.get(i))
             for i, client in enumerate(self.clients)
         }
 
@@ -80,7 +82,7 @@ def test_committed_session_is_followed(name):
     followed = Followed(vector)
     followed.step(vector["advertise"])
     for recorded in vector["rounds"]:
-        followed.begin(recorded["number"], recorded["inputs"])
+        followed.begin(recorded["number"], recorded["inputs"], recorded.get("layer_secrets", ()))
         for step in recorded["steps"]:
             followed.step(step)
         result = followed.server.result()
@@ -89,7 +91,10 @@ def test_committed_session_is_followed(name):
         kept = [recorded["inputs"][i] for i in recorded["survivors"]]
         assert total == [sum(column) for column in zip(*kept, strict=True)]
         assert followed.server.transcript().digest().hex() == recorded["transcript_digest"]
-        assert all(isinstance(answer, RoundResult) for answer in followed.outbox.values())
+        opened = recorded.get("opened_keys", {})
+        for answer in (*followed.outbox.values(), result):
+            assert isinstance(answer, RoundResult)
+            assert {str(i): [k.hex() for k in keys] for i, keys in answer.opened.items()} == opened
 
 
 BAD = load("session_bad_messages")

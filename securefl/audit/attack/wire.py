@@ -61,8 +61,8 @@ class Listener:
             self.clear[delivery.sender] = m.unpack_vector(message.change).astype(np.float64)
         elif isinstance(message, m.Protocol):
             envelope = open_envelope(message.payload, largest=len(message.payload))
-            if envelope.kind is MaskedInput:
-                vector = decode_body(MaskedInput, envelope.body).vector
+            if issubclass(envelope.kind, MaskedInput):
+                vector = decode_body(envelope.kind, envelope.body).vector
                 self.masked[delivery.sender] = bytes(vector)
         return delivery
 

@@ -1,6 +1,5 @@
 """Noise in layers: whoever survives, what stays is what was priced, and no layer more."""
 
-import itertools
 import math
 
 import pytest
@@ -12,18 +11,25 @@ from securefl.errors import ConfigError
 from securefl.privacy.calibration import Budget
 from securefl.privacy.discrete_shadow import log_factor
 from securefl.privacy.integer_noise import plan_noise
-from securefl.privacy.layered_noise import LEAST_LAYER, LayeredShare, LayerPlan, excess
+from securefl.privacy.layered_noise import LEAST_LAYER, LayeredSampler, LayerPlan
 from securefl.privacy.sensitivity import Sensitivity
 from securefl_protocols.errors import LocalProtocolError
+from securefl_protocols.noise_layers import NoiseChain, opened
 
 LAWS = ["skellam", "discrete-gaussian"]
-CONTEXT = bytes(32)
 
 
 def shares_of(plan, dimension):
-    samplers = plan.samplers()
-    shares = [LayeredShare(plan, bytes([member]) * 32, CONTEXT) for member in range(plan.members)]
-    return samplers, shares, [share.draw(samplers, dimension) for share in shares]
+    sampler = LayeredSampler(plan)
+    chains = [NoiseChain(bytes([member]) * 32, plan.removable) for member in range(plan.members)]
+    return sampler, chains, [sampler.share(chain, dimension) for chain in chains]
+
+
+def taken_back(plan, sampler, chains, dropped, dimension):
+    """What everybody subtracts who is shown what these members reveal."""
+    links = [(chain.reveal(dropped), chain.anchor) for chain in chains]
+    keys = [opened(link, dropped + 1, plan.removable, anchor) for link, anchor in links if link]
+    return sampler.excess(keys, dimension)
 
 
 @settings(max_examples=200, deadline=None)
@@ -45,12 +51,11 @@ def test_what_stays_is_never_less_than_what_was_priced(members, data):
 def test_the_sum_has_the_noise_of_one_curator_whoever_drops_out(law, dropped):
     dimension, target = 40_000, 1_000_000
     plan = LayerPlan(law, target, members=6, threshold=4, colluding=0)
-    samplers, shares, draws = shares_of(plan, dimension)
+    sampler, chains, draws = shares_of(plan, dimension)
     survivors = range(dropped, 6)
     total = sum(draws[member] for member in survivors)
     before = total.std()
-    for member in survivors:
-        total -= excess(plan, samplers, shares[member].reveal(dropped), dimension)
+    total -= taken_back(plan, sampler, chains[dropped:], dropped, dimension)
     assert kstest(total / math.sqrt(target), "norm").pvalue > 1e-3
     # Sized for the fewest survivors alone it would have been more, if more survived.
     assert before == pytest.approx(math.sqrt(target * len(survivors) / 4), rel=0.02)
@@ -59,58 +64,41 @@ def test_the_sum_has_the_noise_of_one_curator_whoever_drops_out(law, dropped):
 def test_colluders_who_reveal_everything_leave_the_noise_that_was_priced():
     dimension, target = 40_000, 4_000_000
     plan = LayerPlan("skellam", target, members=5, threshold=4, colluding=2)
-    samplers, shares, draws = shares_of(plan, dimension)
+    sampler, chains, draws = shares_of(plan, dimension)
     # All survive; members 0 and 1 collude: the coordinator knows their shares.
-    total = sum(draws[2:])
-    for share in shares[2:]:
-        total -= excess(plan, samplers, share.reveal(0), dimension)
+    total = sum(draws[2:]) - taken_back(plan, sampler, chains[2:], 0, dimension)
     assert total.std() == pytest.approx(math.sqrt(target), rel=0.02)
     assert kstest(total / math.sqrt(target), "norm").pvalue > 1e-3
 
 
 def test_a_survivor_that_reveals_nothing_leaves_its_noise():
     plan = LayerPlan("skellam", 10**6, members=4, threshold=3, colluding=0)
-    samplers, shares, draws = shares_of(plan, 20_000)
-    total = sum(draws)
-    for share in shares[1:]:
-        total -= excess(plan, samplers, share.reveal(0), 20_000)
+    sampler, chains, draws = shares_of(plan, 20_000)
+    total = sum(draws) - taken_back(plan, sampler, chains[1:], 0, 20_000)
     more = plan.share_variance(1) - plan.share_variance(0)
     assert total.var() == pytest.approx(10**6 + more, rel=0.03)
 
 
 def test_one_round_is_revealed_for_one_set_of_survivors():
     """A coordinator that shows two sets would take back a layer that is still needed."""
-    plan = LayerPlan("skellam", 10**6, members=5, threshold=3, colluding=0)
-    share = LayeredShare(plan, bytes(32), CONTEXT)
-    keys = share.reveal(1)
-    assert len(keys) == 1
-    assert share.reveal(1) == keys
+    chain = NoiseChain(bytes(32), 2)
+    link = chain.reveal(1)
+    assert chain.reveal(1) == link
     with pytest.raises(LocalProtocolError, match="one set"):
-        share.reveal(0)
+        chain.reveal(0)
 
 
 @pytest.mark.parametrize("dropped", [-1, 3])
 def test_a_number_of_dropouts_that_is_not_let_through_reveals_nothing(dropped):
-    plan = LayerPlan("skellam", 10**6, members=5, threshold=3, colluding=0)
     with pytest.raises(LocalProtocolError):
-        LayeredShare(plan, bytes(32), CONTEXT).reveal(dropped)
+        NoiseChain(bytes(32), 2).reveal(dropped)
 
 
 def test_the_first_layer_is_never_taken_back():
-    plan = LayerPlan("skellam", 10**6, members=5, threshold=4, colluding=0)
+    sampler = LayeredSampler(LayerPlan("skellam", 10**6, members=5, threshold=4, colluding=0))
     with pytest.raises(LocalProtocolError):
-        excess(plan, plan.samplers(), [bytes(32)] * 2, 10)
-    assert not excess(plan, plan.samplers(), [], 10).any()
-
-
-def test_layers_members_and_rounds_have_keys_of_their_own():
-    plan = LayerPlan("skellam", 10**6, members=5, threshold=3, colluding=0)
-    keys = [
-        key
-        for secret, context in itertools.product((b"a" * 32, b"b" * 32), (b"1", b"2"))
-        for key in LayeredShare(plan, secret, context).reveal(0)
-    ]
-    assert len(set(keys)) == 8
+        sampler.excess([[bytes(32)] * 2], 10)
+    assert not sampler.excess([[]], 10).any()
 
 
 def test_what_cannot_be_cut_into_layers_is_refused():

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from securefl.aggregation.secure import SecureAggregator
 from securefl.aggregation.terms import Consortium
 from securefl.audit.export import audit_run
-from securefl.config.load import load_config, merge
+from securefl.config.load import load_config
 from securefl.errors import ConfigError
 from securefl.ledger.chain import read_entry
 from securefl.ledger.log import open_log
@@ -21,60 +20,7 @@ from securefl.tensor_files import read_tensors
 from securefl.training import distributed
 from securefl.training.distributed import RELEASE
 
-SHARED_NOISE = {
-    "mode": "secure",
-    "model": {"name": "profile", "rank": 2},
-    "privacy": {
-        "dp": "distributed",
-        "epsilon": 3.0,
-        "delta": 1e-3,
-        "sampling_rate": 1.0,
-        "expected_batch": 20.0,
-        "steps": 1,
-    },
-}
 NAMES = ["north", "south", "west", "east"]
-
-
-@pytest.fixture
-def config(purchases):
-    def make(**changes):
-        return load_config(None, merge({**purchases, "model": {}}, merge(SHARED_NOISE, changes)))
-
-    return make
-
-
-@pytest.fixture
-def finished(tmp_path, config):
-    def make(name="run", inspection=None, **changes):
-        make.path = tmp_path / name
-        directory = RunDirectory.create(make.path, config(**changes))
-        return run(directory, inspection=inspection), directory
-
-    return make
-
-
-class SumsSeen:
-    """Notes the integer sums that the coordinator decodes."""
-
-    def __init__(self):
-        self.totals = []
-
-    def inspect(self, aggregator, transport):
-        del transport
-        decode = SecureAggregator.decoded
-        seen = self
-
-        class Watched(type(aggregator)):
-            def decoded(self, result):
-                seen.totals.append(result)
-                return decode(result)
-
-        aggregator.__class__ = Watched
-        return aggregator
-
-    def finished(self, federation):
-        del federation
 
 
 def test_a_run_says_what_it_spent_and_keeps_to_its_budget(finished):
@@ -112,10 +58,10 @@ def test_what_a_member_hands_over_are_integers_of_the_agreed_step(finished, conf
         assert np.array_equal(scaled, np.rint(scaled))
 
 
-def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config):
+def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config, sums_seen):
     """With batches that are empty, all of it is noise."""
     empty = {"rounds": 6, "privacy": {"sampling_rate": 1e-9}}
-    seen = SumsSeen()
+    seen = sums_seen
     finished(inspection=seen, **empty)
     plan = DistributedPlan.of(config(**empty), 4, seen.totals[0].total.shape[0] - 2)
     noise = plan.noise

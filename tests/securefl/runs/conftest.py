@@ -1,0 +1,70 @@
+"""Small runs under distributed differential privacy."""
+
+import pytest
+
+from securefl.aggregation.secure import SecureAggregator
+from securefl.config.load import load_config, merge
+from securefl.runs.directory import RunDirectory
+from securefl.runs.run import run
+
+SHARED_NOISE = {
+    "mode": "secure",
+    "model": {"name": "profile", "rank": 2},
+    "privacy": {
+        "dp": "distributed",
+        "epsilon": 3.0,
+        "delta": 1e-3,
+        "sampling_rate": 1.0,
+        "expected_batch": 20.0,
+        "steps": 1,
+    },
+}
+
+
+@pytest.fixture
+def config(purchases):
+    """Makes the configuration of a run under noise shares."""
+
+    def make(**changes):
+        return load_config(None, merge({**purchases, "model": {}}, merge(SHARED_NOISE, changes)))
+
+    return make
+
+
+@pytest.fixture
+def finished(tmp_path, config):
+    """Runs it."""
+
+    def make(name="run", inspection=None, **changes):
+        make.path = tmp_path / name
+        directory = RunDirectory.create(make.path, config(**changes))
+        return run(directory, inspection=inspection), directory
+
+    return make
+
+
+@pytest.fixture
+def sums_seen():
+    """Notes the integer sums that the coordinator decodes."""
+    return SumsSeen()
+
+
+class SumsSeen:
+    def __init__(self):
+        self.totals = []
+
+    def inspect(self, aggregator, transport):
+        del transport
+        decode = SecureAggregator.decoded
+        seen = self
+
+        class Watched(type(aggregator)):
+            def decoded(self, result):
+                seen.totals.append(result)
+                return decode(result)
+
+        aggregator.__class__ = Watched
+        return aggregator
+
+    def finished(self, federation):
+        del federation
