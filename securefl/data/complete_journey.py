@@ -18,7 +18,13 @@ import pandas as pd
 import pyarrow as pa
 
 from securefl.data.cache import cached, digest
-from securefl.data.journey_tables import read_products, read_profiles, read_transactions
+from securefl.data.journey_tables import (
+    events_of,
+    read_events,
+    read_products,
+    read_profiles,
+    read_transactions,
+)
 from securefl.data.promotions import read_promotions
 from securefl.data.settings import CompleteJourneySettings
 from securefl.data.tables import RetailData, RetailerTables
@@ -53,9 +59,11 @@ def load(settings: CompleteJourneySettings) -> RetailData:
         lambda: read_transactions(file("transactions"), products, stores, settings.weeks),
     )
     profiles = read_profiles(file("demographics"))
+    sent = file("campaigns"), file("campaign_descriptions"), file("coupon_redemptions")
+    events = read_events(*sent, settings.weeks)
     return RetailData(
         source=SOURCE,
-        members=tuple(_member(number, sales, profiles) for number in range(len(RETAILERS))),
+        members=tuple(_member(number, sales, profiles, events) for number in range(len(RETAILERS))),
         products=products,
         promotions=_promotions(source, products, settings.weeks) if settings.promotions else None,
     )
@@ -118,9 +126,12 @@ def _promotions(source: _Source, products: pd.DataFrame, weeks: tuple[int, int])
     )
 
 
-def _member(number: int, sales: pd.DataFrame, profiles: pd.DataFrame) -> RetailerTables:
+def _member(
+    number: int, sales: pd.DataFrame, profiles: pd.DataFrame, events: pd.DataFrame
+) -> RetailerTables:
     own = sales[sales["member"] == number].drop(columns="member").reset_index(drop=True)
     if own.empty:
         raise DataError(f"{SOURCE}: {RETAILERS[number]} has no purchase in these weeks")
     known = profiles[profiles["customer"].isin(own["customer"])].reset_index(drop=True)
-    return RetailerTables(name=RETAILERS[number], transactions=own, profiles=known)
+    browsing = events_of(events, own)
+    return RetailerTables(RETAILERS[number], transactions=own, profiles=known, browsing=browsing)

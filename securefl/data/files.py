@@ -22,6 +22,7 @@ from securefl.data.convert import (
 from securefl.data.readers import column_names, read_columns, table_files
 from securefl.data.schema import (
     LEVELS,
+    PLAIN_EVENT,
     TRANSACTIONS,
     UNKNOWN_PRODUCT,
     Origin,
@@ -193,21 +194,23 @@ def read_profiles(file: Path) -> pd.DataFrame:
 
 
 def read_browsing(file: Path, known: Mapping[str, int]) -> pd.DataFrame:
-    """One file of products looked at.
+    """One file of events: products looked at, and whatever else its column `event` names.
 
     Raises:
         InputError: As in `load`.
         DataError: As in `load`.
     """
-    raw = read_columns(file, ("customer", "product", "time"))
+    told = [name for name in column_names(file) if name == "event"]
+    raw = read_columns(file, ("customer", "product", "time", *told))
     origin = Origin(str(file))
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "customer": to_ids(raw["customer"], "customer", origin),
             "product": to_products(raw["product"], "product", origin, known),
             "time": to_times(raw["time"], "time", origin),
         }
     )
+    return frame.assign(event=to_text(raw["event"], "event", origin) if told else PLAIN_EVENT)
 
 
 def read_promotions(path: Path, known: Mapping[str, int], members: list[str]) -> pd.DataFrame:

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 
 from securefl.data.readers import read_columns
-from securefl.data.schema import LEVELS, Column, Origin, check_columns, check_distinct
+from securefl.data.schema import (
+    LEVELS,
+    UNKNOWN_PRODUCT,
+    Column,
+    Origin,
+    check_columns,
+    check_distinct,
+)
 
 FIRST_MONDAY: Final = pd.Timestamp("2017-01-02")
 """Monday of the source's week 2; its week 1 is the Sunday before."""
@@ -75,6 +82,14 @@ _DEMOGRAPHICS: Final = (
         )
     ),
 )
+_CAMPAIGNS: Final = (Column("campaign_id", "id"), Column("household_id", "id"))
+_DESCRIPTIONS: Final = (Column("campaign_id", "id"), Column("start_date", "time"))
+_REDEMPTIONS: Final = (Column("household_id", "id"), Column("redemption_date", "time"))
+
+CAMPAIGN: Final = "campaign"
+"""The event that a household is sent a campaign's coupons, on the campaign's first day."""
+COUPON: Final = "coupon"
+"""The event that a household redeems a coupon."""
 
 
 def week_start(week: int) -> pd.Timestamp:
@@ -145,6 +160,56 @@ def read_profiles(file: Path) -> pd.DataFrame:
     for column in raw.columns.drop("customer"):
         raw[column] = raw[column].astype("str").fillna("")
     return raw.sort_values("customer", ignore_index=True)
+
+
+def read_events(
+    campaigns: Path, descriptions: Path, redemptions: Path, weeks: tuple[int, int]
+) -> pd.DataFrame:
+    """Campaigns sent and coupons redeemed, columns as in `RetailerTables.browsing`.
+
+    A coupon is good for many products, so that no event names one. Campaigns that began before the
+    weeks wanted are not known, as if the retailers had only begun to write them down.
+
+    Args:
+        campaigns: Who was sent which campaign.
+        descriptions: When campaigns began.
+        redemptions: Who redeemed a coupon, and on which day.
+        weeks: First and last week of the source's count.
+    """
+    sent = _read(campaigns, _CAMPAIGNS).merge(_read(descriptions, _DESCRIPTIONS), on="campaign_id")
+    redeemed = _read(redemptions, _REDEMPTIONS)
+    parts = (
+        (CAMPAIGN, sent["household_id"], sent["start_date"]),
+        (COUPON, redeemed["household_id"], redeemed["redemption_date"]),
+    )
+    events = pd.concat([_events(*part) for part in parts])
+    inside = events["time"].between(week_start(weeks[0]), week_start(weeks[1] + 1), "left")
+    return events[inside].sort_values(["time", "customer", "event"], ignore_index=True)
+
+
+def _events(event: str, household: pd.Series, time: pd.Series) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "customer": household.astype("int64"),
+            "product": UNKNOWN_PRODUCT,
+            "time": time.astype("datetime64[ns]"),
+            "event": pd.Series(event, index=household.index, dtype="str"),
+        }
+    )
+
+
+def events_of(events: pd.DataFrame, sales: pd.DataFrame) -> pd.DataFrame:
+    """The events of one retailer, whose purchases `sales` are.
+
+    The source knows one chain. Here each retailer at which a household buys sends it the campaigns,
+    and a coupon is redeemed at the retailers where it buys on that day.
+    """
+    days = sales["time"].dt.normalize()
+    visits = pd.DataFrame({"customer": sales["customer"], "time": days}).drop_duplicates()
+    bought = events[["customer", "time"]].merge(visits, how="left", indicator=True)["_merge"]
+    here = (bought == "both").to_numpy() | (events["event"] == CAMPAIGN).to_numpy()
+    own = events[here & events["customer"].isin(sales["customer"]).to_numpy()]
+    return own.reset_index(drop=True)
 
 
 def _read(file: Path, columns: tuple[Column, ...]) -> pd.DataFrame:

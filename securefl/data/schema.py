@@ -22,6 +22,9 @@ UNKNOWN_PRODUCT: Final = -1
 ANONYMOUS: Final = -1
 """The customer of a sale that nobody is known to have made."""
 
+PLAIN_EVENT: Final = "view"
+"""What happened where a table of browsing does not say: a product was looked at."""
+
 LEVELS: Final = ("department", "category", "kind", "brand", "size")
 """The catalogue's text columns, coarse to fine."""
 
@@ -67,6 +70,7 @@ BROWSING: Final = (
     Column("customer", "id", least=ANONYMOUS),
     Column("product", "id", least=UNKNOWN_PRODUCT),
     Column("time", "time"),
+    Column("event", "text", optional=True),
 )
 PROMOTIONS: Final = (
     Column("member", "text"),

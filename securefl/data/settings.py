@@ -131,7 +131,7 @@ class MemberFiles(Settings):
         default=None, description="One row a customer, column `customer`."
     )
     browsing: Path | None = Field(
-        default=None, description="Columns `customer`, `product`, `time`."
+        default=None, description="Columns `customer`, `product`, `time`; optional: `event`."
     )
     columns: TransactionColumns | None = Field(
         default=None, description="This member's own mapping, instead of the common one."

@@ -18,7 +18,8 @@ class RetailerTables:
             was paid, >= 0), `discount` (float64, >= 0), and, where the source has it, `rating`
             (int64, 0-based class).
         profiles: Optional, one row a customer, column `customer` and free attribute columns.
-        browsing: Optional, one row an event, columns `customer`, `product`, `time`.
+        browsing: Optional, one row an event, columns `customer`, `product`, `time` and, where other
+            things happened than that a product was looked at, `event` (string).
     """
 
     name: str

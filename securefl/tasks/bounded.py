@@ -6,7 +6,9 @@ customer changes what another one brings in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,7 @@ class CustomerRows:
 
     Attributes:
         start: Where each customer's rows begin, int64 [n + 1].
-        columns: The rows, customer by customer, int64 [P] each.
+        columns: The rows, customer by customer, [P, ...] each.
         limit: Most rows k of a unit.
     """
 
@@ -39,11 +41,22 @@ class CustomerRows:
         start = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
         return cls(start, tuple(column[order] for column in columns), limit)
 
+    @classmethod
+    def joined(cls, parts: Sequence[CustomerRows]) -> CustomerRows:
+        """The customers of several retailers, one retailer after the other."""
+        rows = [0, *accumulate(int(part.start[-1]) for part in parts)]
+        starts = [part.start[1:] + before for part, before in zip(parts, rows, strict=False)]
+        return cls(
+            torch.cat([parts[0].start[:1], *starts]),
+            tuple(torch.cat(c) for c in zip(*(part.columns for part in parts), strict=True)),
+            parts[0].limit,
+        )
+
     def __len__(self) -> int:
         return len(self.start) - 1
 
     def batch(self, index: Tensor) -> Batch:
-        """The columns, int64 [B, k] each, and a mask, bool [B, k], for customers int64 [B]."""
+        """The columns, [B, k, ...] each, and a mask, bool [B, k], for customers int64 [B]."""
         begin, lengths = self.start[index], (self.start[1:] - self.start[:-1])[index]
         slots = torch.arange(int(lengths.max()) if len(index) else 0)
         present = slots[None, :] < lengths[:, None]

@@ -9,23 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
-import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailerTables
+from securefl.evaluation.mixture import best_share
 from securefl.evaluation.tally import Tally
 from securefl.tasks.base import Split
 from securefl.tasks.demand import DemandFacts, DemandMember, DemandTask, forecast_errors
 from securefl.tasks.demand_cases import Cases
 from securefl.tasks.demand_noised import NoisedDemandTask, NoisedMember
-from securefl.training.alone import train_to_best
+from securefl.training.alone import own_model
 from securefl.training.learner import Learner
-
-_SHARES: Final = tuple(share / 10 for share in range(11))
-"""How much of the shared forecast may be in what is served; 0 is first and wins a tie."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +39,7 @@ class ServingMember(NoisedMember):
     @cached_property
     def own(self) -> nn.Module:
         """The own forecaster, trained on the exact series when it is first served."""
-        learner = Learner(self.config, DemandTask(self.config), self.facts, self.exact)
-        model = learner.fresh_model("own")
-        with torch.enable_grad():  # it is first asked for in the middle of an evaluation
-            train_to_best(learner, model, self.config.references.alone, self.config.rounds)
-        return model.eval()
+        return own_model(Learner(self.config, DemandTask(self.config), self.facts, self.exact))
 
 
 class PrivateDemandTask(NoisedDemandTask):
@@ -81,11 +73,9 @@ class PrivateDemandTask(NoisedDemandTask):
 
     def _best_share(self, model: nn.Module, member: ServingMember, name: str) -> float:
         metric = self.metrics[0].name
-        errors = [
-            self._served(model, member, name, "validation", share).values()[metric]
-            for share in _SHARES
-        ]
-        return _SHARES[errors.index(min(errors))]
+        return best_share(
+            lambda share: self._served(model, member, name, "validation", share).values()[metric]
+        )
 
     def _served(
         self, model: nn.Module, member: ServingMember, name: str, split: Split, share: float

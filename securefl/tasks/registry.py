@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a configuration is checked without waiting for torch
 _TASKS: Final = {
     "recommendation": "securefl.tasks.declared:RECOMMENDATION",
     "demand": "securefl.tasks.declared:DEMAND",
+    "churn": "securefl.tasks.churn:CHURN",
 }
 TASKS: Final = tuple(_TASKS)
 

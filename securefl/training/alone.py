@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from securefl.config.schema import TrainingSettings
@@ -41,6 +42,17 @@ def train_alone(
     load_shared(model, shared)
     best = train_to_best(learner, model, settings, rounds)
     return AloneResult(best, learner.score(model, "test"))
+
+
+def own_model(learner: Learner) -> nn.Module:
+    """What a retailer serves of its own beside a shared model: trained as it would be alone.
+
+    It may be asked for in the middle of an evaluation, where no gradient is kept.
+    """
+    config, model = learner.config, learner.fresh_model("own")
+    with torch.enable_grad():
+        train_to_best(learner, model, config.references.alone, config.rounds)
+    return model.eval()
 
 
 def train_to_best(

@@ -20,6 +20,7 @@ from securefl.privacy.calibration import Budget
 from securefl.privacy.spending import Spending
 from securefl.runs.prepare import Prepared, prepare
 from securefl.runs.progress import Progress, Silent
+from securefl.tasks.registry import TASKS, declaration
 from securefl.training.learner import Learner
 
 CANARIES = 5000
@@ -45,10 +46,10 @@ def attack(
     """
     if config.privacy.dp == "none":
         raise ConfigError("privacy.dp: there is no claim to attack; state a budget (--epsilon 4)")
-    if config.task != "recommendation":
+    if declaration(config.task).releases != "gradients":
         raise ConfigError(
             f"task: '{config.task}' is trained on noised series, in which no customer has a"
-            " gradient; what is attacked here is 'recommendation'"
+            f" gradient; what is attacked here is {' or '.join(_attackable())}"
         )
     if canaries < _FEWEST_CANARIES:
         raise InputError(f"{canaries} canaries prove nothing; take {_FEWEST_CANARIES} or more")
@@ -76,6 +77,11 @@ def attack(
         seconds=time.perf_counter() - started,
         findings=tuple(found),
     )
+
+
+def _attackable() -> list[str]:
+    """The tasks in which a customer has a gradient of her own."""
+    return [task for task in TASKS if declaration(task).releases == "gradients"]
 
 
 def attacked(prepared: Prepared) -> Learner:

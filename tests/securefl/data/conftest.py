@@ -1,6 +1,6 @@
 """Generated tables in the Complete Journey's schema: small, and no row of the real data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,13 @@ class Journey:
     products: pd.DataFrame
     promotions: pd.DataFrame
     demographics: pd.DataFrame
+    campaigns: pd.DataFrame
+    campaign_descriptions: pd.DataFrame
+    coupon_redemptions: pd.DataFrame
 
     def rewrite(self, table: str, frame: pd.DataFrame, folder: Path) -> Path:
         """A copy of the folder in which one table is another."""
-        for name in ("transactions", "products", "promotions", "demographics"):
+        for name in [part.name for part in fields(self) if part.name != "folder"]:
             content = frame if name == table else getattr(self, name)
             content.to_parquet(folder / f"{name}.parquet", index=False)
         return folder
@@ -104,6 +107,18 @@ def _demographics() -> pd.DataFrame:
     return frame.assign(household_size="2", household_comp="2 Adults", kids_count="0")
 
 
+def _campaigns() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Campaign 1 before the first week, 2 within; households 1 to 79 redeem on one day."""
+    days = pd.to_datetime(["2016-12-01", "2017-01-10"])
+    households = np.arange(1, 80)
+    sent = pd.DataFrame({"campaign_id": [1, 2, 2, 2], "household_id": [1, 1, 2, 10_000]})
+    told = pd.DataFrame({"campaign_id": [1, 2], "campaign_type": "Type A", "start_date": days})
+    redeemed = pd.DataFrame(
+        {"household_id": households, "coupon_upc": 5, "redemption_date": days[1]}
+    )
+    return sent, told, redeemed
+
+
 @pytest.fixture(scope="session")
 def journey(tmp_path_factory) -> Journey:
     rng = np.random.default_rng(20170102)
@@ -114,6 +129,7 @@ def journey(tmp_path_factory) -> Journey:
         products,
         _promotions(rng, products),
         _demographics(),
+        *_campaigns(),
     )
     made.rewrite("", pd.DataFrame(), made.folder)
     return made

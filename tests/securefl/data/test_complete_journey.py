@@ -82,6 +82,20 @@ def test_unknown_text_is_the_empty_string(journey):
     assert set(profiles["home_ownership"]) == {"", "some"}
 
 
+def test_campaigns_and_coupons_are_events_of_the_retailers_where_a_household_buys(journey):
+    day = pd.Timestamp("2017-01-10")
+    for member in load(settings(journey.folder)).members:
+        sales, events = member.transactions, member.browsing
+        sent = events[events["event"] == "campaign"]
+        assert set(sent["customer"]) == {1, 2} & set(sales["customer"])
+        assert set(events["time"]) == {day}  # the campaign before the first week is not known
+        redeemed = events[events["event"] == "coupon"]["customer"]
+        assert set(redeemed) == set(sales[sales["time"].dt.normalize() == day]["customer"])
+        assert len(redeemed) > 0
+    later = load(settings(journey.folder, weeks=(4, 5)))
+    assert all(member.browsing.empty for member in later.members)
+
+
 def test_the_order_of_the_raw_rows_does_not_matter(journey, tmp_path):
     shuffled = journey.transactions.sample(frac=1, random_state=1)
     folder = journey.rewrite("transactions", shuffled, tmp_path)
