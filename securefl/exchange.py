@@ -41,10 +41,13 @@ class Exchange:
         self.bytes_down: Counter[str] = Counter()
         self.bytes_up: Counter[str] = Counter()
         self.refusals: dict[str, dict[int, m.Refused]] = {}
+        self._written: tuple[m.Message, bytes] | None = None
 
     def request(self, party: str, message: m.Message) -> None:
         """Ask one party; its answer is collected later."""
-        data = m.encode(message)
+        if self._written is None or self._written[0] is not message:
+            self._written = message, m.encode(message)
+        data = self._written[1]
         self.bytes_down[party] += len(data)
         self._transport.publish(party, data)
 

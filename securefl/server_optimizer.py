@@ -30,7 +30,8 @@ class ServerOptimizer:
     def apply(self, shared: FloatVector, change: DoubleVector) -> FloatVector:
         """The next shared model: float32 [d] from float32 [d] and the mean change, float64 [d]."""
         step = self.settings.learning_rate * self._direction(change)
-        return (shared.astype(np.float64) + step).astype(np.float32)
+        step += shared
+        return step.astype(np.float32)
 
     def _direction(self, change: DoubleVector) -> DoubleVector:
         if self.settings.optimizer == "fedavg":

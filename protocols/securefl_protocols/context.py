@@ -17,17 +17,20 @@ _LARGEST_ROUND = (1 << 32) - 1
 _LARGEST_RUN_ID = 256
 
 
-def labelled_digest(label: bytes, *fields: bytes) -> bytes:
+def labelled_digest(label: bytes, *fields: bytes | memoryview) -> bytes:
     """Returns SHA-256 over the label and the fields, each behind its length in four bytes.
 
     The lengths (big-endian) keep two different lists of fields from being the same bytes.
 
     Args:
         label: What the digest is for; two uses never share a label.
-        fields: What is hashed.
+        fields: What is hashed; a memoryview is of bytes.
     """
-    framed = [len(field).to_bytes(4, "big") + field for field in (label, *fields)]
-    return hashlib.sha256(b"".join(framed)).digest()
+    state = hashlib.sha256()
+    for field in (label, *fields):
+        state.update(len(field).to_bytes(4, "big"))
+        state.update(field)
+    return state.digest()
 
 
 def index_bytes(member: int) -> bytes:

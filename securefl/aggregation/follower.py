@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.config.schema import ServerSettings
+from securefl.messages import pack_vector
 from securefl.models.locality import FloatVector
 from securefl.server_optimizer import ServerOptimizer
 
@@ -45,16 +46,15 @@ class ModelFollower:
 
     def following(self) -> bytes | None:
         """The model that the last sum led to, as little-endian float32; None if we cannot tell."""
-        return None if self._expected is None else self._expected.astype("<f4").tobytes()
+        return None if self._expected is None else pack_vector(self._expected)
 
     def state(self) -> dict[str, Any]:
         """What a member that is restarted has to know, as plain values."""
-        expected = None if self._expected is None else self._expected.astype("<f4").tobytes()
         moments = {} if self._server is None else self._server.moments
         return {
             "waiting": self.waiting,
             "round": self._round,
-            "expected": expected,
+            "expected": self.following(),
             "moments": {name: part.astype("<f8").tobytes() for name, part in moments.items()},
         }
 

@@ -186,8 +186,11 @@ class MaskedMember:
         """Take the trained update into the round that was asked for and admitted.
 
         Raises:
-            AbortedError: If the session is not what was agreed, or the update is out of range.
+            AbortedError: If the session is not what was agreed, or update or sample count are out
+                of range.
         """
+        if update.samples < self._consortium.config.secure.min_samples:
+            raise AbortedError("this member has fewer samples than were agreed")
         try:
             if self._session is None or request.session != self._session.number:
                 return self._open(request, update)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from securefl.privacy.gradient_code import gradient_encoding
 from securefl.training.rounds import UpdateVector
 from securefl_protocols.context import SessionContext, labelled_digest
 from securefl_protocols.encoding import FixedPoint, WeightedMean
+from securefl_protocols.errors import PlanError
 from securefl_protocols.lane import Lane, LaneVector
 from securefl_protocols.members import Roster
 from securefl_protocols.plan import SessionPlan
@@ -117,18 +119,28 @@ class Terms:
 def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoint:
     """How the changes of a cohort of so many become integers.
 
+    With `bits = "auto"`, 32 bits are taken where `FixedPoint.error_bound` is within the tolerance
+    for the smallest sum of the sample counts that was agreed, and one sample where none was.
+
     Raises:
         PlanError: If the numbers do not fit the lane.
     """
     if config.privacy.dp == "distributed":
         return gradient_encoding(config, members, dimension)
     settings = config.secure
-    return FixedPoint.finest(
+    finest = partial(
+        FixedPoint.finest,
         members=members,
         max_weight=settings.max_samples,
         limit=settings.limit,
-        lane=Lane(settings.bits),
     )
+    if settings.bits == "auto":
+        with suppress(PlanError):
+            narrow = finest(lane=Lane.UINT32)
+            least = max(1, members * settings.min_samples)
+            if narrow.error_bound(members, least) <= settings.tolerance:
+                return narrow
+    return finest(lane=Lane(settings.widest))
 
 
 def agreed_layers(config: RunConfig, members: int, dimension: int) -> LayerPlan | None:
@@ -191,7 +203,8 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
 
 def model_digest(shared: FloatVector) -> bytes:
     """32 bytes that stand for the shared model (float32 [d], little-endian) in every context."""
-    return labelled_digest(MODEL_LABEL, shared.astype("<f4", copy=False).tobytes())
+    octets = np.ascontiguousarray(shared, dtype="<f4").view(np.uint8)
+    return labelled_digest(MODEL_LABEL, octets.data)
 
 
 def encode_update(

@@ -83,13 +83,31 @@ class SecureSettings(Settings):
         description="Largest change of a parameter in a round; beyond it a member refuses to send.",
     )
     max_samples: PositiveInt = Field(1 << 20, description="Largest sample count of a member.")
-    bits: Literal[32, 64] = Field(64, description="Width of a masked coordinate.")
+    min_samples: NonNegativeInt = Field(
+        0,
+        description="Smallest sample count of a member; one with fewer refuses to send. The closer"
+        " to the largest, the sooner 32 bits suffice.",
+    )
+    bits: Literal["auto", 32, 64] = Field(
+        "auto",
+        description="Width of a masked coordinate; auto takes 32 where they keep the tolerance.",
+    )
+    tolerance: PositiveFloat = Field(
+        1e-6,
+        description="Largest error that 32 bits may leave in a parameter's mean change, whatever"
+        " the sample counts turn out to be.",
+    )
     rounds_per_session: PositiveInt = Field(
         64, description="Rounds that one key agreement serves; with 1, keys are new every round."
     )
     attempts: PositiveInt = Field(
         2, description="How often a round is tried, each time with fresh keys."
     )
+
+    @property
+    def widest(self) -> int:
+        """The most bits that a masked coordinate can have."""
+        return 64 if self.bits == "auto" else self.bits
 
 
 class LedgerSettings(Settings):

@@ -17,6 +17,7 @@ from securefl.aggregation.plain import PlainAggregator
 from securefl.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.aggregation.terms import model_digest
 from securefl.cohort import cohort_size
+from securefl.consortium.memory import keep_freed_memory
 from securefl.consortium.network import Meeting
 from securefl.consortium.patient import ForgivingExchange, PatientExchange
 from securefl.consortium.status import StatusFile
@@ -80,6 +81,7 @@ def coordinate(
     """
     if meeting.name is not None:
         raise AgreementError(f"this is the key of {meeting.name}; the coordinator has its own")
+    keep_freed_memory()
     torch.set_num_threads(1)
     directory = _directory(path, meeting)
     with directory.locked():

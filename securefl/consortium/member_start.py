@@ -16,6 +16,7 @@ from securefl.consortium.member_process import (
     MemberProcess,
     QuestionEntropy,
 )
+from securefl.consortium.memory import keep_freed_memory
 from securefl.consortium.network import Meeting
 from securefl.consortium.succession import remember
 from securefl.data.identity import tables_digest
@@ -56,6 +57,7 @@ def serve(meeting: Meeting, desk: Desk) -> None:
     if meeting.name is None:
         raise AgreementError("this is the coordinator's key; a member has one of its own")
     remember(desk.state, meeting.signed)
+    keep_freed_memory()
     torch.set_num_threads(1)
     run = meeting.run.id
     place = desk.state / run.hex()[:16]

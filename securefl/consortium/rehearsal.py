@@ -14,11 +14,14 @@ from securefl.models.locality import FloatVector
 from securefl.training.seeds import derive_seed
 from securefl_protocols.entropy import Entropy
 
+_DRAWN = 1 << 16
+"""Numbers that are drawn; a longer vector repeats them, so that a rehearsal is no training."""
+
 
 def rehearsed_change(name: str, number: int, dimension: int) -> FloatVector:
     """What a member says that it has learnt in a round, float32 [d]; anybody can compute it."""
     draw = np.random.default_rng(derive_seed(0, "rehearsal", name, number))
-    return draw.standard_normal(dimension, dtype=np.float32)
+    return np.resize(draw.standard_normal(min(dimension, _DRAWN), dtype=np.float32), dimension)
 
 
 class RehearsingMember:

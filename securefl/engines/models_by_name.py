@@ -24,6 +24,19 @@ _TRIES = 2
 """After so many models in a row that a member could not compute, it is sent new ones in full."""
 
 
+class Namer:
+    """Replaces the model in questions by its name; most questions go to all members alike."""
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, tuple[bytes, bytes] | None] = b"", None
+
+    def named(self, message: bytes) -> tuple[bytes, bytes] | None:
+        """See `named`."""
+        if self._last[0] is not message:
+            self._last = message, named(message)
+        return self._last[1]
+
+
 def named(message: bytes) -> tuple[bytes, bytes] | None:
     """The digest of the model in a question, and the question without it; None if it has none."""
     if len(message) < _LONG or kind_of(message) not in _CARRYING:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from securefl import messages as m
-from securefl.engines.models_by_name import Holdings, named
+from securefl.engines.models_by_name import Holdings, Namer
 from securefl.engines.nats_journal import CoordinatorJournal, Event
 from securefl.engines.nats_layout import Layout, token
 from securefl.engines.nats_link import Link, Part
@@ -114,7 +114,7 @@ class NatsTransport:
         self._past: deque[Event] = deque()
         self._told: set[str] = set()
         self._deaf: float | None = None
-        self._holdings = Holdings()
+        self._holdings, self._namer = Holdings(), Namer()
         self._listen()
 
     def _listen(self) -> None:
@@ -172,7 +172,7 @@ class NatsTransport:
 
     def _shortened(self, party: str, question: _Question) -> bytes:
         """The question, with its model only named where the member may have it."""
-        short = named(question.message)
+        short = self._namer.named(question.message)
         if short is None:
             return question.message
         question.model = short[0]

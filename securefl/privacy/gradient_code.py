@@ -51,7 +51,7 @@ def gradient_encoding(config: RunConfig, members: int, dimension: int) -> FixedP
         members=members,
         max_weight=1,
         limit=config.secure.limit,
-        lane=Lane(config.secure.bits),
+        lane=Lane(config.secure.widest),
         fraction_bits=fraction_bits(config.privacy, dimension),
     )
 
