@@ -153,6 +153,17 @@ def test_the_same_head_is_signed_again_with_the_same_signature(world):
     assert again.hex() == head.signatures["north"]
 
 
+def test_a_member_killed_before_its_signature_left_gives_it_again(world):
+    """Its book has noted the head, and it is asked with the proofs of before."""
+    log, (north, _) = world
+    north.end(1)
+    hand_in(log, north)
+    asked = shown(log, north, log.new_head())
+    assert asked.consistency
+    first = north.countersign(asked)
+    assert north.countersign(asked) == first
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -1,6 +1,7 @@
 """Whole runs over TLS with accounts: the same weights as on one machine, and who gets in."""
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from securefl.consortium.doctor import Patient, examine
 from securefl.consortium.status import read_status
 from securefl.engines.transport import EngineError
 from securefl.errors import AgreementError
+from securefl.ledger.log import open_log
 from securefl.runs.directory import RunDirectory
 from securefl.runs.run import run
 from securefl.tensor_files import read_tensors
@@ -60,6 +62,24 @@ def test_a_network_ends_with_the_weights_of_the_local_engine(tmp_path, mode):
     result = run_network(village)
     same_weights(result, on_one_machine(tmp_path / "local", config))
     assert read_status(result)["state"] == "over"
+    assert audit_run(result).verdict in {"pass", "warn"}
+
+
+LEDGER_DEATHS = ("entries", "countersigned", "update", "scores", "done")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LEDGER_DEATHS)
+def test_members_killed_before_they_speak_leave_no_head_without_their_signature(tmp_path, kind):
+    """Mode plain: the answers of the ledger, of training, of scoring and of the end of a round."""
+    village = found(tmp_path / "village", small("plain"), NAMES)
+    result = run_network(village, deaths=dict.fromkeys(NAMES[:3], kind))
+    same_weights(result, on_one_machine(tmp_path / "local", village.config))
+    ledger, consortium = RunDirectory.open(result).ledger_path, village.meeting("hub").consortium
+    with closing(open_log(ledger, consortium)) as log:
+        heads = log.heads()
+    assert len(heads) >= 4
+    assert all(set(head.signatures) == set(NAMES) for head in heads)
     assert audit_run(result).verdict in {"pass", "warn"}
 
 

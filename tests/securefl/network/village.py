@@ -1,11 +1,12 @@
 """A consortium as its parties would make it: keys, certificates, agreement, facts, broker."""
 
+import signal
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from stage import PROCESSES, begin_process, start_processes
+from stage import PROCESSES, begin_process, die, start_processes
 
 from securefl.consortium.broker import write_broker_config
 from securefl.consortium.certificates import create_authority, issue_broker
@@ -15,10 +16,11 @@ from securefl.consortium.drafting import draft
 from securefl.consortium.facts import make_facts
 from securefl.consortium.files import read_signed
 from securefl.consortium.keys import read_key
+from securefl.consortium.member_process import MemberProcess
 from securefl.consortium.member_start import Desk, serve
 from securefl.consortium.network import meet
 from securefl.engines.broker import Broker, free_port
-from securefl.engines.patience import Patience
+from securefl.engines.patience import Patience, kind_of
 
 SECRET = b"a passphrase for tests"
 
@@ -80,9 +82,24 @@ def open_broker(village):
     return Broker(file, village.port)
 
 
-def life_of_member(village, name):
+def mortal_post(mark, kind):
+    """A member dies once, when it is about to send its second answer of a kind."""
+    send, said = MemberProcess._send, []
+
+    def send_or_die(self, note):
+        said.append(kind_of(note.body))
+        if said.count(kind) == 2 and not mark.exists():
+            die(mark)
+        send(self, note)
+
+    MemberProcess._send = send_or_die
+
+
+def life_of_member(village, name, dies_over=None):
     begin_process(village.folder, name)
     folder = village.folder / name
+    if dies_over is not None:
+        mortal_post(village.folder / f"{name}.dead", dies_over)
     serve(village.meeting(name), Desk(folder / "state", folder / "books", None, None))
 
 
@@ -95,22 +112,33 @@ def life_of_coordinator(village):
     )
 
 
-def run_network(village, seconds=120):
-    """Everybody in a process of their own, until the run is over."""
+def run_network(village, seconds=120, deaths=None):
+    """Everybody in a process of their own, until the run is over; who dies is started again."""
     start_processes()
     with ExitStack() as stack:
         stack.enter_context(open_broker(village))
-        processes = [
-            PROCESSES.Process(target=life_of_member, args=(village, name), daemon=True)
+        deaths = deaths or {}
+        lives = {
+            name: PROCESSES.Process(
+                target=life_of_member, args=(village, name, deaths.get(name)), daemon=True
+            )
             for name in village.names
-        ]
+        }
         hub = PROCESSES.Process(target=life_of_coordinator, args=(village,), daemon=True)
-        for process in (*processes, hub):
+        for process in (*lives.values(), hub):
             process.start()
             stack.callback(process.kill)
+        for name in deaths:
+            lives[name].join(seconds)
+            assert lives[name].exitcode == -signal.SIGKILL
+            lives[name] = PROCESSES.Process(
+                target=life_of_member, args=(village, name), daemon=True
+            )
+            lives[name].start()
+            stack.callback(lives[name].kill)
         hub.join(seconds)
         assert hub.exitcode == 0, (village.folder / "hub.log").read_text()[-3000:]
-        for process in processes:
+        for process in lives.values():
             process.join(20)
             assert process.exitcode == 0
     return village.folder / "run"
