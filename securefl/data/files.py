@@ -130,7 +130,10 @@ class _Member:
             read_browsing(file, self.known)
             for file in table_files(self.settings.root / self.files.browsing)
         ]
-        return pd.concat(parts, ignore_index=True)
+        events = pd.concat(parts, ignore_index=True)
+        if "event" in events:
+            events["event"] = events["event"].fillna(PLAIN_EVENT)
+        return events
 
 
 def read_transactions(
@@ -210,7 +213,7 @@ def read_browsing(file: Path, known: Mapping[str, int]) -> pd.DataFrame:
             "time": to_times(raw["time"], "time", origin),
         }
     )
-    return frame.assign(event=to_text(raw["event"], "event", origin) if told else PLAIN_EVENT)
+    return frame.assign(event=to_text(raw["event"], "event", origin)) if told else frame
 
 
 def read_promotions(path: Path, known: Mapping[str, int], members: list[str]) -> pd.DataFrame:

@@ -150,7 +150,7 @@ def test_profiles_browsing_and_promotions_are_read(shop):
     data = load(settings(shop, members=[north, south], promotions="promo.csv"))
     assert data.members[0].profiles["customer"].iloc[1] == 12
     assert data.members[0].browsing["product"].tolist() == [0]
-    assert data.members[0].browsing["event"].tolist() == ["view"]
+    assert list(data.members[0].browsing) == ["customer", "product", "time"]
     assert data.promotions["week"].tolist() == [pd.Timestamp("2024-03-04")] * 2
     assert data.promotions[["display", "mailer"]].to_numpy().tolist() == [
         [True, True],
@@ -159,10 +159,12 @@ def test_profiles_browsing_and_promotions_are_read(shop):
 
 
 def test_events_of_browsing_keep_their_names(shop):
-    (shop / "seen.csv").write_text(
-        "event,customer,product,time\nview,K-1,milk,2024-03-01\nmailing,K-1,none,2024-03-02\n"
+    (shop / "seen").mkdir()
+    (shop / "seen" / "clicks.csv").write_text("customer,product,time\nK-1,milk,2024-03-01\n")
+    (shop / "seen" / "mail.csv").write_text(
+        "event,customer,product,time\nmailing,K-1,none,2024-03-02\n"
     )
-    north = {"name": "north", "transactions": "north.csv", "browsing": "seen.csv"}
+    north = {"name": "north", "transactions": "north.csv", "browsing": "seen"}
     south = {"name": "south", "transactions": "south.parquet"}
     browsing = load(settings(shop, members=[north, south])).members[0].browsing
     assert browsing["event"].tolist() == ["view", "mailing"]

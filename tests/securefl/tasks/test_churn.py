@@ -342,7 +342,7 @@ def data_end():
     return max(member.transactions["time"].max() for member in shoppers().members)
 
 
-def test_facts_are_read_as_they_were_written(tmp_path, monkeypatch):
+def test_facts_are_read_as_they_were_written(tmp_path):
     config = load_config(None, merge(TASK, {"data": {"source": "tutorial", "customers": 40}}))
     made = make_facts(config, tmp_path / "facts")
     read = read_facts(tmp_path / "facts")
