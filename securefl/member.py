@@ -18,6 +18,7 @@ from securefl.aggregation.terms import Consortium, model_digest
 from securefl.cohort import agreed_cohort
 from securefl.config.schema import RunConfig
 from securefl.errors import SecureflError
+from securefl.handover import hand_over
 from securefl.ledger.custody import Custody, RefusedError
 from securefl.ledger.member_ledger import MemberLedger
 from securefl.ledger.witness import ShownHead
@@ -114,6 +115,7 @@ class Member:
         self._reveals = spec.reveals
         self._names = spec.consortium.roster.names
         self._round_model: tuple[int, bytes] = (0, b"")
+        self._result: FloatVector | None = None
         self._shape = shared_vector(self.model).shape
         self._answered: set[tuple[str | int, ...]] = set()
         self._saved = 0
@@ -239,6 +241,7 @@ class Member:
         load_shared(self.model, shared)
         present = local_state(self.model)
         if request.kept:
+            self._result = shared
             load_local(self.model, self.kept)
         tallies = self.learner.score(self.model, request.split)
         load_local(self.model, present)
@@ -282,8 +285,17 @@ class Member:
         return self._entries(request.since)
 
     def _finish(self, request: m.Finish) -> m.Entries:
+        self._hand_over()
         self.ledger.end(request.rounds)
         return self._entries(request.since)
+
+    def _hand_over(self) -> None:
+        """Write what the member reads off the result into its own folder."""
+        if self._result is None:
+            return
+        load_shared(self.model, self._result)
+        load_local(self.model, self.kept)
+        hand_over(self.directory, self.learner.recommendations(self.model))
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())

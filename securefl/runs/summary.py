@@ -14,6 +14,7 @@ from securefl.runs.directory import CONFIG
 from securefl.runs.protection import guarantee
 from securefl.runs.repeat import RepeatResult, sample_deviation
 from securefl.runs.result import Numbers, RunResult
+from securefl.tasks.registry import declaration
 
 Result = RunResult | RepeatResult
 PARITY: Final = 2.0
@@ -71,7 +72,7 @@ def summarise(result: Result) -> Summary:
     return Summary(
         heading=_heading(result),
         tables=tuple(_table(result, metric, found) for metric, found in metrics.items()),
-        notes=(*_refused(result), *_notes(result.metrics["federated"])),
+        notes=(*_refused(result), *_notes(result.metrics["federated"]), *_handed(result.task)),
         conclusion=_conclusion(result, *next(iter(metrics.items()))),
         protection=_protection(result),
         run_dir=result.run_dir,
@@ -193,12 +194,25 @@ def _notes(federated: Numbers) -> Iterator[str]:
             "If demand were a Poisson count, the best forecast would still be off by"
             f" {shown('mape', floor)} (MAPE)."
         )
+    covered = {name.partition("@")[2]: v for name, v in federated.items() if _coverage(name, v)}
+    if covered:
+        told = ", ".join(f"{float(level):.1%}: {v:.1%}" for level, v in covered.items())
+        yield f"Share of sales that stayed below each quantile ({told})."
     training = federated.get("train_accuracy", math.nan)
     if not math.isnan(training):
         yield (
             f"On the ratings it was trained on, accuracy is {shown('train_accuracy', training)};"
             " only held-out ratings say what it has learned."
         )
+
+
+def _handed(task: str) -> Iterator[str]:
+    for name, what in declaration(task).hands_over.items():
+        yield f"Each retailer finds {what} in {name}.csv of its own folder."
+
+
+def _coverage(metric: str, value: float) -> bool:
+    return metric.startswith("below@") and not math.isnan(value)
 
 
 def _conclusion(result: Result, metric: str, found: MetricLabel) -> str:

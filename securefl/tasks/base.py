@@ -6,10 +6,11 @@ A task knows nothing of rounds, engines, masks or noise; they know nothing of pr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -135,6 +136,14 @@ class Task(ABC, Generic[FactsT, MemberT]):
         """
         del member, split
         return None
+
+    def recommendations(self, model: nn.Module, member: MemberT) -> Mapping[str, pd.DataFrame]:
+        """What a member reads off the result: tables by name, for its own folder and nobody else.
+
+        They may hold anything of the member's own data, and never leave it.
+        """
+        del model, member
+        return {}
 
     @property
     def noised_rule(self) -> str | None:

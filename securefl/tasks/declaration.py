@@ -86,6 +86,8 @@ class TaskDeclaration:
         facts: `module:Class` of everything that the facts of its members are made of.
         releases: What noise is added to: the gradients of each step, or series that are released
             once a round and trained on.
+        hands_over: Name of each table that a retailer finds in its own folder, to what it holds;
+            see `Task.recommendations`.
     """
 
     name: str
@@ -97,6 +99,7 @@ class TaskDeclaration:
     labels: Mapping[str, MetricLabel] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
     releases: Literal["gradients", "series"] = "gradients"
+    hands_over: Mapping[str, str] = field(default_factory=dict)
 
     def choice(self, model: str) -> ModelChoice | None:
         """The model of that name; None if the task has none."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -56,6 +58,13 @@ class Learner:
         """The metrics on the test split of what the party serves without any shared model."""
         with torch.no_grad():
             return self.task.own(self.data, "test")
+
+    def recommendations(self, model: nn.Module) -> Mapping[str, pd.DataFrame]:
+        """What the party reads off a model, as tables by name."""
+        model.to("cpu").eval()
+        with torch.no_grad():
+            found: Mapping[str, pd.DataFrame] = self.task.recommendations(model, self.data)
+            return found
 
     def score(self, model: nn.Module, split: Split) -> dict[str, Tally]:
         """The metrics of a model on one split by retailer, computed on the CPU."""
