@@ -90,6 +90,22 @@ LABELS: Final[dict[str, MetricLabel]] = {
         naive=_FREQUENT,
         headline=False,
     ),
+    "pinball": MetricLabel(
+        title="Pinball loss",
+        meaning="how far off the quantiles are, in percent of recent sales",
+        higher_is_better=False,
+        percent=True,
+        naive=_AVERAGE,
+        headline=True,
+    ),
+    "quantile_loss": MetricLabel(
+        title="Quantile loss",
+        meaning="the same, in percent of all units sold",
+        higher_is_better=False,
+        percent=True,
+        naive=_AVERAGE,
+        headline=False,
+    ),
     "mape": MetricLabel(
         title="MAPE",
         meaning="how far off a forecast is, in percent of the sales",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from securefl.models.settings import ForecasterSettings, TutorialForecasterSettings
+from securefl.models.settings import NetworkSettings, TutorialForecasterSettings
 
 
 class Forecaster(nn.Module):
@@ -31,7 +31,7 @@ class Forecaster(nn.Module):
         series: Size of the vocabulary, unknown included.
     """
 
-    def __init__(self, settings: ForecasterSettings, inputs: int, series: int) -> None:
+    def __init__(self, settings: NetworkSettings, inputs: int, series: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(series, settings.dim)
         self.hidden = nn.Sequential(

@@ -1,12 +1,15 @@
 """Which model a run trains, and its sizes."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
 from securefl.config.base import NamedSettings, Settings
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+MEDIAN: Final = 0.5
 
 
 class FactorizationSettings(NamedSettings):
@@ -100,15 +103,37 @@ class RatingNcfSettings(NamedSettings):
     dropout: Fraction = 0.2
 
 
-class ForecasterSettings(NamedSettings):
-    """Demand from lags, moving averages, promotions and embeddings, on a log target."""
+class NetworkSettings(NamedSettings):
+    """Sizes of the network that corrects the recent mean of a series."""
 
-    name: Literal["forecaster"] = "forecaster"
     dim: PositiveInt = 4
     hidden: PositiveInt = 64
     layers: PositiveInt = 1
     dropout: Fraction = 0.3
+
+
+class ForecasterSettings(NetworkSettings):
+    """Demand from lags, moving averages, promotions and embeddings, on a log target."""
+
+    name: Literal["forecaster"] = "forecaster"
     huber_delta: PositiveFloat = 0.3
+
+
+class QuantileForecasterSettings(NetworkSettings):
+    """The same inputs, and how much sells at most with each of a few probabilities."""
+
+    name: Literal["quantile-forecaster"] = "quantile-forecaster"
+    levels: tuple[Probability, ...] = Field(
+        (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975),
+        description="Probabilities, ascending and with 0.5; each has a forecast of its own.",
+    )
+
+    @field_validator("levels")
+    @classmethod
+    def _ascending(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        if list(levels) != sorted(set(levels)) or MEDIAN not in levels:
+            raise ValueError("have to ascend and to hold 0.5")
+        return levels
 
 
 class TutorialForecasterSettings(NamedSettings):

@@ -10,6 +10,7 @@ from securefl.models.settings import (
     ForecasterSettings,
     NcfSettings,
     ProfileSettings,
+    QuantileForecasterSettings,
     RatingNcfSettings,
     TutorialForecasterSettings,
 )
@@ -24,6 +25,9 @@ _PURCHASES = "securefl.tasks.recommendation:RecommendationTask"
 _PRIVATE_PURCHASES = "securefl.tasks.purchases_private:PrivatePurchaseTask"
 _DEMAND = "securefl.tasks.demand:DemandTask"
 _PRIVATE_DEMAND = "securefl.tasks.demand_private:PrivateDemandTask"
+
+_QUANTILES = "securefl.tasks.demand_quantiles:QuantileTask"
+_PRIVATE_QUANTILES = "securefl.tasks.demand_quantiles:PrivateQuantileTask"
 
 EASE_CHANGES: Final[Mapping[str, Tree]] = {
     "none": packaged("ease"),
@@ -81,12 +85,16 @@ DEMAND: Final = TaskDeclaration(
     models=tuple(
         ModelChoice(
             settings,
-            _DEMAND,
-            _PRIVATE_DEMAND,
+            task,
+            private,
             units={"customer": A_BUYER, "record": A_LINE},
             protections=("local",),
         )
-        for settings in (ForecasterSettings, TutorialForecasterSettings)
+        for settings, task, private in (
+            (ForecasterSettings, _DEMAND, _PRIVATE_DEMAND),
+            (QuantileForecasterSettings, _QUANTILES, _PRIVATE_QUANTILES),
+            (TutorialForecasterSettings, _DEMAND, _PRIVATE_DEMAND),
+        )
     ),
     cuts=DemandSettings,
     defaults={

@@ -40,17 +40,24 @@ from securefl.tasks.demand_features import (
     features,
     tutorial_inputs,
 )
-from securefl.tasks.demand_promotions import COMPARED, planned_uplift, promotion_states
+from securefl.tasks.demand_promotions import (
+    COMPARED,
+    mondays,
+    planned_uplift,
+    promotion_states,
+)
 from securefl.tasks.demand_series import (
     CADENCES,
     UNKNOWN,
     Days,
     Floats,
+    Ints,
     Sales,
     Vocabulary,
     complete_steps,
     sales,
     vocabulary,
+    with_coming,
 )
 from securefl.tasks.settings import DemandSettings
 
@@ -79,9 +86,13 @@ class DemandMember(MemberData):
 
     Attributes:
         cases: Retailer to split to cases: one retailer for a member, all of them for pooled data.
+        coming: Retailer to the same series in the step after the data, whose demand nobody knows.
+        keys: Names of the series.
     """
 
     cases: Mapping[str, Mapping[Split, Cases]]
+    coming: Mapping[str, Cases]
+    keys: tuple[str, ...]
 
 
 class DemandTask(Task[DemandFacts, DemandMember]):
@@ -100,7 +111,6 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         assert isinstance(config.cuts, DemandSettings)
         self.cuts = config.cuts
         self.cadence = CADENCES[self.cuts.step]
-        assert isinstance(config.model, ForecasterSettings | TutorialForecasterSettings)
         self.settings = config.model
 
     def agree(self, data: RetailData) -> DemandFacts:
@@ -143,21 +153,26 @@ class DemandTask(Task[DemandFacts, DemandMember]):
                 f"{tables.name}: no {self.cuts.level} sells {least:g} units a {self.cadence.name} "
                 "on average (demand.min_training_mean)"
             )
-        units = grid.cases(trained, steps["train"]).batch
+        units = grid.cases(trained, self.trained_steps(steps["train"])).batch
         evaluated = np.flatnonzero(mean >= self.cuts.min_mean)
-        cases = {split: grid.cases(evaluated, span) for split, span in steps.items()}
-        return _member(tables.name, units, {tables.name: cases})
+        coming = grid.cases(evaluated, range(len(facts.steps), len(facts.steps) + 1))
+        cases = {split: self.cases(grid, evaluated, span) for split, span in steps.items()}
+        own = {tables.name: cases}, {tables.name: coming}
+        return _member(tables.name, units, *own, facts.words.keys)
 
     def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> DemandMember:
         """All retailers' rows, one after the other, and everybody's cases."""
         units = zip(*(all_units(member.examples) for member in members), strict=True)
         cases = {name: own for member in members for name, own in member.cases.items()}
-        return _member("pooled", tuple(torch.cat(part) for part in units), cases)
+        coming = {name: own for member in members for name, own in member.coming.items()}
+        joined = tuple(torch.cat(part) for part in units)
+        return _member("pooled", joined, cases, coming, facts.words.keys)
 
     def model(self, facts: DemandFacts, customers: int) -> nn.Module:
         """A forecaster; all of its parameters are shared."""
         if isinstance(self.settings, TutorialForecasterSettings):
             return TutorialForecaster(self.settings, TUTORIAL_INPUTS)
+        assert isinstance(self.settings, ForecasterSettings)
         inputs = feature_count(self.cadence)
         return Forecaster(self.settings, inputs, len(facts.words.keys))
 
@@ -168,7 +183,10 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
     def evaluate(self, model: nn.Module, member: DemandMember, split: Split) -> dict[str, Tally]:
         """Errors of the model's forecasts, by retailer."""
-        return {name: self._errors(model, own[split]) for name, own in member.cases.items()}
+        return {
+            name: self.scored(self.forecast(model, own[split]), own[split])
+            for name, own in member.cases.items()
+        }
 
     def naive(self, member: DemandMember, split: Split) -> dict[str, Tally]:
         """Errors of the moving average that served a retailer best in all steps before the test.
@@ -177,39 +195,65 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         """
         return {name: self._best_average(own, split) for name, own in member.cases.items()}
 
-    def _errors(self, model: nn.Module, cases: Cases) -> Tally:
+    def forecast(self, model: nn.Module, cases: Cases) -> Tensor:
+        """What the model forecasts in units, float32 [N], or one a quantile [N, Q]."""
         inputs, series, level, _ = cases.batch
-        return forecast_errors(self.target.quantity(model(inputs, series, level)), cases.demand)
+        return self.target.quantity(model(inputs, series, level))
+
+    def coming(self, model: nn.Module, member: DemandMember) -> Tensor:
+        """What is forecast for the step after the data, as `forecast` gives it."""
+        return self.forecast(model, member.coming[member.name])
+
+    def scored(self, forecast: Tensor, cases: Cases) -> Tally:
+        """Metric sums of forecasts in units."""
+        return forecast_tally(doubles(forecast), doubles(cases.demand))
+
+    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
+        """What a moving average forecasts in units; `past` is all that was known before."""
+        del past
+        return cases.naive[rule]
 
     def _best_average(self, cases: Mapping[Split, Cases], split: Split) -> Tally:
         deciding = self.metrics[0].name
+        past = (cases["train"], cases["validation"])
         errors = [
-            total(
-                forecast_errors(past.naive[rule], past.demand)
-                for past in (cases["train"], cases["validation"])
-            )
+            total(self.scored(self.averaged(rule, past, part), part) for part in past)
             for rule in range(len(self.cadence.naive))
         ]
         best = int(np.argmin([error.values()[deciding] for error in errors]))
-        return forecast_errors(cases[split].naive[best], cases[split].demand)
+        return self.scored(self.averaged(best, past, cases[split]), cases[split])
 
     @property
     def target(self) -> Target:
         """What the model's output means, and what its error costs."""
         if isinstance(self.settings, TutorialForecasterSettings):
             return RawTarget()
+        assert isinstance(self.settings, ForecasterSettings)
         return LogTarget(self.settings.huber_delta)
 
+    @property
+    def horizon(self) -> int:
+        """Steps that a forecast is for."""
+        return 1
+
+    def trained_steps(self, steps: range) -> range:
+        """Those of the training steps from which a whole horizon lies within them."""
+        return range(steps.start, steps.stop - self.horizon + 1)
+
+    def cases(self, grid: Grid, series: Ints, steps: range) -> Cases:
+        """The cases of some series (int64 [S]) that are evaluated for a span of steps."""
+        return grid.cases(series, steps)
+
     def _grid(self, name: str, sold: Sales, facts: DemandFacts) -> Grid:
+        """All series at all steps and at the one after them."""
+        steps, sold = with_coming(facts.steps, self.cadence), sold.with_coming()
         demand = sold.by_key(facts.words)
-        made = features(
-            demand,
-            sold.units.sum(axis=0),
-            self._uplift(name, sold, facts),
-            facts.steps,
-            self.cadence,
-        )
-        return Grid(self._inputs(name, made, facts), made.level, made.naive, demand)
+        uplift = self._uplift(name, sold, steps, facts)
+        if not _planned(facts.promotions, steps[-1]):
+            uplift[:, -1] = 0.0
+        made = features(demand, sold.units.sum(axis=0), uplift, steps, self.cadence)
+        inputs = self._inputs(name, made, facts)
+        return Grid(inputs, made.level, made.naive, demand, self.horizon)
 
     def _inputs(self, name: str, made: Features, facts: DemandFacts) -> Float32s:
         """What the configured model sees of the features."""
@@ -219,22 +263,37 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         row = tutorial_inputs(steps, facts.members.index(name), self.cadence)
         return np.broadcast_to(row, (series, steps, row.shape[1]))
 
-    def _uplift(self, name: str, sold: Sales, facts: DemandFacts) -> Floats:
+    def _uplift(self, name: str, sold: Sales, steps: Days, facts: DemandFacts) -> Floats:
         keys = len(facts.words.keys)
         if facts.promotions is None:
-            return np.zeros((keys, len(facts.steps), len(COMPARED)))
+            return np.zeros((keys, len(steps), len(COMPARED)))
         own = facts.promotions[facts.promotions["member"] == name]
-        state = promotion_states(own, sold.products, facts.steps)
+        state = promotion_states(own, sold.products, steps)
         return planned_uplift(sold, state, facts.words.of(sold.products), keys)
 
 
-def _member(name: str, units: Batch, cases: Mapping[str, Mapping[Split, Cases]]) -> DemandMember:
-    rows = len(units[0])
-    return DemandMember(name, TensorExamples(units), samples=rows, customers=0, cases=cases)
+def _planned(promotions: pd.DataFrame | None, step: np.datetime64) -> bool:
+    """Whether anything is known of the promotions of a step."""
+    if promotions is None:
+        return False
+    week = mondays(np.array([step]))[0]
+    return bool((promotions["week"].to_numpy().astype("datetime64[D]") == week).any())
 
 
-def forecast_errors(forecast: Tensor, demand: Tensor) -> Tally:
-    """Metric sums of forecasts in units, float32 [N]."""
-    return forecast_tally(
-        forecast.detach().cpu().double().numpy(), demand.detach().cpu().double().numpy()
+def _member(
+    name: str,
+    units: Batch,
+    cases: Mapping[str, Mapping[Split, Cases]],
+    coming: Mapping[str, Cases],
+    keys: tuple[str, ...],
+) -> DemandMember:
+    rows, examples = len(units[0]), TensorExamples(units)
+    return DemandMember(
+        name, examples, samples=rows, customers=0, cases=cases, coming=coming, keys=keys
     )
+
+
+def doubles(values: Tensor) -> Floats:
+    """As float64, on the CPU."""
+    found: Floats = values.detach().cpu().double().numpy()
+    return found

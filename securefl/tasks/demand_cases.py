@@ -18,8 +18,8 @@ class Cases:
     """Forecasts to make, one series at one step each.
 
     Attributes:
-        batch: Inputs float32 [N, F], series int64 [N], level float32 [N] and demand in units,
-            float32 [N].
+        batch: Inputs float32 [N, F], series int64 [N], level float32 [N] and demand in units a
+            step over the horizon, float32 [N].
         naive: The moving averages' forecasts in units, float32 [R, N].
     """
 
@@ -41,28 +41,39 @@ class Grid:
         level: Float32 [K, T].
         naive: Float32 [R, K, T].
         demand: Units, float64 [K, T].
+        horizon: Steps that a forecast is for, its own among them.
     """
 
     inputs: Float32s
     level: Float32s
     naive: Float32s
     demand: Floats
+    horizon: int = 1
 
     def cases(self, series: Ints, steps: range) -> Cases:
         """The cases of some series (int64 [S], indices into the vocabulary) at some steps."""
         block = np.ix_(series, np.array(steps))
-        inputs = self.inputs[block]
+        inputs, demand = self.inputs[block], ahead(self.demand, self.horizon)[block]
         return Cases(
             batch=(
                 torch.from_numpy(inputs.reshape(-1, inputs.shape[2])),
                 torch.from_numpy(np.repeat(series, len(steps))),
                 torch.from_numpy(self.level[block].reshape(-1)),
-                torch.from_numpy(self.demand[block].reshape(-1).astype(np.float32)),
+                torch.from_numpy(demand.reshape(-1).astype(np.float32)),
             ),
             naive=torch.from_numpy(
                 np.stack([rule[block].reshape(-1) for rule in self.naive], axis=0)
             ),
         )
+
+
+def ahead(demand: Floats, horizon: int) -> Floats:
+    """Mean demand of each step and the `horizon - 1` after it, of fewer at the end; [K, T]."""
+    sums = np.concatenate([np.zeros((len(demand), 1)), np.cumsum(demand, axis=1)], axis=1)
+    start = np.arange(demand.shape[1])
+    end = np.minimum(start + horizon, demand.shape[1])
+    result: Floats = (sums[:, end] - sums[:, start]) / (end - start)
+    return result
 
 
 def time_cuts(first: int, steps: int, validation: int, test: int) -> dict[Split, range]:

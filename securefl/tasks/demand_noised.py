@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from securefl.tasks.demand import DemandFacts, DemandMember, DemandTask
 from securefl.tasks.demand_cases import Grid, time_cuts
 from securefl.tasks.demand_features import RATIO_LIMIT, features, moving_average
 from securefl.tasks.demand_promotions import COMPARED, mondays
-from securefl.tasks.demand_series import UNKNOWN, Floats, Ints, Sales
+from securefl.tasks.demand_series import UNKNOWN, Days, Floats, Ints, Sales
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,13 @@ class NoisedMember(DemandMember):
 
 
 class NoisedDemandTask(DemandTask):
-    """Forecasts demand with a model that sees noised series alone."""
+    """Forecasts demand with a model that sees noised series alone.
+
+    Attributes:
+        exact: The task without noise.
+    """
+
+    exact: ClassVar[type[DemandTask]] = DemandTask
 
     def prepare(self, tables: RetailerTables, facts: DemandFacts) -> NoisedMember:
         """See `DemandTask.prepare`.
@@ -63,7 +70,7 @@ class NoisedDemandTask(DemandTask):
                 " customers can only hide each purchase line (--unit record)"
             )
         member = super().prepare(tables, facts)
-        exact = DemandTask(self.config).prepare(tables, facts)
+        exact = self.exact(self.config).prepare(tables, facts)
         return _noised(member, contributions, exact, count)
 
     def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> NoisedMember:
@@ -99,7 +106,8 @@ class NoisedDemandTask(DemandTask):
         least = max(self.cuts.min_training_mean, self.config.privacy.least_signal * deviation)
         chosen = np.flatnonzero(mean >= min(least, mean.max()))
         grid = self._noised_grid(member.name, series, facts)
-        return TensorExamples(grid.cases(chosen, self._training_steps(facts)).batch)
+        steps = self.trained_steps(self._training_steps(facts))
+        return TensorExamples(grid.cases(chosen, steps).batch)
 
     def _training_steps(self, facts: DemandFacts) -> range:
         cuts = self.cuts
@@ -110,17 +118,18 @@ class NoisedDemandTask(DemandTask):
     def _noised_grid(self, name: str, series: Floats, facts: DemandFacts) -> Grid:
         steps = facts.steps[: series.shape[1]]
         demand = np.maximum(series, 0.0)
-        uplift = self._promoted(name, facts)[:, : series.shape[1]]
+        uplift = self._promoted(name, steps, facts)
         made = features(demand, np.maximum(series.sum(axis=0), 0.0), uplift, steps, self.cadence)
-        return Grid(self._inputs(name, made, facts), made.level, made.naive, demand)
+        inputs = self._inputs(name, made, facts)
+        return Grid(inputs, made.level, made.naive, demand, self.horizon)
 
-    def _uplift(self, name: str, sold: Sales, facts: DemandFacts) -> Floats:
+    def _uplift(self, name: str, sold: Sales, steps: Days, facts: DemandFacts) -> Floats:
         del sold
-        return self._promoted(name, facts)
+        return self._promoted(name, steps, facts)
 
-    def _promoted(self, name: str, facts: DemandFacts) -> Floats:
+    def _promoted(self, name: str, steps: Days, facts: DemandFacts) -> Floats:
         """Log ratios of the number of promoted products to that of past steps, [K, T, 2]."""
-        counts = _promoted_products(name, facts)
+        counts = _promoted_products(name, steps, facts)
         past = [np.log1p(counts) - np.log1p(moving_average(counts, w)) for w in COMPARED]
         uplift: Floats = np.clip(np.stack(past, axis=2), -RATIO_LIMIT, RATIO_LIMIT)
         return uplift
@@ -146,21 +155,23 @@ def _noised(
         samples=member.samples,
         customers=0,
         cases=member.cases,
+        coming=member.coming,
+        keys=member.keys,
         contributions=contributions,
         exact=exact,
         privacy_units=count,
     )
 
 
-def _promoted_products(name: str, facts: DemandFacts) -> Floats:
+def _promoted_products(name: str, steps: Days, facts: DemandFacts) -> Floats:
     """Products of each key that are on display or in a mailer, by step, float64 [K, T]."""
-    counts = np.zeros((len(facts.words.keys), len(facts.steps)))
+    counts = np.zeros((len(facts.words.keys), len(steps)))
     if facts.promotions is None:
         return counts
     own = facts.promotions[facts.promotions["member"] == name]
     key: Ints = facts.words.of(own["product"].to_numpy(np.int64))
     week = own["week"].to_numpy().astype("datetime64[D]")
-    weeks, column = np.unique(mondays(facts.steps), return_inverse=True)
+    weeks, column = np.unique(mondays(steps), return_inverse=True)
     known = np.isin(week, weeks)
     by_week = np.zeros((len(facts.words.keys), len(weeks)))
     np.add.at(by_week, (key[known], np.searchsorted(weeks, week[known])), 1.0)

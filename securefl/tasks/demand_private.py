@@ -12,12 +12,11 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailerTables
 from securefl.evaluation.mixture import best_share
 from securefl.evaluation.tally import Tally
 from securefl.tasks.base import Split
-from securefl.tasks.demand import DemandFacts, DemandMember, DemandTask, forecast_errors
+from securefl.tasks.demand import DemandFacts, DemandMember, DemandTask
 from securefl.tasks.demand_cases import Cases
 from securefl.tasks.demand_noised import NoisedDemandTask, NoisedMember
 from securefl.training.alone import own_model
@@ -29,17 +28,17 @@ class ServingMember(NoisedMember):
     """A member with a forecaster of its own.
 
     Attributes:
-        config: The run's configuration.
+        task: The task without noise.
         facts: What the members agree on.
     """
 
-    config: RunConfig
+    task: DemandTask
     facts: DemandFacts
 
     @cached_property
     def own(self) -> nn.Module:
         """The own forecaster, trained on the exact series when it is first served."""
-        return own_model(Learner(self.config, DemandTask(self.config), self.facts, self.exact))
+        return own_model(Learner(self.task.config, self.task, self.facts, self.exact))
 
 
 class PrivateDemandTask(NoisedDemandTask):
@@ -62,6 +61,12 @@ class PrivateDemandTask(NoisedDemandTask):
             tallies[name] = self._served(model, serving, name, split, share)
         return tallies
 
+    def coming(self, model: nn.Module, member: DemandMember) -> Tensor:
+        """What is served for the step after the data."""
+        serving, name = _serving_member(member), member.name
+        share = self._best_share(model, serving, name)
+        return self._mixed(model, serving, member.coming[name], serving.exact.coming[name], share)
+
     def released(self, model: nn.Module, member: DemandMember, split: Split) -> dict[str, Tally]:
         """Errors of the shared forecaster, and of nothing else."""
         return super().evaluate(model, member, split)
@@ -69,7 +74,7 @@ class PrivateDemandTask(NoisedDemandTask):
     def own(self, member: DemandMember, split: Split) -> dict[str, Tally]:
         """Errors of the own forecaster, and of nothing else."""
         serving = _serving_member(member)
-        return DemandTask(self.config).evaluate(serving.own, serving.exact, split)
+        return serving.task.evaluate(serving.own, serving.exact, split)
 
     def _best_share(self, model: nn.Module, member: ServingMember, name: str) -> float:
         metric = self.metrics[0].name
@@ -80,18 +85,18 @@ class PrivateDemandTask(NoisedDemandTask):
     def _served(
         self, model: nn.Module, member: ServingMember, name: str, split: Split, share: float
     ) -> Tally:
-        cases = member.cases[name][split]
-        own = self._forecast(member.own, member.exact.cases[name][split])
-        shared = self._forecast(model, cases)
-        return forecast_errors(share * shared + (1 - share) * own, cases.demand)
+        cases, exact = member.cases[name][split], member.exact.cases[name][split]
+        return self.scored(self._mixed(model, member, cases, exact, share), cases)
 
-    def _forecast(self, model: nn.Module, cases: Cases) -> Tensor:
-        """Units, float32 [N]."""
-        inputs, series, level, _ = cases.batch
-        return self.target.quantity(model(inputs, series, level))
+    def _mixed(
+        self, model: nn.Module, member: ServingMember, cases: Cases, exact: Cases, share: float
+    ) -> Tensor:
+        """What is served, in units; a mean of ascending quantiles ascends."""
+        own = self.forecast(member.own, exact)
+        return share * self.forecast(model, cases) + (1 - share) * own
 
     def _serving(self, member: NoisedMember, facts: DemandFacts) -> ServingMember:
-        return ServingMember(**vars(member), config=self.config, facts=facts)
+        return ServingMember(**vars(member), task=self.exact(self.config), facts=facts)
 
 
 def _serving_member(member: DemandMember) -> ServingMember:

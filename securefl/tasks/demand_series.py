@@ -128,6 +128,11 @@ def complete_steps(data: RetailData, cadence: Cadence) -> Days:
     return first + np.arange(count) * np.timedelta64(cadence.days, "D")
 
 
+def with_coming(steps: Days, cadence: Cadence) -> Days:
+    """The steps and the one after them, datetime64[D] [T + 1]."""
+    return np.append(steps, steps[-1] + np.timedelta64(cadence.days, "D"))
+
+
 def _weekday(day: np.datetime64) -> int:
     """0 on Mondays; 1970-01-01 was a Thursday."""
     return int(day.astype("datetime64[D]").astype(np.int64) + 3) % 7
@@ -144,6 +149,10 @@ class Sales:
 
     products: Ints
     units: Floats
+
+    def with_coming(self) -> Sales:
+        """The same with one step more, in which nothing was sold yet."""
+        return Sales(self.products, np.pad(self.units, ((0, 0), (0, 1))))
 
     def by_key(self, words: Vocabulary) -> Floats:
         """Units by key of the vocabulary and step, float64 [K, T]."""
