@@ -18,6 +18,7 @@ _TASKS: Final = {
     "recommendation": "securefl.tasks.declared:RECOMMENDATION",
     "demand": "securefl.tasks.declared:DEMAND",
     "churn": "securefl.tasks.churn:CHURN",
+    "inventory": "securefl.tasks.inventory_declared:INVENTORY",
 }
 TASKS: Final = tuple(_TASKS)
 
