@@ -19,6 +19,7 @@ _TASKS: Final = {
     "demand": "securefl.tasks.declared:DEMAND",
     "churn": "securefl.tasks.churn:CHURN",
     "inventory": "securefl.tasks.inventory_declared:INVENTORY",
+    "pricing": "securefl.tasks.pricing_declared:PRICING",
 }
 TASKS: Final = tuple(_TASKS)
 

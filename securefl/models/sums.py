@@ -1,0 +1,43 @@
+"""Sums over units as the parameters of a loss that is linear in them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class UnitSums(nn.Module):
+    """D sums over units.
+
+    A unit's gradient is minus its own statistics. So one step of gradient descent from 0 at
+    learning rate 1 on all units leaves their mean, masks add it up exactly, and clipping and noise
+    make it private, as they do with any other gradient.
+
+    Args:
+        size: Number of sums D.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.sums = nn.Linear(size, 1, bias=False)
+        nn.init.zeros_(self.sums.weight)
+
+    def losses(self, statistics: Tensor) -> Tensor:
+        """Minus each unit's statistics (float [B, D]) times the sums, float [B]."""
+        found: Tensor = self.sums(statistics.to(self.sums.weight.dtype))
+        return -found.squeeze(1)
+
+    @property
+    def values(self) -> Tensor:
+        """What was summed, up to a public factor, float32 [D]."""
+        return self.sums.weight.detach()[0]
+
+
+def unit_sums(model: nn.Module) -> UnitSums:
+    """The model, which has to be of this kind.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(model, UnitSums):
+        raise TypeError(f"{type(model).__name__} holds no sums")
+    return model
