@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from securefl.models.settings import FactorizationSettings, NcfSettings
+from securefl.models.ranking_losses import drawn_products, ranking_losses
+from securefl.models.settings import FactorizationSettings, HierarchicalSettings, NcfSettings
 
 
 class ProductVectors(nn.Module):
@@ -27,6 +28,9 @@ class ProductVectors(nn.Module):
         products: Number of products I.
         dim: Length of a vector.
     """
+
+    reads_whole_tables: ClassVar[bool] = True
+    """Every customer's loss reads all rows, so that no layer sees whose they are."""
 
     def __init__(self, levels: Sequence[Tensor], products: int, dim: int) -> None:
         super().__init__()
@@ -65,7 +69,7 @@ class PurchaseModel(nn.Module, ABC):
 
     def __init__(
         self,
-        settings: FactorizationSettings | NcfSettings,
+        settings: FactorizationSettings | HierarchicalSettings | NcfSettings,
         levels: Sequence[Tensor],
         products: int,
         customers: int,
@@ -122,16 +126,55 @@ class DenseHistories(PurchaseModel):
 
 
 class Factorization(PurchaseModel):
-    """Matrix factorisation under a softmax over the whole assortment."""
+    """Matrix factorisation, trained under a softmax over the whole assortment or on drawn products.
+
+    Args:
+        settings: Sizes and the loss.
+        levels: See `PurchaseModel`.
+        products: See `PurchaseModel`.
+        customers: See `PurchaseModel`.
+    """
+
+    def __init__(
+        self,
+        settings: FactorizationSettings | HierarchicalSettings,
+        levels: Sequence[Tensor],
+        products: int,
+        customers: int,
+    ) -> None:
+        super().__init__(settings, levels, products, customers)
+        self.loss, self.negatives = settings.loss, settings.negatives
 
     def losses(self, customer: Tensor, items: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
-        """Multinomial negative log-likelihood (Liang et al. 2018, eq. 2), weighted, float [B]."""
-        scores = self.scores(customer, items, (weights > 0).to(weights.dtype), prior)
-        normaliser = torch.logsumexp(scores, dim=1)
-        return weights.sum(dim=1) * normaliser - (weights * scores.gather(1, items)).sum(dim=1)
+        """The sum of `ranking_losses` of each customer's purchases, weighted, float [B]."""
+        present = (weights > 0).to(weights.dtype)
+        if self.loss == "softmax":
+            against = self.scores(customer, items, present, prior)
+            bought = against.gather(1, items)
+        else:
+            drawn = drawn_products(len(items), self.negatives, len(self.bias), items.device)
+            candidates = torch.cat([items, drawn], dim=1)
+            scores = self._chosen(customer, items, present, prior, candidates)
+            count = items.shape[1]
+            bought, against = scores[:, :count], scores[:, count:]
+        return (weights * ranking_losses(self.loss, bought, against)).sum(dim=1)
 
     def scores(self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor) -> Tensor:
         """Inner products with all product vectors, plus bias and prior, float [B, I]."""
         vectors = self.products()
         customers = self.customer_vectors(vectors, customer, items, present)
-        return torch.addmm(self.bias + prior, customers, vectors.T)
+        return torch.addmm(self.common(prior), customers, vectors.T)
+
+    def common(self, prior: Tensor) -> Tensor:
+        """The part of the scores that is not about the customer, float [B, I]."""
+        return self.bias + prior
+
+    def _chosen(
+        self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor, candidates: Tensor
+    ) -> Tensor:
+        """The same of the given products alone, int64 [B, C]: float [B, C]."""
+        vectors = self.products()
+        customers = self.customer_vectors(vectors, customer, items, present)
+        chosen = functional.embedding(candidates, vectors)
+        inner = torch.einsum("bd,bcd->bc", customers, chosen)
+        return inner + self.common(prior).gather(1, candidates)

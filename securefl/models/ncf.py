@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from securefl.models.factorization import PurchaseModel
+from securefl.models.ranking_losses import drawn_products, ranking_losses
 from securefl.models.settings import NcfSettings, RatingNcfSettings
 
 
@@ -42,11 +43,11 @@ class NcfRanker(PurchaseModel):
         customers = self.customer_vectors(vectors, customer, items, present)
         drawn = torch.multinomial(weights, self.positives, replacement=True)
         bought = items.gather(1, drawn)
-        others = torch.randint(len(vectors), (len(items), self.negatives), device=items.device)
+        others = drawn_products(len(items), self.negatives, len(vectors), items.device)
         scores = self._pairs(vectors, customers, torch.cat([bought, others], dim=1), prior)
         positive, negative = scores[:, : self.positives], scores[:, self.positives :]
-        against = torch.logsumexp(negative, dim=1, keepdim=True)
-        return weights.sum(dim=1) * functional.softplus(against - positive).mean(dim=1)
+        surprise = ranking_losses("sampled-softmax", positive, negative)
+        return weights.sum(dim=1) * surprise.mean(dim=1)
 
     def scores(self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor) -> Tensor:
         """Scores of all products, float [B, I], one customer after the other to bound memory."""

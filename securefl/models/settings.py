@@ -8,6 +8,7 @@ from securefl.config.base import NamedSettings, Settings
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+RankingLoss = Literal["softmax", "sampled-softmax", "bpr"]
 
 MEDIAN: Final = 0.5
 
@@ -19,6 +20,23 @@ class FactorizationSettings(NamedSettings):
     dim: PositiveInt = 64
     history_dropout: Fraction = Field(
         0.5, description="Share of a customer's purchases hidden from the model in each step."
+    )
+    loss: RankingLoss = Field("softmax", description="What purchases are trained to stand above.")
+    negatives: PositiveInt = Field(
+        256, description="Products drawn for a customer in each step, but with loss softmax."
+    )
+
+
+class HierarchicalSettings(NamedSettings):
+    """Matrix factorisation with a layer of the retailer's own between products and customers."""
+
+    name: Literal["hierarchical"] = "hierarchical"
+    dim: PositiveInt = 64
+    history_dropout: Fraction = 0.5
+    loss: RankingLoss = "softmax"
+    negatives: PositiveInt = 256
+    rank: PositiveInt = Field(
+        4, description="Rank of a retailer's own change of its customers' vectors."
     )
 
 
@@ -43,7 +61,7 @@ class OwnPartSettings(Settings):
 
     factorization: FactorizationSettings = FactorizationSettings()
     factorization_rate: PositiveFloat = Field(0.002, description="Its learning rate, with Adam.")
-    profile_rate: PositiveFloat = Field(
+    twin_rate: PositiveFloat = Field(
         0.01, description="Learning rate, with Adam, of the retailer's own model of this kind."
     )
     batch_size: PositiveInt = 64
@@ -91,6 +109,57 @@ class EaseSettings(NamedSettings):
         description="Regularisation, in customers, of what a retailer keeps: the same of its own"
         " customers and of all products.",
     )
+
+
+class SequenceSettings(NamedSettings):
+    """What the models of purchases in order have in common."""
+
+    dim: PositiveInt = 64
+    hidden: PositiveInt = 64
+    length: Annotated[int, Field(ge=2)] = Field(
+        16, description="So many of the newest baskets are read in order; older ones count as one."
+    )
+    vectors: Literal["learned", "fixed"] = Field(
+        "learned",
+        description="Whether products have learned vectors, or fixed codes of the public hierarchy,"
+        " between which little has to be learned.",
+    )
+    loss: RankingLoss = Field(
+        "sampled-softmax", description="What purchases are trained to stand above."
+    )
+    negatives: PositiveInt = Field(
+        512, description="Products drawn for a customer in each step, but with loss softmax."
+    )
+    purchases: PositiveInt = Field(
+        128, description="So many purchases of a customer enter a step at most, drawn anew in each."
+    )
+    positions: PositiveInt = Field(
+        8, description="Baskets of a customer that are foreseen in each step, drawn by weight."
+    )
+    horizon: PositiveInt = Field(
+        1, description="So many baskets are foreseen at once: 1 is the next one alone."
+    )
+    history_dropout: Fraction = 0.5
+    recall: NonNegativeFloat = Field(
+        1.0, description="How much likeness to what she bought counts before training."
+    )
+    popularity_step: PositiveFloat = Field(
+        1.0, description="Scale of a product's popularity, and root of how much faster it learns."
+    )
+    own: OwnPartSettings = OwnPartSettings()
+
+
+class GruSettings(SequenceSettings):
+    """Purchases in order, read by a gated recurrent unit."""
+
+    name: Literal["gru"] = "gru"
+
+
+class AttentionSettings(SequenceSettings):
+    """Purchases in order, read by self-attention."""
+
+    name: Literal["attention"] = "attention"
+    heads: PositiveInt = 2
 
 
 class RatingNcfSettings(NamedSettings):

@@ -6,26 +6,23 @@ which chooses them on its own validation purchases.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailerTables
-from securefl.evaluation.blend import chosen_weights
-from securefl.evaluation.ranking import Scores, ranking_tally
 from securefl.evaluation.tally import Tally
-from securefl.models.profile import ProfileRanker
-from securefl.models.settings import ProfileSettings
+from securefl.models.settings import ProfileSettings, SequenceSettings
 from securefl.tasks.base import Split
 from securefl.tasks.histories import CustomerExamples, joined
 from securefl.tasks.own_part import OwnPart, train_own_part
-from securefl.tasks.profile import ProfileTask, profile_ranker
-from securefl.tasks.purchase_cases import Cases, RetailerCases
-from securefl.tasks.recommendation import RankingFacts, RankingMember
+from securefl.tasks.profile import ProfileTask
+from securefl.tasks.purchase_cases import RetailerCases
+from securefl.tasks.recommendation import RankingFacts, RankingMember, RecommendationTask
+from securefl.tasks.served import Parts, ServedTask
 
 
 @dataclass(frozen=True)
@@ -33,65 +30,69 @@ class BlendedMember(RankingMember):
     """A member with a part of its own.
 
     Attributes:
-        own_units: The customers as the own part is trained on them.
-        config: The run's configuration.
+        own_units: The customers as a factorisation of the own part is trained on them.
+        twin_units: The same as the twin is trained on them.
+        twin: The task whose model the own part has one of, of the shared model's kind.
         facts: What the members agree on.
     """
 
     own_units: CustomerExamples
-    config: RunConfig
+    twin_units: CustomerExamples
+    twin: RecommendationTask
     facts: RankingFacts
 
     @cached_property
     def own(self) -> OwnPart:
         """The own part, trained when it is first served."""
-        settings = self.config.model
-        assert isinstance(settings, ProfileSettings)
-        return train_own_part(self.config, self.facts, self, self.own_units, settings.own)
+        settings = self.twin.settings
+        assert isinstance(settings, ProfileSettings | SequenceSettings)
+        apart = replace(self, examples=self.twin_units)
+        return train_own_part(self.twin, self.facts, apart, self.own_units, settings.own)
 
 
-class BlendedTask(ProfileTask):
+class BlendedTask(ServedTask):
     """Serves the shared model in a blend with each retailer's own part."""
+
+    @abstractmethod
+    def twin(self) -> RecommendationTask:
+        """The task of a retailer alone, with a model of the shared one's kind."""
+
+    def twin_units(self, cut: RetailerCases) -> CustomerExamples:
+        """The customers to train that model on."""
+        return self.units(cut)
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> BlendedMember:
         """See `RecommendationTask.member`."""
         plain = super().member(tables, cut, facts)
-        return self._blended(plain, cut.examples(), facts)
+        return self._blended(plain, cut.examples(), self.twin_units(cut), facts)
 
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> BlendedMember:
         """See `RecommendationTask.pool`."""
-        units = joined([_blended_member(member).own_units for member in members])
-        return self._blended(super().pool(members, facts), units, facts)
+        blended = [_blended_member(member) for member in members]
+        units = joined([member.own_units for member in blended])
+        twin_units = joined([member.twin_units for member in blended])
+        return self._blended(super().pool(members, facts), units, twin_units, facts)
 
-    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
-        """Ranks by the blend of own and shared part, its weights chosen on validation."""
-        ranker, own = profile_ranker(model), _blended_member(member).own
-        tallies = {}
-        for name, splits in member.cases.items():
-            validation, known = splits["validation"], partial(_rows, own.validation[name])
-            weights = chosen_weights(partial(_parts, ranker, known, validation), validation.ranking)
-            scores = known if split == "validation" else partial(own.scores, name, splits[split])
-            parts = partial(_parts, ranker, scores, splits[split])
-            served = partial(_weighted, parts, weights)
-            tallies[name] = ranking_tally(served, splits[split].ranking)
-        return tallies
+    def shared_parts(self, model: nn.Module) -> Parts:
+        """See `ServedTask`."""
+        return partial(self.parts, model)
+
+    def own_scores(self, member: RankingMember) -> OwnPart:
+        """See `ServedTask`."""
+        return _blended_member(member).own
 
     def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
         """Ranks by what is released, and by nothing else."""
-        return super().evaluate(model, member, split)
-
-    def own(self, member: RankingMember, split: Split) -> dict[str, Tally]:
-        """Ranks by the own part, and by nothing else."""
-        own = _blended_member(member).own
-        return {
-            name: ranking_tally(partial(own.scores, name, splits[split]), splits[split].ranking)
-            for name, splits in member.cases.items()
-        }
+        return RecommendationTask.evaluate(self, model, member, split)
 
     def _blended(
-        self, member: RankingMember, units: CustomerExamples, facts: RankingFacts
+        self,
+        member: RankingMember,
+        units: CustomerExamples,
+        twin_units: CustomerExamples,
+        facts: RankingFacts,
     ) -> BlendedMember:
         return BlendedMember(
             name=member.name,
@@ -100,27 +101,21 @@ class BlendedTask(ProfileTask):
             customers=member.customers,
             cases=member.cases,
             own_units=units,
-            config=self.config,
+            twin_units=twin_units,
+            twin=self.twin(),
             facts=facts,
         )
+
+
+class BlendedProfileTask(ProfileTask, BlendedTask):
+    """Profiles, and a retailer's own part beside them."""
+
+    def twin(self) -> ProfileTask:
+        """See `BlendedTask`."""
+        return ProfileTask(self.config)
 
 
 def _blended_member(member: RankingMember) -> BlendedMember:
     if not isinstance(member, BlendedMember):
         raise TypeError(f"{member.name} has no part of its own")
     return member
-
-
-def _parts(ranker: ProfileRanker, own: Scores, cases: Cases, index: Tensor) -> Tensor:
-    """Scores of all products by the own part, the shared popularity and taste, [B, I, 3]."""
-    items, present = cases.known.padded(index)
-    parts = (own(index), ranker.common(len(index)), ranker.taste(items, present))
-    return torch.stack(parts, dim=2)
-
-
-def _rows(scores: Tensor, index: Tensor) -> Tensor:
-    return scores[index]
-
-
-def _weighted(parts: Scores, weights: Tensor, index: Tensor) -> Tensor:
-    return parts(index) @ weights.float()

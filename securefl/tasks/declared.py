@@ -8,6 +8,7 @@ from securefl.models.settings import (
     EaseSettings,
     FactorizationSettings,
     ForecasterSettings,
+    HierarchicalSettings,
     NcfSettings,
     ProfileSettings,
     QuantileForecasterSettings,
@@ -43,9 +44,12 @@ RECOMMENDATION: Final = TaskDeclaration(
         ModelChoice(
             FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units={"customer": A_CUSTOMER}
         ),
+        ModelChoice(HierarchicalSettings, _PURCHASES),
         ModelChoice(NcfSettings, _PURCHASES, _PRIVATE_PURCHASES, units={"customer": A_CUSTOMER}),
         ModelChoice(
-            ProfileSettings, "securefl.tasks.blended:BlendedTask", units={"customer": A_CUSTOMER}
+            ProfileSettings,
+            "securefl.tasks.blended:BlendedProfileTask",
+            units={"customer": A_CUSTOMER},
         ),
         ModelChoice(
             EaseSettings,

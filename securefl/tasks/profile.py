@@ -9,14 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from securefl.evaluation.ranking import Scores, ranking_tally
-from securefl.evaluation.tally import Tally
 from securefl.models.profile import ProfileRanker
 from securefl.models.settings import ProfileSettings
-from securefl.tasks.base import Batch, Split
+from securefl.tasks.base import Batch
 from securefl.tasks.histories import CustomerExamples
 from securefl.tasks.purchase_cases import Cases, RetailerCases
-from securefl.tasks.recommendation import RankingFacts, RankingMember, RecommendationTask
+from securefl.tasks.recommendation import RankingFacts, RecommendationTask
 
 
 class ProfileTask(RecommendationTask):
@@ -43,14 +41,15 @@ class ProfileTask(RecommendationTask):
         surprise = torch.logsumexp(scores, dim=1, keepdim=True) - scores.gather(1, items)
         return (targets * surprise).sum(dim=1)
 
-    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
-        """Ranks by the model, and by nothing else."""
+    def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """See `RecommendationTask.scores`; nothing but the model enters them."""
+        return self.parts(model, cases, index).sum(dim=2)
+
+    def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """Shared popularity and taste, float [B, I, 2]."""
         ranker = profile_ranker(model)
-        tallies = {}
-        for name, splits in member.cases.items():
-            cases = splits[split]
-            tallies[name] = ranking_tally(_scores(ranker, cases), cases.ranking)
-        return tallies
+        taste = ranker.taste(*cases.known.padded(index))
+        return torch.stack((ranker.common(len(index)), taste), dim=2)
 
 
 def profile_ranker(model: nn.Module) -> ProfileRanker:
@@ -62,11 +61,3 @@ def profile_ranker(model: nn.Module) -> ProfileRanker:
     if not isinstance(model, ProfileRanker):
         raise TypeError(f"{type(model).__name__} does not rank by profiles")
     return model
-
-
-def _scores(ranker: ProfileRanker, cases: Cases) -> Scores:
-    def scores(index: Tensor) -> Tensor:
-        found: Tensor = ranker(*cases.known.padded(index))
-        return found
-
-    return scores

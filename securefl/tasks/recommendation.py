@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -14,16 +14,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from securefl.config.base import NamedSettings
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.evaluation.ranking import ranking_tally
 from securefl.evaluation.tally import Tally
 from securefl.models.factorization import Factorization, PurchaseModel
+from securefl.models.hierarchical import HierarchicalFactorization
 from securefl.models.ncf import NcfRanker
 from securefl.models.settings import (
     EaseSettings,
     FactorizationSettings,
+    HierarchicalSettings,
     NcfSettings,
     ProfileSettings,
 )
@@ -38,7 +41,6 @@ from securefl.tasks.purchase_cases import (
 )
 from securefl.tasks.settings import RecommendationSettings
 
-_RANKERS = FactorizationSettings | NcfSettings | ProfileSettings | EaseSettings
 LEVELS: Final = ("department", "category", "kind")
 
 
@@ -78,6 +80,14 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
     """
 
     name: ClassVar[str] = "recommendation"
+    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (
+        EaseSettings,
+        FactorizationSettings,
+        HierarchicalSettings,
+        NcfSettings,
+        ProfileSettings,
+    )
+    """What its model may be."""
     metrics: ClassVar[tuple[MetricSpec, ...]] = tuple(
         MetricSpec(name, higher_is_better=True)
         for name in ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
@@ -85,7 +95,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if not isinstance(config.model, _RANKERS):
+        if not isinstance(config.model, self.kinds):
             raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
         self.settings = config.model
         assert isinstance(config.cuts, RecommendationSettings)
@@ -157,10 +167,12 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         )
 
     def model(self, facts: RankingFacts, customers: int) -> nn.Module:
-        """Matrix factorisation or NCF over the assortment."""
+        """The configured ranker over the assortment."""
         products = len(facts.products)
         if isinstance(self.settings, FactorizationSettings):
             return Factorization(self.settings, facts.levels, products, customers)
+        if isinstance(self.settings, HierarchicalSettings):
+            return HierarchicalFactorization(self.settings, facts.levels, products, customers)
         assert isinstance(self.settings, NcfSettings)
         return NcfRanker(self.settings, facts.levels, products, customers)
 
@@ -171,11 +183,20 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
         """Ranks of the held-out purchases, by retailer."""
-        ranker = _ranker(model)
         return {
-            name: ranking_tally(_scores(ranker, splits[split]), splits[split].ranking)
+            name: ranking_tally(partial(self.scores, model, splits[split]), splits[split].ranking)
             for name, splits in member.cases.items()
         }
+
+    def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """The model's scores of all products for the cases at `index`, float [B, I]."""
+        items, present = cases.known.padded(index)
+        prior = cases.prior.expand(len(index), -1)
+        return _ranker(model).scores(cases.customers[index], items, present, prior)
+
+    def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """The same in parts that a retailer may weigh apart, float [B, I, P]; here in one."""
+        return self.scores(model, cases, index)[:, :, None]
 
     def naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
         """Every customer is shown what most customers of the retailer bought."""
@@ -221,15 +242,6 @@ def _ranker(model: nn.Module) -> PurchaseModel:
     if not isinstance(model, PurchaseModel):
         raise TypeError(f"{type(model).__name__} does not rank purchases")
     return model
-
-
-def _scores(model: PurchaseModel, cases: Cases) -> Callable[[Tensor], Tensor]:
-    def scores(index: Tensor) -> Tensor:
-        items, present = cases.known.padded(index)
-        prior = cases.prior.expand(len(index), -1)
-        return model.scores(cases.customers[index], items, present, prior)
-
-    return scores
 
 
 def _same_for_all(scores: Tensor, index: Tensor) -> Tensor:

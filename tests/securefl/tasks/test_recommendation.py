@@ -10,9 +10,11 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.evaluation.tally import total
 from securefl.models.factorization import Factorization
+from securefl.models.hierarchical import HierarchicalFactorization
 from securefl.models.ncf import NcfRanker
 from securefl.tasks.base import all_units
 from securefl.tasks.recommendation import RecommendationTask
+from securefl.tasks.registry import check_model
 from securefl.training.local import LocalTrainer
 
 PRODUCTS, TASTES = 120, 4
@@ -119,10 +121,19 @@ def test_what_was_bought_lately_counts_more(data):
     assert float(weights.max() / weights.min()) > np.exp(60 / 20) * 0.9
 
 
-@pytest.mark.parametrize("model", ["mf", "ncf"])
-def test_training_learns_the_taste(data, model):
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ({"name": "mf"}, Factorization),
+        ({"name": "mf", "loss": "sampled-softmax"}, Factorization),
+        ({"name": "mf", "loss": "bpr"}, Factorization),
+        ({"name": "hierarchical"}, HierarchicalFactorization),
+        ({"name": "ncf"}, NcfRanker),
+    ],
+)
+def test_training_learns_the_taste(data, model, kind):
     torch.manual_seed(0)
-    task = make_task(model={"name": model, "dim": 8})
+    task = make_task(model={"dim": 8} | model)
     facts, members = prepared(task, data)
     network = task.model(facts, members[0].customers)
     before = score(task, network, members[0])
@@ -133,7 +144,7 @@ def test_training_learns_the_taste(data, model):
     after = score(task, network, members[0])
     naive = total(task.naive(members[0], "test").values()).values()
 
-    assert isinstance(network, NcfRanker if model == "ncf" else Factorization)
+    assert type(network) is kind
     assert after["hr@10"] > 0.85
     assert after["ndcg@10"] > naive["ndcg@10"] + 0.15
     assert after["ndcg@10_expected"] > before["ndcg@10_expected"] + 0.15
@@ -187,7 +198,7 @@ def test_errors_are_one_clear_line(data):
     with pytest.raises(ConfigError, match="'rating-ncf' does not rank purchases"):
         make_task(model={"name": "rating-ncf", "dim": 8})
     with pytest.raises(TypeError, match="Linear does not rank purchases"):
-        make_task().evaluate(torch.nn.Linear(1, 1), None, "test")
+        make_task().loss(torch.nn.Linear(1, 1), (None,) * 4)
 
 
 def test_unknown_products_and_nobodys_purchases_are_no_part_of_the_assortment(data):
@@ -203,3 +214,9 @@ def test_unknown_products_and_nobodys_purchases_are_no_part_of_the_assortment(da
     assert -1 not in facts.products
     assert before.samples == after.samples
     assert before.customers == after.customers
+
+
+def test_a_layer_that_mixes_a_retailers_customers_is_not_trained_privately():
+    privacy = {"dp": "local", "epsilon": 4.0}
+    with pytest.raises(ConfigError, match="'hierarchical' cannot be trained privately"):
+        check_model(make_task(model={"name": "hierarchical"}, privacy=privacy).config)
