@@ -194,6 +194,8 @@ def supported_layers(model: nn.Module) -> list[Layer]:
     shared = {id(p) for p in shared_parameters(model).values()}
     layers: list[Layer] = []
     for name, module in model.named_modules():
+        if getattr(module, "reads_whole_tables", False):
+            raise UnsupportedLayerError(f"bookkeeping cannot follow {name}: it reads whole tables")
         if not any(id(p) in shared for p in module.parameters(recurse=False)):
             continue
         if not _is_supported(module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,11 +19,13 @@ class Histories:
         start: Where each customer's part begins, int64 [n + 1].
         items: Products, int32 [P].
         weights: How much each purchase counts, float32 [P], above 0.
+        baskets: In which of the customer's discovery baskets it was bought first, int32 [P].
     """
 
     start: Tensor
     items: Tensor
     weights: Tensor
+    baskets: Tensor
 
     def __len__(self) -> int:
         return len(self.start) - 1
@@ -33,11 +35,21 @@ class Histories:
 
         K is the longest of these histories; weight 0 is padding.
         """
+        position, inside = self._places(index)
+        return self.items[position].long() * inside, self.weights[position] * inside
+
+    def padded_baskets(self, index: Tensor) -> Tensor:
+        """The baskets of the purchases in `padded`, int64 [B, K]; 0 at padding."""
+        position, inside = self._places(index)
+        return self.baskets[position].long() * inside
+
+    def _places(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the purchases of the customers at `index` lie, and which are theirs, [B, K]."""
         begin, lengths = self.start[index], (self.start[1:] - self.start[:-1])[index]
         column = torch.arange(int(lengths.max()) if len(index) else 0)
         inside = column[None, :] < lengths[:, None]
         position = (begin[:, None] + column[None, :]).clamp(max=max(len(self.items) - 1, 0))
-        return self.items[position].long() * inside, self.weights[position] * inside
+        return position, inside
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,22 @@ class CustomerExamples:
         return index, items, weights, self.prior[self.home[index]]
 
 
+@dataclass(frozen=True)
+class OrderedExamples(CustomerExamples):
+    """Customers with the order of what they bought."""
+
+    @classmethod
+    def of(cls, customers: CustomerExamples) -> OrderedExamples:
+        """The same customers."""
+        return cls(customers.histories, customers.home, customers.prior)
+
+    def batch(self, index: Tensor) -> Batch:
+        """As without order, and the baskets of the purchases, int64 [B, K]."""
+        return *super().batch(index), self.histories.padded_baskets(index)
+
+
 def joined(parts: Sequence[CustomerExamples]) -> CustomerExamples:
-    """The customers of several retailers, one retailer after the other."""
+    """The customers of several retailers, one retailer after the other, of the first one's kind."""
     starts, homes, purchases, rows = [torch.zeros(1, dtype=torch.int64)], [], 0, 0
     for part in parts:
         starts.append(part.histories.start[1:] + purchases)
@@ -75,5 +101,7 @@ def joined(parts: Sequence[CustomerExamples]) -> CustomerExamples:
         start=torch.cat(starts),
         items=torch.cat([part.histories.items for part in parts]),
         weights=torch.cat([part.histories.weights for part in parts]),
+        baskets=torch.cat([part.histories.baskets for part in parts]),
     )
-    return CustomerExamples(histories, torch.cat(homes), torch.cat([part.prior for part in parts]))
+    prior = torch.cat([part.prior for part in parts])
+    return replace(parts[0], histories=histories, home=torch.cat(homes), prior=prior)

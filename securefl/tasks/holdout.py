@@ -49,11 +49,14 @@ class Pairs:
         row: Customer rows, int64 [P].
         item: Products, int64 [P].
         time: When the pair was bought last, int64 [P], in the unit of the purchases.
+        basket: In which of the customer's discovery baskets it was bought first, int64 [P], counted
+            from 0.
     """
 
     row: Ints
     item: Ints
     time: Ints
+    basket: Ints
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,9 @@ def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
     discoveries = _Discoveries(lines.at(first), row[first], ordinal[first])
     return HeldOut(
         customers=np.unique(lines.customer)[kept],
-        training=_pairs_of(lines, row, kept, ordinal < previous[row]),
-        known=_pairs_of(lines, row, kept, ordinal < last[row]),
-        bought=_pairs_of(lines, row, kept, np.isin(row, kept)),
+        training=_pairs_of(lines, row, ordinal, kept, ordinal < previous[row]),
+        known=_pairs_of(lines, row, ordinal, kept, ordinal < last[row]),
+        bought=_pairs_of(lines, row, ordinal, kept, np.isin(row, kept)),
         validation=discoveries.drawn(previous)[kept],
         test=discoveries.drawn(last)[kept],
     )
@@ -194,12 +197,25 @@ def draws(customer: Ints, item: Ints) -> NDArray[np.uint64]:
     return state
 
 
-def _pairs_of(lines: Purchases, row: Ints, kept: Ints, within: NDArray[np.bool_]) -> Pairs:
+def _pairs_of(
+    lines: Purchases, row: Ints, ordinal: Ints, kept: Ints, within: NDArray[np.bool_]
+) -> Pairs:
     """The distinct pairs of the lines `within`, over the customers `kept`, numbered anew."""
     chosen = within & np.isin(row, kept)
     new, picked = np.searchsorted(kept, row[chosen]), lines.at(chosen)
     order = np.lexsort((picked.time, picked.item, new))
     new, picked = new[order], picked.at(order)
-    final = np.ones(len(new), dtype=np.bool_)
-    final[:-1] = (np.diff(new) != 0) | (np.diff(picked.item) != 0)
-    return Pairs(new[final], picked.item[final], picked.time[final])
+    first = np.ones(len(new), dtype=np.bool_)
+    first[1:] = (np.diff(new) != 0) | (np.diff(picked.item) != 0)
+    final = np.roll(first, -1)
+    earliest = np.minimum.reduceat(ordinal[chosen][order], np.flatnonzero(first))
+    new = new[final]
+    return Pairs(new, picked.item[final], picked.time[final], _numbered(new, earliest))
+
+
+def _numbered(row: Ints, ordinal: Ints) -> Ints:
+    """Ordinals that grow from row to row, counted from 0 within each row without gaps."""
+    dense = np.unique(ordinal, return_inverse=True)[1]
+    lowest = np.full(row.max(initial=-1) + 1, len(dense))
+    np.minimum.at(lowest, row, dense)
+    return dense - lowest[row]

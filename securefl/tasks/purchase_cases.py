@@ -155,6 +155,7 @@ class RetailerCases:
             start=self._starts(pairs),
             items=torch.from_numpy(pairs.item.astype(np.int32)),
             weights=torch.from_numpy(weights.astype(np.float32)),
+            baskets=torch.from_numpy(pairs.basket.astype(np.int32)),
         )
 
     def _starts(self, pairs: Pairs) -> Tensor:

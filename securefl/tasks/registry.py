@@ -20,6 +20,7 @@ _TASKS: Final = {
     "churn": "securefl.tasks.churn:CHURN",
     "inventory": "securefl.tasks.inventory_declared:INVENTORY",
     "pricing": "securefl.tasks.pricing_declared:PRICING",
+    "sequential": "securefl.tasks.sequential:SEQUENTIAL",
 }
 TASKS: Final = tuple(_TASKS)
 

@@ -6,7 +6,7 @@ from securefl.tasks.histories import CustomerExamples, Histories, joined
 def histories(*parts):
     lengths = torch.tensor([0, *(len(part) for part in parts)])
     items = torch.tensor([item for part in parts for item in part], dtype=torch.int32)
-    return Histories(lengths.cumsum(0), items, items.float() + 1)
+    return Histories(lengths.cumsum(0), items, items.float() + 1, items % 3)
 
 
 def test_padding_has_no_weight():

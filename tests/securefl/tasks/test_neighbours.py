@@ -15,7 +15,7 @@ def test_the_neighbours_are_those_of_the_direct_inverse(customers, products):
     bought[:, 0] = 1
     rows, items = bought.nonzero(as_tuple=True)
     start = torch.searchsorted(rows, torch.arange(customers + 1))
-    histories = Histories(start, items.int(), torch.ones(len(items)))
+    histories = Histories(start, items.int(), torch.ones(len(items)), torch.zeros(len(items)))
     assert torch.equal(multi_hot(*histories.padded(torch.arange(customers)), products), bought)
     found = neighbours(histories, products, ridge=2.0)
     assert max(max(matrix.shape) for matrix in found.explains) == max(

@@ -21,7 +21,12 @@ def histories(customers, products=50):
         items.append(torch.randperm(products, generator=generator)[:count])
         weights.append(torch.rand(count, generator=generator) * 10**count + 0.01)
         start.append(start[-1] + count)
-    return Histories(torch.tensor(start), torch.cat(items).int(), torch.cat(weights))
+    return Histories(
+        torch.tensor(start),
+        torch.cat(items).int(),
+        torch.cat(weights),
+        torch.zeros(len(torch.cat(items))),
+    )
 
 
 def test_a_customer_more_moves_the_counts_by_length_one_whatever_she_bought():
