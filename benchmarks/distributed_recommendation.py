@@ -23,7 +23,7 @@ from securefl.data.source import load
 from securefl.models.locality import load_shared, shared_vector
 from securefl.privacy.accounting import PrivacyAccountant
 from securefl.privacy.distributed import DistributedPlan
-from securefl.privacy.gradient_code import noised
+from securefl.privacy.gradient_code import gradient_integers
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.noise import GaussianNoise
 from securefl.privacy.plan import PrivacyPlan
@@ -124,7 +124,8 @@ def shares(config) -> Mean:
         for one in sums:
             share = np.empty(len(one), dtype=np.int64)
             samplers["share"].fill(KeyStream(), share)
-            parts.append(noised(one, config.privacy, plan.limit, share))
+            share += gradient_integers(one, config.privacy, plan.limit)
+            parts.append(np.ldexp(share.astype(np.float64), -plan.code.bits))
         return sum(parts) / len(parts)
 
     return mean

@@ -114,6 +114,8 @@ class Member:
         self.update: TrainedUpdate | None = None
         self._reveals = spec.reveals
         self._names = spec.consortium.roster.names
+        by_member = spec.config.privacy.dp != "none" and spec.config.privacy.unit == "member"
+        self._units = len(self._names) if by_member else spec.data.units
         self._round_model: tuple[int, bytes] = (0, b"")
         self._result: FloatVector | None = None
         self._shape = shared_vector(self.model).shape
@@ -175,7 +177,7 @@ class Member:
         The ledger has the release before anybody else has the update.
         """
         start = self._shared(shared)
-        self.ledger.begin(self.learner.data.units)
+        self.ledger.begin(self._units)
         self.ledger.enter(number, cohort, model_digest(start).hex())
         done = self.update
         if done is not None and done.round == number and np.array_equal(done.shared, start):
@@ -266,7 +268,7 @@ class Member:
         )
 
     def _begin(self, request: m.Begin) -> m.Entries:
-        self.ledger.begin(self.learner.data.units)
+        self.ledger.begin(self._units)
         return self._entries(request.since)
 
     def _conclude(self, request: m.Conclude) -> m.Entries:

@@ -295,7 +295,7 @@ class MaskedMember:
         return {
             "number": session.number,
             "cohort": opening.cohort,
-            "dimension": opening.terms.plan.dimension - 2,
+            "dimension": opening.terms.dimension,
             "round": opening.round,
             "model": opening.model,
             "secret": opening.secret,

@@ -186,7 +186,7 @@ def _session_state(session: _Session) -> dict[str, Any]:
     return {
         "number": session.number,
         "cohort": session.cohort,
-        "dimension": session.terms.plan.dimension - 2,
+        "dimension": session.terms.dimension,
         "opening": session.opening,
         "advertised": server.advertised(),
         "banned": sorted(server.banned),

@@ -15,7 +15,8 @@ from securefl.cohort import least_survivors
 from securefl.config.schema import RunConfig
 from securefl.consortium.signed import SignedAgreement
 from securefl.models.locality import FloatVector
-from securefl.privacy.gradient_code import gradient_encoding
+from securefl.privacy.member_code import member_encoding
+from securefl.privacy.sum_code import sum_code
 from securefl.training.rounds import UpdateVector
 from securefl_protocols.context import SessionContext, labelled_digest
 from securefl_protocols.encoding import FixedPoint, WeightedMean
@@ -23,6 +24,7 @@ from securefl_protocols.errors import PlanError
 from securefl_protocols.lane import Lane, LaneVector
 from securefl_protocols.members import Roster
 from securefl_protocols.plan import SessionPlan
+from securefl_protocols.rotation import Rotation
 
 if TYPE_CHECKING:
     from securefl.privacy.layered_noise import LayerPlan
@@ -88,32 +90,42 @@ class Terms:
         encoding: How changes become integers.
         plan: The session plan.
         context: What every message is bound to.
+        dimension: d, coordinates of the shared model.
         layers: How the members' noise is cut, where some of it is taken back.
+        rotation: What whole updates were rotated by, where a member is the unit.
     """
 
     encoding: FixedPoint
     plan: SessionPlan
     context: SessionContext = field(repr=False)
+    dimension: int
     layers: LayerPlan | None = None
+    rotation: Rotation | None = None
 
     def decode(self, total: LaneVector, opened: Mapping[int, Sequence[bytes]]) -> WeightedMean:
         """What a sum says once the noise is gone that nobody dropped out for.
 
         Args:
-            total: The sum as it was unmasked, [d + 2] in the lane.
+            total: The sum as it was unmasked, in the lane; loss and weight come last.
             opened: By survivor, the keys of its layers that are taken back.
+
+        Returns:
+            The mean change and, last, the mean loss: [d + 1].
 
         Raises:
             RangeError: If the sum makes no sense.
         """
         if self.layers is not None and opened:
-            dimension = total.size - 2
             layered = import_module("securefl.privacy.layered_noise")
-            taken = layered.layered_sampler(self.layers).excess(opened.values(), dimension)
+            taken = layered.layered_sampler(self.layers).excess(opened.values(), total.size - 2)
             total = total.copy()
             signed = total.view(self.encoding.lane.signed_dtype)
             signed[:-2] -= taken.astype(signed.dtype)
-        return self.encoding.decode(total)
+        decoded = self.encoding.decode(total)
+        if self.rotation is None:
+            return decoded
+        change = self.rotation.inverse(decoded.mean[:-1])
+        return WeightedMean(np.append(change, decoded.mean[-1]), decoded.total_weight)
 
 
 def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoint:
@@ -126,7 +138,7 @@ def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoi
         PlanError: If the numbers do not fit the lane.
     """
     if config.privacy.dp == "distributed":
-        return gradient_encoding(config, members, dimension)
+        return sum_code(config, dimension).fixed_point(config, members)
     settings = config.secure
     finest = partial(
         FixedPoint.finest,
@@ -163,6 +175,13 @@ def agreed_layers(config: RunConfig, members: int, dimension: int) -> LayerPlan 
     return layers
 
 
+def agreed_rotation(config: RunConfig, dimension: int) -> Rotation | None:
+    """What whole updates are rotated by; None where no member is the unit."""
+    if config.privacy.dp != "distributed" or config.privacy.unit != "member":
+        return None
+    return member_encoding(config, dimension).rotation
+
+
 def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: int) -> Terms:
     """The terms of a session.
 
@@ -176,10 +195,11 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
     """
     config, agreed = consortium.config, consortium.digest()
     encoding = agreed_encoding(config, len(cohort), dimension)
+    rotation = agreed_rotation(config, dimension)
     layers = agreed_layers(config, len(consortium.roster), dimension)
     plan = SessionPlan.for_cohort(
         members=len(cohort),
-        dimension=dimension + 2,
+        dimension=(dimension if rotation is None else rotation.padded) + 2,
         lane=encoding.lane,
         largest_input=max(encoding.largest_integer, encoding.max_weight),
         terms=labelled_digest(
@@ -198,7 +218,7 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
         layered=layers is not None,
     )
     context = SessionContext(agreed, consortium.run_id, plan.digest())
-    return Terms(encoding, plan, context, layers)
+    return Terms(encoding, plan, context, dimension, layers, rotation)
 
 
 def model_digest(shared: FloatVector) -> bytes:

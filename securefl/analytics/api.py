@@ -22,7 +22,7 @@ from securefl.engines.transport import OpenTransport
 from securefl.ledger.places import Places
 from securefl.privacy.accounting import SampledGaussian, epsilon_of
 from securefl.privacy.plan import PrivacyPlan
-from securefl.privacy.spending import ADJACENCY
+from securefl.privacy.spending import adjacency_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """Plain values; the truth is in it only where it was asked for."""
         tree = asdict(self) | {"query": self.query.model_dump(mode="json")}
-        tree["adjacency"] = ADJACENCY.format(unit="customer")
+        tree["adjacency"] = adjacency_of("customer")
         if self.truth is None:
             del tree["truth"]
         return tree

@@ -177,6 +177,8 @@ def _defaults(given: Mapping[str, Any], where: str) -> Tree:
         if isinstance(privacy, Mapping):
             if protection == "distributed":  # a masked sum is one step
                 tree = merge(tree, {"privacy": {"steps": 1}})
+            if privacy.get("unit") == "member":
+                tree = merge(tree, {"privacy": {"sampling_rate": 1.0}})
             tree = _with_private(tree, private_defaults(task, source, protection))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None

@@ -14,7 +14,7 @@ from pydantic import (
 from securefl.config.base import Settings
 
 Protection = Literal["none", "local", "distributed"]
-Unit = Literal["customer", "record"]
+Unit = Literal["customer", "record", "member"]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -50,7 +50,11 @@ class PrivacySettings(Settings):
     delta: Probability = Field(
         1e-5, description="Has to be smaller than 1 over a retailer's number of units."
     )
-    unit: Unit = Field("customer", description="Whose presence is hidden.")
+    unit: Unit = Field(
+        "customer",
+        description="Whose presence is hidden; a member is a retailer with all that it sends, for"
+        " consortia of dozens under dp = 'distributed'.",
+    )
     records_per_customer: PositiveInt = Field(
         64,
         description="With unit record: so many records of one customer count at most, so that a"
@@ -65,7 +69,7 @@ class PrivacySettings(Settings):
     clip_norm: PositiveFloat = Field(
         1.0,
         description="Largest norm of a unit's gradient; for demand, of the units it adds to the"
-        " series.",
+        " series; with unit member, of a retailer's update.",
     )
     sampling_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.5, description="Probability of a unit to be in a step; agreed, not computed from data."
@@ -120,6 +124,16 @@ class PrivacySettings(Settings):
             raise ValueError("steps: with dp = 'distributed' a round is one step")
         if self.lazy_rows is not None:
             raise ValueError("lazy_rows: noise in a masked sum cannot be lazy")
+        return self
+
+    @model_validator(mode="after")
+    def _members_in_every_sum(self) -> Self:
+        if self.unit != "member":
+            return self
+        if self.dp != "distributed":
+            raise ValueError("unit: only a sum hides a member; it needs dp = 'distributed'")
+        if self.sampling_rate != 1:
+            raise ValueError("sampling_rate: with unit 'member' every update is in the sum")
         return self
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ from securefl.rounds import (
 from securefl.runs.arms import Arms, evaluate_arms
 from securefl.runs.directory import RunDirectory
 from securefl.runs.identity import keep_agreement
-from securefl.runs.prepare import Prepared, starting_model
+from securefl.runs.prepare import Prepared, check_noise, starting_model
 from securefl.runs.progress import Progress, Silent
 from securefl.runs.protection import run_privacy
 from securefl.runs.result import RunResult
@@ -118,7 +118,9 @@ def _prepared(meeting: Meeting) -> Prepared:
     """What the coordinator starts from: no datum of any member."""
     config, facts = meeting.config, meeting.facts.content
     task = create_task(config)
-    return Prepared(config, task, facts, (), starting_model(config, task, facts), {})
+    shared = starting_model(config, task, facts)
+    check_noise(config, len(meeting.run.members), len(shared))
+    return Prepared(config, task, facts, (), shared, {})
 
 
 def _trained(

@@ -29,7 +29,7 @@ from securefl.ledger.pricing import SAMPLED_GAUSSIAN, as_event, compose
 from securefl.ledger.rows import ReleaseRow, RunRow
 from securefl.ledger.witness import ShownHead, sign_head
 from securefl.policy import refuse
-from securefl.privacy.spending import ADJACENCY
+from securefl.privacy.spending import adjacency_of
 from securefl_protocols.signing import SigningKey
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
@@ -150,7 +150,7 @@ class MemberLedger:
         return Mechanism(
             name=SAMPLED_GAUSSIAN,
             unit=settings.unit,
-            adjacency=ADJACENCY.format(unit=settings.unit),
+            adjacency=adjacency_of(settings.unit),
             noise_multiplier=event.noise_multiplier,
             clip_norm=clip_norm,
             sampling_rate=event.sampling_rate,

@@ -8,17 +8,23 @@ charged for noise that is not there.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from securefl.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
+from securefl.errors import ConfigError
 from securefl.privacy.accounting import SampledGaussian
 from securefl.privacy.calibration import Budget
-from securefl.privacy.gradient_code import check_room, fraction_bits, sum_sensitivity
+from securefl.privacy.gradient_code import check_room
 from securefl.privacy.integer_noise import NoisePlan, honest_shares, plan_noise, set_aside
 from securefl.privacy.layered_noise import LayerPlan
 from securefl.privacy.plan import PrivacyPlan
+from securefl.privacy.sum_code import SumCode, sum_code
+
+_DROWNED = 10.0
+"""Where the noise on a mean is so many times as long as any update, rounds only add noise."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class DistributedPlan:
         budget: The whole budget.
         cohort: Members of a round.
         threshold: The fewest of them in a sum.
-        dimension: d, coordinates of the shared model.
+        code: How what a member sums up becomes integers.
         limit: Largest coordinate of a change.
     """
 
@@ -38,7 +44,7 @@ class DistributedPlan:
     budget: Budget
     cohort: int
     threshold: int
-    dimension: int
+    code: SumCode
     limit: float
 
     @classmethod
@@ -46,14 +52,18 @@ class DistributedPlan:
         """The plan of a run of so many members.
 
         Raises:
-            ConfigError: If no honest member is left in a sum, or the run states no budget.
+            ConfigError: If no honest member is left in a sum, the run states no budget, or delta
+                says nothing for so many members.
         """
         base = PrivacyPlan.of(config)
+        if config.privacy.unit == "member":
+            base.check_units("the consortium", members)
         cohort = cohort_size(config.cohort, members)
         threshold = least_survivors(config.cohort, cohort)
         honest_shares(cohort, threshold, config.privacy.distributed.colluding)
         kept = replace(base, budget=set_aside(base.budget))
-        return cls(kept, base.budget, cohort, threshold, dimension, config.secure.limit)
+        code = sum_code(config, dimension)
+        return cls(kept, base.budget, cohort, threshold, code, config.secure.limit)
 
     @property
     def honest(self) -> int:
@@ -71,14 +81,31 @@ class DistributedPlan:
         settings = self.base.settings
         plan = plan_noise(
             self.budget,
-            sum_sensitivity(settings, self.dimension),
+            self.code.sensitivity,
             honest=self.honest,
             sampling_rate=settings.sampling_rate,
             steps=self.base.rounds * settings.steps,
             accountant=settings.accountant,
         )
-        check_room(self.limit, fraction_bits(settings, self.dimension), plan.share_deviation)
+        if settings.unit == "member":
+            self._check_use(plan)
+        check_room(self.limit, self.code.bits, plan.share_deviation)
         return plan
+
+    def _check_use(self, plan: NoisePlan) -> None:
+        """Refuse noise in which every update drowns.
+
+        The mean of the updates has norm C at most, and the noise on it that of the sum over the
+        number of members: its deviation times the root of the number of coordinates.
+        """
+        noise = plan.summed_deviation(self.cohort) * math.sqrt(self.code.coordinates)
+        times = noise / self.cohort / plan.sensitivity.l2
+        if times >= _DROWNED:
+            raise ConfigError(
+                f"privacy.unit: {self.cohort} members cannot hide one of them: the noise on their"
+                f" mean would be {times:.0f} times as long as the largest update; it takes more"
+                " members, more epsilon, fewer rounds or a smaller model (or --unit customer)"
+            )
 
     @cached_property
     def layers(self) -> LayerPlan | None:

@@ -13,11 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.config.privacy import PrivacySettings
-from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
 from securefl.privacy.sensitivity import Sensitivity, rounded_sum, rounding_step
-from securefl_protocols.encoding import FixedPoint
-from securefl_protocols.lane import Lane
 from securefl_protocols.noise_words import Words
 
 DoubleVector = npt.NDArray[np.float64]
@@ -39,21 +36,6 @@ def fraction_bits(settings: PrivacySettings, dimension: int) -> int:
     """f, so that sqrt(d) gamma is at most the agreed part of the clip norm."""
     step = rounding_step(settings.clip_norm, dimension, settings.distributed.rounding)
     return math.ceil(math.log2(settings.expected_batch / step))
-
-
-def gradient_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoint:
-    """The number format of a cohort's noised gradients; every member has weight 1.
-
-    Raises:
-        PlanError: If the numbers do not fit the lane.
-    """
-    return FixedPoint(
-        members=members,
-        max_weight=1,
-        limit=config.secure.limit,
-        lane=Lane(config.secure.widest),
-        fraction_bits=fraction_bits(config.privacy, dimension),
-    )
 
 
 def sum_sensitivity(settings: PrivacySettings, dimension: int) -> Sensitivity:
@@ -81,10 +63,8 @@ def check_room(limit: float, bits: int, share_deviation: float) -> None:
         )
 
 
-def noised(
-    clipped: DoubleVector, settings: PrivacySettings, limit: float, share: Words
-) -> DoubleVector:
-    """Minus the mean gradient with a noise share, in exact multiples of 2^-f, float64 [d].
+def gradient_integers(clipped: DoubleVector, settings: PrivacySettings, limit: float) -> Words:
+    """Minus the mean gradient in multiples of 2^-f, int64 [d].
 
     A coordinate beyond half the limit is cut, which moves no two sums further apart.
 
@@ -92,11 +72,7 @@ def noised(
         clipped: Sum of clipped gradients, float64 [d].
         settings: Clip norm, batch size and rounding.
         limit: Largest coordinate of a change.
-        share: The member's noise, int64 [d].
     """
     bits = fraction_bits(settings, len(clipped))
     change = np.clip(clipped / -settings.expected_batch, -limit / 2, limit / 2)
-    integers = np.rint(np.ldexp(change, bits)).astype(np.int64)
-    integers += share
-    result: DoubleVector = np.ldexp(integers.astype(np.float64), -bits)
-    return result
+    return np.rint(np.ldexp(change, bits)).astype(np.int64)

@@ -1,4 +1,6 @@
-"""What record-level privacy means for a customer with several records.
+"""What the privacy of another unit means for a customer.
+
+Where records are the unit, she has several.
 
 The tight bound, not epsilon times m: each of a customer's m records is in a batch by a coin of its
 own, so a step's output shifts by at most K clip norms with K ~ Binomial(m, q), and the mixture of
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -64,6 +67,15 @@ def customer_epsilon(events: Sequence[SampledGaussian], delta: float, records: i
         total += event.steps * np.array(one)
     epsilon = renyi_epsilon(total.tolist(), 0.99 * delta, ORDERS)
     return epsilon if math.exp(min(epsilon, 700.0)) * _TRUNCATED <= 0.01 else math.inf
+
+
+def of_a_member(events: Sequence[SampledGaussian]) -> list[SampledGaussian]:
+    """What a customer of one member pays where whole members are the unit.
+
+    With or without her, her member's update is one of norm at most C: the sum moves by up to 2 C,
+    where it moves by C if the update is replaced by zero.
+    """
+    return [replace(event, noise_multiplier=event.noise_multiplier / 2) for event in events]
 
 
 @lru_cache(maxsize=64)

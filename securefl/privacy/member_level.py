@@ -67,7 +67,7 @@ class MemberEncoding:
         clip_norm: C, the largest norm of an update.
         dimension: d.
         seed: 32 bytes, of the rotation.
-        inflation: sqrt of the rounded coordinates as a part of C / gamma.
+        inflation: sqrt of the rounded coordinates as a part of C / gamma, at most.
         bias: How often a random rounding may be too long; None for rounding to the nearest.
     """
 
@@ -87,8 +87,9 @@ class MemberEncoding:
 
     @property
     def step(self) -> float:
-        """The real value of one integer unit: gamma."""
-        return rounding_step(self.clip_norm, self.rotation.padded, self.inflation)
+        """The real value of one integer unit: gamma, a power of two."""
+        largest = rounding_step(self.clip_norm, self.rotation.padded, self.inflation)
+        return 2.0 ** math.floor(math.log2(largest))
 
     @property
     def sensitivity(self) -> Sensitivity:

@@ -16,8 +16,8 @@ from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
 from securefl.privacy.accounting import SampledGaussian, epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
-from securefl.privacy.group import customer_epsilon
-from securefl.privacy.spending import ADJACENCY, Spending
+from securefl.privacy.group import customer_epsilon, of_a_member
+from securefl.privacy.spending import Spending, adjacency_of
 from securefl.privacy.units import mechanism_of
 from securefl.tasks.registry import declaration
 
@@ -63,13 +63,13 @@ class PrivacyPlan:
             config.rounds,
             Budget(config.privacy.epsilon, settings.delta),
             declared.protects(config.model.name, settings.unit),
-            mechanism_of(declared.releases, settings.dp),
+            mechanism_of(declared.releases, settings),
         )
 
     @property
     def records_per_customer(self) -> int | None:
-        """Public bound on a customer's records; None where the unit is the customer."""
-        return None if self.settings.unit == "customer" else self.settings.records_per_customer
+        """Public bound on a customer's records; None where no record is the unit."""
+        return self.settings.records_per_customer if self.settings.unit == "record" else None
 
     def event(self, sigma: float, rounds: int = 1) -> SampledGaussian:
         """What `rounds` rounds under noise multiplier `sigma` cost."""
@@ -84,6 +84,8 @@ class PrivacyPlan:
         """Epsilon of events for a whole customer; None where no bound below 20 is known."""
         if self.settings.unit == "customer":
             return self.epsilon(events)
+        if self.settings.unit == "member":
+            return self.epsilon(of_a_member(events))
         records = self.settings.records_per_customer
         found = customer_epsilon(events, self.budget.delta, records)
         return found if math.isfinite(found) else None
@@ -179,7 +181,7 @@ class BudgetTable:
             "unit": settings.unit,
             "protects": self.plan.protects,
             "records_per_customer": self.plan.records_per_customer,
-            "adjacency": ADJACENCY.format(unit=settings.unit),
+            "adjacency": adjacency_of(settings.unit),
             "mechanism": self.plan.mechanism,
             "accountant": settings.accountant,
             "epsilon": self.plan.budget.epsilon,

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from securefl.config.privacy import PrivacySettings
+from securefl.config.privacy import PrivacySettings, Unit
 
-ADJACENCY = "add or remove one {unit}"
+_ADJACENCY = {
+    "customer": "add or remove one customer",
+    "record": "add or remove one record",
+    "member": "one member's update or zero in its place",
+}
+
+
+def adjacency_of(unit: Unit) -> str:
+    """Between which data sets the two cannot be told apart."""
+    return _ADJACENCY[unit]
 
 
 def against(settings: PrivacySettings) -> str:
@@ -30,8 +39,8 @@ class Spending:
         clip_norm: C.
         sampling_rate: q.
         steps: Private steps.
-        customer_epsilon: What they come to for a whole customer; None where no bound below 20 is
-            known. With customers as units it is `epsilon` itself.
+        customer_epsilon: What they come to for a whole customer of one retailer; None where no
+            bound below 20 is known. With customers as units it is `epsilon` itself.
     """
 
     epsilon: float

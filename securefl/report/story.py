@@ -69,9 +69,14 @@ def _cost(result: RunResult) -> Card:
         )
         return Card(question, "not measured", f"{text} {_SEEN[result.mode]}")
     epsilon = result.privacy.largest_epsilon
+    question_of = (
+        "a certain retailer's data are in the sums"
+        if result.privacy.unit == "member"
+        else f"a certain {result.privacy.unit} was in its data"
+    )
     text = (
-        f"Whoever sees all that a retailer released can shift the odds that a certain"
-        f" {result.privacy.unit} was in its data by a factor of {_factor(epsilon)} at most"
+        f"Whoever sees all that a retailer released can shift the odds that {question_of} by a"
+        f" factor of {_factor(epsilon)} at most"
         f" (except in 1 of {1 / result.privacy.delta:,.0f} cases). {_SEEN[result.mode]}"
     )
     return Card(question, f"ε = {epsilon:.2f}", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,20 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
             f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
         )
     data_sets = {tables.name: tables_digest(tables) for tables in data.members}
-    return Prepared(config, task, facts, members, starting_model(config, task, facts), data_sets)
+    shared = starting_model(config, task, facts)
+    check_noise(config, len(members), len(shared))
+    return Prepared(config, task, facts, members, shared, data_sets)
+
+
+def check_noise(config: RunConfig, members: int, dimension: int) -> None:
+    """Refuse a consortium whose noise shares cannot keep to the budget, before anybody pays.
+
+    Raises:
+        ConfigError: If they cannot, or would leave nothing to learn.
+    """
+    if config.privacy.dp == "distributed":
+        # Opacus takes seconds to import, and only a budget needs it.
+        _ = import_module("securefl.privacy.distributed").plan_of(config, members, dimension).noise
 
 
 def starting_model(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from securefl import messages as m
 from securefl.config.schema import RunConfig
-from securefl.privacy.spending import ADJACENCY, against
+from securefl.privacy.spending import adjacency_of, against
 from securefl.privacy.units import mechanism_of, shown_customer_epsilon
 from securefl.runs.result import MemberPrivacy, RunPrivacy
 from securefl.tasks.registry import declaration
@@ -25,14 +25,14 @@ def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivac
         return None
     settings = config.privacy
     declared = declaration(config.task)
-    mechanism = mechanism_of(declared.releases, settings.dp)
+    mechanism = mechanism_of(declared.releases, settings)
     if settings.insecure_testing_seed is not None:
         mechanism += "; NOISE FROM A TEST SEED, WHICH PROTECTS NOBODY"
     return RunPrivacy(
         unit=settings.unit,
         protects=declared.protects(config.model.name, settings.unit),
         records_per_customer=settings.records_per_customer if settings.unit == "record" else None,
-        adjacency=ADJACENCY.format(unit=settings.unit),
+        adjacency=adjacency_of(settings.unit),
         mechanism=mechanism,
         against=against(settings),
         accountant=settings.accountant,
@@ -87,11 +87,23 @@ def _composed_member(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> 
 def _for_a_customer(
     privacy: RunPrivacy, epsilon: float, events: Sequence[SampledGaussian]
 ) -> float | None:
-    if privacy.records_per_customer is None:
+    if privacy.unit == "customer":
         return epsilon
     group = import_module("securefl.privacy.group")
+    if privacy.unit == "member":
+        accounting = import_module("securefl.privacy.accounting")
+        other = group.of_a_member(events)
+        of_member: float = accounting.epsilon_of(other, privacy.delta, privacy.accountant)
+        return of_member
     found: float = group.customer_epsilon(events, privacy.delta, privacy.records_per_customer)
     return found if math.isfinite(found) else None
+
+
+_OF_WHOM: Final = {
+    "customer": "customer of each retailer",
+    "record": "record of each retailer",
+    "member": "member",
+}
 
 
 def guarantee(privacy: RunPrivacy) -> str:
@@ -100,18 +112,20 @@ def guarantee(privacy: RunPrivacy) -> str:
         return "NOT PROTECTED: the noise came from a test seed, which anyone can repeat"
     return (
         f"({privacy.largest_epsilon:.2f}, {privacy.delta:g})-differential privacy for every"
-        f" {privacy.unit} of each retailer ({privacy.protects}){_beside(privacy)}, against"
+        f" {_OF_WHOM[privacy.unit]} ({privacy.protects}){_beside(privacy)}, against"
         f" {privacy.against} (the"
         f" {privacy.accountant.upper()} accountant; the figures above are exact and not covered)"
     )
 
 
 def _beside(privacy: RunPrivacy) -> str:
-    """What protecting records means for a customer."""
-    if privacy.records_per_customer is None:
+    """What protecting another unit means for a customer."""
+    if privacy.unit == "customer":
         return ""
     known = [member.customer_epsilon for member in privacy.members]
     largest = None if None in known else max(epsilon for epsilon in known if epsilon is not None)
+    if privacy.records_per_customer is None:
+        return f"; for a customer of one member, epsilon is {shown_customer_epsilon(largest)}"
     return (
         f"; for a whole customer, of whom {privacy.records_per_customer} records count at most,"
         f" epsilon is {shown_customer_epsilon(largest)}"

@@ -61,7 +61,8 @@ class ModelChoice:
 
     def create(self, config: RunConfig) -> AnyTask:
         """The task that trains it as configured."""
-        private = config.privacy.dp != "none" and self.private_task is not None
+        by_unit = config.privacy.dp != "none" and config.privacy.unit != "member"
+        private = by_unit and self.private_task is not None
         maker = self.private_task if private else self.task
         if isinstance(maker, str):
             module, name = maker.split(":")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from securefl.config.packaged import packaged
+from securefl.config.privacy import Unit
 from securefl.models.settings import (
     EaseSettings,
     FactorizationSettings,
@@ -20,8 +21,10 @@ from securefl.tasks.settings import DemandSettings, RecommendationSettings
 
 A_CUSTOMER: Final = "everything that one customer did at one retailer"
 A_BUYER: Final = "everything that one customer bought at one retailer"
+A_MEMBER: Final = "one retailer's whole update in every round"
 A_LINE: Final = "one line of a purchase: one product in one basket"
 
+_BY_CUSTOMER: Final[Mapping[Unit, str]] = {"customer": A_CUSTOMER, "member": A_MEMBER}
 _PURCHASES = "securefl.tasks.recommendation:RecommendationTask"
 _PRIVATE_PURCHASES = "securefl.tasks.purchases_private:PrivatePurchaseTask"
 _DEMAND = "securefl.tasks.demand:DemandTask"
@@ -41,15 +44,11 @@ RECOMMENDATION: Final = TaskDeclaration(
     name="recommendation",
     learns="which products a customer buys next",
     models=(
-        ModelChoice(
-            FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units={"customer": A_CUSTOMER}
-        ),
+        ModelChoice(FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
         ModelChoice(HierarchicalSettings, _PURCHASES),
-        ModelChoice(NcfSettings, _PURCHASES, _PRIVATE_PURCHASES, units={"customer": A_CUSTOMER}),
+        ModelChoice(NcfSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
         ModelChoice(
-            ProfileSettings,
-            "securefl.tasks.blended:BlendedProfileTask",
-            units={"customer": A_CUSTOMER},
+            ProfileSettings, "securefl.tasks.blended:BlendedProfileTask", units=_BY_CUSTOMER
         ),
         ModelChoice(
             EaseSettings,
@@ -61,7 +60,7 @@ RECOMMENDATION: Final = TaskDeclaration(
             RatingNcfSettings,
             "securefl.tasks.rating:RatingTask",
             "securefl.tasks.rating_private:PrivateRatingTask",
-            units={"customer": A_CUSTOMER, "record": "one rating"},
+            units={**_BY_CUSTOMER, "record": "one rating"},
         ),
     ),
     cuts=RecommendationSettings,

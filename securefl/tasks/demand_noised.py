@@ -63,6 +63,7 @@ class NoisedDemandTask(DemandTask):
         training = facts.steps[: self._training_steps(facts).stop]
         contributions = Contributions.of(tables, facts.words, training, self.cadence)
         unit = self.config.privacy.unit
+        assert unit != "member"  # its declaration has none
         count = contributions.count(unit)
         if count == 0:
             raise DataError(

@@ -113,7 +113,10 @@ def round_training(
     if learner.config.privacy.dp == "local":
         private = import_module("securefl.training.private")
         training: RoundTraining = private.PrivateRounds(learner, model, directory, charges)
+    elif learner.config.privacy.unit == "member":
+        whole = import_module("securefl.training.whole_updates")
+        training = whole.WholeUpdateRounds(learner, model, directory, charges, members)
     else:
-        shares = import_module("securefl.training.distributed")
-        training = shares.DistributedRounds(learner, model, directory, charges, members)
+        summed = import_module("securefl.training.summed_gradients")
+        training = summed.GradientRounds(learner, model, directory, charges, members)
     return training

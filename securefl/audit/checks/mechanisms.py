@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from securefl.audit.case import Case, Line
 from securefl.audit.findings import Finding, failed, passed, unchecked, worst_of
+from securefl.config.privacy import Unit
 from securefl.ledger.digests import units_commitment
 from securefl.ledger.events import Mechanism, Release, Start
 
 NO_PRIVACY = unchecked("the run claims no differential privacy")
 ACCOUNTANTS = ("rdp", "prv")
+_ADJACENCY: Final[Mapping[Unit, str]] = {
+    "customer": "add or remove one customer",
+    "record": "add or remove one record",
+    "member": "one member's update or zero in its place",
+}
 SYSTEM_RANDOMNESS = "AES-256-CTR, system key"
 
 
@@ -46,7 +53,7 @@ def mechanism_agreed(case: Case) -> Finding:
                 continue
             for name, found, wanted in (
                 ("unit", mechanism.unit, agreed.unit),
-                ("adjacency", mechanism.adjacency, f"add or remove one {agreed.unit}"),
+                ("adjacency", mechanism.adjacency, _ADJACENCY[agreed.unit]),
                 ("clip norm", mechanism.clip_norm, agreed.clip_norm),
                 ("sampling rate", mechanism.sampling_rate, agreed.sampling_rate),
                 ("steps", mechanism.steps, agreed.steps),

@@ -17,8 +17,7 @@ from securefl.runs.directory import RunDirectory
 from securefl.runs.identity import read_agreement, read_run
 from securefl.runs.run import run
 from securefl.tensor_files import read_tensors
-from securefl.training import distributed
-from securefl.training.distributed import RELEASE
+from securefl.training.distributed import RELEASE, DistributedRounds
 
 NAMES = ["north", "south", "west", "east"]
 
@@ -140,7 +139,7 @@ def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_ad
     finished, monkeypatch
 ):
     """Killed between charge and share: it cannot make the sum noisier, and ends a round earlier."""
-    killed, whole = [], distributed.noised
+    killed, whole = [], DistributedRounds._noise
 
     def kill_once(*arguments):
         if not killed:
@@ -148,7 +147,7 @@ def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_ad
             raise KeyboardInterrupt
         return whole(*arguments)
 
-    monkeypatch.setattr(distributed, "noised", kill_once)
+    monkeypatch.setattr(DistributedRounds, "_noise", kill_once)
     with pytest.raises(KeyboardInterrupt):
         finished()
     directory = RunDirectory.open(finished.path)

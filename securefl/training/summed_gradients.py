@@ -1,0 +1,83 @@
+"""Private gradient rounds: a round is one step, and hides single customers or records.
+
+The member draws its customers, sums their clipped gradients and rounds the sum to integers.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from securefl.errors import ConfigError
+from securefl.privacy.account import RunAccount
+from securefl.privacy.accounting import PrivacyAccountant
+from securefl.privacy.gradient_code import LARGEST_BATCH, DoubleVector, gradient_integers
+from securefl.privacy.keystream import KeyStream
+from securefl.privacy.sampler import PoissonSampler, SamplingPlan
+from securefl.privacy.training import PrivateSettings, PrivateTrainer
+from securefl.tasks.base import Batch, Examples
+from securefl.training.distributed import DistributedRounds
+from securefl_protocols.noise_words import Words
+
+
+class GradientRounds(DistributedRounds):
+    """Minus the mean gradient; the coordinator's optimizer moves the shared parameters by it."""
+
+    def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
+        """See `DistributedRounds.integers`."""
+        del number
+        self.model.to("cpu")
+        clipped = self._clipped_sum(stream, account)
+        return gradient_integers(clipped, self.plan.base.settings, self.plan.limit)
+
+    def check_units(self) -> None:
+        """See `DistributedRounds.check_units`: by delta, and by what double precision can add."""
+        data = self.learner.data
+        self.plan.base.check_units(data.name, data.units)
+        if len(data.examples) > LARGEST_BATCH:
+            raise ConfigError(f"{data.name}: more than {LARGEST_BATCH:,} units in a sum")
+
+    def _clipped_sum(self, stream: KeyStream, account: PrivacyAccountant) -> DoubleVector:
+        """Sum of the clipped gradients of one Poisson batch, float64 [d].
+
+        It is computed in double precision, because what a float32 sum is off by would have to be
+        paid for.
+        """
+        settings, examples = self.plan.base.settings, self.learner.data.examples
+        sampling = SamplingPlan(settings.sampling_rate, settings.steps, settings.expected_batch)
+        trainer = PrivateTrainer(
+            self.model.double(),
+            DoubleExamples(examples),
+            self.learner.task.loss,
+            PrivateSettings(
+                sampling=sampling,
+                clip_norm=settings.clip_norm,
+                noise_multiplier=0.0,  # the share is added to the sum, as integers
+                optimizer=settings.optimizer,
+                learning_rate=settings.learning_rate,
+                path=settings.gradients,
+            ),
+            stream=stream,
+            accountant=account,
+        )
+        try:
+            index = PoissonSampler(sampling, len(examples), stream).batch()
+            clipped: DoubleVector = trainer.clipped_sum(index).numpy()
+            return clipped
+        finally:
+            trainer.close()
+            self.model.float()
+
+
+class DoubleExamples:
+    """The same units in double precision."""
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def batch(self, index: Tensor) -> Batch:
+        """See `Examples.batch`."""
+        batch = self._examples.batch(index)
+        return tuple(part.double() if part.is_floating_point() else part for part in batch)

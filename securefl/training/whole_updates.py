@@ -1,0 +1,45 @@
+"""Whole updates under noise shares: local training as without privacy, and a member is the unit.
+
+For consortia so large that one update is hidden by the sum of all; `privacy.member_level` has the
+mechanism.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from securefl.models.locality import shared_vector
+from securefl.privacy.account import RunAccount
+from securefl.privacy.keystream import KeyStream
+from securefl.training.distributed import DistributedRounds
+from securefl.training.learner import Learner
+from securefl.training.rounds import Charges
+from securefl_protocols.noise_words import Words
+
+
+class WholeUpdateRounds(DistributedRounds):
+    """The change of the shared parameters over a round's local epochs, clipped as a whole."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        model: nn.Module,
+        directory: Path,
+        charges: Charges,
+        members: int,
+    ) -> None:
+        super().__init__(learner, model, directory, charges, members)
+        self._trainer = learner.trainer(model, learner.config.training)
+        self.optimizer = self._trainer.optimizer
+
+    def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
+        """See `DistributedRounds.integers`."""
+        del stream, account
+        whole = self.plan.code.whole
+        assert whole is not None
+        start = shared_vector(self.model).astype(np.float64)
+        self._trainer.train(self.learner.seed("train", number))
+        return whole.encode(shared_vector(self.model) - start)
