@@ -2,7 +2,8 @@
 
 The recorded epsilon is an upper bound by Renyi divergences or by Opacus' PRV accountant. The
 second accountant is tighter than the first and as tight as the second, so an honest record is
-never below it by more than the error of the numbers.
+never below it by more than the error of the numbers. With Skellam noise in an account, both are
+bounds by Renyi divergences, computed apart.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from securefl.audit.loss_distribution import SMALLEST_DELTA, Composition, Step
-from securefl.ledger.events import Mechanism
-from securefl.ledger.pricing import SAMPLED_GAUSSIAN
+from securefl.audit.renyi_orders import AnyStep, SkellamStep, renyi_epsilon
+from securefl.ledger.events import Mechanism, SkellamMechanism
+from securefl.ledger.pricing import SAMPLED_GAUSSIAN, SAMPLED_SKELLAM
 
 _ABSOLUTE, _RELATIVE = 1e-3, 1e-3
 _MOST_KINDS = 128
@@ -74,7 +76,7 @@ def under_reported(claims: Sequence[Claim], delta: float) -> Iterator[tuple[Clai
     Raises:
         UnpricedError: If a mechanism is unknown, or delta too small for it.
     """
-    totals: list[Counter[Step]] = []
+    totals: list[Counter[AnyStep]] = []
     for claim in claims:
         totals.append((totals[-1] if totals else Counter()) + _steps(claim.mechanisms))
     prices = _Prices(claims, totals, _checked(delta))
@@ -86,7 +88,7 @@ class _Prices:
     """Claims, with the steps that had been taken at each."""
 
     claims: Sequence[Claim]
-    totals: Sequence[Counter[Step]]
+    totals: Sequence[Counter[AnyStep]]
     delta: float
 
     def faults(self, first: int, end: int) -> Iterator[tuple[Claim, float]]:
@@ -109,24 +111,30 @@ def _checked(delta: float) -> float:
     return delta
 
 
-def _steps(mechanisms: Sequence[Mechanism]) -> Counter[Step]:
+def _steps(mechanisms: Sequence[Mechanism]) -> Counter[AnyStep]:
     """The steps of each kind.
 
     Raises:
         UnpricedError: If a mechanism has no price.
     """
-    steps: Counter[Step] = Counter()
+    steps: Counter[AnyStep] = Counter()
     for mechanism in mechanisms:
-        if mechanism.name != SAMPLED_GAUSSIAN:
-            raise UnpricedError(f"no price is known for the mechanism '{mechanism.name}'")
-        noise = min(mechanism.noise_multiplier, _LARGEST_NOISE)
-        steps[noise, max(mechanism.sampling_rate, _SMALLEST_RATE)] += mechanism.steps
+        steps[_step(mechanism)] += mechanism.steps
     if len(steps) > _MOST_KINDS:
         raise BeyondReachError(f"{len(steps)} kinds of steps are too many to be priced again")
     return steps
 
 
-def _key(steps: Mapping[Step, int]) -> tuple[tuple[Step, int], ...]:
+def _step(mechanism: Mechanism) -> AnyStep:
+    rate = max(mechanism.sampling_rate, _SMALLEST_RATE)
+    if mechanism.name == SAMPLED_SKELLAM and isinstance(mechanism, SkellamMechanism):
+        return SkellamStep(mechanism.variance, mechanism.sensitivity, mechanism.coordinates, rate)
+    if mechanism.name != SAMPLED_GAUSSIAN:
+        raise UnpricedError(f"no price is known for the mechanism '{mechanism.name}'")
+    return min(mechanism.noise_multiplier, _LARGEST_NOISE), rate
+
+
+def _key(steps: Mapping[AnyStep, int]) -> tuple[tuple[AnyStep, int], ...]:
     return tuple(sorted(steps.items()))
 
 
@@ -137,6 +145,10 @@ def _composition(most: tuple[tuple[Step, int], ...]) -> Composition:
 
 @lru_cache(maxsize=1 << 12)
 def _priced(
-    steps: tuple[tuple[Step, int], ...], most: tuple[tuple[Step, int], ...], delta: float
+    steps: tuple[tuple[AnyStep, int], ...], most: tuple[tuple[AnyStep, int], ...], delta: float
 ) -> float:
-    return _composition(most).epsilon(dict(steps), delta)
+    gaussian = {step: n for step, n in steps if not isinstance(step, SkellamStep)}
+    if len(gaussian) < len(steps):
+        return renyi_epsilon(dict(steps), delta)
+    known = tuple((step, n) for step, n in most if not isinstance(step, SkellamStep))
+    return _composition(known).epsilon(gaussian, delta)

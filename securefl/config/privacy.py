@@ -26,6 +26,9 @@ class DistributedSettings(Settings):
         description="So many members may pool their noise shares with the coordinator, or use them"
         " themselves: with 0, a unit is hidden from all but the other members.",
     )
+    law: Literal["discrete-gaussian", "skellam"] = Field(
+        "discrete-gaussian", description="Law of the noise shares; docs/privacy-distributed.md."
+    )
     excess: Literal["keep", "remove"] = Field(
         "keep",
         description="With remove, the noise that was added in case members drop out is taken back"
@@ -124,6 +127,16 @@ class PrivacySettings(Settings):
             raise ValueError("steps: with dp = 'distributed' a round is one step")
         if self.lazy_rows is not None:
             raise ValueError("lazy_rows: noise in a masked sum cannot be lazy")
+        return self
+
+    @model_validator(mode="after")
+    def _skellam_where_it_has_a_price(self) -> Self:
+        if self.dp != "distributed" or self.distributed.law != "skellam":
+            return self
+        if self.accountant != "rdp":
+            raise ValueError("accountant: Skellam noise is accounted by rdp")
+        if self.unit == "record":
+            raise ValueError("unit: of Skellam noise no price is known for a customer's records")
         return self
 
     @model_validator(mode="after")

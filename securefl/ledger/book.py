@@ -13,9 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from securefl.ledger.chain import LedgerError, canonical, read_entry
 from securefl.ledger.database import Database
-from securefl.ledger.events import Entry, Mechanism, SignedEntry
+from securefl.ledger.events import AnyMechanism, Entry, Mechanism, SignedEntry
 from securefl.ledger.heads import TreeHead, read_head
 from securefl.ledger.rows import DataSet, ReleaseRow, RunRow
 
@@ -45,10 +47,13 @@ _RUN_COLUMNS = ", ".join(RunRow.__dataclass_fields__)
 _RUN_MARKS = ", ".join("?" * len(RunRow.__dataclass_fields__))
 
 
+_ANY_MECHANISM: TypeAdapter[AnyMechanism] = TypeAdapter(AnyMechanism)
+
+
 @lru_cache(maxsize=1024)
 def _mechanism(text: str) -> Mechanism:
     """Rounds of a run have the same mechanism, and a book is read in each of them."""
-    return Mechanism.model_validate_json(text)
+    return _ANY_MECHANISM.validate_json(text)
 
 
 def book_path(folder: Path, member: str) -> Path:

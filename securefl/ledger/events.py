@@ -44,7 +44,8 @@ class Mechanism(Record):
     """One private mechanism, used `steps` times: all that an accountant needs to price it.
 
     Attributes:
-        name: "sampled-gaussian" is Gaussian noise on the sum over a random sample of units.
+        name: "sampled-gaussian" is Gaussian noise on the sum over a random sample of units,
+            "sampled-skellam" the same with Skellam noise.
         unit: Whose presence is hidden.
         adjacency: Between which data sets the two cannot be told apart.
         noise_multiplier: sigma; the noise on a sum has deviation sigma times the clip norm.
@@ -66,6 +67,24 @@ class Mechanism(Record):
     sampler: Name
     rng: Name
     accountant: Name
+
+
+class SkellamMechanism(Mechanism):
+    """The same with Skellam noise on integers, whose price is not that of its deviation alone.
+
+    Attributes:
+        variance: Of the noise in the sum that is counted on, in squared integer units.
+        sensitivity: What one unit moves the integers by, in Euclidean norm.
+        coordinates: Of the sum.
+    """
+
+    variance: Annotated[PositiveInt, Field(le=LARGEST_INTEGER)]
+    sensitivity: PositiveFloat
+    coordinates: Annotated[PositiveInt, Field(le=LARGEST_INTEGER)]
+
+
+AnyMechanism = SkellamMechanism | Mechanism
+"""What an entry may say; the two have different fields."""
 
 
 class Cap(Record):
@@ -108,7 +127,7 @@ class Start(Record):
     cap: Cap | None
     units: Digest
     epsilon_before: NonNegativeFloat | None
-    history: tuple[Mechanism, ...]
+    history: tuple[AnyMechanism, ...]
     unprotected_before: Count
 
 
@@ -137,7 +156,7 @@ class Release(Record):
     model_before: Digest
     threshold: Count | None
     cohort: tuple[Name, ...]
-    mechanism: Mechanism | None
+    mechanism: AnyMechanism | None
     delta: Probability | None
     epsilon_before: NonNegativeFloat | None
     epsilon_after: NonNegativeFloat | None

@@ -25,7 +25,7 @@ from securefl.ledger.events import (
     Start,
 )
 from securefl.ledger.opening import cap_of, opening_event, opening_row
-from securefl.ledger.pricing import SAMPLED_GAUSSIAN, as_event, compose
+from securefl.ledger.pricing import as_event, compose, recorded
 from securefl.ledger.rows import ReleaseRow, RunRow
 from securefl.ledger.witness import ShownHead, sign_head
 from securefl.policy import refuse
@@ -33,7 +33,7 @@ from securefl.privacy.spending import adjacency_of
 from securefl_protocols.signing import SigningKey
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import SampledGaussian
+    from securefl.privacy.accounting import PrivacyEvent
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class MemberLedger:
         """
         self._asked = _Round(number, cohort, model)
 
-    def charge(self, event: SampledGaussian, *, clip_norm: float, rng: str) -> None:
+    def charge(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Write the release that is about to be trained, and what it costs, in one transaction.
 
         Args:
@@ -135,7 +135,7 @@ class MemberLedger:
             )
         self._asked = _Round(asked.number, asked.cohort, asked.model, charged=True)
 
-    def check(self, event: SampledGaussian, *, clip_norm: float, rng: str) -> None:
+    def check(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Refuse what `charge` would refuse; nothing is charged.
 
         Raises:
@@ -145,20 +145,20 @@ class MemberLedger:
         spent = self.book.spent(self._row.data_set, mechanism.unit)
         self._keep_to_cap(self._round.number, [*spent, mechanism])
 
-    def _mechanism(self, event: SampledGaussian, clip_norm: float, rng: str) -> Mechanism:
+    def _mechanism(self, event: PrivacyEvent, clip_norm: float, rng: str) -> Mechanism:
         settings = self._config.privacy
-        return Mechanism(
-            name=SAMPLED_GAUSSIAN,
-            unit=settings.unit,
-            adjacency=adjacency_of(settings.unit),
-            noise_multiplier=event.noise_multiplier,
-            clip_norm=clip_norm,
-            sampling_rate=event.sampling_rate,
-            steps=event.steps,
-            sampler=event.sampler,
-            rng=rng,
-            accountant=settings.accountant,
-        )
+        common = {
+            "unit": settings.unit,
+            "adjacency": adjacency_of(settings.unit),
+            "noise_multiplier": event.noise_multiplier,
+            "clip_norm": clip_norm,
+            "sampling_rate": event.sampling_rate,
+            "steps": event.steps,
+            "sampler": event.sampler,
+            "rng": rng,
+            "accountant": settings.accountant,
+        }
+        return recorded(event, common)
 
     def trained(self) -> None:
         """Write the release of the round that was trained, unless its charge did.
@@ -251,7 +251,7 @@ class MemberLedger:
         """See `witness.sign_head`."""
         return sign_head(self.book, self.run, self.key, shown)
 
-    def charged(self) -> tuple[SampledGaussian, ...]:
+    def charged(self) -> tuple[PrivacyEvent, ...]:
         """What this run was charged so far; equal events are joined, the last one is last."""
         row = self.book.run(self.run)
         if row is None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from securefl.ledger.chain import LedgerError
-from securefl.ledger.events import Mechanism
+from securefl.ledger.events import Mechanism, SkellamMechanism
 
 if TYPE_CHECKING:
-    from securefl.privacy.accounting import SampledGaussian
+    from securefl.privacy.accounting import PrivacyEvent
 
 SAMPLED_GAUSSIAN = "sampled-gaussian"
+SAMPLED_SKELLAM = "sampled-skellam"
 
 
 def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> float:
@@ -37,24 +38,61 @@ def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> f
     return epsilon
 
 
-def as_event(mechanism: Mechanism) -> SampledGaussian:
+def as_event(mechanism: Mechanism) -> PrivacyEvent:
     """The accountant's event for a recorded mechanism.
 
     Raises:
         LedgerError: If the mechanism is unknown, or cannot be priced as it was sampled.
     """
-    if mechanism.name != SAMPLED_GAUSSIAN:
+    maker = {SAMPLED_GAUSSIAN: _gaussian, SAMPLED_SKELLAM: _skellam}.get(mechanism.name)
+    if maker is None:
         raise LedgerError(f"no price is known for the mechanism '{mechanism.name}'")
     try:
-        event: SampledGaussian = _accounting().SampledGaussian(
-            mechanism.noise_multiplier,
-            mechanism.sampling_rate,
-            mechanism.steps,
-            mechanism.sampler,
-        )
+        return maker(mechanism)
     except ValueError as error:
         raise LedgerError(f"the mechanism cannot be priced: {error}") from None
+
+
+def _gaussian(mechanism: Mechanism) -> PrivacyEvent:
+    event: PrivacyEvent = _accounting().SampledGaussian(
+        mechanism.noise_multiplier,
+        mechanism.sampling_rate,
+        mechanism.steps,
+        mechanism.sampler,
+    )
     return event
+
+
+def _skellam(mechanism: Mechanism) -> PrivacyEvent:
+    if not isinstance(mechanism, SkellamMechanism):
+        raise ValueError("Skellam noise without its variance")
+    if mechanism.sampler != "poisson" and mechanism.sampling_rate < 1:
+        raise ValueError(f"{mechanism.sampler} batches are not amplified like Poisson samples")
+    moved = import_module("securefl.privacy.sensitivity").Sensitivity(
+        mechanism.sensitivity, mechanism.coordinates
+    )
+    event: PrivacyEvent = _accounting().SampledSkellam(
+        mechanism.variance, moved, mechanism.sampling_rate, mechanism.steps
+    )
+    return event
+
+
+def recorded(event: PrivacyEvent, facts: Mapping[str, Any]) -> Mechanism:
+    """The mechanism that an event is written down as.
+
+    Args:
+        event: What happened.
+        facts: The fields that say how, whatever the law of the noise.
+    """
+    if isinstance(event, _accounting().SampledSkellam):
+        return SkellamMechanism(
+            name=SAMPLED_SKELLAM,
+            variance=event.variance,
+            sensitivity=event.sensitivity.l2,
+            coordinates=event.sensitivity.dimension,
+            **facts,
+        )
+    return Mechanism(name=SAMPLED_GAUSSIAN, **facts)
 
 
 def joined(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from securefl.ledger.custody import RefusedError
 from securefl.policy import refuse
-from securefl.privacy.accounting import AccountantName, PrivacyAccountant, SampledGaussian
+from securefl.privacy.accounting import AccountantName, PrivacyAccountant, PrivacyEvent
 from securefl.privacy.calibration import Budget
 
 
@@ -24,8 +24,8 @@ class RunAccount(PrivacyAccountant):
         self,
         name: AccountantName,
         budget: Budget,
-        events: Iterable[SampledGaussian],
-        write: Callable[[SampledGaussian], None],
+        events: Iterable[PrivacyEvent],
+        write: Callable[[PrivacyEvent], None],
     ) -> None:
         super().__init__(name)
         for event in events:
@@ -33,7 +33,7 @@ class RunAccount(PrivacyAccountant):
         self.budget = budget
         self._write = write
 
-    def charge(self, event: SampledGaussian) -> None:
+    def charge(self, event: PrivacyEvent) -> None:
         """Have an event written down; to be called before the data are touched.
 
         Raises:

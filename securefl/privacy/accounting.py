@@ -8,25 +8,18 @@ DP accountant is refused: its central limit under-reports epsilon (Gopi et al. 2
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
-from opacus.accountants import PRVAccountant, RDPAccountant
-from opacus.accountants.analysis import rdp as opacus_rdp
+from opacus.accountants import PRVAccountant
 
 from securefl.errors import ConfigError
+from securefl.privacy.renyi import renyi_epsilon, sum_renyi
+from securefl.privacy.skellam_renyi import SampledSkellam, skellam_epsilon
 
 AccountantName = Literal["rdp", "prv"]
-
-ORDERS: tuple[float, ...] = (
-    *(float(order) for order in RDPAccountant.DEFAULT_ALPHAS),
-    *(float(order) for order in (64, 80, 96, 128, 192, 256, 384, 512)),
-)
-"""Renyi orders; beyond Opacus' own, so that small budgets are not priced at the last one."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +54,18 @@ class SampledGaussian:
             raise ValueError(f"{self.sampler} batches are not amplified like Poisson samples")
 
 
+PrivacyEvent = SampledGaussian | SampledSkellam
+"""What an accountant can be charged for."""
+
+
 def epsilon_of(
-    events: Sequence[SampledGaussian], delta: float, accountant: AccountantName = "rdp"
+    events: Sequence[PrivacyEvent], delta: float, accountant: AccountantName = "rdp"
 ) -> float:
     """Epsilon of the composition of `events` at `delta`.
 
     RDP: Mironov, Talwar and Zhang 2019, section 3.3, converted by Balle et al. 2020, theorem 21.
     PRV: Gopi, Lee and Wutschitz 2021, by Fourier transform; the upper end of its interval.
+    With Skellam noise among them, RDP at integer orders, whichever is asked.
 
     Raises:
         ConfigError: If the accountant is not one of the two.
@@ -76,47 +74,20 @@ def epsilon_of(
     _refuse_unknown(accountant)
     if not 0 < delta < 1:
         raise ValueError(f"delta is {delta}, not in (0, 1)")
-    history = _merged(events)
+    if any(event.noise_multiplier == 0 and event.steps for event in events):
+        return math.inf
+    gaussian = [event for event in events if isinstance(event, SampledGaussian)]
+    if len(gaussian) < len(events):
+        return skellam_epsilon(events, delta)
+    history = _merged(gaussian)
     if not history:
         return 0.0
-    if any(sigma == 0 for sigma, _, _ in history):
-        return math.inf
     if accountant == "rdp":
         return renyi_epsilon(sum_renyi(history), delta)
     prv = PRVAccountant()
     prv.history = history
     with np.errstate(divide="ignore"):  # q = 1 has a privacy loss with a bounded support
         return max(0.0, float(prv.get_epsilon(delta=delta)))
-
-
-def sum_renyi(history: Sequence[tuple[float, float, int]]) -> list[float]:
-    """Renyi divergence at each of `ORDERS` of the composition of (sigma, q, steps)."""
-    total = [0.0] * len(ORDERS)
-    for sigma, rate, steps in history:
-        one = _renyi_of_a_step(sigma, rate)
-        total = [before + steps * more for before, more in zip(total, one, strict=True)]
-    return total
-
-
-@lru_cache(maxsize=256)
-def _renyi_of_a_step(sigma: float, rate: float) -> tuple[float, ...]:
-    divergences = opacus_rdp.compute_rdp(
-        q=rate, noise_multiplier=sigma, steps=1, orders=list(ORDERS)
-    )
-    return tuple(float(divergence) for divergence in divergences)
-
-
-def renyi_epsilon(
-    divergences: Sequence[float], delta: float, orders: Sequence[float] = ORDERS
-) -> float:
-    """The smallest epsilon over the orders (Balle et al. 2020, theorem 21)."""
-    with warnings.catch_warnings():
-        # The first or last order being best means that the bound could be tighter, not wrong.
-        warnings.filterwarnings("ignore", message="Optimal order is the")
-        epsilon, _ = opacus_rdp.get_privacy_spent(
-            orders=list(orders), rdp=list(divergences), delta=delta
-        )
-    return max(0.0, float(epsilon))
 
 
 class PrivacyAccountant:
@@ -132,10 +103,10 @@ class PrivacyAccountant:
     def __init__(self, name: AccountantName = "rdp") -> None:
         _refuse_unknown(name)
         self.name: AccountantName = name
-        self._events: list[SampledGaussian] = []
+        self._events: list[PrivacyEvent] = []
 
     @property
-    def events(self) -> tuple[SampledGaussian, ...]:
+    def events(self) -> tuple[PrivacyEvent, ...]:
         """All that was charged, in order."""
         return tuple(self._events)
 
@@ -144,11 +115,11 @@ class PrivacyAccountant:
         """Number of steps charged."""
         return sum(event.steps for event in self._events)
 
-    def charge(self, event: SampledGaussian) -> None:
+    def charge(self, event: PrivacyEvent) -> None:
         """Add an event; to be called before the data are touched."""
         self._events.append(event)
 
-    def epsilon(self, delta: float, then: SampledGaussian | None = None) -> float:
+    def epsilon(self, delta: float, then: PrivacyEvent | None = None) -> float:
         """Epsilon spent so far, or what it would be after `then`."""
         events = self._events if then is None else [*self._events, then]
         return epsilon_of(events, delta, self.name)

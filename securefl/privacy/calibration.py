@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import AccountantName, SampledGaussian, epsilon_of
+from securefl.privacy.accounting import AccountantName, PrivacyEvent, SampledGaussian, epsilon_of
 
 _LARGEST = 1e4
 _RELATIVE = 1e-3
@@ -35,7 +35,7 @@ def noise_multiplier(
     sampling_rate: float,
     steps: int,
     accountant: AccountantName = "rdp",
-    spent: Sequence[SampledGaussian] = (),
+    spent: Sequence[PrivacyEvent] = (),
 ) -> float:
     """The smallest sigma, to one in a thousand, that keeps all `steps` within the budget.
 

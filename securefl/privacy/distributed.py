@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from securefl.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import SampledGaussian
+from securefl.privacy.accounting import PrivacyEvent
 from securefl.privacy.calibration import Budget
 from securefl.privacy.gradient_code import check_room
 from securefl.privacy.integer_noise import NoisePlan, honest_shares, plan_noise, set_aside
@@ -85,6 +85,7 @@ class DistributedPlan:
             honest=self.honest,
             sampling_rate=settings.sampling_rate,
             steps=self.base.rounds * settings.steps,
+            law=settings.distributed.law,
             accountant=settings.accountant,
         )
         if settings.unit == "member":
@@ -117,11 +118,9 @@ class DistributedPlan:
         return LayerPlan(self.noise.law, target, self.cohort, self.threshold, agreed.colluding)
 
     @property
-    def event(self) -> SampledGaussian:
+    def event(self) -> PrivacyEvent:
         """What one round costs."""
-        event = self.noise.event
-        assert isinstance(event, SampledGaussian)
-        return replace(event, steps=self.base.settings.steps)
+        return replace(self.noise.event, steps=self.base.settings.steps)
 
 
 @lru_cache(maxsize=4)

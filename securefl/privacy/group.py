@@ -21,7 +21,9 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 from scipy.stats import binom
 
-from securefl.privacy.accounting import SampledGaussian, renyi_epsilon
+from securefl.privacy.accounting import PrivacyEvent, SampledGaussian
+from securefl.privacy.renyi import renyi_epsilon
+from securefl.privacy.sensitivity import Sensitivity
 
 ORDERS: tuple[float, ...] = (
     *(1 + tenth / 10 for tenth in (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)),
@@ -69,13 +71,26 @@ def customer_epsilon(events: Sequence[SampledGaussian], delta: float, records: i
     return epsilon if math.exp(min(epsilon, 700.0)) * _TRUNCATED <= 0.01 else math.inf
 
 
-def of_a_member(events: Sequence[SampledGaussian]) -> list[SampledGaussian]:
+def of_a_member(events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
     """What a customer of one member pays where whole members are the unit.
 
     With or without her, her member's update is one of norm at most C: the sum moves by up to 2 C,
     where it moves by C if the update is replaced by zero.
     """
-    return [replace(event, noise_multiplier=event.noise_multiplier / 2) for event in events]
+    return [farther(event, 2) for event in events]
+
+
+def farther(event: PrivacyEvent, times: int) -> PrivacyEvent:
+    """The event for somebody who moves the sum so many times as far, with sampling rate 1.
+
+    Without sampling nothing is lost by joint convexity: given all coins, the two sums are at most
+    that far apart.
+    """
+    if isinstance(event, SampledGaussian):
+        return replace(event, noise_multiplier=event.noise_multiplier / times, sampling_rate=1.0)
+    moved = event.sensitivity
+    more = Sensitivity(times * moved.l2, moved.dimension)
+    return replace(event, sensitivity=more, sampling_rate=1.0)
 
 
 @lru_cache(maxsize=64)

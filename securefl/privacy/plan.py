@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import PrivacyEvent, SampledGaussian, epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
 from securefl.privacy.group import customer_epsilon, of_a_member
+from securefl.privacy.integer_noise import plan_noise
 from securefl.privacy.spending import Spending, adjacency_of
+from securefl.privacy.sum_code import sum_code
 from securefl.privacy.units import mechanism_of
 from securefl.tasks.registry import declaration
 
@@ -76,21 +78,24 @@ class PrivacyPlan:
         steps = rounds * self.settings.steps
         return SampledGaussian(sigma, self.settings.sampling_rate, steps)
 
-    def epsilon(self, events: Sequence[SampledGaussian]) -> float:
+    def epsilon(self, events: Sequence[PrivacyEvent]) -> float:
         """Epsilon of events at the plan's delta by the plan's accountant."""
         return epsilon_of(events, self.budget.delta, self.settings.accountant)
 
-    def customer_epsilon(self, events: Sequence[SampledGaussian]) -> float | None:
+    def customer_epsilon(self, events: Sequence[PrivacyEvent]) -> float | None:
         """Epsilon of events for a whole customer; None where no bound below 20 is known."""
         if self.settings.unit == "customer":
             return self.epsilon(events)
         if self.settings.unit == "member":
             return self.epsilon(of_a_member(events))
         records = self.settings.records_per_customer
-        found = customer_epsilon(events, self.budget.delta, records)
+        gaussian = [event for event in events if isinstance(event, SampledGaussian)]
+        if len(gaussian) < len(events):
+            return None
+        found = customer_epsilon(gaussian, self.budget.delta, records)
         return found if math.isfinite(found) else None
 
-    def sigma(self, rounds: int, spent: Sequence[SampledGaussian] = ()) -> float:
+    def sigma(self, rounds: int, spent: Sequence[PrivacyEvent] = ()) -> float:
         """The noise multiplier for the rounds that are left.
 
         Where something was spent, its noise goes on if that keeps to the budget; a round that was
@@ -117,7 +122,7 @@ class PrivacyPlan:
             )
         return sigma
 
-    def spending(self, events: Sequence[SampledGaussian]) -> Spending:
+    def spending(self, events: Sequence[PrivacyEvent]) -> Spending:
         """What `events` come to."""
         return Spending(
             epsilon=self.epsilon(events),
@@ -200,16 +205,36 @@ def budget_table(config: RunConfig) -> BudgetTable:
         ConfigError: If the run is not private, or no noise keeps to its budget.
     """
     plan = PrivacyPlan.of(config)
-    sigma = plan.sigma(plan.rounds)
-    rounds = tuple(_planned(plan, sigma, number) for number in range(1, plan.rounds + 1))
-    return BudgetTable(plan, sigma, rounds)
+    event = _planned_event(config, plan)
+    rounds = tuple(_planned(plan, event, number) for number in range(1, plan.rounds + 1))
+    return BudgetTable(plan, event.noise_multiplier, rounds)
 
 
-def _planned(plan: PrivacyPlan, sigma: float, number: int) -> PlannedRound:
-    events = [plan.event(sigma, number)]
+def _planned_event(config: RunConfig, plan: PrivacyPlan) -> PrivacyEvent:
+    """All rounds of a run.
+
+    What Skellam noise costs beyond its deviation falls with the number of parameters, which a
+    plan does not know; with one it is most.
+    """
+    settings = plan.settings
+    if settings.dp == "local" or settings.distributed.law == "discrete-gaussian":
+        return plan.event(plan.sigma(plan.rounds), plan.rounds)
+    return plan_noise(
+        plan.budget,
+        sum_code(config, 1).sensitivity,
+        honest=1,
+        sampling_rate=settings.sampling_rate,
+        steps=plan.rounds * settings.steps,
+        law="skellam",
+    ).event
+
+
+def _planned(plan: PrivacyPlan, event: PrivacyEvent, number: int) -> PlannedRound:
+    steps = number * plan.settings.steps
+    events = [replace(event, steps=steps)]
     return PlannedRound(
         round=number,
-        steps=number * plan.settings.steps,
+        steps=steps,
         epsilon=plan.epsilon(events),
         customer_epsilon=plan.customer_epsilon(events),
     )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from opacus.accountants.analysis import rdp as opacus_rdp
 
-from securefl.privacy.accounting import SampledGaussian, renyi_epsilon
+from securefl.privacy.renyi import renyi_epsilon
 from securefl.privacy.sampled_renyi import ORDERS, sampled_divergences
 from securefl.privacy.sensitivity import Sensitivity
+
+if TYPE_CHECKING:
+    from securefl.privacy.accounting import SampledGaussian
 
 Vector = npt.NDArray[np.float64]
 
@@ -37,10 +42,16 @@ class SampledSkellam:
     sensitivity: Sensitivity
     sampling_rate: float
     steps: int
+    sampler: ClassVar[str] = "poisson"
 
     def __post_init__(self) -> None:
         if self.variance < 1 or self.steps < 0 or not 0 < self.sampling_rate <= 1:
             raise ValueError(f"no such event: {self}")
+
+    @property
+    def noise_multiplier(self) -> float:
+        """Standard deviation of the noise over the Euclidean sensitivity; what people compare."""
+        return math.sqrt(self.variance) / self.sensitivity.l2
 
 
 def skellam_divergences(variance: float, sensitivity: Sensitivity) -> Vector:

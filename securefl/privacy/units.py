@@ -6,22 +6,23 @@ from typing import Final, Literal
 
 from securefl.config.privacy import PrivacySettings
 
-_SHARES: Final = "discrete Gaussian noise shares in a masked sum"
-_MECHANISMS: Final = {
-    ("gradients", "local"): "sampled Gaussian (Poisson batches, clipped gradients, local noise)",
-    ("gradients", "distributed"): (
-        f"sampled Gaussian (Poisson batches, clipped gradients, {_SHARES})"
-    ),
-    ("series", "local"): "Gaussian (series in which each unit is bounded, local noise)",
-}
-_WHOLE: Final = f"Gaussian (whole updates, clipped, rotated and rounded, {_SHARES})"
+_LAWS: Final = {"discrete-gaussian": "discrete Gaussian", "skellam": "Skellam"}
 UNBOUNDED: Final = "no bound below 20"
 """In the place of a customer's epsilon that is not known, or worth nothing."""
 
 
 def mechanism_of(releases: Literal["gradients", "series"], settings: PrivacySettings) -> str:
     """What is done to what a task releases, as it is protected."""
-    return _WHOLE if settings.unit == "member" else _MECHANISMS[releases, settings.dp]
+    if settings.dp == "local":
+        if releases == "series":
+            return "Gaussian (series in which each unit is bounded, local noise)"
+        return "sampled Gaussian (Poisson batches, clipped gradients, local noise)"
+    law = settings.distributed.law
+    name = "Skellam" if law == "skellam" else "Gaussian"
+    shares = f"{_LAWS[law]} noise shares in a masked sum"
+    if settings.unit == "member":
+        return f"{name} (whole updates, clipped, rotated and rounded, {shares})"
+    return f"sampled {name} (Poisson batches, clipped gradients, {shares})"
 
 
 def shown_customer_epsilon(epsilon: float | None) -> str:

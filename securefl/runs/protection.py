@@ -16,7 +16,7 @@ from securefl.runs.result import MemberPrivacy, RunPrivacy
 from securefl.tasks.registry import declaration
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import SampledGaussian
+    from securefl.privacy.accounting import PrivacyEvent
 
 
 def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivacy | None:
@@ -68,24 +68,34 @@ def composed_privacy(runs: Sequence[RunPrivacy]) -> RunPrivacy | None:
 
 
 def _composed_member(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> MemberPrivacy:
-    # Opacus takes seconds to import, and runs without a budget have no use for it.
-    accounting = import_module("securefl.privacy.accounting")
-    events = [
-        accounting.SampledGaussian(a.noise_multiplier, a.sampling_rate, a.steps) for a in accounts
-    ]
-    epsilon = accounting.epsilon_of(events, privacy.delta, privacy.accountant)
+    epsilon, customer_epsilon = _together(privacy, accounts)
     return replace(
         accounts[0],
         epsilon=epsilon,
-        customer_epsilon=_for_a_customer(privacy, epsilon, events),
+        customer_epsilon=customer_epsilon,
         noise_multiplier=min(account.noise_multiplier for account in accounts),
         steps=sum(account.steps for account in accounts),
         life=max(account.life for account in accounts),
     )
 
 
+def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[float, float | None]:
+    """Epsilon of one member's runs, and what they come to for a customer of it."""
+    if "Skellam" in privacy.mechanism:
+        # Its price is not that of its deviation; the book has the whole of it.
+        life = max(account.life for account in accounts)
+        return life, life if privacy.unit == "customer" else None
+    # Opacus takes seconds to import, and runs without a budget have no use for it.
+    accounting = import_module("securefl.privacy.accounting")
+    events = [
+        accounting.SampledGaussian(a.noise_multiplier, a.sampling_rate, a.steps) for a in accounts
+    ]
+    epsilon: float = accounting.epsilon_of(events, privacy.delta, privacy.accountant)
+    return epsilon, _for_a_customer(privacy, epsilon, events)
+
+
 def _for_a_customer(
-    privacy: RunPrivacy, epsilon: float, events: Sequence[SampledGaussian]
+    privacy: RunPrivacy, epsilon: float, events: Sequence[PrivacyEvent]
 ) -> float | None:
     if privacy.unit == "customer":
         return epsilon

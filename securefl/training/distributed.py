@@ -80,10 +80,7 @@ class DistributedRounds(ABC):
         Raises:
             RefusedError: If nothing is left of the budget, or of the member's cap; nothing was
                 trained.
-            ConfigError: If no noise keeps to the budget at all, or delta says nothing for so many
-                units.
         """
-        self.check_units()
         start = shared_vector(self.model)
         kept = self._kept.recall(number, start)
         if kept is not None:
@@ -98,9 +95,6 @@ class DistributedRounds(ABC):
     def spending(self) -> Spending:
         """What the member has spent so far."""
         return self._budget.spending()
-
-    def check_units(self) -> None:
-        """Refuse units that the guarantee would say nothing of."""
 
     def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
         stream = member_stream(self.plan.base.settings, self.learner.data.name, number)

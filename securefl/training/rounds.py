@@ -19,7 +19,7 @@ from securefl.training.learner import Learner
 from securefl_protocols.noise_layers import NoiseLayers
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import SampledGaussian
+    from securefl.privacy.accounting import PrivacyEvent
 
 
 UpdateVector = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -28,10 +28,10 @@ UpdateVector = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 class Charges(Protocol):
     """Where private training has its price written down before it begins."""
 
-    def charged(self) -> Sequence[SampledGaussian]:
+    def charged(self) -> Sequence[PrivacyEvent]:
         """What this run was charged so far, also by a process that was killed."""
 
-    def charge(self, event: SampledGaussian, *, clip_norm: float, rng: str) -> None:
+    def charge(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Make an event durable, or raise."""
 
 

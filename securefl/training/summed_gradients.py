@@ -16,6 +16,7 @@ from securefl.privacy.sampler import PoissonSampler, SamplingPlan
 from securefl.privacy.training import PrivateSettings, PrivateTrainer
 from securefl.tasks.base import Batch, Examples
 from securefl.training.distributed import DistributedRounds
+from securefl.training.rounds import RoundChange
 from securefl_protocols.noise_words import Words
 
 
@@ -29,12 +30,18 @@ class GradientRounds(DistributedRounds):
         clipped = self._clipped_sum(stream, account)
         return gradient_integers(clipped, self.plan.base.settings, self.plan.limit)
 
-    def check_units(self) -> None:
-        """See `DistributedRounds.check_units`: by delta, and by what double precision can add."""
+    def train(self, number: int) -> RoundChange:
+        """See `DistributedRounds.train`.
+
+        Raises:
+            ConfigError: If delta says nothing for so many units, or they are too many for a sum in
+                double precision.
+        """
         data = self.learner.data
         self.plan.base.check_units(data.name, data.units)
         if len(data.examples) > LARGEST_BATCH:
             raise ConfigError(f"{data.name}: more than {LARGEST_BATCH:,} units in a sum")
+        return super().train(number)
 
     def _clipped_sum(self, stream: KeyStream, account: PrivacyAccountant) -> DoubleVector:
         """Sum of the clipped gradients of one Poisson batch, float64 [d].

@@ -9,7 +9,8 @@ from securefl.audit.case import Case, Line
 from securefl.audit.findings import Finding, failed, passed, unchecked, worst_of
 from securefl.config.privacy import Unit
 from securefl.ledger.digests import units_commitment
-from securefl.ledger.events import Mechanism, Release, Start
+from securefl.ledger.events import Mechanism, Release, SkellamMechanism, Start
+from securefl.privacy.sum_code import sum_code
 
 NO_PRIVACY = unchecked("the run claims no differential privacy")
 ACCOUNTANTS = ("rdp", "prv")
@@ -61,10 +62,23 @@ def mechanism_agreed(case: Case) -> Finding:
             ):
                 if found != wanted:
                     yield failed(f"the {name} is {found}, agreed was {wanted}", line.where)
+            yield from _law_faults(case, mechanism, line)
 
     sigmas = [m.noise_multiplier for _, r in case.log.of(Release) if (m := r.mechanism)]
     noise = f"noise multiplier {min(sigmas, default=0):.4g} at least"
     return worst_of(faults(), passed(f"as agreed; {noise}"))
+
+
+def _law_faults(case: Case, mechanism: Mechanism, line: Line) -> Iterator[Finding]:
+    """Faults of a mechanism whose price rests on more than the deviation of its noise."""
+    config = case.agreement.agreement.config
+    agreed = config.privacy.distributed.law if config.privacy.dp == "distributed" else None
+    if isinstance(mechanism, SkellamMechanism) != (agreed == "skellam"):
+        yield failed(f"the noise is {mechanism.name}, agreed was {agreed or 'local'}", line.where)
+    elif isinstance(mechanism, SkellamMechanism):
+        moved = sum_code(config, case.bundle.claims.dimension).sensitivity
+        if (mechanism.sensitivity, mechanism.coordinates) != (moved.l2, moved.dimension):
+            yield failed("a unit moves the sum further than was recorded", line.where)
 
 
 def sampler_accounted(case: Case) -> Finding:

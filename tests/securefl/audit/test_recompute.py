@@ -1,6 +1,9 @@
+import inspect
+
 import pytest
 from scenario import STEP
 
+from securefl.audit import renyi_orders
 from securefl.audit.recompute import (
     BeyondReachError,
     Claim,
@@ -9,6 +12,7 @@ from securefl.audit.recompute import (
     tolerance,
     under_reported,
 )
+from securefl.ledger.events import Mechanism, SkellamMechanism
 from securefl.ledger.pricing import compose
 
 DELTA = 1e-5
@@ -75,3 +79,65 @@ def test_what_has_no_price():
 )
 def test_no_number_of_a_cheat_breaks_the_accountant(fields):
     assert epsilon_of([STEP.model_copy(update=fields)], DELTA) >= 0
+
+
+def skellam(sigma, sensitivity=1000.0, coordinates=200, **fields):
+    numbers = STEP.model_dump() | fields
+    return SkellamMechanism(
+        **numbers
+        | {
+            "name": "sampled-skellam",
+            "noise_multiplier": sigma,
+            "variance": round((sigma * sensitivity) ** 2),
+            "sensitivity": sensitivity,
+            "coordinates": coordinates,
+            "accountant": "rdp",
+        }
+    )
+
+
+@pytest.mark.parametrize("sigma", [0.7, 2.0, 9.0])
+@pytest.mark.parametrize("rate", [0.01, 0.3, 1.0])
+@pytest.mark.parametrize("sensitivity", [3.0, 1000.0])
+def test_skellam_steps_are_priced_twice_and_alike(sigma, rate, sensitivity):
+    charged = [skellam(sigma, sensitivity, sampling_rate=rate, steps=n) for n in (1, 40)]
+    charged.append(STEP.model_copy(update={"accountant": "rdp"}))
+    ours = epsilon_of(charged, DELTA)
+    assert ours == pytest.approx(compose(charged, DELTA, "rdp"), rel=1e-6)
+    assert ours > epsilon_of(charged[-1:], DELTA)
+
+
+def test_a_skellam_record_that_is_too_low_is_named():
+    step = skellam(1.0)
+    honest = compose([step], DELTA, "rdp")
+    found = under_reported([Claim("x", (step,), honest), Claim("y", (step,), honest)], DELTA)
+    assert [claim.where for claim, _ in found] == ["y"]
+
+
+def test_skellam_noise_costs_more_than_a_gaussian_of_its_deviation():
+    few = skellam(1.0, 2.0, 3, sampling_rate=1.0, steps=10)
+    gaussian = Mechanism(
+        **few.model_dump(include=set(Mechanism.model_fields)) | {"name": STEP.name}
+    )
+    assert epsilon_of([few], DELTA) > epsilon_of([gaussian], DELTA)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"variance": 1, "sensitivity": 1e300},
+        {"variance": 1, "coordinates": 2**53 - 1},
+        {"variance": 2**53 - 1, "sensitivity": 1e-300},
+        {"steps": 2**53 - 1},
+        {"sampling_rate": 5e-324},
+    ],
+)
+def test_no_skellam_number_of_a_cheat_breaks_the_accountant(numbers):
+    epsilon = epsilon_of([skellam(1.0).model_copy(update=numbers)], DELTA)
+    assert epsilon >= 0
+
+
+def test_the_second_accountant_shares_no_code_with_the_first():
+    source = inspect.getsource(renyi_orders)
+    assert "securefl.privacy" not in source
+    assert "opacus" not in source.lower().replace("of opacus", "")

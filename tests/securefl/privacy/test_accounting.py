@@ -13,17 +13,11 @@ from opacus.accountants.analysis.rdp import compute_rdp
 from scipy import integrate, stats
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import (
-    ORDERS,
-    PrivacyAccountant,
-    SampledGaussian,
-    epsilon_of,
-    renyi_epsilon,
-    sum_renyi,
-)
+from securefl.privacy.accounting import PrivacyAccountant, SampledGaussian, epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
 from securefl.privacy.group import ORDERS as GROUP_ORDERS
 from securefl.privacy.group import _divergences, customer_epsilon
+from securefl.privacy.renyi import ORDERS, renyi_epsilon, sum_renyi
 from securefl.privacy.second_opinion import loss_distribution_epsilon
 
 LONG = SampledGaussian(noise_multiplier=1.0, sampling_rate=0.01, steps=10_000)

@@ -12,7 +12,7 @@ from opacus.accountants.analysis import rdp as opacus_rdp
 from scipy.stats import kstest
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import SampledGaussian, epsilon_of, renyi_epsilon
+from securefl.privacy.accounting import SampledGaussian, epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
 from securefl.privacy.discrete_shadow import (
     least_share_variance,
@@ -27,6 +27,7 @@ from securefl.privacy.integer_direct import (
 )
 from securefl.privacy.integer_noise import honest_shares, plan_noise
 from securefl.privacy.keystream import KeyStream
+from securefl.privacy.renyi import renyi_epsilon
 from securefl.privacy.sampled_renyi import ORDERS, sampled_divergences
 from securefl.privacy.sensitivity import Sensitivity, rounded_sum, rounding_step
 from securefl.privacy.skellam_renyi import SampledSkellam, skellam_divergences, skellam_epsilon

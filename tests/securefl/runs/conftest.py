@@ -3,8 +3,10 @@
 import pytest
 
 from securefl.aggregation.secure import SecureAggregator
+from securefl.aggregation.terms import Consortium
 from securefl.config.load import load_config, merge
 from securefl.runs.directory import RunDirectory
+from securefl.runs.identity import read_agreement, read_run
 from securefl.runs.run import run
 
 SHARED_NOISE = {
@@ -68,3 +70,9 @@ class SumsSeen:
 
     def finished(self, federation):
         del federation
+
+
+@pytest.fixture
+def consortium():
+    """Who took part in a run, from its directory."""
+    return lambda directory: Consortium(read_agreement(directory), read_run(directory))

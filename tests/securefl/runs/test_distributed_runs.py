@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from securefl.aggregation.terms import Consortium
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
 from securefl.errors import ConfigError
@@ -14,7 +13,6 @@ from securefl.privacy.distributed import DistributedPlan
 from securefl.privacy.gradient_code import fraction_bits, sum_sensitivity
 from securefl.privacy.plan import PrivacyPlan
 from securefl.runs.directory import RunDirectory
-from securefl.runs.identity import read_agreement, read_run
 from securefl.runs.run import run
 from securefl.tensor_files import read_tensors
 from securefl.training.distributed import RELEASE, DistributedRounds
@@ -117,26 +115,24 @@ def test_a_dropout_costs_no_privacy(finished, step):
     assert all(member.epsilon <= 3.0 for member in result.privacy.members)
 
 
-def charges(directory):
+def charges(directory, consortium):
     """(member, round, noise multiplier) of every release that was paid for."""
-    log = open_log(
-        directory.ledger_path, Consortium(read_agreement(directory), read_run(directory))
-    )
+    log = open_log(directory.ledger_path, consortium)
     for entry in (read_entry(data).entry for data in log.entries()):
         if entry.event.kind == "release" and entry.event.mechanism is not None:
             yield entry.member, entry.event.round, entry.event.mechanism.noise_multiplier
 
 
-def test_a_member_that_comes_late_adds_no_less_noise_than_the_others_count_on(finished):
+def test_a_member_that_comes_late_adds_no_less_noise_than_the_others_count_on(finished, consortium):
     _, directory = finished(rounds=4, seed=2, cohort={"fraction": 0.75, "minimum": 3})
-    charged = list(charges(directory))
+    charged = list(charges(directory, consortium(directory)))
     first = [min(number for name, number, _ in charged if name == member) for member in NAMES]
     assert max(first) > 1
     assert len({sigma for _, _, sigma in charged}) == 1
 
 
 def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_add(
-    finished, monkeypatch
+    finished, monkeypatch, consortium
 ):
     """Killed between charge and share: it cannot make the sum noisier, and ends a round earlier."""
     killed, whole = [], DistributedRounds._noise
@@ -152,7 +148,7 @@ def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_ad
         finished()
     directory = RunDirectory.open(finished.path)
     result = run(directory)
-    charged = list(charges(directory))
+    charged = list(charges(directory, consortium(directory)))
     assert len({sigma for _, _, sigma in charged}) == 1
     twice = [name for name, number, _ in charged if number == 1]
     twice = next(name for name in twice if twice.count(name) == 2)
