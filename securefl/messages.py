@@ -227,6 +227,7 @@ class Spent(Message):
     Attributes:
         epsilon: Spent in this run.
         customer_epsilon: What that comes to for a whole customer; None where no bound is known.
+        two_retailers_epsilon: For a customer of two retailers under shared noise; None without.
         life: Spent over the life of the data, this run included, at the run's delta.
         cap: What may be spent over the life of the data at `cap_delta`; None without a policy.
     """
@@ -238,6 +239,7 @@ class Spent(Message):
     sampling_rate: float
     steps: NonNegativeInt
     customer_epsilon: float | None
+    two_retailers_epsilon: float | None
     life: float
     cap: float | None
     cap_delta: float | None

@@ -96,10 +96,12 @@ def show(
     """Print what is spent and left for each data set and unit, over all runs and tasks.
 
     Failed runs and tuning runs count like all others. A customer of several retailers has paid
-    the composition of what each of them has spent, stated for those that have spent most.
+    the composition of what each of them has spent, stated for those that have spent most; under
+    noise that retailers share she pays for being in the sum at each of hers.
     """
     from securefl.ledger.places import Places
-    from securefl.ledger.statements import accounts, shared_customers
+    from securefl.ledger.shared_customers import shared_customers
+    from securefl.ledger.statements import accounts
 
     places = Places.usual(book, policy)
     found = accounts(places.books, policy=places.policy, member=member)
@@ -133,17 +135,19 @@ def history(
 ) -> None:
     """Print every run that is in the books: ended, killed or failed, private or not."""
     from securefl.ledger.places import Places
+    from securefl.ledger.shared_customers import shared_runs
     from securefl.ledger.statements import refusal_lines, run_lines
 
     books = Places.usual(book).books
     runs, refusals = run_lines(books, member), refusal_lines(books, member)
+    shared = () if member else shared_runs(books)
     if format == "json":
-        tree = {"books": str(books), "runs": runs, "refusals": refusals}
+        tree = {"books": str(books), "runs": runs, "refusals": refusals, "shared": shared}
         click.echo(json.dumps(tree, default=_plain, allow_nan=False))
         return
     from securefl_cli.budget_tables import print_history
 
-    print_history(runs, refusals, books)
+    print_history(runs, refusals, shared, books)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - dataclasses and pydantic models

@@ -8,7 +8,9 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from securefl.ledger.statements import Account, RefusalLine, RunLine, SharedCustomer
+from securefl.ledger.shared_customers import SharedCustomer, SharedRun
+from securefl.ledger.statements import Account, RefusalLine, RunLine
+from securefl.privacy.units import UNBOUNDED
 from securefl_cli.screen import console
 
 
@@ -45,14 +47,19 @@ def _print_customers(customers: Sequence[SharedCustomer]) -> None:
     table = _table("Unit", "Customer of", "Spent at most")
     for one in customers:
         retailers = "1 retailer" if one.retailers == 1 else f"{one.retailers} retailers"
-        table.add_row(one.unit, retailers, f"{one.epsilon:.3f} at {one.delta:g}")
+        table.add_row(one.unit, retailers, _spent(one.epsilon, one.delta))
     screen.print()
-    screen.print("In the worst case, for the retailers that have spent most:")
+    screen.print("In the worst case, whatever customers retailers share:")
     screen.print(table)
 
 
-def print_history(runs: Sequence[RunLine], refusals: Sequence[RefusalLine], books: Path) -> None:
-    """Every run, then what was refused."""
+def print_history(
+    runs: Sequence[RunLine],
+    refusals: Sequence[RefusalLine],
+    shared: Sequence[SharedRun],
+    books: Path,
+) -> None:
+    """Every run, what those under shared noise cost customers of several, and what was refused."""
     screen = console()
     if not runs and not refusals:
         screen.print(f"No run is in the books; there is none in {books}.")
@@ -70,9 +77,18 @@ def print_history(runs: Sequence[RunLine], refusals: Sequence[RefusalLine], book
             run.state,
         )
     screen.print(table)
+    for one in shared:
+        screen.print(
+            f"Run {one.run[:16]}: a customer of {one.retailers} of its retailers has spent"
+            f" {_spent(one.epsilon, one.delta)} at most, since they share the noise."
+        )
     for refusal in refusals:
         what = f"round {refusal.round}" if refusal.round else "the run"
         screen.print(f"{refusal.time} {refusal.member} refused {what}: {refusal.text}")
+
+
+def _spent(epsilon: float | None, delta: float) -> str:
+    return f"{UNBOUNDED if epsilon is None else f'{epsilon:.3f}'} at {delta:g}"
 
 
 def _table(*columns: str) -> Table:

@@ -38,6 +38,26 @@ def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> f
     return epsilon
 
 
+def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -> float:
+    """Epsilon for a customer whom several retailers know; infinite where no bound is known.
+
+    Args:
+        charges: For each mechanism of one step, and the number of her retailers that used it under
+            one shared noise, how often.
+        delta: At which epsilon is wanted.
+
+    Raises:
+        LedgerError: If a mechanism is unknown.
+    """
+    group = import_module("securefl.privacy.group")
+    events = [
+        (as_event(mechanism.model_copy(update={"steps": steps})), count)
+        for (mechanism, count), steps in charges.items()
+    ]
+    epsilon: float = group.shared_epsilon(events, delta)
+    return epsilon
+
+
 def as_event(mechanism: Mechanism) -> PrivacyEvent:
     """The accountant's event for a recorded mechanism.
 

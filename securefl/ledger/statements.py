@@ -1,8 +1,6 @@
 """What the members' books say, for a person: what is spent and left, and in which runs.
 
-Epsilons of different units are never added or compared. What a customer of several retailers has
-paid is the composition of theirs, and not the largest; as nobody knows who is whose customer, it is
-stated for the worst case: the retailers that have spent most, whatever customers they share.
+Epsilons of different units are never added or compared.
 """
 
 from __future__ import annotations
@@ -49,23 +47,6 @@ class Account:
     delta: float | None
     cap: Cap | None
     left: float | None
-
-
-@dataclass(frozen=True)
-class SharedCustomer:
-    """What a customer of several retailers may have paid, in the worst case.
-
-    Attributes:
-        unit: Whose presence is hidden.
-        retailers: Of how many retailers.
-        epsilon: The composition of what these have spent, at `delta`.
-        delta: At which epsilon is given.
-    """
-
-    unit: str
-    retailers: int
-    epsilon: float
-    delta: float
 
 
 @dataclass(frozen=True)
@@ -124,13 +105,6 @@ class RefusalLine:
     text: str
 
 
-@dataclass(frozen=True)
-class _Spent:
-    member: str
-    unit: str
-    mechanisms: tuple[Mechanism, ...]
-
-
 def accounts(
     folder: Path, *, policy: Path | None = None, member: str | None = None
 ) -> tuple[Account, ...]:
@@ -146,32 +120,8 @@ def accounts(
     """
     return tuple(
         account
-        for name, book in _books(folder, member)
+        for name, book in books_in(folder, member)
         for account in _accounts(name, book, policy)
-    )
-
-
-def shared_customers(folder: Path, delta: float | None = None) -> tuple[SharedCustomer, ...]:
-    """What a customer of 1, 2, ... retailers may have paid.
-
-    Args:
-        folder: Folder of the books.
-        delta: At which epsilon is given; the smallest of all runs where not given.
-
-    Raises:
-        InputError: If a book is damaged.
-    """
-    spent, deltas = [], []
-    for name, book in _books(folder, None):
-        releases = [one for each in book.data_sets() for one in book.releases(each.number)]
-        spent += [_Spent(name, unit, tuple(_spent_by(releases, unit))) for unit in _units(releases)]
-        deltas += [row.delta for row in book.runs() if row.delta is not None]
-    if not spent:
-        return ()
-    at = min(deltas) if delta is None else delta
-    units = sorted({one.unit for one in spent})
-    return tuple(
-        found for unit in units for found in _worst([s for s in spent if s.unit == unit], unit, at)
     )
 
 
@@ -181,7 +131,7 @@ def run_lines(folder: Path, member: str | None = None) -> tuple[RunLine, ...]:
     Raises:
         InputError: If a book is damaged, or there is none of that member.
     """
-    lines = [line for name, book in _books(folder, member) for line in _run_lines(name, book)]
+    lines = [line for name, book in books_in(folder, member) for line in _run_lines(name, book)]
     return tuple(sorted(lines, key=lambda line: line.started))
 
 
@@ -191,11 +141,16 @@ def refusal_lines(folder: Path, member: str | None = None) -> tuple[RefusalLine,
     Raises:
         InputError: If a book is damaged, or there is none of that member.
     """
-    lines = [line for name, book in _books(folder, member) for line in _refusals(name, book)]
+    lines = [line for name, book in books_in(folder, member) for line in _refusals(name, book)]
     return tuple(sorted(lines, key=lambda line: line.time))
 
 
-def _books(folder: Path, member: str | None) -> Iterator[tuple[str, Book]]:
+def books_in(folder: Path, member: str | None) -> Iterator[tuple[str, Book]]:
+    """The books of a folder by member, open until the next is asked for.
+
+    Raises:
+        InputError: If there is none of that member.
+    """
     paths = sorted(folder.glob("*.sqlite"))
     if member is not None:
         paths = [path for path in paths if path.stem == member]
@@ -244,14 +199,6 @@ def _cap(name: str, unit: str, book: Book, runs: list[RunRow], policy: Path | No
         if start is not None and isinstance(start.event, Start):
             return start.event.cap
     return None
-
-
-def _worst(spent: list[_Spent], unit: str, delta: float) -> Iterator[SharedCustomer]:
-    priced = sorted(spent, key=lambda one: -compose(one.mechanisms, delta, ACCOUNTANT))
-    together: list[Mechanism] = []
-    for count, one in enumerate(priced, start=1):
-        together += one.mechanisms
-        yield SharedCustomer(unit, count, compose(together, delta, ACCOUNTANT), delta)
 
 
 def _run_lines(name: str, book: Book) -> Iterator[RunLine]:

@@ -1,6 +1,6 @@
 """What the privacy of another unit means for a customer.
 
-Where records are the unit, she has several.
+Where records are the unit she has several, and under shared noise she may be at several retailers.
 
 The tight bound, not epsilon times m: each of a customer's m records is in a batch by a coin of its
 own, so a step's output shifts by at most K clip norms with K ~ Binomial(m, q), and the mixture of
@@ -21,9 +21,11 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 from scipy.stats import binom
 
-from securefl.privacy.accounting import PrivacyEvent, SampledGaussian
+from securefl.privacy.accounting import PrivacyEvent, SampledGaussian, epsilon_of
 from securefl.privacy.renyi import renyi_epsilon
+from securefl.privacy.sampled_renyi import ORDERS as INTEGER_ORDERS
 from securefl.privacy.sensitivity import Sensitivity
+from securefl.privacy.skellam_renyi import step_divergences
 
 ORDERS: tuple[float, ...] = (
     *(1 + tenth / 10 for tenth in (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)),
@@ -40,9 +42,6 @@ Vector = npt.NDArray[np.float64]
 def customer_epsilon(events: Sequence[SampledGaussian], delta: float, records: int) -> float:
     """Epsilon at `delta` for adding or removing a customer with at most `records` records.
 
-    A step in which more of the records are drawn than happens once in 10^12 / delta runs is left
-    out of the integrals and paid for out of delta: at most e^epsilon times its probability.
-
     Args:
         events: What was charged with a record as the unit.
         delta: The customer's own delta.
@@ -56,19 +55,57 @@ def customer_epsilon(events: Sequence[SampledGaussian], delta: float, records: i
     """
     if records < 1:
         raise ValueError(f"a customer has at most {records} records")
-    events = [event for event in events if event.steps]
-    if not events:
+    return _mixed_epsilon([(event, records) for event in events], delta)
+
+
+def shared_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
+    """Epsilon at `delta` for adding or removing a customer at all her retailers at once.
+
+    Under noise that retailers share, she is in the one sum of a step at each of hers, by a coin of
+    its own at each: what m records are to a customer of one retailer, m retailers are here.
+
+    Args:
+        charges: What a customer of one retailer pays, and at how many she pays it at once.
+        delta: Of the whole composition.
+
+    Returns:
+        An RDP bound. Infinite beyond epsilon = 20 where sums of samples are shared.
+    """
+    if all(count == 1 or event.sampling_rate == 1 for event, count in charges):
+        return epsilon_of([_at(event, count) for event, count in charges], delta)
+    return _mixed_epsilon(charges, delta)
+
+
+def _at(event: PrivacyEvent, count: int) -> PrivacyEvent:
+    return event if count == 1 else farther(event, count)
+
+
+def _mixed_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
+    """Epsilon where somebody is in each step so many times, each time by a coin of its own.
+
+    A step in which she is more often than happens once in 10^12 / delta runs is left out of the
+    integrals and paid for out of delta: at most e^epsilon times its probability.
+    """
+    charges = [(event, count) for event, count in charges if event.steps]
+    if not charges:
         return 0.0
-    if any(event.noise_multiplier == 0 for event in events):
+    if any(event.noise_multiplier == 0 for event, _ in charges):
         return math.inf
-    steps = sum(event.steps for event in events)
+    steps = sum(event.steps for event, _ in charges)
     tail = delta * _TRUNCATED / (1 << (steps - 1).bit_length())  # a table of rounds asks for few
     total = np.zeros(len(ORDERS))
-    for event in events:
-        one = _divergences(event.noise_multiplier, event.sampling_rate, records, tail)
-        total += event.steps * np.array(one)
+    for event, count in charges:
+        total += event.steps * np.array(_one_step(event, count, tail))
     epsilon = renyi_epsilon(total.tolist(), 0.99 * delta, ORDERS)
     return epsilon if math.exp(min(epsilon, 700.0)) * _TRUNCATED <= 0.01 else math.inf
+
+
+def _one_step(event: PrivacyEvent, count: int, tail: float) -> Sequence[float]:
+    """Divergences at `ORDERS`; at an order between integers, those of the next integer."""
+    if isinstance(event, SampledGaussian):
+        return _divergences(event.noise_multiplier, event.sampling_rate, count, tail)
+    whole = step_divergences(_at(event, count))
+    return [float(whole[math.ceil(order) - INTEGER_ORDERS[0]]) for order in ORDERS]
 
 
 def of_a_member(events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:

@@ -16,7 +16,7 @@ from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
 from securefl.privacy.accounting import PrivacyEvent, SampledGaussian, epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
-from securefl.privacy.group import customer_epsilon, of_a_member
+from securefl.privacy.group import customer_epsilon, of_a_member, shared_epsilon
 from securefl.privacy.integer_noise import plan_noise
 from securefl.privacy.spending import Spending, adjacency_of
 from securefl.privacy.sum_code import sum_code
@@ -131,7 +131,15 @@ class PrivacyPlan:
             sampling_rate=self.settings.sampling_rate,
             steps=sum(event.steps for event in events),
             customer_epsilon=self.customer_epsilon(events),
+            two_retailers_epsilon=self._two_retailers_epsilon(events),
         )
+
+    def _two_retailers_epsilon(self, events: Sequence[PrivacyEvent]) -> float | None:
+        """Epsilon of events for a customer of two retailers; None where no noise is shared."""
+        if (self.settings.dp, self.settings.unit) != ("distributed", "customer"):
+            return None
+        found = shared_epsilon([(event, 2) for event in events], self.budget.delta)
+        return found if math.isfinite(found) else None
 
     def check_units(self, name: str, units: int) -> None:
         """Refuse a delta that says nothing for so many units.

@@ -80,11 +80,12 @@ def skellam_epsilon(events: Sequence[SampledSkellam | SampledGaussian], delta: f
         raise ValueError(f"delta is {delta}, not in (0, 1)")
     total = np.zeros(len(ORDERS))
     for event in events:
-        total += event.steps * _step(event)
+        total += event.steps * step_divergences(event)
     return renyi_epsilon(total.tolist(), delta, ORDERS) if total.any() else 0.0
 
 
-def _step(event: SampledSkellam | SampledGaussian) -> Vector:
+def step_divergences(event: SampledSkellam | SampledGaussian) -> Vector:
+    """Divergences of one step at each of `ORDERS`, its sampling included."""
     if isinstance(event, SampledSkellam):
         return _skellam_step(event.variance, event.sensitivity, event.sampling_rate)
     return _gaussian_step(event.noise_multiplier, event.sampling_rate)

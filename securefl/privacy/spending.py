@@ -41,6 +41,8 @@ class Spending:
         steps: Private steps.
         customer_epsilon: What they come to for a whole customer of one retailer; None where no
             bound below 20 is known. With customers as units it is `epsilon` itself.
+        two_retailers_epsilon: Under shared noise, what they come to for a customer of two
+            retailers; None without, or where no bound is known.
     """
 
     epsilon: float
@@ -49,3 +51,4 @@ class Spending:
     sampling_rate: float
     steps: int
     customer_epsilon: float | None = None
+    two_retailers_epsilon: float | None = None

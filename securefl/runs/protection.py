@@ -46,6 +46,7 @@ def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivac
                 sampling_rate=account.sampling_rate,
                 steps=account.steps,
                 customer_epsilon=account.customer_epsilon,
+                two_retailers_epsilon=account.two_retailers_epsilon,
                 life=account.life,
                 cap=account.cap,
                 cap_delta=account.cap_delta,
@@ -72,6 +73,7 @@ def _composed_member(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> 
     return replace(
         accounts[0],
         epsilon=epsilon,
+        two_retailers_epsilon=_at_two_retailers(privacy, accounts),
         customer_epsilon=customer_epsilon,
         noise_multiplier=min(account.noise_multiplier for account in accounts),
         steps=sum(account.steps for account in accounts),
@@ -92,6 +94,15 @@ def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[f
     ]
     epsilon: float = accounting.epsilon_of(events, privacy.delta, privacy.accountant)
     return epsilon, _for_a_customer(privacy, epsilon, events)
+
+
+def _at_two_retailers(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> float | None:
+    if "Skellam" in privacy.mechanism or accounts[0].two_retailers_epsilon is None:
+        return None
+    gaussian = import_module("securefl.privacy.accounting").SampledGaussian
+    events = [(gaussian(a.noise_multiplier, a.sampling_rate, a.steps), 2) for a in accounts]
+    found: float = import_module("securefl.privacy.group").shared_epsilon(events, privacy.delta)
+    return found if math.isfinite(found) else None
 
 
 def _for_a_customer(
@@ -128,10 +139,22 @@ def guarantee(privacy: RunPrivacy) -> str:
     )
 
 
+def _at_two(privacy: RunPrivacy) -> str:
+    """What shared noise means for a customer whom two retailers know."""
+    known = [member.two_retailers_epsilon for member in privacy.members]
+    if "shares" not in privacy.mechanism or not known:
+        return ""
+    largest = None if None in known else max(epsilon for epsilon in known if epsilon is not None)
+    return (
+        "; the noise is shared, and for a customer of two retailers epsilon is"
+        f" {shown_customer_epsilon(largest)}"
+    )
+
+
 def _beside(privacy: RunPrivacy) -> str:
     """What protecting another unit means for a customer."""
     if privacy.unit == "customer":
-        return ""
+        return _at_two(privacy)
     known = [member.customer_epsilon for member in privacy.members]
     largest = None if None in known else max(epsilon for epsilon in known if epsilon is not None)
     if privacy.records_per_customer is None:

@@ -78,6 +78,8 @@ class MemberPrivacy:
         sampling_rate: Probability of a unit to be in a step.
         steps: Private steps.
         customer_epsilon: What that comes to for a whole customer; None where no bound is known.
+        two_retailers_epsilon: For a customer of two retailers under shared noise; None without, or
+            where no bound is known.
         life: Spent over the life of the data, earlier runs included, at the run's delta.
         cap: What its policy allows over the life of the data, at `cap_delta`; None without one.
         cap_delta: Delta of the cap.
@@ -91,6 +93,7 @@ class MemberPrivacy:
     steps: int
     customer_epsilon: float | None
     life: float
+    two_retailers_epsilon: float | None = None
     cap: float | None = None
     cap_delta: float | None = None
 

@@ -11,7 +11,8 @@ from securefl.ledger.chain import LedgerError, check_chain, read_entry
 from securefl.ledger.custody import RefusedError, default_books
 from securefl.ledger.database import DatabaseError
 from securefl.ledger.pricing import compose
-from securefl.ledger.statements import accounts, refusal_lines, run_lines, shared_customers
+from securefl.ledger.shared_customers import shared_customers
+from securefl.ledger.statements import accounts, refusal_lines, run_lines
 from securefl.privacy.accounting import SampledGaussian, epsilon_of
 
 NAMES = ("north", "south", "west", "east")

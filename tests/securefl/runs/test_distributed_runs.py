@@ -8,11 +8,15 @@ from securefl.audit.export import audit_run
 from securefl.config.load import load_config
 from securefl.errors import ConfigError
 from securefl.ledger.chain import read_entry
+from securefl.ledger.custody import default_books
 from securefl.ledger.log import open_log
+from securefl.ledger.shared_customers import shared_customers, shared_runs
+from securefl.privacy.accounting import SampledGaussian, epsilon_of
 from securefl.privacy.distributed import DistributedPlan
 from securefl.privacy.gradient_code import fraction_bits, sum_sensitivity
 from securefl.privacy.plan import PrivacyPlan
 from securefl.runs.directory import RunDirectory
+from securefl.runs.protection import guarantee
 from securefl.runs.run import run
 from securefl.tensor_files import read_tensors
 from securefl.training.distributed import RELEASE, DistributedRounds
@@ -177,3 +181,31 @@ def test_a_format_without_room_for_the_noise_is_refused(config):
     plan = DistributedPlan.of(chosen, 4, 50)
     with pytest.raises(ConfigError, match=r"secure\.limit"):
         _ = plan.noise
+
+
+def test_the_books_state_what_a_customer_of_several_retailers_pays_under_one_noise(finished):
+    result, _ = finished()
+    sigma = result.privacy.members[0].noise_multiplier
+    stated = shared_customers(default_books())
+    assert [one.retailers for one in stated] == [1, 2, 3, 4]
+    for one in stated:
+        moved = SampledGaussian(sigma / one.retailers, 1.0, 3)
+        assert one.epsilon == pytest.approx(epsilon_of([moved], 1e-3))
+    two, four = shared_runs(default_books())
+    assert (two.retailers, two.epsilon) == (2, stated[1].epsilon)
+    assert (four.retailers, four.epsilon) == (4, stated[3].epsilon)
+    member = result.privacy.members[0]
+    assert member.two_retailers_epsilon == pytest.approx(two.epsilon)
+    assert f"two retailers epsilon is {two.epsilon:.3f}" in guarantee(result.privacy)
+
+
+def test_noise_of_ones_own_composes_beside_shared_noise(finished):
+    finished("shared")
+    own, _ = finished("own", privacy={"dp": "local"})
+    assert "the noise is shared" not in guarantee(own.privacy)
+    assert own.privacy.members[0].two_retailers_epsilon is None
+    stated = shared_customers(default_books())
+    alone = shared_runs(default_books())
+    assert len(alone) == 2
+    assert stated[1].epsilon > max(alone[0].epsilon, own.privacy.members[0].epsilon)
+    assert [one.epsilon for one in stated] == sorted(one.epsilon for one in stated)
