@@ -56,7 +56,7 @@ class PrivacySettings(Settings):
     unit: Unit = Field(
         "customer",
         description="Whose presence is hidden; a member is a retailer with all that it sends, for"
-        " consortia of dozens under dp = 'distributed'.",
+        " consortia of dozens and dp distributed.",
     )
     records_per_customer: PositiveInt = Field(
         64,
