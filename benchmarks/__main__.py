@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import Row, markdown
 from plots import growth
-from private_plots import budgets, customers
+from private_plots import budgets, customers, placements
 from securefl.tasks.registry import TASKS
 
 HERE = Path(__file__).parent
@@ -24,6 +24,8 @@ PICTURES = {
     growth: "Two plots over the number of members, for one member: CPU time and bytes up are flat,"
     " bytes down grow by 36 bytes a member",
     budgets: "HR@10 and NDCG@10 over epsilon, of what is served, released and listed",
+    placements: "Noise, HR@10 and NDCG@10 of the released model over epsilon: a curator's noise,"
+    " shares sized alike, shares for one dropout and one colluder, each retailer's own noise",
     customers: "HR@10 and NDCG@10 over the customers of a retailer, from 1,000 to 100,000",
 }
 """What draws a benchmark's rows where they are such as it draws, and what is to be seen."""

@@ -11,6 +11,7 @@ from plots import plt
 
 _BUDGET = re.compile(r"epsilon (\S+): (.+)")
 _EXACT = re.compile(r"no privacy: (.+)")
+_PLACED = re.compile(r"epsilon (\S+) (.+): released")
 _SIZE = re.compile(r"([0-9,]+) customers: (.+)")
 _METRICS = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}
 
@@ -25,6 +26,21 @@ _LEVELS = {
     "alone": ("each alone, all it can do", "C3", "--"),
     "alone, factorisation": ("each alone, factorisation", "C5", ":"),
     "popularity": ("popularity", "C8", ":"),
+}
+
+_PLACES = {
+    "central": ("one curator who sees every sum", "C0", "o-"),
+    "distributed, nobody drops out or colludes": (
+        "shares for no dropout, no colluder",
+        "C1",
+        "s--",
+    ),
+    "distributed, one may drop out and one collude": (
+        "shares for one dropout, one colluder",
+        "C2",
+        "^--",
+    ),
+    "local": ("each retailer for itself", "C3", "v-"),
 }
 
 Rows = Sequence[Mapping[str, Any]]
@@ -87,6 +103,38 @@ def customers(rows: Rows, path: Path) -> bool:
         axes.set_xlabel("customers a retailer, epsilon = 2, delta = 1e-6")
         _finish(axes, name)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    _save(figure, path)
+    return True
+
+
+def placements(rows: Rows, path: Path) -> bool:
+    """Noise and utility of the released model against epsilon, by where the noise is added.
+
+    Returns:
+        Whether the rows have such cases; without them nothing is written.
+    """
+    found = [(m[1], m[2], row) for row in rows if (m := _PLACED.fullmatch(row["case"]))]
+    if not found:
+        return False
+    ticks = list(dict.fromkeys(epsilon for epsilon, _, _ in found))
+    panels = {"ratio": "noise over a curator's", "hr@10": "HR@10", "ndcg@10": "NDCG@10"}
+    figure, drawn = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    for axes, (key, name) in zip(drawn, panels.items(), strict=True):
+        for place, (label, colour, style) in _PLACES.items():
+            points = [(ticks.index(e), row) for e, p, row in found if p == place]
+            axes.errorbar(
+                [tick for tick, _ in points],
+                [row[key] for _, row in points],
+                [row.get(f"{key} sd", 0) for _, row in points],
+                label=label,
+                color=colour,
+                fmt=style,
+                capsize=3,
+            )
+        axes.set_xticks(range(len(ticks)), ticks)
+        axes.set_xlabel("epsilon of each customer, delta = 1e-5")
+        _finish(axes, name)
+    figure.legend(*drawn[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     _save(figure, path)
     return True
 
