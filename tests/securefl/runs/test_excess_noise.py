@@ -1,17 +1,21 @@
 """Noise for members that did not drop out, taken back in a run: by all, and never too much."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from securefl.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.audit.export import audit_run
+from securefl.member_state import MemberState, pack_training, unpack_training
 from securefl.privacy.distributed import DistributedPlan
 from securefl.runs.directory import RunDirectory
 from securefl.runs.run import run
 from securefl.training import distributed
+from securefl_protocols.noise_layers import NoiseChain
 
 NAMES = ["north", "south", "west", "east"]
 REMOVE = {"distributed": {"excess": "remove", "colluding": 1}}
@@ -120,3 +124,14 @@ def test_a_coordinator_that_takes_back_less_than_was_revealed_has_no_next_round(
     monkeypatch.setattr(SecureAggregator, "decoded", staticmethod(with_all_noise))
     with pytest.raises(RoundFailedError, match="round 2 has no sum"):
         finished(privacy=REMOVE)
+
+
+def test_what_opens_the_layers_is_in_nothing_that_a_member_keeps():
+    chain = NoiseChain(os.urandom(32), 2)
+    packed = pack_training(torch.zeros(3), 0.0, chain, MemberState({}, {}, None))
+    *_, layers, _ = unpack_training(packed, None)
+    assert layers.anchor == chain.anchor
+    assert layers.reveal(0) == b""
+    for link in (*chain._links[:-1], *chain.keys()):
+        assert link not in packed
+        assert link.hex().encode() not in packed
