@@ -135,3 +135,12 @@ def test_what_opens_the_layers_is_in_nothing_that_a_member_keeps():
     for link in (*chain._links[:-1], *chain.keys()):
         assert link not in packed
         assert link.hex().encode() not in packed
+
+
+def test_in_lanes_of_32_bits_too(finished, config, sums_seen):
+    changes = {**EMPTY, "secure": {"bits": 32, "limit": 8.0}}
+    _, directory = finished(inspection=sums_seen, **changes)
+    plan = DistributedPlan.of(config(**changes), 4, sums_seen.totals[0].total.shape[0] - 2)
+    assert sums_seen.totals[0].total.dtype == np.uint32
+    check_law(left_in(sums_seen), plan.noise.honest * plan.noise.share_variance * 4 / 3)
+    assert audit_run(directory.path).verdict == "pass"
