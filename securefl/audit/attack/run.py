@@ -46,6 +46,10 @@ def attack(
     """
     if config.privacy.dp == "none":
         raise ConfigError("privacy.dp: there is no claim to attack; state a budget (--epsilon 4)")
+    if config.privacy.unit == "member":
+        raise ConfigError(
+            "privacy.unit: what is attacked here are customers and records, no member"
+        )
     if declaration(config.task).releases != "gradients":
         raise ConfigError(
             f"task: '{config.task}' is trained on noised series, in which no customer has a"

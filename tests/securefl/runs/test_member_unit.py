@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from securefl.aggregation.terms import Terms, encode_update
+from securefl.audit.attack.run import attack
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
 from securefl.errors import ConfigError, SecureflError
@@ -153,3 +154,8 @@ def test_a_model_that_is_no_sum_of_updates_hides_no_member():
     }
     with pytest.raises(ConfigError, match="cannot hide a member"):
         check_model(load_config(None, options))
+
+
+def test_an_attack_on_customers_does_not_pretend_to_judge_members(config):
+    with pytest.raises(ConfigError, match="no member"):
+        attack(config())
