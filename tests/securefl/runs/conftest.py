@@ -1,5 +1,6 @@
 """Small runs under distributed differential privacy."""
 
+import numpy as np
 import pytest
 
 from securefl.aggregation.secure import SecureAggregator
@@ -54,6 +55,14 @@ def sums_seen():
 class SumsSeen:
     def __init__(self):
         self.totals = []
+
+    def integers(self):
+        """What was summed in each round, int64, without loss and weight."""
+        lanes = [seen.terms.encoding.lane for seen in self.totals]
+        return [
+            seen.total.view(lane.signed_dtype)[:-2].astype(np.int64)
+            for seen, lane in zip(self.totals, lanes, strict=True)
+        ]
 
     def inspect(self, aggregator, transport):
         del transport

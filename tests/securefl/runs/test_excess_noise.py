@@ -60,7 +60,7 @@ def test_what_stays_in_the_sum_is_the_noise_that_was_priced(finished, config, su
 def test_with_nothing_taken_back_the_sum_is_noisier(finished, config, sums_seen):
     finished(inspection=sums_seen, **EMPTY)
     plan = DistributedPlan.of(config(**EMPTY), 4, sums_seen.totals[0].total.shape[0] - 2)
-    unmasked = [result.total.view(np.int64)[:-2] for result in sums_seen.totals]
+    unmasked = sums_seen.integers()
     check_law(unmasked, plan.noise.summed_deviation(4) ** 2)
     ratio = np.var(np.concatenate(unmasked)) / np.var(np.concatenate(left_in(sums_seen)))
     assert ratio == pytest.approx(1.5, rel=0.25)  # shares of 1/2 that become shares of 1/3
@@ -137,10 +137,11 @@ def test_what_opens_the_layers_is_in_nothing_that_a_member_keeps():
         assert link.hex().encode() not in packed
 
 
-def test_in_lanes_of_32_bits_too(finished, config, sums_seen):
-    changes = {**EMPTY, "secure": {"bits": 32, "limit": 8.0}}
+@pytest.mark.parametrize(("bits", "dtype"), [("auto", np.uint32), (64, np.uint64)])
+def test_whatever_the_lanes(finished, config, sums_seen, bits, dtype):
+    changes = {**EMPTY, "secure": {"bits": bits}}
     _, directory = finished(inspection=sums_seen, **changes)
     plan = DistributedPlan.of(config(**changes), 4, sums_seen.totals[0].total.shape[0] - 2)
-    assert sums_seen.totals[0].total.dtype == np.uint32
+    assert sums_seen.totals[0].total.dtype == dtype
     check_law(left_in(sums_seen), plan.noise.honest * plan.noise.share_variance * 4 / 3)
     assert audit_run(directory.path).verdict == "pass"

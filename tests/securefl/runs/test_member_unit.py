@@ -91,7 +91,7 @@ def test_the_noise_in_the_sum_has_the_claimed_law(finished, config, sums_seen):
     finished(inspection=sums_seen, **still)
     dimension = sums_seen.totals[0].terms.dimension
     plan = DistributedPlan.of(config(**still), RETAILERS, dimension)
-    found = np.concatenate([seen.total.view(np.int64)[:-2] for seen in sums_seen.totals])
+    found = np.concatenate(sums_seen.integers())
     standard = found / plan.noise.summed_deviation(RETAILERS)
     assert len(standard) == 2 * plan.code.coordinates
     assert stats.kstest(standard, "norm").pvalue > 1e-4

@@ -27,7 +27,7 @@ def test_the_sum_has_the_law_that_is_charged(finished, config, sums_seen, consor
     empty = {"rounds": 4, "privacy": {"sampling_rate": 1e-9, **SKELLAM}}
     _, directory = finished(inspection=sums_seen, **empty)
     plan = DistributedPlan.of(config(**empty), 4, sums_seen.totals[0].total.shape[0] - 2)
-    found = np.concatenate([seen.total.view(np.int64)[:-2] for seen in sums_seen.totals])
+    found = np.concatenate(sums_seen.integers())
     standard = found / plan.noise.summed_deviation(4)
     assert stats.kstest(standard, "norm").pvalue > 1e-4
     chance = stats.chi2.cdf((standard**2).sum(), len(standard))
