@@ -22,7 +22,8 @@ def test_every_protection_that_is_declared_is_a_valid_run(name):
     declared = declaration(name)
     for choice in declared.models:
         for unit in choice.units:
-            for protection in choice.protections:
+            # Only a sum hides a member.
+            for protection in ["distributed"] if unit == "member" else choice.protections:
                 privacy = {"dp": protection, "epsilon": 4.0, "unit": unit}
                 tree = {"task": name, "model": {"name": choice.name}, "privacy": privacy}
                 check_model(load_config(None, tree))
