@@ -198,7 +198,8 @@ class MemberProcess:
             if self._last is not None and self._last.answers == note.id:
                 self._send(self._last)
             return
-        question = self._insist(lambda: self._end.journal.add(note.id, note.body))
+        body = self._models.lasting(note.body)
+        question = self._insist(lambda: self._end.journal.add(note.id, body))
         arrival.acknowledge()
         self._last = self._answer(question)
         self._send(self._last)

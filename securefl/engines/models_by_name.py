@@ -97,11 +97,29 @@ class Models:
         packed: bytes = msgpack.packb(fields | {"shared": model})
         return packed
 
+    def lasting(self, message: bytes) -> bytes:
+        """A question as it is written down, so that it can be answered again after a restart.
+
+        A model that follows from the last sum is found again then. One that is here because it was
+        sent for an earlier question is not: the question is written down with it.
+        """
+        if len(message) >= _LONG or kind_of(message) not in _CARRYING:
+            return message
+        digest = msgpack.unpackb(message).get("named")
+        if digest is None or self._followed(digest) is not None:
+            return message
+        return self.whole(message) or message
+
     def _found(self, digest: bytes) -> bytes | None:
-        if digest in self._kept:
-            return self._kept[digest]
+        return self._kept[digest] if digest in self._kept else self._followed(digest)
+
+    def _followed(self, digest: bytes) -> bytes | None:
+        """The model that follows from the last sum, if it is this one."""
         model = self._following()
-        return model if model is not None and sha256(model).digest() == digest else None
+        if model is None or sha256(model).digest() != digest:
+            return None
+        _remember(self._kept, digest, model)
+        return model
 
 
 def _remember(kept: OrderedDict[bytes, ValueT], digest: bytes, value: ValueT) -> None:

@@ -37,6 +37,7 @@ from securefl.consortium.member_process import (
     MemberProcess,
     QuestionEntropy,
 )
+from securefl.consortium.memory import keep_freed_memory
 from securefl.consortium.parties import party_of
 from securefl.consortium.patient import PatientExchange
 from securefl.consortium.rehearsal import RehearsingMember, rehearsed_change
@@ -164,6 +165,7 @@ def without_seals():
 
 
 def begin_process(folder, name):
+    keep_freed_memory()
     sys.stderr = (folder / f"{name}.log").open("a", encoding="utf-8")
     log_to(sys.stderr, logging.INFO)
 

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from securefl import messages as m
@@ -12,8 +13,11 @@ from securefl.consortium.member_process import (
     MemberProcess,
     QuestionEntropy,
 )
+from securefl.engines.models_by_name import named
 from securefl.engines.nats import Run
 from securefl.engines.nats_layout import Layout
+from securefl.engines.nats_parts import Note
+from securefl.engines.nats_reader import Arrival
 from securefl.engines.run_keys import RunKeys
 from securefl.errors import RunDirectoryError
 from securefl_protocols.signing import SigningKey
@@ -102,6 +106,47 @@ class Broken:
         return None
 
     restore = state
+
+
+class Listening(Broken):
+    """A member that notes what it is asked."""
+
+    def __init__(self):
+        self.reply, self.asked = m.Done(), []
+
+    def handle(self, message):
+        self.asked.append(m.decode(message))
+        return super().handle(message)
+
+    def restore(self, state):
+        assert state == b""
+
+
+class DeadEnd:
+    """A link that sends nothing."""
+
+    def send(self, subject, note, keys):
+        del subject, note, keys
+
+
+def test_a_member_that_is_restarted_is_asked_again_with_the_models_that_were_named(
+    journal, tmp_path
+):
+    """The model was sent before the snapshot, and named after it."""
+    model = m.pack_vector(np.ones(5000, dtype=np.float32))
+    train = m.encode(m.Train(round=2, shared=model))
+    run, entropy = Run(RUN, Layout("x"), {}, b""), QuestionEntropy()
+    keys = RunKeys(tmp_path, SigningKey(KEY), RUN, "a")
+    end = MemberEnd("a", keys, run, DeadEnd(), journal, entropy, JournalMemory(journal))
+    alive = MemberProcess(end, Listening())
+    scoring = m.encode(m.Evaluate(round=1, shared=model, split="test", kept=False))
+    questions = scoring, m.encode(m.Save(round=1)), named(train)[1]
+    for number, body in enumerate(questions, 1):
+        note = Note("coordinator", "a", f"{'00' * 8}.1.{number}", "", body)
+        alive._serve(Arrival(note, lambda: None))
+    restarted = Listening()
+    MemberProcess(end, restarted)
+    assert restarted.asked == [m.decode(train)]
 
 
 @pytest.mark.parametrize("reply", [None, m.Failure(error="DataError", text="customer 4711")])

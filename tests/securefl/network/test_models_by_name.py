@@ -25,6 +25,17 @@ def test_a_model_that_follows_from_a_sum_is_never_sent():
     assert Models(lambda: os.urandom(8192)).whole(short) is None
 
 
+def test_a_question_is_written_down_with_a_model_that_a_restart_would_lose():
+    """A model that follows from the last sum is not lost: the question stays short."""
+    _, short = named(QUESTION)
+    member = Models(lambda: None)
+    assert member.lasting(short) == short  # not here at all: the answer is `Lacking`, and stays it
+    assert member.lasting(QUESTION) == QUESTION
+    member.whole(QUESTION)
+    assert m.decode(Models(lambda: None).whole(member.lasting(short))) == m.decode(QUESTION)
+    assert Models(lambda: MODEL).lasting(short) == short
+
+
 def test_what_has_no_model_is_sent_as_it_is():
     for message in (m.Naive(split="test"), m.Protocol(round=1, payload=MODEL)):
         assert named(m.encode(message)) is None

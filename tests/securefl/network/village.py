@@ -21,6 +21,7 @@ from securefl.consortium.member_start import Desk, serve
 from securefl.consortium.network import meet
 from securefl.engines.broker import Broker, free_port
 from securefl.engines.patience import Patience, kind_of
+from securefl_cli.main import securefl
 
 SECRET = b"a passphrase for tests"
 
@@ -110,6 +111,18 @@ def life_of_coordinator(village):
         village.folder / "run",
         Patience(tick=0.02, silence=300.0, least=300.0),
     )
+
+
+def life_of_commanded_coordinator(village, *options):
+    """`securefl coordinator`, as somebody types it."""
+    begin_process(village.folder, "hub")
+    passphrase = village.folder / "hub.passphrase"
+    passphrase.touch(mode=0o600)
+    passphrase.write_bytes(SECRET + b"\n")
+    command = ["coordinator", village.agreement, "--key", village.folder / "hub.key"]
+    command += ["--facts", village.facts, "--passphrase-file", passphrase, "--run", "1"]
+    command += ["--out", village.folder / "run", "--quiet", *options]
+    securefl(list(map(str, command)), standalone_mode=False)
 
 
 def run_network(village, seconds=120, deaths=None):
