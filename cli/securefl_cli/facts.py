@@ -25,7 +25,8 @@ import click
 def facts(*, config: Path, out: Path) -> None:
     """Write products, calendar and sizes that everybody trains on the same of.
 
-    Every party reads this file; docs/network.md says what is in it.
+    Every party reads this file; docs/network.md says what is in it. It comes from the tables of all
+    members, or, where the configuration says data.period, from catalogue and period alone.
     """
     from securefl.consortium.facts import make_facts
     from securefl_cli.options import resolve

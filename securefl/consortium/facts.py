@@ -22,9 +22,12 @@ import pandas as pd
 import torch
 
 from securefl.config.schema import RunConfig
+from securefl.data.agreed import agreed_digest
+from securefl.data.settings import FilesSettings
 from securefl.data.source import load
-from securefl.errors import InputError
-from securefl.tasks.registry import check_model, create_task, declaration
+from securefl.errors import AgreementError, InputError
+from securefl.tasks.agreeing import agreed_facts
+from securefl.tasks.registry import check_model, declaration
 from securefl.tensor_files import write_atomically
 
 _VERSION = 2
@@ -53,13 +56,45 @@ def make_facts(config: RunConfig, path: Path) -> Facts:
         InputError: If the data are wrong, or the file exists or cannot be written.
     """
     check_model(config)
-    content = create_task(config).agree(load(config.data))
-    tree = {"version": _VERSION, "task": config.task, "facts": _plain(content)}
-    packed = msgpack.packb(tree)
     if path.exists():
         raise InputError(f"{path} exists")
+    content = agreed_facts(config, lambda: load(config.data))
+    packed = _packed(config, content)
     write_atomically(path, packed)
     return Facts(sha256(packed).digest(), content)
+
+
+def check_facts(config: RunConfig, facts: Facts) -> None:
+    """Refuse facts that are not those of the agreement, where it says what they are.
+
+    Without an agreed period they come from everybody's tables, and nobody alone can check them.
+
+    Args:
+        config: What was agreed; the root of its data is where the catalogue lies here.
+        facts: As they were read.
+
+    Raises:
+        AgreementError: If they are others.
+        InputError: If the catalogue is missing.
+        DataError: If the catalogue is wrong.
+    """
+    settings = config.data
+    if not isinstance(settings, FilesSettings) or settings.period is None:
+        return
+    content = agreed_facts(config, lambda: load(settings))
+    if sha256(_packed(config, content)).digest() != facts.digest:
+        raise AgreementError(
+            "the facts are not those of the agreed catalogue and period: compare the catalogues,"
+            " and make the facts anew with securefl facts"
+        )
+
+
+def _packed(config: RunConfig, content: object) -> bytes:
+    tree = {"version": _VERSION, "task": config.task, "facts": _plain(content)}
+    if isinstance(config.data, FilesSettings) and config.data.period is not None:
+        tree |= {"agreed": agreed_digest(config.data)}
+    packed: bytes = msgpack.packb(tree)
+    return packed
 
 
 def read_facts(path: Path) -> Facts:

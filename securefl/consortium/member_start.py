@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from securefl.config.schema import RunConfig
+from securefl.consortium.facts import check_facts
 from securefl.consortium.journal import MemberJournal
 from securefl.consortium.member_process import (
     JournalMemory,
@@ -80,6 +81,7 @@ def _spec(
 ) -> MemberSpec:
     assert meeting.name is not None
     config = meeting.config
+    check_facts(_with_own_root(config, desk.data), meeting.facts)
     tables = own_tables(config, meeting.name, desk.data)
     return MemberSpec(
         config=config,
@@ -111,6 +113,14 @@ def own_tables(config: RunConfig, name: str, folder: Path | None) -> RetailerTab
         if tables.name == name:
             return tables
     raise InputError(f"the source '{data.source}' has no tables of {name}")
+
+
+def _with_own_root(config: RunConfig, folder: Path | None) -> RunConfig:
+    """What was agreed, with the catalogue in the member's own folder."""
+    data = config.data
+    if not isinstance(data, FilesSettings) or folder is None:
+        return config
+    return config.model_copy(update={"data": data.model_copy(update={"root": folder})})
 
 
 def _own_settings(settings: DataSettings, name: str, folder: Path | None) -> DataSettings:

@@ -54,16 +54,30 @@ def load(settings: FilesSettings) -> RetailData:
         InputError: A file is missing, or is neither CSV nor Parquet.
         DataError: A file is damaged, or breaks the schema; the text names file, row and column.
     """
+    products, promotions = read_agreed(settings)
+    known = _numbers(products)
+    members = tuple(_Member(member, settings, known).tables() for member in settings.members)
+    return RetailData(SOURCE, members, products, promotions)
+
+
+def read_agreed(settings: FilesSettings) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """What belongs to no single member: the catalogue, and the promotions if there are any.
+
+    Raises:
+        InputError: As in `load`.
+        DataError: As in `load`.
+    """
     products = read_catalogue(settings.root / settings.catalogue, settings.catalogue_columns)
-    known = {label: number for number, label in enumerate(products["label"].iloc[:-1])}
+    if settings.promotions is None:
+        return products, None
     names = [member.name for member in settings.members]
-    promotions = settings.promotions and settings.root / settings.promotions
-    return RetailData(
-        source=SOURCE,
-        members=tuple(_Member(member, settings, known).tables() for member in settings.members),
-        products=products,
-        promotions=None if promotions is None else read_promotions(promotions, known, names),
-    )
+    path = settings.root / settings.promotions
+    return products, read_promotions(path, _numbers(products), names)
+
+
+def _numbers(products: pd.DataFrame) -> dict[str, int]:
+    """Number of each product label of the catalogue."""
+    return {label: number for number, label in enumerate(products["label"].iloc[:-1])}
 
 
 def read_catalogue(path: Path, columns: CatalogueColumns) -> pd.DataFrame:
@@ -103,7 +117,7 @@ class _Member:
         path = self.settings.root / self.files.transactions
         columns = self.files.columns or self.settings.columns
         parts = [read_transactions(file, columns, self.known) for file in table_files(path)]
-        sales = pd.concat(parts, ignore_index=True)
+        sales = self._in_period(pd.concat(parts, ignore_index=True))
         if sales.empty:
             raise DataError(f"{path}: no transactions of '{self.files.name}'")
         if columns.basket is None:
@@ -114,6 +128,13 @@ class _Member:
             profiles=self._profiles(),
             browsing=self._browsing(),
         )
+
+    def _in_period(self, events: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the agreed period; all of them where none was agreed."""
+        if self.settings.period is None:
+            return events
+        first, last = (pd.Timestamp(day) for day in self.settings.period)
+        return events[(events["time"] >= first) & (events["time"] < last + pd.Timedelta(days=1))]
 
     def _profiles(self) -> pd.DataFrame | None:
         if self.files.profiles is None:
@@ -133,7 +154,7 @@ class _Member:
         events = pd.concat(parts, ignore_index=True)
         if "event" in events:
             events["event"] = events["event"].fillna(PLAIN_EVENT)
-        return events
+        return self._in_period(events)
 
 
 def read_transactions(

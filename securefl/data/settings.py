@@ -1,5 +1,6 @@
 """Where a run's data come from: one settings model a source, told apart by `source`."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -150,6 +151,17 @@ class FilesSettings(Settings):
     promotions: Path | None = Field(
         default=None, description="Columns `member`, `product`, `week`, `display`, `mailer`."
     )
+    period: tuple[date, date] | None = Field(
+        default=None,
+        description="First and last day that all train on. With it, what all agree on comes from "
+        "the catalogue and these days, and from nobody's tables; what lies outside is not read.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.period is not None and self.period[0] > self.period[1]:
+            raise ValueError("period: the first day comes after the last")
+        return self
 
     @model_validator(mode="after")
     def _distinct_names(self) -> Self:
