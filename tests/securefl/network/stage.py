@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from multiprocessing import forkserver, get_context
@@ -324,15 +324,8 @@ class Stage:
         """A consortium and its broker."""
         start_processes()
         names = tuple(f"member-{number}" for number in range(members))
-        keys = {name: generate_key() for name in names}
-        config = load_config(None, {"data": {"source": "tutorial"}, "rounds": max(rounds, 3)})
-        agreement = new_agreement(
-            "stage",
-            tuple(party_of(name, key) for name, key in keys.items()),
-            config,
-            created=datetime.now(UTC),
-            expires=datetime.now(UTC) + timedelta(days=1),
-        )
+        keys = self.keys = {name: generate_key() for name in names}
+        agreement = self.agreement(rounds=max(rounds, 3))
         port = free_port()
         place = self.folder / "broker.conf"
         place.write_text(plain_configuration(self.folder / "jetstream", port))
@@ -344,12 +337,23 @@ class Stage:
             {name: key.private_bytes() for name, key in keys.items()},
             generate_key().private_bytes(),
             os.urandom(32),
-            signed_by(agreement, keys),
+            agreement,
             rounds,
             dimension,
             **options,
         )
         return self.scene
+
+    def agreement(self, **settings):
+        """An agreement that all members signed."""
+        agreement = new_agreement(
+            "stage",
+            tuple(party_of(name, key) for name, key in self.keys.items()),
+            load_config(None, {"data": {"source": "tutorial"}, **settings}),
+            created=datetime.now(UTC),
+            expires=datetime.now(UTC) + timedelta(days=1),
+        )
+        return signed_by(agreement, self.keys)
 
     def wire(self, *names):
         """Give these members a wire each that can be cut."""
@@ -522,6 +526,24 @@ class Disorder:
                 threading.Timer(draw.uniform(0, 0.2), send, copy).start()
 
         end.link.send = badly
+
+
+class LastRound:
+    """A wrap for a member that says in one step of a round what it said in the round before."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, end):
+        send, said = end.link.send, []
+
+        def again(subject, note, keys):
+            if step_of(note.body)[0] == self.step:
+                said.append(note.body)
+                note = replace(note, body=said[max(0, len(said) - 2)])
+            send(subject, note, keys)
+
+        end.link.send = again
 
 
 class Replayed:

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from stage import QUICK, Death, Disorder, FullDisk
+from stage import QUICK, Death, Disorder, FullDisk, LastRound
 
 from securefl.consortium.keys import generate_key
 from securefl.consortium.rehearsal import rehearsed_change
@@ -19,7 +19,9 @@ MEMBER_STEPS = (
     "RoundSum",
     "save",
 )
-HEARD_STEPS = ("AdvertiseKeys", "ShareKeys", "MaskedInput", "Consistency", "Unmask")
+HEARD_STEPS = ("MaskedInput", "AdvertiseKeys", "ShareKeys", "Consistency", "Unmask")
+KEYS_ONCE = {"KeyList", "AdvertiseKeys"}
+"""Steps of the first round alone: later ones go on under the same keys."""
 
 
 def quick(*steps):
@@ -74,26 +76,25 @@ def test_a_broker_that_lost_its_disk_is_told_everything_again(stage):
 @pytest.mark.parametrize("step", quick(*MEMBER_STEPS))
 def test_a_member_killed_in_a_round_goes_on_in_the_same_round(stage, step, late):
     scene = stage.set()
-    number = 1 if step == "KeyList" else 2
-    stage.start_all({"member-1": Death(step, number, late)})
+    stage.start_all({"member-1": Death(step, 1 if step in KEYS_ONCE else 2, late)})
     stage.wait_dead("member-1")
     stage.start("member-1")
     all_in_all(stage, scene)
 
 
-@pytest.mark.parametrize("step", quick("MaskedInput", "ShareKeys", "Consistency", "Unmask"))
+@pytest.mark.parametrize("step", quick(*HEARD_STEPS))
 def test_a_coordinator_killed_while_it_listens_goes_on_in_the_same_round(stage, step):
     scene = stage.set()
-    stage.start_all({"coordinator": Death(step, 2, late=True)})
+    stage.start_all({"coordinator": Death(step, 1 if step in KEYS_ONCE else 2, late=True)})
     stage.wait_dead("coordinator")
     stage.start("coordinator")
     all_in_all(stage, scene)
 
 
-@pytest.mark.parametrize("step", quick("Signatures", "train-masked", "RoundSum", "save"))
+@pytest.mark.parametrize("step", quick(*MEMBER_STEPS))
 def test_a_coordinator_killed_while_it_speaks_goes_on_in_the_same_round(stage, step):
     scene = stage.set()
-    stage.start_all({"coordinator": Death(step, 2)})
+    stage.start_all({"coordinator": Death(step, 1 if step in KEYS_ONCE else 2)})
     stage.wait_dead("coordinator")
     stage.start("coordinator")
     all_in_all(stage, scene)
@@ -180,12 +181,37 @@ def test_a_member_that_lost_its_disk_rejoins_in_a_later_round(stage):
     assert "member-1" not in lines[1]["survivors"] or len(lines[1]["survivors"]) == 5
 
 
+def without(stage, scene, name):
+    """The run ends with exact sums of the others alone."""
+    for line in stage.finish():
+        assert tuple(line["survivors"]) == tuple(n for n in scene.names if n != name)
+
+
+@pytest.mark.slow
+def test_a_member_with_an_agreement_of_another_plan_is_in_no_sum(stage):
+    scene = stage.set(rounds=2, patience=QUICK | {"least": 1.0})
+    other = stage.agreement(rounds=3, secure={"limit": 32.0})
+    for name in (*scene.names[:4], "coordinator"):
+        stage.start(name)
+    stage.start("member-4", scene=replace(scene, agreement=other))
+    without(stage, scene, "member-4")
+
+
+@pytest.mark.slow
+def test_a_member_that_enters_the_last_round_once_more_is_in_no_sum(stage):
+    scene = stage.set(rounds=3, patience=QUICK | {"least": 1.0})
+    stage.start_all(wraps={"member-2": LastRound("MaskedInput")})
+    first, *later = stage.finish()
+    assert tuple(first["survivors"]) == scene.names
+    for line in later:
+        assert "member-2" not in line["survivors"]
+
+
 def test_a_key_that_is_not_in_the_agreement_speaks_for_nobody(stage):
     scene = stage.set(rounds=2, patience=QUICK | {"least": 1.0})
     for name in (*scene.names[:4], "coordinator"):
         stage.start(name)
     other = scene.keys | {"member-4": generate_key().private_bytes()}
     stage.start("member-4", scene=replace(scene, keys=other))
-    for line in stage.finish():
-        assert tuple(line["survivors"]) == scene.names[:4]
+    without(stage, scene, "member-4")
     assert "not its own" in stage.tail("coordinator")
