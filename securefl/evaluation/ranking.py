@@ -43,6 +43,13 @@ class RankingCases:
     bought: Tensor
     sold: Tensor
 
+    def at(self, rows: Tensor) -> RankingCases:
+        """Some of the cases, in the order of `rows`, int64 [m]."""
+        start, place = parts_of(self.bought_start, rows)
+        return RankingCases(
+            self.positive[rows], self.negatives[rows], start, self.bought[place], self.sold
+        )
+
     def competitors(self, index: Tensor) -> Tensor:
         """What the retailer sells and the customers at `index` never bought, bool [B, I]."""
         mask = self.sold.expand(len(index), -1).clone()
@@ -52,6 +59,19 @@ class RankingCases:
         before = (count.cumsum(dim=0) - count)[row]
         mask[row, self.bought[start[row] + torch.arange(len(row)) - before]] = False
         return mask
+
+
+def parts_of(start: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Some of the parts of a sequence that begin at `start`, int64 [n + 1].
+
+    Returns:
+        Where the parts at `rows` (int64 [m]) begin when laid end to end, int64 [m + 1], and where
+        each of their elements is now.
+    """
+    lengths = start.diff()[rows]
+    begin = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    owner = torch.repeat_interleave(torch.arange(len(rows)), lengths)
+    return begin, start[rows][owner] + torch.arange(len(owner)) - begin[owner]
 
 
 def ranking_tally(scores: Scores, cases: RankingCases) -> Tally:

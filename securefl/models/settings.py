@@ -1,6 +1,6 @@
 """Which model a run trains, and its sizes."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
@@ -88,6 +88,103 @@ class ProfileSettings(NamedSettings):
         " has to foresee the others.",
     )
     own: OwnPartSettings = OwnPartSettings()
+
+
+Feature = Literal["department", "category", "kind", "brand", "size", "price", "product"]
+
+
+_OF_CONTENT: Final[tuple[Feature, ...]] = ("category", "kind", "brand", "size", "price")
+
+
+class FeatureOwnSettings(Settings):
+    """What a retailer trains for itself beside the shared model, without noise: never released."""
+
+    rank: PositiveInt = 64
+    mapped: tuple[Feature, ...] = Field(_OF_CONTENT, description="As in the section `model`.")
+    learning_rate: PositiveFloat = 0.01
+    batch_size: PositiveInt = 64
+    epochs_a_round: PositiveInt = 2
+    rounds: PositiveInt = Field(6, description="At most; it stops after two without a better one.")
+    ridge: PositiveFloat = Field(
+        200.0, description="Regularisation, in customers, of its own item-to-item model."
+    )
+
+
+class HybridOwnSettings(FeatureOwnSettings):
+    """The same where products are known by themselves."""
+
+    mapped: tuple[Feature, ...] = Field(
+        (*_OF_CONTENT, "product"), description="As in the section `model`."
+    )
+
+
+class FeatureSettings(NamedSettings):
+    """Purchases from what products are, counted on every feature of the catalogue."""
+
+    knows_products: ClassVar[bool]
+    rank: PositiveInt = Field(64, description="Rank of the map between features.")
+    mapped: tuple[Feature, ...]
+    repeat: NonNegativeFloat = Field(
+        1.0, description="How much earlier purchases alike count before training."
+    )
+    popularity_step: PositiveFloat = Field(
+        5.0, description="Scale of what is popular, and root of how much faster it learns."
+    )
+    shown: Fraction = Field(
+        0.5, description="Share of her purchases that a customer is known by in a step."
+    )
+    id_dropout: Fraction = Field(
+        0.0, description="Share of products that are known by their features alone in a step."
+    )
+
+    @property
+    def groups(self) -> tuple[Feature, ...]:
+        """What products are told apart by."""
+        features: tuple[Feature, ...] = get_args(Feature)
+        return features if self.knows_products else features[:-1]
+
+    @field_validator("mapped")
+    @classmethod
+    def _known(cls, mapped: tuple[Feature, ...]) -> tuple[Feature, ...]:
+        if not mapped:
+            raise ValueError("at least one feature has to be mapped")
+        if "product" in mapped and not cls.knows_products:
+            raise ValueError("this model does not know products by themselves")
+        return mapped
+
+
+class ContentSettings(FeatureSettings):
+    """Products by their features alone."""
+
+    knows_products: ClassVar[bool] = False
+    name: Literal["content"] = "content"
+    mapped: tuple[Feature, ...] = Field(
+        _OF_CONTENT, description="Features between which tastes carry over."
+    )
+    own: FeatureOwnSettings = FeatureOwnSettings()
+
+
+class HybridSettings(FeatureSettings):
+    """Products by their features and, once they were sold, by themselves."""
+
+    knows_products: ClassVar[bool] = True
+    name: Literal["hybrid"] = "hybrid"
+    mapped: tuple[Feature, ...] = Field(
+        (*_OF_CONTENT, "product"), description="Features between which tastes carry over."
+    )
+    id_dropout: Fraction = 0.2
+    own: HybridOwnSettings = HybridOwnSettings()
+
+
+class TransferSettings(FeatureSettings):
+    """As the hybrid, learned on some departments and then on others."""
+
+    knows_products: ClassVar[bool] = True
+    name: Literal["transfer"] = "transfer"
+    rank: PositiveInt = 32
+    mapped: tuple[Feature, ...] = Field(
+        (*_OF_CONTENT, "product"), description="Features between which tastes carry over."
+    )
 
 
 class EaseSettings(NamedSettings):

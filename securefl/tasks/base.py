@@ -117,6 +117,11 @@ class Task(ABC, Generic[FactsT, MemberT]):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss of each unit, float [B]; a unit's gradient is what privacy clips."""
 
+    def units_in(self, member: MemberT, number: int) -> Examples:
+        """The units that round `number`, from 1, trains on: the same in every round, by default."""
+        del number
+        return member.examples
+
     @abstractmethod
     def evaluate(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, Tally]:
         """All metrics on one split; the model is in eval mode and no gradient is kept.

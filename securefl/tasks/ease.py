@@ -90,7 +90,9 @@ class EaseTask(ServedTask):
         facts = super().agree(data)
         return EaseFacts(**vars(facts), rows=self._rows(data, facts))
 
-    def member(self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts) -> EaseMember:
+    def member(
+        self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
+    ) -> RankingMember:
         """See `RecommendationTask.member`; every customer counts the same in the mean."""
         return self._member(super().member(tables, cut, facts), facts)
 

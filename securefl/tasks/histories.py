@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
+from securefl.evaluation.ranking import parts_of
 from securefl.tasks.base import Batch
 
 
@@ -29,6 +30,12 @@ class Histories:
 
     def __len__(self) -> int:
         return len(self.start) - 1
+
+    def at(self, rows: Tensor) -> Histories:
+        """The histories of some customers, in the order of `rows`, int64 [m]."""
+        start, place = parts_of(self.start, rows)
+        columns = [field.name for field in fields(self) if field.name != "start"]
+        return replace(self, start=start, **{name: getattr(self, name)[place] for name in columns})
 
     def padded(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The histories at `index` (int64 [B]) as items int64 [B, K] and weights float32 [B, K].

@@ -6,6 +6,8 @@ weights sum to 1 whatever the others bought.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -34,12 +36,7 @@ class ProfileTask(RecommendationTask):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Weighted surprise at a part of what she bought, given the other part, float [B]."""
         _, items, weights, _ = batch
-        shown = (torch.rand_like(weights) < self.settings.shown) & (weights > 0)
-        hidden = weights * ~shown
-        targets = hidden / hidden.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        scores: Tensor = model(items, shown.to(weights.dtype))
-        surprise = torch.logsumexp(scores, dim=1, keepdim=True) - scores.gather(1, items)
-        return (targets * surprise).sum(dim=1)
+        return surprise(model, items, weights, self.settings.shown)
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
         """See `RecommendationTask.scores`; nothing but the model enters them."""
@@ -50,6 +47,25 @@ class ProfileTask(RecommendationTask):
         ranker = profile_ranker(model)
         taste = ranker.taste(*cases.known.padded(index))
         return torch.stack((ranker.common(len(index)), taste), dim=2)
+
+
+def surprise(
+    scores_of: Callable[[Tensor, Tensor], Tensor], items: Tensor, weights: Tensor, share: float
+) -> Tensor:
+    """Weighted surprise at a part of what customers bought, given the other part, float [B].
+
+    Args:
+        scores_of: Products and which of them are shown, [B, K] each, to scores of all products.
+        items: What each customer bought, int64 [B, K].
+        weights: How much each purchase counts, float [B, K]; 0 is padding.
+        share: Of the purchases that are shown, each by a coin of its own.
+    """
+    shown = (torch.rand_like(weights) < share) & (weights > 0)
+    hidden = weights * ~shown
+    targets = hidden / hidden.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    scores = scores_of(items, shown.to(weights.dtype))
+    found = torch.logsumexp(scores, dim=1, keepdim=True) - scores.gather(1, items)
+    return (targets * found).sum(dim=1)
 
 
 def profile_ranker(model: nn.Module) -> ProfileRanker:

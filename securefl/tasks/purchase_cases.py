@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _DAY: Final = 86_400 * 10**9
-_PRIOR_FLOOR: Final = 0.1
+PRIOR_FLOOR: Final = 0.1
 """Added to a product's share of sales, in units of the mean product's, before the logarithm."""
 
 
@@ -43,6 +43,15 @@ class Cases:
     ranking: RankingCases
     prior: Tensor
     popularity: Tensor
+
+    def at(self, rows: Tensor) -> Cases:
+        """Some of the cases, in the order of `rows`, int64 [m]."""
+        return replace(
+            self,
+            customers=self.customers[rows],
+            known=self.known.at(rows),
+            ranking=self.ranking.at(rows),
+        )
 
     def after(self, customers: int) -> Cases:
         """The same cases in a model whose first `customers` rows are other retailers'."""
@@ -143,7 +152,7 @@ class RetailerCases:
         """Logarithm of each product's recent share of the retailer's sales, scaled, float32 [I]."""
         recent = self._summed(self.weights)
         share = recent / recent.mean()
-        return torch.from_numpy(self.settings.prior * np.log(share + _PRIOR_FLOOR)).float()
+        return torch.from_numpy(self.settings.prior * np.log(share + PRIOR_FLOOR)).float()
 
     def _summed(self, weights: Floats) -> Floats:
         """Sum of the training pairs' weights by product, float64 [I]."""

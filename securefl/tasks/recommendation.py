@@ -32,6 +32,7 @@ from securefl.models.settings import (
 )
 from securefl.tasks.base import Batch, MemberData, MetricSpec, Split, Task
 from securefl.tasks.histories import CustomerExamples, joined
+from securefl.tasks.holdout import Purchases
 from securefl.tasks.purchase_cases import (
     Cases,
     RetailerCases,
@@ -99,7 +100,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
         self.settings = config.model
         assert isinstance(config.cuts, RecommendationSettings)
-        self.cuts = config.cuts
+        self.cuts: RecommendationSettings = config.cuts
 
     def agree(self, data: RetailData) -> RankingFacts:
         """The assortment, its hierarchy and the period.
@@ -123,7 +124,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         Raises:
             DataError: If no customer has enough purchases.
         """
-        purchases = purchases_of(tables.transactions, facts.products)
+        purchases = self.purchases(tables, facts)
         cut = RetailerCases(purchases, len(facts.products), facts.end, self.cuts)
         if cut.customers == 0:
             raise DataError(
@@ -131,6 +132,10 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
                 "new ones on three occasions or more"
             )
         return self.member(tables, cut, facts)
+
+    def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
+        """The retailer's lines that are cut."""
+        return purchases_of(tables.transactions, facts.products)
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts

@@ -21,6 +21,9 @@ _TASKS: Final = {
     "inventory": "securefl.tasks.inventory_declared:INVENTORY",
     "pricing": "securefl.tasks.pricing_declared:PRICING",
     "sequential": "securefl.tasks.sequential:SEQUENTIAL",
+    "hybrid": "securefl.tasks.declared_features:HYBRID",
+    "content": "securefl.tasks.declared_features:CONTENT",
+    "transfer": "securefl.tasks.declared_features:TRANSFER",
 }
 TASKS: Final = tuple(_TASKS)
 

@@ -99,7 +99,7 @@ class ServedTask(RecommendationTask):
             for name, splits in member.cases.items()
         }
 
-    def own(self, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def own(self, member: RankingMember, split: Split) -> dict[str, Tally] | None:
         """Ranks by the own scores, and by nothing else."""
         own = self.own_scores(member)
         return {name: own_tally(own, name, splits, split) for name, splits in member.cases.items()}

@@ -1,8 +1,8 @@
 """How a task cuts its data: thresholds and held-out periods."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from securefl.config.base import Settings
 
@@ -27,6 +27,32 @@ class RecommendationSettings(Settings):
         0.5,
         description="Strength of the retailer's own recent popularity in the scores; it is never "
         "released.",
+    )
+
+
+class NewProductSettings(RecommendationSettings):
+    """Cuts of the tasks that rank new products as well."""
+
+    cold: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.1,
+        description="Share of products, by a hash, that count as new and are held out of training.",
+    )
+
+
+class TransferCuts(RecommendationSettings):
+    """Cuts of the transfer task; `min_products` are of the target departments."""
+
+    departments: tuple[str, ...] = Field(
+        ("COSMETICS", "DRUG GM", "NUTRITION"),
+        description="The target: departments whose products are ranked.",
+    )
+    customers: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.05,
+        description="Share of customers, by a hash, whose past of the target may be learned from;"
+        " the others are new to it.",
+    )
+    source_rounds: NonNegativeInt = Field(
+        4, description="So many rounds train on the other departments first; 0 starts cold."
     )
 
 

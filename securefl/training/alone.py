@@ -83,7 +83,7 @@ def train_to_best(
     trainer = learner.trainer(model, settings)
     best, best_value, kept = 0, float("nan"), model.state_dict()
     for number in range(1, rounds + 1):
-        trainer.train(learner.seed("alone", number))
+        trainer.train(learner.seed("alone", number), learner.units(number))
         validation = total(learner.score(model, "validation").values())
         value = validation.ratios[decisive.name].value
         if best == 0 or decisive.better(value, best_value):

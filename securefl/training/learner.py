@@ -12,7 +12,7 @@ from torch import nn
 
 from securefl.config.schema import RunConfig, TrainingSettings
 from securefl.evaluation.tally import Tally
-from securefl.tasks.base import AnyTask, MemberData, Split
+from securefl.tasks.base import AnyTask, Examples, MemberData, Split
 from securefl.training.device import choose_device
 from securefl.training.local import LocalTrainer
 from securefl.training.seeds import derive_seed
@@ -37,6 +37,10 @@ class Learner:
     def seed(self, *purpose: str | int) -> int:
         """A seed of this party's own for one purpose."""
         return derive_seed(self.config.seed, self.data.name, *purpose)
+
+    def units(self, number: int) -> Examples:
+        """The units that round `number` trains on."""
+        return self.task.units_in(self.data, number)
 
     def fresh_model(self, purpose: str) -> nn.Module:
         """A newly initialised model on the CPU, the same for the same seed."""

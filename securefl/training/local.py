@@ -59,15 +59,17 @@ class LocalTrainer:
         self.settings = settings
         self.optimizer = make_optimizer(model, settings)
 
-    def train(self, seed: int) -> float:
+    def train(self, seed: int, units: Examples | None = None) -> float:
         """Train `local_epochs` epochs from the model's present state.
 
         Args:
             seed: Fixes shuffling and dropout, whatever ran before in this process.
+            units: Other units than before, from now on.
 
         Returns:
             The mean loss over all units and epochs.
         """
+        self.examples = self.examples if units is None else units
         self.model.to(self.device)  # evaluation leaves it on the CPU
         if self.settings.optimizer_state == "reset":
             self.optimizer = make_optimizer(self.model, self.settings)
@@ -75,13 +77,13 @@ class LocalTrainer:
         generator = torch.Generator().manual_seed(seed)
         anchor = self._anchor()
         self.model.train()
-        total, units = torch.zeros((), device=self.device), 0
+        total, count = torch.zeros((), device=self.device), 0
         for _ in range(self.settings.local_epochs):
             for index in shuffled_batches(len(self.examples), self.settings.batch_size, generator):
                 batch = tuple(part.to(self.device) for part in self.examples.batch(index))
                 total += self._step(batch, anchor) * len(index)
-                units += len(index)
-        return float(total) / units
+                count += len(index)
+        return float(total) / count
 
     def _step(self, batch: Batch, anchor: list[Tensor]) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)

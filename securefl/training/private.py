@@ -85,17 +85,17 @@ class PrivateRounds:
         stream = member_stream(self.plan.settings, self._learner.data.name, number)
         set_coins(stream)
         account = self._budget.account(stream.description)
-        trainer = self._trainer(self._settings(number), stream, account)
+        trainer = self._trainer(number, stream, account)
         try:
             trainer.train_round()
         finally:
             trainer.close()
 
     def _trainer(
-        self, settings: PrivateSettings, stream: KeyStream, account: RunAccount
+        self, number: int, stream: KeyStream, account: RunAccount
     ) -> PrivateTrainer | SeriesTrainer:
         """Noise on each step's gradients, or on the series that all steps see."""
-        learner = self._learner
+        learner, settings = self._learner, self._settings(number)
         if isinstance(learner.task, NoisedDemandTask):
             return SeriesTrainer(
                 learner,
@@ -108,7 +108,7 @@ class PrivateRounds:
             )
         return PrivateTrainer(
             self._model,
-            learner.data.examples,
+            learner.units(number),
             learner.task.loss,
             settings,
             stream=stream,

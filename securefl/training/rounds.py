@@ -85,7 +85,7 @@ class PlainRounds:
     def train(self, number: int) -> RoundChange:
         """See `RoundTraining`."""
         start = shared_vector(self._model)
-        loss = self._trainer.train(self._learner.seed("train", number))
+        loss = self._trainer.train(self._learner.seed("train", number), self._learner.units(number))
         return RoundChange(shared_vector(self._model) - start, loss)
 
     def spending(self) -> None:

@@ -25,9 +25,8 @@ class GradientRounds(DistributedRounds):
 
     def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
         """See `DistributedRounds.integers`."""
-        del number
         self.model.to("cpu")
-        clipped = self._clipped_sum(stream, account)
+        clipped = self._clipped_sum(self.learner.units(number), stream, account)
         return gradient_integers(clipped, self.plan.base.settings, self.plan.limit)
 
     def train(self, number: int) -> RoundChange:
@@ -43,13 +42,15 @@ class GradientRounds(DistributedRounds):
             raise ConfigError(f"{data.name}: more than {LARGEST_BATCH:,} units in a sum")
         return super().train(number)
 
-    def _clipped_sum(self, stream: KeyStream, account: PrivacyAccountant) -> DoubleVector:
+    def _clipped_sum(
+        self, examples: Examples, stream: KeyStream, account: PrivacyAccountant
+    ) -> DoubleVector:
         """Sum of the clipped gradients of one Poisson batch, float64 [d].
 
         It is computed in double precision, because what a float32 sum is off by would have to be
         paid for.
         """
-        settings, examples = self.plan.base.settings, self.learner.data.examples
+        settings = self.plan.base.settings
         sampling = SamplingPlan(settings.sampling_rate, settings.steps, settings.expected_batch)
         trainer = PrivateTrainer(
             self.model.double(),

@@ -1,0 +1,102 @@
+"""The target's products as a retailer serves them: its own scores beside the shared model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailerTables
+from securefl.evaluation.tally import Tally
+from securefl.models.features import FeatureRanker
+from securefl.tasks.base import Split
+from securefl.tasks.features import feature_ranker, ranker_parts
+from securefl.tasks.purchase_cases import Cases, RetailerCases
+from securefl.tasks.recommendation import RankingFacts, RankingMember, RecommendationTask
+from securefl.tasks.served import OwnScores, Parts, ServedTask
+from securefl.tasks.transfer import TransferMember, TransferTask
+from securefl.training.alone import train_to_best
+from securefl.training.learner import Learner
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnTransfer(OwnScores):
+    """What a retailer knows of the target by itself.
+
+    Attributes:
+        ranker: The shared model's kind, trained on its customers alone.
+    """
+
+    ranker: FeatureRanker
+
+    def parts(self, cases: Cases, index: Tensor) -> Tensor:
+        """See `OwnScores.parts`: own popularity of the target and own ranker, [B, I, 2]."""
+        found = _whole(self.ranker, cases, index)
+        return torch.stack((cases.prior.expand_as(found), found), dim=2)
+
+
+@dataclass(frozen=True)
+class ServingTransferMember(TransferMember):
+    """A member with scores of its own.
+
+    Attributes:
+        config: The run's configuration.
+        facts: What the members agree on.
+    """
+
+    config: RunConfig
+    facts: RankingFacts
+
+    @cached_property
+    def own(self) -> OwnTransfer:
+        """The own scores, computed when they are first served."""
+        learner = Learner(self.config, TransferTask(self.config), self.facts, self)
+        model = learner.fresh_model("own")
+        with torch.enable_grad():  # it is first asked for in the middle of an evaluation
+            train_to_best(learner, model, self.config.references.alone, self.config.rounds)
+        own = OwnTransfer(weights={}, validation={}, ranker=feature_ranker(model).eval())
+        return own.weighed(self.cases)
+
+
+class ServedTransferTask(ServedTask, TransferTask):
+    """Serves the shared ranker in a blend with each retailer's own scores."""
+
+    def member(
+        self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
+    ) -> ServingTransferMember:
+        """See `TransferTask.member`."""
+        return self._serving(TransferTask.member(self, tables, cut, facts), facts)
+
+    def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> ServingTransferMember:
+        """See `TransferTask.pool`."""
+        return self._serving(TransferTask.pool(self, members, facts), facts)
+
+    def shared_parts(self, model: nn.Module) -> Parts:
+        """What the shared ranker says, [B, I, 1]."""
+        return partial(_one_part, feature_ranker(model))
+
+    def own_scores(self, member: RankingMember) -> OwnTransfer:
+        """Own popularity and own ranker."""
+        if not isinstance(member, ServingTransferMember):
+            raise TypeError(f"{member.name} has no scores of its own")
+        return member.own
+
+    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Ranks by the shared ranker, and by nothing else."""
+        return RecommendationTask.evaluate(self, model, member, split)
+
+    def _serving(self, member: TransferMember, facts: RankingFacts) -> ServingTransferMember:
+        return ServingTransferMember(**vars(member), config=self.config, facts=facts)
+
+
+def _whole(ranker: FeatureRanker, cases: Cases, index: Tensor) -> Tensor:
+    found: Tensor = ranker_parts(ranker, cases, index).sum(dim=2)
+    return found
+
+
+def _one_part(ranker: FeatureRanker, cases: Cases, index: Tensor) -> Tensor:
+    return _whole(ranker, cases, index).unsqueeze(2)
