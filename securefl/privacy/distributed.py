@@ -94,11 +94,14 @@ class DistributedPlan:
         return plan
 
     def _check_use(self, plan: NoisePlan) -> None:
-        """Refuse noise in which every update drowns.
+        """Refuse noise in which every update drowns, and updates that the format has no room for.
 
-        The mean of the updates has norm C at most, and the noise on it that of the sum over the
-        number of members: its deviation times the root of the number of coordinates.
+        A member that could not send what it has would tell so by its silence. The mean of the
+        updates has norm C at most, and the noise on it that of the sum over the number of members:
+        its deviation times the root of the number of coordinates.
         """
+        if plan.sensitivity.l2 * 2.0**-self.code.bits > self.limit / 2:
+            raise ConfigError("secure.limit: has to be twice privacy.clip_norm, and a little more")
         noise = plan.summed_deviation(self.cohort) * math.sqrt(self.code.coordinates)
         times = noise / self.cohort / plan.sensitivity.l2
         if times >= _DROWNED:

@@ -91,7 +91,8 @@ def check_noise(config: RunConfig, members: int, dimension: int) -> None:
     """
     if config.privacy.dp == "distributed":
         # Opacus takes seconds to import, and only a budget needs it.
-        _ = import_module("securefl.privacy.distributed").plan_of(config, members, dimension).noise
+        plan = import_module("securefl.privacy.distributed").plan_of(config, members, dimension)
+        _ = plan.noise, plan.layers
 
 
 def starting_model(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:

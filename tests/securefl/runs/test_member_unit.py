@@ -122,6 +122,12 @@ def test_five_retailers_cannot_hide_one_of_them(tmp_path, config):
         run(directory)
 
 
+def test_an_update_that_might_not_fit_the_format_is_refused_before_it_is_made(tmp_path, config):
+    directory = RunDirectory.create(tmp_path / "run", config(clip_norm=40.0))
+    with pytest.raises(ConfigError, match=r"twice privacy\.clip_norm"):
+        run(directory)
+
+
 def test_delta_is_held_against_the_number_of_members(tmp_path, config):
     directory = RunDirectory.create(tmp_path / "run", config(delta=0.03))
     with pytest.raises(SecureflError, match="1 over its number of members"):
