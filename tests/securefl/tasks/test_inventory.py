@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
+from securefl.consortium.facts import make_facts, read_facts
 from securefl.data.source import load
 from securefl.errors import ConfigError
 from securefl.evaluation.tally import total
@@ -104,6 +105,15 @@ def test_a_run_ends_with_levels_that_stay_in_each_retailers_folder(purchases, tm
         assert (table["order_up_to"] > 0).all()
         assert table["category"].is_unique
     assert not list((tmp_path / "run").glob("*.csv"))
+
+
+def test_facts_are_those_of_demand_and_survive_their_file(prepared, tmp_path):
+    task, facts, _ = prepared()
+    made = make_facts(task.config, tmp_path / "agreed.facts")
+    read = read_facts(tmp_path / "agreed.facts")
+    assert read.digest == made.digest
+    assert np.array_equal(read.content.steps, facts.steps)
+    assert read.content.words.keys == facts.words.keys
 
 
 def test_a_private_run_serves_no_dearer_stock_than_alone_on_validation(prepared):
