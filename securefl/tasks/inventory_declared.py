@@ -27,7 +27,7 @@ class InventorySettings(DemandSettings):
     )
     shortage_cost: PositiveFloat = Field(4.0, description="Of a unit that was asked for in vain.")
     order_cost: NonNegativeFloat = Field(
-        50.0, description="Of an order, however large; reorder alone."
+        200.0, description="Of an order, however large; reorder alone."
     )
     lead_time: NonNegativeInt = Field(
         1, description="Weeks between an order and its arrival; reorder alone."

@@ -7,6 +7,7 @@ judged on demand that is too low where the shop itself ran out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from securefl.evaluation.tally import Ratio, Tally
 from securefl.tasks.inventory_declared import InventorySettings
 
 Floats = npt.NDArray[np.float64]
+
+_SHORT: Final = 1.5
+"""Weeks of demand up to which an order quantity is not worth waiting for."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,9 @@ def order_levels(
 
     newsvendor: the quantile at the critical level (Arrow, Harris and Marschak 1951). reorder: s is
     that quantile of the demand until the next order can arrive, and S lies one economic order
-    quantity above it (Silver, Pyke and Thomas 2017, section 7.4: s and Q one after the other, and
-    S = s + Q); the median stands for mean demand.
+    quantity above it (Silver, Pyke and Thomas 2017: s and Q one after the other, and S = s + Q);
+    the median stands for mean demand. Where that quantity lasts for no more than `_SHORT` weeks, an
+    order is due nearly every week whatever S is, and S is s (Ehrhardt and Mosier 1984).
 
     Args:
         quantiles: Float64 [K, T, Q], ascending in the last axis.
@@ -51,7 +56,7 @@ def order_levels(
         return Levels(protected, protected)
     weekly = quantiles[..., levels.index(0.5)]
     batch = np.sqrt(2 * settings.order_cost * weekly / settings.holding_cost)
-    return Levels(protected, protected + batch)
+    return Levels(protected, protected + np.where(batch > _SHORT * weekly, batch, 0.0))
 
 
 def at_level(quantiles: Floats, levels: tuple[float, ...], level: float) -> Floats:

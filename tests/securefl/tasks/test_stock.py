@@ -83,9 +83,11 @@ def test_without_lead_time_and_order_cost_the_stock_begins_each_week_at_big_s():
 
 def test_an_order_lasts_for_the_lead_time_and_holds_an_economic_quantity():
     settings = InventorySettings(
-        policy="reorder", lead_time=2, order_cost=32.0, holding_cost=1.0, shortage_cost=9.0
+        policy="reorder", lead_time=2, order_cost=200.0, holding_cost=1.0, shortage_cost=9.0
     )
     quantiles = norm.ppf(LEVELS, 100, 10).reshape(1, 1, -1)
     found = order_levels(quantiles, LEVELS, settings)
     assert found.reorder == pytest.approx(3 * norm.ppf(0.9, 100, 10))
-    assert found.full - found.reorder == pytest.approx(np.sqrt(2 * 32 * 100))
+    assert found.full - found.reorder == pytest.approx(np.sqrt(2 * 200 * 100))
+    small = settings.model_copy(update={"order_cost": 50.0})
+    assert order_levels(quantiles, LEVELS, small).full == pytest.approx(found.reorder)
