@@ -12,6 +12,7 @@ Then every arm trains with its choice from three seeds and is scored on the test
 
 from __future__ import annotations
 
+import copy
 import statistics
 import sys
 import time
@@ -198,6 +199,17 @@ def best_round(
     prepared: Prepared, part: Sequence[Learner], rounds: int
 ) -> tuple[list[Tally], list[Tally], int]:
     """FedAvg over `part` (of one party: its plain training), kept at its best validation round."""
+    models, best = trained(prepared, part, rounds)
+    return tallies(part, models, "validation"), tallies(part, models, "test"), best
+
+
+def trained(
+    prepared: Prepared, part: Sequence[Learner], rounds: int
+) -> tuple[list[torch.nn.Module], int]:
+    """The parties' models as the best round on validation left them, and its number.
+
+    Training ends two rounds after the best one.
+    """
     models = [learner.fresh_model("model") for learner in part]
     trainers = [
         learner.trainer(model, prepared.config.training)
@@ -205,7 +217,8 @@ def best_round(
     ]
     weights = np.array([learner.data.samples for learner in part], dtype=np.float32)
     weights /= weights.sum()
-    shared, best, best_value = prepared.shared, None, float("-inf")
+    decisive = prepared.task.metrics[0].name
+    shared, best, best_value, kept = prepared.shared, 0, float("-inf"), []
     for number in range(1, rounds + 1):
         total_change = np.zeros_like(shared)
         for learner, model, trainer, weight in zip(part, models, trainers, weights, strict=True):
@@ -215,14 +228,15 @@ def best_round(
         shared = shared + total_change
         for model in models:
             load_shared(model, shared)
-        validation = tallies(part, models, "validation")
-        value = total(validation).values()["ndcg@10_expected"]
+        value = total(tallies(part, models, "validation")).values()[decisive]
         if value > best_value:
-            best_value, best = value, (validation, tallies(part, models, "test"), number)
-        elif best is not None and number >= best[2] + 2:
+            best_value, best = value, number
+            kept = [copy.deepcopy(model.state_dict()) for model in models]
+        elif number >= best + 2:
             break
-    assert best is not None
-    return best
+    for model, state in zip(models, kept, strict=True):
+        model.load_state_dict(state)
+    return models, best
 
 
 def tallies(part: Sequence[Learner], models: Sequence[torch.nn.Module], split: Any) -> list[Tally]:

@@ -1,0 +1,117 @@
+"""MovieLens-100K, read out of the `recbole` wheel, cut leave-one-out over five members.
+
+Harper and Konstan (2015). Its terms forbid to pass it on, so that it is fetched when it is needed,
+read out of the archive and not kept.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from securefl.config.load import load_config
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.runs.prepare import Prepared, prepare_data, starting_model
+from securefl.tasks.purchase_cases import RetailerCases, purchases_of
+from securefl.tasks.registry import create_task
+
+MEMBERS = 5
+_SPLIT = 174
+_FOLDER = "recbole/dataset_example/ml-100k/ml-100k"
+
+
+@dataclass(frozen=True)
+class MovieLens:
+    """Ratings in the file's order (`customer`, `product`, `class`, `time`), and the movies."""
+
+    ratings: pd.DataFrame
+    movies: pd.DataFrame
+
+    def members(self) -> tuple[RetailerTables, ...]:
+        """The users, shuffled by a generator seeded with a constant and dealt to the members.
+
+        Every rating is a basket of its own. The first of a user's ratings in the file is the newest
+        of those with its time stamp, therefore it has the largest number.
+        """
+        users = np.unique(self.ratings["customer"])
+        seat = np.random.default_rng(_SPLIT).permutation(len(users)) % MEMBERS
+        owner = seat[np.searchsorted(users, self.ratings["customer"])]
+        lines = self.ratings.assign(
+            basket=np.arange(len(self.ratings), 0, -1), quantity=1.0, value=0.0, discount=0.0
+        )
+        return tuple(RetailerTables(f"member-{n}", lines[owner == n]) for n in range(MEMBERS))
+
+    def retail(self) -> RetailData:
+        """The members beside each other, as a source delivers them."""
+        return RetailData("movielens", self.members(), self.movies)
+
+
+def read(wheel: Path | None) -> MovieLens:
+    """The data out of a wheel, which is fetched into a temporary folder where none is given."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        zipfile.ZipFile(wheel or _fetched(Path(folder))) as archive,
+    ):
+        return MovieLens(_ratings(_table(archive, "inter")), _movies(_table(archive, "item")))
+
+
+def prepared(data: MovieLens, tree: dict) -> Prepared:
+    """The members cut leave-one-out; everybody offers all movies, seen by its users or not."""
+    config = load_config(None, tree)
+    if config.model.name == "rating-ncf":
+        return prepare_data(config, data.retail())
+    task, tables = create_task(config), data.retail()
+    facts = task.agree(tables)
+    members = []
+    for member in tables.members:
+        lines = purchases_of(member.transactions, facts.products)
+        cut = RetailerCases(lines, len(facts.products), facts.end, config.cuts)
+        cut.sold = np.arange(len(facts.products))
+        members.append(task.member(member, cut, facts))
+    return Prepared(config, task, facts, tuple(members), starting_model(config, task, facts), {})
+
+
+def _fetched(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(folder)]
+    subprocess.run([*command, "recbole==1.2.1"], check=True)
+    return next(folder.glob("recbole-*.whl"))
+
+
+def _table(archive: zipfile.ZipFile, kind: str) -> pd.DataFrame:
+    with archive.open(f"{_FOLDER}.{kind}") as file:
+        table = pd.read_csv(file, sep="\t")
+    return table.rename(columns=lambda name: name.split(":")[0])
+
+
+def _ratings(table: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "customer": table["user_id"].to_numpy(np.int64),
+            "product": table["item_id"].to_numpy(np.int64),
+            "rating": table["rating"].to_numpy(np.int64) - 1,
+            "time": pd.to_datetime(table["timestamp"], unit="s").astype("datetime64[ns]"),
+        }
+    )
+
+
+def _movies(table: pd.DataFrame) -> pd.DataFrame:
+    """First genre, all genres, and half decades, in place of the levels of a hierarchy."""
+    genres = table["class"].fillna("").astype(str)
+    years = pd.to_numeric(table["release_year"], errors="coerce").fillna(0).astype(int) // 5
+    return pd.DataFrame(
+        {
+            "product": table["item_id"].to_numpy(np.int64),
+            "department": genres.str.split(" ").str[0],
+            "category": genres,
+            "kind": years.astype(str),
+            "brand": "",
+            "size": "",
+        }
+    ).drop_duplicates("product")
