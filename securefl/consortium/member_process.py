@@ -260,7 +260,10 @@ class MemberProcess:
 
     def _failure(self, question: Question, error: str, text: str) -> bytes:
         name = os.urandom(4).hex()
-        _log.error("answer %s failed: %s: %s", name, error, text, extra={"question": question.id})
+        # What is answered again after a restart is said to nobody, but for the last answer.
+        level = logging.INFO if self._end.memory.replaying else logging.ERROR
+        where = {"question": question.id}
+        _log.log(level, "answer %s failed: %s: %s", name, error, text, extra=where)
         return m.encode(m.Failure(error=error, text=f"see error {name} in its log"))
 
     def _send(self, note: Note) -> None:
