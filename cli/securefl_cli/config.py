@@ -12,7 +12,7 @@ from securefl.config.load import DEFAULT_SOURCE, SOURCES, dump_toml
 from securefl.config.starter import write_starter
 from securefl.tasks.registry import TASKS
 from securefl_cli.group import LazyGroup
-from securefl_cli.options import Name, resolve, run_options
+from securefl_cli.options import TASK_HELP, Name, resolve, run_options
 
 _COMMANDS = {
     "show": ("securefl_cli.config:show", "Print the settings of a run, defaults filled in."),
@@ -66,7 +66,12 @@ def show(
     "file", type=click.Path(path_type=Path), default=Path("securefl.toml"), metavar="[FILE]"
 )
 @click.option(
-    "--task", type=Name(TASKS), default=TASKS[0], show_default=True, help="What is learned."
+    "--task",
+    type=Name(TASKS),
+    metavar="TASK",
+    default=TASKS[0],
+    show_default=True,
+    help=TASK_HELP,
 )
 @click.option(
     "--data",

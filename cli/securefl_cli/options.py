@@ -34,7 +34,8 @@ class Name(click.Choice[str]):
 config_argument = click.argument(
     "config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]"
 )
-task_option = click.option("--task", type=Name(TASKS), help="What is learned.")
+TASK_HELP = f"What is learned: {', '.join(TASKS)}."
+task_option = click.option("--task", type=Name(TASKS), metavar="TASK", help=TASK_HELP)
 data_option = click.option(
     "--data",
     type=Name(SOURCES),

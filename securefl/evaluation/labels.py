@@ -92,7 +92,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
     ),
     "pinball": MetricLabel(
         title="Pinball loss",
-        meaning="how far off the quantiles are, in percent of recent sales",
+        meaning="quantiles' error in percent of recent sales",
         higher_is_better=False,
         percent=True,
         naive=_AVERAGE,

@@ -317,13 +317,13 @@ CHURN: Final = TaskDeclaration(
     labels={
         "auc": _label(
             "AUC",
-            "how often a customer who stays away is ranked above one who returns",
+            "how often who stays away ranks above who returns",
             higher=True,
             headline=True,
         ),
         "average_precision": _label(
             "Average precision",
-            "share of right alarms, down to each customer who stays away",
+            "right alarms down to each who stays away",
             higher=True,
             headline=True,
         ),

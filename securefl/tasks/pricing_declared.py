@@ -73,7 +73,7 @@ _LABELS: Final = {
     ),
     "units_wape": _label(
         "WAPE given prices",
-        "all units off, in percent of all units sold",
+        "units off, in percent of all units sold",
         better=False,
         percent=True,
         headline=True,
@@ -101,7 +101,7 @@ _LABELS: Final = {
     ),
     "significant": _label(
         "Clearly negative",
-        "share of categories whose whole interval is negative",
+        "categories with a whole interval below 0",
         better=True,
         percent=True,
         headline=True,

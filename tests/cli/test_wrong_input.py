@@ -24,7 +24,10 @@ CASES = {
     "describe: unknown source": (["data", "describe", "--data", "x"], ["known: ", "tutorial"]),
     "describe: unknown format": (["data", "describe", "--format", "toml"], ["json"]),
     "show: missing configuration": (["config", "show", "no.toml"], ["no.toml does not exist"]),
-    "show: model of another task": (["config", "show", "--model", "forecaster"], ["mf, ncf"]),
+    "show: model of another task": (
+        ["config", "show", "--model", "forecaster"],
+        ["unknown value 'forecaster'"],
+    ),
     "show: negative seed": (["config", "show", "--seed", "-1"], ["--seed"]),
     "init: unknown task": (["config", "init", "--task", "x"], ["recommendation"]),
     "init: unknown source": (["config", "init", "--data", "flies"], ["did you mean 'files'?"]),

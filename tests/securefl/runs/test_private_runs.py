@@ -73,7 +73,7 @@ def test_a_private_run_says_what_it_spent_and_keeps_to_its_budget(private_run, m
     for member in privacy["members"]:
         assert set(member) == {
             *("name", "epsilon", "noise_multiplier", "clip_norm", "sampling_rate", "steps"),
-            *("customer_epsilon", "life", "cap", "cap_delta"),
+            *("customer_epsilon", "two_retailers_epsilon", "life", "cap", "cap_delta"),
         }
         assert member["life"] == pytest.approx(member["epsilon"])
         assert member["steps"] == 3 * 2
