@@ -41,5 +41,5 @@ class WholeUpdateRounds(DistributedRounds):
         whole = self.plan.code.whole
         assert whole is not None
         start = shared_vector(self.model).astype(np.float64)
-        self._trainer.train(self.learner.seed("train", number))
+        self._trainer.train(self.learner.seed("train", number), self.learner.units(number))
         return whole.encode(shared_vector(self.model) - start)
