@@ -14,6 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from securefl.models.profile import shares_of
 from securefl.models.settings import FeatureSettings
 
 _OUT_OF_REACH: Final = -1e4
@@ -84,7 +85,7 @@ class FeatureRanker(nn.Module):
     def taste(self, items: Tensor, present: Tensor) -> Tensor:
         """The part of the scores that is about the customer, float [B, I]."""
         profiles = [
-            _profile(codes[items], present, size)
+            shares_of(codes[items], present, size)
             for codes, size in zip(self.codes, self.sizes, strict=True)
         ]
         read = [p for p, is_in in zip(profiles, self.mapped, strict=True) if is_in]
@@ -136,9 +137,3 @@ class DomainRanker(FeatureRanker):
         super().__init__(settings, features, cold)
         self.target: Tensor
         self.register_buffer("target", target, persistent=False)
-
-
-def _profile(codes: Tensor, present: Tensor, size: int) -> Tensor:
-    """Roots of the shares of what was bought, float [B, size]: length 1, or 0 if nothing was."""
-    counts = present.new_zeros(len(codes), size).scatter_add_(1, codes, present)
-    return (counts / present.sum(dim=1, keepdim=True).clamp(min=1)).sqrt()

@@ -62,7 +62,7 @@ class ProfileRanker(nn.Module):
     def taste(self, items: Tensor, present: Tensor) -> Tensor:
         """The part of the scores that is about the customer, float [B, I]."""
         profiles = [
-            _profile(codes[items], present, size)
+            shares_of(codes[items], present, size)
             for codes, size in zip(self.codes, self.sizes, strict=True)
         ]
         gains = [
@@ -74,7 +74,7 @@ class ProfileRanker(nn.Module):
         return torch.stack(parts).sum(dim=0)
 
 
-def _profile(codes: Tensor, present: Tensor, size: int) -> Tensor:
+def shares_of(codes: Tensor, present: Tensor, size: int) -> Tensor:
     """Roots of the shares of what was bought, float [B, size]: length 1, or 0 if nothing was."""
     counts = present.new_zeros(len(codes), size).scatter_add_(1, codes, present)
     return (counts / present.sum(dim=1, keepdim=True).clamp(min=1)).sqrt()
