@@ -9,7 +9,7 @@ from securefl.evaluation.labels import LABELS, MetricLabel, shown
 from securefl.report.charts import Chart, comparison
 from securefl.report.story import Card, metric_title
 from securefl.runs.result import RunResult
-from securefl.runs.summary import SummaryTable, headline_metrics, summarise
+from securefl.runs.summary import SummaryTable, headline_metrics, rounds_done, summarise
 
 _ARMS = {
     "naive": None,
@@ -156,6 +156,6 @@ def _protected(result: RunResult) -> str:
 def subtitle(result: RunResult) -> str:
     """With whom, how, how long."""
     return (
-        f"{len(result.members)} retailers, mode {result.mode}, {result.rounds} rounds, seed"
+        f"{len(result.members)} retailers, mode {result.mode}, {rounds_done(result.rounds)}, seed"
         f" {result.seed}, {result.seconds:.0f} seconds"
     )

@@ -100,8 +100,13 @@ def _heading(result: Result) -> str:
         seeds = f"seeds {result.seed} to {result.runs[-1].seed}"
     return (
         f"{result.task}, {len(result.members)} retailers, mode {result.mode}, "
-        f"{result.rounds} rounds, {seeds}"
+        f"{rounds_done(result.rounds)}, {seeds}"
     )
+
+
+def rounds_done(rounds: int) -> str:
+    """How many rounds, in words."""
+    return f"{rounds} round" if rounds == 1 else f"{rounds} rounds"
 
 
 def _table(result: Result, metric: str, found: MetricLabel) -> SummaryTable:
