@@ -101,10 +101,10 @@ class FeatureOwnSettings(Settings):
 
     rank: PositiveInt = 64
     mapped: tuple[Feature, ...] = Field(_OF_CONTENT, description="As in the section `model`.")
-    learning_rate: PositiveFloat = 0.01
+    learning_rate: PositiveFloat = 0.003
     batch_size: PositiveInt = 64
     epochs_a_round: PositiveInt = 2
-    rounds: PositiveInt = Field(6, description="At most; it stops after two without a better one.")
+    rounds: PositiveInt = Field(8, description="At most; it stops after two without a better one.")
     ridge: PositiveFloat = Field(
         200.0, description="Regularisation, in customers, of its own item-to-item model."
     )

@@ -91,20 +91,17 @@ class OwnFeatures(OwnScores):
 
     Attributes:
         together: What is bought together at its shop.
-        ranker: The shared model's kind, trained on its customers alone; None where the shared one
-            is that already.
+        ranker: The shared model's kind, trained on its customers alone.
     """
 
     together: ItemToItem
-    ranker: FeatureRanker | None
+    ranker: FeatureRanker
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `OwnScores.parts`: own recent sales and the models, float32 [B, I, 2 or 4]."""
+        """See `OwnScores.parts`: own recent sales and the models, float32 [B, I, 4]."""
         prior = cases.prior.expand(len(index), -1)
         history = multi_hot(*cases.known.padded(index), prior.shape[1])
         own = torch.stack((prior, self.together.scores(history)), dim=2)
-        if self.ranker is None:
-            return own
         return torch.cat((own, ranker_parts(self.ranker, cases, index)), dim=2)
 
 
@@ -115,18 +112,16 @@ class FeatureMember(RankingMember):
     Attributes:
         twin: The task whose model the own scores have one of.
         facts: What the members agree on.
-        everybody: Whether these are the customers of all retailers.
     """
 
     twin: FeatureTask
     facts: FeatureFacts
-    everybody: bool
 
     @cached_property
     def own(self) -> OwnFeatures:
         """The own scores, computed when they are first served."""
         settings = own_settings(self.twin.config)
-        ranker = None if self.everybody else train_alone_for_itself(self)
+        ranker = train_alone_for_itself(self)
         products = len(self.facts.products)
         together = neighbours(self.examples.histories, products, settings.ridge)
         own = OwnFeatures(weights={}, validation={}, together=together, ranker=ranker)
@@ -157,11 +152,11 @@ class ServedFeatureTask(ServedTask, FeatureTask):
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> RankingMember:
         """See `RecommendationTask.member`."""
-        return self._served(super().member(tables, cut, facts), facts, everybody=False)
+        return self._served(super().member(tables, cut, facts), facts)
 
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> FeatureMember:
         """See `RecommendationTask.pool`."""
-        return self._served(super().pool(members, facts), facts, everybody=True)
+        return self._served(super().pool(members, facts), facts)
 
     def shared_parts(self, model: nn.Module) -> Parts:
         """See `ServedTask`."""
@@ -173,9 +168,7 @@ class ServedFeatureTask(ServedTask, FeatureTask):
             raise TypeError(f"{member.name} has no scores of its own")
         return member.own
 
-    def _served(
-        self, member: RankingMember, facts: RankingFacts, *, everybody: bool
-    ) -> FeatureMember:
+    def _served(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
         assert isinstance(facts, FeatureFacts)
         return FeatureMember(
             name=member.name,
@@ -185,7 +178,6 @@ class ServedFeatureTask(ServedTask, FeatureTask):
             cases=member.cases,
             twin=self.twin(_with_own_model(self.config)),
             facts=facts,
-            everybody=everybody,
         )
 
 
