@@ -19,7 +19,7 @@ from securefl.tasks.purchase_cases import Cases, RetailerCases
 from securefl.tasks.recommendation import RankingFacts, RankingMember, RecommendationTask
 from securefl.tasks.served import OwnScores, Parts, ServedTask
 from securefl.tasks.transfer import TransferMember, TransferTask
-from securefl.training.alone import train_to_best
+from securefl.training.alone import own_model
 from securefl.training.learner import Learner
 
 
@@ -55,10 +55,8 @@ class ServingTransferMember(TransferMember):
     def own(self) -> OwnTransfer:
         """The own scores, computed when they are first served."""
         learner = Learner(self.config, TransferTask(self.config), self.facts, self)
-        model = learner.fresh_model("own")
-        with torch.enable_grad():  # it is first asked for in the middle of an evaluation
-            train_to_best(learner, model, self.config.references.alone, self.config.rounds)
-        own = OwnTransfer(weights={}, validation={}, ranker=feature_ranker(model).eval())
+        ranker = feature_ranker(own_model(learner))
+        own = OwnTransfer(weights={}, validation={}, ranker=ranker)
         return own.weighed(self.cases)
 
 
