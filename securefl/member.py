@@ -155,6 +155,10 @@ class Member:
             reply = m.Failure(error=type(error).__name__, text=str(error))
         return [m.encode(reply)]
 
+    def close(self) -> None:
+        """Close its book."""
+        self.ledger.close()
+
     def _train(self, request: m.Train) -> m.Update:
         if self.config.mode != "plain":
             raise m.MessageError(f"in mode '{self.config.mode}' no update is sent in the clear")

@@ -33,6 +33,10 @@ class RefusingMember:
             reply = m.Failure(error=type(error).__name__, text=str(error))
         return [m.encode(reply)]
 
+    def close(self) -> None:
+        """Close its book."""
+        self._ledger.close()
+
     def begin_after_loss(self) -> None:
         """It enters no round anyway."""
 

@@ -141,6 +141,10 @@ class AnsweringMember:
             reply = m.Failure(error=type(error).__name__, text=str(error))
         return [m.encode(reply)]
 
+    def close(self) -> None:
+        """Close its book."""
+        self.ledger.close()
+
     def _ask(self, request: m.Ask) -> m.Message:
         if self._entered is not None:
             raise AbortedError("this run's query was asked before")

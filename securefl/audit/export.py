@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 from securefl.aggregation.terms import Consortium, model_digest
@@ -157,7 +158,10 @@ def _openings(run: Path, log: Log, names: tuple[str, ...]) -> tuple[Opening, ...
     books, opened = Places.read(run).books, []
     for name in names:
         path = book_path(books, name)
-        row = Book(path).run(log.run) if path.exists() else None
+        if not path.exists():
+            continue
+        with closing(Book(path)) as book:
+            row = book.run(log.run)
         if row is not None:
             opened.append(Opening(member=name, units=row.units, salt=row.salt.hex()))
     return tuple(opened)

@@ -68,12 +68,12 @@ def serve(meeting: Meeting, desk: Desk) -> None:
         closing(RunKeys(place, meeting.key, run, meeting.name)) as keys,
     ):
         entropy, memory = QuestionEntropy(), JournalMemory(journal)
-        member = _spec(meeting, desk, place, entropy, memory).build()
-        if journal.empty:
-            member.begin_after_loss()
-        with meeting.connected() as link:
-            end = MemberEnd(meeting.name, keys, meeting.run, link, journal, entropy, memory)
-            MemberProcess(end, member).serve()
+        with closing(_spec(meeting, desk, place, entropy, memory).build()) as member:
+            if journal.empty:
+                member.begin_after_loss()
+            with meeting.connected() as link:
+                end = MemberEnd(meeting.name, keys, meeting.run, link, journal, entropy, memory)
+                MemberProcess(end, member).serve()
 
 
 def _spec(

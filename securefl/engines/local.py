@@ -37,6 +37,9 @@ class Party(Protocol):
     def handle(self, message: bytes) -> Sequence[bytes]:
         """The replies to one message, in order."""
 
+    def close(self) -> None:
+        """Let go of the files that are open."""
+
 
 class PartySpec(Protocol):
     """Builds a party in the process that will host it."""
@@ -80,6 +83,8 @@ class InProcess:
     def __exit__(self, *details: object) -> None:
         del details
         self._inbox.clear()
+        for party in self._parties.values():
+            party.close()
 
 
 class WorkerProcesses:

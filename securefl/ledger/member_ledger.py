@@ -84,6 +84,12 @@ class MemberLedger:
         """The member's book, opened when it is first needed."""
         return Book(book_path(self._custody.books, self.name))
 
+    def close(self) -> None:
+        """Close the book; it is opened again should it be needed again."""
+        book = self.__dict__.pop("book", None)
+        if book is not None:
+            book.close()
+
     def begin(self, units: int) -> None:
         """Write that the member takes part; once a run, however often it is asked.
 

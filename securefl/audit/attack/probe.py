@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,13 +102,14 @@ def probe(learner: Learner, game: Game, directory: Path, *, pull: float = PULL) 
 def _trained(learner: Learner, model: CanaryModel, directory: Path) -> Probed:
     name, units = learner.data.name, len(learner.data.examples)
     book = OwnBook(name, learner.config, directory, units)
-    training = round_training(learner, model, directory, book.ledger, members=1)
     releases = [shared_vector(model)]
-    for number in range(1, learner.config.rounds + 1):
-        book.enter(number, releases[-1])
-        training.train(number)
-        releases.append(shared_vector(model))
-    return Probed(model, tuple(releases), training.spending())
+    with closing(book.ledger) as ledger:
+        training = round_training(learner, model, directory, ledger, members=1)
+        for number in range(1, learner.config.rounds + 1):
+            book.enter(number, releases[-1])
+            training.train(number)
+            releases.append(shared_vector(model))
+        return Probed(model, tuple(releases), training.spending())
 
 
 def renamed(learner: Learner, name: str) -> Learner:

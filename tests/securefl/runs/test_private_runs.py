@@ -235,7 +235,7 @@ def test_a_damaged_book_is_one_clear_error(private_run):
     _, directory = private_run(rounds=1)
     (directory.path / "result.json").unlink()
     book = book_path(directory.places.books, "west")
-    book.with_name("west.sqlite-wal").unlink(missing_ok=True)
+    assert not book.with_name("west.sqlite-wal").exists()
     book.write_bytes(b"SQLite format 3" + bytes(200))
     with pytest.raises(InputError, match=r"west failed: .*west.sqlite"):
         run(RunDirectory.open(directory.path))
