@@ -29,6 +29,7 @@ class FeatureRanker(nn.Module):
         score(i) = sum_f (p_f + g_f x_f + D_f E x)[f(i)]
 
     where E x maps her profile over the mapped features to a few numbers, and D_f maps those back.
+    A popularity p_f is a weight times a scale, so that it learns at the speed of the scale's square.
     Every parameter is shared and belongs to a linear layer, and a customer's scores depend on no
     other customer, so that her gradient is hers alone.
 
@@ -51,6 +52,10 @@ class FeatureRanker(nn.Module):
         self.cold: Tensor
         self.register_buffer("codes", torch.stack(codes), persistent=False)
         self.register_buffer("cold", cold, persistent=False)
+        sizes = torch.tensor(self.sizes)
+        scale = (sizes / sizes.max()) ** settings.popularity_taper
+        self.scale: Tensor
+        self.register_buffer("scale", scale.repeat_interleave(sizes), persistent=False)
         inputs = sum(size for size, is_in in zip(self.sizes, self.mapped, strict=True) if is_in)
         self.encode = nn.Linear(inputs, settings.rank, bias=False)
         self.decode = nn.Linear(settings.rank, inputs, bias=False)
@@ -79,7 +84,7 @@ class FeatureRanker(nn.Module):
     def common(self, customers: int) -> Tensor:
         """The part of the scores that all customers have in common, float [B, I]."""
         weight = self.popularity.weight
-        scores: Tensor = self.popularity(weight.new_full((customers, 1), self.step))
+        scores: Tensor = self.popularity(weight.new_full((customers, 1), self.step)) * self.scale
         return self._of_products(torch.split(scores, self.sizes, dim=1))
 
     def taste(self, items: Tensor, present: Tensor) -> Tensor:

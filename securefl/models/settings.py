@@ -130,6 +130,11 @@ class FeatureSettings(NamedSettings):
     popularity_step: PositiveFloat = Field(
         5.0, description="Scale of what is popular, and root of how much faster it learns."
     )
+    popularity_taper: NonNegativeFloat = Field(
+        0.0,
+        description="With how many codes a feature has, to this power, its scale grows up to that"
+        " of the largest: one code of few is many products', and moves them all.",
+    )
     shown: Fraction = Field(
         0.5, description="Share of her purchases that a customer is known by in a step."
     )

@@ -184,7 +184,7 @@ class ServedFeatureTask(ServedTask, FeatureTask):
 def _with_own_model(config: RunConfig) -> RunConfig:
     """The same with the sizes of a retailer's own model, which no noise has to cover."""
     own = own_settings(config)
-    sizes = {"rank": own.rank, "mapped": own.mapped}
+    sizes = {"rank": own.rank, "mapped": own.mapped, "popularity_taper": 0.0}
     return config.model_copy(update={"model": config.model.model_copy(update=sizes)})
 
 

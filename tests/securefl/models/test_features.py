@@ -31,6 +31,7 @@ def ranker(settings):
     [
         ContentSettings(rank=2, mapped=("category", "brand")),
         HybridSettings(rank=2, mapped=("kind", "product")),
+        HybridSettings(rank=2, mapped=("kind",), popularity_taper=0.5),
     ],
 )
 def test_the_scores_are_what_the_formula_says(settings):
@@ -51,7 +52,8 @@ def test_the_scores_are_what_the_formula_says(settings):
     expected = torch.zeros(4)
     for place, (code, profile) in enumerate(zip(codes, profiles, strict=True)):
         known = ~COLD if settings.groups[place] == "product" else torch.ones(4)
-        said = popular[place] + maps.get(place, torch.zeros(len(profile)))
+        scale = (len(profile) / 4) ** settings.popularity_taper
+        said = scale * popular[place] + maps.get(place, torch.zeros(len(profile)))
         if place < len(CODES):
             said = said + model.repeat[place].weight.item() * profile
         expected = expected + known * said[code]
