@@ -10,7 +10,6 @@ from typing import Any
 
 import msgpack
 import numpy as np
-import torch
 
 from securefl import messages as m
 from securefl.aggregation.masked_member import MaskedMember, TrainedUpdate
@@ -23,15 +22,8 @@ from securefl.ledger.custody import Custody, RefusedError
 from securefl.ledger.member_ledger import MemberLedger
 from securefl.ledger.witness import ShownHead
 from securefl.member_refusing import RefusingMember, refused
-from securefl.member_state import (
-    Forgetful,
-    MemberState,
-    TrainingMemory,
-    load_member,
-    pack_training,
-    save_member,
-    unpack_training,
-)
+from securefl.member_state import Forgetful, TrainingMemory
+from securefl.member_training import MemberTraining
 from securefl.models.locality import (
     FloatVector,
     load_local,
@@ -43,7 +35,7 @@ from securefl.tasks.base import MemberData
 from securefl.tasks.registry import create_task
 from securefl.training.alone import train_alone
 from securefl.training.learner import Learner
-from securefl.training.rounds import RoundChange, round_training
+from securefl.training.rounds import round_training
 from securefl_protocols.entropy import Entropy
 
 
@@ -108,10 +100,8 @@ class Member:
         self.trainer = round_training(
             self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
         )
-        self.kept = local_state(self.model)
+        self.training = MemberTraining(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
-        self._memory = spec.memory
-        self.update: TrainedUpdate | None = None
         self._reveals = spec.reveals
         self._names = spec.consortium.roster.names
         by_member = spec.config.privacy.dp != "none" and spec.config.privacy.unit == "member"
@@ -171,54 +161,15 @@ class Member:
         return self.masked.enter(request, update)
 
     def _reveal(self, request: m.Reveal) -> m.Update:
-        if not self._reveals or self.update is None or self.update.round != request.round:
+        update = self.training.update
+        if not self._reveals or update is None or update.round != request.round:
             raise m.MessageError("this member lays nothing open")
-        return _in_the_clear(self.update)
+        return _in_the_clear(update)
 
     def _trained(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
-        """The update of a round; a round that is tried again is not trained again.
-
-        The ledger has the release before anybody else has the update.
-        """
         start = self._shared(shared)
         self.ledger.begin(self._units)
-        self.ledger.enter(number, cohort, model_digest(start).hex())
-        done = self.update
-        if done is not None and done.round == number and np.array_equal(done.shared, start):
-            if not self._memory.replaying:
-                self.ledger.sent_again()
-            return done
-        self.update = self._remembered(number, start) or self._newly_trained(number, start)
-        return self.update
-
-    def _newly_trained(self, number: int, start: FloatVector) -> TrainedUpdate:
-        load_shared(self.model, start)
-        trained = self._train_within_budget(number)
-        self.ledger.trained()
-        state = MemberState(local_state(self.model), self.kept, self.trainer.optimizer)
-        change = torch.from_numpy(trained.change)
-        kept = pack_training(change, trained.loss, trained.layers, state)
-        self._memory.keep(_training_of(number, start), kept)
-        weight = self.trainer.weight
-        return TrainedUpdate(number, start, trained.change, trained.loss, weight, trained.layers)
-
-    def _remembered(self, number: int, start: FloatVector) -> TrainedUpdate | None:
-        """The training that this member did for the round before it was restarted."""
-        kept = self._memory.recall(_training_of(number, start))
-        if kept is None:
-            return None
-        change, loss, layers, state = unpack_training(kept, self.trainer.optimizer)
-        load_local(self.model, state.local)
-        self.kept = state.kept
-        return TrainedUpdate(number, start, change.numpy(), loss, self.trainer.weight, layers)
-
-    def _train_within_budget(self, number: int) -> RoundChange:
-        try:
-            return self.trainer.train(number)
-        except RefusedError as error:
-            refusal = error.refusal.model_copy(update={"round": number})
-            self.ledger.refuse(refusal)
-            raise RefusedError(refusal) from None
+        return self.training.trained(number, start, cohort)
 
     def _shared(self, data: bytes) -> FloatVector:
         """A shared model from the wire, of this model's length."""
@@ -248,7 +199,7 @@ class Member:
         present = local_state(self.model)
         if request.kept:
             self._result = shared
-            load_local(self.model, self.kept)
+            load_local(self.model, self.training.kept)
         tallies = self.learner.score(self.model, request.split)
         load_local(self.model, present)
         return m.Scores(tallies=m.pack_tallies(tallies))
@@ -300,7 +251,7 @@ class Member:
         if self._result is None:
             return
         load_shared(self.model, self._result)
-        load_local(self.model, self.kept)
+        load_local(self.model, self.training.kept)
         hand_over(self.directory, self.learner.recommendations(self.model))
 
     def _entries(self, since: int) -> m.Entries:
@@ -322,7 +273,7 @@ class Member:
         return m.Scores(tallies=m.pack_tallies(tallies))
 
     def _keep(self, request: m.Keep) -> m.Done:
-        self.kept = local_state(self.model)
+        self.training.keep()
         return m.Done()
 
     def _train_alone(self, request: m.TrainAlone) -> m.Alone:
@@ -334,21 +285,15 @@ class Member:
         return m.Alone(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))
 
     def _save(self, request: m.Save) -> m.Done:
-        state = MemberState(local_state(self.model), self.kept, self.trainer.optimizer)
-        save_member(self.directory, request.round, state)
+        self.training.save(self.directory, request.round)
         self._saved = request.round
         return m.Done()
 
     def _restore(self, request: m.Restore) -> m.Done:
         if request.round < self.masked.last_unmasked:
             raise m.MessageError("a round whose sum was unmasked is not taken back")
-        self._go_back_to(request.round)
+        self.training.go_back_to(self.directory, request.round)
         return m.Done()
-
-    def _go_back_to(self, number: int) -> None:
-        state = load_member(self.directory, number, self.trainer.optimizer)
-        load_local(self.model, state.local)
-        self.kept = state.kept
 
     def begin_after_loss(self) -> None:
         """Enter no round of which the book has a release: this member may have been in its sum.
@@ -380,15 +325,10 @@ class Member:
         """
         fields = msgpack.unpackb(state, use_list=False)
         if fields["saved"]:
-            self._go_back_to(fields["saved"])
+            self.training.go_back_to(self.directory, fields["saved"])
         self._saved, self._answered = fields["saved"], set(fields["answered"])
         self._round_model = fields["model"]
         self.masked.restore(fields["masked"])
-
-
-def _training_of(number: int, start: FloatVector) -> str:
-    """Names a round's training from a model."""
-    return f"training-{number}-{model_digest(start).hex()}"
 
 
 def _in_the_clear(update: TrainedUpdate) -> m.Update:

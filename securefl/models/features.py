@@ -29,7 +29,7 @@ class FeatureRanker(nn.Module):
         score(i) = sum_f (p_f + g_f x_f + D_f E x)[f(i)]
 
     where E x maps her profile over the mapped features to a few numbers, and D_f maps those back.
-    A popularity p_f is a weight times a scale, so that it learns at the speed of the scale's square.
+    Each popularity p_f is a weight times a scale, and learns as fast as the square of that scale.
     Every parameter is shared and belongs to a linear layer, and a customer's scores depend on no
     other customer, so that her gradient is hers alone.
 
