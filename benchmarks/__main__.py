@@ -11,14 +11,14 @@ from pathlib import Path
 from harness import Row, markdown
 from plots import growth
 from private_plots import budgets, customers, placements
-from securefl.tasks.registry import TASKS
+from tasks import CASES
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DOCS = HERE.parent / "docs"
 SUPPORT = {"__init__", "__main__", "harness", "plots", "private_federation", "private_plots"}
 SCRIPTS = {p.stem: [p.name] for p in HERE.glob("*.py") if p.stem not in SUPPORT | {"tasks"}}
-SCRIPTS |= {f"tasks-{task}": ["tasks.py", task] for task in TASKS}
+SCRIPTS |= {f"tasks-{name}": ["tasks.py", name] for name in CASES}
 NAMES = sorted(SCRIPTS)
 PICTURES = {
     growth: "Two plots over the number of members, for one member: CPU time and bytes up are flat,"
