@@ -14,13 +14,13 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from securefl.models.profile import shares_of
+from securefl.models.profile import HistoryRanker, shares_of
 from securefl.models.settings import FeatureSettings
 
 _OUT_OF_REACH: Final = -1e4
 
 
-class FeatureRanker(nn.Module):
+class FeatureRanker(HistoryRanker):
     """Scores all products from one customer's own history, and from nothing else.
 
     With f(i) the code of product i in feature f, and x_f the roots of the shares of what she bought
@@ -61,20 +61,7 @@ class FeatureRanker(nn.Module):
         self.decode = nn.Linear(settings.rank, inputs, bias=False)
         self.popularity = nn.Linear(1, sum(self.sizes), bias=False)
         self.repeat = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in features)
-        nn.init.normal_(self.encode.weight, std=settings.rank**-0.5)
-        nn.init.zeros_(self.decode.weight)
-        nn.init.zeros_(self.popularity.weight)
-        for gain in self.repeat.parameters():
-            nn.init.constant_(gain, settings.repeat)
-
-    def forward(self, items: Tensor, present: Tensor) -> Tensor:
-        """Scores of all products, float [B, I].
-
-        Args:
-            items: What each customer bought, int64 [B, K].
-            present: 1 where it counts, 0 at padding and where it is hidden, float [B, K].
-        """
-        return self.common(len(items)) + self.taste(items, present)
+        self.begin(settings.rank, settings.repeat)
 
     def scores_of_known(self, items: Tensor, present: Tensor) -> Tensor:
         """The same, new products out of reach: while there are none, nobody can pass them over."""

@@ -7,6 +7,7 @@ and how much it counts that she bought from the same department, category or kin
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +16,48 @@ from torch import Tensor, nn
 from securefl.models.settings import ProfileSettings
 
 
-class ProfileRanker(nn.Module):
+class HistoryRanker(nn.Module):
+    """What scores of all products from one customer's own history have in common.
+
+    Attributes:
+        encode: From a profile to a few numbers.
+        decode: Back from there.
+        popularity: What all customers have in common.
+        repeat: How much it counts to have bought alike, by level.
+    """
+
+    encode: nn.Linear
+    decode: nn.Linear
+    popularity: nn.Linear
+    repeat: nn.ModuleList
+
+    def forward(self, items: Tensor, present: Tensor) -> Tensor:
+        """Scores of all products, float [B, I].
+
+        Args:
+            items: What each customer bought, int64 [B, K].
+            present: 1 where it counts, 0 at padding and where it is hidden, float [B, K].
+        """
+        return self.common(len(items)) + self.taste(items, present)
+
+    def begin(self, rank: int, repeat: float) -> None:
+        """The scores before training: what is like what she bought, and nothing else."""
+        nn.init.normal_(self.encode.weight, std=rank**-0.5)
+        nn.init.zeros_(self.decode.weight)
+        nn.init.zeros_(self.popularity.weight)
+        for gain in self.repeat.parameters():
+            nn.init.constant_(gain, repeat)
+
+    @abstractmethod
+    def common(self, customers: int) -> Tensor:
+        """The part of the scores that all customers have in common, float [B, I]."""
+
+    @abstractmethod
+    def taste(self, items: Tensor, present: Tensor) -> Tensor:
+        """The part of the scores that is about the customer, float [B, I]."""
+
+
+class ProfileRanker(HistoryRanker):
     """Scores all products from one customer's own history, and from nothing else.
 
     Every parameter is shared and belongs to a linear layer, and a customer's scores depend on no
@@ -38,20 +80,7 @@ class ProfileRanker(nn.Module):
         self.decode = nn.Linear(settings.rank, categories, bias=False)
         self.popularity = nn.Linear(1, products, bias=False)
         self.repeat = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in levels)
-        nn.init.normal_(self.encode.weight, std=settings.rank**-0.5)
-        nn.init.zeros_(self.decode.weight)
-        nn.init.zeros_(self.popularity.weight)
-        for gain in self.repeat.parameters():
-            nn.init.constant_(gain, settings.repeat)
-
-    def forward(self, items: Tensor, present: Tensor) -> Tensor:
-        """Scores of all products, float [B, I].
-
-        Args:
-            items: What each customer bought, int64 [B, K].
-            present: 1 where it counts, 0 at padding and where it is hidden, float [B, K].
-        """
-        return self.common(len(items)) + self.taste(items, present)
+        self.begin(settings.rank, settings.repeat)
 
     def common(self, customers: int) -> Tensor:
         """The part of the scores that all customers have in common, float [B, I]."""

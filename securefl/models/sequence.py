@@ -157,11 +157,20 @@ class SequenceRanker(nn.Module):
         shown = Baskets(known.items, kept, known.slots)
         sums = shown.summed(functional.embedding(known.items, vectors), length)
         counts = known.summed(torch.ones_like(known.present)[:, :, None], length)
-        history = sums.cumsum(dim=1) / counts.cumsum(dim=1).clamp(min=1).sqrt()
-        contents = sums / counts.clamp(min=1).sqrt()
+        history = self._shortened(sums.cumsum(dim=1), counts.cumsum(dim=1))
+        contents = self._shortened(sums, counts)
         states = self.encoder(contents, counts[:, :, 0] > 0)
         found: Tensor = self.recall(history) + self.state(states)
         return found
+
+    def _shortened(self, sums: Tensor, counts: Tensor) -> Tensor:
+        """Sums of vectors over the roots of their numbers; of fixed codes, of length 1.
+
+        Else whoever buys much would fill her clipped gradient with how much she buys.
+        """
+        if self.settings.vectors == "fixed":
+            return functional.normalize(sums, dim=2)
+        return sums / counts.clamp(min=1).sqrt()
 
     def _targets(self, known: Baskets, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Slots to foresee from, int64 [B, S], and weights of what is new there, [B, S, K]."""

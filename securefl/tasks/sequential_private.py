@@ -6,6 +6,8 @@ weights sum to 1 whatever the others bought. What a retailer serves is a blend w
 
 from __future__ import annotations
 
+from typing import Final
+
 from torch import Tensor, nn
 
 from securefl.tasks.base import Batch
@@ -13,6 +15,9 @@ from securefl.tasks.blended import BlendedTask
 from securefl.tasks.histories import OrderedExamples
 from securefl.tasks.purchase_cases import Cases, RetailerCases
 from securefl.tasks.sequential import SequentialTask, sequence_ranker, some
+
+_OF_THE_OWN_PART: Final = ("dim", "hidden", "length", "own")
+"""What the own part has of the noised model's settings; the others are as without a budget."""
 
 
 class SeparateSequentialTask(SequentialTask):
@@ -39,12 +44,14 @@ class SeparateSequentialTask(SequentialTask):
 class PrivateSequentialTask(SeparateSequentialTask, BlendedTask):
     """The same with a retailer's own part beside it.
 
-    A model that never leaves needs no noise, so that the own part has one with learned vectors.
+    A model that never leaves needs no noise, so that the own part has one with learned vectors,
+    trained as without a budget.
     """
 
     def twin(self) -> SequentialTask:
         """See `BlendedTask`."""
-        model = self.settings.model_copy(update={"vectors": "learned", "popularity_step": 1.0})
+        kept = {name: getattr(self.settings, name) for name in _OF_THE_OWN_PART}
+        model = type(self.settings)(**kept)
         return SequentialTask(self.config.model_copy(update={"model": model}))
 
     def twin_units(self, cut: RetailerCases) -> OrderedExamples:
