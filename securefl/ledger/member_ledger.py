@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from securefl.aggregation.terms import Consortium
-from securefl.cohort import least_survivors
 from securefl.ledger.book import Book, book_path
 from securefl.ledger.chain import LedgerError, next_entry, sign, timestamp
 from securefl.ledger.custody import Custody, RefusedError
@@ -25,25 +24,15 @@ from securefl.ledger.events import (
     Start,
 )
 from securefl.ledger.opening import cap_of, opening_event, opening_row
-from securefl.ledger.pricing import as_event, compose, recorded
+from securefl.ledger.pricing import as_event, compose
+from securefl.ledger.releasing import AskedRound, mechanism_of, release_event
 from securefl.ledger.rows import ReleaseRow, RunRow
 from securefl.ledger.witness import ShownHead, sign_head
 from securefl.policy import refuse
-from securefl.privacy.spending import adjacency_of
 from securefl_protocols.signing import SigningKey
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.accounting import PrivacyEvent
-
-
-@dataclass(frozen=True)
-class _Round:
-    """What the member was asked for last."""
-
-    number: int
-    cohort: tuple[str, ...]
-    model: str
-    charged: bool = False
 
 
 class MemberLedger:
@@ -76,7 +65,7 @@ class MemberLedger:
         self._config = consortium.config
         self._custody = custody
         self._directory = directory
-        self._asked: _Round | None = None
+        self._asked: AskedRound | None = None
         self._begun = False
 
     @cached_property
@@ -117,7 +106,7 @@ class MemberLedger:
             model: Digest of the shared model that training starts from, hex.
 
         """
-        self._asked = _Round(number, cohort, model)
+        self._asked = AskedRound(number, cohort, model)
 
     def charge(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Write the release that is about to be trained, and what it costs, in one transaction.
@@ -130,7 +119,7 @@ class MemberLedger:
         Raises:
             RefusedError: If the member's cap does not allow it; nothing is charged.
         """
-        asked, mechanism = self._round, self._mechanism(event, clip_norm, rng)
+        asked, mechanism = self._round, mechanism_of(self._config.privacy, event, clip_norm, rng)
         with self.book.transaction():
             spent = self.book.spent(self._row.data_set, mechanism.unit)
             self._keep_to_cap(asked.number, [*spent, mechanism])
@@ -139,7 +128,7 @@ class MemberLedger:
                 before=self._priced(spent),
                 after=self._priced([*spent, mechanism]),
             )
-        self._asked = _Round(asked.number, asked.cohort, asked.model, charged=True)
+        self._asked = replace(asked, charged=True)
 
     def check(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Refuse what `charge` would refuse; nothing is charged.
@@ -147,24 +136,9 @@ class MemberLedger:
         Raises:
             RefusedError: If the member's cap does not allow it.
         """
-        mechanism = self._mechanism(event, clip_norm, rng)
+        mechanism = mechanism_of(self._config.privacy, event, clip_norm, rng)
         spent = self.book.spent(self._row.data_set, mechanism.unit)
         self._keep_to_cap(self._round.number, [*spent, mechanism])
-
-    def _mechanism(self, event: PrivacyEvent, clip_norm: float, rng: str) -> Mechanism:
-        settings = self._config.privacy
-        common = {
-            "unit": settings.unit,
-            "adjacency": adjacency_of(settings.unit),
-            "noise_multiplier": event.noise_multiplier,
-            "clip_norm": clip_norm,
-            "sampling_rate": event.sampling_rate,
-            "steps": event.steps,
-            "sampler": event.sampler,
-            "rng": rng,
-            "accountant": settings.accountant,
-        }
-        return recorded(event, common)
 
     def trained(self) -> None:
         """Write the release of the round that was trained, unless its charge did.
@@ -196,7 +170,7 @@ class MemberLedger:
         assert earlier is not None
         first = earlier.sequence if release.repeat_of is None else release.repeat_of
         with self.book.transaction():
-            self._write(self._release_event(repeat_of=first))
+            self._write(release_event(self._config, asked, repeat_of=first))
 
     def refuse(self, refusal: Refusal) -> None:
         """Write a refusal, once for each round."""
@@ -282,7 +256,7 @@ class MemberLedger:
         return cap_of(self._custody.policy, self._config)
 
     @property
-    def _round(self) -> _Round:
+    def _round(self) -> AskedRound:
         if self._asked is None:
             raise LedgerError("no round was taken up")
         return self._asked
@@ -324,34 +298,11 @@ class MemberLedger:
         self, mechanism: Mechanism | None, before: float | None = None, after: float | None = None
     ) -> None:
         """Charge and write in the caller's transaction."""
+        asked = self._round
         self.book.add_release(
-            ReleaseRow(self._row.data_set, self.run, self._round.number, timestamp(), mechanism)
+            ReleaseRow(self._row.data_set, self.run, asked.number, timestamp(), mechanism)
         )
-        self._write(self._release_event(mechanism, before=before, after=after))
-
-    def _release_event(
-        self,
-        mechanism: Mechanism | None = None,
-        *,
-        before: float | None = None,
-        after: float | None = None,
-        repeat_of: int | None = None,
-    ) -> Release:
-        asked, config = self._round, self._config
-        least = least_survivors(config.cohort, len(asked.cohort))
-        return Release(
-            round=asked.number,
-            mode=config.mode,
-            dp=config.privacy.dp,
-            model_before=asked.model,
-            threshold=least if config.mode == "secure" else None,
-            cohort=asked.cohort,
-            mechanism=mechanism,
-            delta=None if mechanism is None else config.privacy.delta,
-            epsilon_before=before,
-            epsilon_after=after,
-            repeat_of=repeat_of,
-        )
+        self._write(release_event(self._config, asked, mechanism, before=before, after=after))
 
     def _write(self, event: Event) -> None:
         """Sign the next entry, in the caller's transaction."""

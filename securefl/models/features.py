@@ -53,7 +53,7 @@ class FeatureRanker(HistoryRanker):
         self.register_buffer("codes", torch.stack(codes), persistent=False)
         self.register_buffer("cold", cold, persistent=False)
         sizes = torch.tensor(self.sizes)
-        scale = (sizes / sizes.max()) ** settings.popularity_taper
+        scale = (sizes / len(cold)) ** settings.popularity_taper
         self.scale: Tensor
         self.register_buffer("scale", scale.repeat_interleave(sizes), persistent=False)
         inputs = sum(size for size, is_in in zip(self.sizes, self.mapped, strict=True) if is_in)

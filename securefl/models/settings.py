@@ -132,8 +132,8 @@ class FeatureSettings(NamedSettings):
     )
     popularity_taper: NonNegativeFloat = Field(
         0.0,
-        description="With how many codes a feature has, to this power, its scale grows up to that"
-        " of the largest: one code of few is many products', and moves them all.",
+        description="A feature's scale is smaller by its codes over all products, to this power:"
+        " one code of few is many products', and moves them all.",
     )
     shown: Fraction = Field(
         0.5, description="Share of her purchases that a customer is known by in a step."
