@@ -16,7 +16,7 @@ from securefl.tasks.histories import OrderedExamples
 from securefl.tasks.purchase_cases import Cases, RetailerCases
 from securefl.tasks.sequential import SequentialTask, sequence_ranker, some
 
-_OF_THE_OWN_PART: Final = ("dim", "hidden", "length", "own")
+_OF_THE_OWN_PART: Final = ("length", "own")
 """What the own part has of the noised model's settings; the others are as without a budget."""
 
 
