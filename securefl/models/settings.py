@@ -96,11 +96,16 @@ Feature = Literal["department", "category", "kind", "brand", "size", "price", "p
 _OF_CONTENT: Final[tuple[Feature, ...]] = ("category", "kind", "brand", "size", "price")
 
 
-class FeatureOwnSettings(Settings):
-    """What a retailer trains for itself beside the shared model, without noise: never released."""
+class OwnSizes(Settings):
+    """Sizes of what a retailer trains for itself beside the shared model: never released."""
 
     rank: PositiveInt = 64
     mapped: tuple[Feature, ...] = Field(_OF_CONTENT, description="As in the section `model`.")
+
+
+class FeatureOwnSettings(OwnSizes):
+    """What a retailer trains for itself beside the shared model, without noise: never released."""
+
     learning_rate: PositiveFloat = 0.003
     batch_size: PositiveInt = 64
     epochs_a_round: PositiveInt = 2
@@ -181,6 +186,15 @@ class HybridSettings(FeatureSettings):
     own: HybridOwnSettings = HybridOwnSettings()
 
 
+class TransferOwnSizes(OwnSizes):
+    """Sizes of what a retailer trains for itself beside the shared model: never released."""
+
+    rank: PositiveInt = 32
+    mapped: tuple[Feature, ...] = Field(
+        (*_OF_CONTENT, "product"), description="As in the section `model`."
+    )
+
+
 class TransferSettings(FeatureSettings):
     """As the hybrid, learned on some departments and then on others."""
 
@@ -190,6 +204,7 @@ class TransferSettings(FeatureSettings):
     mapped: tuple[Feature, ...] = Field(
         (*_OF_CONTENT, "product"), description="Features between which tastes carry over."
     )
+    own: TransferOwnSizes = TransferOwnSizes()
 
 
 class EaseSettings(NamedSettings):

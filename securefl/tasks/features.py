@@ -20,6 +20,7 @@ from securefl.models.settings import (
     FeatureOwnSettings,
     FeatureSettings,
     HybridSettings,
+    OwnSizes,
 )
 from securefl.tasks.base import Batch
 from securefl.tasks.histories import CustomerExamples
@@ -176,14 +177,13 @@ class ServedFeatureTask(ServedTask, FeatureTask):
             samples=member.samples,
             customers=member.customers,
             cases=member.cases,
-            twin=self.twin(_with_own_model(self.config)),
+            twin=self.twin(with_own_model(self.config, own_settings(self.config))),
             facts=facts,
         )
 
 
-def _with_own_model(config: RunConfig) -> RunConfig:
+def with_own_model(config: RunConfig, own: OwnSizes) -> RunConfig:
     """The same with the sizes of a retailer's own model, which no noise has to cover."""
-    own = own_settings(config)
     sizes = {"rank": own.rank, "mapped": own.mapped, "popularity_taper": 0.0}
     return config.model_copy(update={"model": config.model.model_copy(update=sizes)})
 

@@ -13,8 +13,9 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailerTables
 from securefl.evaluation.tally import Tally
 from securefl.models.features import FeatureRanker
+from securefl.models.settings import TransferSettings
 from securefl.tasks.base import Split
-from securefl.tasks.features import feature_ranker, ranker_parts
+from securefl.tasks.features import feature_ranker, ranker_parts, with_own_model
 from securefl.tasks.purchase_cases import Cases, RetailerCases
 from securefl.tasks.recommendation import RankingFacts, RankingMember, RecommendationTask
 from securefl.tasks.served import OwnScores, Parts, ServedTask
@@ -54,7 +55,9 @@ class ServingTransferMember(TransferMember):
     @cached_property
     def own(self) -> OwnTransfer:
         """The own scores, computed when they are first served."""
-        learner = Learner(self.config, TransferTask(self.config), self.facts, self)
+        assert isinstance(self.config.model, TransferSettings)
+        config = with_own_model(self.config, self.config.model.own)
+        learner = Learner(config, TransferTask(config), self.facts, self)
         ranker = feature_ranker(own_model(learner))
         own = OwnTransfer(weights={}, validation={}, ranker=ranker)
         return own.weighed(self.cases)
