@@ -74,7 +74,16 @@ PRIVATE = {
         "length": 64,
         "positions": 32,
         "purchases": 1000,
-        "own": {"factorization": {"dim": 32}, "batch_size": 32, "twin_rate": 0.005},
+        "own": {
+            "factorization": {"dim": 32},
+            "batch_size": 32,
+            "twin_rate": 0.005,
+            "dim": 32,
+            "hidden": 32,
+            "loss": "softmax",
+            "purchases": 1000,
+            "positions": 32,
+        },
     },
     "privacy": {"dp": "local", "expected_batch": 189.0},
 }

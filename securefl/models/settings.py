@@ -228,6 +228,16 @@ class EaseSettings(NamedSettings):
     )
 
 
+class SequenceOwnSettings(OwnPartSettings):
+    """The same with a model of sequences: its sizes and its loss, which no noise has to cover."""
+
+    dim: PositiveInt = 64
+    hidden: PositiveInt = 64
+    loss: RankingLoss = "sampled-softmax"
+    purchases: PositiveInt = 128
+    positions: PositiveInt = 8
+
+
 class SequenceSettings(NamedSettings):
     """What the models of purchases in order have in common."""
 
@@ -263,7 +273,7 @@ class SequenceSettings(NamedSettings):
     popularity_step: PositiveFloat = Field(
         1.0, description="Scale of a product's popularity, and root of how much faster it learns."
     )
-    own: OwnPartSettings = OwnPartSettings()
+    own: SequenceOwnSettings = SequenceOwnSettings()
 
 
 class GruSettings(SequenceSettings):

@@ -16,8 +16,7 @@ from securefl.tasks.histories import OrderedExamples
 from securefl.tasks.purchase_cases import Cases, RetailerCases
 from securefl.tasks.sequential import SequentialTask, sequence_ranker, some
 
-_OF_THE_OWN_PART: Final = ("length", "own")
-"""What the own part has of the noised model's settings; the others are as without a budget."""
+_OF_THE_OWN_PART: Final = ("dim", "hidden", "loss", "purchases", "positions")
 
 
 class SeparateSequentialTask(SequentialTask):
@@ -50,8 +49,12 @@ class PrivateSequentialTask(SeparateSequentialTask, BlendedTask):
 
     def twin(self) -> SequentialTask:
         """See `BlendedTask`."""
-        kept = {name: getattr(self.settings, name) for name in _OF_THE_OWN_PART}
-        model = type(self.settings)(**kept)
+        own = self.settings.own
+        model = type(self.settings)(
+            length=self.settings.length,
+            **{name: getattr(own, name) for name in _OF_THE_OWN_PART},
+            own=own,
+        )
         return SequentialTask(self.config.model_copy(update={"model": model}))
 
     def twin_units(self, cut: RetailerCases) -> OrderedExamples:
