@@ -70,6 +70,7 @@ PRIVATE = {
         "vectors": "fixed",
         "popularity_step": 10.0,
         "recall": 4.0,
+        "history_dropout": 0.5,
         "dim": 64,
         "hidden": 8,
         "length": 64,

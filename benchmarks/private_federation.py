@@ -25,6 +25,7 @@ from securefl.privacy.keystream import KeyStream
 from securefl.privacy.sampler import SamplingPlan
 from securefl.privacy.training import PrivateSettings, PrivateTrainer
 from securefl.runs.prepare import Prepared
+from securefl.server_optimizer import ServerOptimizer
 from securefl.tasks.noised_popularity import noised_popularity
 
 SHOWN = ("hr@10", "ndcg@10")
@@ -64,6 +65,7 @@ def train_privately(prepared: Prepared, epsilon: float) -> Release:
     model = prepared.task.model(prepared.facts, 0)
     accountants = [PrivacyAccountant() for _ in prepared.members]
     shared = prepared.shared
+    server = ServerOptimizer(prepared.config.server, len(shared))
     torch.manual_seed(prepared.config.seed)
     for _ in range(prepared.config.rounds):
         changes = []
@@ -80,7 +82,7 @@ def train_privately(prepared: Prepared, epsilon: float) -> Release:
             trainer.train_round()
             trainer.close()
             changes.append(shared_vector(model) - shared)
-        shared = shared + np.mean(changes, axis=0)
+        shared = server.apply(shared, np.mean(changes, axis=0, dtype=np.float64))
     return Release(shared, sigma, max(a.epsilon(privacy.delta) for a in accountants))
 
 

@@ -15,7 +15,7 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -59,7 +59,7 @@ class Runs:
         ]
 
     def _result(self, config: securefl.RunConfig) -> RunResult:
-        name = sha256(config.model_dump_json().encode()).hexdigest()[:16]
+        name = sha256(config.model_dump_json(exclude={"engine"}).encode()).hexdigest()[:16]
         place = self._place / f"{config.task}-{name}"
         print(f"{place.name}: {config.mode}, seed {config.seed}", file=sys.stderr, flush=True)
         if (place / "run" / "config.toml").exists():
@@ -67,15 +67,11 @@ class Runs:
         return securefl.run(config, place / "run", book=place / "book")
 
 
-def benchmark(name: str, place: Path | None, workers: int, quick: bool) -> list[Row]:
+def benchmark(name: str, place: Path, workers: int, quick: bool) -> list[Row]:
     options = {"workers": workers, **CASES[name]}
     if quick and "tutorial" in declaration(options["task"]).defaults:
         options["data"] = "tutorial"
-    seeds = range(1 if quick else 3)
-    if place is not None:
-        return rows(name, Runs(options, seeds, place))
-    with tempfile.TemporaryDirectory() as folder:
-        return rows(name, Runs(options, seeds, Path(folder)))
+    return rows(name, Runs(options, range(1 if quick else 3), place))
 
 
 def rows(name: str, runs: Runs) -> list[Row]:
@@ -114,13 +110,20 @@ def row(case: str, found: list[RunResult], arm: str) -> Row:
     return Row(case, measured)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="One task in every mode.", add_help=False)
-    parser.add_argument("name", choices=CASES)
+def kept(title: str, case: Callable[[Path, int, bool], list[Row]]) -> None:
+    """The command line of a benchmark of runs: `--runs` and `--workers` beside those of all."""
+    parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--runs", type=Path, help="where the runs stay")
     parser.add_argument(
         "--workers", type=int, default=0, help="processes a run; 0 takes one a core"
     )
     chosen, sys.argv[1:] = parser.parse_known_args()
-    case = partial(benchmark, chosen.name, chosen.runs, chosen.workers)
-    sys.exit(main(f"{chosen.name}, in every mode", case))
+    with tempfile.TemporaryDirectory() as folder:
+        main(title, partial(case, chosen.runs or Path(folder), chosen.workers))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in CASES:
+        sys.exit(f"tasks: say which one: {', '.join(CASES)}")
+    chosen = sys.argv.pop(1)
+    kept(f"{chosen}, in every mode", partial(benchmark, chosen))

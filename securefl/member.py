@@ -22,8 +22,8 @@ from securefl.ledger.custody import Custody, RefusedError
 from securefl.ledger.member_ledger import MemberLedger
 from securefl.ledger.witness import ShownHead
 from securefl.member_refusing import RefusingMember, refused
+from securefl.member_rounds import MemberRounds
 from securefl.member_state import Forgetful, TrainingMemory
-from securefl.member_training import MemberTraining
 from securefl.models.locality import (
     FloatVector,
     load_local,
@@ -100,7 +100,7 @@ class Member:
         self.trainer = round_training(
             self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
         )
-        self.training = MemberTraining(self.model, self.trainer, self.ledger, spec.memory)
+        self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
         self._reveals = spec.reveals
         self._names = spec.consortium.roster.names
@@ -153,23 +153,24 @@ class Member:
         if self.config.mode != "plain":
             raise m.MessageError(f"in mode '{self.config.mode}' no update is sent in the clear")
         cohort = agreed_cohort(self.config, self._names, request.round)
-        return _in_the_clear(self._trained(request.round, request.shared, cohort))
+        return _in_the_clear(self._update(request.round, request.shared, cohort))
 
     def _train_masked(self, request: m.TrainMasked) -> m.Message:
         self.masked.admit(request)
-        update = self._trained(request.round, request.shared, request.cohort)
+        update = self._update(request.round, request.shared, request.cohort)
         return self.masked.enter(request, update)
 
     def _reveal(self, request: m.Reveal) -> m.Update:
-        update = self.training.update
+        update = self.rounds.update
         if not self._reveals or update is None or update.round != request.round:
             raise m.MessageError("this member lays nothing open")
         return _in_the_clear(update)
 
-    def _trained(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
+    def _update(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
+        """The update of a round that starts from a shared model as it travels."""
         start = self._shared(shared)
         self.ledger.begin(self._units)
-        return self.training.trained(number, start, cohort)
+        return self.rounds.update_of(number, start, cohort)
 
     def _shared(self, data: bytes) -> FloatVector:
         """A shared model from the wire, of this model's length."""
@@ -199,7 +200,7 @@ class Member:
         present = local_state(self.model)
         if request.kept:
             self._result = shared
-            load_local(self.model, self.training.kept)
+            load_local(self.model, self.rounds.kept)
         tallies = self.learner.score(self.model, request.split)
         load_local(self.model, present)
         return m.Scores(tallies=m.pack_tallies(tallies))
@@ -251,7 +252,7 @@ class Member:
         if self._result is None:
             return
         load_shared(self.model, self._result)
-        load_local(self.model, self.training.kept)
+        load_local(self.model, self.rounds.kept)
         hand_over(self.directory, self.learner.recommendations(self.model))
 
     def _entries(self, since: int) -> m.Entries:
@@ -273,7 +274,7 @@ class Member:
         return m.Scores(tallies=m.pack_tallies(tallies))
 
     def _keep(self, request: m.Keep) -> m.Done:
-        self.training.keep()
+        self.rounds.keep()
         return m.Done()
 
     def _train_alone(self, request: m.TrainAlone) -> m.Alone:
@@ -285,14 +286,14 @@ class Member:
         return m.Alone(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))
 
     def _save(self, request: m.Save) -> m.Done:
-        self.training.save(self.directory, request.round)
+        self.rounds.save(self.directory, request.round)
         self._saved = request.round
         return m.Done()
 
     def _restore(self, request: m.Restore) -> m.Done:
         if request.round < self.masked.last_unmasked:
             raise m.MessageError("a round whose sum was unmasked is not taken back")
-        self.training.go_back_to(self.directory, request.round)
+        self.rounds.go_back_to(self.directory, request.round)
         return m.Done()
 
     def begin_after_loss(self) -> None:
@@ -325,7 +326,7 @@ class Member:
         """
         fields = msgpack.unpackb(state, use_list=False)
         if fields["saved"]:
-            self.training.go_back_to(self.directory, fields["saved"])
+            self.rounds.go_back_to(self.directory, fields["saved"])
         self._saved, self._answered = fields["saved"], set(fields["answered"])
         self._round_model = fields["model"]
         self.masked.restore(fields["masked"])

@@ -82,20 +82,20 @@ def bundle_of(run: Path, *, open_units: bool = False) -> Bundle:
     if not directory.ledger_path.exists():
         raise RunDirectoryError(f"{run} has no ledger: {directory.ledger_path.name} is missing")
     consortium = Consortium(read_agreement(directory), read_run(directory))
-    log = open_log(directory.ledger_path, consortium)
-    entries = tuple(read_entry(data) for data in log.entries())
-    return Bundle(
-        format="securefl-audit/1",
-        created=timestamp(),
-        run=log.run,
-        agreement=consortium.signed,
-        entries=entries,
-        heads=_heads(log),
-        inclusion=_inclusions(log, consortium.roster.names),
-        transcripts=_transcripts(directory, entries),
-        openings=_openings(run, log, consortium.roster.names) if open_units else (),
-        claims=_claims(directory),
-    )
+    with closing(open_log(directory.ledger_path, consortium)) as log:
+        entries = tuple(read_entry(data) for data in log.entries())
+        return Bundle(
+            format="securefl-audit/1",
+            created=timestamp(),
+            run=log.run,
+            agreement=consortium.signed,
+            entries=entries,
+            heads=_heads(log),
+            inclusion=_inclusions(log, consortium.roster.names),
+            transcripts=_transcripts(directory, entries),
+            openings=_openings(run, log, consortium.roster.names) if open_units else (),
+            claims=_claims(directory),
+        )
 
 
 def _heads(log: Log) -> tuple[LinkedHead, ...]:

@@ -137,6 +137,7 @@ def _trained(
         closing(CoordinatorJournal(place)) as journal,
         closing(RunKeys(place, meeting.key, meeting.run.id, COORDINATOR_NAME)) as keys,
         meeting.connected() as link,
+        closing(open_log(directory.ledger_path, consortium)) as log,
     ):
         status = StatusFile(directory.path, meeting, link)
         patient = agreed_patience(meeting, patience)
@@ -146,7 +147,7 @@ def _trained(
         exchange = PatientExchange(transport)
         recorded = ForgivingExchange(transport)
         exchange.refusals = recorded.refusals
-        recorder = Recorder(open_log(directory.ledger_path, consortium), recorded, names)
+        recorder = Recorder(log, recorded, names)
         transport.begin_passing()
         watch.stage("Waiting for members")
         plain = consortium.config.mode == "plain"

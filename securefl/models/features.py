@@ -53,9 +53,9 @@ class FeatureRanker(HistoryRanker):
         self.register_buffer("codes", torch.stack(codes), persistent=False)
         self.register_buffer("cold", cold, persistent=False)
         sizes = torch.tensor(self.sizes)
-        scale = (sizes / len(cold)) ** settings.popularity_taper
-        self.scale: Tensor
-        self.register_buffer("scale", scale.repeat_interleave(sizes), persistent=False)
+        taper = (sizes / len(cold)) ** settings.popularity_taper
+        self.taper: Tensor
+        self.register_buffer("taper", taper.repeat_interleave(sizes), persistent=False)
         inputs = sum(size for size, is_in in zip(self.sizes, self.mapped, strict=True) if is_in)
         self.encode = nn.Linear(inputs, settings.rank, bias=False)
         self.decode = nn.Linear(settings.rank, inputs, bias=False)
@@ -71,7 +71,7 @@ class FeatureRanker(HistoryRanker):
     def common(self, customers: int) -> Tensor:
         """The part of the scores that all customers have in common, float [B, I]."""
         weight = self.popularity.weight
-        scores: Tensor = self.popularity(weight.new_full((customers, 1), self.step)) * self.scale
+        scores: Tensor = self.popularity(weight.new_full((customers, 1), self.step)) * self.taper
         return self._of_products(torch.split(scores, self.sizes, dim=1))
 
     def taste(self, items: Tensor, present: Tensor) -> Tensor:

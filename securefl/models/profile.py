@@ -7,7 +7,7 @@ and how much it counts that she bought from the same department, category or kin
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from securefl.models.settings import ProfileSettings
 
 
-class HistoryRanker(nn.Module):
+class HistoryRanker(nn.Module, ABC):
     """What scores of all products from one customer's own history have in common.
 
     Attributes:

@@ -1,8 +1,15 @@
 """Which model a run trains, and its sizes."""
 
-from typing import Annotated, ClassVar, Final, Literal, get_args
+from typing import Annotated, ClassVar, Final, Literal, Self, get_args
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from securefl.config.base import NamedSettings, Settings
 
@@ -91,44 +98,20 @@ class ProfileSettings(NamedSettings):
 
 
 Feature = Literal["department", "category", "kind", "brand", "size", "price", "product"]
-
+Mapped = Annotated[
+    tuple[Feature, ...],
+    Field(min_length=1, description="Features between which tastes carry over."),
+]
 
 _OF_CONTENT: Final[tuple[Feature, ...]] = ("category", "kind", "brand", "size", "price")
+_WITH_PRODUCTS: Final[tuple[Feature, ...]] = (*_OF_CONTENT, "product")
 
 
-class OwnSizes(Settings):
-    """Sizes of what a retailer trains for itself beside the shared model: never released."""
-
-    rank: PositiveInt = 64
-    mapped: tuple[Feature, ...] = Field(_OF_CONTENT, description="As in the section `model`.")
-
-
-class FeatureOwnSettings(OwnSizes):
-    """What a retailer trains for itself beside the shared model, without noise: never released."""
-
-    learning_rate: PositiveFloat = 0.003
-    batch_size: PositiveInt = 64
-    epochs_a_round: PositiveInt = 2
-    rounds: PositiveInt = Field(8, description="At most; it stops after two without a better one.")
-    ridge: PositiveFloat = Field(
-        200.0, description="Regularisation, in customers, of its own item-to-item model."
-    )
-
-
-class HybridOwnSettings(FeatureOwnSettings):
-    """The same where products are known by themselves."""
-
-    mapped: tuple[Feature, ...] = Field(
-        (*_OF_CONTENT, "product"), description="As in the section `model`."
-    )
-
-
-class FeatureSettings(NamedSettings):
+class RankerSettings(Settings):
     """Purchases from what products are, counted on every feature of the catalogue."""
 
-    knows_products: ClassVar[bool]
     rank: PositiveInt = Field(64, description="Rank of the map between features.")
-    mapped: tuple[Feature, ...]
+    mapped: Mapped
     repeat: NonNegativeFloat = Field(
         1.0, description="How much earlier purchases alike count before training."
     )
@@ -147,20 +130,51 @@ class FeatureSettings(NamedSettings):
         0.0, description="Share of products that are known by their features alone in a step."
     )
 
+
+class ContentOwnSettings(RankerSettings):
+    """What a retailer trains for itself beside the shared model, without noise: never released."""
+
+    mapped: Mapped = _OF_CONTENT
+    learning_rate: PositiveFloat = 0.003
+    batch_size: PositiveInt = 64
+    epochs_a_round: PositiveInt = 2
+    rounds: PositiveInt = Field(8, description="At most; it stops after two without a better one.")
+    ridge: PositiveFloat = Field(
+        200.0, description="Regularisation, in customers, of its own item-to-item model."
+    )
+
+
+class HybridOwnSettings(ContentOwnSettings):
+    """The same where products are known by themselves."""
+
+    mapped: Mapped = _WITH_PRODUCTS
+    id_dropout: Fraction = 0.2
+
+
+class TransferOwnSettings(RankerSettings):
+    """The ranker of new departments that a retailer trains for itself: never released."""
+
+    rank: PositiveInt = 32
+    mapped: Mapped = _WITH_PRODUCTS
+
+
+class FeatureSettings(NamedSettings, RankerSettings):
+    """A shared ranker, and what a retailer keeps beside it."""
+
+    knows_products: ClassVar[bool]
+    own: RankerSettings
+
     @property
     def groups(self) -> tuple[Feature, ...]:
         """What products are told apart by."""
         features: tuple[Feature, ...] = get_args(Feature)
         return features if self.knows_products else features[:-1]
 
-    @field_validator("mapped")
-    @classmethod
-    def _known(cls, mapped: tuple[Feature, ...]) -> tuple[Feature, ...]:
-        if not mapped:
-            raise ValueError("at least one feature has to be mapped")
-        if "product" in mapped and not cls.knows_products:
+    @model_validator(mode="after")
+    def _knows_what_it_maps(self) -> Self:
+        if "product" in (*self.mapped, *self.own.mapped) and not self.knows_products:
             raise ValueError("this model does not know products by themselves")
-        return mapped
+        return self
 
 
 class ContentSettings(FeatureSettings):
@@ -168,10 +182,8 @@ class ContentSettings(FeatureSettings):
 
     knows_products: ClassVar[bool] = False
     name: Literal["content"] = "content"
-    mapped: tuple[Feature, ...] = Field(
-        _OF_CONTENT, description="Features between which tastes carry over."
-    )
-    own: FeatureOwnSettings = FeatureOwnSettings()
+    mapped: Mapped = _OF_CONTENT
+    own: ContentOwnSettings = ContentOwnSettings()
 
 
 class HybridSettings(FeatureSettings):
@@ -179,20 +191,9 @@ class HybridSettings(FeatureSettings):
 
     knows_products: ClassVar[bool] = True
     name: Literal["hybrid"] = "hybrid"
-    mapped: tuple[Feature, ...] = Field(
-        (*_OF_CONTENT, "product"), description="Features between which tastes carry over."
-    )
+    mapped: Mapped = _WITH_PRODUCTS
     id_dropout: Fraction = 0.2
     own: HybridOwnSettings = HybridOwnSettings()
-
-
-class TransferOwnSizes(OwnSizes):
-    """Sizes of what a retailer trains for itself beside the shared model: never released."""
-
-    rank: PositiveInt = 32
-    mapped: tuple[Feature, ...] = Field(
-        (*_OF_CONTENT, "product"), description="As in the section `model`."
-    )
 
 
 class TransferSettings(FeatureSettings):
@@ -200,11 +201,9 @@ class TransferSettings(FeatureSettings):
 
     knows_products: ClassVar[bool] = True
     name: Literal["transfer"] = "transfer"
-    rank: PositiveInt = 32
-    mapped: tuple[Feature, ...] = Field(
-        (*_OF_CONTENT, "product"), description="Features between which tastes carry over."
-    )
-    own: TransferOwnSizes = TransferOwnSizes()
+    rank: PositiveInt = Field(32, description="Rank of the map between features.")
+    mapped: Mapped = _WITH_PRODUCTS
+    own: TransferOwnSettings = TransferOwnSettings()
 
 
 class EaseSettings(NamedSettings):
@@ -229,13 +228,17 @@ class EaseSettings(NamedSettings):
 
 
 class SequenceOwnSettings(OwnPartSettings):
-    """The same with a model of sequences: its sizes and its loss, which no noise has to cover."""
+    """The same with a model of sequences, whose settings mean what they mean in section `model`."""
 
     dim: PositiveInt = 64
     hidden: PositiveInt = 64
     loss: RankingLoss = "sampled-softmax"
     purchases: PositiveInt = 128
     positions: PositiveInt = 8
+    horizon: PositiveInt = 1
+    history_dropout: Fraction = 0.5
+    recall: NonNegativeFloat = 1.0
+    popularity_step: PositiveFloat = 1.0
 
 
 class SequenceSettings(NamedSettings):
@@ -287,6 +290,12 @@ class AttentionSettings(SequenceSettings):
 
     name: Literal["attention"] = "attention"
     heads: PositiveInt = 2
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.heads or self.own.dim % self.heads:
+            raise ValueError(f"dim and own.dim have to be multiples of heads = {self.heads}")
+        return self
 
 
 class RatingNcfSettings(NamedSettings):

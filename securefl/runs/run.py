@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,9 +118,12 @@ def train_and_evaluate(
     names = consortium.roster.names
     reveals = inspection is not None
     members = member_specs(prepared, directory, consortium, identities, reveals=reveals)
-    with open_engine(prepared, directory, members) as transport:
+    with (
+        closing(open_log(directory.ledger_path, consortium)) as log,
+        open_engine(prepared, directory, members) as transport,
+    ):
         exchange = Exchange(transport)
-        recorder = Recorder(open_log(directory.ledger_path, consortium), exchange, names)
+        recorder = Recorder(log, exchange, names)
         federation = Federation(
             config=prepared.config,
             roster=names,

@@ -16,11 +16,11 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.models.ease import ItemToItem, multi_hot
 from securefl.models.features import FeatureRanker
 from securefl.models.settings import (
+    ContentOwnSettings,
     ContentSettings,
-    FeatureOwnSettings,
     FeatureSettings,
     HybridSettings,
-    OwnSizes,
+    RankerSettings,
 )
 from securefl.tasks.base import Batch
 from securefl.tasks.histories import CustomerExamples
@@ -182,13 +182,13 @@ class ServedFeatureTask(ServedTask, FeatureTask):
         )
 
 
-def with_own_model(config: RunConfig, own: OwnSizes) -> RunConfig:
-    """The same with the sizes of a retailer's own model, which no noise has to cover."""
-    sizes = {"rank": own.rank, "mapped": own.mapped, "popularity_taper": 0.0}
-    return config.model_copy(update={"model": config.model.model_copy(update=sizes)})
+def with_own_model(config: RunConfig, own: RankerSettings) -> RunConfig:
+    """The same with a retailer's own model in the place of the shared one."""
+    update = {name: getattr(own, name) for name in RankerSettings.model_fields}
+    return config.model_copy(update={"model": config.model.model_copy(update=update)})
 
 
-def own_settings(config: RunConfig) -> FeatureOwnSettings:
+def own_settings(config: RunConfig) -> ContentOwnSettings:
     """How a retailer trains what it keeps."""
     assert isinstance(config.model, ContentSettings | HybridSettings)
     return config.model.own

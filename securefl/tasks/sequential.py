@@ -94,6 +94,9 @@ def sequence_ranker(model: nn.Module) -> SequenceRanker:
     return model
 
 
+_PRIVATE: Final = packaged("sequential-complete-journey-private")
+_PROTECTIONS: Final = ("local", "distributed")
+
 SEQUENTIAL: Final = TaskDeclaration(
     name="sequential",
     learns="which products a customer buys next, from what she bought in order",
@@ -103,14 +106,15 @@ SEQUENTIAL: Final = TaskDeclaration(
             "securefl.tasks.sequential:SequentialTask",
             "securefl.tasks.sequential_private:PrivateSequentialTask",
             units={"customer": A_SEQUENCE},
+            changes={
+                protection: {"model": {**_PRIVATE["model"], "name": name}}
+                for protection in _PROTECTIONS
+            },
         )
-        for settings in (GruSettings, AttentionSettings)
+        for name, settings in (("gru", GruSettings), ("attention", AttentionSettings))
     ),
     cuts=RecommendationSettings,
     defaults={"complete-journey": packaged("sequential-complete-journey")},
-    changes={
-        ("complete-journey", protection): packaged(f"sequential-complete-journey-{protection}")
-        for protection in ("local", "distributed")
-    },
+    changes={("complete-journey", protection): _PRIVATE for protection in _PROTECTIONS},
     facts=("securefl.tasks.recommendation:RankingFacts",),
 )

@@ -10,13 +10,14 @@ from typing import Final
 
 from torch import Tensor, nn
 
+from securefl.models.settings import OwnPartSettings, SequenceOwnSettings
 from securefl.tasks.base import Batch
 from securefl.tasks.blended import BlendedTask
 from securefl.tasks.histories import OrderedExamples
 from securefl.tasks.purchase_cases import Cases, RetailerCases
 from securefl.tasks.sequential import SequentialTask, sequence_ranker, some
 
-_OF_THE_OWN_PART: Final = ("dim", "hidden", "loss", "purchases", "positions")
+_OF_THE_MODEL: Final = SequenceOwnSettings.model_fields.keys() - OwnPartSettings.model_fields.keys()
 
 
 class SeparateSequentialTask(SequentialTask):
@@ -43,18 +44,14 @@ class SeparateSequentialTask(SequentialTask):
 class PrivateSequentialTask(SeparateSequentialTask, BlendedTask):
     """The same with a retailer's own part beside it.
 
-    A model that never leaves needs no noise, so that the own part has one with learned vectors,
-    trained as without a budget.
+    A model that never leaves needs no noise, so that the own part has one with learned vectors and
+    with settings of its own.
     """
 
     def twin(self) -> SequentialTask:
         """See `BlendedTask`."""
-        own = self.settings.own
-        model = type(self.settings)(
-            length=self.settings.length,
-            **{name: getattr(own, name) for name in _OF_THE_OWN_PART},
-            own=own,
-        )
+        own = {name: getattr(self.settings.own, name) for name in _OF_THE_MODEL}
+        model = self.settings.model_copy(update={**own, "vectors": "learned"})
         return SequentialTask(self.config.model_copy(update={"model": model}))
 
     def twin_units(self, cut: RetailerCases) -> OrderedExamples:

@@ -129,6 +129,17 @@ def test_the_same_update_sent_again_costs_nothing(released):
     assert len(ledger.charged()) == 1
 
 
+def test_a_book_that_was_closed_holds_all_and_is_opened_again(released):
+    ledger = released(rounds=1)
+    before, path = events(ledger), ledger.book.path
+    ledger.close()
+    ledger.close()
+    assert not path.with_name(f"{path.name}-wal").exists()
+    ledger.enter(1, NAMES, MODEL)
+    ledger.sent_again()
+    assert events(ledger)[:-1] == before
+
+
 def test_an_update_that_was_never_paid_for_does_not_leave(released):
     ledger = released(rounds=1)
     for number, model in ((2, MODEL), (1, "cd" * 32)):

@@ -153,3 +153,14 @@ def test_a_purchase_that_stands_for_two_counts_as_two_of_its_kind():
     twice = model.taste(items, torch.ones(1, 4), baskets)
     once = model.taste(items[:, ::2], torch.full((1, 2), 2.0), baskets[:, ::2])
     torch.testing.assert_close(once, twice)
+
+
+@pytest.mark.parametrize("kind", ["gru", "attention"])
+def test_how_much_was_bought_says_nothing_beside_fixed_codes(kind):
+    fixed = ranker(kind, vectors="fixed")
+    many = fixed.taste(ITEMS, 7 * PRESENT, BASKETS)
+    torch.testing.assert_close(many, fixed.taste(ITEMS, PRESENT, BASKETS))
+    learned = ranker(kind)
+    assert not torch.allclose(
+        learned.taste(ITEMS, 7 * PRESENT, BASKETS), learned.taste(ITEMS, PRESENT, BASKETS)
+    )

@@ -11,10 +11,12 @@ from securefl.data.source import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError
 from securefl.evaluation.tally import total
+from securefl.models.settings import RankerSettings
 from securefl.runs.directory import RunDirectory
 from securefl.runs.run import run
 from securefl.runs.summary import summarise
 from securefl.tasks.cold import cold_products
+from securefl.tasks.features import with_own_model
 from securefl.tasks.hybrid import HybridTask
 from securefl.tasks.registry import create_task
 from securefl.training.local import LocalTrainer
@@ -147,6 +149,16 @@ def test_a_run_scores_every_arm_on_new_products_too(tmp_path, config, mode, mode
         assert 0 <= arm["hr@10_cold"] <= 1
 
 
+def test_what_noise_asks_of_the_shared_model_is_not_asked_of_the_own_one():
+    privacy = {"dp": "local", "epsilon": 8.0}
+    config = load_config(None, {"task": "hybrid", "privacy": privacy})
+    shared, own = config.model, with_own_model(config, config.model.own).model
+    plain = load_config(None, {"task": "hybrid"}).model
+    assert (shared.rank, shared.popularity_step, shared.repeat) == (16, 10.0, 2.0)
+    for name in RankerSettings.model_fields:
+        assert getattr(own, name) == getattr(plain, name)
+
+
 def test_facts_survive_a_file(tmp_path, config):
     written = make_facts(config(), tmp_path / "facts.bin").content
     read = read_facts(tmp_path / "facts.bin").content
@@ -158,7 +170,7 @@ def test_facts_survive_a_file(tmp_path, config):
 def test_a_mistake_is_named(config):
     with pytest.raises(ConfigError, match="this model does not know products by themselves"):
         config("content", model={"mapped": ["product"]})
-    with pytest.raises(ConfigError, match="at least one feature has to be mapped"):
+    with pytest.raises(ConfigError, match="at least 1 item"):
         config("hybrid", model={"mapped": []})
 
 

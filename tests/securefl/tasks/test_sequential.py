@@ -259,6 +259,24 @@ def test_a_shared_model_that_says_nothing_leaves_the_own_part(private):
     assert members[0].own.twin.settings.vectors == "learned"
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_the_noised_model_and_the_own_one_have_settings_of_their_own(model):
+    privacy = {"dp": "local", "epsilon": 8.0}
+    tree = {"task": "sequential", "privacy": privacy, "model": {"name": model, "length": 9}}
+    task = create_task(load_config(None, tree))
+    assert (task.settings.vectors, task.settings.hidden, task.settings.length) == ("fixed", 8, 9)
+    own = task.twin().settings
+    assert (own.vectors, own.hidden, own.length) == ("learned", 64, 9)
+    assert (own.loss, own.recall, own.popularity_step) == ("sampled-softmax", 1.0, 1.0)
+
+
+def test_heads_that_do_not_divide_are_refused():
+    with pytest.raises(ConfigError, match="multiples of heads = 2"):
+        load_config(
+            None, {"task": "sequential", "model": {"name": "attention", "own": {"dim": 33}}}
+        )
+
+
 def test_some_purchases_stand_for_all():
     weights = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.0, 0.0]])
     kept, present, chosen = some(weights, 2)

@@ -24,7 +24,7 @@ from securefl.models.locality import FloatVector, load_local, load_shared, local
 from securefl.training.rounds import RoundChange, RoundTraining
 
 
-class MemberTraining:
+class MemberRounds:
     """The rounds that a member has trained; the ledger has each before anybody else has it.
 
     Args:
@@ -52,7 +52,7 @@ class MemberTraining:
         self._ledger = ledger
         self._memory = memory
 
-    def trained(self, number: int, start: FloatVector, cohort: tuple[str, ...]) -> TrainedUpdate:
+    def update_of(self, number: int, start: FloatVector, cohort: tuple[str, ...]) -> TrainedUpdate:
         """The update of a round; a round that is tried again is not trained again.
 
         Args:
