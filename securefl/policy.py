@@ -7,14 +7,14 @@ any datum is, and whatever a coordinator asks.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from securefl.cohort import cohort_size
 from securefl.config.base import Settings
 from securefl.config.load import nearest, read_toml
-from securefl.config.privacy import Probability, Protection, Unit
+from securefl.config.privacy import PROTECTED, Probability, Protection, Unit
 from securefl.config.schema import Mode, RunConfig, TaskName
 from securefl.errors import ConfigError
 from securefl.ledger.chain import canonical
@@ -23,7 +23,6 @@ from securefl_protocols.context import labelled_digest
 from securefl_protocols.graph import default_threshold
 
 POLICY_LABEL = b"securefl/1/policy"
-_PROTECTED: tuple[Protection, ...] = tuple(kind for kind in get_args(Protection) if kind != "none")
 
 
 class CapSettings(Settings):
@@ -57,7 +56,7 @@ class Policy(Settings):
     tasks: tuple[TaskName | Literal["analytics"], ...] | None = None
     units: tuple[Unit, ...] | None = None
     modes: tuple[Mode, ...] = ("secure",)
-    dp: tuple[Protection, ...] = _PROTECTED
+    dp: tuple[Protection, ...] = PROTECTED
     least_members: PositiveInt = 3
     least_threshold: PositiveInt = 2
     retention_days: PositiveInt | None = None

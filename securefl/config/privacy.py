@@ -1,6 +1,6 @@
 """How single customers are protected, and with what budget."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     Field,
@@ -14,6 +14,7 @@ from pydantic import (
 from securefl.config.base import Settings
 
 Protection = Literal["none", "local", "distributed"]
+PROTECTED: Final[tuple[Protection, ...]] = ("local", "distributed")
 Unit = Literal["customer", "record", "member"]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 

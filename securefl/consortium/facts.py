@@ -22,12 +22,11 @@ import pandas as pd
 import torch
 
 from securefl.config.schema import RunConfig
-from securefl.data.agreed import agreed_digest
-from securefl.data.settings import FilesSettings
+from securefl.data.agreed import agreed_alone, agreed_data, agreed_digest, common_data
 from securefl.data.source import load
+from securefl.data.tables import RetailData
 from securefl.errors import AgreementError, InputError
-from securefl.tasks.agreeing import agreed_facts
-from securefl.tasks.registry import check_model, declaration
+from securefl.tasks.registry import check_model, create_task, declaration
 from securefl.tensor_files import write_atomically
 
 _VERSION = 2
@@ -58,8 +57,7 @@ def make_facts(config: RunConfig, path: Path) -> Facts:
     check_model(config)
     if path.exists():
         raise InputError(f"{path} exists")
-    content = agreed_facts(config, lambda: load(config.data))
-    packed = _packed(config, content)
+    content, packed = _made(config, common_data(config.data, lambda: load(config.data)))
     write_atomically(path, packed)
     return Facts(sha256(packed).digest(), content)
 
@@ -78,23 +76,25 @@ def check_facts(config: RunConfig, facts: Facts) -> None:
         InputError: If the catalogue is missing.
         DataError: If the catalogue is wrong.
     """
-    settings = config.data
-    if not isinstance(settings, FilesSettings) or settings.period is None:
+    settings = agreed_alone(config.data)
+    if settings is None:
         return
-    content = agreed_facts(config, lambda: load(settings))
-    if sha256(_packed(config, content)).digest() != facts.digest:
+    _, packed = _made(config, agreed_data(settings))
+    if sha256(packed).digest() != facts.digest:
         raise AgreementError(
             "the facts are not those of the agreed catalogue and period: compare the catalogues,"
             " and make the facts anew with securefl facts"
         )
 
 
-def _packed(config: RunConfig, content: object) -> bytes:
+def _made(config: RunConfig, data: RetailData) -> tuple[object, bytes]:
+    """What the task calls facts, and the file that holds them."""
+    content = create_task(config).agree(data)
     tree = {"version": _VERSION, "task": config.task, "facts": _plain(content)}
-    if isinstance(config.data, FilesSettings) and config.data.period is not None:
-        tree |= {"agreed": agreed_digest(config.data)}
-    packed: bytes = msgpack.packb(tree)
-    return packed
+    settings = agreed_alone(config.data)
+    if settings is not None:
+        tree |= {"agreed": agreed_digest(settings, data)}
+    return content, msgpack.packb(tree)
 
 
 def read_facts(path: Path) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 
 import numpy as np
@@ -9,11 +10,33 @@ import pandas as pd
 
 from securefl.data.files import SOURCE, read_agreed
 from securefl.data.schema import UNKNOWN_PRODUCT
-from securefl.data.settings import FilesSettings
+from securefl.data.settings import DataSettings, FilesSettings
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import InputError
 
 _DAY, _MOMENT = pd.Timedelta(days=1), pd.Timedelta(1, "ns")
+
+
+def agreed_alone(settings: DataSettings) -> FilesSettings | None:
+    """The settings, if what all agree on comes from catalogue and period, and from no table."""
+    if isinstance(settings, FilesSettings) and settings.period is not None:
+        return settings
+    return None
+
+
+def common_data(settings: DataSettings, tables: Callable[[], RetailData]) -> RetailData:
+    """What all members read their facts off.
+
+    Args:
+        settings: What was agreed.
+        tables: Reads everybody's tables; called only where no period was agreed.
+
+    Raises:
+        InputError: If a file is missing.
+        DataError: If a table is wrong.
+    """
+    agreed = agreed_alone(settings)
+    return tables() if agreed is None else agreed_data(agreed)
 
 
 def agreed_data(settings: FilesSettings) -> RetailData:
@@ -38,17 +61,13 @@ def agreed_data(settings: FilesSettings) -> RetailData:
     return RetailData(SOURCE, members, products, promotions)
 
 
-def agreed_digest(settings: FilesSettings) -> bytes:
+def agreed_digest(settings: FilesSettings, data: RetailData) -> bytes:
     """SHA-256 of period, catalogue and promotions as they were read.
 
     Two catalogues of other labels can lead to the same facts, and mean other products by them.
-
-    Raises:
-        InputError: If a file is missing.
-        DataError: If one is wrong.
     """
-    products, promotions = read_agreed(settings)
-    tables = [str(settings.period), *(f.to_csv() for f in (products, promotions) if f is not None)]
+    frames = [frame for frame in (data.products, data.promotions) if frame is not None]
+    tables = [str(settings.period), *(frame.to_csv() for frame in frames)]
     return sha256("\0".join(tables).encode()).digest()
 
 

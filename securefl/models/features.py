@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from securefl.models.profile import HistoryRanker, shares_of
 from securefl.models.settings import FeatureSettings
 
-_OUT_OF_REACH: Final = -1e4
+OUT_OF_REACH: Final = -1e4
+"""The score of a product that does not compete."""
 
 
 class FeatureRanker(HistoryRanker):
@@ -66,7 +67,7 @@ class FeatureRanker(HistoryRanker):
     def scores_of_known(self, items: Tensor, present: Tensor) -> Tensor:
         """The same, new products out of reach: while there are none, nobody can pass them over."""
         scores: Tensor = self(items, present)
-        return scores.masked_fill(self.cold, _OUT_OF_REACH)
+        return scores.masked_fill(self.cold, OUT_OF_REACH)
 
     def common(self, customers: int) -> Tensor:
         """The part of the scores that all customers have in common, float [B, I]."""
@@ -76,11 +77,12 @@ class FeatureRanker(HistoryRanker):
 
     def taste(self, items: Tensor, present: Tensor) -> Tensor:
         """The part of the scores that is about the customer, float [B, I]."""
-        profiles = [
-            shares_of(codes[items], present, size)
-            for codes, size in zip(self.codes, self.sizes, strict=True)
-        ]
-        read = [p for p, is_in in zip(profiles, self.mapped, strict=True) if is_in]
+        profiles = {
+            place: shares_of(codes[items], present, size)
+            for place, (codes, size) in enumerate(zip(self.codes, self.sizes, strict=True))
+            if self.mapped[place] or place < len(self.repeat)
+        }
+        read = [profiles[place] for place, is_in in enumerate(self.mapped) if is_in]
         written = self.decode(self.encode(torch.cat(read, dim=1)))
         maps = iter(torch.split(written, [part.shape[1] for part in read], dim=1))
         parts: list[Tensor | None] = [next(maps) if is_in else None for is_in in self.mapped]

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from securefl.config.schema import RunConfig
+from securefl.data.agreed import common_data
 from securefl.data.identity import tables_digest
 from securefl.data.source import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
 from securefl.models.locality import FloatVector, joined_shared, shared_vector
-from securefl.tasks.agreeing import agreed_facts
 from securefl.tasks.base import AnyTask, MemberData
 from securefl.tasks.registry import check_model, create_task
 from securefl.tensor_files import read_tensors
@@ -71,7 +71,7 @@ def prepare(config: RunConfig) -> Prepared:
 def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
     """Cut every member's data from tables that are loaded already."""
     task = create_task(config)
-    facts = agreed_facts(config, lambda: data)
+    facts = task.agree(common_data(config.data, lambda: data))
     members = tuple(task.prepare(tables, facts) for tables in data.members)
     if len(members) < config.cohort.minimum:
         raise InputError(

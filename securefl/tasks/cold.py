@@ -18,7 +18,7 @@ from torch import Tensor
 
 from securefl.evaluation.ranking import RankingCases, parts_of
 from securefl.tasks.base import Split
-from securefl.tasks.holdout import HeldOut, Ints, Pairs, Purchases, draw_negatives, draws
+from securefl.tasks.holdout import HeldOut, Ints, Purchases, draw_negatives, draws
 from securefl.tasks.purchase_cases import PRIOR_FLOOR, Cases, RetailerCases
 
 Floats = npt.NDArray[np.float64]
@@ -83,9 +83,7 @@ def cold_cases(
             the mean of the others of the same code.
     """
     sales = ColdSales.of(lines, warm.cut)
-    trained, known = (
-        _latest(pairs, warm.customers) for pairs in (warm.cut.training, warm.cut.known)
-    )
+    trained, known = (part.latest(warm.customers) for part in (warm.cut.training, warm.cut.known))
     end = np.full(warm.customers, np.iinfo(np.int64).max)
     spans: Mapping[Split, tuple[Ints, Ints]] = {
         "validation": (trained, known),
@@ -151,10 +149,3 @@ class _Cold:
         sums = torch.zeros(size).index_add_(0, self.alike[known], sales[known])
         counts = torch.zeros(size).index_add_(0, self.alike[known], torch.ones(int(known.sum())))
         return torch.where(self.cold, (sums / counts.clamp(min=1))[self.alike], sales)
-
-
-def _latest(pairs: Pairs, customers: int) -> Ints:
-    """When each customer's last purchase of the pairs was, int64 [n]."""
-    latest = np.full(customers, np.iinfo(np.int64).min)
-    np.maximum.at(latest, pairs.row, pairs.time)
-    return latest

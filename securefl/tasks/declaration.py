@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from securefl.config.base import NamedSettings, Settings
-from securefl.config.privacy import Protection, Unit
+from securefl.config.privacy import PROTECTED, Protection, Unit
 from securefl.evaluation.labels import MetricLabel
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ModelChoice:
     task: str | TaskMaker
     private_task: str | TaskMaker | None = None
     units: Mapping[Unit, str] = field(default_factory=dict)
-    protections: tuple[Protection, ...] = ("local", "distributed")
+    protections: tuple[Protection, ...] = PROTECTED
     changes: Mapping[str, Tree] = field(default_factory=dict)
 
     @property

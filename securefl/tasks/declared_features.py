@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Final
 
 from securefl.config.packaged import packaged
+from securefl.config.privacy import PROTECTED
 from securefl.evaluation.labels import LABELS, MetricLabel
 from securefl.models.settings import ContentSettings, EaseSettings, HybridSettings, TransferSettings
-from securefl.tasks.declaration import ModelChoice, TaskDeclaration
+from securefl.tasks.declaration import ModelChoice, TaskDeclaration, Tree
 from securefl.tasks.declared import A_CUSTOMER, EASE_CHANGES
 from securefl.tasks.settings import NewProductSettings, TransferCuts
 
@@ -35,6 +36,18 @@ _FACTS: Final = (
     "securefl.tasks.recommendation:RankingFacts",
 )
 
+_SOURCES: Final = ("complete-journey", "tutorial")
+
+
+def _defaults(task: str) -> dict[str, Tree]:
+    return {source: packaged(f"{task}-{source}") for source in _SOURCES}
+
+
+def _under_a_budget(task: str) -> dict[tuple[str, str], Tree]:
+    private = packaged(f"{task}-complete-journey-private")
+    return {(source, protection): private for source in _SOURCES for protection in PROTECTED}
+
+
 HYBRID: Final = TaskDeclaration(
     name="hybrid",
     learns="which products a customer buys next, new ones included",
@@ -50,16 +63,8 @@ HYBRID: Final = TaskDeclaration(
         ),
     ),
     cuts=NewProductSettings,
-    defaults={
-        "complete-journey": packaged("hybrid-complete-journey"),
-        "tutorial": packaged("hybrid-tutorial"),
-    },
-    changes={
-        ("complete-journey", "local"): packaged("hybrid-complete-journey-private"),
-        ("complete-journey", "distributed"): packaged("hybrid-complete-journey-private"),
-        ("tutorial", "local"): packaged("hybrid-complete-journey-private"),
-        ("tutorial", "distributed"): packaged("hybrid-complete-journey-private"),
-    },
+    defaults=_defaults("hybrid"),
+    changes=_under_a_budget("hybrid"),
     labels=COLD_LABELS,
     facts=_FACTS,
 )
@@ -73,16 +78,8 @@ CONTENT: Final = TaskDeclaration(
         ),
     ),
     cuts=NewProductSettings,
-    defaults={
-        "complete-journey": packaged("content-complete-journey"),
-        "tutorial": packaged("content-tutorial"),
-    },
-    changes={
-        ("complete-journey", "local"): packaged("content-complete-journey-private"),
-        ("complete-journey", "distributed"): packaged("content-complete-journey-private"),
-        ("tutorial", "local"): packaged("content-complete-journey-private"),
-        ("tutorial", "distributed"): packaged("content-complete-journey-private"),
-    },
+    defaults=_defaults("content"),
+    changes=_under_a_budget("content"),
     labels=COLD_LABELS,
     facts=_FACTS,
 )
@@ -98,15 +95,7 @@ TRANSFER: Final = TaskDeclaration(
         ),
     ),
     cuts=TransferCuts,
-    defaults={
-        "complete-journey": packaged("transfer-complete-journey"),
-        "tutorial": packaged("transfer-tutorial"),
-    },
-    changes={
-        ("complete-journey", "local"): packaged("transfer-complete-journey-private"),
-        ("complete-journey", "distributed"): packaged("transfer-complete-journey-private"),
-        ("tutorial", "local"): packaged("transfer-complete-journey-private"),
-        ("tutorial", "distributed"): packaged("transfer-complete-journey-private"),
-    },
+    defaults=_defaults("transfer"),
+    changes=_under_a_budget("transfer"),
     facts=("securefl.tasks.transfer:TransferFacts",),
 )

@@ -171,21 +171,16 @@ class ServedFeatureTask(ServedTask, FeatureTask):
 
     def _served(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
         assert isinstance(facts, FeatureFacts)
-        return FeatureMember(
-            name=member.name,
-            examples=member.examples,
-            samples=member.samples,
-            customers=member.customers,
-            cases=member.cases,
-            twin=self.twin(with_own_model(self.config, own_settings(self.config))),
-            facts=facts,
-        )
+        twin = self.twin(with_own_model(self.config))
+        return FeatureMember(**vars(member), twin=twin, facts=facts)
 
 
-def with_own_model(config: RunConfig, own: RankerSettings) -> RunConfig:
+def with_own_model(config: RunConfig) -> RunConfig:
     """The same with a retailer's own model in the place of the shared one."""
-    update = {name: getattr(own, name) for name in RankerSettings.model_fields}
-    return config.model_copy(update={"model": config.model.model_copy(update=update)})
+    shared = config.model
+    assert isinstance(shared, FeatureSettings)
+    own = {name: getattr(shared.own, name) for name in RankerSettings.model_fields}
+    return config.model_copy(update={"model": shared.model_copy(update=own)})
 
 
 def own_settings(config: RunConfig) -> ContentOwnSettings:

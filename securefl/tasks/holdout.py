@@ -58,6 +58,12 @@ class Pairs:
     time: Ints
     basket: Ints
 
+    def latest(self, customers: int) -> Ints:
+        """When each of so many customers bought last, int64 [n]; the smallest number for nobody."""
+        latest = np.full(customers, np.iinfo(np.int64).min)
+        np.maximum.at(latest, self.row, self.time)
+        return latest
+
 
 @dataclass(frozen=True)
 class HeldOut:

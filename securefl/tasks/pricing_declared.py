@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from securefl.config.base import NamedSettings, Settings
 from securefl.config.packaged import packaged
+from securefl.config.privacy import PROTECTED
 from securefl.evaluation.labels import MetricLabel
 from securefl.models.settings import Fraction, Probability
 from securefl.tasks.declaration import ModelChoice, TaskDeclaration
@@ -121,8 +122,7 @@ PRICING: Final = TaskDeclaration(
     cuts=PricingSettings,
     defaults={"complete-journey": packaged("pricing-complete-journey")},
     changes={
-        ("complete-journey", protection): packaged("pricing-private")
-        for protection in ("local", "distributed")
+        ("complete-journey", protection): packaged("pricing-private") for protection in PROTECTED
     },
     labels=_LABELS,
     facts=("securefl.tasks.pricing:PricingFacts", "securefl.tasks.demand_series:Vocabulary"),

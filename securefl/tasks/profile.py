@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.models.profile import ProfileRanker
+from securefl.models.ranking_losses import ranking_losses
 from securefl.models.settings import ProfileSettings
 from securefl.tasks.base import Batch
 from securefl.tasks.histories import CustomerExamples
@@ -62,9 +63,19 @@ def surprise(
     """
     shown = (torch.rand_like(weights) < share) & (weights > 0)
     hidden = weights * ~shown
-    targets = hidden / hidden.sum(dim=1, keepdim=True).clamp(min=1e-9)
-    scores = scores_of(items, shown.to(weights.dtype))
-    found = torch.logsumexp(scores, dim=1, keepdim=True) - scores.gather(1, items)
+    return surprise_at(scores_of(items, shown.to(weights.dtype)), items, hidden)
+
+
+def surprise_at(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
+    """Mean surprise at what customers bought, under a softmax over all products, float [B].
+
+    Args:
+        scores: Of all products, float [B, I].
+        items: What each bought, int64 [B, K].
+        weights: How much it counts to foresee each, float [B, K].
+    """
+    targets = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    found = ranking_losses("softmax", scores.gather(1, items), scores)
     return (targets * found).sum(dim=1)
 
 

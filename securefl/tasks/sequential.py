@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from securefl.config.base import NamedSettings
 from securefl.config.packaged import packaged
+from securefl.config.privacy import PROTECTED
 from securefl.models.sequence import SequenceRanker
 from securefl.models.settings import AttentionSettings, GruSettings, SequenceSettings
 from securefl.tasks.base import Batch
@@ -95,7 +96,6 @@ def sequence_ranker(model: nn.Module) -> SequenceRanker:
 
 
 _PRIVATE: Final = packaged("sequential-complete-journey-private")
-_PROTECTIONS: Final = ("local", "distributed")
 
 SEQUENTIAL: Final = TaskDeclaration(
     name="sequential",
@@ -108,13 +108,13 @@ SEQUENTIAL: Final = TaskDeclaration(
             units={"customer": A_SEQUENCE},
             changes={
                 protection: {"model": {**_PRIVATE["model"], "name": name}}
-                for protection in _PROTECTIONS
+                for protection in PROTECTED
             },
         )
         for name, settings in (("gru", GruSettings), ("attention", AttentionSettings))
     ),
     cuts=RecommendationSettings,
     defaults={"complete-journey": packaged("sequential-complete-journey")},
-    changes={("complete-journey", protection): _PRIVATE for protection in _PROTECTIONS},
+    changes={("complete-journey", protection): _PRIVATE for protection in PROTECTED},
     facts=("securefl.tasks.recommendation:RankingFacts",),
 )

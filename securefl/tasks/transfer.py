@@ -21,12 +21,13 @@ from securefl.config.base import NamedSettings
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
-from securefl.models.features import DomainRanker
+from securefl.models.features import OUT_OF_REACH, DomainRanker
 from securefl.models.settings import TransferSettings
 from securefl.tasks.base import Batch, Examples, MemberData, Split
 from securefl.tasks.features import FeatureFacts, FeatureTask
 from securefl.tasks.histories import CustomerExamples, Histories, joined
 from securefl.tasks.holdout import Ints, Pairs, Purchases, draws
+from securefl.tasks.profile import surprise_at
 from securefl.tasks.purchase_cases import PRIOR_FLOOR, Cases, RetailerCases
 from securefl.tasks.recommendation import RankingFacts, RankingMember
 from securefl.tasks.settings import TransferCuts
@@ -34,7 +35,6 @@ from securefl.tasks.settings import TransferCuts
 _EVERYBODY: Final = 1 << 16
 _HIDDEN: Final = 0.5
 """How often all that a customer bought of the target is hidden from the model in a step."""
-_OUT_OF_REACH: Final = -1e4
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,9 @@ class TransferTask(FeatureTask):
         coins = torch.rand_like(weights) < self.settings.shown
         shown = coins & (weights > 0) & ~(newcomer & target[items])
         hidden = weights * (~shown & inside)
-        aims = hidden / hidden.sum(dim=1, keepdim=True).clamp(min=1e-9)
         scores = ranker(items, shown.to(weights.dtype))
-        scores = scores.masked_fill(target[None, :] != of_target[:, None], _OUT_OF_REACH)
-        found = torch.logsumexp(scores, dim=1, keepdim=True) - scores.gather(1, items)
-        losses: Tensor = (aims * found).sum(dim=1)
-        return losses
+        scores = scores.masked_fill(target[None, :] != of_target[:, None], OUT_OF_REACH)
+        return surprise_at(scores, items, hidden)
 
     @property
     def noised_rule(self) -> str | None:
@@ -215,9 +212,7 @@ class Past:
             shown: Whether the target itself counts, of those whose past of it may be looked at.
         """
         pairs: Pairs = getattr(self.cut.cut, what)
-        last = np.full(self.cut.customers, np.iinfo(np.int64).min)
-        np.maximum.at(last, pairs.row, pairs.time)
-        before = self.time <= last[self.row]
+        before = self.time <= pairs.latest(self.cut.customers)[self.row]
         seen = self.has_target[pairs.row] & shown
         row = np.concatenate([self.row[before], pairs.row[seen]])
         item = np.concatenate([self.item[before], pairs.item[seen]])

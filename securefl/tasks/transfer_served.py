@@ -13,7 +13,6 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailerTables
 from securefl.evaluation.tally import Tally
 from securefl.models.features import FeatureRanker
-from securefl.models.settings import TransferSettings
 from securefl.tasks.base import Split
 from securefl.tasks.features import feature_ranker, ranker_parts, with_own_model
 from securefl.tasks.purchase_cases import Cases, RetailerCases
@@ -55,8 +54,7 @@ class ServingTransferMember(TransferMember):
     @cached_property
     def own(self) -> OwnTransfer:
         """The own scores, computed when they are first served."""
-        assert isinstance(self.config.model, TransferSettings)
-        config = with_own_model(self.config, self.config.model.own)
+        config = with_own_model(self.config)
         learner = Learner(config, TransferTask(config), self.facts, self)
         ranker = feature_ranker(own_model(learner))
         own = OwnTransfer(weights={}, validation={}, ranker=ranker)

@@ -152,7 +152,7 @@ def test_a_run_scores_every_arm_on_new_products_too(tmp_path, config, mode, mode
 def test_what_noise_asks_of_the_shared_model_is_not_asked_of_the_own_one():
     privacy = {"dp": "local", "epsilon": 8.0}
     config = load_config(None, {"task": "hybrid", "privacy": privacy})
-    shared, own = config.model, with_own_model(config, config.model.own).model
+    shared, own = config.model, with_own_model(config).model
     plain = load_config(None, {"task": "hybrid"}).model
     assert (shared.rank, shared.popularity_step, shared.repeat) == (16, 10.0, 2.0)
     for name in RankerSettings.model_fields:
