@@ -4,34 +4,54 @@ The command line prints that line on stderr and exits with `exit_code`; nobody n
 mend an input.
 """
 
+from typing import ClassVar
+
 
 class SecureflError(Exception):
-    """Something the caller can mend; `str()` is one line that says what and where."""
+    """Something the caller can mend; `str()` is one line that says what and where.
 
+    Attributes:
+        wire_name: Names the class to other parties (`Failure.error`); each class has its own, and
+            keeps it whatever the class is called.
+        exit_code: Of a command that ends with it.
+    """
+
+    wire_name: ClassVar[str] = "SecureflError"
     exit_code = 1
 
 
 class InputError(SecureflError):
     """The input is wrong: a file, a column, a value, an option, a configuration key."""
 
+    wire_name: ClassVar[str] = "InputError"
     exit_code = 2
 
 
 class DataError(InputError):
     """A table does not follow the schema; the text names file, row and column."""
 
+    wire_name: ClassVar[str] = "DataError"
+
 
 class ConfigError(InputError):
     """A configuration does not validate; the text names the key and the nearest known one."""
+
+    wire_name: ClassVar[str] = "ConfigError"
 
 
 class RunDirectoryError(InputError):
     """A run directory cannot be written, resumed or read."""
 
+    wire_name: ClassVar[str] = "RunDirectoryError"
+
 
 class KeyFileError(InputError):
     """A key file or a passphrase cannot be used; the text shows nothing of either."""
 
+    wire_name: ClassVar[str] = "KeyFileError"
+
 
 class AgreementError(InputError):
     """An agreement is not in force, or a document about it is wrong; the text says why."""
+
+    wire_name: ClassVar[str] = "AgreementError"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from securefl import messages as m
 from securefl.engines.transport import Transport
@@ -16,12 +16,17 @@ AnswerT = TypeVar("AnswerT", bound=m.Message)
 class MemberFailedError(SecureflError):
     """A member could not do what it was asked; the text names the member and the reason."""
 
+    wire_name: ClassVar[str] = "MemberFailedError"
+
 
 class MemberInputError(MemberFailedError, InputError):
     """A member failed for what it was given: a table, a setting, a damaged file."""
 
+    wire_name: ClassVar[str] = "MemberInputError"
+
 
 _INPUT_ERRORS = {"InputError", "DataError", "ConfigError", "RunDirectoryError", "DatabaseError"}
+"""The `wire_name`s of errors that say that a member was given something wrong."""
 
 
 class Exchange:

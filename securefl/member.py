@@ -142,7 +142,7 @@ class Member:
         except RefusedError as error:
             reply = refused(error.refusal)
         except SecureflError as error:
-            reply = m.Failure(error=type(error).__name__, text=str(error))
+            reply = m.Failure(error=error.wire_name, text=str(error))
         return [m.encode(reply)]
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ class RefusingMember:
             self._ledger.refuse(self._refusal)
             reply: m.Message = refused(self._refusal, self._ledger.entries(0))
         except SecureflError as error:
-            reply = m.Failure(error=type(error).__name__, text=str(error))
+            reply = m.Failure(error=error.wire_name, text=str(error))
         return [m.encode(reply)]
 
     def close(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 from securefl.errors import SecureflError
@@ -9,6 +11,8 @@ from securefl.errors import SecureflError
 
 class MessageError(SecureflError):
     """A message that does not follow the schema."""
+
+    wire_name: ClassVar[str] = "MessageError"
 
 
 class Message(BaseModel):

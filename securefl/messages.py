@@ -270,7 +270,7 @@ class Absent(Message):
 
 
 class Failure(Message):
-    """Member to coordinator: the request failed; the class of the error and one line."""
+    """Member to coordinator: the request failed; the `wire_name` of the error and one line."""
 
     kind: Literal["failure"] = "failure"
     error: str

@@ -235,8 +235,7 @@ class ClientSession:
         message = decode_coordinator(data, largest=self._party.plan.largest_message)
         following = TRANSITIONS.get((self.state, type(message)))
         if following is None or not self._party.plan.speaks(type(message)):
-            kind = type(message).__name__
-            raise RemoteProtocolError(f"no {kind} is expected in state {self.state.name}")
+            raise RemoteProtocolError(f"no {message.NAME} is expected in state {self.state.name}")
         if isinstance(message, KeyList):
             self._pin_keys(message)
             self.state = following

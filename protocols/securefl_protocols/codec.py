@@ -130,7 +130,7 @@ def decode_body(kind: type[M], body: bytes | memoryview) -> M:
     """
     pairs = _unpack(body)
     if [name for name, _ in pairs] != list(kind.FIELDS):
-        raise RemoteProtocolError(f"{kind.__name__} has exactly the fields {list(kind.FIELDS)}")
+        raise RemoteProtocolError(f"{kind.NAME} has exactly the fields {list(kind.FIELDS)}")
     # The shortest headers are the only ones allowed, so the length says whether they are used.
     if len(body) != 1 + sum(_packed_length(name) + _packed_length(value) for name, value in pairs):
         raise RemoteProtocolError("the body of the message is not in its shortest form")

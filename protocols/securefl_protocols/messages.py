@@ -1,5 +1,7 @@
 """The messages of a session: which fields each has, and what may stand in them.
 
+`NAME` is part of what a member signs, and `CODE` of what travels: both outlive a renamed class.
+
 Bodies are msgpack maps with exactly these fields in this order. A table maps member indices
 to byte strings of one length. What depends on the plan (who may stand in a table, how long a
 vector is) is checked by the sessions, what does not is checked here and in the codec.
@@ -60,6 +62,7 @@ Rows: TypeAlias = Mapping[int, bytes]
 class AdvertiseKeys:
     """Member, once a session: its public keys for sealing and for masking."""
 
+    NAME: ClassVar[str] = "AdvertiseKeys"
     CODE: ClassVar[int] = 1
     FIELDS: ClassVar[Fields] = {
         "encryption": Octets(EXCHANGE_KEY_BYTES, EXCHANGE_KEY_BYTES),
@@ -73,6 +76,7 @@ class AdvertiseKeys:
 class ShareKeys:
     """Member, first of a round: what its neighbours need should it drop out, or survive."""
 
+    NAME: ClassVar[str] = "ShareKeys"
     CODE: ClassVar[int] = 2
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
@@ -93,6 +97,7 @@ class MaskedInput:
     The tag comes with the check of its key, so that two keys in one round are noticed.
     """
 
+    NAME: ClassVar[str] = "MaskedInput"
     CODE: ClassVar[int] = 3
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
@@ -110,6 +115,7 @@ class MaskedInput:
 class Consistency:
     """Member: the survivors and their masked inputs as it was told them, under its signature."""
 
+    NAME: ClassVar[str] = "Consistency"
     CODE: ClassVar[int] = 4
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
@@ -125,6 +131,7 @@ class Consistency:
 class Unmask:
     """Member: one share a peer, of the seed of a survivor or the key of a dropout."""
 
+    NAME: ClassVar[str] = "Unmask"
     CODE: ClassVar[int] = 5
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
@@ -140,6 +147,7 @@ class Unmask:
 class LayeredInput(MaskedInput):
     """A masked input with noise that may be taken back, and the anchor of its layers' keys."""
 
+    NAME: ClassVar[str] = "LayeredInput"
     CODE: ClassVar[int] = 6
     FIELDS: ClassVar[Fields] = {
         **MaskedInput.FIELDS,
@@ -152,6 +160,7 @@ class LayeredInput(MaskedInput):
 class LayeredUnmask(Unmask):
     """The shares, and the link that opens the member's needless layers; or no bytes."""
 
+    NAME: ClassVar[str] = "LayeredUnmask"
     CODE: ClassVar[int] = 7
     FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(0, KEY_BYTES)}
     link: bytes
@@ -161,6 +170,7 @@ class LayeredUnmask(Unmask):
 class KeyList:
     """Coordinator: who advertised keys, and the keys of the member's neighbours."""
 
+    NAME: ClassVar[str] = "KeyList"
     CODE: ClassVar[int] = 65
     FIELDS: ClassVar[Fields] = {"cohort": Octets(1, None), "keys": Table(KEY_ENTRY_BYTES)}
     cohort: bytes
@@ -171,6 +181,7 @@ class KeyList:
 class Shares:
     """Coordinator: who shared, and what the member's neighbours dealt to it."""
 
+    NAME: ClassVar[str] = "Shares"
     CODE: ClassVar[int] = 66
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
@@ -186,6 +197,7 @@ class Shares:
 class SurvivorSet:
     """Coordinator: whose masked inputs are in the sum, with the SHA-256 of each body."""
 
+    NAME: ClassVar[str] = "SurvivorSet"
     CODE: ClassVar[int] = 67
     FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Table(DIGEST_BYTES)}
     round: int
@@ -196,6 +208,7 @@ class SurvivorSet:
 class Signatures:
     """Coordinator: the neighbours' signatures over the survivor set."""
 
+    NAME: ClassVar[str] = "Signatures"
     CODE: ClassVar[int] = 68
     FIELDS: ClassVar[Fields] = {"round": Unsigned(), "signatures": Table(SIGNATURE_BYTES)}
     round: int
@@ -206,6 +219,7 @@ class Signatures:
 class RoundSum:
     """Coordinator: the sum of the inputs, and that of the tags if the plan wants them."""
 
+    NAME: ClassVar[str] = "RoundSum"
     CODE: ClassVar[int] = 69
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
@@ -221,6 +235,7 @@ class RoundSum:
 class LayeredSurvivors(SurvivorSet):
     """The survivors with the SHA-256 of each body, and the anchor in it."""
 
+    NAME: ClassVar[str] = "LayeredSurvivors"
     CODE: ClassVar[int] = 70
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
@@ -232,6 +247,7 @@ class LayeredSurvivors(SurvivorSet):
 class LayeredSum(RoundSum):
     """The sum, and the links that survivors revealed."""
 
+    NAME: ClassVar[str] = "LayeredSum"
     CODE: ClassVar[int] = 71
     FIELDS: ClassVar[Fields] = {**RoundSum.FIELDS, "links": Table(KEY_BYTES)}
     links: Rows

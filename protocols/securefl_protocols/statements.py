@@ -20,7 +20,7 @@ INPUTS_LABEL = b"securefl/1/masked inputs"
 
 def signature_domain(kind: type[MemberMessage]) -> bytes:
     """Returns the Ed25519 domain of a kind of message."""
-    return b"securefl/1/" + kind.__name__.encode()
+    return b"securefl/1/" + kind.NAME.encode()
 
 
 def statement(context: bytes, sender: int, session_key: bytes, body_digest: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 import numpy as np
@@ -38,6 +38,8 @@ from securefl_protocols.signing import SigningKey
 
 class AbortedError(SecureflError):
     """The member saw a violation of the protocol, or cannot take part, and sends nothing."""
+
+    wire_name: ClassVar[str] = "AbortedError"
 
 
 @dataclass(frozen=True)

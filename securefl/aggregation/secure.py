@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 
@@ -25,6 +25,8 @@ from securefl_protocols.transcript import Transcript
 
 class RoundFailedError(SecureflError):
     """A round has no sum, however often it was tried; nothing of it was applied."""
+
+    wire_name: ClassVar[str] = "RoundFailedError"
 
 
 @dataclass(frozen=True)

@@ -136,9 +136,9 @@ class AnsweringMember:
             self.ledger.refuse(error.refusal)
             reply = refused(error.refusal)
         except ProtocolError as error:
-            reply = m.Failure(error=AbortedError.__name__, text=str(error))
+            reply = m.Failure(error=AbortedError.wire_name, text=str(error))
         except SecureflError as error:
-            reply = m.Failure(error=type(error).__name__, text=str(error))
+            reply = m.Failure(error=error.wire_name, text=str(error))
         return [m.encode(reply)]
 
     def close(self) -> None:

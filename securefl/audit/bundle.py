@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
@@ -26,6 +26,8 @@ FileName = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za
 
 class BundleError(InputError):
     """A file is no bundle at all, or cannot be read; the text names it."""
+
+    wire_name: ClassVar[str] = "BundleError"
 
 
 class LinkedHead(Record):

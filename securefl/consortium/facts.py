@@ -130,7 +130,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - walks a tree
         return {"frame": [[str(name), _column(value[name])] for name in value.columns]}
     if is_dataclass(value):
         parts = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        return {"of": type(value).__name__, "parts": parts}
+        return {"of": format_name(type(value)), "parts": parts}
     raise TypeError(f"facts hold a {type(value).__name__}")
 
 
@@ -143,7 +143,23 @@ def _column(column: pd.Series) -> Any:  # noqa: ANN401 - as above
 def _classes(task: str) -> _Classes:
     """What a task's facts may be made of: nothing else is ever built from a file."""
     places = (place.split(":") for place in declaration(task).facts)
-    return {name: getattr(import_module(module), name) for module, name in places}
+    kinds = (getattr(import_module(module), name) for module, name in places)
+    return {format_name(kind): kind for kind in kinds}
+
+
+def format_name(kind: type) -> str:
+    """What a class of facts is called in the file, whatever it is called in the code.
+
+    The file's digest names the run, so this may not change. A class does not inherit it: two would
+    be one in the file.
+
+    Raises:
+        TypeError: If the class says no name of its own.
+    """
+    name = vars(kind).get("format_name")
+    if not isinstance(name, str):
+        raise TypeError(f"{kind.__qualname__} has no format_name of its own")
+    return name
 
 
 def _built(tree: Any, classes: _Classes) -> Any:  # noqa: ANN401 - as above

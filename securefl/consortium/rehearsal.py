@@ -46,7 +46,7 @@ class RehearsingMember:
         try:
             reply = self._answer(m.decode(message))
         except SecureflError as error:
-            reply = m.Failure(error=type(error).__name__, text=str(error))
+            reply = m.Failure(error=error.wire_name, text=str(error))
         return [m.encode(reply)]
 
     def _answer(self, request: m.Message) -> m.Message:

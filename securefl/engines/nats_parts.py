@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from securefl.engines.nats_layout import CHUNK_BYTES
 from securefl.engines.run_keys import KEY_HEADER, SIGNATURE_HEADER, RunKeys, check_announcement
@@ -37,9 +38,13 @@ _OPEN = 4
 class BadPartError(SecureflError):
     """What arrived is no part of a message, or not of the sender that the subject names."""
 
+    wire_name: ClassVar[str] = "BadPartError"
+
 
 class NotMetError(SecureflError):
     """The receiver has not announced a key yet, so nothing can be sealed for it."""
+
+    wire_name: ClassVar[str] = "NotMetError"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 from securefl.errors import SecureflError
 
@@ -11,9 +11,13 @@ from securefl.errors import SecureflError
 class EngineError(SecureflError):
     """The engine can no longer carry messages, for example because a member's process died."""
 
+    wire_name: ClassVar[str] = "EngineError"
+
 
 class DeadlineExceeded(SecureflError):
     """Nothing arrived in time."""
+
+    wire_name: ClassVar[str] = "DeadlineExceeded"
 
 
 @dataclass(frozen=True)

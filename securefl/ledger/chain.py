@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,6 +24,8 @@ ENTRY_LABEL = b"securefl/1/ledger-entry"
 
 class LedgerError(SecureflError):
     """An entry, a chain, a head or a proof is not what it should be."""
+
+    wire_name: ClassVar[str] = "LedgerError"
 
 
 def canonical(record: BaseModel) -> bytes:

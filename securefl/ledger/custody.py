@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from securefl.errors import InputError
 from securefl.ledger.events import Refusal
@@ -37,6 +38,8 @@ class RefusedError(InputError):
     Attributes:
         refusal: What its book says of it.
     """
+
+    wire_name: ClassVar[str] = "RefusedError"
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(in_words(refusal))

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from securefl.errors import InputError
 
@@ -16,6 +16,8 @@ _WAIT = 60.0
 
 class DatabaseError(InputError):
     """A ledger's file cannot be read or written; nothing goes on without it."""
+
+    wire_name: ClassVar[str] = "DatabaseError"
 
 
 class Database:

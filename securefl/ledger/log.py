@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from securefl.aggregation.terms import Consortium
 from securefl.errors import InputError
@@ -34,6 +35,8 @@ CREATE TABLE countersignatures (
 
 class LogError(InputError):
     """What a member handed in does not continue the log."""
+
+    wire_name: ClassVar[str] = "LogError"
 
 
 def open_log(path: Path, consortium: Consortium) -> Log:

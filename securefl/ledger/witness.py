@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 from securefl.ledger.book import Book
 from securefl.ledger.chain import LedgerError, timestamp
@@ -23,6 +24,8 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 class ForkError(LedgerError):
     """The log does not extend the one that this member signed, or lacks its entries."""
+
+    wire_name: ClassVar[str] = "ForkError"
 
 
 @dataclass(frozen=True)

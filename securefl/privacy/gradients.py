@@ -11,7 +11,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
@@ -37,6 +37,8 @@ CLIP_STABILIZER = 1e-6
 
 class UnsupportedLayerError(ConfigError):
     """A layer whose per-unit gradients this path cannot tell; another path may."""
+
+    wire_name: ClassVar[str] = "UnsupportedLayerError"
 
 
 def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:

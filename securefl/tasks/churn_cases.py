@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,7 @@ class ChurnFacts:
         event_products: The products that each word of `churn.events` speaks of; none means all.
     """
 
+    format_name: ClassVar[str] = "ChurnFacts"
     begin: int
     end: int
     products: Ints

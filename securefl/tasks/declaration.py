@@ -84,7 +84,8 @@ class TaskDeclaration:
         changes: Source and protection to what they change in the defaults.
         cuts: The section named after the task: how its data are cut.
         labels: How its metrics are shown, where no other task has them.
-        facts: `module:Class` of everything that the facts of its members are made of.
+        facts: `module:Class` of everything that the facts of its members are made of; each has a
+            `format_name` of its own.
         releases: What noise is added to: the gradients of each step, or series that are released
             once a round and trained on.
         hands_over: Name of each table that a retailer finds in its own folder, to what it holds;

@@ -74,6 +74,7 @@ class DemandFacts:
             lie in the mail, so that no member learns more than a competitor's shopper.
     """
 
+    format_name: ClassVar[str] = "DemandFacts"
     steps: Days
     words: Vocabulary
     members: tuple[str, ...]

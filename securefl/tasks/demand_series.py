@@ -7,7 +7,7 @@ key 0 stands for everything that the catalogue does not know. Weeks start on Mon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,7 @@ class Vocabulary:
         index: Key index of each of them, int64 [P].
     """
 
+    format_name: ClassVar[str] = "Vocabulary"
     keys: tuple[str, ...]
     products: Ints
     index: Ints

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class EaseFacts(RankingFacts):
         rows: The item of each product, int64 [I]; -1 for products that belong to none.
     """
 
+    format_name: ClassVar[str] = "EaseFacts"
     rows: Tensor
 
 

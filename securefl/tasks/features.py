@@ -44,6 +44,7 @@ class FeatureFacts(RankingFacts):
         features: Codes of the products in each feature of the catalogue, int64 [I] each.
     """
 
+    format_name: ClassVar[str] = "FeatureFacts"
     features: tuple[Tensor, ...]
 
 

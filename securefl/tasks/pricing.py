@@ -54,6 +54,7 @@ class PricingFacts:
         members: Number of members.
     """
 
+    format_name: ClassVar[str] = "PricingFacts"
     weeks: Days
     words: Vocabulary
     members: int

@@ -49,6 +49,7 @@ class RatingFacts:
             that the catalogue does not list.
     """
 
+    format_name: ClassVar[str] = "RatingFacts"
     customers: int
     products: np.ndarray[tuple[int], np.dtype[np.int64]]
 

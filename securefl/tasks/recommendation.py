@@ -55,6 +55,7 @@ class RankingFacts:
         end: The last moment of the agreed period, in ns since 1970.
     """
 
+    format_name: ClassVar[str] = "RankingFacts"
     products: npt.NDArray[np.int64]
     levels: tuple[Tensor, ...]
     end: int

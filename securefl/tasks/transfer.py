@@ -45,6 +45,7 @@ class TransferFacts(FeatureFacts):
         target: Which products belong to the target departments, bool [I].
     """
 
+    format_name: ClassVar[str] = "TransferFacts"
     target: Tensor
 
 
