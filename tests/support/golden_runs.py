@@ -47,6 +47,27 @@ DEMAND: Options = {
     },
     "training": {"batch_size": 64},
 }
+PURCHASES: Options = {
+    "task": "recommendation",
+    "data": {
+        "source": "tutorial",
+        "table": "purchases",
+        "retailers": 3,
+        "customers": 40,
+        "items": 40,
+        "lines": [15, 30],
+    },
+    "recommendation": {"min_households": 3, "min_products": 4, "negatives": 5},
+}
+HYBRID: Options = {
+    "task": "hybrid",
+    "data": {"source": "tutorial", "retailers": 3, "customers": 60, "items": 60},
+}
+TRANSFER: Options = {
+    "task": "transfer",
+    "rounds": 4,
+    "data": {"source": "tutorial", "retailers": 3, "customers": 120},
+}
 BUDGET: Options = {
     "epsilon": 4.0,
     "delta": 1e-3,
@@ -92,6 +113,13 @@ RUNS: dict[str, Options] = {
     "churn-local": CHURN | {"privacy": LOCAL, "references": {"enabled": True}},
     "churn-gaussian": CHURN | {"privacy": LAYERED, "simulation": _dropout("retailer-2")},
     "churn-skellam": CHURN | {"privacy": SKELLAM},
+    "mf-secure": PURCHASES | {"model": {"name": "mf", "dim": 4}},
+    "hierarchical-secure": PURCHASES | {"model": {"name": "hierarchical"}},
+    "profile-gaussian": PURCHASES | {"model": {"name": "profile", "rank": 2}, "privacy": GAUSSIAN},
+    "ease-secure": PURCHASES | {"model": {"name": "ease"}},
+    "hybrid-secure": HYBRID,
+    "transfer-secure": TRANSFER,
+    "quantiles-secure": DEMAND | {"model": {"name": "quantile-forecaster"}},
     "demand-secure": DEMAND,
     "demand-local": DEMAND | {"privacy": LOCAL | {"unit": "record", "epsilon": 16.0}},
 }
@@ -101,11 +129,13 @@ REFUSED: tuple[str, ...] = ("churn-local",)
 
 FACTS: dict[str, Options] = {
     "ratings": RATINGS,
+    "mf": PURCHASES | {"model": {"name": "mf"}},
+    "ease": PURCHASES | {"model": {"name": "ease"}},
     "churn": CHURN,
     "demand": DEMAND,
-    "content": {"task": "content", "data": {"source": "tutorial", "customers": 60, "items": 60}},
-    "hybrid": {"task": "hybrid", "data": {"source": "tutorial", "customers": 60, "items": 60}},
-    "transfer": {"task": "transfer", "data": {"source": "tutorial", "customers": 120}},
+    "content": HYBRID | {"task": "content"},
+    "hybrid": HYBRID,
+    "transfer": TRANSFER,
 }
 
 
