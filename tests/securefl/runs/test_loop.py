@@ -1,4 +1,4 @@
-"""The run loop calls its hooks, and makes a round durable, in the order that a restart relies on."""
+"""The run loop calls its hooks and writes a round down in the order that a restart relies on."""
 
 import pytest
 
