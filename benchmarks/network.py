@@ -43,9 +43,9 @@ from securefl.consortium.member_process import (
     QuestionEntropy,
 )
 from securefl.consortium.memory import keep_freed_memory
-from securefl.consortium.network import Meeting, meet
+from securefl.consortium.network import ConnectionContext, connection_context
 from securefl.consortium.parties import card_of
-from securefl.consortium.patient import PatientExchange
+from securefl.consortium.patient import FaultTolerantExchange
 from securefl.consortium.rehearsal import RehearsingMember
 from securefl.engines.broker import Broker, free_port
 from securefl.engines.nats import COORDINATOR_NAME, NatsTransport
@@ -134,15 +134,15 @@ def found(folder: Path, case: Case) -> list[str]:
     return names
 
 
-def meeting_of(folder: Path, name: str) -> Meeting:
+def context_of(folder: Path, name: str) -> ConnectionContext:
     key = read_key(folder / f"{name}.key")
-    return meet(folder / "agreement.toml", key, folder / "facts", "1")
+    return connection_context(folder / "agreement.toml", key, folder / "facts", "1")
 
 
 def _broker(folder: Path) -> Broker:
     signed = read_signed(folder / "agreement.toml")
     file = write_broker_config(folder / "broker", signed, folder, datetime.now(UTC))
-    return Broker(file, meeting_of(folder, "hub").port)
+    return Broker(file, context_of(folder, "hub").port)
 
 
 def live(folder: Path, names: list[str]) -> None:
@@ -156,14 +156,14 @@ def live(folder: Path, names: list[str]) -> None:
 
 
 def live_alone(folder: Path, name: str) -> None:
-    meeting = meeting_of(folder, name)
+    context = context_of(folder, name)
     entropy = QuestionEntropy()
-    journal = MemberJournal(folder / name, meeting.key.private_bytes(), meeting.run.id)
-    keys = RunKeys(folder / name, meeting.key, meeting.run.id, name)
-    member = RehearsingMember(name, meeting.key.private_bytes(), meeting.consortium, entropy)
-    with meeting.connected() as link:
+    journal = MemberJournal(folder / name, context.key.private_bytes(), context.run.id)
+    keys = RunKeys(folder / name, context.key, context.run.id, name)
+    member = RehearsingMember(name, context.key.private_bytes(), context.consortium, entropy)
+    with context.connected() as link:
         memory = JournalMemory(journal)
-        end = MemberEnd(name, keys, meeting.run, link, journal, entropy, memory)
+        end = MemberEnd(name, keys, context.run, link, journal, entropy, memory)
         MemberProcess(end, member).serve()
 
 
@@ -203,19 +203,22 @@ class Processors:
 def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[str, float]:
     """The coordinator's part: rounds, one after the other."""
     keep_freed_memory()
-    meeting = meeting_of(folder, "hub")
+    context = context_of(folder, "hub")
     seconds, marks, counter = [], [], Counted()
     used = Processors()
-    with meeting.connected() as link:
+    with context.connected() as link:
         transport = NatsTransport(
             link,
-            meeting.run,
-            RunKeys(folder / "hub", meeting.key, meeting.run.id, COORDINATOR_NAME),
+            context.run,
+            RunKeys(folder / "hub", context.key, context.run.id, COORDINATOR_NAME),
             journal=CoordinatorJournal(folder / "hub"),
             patience=Patience(quorum=default_threshold(case.members), silence=900.0, least=900.0),
             watch=counter,
         )
-        exchange, aggregator = PatientExchange(transport), SecureAggregator(meeting.consortium)
+        exchange, aggregator = (
+            FaultTolerantExchange(transport),
+            SecureAggregator(context.consortium),
+        )
         shared = np.zeros(case.dimension, dtype=np.float32)
         for number in range(1, case.rounds + 1):
             transport.begin_section(f"round {number}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from securefl import messages as m
@@ -112,12 +112,6 @@ def initial_state(config: RunConfig, shared: FloatVector) -> RoundState:
     """The state before the first round."""
     server = ServerOptimizer(config.server, shared.shape[0])
     return RoundState(0, shared, server, 0, float("nan"), shared)
-
-
-def run_rounds(federation: Federation, state: RoundState) -> Iterator[RoundRecord]:
-    """Run the rounds that are left; `state` is up to date whenever a record is yielded."""
-    while state.round < federation.config.rounds:
-        yield run_round(federation, state)
 
 
 def run_round(federation: Federation, state: RoundState) -> RoundRecord:

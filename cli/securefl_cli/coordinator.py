@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from securefl_cli.network_options import meeting_options, seconds_option
+from securefl_cli.network_options import connection_options, seconds_option
 from securefl_cli.options import format_option, quiet_option
 from securefl_cli.passphrase import unlocked
 from securefl_cli.progress import watch
@@ -22,7 +22,7 @@ from securefl_cli.progress import watch
       securefl coordinator agreement.toml --key hub.key --facts agreed.facts --embedded nats
     """,
 )
-@meeting_options
+@connection_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -90,23 +90,23 @@ def coordinator(
     from securefl.consortium.coordinator import coordinate
     from securefl.consortium.logs import log_to
     from securefl.consortium.metrics import serve_metrics
-    from securefl.consortium.network import meet
+    from securefl.consortium.network import connection_context
     from securefl.consortium.status import read_status
     from securefl.engines.broker import Broker
     from securefl.engines.patience import Patience
 
     log_to()
-    meeting = meet(agreement, unlocked(key, passphrase_file), facts, run_name)
+    context = connection_context(agreement, unlocked(key, passphrase_file), facts, run_name)
     patience = Patience(
         step=step_deadline, training=training_deadline, silence=silence, least=stragglers
     )
     with ExitStack() as stack:
         if embedded is not None:
-            stack.enter_context(Broker(embedded / "nats-server.conf", meeting.port))
+            stack.enter_context(Broker(embedded / "nats-server.conf", context.port))
         if metrics_port is not None:
             serve_metrics(metrics_port, lambda: read_status(out))
         progress = stack.enter_context(watch(quiet=quiet))
-        result = coordinate(meeting, out, patience, progress)
+        result = coordinate(context, out, patience, progress)
     if format == "json":
         click.echo(json.dumps(result.to_json(), allow_nan=False))
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from securefl_cli.network_options import (
-    meeting_options,
+    connection_options,
     own_data_option,
     own_policy_option,
     state_option,
@@ -25,7 +25,7 @@ from securefl_cli.passphrase import unlocked
       securefl doctor agreement.toml --key north.key --facts agreed.facts --data tables
     """,
 )
-@meeting_options
+@connection_options
 @own_data_option
 @state_option
 @own_policy_option

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from securefl_cli.network_options import (
-    meeting_options,
+    connection_options,
     own_data_option,
     own_policy_option,
     state_option,
@@ -24,7 +24,7 @@ from securefl_cli.passphrase import unlocked
           --policy policy.toml --state /var/lib/securefl
     """,
 )
-@meeting_options
+@connection_options
 @own_data_option
 @state_option
 @click.option(
@@ -53,12 +53,14 @@ def member(
     """
     from securefl.consortium.logs import log_to
     from securefl.consortium.member_start import Desk, serve
-    from securefl.consortium.network import meet
+    from securefl.consortium.network import connection_context
     from securefl.ledger.custody import default_books
     from securefl.policy import load_policy
 
     log_to()
     rules = None if policy is None else load_policy(policy)
-    meeting = meet(agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules)
-    serve(meeting, Desk(state, book or default_books(), rules, data))
+    context = connection_context(
+        agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
+    )
+    serve(context, Desk(state, book or default_books(), rules, data))
     click.echo("The run is over.")

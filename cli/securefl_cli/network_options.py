@@ -47,7 +47,7 @@ own_policy_option = click.option(
 )
 
 
-def meeting_options(command: CommandT) -> CommandT:
+def connection_options(command: CommandT) -> CommandT:
     """The agreement, our key, the agreed facts, and which run."""
     for option in (
         click.option(

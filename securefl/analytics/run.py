@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -25,10 +24,7 @@ from securefl.analytics.terms import (
     query_session,
 )
 from securefl.config.schema import RunConfig
-from securefl.consortium.agreement import new_agreement
 from securefl.consortium.keys import generate_key
-from securefl.consortium.parties import party_of
-from securefl.consortium.signed import signed_by
 from securefl.data.identity import tables_digest
 from securefl.data.schema import ANONYMOUS
 from securefl.data.tables import RetailData
@@ -39,7 +35,7 @@ from securefl.ledger.custody import Custody
 from securefl.ledger.places import Places
 from securefl.policy import policy_of
 from securefl.privacy.integer_noise import NoisePlan
-from securefl.runs.hosting import LOCAL_VALIDITY
+from securefl.runs.hosting import local_agreement
 from securefl_protocols.errors import PlanError, ProtocolError
 from securefl_protocols.server import ServerSession
 
@@ -77,15 +73,7 @@ def analysts(
         ConfigError: If a policy does not exist or does not validate.
     """
     keys = {tables.name: generate_key() for tables in data.members}
-    now = datetime.now(UTC)
-    agreement = new_agreement(
-        "local query",
-        tuple(party_of(name, key) for name, key in keys.items()),
-        config,
-        created=now,
-        expires=now + LOCAL_VALIDITY,
-    )
-    consortium = Consortium(signed_by(agreement, keys), os.urandom(32))
+    consortium = Consortium(local_agreement("local query", config, keys), os.urandom(32))
     return [
         AnalystSpec(
             tables=tables,

@@ -1,5 +1,6 @@
 """The configuration of one run. `securefl config show` prints it with every default filled in."""
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -142,14 +143,29 @@ class ReferenceSettings(Settings):
     pooled: TrainingSettings = TrainingSettings()
 
 
+LOCAL_ENGINE = "local"
+ENGINES = "securefl.engines"
+"""The group of entry points under which an installed distribution registers its engines."""
+
+
 class EngineSettings(Settings):
     """What carries the messages, and on what the members compute."""
 
-    name: Literal["local"] = "local"
+    name: str = LOCAL_ENGINE
     workers: NonNegativeInt = Field(
         0, description="Processes that host members; 0 takes one a core where it pays."
     )
     device: Literal["auto", "cpu", "cuda"] = "cpu"
+
+    @field_validator("name")
+    @classmethod
+    def _is_registered(cls, name: str) -> str:
+        # The names of other engines are read and not their code: no configuration imports any.
+        if name != LOCAL_ENGINE:
+            names = (LOCAL_ENGINE, *sorted(entry_points(group=ENGINES).names))
+            if name not in names:
+                raise ValueError(f"input should be {' or '.join(map(repr, names))}")
+        return name
 
 
 SMALLEST_MASKED_COHORT = 3

@@ -17,7 +17,7 @@ from securefl.consortium.admission import admit
 from securefl.consortium.agreement import Broker
 from securefl.consortium.canonical import from_timestamp
 from securefl.consortium.files import read_signed
-from securefl.consortium.network import Meeting, meet
+from securefl.consortium.network import ConnectionContext, connection_context
 from securefl.consortium.signed import SKEW
 from securefl.errors import SecureflError
 from securefl.policy import Policy, load_policy
@@ -78,23 +78,25 @@ def examine(patient: Patient, at: datetime | None = None) -> Iterator[Finding]:
     yield _looked("policy", lambda: _policy(patient, now), "change the policy, or do not take part")
     yield _looked("disk", lambda: _disk(patient), "make room, or name another --state")
     try:
-        meeting = meet(patient.agreement, patient.key, patient.facts, patient.run, at=now)
+        context = connection_context(
+            patient.agreement, patient.key, patient.facts, patient.run, at=now
+        )
     except SecureflError as error:
         yield Finding("key and facts", False, str(error), "use the key and the facts agreed on")
         return
     yield Finding(
-        "key and facts", True, f"{_who(meeting)}, facts {meeting.facts.digest.hex()[:16]}"
+        "key and facts", True, f"{_who(context)}, facts {context.facts.digest.hex()[:16]}"
     )
-    if meeting.name is not None:
-        yield _looked("data", lambda: _data(meeting, patient), "see: securefl data describe")
+    if context.name is not None:
+        yield _looked("data", lambda: _data(context, patient), "see: securefl data describe")
     yield _looked(
         "certificate",
-        lambda: _certificate(meeting, now),
+        lambda: _certificate(context, now),
         "renew it: securefl agreement ca; if it is another authority's, somebody is in between",
     )
     yield _looked(
         "connection",
-        lambda: _connection(meeting),
+        lambda: _connection(context),
         "see that the broker runs with the configuration of this very agreement:"
         " securefl agreement broker-config",
     )
@@ -107,8 +109,8 @@ def _looked(name: str, look: Callable[[], str], mend: str) -> Finding:
         return Finding(name, False, " ".join(str(error).split()) or type(error).__name__, mend)
 
 
-def _who(meeting: Meeting) -> str:
-    return "the coordinator" if meeting.name is None else meeting.name
+def _who(context: ConnectionContext) -> str:
+    return "the coordinator" if context.name is None else context.name
 
 
 def _clock(patient: Patient, now: datetime) -> str:
@@ -144,18 +146,18 @@ def _disk(patient: Patient) -> str:
     return f"{patient.state} can be written, {free >> 30} GiB left"
 
 
-def _data(meeting: Meeting, patient: Patient) -> str:
+def _data(context: ConnectionContext, patient: Patient) -> str:
     from securefl.consortium.member_start import own_tables  # noqa: PLC0415 - pandas is slow
     from securefl.tasks.registry import create_task  # noqa: PLC0415 - so is torch
 
-    assert meeting.name is not None
-    tables = own_tables(meeting.config, meeting.name, patient.data)
-    prepared = create_task(meeting.config).prepare(tables, meeting.facts.content)
+    assert context.name is not None
+    tables = own_tables(context.config, context.name, patient.data)
+    prepared = create_task(context.config).prepare(tables, context.facts.content)
     return f"{len(tables.transactions)} transactions, {prepared.samples} training samples"
 
 
-def _certificate(meeting: Meeting, now: datetime) -> str:
-    broker = meeting.signed.agreement.broker
+def _certificate(context: ConnectionContext, now: datetime) -> str:
+    broker = context.signed.agreement.broker
     assert broker is not None
     ends = [
         x509.load_pem_x509_certificate(broker.authority.encode()).not_valid_after_utc,
@@ -180,7 +182,7 @@ def _shown(broker: Broker) -> bytes:
             return secure.getpeercert(binary_form=True) or b""
 
 
-def _connection(meeting: Meeting) -> str:
-    with meeting.connected(_SECONDS) as link:
+def _connection(context: ConnectionContext) -> str:
+    with context.connected(_SECONDS) as link:
         seconds = link.round_trip()
-    return f"let in as {_who(meeting)}, there and back in {1000 * seconds:.0f} ms"
+    return f"let in as {_who(context)}, there and back in {1000 * seconds:.0f} ms"

@@ -18,7 +18,7 @@ from securefl.consortium.member_process import (
     QuestionEntropy,
 )
 from securefl.consortium.memory import keep_freed_memory
-from securefl.consortium.network import Meeting
+from securefl.consortium.network import ConnectionContext
 from securefl.consortium.succession import remember
 from securefl.data.identity import tables_digest
 from securefl.data.settings import CompleteJourneySettings, DataSettings, FilesSettings
@@ -49,48 +49,52 @@ class Desk:
     data: Path | None
 
 
-def serve(meeting: Meeting, desk: Desk) -> None:
+def serve(context: ConnectionContext, desk: Desk) -> None:
     """Take part in a run until the coordinator says that it is over.
 
     Raises:
         SecureflError: Whatever a person can mend, as one line.
     """
-    if meeting.name is None:
+    if context.name is None:
         raise AgreementError("this is the coordinator's key; a member has one of its own")
-    remember(desk.state, meeting.signed)
+    remember(desk.state, context.signed)
     keep_freed_memory()
     torch.set_num_threads(1)
-    run = meeting.run.id
+    run = context.run.id
     place = desk.state / run.hex()[:16]
-    identity = meeting.key.private_bytes()
+    identity = context.key.private_bytes()
     with (
         closing(MemberJournal(place, identity, run)) as journal,
-        closing(RunKeys(place, meeting.key, run, meeting.name)) as keys,
+        closing(RunKeys(place, context.key, run, context.name)) as keys,
     ):
         entropy, memory = QuestionEntropy(), JournalMemory(journal)
-        with closing(_spec(meeting, desk, place, entropy, memory).build()) as member:
+        with closing(_spec(context, desk, place, entropy, memory).build()) as member:
             if journal.empty:
                 member.begin_after_loss()
-            with meeting.connected() as link:
-                end = MemberEnd(meeting.name, keys, meeting.run, link, journal, entropy, memory)
+            with context.connected() as link:
+                end = MemberEnd(context.name, keys, context.run, link, journal, entropy, memory)
                 MemberProcess(end, member).serve()
 
 
 def _spec(
-    meeting: Meeting, desk: Desk, place: Path, entropy: QuestionEntropy, memory: JournalMemory
+    context: ConnectionContext,
+    desk: Desk,
+    place: Path,
+    entropy: QuestionEntropy,
+    memory: JournalMemory,
 ) -> MemberSpec:
-    assert meeting.name is not None
-    config = meeting.config
-    check_facts(_with_own_root(config, desk.data), meeting.facts)
-    tables = own_tables(config, meeting.name, desk.data)
+    assert context.name is not None
+    config = context.config
+    check_facts(_with_own_root(config, desk.data), context.facts)
+    tables = own_tables(config, context.name, desk.data)
     return MemberSpec(
         config=config,
-        facts=meeting.facts.content,
-        data=create_task(config).prepare(tables, meeting.facts.content),
+        facts=context.facts.content,
+        data=create_task(config).prepare(tables, context.facts.content),
         directory=place,
         custody=Custody(desk.books, desk.policy, tables_digest(tables), config.data.source),
-        consortium=meeting.consortium,
-        identity=meeting.key.private_bytes(),
+        consortium=context.consortium,
+        identity=context.key.private_bytes(),
         entropy=entropy,
         memory=memory,
     )

@@ -29,7 +29,7 @@ RUN_LABEL = b"securefl/1/run"
 
 
 @dataclass(frozen=True)
-class Meeting:
+class ConnectionContext:
     """A run of a consortium as one of its parties enters it.
 
     Attributes:
@@ -88,7 +88,7 @@ class Meeting:
                 yield link
 
 
-def meet(
+def connection_context(
     agreement: Path,
     key: SigningKey,
     facts: Path,
@@ -96,7 +96,7 @@ def meet(
     *,
     policy: Policy | None = None,
     at: datetime | None = None,
-) -> Meeting:
+) -> ConnectionContext:
     """Read what was agreed, and find our place in it.
 
     Args:
@@ -125,7 +125,7 @@ def meet(
         members={member.name: member.public for member in standing.members},
         coordinator=signed.agreement.coordinator.public,
     )
-    return Meeting(signed, standing, agreed, key, name, names)
+    return ConnectionContext(signed, standing, agreed, key, name, names)
 
 
 def _name_of(signed: SignedAgreement, standing: Standing, key: SigningKey) -> str | None:

@@ -122,7 +122,7 @@ def sign(agreement: Agreement, key: SigningKey) -> str:
     return key.sign(AGREEMENT_LABEL, agreement_bytes(agreement)).hex()
 
 
-def signed_by(agreement: Agreement, keys: dict[str, SigningKey]) -> SignedAgreement:
+def signed_by(agreement: Agreement, keys: Mapping[str, SigningKey]) -> SignedAgreement:
     """An agreement signed by several members, by name."""
     signatures = {name: sign(agreement, key) for name, key in keys.items()}
     return SignedAgreement(agreement=agreement, signatures=signatures)

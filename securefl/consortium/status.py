@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from securefl.consortium.network import Meeting
+from securefl.consortium.network import ConnectionContext
 from securefl.engines.nats_layout import token
 from securefl.engines.nats_link import Link
 from securefl.engines.patience import kind_of
@@ -25,20 +25,20 @@ _EVERY = 1.0
 class StatusFile(Watch):
     """The coordinator's view of its members, written anew every second while a run lasts."""
 
-    def __init__(self, directory: Path, meeting: Meeting, link: Link) -> None:
+    def __init__(self, directory: Path, context: ConnectionContext, link: Link) -> None:
         super().__init__()
         self._path = directory / FILE
         self._link = link
         self._lock = threading.Lock()
         self._members: dict[str, dict[str, Any]] = {
             token(name): {"name": name, "heard": None, "at": "", "asked": "", "away": False}
-            for name in meeting.run.members
+            for name in context.run.members
         }
         self._run: dict[str, Any] = {
-            "agreement": meeting.signed.agreement.name,
-            "run": meeting.run.id.hex()[:16],
+            "agreement": context.signed.agreement.name,
+            "run": context.run.id.hex()[:16],
             "round": 0,
-            "rounds": meeting.config.rounds,
+            "rounds": context.config.rounds,
             "state": "waiting",
             "trouble": "",
             "epsilon": None,

@@ -16,12 +16,20 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import Protocol, Self
+from typing import Self
 
 import msgpack
 import torch
 
-from securefl.engines.transport import DeadlineExceeded, Delivery, EngineError
+from securefl.engines.transport import (
+    DeadlineExceeded,
+    Delivery,
+    EngineError,
+    HostedParties,
+    OpenTransport,
+    Party,
+    PartySpec,
+)
 
 _CRASH = ""
 """In the place of a party's name: the worker's last words, a traceback."""
@@ -31,29 +39,16 @@ class WorkerCrashedError(RuntimeError):
     """A bug in a worker process; the text is its traceback."""
 
 
-class Party(Protocol):
-    """Something that answers messages."""
+def open_local(parties: HostedParties) -> OpenTransport:
+    """Open the local engine.
 
-    def handle(self, message: bytes) -> Sequence[bytes]:
-        """The replies to one message, in order."""
-
-    def close(self) -> None:
-        """Let go of the files that are open."""
-
-
-class PartySpec(Protocol):
-    """Builds a party in the process that will host it."""
-
-    @property
-    def name(self) -> str:
-        """The party's name."""
-
-    @property
-    def cost(self) -> int:
-        """Relative work, which decides who shares a process with whom."""
-
-    def build(self) -> Party:
-        """The party."""
+    The pooled reference has a process of its own. It has as much work as all members together and
+    no need to wait for rounds, so it fills the cores while members wait for each other.
+    """
+    if parties.workers == 1:
+        return InProcess([*parties.members, *parties.pooled])
+    pooled = [parties.pooled] if parties.pooled else []
+    return WorkerProcesses([*balanced(parties.members, parties.workers), *pooled])
 
 
 class InProcess:

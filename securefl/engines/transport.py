@@ -1,7 +1,8 @@
-"""The one interface between the rounds and whatever carries their messages."""
+"""The interfaces between the rounds, what carries their messages, and the parties behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
@@ -59,3 +60,50 @@ class OpenTransport(Transport, Protocol):
 
     def __exit__(self, *details: object) -> None:
         """Close it, and end whatever it started."""
+
+
+class Party(Protocol):
+    """Something that answers messages."""
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """The replies to one message, in order."""
+
+    def close(self) -> None:
+        """Let go of the files that are open."""
+
+
+class PartySpec(Protocol):
+    """Builds a party in the process that will host it; can be pickled."""
+
+    @property
+    def name(self) -> str:
+        """The party's name."""
+
+    @property
+    def cost(self) -> int:
+        """Relative work, which decides who shares a process with whom."""
+
+    def build(self) -> Party:
+        """The party."""
+
+
+@dataclass(frozen=True)
+class HostedParties:
+    """What an engine hosts in a simulated run.
+
+    Attributes:
+        members: The members, in roster order.
+        pooled: The pooled reference, which trains beside the rounds; at most one.
+        workers: Processes for the members, where the engine has processes; 1 or more.
+    """
+
+    members: Sequence[PartySpec]
+    pooled: Sequence[PartySpec]
+    workers: int
+
+
+class Engine(Protocol):
+    """Opens a transport behind which all parties of a simulated run are hosted."""
+
+    def __call__(self, parties: HostedParties) -> OpenTransport:
+        """Build every party once, and return the way to them."""

@@ -94,13 +94,13 @@ class Stopwatch:
     bytes_up: float = 0.0
     bytes_down: float = 0.0
 
-    def inspect(self, aggregator: Aggregator, transport: Transport) -> Aggregator:
-        """See `Inspection.inspect`."""
+    def observe(self, aggregator: Aggregator, transport: Transport) -> Aggregator:
+        """See `RunObserver.observe`."""
         del transport
         return _Timed(self, aggregator)
 
-    def finished(self, federation: Federation) -> None:
-        """See `Inspection.finished`."""
+    def rounds_ended(self, federation: Federation) -> None:
+        """See `RunObserver.rounds_ended`."""
         shares = len(federation.members) * max(1, len(self.seconds))
         members = federation.members
         self.bytes_up = sum(federation.exchange.bytes_up[name] for name in members) / shares
@@ -130,8 +130,8 @@ class SumCheck(Stopwatch):
     bound: float = 0.0
     dropouts: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
-    def inspect(self, aggregator: Aggregator, transport: Transport) -> Aggregator:
-        """See `Inspection.inspect`.
+    def observe(self, aggregator: Aggregator, transport: Transport) -> Aggregator:
+        """See `RunObserver.observe`.
 
         Raises:
             TypeError: If the sums of this aggregator are not masked.

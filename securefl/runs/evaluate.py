@@ -7,20 +7,19 @@ from pathlib import Path
 
 import torch
 
-from securefl.aggregation.plain import PlainAggregator
 from securefl.config.schema import RunConfig
 from securefl.engines.local import InProcess
 from securefl.errors import InputError, RunDirectoryError
 from securefl.evaluation.tally import total
 from securefl.exchange import Exchange
+from securefl.federation.runs.loop import federation_of
 from securefl.models.locality import FloatVector, joined_shared
-from securefl.rounds import Federation, evaluate_best, initial_state
+from securefl.rounds import evaluate_best, initial_state
 from securefl.runs.directory import REPEAT, RunDirectory
 from securefl.runs.hosting import member_specs
 from securefl.runs.identity import resident_consortium
 from securefl.runs.prepare import Prepared, prepare
 from securefl.runs.result import Numbers, RunResult
-from securefl.runs.run import archive_of
 from securefl.tasks.base import Split
 from securefl.tensor_files import read_tensors
 
@@ -55,21 +54,15 @@ def evaluate(path: Path, split: Split = "test") -> Evaluation:
     best_round, shared = _released(directory, prepared)
     consortium, identities = resident_consortium(prepared, directory)
     with InProcess(member_specs(prepared, directory, consortium, identities)) as transport:
-        federation = Federation(
-            config=prepared.config,
-            roster=consortium.roster.names,
-            members=tuple(member.name for member in result.members),
-            exchange=Exchange(transport),
-            aggregator=PlainAggregator(),
-            archive=archive_of(prepared.config, directory),
-            decisive=prepared.task.metrics[0],
-        )
+        members = tuple(member.name for member in result.members)
+        exchange = Exchange(transport)
+        federation = federation_of(prepared, directory, consortium, exchange, members)
         federation.restore_members(result.rounds)
         state = initial_state(prepared.config, shared)
         state.best_round, state.best_shared = best_round, shared
         tallies = evaluate_best(federation, state, split)
-    members = {name: tally.values() for name, tally in tallies.items()}
-    return Evaluation(split, members, total(tallies.values()).values())
+    scores = {name: tally.values() for name, tally in tallies.items()}
+    return Evaluation(split, scores, total(tallies.values()).values())
 
 
 def _finished(path: Path) -> tuple[RunDirectory, RunResult]:

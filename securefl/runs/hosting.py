@@ -14,8 +14,8 @@ from securefl.consortium.parties import party_of
 from securefl.consortium.signed import SignedAgreement, signed_by
 from securefl.cores import cores
 from securefl.engines.dropouts import WithDropouts
-from securefl.engines.local import InProcess, WorkerProcesses, balanced
-from securefl.engines.transport import OpenTransport
+from securefl.engines.transport import HostedParties, OpenTransport
+from securefl.federation.transport.registry import engine_of
 from securefl.ledger.custody import Custody
 from securefl.member import MemberSpec
 from securefl.policy import policy_of
@@ -38,20 +38,28 @@ def local_consortium(prepared: Prepared) -> tuple[Consortium, dict[str, bytes]]:
         AgreementError: If two members' names can be taken for each other.
     """
     keys = {member.name: generate_key() for member in prepared.members}
-    consortium = Consortium(local_agreement(prepared, keys), os.urandom(32))
+    agreement = local_agreement("local run", prepared.config, keys)
+    consortium = Consortium(agreement, os.urandom(32))
     return consortium, {name: key.private_bytes() for name, key in keys.items()}
 
 
-def local_agreement(prepared: Prepared, keys: dict[str, SigningKey]) -> SignedAgreement:
-    """The agreement of a run on one machine, signed by all members.
+def local_agreement(
+    title: str, config: RunConfig, keys: Mapping[str, SigningKey]
+) -> SignedAgreement:
+    """Return the agreement of a run or a query on one machine, signed by all members.
+
+    Args:
+        title: What the agreement is called.
+        config: What is agreed on.
+        keys: Member to identity key, in roster order.
 
     Raises:
         AgreementError: If two members' names can be taken for each other.
     """
     agreement = new_agreement(
-        "local run",
+        title,
         tuple(party_of(name, key) for name, key in keys.items()),
-        prepared.config,
+        config,
         created=datetime.now(UTC),
         expires=datetime.now(UTC) + LOCAL_VALIDITY,
     )
@@ -99,19 +107,11 @@ def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> Cust
 def open_engine(
     prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
 ) -> OpenTransport:
-    """The engine with all parties in it: the members, and the pooled reference if wanted.
-
-    The pooled reference has a process of its own. It has as much work as all members together and
-    no need to wait for rounds, so it fills the cores while members wait for each other.
-    """
+    """Return the configured engine with all parties in it, and the simulated dropouts around it."""
     config = prepared.config
-    pooled = _pooled(prepared, directory, members)
     workers = choose_workers(config.engine, config, sum(spec.cost for spec in members))
-    engine: OpenTransport
-    if workers == 1:
-        engine = InProcess([*members, *pooled])
-    else:
-        engine = WorkerProcesses([*balanced(members, workers), *([pooled] if pooled else [])])
+    parties = HostedParties(members, _pooled(prepared, directory, members), workers)
+    engine = engine_of(config.engine.name)(parties)
     dropouts = config.simulation.dropouts
     return WithDropouts(engine, dropouts) if dropouts else engine
 

@@ -39,7 +39,8 @@ def resident_consortium(
     keys = {name: _key(directory, name) for name in names}
     path = directory.path / AGREEMENT
     if not path.exists():
-        keep_agreement(directory, local_agreement(prepared, keys), os.urandom(32))
+        agreement = local_agreement("local run", prepared.config, keys)
+        keep_agreement(directory, agreement, os.urandom(32))
     signed, run = read_agreement(directory), read_run(directory)
     roster = signed.roster()
     same_keys = dict(zip(roster.names, roster.identities, strict=True)) == {

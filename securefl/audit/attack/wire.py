@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl import messages as m
-from securefl.aggregation.aggregate import Aggregator
-from securefl.aggregation.plain import PlainAggregator
-from securefl.aggregation.secure import SecureAggregator
 from securefl.aggregation.terms import agreed_encoding
 from securefl.audit.attack.own_book import custody_in
 from securefl.engines.local import InProcess
 from securefl.engines.transport import Delivery, Transport
 from securefl.exchange import Exchange
+from securefl.federation.runs.loop import aggregator_of
 from securefl.runs.directory import RunDirectory
 from securefl.runs.hosting import local_consortium, member_specs
 from securefl.runs.prepare import Prepared
@@ -84,8 +82,7 @@ def one_round(prepared: Prepared, path: Path) -> Seen:
         for member in member_specs(prepared, directory, consortium, identities)
     ]
     names = tuple(member.name for member in members)
-    plain = config.mode == "plain"
-    aggregator: Aggregator = PlainAggregator() if plain else SecureAggregator(consortium)
+    aggregator = aggregator_of(consortium)
     with InProcess(members) as transport:
         listener = Listener(transport)
         result = aggregator.aggregate(Exchange(listener), 1, prepared.shared, names)

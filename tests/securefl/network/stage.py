@@ -39,7 +39,7 @@ from securefl.consortium.member_process import (
 )
 from securefl.consortium.memory import keep_freed_memory
 from securefl.consortium.parties import party_of
-from securefl.consortium.patient import PatientExchange
+from securefl.consortium.patient import FaultTolerantExchange
 from securefl.consortium.rehearsal import RehearsingMember, rehearsed_change
 from securefl.consortium.signed import signed_by
 from securefl.engines import nats_parts
@@ -238,7 +238,7 @@ def coordinator_life(scene, death=None):
             watch=counted,
         )
         transport.death, transport.mark = death, scene.folder / "coordinator.dead"
-        exchange, aggregator = PatientExchange(transport), SecureAggregator(scene.consortium)
+        exchange, aggregator = FaultTolerantExchange(transport), SecureAggregator(scene.consortium)
         shared, done = restored(scene, sums)
         kept = journal.snapshot(done)
         if kept is not None:

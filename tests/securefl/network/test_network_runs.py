@@ -75,7 +75,7 @@ def test_members_killed_before_they_speak_leave_no_head_without_their_signature(
     village = found(tmp_path / "village", small("plain"), NAMES)
     result = run_network(village, deaths=dict.fromkeys(NAMES[:3], kind))
     same_weights(result, on_one_machine(tmp_path / "local", village.config))
-    ledger, consortium = RunDirectory.open(result).ledger_path, village.meeting("hub").consortium
+    ledger, consortium = RunDirectory.open(result).ledger_path, village.context("hub").consortium
     with closing(open_log(ledger, consortium)) as log:
         heads = log.heads()
     assert len(heads) >= 4
@@ -91,12 +91,12 @@ def village(tmp_path_factory):
 def test_a_key_that_is_nobodys_does_not_enter(village, tmp_path):
     from securefl.consortium.desk import make_key
     from securefl.consortium.keys import read_key
-    from securefl.consortium.network import meet
+    from securefl.consortium.network import connection_context
 
     make_key(tmp_path, "stranger", b"a passphrase for tests")
     key = read_key(tmp_path / "stranger.key", b"a passphrase for tests")
     with pytest.raises(AgreementError, match="neither a member's nor the coordinator's"):
-        meet(village.agreement, key, village.facts, "1")
+        connection_context(village.agreement, key, village.facts, "1")
 
 
 def test_an_agreement_changed_after_signing_admits_nobody(village, tmp_path):
@@ -108,12 +108,12 @@ def test_an_agreement_changed_after_signing_admits_nobody(village, tmp_path):
     (copy / "agreement.toml").write_text(text.replace("rounds = 3", "rounds = 4"))
     changed = type(village)(copy, village.config, village.names, village.port)
     with pytest.raises(AgreementError):
-        changed.meeting("retailer-0")
+        changed.context("retailer-0")
 
 
 def test_an_expired_agreement_admits_nobody(village):
     with pytest.raises(AgreementError, match=r"expired|ended|valid"):
-        village.meeting("retailer-0", at=datetime.now(UTC) + timedelta(days=40))
+        village.context("retailer-0", at=datetime.now(UTC) + timedelta(days=40))
 
 
 def test_other_facts_are_another_run(village, tmp_path):
@@ -121,25 +121,25 @@ def test_other_facts_are_another_run(village, tmp_path):
 
     other = tmp_path / "facts"
     make_facts(small(data={**small().data.model_dump(mode="json"), "items": 41}), other)
-    mine = village.meeting("retailer-0")
+    mine = village.context("retailer-0")
     theirs = type(village)(village.folder, village.config, village.names, village.port)
-    from securefl.consortium.network import meet
+    from securefl.consortium.network import connection_context
 
-    assert meet(theirs.agreement, theirs.key("hub"), other, "1").run.id != mine.run.id
+    assert connection_context(theirs.agreement, theirs.key("hub"), other, "1").run.id != mine.run.id
 
 
 def test_a_broker_with_an_expired_certificate_is_not_talked_to(tmp_path):
     village = found(tmp_path / "village", small(), NAMES, certificate_days=2)
     with open_broker(village):
-        meeting = village.meeting("retailer-0")
-        with pytest.raises(EngineError, match="certificate has expired"), meeting.connected(1.0):
+        context = village.context("retailer-0")
+        with pytest.raises(EngineError, match="certificate has expired"), context.connected(1.0):
             pass
 
 
 def test_a_member_can_neither_read_nor_write_what_is_anothers(village):
     with open_broker(village):
-        layout = village.meeting("hub").run.layout
-        with village.meeting("retailer-0").connected() as link:
+        layout = village.context("hub").run.layout
+        with village.context("retailer-0").connected() as link:
             link.run(link.client.publish(layout.from_member("retailer-1"), b"forged"))
             link.run(link.client.subscribe(layout.to_member("retailer-1")))
             until = time.monotonic() + 10

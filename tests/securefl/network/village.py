@@ -18,7 +18,7 @@ from securefl.consortium.files import read_signed
 from securefl.consortium.keys import read_key
 from securefl.consortium.member_process import MemberProcess
 from securefl.consortium.member_start import Desk, serve
-from securefl.consortium.network import meet
+from securefl.consortium.network import connection_context
 from securefl.engines.broker import Broker, free_port
 from securefl.engines.patience import Patience, kind_of
 from securefl_cli.main import securefl
@@ -46,8 +46,8 @@ class Village:
     def key(self, name):
         return read_key(self.folder / f"{name}.key", SECRET)
 
-    def meeting(self, name, **options):
-        return meet(self.agreement, self.key(name), self.facts, "1", **options)
+    def context(self, name, **options):
+        return connection_context(self.agreement, self.key(name), self.facts, "1", **options)
 
 
 def found(folder, config, names, certificate_days=30, now=None):
@@ -101,13 +101,13 @@ def life_of_member(village, name, dies_over=None):
     folder = village.folder / name
     if dies_over is not None:
         mortal_post(village.folder / f"{name}.dead", dies_over)
-    serve(village.meeting(name), Desk(folder / "state", folder / "books", None, None))
+    serve(village.context(name), Desk(folder / "state", folder / "books", None, None))
 
 
 def life_of_coordinator(village):
     begin_process(village.folder, "hub")
     coordinate(
-        village.meeting("hub"),
+        village.context("hub"),
         village.folder / "run",
         Patience(tick=0.02, silence=300.0, least=300.0),
     )

@@ -38,10 +38,10 @@ def config(purchases):
 def finished(tmp_path, config):
     """Runs it."""
 
-    def make(name="run", inspection=None, **changes):
+    def make(name="run", observer=None, **changes):
         make.path = tmp_path / name
         directory = RunDirectory.create(make.path, config(**changes))
-        return run(directory, inspection=inspection), directory
+        return run(directory, observer=observer), directory
 
     return make
 
@@ -64,7 +64,7 @@ class SumsSeen:
             for seen, lane in zip(self.totals, lanes, strict=True)
         ]
 
-    def inspect(self, aggregator, transport):
+    def observe(self, aggregator, transport):
         del transport
         decode = SecureAggregator.decoded
         seen = self
@@ -77,7 +77,7 @@ class SumsSeen:
         aggregator.__class__ = Watched
         return aggregator
 
-    def finished(self, federation):
+    def rounds_ended(self, federation):
         del federation
 
 

@@ -63,7 +63,7 @@ def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config,
     """With batches that are empty, all of it is noise."""
     empty = {"rounds": 6, "privacy": {"sampling_rate": 1e-9}}
     seen = sums_seen
-    finished(inspection=seen, **empty)
+    finished(observer=seen, **empty)
     plan = DistributedPlan.of(config(**empty), 4, seen.totals[0].total.shape[0] - 2)
     noise = plan.noise
     found = np.concatenate(seen.integers())

@@ -47,7 +47,7 @@ def check_law(integers, variance):
 def test_what_stays_in_the_sum_is_the_noise_that_was_priced(finished, config, sums_seen, missing):
     drops = [{"member": "west", "round": number, "step": "masked-input"} for number in (1, 2, 3, 4)]
     changes = {**EMPTY, "simulation": {"dropouts": drops if missing else []}}
-    finished(inspection=sums_seen, **changes)
+    finished(observer=sums_seen, **changes)
     plan = DistributedPlan.of(config(**changes), 4, sums_seen.totals[0].total.shape[0] - 2)
     survivors = 4 - missing
     assert all(len(result.survivors) == survivors for result in sums_seen.totals)
@@ -58,7 +58,7 @@ def test_what_stays_in_the_sum_is_the_noise_that_was_priced(finished, config, su
 
 
 def test_with_nothing_taken_back_the_sum_is_noisier(finished, config, sums_seen):
-    finished(inspection=sums_seen, **EMPTY)
+    finished(observer=sums_seen, **EMPTY)
     plan = DistributedPlan.of(config(**EMPTY), 4, sums_seen.totals[0].total.shape[0] - 2)
     unmasked = sums_seen.integers()
     check_law(unmasked, plan.noise.summed_deviation(4) ** 2)
@@ -105,7 +105,7 @@ def test_a_member_that_is_restarted_takes_nothing_back_of_a_round_begun_before(
     with pytest.raises(KeyboardInterrupt):
         finished(privacy=REMOVE)
     monkeypatch.undo()
-    run(RunDirectory.open(finished.path), inspection=sums_seen)
+    run(RunDirectory.open(finished.path), observer=sums_seen)
     again, fresh = sums_seen.totals
     assert fresh.opened.keys() == {0, 1, 2, 3}
     assert again.opened.keys() < fresh.opened.keys()
@@ -140,7 +140,7 @@ def test_what_opens_the_layers_is_in_nothing_that_a_member_keeps():
 @pytest.mark.parametrize(("bits", "dtype"), [("auto", np.uint32), (64, np.uint64)])
 def test_whatever_the_lanes(finished, config, sums_seen, bits, dtype):
     changes = {**EMPTY, "secure": {"bits": bits}}
-    _, directory = finished(inspection=sums_seen, **changes)
+    _, directory = finished(observer=sums_seen, **changes)
     plan = DistributedPlan.of(config(**changes), 4, sums_seen.totals[0].total.shape[0] - 2)
     assert sums_seen.totals[0].total.dtype == dtype
     check_law(left_in(sums_seen), plan.noise.honest * plan.noise.share_variance * 4 / 3)

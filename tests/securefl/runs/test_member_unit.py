@@ -61,9 +61,9 @@ def config():
 
 @pytest.fixture
 def finished(tmp_path, config):
-    def make(inspection=None, **privacy):
+    def make(observer=None, **privacy):
         directory = RunDirectory.create(tmp_path / "run", config(**privacy))
-        return run(directory, inspection=inspection), directory
+        return run(directory, observer=observer), directory
 
     return make
 
@@ -88,7 +88,7 @@ def test_a_run_of_forty_hides_every_one_of_them(finished):
 def test_the_noise_in_the_sum_has_the_claimed_law(finished, config, sums_seen):
     """Where nobody learns anything, all that is summed is noise."""
     still = {"training": {"local_epochs": 1, "learning_rate": 1e-30}}
-    finished(inspection=sums_seen, **still)
+    finished(observer=sums_seen, **still)
     dimension = sums_seen.totals[0].terms.dimension
     plan = DistributedPlan.of(config(**still), RETAILERS, dimension)
     found = np.concatenate(sums_seen.integers())

@@ -1,0 +1,1 @@
+"""Training together: the messages, the rounds, the members, and whole runs."""

@@ -1,0 +1,239 @@
+"""The one run loop: restore, round after round, close; a simulation and a service differ in hooks.
+
+A run is built from a `Federation` (who takes part, and how they are reached), a `RunDirectory`
+(what is durable), a `Recorder` (the ledger) and `Hooks` (what one way of running adds). Nothing
+else runs rounds, restores them, concludes them in the ledger or evaluates their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from securefl.aggregation.aggregate import Aggregator
+from securefl.aggregation.plain import PlainAggregator
+from securefl.aggregation.secure import SecureAggregator
+from securefl.aggregation.terms import Consortium, model_digest
+from securefl.errors import InputError
+from securefl.exchange import Exchange
+from securefl.ledger.archive import TranscriptArchive
+from securefl.ledger.recorder import Recorder
+from securefl.rounds import (
+    Federation,
+    RoundRecord,
+    RoundState,
+    initial_state,
+    run_round,
+    spent,
+)
+from securefl.runs.arms import Arms, evaluate_arms, request_pooled
+from securefl.runs.directory import RunDirectory
+from securefl.runs.prepare import Prepared
+from securefl.runs.progress import Progress
+from securefl.runs.protection import run_privacy
+from securefl.runs.result import RunPrivacy
+
+_CLOSING = {
+    True: "Comparing with each retailer alone and with all data in one place",
+    False: "Evaluating on the test cases",
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of the rounds and of the closing evaluation.
+
+    Attributes:
+        state: The state after the last round.
+        arms: The federation and its references on the test cases.
+        privacy: How customers were protected; None without a budget.
+        members: The members that took part.
+        refused: The members that refused the whole run, and why.
+    """
+
+    state: RoundState
+    arms: Arms
+    privacy: RunPrivacy | None
+    members: tuple[str, ...]
+    refused: dict[str, str]
+
+
+class Hooks:
+    """What one way of running adds to the loop; a method that is not overridden does nothing.
+
+    The loop calls them in the order in which they stand here. None of them may change the state.
+    """
+
+    def restore(self, federation: Federation, done: int) -> None:
+        """Bring members and aggregator to where they were when `done` rounds were complete."""
+
+    def begin_round(self, number: int) -> None:
+        """A round is about to run."""
+
+    def attempt(self, number: int, run: Callable[[], RoundRecord]) -> RoundRecord:
+        """Run a round, and decide what a failure of it means; by default it ends the run."""
+        del number
+        return run()
+
+    def members_saved(self, federation: Federation, done: int) -> None:
+        """All members' states are durable and the checkpoint is not: save what goes with it."""
+
+    def round_saved(self, record: RoundRecord) -> None:
+        """The checkpoint is durable: what led to it is no longer needed."""
+
+    def before_ledger(self) -> None:
+        """The members are about to be asked for their ledger entries."""
+
+    def rounds_ended(self, federation: Federation) -> None:
+        """The last round is complete."""
+
+    def before_closing(self) -> None:
+        """The members are about to be asked for the closing evaluation."""
+
+    def ended(self, federation: Federation) -> None:
+        """The ledger is complete; nothing more is asked of the members."""
+
+
+@dataclass(frozen=True)
+class RoundLoop:
+    """A run, from the last checkpoint to the closing evaluation.
+
+    Attributes:
+        federation: Who takes part, and how they are reached.
+        hooks: What this way of running adds.
+        prepared: What the run starts from.
+        directory: Where it is made durable.
+        recorder: The coordinator's side of the ledger.
+        watch: What is shown of its progress.
+    """
+
+    federation: Federation
+    hooks: Hooks
+    prepared: Prepared
+    directory: RunDirectory
+    recorder: Recorder
+    watch: Progress
+
+    def run(self) -> Trained:
+        """Run the rounds that are left, then evaluate.
+
+        Raises:
+            SecureflError: A user-facing error, as one line.
+        """
+        request_pooled(self.federation, self.prepared)
+        state = self._restored()
+        rounds = self.federation.config.rounds
+        self.watch.begin(state.round, rounds)
+        while state.round < rounds:
+            self._round(state)
+        self.hooks.rounds_ended(self.federation)
+        return self._closed(state)
+
+    def _restored(self) -> RoundState:
+        """Return the state of the last checkpoint, with members and ledger brought to it."""
+        state = initial_state(self.prepared.config, self.prepared.shared)
+        self.directory.keep_start(self.prepared.shared)
+        self.directory.restore(state)
+        self.hooks.restore(self.federation, state.round)
+        for record in self.directory.records()[-1:]:
+            # A kill may have come between the checkpoint and its entry in the ledger. A member
+            # that has concluded the round already answers with the entries that it has.
+            self._conclude(record, state)
+        return state
+
+    def _round(self, state: RoundState) -> None:
+        """Run one round and make it durable.
+
+        Any of the processes can be killed between any two of these lines. The checkpoint is the
+        one point at which the round becomes part of the run: before it, a restart repeats the
+        round; after it, a restart goes on behind the round. All other writes stand on the side
+        where either is right.
+        """
+        number = state.round + 1
+        self.hooks.begin_round(number)
+        record = self.hooks.attempt(number, lambda: run_round(self.federation, state))
+        # Before the checkpoint: a checkpoint without the members' states could not be restored.
+        # A member keeps its state after the round before too, so a round can still be repeated.
+        self.federation.save_members(state.round)
+        # Before the checkpoint, for the same reason: an aggregator that came back without its
+        # session would open one under a number that its members are using. It is stored under
+        # the round's number, and the one of the round before is kept until `round_saved`.
+        self.hooks.members_saved(self.federation, state.round)
+        self.directory.save_round(record, state)
+        # After the checkpoint: the answers that led to it are needed as long as the round may
+        # have to be repeated, and no status shows a round that a restart takes back.
+        self.hooks.round_saved(record)
+        # After the checkpoint, and last: members sign here that the round ended with this model,
+        # and a signature cannot be taken back. Where a kill prevents it, `_restored` repeats it.
+        self._conclude(record, state)
+        self.watch.round(record)
+
+    def _conclude(self, record: RoundRecord, state: RoundState) -> None:
+        self.hooks.before_ledger()
+        self.recorder.conclude(
+            self.federation.members,
+            number=record.round,
+            survivors=record.survivors,
+            model=model_digest(state.shared),
+            transcript=None if record.transcript is None else bytes.fromhex(record.transcript),
+        )
+
+    def _closed(self, state: RoundState) -> Trained:
+        """Evaluate, and have the ledger signed for the last time."""
+        federation, config = self.federation, self.prepared.config
+        self.watch.stage(_CLOSING[config.references.enabled])
+        self.hooks.before_closing()
+        arms = evaluate_arms(federation, self.prepared, state)
+        privacy = run_privacy(config, spent(federation))
+        # Last of all questions: with it, a member writes its outputs and ends its ledger.
+        self.hooks.before_ledger()
+        self.recorder.finish(federation.members, state.round)
+        self.hooks.ended(federation)
+        refused = federation.exchange.refused_in(0)
+        return Trained(state, arms, privacy, federation.members, refused)
+
+
+def federation_of(
+    prepared: Prepared,
+    directory: RunDirectory,
+    consortium: Consortium,
+    exchange: Exchange,
+    members: tuple[str, ...],
+) -> Federation:
+    """Return the federation of a run.
+
+    Args:
+        prepared: What the run starts from.
+        directory: The run's directory, for the transcripts of its masked sums.
+        consortium: All members and what they agreed on.
+        exchange: The way to the members.
+        members: Those that take part, in roster order.
+    """
+    config = prepared.config
+    return Federation(
+        config=config,
+        roster=consortium.roster.names,
+        members=members,
+        exchange=exchange,
+        aggregator=aggregator_of(consortium),
+        archive=TranscriptArchive(directory.transcripts, config.ledger.transcript_mebibytes),
+        decisive=prepared.task.metrics[0],
+    )
+
+
+def aggregator_of(consortium: Consortium) -> Aggregator:
+    """Return the aggregator of the agreed mode."""
+    return PlainAggregator() if consortium.config.mode == "plain" else SecureAggregator(consortium)
+
+
+def taking_part(recorder: Recorder, exchange: Exchange) -> tuple[str, ...]:
+    """Return the members that take part in a run, in roster order.
+
+    Raises:
+        InputError: If all of them refuse.
+    """
+    members = recorder.begin()
+    if not members:
+        name, text = next(iter(exchange.refused_in(0).items()))
+        raise InputError(f"nobody takes part: {name} refused: {text}")
+    return members

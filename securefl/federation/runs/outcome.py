@@ -1,0 +1,85 @@
+"""From a run directory to its result: read where the run has ended, else run and written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from securefl.evaluation.tally import total
+from securefl.federation.runs.loop import Trained
+from securefl.models.locality import named_shared
+from securefl.rounds import RoundState
+from securefl.runs.directory import RunDirectory
+from securefl.runs.history import round_cost, run_refusals
+from securefl.runs.prepare import Prepared
+from securefl.runs.result import MemberResult, RunResult
+from securefl.tensor_files import write_tensors
+
+
+def completed(directory: RunDirectory, train: Callable[[], tuple[Prepared, Trained]]) -> RunResult:
+    """Return the result of a run; `train` is called only if the run has not ended yet.
+
+    Args:
+        directory: The run's directory, kept locked meanwhile.
+        train: Prepares the run and runs what is left of it.
+
+    Raises:
+        RunDirectoryError: If another process runs it, or a file of it is damaged.
+        SecureflError: Any user-facing error of `train`.
+    """
+    with directory.locked():
+        finished = directory.result()
+        if finished is not None:
+            return finished
+        started = time.perf_counter()
+        prepared, trained = train()
+        _write_model(directory, prepared, trained.state)
+        # The result comes last: where it is, the run has ended, and all else is in place.
+        return _write_result(directory, prepared, trained, time.perf_counter() - started)
+
+
+def _write_model(directory: RunDirectory, prepared: Prepared, state: RoundState) -> None:
+    """Write the best round's shared model, the result of the training."""
+    model = prepared.task.model(prepared.facts, 0)
+    metadata = {"task": prepared.config.task, "round": str(state.best_round)}
+    write_tensors(directory.model_path, named_shared(model, state.best_shared), metadata)
+
+
+def _write_result(
+    directory: RunDirectory, prepared: Prepared, trained: Trained, seconds: float
+) -> RunResult:
+    """Write the closing result, and return it; `seconds` is wall time of this process's part."""
+    config, state, arms = prepared.config, trained.state, trained.arms
+    records = directory.records()
+    result = RunResult(
+        task=config.task,
+        mode=config.mode,
+        seed=config.seed,
+        rounds=state.round,
+        best_round=state.best_round,
+        members=_member_results(prepared, trained),
+        seconds=seconds,
+        metrics={arm: total(tallies.values()).values() for arm, tallies in arms.items()},
+        privacy=trained.privacy,
+        run_dir=str(directory.path),
+        refusals=run_refusals(trained.refused, records),
+        history=tuple(round_cost(record) for record in records),
+        ledger=str(directory.ledger_path),
+    )
+    directory.save_result(result)
+    return result
+
+
+def _member_results(prepared: Prepared, trained: Trained) -> tuple[MemberResult, ...]:
+    """Return each member's part; over a network its number of samples is not known, and 0."""
+    samples = {member.name: member.samples for member in prepared.members}
+    return tuple(
+        MemberResult(
+            name=name,
+            samples=samples.get(name, 0),
+            metrics={
+                arm: part[name].values() for arm, part in trained.arms.items() if name in part
+            },
+        )
+        for name in trained.members
+    )

@@ -1,0 +1,1 @@
+"""What carries the messages between the coordinator and the members."""

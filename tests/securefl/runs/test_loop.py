@@ -1,0 +1,104 @@
+"""The run loop calls its hooks and writes a round down in the order that a restart relies on."""
+
+import pytest
+
+from securefl.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.runs.loop import Hooks
+from securefl.ledger.recorder import Recorder
+from securefl.rounds import Federation
+from securefl.runs.directory import RunDirectory
+from securefl.runs.run import SimulationHooks, run
+
+ROUND = [
+    "begin_round",
+    "attempt",
+    "save_members",
+    "members_saved",
+    "save_round",
+    "round_saved",
+    "before_ledger",
+    "conclude",
+]
+CLOSING = ["rounds_ended", "before_closing", "before_ledger", "finish", "ended"]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The names of what is called in a run: every hook, and every durable write."""
+    made = []
+
+    def noted(name, call):
+        def noting(*arguments, **named):
+            made.append(name)
+            return call(*arguments, **named)
+
+        return noting
+
+    durable = (
+        (Federation, "save_members"),
+        (RunDirectory, "save_round"),
+        (Recorder, "conclude"),
+        (Recorder, "finish"),
+    )
+    hooks = [(SimulationHooks, name) for name in vars(Hooks) if not name.startswith("_")]
+    for owner, name in (*durable, *hooks):
+        monkeypatch.setattr(owner, name, noted(name, getattr(owner, name)))
+    return made
+
+
+def test_a_round_is_made_durable_in_this_order(calls, small_run):
+    small_run(rounds=2)
+    assert calls == ["restore", *ROUND, *ROUND, *CLOSING]
+
+
+def test_a_restart_concludes_the_last_round_again(calls, tmp_path, small_config, monkeypatch):
+    """A run that is killed behind its checkpoint has no entry of the round in the ledger yet."""
+    directory = RunDirectory.create(tmp_path / "run", small_config(rounds=2))
+    save = RunDirectory.save_round
+
+    def save_and_die(self, record, state):
+        save(self, record, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "save_round", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            run(directory)
+    assert calls == ["restore", *ROUND[: ROUND.index("save_round") + 1]]
+    calls.clear()
+    run(RunDirectory.open(directory.path))
+    assert calls == ["restore", "before_ledger", "conclude", *ROUND, *CLOSING]
+
+
+def test_a_hook_may_run_a_failed_round_again(small_run, monkeypatch):
+    """A round without a sum has changed nothing: run again, it ends with the same weights."""
+    _, once = small_run("once")
+    aggregate, asked, failed = SecureAggregator.aggregate, [], []
+
+    def flaky(self, exchange, number, *rest):
+        asked.append(number)
+        if asked.count(number) == 1:
+            raise RoundFailedError("no sum")
+        return aggregate(self, exchange, number, *rest)
+
+    def attempt(self, number, round_):
+        try:
+            return round_()
+        except RoundFailedError:
+            failed.append(number)
+            return round_()
+
+    monkeypatch.setattr(SecureAggregator, "aggregate", flaky)
+    monkeypatch.setattr(SimulationHooks, "attempt", attempt)
+    _, again = small_run("again")
+    assert failed == [1, 2, 3]
+    assert once.model_path.read_bytes() == again.model_path.read_bytes()
+
+
+def test_a_failed_round_ends_a_simulation(small_run, monkeypatch):
+    def fails(*arguments):
+        raise RoundFailedError("round 1 has no sum")
+
+    monkeypatch.setattr("securefl.federation.runs.loop.run_round", fails)
+    with pytest.raises(RoundFailedError, match="round 1 has no sum"):
+        small_run()
