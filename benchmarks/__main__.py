@@ -16,7 +16,16 @@ from tasks import CASES
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 DOCS = HERE.parent / "docs"
-SUPPORT = {"__init__", "__main__", "harness", "plots", "private_federation", "private_plots"}
+SUPPORT = {
+    "__init__",
+    "__main__",
+    "harness",
+    "plots",
+    "private_federation",
+    "private_plots",
+    "source_figures",
+    "traced_run",
+}
 SCRIPTS = {p.stem: [p.name] for p in HERE.glob("*.py") if p.stem not in SUPPORT | {"tasks"}}
 SCRIPTS |= {f"tasks-{name}": ["tasks.py", name] for name in CASES}
 NAMES = sorted(SCRIPTS)
