@@ -46,7 +46,6 @@ from securefl.consortium.memory import keep_freed_memory
 from securefl.consortium.network import ConnectionContext, connection_context
 from securefl.consortium.parties import card_of
 from securefl.consortium.patient import FaultTolerantExchange
-from securefl.consortium.rehearsal import RehearsingMember
 from securefl.engines.broker import Broker, free_port
 from securefl.engines.nats import COORDINATOR_NAME, NatsTransport
 from securefl.engines.nats_journal import CoordinatorJournal
@@ -54,6 +53,7 @@ from securefl.engines.patience import Patience
 from securefl.engines.run_keys import RunKeys
 from securefl.engines.watch import Watch
 from securefl_protocols.graph import default_threshold
+from support.rehearsal import RehearsingMember
 
 PROCESSES = get_context("forkserver")
 SECRET = b"a passphrase for nobody"

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from securefl.audit.loss_distribution import SMALLEST_DELTA, Composition, Step
-from securefl.audit.renyi_orders import AnyStep, SkellamStep, renyi_epsilon
+from securefl.audit.loss_distribution import SMALLEST_DELTA, Composition
+from securefl.audit.renyi_orders import AnyStep, SkellamStep, Step, renyi_epsilon
 from securefl.ledger.events import Mechanism, SkellamMechanism
 from securefl.ledger.pricing import SAMPLED_GAUSSIAN, SAMPLED_SKELLAM
 
@@ -151,4 +151,10 @@ def _priced(
     if len(gaussian) < len(steps):
         return renyi_epsilon(dict(steps), delta)
     known = tuple((step, n) for step, n in most if not isinstance(step, SkellamStep))
-    return _composition(known).epsilon(gaussian, delta)
+    try:
+        return _composition(known).epsilon(gaussian, delta)
+    except ModuleNotFoundError as error:
+        # No figure must not look like a small one: the check that prices then doubts.
+        raise BeyondReachError(f"the second accountant needs the package {error.name}") from None
+    except (ValueError, ArithmeticError) as error:
+        raise BeyondReachError(f"the second accountant cannot price this: {error}") from None

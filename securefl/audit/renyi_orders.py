@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from securefl.audit.loss_distribution import Step
-
 Vector: TypeAlias = npt.NDArray[np.float64]
+Step: TypeAlias = tuple[float, float]
+"""Noise multiplier sigma > 0 and sampling rate q in (0, 1]."""
 
 _LARGEST_ORDER = 256
 
@@ -40,9 +40,10 @@ class SkellamStep(NamedTuple):
 
 
 AnyStep: TypeAlias = Step | SkellamStep
+StepT = TypeVar("StepT", bound=AnyStep)
 
 
-def renyi_epsilon(steps: Mapping[AnyStep, int], delta: float) -> float:
+def renyi_epsilon(steps: Mapping[StepT, int], delta: float) -> float:
     """Epsilon of a composition; infinite where a step has no noise.
 
     The divergences of independent steps add up (Mironov 2017, proposition 1), and an order a gives

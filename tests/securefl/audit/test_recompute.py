@@ -1,9 +1,11 @@
 import inspect
+import sys
 
 import pytest
 from scenario import STEP
 
 from securefl.audit import renyi_orders
+from securefl.audit.loss_distribution import Composition
 from securefl.audit.recompute import (
     BeyondReachError,
     Claim,
@@ -141,3 +143,21 @@ def test_the_second_accountant_shares_no_code_with_the_first():
     source = inspect.getsource(renyi_orders)
     assert "securefl.privacy" not in source
     assert "opacus" not in source.lower().replace("of opacus", "")
+
+
+def test_a_missing_accountant_is_no_figure(monkeypatch):
+    """Without the package there is no epsilon, and not a small one."""
+    monkeypatch.setitem(sys.modules, "dp_accounting.pld.privacy_loss_distribution", None)
+    step = STEP.model_copy(update={"noise_multiplier": 1.75})
+    with pytest.raises(BeyondReachError, match=r"needs the package dp_accounting"):
+        epsilon_of([step], DELTA)
+
+
+def test_a_library_that_gives_up_is_no_figure(monkeypatch):
+    def refuse(*_):
+        raise ValueError("deltas are not in non-increasing order")
+
+    monkeypatch.setattr(Composition, "epsilon", refuse)
+    step = STEP.model_copy(update={"noise_multiplier": 1.85})
+    with pytest.raises(BeyondReachError, match="cannot price this"):
+        epsilon_of([step], DELTA)

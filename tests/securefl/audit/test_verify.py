@@ -3,11 +3,13 @@
 import copy
 import json
 import random
+import sys
 
 import pytest
 from manipulations import entry_at
 from scenario import DIMENSION, NOW, STEP, honest
 
+from securefl.audit import recompute
 from securefl.audit.bundle import BundleError, parse, read_object, to_text
 from securefl.audit.case import Log
 from securefl.audit.explain import explain
@@ -54,6 +56,19 @@ def test_a_file_is_audited_with_what_lies_beside_it(saved):
     assert told["verdict"] == "pass"
     assert set(told["checks"][0]) >= {"name", "verdict", "reason", "where"}
     assert told["not_proved"] == list(NOT_PROVED)
+
+
+def test_without_its_accountant_an_audit_warns(run, tmp_path, monkeypatch):
+    """A check that cannot price lowers the verdict; it never passes in silence."""
+    recompute._priced.cache_clear()
+    recompute._composition.cache_clear()
+    monkeypatch.setitem(sys.modules, "dp_accounting.pld.privacy_loss_distribution", None)
+    path = tmp_path / "bundle.json"
+    path.write_text(to_text(run.seal(tmp_path)))
+    audit = verify_file(path, now=NOW)
+    assert (audit.verdict, verdicts(audit)["epsilon-recomputed"]) == ("warn", "warn")
+    (check,) = (check for check in audit.checks if check.name == "epsilon-recomputed")
+    assert "dp_accounting" in check.reason
 
 
 def test_the_json_alone_leaves_the_sums_to_be_doubted(saved, tmp_path):

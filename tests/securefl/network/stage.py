@@ -40,7 +40,6 @@ from securefl.consortium.member_process import (
 from securefl.consortium.memory import keep_freed_memory
 from securefl.consortium.parties import party_of
 from securefl.consortium.patient import FaultTolerantExchange
-from securefl.consortium.rehearsal import RehearsingMember, rehearsed_change
 from securefl.consortium.signed import signed_by
 from securefl.engines import nats_parts
 from securefl.engines.broker import Broker, free_port, plain_configuration
@@ -54,6 +53,7 @@ from securefl.engines.transport import DeadlineExceeded
 from securefl.engines.watch import Watch
 from securefl_protocols.codec import open_envelope
 from securefl_protocols.signing import SigningKey
+from support.rehearsal import RehearsingMember, rehearsed_change
 
 PROCESSES = get_context("forkserver")
 HERE = str(Path(__file__).parent)

@@ -8,7 +8,7 @@ import pytest
 from stage import QUICK, Death, Disorder, FullDisk, LastRound
 
 from securefl.consortium.keys import generate_key
-from securefl.consortium.rehearsal import rehearsed_change
+from support.rehearsal import rehearsed_change
 
 MEMBER_STEPS = (
     "Signatures",

@@ -4,7 +4,10 @@ import json
 import math
 import warnings
 
+import dp_accounting as dp
 import pytest
+from dp_accounting import pld
+from dp_accounting.dp_event import MixtureOfGaussiansDpEvent
 from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
@@ -18,7 +21,7 @@ from securefl.privacy.calibration import Budget, noise_multiplier
 from securefl.privacy.group import ORDERS as GROUP_ORDERS
 from securefl.privacy.group import _divergences, customer_epsilon
 from securefl.privacy.renyi import ORDERS, renyi_epsilon, sum_renyi
-from securefl.privacy.second_opinion import loss_distribution_epsilon
+from support.loss_distributions import loss_distribution_epsilon
 
 LONG = SampledGaussian(noise_multiplier=1.0, sampling_rate=0.01, steps=10_000)
 ROUND = SampledGaussian(noise_multiplier=1.0, sampling_rate=0.02, steps=200)
@@ -30,7 +33,6 @@ def test_known_values():
 
 
 def test_the_loss_distribution_agrees():
-    pytest.importorskip("dp_accounting")
     assert loss_distribution_epsilon([LONG], 1e-5) == pytest.approx(6.188, abs=5e-4)
 
 
@@ -182,11 +184,8 @@ class TestCustomers:
 
     def test_the_loss_distribution_of_the_same_mixture_is_not_above_it(self):
         sigma, rate, records = 2.0, 0.1, 3
-        dp = pytest.importorskip("dp_accounting")
-        pld = pytest.importorskip("dp_accounting.pld")
         weights = stats.binom.pmf(range(records + 1), records, rate)
-        event = pytest.importorskip("dp_accounting.dp_event").MixtureOfGaussiansDpEvent
-        mixture = event(sigma, list(range(records + 1)), list(weights))
+        mixture = MixtureOfGaussiansDpEvent(sigma, list(range(records + 1)), list(weights))
         both_ways = dp.NeighboringRelation.ADD_OR_REMOVE_ONE
         accountant = pld.PLDAccountant(both_ways, value_discretization_interval=0.01)  # rounds up
         accountant.compose(dp.SelfComposedDpEvent(mixture, 20))

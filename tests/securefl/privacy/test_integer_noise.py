@@ -19,12 +19,6 @@ from securefl.privacy.discrete_shadow import (
     log_factor,
     rounding_variance,
 )
-from securefl.privacy.integer_direct import (
-    direct_divergence,
-    direct_epsilon,
-    log_masses,
-    neighbours,
-)
 from securefl.privacy.integer_noise import honest_shares, plan_noise
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.renyi import renyi_epsilon
@@ -32,6 +26,12 @@ from securefl.privacy.sampled_renyi import ORDERS, sampled_divergences
 from securefl.privacy.sensitivity import Sensitivity, rounded_sum, rounding_step
 from securefl.privacy.skellam_renyi import SampledSkellam, skellam_divergences, skellam_epsilon
 from securefl_protocols.noise_words import KeyedWords
+from support.integer_direct import (
+    direct_divergence,
+    direct_epsilon,
+    log_masses,
+    neighbours,
+)
 
 VARIANCES = (2, 9, 60, 400, 10_000)
 RATIOS = (0.1, 0.4, 1.0)
