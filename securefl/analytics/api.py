@@ -20,7 +20,8 @@ from securefl.engines.dropouts import WithDropouts
 from securefl.engines.local import InProcess
 from securefl.engines.transport import OpenTransport
 from securefl.ledger.places import Places
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.plan import PrivacyPlan
 from securefl.privacy.spending import adjacency_of
 

@@ -12,8 +12,9 @@ from securefl.cohort import least_survivors
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import AccountantName, SampledGaussian
+from securefl.privacy.accounting import AccountantName
 from securefl.privacy.calibration import Budget
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.integer_noise import NoisePlan, honest_shares, plan_noise
 from securefl.privacy.sensitivity import Sensitivity
 from securefl_protocols.context import SessionContext, labelled_digest

@@ -32,7 +32,7 @@ from securefl.policy import refuse
 from securefl_protocols.signing import SigningKey
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import PrivacyEvent
+    from securefl.privacy.events import PrivacyEvent
 
 
 class MemberLedger:

@@ -11,7 +11,7 @@ from securefl.ledger.chain import LedgerError
 from securefl.ledger.events import Mechanism, SkellamMechanism
 
 if TYPE_CHECKING:
-    from securefl.privacy.accounting import PrivacyEvent
+    from securefl.privacy.events import PrivacyEvent
 
 SAMPLED_GAUSSIAN = "sampled-gaussian"
 SAMPLED_SKELLAM = "sampled-skellam"

@@ -13,7 +13,7 @@ from securefl.ledger.pricing import recorded
 from securefl.privacy.spending import adjacency_of
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import PrivacyEvent
+    from securefl.privacy.events import PrivacyEvent
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import AccountantName, PrivacyEvent, SampledGaussian, epsilon_of
+from securefl.privacy.accounting import AccountantName, epsilon_of
+from securefl.privacy.events import PrivacyEvent, SampledGaussian
 
 _LARGEST = 1e4
 _RELATIVE = 1e-3

@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 from securefl.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import PrivacyEvent
 from securefl.privacy.calibration import Budget
+from securefl.privacy.events import PrivacyEvent
 from securefl.privacy.gradient_code import check_room
 from securefl.privacy.integer_noise import NoisePlan, honest_shares, plan_noise, set_aside
 from securefl.privacy.layered_noise import LayerPlan

@@ -14,9 +14,10 @@ from typing import Any
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import PrivacyEvent, SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
-from securefl.privacy.group import customer_epsilon, of_a_member, shared_epsilon
+from securefl.privacy.events import PrivacyEvent, SampledGaussian
+from securefl.privacy.group import customer_epsilon, per_member_events, shared_epsilon
 from securefl.privacy.integer_noise import plan_noise
 from securefl.privacy.spending import Spending, adjacency_of
 from securefl.privacy.sum_code import sum_code
@@ -87,7 +88,7 @@ class PrivacyPlan:
         if self.settings.unit == "customer":
             return self.epsilon(events)
         if self.settings.unit == "member":
-            return self.epsilon(of_a_member(events))
+            return self.epsilon(per_member_events(events))
         records = self.settings.records_per_customer
         gaussian = [event for event in events if isinstance(event, SampledGaussian)]
         if len(gaussian) < len(events):

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Sequence
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import SampledGaussian
+from securefl.privacy.events import SampledGaussian
 
 
 def loss_distribution_epsilon(events: Sequence[SampledGaussian], delta: float) -> float:

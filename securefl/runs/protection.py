@@ -16,7 +16,7 @@ from securefl.runs.result import MemberPrivacy, RunPrivacy
 from securefl.tasks.registry import declaration
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import PrivacyEvent
+    from securefl.privacy.events import PrivacyEvent
 
 
 def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivacy | None:
@@ -113,7 +113,7 @@ def _for_a_customer(
     group = import_module("securefl.privacy.group")
     if privacy.unit == "member":
         accounting = import_module("securefl.privacy.accounting")
-        other = group.of_a_member(events)
+        other = group.per_member_events(events)
         of_member: float = accounting.epsilon_of(other, privacy.delta, privacy.accountant)
         return of_member
     found: float = group.customer_epsilon(events, privacy.delta, privacy.records_per_customer)

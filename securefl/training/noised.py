@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from securefl.privacy.accounting import PrivacyAccountant, SampledGaussian
+from securefl.privacy.accounting import PrivacyAccountant
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.noise import GaussianNoise
 from securefl.tasks.demand_noised import NoisedDemandTask, noised_member

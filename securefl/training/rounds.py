@@ -19,7 +19,7 @@ from securefl.training.learner import Learner
 from securefl_protocols.noise_layers import NoiseLayers
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import PrivacyEvent
+    from securefl.privacy.events import PrivacyEvent
 
 
 UpdateVector = npt.NDArray[np.float32] | npt.NDArray[np.float64]

@@ -9,8 +9,9 @@ from securefl.audit.attack.run import attack
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
 from securefl.errors import ConfigError, SecureflError
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
 from securefl.privacy.distributed import DistributedPlan
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.plan import budget_table
 from securefl.privacy.sum_code import sum_code
 from securefl.runs.directory import RunDirectory
