@@ -148,6 +148,11 @@ class PrivacySettings(Settings):
         description="FOR TESTS ONLY: noise that can be repeated, and therefore protects nobody.",
     )
 
+    @property
+    def needs_masks(self) -> bool:
+        """Whether what a member sends hides nobody unless it is masked."""
+        return self.dp == "distributed"
+
     @model_validator(mode="after")
     def _budget_where_it_counts(self) -> Self:
         if protects(self.dp) and self.epsilon is None:

@@ -62,9 +62,7 @@ class Accountant(ABC):
         """
         if not self.supports(event):
             raise UnsupportedEventError(f"accountant {self.name} has no price for {event}")
-        self._terms += (
-            t for t in terms_of(event, count) if not isinstance(t.mechanism, NoOpDpEvent)
-        )
+        self._terms += (term for term in terms_of(event, count) if _costs(term))
         return self
 
     def get_epsilon(self, delta: float) -> float:
@@ -75,7 +73,7 @@ class Accountant(ABC):
         """
         if not 0 < delta < 1:
             raise ValueError(f"delta is {delta}, not in (0, 1)")
-        if any(term.count and _without_noise(term.mechanism) for term in self._terms):
+        if any(_without_noise(term.mechanism) for term in self._terms):
             return math.inf
         return self._epsilon(delta)
 
@@ -225,6 +223,10 @@ def _refuse_unknown(name: str) -> None:
         raise ConfigError("accountant gdp is refused: it under-reports epsilon; use rdp or prv")
     if name not in get_args(AccountantName):
         raise ConfigError(f"no accountant {name!r}: use rdp or prv")
+
+
+def _costs(term: Term) -> bool:
+    return term.count > 0 and not isinstance(term.mechanism, NoOpDpEvent)
 
 
 def _without_noise(mechanism: DpEvent) -> bool:

@@ -25,6 +25,8 @@ class PrivacyUnit(ABC):
     """Between which data sets the two cannot be told apart; as ledger entries say it."""
     of_whom: ClassVar[str]
     """For whom a guarantee holds, in a sentence."""
+    presence: ClassVar[str]
+    """What an observer can hardly tell, as a clause after "the odds that"."""
     covers_customers: ClassVar[bool] = False
     """Whether the unit's epsilon is a customer's."""
 
@@ -64,6 +66,7 @@ class CustomerUnit(PrivacyUnit):
     name = "customer"
     adjacency = "add or remove one customer"
     of_whom = "customer of each retailer"
+    presence = "a certain customer was in its data"
     covers_customers = True
 
     def series_bound(self, settings: PrivacySettings) -> float:
@@ -91,6 +94,7 @@ class RecordUnit(PrivacyUnit):
     name = "record"
     adjacency = "add or remove one record"
     of_whom = "record of each retailer"
+    presence = "a certain record was in its data"
 
     def records(self, settings: PrivacySettings) -> int:
         """See `PrivacyUnit`."""
@@ -120,6 +124,7 @@ class MemberUnit(PrivacyUnit):
     name = "member"
     adjacency = "one member's update or zero in its place"
     of_whom = "member"
+    presence = "a certain retailer's data are in the sums"
 
     def customer_epsilon(
         self,

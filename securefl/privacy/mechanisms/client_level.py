@@ -11,6 +11,7 @@ from securefl.privacy.mechanisms.base import Releases
 from securefl.privacy.mechanisms.distributed import DistributedDP
 from securefl.privacy.round_updates import MemberContext, RoundTraining
 from securefl.privacy.sum_code import SumEncoding, client_update_encoding
+from securefl.privacy.units import MemberUnit
 
 
 class ClientLevelDP(DistributedDP):
@@ -21,7 +22,7 @@ class ClientLevelDP(DistributedDP):
     @classmethod
     def selected_by(cls, dp: str, unit: str | None) -> bool:
         """Selected by the unit: `dp = "distributed"` has two mechanisms."""
-        return dp == cls.dp and unit == "member"
+        return super().selected_by(dp, unit) and unit == MemberUnit.name
 
     def units(self, own: int, members: int) -> int:
         """The members are the units."""
