@@ -31,6 +31,7 @@ from securefl.models.locality import (
     local_state,
     shared_vector,
 )
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.registry import create_task
 from securefl.training.alone import train_alone
@@ -104,8 +105,8 @@ class Member:
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
         self._reveals = spec.reveals
         self._names = spec.consortium.roster.names
-        by_member = spec.config.privacy.dp != "none" and spec.config.privacy.unit == "member"
-        self._units = len(self._names) if by_member else spec.data.units
+        self.mechanism = mechanism_for(spec.config.privacy)
+        self._units = self.mechanism.units(spec.data.units, len(self._names))
         self._round_model: tuple[int, bytes] = (0, b"")
         self._result: FloatVector | None = None
         self._shape = shared_vector(self.model).shape
@@ -188,7 +189,7 @@ class Member:
     def _evaluate(self, request: m.Evaluate) -> m.Scores:
         if not 0 <= request.round <= self.config.rounds:
             raise m.MessageError(f"round {request.round} was not agreed")
-        if request.split == "validation" and self.config.privacy.dp != "none":
+        if request.split == "validation" and self.mechanism.private:
             raise m.MessageError("under a budget no score of single rounds is told")
         self._once("evaluate", request.round, request.split)
         shared = self._shared(request.shared)

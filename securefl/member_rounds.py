@@ -21,7 +21,7 @@ from securefl.member_state import (
     unpack_training,
 )
 from securefl.models.locality import FloatVector, load_local, load_shared, local_state
-from securefl.training.rounds import RoundChange, RoundTraining
+from securefl.privacy.round_updates import RoundChange, RoundTraining
 
 
 class MemberRounds:

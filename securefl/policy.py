@@ -14,7 +14,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_v
 from securefl.cohort import cohort_size
 from securefl.config.base import Settings
 from securefl.config.load import nearest, read_toml
-from securefl.config.privacy import PROTECTED, Probability, Protection, Unit
+from securefl.config.privacy import Probability, Protection, Unit, protecting, protects
 from securefl.config.schema import Mode, RunConfig, TaskName
 from securefl.errors import ConfigError
 from securefl.ledger.chain import canonical
@@ -56,16 +56,16 @@ class Policy(Settings):
     tasks: tuple[TaskName | Literal["analytics"], ...] | None = None
     units: tuple[Unit, ...] | None = None
     modes: tuple[Mode, ...] = ("secure",)
-    dp: tuple[Protection, ...] = PROTECTED
+    dp: tuple[Protection, ...] = Field(default_factory=protecting)
     least_members: PositiveInt = 3
     least_threshold: PositiveInt = 2
     retention_days: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _cap_that_binds(self) -> Self:
-        if "none" in self.dp and self.cap:
+        if not all(map(protects, self.dp)) and self.cap:
             raise ValueError("dp: a cap binds nothing where 'none' is allowed")
-        if self.dp != ("none",) and not self.cap:
+        if any(map(protects, self.dp)) and not self.cap:
             raise ValueError("cap: state what a unit may lose ([cap.customer])")
         missing = [unit for unit in self.units or () if unit not in self.cap]
         if missing:
@@ -93,7 +93,7 @@ class Policy(Settings):
             return refuse("members", asked=cohort, allowed=self.least_members)
         if threshold is not None and threshold < self.least_threshold:
             return refuse("threshold", asked=threshold, allowed=self.least_threshold)
-        return None if asked.dp == "none" else self._budget_refusal(config)
+        return self._budget_refusal(config) if protects(asked.dp) else None
 
     def _budget_refusal(self, config: RunConfig) -> Refusal | None:
         unit, delta = config.privacy.unit, config.privacy.delta

@@ -16,6 +16,7 @@ from securefl.evaluation.tally import Tally, total
 from securefl.exchange import Exchange
 from securefl.ledger.archive import TranscriptArchive
 from securefl.models.locality import FloatVector
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.server_optimizer import ServerOptimizer
 from securefl.tasks.base import MetricSpec, Split
 
@@ -176,13 +177,13 @@ def evaluate_noised_naive(federation: Federation) -> dict[str, Tally]:
 
 def spent(federation: Federation) -> dict[str, m.Spent]:
     """Each member's account; none without a budget."""
-    if federation.config.privacy.dp == "none":
+    if not mechanism_for(federation.config.privacy).private:
         return {}
     return federation.exchange.ask_all(federation.members, m.Spend(), m.Spent)
 
 
 def _for_a_customer(config: RunConfig, accounts: Sequence[m.Spent]) -> float | None:
-    if not accounts or config.privacy.unit == "customer":
+    if not accounts or mechanism_for(config.privacy).unit.covers_customers:
         return None
     known = [account.customer_epsilon for account in accounts]
     return max(math.inf if epsilon is None else epsilon for epsilon in known)
@@ -201,7 +202,7 @@ def _scores(federation: Federation, members: Sequence[str], request: m.Message) 
 
 def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
     """How the present model does on validation; under a budget, scores would be releases."""
-    if federation.config.privacy.dp != "none":
+    if mechanism_for(federation.config.privacy).private:
         return {}
     return total(evaluate(federation, state, "validation").values()).values()
 

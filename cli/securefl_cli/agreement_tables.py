@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from securefl.config.privacy import protects
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement import Agreement
 from securefl.consortium.desk import Status
@@ -67,7 +68,7 @@ def training(config: RunConfig) -> str:
 def protection(config: RunConfig) -> str:
     """How single customers are protected, in a line."""
     privacy = config.privacy
-    if privacy.dp == "none":
+    if not protects(privacy.dp):
         return "not protected by any noise (no differential privacy)"
     return (
         f"dp {privacy.dp}, epsilon {privacy.epsilon:g}, delta {privacy.delta:g} a {privacy.unit}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from securefl.config.privacy import protects
 from securefl.ledger.shared_customers import SharedCustomer, SharedRun
 from securefl.ledger.statements import Account, RefusalLine, RunLine
 from securefl.privacy.units import UNBOUNDED
@@ -71,7 +72,7 @@ def print_history(
             run.member,
             run.data_set,
             run.task,
-            f"{run.mode}, {'no DP' if run.dp == 'none' else run.unit}",
+            f"{run.mode}, {run.unit if protects(run.dp) else 'no DP'}",
             str(run.releases),
             "no bound" if run.epsilon is None else f"{run.epsilon:.3f} at {run.delta:g}",
             run.state,

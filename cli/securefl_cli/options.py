@@ -10,13 +10,13 @@ import click
 
 from securefl.config.load import (
     MODES,
-    PROTECTIONS,
     SOURCES,
     UNITS,
     load_config,
     nearest,
 )
 from securefl.config.options import options_tree
+from securefl.config.privacy import protections
 from securefl.config.schema import RunConfig
 from securefl.tasks.registry import TASKS, check_model
 
@@ -67,7 +67,7 @@ _RUN_OPTIONS = (
     data_option,
     click.option("--model", metavar="NAME", help="Which of the task's models is trained."),
     click.option("--mode", type=Name(MODES), help="How the retailers' updates are protected."),
-    click.option("--dp", type=Name(PROTECTIONS), help="How single customers are protected."),
+    click.option("--dp", type=Name(protections()), help="How single customers are protected."),
     click.option(
         "--epsilon", type=float, metavar="E", help="Budget of the whole run for each customer."
     ),

@@ -120,7 +120,7 @@ def print_budget(table: BudgetTable) -> None:
     columns = ["Round", "Steps", "Epsilon"]
     rows = [[str(p.round), str(p.steps), f"{p.epsilon:.3f}"] for p in table.rounds]
     records = table.plan.records_per_customer
-    if settings.unit != "customer":
+    if not table.plan.mechanism.unit.covers_customers:
         columns.append("Epsilon of a customer")
         for row, planned in zip(rows, table.rounds, strict=True):
             row.append(shown_customer_epsilon(planned.customer_epsilon))
@@ -129,11 +129,7 @@ def print_budget(table: BudgetTable) -> None:
     meaning = f"a {settings.unit} is {table.plan.protects}"
     limit = "" if records is None else f"; of a customer, {records} count at most"
     labelled(out, "Unit", meaning + limit)
-    added = (
-        "added by each retailer to the sum"
-        if settings.dp == "local"
-        else "added in shares to the masked sum"
-    )
+    added = table.plan.mechanism.noise_added()
     noise = (
         f"{table.noise_multiplier:.3f} times the clip norm {settings.clip_norm:g}, {added} of each"
         f" step, in which a {settings.unit} is with probability {settings.sampling_rate:g}"

@@ -26,7 +26,7 @@ from securefl.aggregation.terms import (
 from securefl.cohort import agreed_cohort
 from securefl.errors import SecureflError
 from securefl.models.locality import FloatVector
-from securefl.training.rounds import UpdateVector
+from securefl.privacy.round_updates import UpdateVector
 from securefl_protocols.agreement import EXCHANGE_KEY_BYTES
 from securefl_protocols.client import ClientSession, ClientState
 from securefl_protocols.entropy import Entropy, draw

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +14,8 @@ from securefl.cohort import least_survivors
 from securefl.config.schema import RunConfig
 from securefl.consortium.signed import SignedAgreement
 from securefl.models.locality import FloatVector
-from securefl.privacy.member_code import member_encoding
-from securefl.privacy.sum_code import sum_code
-from securefl.training.rounds import UpdateVector
+from securefl.privacy.mechanisms import SumFormat, mechanism_for
+from securefl.privacy.round_updates import UpdateVector
 from securefl_protocols.context import SessionContext, labelled_digest
 from securefl_protocols.encoding import FixedPoint, WeightedMean
 from securefl_protocols.errors import PlanError
@@ -116,8 +114,9 @@ class Terms:
             RangeError: If the sum makes no sense.
         """
         if self.layers is not None and opened:
-            layered = import_module("securefl.privacy.layered_noise")
-            taken = layered.layered_sampler(self.layers).excess(opened.values(), total.size - 2)
+            from securefl.privacy.layered_noise import layered_sampler
+
+            taken = layered_sampler(self.layers).excess(opened.values(), total.size - 2)
             total = total.copy()
             signed = total.view(self.encoding.lane.signed_dtype)
             signed[:-2] -= taken.astype(signed.dtype)
@@ -129,7 +128,7 @@ class Terms:
 
 
 def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoint:
-    """How the changes of a cohort of so many become integers.
+    """How the changes of a cohort of so many become integers, where no noise decides it.
 
     With `bits = "auto"`, 32 bits are taken where `FixedPoint.error_bound` is within the tolerance
     for the smallest sum of the sample counts that was agreed, and one sample where none was.
@@ -137,8 +136,6 @@ def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoi
     Raises:
         PlanError: If the numbers do not fit the lane.
     """
-    if config.privacy.dp == "distributed":
-        return sum_code(config, dimension).fixed_point(config, members)
     settings = config.secure
     finest = partial(
         FixedPoint.finest,
@@ -155,31 +152,23 @@ def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoi
     return finest(lane=Lane(settings.widest))
 
 
-def agreed_layers(config: RunConfig, members: int, dimension: int) -> LayerPlan | None:
-    """How the noise of all members is cut, where some of it is taken back.
+def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -> SumFormat:
+    """How what a cohort sends becomes a masked sum, and the sum a mean.
 
     Args:
         config: What was agreed.
-        members: Members in the roster.
+        roster: Members of the consortium.
+        cohort: Members of the session.
         dimension: d.
 
     Raises:
         ConfigError: If no noise keeps to the budget, or it is too little to be cut.
+        PlanError: If the numbers do not fit the lane.
     """
-    settings = config.privacy
-    if settings.dp != "distributed" or settings.distributed.excess == "keep":
-        return None
-    # Opacus takes seconds to import, and only a budget needs it.
-    plan = import_module("securefl.privacy.distributed").plan_of(config, members, dimension)
-    layers: LayerPlan | None = plan.layers
-    return layers
-
-
-def agreed_rotation(config: RunConfig, dimension: int) -> Rotation | None:
-    """What whole updates are rotated by; None where no member is the unit."""
-    if config.privacy.dp != "distributed" or config.privacy.unit != "member":
-        return None
-    return member_encoding(config, dimension).rotation
+    found = mechanism_for(config.privacy).sum_format(
+        config, roster=roster, cohort=cohort, dimension=dimension
+    )
+    return SumFormat(agreed_encoding(config, cohort, dimension)) if found is None else found
 
 
 def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: int) -> Terms:
@@ -194,9 +183,8 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
         PlanError: If the numbers do not fit the lane, or the cohort is too small.
     """
     config, agreed = consortium.config, consortium.digest()
-    encoding = agreed_encoding(config, len(cohort), dimension)
-    rotation = agreed_rotation(config, dimension)
-    layers = agreed_layers(config, len(consortium.roster), dimension)
+    form = agreed_format(config, len(consortium.roster), len(cohort), dimension)
+    encoding, layers, rotation = form.encoding, form.layers, form.rotation
     plan = SessionPlan.for_cohort(
         members=len(cohort),
         dimension=(dimension if rotation is None else rotation.padded) + 2,

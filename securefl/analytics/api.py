@@ -20,9 +20,10 @@ from securefl.engines.dropouts import WithDropouts
 from securefl.engines.local import InProcess
 from securefl.engines.transport import OpenTransport
 from securefl.ledger.places import Places
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.plan import PrivacyPlan
-from securefl.privacy.spending import adjacency_of
+from securefl.privacy.units import privacy_unit
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """Plain values; the truth is in it only where it was asked for."""
         tree = asdict(self) | {"query": self.query.model_dump(mode="json")}
-        tree["adjacency"] = adjacency_of("customer")
+        tree["adjacency"] = privacy_unit("customer").adjacency
         if self.truth is None:
             del tree["truth"]
         return tree

@@ -12,9 +12,11 @@ from securefl.cohort import least_survivors
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import AccountantName, SampledGaussian
+from securefl.privacy.accounting import AccountantName
 from securefl.privacy.calibration import Budget
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.integer_noise import NoisePlan, honest_shares, plan_noise
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.sensitivity import Sensitivity
 from securefl_protocols.context import SessionContext, labelled_digest
 from securefl_protocols.lane import Lane, LaneVector
@@ -69,7 +71,7 @@ def price_of(noise: NoisePlan) -> SampledGaussian:
 
 
 def _check_agreed(settings: PrivacySettings) -> None:
-    if settings.dp != "distributed" or settings.unit != "customer":
+    if not mechanism_for(settings).customers_share_noise:
         raise ConfigError(
             "privacy: a query is answered with dp = 'distributed' and unit = 'customer' alone"
         )

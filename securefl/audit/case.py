@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from securefl.audit.bundle import Bundle
+from securefl.config.privacy import protects
 from securefl.consortium.canonical import from_timestamp
 from securefl.consortium.signed import SignedAgreement, Standing, standing
 from securefl.errors import AgreementError
@@ -190,5 +191,5 @@ class Case:
     @property
     def private(self) -> bool:
         """Whether the agreement, or any entry, claims differential privacy."""
-        agreed = self.agreement.agreement.config.privacy.dp != "none"
-        return agreed or any(event.dp != "none" for _, event in self.log.of(Release))
+        agreed = protects(self.agreement.agreement.config.privacy.dp)
+        return agreed or any(protects(event.dp) for _, event in self.log.of(Release))

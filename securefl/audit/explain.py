@@ -13,6 +13,7 @@ from securefl.audit.case import Log
 from securefl.audit.checks.budgets import claims_of
 from securefl.audit.recompute import UnpricedError, epsilon_of
 from securefl.audit.registry import NOT_PROVED
+from securefl.config.privacy import protects
 from securefl.consortium.agreement import agreement_fingerprint
 from securefl.ledger.events import Mechanism, Refusal, Release
 
@@ -105,7 +106,7 @@ def explain(bundle: Bundle) -> Explanation:
     """What a bundle says of its run."""
     log, agreement = Log(bundle), bundle.agreement.agreement
     config, times = agreement.config, [line.entry.time for line in log.lines]
-    private = config.privacy.dp != "none"
+    private = protects(config.privacy.dp)
     everything = [m for member in log.starts for m in _life(log, member)]
     sums = [o.survivors for outcomes in log.outcomes.values() for _, o in outcomes.values()]
     return Explanation(

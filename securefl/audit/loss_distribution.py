@@ -80,7 +80,7 @@ class Composition:
 
     def _one(self, sigma: float, rate: float) -> PrivacyLossDistribution:
         # The import takes a second, and most commands have nothing to price.
-        from dp_accounting.pld.privacy_loss_distribution import (  # noqa: PLC0415
+        from dp_accounting.pld.privacy_loss_distribution import (
             from_gaussian_mechanism,
         )
 

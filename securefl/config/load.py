@@ -15,7 +15,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from securefl.config.privacy import Protection, Unit
+from securefl.config.privacy import Unit, implied
 from securefl.config.schema import CUTS, Mode, RunConfig
 from securefl.errors import ConfigError
 from securefl.tasks.registry import TASKS, declaration
@@ -24,7 +24,6 @@ Tree = dict[str, Any]
 DEFAULT_SOURCE = "complete-journey"
 SOURCES = ("complete-journey", "tutorial", "files")
 MODES: tuple[str, ...] = get_args(Mode)
-PROTECTIONS: tuple[str, ...] = get_args(Protection)
 UNITS: tuple[str, ...] = get_args(Unit)
 _TAGS = {"data": "source", "model": "name"}
 """Sections that are one of several, and the key that says which."""
@@ -175,10 +174,8 @@ def _defaults(given: Mapping[str, Any], where: str) -> Tree:
     try:
         tree = default_config(task, source)
         if isinstance(privacy, Mapping):
-            if protection == "distributed":  # a masked sum is one step
-                tree = merge(tree, {"privacy": {"steps": 1}})
-            if privacy.get("unit") == "member":
-                tree = merge(tree, {"privacy": {"sampling_rate": 1.0}})
+            if made := implied(privacy):
+                tree = merge(tree, {"privacy": made})
             tree = _with_private(tree, private_defaults(task, source, protection))
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None

@@ -1,8 +1,10 @@
 """How single customers are protected, and with what budget."""
 
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -13,8 +15,42 @@ from pydantic import (
 
 from securefl.config.base import Settings
 
-Protection = Literal["none", "local", "distributed"]
-PROTECTED: Final[tuple[Protection, ...]] = ("local", "distributed")
+NONE: Final = "none"
+PROTECTED: Final = ("local", "distributed")
+"""The protections that every installation has; a mechanism of one's own adds its name."""
+_registered: list[str] = [NONE, *PROTECTED]
+
+
+def protections() -> tuple[str, ...]:
+    """What `privacy.dp` may say, `none` first."""
+    return tuple(_registered)
+
+
+def protecting() -> tuple[str, ...]:
+    """The same without `none`."""
+    return tuple(name for name in _registered if protects(name))
+
+
+def register_protection(name: str) -> None:
+    """Allow a value of `privacy.dp`; `privacy.mechanisms.register` calls it for a mechanism."""
+    if name not in _registered:
+        _registered.append(name)
+
+
+def protects(dp: str) -> bool:
+    """Whether a value of `privacy.dp`, also one from a record, claims any privacy."""
+    return dp != NONE
+
+
+def _known_protection(name: str) -> str:
+    """Refuse an unknown value, in the words that pydantic has for a literal."""
+    known = [f"'{one}'" for one in protections()]
+    if name not in protections():
+        raise ValueError(f"Input should be {', '.join(known[:-1])} or {known[-1]}")
+    return name
+
+
+Protection = Annotated[str, AfterValidator(_known_protection)]
 Unit = Literal["customer", "record", "member"]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -112,11 +148,16 @@ class PrivacySettings(Settings):
         description="FOR TESTS ONLY: noise that can be repeated, and therefore protects nobody.",
     )
 
+    @property
+    def needs_masks(self) -> bool:
+        """Whether what a member sends hides nobody unless it is masked."""
+        return self.dp == "distributed"
+
     @model_validator(mode="after")
     def _budget_where_it_counts(self) -> Self:
-        if self.dp != "none" and self.epsilon is None:
+        if protects(self.dp) and self.epsilon is None:
             raise ValueError(f"dp = '{self.dp}' needs a budget; state epsilon (--epsilon 4)")
-        if self.dp == "none" and self.epsilon is not None:
+        if not protects(self.dp) and self.epsilon is not None:
             raise ValueError("a budget without dp = 'local' (--dp local) protects nobody")
         return self
 
@@ -156,3 +197,12 @@ class PrivacySettings(Settings):
         if self.lazy_rows is not None and not linear:
             raise ValueError("lazy_rows needs optimizer = 'sgd' without momentum and weight_decay")
         return self
+
+
+def implied(privacy: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from a section `privacy` that says which mechanism, where it says no other.
+
+    A masked sum is one step, and a member is in every sum.
+    """
+    steps = {"steps": 1} if privacy.get("dp") == "distributed" else {}
+    return steps | ({"sampling_rate": 1.0} if privacy.get("unit") == "member" else {})

@@ -253,7 +253,7 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _shares_only_under_masks(self) -> Self:
-        if self.privacy.dp == "distributed" and self.mode != "secure":
+        if self.privacy.needs_masks and self.mode != "secure":
             raise ValueError(
                 "mode: dp = 'distributed' needs mode 'secure', for a noise share alone hides nobody"
             )

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from securefl.config.load import SOURCES, Tree, load_config
+from securefl.config.privacy import protections
 from securefl.config.schema import CUTS
 from securefl.errors import InputError
 from securefl.tasks.registry import TASKS, declaration
@@ -59,7 +60,12 @@ def starter_toml(task: str, source: str) -> str:
     config = load_config(None, said)
     said["model"] = {"name": config.model.name}
     models = declaration(task).model_names
-    choices = {"task": TASKS, "data.source": SOURCES, "model.name": models}
+    choices = {
+        "task": TASKS,
+        "data.source": SOURCES,
+        "model.name": models,
+        "privacy.dp": protections(),
+    }
     lines = [
         f"# A run of the {task} task on the source '{source}'.",
         "# A line that begins with '# name =' is a setting at its default; remove the # to change",

@@ -147,8 +147,8 @@ def _disk(patient: Patient) -> str:
 
 
 def _data(context: ConnectionContext, patient: Patient) -> str:
-    from securefl.consortium.member_start import own_tables  # noqa: PLC0415 - pandas is slow
-    from securefl.tasks.registry import create_task  # noqa: PLC0415 - so is torch
+    from securefl.consortium.member_start import own_tables
+    from securefl.tasks.registry import create_task
 
     assert context.name is not None
     tables = own_tables(context.config, context.name, patient.data)

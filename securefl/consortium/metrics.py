@@ -18,7 +18,7 @@ def serve_metrics(port: int, status: Callable[[], Tree]) -> None:
         InputError: If the package for it is not installed, or the port is taken.
     """
     try:
-        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+        from prometheus_client import CollectorRegistry, start_http_server
     except ImportError:
         raise InputError("metrics need a package: pip install 'securefl[metrics]'") from None
     registry = CollectorRegistry()
@@ -36,7 +36,7 @@ class _Collector:
         self._status = status
 
     def collect(self) -> Iterator[Any]:
-        from prometheus_client.core import GaugeMetricFamily as Gauge  # noqa: PLC0415
+        from prometheus_client.core import GaugeMetricFamily as Gauge
 
         tree = self._status()
         for name, text in (("round", "The round under way."), ("rounds", "Rounds agreed.")):

@@ -312,7 +312,7 @@ def _step_in(sender: Assembler, said: Part) -> bytes | None:
 
 
 async def _make_streams(link: Link, layout: Layout, members: list[str]) -> None:
-    from nats.js.errors import BadRequestError  # noqa: PLC0415 - an optional extra
+    from nats.js.errors import BadRequestError
 
     jetstream = link.client.jetstream()
     for stream in layout.streams():

@@ -137,7 +137,7 @@ def token(name: str) -> str:
 
 
 def _stream(name: str, subject: str) -> StreamConfig:
-    from nats.js import api  # noqa: PLC0415 - an optional extra, and slow to import
+    from nats.js import api
 
     return api.StreamConfig(
         name=name,
@@ -149,7 +149,7 @@ def _stream(name: str, subject: str) -> StreamConfig:
 
 
 def _consumer(name: str, subject: str) -> ConsumerConfig:
-    from nats.js import api  # noqa: PLC0415 - as above
+    from nats.js import api
 
     return api.ConsumerConfig(
         durable_name=name,

@@ -19,6 +19,8 @@ from pydantic import (
     PositiveInt,
 )
 
+from securefl.config.privacy import Protection
+
 DIGEST_PATTERN = "^[0-9a-f]{64}$"
 ZEROS = "0" * 64
 """In the place of a digest of what precedes the first entry."""
@@ -152,7 +154,7 @@ class Release(Record):
     kind: Literal["release"] = "release"
     round: Annotated[PositiveInt, Field(le=LARGEST_INTEGER)]
     mode: Literal["plain", "secure"]
-    dp: Literal["none", "local", "distributed"]
+    dp: Protection
     model_before: Digest
     threshold: Count | None
     cohort: tuple[Name, ...]

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from securefl.aggregation.terms import Consortium
 from securefl.ledger.book import Book, book_path
@@ -25,14 +24,13 @@ from securefl.ledger.events import (
 )
 from securefl.ledger.opening import cap_of, opening_event, opening_row
 from securefl.ledger.pricing import as_event, compose
-from securefl.ledger.releasing import AskedRound, mechanism_of, release_event
+from securefl.ledger.releasing import AskedRound, recorded_mechanism, release_event
 from securefl.ledger.rows import ReleaseRow, RunRow
 from securefl.ledger.witness import ShownHead, sign_head
 from securefl.policy import refuse
+from securefl.privacy.events import PrivacyEvent
+from securefl.privacy.mechanisms import mechanism_for
 from securefl_protocols.signing import SigningKey
-
-if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import PrivacyEvent
 
 
 class MemberLedger:
@@ -119,7 +117,10 @@ class MemberLedger:
         Raises:
             RefusedError: If the member's cap does not allow it; nothing is charged.
         """
-        asked, mechanism = self._round, mechanism_of(self._config.privacy, event, clip_norm, rng)
+        asked, mechanism = (
+            self._round,
+            recorded_mechanism(self._config.privacy, event, clip_norm, rng),
+        )
         with self.book.transaction():
             spent = self.book.spent(self._row.data_set, mechanism.unit)
             self._keep_to_cap(asked.number, [*spent, mechanism])
@@ -136,7 +137,7 @@ class MemberLedger:
         Raises:
             RefusedError: If the member's cap does not allow it.
         """
-        mechanism = mechanism_of(self._config.privacy, event, clip_norm, rng)
+        mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
         spent = self.book.spent(self._row.data_set, mechanism.unit)
         self._keep_to_cap(self._round.number, [*spent, mechanism])
 
@@ -150,7 +151,7 @@ class MemberLedger:
         """
         if self._round.charged:
             return
-        if self._config.privacy.dp != "none":
+        if mechanism_for(self._config.privacy).private:
             self.sent_again()
             return
         with self.book.transaction():
@@ -200,8 +201,8 @@ class MemberLedger:
         last = self.book.last_entry(self.run)
         if last is not None and isinstance(last.event, End):
             return
-        settings = self._config.privacy
-        after = None if settings.dp == "none" else self.life_epsilon()
+        private = mechanism_for(self._config.privacy).private
+        after = self.life_epsilon() if private else None
         with self.book.transaction():
             self._write(End(rounds=rounds, epsilon_after=after))
 

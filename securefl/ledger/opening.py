@@ -15,6 +15,7 @@ from securefl.ledger.events import Cap, Mechanism, Start
 from securefl.ledger.pricing import compose, joined
 from securefl.ledger.rows import DataSet, RunRow
 from securefl.policy import Policy, policy_digest
+from securefl.privacy.mechanisms import mechanism_for
 
 
 def opening_row(
@@ -22,7 +23,7 @@ def opening_row(
 ) -> RunRow:
     """The run as the member's book notes it."""
     settings = config.privacy
-    private = settings.dp != "none"
+    private = mechanism_for(settings).private
     return RunRow(
         run=run,
         data_set=data_set.number,
@@ -80,7 +81,7 @@ def opening_event(
 
 def cap_of(policy: Policy | None, config: RunConfig) -> Cap | None:
     """What a policy allows a run's unit over the life of the data."""
-    if policy is None or config.privacy.dp == "none":
+    if policy is None or not mechanism_for(config.privacy).private:
         return None
     cap = policy.cap[config.privacy.unit]
     return Cap(epsilon=cap.epsilon, delta=cap.delta)

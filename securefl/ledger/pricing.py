@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from securefl.ledger.chain import LedgerError
 from securefl.ledger.events import Mechanism, SkellamMechanism
+from securefl.privacy.events import PrivacyEvent, SampledGaussian, SampledSkellam, recorded_event
 
-if TYPE_CHECKING:
-    from securefl.privacy.accounting import PrivacyEvent
+if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
+    from securefl.privacy.accounting import AccountantName
 
-SAMPLED_GAUSSIAN = "sampled-gaussian"
-SAMPLED_SKELLAM = "sampled-skellam"
+SAMPLED_GAUSSIAN = SampledGaussian.recorded_as
+SAMPLED_SKELLAM = SampledSkellam.recorded_as
 
 
 def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> float:
@@ -33,9 +33,10 @@ def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> f
         return 0.0
     if len({mechanism.unit for mechanism in mechanisms}) > 1:
         raise LedgerError("mechanisms of different units are not composed")
+    from securefl.privacy.accounting import epsilon_of
+
     events = [as_event(mechanism) for mechanism in mechanisms]
-    epsilon: float = _accounting().epsilon_of(events, delta, accountant)
-    return epsilon
+    return epsilon_of(events, delta, cast("AccountantName", accountant))
 
 
 def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -> float:
@@ -49,13 +50,13 @@ def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -
     Raises:
         LedgerError: If a mechanism is unknown.
     """
-    group = import_module("securefl.privacy.group")
+    from securefl.privacy.group import shared_epsilon
+
     events = [
         (as_event(mechanism.model_copy(update={"steps": steps})), count)
         for (mechanism, count), steps in charges.items()
     ]
-    epsilon: float = group.shared_epsilon(events, delta)
-    return epsilon
+    return shared_epsilon(events, delta)
 
 
 def as_event(mechanism: Mechanism) -> PrivacyEvent:
@@ -64,37 +65,13 @@ def as_event(mechanism: Mechanism) -> PrivacyEvent:
     Raises:
         LedgerError: If the mechanism is unknown, or cannot be priced as it was sampled.
     """
-    maker = {SAMPLED_GAUSSIAN: _gaussian, SAMPLED_SKELLAM: _skellam}.get(mechanism.name)
-    if maker is None:
+    kind = recorded_event(mechanism.name)
+    if kind is None:
         raise LedgerError(f"no price is known for the mechanism '{mechanism.name}'")
     try:
-        return maker(mechanism)
+        return kind.of_record(mechanism.model_dump())
     except ValueError as error:
         raise LedgerError(f"the mechanism cannot be priced: {error}") from None
-
-
-def _gaussian(mechanism: Mechanism) -> PrivacyEvent:
-    event: PrivacyEvent = _accounting().SampledGaussian(
-        mechanism.noise_multiplier,
-        mechanism.sampling_rate,
-        mechanism.steps,
-        mechanism.sampler,
-    )
-    return event
-
-
-def _skellam(mechanism: Mechanism) -> PrivacyEvent:
-    if not isinstance(mechanism, SkellamMechanism):
-        raise ValueError("Skellam noise without its variance")
-    if mechanism.sampler != "poisson" and mechanism.sampling_rate < 1:
-        raise ValueError(f"{mechanism.sampler} batches are not amplified like Poisson samples")
-    moved = import_module("securefl.privacy.sensitivity").Sensitivity(
-        mechanism.sensitivity, mechanism.coordinates
-    )
-    event: PrivacyEvent = _accounting().SampledSkellam(
-        mechanism.variance, moved, mechanism.sampling_rate, mechanism.steps
-    )
-    return event
 
 
 def recorded(event: PrivacyEvent, facts: Mapping[str, Any]) -> Mechanism:
@@ -104,15 +81,9 @@ def recorded(event: PrivacyEvent, facts: Mapping[str, Any]) -> Mechanism:
         event: What happened.
         facts: The fields that say how, whatever the law of the noise.
     """
-    if isinstance(event, _accounting().SampledSkellam):
-        return SkellamMechanism(
-            name=SAMPLED_SKELLAM,
-            variance=event.variance,
-            sensitivity=event.sensitivity.l2,
-            coordinates=event.sensitivity.dimension,
-            **facts,
-        )
-    return Mechanism(name=SAMPLED_GAUSSIAN, **facts)
+    own = event.own_fields()
+    kind = SkellamMechanism if own else Mechanism
+    return kind(name=event.recorded_as, **own, **facts)
 
 
 def joined(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
@@ -121,8 +92,3 @@ def joined(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
     for mechanism in mechanisms:
         steps[mechanism.model_copy(update={"steps": 1})] += mechanism.steps
     return tuple(one.model_copy(update={"steps": count}) for one, count in steps.items())
-
-
-def _accounting() -> Any:  # noqa: ANN401 - a module
-    """Opacus takes seconds to import, and a run without a budget has no use for it."""
-    return import_module("securefl.privacy.accounting")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from securefl.cohort import least_survivors
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.ledger.events import Mechanism, Release
 from securefl.ledger.pricing import recorded
-from securefl.privacy.spending import adjacency_of
-
-if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import PrivacyEvent
+from securefl.privacy.events import PrivacyEvent
+from securefl.privacy.mechanisms import mechanism_for
 
 
 @dataclass(frozen=True)
@@ -33,13 +30,13 @@ class AskedRound:
     charged: bool = False
 
 
-def mechanism_of(
+def recorded_mechanism(
     settings: PrivacySettings, event: PrivacyEvent, clip_norm: float, rng: str
 ) -> Mechanism:
     """A mechanism with its unit, and with the sampler and the noise as implemented."""
     common = {
         "unit": settings.unit,
-        "adjacency": adjacency_of(settings.unit),
+        "adjacency": mechanism_for(settings).adjacency,
         "noise_multiplier": event.noise_multiplier,
         "clip_norm": clip_norm,
         "sampling_rate": event.sampling_rate,

@@ -17,8 +17,10 @@ from pathlib import Path
 from securefl.ledger.book import Book
 from securefl.ledger.events import Mechanism
 from securefl.ledger.pricing import compose, compose_shared
-from securefl.ledger.rows import ReleaseRow
+from securefl.ledger.rows import ReleaseRow, RunRow
 from securefl.ledger.statements import ACCOUNTANT, books_in
+from securefl.privacy.mechanisms import mechanism_kind
+from securefl.privacy.units import privacy_unit
 
 Sum = tuple[str, int, int]
 """A run, a round of it, and which charge of the round where a member was charged twice."""
@@ -125,7 +127,7 @@ def shared_runs(folder: Path) -> tuple[SharedRun, ...]:
 
 def _by_unit(book: Book) -> dict[str, _Spent]:
     """What one book says, for units that several retailers can have."""
-    sharing = {row.run for row in book.runs() if row.dp == "distributed" and row.unit == "customer"}
+    sharing = {row.run for row in book.runs() if _customers_share_noise(row)}
     found: dict[str, _Spent] = defaultdict(_Spent)
     for release in _charged(book):
         mechanism = release.mechanism
@@ -137,6 +139,11 @@ def _by_unit(book: Book) -> dict[str, _Spent]:
             paid.own.append(mechanism)
     found.pop("member", None)
     return dict(found)
+
+
+def _customers_share_noise(row: RunRow) -> bool:
+    covers = row.unit is not None and privacy_unit(row.unit).covers_customers
+    return covers and mechanism_kind(row.dp, row.unit).shares_noise
 
 
 def _charged(book: Book) -> Iterable[ReleaseRow]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 
 from securefl.ledger.custody import RefusedError
 from securefl.policy import refuse
-from securefl.privacy.accounting import AccountantName, PrivacyAccountant, PrivacyEvent
+from securefl.privacy.accounting import AccountantName, PrivacyAccountant
 from securefl.privacy.calibration import Budget
+from securefl.privacy.events import PrivacyEvent
 
 
 class RunAccount(PrivacyAccountant):

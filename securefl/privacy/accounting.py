@@ -1,6 +1,6 @@
-"""What has been spent: sampled Gaussian steps, priced by Opacus' RDP and PRV accountants.
+"""What has been spent: events, priced by accountants over Renyi divergences or loss distributions.
 
-An accountant belongs to a member's data and not to a round: a fresh one for each round reports a
+An account belongs to a member's data and not to a round: a fresh one for each round reports a
 round's epsilon as the run's. Its state is plain JSON, so that it survives restarts. The Gaussian
 DP accountant is refused: its central limit under-reports epsilon (Gopi et al. 2021, section 1).
 """
@@ -8,86 +8,162 @@ DP accountant is refused: its central limit under-reports epsilon (Gopi et al. 2
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, get_args
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from opacus.accountants import PRVAccountant
 
 from securefl.errors import ConfigError
+from securefl.privacy.events import (
+    DpEvent,
+    GaussianDpEvent,
+    NonPrivateDpEvent,
+    NoOpDpEvent,
+    PrivacyEvent,
+    SampledGaussian,
+    SkellamDpEvent,
+    Term,
+    terms_of,
+)
 from securefl.privacy.renyi import renyi_epsilon, sum_renyi
-from securefl.privacy.skellam_renyi import SampledSkellam, skellam_epsilon
+from securefl.privacy.skellam_renyi import composed_epsilon
 
 AccountantName = Literal["rdp", "prv"]
 
 
-@dataclass(frozen=True)
-class SampledGaussian:
-    """An event: the Gaussian mechanism on a Poisson sample, `steps` times.
+class UnsupportedEventError(ConfigError):
+    """No accountant has a price for what a mechanism does."""
 
-    Add-or-remove adjacency of one unit; sensitivity 1 in units of the clip norm.
 
-    Attributes:
-        noise_multiplier: sigma >= 0; 0 is no privacy at all.
-        sampling_rate: q in (0, 1].
-        steps: How many times.
-        sampler: How the batches were really drawn. Only "poisson" can be priced as Poisson.
+class Accountant(ABC):
+    """Prices the composition of all events that it was given."""
 
-    Raises:
-        ValueError: If a value is out of range, or the batches were not Poisson samples.
+    name: ClassVar[str]
+    """What a configuration calls it."""
+    leaves: ClassVar[tuple[type[DpEvent], ...]]
+    """The mechanisms that it has a price for, beside what costs nothing or has no bound."""
+
+    def __init__(self) -> None:
+        self._terms: list[Term] = []
+
+    def supports(self, event: DpEvent) -> bool:
+        """Whether every mechanism in an event has a price here."""
+        known = (*self.leaves, NoOpDpEvent, NonPrivateDpEvent)
+        return all(isinstance(term.mechanism, known) for term in terms_of(event))
+
+    def compose(self, event: DpEvent, count: int = 1) -> Self:
+        """Add an event, so many times.
+
+        Raises:
+            UnsupportedEventError: If it has no price here.
+        """
+        if not self.supports(event):
+            raise UnsupportedEventError(f"accountant {self.name} has no price for {event}")
+        self._terms += (term for term in terms_of(event, count) if _costs(term))
+        return self
+
+    def get_epsilon(self, delta: float) -> float:
+        """Epsilon at `delta` of everything together, an upper bound; infinite without noise.
+
+        Raises:
+            ValueError: If delta is not in (0, 1).
+        """
+        if not 0 < delta < 1:
+            raise ValueError(f"delta is {delta}, not in (0, 1)")
+        if any(_without_noise(term.mechanism) for term in self._terms):
+            return math.inf
+        return self._epsilon(delta)
+
+    @abstractmethod
+    def _epsilon(self, delta: float) -> float:
+        """The same where all has noise."""
+
+
+class RdpAccountant(Accountant):
+    """Renyi divergences of sampled Gaussians.
+
+    Mironov, Talwar and Zhang 2019, section 3.3, converted by Balle et al. 2020, theorem 21.
     """
 
-    noise_multiplier: float
-    sampling_rate: float
-    steps: int
-    sampler: str = "poisson"
+    name = "rdp"
+    leaves = (GaussianDpEvent,)
 
-    def __post_init__(self) -> None:
-        if not (self.noise_multiplier >= 0 and math.isfinite(self.noise_multiplier)):
-            raise ValueError(f"the noise multiplier is {self.noise_multiplier}")
-        if not 0 < self.sampling_rate <= 1:
-            raise ValueError(f"the sampling rate is {self.sampling_rate}, not in (0, 1]")
-        if self.steps < 0:
-            raise ValueError(f"{self.steps} steps")
-        if self.sampler != "poisson" and self.sampling_rate < 1:
-            raise ValueError(f"{self.sampler} batches are not amplified like Poisson samples")
+    def _epsilon(self, delta: float) -> float:
+        history = _merged(self._terms)
+        return renyi_epsilon(sum_renyi(history), delta) if history else 0.0
 
 
-PrivacyEvent = SampledGaussian | SampledSkellam
-"""What an accountant can be charged for."""
+class PrvAccountant(Accountant):
+    """Privacy random variables of sampled Gaussians, by Fourier transform.
+
+    Gopi, Lee and Wutschitz 2021; the upper end of its interval.
+    """
+
+    name = "prv"
+    leaves = (GaussianDpEvent,)
+
+    def _epsilon(self, delta: float) -> float:
+        prv = PRVAccountant()
+        prv.history = _merged(self._terms)
+        if not prv.history:
+            return 0.0
+        with np.errstate(divide="ignore"):  # q = 1 has a privacy loss with a bounded support
+            return max(0.0, float(prv.get_epsilon(delta=delta)))
+
+
+class IntegerRdpAccountant(Accountant):
+    """Renyi divergences at integer orders, the only ones at which Skellam noise has a bound."""
+
+    name = "rdp"
+    leaves = (GaussianDpEvent, SkellamDpEvent)
+
+    def _epsilon(self, delta: float) -> float:
+        return composed_epsilon(self._terms, delta)
+
+
+_ACCOUNTANTS: dict[str, tuple[type[Accountant], ...]] = {
+    "rdp": (RdpAccountant, IntegerRdpAccountant),
+    # With Skellam noise among the events there is one accountant, whichever was asked for.
+    "prv": (PrvAccountant, IntegerRdpAccountant),
+}
+"""What a configuration may ask for, and who prices it: the first that supports all events."""
+
+
+def accountant_for(name: AccountantName, events: Iterable[DpEvent]) -> Accountant:
+    """A fresh accountant that has a price for all of `events`; none is composed yet.
+
+    Raises:
+        ConfigError: If there is no accountant of that name.
+        UnsupportedEventError: If no accountant has a price for one of the events.
+    """
+    _refuse_unknown(name)
+    asked = tuple(events)
+    for kind in _ACCOUNTANTS[name]:
+        made = kind()
+        if all(made.supports(event) for event in asked):
+            return made
+    known = _ACCOUNTANTS[name][-1]()
+    unknown = next((event for event in asked if not known.supports(event)), asked)
+    raise UnsupportedEventError(f"privacy.dp: no accountant has a price for {unknown}")
 
 
 def epsilon_of(
-    events: Sequence[PrivacyEvent], delta: float, accountant: AccountantName = "rdp"
+    events: Sequence[DpEvent], delta: float, accountant: AccountantName = "rdp"
 ) -> float:
     """Epsilon of the composition of `events` at `delta`.
 
-    RDP: Mironov, Talwar and Zhang 2019, section 3.3, converted by Balle et al. 2020, theorem 21.
-    PRV: Gopi, Lee and Wutschitz 2021, by Fourier transform; the upper end of its interval.
-    With Skellam noise among them, RDP at integer orders, whichever is asked.
-
     Raises:
         ConfigError: If the accountant is not one of the two.
+        UnsupportedEventError: If no accountant has a price for one of the events.
         ValueError: If delta is not in (0, 1).
     """
-    _refuse_unknown(accountant)
-    if not 0 < delta < 1:
-        raise ValueError(f"delta is {delta}, not in (0, 1)")
-    if any(event.noise_multiplier == 0 and event.steps for event in events):
-        return math.inf
-    gaussian = [event for event in events if isinstance(event, SampledGaussian)]
-    if len(gaussian) < len(events):
-        return skellam_epsilon(events, delta)
-    history = _merged(gaussian)
-    if not history:
-        return 0.0
-    if accountant == "rdp":
-        return renyi_epsilon(sum_renyi(history), delta)
-    prv = PRVAccountant()
-    prv.history = history
-    with np.errstate(divide="ignore"):  # q = 1 has a privacy loss with a bounded support
-        return max(0.0, float(prv.get_epsilon(delta=delta)))
+    made = accountant_for(accountant, events)
+    for event in events:
+        made.compose(event)
+    return made.get_epsilon(delta)
 
 
 class PrivacyAccountant:
@@ -149,10 +225,20 @@ def _refuse_unknown(name: str) -> None:
         raise ConfigError(f"no accountant {name!r}: use rdp or prv")
 
 
-def _merged(events: Sequence[SampledGaussian]) -> list[tuple[float, float, int]]:
+def _costs(term: Term) -> bool:
+    return term.count > 0 and not isinstance(term.mechanism, NoOpDpEvent)
+
+
+def _without_noise(mechanism: DpEvent) -> bool:
+    silent = isinstance(mechanism, GaussianDpEvent) and mechanism.noise_multiplier == 0
+    return silent or isinstance(mechanism, NonPrivateDpEvent)
+
+
+def _merged(terms: Sequence[Term]) -> list[tuple[float, float, int]]:
     """(sigma, q, steps) with equal mechanisms joined: composition does not mind the order."""
     steps: dict[tuple[float, float], int] = {}
-    for event in events:
-        key = (event.noise_multiplier, event.sampling_rate)
-        steps[key] = steps.get(key, 0) + event.steps
+    for term in terms:
+        assert isinstance(term.mechanism, GaussianDpEvent)
+        key = (term.mechanism.noise_multiplier, term.sampling_probability)
+        steps[key] = steps.get(key, 0) + term.count
     return [(sigma, rate, count) for (sigma, rate), count in steps.items() if count]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import AccountantName, PrivacyEvent, SampledGaussian, epsilon_of
+from securefl.privacy.accounting import AccountantName, epsilon_of
+from securefl.privacy.events import DpEvent, SampledGaussian
 
 _LARGEST = 1e4
 _RELATIVE = 1e-3
@@ -35,7 +36,7 @@ def noise_multiplier(
     sampling_rate: float,
     steps: int,
     accountant: AccountantName = "rdp",
-    spent: Sequence[PrivacyEvent] = (),
+    spent: Sequence[DpEvent] = (),
 ) -> float:
     """The smallest sigma, to one in a thousand, that keeps all `steps` within the budget.
 
@@ -52,10 +53,41 @@ def noise_multiplier(
     Raises:
         ConfigError: If no noise is enough.
     """
+    return calibrated(
+        lambda sigma: SampledGaussian(sigma, sampling_rate, steps),
+        budget,
+        accountant=accountant,
+        spent=spent,
+    )
+
+
+def calibrated(
+    event_of: Callable[[float], DpEvent],
+    budget: Budget,
+    *,
+    accountant: AccountantName = "rdp",
+    spent: Sequence[DpEvent] = (),
+) -> float:
+    """The smallest sigma, to one in a thousand, whose event keeps to the budget.
+
+    By bisection, which needs no more of a mechanism than that more noise costs less.
+
+    Args:
+        event_of: What all steps together do under noise multiplier sigma.
+        budget: The whole budget of the data.
+        accountant: Which one decides.
+        spent: What the data have already paid for.
+
+    Returns:
+        A noise multiplier whose epsilon was computed and found not to exceed the budget.
+
+    Raises:
+        ConfigError: If no noise is enough, or no accountant has a price for the event.
+    """
 
     def fits(sigma: float) -> bool:
-        event = SampledGaussian(sigma, sampling_rate, steps)
-        return epsilon_of([*spent, event], budget.delta, accountant) <= budget.epsilon
+        events = [*spent, event_of(sigma)]
+        return epsilon_of(events, budget.delta, accountant) <= budget.epsilon
 
     high = 1.0
     affordable = epsilon_of(spent, budget.delta, accountant) <= budget.epsilon

@@ -15,13 +15,14 @@ from functools import cached_property, lru_cache
 from securefl.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import PrivacyEvent
 from securefl.privacy.calibration import Budget
+from securefl.privacy.events import PrivacyEvent
 from securefl.privacy.gradient_code import check_room
 from securefl.privacy.integer_noise import NoisePlan, honest_shares, plan_noise, set_aside
 from securefl.privacy.layered_noise import LayerPlan
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan
-from securefl.privacy.sum_code import SumCode, sum_code
+from securefl.privacy.sum_code import SumEncoding
 
 _DROWNED = 10.0
 """Where the noise on a mean is so many times as long as any update, rounds only add noise."""
@@ -44,7 +45,7 @@ class DistributedPlan:
     budget: Budget
     cohort: int
     threshold: int
-    code: SumCode
+    code: SumEncoding
     limit: float
 
     @classmethod
@@ -55,14 +56,14 @@ class DistributedPlan:
             ConfigError: If no honest member is left in a sum, the run states no budget, or delta
                 says nothing for so many members.
         """
-        base = PrivacyPlan.of(config)
-        if config.privacy.unit == "member":
+        base, mechanism = PrivacyPlan.of(config), mechanism_for(config.privacy)
+        if not mechanism.by_example:  # the members are the units
             base.check_units("the consortium", members)
         cohort = cohort_size(config.cohort, members)
         threshold = least_survivors(config.cohort, cohort)
         honest_shares(cohort, threshold, config.privacy.distributed.colluding)
         kept = replace(base, budget=set_aside(base.budget))
-        code = sum_code(config, dimension)
+        code = mechanism.sum_encoding(config, dimension)
         return cls(kept, base.budget, cohort, threshold, code, config.secure.limit)
 
     @property
@@ -88,7 +89,7 @@ class DistributedPlan:
             law=settings.distributed.law,
             accountant=settings.accountant,
         )
-        if settings.unit == "member":
+        if self.code.whole is not None:
             self._check_use(plan)
         check_room(self.limit, self.code.bits, plan.share_deviation)
         return plan
@@ -123,7 +124,7 @@ class DistributedPlan:
     @property
     def event(self) -> PrivacyEvent:
         """What one round costs."""
-        return replace(self.noise.event, steps=self.base.settings.steps)
+        return self.noise.event.with_steps(self.base.settings.steps)
 
 
 @lru_cache(maxsize=4)

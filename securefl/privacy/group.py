@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -21,10 +20,10 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 from scipy.stats import binom
 
-from securefl.privacy.accounting import PrivacyEvent, SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import PrivacyEvent, SampledGaussian
 from securefl.privacy.renyi import renyi_epsilon
 from securefl.privacy.sampled_renyi import ORDERS as INTEGER_ORDERS
-from securefl.privacy.sensitivity import Sensitivity
 from securefl.privacy.skellam_renyi import step_divergences
 
 ORDERS: tuple[float, ...] = (
@@ -77,7 +76,7 @@ def shared_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) ->
 
 
 def _at(event: PrivacyEvent, count: int) -> PrivacyEvent:
-    return event if count == 1 else farther(event, count)
+    return event if count == 1 else scale_sensitivity(event, count)
 
 
 def _mixed_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
@@ -104,30 +103,27 @@ def _one_step(event: PrivacyEvent, count: int, tail: float) -> Sequence[float]:
     """Divergences at `ORDERS`; at an order between integers, those of the next integer."""
     if isinstance(event, SampledGaussian):
         return _divergences(event.noise_multiplier, event.sampling_rate, count, tail)
-    whole = step_divergences(_at(event, count))
+    moved = _at(event, count)
+    whole = step_divergences(moved.mechanism(), moved.sampling_rate)
     return [float(whole[math.ceil(order) - INTEGER_ORDERS[0]]) for order in ORDERS]
 
 
-def of_a_member(events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
+def per_member_events(events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
     """What a customer of one member pays where whole members are the unit.
 
     With or without her, her member's update is one of norm at most C: the sum moves by up to 2 C,
     where it moves by C if the update is replaced by zero.
     """
-    return [farther(event, 2) for event in events]
+    return [scale_sensitivity(event, 2) for event in events]
 
 
-def farther(event: PrivacyEvent, times: int) -> PrivacyEvent:
-    """The event for somebody who moves the sum so many times as far, with sampling rate 1.
+def scale_sensitivity(event: PrivacyEvent, times: int) -> PrivacyEvent:
+    """The event for one who moves the sum so many times as far, with sampling rate 1.
 
-    Without sampling nothing is lost by joint convexity: given all coins, the two sums are at most
-    that far apart.
+    Without sampling nothing is lost by joint convexity: given all random draws, the two sums are at
+    most that far apart.
     """
-    if isinstance(event, SampledGaussian):
-        return replace(event, noise_multiplier=event.noise_multiplier / times, sampling_rate=1.0)
-    moved = event.sensitivity
-    more = Sensitivity(times * moved.l2, moved.dimension)
-    return replace(event, sensitivity=more, sampling_rate=1.0)
+    return event.scale_sensitivity(times)
 
 
 @lru_cache(maxsize=64)

@@ -18,15 +18,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import AccountantName, SampledGaussian
+from securefl.privacy.accounting import AccountantName
 from securefl.privacy.calibration import Budget, noise_multiplier
 from securefl.privacy.discrete_shadow import (
     least_share_variance,
     log_factor,
     rounding_variance,
 )
+from securefl.privacy.events import SampledGaussian, SampledSkellam
 from securefl.privacy.sensitivity import Sensitivity
-from securefl.privacy.skellam_renyi import SampledSkellam, skellam_epsilon
+from securefl.privacy.skellam_renyi import skellam_epsilon
 from securefl_protocols.discrete_gaussian import DISTANCE_BITS, LARGEST_VARIANCE, DiscreteGaussian
 from securefl_protocols.skellam import Skellam
 

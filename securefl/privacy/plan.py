@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import PrivacyEvent, SampledGaussian, epsilon_of
-from securefl.privacy.calibration import Budget, noise_multiplier
-from securefl.privacy.group import customer_epsilon, of_a_member, shared_epsilon
-from securefl.privacy.integer_noise import plan_noise
-from securefl.privacy.spending import Spending, adjacency_of
-from securefl.privacy.sum_code import sum_code
-from securefl.privacy.units import mechanism_of
+from securefl.privacy.accounting import accountant_for, epsilon_of
+from securefl.privacy.calibration import Budget, calibrated
+from securefl.privacy.events import PrivacyEvent
+from securefl.privacy.group import shared_epsilon
+from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for
+from securefl.privacy.spending import Spending
 from securefl.tasks.registry import declaration
 
 _MOST_OF_BEFORE = 4.0
@@ -36,47 +35,53 @@ class PrivacyPlan:
         rounds: Rounds of the run.
         budget: What must not be exceeded.
         protects: What a unit is, in the task's words.
-        mechanism: What is done to what is released.
+        does: What is done to what is released, in words.
+        mechanism: How units are hidden.
     """
 
     settings: PrivacySettings
     rounds: int
     budget: Budget
     protects: str
-    mechanism: str
+    does: str
+    mechanism: PrivacyMechanism
 
     @classmethod
     def of(cls, config: RunConfig) -> PrivacyPlan:
         """The plan of a private run.
 
         Raises:
-            ConfigError: If the run states no budget.
+            ConfigError: If the run states no budget, or no accountant has a price for what its
+                mechanism does: that has to be known before anything is trained.
         """
-        settings = config.privacy
+        settings, mechanism = config.privacy, mechanism_for(config.privacy)
         if config.privacy.epsilon is None:
             raise ConfigError("privacy.epsilon: a private run needs a budget (--epsilon 4)")
         declared = declaration(config.task)
         if declared.releases == "series":  # a round releases its noised series once
-            bound = settings.clip_norm if settings.unit == "customer" else settings.line_units
+            bound = mechanism.unit.series_bound(settings)
             released = {"sampling_rate": 1.0, "steps": 1, "clip_norm": bound}
             settings = settings.model_copy(update=released)
+        step = mechanism.event(1.0, 1, settings.sampling_rate)
+        accountant_for(settings.accountant, [step])
         return cls(
             settings,
             config.rounds,
             Budget(config.privacy.epsilon, settings.delta),
             declared.protects(config.model.name, settings.unit),
-            mechanism_of(declared.releases, settings),
+            mechanism.describe(declared.releases),
+            mechanism,
         )
 
     @property
     def records_per_customer(self) -> int | None:
         """Public bound on a customer's records; None where no record is the unit."""
-        return self.settings.records_per_customer if self.settings.unit == "record" else None
+        return self.mechanism.unit.records(self.settings)
 
-    def event(self, sigma: float, rounds: int = 1) -> SampledGaussian:
+    def event(self, sigma: float, rounds: int = 1) -> PrivacyEvent:
         """What `rounds` rounds under noise multiplier `sigma` cost."""
         steps = rounds * self.settings.steps
-        return SampledGaussian(sigma, self.settings.sampling_rate, steps)
+        return self.mechanism.event(sigma, steps, self.settings.sampling_rate)
 
     def epsilon(self, events: Sequence[PrivacyEvent]) -> float:
         """Epsilon of events at the plan's delta by the plan's accountant."""
@@ -84,16 +89,9 @@ class PrivacyPlan:
 
     def customer_epsilon(self, events: Sequence[PrivacyEvent]) -> float | None:
         """Epsilon of events for a whole customer; None where no bound below 20 is known."""
-        if self.settings.unit == "customer":
-            return self.epsilon(events)
-        if self.settings.unit == "member":
-            return self.epsilon(of_a_member(events))
-        records = self.settings.records_per_customer
-        gaussian = [event for event in events if isinstance(event, SampledGaussian)]
-        if len(gaussian) < len(events):
-            return None
-        found = customer_epsilon(gaussian, self.budget.delta, records)
-        return found if math.isfinite(found) else None
+        return self.mechanism.unit.customer_epsilon(
+            events, self.budget.delta, self.settings.accountant, self.records_per_customer
+        )
 
     def sigma(self, rounds: int, spent: Sequence[PrivacyEvent] = ()) -> float:
         """The noise multiplier for the rounds that are left.
@@ -108,10 +106,9 @@ class PrivacyPlan:
             before = spent[-1].noise_multiplier
             if self.epsilon([*spent, self.event(before, rounds)]) <= self.budget.epsilon:
                 return before
-        sigma = noise_multiplier(
+        sigma = calibrated(
+            lambda tried: self.event(tried, rounds),
             self.budget,
-            sampling_rate=self.settings.sampling_rate,
-            steps=rounds * self.settings.steps,
             accountant=self.settings.accountant,
             spent=spent,
         )
@@ -136,7 +133,7 @@ class PrivacyPlan:
 
     def _two_retailers_epsilon(self, events: Sequence[PrivacyEvent]) -> float | None:
         """Epsilon of events for a customer of two retailers; None where no noise is shared."""
-        if (self.settings.dp, self.settings.unit) != ("distributed", "customer"):
+        if not self.mechanism.customers_share_noise:
             return None
         found = shared_epsilon([(event, 2) for event in events], self.budget.delta)
         return found if math.isfinite(found) else None
@@ -194,8 +191,8 @@ class BudgetTable:
             "unit": settings.unit,
             "protects": self.plan.protects,
             "records_per_customer": self.plan.records_per_customer,
-            "adjacency": adjacency_of(settings.unit),
-            "mechanism": self.plan.mechanism,
+            "adjacency": self.plan.mechanism.adjacency,
+            "mechanism": self.plan.does,
             "accountant": settings.accountant,
             "epsilon": self.plan.budget.epsilon,
             "delta": self.plan.budget.delta,
@@ -213,33 +210,14 @@ def budget_table(config: RunConfig) -> BudgetTable:
         ConfigError: If the run is not private, or no noise keeps to its budget.
     """
     plan = PrivacyPlan.of(config)
-    event = _planned_event(config, plan)
+    event = plan.mechanism.planned_event(config, plan)
     rounds = tuple(_planned(plan, event, number) for number in range(1, plan.rounds + 1))
     return BudgetTable(plan, event.noise_multiplier, rounds)
 
 
-def _planned_event(config: RunConfig, plan: PrivacyPlan) -> PrivacyEvent:
-    """All rounds of a run.
-
-    What Skellam noise costs beyond its deviation falls with the number of parameters, which a
-    plan does not know; with one it is most.
-    """
-    settings = plan.settings
-    if settings.dp == "local" or settings.distributed.law == "discrete-gaussian":
-        return plan.event(plan.sigma(plan.rounds), plan.rounds)
-    return plan_noise(
-        plan.budget,
-        sum_code(config, 1).sensitivity,
-        honest=1,
-        sampling_rate=settings.sampling_rate,
-        steps=plan.rounds * settings.steps,
-        law="skellam",
-    ).event
-
-
 def _planned(plan: PrivacyPlan, event: PrivacyEvent, number: int) -> PlannedRound:
     steps = number * plan.settings.steps
-    events = [replace(event, steps=steps)]
+    events = [event.with_steps(steps)]
     return PlannedRound(
         round=number,
         steps=steps,

@@ -2,56 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from opacus.accountants.analysis import rdp as opacus_rdp
 
+from securefl.privacy.events import DpEvent, GaussianDpEvent, SkellamDpEvent, Term, terms_of
 from securefl.privacy.renyi import renyi_epsilon
 from securefl.privacy.sampled_renyi import ORDERS, sampled_divergences
 from securefl.privacy.sensitivity import Sensitivity
 
-if TYPE_CHECKING:
-    from securefl.privacy.accounting import SampledGaussian
-
 Vector = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class SampledSkellam:
-    """An event: the Skellam mechanism on a Poisson sample, `steps` times.
-
-    Add-or-remove adjacency of one unit.
-
-    Attributes:
-        variance: Of the honest shares together, in squared integer units.
-        sensitivity: What one unit changes.
-        sampling_rate: q in (0, 1].
-        steps: How many times.
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
-
-    variance: int
-    sensitivity: Sensitivity
-    sampling_rate: float
-    steps: int
-    sampler: ClassVar[str] = "poisson"
-
-    def __post_init__(self) -> None:
-        if self.variance < 1 or self.steps < 0 or not 0 < self.sampling_rate <= 1:
-            raise ValueError(f"no such event: {self}")
-
-    @property
-    def noise_multiplier(self) -> float:
-        """Standard deviation of the noise over the Euclidean sensitivity; what people compare."""
-        return math.sqrt(self.variance) / self.sensitivity.l2
 
 
 def skellam_divergences(variance: float, sensitivity: Sensitivity) -> Vector:
@@ -68,7 +31,16 @@ def skellam_divergences(variance: float, sensitivity: Sensitivity) -> Vector:
     return order * square / (2 * variance) + np.minimum(fourth, 3 * l1 / (2 * variance))
 
 
-def skellam_epsilon(events: Sequence[SampledSkellam | SampledGaussian], delta: float) -> float:
+def skellam_epsilon(events: Iterable[DpEvent], delta: float) -> float:
+    """Epsilon of the composition of Skellam and Gaussian events at `delta`.
+
+    Raises:
+        ValueError: If delta is not in (0, 1).
+    """
+    return composed_epsilon([term for event in events for term in terms_of(event)], delta)
+
+
+def composed_epsilon(terms: Iterable[Term], delta: float) -> float:
     """Epsilon of the composition at `delta`, over integer orders.
 
     Converted by Balle et al. 2020, theorem 21.
@@ -79,16 +51,23 @@ def skellam_epsilon(events: Sequence[SampledSkellam | SampledGaussian], delta: f
     if not 0 < delta < 1:
         raise ValueError(f"delta is {delta}, not in (0, 1)")
     total = np.zeros(len(ORDERS))
-    for event in events:
-        total += event.steps * step_divergences(event)
+    for term in terms:
+        total += term.count * step_divergences(term.mechanism, term.sampling_probability)
     return renyi_epsilon(total.tolist(), delta, ORDERS) if total.any() else 0.0
 
 
-def step_divergences(event: SampledSkellam | SampledGaussian) -> Vector:
-    """Divergences of one step at each of `ORDERS`, its sampling included."""
-    if isinstance(event, SampledSkellam):
-        return _skellam_step(event.variance, event.sensitivity, event.sampling_rate)
-    return _gaussian_step(event.noise_multiplier, event.sampling_rate)
+def step_divergences(mechanism: DpEvent, rate: float) -> Vector:
+    """Divergences of one step at each of `ORDERS`, its sampling included.
+
+    Raises:
+        TypeError: If the mechanism is neither Gaussian nor Skellam.
+    """
+    match mechanism:
+        case SkellamDpEvent(variance=variance, sensitivity=sensitivity):
+            return _skellam_step(variance, sensitivity, rate)
+        case GaussianDpEvent(noise_multiplier=sigma):
+            return _gaussian_step(sigma, rate)
+    raise TypeError(f"no divergence is known for {mechanism}")
 
 
 @lru_cache(maxsize=256)

@@ -1,32 +1,8 @@
-"""What a member has spent, and in what words a result says so."""
+"""What a member has spent of a run's budget."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from securefl.config.privacy import PrivacySettings, Unit
-
-_ADJACENCY = {
-    "customer": "add or remove one customer",
-    "record": "add or remove one record",
-    "member": "one member's update or zero in its place",
-}
-
-
-def adjacency_of(unit: Unit) -> str:
-    """Between which data sets the two cannot be told apart."""
-    return _ADJACENCY[unit]
-
-
-def against(settings: PrivacySettings) -> str:
-    """From whom a unit is hidden."""
-    if settings.dp == "local":
-        return "everyone who sees what its retailer releases"
-    colluding = settings.distributed.colluding
-    if not colluding:
-        return "everyone but the other retailers, who know their own noise shares"
-    members = "retailer" if colluding == 1 else "retailers"
-    return f"the coordinator and everyone who sees the sums, {colluding} {members} among them"
 
 
 @dataclass(frozen=True)

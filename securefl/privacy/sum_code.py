@@ -16,7 +16,7 @@ from securefl_protocols.lane import Lane
 
 
 @dataclass(frozen=True)
-class SumCode:
+class SumEncoding:
     """The public format of a sum.
 
     Attributes:
@@ -50,15 +50,18 @@ class SumCode:
         return FixedPoint(members, 1, settings.limit, Lane(settings.widest), self.bits)
 
 
-def sum_code(config: RunConfig, dimension: int) -> SumCode:
-    """The format of a run, of d shared parameters.
+def gradient_sum_encoding(config: RunConfig, dimension: int) -> SumEncoding:
+    """The encoding of sums of clipped gradients of d shared parameters."""
+    settings = config.privacy
+    bits = fraction_bits(settings, dimension)
+    return SumEncoding(bits, sum_sensitivity(settings, dimension), None)
+
+
+def client_update_encoding(config: RunConfig, dimension: int) -> SumEncoding:
+    """The encoding of whole updates of d shared parameters.
 
     Raises:
         ConfigError: If rounding is too fine for exact norms.
     """
-    settings = config.privacy
-    if settings.unit == "member":
-        whole = member_encoding(config, dimension)
-        return SumCode(member_bits(whole), whole.sensitivity, whole)
-    bits = fraction_bits(settings, dimension)
-    return SumCode(bits, sum_sensitivity(settings, dimension), None)
+    whole = member_encoding(config, dimension)
+    return SumEncoding(member_bits(whole), whole.sensitivity, whole)

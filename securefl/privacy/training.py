@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from securefl.errors import ConfigError
 from securefl.models.locality import shared_parameters
-from securefl.privacy.accounting import PrivacyAccountant, SampledGaussian
+from securefl.privacy.accounting import PrivacyAccountant
 from securefl.privacy.bookkeeping import BookkeepingPath, is_known
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.gradients import GhostPath, GradientPath, HooksPath, UnitLoss, all_finite
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.lazy_table import LazyTable

@@ -1,28 +1,158 @@
-"""In what words a mechanism and what it protects are named."""
+"""Privacy units: whose presence is hidden, and what that means for a customer."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from securefl.config.privacy import PrivacySettings
+from securefl.config.privacy import PrivacySettings, Unit
+from securefl.privacy.events import PrivacyEvent, SampledGaussian
 
-_LAWS: Final = {"discrete-gaussian": "discrete Gaussian", "skellam": "Skellam"}
+if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
+    from securefl.privacy.accounting import AccountantName
+
 UNBOUNDED: Final = "no bound below 20"
 """In the place of a customer's epsilon that is not known, or worth nothing."""
 
 
-def mechanism_of(releases: Literal["gradients", "series"], settings: PrivacySettings) -> str:
-    """What is done to what a task releases, as it is protected."""
-    if settings.dp == "local":
-        if releases == "series":
-            return "Gaussian (series in which each unit is bounded, local noise)"
-        return "sampled Gaussian (Poisson batches, clipped gradients, local noise)"
-    law = settings.distributed.law
-    name = "Skellam" if law == "skellam" else "Gaussian"
-    shares = f"{_LAWS[law]} noise shares in a masked sum"
-    if settings.unit == "member":
-        return f"{name} (whole updates, clipped, rotated and rounded, {shares})"
-    return f"sampled {name} (Poisson batches, clipped gradients, {shares})"
+class PrivacyUnit(ABC):
+    """One of the values of `privacy.unit`."""
+
+    name: ClassVar[Unit]
+    adjacency: ClassVar[str]
+    """Between which data sets the two cannot be told apart; as ledger entries say it."""
+    of_whom: ClassVar[str]
+    """For whom a guarantee holds, in a sentence."""
+    presence: ClassVar[str]
+    """What an observer can hardly tell, as a clause after "the odds that"."""
+    covers_customers: ClassVar[bool] = False
+    """Whether the unit's epsilon is a customer's."""
+
+    def records(self, settings: PrivacySettings) -> int | None:
+        """Public bound on a customer's records; None where no record is the unit."""
+        del settings
+        return None
+
+    def series_bound(self, settings: PrivacySettings) -> float:
+        """What one unit moves a released series by, in Euclidean norm."""
+        return settings.line_units
+
+    @abstractmethod
+    def customer_epsilon(
+        self,
+        events: Sequence[PrivacyEvent],
+        delta: float,
+        accountant: AccountantName,
+        records: int | None,
+    ) -> float | None:
+        """Epsilon of events for a whole customer of one retailer.
+
+        Args:
+            events: What was charged with this unit.
+            delta: The customer's own delta.
+            accountant: Which one the run has.
+            records: Public bound on a customer's records, where records are the unit.
+
+        Returns:
+            None where no bound below 20 is known.
+        """
+
+
+class CustomerUnit(PrivacyUnit):
+    """A customer with all that a retailer knows of them."""
+
+    name = "customer"
+    adjacency = "add or remove one customer"
+    of_whom = "customer of each retailer"
+    presence = "a certain customer was in its data"
+    covers_customers = True
+
+    def series_bound(self, settings: PrivacySettings) -> float:
+        """See `PrivacyUnit`."""
+        return settings.clip_norm
+
+    def customer_epsilon(
+        self,
+        events: Sequence[PrivacyEvent],
+        delta: float,
+        accountant: AccountantName,
+        records: int | None,
+    ) -> float:
+        """See `PrivacyUnit`."""
+        del records
+        # Opacus takes seconds to import, and runs without a budget have no use for it.
+        from securefl.privacy.accounting import epsilon_of
+
+        return epsilon_of(events, delta, accountant)
+
+
+class RecordUnit(PrivacyUnit):
+    """A single rating or purchase line; a customer has several."""
+
+    name = "record"
+    adjacency = "add or remove one record"
+    of_whom = "record of each retailer"
+    presence = "a certain record was in its data"
+
+    def records(self, settings: PrivacySettings) -> int:
+        """See `PrivacyUnit`."""
+        return settings.records_per_customer
+
+    def customer_epsilon(
+        self,
+        events: Sequence[PrivacyEvent],
+        delta: float,
+        accountant: AccountantName,
+        records: int | None,
+    ) -> float | None:
+        """See `PrivacyUnit`; a bound is known for Gaussian noise alone."""
+        del accountant
+        from securefl.privacy.group import customer_epsilon
+
+        gaussian = [event for event in events if isinstance(event, SampledGaussian)]
+        if len(gaussian) < len(events) or records is None:
+            return None
+        found = customer_epsilon(gaussian, delta, records)
+        return found if math.isfinite(found) else None
+
+
+class MemberUnit(PrivacyUnit):
+    """A retailer's whole update, while the retailer itself takes part and adds its noise."""
+
+    name = "member"
+    adjacency = "one member's update or zero in its place"
+    of_whom = "member"
+    presence = "a certain retailer's data are in the sums"
+
+    def customer_epsilon(
+        self,
+        events: Sequence[PrivacyEvent],
+        delta: float,
+        accountant: AccountantName,
+        records: int | None,
+    ) -> float:
+        """See `PrivacyUnit`."""
+        del records
+        from securefl.privacy.accounting import epsilon_of
+        from securefl.privacy.group import per_member_events
+
+        return epsilon_of(per_member_events(events), delta, accountant)
+
+
+_UNITS: Final[dict[str, PrivacyUnit]] = {
+    unit.name: unit for unit in (CustomerUnit(), RecordUnit(), MemberUnit())
+}
+
+
+def privacy_unit(name: str) -> PrivacyUnit:
+    """The unit that a configuration or a result names.
+
+    Raises:
+        KeyError: If there is none of that name.
+    """
+    return _UNITS[name]
 
 
 def shown_customer_epsilon(epsilon: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from securefl.privacy.units import privacy_unit
 from securefl.report.charts import Chart, bars_over_rounds, over_rounds
 from securefl.report.content import Figures, Section
 from securefl.rounds import RoundRecord
@@ -61,7 +62,7 @@ def _account_row(member: MemberPrivacy, unit: str) -> dict[str, str]:
     customer = {"ε a customer": "no bound" if whole is None else f"{whole:.3f}"}
     return {
         f"ε a {unit}": f"{member.epsilon:.3f}",
-        **({} if unit == "customer" else customer),
+        **({} if privacy_unit(unit).covers_customers else customer),
         "ε over the life of its data": f"{member.life:.3f}",
         "Cap": "none" if member.cap is None else f"{member.cap:g}",
         "Noise multiplier": f"{member.noise_multiplier:.3f}",

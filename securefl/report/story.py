@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from securefl.evaluation.labels import LABELS, shown
+from securefl.privacy.units import privacy_unit
 from securefl.rounds import RoundRecord
 from securefl.runs.result import RunResult
 from securefl.runs.summary import gain_over_alone, headline_metrics, summarise
@@ -69,13 +70,9 @@ def _cost(result: RunResult) -> Card:
         )
         return Card(question, "not measured", f"{text} {_SEEN[result.mode]}")
     epsilon = result.privacy.largest_epsilon
-    question_of = (
-        "a certain retailer's data are in the sums"
-        if result.privacy.unit == "member"
-        else f"a certain {result.privacy.unit} was in its data"
-    )
+    presence = privacy_unit(result.privacy.unit).presence
     text = (
-        f"Whoever sees all that a retailer released can shift the odds that {question_of} by a"
+        f"Whoever sees all that a retailer released can shift the odds that {presence} by a"
         f" factor of {_factor(epsilon)} at most"
         f" (except in 1 of {1 / result.privacy.delta:,.0f} cases). {_SEEN[result.mode]}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from securefl import messages as m
 from securefl.evaluation.tally import Tally
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.rounds import (
     Federation,
     RoundState,
@@ -33,7 +34,7 @@ def evaluate_arms(federation: Federation, prepared: Prepared, state: RoundState)
         pooled = federation.exchange.collect([POOLED], m.Alone)[POOLED]
         tallies = m.unpack_tallies(pooled.tallies)
         arms["pooled"] = {name: tallies[name] for name in federation.members}
-    if prepared.config.privacy.dp != "none":
+    if mechanism_for(prepared.config.privacy).private:
         arms["released"] = evaluate_released(federation, state)
         if prepared.task.noised_rule is not None:
             arms[prepared.task.noised_rule] = evaluate_noised_naive(federation)

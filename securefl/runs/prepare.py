@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from securefl.data.source import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
 from securefl.models.locality import FloatVector, joined_shared, shared_vector
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import AnyTask, MemberData
 from securefl.tasks.registry import check_model, create_task
 from securefl.tensor_files import read_tensors
@@ -84,15 +84,12 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:
-    """Refuse a consortium whose noise shares cannot keep to the budget, before anybody pays.
+    """Refuse a mechanism that cannot keep to the budget, or has no price, before a member pays.
 
     Raises:
         ConfigError: If they cannot, or would leave nothing to learn.
     """
-    if config.privacy.dp == "distributed":
-        # Opacus takes seconds to import, and only a budget needs it.
-        plan = import_module("securefl.privacy.distributed").plan_of(config, members, dimension)
-        _ = plan.noise, plan.layers
+    mechanism_for(config.privacy).check(config, members, dimension)
 
 
 def starting_model(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:

@@ -5,36 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, cast
 
 from securefl import messages as m
 from securefl.config.schema import RunConfig
-from securefl.privacy.spending import adjacency_of, against
-from securefl.privacy.units import mechanism_of, shown_customer_epsilon
+from securefl.privacy.events import SampledGaussian
+from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.units import privacy_unit, shown_customer_epsilon
 from securefl.runs.result import MemberPrivacy, RunPrivacy
 from securefl.tasks.registry import declaration
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import PrivacyEvent
+    from securefl.privacy.accounting import AccountantName
 
 
 def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivacy | None:
     """The members' accounts as they stand in a result; None for a run without a budget."""
     if not accounts:
         return None
-    settings = config.privacy
+    settings, mechanism = config.privacy, mechanism_for(config.privacy)
     declared = declaration(config.task)
-    mechanism = mechanism_of(declared.releases, settings)
+    does = mechanism.describe(declared.releases)
     if settings.insecure_testing_seed is not None:
-        mechanism += "; NOISE FROM A TEST SEED, WHICH PROTECTS NOBODY"
+        does += "; NOISE FROM A TEST SEED, WHICH PROTECTS NOBODY"
     return RunPrivacy(
         unit=settings.unit,
         protects=declared.protects(config.model.name, settings.unit),
-        records_per_customer=settings.records_per_customer if settings.unit == "record" else None,
-        adjacency=adjacency_of(settings.unit),
-        mechanism=mechanism,
-        against=against(settings),
+        records_per_customer=mechanism.unit.records(settings),
+        adjacency=mechanism.adjacency,
+        mechanism=does,
+        against=mechanism.against(),
         accountant=settings.accountant,
         delta=settings.delta,
         members=tuple(
@@ -86,45 +86,29 @@ def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[f
     if "Skellam" in privacy.mechanism:
         # Its price is not that of its deviation; the book has the whole of it.
         life = max(account.life for account in accounts)
-        return life, life if privacy.unit == "customer" else None
+        return life, life if privacy_unit(privacy.unit).covers_customers else None
     # Opacus takes seconds to import, and runs without a budget have no use for it.
-    accounting = import_module("securefl.privacy.accounting")
-    events = [
-        accounting.SampledGaussian(a.noise_multiplier, a.sampling_rate, a.steps) for a in accounts
-    ]
-    epsilon: float = accounting.epsilon_of(events, privacy.delta, privacy.accountant)
-    return epsilon, _for_a_customer(privacy, epsilon, events)
+    from securefl.privacy.accounting import epsilon_of
+
+    accountant = cast("AccountantName", privacy.accountant)
+    events = [_event(account) for account in accounts]
+    return epsilon_of(events, privacy.delta, accountant), privacy_unit(
+        privacy.unit
+    ).customer_epsilon(events, privacy.delta, accountant, privacy.records_per_customer)
+
+
+def _event(account: MemberPrivacy) -> SampledGaussian:
+    """All steps of a run, each taken to have had its least noise."""
+    return SampledGaussian(account.noise_multiplier, account.sampling_rate, account.steps)
 
 
 def _at_two_retailers(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> float | None:
     if "Skellam" in privacy.mechanism or accounts[0].two_retailers_epsilon is None:
         return None
-    gaussian = import_module("securefl.privacy.accounting").SampledGaussian
-    events = [(gaussian(a.noise_multiplier, a.sampling_rate, a.steps), 2) for a in accounts]
-    found: float = import_module("securefl.privacy.group").shared_epsilon(events, privacy.delta)
+    from securefl.privacy.group import shared_epsilon
+
+    found = shared_epsilon([(_event(account), 2) for account in accounts], privacy.delta)
     return found if math.isfinite(found) else None
-
-
-def _for_a_customer(
-    privacy: RunPrivacy, epsilon: float, events: Sequence[PrivacyEvent]
-) -> float | None:
-    if privacy.unit == "customer":
-        return epsilon
-    group = import_module("securefl.privacy.group")
-    if privacy.unit == "member":
-        accounting = import_module("securefl.privacy.accounting")
-        other = group.of_a_member(events)
-        of_member: float = accounting.epsilon_of(other, privacy.delta, privacy.accountant)
-        return of_member
-    found: float = group.customer_epsilon(events, privacy.delta, privacy.records_per_customer)
-    return found if math.isfinite(found) else None
-
-
-_OF_WHOM: Final = {
-    "customer": "customer of each retailer",
-    "record": "record of each retailer",
-    "member": "member",
-}
 
 
 def guarantee(privacy: RunPrivacy) -> str:
@@ -133,7 +117,7 @@ def guarantee(privacy: RunPrivacy) -> str:
         return "NOT PROTECTED: the noise came from a test seed, which anyone can repeat"
     return (
         f"({privacy.largest_epsilon:.2f}, {privacy.delta:g})-differential privacy for every"
-        f" {_OF_WHOM[privacy.unit]} ({privacy.protects}){_beside(privacy)}, against"
+        f" {privacy_unit(privacy.unit).of_whom} ({privacy.protects}){_beside(privacy)}, against"
         f" {privacy.against} (the"
         f" {privacy.accountant.upper()} accountant; the figures above are exact and not covered)"
     )
@@ -153,7 +137,7 @@ def _at_two(privacy: RunPrivacy) -> str:
 
 def _beside(privacy: RunPrivacy) -> str:
     """What protecting another unit means for a customer."""
-    if privacy.unit == "customer":
+    if privacy_unit(privacy.unit).covers_customers:
         return _at_two(privacy)
     known = [member.customer_epsilon for member in privacy.members]
     largest = None if None in known else max(epsilon for epsilon in known if epsilon is not None)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -80,6 +82,33 @@ class MetricSpec:
         return candidate > reference if self.higher_is_better else candidate < reference
 
 
+Series = npt.NDArray[np.float64]
+"""Values by series and step, float64 [K, T]."""
+
+
+class InputPerturbation(Protocol):
+    """What a task has whose data are noised once a round, in the place of each step's gradients."""
+
+    def bounded_series(self, member: Any) -> Series:  # noqa: ANN401 - of the task's own kind
+        """What is noised: one privacy unit moves it by its bound, in the Euclidean norm."""
+
+    def noised_units(
+        self,
+        member: Any,  # noqa: ANN401 - of the task's own kind
+        facts: Any,  # noqa: ANN401 - of the task's own kind
+        series: Series,
+        deviation: float,
+    ) -> Examples:
+        """What the shared model trains on, from noised series alone.
+
+        Args:
+            member: Whose they are; nothing of its data but its name may be looked at.
+            facts: What the members agree on.
+            series: The mean of all that was released.
+            deviation: Of the noise in each cell.
+        """
+
+
 FactsT = TypeVar("FactsT")
 MemberT = TypeVar("MemberT", bound=MemberData)
 
@@ -121,6 +150,14 @@ class Task(ABC, Generic[FactsT, MemberT]):
         """The units that round `number`, from 1, trains on: the same in every round, by default."""
         del number
         return member.examples
+
+    @property
+    def input_perturbation(self) -> InputPerturbation | None:
+        """How the task's data are noised; None where noise goes into each step's gradients.
+
+        Local differential privacy asks for it, so that training names no task.
+        """
+        return None
 
     @abstractmethod
     def evaluate(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, Tally]:

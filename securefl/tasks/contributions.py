@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from securefl.config.privacy import Unit
 from securefl.data.tables import RetailerTables
 from securefl.tasks.demand_series import Cadence, Days, Floats, Ints, Vocabulary
 
@@ -46,7 +46,7 @@ class Contributions:
             shape=(len(words.keys), len(steps)),
         )
 
-    def count(self, unit: Literal["customer", "record"]) -> int:
+    def count(self, unit: Unit) -> int:
         """Number of units: customers that are known, or lines."""
         if unit == "record":
             return len(self.customer)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from securefl.config.base import NamedSettings, Settings
-from securefl.config.privacy import PROTECTED, Protection, Unit
+from securefl.config.privacy import Unit, protecting
 from securefl.evaluation.labels import MetricLabel
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ModelChoice:
         private_task: Where a budget needs another cut of the data or another loss.
         units: Unit of privacy to what its presence comes to, in words; empty where the model cannot
             be trained privately.
-        protections: Kinds of protection that it can be trained under.
+        trained_under: Values of `privacy.dp` that it can be trained under; None for any.
         changes: Protection to what the model changes in the defaults; those of `none` hold under
             the others too.
     """
@@ -51,7 +51,7 @@ class ModelChoice:
     task: str | TaskMaker
     private_task: str | TaskMaker | None = None
     units: Mapping[Unit, str] = field(default_factory=dict)
-    protections: tuple[Protection, ...] = PROTECTED
+    trained_under: tuple[str, ...] | None = None
     changes: Mapping[str, Tree] = field(default_factory=dict)
 
     @property
@@ -59,10 +59,19 @@ class ModelChoice:
         """What it is called in a configuration."""
         return str(self.settings.model_fields["name"].default)
 
-    def create(self, config: RunConfig) -> AnyTask:
-        """The task that trains it as configured."""
-        by_unit = config.privacy.dp != "none" and config.privacy.unit != "member"
-        private = by_unit and self.private_task is not None
+    @property
+    def protections(self) -> tuple[str, ...]:
+        """Values of `privacy.dp`, beside none, that it can be trained under."""
+        return protecting() if self.trained_under is None else self.trained_under
+
+    def create(self, config: RunConfig, *, by_example: bool) -> AnyTask:
+        """The task that trains it as configured.
+
+        Args:
+            config: The run's configuration.
+            by_example: Training examples are the privacy units and have to be kept apart.
+        """
+        private = by_example and self.private_task is not None
         maker = self.private_task if private else self.task
         if isinstance(maker, str):
             module, name = maker.split(":")

@@ -91,7 +91,7 @@ DEMAND: Final = TaskDeclaration(
             task,
             private,
             units={"customer": A_BUYER, "record": A_LINE},
-            protections=("local",),
+            trained_under=("local",),
         )
         for settings, task, private in (
             (ForecasterSettings, _DEMAND, _PRIVATE_DEMAND),

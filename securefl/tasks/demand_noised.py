@@ -63,7 +63,6 @@ class NoisedDemandTask(DemandTask):
         training = facts.steps[: self._training_steps(facts).stop]
         contributions = Contributions.of(tables, facts.words, training, self.cadence)
         unit = self.config.privacy.unit
-        assert unit != "member"  # its declaration has none
         count = contributions.count(unit)
         if count == 0:
             raise DataError(
@@ -80,6 +79,11 @@ class NoisedDemandTask(DemandTask):
         exact = super().pool([member.exact for member in noised], facts)
         count = sum(member.privacy_units for member in noised)
         return _noised(super().pool(members, facts), noised[0].contributions, exact, count)
+
+    @property
+    def input_perturbation(self) -> NoisedDemandTask:
+        """See `Task.input_perturbation`: rows of a series have no gradient of a customer's own."""
+        return self
 
     def bounded_series(self, member: DemandMember) -> Floats:
         """The series that are noised, float64 [K, T]: one unit moves them by its bound."""

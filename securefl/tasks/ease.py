@@ -19,6 +19,7 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.models.ease import EaseRanker, ItemToItem, multi_hot, nearest_gram
 from securefl.models.settings import EaseSettings
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import Batch
 from securefl.tasks.neighbours import neighbours
 from securefl.tasks.purchase_cases import Cases, RetailerCases
@@ -84,7 +85,7 @@ class EaseTask(ServedTask):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        self.noised = config.privacy.dp != "none"
+        self.noised = mechanism_for(config.privacy).private
 
     def agree(self, data: RetailData) -> EaseFacts:
         """See `RecommendationTask.agree`; the items are counted as the assortment is."""

@@ -63,7 +63,7 @@ INVENTORY: Final = TaskDeclaration(
             "securefl.tasks.inventory:InventoryTask",
             "securefl.tasks.inventory:PrivateInventoryTask",
             units={"customer": A_BUYER, "record": A_LINE},
-            protections=("local",),
+            trained_under=("local",),
         ),
     ),
     cuts=InventorySettings,

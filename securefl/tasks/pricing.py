@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import ClassVar, Final
 
 import numpy as np
@@ -22,6 +21,7 @@ from securefl.errors import DataError
 from securefl.evaluation.mixture import best_share
 from securefl.evaluation.tally import Tally
 from securefl.models.sums import UnitSums, unit_sums
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import Batch, MemberData, MetricSpec, Split, Task, TensorExamples
 from securefl.tasks.demand_cases import time_cuts
 from securefl.tasks.demand_series import (
@@ -106,7 +106,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         assert isinstance(config.cuts, PricingSettings)
         assert isinstance(config.model, ElasticitySettings)
         self.cuts, self.settings = config.cuts, config.model
-        self.private = config.privacy.dp != "none"
+        self.mechanism = mechanism_for(config.privacy)
 
     def agree(self, data: RetailData) -> PricingFacts:
         """The calendar and the categories.
@@ -206,7 +206,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         """
         factor = member.parties * self.config.privacy.expected_batch
         values = unit_sums(model).values.double().numpy() * factor
-        noise = self._noise(member.parties, len(values)) if self.private else 0.0
+        noise = self.mechanism.summed_deviation(self.config, member.parties, len(values))
         return estimated(self._sums(values, noise))
 
     def own_elasticities(self, member: PricingMember) -> Elasticities:
@@ -215,13 +215,6 @@ class PricingTask(Task[PricingFacts, PricingMember]):
 
     def _sums(self, values: Floats, deviation: float = 0.0) -> Sums:
         return Sums(values, self.settings.influence, self.settings.reference, deviation)
-
-    def _noise(self, parties: int, dimension: int) -> float:
-        # Opacus takes seconds to import, and a run without a budget has no use for it.
-        found: float = import_module("securefl.tasks.pricing_noise").summed_noise(
-            self.config, parties, dimension
-        )
-        return found
 
     def _member(
         self,
@@ -237,7 +230,11 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         how many stand behind it.
         """
         sums = statistics.sum(axis=0)
-        units = statistics if self.private else sums[None, :] / self.config.privacy.expected_batch
+        units = (
+            statistics
+            if self.mechanism.private
+            else sums[None, :] / self.config.privacy.expected_batch
+        )
         return PricingMember(
             name=name,
             examples=TensorExamples((torch.from_numpy(units.astype(np.float32)),)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import ClassVar, Final
 
 import numpy as np
@@ -221,9 +220,10 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
     def noised_naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
         """Every customer is shown the retailer's list as one release of it would read."""
         # Opacus takes seconds to import, and a run without a budget has no use for it.
-        noised = import_module("securefl.tasks.noised_popularity")
+        from securefl.tasks.noised_popularity import noised_popularity
+
         products = member.cases[member.name][split].prior.shape[0]
-        found = noised.noised_popularity(
+        found = noised_popularity(
             member.name, member.examples.histories, products, self.config.privacy
         )
         cases = member.cases[member.name][split]

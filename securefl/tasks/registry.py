@@ -47,10 +47,13 @@ def check_model(config: RunConfig) -> None:
     Raises:
         ConfigError: If the model cannot be trained privately, or not for this unit.
     """
+    # A configuration is checked against `declaration` below, before there is any mechanism.
+    from securefl.privacy.mechanisms import mechanism_for
+
     model, privacy = config.model.name, config.privacy
     choice = declaration(config.task).choice(model)
     assert choice is not None  # the configuration was validated
-    if privacy.dp == "none":
+    if not mechanism_for(privacy).private:
         return
     if not choice.units:
         raise ConfigError(f"privacy.dp: model '{model}' cannot be trained privately")
@@ -69,6 +72,8 @@ def check_model(config: RunConfig) -> None:
 
 def create_task(config: RunConfig) -> AnyTask:
     """The task that a configuration names."""
+    from securefl.privacy.mechanisms import mechanism_for
+
     choice = declaration(config.task).choice(config.model.name)
     assert choice is not None  # the configuration was validated
-    return choice.create(config)
+    return choice.create(config, by_example=mechanism_for(config.privacy).by_example)

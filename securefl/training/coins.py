@@ -1,4 +1,4 @@
-"""The coins of private training: torch's generator, filled from a member's own key stream."""
+"""Torch's random generator, filled from a member's own key stream for private training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _WORDS: Final = 624
 """Words of the Mersenne Twister's state (Matsumoto and Nishimura 1998), 32 bits each."""
 
 
-def set_coins(stream: KeyStream) -> None:
+def seed_torch_rng(stream: KeyStream) -> None:
     """Fill the whole state of torch's CPU generator from a member's stream.
 
-    Which of a customer's purchases a step sees, and what dropout leaves out, are coins that privacy
-    rests on as well. A seed would give them 32 secret bits, however long it is; this gives 19,937.
+    Which of a customer's purchases a step sees, and what dropout leaves out, are random draws that
+    privacy rests on as well. A seed would give them 32 secret bits, however long it is; this gives
+    19,937.
 
     Raises:
         RuntimeError: If torch keeps its state in another form than the one that is filled here.

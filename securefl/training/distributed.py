@@ -21,12 +21,12 @@ from securefl.privacy.distributed import DistributedPlan
 from securefl.privacy.gradient_code import DoubleVector
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.layered_noise import layered_sampler
+from securefl.privacy.round_updates import Charges, RoundChange
 from securefl.privacy.spending import Spending
 from securefl.privacy.streams import member_stream
-from securefl.training.coins import set_coins
-from securefl.training.kept_release import KeptRelease
+from securefl.training.coins import seed_torch_rng
+from securefl.training.kept_release import ReleaseCache
 from securefl.training.learner import Learner
-from securefl.training.rounds import Charges, RoundChange
 from securefl.training.run_budget import RunBudget
 from securefl_protocols.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.noise_layers import ForgottenLayers, NoiseChain
@@ -66,7 +66,7 @@ class DistributedRounds(ABC):
         self.learner = learner
         self.model = model
         self._budget = RunBudget(self.plan.base, charges)
-        self._kept = KeptRelease(directory / RELEASE, "share")
+        self._releases = ReleaseCache(directory / RELEASE, "share")
 
     @abstractmethod
     def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
@@ -82,14 +82,14 @@ class DistributedRounds(ABC):
                 trained.
         """
         start = shared_vector(self.model)
-        kept = self._kept.recall(number, start)
+        kept = self._releases.get(number, start)
         if kept is not None:
             share, anchor = kept
             # What opens the layers is in no file: whoever was restarted takes nothing back.
             forgotten = ForgottenLayers(bytes.fromhex(anchor)) if anchor else None
             return RoundChange(share, 0.0, forgotten)
         share, layers = self._share(number)
-        self._kept.keep(number, start, share, layers.anchor.hex() if layers else "")
+        self._releases.put(number, start, share, layers.anchor.hex() if layers else "")
         return RoundChange(share, 0.0, layers)
 
     def spending(self) -> Spending:
@@ -98,7 +98,7 @@ class DistributedRounds(ABC):
 
     def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
         stream = member_stream(self.plan.base.settings, self.learner.data.name, number)
-        set_coins(stream)
+        seed_torch_rng(stream)
         account = self._budget.account(stream.description)
         account.charge(self.plan.event)
         total = self.integers(number, stream, account)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from securefl.models.locality import FloatVector
+from securefl.privacy.round_updates import UpdateVector
 from securefl.tensor_files import read_tensors, write_tensors
-from securefl.training.rounds import UpdateVector
 
 
-class KeptRelease:
+class ReleaseCache:
     """A member's file of its last release and of the model that it was made from.
 
     Args:
@@ -24,7 +24,7 @@ class KeptRelease:
         self._path = path
         self._name = name
 
-    def recall(self, number: int, start: FloatVector) -> tuple[UpdateVector, str] | None:
+    def get(self, number: int, start: FloatVector) -> tuple[UpdateVector, str] | None:
         """The release of round `number` from the model `start`, and what was noted with it.
 
         None if it was not made before.
@@ -35,7 +35,7 @@ class KeptRelease:
         same = metadata["round"] == str(number) and np.array_equal(tensors["start"].numpy(), start)
         return (tensors[self._name].numpy(), metadata["note"]) if same else None
 
-    def keep(self, number: int, start: FloatVector, release: UpdateVector, note: str = "") -> None:
+    def put(self, number: int, start: FloatVector, release: UpdateVector, note: str = "") -> None:
         """Make a release durable, before it leaves; the note is no secret."""
         vectors = {"start": start, self._name: release}
         tensors = {name: torch.from_numpy(vector) for name, vector in vectors.items()}

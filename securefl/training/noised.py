@@ -1,4 +1,4 @@
-"""A member's private training on noised series: the noise is in the data, and training is free.
+"""Input perturbation: the noise is in the series, and training on them costs nothing more.
 
 In each round the member releases its bounded series once more with fresh noise, and trains on the
 mean of all that it released so far. After R rounds the mean has the noise of one release for the
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from securefl.privacy.accounting import PrivacyAccountant, SampledGaussian
+from securefl.privacy.accounting import PrivacyAccountant
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.noise import GaussianNoise
-from securefl.tasks.demand_noised import NoisedDemandTask, noised_member
-from securefl.tasks.demand_series import Floats
+from securefl.tasks.base import Series
 from securefl.tensor_files import read_tensors, write_tensors
 from securefl.training.learner import Learner
 from securefl.training.local import LocalTrainer
@@ -25,7 +25,7 @@ from securefl.training.local import LocalTrainer
 SERIES = "series.safetensors"
 
 
-class SeriesTrainer:
+class NoisySeriesTrainer:
     """One round of one member: a release of its series, and training on all releases so far.
 
     Args:
@@ -49,9 +49,10 @@ class SeriesTrainer:
         stream: KeyStream,
         accountant: PrivacyAccountant,
     ) -> None:
-        assert isinstance(learner.task, NoisedDemandTask)
-        self.task = learner.task
-        self._data = noised_member(learner.data)
+        perturbation = learner.task.input_perturbation
+        if perturbation is None:
+            raise TypeError(f"{learner.task.name} releases no series")
+        self.series = perturbation
         self.event = SampledGaussian(noise_multiplier, sampling_rate=1.0, steps=1)
         self._learner = learner
         self._model = model
@@ -72,21 +73,21 @@ class SeriesTrainer:
             self._path, {name: torch.from_numpy(part) for name, part in state.items()}, {}
         )
         learner = self._learner
-        rows = self.task.noised_units(
-            self._data, learner.facts, total / count, variance**0.5 / count
+        rows = self.series.noised_units(
+            learner.data, learner.facts, total / count, variance**0.5 / count
         )
         training, device = learner.config.training, torch.device("cpu")
-        LocalTrainer(self._model, rows, self.task.loss, training, device).train(self._seed)
+        LocalTrainer(self._model, rows, learner.task.loss, training, device).train(self._seed)
 
     def close(self) -> None:
         """Nothing was hooked."""
 
-    def _release(self) -> Floats:
-        series = self.task.bounded_series(self._data)
+    def _release(self) -> Series:
+        series = self.series.bounded_series(self._learner.data)
         noise = self._noise.standard(series.size, torch.float64).numpy().reshape(series.shape)
         return series + self._deviation * noise
 
-    def _released_so_far(self) -> tuple[Floats, float, int]:
+    def _released_so_far(self) -> tuple[Series, float, int]:
         """Sum of the releases, variance of its noise, and how many they are."""
         if not self._path.exists():
             return np.zeros(()), 0.0, 0

@@ -11,16 +11,15 @@ from securefl.models.locality import load_shared, shared_vector
 from securefl.privacy.account import RunAccount
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.plan import PrivacyPlan
+from securefl.privacy.round_updates import Charges, RoundChange
 from securefl.privacy.sampler import SamplingPlan
 from securefl.privacy.spending import Spending
 from securefl.privacy.streams import member_stream
 from securefl.privacy.training import PrivateSettings, PrivateTrainer
-from securefl.tasks.demand_noised import NoisedDemandTask
-from securefl.training.coins import set_coins
-from securefl.training.kept_release import KeptRelease
+from securefl.training.coins import seed_torch_rng
+from securefl.training.kept_release import ReleaseCache
 from securefl.training.learner import Learner
-from securefl.training.noised import SeriesTrainer
-from securefl.training.rounds import Charges, RoundChange
+from securefl.training.noised import NoisySeriesTrainer
 from securefl.training.run_budget import RunBudget
 
 RELEASE = "release.safetensors"
@@ -51,7 +50,7 @@ class PrivateRounds:
         self.plan = PrivacyPlan.of(learner.config)
         self._budget = RunBudget(self.plan, charges)
         self._directory = directory
-        self._kept = KeptRelease(directory / RELEASE, "end")
+        self._releases = ReleaseCache(directory / RELEASE, "end")
         self._learner = learner
         self._model = model
 
@@ -69,10 +68,10 @@ class PrivateRounds:
         self.plan.check_units(self._learner.data.name, self._learner.data.units)
         self._model.to("cpu")
         start = shared_vector(self._model)
-        kept = self._kept.recall(number, start)
+        kept = self._releases.get(number, start)
         if kept is None:
             self._train(number)
-            self._kept.keep(number, start, shared_vector(self._model))
+            self._releases.put(number, start, shared_vector(self._model))
         else:
             load_shared(self._model, kept[0].astype(np.float32, copy=False))
         return RoundChange(shared_vector(self._model) - start, 0.0)
@@ -83,7 +82,7 @@ class PrivateRounds:
 
     def _train(self, number: int) -> None:
         stream = member_stream(self.plan.settings, self._learner.data.name, number)
-        set_coins(stream)
+        seed_torch_rng(stream)
         account = self._budget.account(stream.description)
         trainer = self._trainer(number, stream, account)
         try:
@@ -93,11 +92,11 @@ class PrivateRounds:
 
     def _trainer(
         self, number: int, stream: KeyStream, account: RunAccount
-    ) -> PrivateTrainer | SeriesTrainer:
+    ) -> PrivateTrainer | NoisySeriesTrainer:
         """Noise on each step's gradients, or on the series that all steps see."""
         learner, settings = self._learner, self._settings(number)
-        if isinstance(learner.task, NoisedDemandTask):
-            return SeriesTrainer(
+        if learner.task.input_perturbation is not None:
+            return NoisySeriesTrainer(
                 learner,
                 self._model,
                 settings.noise_multiplier,

@@ -1,71 +1,28 @@
-"""What a member does in a round, plain or private, as the rest of it sees it."""
+"""What a member does in a round: made by its mechanism, out of the updates that there are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from securefl.models.locality import shared_vector
-from securefl.privacy.spending import Spending
+from securefl.config.schema import RunConfig
+from securefl.models.locality import FloatVector, shared_vector
+from securefl.privacy.keystream import KeyStream
+from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.round_updates import Charges, RoundChange, RoundTraining
+from securefl.privacy.streams import member_stream
 from securefl.training.learner import Learner
-from securefl_protocols.noise_layers import NoiseLayers
 
-if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
-    from securefl.privacy.accounting import PrivacyEvent
+if TYPE_CHECKING:
+    from securefl.training.kept_release import ReleaseCache
+    from securefl.training.run_budget import RunBudget
 
-
-UpdateVector = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-
-
-class Charges(Protocol):
-    """Where private training has its price written down before it begins."""
-
-    def charged(self) -> Sequence[PrivacyEvent]:
-        """What this run was charged so far, also by a process that was killed."""
-
-    def charge(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
-        """Make an event durable, or raise."""
-
-
-@dataclass(frozen=True)
-class RoundChange:
-    """What a member's training in a round gave.
-
-    Attributes:
-        change: Of the shared parameters, float32 [d]; float64 where it is integers with noise.
-        loss: Mean training loss, where it may be told.
-        layers: Of the noise in the change, where some of it may be taken back.
-    """
-
-    change: UpdateVector
-    loss: float
-    layers: NoiseLayers | None = None
-
-
-class RoundTraining(Protocol):
-    """Trains a member's model in place, one round after the other."""
-
-    @property
-    def weight(self) -> int:
-        """How much the member's change counts in the mean."""
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer | None:
-        """Whose state belongs to the member's checkpoint."""
-
-    def train(self, number: int) -> RoundChange:
-        """Train a round from the model's present state."""
-
-    def spending(self) -> Spending | None:
-        """What was spent of the budget; None without one."""
+RELEASE = "release.safetensors"
+"""File of the last release of a mechanism with an update of its own."""
 
 
 class PlainRounds:
@@ -92,6 +49,80 @@ class PlainRounds:
         """See `RoundTraining`."""
 
 
+@dataclass(frozen=True)
+class MemberUpdates:
+    """A `MemberContext`: what this member offers to the mechanism of the run.
+
+    What needs Opacus is imported when it is asked for: that takes seconds, and a run without a
+    budget has no use for it.
+
+    Attributes:
+        learner: The member's data, task and configuration.
+        model: What is trained, in place.
+        directory: Where the member keeps its files of this run.
+        charges: Where the price of private training is written down.
+        members: Members in the roster.
+    """
+
+    learner: Learner
+    model: nn.Module
+    directory: Path
+    charges: Charges
+    members: int
+
+    @property
+    def config(self) -> RunConfig:
+        """See `MemberContext`."""
+        return self.learner.config
+
+    def fedavg(self) -> RoundTraining:
+        """See `MemberContext`."""
+        return PlainRounds(self.learner, self.model)
+
+    def local_dp(self) -> RoundTraining:
+        """See `MemberContext`."""
+        from securefl.training.private import PrivateRounds
+
+        return PrivateRounds(self.learner, self.model, self.directory, self.charges)
+
+    def gradient_sums(self) -> RoundTraining:
+        """See `MemberContext`."""
+        from securefl.training.summed_gradients import GradientRounds
+
+        return GradientRounds(self.learner, self.model, self.directory, self.charges, self.members)
+
+    def client_level(self) -> RoundTraining:
+        """See `MemberContext`."""
+        from securefl.training.whole_updates import WholeUpdateRounds
+
+        return WholeUpdateRounds(
+            self.learner, self.model, self.directory, self.charges, self.members
+        )
+
+    def shared(self) -> FloatVector:
+        """See `MemberContext`."""
+        return shared_vector(self.model)
+
+    def budget(self) -> RunBudget:
+        """See `MemberContext`."""
+        from securefl.privacy.plan import PrivacyPlan
+        from securefl.training.run_budget import RunBudget
+
+        plan = PrivacyPlan.of(self.config)
+        plan.check_units(self.learner.data.name, self.learner.data.units)
+        return RunBudget(plan, self.charges)
+
+    def releases(self) -> ReleaseCache:
+        """See `MemberContext`."""
+        from securefl.training.kept_release import ReleaseCache
+
+        return ReleaseCache(self.directory / RELEASE, "release")
+
+    def stream(self, number: int) -> KeyStream:
+        """See `MemberContext`."""
+        return member_stream(self.config.privacy, self.learner.data.name, number)
+
+
 def round_training(
     learner: Learner, model: nn.Module, directory: Path, charges: Charges, members: int
 ) -> RoundTraining:
@@ -107,16 +138,5 @@ def round_training(
     Raises:
         InputError: If the member's data cannot be protected as the configuration says.
     """
-    if learner.config.privacy.dp == "none":
-        return PlainRounds(learner, model)
-    # Opacus takes seconds to import, and a run without a budget has no use for it.
-    if learner.config.privacy.dp == "local":
-        private = import_module("securefl.training.private")
-        training: RoundTraining = private.PrivateRounds(learner, model, directory, charges)
-    elif learner.config.privacy.unit == "member":
-        whole = import_module("securefl.training.whole_updates")
-        training = whole.WholeUpdateRounds(learner, model, directory, charges, members)
-    else:
-        summed = import_module("securefl.training.summed_gradients")
-        training = summed.GradientRounds(learner, model, directory, charges, members)
-    return training
+    context = MemberUpdates(learner, model, directory, charges, members)
+    return mechanism_for(learner.config.privacy).make_update(context)

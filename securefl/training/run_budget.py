@@ -10,8 +10,8 @@ from securefl.ledger.custody import RefusedError
 from securefl.policy import refuse
 from securefl.privacy.account import RunAccount
 from securefl.privacy.plan import PrivacyPlan
+from securefl.privacy.round_updates import Charges
 from securefl.privacy.spending import Spending
-from securefl.training.rounds import Charges
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from securefl.privacy.account import RunAccount
 from securefl.privacy.accounting import PrivacyAccountant
 from securefl.privacy.gradient_code import LARGEST_BATCH, DoubleVector, gradient_integers
 from securefl.privacy.keystream import KeyStream
+from securefl.privacy.round_updates import RoundChange
 from securefl.privacy.sampler import PoissonSampler, SamplingPlan
 from securefl.privacy.training import PrivateSettings, PrivateTrainer
 from securefl.tasks.base import Batch, Examples
 from securefl.training.distributed import DistributedRounds
-from securefl.training.rounds import RoundChange
 from securefl_protocols.noise_words import Words
 
 

@@ -14,9 +14,9 @@ from torch import nn
 from securefl.models.locality import shared_vector
 from securefl.privacy.account import RunAccount
 from securefl.privacy.keystream import KeyStream
+from securefl.privacy.round_updates import Charges
 from securefl.training.distributed import DistributedRounds
 from securefl.training.learner import Learner
-from securefl.training.rounds import Charges
 from securefl_protocols.noise_words import Words
 
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 from securefl.rounds import RoundRecord
 from securefl_cli.progress import figures
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from securefl.audit.attack.one_run import LARGEST, Guesses
 from securefl.audit.attack.trade_off import ComposedLoss, TradeOff
-from securefl.privacy.accounting import SampledGaussian
+from securefl.privacy.events import SampledGaussian
 
 _OCTAVE = 32
 """Rungs of the ladder of scales from one to its double."""

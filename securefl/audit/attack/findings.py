@@ -13,7 +13,7 @@ from securefl.audit.attack.report import Finding, bounded
 from securefl.audit.attack.roc import Estimate
 from securefl.audit.attack.rows import MaskedLeak, PrivateLeak, RowLeak
 from securefl.audit.attack.trade_off import ComposedLoss
-from securefl.privacy.accounting import SampledGaussian
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.spending import Spending
 
 CHANCE = 1e-4

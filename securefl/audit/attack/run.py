@@ -17,6 +17,7 @@ from securefl.audit.attack.rows import masked_rows, plain_rows, private_rows
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError, InputError
 from securefl.privacy.calibration import Budget
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.spending import Spending
 from securefl.runs.prepare import Prepared, prepare
 from securefl.runs.progress import Progress, Silent
@@ -44,9 +45,10 @@ def attack(
         InputError: If there is nothing to attack, or too little to learn from an attack.
         ConfigError: If the configuration is not private.
     """
-    if config.privacy.dp == "none":
+    mechanism = mechanism_for(config.privacy)
+    if not mechanism.private:
         raise ConfigError("privacy.dp: there is no claim to attack; state a budget (--epsilon 4)")
-    if config.privacy.unit == "member":
+    if not mechanism.by_example:
         raise ConfigError(
             "privacy.unit: what is attacked here are customers and records, no member"
         )

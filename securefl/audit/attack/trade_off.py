@@ -16,7 +16,7 @@ from opacus.accountants.analysis.prv.prvs import DiscretePRV
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from securefl.privacy.accounting import SampledGaussian
+from securefl.privacy.events import SampledGaussian
 
 Vector = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl import messages as m
-from securefl.aggregation.terms import agreed_encoding
+from securefl.aggregation.terms import agreed_format
 from securefl.audit.attack.own_book import custody_in
 from securefl.engines.local import InProcess
 from securefl.engines.transport import Delivery, Transport
@@ -87,7 +87,7 @@ def one_round(prepared: Prepared, path: Path) -> Seen:
         listener = Listener(transport)
         result = aggregator.aggregate(Exchange(listener), 1, prepared.shared, names)
     dimension = len(prepared.shared)
-    width = agreed_encoding(config, len(names), dimension).lane // 8
+    width = agreed_format(config, len(names), len(names), dimension).encoding.lane // 8
     read = {
         name: np.frombuffer(data, f"<i{width}")[:dimension].astype(np.float64)
         for name, data in listener.masked.items()

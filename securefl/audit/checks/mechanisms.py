@@ -10,7 +10,8 @@ from securefl.audit.findings import Finding, failed, passed, unchecked, worst_of
 from securefl.config.privacy import Unit
 from securefl.ledger.digests import units_commitment
 from securefl.ledger.events import Mechanism, Release, SkellamMechanism, Start
-from securefl.privacy.sum_code import sum_code
+from securefl.ledger.pricing import SAMPLED_SKELLAM
+from securefl.privacy.mechanisms import mechanism_for
 
 NO_PRIVACY = unchecked("the run claims no differential privacy")
 ACCOUNTANTS = ("rdp", "prv")
@@ -72,11 +73,12 @@ def mechanism_agreed(case: Case) -> Finding:
 def _law_faults(case: Case, mechanism: Mechanism, line: Line) -> Iterator[Finding]:
     """Faults of a mechanism whose price rests on more than the deviation of its noise."""
     config = case.agreement.agreement.config
-    agreed = config.privacy.distributed.law if config.privacy.dp == "distributed" else None
-    if isinstance(mechanism, SkellamMechanism) != (agreed == "skellam"):
-        yield failed(f"the noise is {mechanism.name}, agreed was {agreed or 'local'}", line.where)
+    agreed = mechanism_for(config.privacy)
+    skellam = agreed.recorded_as == SAMPLED_SKELLAM
+    if isinstance(mechanism, SkellamMechanism) != skellam:
+        yield failed(f"the noise is {mechanism.name}, agreed was {agreed.noise_law}", line.where)
     elif isinstance(mechanism, SkellamMechanism):
-        moved = sum_code(config, case.bundle.claims.dimension).sensitivity
+        moved = agreed.sum_encoding(config, case.bundle.claims.dimension).sensitivity
         if (mechanism.sensitivity, mechanism.coordinates) != (moved.l2, moved.dimension):
             yield failed("a unit moves the sum further than was recorded", line.where)
 

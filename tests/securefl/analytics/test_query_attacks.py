@@ -19,7 +19,8 @@ from securefl.errors import ConfigError, InputError
 from securefl.ledger.book import Book, book_path
 from securefl.ledger.chain import check_chain, read_entry
 from securefl.ledger.statements import accounts
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.keystream import KeyStream
 
 TOP = ask_for("top", "product", records=4)

@@ -16,7 +16,7 @@ from securefl.ledger.custody import Custody
 from securefl.ledger.log import open_log
 from securefl.ledger.member_ledger import MemberLedger
 from securefl.policy import Policy
-from securefl.privacy.accounting import SampledGaussian
+from securefl.privacy.events import SampledGaussian
 
 NAMES = ("north", "south", "west", "east")
 PRIVATE = {"rounds": 5, "privacy": {"dp": "local", "epsilon": 4.0, "delta": 1e-5}}

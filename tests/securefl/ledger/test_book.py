@@ -13,7 +13,8 @@ from securefl.ledger.database import DatabaseError
 from securefl.ledger.pricing import compose
 from securefl.ledger.shared_customers import shared_customers
 from securefl.ledger.statements import accounts, refusal_lines, run_lines
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 
 NAMES = ("north", "south", "west", "east")
 MODEL = "ab" * 32

@@ -19,7 +19,8 @@ from securefl.ledger.chain import (
 )
 from securefl.ledger.events import ZEROS, End, Mechanism, Outcome, Release, SignedEntry
 from securefl.ledger.pricing import compose, joined
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 
 PLACE = {
     "run": "11" * 32,

@@ -16,8 +16,9 @@ from opacus.accountants.analysis.rdp import compute_rdp
 from scipy import integrate, stats
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import PrivacyAccountant, SampledGaussian, epsilon_of
+from securefl.privacy.accounting import PrivacyAccountant, epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.group import ORDERS as GROUP_ORDERS
 from securefl.privacy.group import _divergences, customer_epsilon
 from securefl.privacy.renyi import ORDERS, renyi_epsilon, sum_renyi

@@ -12,19 +12,20 @@ from opacus.accountants.analysis import rdp as opacus_rdp
 from scipy.stats import kstest
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
 from securefl.privacy.calibration import Budget, noise_multiplier
 from securefl.privacy.discrete_shadow import (
     least_share_variance,
     log_factor,
     rounding_variance,
 )
+from securefl.privacy.events import SampledGaussian, SampledSkellam
 from securefl.privacy.integer_noise import honest_shares, plan_noise
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.renyi import renyi_epsilon
 from securefl.privacy.sampled_renyi import ORDERS, sampled_divergences
 from securefl.privacy.sensitivity import Sensitivity, rounded_sum, rounding_step
-from securefl.privacy.skellam_renyi import SampledSkellam, skellam_divergences, skellam_epsilon
+from securefl.privacy.skellam_renyi import skellam_divergences, skellam_epsilon
 from securefl_protocols.noise_words import KeyedWords
 from support.integer_direct import (
     direct_divergence,

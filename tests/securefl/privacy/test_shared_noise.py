@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
-from securefl.privacy.group import farther, shared_epsilon
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian, SampledSkellam
+from securefl.privacy.group import scale_sensitivity, shared_epsilon
 from securefl.privacy.sensitivity import Sensitivity
-from securefl.privacy.skellam_renyi import SampledSkellam
 
 DELTA = 1e-4
 
@@ -68,7 +68,7 @@ def test_without_sampling_it_is_the_noise_multiplier_over_their_number(retailers
     event = SampledGaussian(6.0, 1.0, 10)
     expected = epsilon_of([SampledGaussian(6.0 / retailers, 1.0, 10)], DELTA)
     assert shared_epsilon([(event, retailers)], DELTA) == expected
-    assert farther(event, 2).noise_multiplier == 3.0
+    assert scale_sensitivity(event, 2).noise_multiplier == 3.0
 
 
 @pytest.mark.parametrize("rate", [0.1, 1.0])
@@ -81,6 +81,6 @@ def test_shared_noise_costs_more_than_separate_noise_does(rate):
 def test_what_is_shared_and_what_is_not_compose():
     shared, own = SampledGaussian(4.0, 1.0, 10), SampledGaussian(3.0, 0.2, 50)
     together = shared_epsilon([(shared, 2), (own, 1)], DELTA)
-    assert together == epsilon_of([farther(shared, 2), own], DELTA)
+    assert together == epsilon_of([scale_sensitivity(shared, 2), own], DELTA)
     assert shared_epsilon([], DELTA) == 0
     assert shared_epsilon([(SampledGaussian(0.0, 0.5, 1), 2)], DELTA) == math.inf

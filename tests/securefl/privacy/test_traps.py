@@ -341,7 +341,7 @@ class TestLocalRows:
 
 
 def test_pricing_a_shuffled_loader_as_poisson_is_refused():
-    from securefl.privacy.accounting import SampledGaussian
+    from securefl.privacy.events import SampledGaussian
 
     with pytest.raises(ValueError, match="not amplified"):
         SampledGaussian(1.0, 0.01, 100, sampler="shuffled")

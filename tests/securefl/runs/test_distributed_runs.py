@@ -11,8 +11,9 @@ from securefl.ledger.chain import read_entry
 from securefl.ledger.custody import default_books
 from securefl.ledger.log import open_log
 from securefl.ledger.shared_customers import shared_customers, shared_runs
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
 from securefl.privacy.distributed import DistributedPlan
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.gradient_code import fraction_bits, sum_sensitivity
 from securefl.privacy.plan import PrivacyPlan
 from securefl.runs.directory import RunDirectory

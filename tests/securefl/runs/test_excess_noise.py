@@ -94,14 +94,14 @@ def test_a_member_that_is_restarted_takes_nothing_back_of_a_round_begun_before(
     finished, monkeypatch, sums_seen
 ):
     """Its secret is in no file; the share that it handed over is handed over again."""
-    keep = distributed.KeptRelease.keep
+    keep = distributed.ReleaseCache.put
 
     def killed_after(self, *arguments):
         keep(self, *arguments)
         if "east" in str(self._path) and arguments[0] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(distributed.KeptRelease, "keep", killed_after)
+    monkeypatch.setattr(distributed.ReleaseCache, "put", killed_after)
     with pytest.raises(KeyboardInterrupt):
         finished(privacy=REMOVE)
     monkeypatch.undo()

@@ -20,7 +20,8 @@ from securefl.ledger.merkle import leaf_hash, root
 from securefl.ledger.places import Places
 from securefl.ledger.recorder import Recorder
 from securefl.member import Member
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 from securefl.runs.directory import RunDirectory
 from securefl.runs.evaluate import evaluate
 from securefl.runs.identity import KEY, read_agreement, read_run

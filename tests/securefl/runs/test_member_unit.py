@@ -9,10 +9,11 @@ from securefl.audit.attack.run import attack
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
 from securefl.errors import ConfigError, SecureflError
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
 from securefl.privacy.distributed import DistributedPlan
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.plan import budget_table
-from securefl.privacy.sum_code import sum_code
+from securefl.privacy.sum_code import client_update_encoding
 from securefl.runs.directory import RunDirectory
 from securefl.runs.protection import guarantee
 from securefl.runs.run import run
@@ -101,7 +102,7 @@ def test_the_noise_in_the_sum_has_the_claimed_law(finished, config, sums_seen):
 
 def test_a_sum_of_whole_updates_decodes_to_their_mean(config):
     chosen, dimension = config(), 300
-    code = sum_code(chosen, dimension)
+    code = client_update_encoding(chosen, dimension)
     encoding = code.fixed_point(chosen, 3)
     updates = np.random.default_rng(0).normal(0, 0.01, (3, dimension))
     updates[0] *= 100  # clipped

@@ -9,7 +9,8 @@ from securefl.errors import ConfigError, InputError, SecureflError
 from securefl.exchange import Exchange
 from securefl.ledger.book import Book, book_path
 from securefl.ledger.pricing import as_event
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 from securefl.rounds import evaluate as evaluate_round
 from securefl.runs.directory import RunDirectory
 from securefl.runs.evaluate import evaluate

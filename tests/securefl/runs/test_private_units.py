@@ -3,7 +3,8 @@
 import pytest
 
 from securefl.config.load import load_config, merge
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 from securefl.privacy.group import customer_epsilon
 from securefl.runs.directory import RunDirectory
 from securefl.runs.run import run

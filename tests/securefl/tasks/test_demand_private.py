@@ -16,7 +16,7 @@ from securefl.tasks.base import all_units
 from securefl.tasks.contributions import Contributions
 from securefl.tasks.registry import create_task
 from securefl.training.learner import Learner
-from securefl.training.noised import SeriesTrainer
+from securefl.training.noised import NoisySeriesTrainer
 
 CUTS = {
     "demand": {
@@ -120,10 +120,10 @@ def releases(prepared, tmp_path):
     model, accountant = learner.fresh_model("shared"), PrivacyAccountant()
     for number in (1, 2):
         stream = KeyStream.insecure_for_tests(bytes([number] * 32))
-        SeriesTrainer(
+        NoisySeriesTrainer(
             learner, model, 2.0, 3.0, tmp_path, stream=stream, accountant=accountant
         ).train_round()
-    last = SeriesTrainer(
+    last = NoisySeriesTrainer(
         learner, model, 2.0, 3.0, tmp_path, stream=KeyStream(), accountant=accountant
     )
     return task.bounded_series(member), last._released_so_far(), accountant
@@ -148,7 +148,7 @@ def test_a_release_is_charged_before_the_series_are_looked_at(prepared, tmp_path
         raise OSError("power cut")
 
     monkeypatch.setattr(task, "bounded_series", failing)
-    trainer = SeriesTrainer(
+    trainer = NoisySeriesTrainer(
         learner,
         learner.fresh_model("shared"),
         2.0,

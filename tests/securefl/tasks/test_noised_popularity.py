@@ -7,7 +7,8 @@ import torch
 
 from securefl.config.privacy import PrivacySettings
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 from securefl.tasks.histories import Histories
 from securefl.tasks.noised_popularity import bounded_counts, noised_popularity
 

@@ -7,13 +7,13 @@ import torch
 from securefl.config.privacy import PrivacySettings
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.streams import member_stream
-from securefl.training.coins import set_coins
+from securefl.training.coins import seed_torch_rng
 
 
 def test_streams_of_two_keys_toss_other_coins():
     drawn = []
     for key in (b"a" * 32, b"b" * 32, b"a" * 32):
-        set_coins(KeyStream.insecure_for_tests(key))
+        seed_torch_rng(KeyStream.insecure_for_tests(key))
         drawn.append(torch.rand(1000))
     assert torch.equal(drawn[0], drawn[2])
     assert not torch.equal(drawn[0], drawn[1])
@@ -29,14 +29,14 @@ def test_states_that_agree_in_what_a_seed_keeps_toss_other_coins(monkeypatch):
     drawn = []
     for state in (words, changed):
         monkeypatch.setattr(stream, "words", lambda count, state=state: state[:count])
-        set_coins(stream)
+        seed_torch_rng(stream)
         drawn.append(torch.rand(1000))
     assert not torch.equal(drawn[0], drawn[1])
 
 
 def test_the_generator_is_the_twister_of_that_state():
     stream, again = (KeyStream.insecure_for_tests(b"d" * 32) for _ in range(2))
-    set_coins(stream)
+    seed_torch_rng(stream)
     words = [int(word) & (2**64 - 1) for word in again.words(624)]
     twister = random.Random()
     twister.setstate((3, (*(word >> 32 for word in words), 624), None))

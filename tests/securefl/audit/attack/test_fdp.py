@@ -10,7 +10,8 @@ from securefl.audit.attack import one_run
 from securefl.audit.attack.fdp import lower_bound, refuted
 from securefl.audit.attack.one_run import Guesses, guess
 from securefl.audit.attack.trade_off import ComposedLoss
-from securefl.privacy.accounting import SampledGaussian, epsilon_of
+from securefl.privacy.accounting import epsilon_of
+from securefl.privacy.events import SampledGaussian
 
 EVENT = SampledGaussian(5.0, 1.0, 20)
 MU = math.sqrt(20) / 5.0

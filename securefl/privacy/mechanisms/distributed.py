@@ -1,0 +1,138 @@
+"""Distributed differential privacy: members add shares of one noise under the masks of a sum.
+
+The distributed discrete Gaussian (Kairouz, Liu and Steinke 2021) and the Skellam mechanism
+(Agarwal, Kairouz and Liu 2021): no share hides anything alone; those of the honest survivors
+together do.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from securefl.config.schema import RunConfig
+from securefl.privacy.events import PrivacyEvent, SampledGaussian, SampledSkellam
+from securefl.privacy.mechanisms.base import PrivacyMechanism, Releases, SumFormat
+from securefl.privacy.round_updates import MemberContext, RoundTraining
+from securefl.privacy.sum_code import SumEncoding, gradient_sum_encoding
+
+if TYPE_CHECKING:
+    from securefl.privacy.layered_noise import LayerPlan
+    from securefl.privacy.plan import PrivacyPlan
+
+_SKELLAM: Final = "skellam"
+_LAWS: Final = {"discrete-gaussian": ("discrete Gaussian", "Gaussian"), _SKELLAM: ("Skellam",) * 2}
+"""Law of the shares to its name, and to what their sum is priced as."""
+
+
+class DistributedDP(PrivacyMechanism):
+    """A round is one clipped sum of gradients, which hides single customers or records."""
+
+    dp = "distributed"
+    shares_noise = True
+    events: ClassVar[tuple[type[PrivacyEvent], ...]] = (SampledGaussian, SampledSkellam)
+
+    @property
+    def noise_law(self) -> str:
+        """See `PrivacyMechanism`."""
+        return self.settings.distributed.law
+
+    @property
+    def recorded_as(self) -> str:
+        """See `PrivacyMechanism`; discrete Gaussian shares are charged as the Gaussian above."""
+        kind = SampledSkellam if self.noise_law == _SKELLAM else SampledGaussian
+        return kind.recorded_as
+
+    def describe(self, releases: Releases) -> str:
+        """See `PrivacyMechanism`."""
+        del releases
+        return f"sampled {self._priced_as} (Poisson batches, clipped gradients, {self._shares})"
+
+    def against(self) -> str:
+        """See `PrivacyMechanism`."""
+        colluding = self.settings.distributed.colluding
+        if not colluding:
+            return "everyone but the other retailers, who know their own noise shares"
+        members = "retailer" if colluding == 1 else "retailers"
+        return f"the coordinator and everyone who sees the sums, {colluding} {members} among them"
+
+    def noise_added(self) -> str:
+        """See `PrivacyMechanism`."""
+        return "added in shares to the masked sum"
+
+    def make_update(self, context: MemberContext) -> RoundTraining:
+        """See `PrivacyMechanism`."""
+        return context.gradient_sums()
+
+    def planned_event(self, config: RunConfig, plan: PrivacyPlan) -> PrivacyEvent:
+        """See `PrivacyMechanism`.
+
+        What Skellam noise costs beyond its deviation falls with the number of parameters, which a
+        plan does not know; with one it is most.
+        """
+        if self.noise_law != _SKELLAM:
+            return super().planned_event(config, plan)
+        # Opacus takes seconds to import, and only a budget needs it.
+        from securefl.privacy.integer_noise import plan_noise
+
+        return plan_noise(
+            plan.budget,
+            self.sum_encoding(config, 1).sensitivity,
+            honest=1,
+            sampling_rate=plan.settings.sampling_rate,
+            steps=plan.rounds * plan.settings.steps,
+            law=_SKELLAM,
+        ).event
+
+    def check(self, config: RunConfig, members: int, dimension: int) -> None:
+        """See `PrivacyMechanism`; the shares are sized, which also finds what cannot be summed."""
+        from securefl.privacy.distributed import plan_of
+
+        plan = plan_of(config, members, dimension)
+        _ = plan.noise, plan.layers
+
+    def sum_encoding(self, config: RunConfig, dimension: int) -> SumEncoding:
+        """See `PrivacyMechanism`."""
+        return gradient_sum_encoding(config, dimension)
+
+    def sum_format(
+        self, config: RunConfig, *, roster: int, cohort: int, dimension: int
+    ) -> SumFormat:
+        """See `PrivacyMechanism`."""
+        encoding = self.sum_encoding(config, dimension)
+        whole = encoding.whole
+        return SumFormat(
+            encoding.fixed_point(config, cohort),
+            self._layers(config, roster, dimension),
+            None if whole is None else whole.rotation,
+        )
+
+    def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
+        """See `PrivacyMechanism`; where shares are taken back, the most that can stay."""
+        from securefl.privacy.distributed import plan_of
+
+        plan = plan_of(config, members, dimension)
+        step = self._integer_unit(plan.code)
+        if plan.layers is None:
+            return plan.noise.summed_deviation(members) * step
+        most = plan.threshold * plan.layers.share_variance(plan.layers.removable)
+        return sqrt(most) * step
+
+    def _integer_unit(self, code: SumEncoding) -> float:
+        """What an integer of the sum is worth in a sum over units, of which B make the change."""
+        return self.settings.expected_batch / 2.0**code.bits
+
+    def _layers(self, config: RunConfig, roster: int, dimension: int) -> LayerPlan | None:
+        if self.settings.distributed.excess == "keep":
+            return None
+        from securefl.privacy.distributed import plan_of
+
+        return plan_of(config, roster, dimension).layers
+
+    @property
+    def _priced_as(self) -> str:
+        return _LAWS[self.noise_law][1]
+
+    @property
+    def _shares(self) -> str:
+        return f"{_LAWS[self.noise_law][0]} noise shares in a masked sum"

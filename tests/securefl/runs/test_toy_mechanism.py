@@ -1,0 +1,206 @@
+"""A mechanism of one's own: this file and one registration, and a whole run goes through."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from securefl.audit.export import audit_run
+from securefl.config import privacy as privacy_config
+from securefl.config.load import load_config, merge
+from securefl.errors import ConfigError
+from securefl.ledger.book import Book, book_path
+from securefl.ledger.pricing import as_event, compose
+from securefl.ledger.releasing import recorded_mechanism
+from securefl.privacy import events
+from securefl.privacy.accounting import UnsupportedEventError, epsilon_of
+from securefl.privacy.events import DpEvent, SampledGaussian
+from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for, register, registry
+from securefl.privacy.noise import GaussianNoise
+from securefl.privacy.round_updates import RoundChange
+from securefl.runs.directory import RunDirectory
+from securefl.runs.identity import read_run
+from securefl.runs.prepare import prepare
+from securefl.runs.run import run
+from securefl.runs.summary import summarise
+
+
+class OutputPerturbation(PrivacyMechanism):
+    """Plain training; the whole update is clipped to C and gets Gaussian noise at the member.
+
+    A customer more or less makes it another vector of norm C, at most 2 C away.
+    """
+
+    dp = "output"
+    by_example = False
+
+    def describe(self, releases):
+        return "Gaussian (whole updates, clipped, local noise)"
+
+    def against(self):
+        return "everyone who sees what its retailer releases"
+
+    def noise_added(self):
+        return "added by each retailer to its update"
+
+    def make_update(self, context):
+        return NoisedUpdates(context)
+
+
+class NoisedUpdates:
+    weight = 1
+    optimizer = None
+
+    def __init__(self, context):
+        self._context = context
+        self._budget = context.budget()
+        self._plain = context.fedavg()
+
+    def train(self, number):
+        context, start = self._context, self._context.shared()
+        kept = context.releases().get(number, start)
+        if kept is not None:
+            return RoundChange(kept[0], 0.0)
+        stream, bound = context.stream(number), context.config.privacy.clip_norm
+        sigma = self._budget.noise_multiplier(number)
+        self._budget.account(stream.description).charge(SampledGaussian(sigma, 1.0, 1))
+        change = self._plain.train(number).change
+        change = change * min(1.0, bound / np.linalg.norm(change))
+        normal = GaussianNoise(stream).standard(change.size, torch.float64).numpy()
+        release = (change + 2 * bound * sigma * normal).astype(np.float32)
+        context.releases().put(number, start, release)
+        return RoundChange(release, 0.0)
+
+    def spending(self):
+        return self._budget.spending()
+
+
+@dataclass(frozen=True)
+class LaplaceDpEvent(DpEvent):
+    """What no accountant here knows."""
+
+    scale: float
+
+
+@dataclass(frozen=True)
+class SampledLaplace(SampledGaussian):
+    """An event with a name of its own in ledgers, and no price."""
+
+    recorded_as = "toy-laplace"
+
+    def mechanism(self):
+        return LaplaceDpEvent(self.noise_multiplier)
+
+
+class Unpriced(OutputPerturbation):
+    dp = "unpriced"
+    events = (SampledLaplace,)
+
+    def event(self, sigma, steps, sampling_rate):
+        return SampledLaplace(sigma, sampling_rate, steps)
+
+
+class UnpricedAndUnchecked(Unpriced):
+    """Also under a coordinator that does not look."""
+
+    dp = "unchecked"
+
+    def check(self, config, members, dimension):
+        pass
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    """One registration each, for one test."""
+    monkeypatch.setattr(registry, "_MECHANISMS", list(registry._MECHANISMS))
+    monkeypatch.setattr(privacy_config, "_registered", list(privacy_config._registered))
+    monkeypatch.setattr(events, "_RECORDED", dict(events._RECORDED))
+    for kind in (OutputPerturbation, Unpriced, UnpricedAndUnchecked):
+        register(kind)
+
+
+@pytest.fixture
+def config(toys, purchases):
+    def make(dp="output", **changes):
+        privacy = {"dp": dp, "epsilon": 3.0, "delta": 1e-3, "sampling_rate": 1.0, "steps": 1}
+        chosen = {"model": {"name": "profile", "rank": 2}, "privacy": privacy}
+        return load_config(None, merge({**purchases, "model": {}}, merge(chosen, changes)))
+
+    return make
+
+
+@pytest.mark.parametrize("mode", ["plain", "secure"])
+def test_toy_mechanism_runs_to_ledger_and_table(config, tmp_path, mode):
+    """It is charged before it trains, recorded, priced again, reported and audited."""
+    directory = RunDirectory.create(tmp_path / "run", config(mode=mode))
+    result = run(directory)
+    assert result.rounds == 3
+    assert result.privacy.mechanism == "Gaussian (whole updates, clipped, local noise)"
+    assert "released" in result.metrics
+    run_id = read_run(directory).hex()
+    for account in result.privacy.members:
+        book = Book(book_path(directory.places.books, account.name))
+        charged = [release.mechanism for release in book.releases(book.run(run_id).data_set)]
+        assert [(m.name, m.steps, m.unit) for m in charged] == [
+            ("sampled-gaussian", 1, "customer")
+        ] * 3
+        assert account.epsilon == pytest.approx(compose(charged, 1e-3, "rdp"))
+        assert account.epsilon == epsilon_of(list(map(as_event, charged)), 1e-3)
+        assert 2.9 < account.epsilon <= 3.0
+    shown = summarise(result)
+    names = [account.name for account in result.privacy.members]
+    assert all([row[0] for row in table.rows] == names for table in shown.tables)
+    assert "(3.00, 0.001)-differential privacy for every customer" in shown.protection
+    assert audit_run(directory.path).verdict == "pass"
+
+
+def test_toy_mechanism_repeats_a_round_without_paying_twice(config, tmp_path, monkeypatch):
+    """A run that was killed after a member's release sends the same one again."""
+    directory = RunDirectory.create(tmp_path / "run", config(rounds=2))
+    with monkeypatch.context() as patch:
+        patch.setattr("securefl.member_rounds.MemberLedger.trained", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(directory)
+    result = run(RunDirectory.open(tmp_path / "run"))
+    assert [account.steps for account in result.privacy.members] == [2, 2, 2, 2]
+
+
+def _killed(_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("dp", ["unpriced", "unchecked"])
+def test_toy_event_without_a_price_is_refused(config, tmp_path, dp, monkeypatch):
+    """Before anything is trained, by the coordinator, and by members if it does not look."""
+    monkeypatch.setattr(NoisedUpdates, "train", _killed)
+    directory = RunDirectory.create(tmp_path / "run", config(dp))
+    with pytest.raises(ConfigError, match="no accountant has a price for"):
+        run(directory)
+    assert not directory.records()
+
+
+def test_toy_event_is_refused_where_a_run_is_prepared(config):
+    """`prepare` is the last step in which nothing was charged to any member."""
+    with pytest.raises(UnsupportedEventError):
+        prepare(config("unpriced"))
+
+
+def test_toy_event_is_read_back_from_its_record(config):
+    """A name of its own in ledgers needs nothing beside the registration."""
+    settings, event = config("unpriced").privacy, SampledLaplace(2.0, 1.0, 3)
+    recorded = recorded_mechanism(settings, event, 1.0, "test")
+    assert recorded.name == "toy-laplace"
+    assert as_event(recorded) == event
+
+
+def test_unknown_protection_is_refused(purchases):
+    """Without the registration there is no such mechanism."""
+    with pytest.raises(ConfigError, match="'none', 'local' or 'distributed'"):
+        load_config(None, merge(purchases, {"privacy": {"dp": "output", "epsilon": 3.0}}))
+
+
+def test_mechanism_is_made_once_of_its_settings(config):
+    """Equal settings are answered by the same object."""
+    assert mechanism_for(config().privacy) is mechanism_for(config(rounds=2).privacy)
+    assert isinstance(mechanism_for(config().privacy), OutputPerturbation)
