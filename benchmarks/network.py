@@ -46,13 +46,14 @@ from securefl.consortium.memory import keep_freed_memory
 from securefl.consortium.network import ConnectionContext, connection_context
 from securefl.consortium.parties import card_of
 from securefl.consortium.patient import FaultTolerantExchange
-from securefl.engines.broker import Broker, free_port
+from securefl.engines.broker import Broker
 from securefl.engines.nats import COORDINATOR_NAME, NatsTransport
 from securefl.engines.nats_journal import CoordinatorJournal
 from securefl.engines.patience import Patience
 from securefl.engines.run_keys import RunKeys
 from securefl.engines.watch import Watch
 from securefl_protocols.graph import default_threshold
+from support.brokers import free_port
 from support.rehearsal import RehearsingMember
 
 PROCESSES = get_context("forkserver")

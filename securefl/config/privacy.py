@@ -10,6 +10,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -132,7 +133,7 @@ class PrivacySettings(Settings):
     learning_rate: PositiveFloat = 1.0
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     weight_decay: NonNegativeFloat = 0.0
-    gradients: Literal["auto", "hooks", "ghost", "bookkeeping", "vectorised"] = Field(
+    gradients: Literal["auto", "hooks", "bookkeeping", "vectorised"] = Field(
         "auto",
         description="The way to each unit's gradient; all give the same numbers. Auto takes"
         " bookkeeping where it knows every layer, and vectorised elsewhere.",
@@ -152,6 +153,15 @@ class PrivacySettings(Settings):
     def needs_masks(self) -> bool:
         """Whether what a member sends hides nobody unless it is masked."""
         return self.dp == "distributed"
+
+    @field_validator("gradients", mode="before")
+    @classmethod
+    def _no_ghost(cls, value: object) -> object:
+        if value == "ghost":
+            raise ValueError(
+                "'ghost' was removed; use 'auto' or 'bookkeeping', which give the same numbers"
+            )
+        return value
 
     @model_validator(mode="after")
     def _budget_where_it_counts(self) -> Self:

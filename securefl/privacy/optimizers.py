@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import torch
 from opacus.optimizers import DPOptimizer
-from opacus.optimizers.optimizer_fast_gradient_clipping import DPOptimizerFastGradientClipping
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -90,10 +89,6 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
         if not self._noised:
             raise PrivacyBypassError("the inner optimizer only steps on noised gradients")
         self._noised = False
-
-
-class GhostOptimizer(HooksOptimizer, DPOptimizerFastGradientClipping):  # type: ignore[misc]
-    """The same over Opacus' optimizer for gradients that the second ghost pass has clipped."""
 
 
 class BookkeepingOptimizer(HooksOptimizer):

@@ -19,21 +19,20 @@ from securefl.models.locality import shared_parameters
 from securefl.privacy.accounting import PrivacyAccountant
 from securefl.privacy.bookkeeping import BookkeepingPath, is_known
 from securefl.privacy.events import SampledGaussian
-from securefl.privacy.gradients import GhostPath, GradientPath, HooksPath, UnitLoss, all_finite
+from securefl.privacy.gradients import GradientPath, HooksPath, UnitLoss, all_finite
 from securefl.privacy.keystream import KeyStream
 from securefl.privacy.lazy_table import LazyTable
 from securefl.privacy.local_rows import LocalRows
 from securefl.privacy.noise import GaussianNoise
-from securefl.privacy.optimizers import BookkeepingOptimizer, GhostOptimizer, HooksOptimizer
+from securefl.privacy.optimizers import BookkeepingOptimizer, HooksOptimizer
 from securefl.privacy.sampler import PoissonSampler, SamplingPlan
 from securefl.privacy.vectorised import VectorisedPath
 from securefl.tasks.base import Examples
 
-PathName = Literal["auto", "hooks", "ghost", "bookkeeping", "vectorised"]
+PathName = Literal["auto", "hooks", "bookkeeping", "vectorised"]
 
 _OPTIMIZERS: dict[PathName, type[HooksOptimizer]] = {
     "hooks": HooksOptimizer,
-    "ghost": GhostOptimizer,
     "bookkeeping": BookkeepingOptimizer,
     "vectorised": BookkeepingOptimizer,
 }
@@ -227,8 +226,6 @@ class PrivateTrainer:
             if name == "bookkeeping":
                 return BookkeepingPath(self.model, self.rows, optimizer, self.tables)
             return VectorisedPath(self.model, self.rows, optimizer)
-        if isinstance(optimizer, GhostOptimizer):
-            return GhostPath(self.model, self.rows, optimizer)
         return HooksPath(self.model, self.rows, optimizer)
 
     def _inner_optimizer(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer | None:

@@ -79,3 +79,8 @@ def test_merge_changes_neither_side():
     base, over = {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}
     assert merge(base, over) == {"a": {"b": 3, "c": 2}}
     assert base == {"a": {"b": 1, "c": 2}}
+
+
+def test_ghost_is_refused_with_what_to_write():
+    with pytest.raises(ConfigError, match=r"gradients.*'ghost' was removed; use 'auto'"):
+        load_config(None, {"privacy": {"gradients": "ghost"}})

@@ -22,9 +22,10 @@ from securefl.consortium.broker_keys import BrokerKey  # noqa: E402
 from securefl.consortium.certificates import create_authority, issue_broker  # noqa: E402
 from securefl.consortium.parties import party_of  # noqa: E402
 from securefl.consortium.signed import signed_by, standing  # noqa: E402
-from securefl.engines.broker import Broker, free_port  # noqa: E402
+from securefl.engines.broker import Broker  # noqa: E402
 from securefl.engines.nats_layout import Layout  # noqa: E402
 from securefl.errors import AgreementError  # noqa: E402
+from support.brokers import free_port  # noqa: E402
 
 PASSPHRASE = b"four words are better"
 TODAY = datetime.now(UTC)
@@ -54,7 +55,6 @@ class World:
 
     async def connect(self, party, key=None, authority=None, problems=None):
         client, login = Client(), BrokerKey(key or self.keys[party])
-        client._auth_configured, client._public_nkey = True, login.public
 
         async def note(error):
             if problems is not None:
@@ -63,7 +63,7 @@ class World:
         await client.connect(
             self.agreement.broker.url,
             tls=ssl.create_default_context(cadata=authority or self.agreement.broker.authority),
-            signature_cb=login.answer,
+            nkeys_seed_str=login.seed(),
             inbox_prefix=self.layout.inbox(party),
             allow_reconnect=False,
             max_reconnect_attempts=0,

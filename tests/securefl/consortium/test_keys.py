@@ -3,6 +3,7 @@ import shutil
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from securefl.consortium.broker_keys import BrokerKey, decode_public
 from securefl.consortium.keys import (
@@ -146,6 +147,21 @@ def test_secrets_are_in_no_repr(key):
 def test_the_brokers_key_is_not_the_identity_key(key):
     assert decode_public(BrokerKey(key).public) != key.public
     assert BrokerKey(key).public == BrokerKey(SigningKey(key.private_bytes())).public
+
+
+def test_the_brokers_seed_in_its_spelling(key):
+    """What `nkeys` reads from it is the key that the agreement names, and it signs as that key."""
+    nkeys = pytest.importorskip("nkeys")
+    login = BrokerKey(key)
+    assert login.seed().startswith("SU")
+    assert login.seed() not in repr(login)
+    pair = nkeys.from_seed(bytearray(login.seed().encode()))
+    assert pair.public_key.decode() == login.public
+    public = Ed25519PublicKey.from_public_bytes(decode_public(login.public))
+    public.verify(pair.sign(b"nonce"), b"nonce")
+    seed = login.seed().encode()
+    _, raw = nkeys.decode_seed(bytearray(seed))
+    assert nkeys.encode_seed(bytes(raw), nkeys.PREFIX_BYTE_USER) == seed
 
 
 def test_a_known_public_key_in_the_brokers_spelling():

@@ -42,7 +42,7 @@ from securefl.consortium.parties import party_of
 from securefl.consortium.patient import FaultTolerantExchange
 from securefl.consortium.signed import signed_by
 from securefl.engines import nats_parts
-from securefl.engines.broker import Broker, free_port, plain_configuration
+from securefl.engines.broker import Broker
 from securefl.engines.nats import NatsTransport, Run
 from securefl.engines.nats_journal import CoordinatorJournal
 from securefl.engines.nats_layout import Layout
@@ -53,6 +53,7 @@ from securefl.engines.transport import DeadlineExceeded
 from securefl.engines.watch import Watch
 from securefl_protocols.codec import open_envelope
 from securefl_protocols.signing import SigningKey
+from support.brokers import free_port, plain_configuration
 from support.rehearsal import RehearsingMember, rehearsed_change
 
 PROCESSES = get_context("forkserver")

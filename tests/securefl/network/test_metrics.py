@@ -11,8 +11,8 @@ from test_network_runs import NAMES, small
 from village import found, life_of_commanded_coordinator, life_of_member, open_broker
 
 from securefl.consortium.status import read_status
-from securefl.engines.broker import free_port
 from securefl.runs.prepare import prepare
+from support.brokers import free_port
 
 
 def scraped(port):

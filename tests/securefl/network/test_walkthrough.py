@@ -9,10 +9,10 @@ import pytest
 
 from securefl.config.load import load_config
 from securefl.consortium.status import read_status
-from securefl.engines.broker import free_port
 from securefl.runs.directory import RunDirectory
 from securefl.runs.run import run
 from securefl.tensor_files import read_tensors
+from support.brokers import free_port
 
 SCRIPT = Path(__file__).parents[3] / "docs" / "consortium-walkthrough.sh"
 

@@ -19,9 +19,10 @@ from securefl.consortium.keys import read_key
 from securefl.consortium.member_process import MemberProcess
 from securefl.consortium.member_start import Desk, serve
 from securefl.consortium.network import connection_context
-from securefl.engines.broker import Broker, free_port
+from securefl.engines.broker import Broker
 from securefl.engines.patience import Patience, kind_of
 from securefl_cli.main import securefl
+from support.brokers import free_port
 
 SECRET = b"a passphrase for tests"
 

@@ -13,7 +13,7 @@ from securefl.privacy.layer_gradients import embedding_squared_norms, linear_squ
 from securefl.privacy.vectorised import VectorisedPath
 from securefl.tasks.base import TensorExamples
 
-PATHS = ("hooks", "ghost", "bookkeeping", "vectorised")
+PATHS = ("hooks", "bookkeeping", "vectorised")
 INDEX = torch.tensor([0, 3, 5, 9, 23])
 
 
@@ -29,8 +29,6 @@ def as_type(examples, dtype):
 def test_a_step_is_the_mean_of_separately_clipped_gradients(
     case, path, piece, clip_norm, settings, trainer, tools
 ):
-    if path == "ghost" and getattr(case.model, "twice", False):
-        pytest.skip("Opacus' ghost clipping refuses a layer that is used twice")
     before = tools.flat_shared(case.model)
     expected = tools.clipped_sum(case, INDEX, clip_norm)
     trainer(case, settings(path=path, piece=piece, clip_norm=clip_norm)).step(INDEX)
@@ -44,8 +42,6 @@ def test_float32_agrees_with_float64_to_a_millionth(
     path, clip_norm, case, settings, trainer, tools
 ):
     """The sum itself: a difference of parameters in float32 would hide it behind their rounding."""
-    if path == "ghost" and getattr(case.model, "twice", False):
-        pytest.skip("Opacus' ghost clipping refuses a layer that is used twice")
     case.model.float()
     case.examples = as_type(case.examples, torch.float32)
     exact = copy.deepcopy(case)
@@ -175,7 +171,7 @@ def test_bookkeeping_refuses_what_it_cannot_tell_apart(net, settings, trainer, t
         trainer(case, settings()).step(INDEX)
 
 
-@pytest.mark.parametrize("path", ["hooks", "ghost"])
+@pytest.mark.parametrize("path", ["hooks"])
 def test_the_stock_paths_take_other_layers(path, settings, trainer, tools):
     case = tools.rating_rows()
     case.model = _Normed()
