@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from harness import Row, main
-from securefl.audit.bundle import to_text
+from securefl.audit.bundle.bundle import to_text
 from securefl.audit.verify import verify_file
 from securefl.config.load import load_config
-from securefl.ledger.member_ledger import MemberLedger
-from securefl.ledger.places import Places
-from securefl.ledger.recorder import Recorder
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
+from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.paths import Places
+from securefl.federation.coordinator.ledger_recorder import Recorder
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
 
 SCENARIO = Path(__file__).parents[1] / "tests" / "securefl" / "audit"
 LEDGER = {

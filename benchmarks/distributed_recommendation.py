@@ -19,17 +19,17 @@ from harness import Row, main
 from private_federation import Release, Tallies, arms_of, exact_arms, rows_of
 from private_recommendation import said
 from securefl.config.load import load_config
-from securefl.data.source import load
-from securefl.models.locality import load_shared, shared_vector
-from securefl.privacy.accounting import PrivacyAccountant
-from securefl.privacy.distributed import DistributedPlan
-from securefl.privacy.gradient_code import gradient_integers
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.noise import GaussianNoise
+from securefl.data.sources.registry import load
+from securefl.federation.runs.prepare import Prepared, prepare_data
+from securefl.ml.parameters import load_shared, shared_vector
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.distributed_plan import DistributedPlan
+from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
+from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
+from securefl.privacy.encoding.gradients import gradient_integers
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.gaussian import GaussianNoise
 from securefl.privacy.plan import PrivacyPlan
-from securefl.privacy.sampler import PoissonSampler, SamplingPlan
-from securefl.privacy.training import PrivateSettings, PrivateTrainer
-from securefl.runs.prepare import Prepared, prepare_data
 
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
 AGREED = {

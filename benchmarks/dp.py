@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import Row, interleaved, main
-from securefl.privacy.accounting import PrivacyAccountant
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.noise import GaussianNoise
-from securefl.privacy.sampler import SamplingPlan
-from securefl.privacy.training import PrivateSettings, PrivateTrainer
-from securefl.tasks.base import Batch, TensorExamples
+from securefl.ml.batches import Batch, TensorExamples
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
+from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.gaussian import GaussianNoise
 
 UNITS = 10_000
 

@@ -23,11 +23,11 @@ from harness import Row, main
 from movielens_data import MovieLens, prepared, read
 from private_federation import train_privately
 from securefl.config.load import merge
-from securefl.evaluation.tally import Tally, total
-from securefl.models.locality import load_shared
-from securefl.runs.prepare import Prepared
-from securefl.tasks.served import Parts, ServedTask, Splits, blended_tally
-from securefl.training.learner import Learner
+from securefl.federation.runs.prepare import Prepared
+from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.parameters import load_shared
+from securefl.tasks.common.learner import Learner
+from securefl.tasks.recommendation.personalization import Parts, ServedTask, Splits, blended_tally
 from tuning_recommendation import learners, tallies, trained
 
 ARMS = ("alone", "federated", "pooled")

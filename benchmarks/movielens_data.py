@@ -18,8 +18,8 @@ import pandas as pd
 
 from securefl.config.load import load_config
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.runs.prepare import Prepared, prepare_data, starting_model
-from securefl.tasks.purchase_cases import RetailerCases, purchases_of
+from securefl.federation.runs.prepare import Prepared, prepare_data, starting_model
+from securefl.tasks.common.ranking_examples import RetailerCases, purchases_of
 from securefl.tasks.registry import create_task
 
 MEMBERS = 5

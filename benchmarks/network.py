@@ -25,34 +25,34 @@ from statistics import median
 import numpy as np
 
 from harness import Row, main
-from securefl import messages as m
-from securefl.aggregation.secure import SecureAggregator
 from securefl.config.load import load_config
-from securefl.consortium.broker import write_broker_config
-from securefl.consortium.certificates import create_authority, issue_broker
-from securefl.consortium.desk import sign_agreement
-from securefl.consortium.drafting import draft
-from securefl.consortium.facts import make_facts
-from securefl.consortium.files import read_signed, write_card
-from securefl.consortium.journal import MemberJournal
-from securefl.consortium.keys import generate_key, read_key, write_clear_key
-from securefl.consortium.member_process import (
+from securefl.consortium.agreement.drafting import draft
+from securefl.consortium.agreement.storage import read_signed, write_card
+from securefl.consortium.agreement.workflow import sign_agreement
+from securefl.consortium.keys.key_files import generate_key, read_key, write_clear_key
+from securefl.consortium.keys.parties import card_of
+from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
+from securefl.federation.aggregation.secure import SecureAggregator
+from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
+from securefl.federation.member.journal import MemberJournal
+from securefl.federation.messages import messages as m
+from securefl.federation.services.bootstrap import ConnectionContext, connection_context
+from securefl.federation.services.member_process import (
     JournalMemory,
     MemberEnd,
     MemberProcess,
     QuestionEntropy,
 )
-from securefl.consortium.memory import keep_freed_memory
-from securefl.consortium.network import ConnectionContext, connection_context
-from securefl.consortium.parties import card_of
-from securefl.consortium.patient import FaultTolerantExchange
-from securefl.engines.broker import Broker
-from securefl.engines.nats import COORDINATOR_NAME, NatsTransport
-from securefl.engines.nats_journal import CoordinatorJournal
-from securefl.engines.patience import Patience
-from securefl.engines.run_keys import RunKeys
-from securefl.engines.watch import Watch
-from securefl_protocols.graph import default_threshold
+from securefl.federation.services.public_facts import make_facts
+from securefl.federation.transport.liveness import Watch
+from securefl.federation.transport.nats.broker_config import write_broker_config
+from securefl.federation.transport.nats.dev_broker import Broker
+from securefl.federation.transport.nats.journal import CoordinatorJournal
+from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
+from securefl.federation.transport.session_keys import RunKeys
+from securefl.federation.transport.timeouts import Patience
+from securefl.ml.cpu import keep_freed_memory
+from securefl_protocols.session.graph import default_threshold
 from support.brokers import free_port
 from support.rehearsal import RehearsingMember
 

@@ -14,9 +14,9 @@ from itertools import count
 import numpy as np
 
 from harness import Row, interleaved, main
-from securefl_protocols.discrete_gaussian import DiscreteGaussian
-from securefl_protocols.noise_words import KeyedWords
-from securefl_protocols.skellam import Skellam
+from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
+from securefl_protocols.noise.skellam import Skellam
+from securefl_protocols.noise.words import KeyedWords
 
 DEVIATIONS = (1, 30, 1000, 1 << 16, 1 << 20)
 LAWS = {"skellam": Skellam, "discrete gaussian": DiscreteGaussian}

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 
 from harness import Row
-from securefl.evaluation.ranking import ranking_tally
-from securefl.evaluation.tally import Tally, total
-from securefl.models.locality import FloatVector, load_shared, shared_vector
-from securefl.privacy.accounting import PrivacyAccountant
-from securefl.privacy.calibration import Budget, noise_multiplier
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.sampler import SamplingPlan
-from securefl.privacy.training import PrivateSettings, PrivateTrainer
-from securefl.runs.prepare import Prepared
-from securefl.server_optimizer import ServerOptimizer
-from securefl.tasks.noised_popularity import noised_popularity
+from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.runs.prepare import Prepared
+from securefl.ml.metrics.ranking import ranking_tally
+from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.parameters import FloatVector, load_shared, shared_vector
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.accounting.calibration import Budget, noise_multiplier
+from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
+from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.tasks.recommendation.dp_popularity import noised_popularity
 
 SHOWN = ("hr@10", "ndcg@10")
 Tallies = dict[str, Tally]

@@ -19,8 +19,8 @@ from harness import Row, main, peak_megabytes
 from private_federation import arms_of, exact_arms, noised_lists, rows_of, train_privately
 from securefl.config.load import load_config
 from securefl.config.schema import RunConfig
-from securefl.data.source import load
-from securefl.runs.prepare import Prepared, prepare_data
+from securefl.data.sources.registry import load
+from securefl.federation.runs.prepare import Prepared, prepare_data
 
 EPSILON = 2.0
 

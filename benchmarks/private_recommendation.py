@@ -22,8 +22,8 @@ from private_federation import (
     train_privately,
 )
 from securefl.config.load import load_config
-from securefl.data.source import load
-from securefl.runs.prepare import Prepared, prepare_data
+from securefl.data.sources.registry import load
+from securefl.federation.runs.prepare import Prepared, prepare_data
 from tuning_recommendation import best_round, learners
 
 EPSILONS = (1.0, 2.0, 4.0, 8.0, math.inf)

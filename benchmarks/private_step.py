@@ -13,15 +13,15 @@ from statistics import median
 import numpy as np
 
 from harness import Row, main
-from securefl_protocols.client import ClientSession
-from securefl_protocols.context import SessionContext
-from securefl_protocols.discrete_gaussian import DiscreteGaussian
-from securefl_protocols.lane import Lane
-from securefl_protocols.members import Roster
-from securefl_protocols.noise_words import KeyedWords
-from securefl_protocols.plan import SessionPlan
-from securefl_protocols.server import ServerSession
-from securefl_protocols.signing import SigningKey
+from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
+from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.client import ClientSession
+from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.session.server import ServerSession
+from securefl_protocols.wire.context import SessionContext
+from securefl_protocols.wire.roster import Roster
 
 AGREEMENT, TERMS, MODEL = bytes(32), bytes(32), bytes(32)
 THREADS = 2

@@ -15,21 +15,21 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from harness import Row, interleaved, main
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.encoding import FixedPoint
-from securefl_protocols.graph import default_threshold, neighbour_graph, smallest_degree
-from securefl_protocols.lane import Lane
-from securefl_protocols.masking import (
+from securefl_protocols.encoding.fixed_point import FixedPoint
+from securefl_protocols.primitives.prg import add_many
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.shamir import combine, split
+from securefl_protocols.primitives.signing import SigningKey, verify
+from securefl_protocols.primitives.x25519 import ExchangeKey
+from securefl_protocols.session.checksum import TagKey
+from securefl_protocols.session.graph import default_threshold, neighbour_graph, smallest_degree
+from securefl_protocols.session.masking import (
     mask,
     pairwise_mask_key,
     pairwise_sign,
     self_mask_key,
     unmask,
 )
-from securefl_protocols.prg import add_many
-from securefl_protocols.shamir import combine, split
-from securefl_protocols.signing import SigningKey, verify
-from securefl_protocols.tag import TagKey
 
 CONTEXT = bytes(32)
 CHUNKS = (1 << 17, 1 << 18, 1 << 20, 1 << 22)

@@ -17,13 +17,13 @@ import numpy as np
 
 from harness import Row, main, peak_megabytes
 from secagg import best_chunk, expand_and_add
-from securefl_protocols.client import ClientSession
-from securefl_protocols.context import SessionContext
-from securefl_protocols.lane import Lane
-from securefl_protocols.members import Roster
-from securefl_protocols.plan import SessionPlan
-from securefl_protocols.server import ServerSession
-from securefl_protocols.signing import SigningKey
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.client import ClientSession
+from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.session.server import ServerSession
+from securefl_protocols.wire.context import SessionContext
+from securefl_protocols.wire.roster import Roster
 
 MODEL, AGREEMENT = bytes(32), b"a" * 32
 LARGE = 1_000_000

@@ -23,10 +23,10 @@ from typing import Any
 
 import securefl
 from harness import Row, main
+from securefl.config.metric_labels import LABELS
+from securefl.config.task_registry import TASKS, declaration
 from securefl.errors import ConfigError
-from securefl.evaluation.labels import LABELS
-from securefl.runs.result import RunResult
-from securefl.tasks.registry import TASKS, declaration
+from securefl.federation.runs.result import RunResult
 
 EPSILONS = (2.0, 8.0)
 PLAIN = {"mode": "plain", "references": False}

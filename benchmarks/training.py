@@ -20,15 +20,15 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from harness import Row, main
-from securefl import messages as m
 from securefl.config.load import load_config
-from securefl.engines.local import InProcess, WorkerProcesses, balanced
-from securefl.exchange import Exchange
-from securefl.models.locality import load_shared
-from securefl.runs.directory import RunDirectory
-from securefl.runs.hosting import local_consortium, member_specs
-from securefl.runs.prepare import prepare
-from securefl.tasks.base import all_units
+from securefl.federation.messages import messages as m
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.prepare import prepare
+from securefl.federation.runs.simulation import local_consortium, member_specs
+from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.local import InProcess, WorkerProcesses, balanced
+from securefl.ml.batches import all_units
+from securefl.ml.parameters import load_shared
 
 TITLE = "One FedAvg round, five retailers, batch 128, three local epochs"
 CASES = {

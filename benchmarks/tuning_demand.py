@@ -20,16 +20,16 @@ from typing import Any
 from harness import Row, main
 from securefl.config.load import load_config
 from securefl.config.schema import RunConfig, TrainingSettings
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
-from securefl.evaluation.tally import Tally, total
-from securefl.runs.directory import RunDirectory
-from securefl.runs.prepare import Prepared, prepare_data
-from securefl.runs.progress import Silent
-from securefl.runs.run import train_and_evaluate
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.prepare import Prepared, prepare_data
+from securefl.federation.runs.progress import Silent
+from securefl.federation.runs.run import train_and_evaluate
+from securefl.ml.metrics.sums import Tally, total
 from securefl.tasks.base import MemberData
-from securefl.training.alone import train_alone
-from securefl.training.learner import Learner
+from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.local_baseline import train_alone
 
 ARMS = ("federated", "alone", "pooled")
 DECISIVE = "mape"

@@ -26,11 +26,11 @@ import torch
 from harness import Row, main
 from securefl.config.load import load_config, merge
 from securefl.config.schema import RunConfig
-from securefl.data.source import load
-from securefl.evaluation.tally import Tally, total
-from securefl.models.locality import load_shared, shared_vector
-from securefl.runs.prepare import Prepared, prepare_data
-from securefl.training.learner import Learner
+from securefl.data.sources.registry import load
+from securefl.federation.runs.prepare import Prepared, prepare_data
+from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.parameters import load_shared, shared_vector
+from securefl.tasks.common.learner import Learner
 
 ARMS = ("alone", "federated", "pooled")
 SHOWN = ("hr@10", "ndcg@10", "ndcg@10_expected", "hr@10_full", "ndcg@10_full")

@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from securefl.config.load import load_config
-from securefl.config.options import options_tree
+from securefl.config.overrides import options_tree
 from securefl.config.schema import RunConfig
-from securefl.data.source import load as load_source
+from securefl.consortium.ledger.paths import Places
+from securefl.data.sources.registry import load as load_source
 from securefl.data.tables import RetailData
-from securefl.ledger.places import Places
-from securefl.runs.directory import RunDirectory
-from securefl.runs.evaluate import Evaluation
-from securefl.runs.evaluate import evaluate as evaluate_run
-from securefl.runs.naming import default_path
-from securefl.runs.progress import Progress
-from securefl.runs.repeat import RepeatDirectory, RepeatResult, run_repeated
-from securefl.runs.repeat import resume as resume_run
-from securefl.runs.result import RunResult
-from securefl.runs.run import run as run_directory
-from securefl.tasks.base import Split
+from securefl.federation.runs.directory import RunDirectory, default_path
+from securefl.federation.runs.evaluate import Evaluation
+from securefl.federation.runs.evaluate import evaluate as evaluate_run
+from securefl.federation.runs.progress import Progress
+from securefl.federation.runs.repeat import RepeatDirectory, RepeatResult, run_repeated
+from securefl.federation.runs.repeat import resume as resume_run
+from securefl.federation.runs.result import RunResult
+from securefl.federation.runs.run import run as run_directory
+from securefl.ml.metrics.spec import Split
 from securefl.tasks.registry import check_model
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What the wheel ships: nothing that only tests reach, and no hand in another library's attributes."""
+"""What the wheel ships: nothing that only tests reach, no writes to foreign attributes."""
 
 import ast
 import itertools

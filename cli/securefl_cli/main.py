@@ -19,21 +19,45 @@ INTERNAL_ERROR = 70
 DEBUG = "SECUREFL_DEBUG"
 
 _COMMANDS = {
-    "run": ("securefl_cli.run:run", "Train over all retailers and compare with training alone."),
-    "compare": ("securefl_cli.compare:compare", "Hold masked training against plain training."),
-    "budget": ("securefl_cli.budget:budget", "Look at a privacy budget before it is spent."),
-    "audit": ("securefl_cli.audit:audit", "Check what a run claims, trusting nobody."),
-    "report": ("securefl_cli.report:report", "Write a finished run as one HTML page."),
-    "analytics": ("securefl_cli.analytics:analytics", "Statistics over all retailers' customers."),
-    "data": ("securefl_cli.data:data", "Look at the data of a run before training."),
-    "keygen": ("securefl_cli.keygen:keygen", "Make the key of a member or a coordinator."),
-    "agreement": ("securefl_cli.agreement:agreement", "What members agree on, sign and amend."),
-    "facts": ("securefl_cli.facts:facts", "Write what members of a network agree on."),
-    "coordinator": ("securefl_cli.coordinator:coordinator", "Run a training over a network."),
-    "member": ("securefl_cli.member:member", "Take part from a machine of your own."),
-    "status": ("securefl_cli.status:status", "Show what a coordinator is at, and who is there."),
-    "doctor": ("securefl_cli.doctor:doctor", "Say what stands in the way of taking part."),
-    "config": ("securefl_cli.config:config", "Show or start a configuration file."),
+    "run": (
+        "securefl_cli.commands.run:run",
+        "Train over all retailers and compare with training alone.",
+    ),
+    "compare": (
+        "securefl_cli.commands.compare:compare",
+        "Hold masked training against plain training.",
+    ),
+    "budget": (
+        "securefl_cli.commands.budget:budget",
+        "Look at a privacy budget before it is spent.",
+    ),
+    "audit": (
+        "securefl_cli.commands.audit.main:audit",
+        "Check what a run claims, trusting nobody.",
+    ),
+    "report": ("securefl_cli.commands.report:report", "Write a finished run as one HTML page."),
+    "analytics": (
+        "securefl_cli.commands.analytics:analytics",
+        "Statistics over all retailers' customers.",
+    ),
+    "data": ("securefl_cli.commands.data:data", "Look at the data of a run before training."),
+    "keygen": ("securefl_cli.commands.keygen:keygen", "Make the key of a member or a coordinator."),
+    "agreement": (
+        "securefl_cli.commands.agreement.main:agreement",
+        "What members agree on, sign and amend.",
+    ),
+    "facts": ("securefl_cli.commands.facts:facts", "Write what members of a network agree on."),
+    "coordinator": (
+        "securefl_cli.commands.coordinator:coordinator",
+        "Run a training over a network.",
+    ),
+    "member": ("securefl_cli.commands.member:member", "Take part from a machine of your own."),
+    "status": (
+        "securefl_cli.commands.status:status",
+        "Show what a coordinator is at, and who is there.",
+    ),
+    "doctor": ("securefl_cli.commands.doctor:doctor", "Say what stands in the way of taking part."),
+    "config": ("securefl_cli.commands.config:config", "Show or start a configuration file."),
 }
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from securefl.audit.bundle import Bundle
-from securefl.audit.case import Log
+from securefl.audit.accountants.recompute import UnpricedError, epsilon_of
+from securefl.audit.bundle.bundle import Bundle
+from securefl.audit.bundle.case import Log
 from securefl.audit.checks.budgets import claims_of
-from securefl.audit.recompute import UnpricedError, epsilon_of
-from securefl.audit.registry import NOT_PROVED
+from securefl.audit.checks.registry import NOT_PROVED
 from securefl.config.privacy import protects
-from securefl.consortium.agreement import agreement_fingerprint
-from securefl.ledger.events import Mechanism, Refusal, Release
+from securefl.consortium.agreement.model import agreement_fingerprint
+from securefl.consortium.ledger.events import Mechanism, Refusal, Release
 
 
 @dataclass(frozen=True)

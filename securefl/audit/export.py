@@ -6,8 +6,7 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 
-from securefl.aggregation.terms import Consortium, model_digest
-from securefl.audit.bundle import (
+from securefl.audit.bundle.bundle import (
     Bundle,
     Claims,
     Inclusion,
@@ -17,17 +16,19 @@ from securefl.audit.bundle import (
     to_text,
 )
 from securefl.audit.verify import Audit, verify
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.events import Outcome, SignedEntry
+from securefl.consortium.ledger.hash_chain import read_entry, timestamp
+from securefl.consortium.ledger.merkle import Proof
+from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.transcripts import transcript_path
+from securefl.consortium.ledger.transparency_log import Log, open_log
 from securefl.errors import RunDirectoryError
-from securefl.ledger.archive import transcript_path
-from securefl.ledger.book import Book, book_path
-from securefl.ledger.chain import read_entry, timestamp
-from securefl.ledger.events import Outcome, SignedEntry
-from securefl.ledger.log import Log, open_log
-from securefl.ledger.merkle import Proof
-from securefl.ledger.places import Places
-from securefl.runs.directory import RunDirectory
-from securefl.runs.identity import read_agreement, read_run
-from securefl.tensor_files import read_tensors, write_atomically
+from securefl.federation.runs.agreement import read_agreement, read_run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.ml.parameters import model_digest
+from securefl.ml.tensor_io import read_tensors, write_atomically
 
 
 def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:

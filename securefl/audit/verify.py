@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from securefl.audit.bundle import Bundle, first_fault, parse, read_object
-from securefl.audit.case import Case, Log
-from securefl.audit.findings import SEVERITY, Finding, Verdict, failed, passed, unchecked
-from securefl.audit.inputs import read_bundle
-from securefl.audit.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
-from securefl.consortium.signed import SignedAgreement
+from securefl.audit.bundle.bundle import Bundle, first_fault, parse, read_object
+from securefl.audit.bundle.case import Case, Log
+from securefl.audit.bundle.findings import SEVERITY, Finding, Verdict, failed, passed, unchecked
+from securefl.audit.bundle.inputs import read_bundle
+from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
+from securefl.consortium.agreement.signatures import SignedAgreement
 
 EXIT_CODES: Mapping[Verdict, int] = {"pass": 0, "not checked": 0, "warn": 3, "fail": 1}
 _FORM = "The form"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,8 +18,15 @@ from pydantic_core import ErrorDetails
 
 from securefl.config.privacy import Unit, implied
 from securefl.config.schema import CUTS, Mode, RunConfig
+from securefl.config.task_registry import TASKS, declaration
 from securefl.errors import ConfigError
-from securefl.tasks.registry import TASKS, declaration
+
+
+def packaged(package: str, name: str) -> dict[str, Any]:
+    """Return the tree in `defaults/<name>.toml` beside a task's code."""
+    file = resources.files(package) / "defaults" / f"{name}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
 
 Tree = dict[str, Any]
 DEFAULT_SOURCE = "complete-journey"

@@ -20,9 +20,9 @@ from pydantic import (
 )
 
 from securefl.config.base import NamedSettings, Settings
+from securefl.config.data import DataSettings
 from securefl.config.privacy import PrivacySettings
-from securefl.data.settings import DataSettings
-from securefl.tasks.registry import TASKS, declaration
+from securefl.config.task_registry import TASKS, declaration
 
 
 def _known_task(name: str) -> str:

@@ -13,14 +13,14 @@ from typing import Any
 
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
+from securefl.config.task_registry import declaration
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import accountant_for, epsilon_of
-from securefl.privacy.calibration import Budget, calibrated
-from securefl.privacy.events import PrivacyEvent
-from securefl.privacy.group import shared_epsilon
+from securefl.privacy.accounting.accountant import accountant_for, epsilon_of
+from securefl.privacy.accounting.calibration import Budget, calibrated
+from securefl.privacy.accounting.events import PrivacyEvent
+from securefl.privacy.accounting.group_privacy import shared_epsilon
+from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for
-from securefl.privacy.spending import Spending
-from securefl.tasks.registry import declaration
 
 _MOST_OF_BEFORE = 4.0
 """Rounds under more noise than so many times the noise before would undo what was learned."""

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from securefl.privacy.events import PrivacyEvent
-from securefl.privacy.spending import Spending
-from securefl_protocols.noise_layers import NoiseLayers
+from securefl.privacy.accounting.events import PrivacyEvent
+from securefl.privacy.accounting.spent import Spending
+from securefl_protocols.noise.layers import NoiseLayers
 
 if TYPE_CHECKING:  # what asks a mechanism about settings alone does not wait for torch or Opacus
     import torch
 
     from securefl.config.schema import RunConfig
-    from securefl.privacy.accounting import PrivacyAccountant
-    from securefl.privacy.keystream import KeyStream
-
-UpdateVector = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+    from securefl.ml.parameters import UpdateVector
+    from securefl.privacy.accounting.accountant import PrivacyAccountant
+    from securefl.privacy.noise.csprng import KeyStream
 
 
 class Charges(Protocol):

@@ -8,44 +8,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.evaluation.tally import Tally
-
-Split = Literal["train", "validation", "test"]
-Batch = tuple[Tensor, ...]
-
-
-class Examples(Protocol):
-    """Training units, indexed by tensors and never by item."""
-
-    def __len__(self) -> int:
-        """Number of units (rows, or customers)."""
-
-    def batch(self, index: Tensor) -> Batch:
-        """The units at `index` (int64 [B]) as the tensors that the task's loss takes."""
-
-
-@dataclass(frozen=True)
-class TensorExamples:
-    """Units that are rows of a few tensors of equal length."""
-
-    tensors: tuple[Tensor, ...]
-
-    def __len__(self) -> int:
-        return self.tensors[0].shape[0]
-
-    def batch(self, index: Tensor) -> Batch:
-        """The rows at `index`."""
-        return tuple(tensor.index_select(0, index) for tensor in self.tensors)
+from securefl.ml.batches import Batch, Examples
+from securefl.ml.metrics.spec import MetricSpec, Split
+from securefl.ml.metrics.sums import Tally
 
 
 @dataclass(frozen=True)
@@ -68,18 +42,6 @@ class MemberData:
     def units(self) -> int:
         """Number of units that privacy hides one of; a fact about customers, and not released."""
         return len(self.examples)
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """A metric's name and which way is better."""
-
-    name: str
-    higher_is_better: bool
-
-    def better(self, candidate: float, reference: float) -> bool:
-        """Whether `candidate` beats `reference`; NaN never does."""
-        return candidate > reference if self.higher_is_better else candidate < reference
 
 
 Series = npt.NDArray[np.float64]
@@ -206,8 +168,3 @@ class Task(ABC, Generic[FactsT, MemberT]):
 
 
 AnyTask = Task[Any, Any]
-
-
-def all_units(examples: Examples) -> Batch:
-    """Every unit as one batch."""
-    return examples.batch(torch.arange(len(examples)))

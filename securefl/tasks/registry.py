@@ -1,44 +1,15 @@
-"""Task names to tasks: the one line that a new task adds here."""
+"""From a configuration to the task that it names, and the models that a task refuses."""
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from securefl.errors import ConfigError
-from securefl.evaluation.labels import register_labels
-from securefl.tasks.declaration import TaskDeclaration
 
 if TYPE_CHECKING:  # a configuration is checked without waiting for torch
     from securefl.config.schema import RunConfig
     from securefl.tasks.base import AnyTask
-
-_TASKS: Final = {
-    "recommendation": "securefl.tasks.declared:RECOMMENDATION",
-    "demand": "securefl.tasks.declared:DEMAND",
-    "churn": "securefl.tasks.churn:CHURN",
-    "inventory": "securefl.tasks.inventory_declared:INVENTORY",
-    "pricing": "securefl.tasks.pricing_declared:PRICING",
-    "sequential": "securefl.tasks.sequential:SEQUENTIAL",
-    "hybrid": "securefl.tasks.declared_features:HYBRID",
-    "content": "securefl.tasks.declared_features:CONTENT",
-    "transfer": "securefl.tasks.declared_features:TRANSFER",
-}
-TASKS: Final = tuple(_TASKS)
-
-
-@cache
-def declaration(task: str) -> TaskDeclaration:
-    """What a task says of itself.
-
-    Raises:
-        KeyError: If there is no such task.
-    """
-    module, name = _TASKS[task].split(":")
-    found: TaskDeclaration = getattr(import_module(module), name)
-    register_labels(found.labels)
-    return found
+from securefl.config.task_registry import declaration, resolve
 
 
 def check_model(config: RunConfig) -> None:
@@ -76,4 +47,9 @@ def create_task(config: RunConfig) -> AnyTask:
 
     choice = declaration(config.task).choice(config.model.name)
     assert choice is not None  # the configuration was validated
-    return choice.create(config, by_example=mechanism_for(config.privacy).by_example)
+    # With examples as privacy units the data are cut, or the loss is taken, example by example.
+    private = mechanism_for(config.privacy).by_example and choice.private_task is not None
+    maker = choice.private_task if private else choice.task
+    assert maker is not None
+    made: AnyTask = (resolve(maker) if isinstance(maker, str) else maker)(config)
+    return made

@@ -83,7 +83,7 @@ def interrupted(cli, ratings, monkeypatch):
     """A run that Ctrl-C ended after its first round."""
 
     def interrupt(*options):
-        from securefl.runs.directory import RunDirectory
+        from securefl.federation.runs.directory import RunDirectory
 
         save = RunDirectory.save_round
 

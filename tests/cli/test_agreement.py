@@ -21,9 +21,9 @@ def office(tmp_path_factory):
     """A folder with keys and cards of five members and a coordinator; the slow part, once."""
     from pathlib import Path
 
-    from securefl.consortium.files import write_card
-    from securefl.consortium.keys import generate_key, write_clear_key
-    from securefl.consortium.parties import card_of
+    from securefl.consortium.agreement.storage import write_card
+    from securefl.consortium.keys.key_files import generate_key, write_clear_key
+    from securefl.consortium.keys.parties import card_of
 
     folder = tmp_path_factory.mktemp("office")
     for name in (*NAMES, "hub", "isle"):

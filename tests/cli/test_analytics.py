@@ -6,7 +6,7 @@ import shlex
 import click
 import pytest
 
-from securefl_cli.analytics import analytics
+from securefl_cli.commands.analytics import analytics
 
 SALES = """\
 [data]
@@ -127,8 +127,8 @@ def test_every_example_in_the_help_is_understood(cli, name):
 
 
 def test_the_columns_of_the_help_are_those_that_there_are(cli):
-    from securefl.analytics.columns import COLUMNS, NUMBERS
-    from securefl_cli.analytics import NUMBER_COLUMNS, TEXT_COLUMNS
+    from securefl.federation.analytics.columns import COLUMNS, NUMBERS
+    from securefl_cli.commands.analytics import NUMBER_COLUMNS, TEXT_COLUMNS
 
     assert (*NUMBER_COLUMNS, *TEXT_COLUMNS) == COLUMNS
     text = " ".join(cli("analytics", "mean", "--help").out.split())

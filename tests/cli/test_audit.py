@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from securefl.audit.registry import CHECKS, NOT_PROVED, SCHEMA
+from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA
 from securefl.audit.verify import EXIT_CODES
 
 DOCS = Path(__file__).parents[2] / "docs"

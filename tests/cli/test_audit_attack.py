@@ -1,7 +1,7 @@
 import pytest
 
-from securefl.audit.attack.report import AttackReport, bounded
-from securefl_cli import audit_attack
+from securefl.audit.attacks.report import AttackReport, bounded
+from securefl_cli.commands.audit import attack as audit_attack
 
 CONFIG = """\
 task = "recommendation"
@@ -71,7 +71,7 @@ def reported(monkeypatch):
     def report(bound):
         found = bounded("canaries, f-DP", "494 of 500 guesses right", bound, 2.0, {})
         made = AttackReport("north", "customer", 2.0, 1e-5, 500, 3, 0, 0.95, 1.0, (found,))
-        monkeypatch.setattr("securefl.audit.attack.run.attack", lambda *_, **__: made)
+        monkeypatch.setattr("securefl.audit.attacks.run.attack", lambda *_, **__: made)
 
     return report
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
-from securefl.rounds import RoundRecord
-from securefl_cli.progress import figures
+from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl_cli.rendering.progress import figures
 
 PRIVATE = ("--dp", "local", "--epsilon", "4")
 

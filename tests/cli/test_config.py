@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from securefl.config.load import SOURCES
-from securefl.tasks.registry import TASKS, declaration
+from securefl.config.task_registry import TASKS, declaration
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import re
 import pytest
 from rich.console import Console
 
-from securefl.rounds import RoundRecord
-from securefl_cli.live import LiveProgress
-from securefl_cli.progress import RemainingTime, clock
+from securefl.federation.coordinator.rounds import RoundRecord
+from securefl_cli.rendering.clock import RemainingTime, clock
+from securefl_cli.rendering.live import LiveProgress
 
 
 def record(number):

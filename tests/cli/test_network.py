@@ -1,7 +1,7 @@
 import json
 import time
 
-from securefl.consortium.facts import read_facts
+from securefl.federation.services.public_facts import read_facts
 
 STATUS = {
     "written": 0.0,

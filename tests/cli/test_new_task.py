@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import securefl
-
 PAGE = (Path(__file__).parents[2] / "docs" / "new-task.md").read_text(encoding="utf-8")
-PACKAGE = Path(securefl.__file__).parent
 COMMANDS = "from securefl_cli.main import main\nfor line in {}:\n    assert main(line) == 0, line\n"
 
 
@@ -21,29 +18,26 @@ def blocks(language):
 
 
 @pytest.fixture
-def enlarged(tmp_path):
-    """A copy of the package that has the page's file and the page's line, made of links."""
-    copy = tmp_path / "with-the-task" / "securefl"
-    (copy / "tasks").mkdir(parents=True)
-    for folder, into in ((PACKAGE, copy), (PACKAGE / "tasks", copy / "tasks")):
-        for entry in folder.iterdir():
-            if entry.name not in ("tasks", "registry.py", "__pycache__"):
-                (into / entry.name).symlink_to(entry)
-    (copy / "tasks" / "favourite.py").write_text(blocks("python")[0])
-    registry = (PACKAGE / "tasks" / "registry.py").read_text()
-    before, start, after = registry.partition("_TASKS: Final = {\n")
-    (copy / "tasks" / "registry.py").write_text(before + start + blocks("text")[0] + after)
-    return copy.parent
+def installed(tmp_path):
+    """The page's file and its `pyproject.toml`, built and installed by pip into a folder."""
+    source, target = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    (source / "securefl_favourite.py").write_text(blocks("python")[0])
+    (source / "pyproject.toml").write_text(blocks("toml")[0])
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--target", str(target))
+    subprocess.run([*pip, *offline, str(source)], check=True, capture_output=True)
+    return target
 
 
-def test_the_page_adds_a_task_that_trains_in_every_mode(enlarged, here):
+def test_the_page_adds_a_task_that_trains_in_every_mode(installed, here):
     lines = [shlex.split(line, comments=True) for line in blocks("sh")[0].splitlines()]
     assert all(program == "securefl" for program, *_ in lines)
     script = here / "script.py"
     shown = blocks("python")[1] + COMMANDS.format([words for _, *words in lines])
     body = "".join(f"    {line}\n" for line in shown.splitlines())
     script.write_text(f"if __name__ == '__main__':\n{body}")
-    paths = os.pathsep.join((str(enlarged), *sys.path))
+    paths = os.pathsep.join((str(installed), *sys.path))
     done = subprocess.run(
         [sys.executable, str(script)],
         env=os.environ | {"PYTHONPATH": paths, "SECUREFL_HOME": str(here / "home")},
@@ -59,3 +53,38 @@ def test_the_page_adds_a_task_that_trains_in_every_mode(enlarged, here):
 
 def test_the_one_file_stays_small():
     assert blocks("python")[0].count("\n") < 170
+
+
+def distribution(folder, name, target):
+    """What pip leaves of a distribution that registers the task `favourite` as `target`."""
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[securefl.tasks]\nfavourite = {target}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("targets", "line"),
+    [
+        (("no_such_module:TASK",), "task: 'favourite' cannot be loaded: No module named"),
+        (("securefl.errors:TASK",), "task: 'favourite' cannot be loaded: module"),
+        (("securefl.errors:InputError",), "registered as securefl.errors:InputError, which is"),
+        (("a:TASK", "b:TASK"), "task: 'favourite' is registered more than once: a:TASK, b:TASK"),
+    ],
+)
+def test_a_broken_registration_is_one_line(targets, line, tmp_path):
+    """Which of two distributions trains must not be chance, and no plugin ends in a traceback."""
+    folders = [distribution(tmp_path / str(n), f"d{n}", target) for n, target in enumerate(targets)]
+    script = "import sys; from securefl_cli.main import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "config", "init", "f.toml", "--task", "favourite"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((*map(str, folders), *sys.path))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from securefl_cli.screen import console
-from securefl_cli.tables import plain_table
+from securefl_cli.rendering.screen import console
+from securefl_cli.rendering.tables import plain_table
 
 PRIVATE = (
     *("Retailer", "Alone", "Federated", "Released model", "Gain"),

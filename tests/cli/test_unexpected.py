@@ -11,7 +11,7 @@ def broken(monkeypatch):
         def fail(*_, **__):
             raise error
 
-        monkeypatch.setattr("securefl.runs.run.prepare", fail)
+        monkeypatch.setattr("securefl.federation.runs.run.prepare", fail)
 
     return break_with
 
@@ -55,5 +55,5 @@ def test_ctrl_c_outside_a_run(cli, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("securefl.data.source.load", interrupt)
+    monkeypatch.setattr("securefl.data.sources.registry.load", interrupt)
     assert cli("data", "describe", "--data", "tutorial").refused("interrupted", code=130)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from securefl_protocols.discrete_gaussian import DiscreteGaussian
-from securefl_protocols.noise_words import KeyedWords
-from securefl_protocols.skellam import Skellam
+from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
+from securefl_protocols.noise.skellam import Skellam
+from securefl_protocols.noise.words import KeyedWords
 
 FOLDER = Path(__file__).parent / "vectors"
 KEY = sha256(b"securefl test vectors: noise").digest()

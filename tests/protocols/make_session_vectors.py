@@ -24,10 +24,10 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.members import members_to_bits
-from securefl_protocols.plan import SessionPlan
-from securefl_protocols.results import RoundResult
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.session.results import RoundResult
+from securefl_protocols.wire.roster import members_to_bits
 
 FOLDER = Path(__file__).parent / "vectors"
 Vector = dict[str, Any]

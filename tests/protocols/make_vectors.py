@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.encoding import FixedPoint
-from securefl_protocols.entropy import DeterministicEntropy
-from securefl_protocols.graph import neighbour_graph, smallest_degree
-from securefl_protocols.kdf import derive_key
-from securefl_protocols.lane import Lane
-from securefl_protocols.masking import mask, pairwise_mask_key, self_mask_key
-from securefl_protocols.prg import add_keystream
-from securefl_protocols.seal import seal
-from securefl_protocols.shamir import PRIME, share_to_bytes, split
-from securefl_protocols.signing import SigningKey
+from securefl_protocols.encoding.fixed_point import FixedPoint
+from securefl_protocols.primitives.entropy import DeterministicEntropy
+from securefl_protocols.primitives.kdf import derive_key
+from securefl_protocols.primitives.prg import add_keystream
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.sealing import seal
+from securefl_protocols.primitives.shamir import PRIME, share_to_bytes, split
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.primitives.x25519 import ExchangeKey
+from securefl_protocols.session.graph import neighbour_graph, smallest_degree
+from securefl_protocols.session.masking import mask, pairwise_mask_key, self_mask_key
 
 FOLDER = Path(__file__).parent / "vectors"
 SEED = sha256(b"securefl test vectors: anybody knows this seed").digest()

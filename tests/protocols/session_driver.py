@@ -9,25 +9,25 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from securefl_protocols.client import ClientSession
-from securefl_protocols.codec import (
+from securefl_protocols.noise.layers import NoiseChain, NoiseLayers
+from securefl_protocols.primitives.entropy import DeterministicEntropy, Entropy
+from securefl_protocols.primitives.ring import Lane, LaneVector
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.client import ClientSession
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.session.results import RoundResult
+from securefl_protocols.session.server import ServerSession
+from securefl_protocols.wire.codec import (
     MEMBER_HEADER_BYTES,
     decode_body,
     decode_coordinator,
     encode_coordinator,
     open_envelope,
 )
-from securefl_protocols.context import SessionContext
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.entropy import DeterministicEntropy, Entropy
-from securefl_protocols.lane import Lane, LaneVector
-from securefl_protocols.members import Roster
-from securefl_protocols.messages import CoordinatorMessage, MemberMessage
-from securefl_protocols.noise_layers import NoiseChain, NoiseLayers
-from securefl_protocols.plan import SessionPlan
-from securefl_protocols.results import RoundResult
-from securefl_protocols.server import ServerSession
-from securefl_protocols.signing import SigningKey
+from securefl_protocols.wire.context import SessionContext
+from securefl_protocols.wire.messages import CoordinatorMessage, MemberMessage
+from securefl_protocols.wire.roster import Roster
 
 MODEL = hashlib.sha256(b"model of round 1").digest()
 

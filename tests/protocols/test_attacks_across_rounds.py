@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from session_driver import MODEL, Consortium, Exchange, body_of, inputs, plain_sum, small_plan
 
-from securefl_protocols import client, server
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.errors import LocalProtocolError, RemoteProtocolError
-from securefl_protocols.masking import pairwise_sign, self_mask_key
-from securefl_protocols.prg import add_many
-from securefl_protocols.recovery import Dealing, EscrowRecovery, MaskingKeyRecovery
-from securefl_protocols.unmasking import rebuild, revealed_shares
+from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
+from securefl_protocols.primitives.prg import add_many
+from securefl_protocols.session import client, server
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.masking import pairwise_sign, self_mask_key
+from securefl_protocols.session.recovery import Dealing, EscrowRecovery, MaskingKeyRecovery
+from securefl_protocols.session.unmasking import rebuild, revealed_shares
 
 VICTIM = 2
 

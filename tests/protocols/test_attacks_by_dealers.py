@@ -12,12 +12,12 @@ from session_driver import (
     small_plan,
 )
 
-from securefl_protocols import client_round, recovery
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.context import DIGEST_BYTES
-from securefl_protocols.drops import DropReason, ServerStep
-from securefl_protocols.errors import DisputedPair, RemoteProtocolError
-from securefl_protocols.statements import signed_message
+from securefl_protocols.primitives.errors import DisputedPair, RemoteProtocolError
+from securefl_protocols.primitives.x25519 import ExchangeKey
+from securefl_protocols.session import client_round, recovery
+from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.wire.context import DIGEST_BYTES
+from securefl_protocols.wire.signed_statements import signed_message
 
 VICTIM = 2
 

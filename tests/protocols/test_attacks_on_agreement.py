@@ -19,20 +19,20 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.client import ClientState
-from securefl_protocols.codec import encode_coordinator, signature_of
-from securefl_protocols.drops import DropReason, ServerStep
-from securefl_protocols.errors import (
+from securefl_protocols.primitives.errors import (
     LocalProtocolError,
     PlanError,
     RemoteProtocolError,
     TooFewSurvivors,
 )
-from securefl_protocols.masking import mask, pairwise_mask_key
-from securefl_protocols.members import Roster, members_to_bits
-from securefl_protocols.messages import KeyList
-from securefl_protocols.signing import SigningKey
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.primitives.x25519 import ExchangeKey
+from securefl_protocols.session.client import ClientState
+from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.masking import mask, pairwise_mask_key
+from securefl_protocols.wire.codec import encode_coordinator, signature_of
+from securefl_protocols.wire.messages import KeyList
+from securefl_protocols.wire.roster import Roster, members_to_bits
 
 OTHER_MODEL = hashlib.sha256(b"a model with dead units").digest()
 VICTIM = 2

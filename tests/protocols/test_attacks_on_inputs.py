@@ -14,20 +14,20 @@ from session_driver import (
     small_plan,
 )
 
-from securefl_protocols import client_round
-from securefl_protocols.client import ClientState
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.encoding import FixedPoint
-from securefl_protocols.errors import (
+from securefl_protocols.encoding.fixed_point import FixedPoint
+from securefl_protocols.primitives.errors import (
     LocalProtocolError,
     PlanError,
     RangeError,
     RemoteProtocolError,
     TooFewSurvivors,
 )
-from securefl_protocols.lane import Lane
-from securefl_protocols.prg import add_keystream
-from securefl_protocols.shamir import combine, share_from_bytes
+from securefl_protocols.primitives.prg import add_keystream
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.shamir import combine, share_from_bytes
+from securefl_protocols.session import client_round
+from securefl_protocols.session.client import ClientState
+from securefl_protocols.session.dropouts import ServerStep
 
 VICTIM = 2
 

@@ -17,19 +17,18 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols import client, client_round, server
-from securefl_protocols.client import ClientState
-from securefl_protocols.codec import (
+from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
+from securefl_protocols.session import client, client_round, server
+from securefl_protocols.session.client import ClientState
+from securefl_protocols.session.dropouts import DropReason
+from securefl_protocols.wire.codec import (
     decode_body,
     decode_coordinator,
     encode_body,
     encode_coordinator,
     open_envelope,
 )
-from securefl_protocols.drops import DropReason
-from securefl_protocols.errors import LocalProtocolError, RemoteProtocolError
-from securefl_protocols.members import members_from_bits, members_to_bits
-from securefl_protocols.messages import (
+from securefl_protocols.wire.messages import (
     COORDINATOR_MESSAGES,
     MEMBER_MESSAGES,
     AdvertiseKeys,
@@ -37,6 +36,7 @@ from securefl_protocols.messages import (
     MaskedInput,
     Signatures,
 )
+from securefl_protocols.wire.roster import members_from_bits, members_to_bits
 
 LARGEST = 1 << 20
 

@@ -16,12 +16,12 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols.client import ClientState
-from securefl_protocols.drops import DropReason, ServerStep
-from securefl_protocols.errors import LocalProtocolError, PlanError, RemoteProtocolError
-from securefl_protocols.noise_layers import ForgottenLayers, NoiseChain, opened
-from securefl_protocols.replay import replay
-from securefl_protocols.statements import signed_message
+from securefl_protocols.noise.layers import ForgottenLayers, NoiseChain, opened
+from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RemoteProtocolError
+from securefl_protocols.session.client import ClientState
+from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.replay import replay
+from securefl_protocols.wire.signed_statements import signed_message
 
 PLAN = replace(small_plan(6, layered=True, min_members=4), threshold=4)
 LAYERS = PLAN.layers

@@ -14,11 +14,11 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols.client import ClientState
-from securefl_protocols.errors import RemoteProtocolError
-from securefl_protocols.lane import Lane
-from securefl_protocols.replay import replay
-from securefl_protocols.tag import MODULUS, TagKey, tag_from_bytes, tag_to_bytes
+from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.session.checksum import MODULUS, TagKey, tag_from_bytes, tag_to_bytes
+from securefl_protocols.session.client import ClientState
+from securefl_protocols.session.replay import replay
 
 VICTIM = 2
 CONTEXT = b"c" * 32

@@ -21,15 +21,15 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols import tag as tag_module
-from securefl_protocols.client_round import ClientRound
-from securefl_protocols.drops import DropReason, ServerStep
-from securefl_protocols.masking import pairwise_sign, self_mask_key
-from securefl_protocols.members import members_to_bits
-from securefl_protocols.replay import replay
-from securefl_protocols.server_round import ServerRound
-from securefl_protocols.tag import MODULUS, TagKey, mask_tag, tag_from_bytes
-from securefl_protocols.unmasking import rebuild, revealed_shares
+from securefl_protocols.session import checksum as tag_module
+from securefl_protocols.session.checksum import MODULUS, TagKey, mask_tag, tag_from_bytes
+from securefl_protocols.session.client_round import ClientRound
+from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.masking import pairwise_sign, self_mask_key
+from securefl_protocols.session.replay import replay
+from securefl_protocols.session.server_round import ServerRound
+from securefl_protocols.session.unmasking import rebuild, revealed_shares
+from securefl_protocols.wire.roster import members_to_bits
 
 VICTIM, COLLUDER, OTHERS = 0, 4, (1, 2, 3)
 OTHER_CONTRIBUTION = b"\x07" * 32

@@ -17,15 +17,15 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols import client_round, server_round
-from securefl_protocols.codec import encode_coordinator
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.errors import RemoteProtocolError
-from securefl_protocols.messages import Signatures
-from securefl_protocols.replay import replay
-from securefl_protocols.statements import consistency_of, signed_message
-from securefl_protocols.tag import MODULUS, tag_from_bytes, tag_to_bytes
-from securefl_protocols.transcript import Transcript
+from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.session import client_round, server_round
+from securefl_protocols.session.checksum import MODULUS, tag_from_bytes, tag_to_bytes
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.replay import replay
+from securefl_protocols.wire.codec import encode_coordinator
+from securefl_protocols.wire.messages import Signatures
+from securefl_protocols.wire.signed_statements import consistency_of, signed_message
+from securefl_protocols.wire.transcript import Transcript
 
 VICTIM, COLLUDER = 2, 4
 

@@ -18,18 +18,18 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols import client_round
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.client import ClientState
-from securefl_protocols.codec import encode_coordinator
-from securefl_protocols.drops import DropReason
-from securefl_protocols.errors import PlanError, RemoteProtocolError, TooFewSurvivors
-from securefl_protocols.masking import pairwise_mask_key, pairwise_sign, self_mask_key
-from securefl_protocols.members import members_from_bits
-from securefl_protocols.messages import SurvivorSet
-from securefl_protocols.prg import add_many
-from securefl_protocols.statements import signed_message
-from securefl_protocols.unmasking import rebuild
+from securefl_protocols.primitives.errors import PlanError, RemoteProtocolError, TooFewSurvivors
+from securefl_protocols.primitives.prg import add_many
+from securefl_protocols.primitives.x25519 import ExchangeKey
+from securefl_protocols.session import client_round
+from securefl_protocols.session.client import ClientState
+from securefl_protocols.session.dropouts import DropReason
+from securefl_protocols.session.masking import pairwise_mask_key, pairwise_sign, self_mask_key
+from securefl_protocols.session.unmasking import rebuild
+from securefl_protocols.wire.codec import encode_coordinator
+from securefl_protocols.wire.messages import SurvivorSet
+from securefl_protocols.wire.roster import members_from_bits
+from securefl_protocols.wire.signed_statements import signed_message
 
 VICTIM = 2
 

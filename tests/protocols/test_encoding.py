@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from securefl_protocols.encoding import FixedPoint
-from securefl_protocols.errors import LocalProtocolError, PlanError, RangeError
-from securefl_protocols.lane import Lane
+from securefl_protocols.encoding.fixed_point import FixedPoint
+from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RangeError
+from securefl_protocols.primitives.ring import Lane
 
 
 def exact_mean(updates, weights):
@@ -99,8 +99,8 @@ def test_integers_are_independent_of_the_chunk(lane, monkeypatch):
     update = np.random.default_rng(0).uniform(-1, 1, 60_001).astype(np.float32)
     expected = np.rint(update.astype(np.float64) * math.ldexp(77, form.fraction_bits))
     for smallest, largest in ((1 << 12, 1 << 14), (7, 7), (1000, 1001)):
-        monkeypatch.setattr("securefl_protocols.encoding._SMALLEST_CHUNK", smallest)
-        monkeypatch.setattr("securefl_protocols.encoding._LARGEST_CHUNK", largest)
+        monkeypatch.setattr("securefl_protocols.encoding.fixed_point._SMALLEST_CHUNK", smallest)
+        monkeypatch.setattr("securefl_protocols.encoding.fixed_point._LARGEST_CHUNK", largest)
         encoded = form.encode(update, 77)
         assert encoded.dtype == lane.dtype
         assert np.array_equal(encoded[:-1].view(lane.signed_dtype), expected)

@@ -6,8 +6,8 @@ from math import comb, floor
 
 import pytest
 
-from securefl_protocols.errors import PlanError
-from securefl_protocols.graph import (
+from securefl_protocols.primitives.errors import PlanError
+from securefl_protocols.session.graph import (
     _below,
     _permutation,
     _stays_connected,
@@ -127,7 +127,7 @@ def test_graphs_that_do_not_exist(members, degree):
 
 
 def test_the_permutation_is_unbiased():
-    from securefl_protocols.entropy import DeterministicEntropy
+    from securefl_protocols.primitives.entropy import DeterministicEntropy
 
     stream = DeterministicEntropy(SEED)
     seen = Counter(tuple(_permutation(3, stream)) for _ in range(6000))

@@ -4,12 +4,12 @@ import os
 
 import pytest
 
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.entropy import DeterministicEntropy, draw
-from securefl_protocols.errors import LocalProtocolError, RemoteProtocolError
-from securefl_protocols.kdf import derive_key, key_info
-from securefl_protocols.seal import seal, unseal
-from securefl_protocols.signing import SigningKey, verify
+from securefl_protocols.primitives.entropy import DeterministicEntropy, draw
+from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
+from securefl_protocols.primitives.kdf import derive_key, key_info
+from securefl_protocols.primitives.sealing import seal, unseal
+from securefl_protocols.primitives.signing import SigningKey, verify
+from securefl_protocols.primitives.x25519 import ExchangeKey
 
 SECRET = bytes(range(32))
 LOW_ORDER = [

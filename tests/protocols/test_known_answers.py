@@ -8,11 +8,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from securefl_protocols import prg
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.kdf import derive_key, key_info
-from securefl_protocols.seal import seal, unseal
-from securefl_protocols.signing import SigningKey, signed_bytes, verify
+from securefl_protocols.primitives import prg
+from securefl_protocols.primitives.kdf import derive_key, key_info
+from securefl_protocols.primitives.sealing import seal, unseal
+from securefl_protocols.primitives.signing import SigningKey, signed_bytes, verify
+from securefl_protocols.primitives.x25519 import ExchangeKey
 
 # NIST SP 800-38A, F.5.5 CTR-AES256.Encrypt
 CTR_KEY = "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from securefl_protocols import masking
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.errors import LocalProtocolError
-from securefl_protocols.lane import Lane
+from securefl_protocols.primitives.errors import LocalProtocolError
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.x25519 import ExchangeKey
+from securefl_protocols.session import masking
 
 CONTEXT = b"c" * 32
 

@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import chisquare
 from session_driver import Consortium, Exchange, inputs, small_plan
 
-from securefl_protocols import discrete_gaussian, skellam
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.integer_tables import WEIGHT_BITS, weights_of
-from securefl_protocols.noise_words import KeyedWords
+from securefl_protocols.noise import discrete_gaussian, skellam
+from securefl_protocols.noise.alias_table import WEIGHT_BITS, weights_of
+from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.session.dropouts import ServerStep
 
 MEMBERS, DIMENSION, SHARE = 5, 60_000, Fraction(3)
 LAWS = {discrete_gaussian.DiscreteGaussian: discrete_gaussian, skellam.Skellam: skellam}

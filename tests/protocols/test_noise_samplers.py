@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from scipy.special import ive
 from scipy.stats import chisquare, norm
 
-from securefl_protocols import discrete_gaussian, skellam
-from securefl_protocols.discrete_gaussian import DiscreteGaussian, high_precision
-from securefl_protocols.errors import LocalProtocolError
-from securefl_protocols.integer_tables import WEIGHT_BITS, AliasTable, weights_of
-from securefl_protocols.noise_words import KeyedWords
-from securefl_protocols.skellam import Skellam
-from securefl_protocols.skellam_ratio import REACH, Acceptance
+from securefl_protocols.noise import discrete_gaussian, skellam
+from securefl_protocols.noise.alias_table import WEIGHT_BITS, AliasTable, weights_of
+from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian, high_precision
+from securefl_protocols.noise.skellam import Skellam
+from securefl_protocols.noise.skellam_rejection import REACH, Acceptance
+from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.primitives.errors import LocalProtocolError
 
 LAWS = [DiscreteGaussian, Skellam]
 ONE = 1 << WEIGHT_BITS

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from securefl_protocols import prg
-from securefl_protocols.errors import LocalProtocolError
+from securefl_protocols.primitives import prg
+from securefl_protocols.primitives.errors import LocalProtocolError
 
 KEYS = [bytes([number]) * 32 for number in range(1, 6)]
 MASKS = [(key, 1 if number % 2 else -1) for number, key in enumerate(KEYS)]

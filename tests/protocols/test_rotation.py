@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
-from securefl_protocols.errors import LocalProtocolError
-from securefl_protocols.rotation import Rotation
+from securefl_protocols.encoding.rotation import Rotation
+from securefl_protocols.primitives.errors import LocalProtocolError
 
 SEED = bytes(range(32))
 

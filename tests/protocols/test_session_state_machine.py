@@ -12,10 +12,10 @@ from hypothesis.stateful import (
 )
 from session_driver import MODEL, Consortium, inputs, plain_sum, small_plan
 
-from securefl_protocols.client import MAY_BEGIN, ClientState
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.errors import TooFewSurvivors
-from securefl_protocols.results import RoundResult
+from securefl_protocols.primitives.errors import TooFewSurvivors
+from securefl_protocols.session.client import MAY_BEGIN, ClientState
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.results import RoundResult
 
 MEMBERS = 6
 SUMS: list[int] = []

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from session_driver import MODEL, Consortium, Exchange, inputs, plain_sum, small_plan
 
-from securefl_protocols.client import ClientState
-from securefl_protocols.drops import DropReason, ServerStep
-from securefl_protocols.errors import TooFewSurvivors
-from securefl_protocols.lane import Lane
-from securefl_protocols.replay import replay
-from securefl_protocols.transcript import Transcript
+from securefl_protocols.primitives.errors import TooFewSurvivors
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.session.client import ClientState
+from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.replay import replay
+from securefl_protocols.wire.transcript import Transcript
 
 STEPS = list(ServerStep)[:5]
 COUNTED = {ServerStep.CONSISTENCY, ServerStep.UNMASK}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from securefl_protocols import shamir
-from securefl_protocols.entropy import DeterministicEntropy
-from securefl_protocols.errors import LocalProtocolError, RemoteProtocolError
+from securefl_protocols.primitives import shamir
+from securefl_protocols.primitives.entropy import DeterministicEntropy
+from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
 
 P = 2147483659
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from securefl_protocols import prg, shamir
-from securefl_protocols.agreement import ExchangeKey
-from securefl_protocols.encoding import FixedPoint
-from securefl_protocols.entropy import DeterministicEntropy
-from securefl_protocols.errors import LocalProtocolError, RemoteProtocolError
-from securefl_protocols.graph import neighbour_graph, smallest_degree
-from securefl_protocols.kdf import derive_key
-from securefl_protocols.lane import Lane
-from securefl_protocols.masking import mask, pairwise_mask_key, self_mask_key
-from securefl_protocols.seal import seal, unseal
-from securefl_protocols.signing import SigningKey, verify
+from securefl_protocols.encoding.fixed_point import FixedPoint
+from securefl_protocols.primitives import prg, shamir
+from securefl_protocols.primitives.entropy import DeterministicEntropy
+from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
+from securefl_protocols.primitives.kdf import derive_key
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.sealing import seal, unseal
+from securefl_protocols.primitives.signing import SigningKey, verify
+from securefl_protocols.primitives.x25519 import ExchangeKey
+from securefl_protocols.session.graph import neighbour_graph, smallest_degree
+from securefl_protocols.session.masking import mask, pairwise_mask_key, self_mask_key
 
 FOLDER = Path(__file__).parent / "vectors"
 BLAME = {"local": LocalProtocolError, "remote": RemoteProtocolError}

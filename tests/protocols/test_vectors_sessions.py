@@ -6,18 +6,18 @@ import make_session_vectors as maker
 import numpy as np
 import pytest
 
-from securefl_protocols.client import ClientSession, ClientState
-from securefl_protocols.context import SessionContext
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.entropy import DeterministicEntropy
-from securefl_protocols.errors import RemoteProtocolError
-from securefl_protocols.lane import Lane
-from securefl_protocols.members import Roster
-from securefl_protocols.noise_layers import NoiseChain
-from securefl_protocols.plan import SessionPlan
-from securefl_protocols.results import RoundResult
-from securefl_protocols.server import ServerSession
-from securefl_protocols.signing import SigningKey
+from securefl_protocols.noise.layers import NoiseChain
+from securefl_protocols.primitives.entropy import DeterministicEntropy
+from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.client import ClientSession, ClientState
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.session.results import RoundResult
+from securefl_protocols.session.server import ServerSession
+from securefl_protocols.wire.context import SessionContext
+from securefl_protocols.wire.roster import Roster
 
 
 def load(name):

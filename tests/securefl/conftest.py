@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
 
 SMALL_DEMAND = {
     "task": "demand",

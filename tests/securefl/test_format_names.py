@@ -9,16 +9,16 @@ import pytest
 
 import securefl
 import securefl_cli
-from securefl.consortium.facts import format_name, make_facts, read_facts
+from securefl.config.task_registry import TASKS, declaration
 from securefl.errors import SecureflError
-from securefl.exchange import _INPUT_ERRORS
-from securefl.member_refusing import RefusingMember
-from securefl.message_base import MessageError
-from securefl.messages import decode
-from securefl.tasks.rating import RatingFacts
-from securefl.tasks.registry import TASKS, declaration
-from securefl_protocols.messages import COORDINATOR_MESSAGES, MEMBER_MESSAGES, MaskedInput
-from securefl_protocols.statements import signature_domain
+from securefl.federation.member.refusing import RefusingMember
+from securefl.federation.messages.base import MessageError
+from securefl.federation.messages.messages import decode
+from securefl.federation.services.public_facts import format_name, make_facts, read_facts
+from securefl.federation.transport.exchange import _INPUT_ERRORS
+from securefl.tasks.recommendation.rating_task import RatingFacts
+from securefl_protocols.wire.messages import COORDINATOR_MESSAGES, MEMBER_MESSAGES, MaskedInput
+from securefl_protocols.wire.signed_statements import signature_domain
 
 ERRORS = {
     "AbortedError",
@@ -43,6 +43,7 @@ ERRORS = {
     "RoundFailedError",
     "RunDirectoryError",
     "SecureflError",
+    "UnsupportedEventError",
     "UnsupportedLayerError",
 }
 FACTS = {

@@ -17,27 +17,17 @@ ALLOWED = {
     "securefl/config/task_registry.py",  # plugins
     "cli/securefl_cli/group.py",  # a command's module is imported when it is called
 }
-LATE = {
-    "securefl/aggregation/terms.py": 2,
-    "securefl/audit/checks/sums.py": 1,
-    "securefl/consortium/facts.py": 1,
-    "securefl/ledger/pricing.py": 3,
-    "securefl/privacy/second_opinion.py": 2,
-    "securefl/runs/prepare.py": 1,
-    "securefl/runs/protection.py": 5,
-    "securefl/tasks/declaration.py": 1,
-    "securefl/tasks/pricing.py": 1,
-    "securefl/tasks/recommendation.py": 1,
-    "securefl/tasks/registry.py": 1,
-    "securefl/training/rounds.py": 3,
-}
+LATE: dict[str, int] = {}
 """File to how often it calls `import_module`, which no linter and no reader can follow."""
 
 LONGEST = 350
-LONG = {"protocols/securefl_protocols/server.py": 393, "securefl/messages.py": 369}
+LONG = {
+    "protocols/securefl_protocols/session/server.py": 393,
+    "securefl/federation/messages/messages.py": 369,
+}
 """File to its lines, where they are more than `LONGEST`."""
 
-SMALL = 25
+SMALL = 19
 """How many small files have one importer; lower it when one is merged."""
 
 

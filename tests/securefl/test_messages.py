@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from securefl import messages as m
-from securefl.evaluation.tally import Ratio, Tally
+from securefl.federation.messages import messages as m
+from securefl.ml.metrics.sums import Ratio, Tally
 
 
 def test_a_message_survives_the_wire():

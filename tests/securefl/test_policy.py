@@ -3,8 +3,8 @@
 import pytest
 
 from securefl.config.load import load_config, merge
+from securefl.consortium.ledger.policy import in_words, load_policy, policy_digest, policy_of
 from securefl.errors import ConfigError
-from securefl.policy import in_words, load_policy, policy_digest, policy_of
 
 BASE = """\
 version = 1

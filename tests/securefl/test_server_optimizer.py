@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from securefl.config.schema import ServerSettings
-from securefl.server_optimizer import ServerOptimizer
+from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 
 CHANGES = [np.array([1.0, -2.0]), np.array([0.5, 0.5]), np.array([-1.0, 3.0])]
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from securefl.errors import RunDirectoryError
-from securefl.tensor_files import read_tensors, write_tensors
+from securefl.ml.tensor_io import read_tensors, write_tensors
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2], dtype=torch.int64)}
 

@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from securefl.engines.nats_layout import MAX_PAYLOAD
+from securefl.federation.transport.nats.subjects import MAX_PAYLOAD
 
 
 def free_port() -> int:

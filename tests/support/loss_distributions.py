@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dp_accounting as dp
 from dp_accounting.pld import PLDAccountant
 
-from securefl.privacy.accounting import SampledGaussian
+from securefl.privacy.accounting.accountant import SampledGaussian
 
 
 def loss_distribution_epsilon(events: Sequence[SampledGaussian], delta: float) -> float:

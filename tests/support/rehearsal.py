@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from securefl import messages as m
-from securefl.aggregation.masked_member import MaskedMember, TrainedUpdate
-from securefl.aggregation.terms import Consortium
+from securefl.consortium.agreement.context import Consortium
 from securefl.errors import SecureflError
-from securefl.models.locality import FloatVector
-from securefl.training.seeds import derive_seed
-from securefl_protocols.entropy import Entropy
+from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
+from securefl.federation.messages import messages as m
+from securefl.ml.parameters import FloatVector
+from securefl.ml.seeds import derive_seed
+from securefl_protocols.primitives.entropy import Entropy
 
 _DRAWN = 1 << 16
 """Numbers that are drawn; a longer vector repeats them, so that a rehearsal is no training."""

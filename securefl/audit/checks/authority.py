@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from securefl.audit.case import Case
-from securefl.audit.findings import Finding, doubted, failed, passed, unchecked, worst_of
-from securefl.consortium.agreement import agreement_fingerprint
-from securefl.consortium.canonical import from_timestamp
-from securefl.consortium.signed import check
+from securefl.audit.bundle.case import Case
+from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.consortium.agreement.model import agreement_fingerprint
+from securefl.consortium.agreement.signatures import check
+from securefl.consortium.encoding.jcs import from_timestamp
+from securefl.consortium.ledger.digests import config_digest
+from securefl.consortium.ledger.events import Release
 from securefl.errors import AgreementError
-from securefl.ledger.digests import config_digest
-from securefl.ledger.events import Release
 
 
 def agreement_signed(case: Case) -> Finding:

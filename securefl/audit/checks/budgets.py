@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from securefl.audit.case import Case, Line, Log
-from securefl.audit.checks.mechanisms import NO_PRIVACY
-from securefl.audit.checks.others import unsound
-from securefl.audit.findings import Finding, doubted, failed, passed, unchecked, worst_of
-from securefl.audit.recompute import (
+from securefl.audit.accountants.recompute import (
     BeyondReachError,
     Claim,
     UnpricedError,
@@ -17,7 +13,11 @@ from securefl.audit.recompute import (
     exceeded,
     under_reported,
 )
-from securefl.ledger.events import End, Mechanism, Release, Start
+from securefl.audit.bundle.case import Case, Line, Log
+from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.checks.chains import unsound
+from securefl.audit.checks.mechanisms import NO_PRIVACY
+from securefl.consortium.ledger.events import End, Mechanism, Release, Start
 
 _ROUNDING = 1e-9
 """The same mechanisms added up in another order."""

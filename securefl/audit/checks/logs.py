@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from securefl.audit.case import Case, Log, fits
-from securefl.audit.checks.others import unsound
-from securefl.audit.findings import Finding, doubted, failed, passed, worst_of
-from securefl.ledger.chain import canonical
-from securefl.ledger.heads import HEAD_LABEL
-from securefl.ledger.merkle import verify_consistency, verify_inclusion
+from securefl.audit.bundle.case import Case, Log, fits
+from securefl.audit.bundle.findings import Finding, doubted, failed, passed, worst_of
+from securefl.audit.checks.chains import unsound
+from securefl.consortium.ledger.hash_chain import canonical
+from securefl.consortium.ledger.merkle import verify_consistency, verify_inclusion
+from securefl.consortium.ledger.tree_heads import HEAD_LABEL
 
 
 def log_inclusion(case: Case) -> Finding:

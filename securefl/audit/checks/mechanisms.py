@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from securefl.audit.case import Case, Line
-from securefl.audit.findings import Finding, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.case import Case, Line
+from securefl.audit.bundle.findings import Finding, failed, passed, unchecked, worst_of
 from securefl.config.privacy import Unit
-from securefl.ledger.digests import units_commitment
-from securefl.ledger.events import Mechanism, Release, SkellamMechanism, Start
-from securefl.ledger.pricing import SAMPLED_SKELLAM
+from securefl.consortium.ledger.composition import SAMPLED_SKELLAM
+from securefl.consortium.ledger.digests import units_commitment
+from securefl.consortium.ledger.events import Mechanism, Release, SkellamMechanism, Start
 from securefl.privacy.mechanisms import mechanism_for
 
 NO_PRIVACY = unchecked("the run claims no differential privacy")

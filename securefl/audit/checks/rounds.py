@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from securefl.audit.case import Case, Line, moment_of
-from securefl.audit.findings import Finding, doubted, failed, passed, unchecked, worst_of
-from securefl.cohort import agreed_cohort
-from securefl.consortium.signed import SKEW
-from securefl.ledger.events import Outcome, Release
-from securefl_protocols.graph import default_threshold
+from securefl.audit.bundle.case import Case, Line, moment_of
+from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.consortium.agreement.signatures import SKEW
+from securefl.consortium.ledger.events import Outcome, Release
+from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl_protocols.session.graph import default_threshold
 
 
 def releases_in_order(case: Case) -> Finding:

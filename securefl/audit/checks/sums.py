@@ -6,17 +6,16 @@ Replaying needs the model's arithmetic, and so torch; a bundle without transcrip
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from securefl.audit.bundle import TranscriptFile
-from securefl.audit.case import Case
-from securefl.audit.findings import Finding, doubted, failed, passed, unchecked, worst_of
-from securefl_protocols.errors import RemoteProtocolError
-from securefl_protocols.transcript import Transcript
+from securefl.audit.bundle.bundle import TranscriptFile
+from securefl.audit.bundle.case import Case
+from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl_protocols.primitives.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from securefl.audit.replaying import ReplayedRound
+    from securefl.audit.bundle.replay import ReplayedRound
+from securefl.audit.bundle.transcripts import read_transcript
 
 NOTHING_MASKED = unchecked("nothing was masked: the coordinator saw every update")
 NOTHING_BESIDE = unchecked("no transcript lies beside the bundle")
@@ -30,18 +29,6 @@ def signed_transcripts(case: Case) -> dict[int, str]:
         for _, event in outcomes.values()
         if event.transcript is not None
     }
-
-
-def read_transcript(case: Case, file: TranscriptFile) -> Transcript | None:
-    """A transcript from beside the bundle; None where there is no such file.
-
-    Raises:
-        RemoteProtocolError: If the file is no transcript.
-    """
-    path = None if case.folder is None else case.folder / file.file
-    if path is None or not path.is_file():
-        return None
-    return Transcript.from_bytes(path.read_bytes())
 
 
 def transcripts_signed(case: Case) -> Finding:
@@ -98,8 +85,9 @@ def models_from_sums(case: Case) -> Finding:
         return NOTHING_BESIDE
     if case.bundle.claims.start_model is None:
         return unchecked("the bundle names no model to start from")
-    finding: Finding = _replaying().models_follow(case, _replays(case))
-    return finding
+    from securefl.audit.bundle.replay import models_follow  # torch takes seconds to import
+
+    return models_follow(case, _replays(case))
 
 
 def _beside(case: Case) -> bool:
@@ -110,9 +98,6 @@ def _beside(case: Case) -> bool:
 
 
 def _replays(case: Case) -> tuple[ReplayedRound, ...]:
-    replayed: tuple[ReplayedRound, ...] = _replaying().replayed_rounds(case)
-    return replayed
+    from securefl.audit.bundle.replay import replayed_rounds  # torch takes seconds to import
 
-
-def _replaying() -> Any:  # noqa: ANN401 - a module
-    return import_module("securefl.audit.replaying")
+    return replayed_rounds(case)

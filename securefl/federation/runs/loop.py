@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from securefl.aggregation.aggregate import Aggregator
-from securefl.aggregation.plain import PlainAggregator
-from securefl.aggregation.secure import SecureAggregator
-from securefl.aggregation.terms import Consortium, model_digest
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.errors import InputError
-from securefl.exchange import Exchange
-from securefl.ledger.archive import TranscriptArchive
-from securefl.ledger.recorder import Recorder
-from securefl.rounds import (
+from securefl.federation.aggregation.base import Aggregator
+from securefl.federation.aggregation.fedavg import PlainAggregator
+from securefl.federation.aggregation.secure import SecureAggregator
+from securefl.federation.coordinator.ledger_recorder import Recorder
+from securefl.federation.coordinator.rounds import (
     Federation,
     RoundRecord,
     RoundState,
@@ -26,12 +25,14 @@ from securefl.rounds import (
     run_round,
     spent,
 )
-from securefl.runs.arms import Arms, evaluate_arms, request_pooled
-from securefl.runs.directory import RunDirectory
-from securefl.runs.prepare import Prepared
-from securefl.runs.progress import Progress
-from securefl.runs.protection import run_privacy
-from securefl.runs.result import RunPrivacy
+from securefl.federation.runs.baselines import Arms, evaluate_arms, request_pooled
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.prepare import Prepared
+from securefl.federation.runs.privacy_summary import run_privacy
+from securefl.federation.runs.progress import Progress
+from securefl.federation.runs.result import RunPrivacy
+from securefl.federation.transport.exchange import Exchange
+from securefl.ml.parameters import model_digest
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from securefl.evaluation.tally import total
+from securefl.federation.coordinator.rounds import RoundState
+from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Trained
-from securefl.models.locality import named_shared
-from securefl.rounds import RoundState
-from securefl.runs.directory import RunDirectory
-from securefl.runs.history import round_cost, run_refusals
-from securefl.runs.prepare import Prepared
-from securefl.runs.result import MemberResult, RunResult
-from securefl.tensor_files import write_tensors
+from securefl.federation.runs.prepare import Prepared
+from securefl.federation.runs.result import MemberResult, RunResult, round_cost, run_refusals
+from securefl.ml.metrics.sums import total
+from securefl.ml.parameters import named_shared
+from securefl.ml.tensor_io import write_tensors
 
 
 def completed(directory: RunDirectory, train: Callable[[], tuple[Prepared, Trained]]) -> RunResult:

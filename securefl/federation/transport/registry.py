@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from securefl.config.schema import ENGINES, LOCAL_ENGINE
-from securefl.engines.local import open_local
-from securefl.engines.transport import Engine
 from securefl.errors import ConfigError
+from securefl.federation.transport.base import Engine
+from securefl.federation.transport.local import open_local
 
 
 def engine_of(name: str) -> Engine:

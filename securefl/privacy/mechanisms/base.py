@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from securefl.config.privacy import PrivacySettings
 from securefl.errors import ConfigError
-from securefl.privacy.events import PrivacyEvent, SampledGaussian
+from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian
+from securefl.privacy.accounting.spent import PrivacyUnit, privacy_unit
 from securefl.privacy.round_updates import MemberContext, RoundTraining
-from securefl.privacy.units import PrivacyUnit, privacy_unit
 
 if TYPE_CHECKING:
     from securefl.config.schema import RunConfig
-    from securefl.privacy.layered_noise import LayerPlan
+    from securefl.privacy.encoding.sums import SumEncoding
+    from securefl.privacy.noise.xnoise import LayerPlan
     from securefl.privacy.plan import PrivacyPlan
-    from securefl.privacy.sum_code import SumEncoding
-    from securefl_protocols.encoding import FixedPoint
-    from securefl_protocols.rotation import Rotation
+    from securefl_protocols.encoding.fixed_point import FixedPoint
+    from securefl_protocols.encoding.rotation import Rotation
 
 Releases = Literal["gradients", "series"]
 """What a task's noise is added to; see `TaskDeclaration.releases`."""

@@ -7,11 +7,11 @@ distributed discrete Gaussian of Kairouz, Liu and Steinke 2021).
 from __future__ import annotations
 
 from securefl.config.schema import RunConfig
+from securefl.privacy.accounting.spent import MemberUnit
+from securefl.privacy.encoding.sums import SumEncoding, client_update_encoding
 from securefl.privacy.mechanisms.base import Releases
 from securefl.privacy.mechanisms.distributed import DistributedDP
 from securefl.privacy.round_updates import MemberContext, RoundTraining
-from securefl.privacy.sum_code import SumEncoding, client_update_encoding
-from securefl.privacy.units import MemberUnit
 
 
 class ClientLevelDP(DistributedDP):

@@ -11,13 +11,13 @@ from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from securefl.config.schema import RunConfig
-from securefl.privacy.events import PrivacyEvent, SampledGaussian, SampledSkellam
+from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian, SampledSkellam
+from securefl.privacy.encoding.sums import SumEncoding, gradient_sum_encoding
 from securefl.privacy.mechanisms.base import PrivacyMechanism, Releases, SumFormat
 from securefl.privacy.round_updates import MemberContext, RoundTraining
-from securefl.privacy.sum_code import SumEncoding, gradient_sum_encoding
 
 if TYPE_CHECKING:
-    from securefl.privacy.layered_noise import LayerPlan
+    from securefl.privacy.noise.xnoise import LayerPlan
     from securefl.privacy.plan import PrivacyPlan
 
 _SKELLAM: Final = "skellam"
@@ -73,7 +73,7 @@ class DistributedDP(PrivacyMechanism):
         if self.noise_law != _SKELLAM:
             return super().planned_event(config, plan)
         # Opacus takes seconds to import, and only a budget needs it.
-        from securefl.privacy.integer_noise import plan_noise
+        from securefl.privacy.noise.shares import plan_noise
 
         return plan_noise(
             plan.budget,
@@ -86,7 +86,7 @@ class DistributedDP(PrivacyMechanism):
 
     def check(self, config: RunConfig, members: int, dimension: int) -> None:
         """See `PrivacyMechanism`; the shares are sized, which also finds what cannot be summed."""
-        from securefl.privacy.distributed import plan_of
+        from securefl.privacy.distributed_plan import plan_of
 
         plan = plan_of(config, members, dimension)
         _ = plan.noise, plan.layers
@@ -109,7 +109,7 @@ class DistributedDP(PrivacyMechanism):
 
     def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
         """See `PrivacyMechanism`; where shares are taken back, the most that can stay."""
-        from securefl.privacy.distributed import plan_of
+        from securefl.privacy.distributed_plan import plan_of
 
         plan = plan_of(config, members, dimension)
         step = self._integer_unit(plan.code)
@@ -125,7 +125,7 @@ class DistributedDP(PrivacyMechanism):
     def _layers(self, config: RunConfig, roster: int, dimension: int) -> LayerPlan | None:
         if self.settings.distributed.excess == "keep":
             return None
-        from securefl.privacy.distributed import plan_of
+        from securefl.privacy.distributed_plan import plan_of
 
         return plan_of(config, roster, dimension).layers
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from securefl.config.privacy import NONE
 from securefl.config.schema import RunConfig
-from securefl.privacy.events import PrivacyEvent
+from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.mechanisms.base import PrivacyMechanism, Releases
 from securefl.privacy.round_updates import MemberContext, RoundTraining
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from securefl.config.privacy import PrivacySettings, register_protection
 from securefl.errors import ConfigError
-from securefl.privacy.events import register_events
+from securefl.privacy.accounting.events import register_events
 from securefl.privacy.mechanisms.base import PrivacyMechanism
 from securefl.privacy.mechanisms.client_level import ClientLevelDP
 from securefl.privacy.mechanisms.distributed import DistributedDP

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from securefl.aggregation.secure import RoundFailedError
-from securefl.aggregation.terms import agreed_encoding, encode_update
-from securefl.runs.compare import compare
-from securefl_protocols.lane import Lane
+from securefl.federation.aggregation.secure import RoundFailedError
+from securefl.federation.aggregation.session_parameters import agreed_encoding, encode_update
+from securefl.federation.runs.compare import compare
+from securefl_protocols.primitives.ring import Lane
 
 TIGHT = {"limit": 2.0, "max_samples": 1 << 16, "min_samples": 1 << 9}
 

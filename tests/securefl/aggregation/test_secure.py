@@ -3,24 +3,25 @@
 import numpy as np
 import pytest
 
-from securefl import messages as m
-from securefl.aggregation.plain import weighted_mean
-from securefl.aggregation.secure import RoundFailedError, SecureAggregator
-from securefl.aggregation.terms import Consortium, encode_update, session_terms
 from securefl.config.schema import Dropout
-from securefl.consortium.signed import SignedAgreement
-from securefl.engines.dropouts import WithDropouts
-from securefl.engines.local import InProcess
-from securefl.engines.transport import Delivery
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.signatures import SignedAgreement
 from securefl.errors import SecureflError
-from securefl.exchange import Exchange
-from securefl.models.locality import shared_vector
-from securefl.runs.compare import compare
-from securefl.runs.directory import RunDirectory
-from securefl.runs.hosting import local_consortium, member_specs
-from securefl.runs.prepare import prepare
-from securefl_protocols.errors import PlanError
-from securefl_protocols.messages import RoundSum, Signatures
+from securefl.federation.aggregation.fedavg import weighted_mean
+from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.aggregation.session_parameters import encode_update, session_terms
+from securefl.federation.messages import messages as m
+from securefl.federation.runs.compare import compare
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.prepare import prepare
+from securefl.federation.runs.simulation import local_consortium, member_specs
+from securefl.federation.transport.base import Delivery
+from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.fault_injection import WithDropouts
+from securefl.federation.transport.local import InProcess
+from securefl.ml.parameters import shared_vector
+from securefl_protocols.primitives.errors import PlanError
+from securefl_protocols.wire.messages import RoundSum, Signatures
 
 STEPS = ("keys", "shares", "masked-input", "consistency", "unmask")
 

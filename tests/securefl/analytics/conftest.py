@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from securefl.analytics.columns import Catalogue
-from securefl.analytics.run import analysts, ask
-from securefl.analytics.settings import analytics_config
+from securefl.consortium.ledger.paths import Places
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.engines.local import InProcess
-from securefl.ledger.places import Places
+from securefl.federation.analytics.columns import Catalogue
+from securefl.federation.analytics.coordinator import analysts, ask
+from securefl.federation.analytics.settings import analytics_config
+from securefl.federation.transport.local import InProcess
 
 NAMES = ("north", "south", "west", "east", "mid")
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from securefl.analytics.answers import rows_of
-from securefl.analytics.contributions import contribution
-from securefl.analytics.queries import ask_for
 from securefl.data.tables import RetailerTables
 from securefl.errors import ConfigError
-from securefl.privacy.keystream import KeyStream
+from securefl.federation.analytics.answers import rows_of
+from securefl.federation.analytics.contributions import contribution
+from securefl.federation.analytics.queries import ask_for
+from securefl.privacy.noise.csprng import KeyStream
 
 QUANTILES = ask_for("quantiles", "price", bins=100, limits=(0.0, 10.0))
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from securefl.analytics.contributions import contribution, sensitivity, step, steps
-from securefl.analytics.queries import ask_for
 from securefl.data.schema import ANONYMOUS
 from securefl.data.tables import RetailerTables
-from securefl.privacy.keystream import KeyStream
+from securefl.federation.analytics.contributions import contribution, sensitivity, step, steps
+from securefl.federation.analytics.queries import ask_for
+from securefl.privacy.noise.csprng import KeyStream
 
 QUERIES = [
     ask_for("sum", "value", records=3, limits=(0.0, 5.0)),

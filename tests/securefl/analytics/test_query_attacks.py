@@ -7,21 +7,21 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from securefl import messages as m
-from securefl.aggregation.secure import RoundFailedError
-from securefl.aggregation.terms import Consortium
-from securefl.analytics.contributions import contribution, sensitivity
-from securefl.analytics.queries import ask_for
 from securefl.config.schema import Dropout
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.account_statements import accounts
+from securefl.consortium.ledger.hash_chain import check_chain, read_entry
+from securefl.consortium.ledger.privacy_ledger import Book, book_path
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.engines.dropouts import WithDropouts
 from securefl.errors import ConfigError, InputError
-from securefl.ledger.book import Book, book_path
-from securefl.ledger.chain import check_chain, read_entry
-from securefl.ledger.statements import accounts
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
-from securefl.privacy.keystream import KeyStream
+from securefl.federation.aggregation.secure import RoundFailedError
+from securefl.federation.analytics.contributions import contribution, sensitivity
+from securefl.federation.analytics.queries import ask_for
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.fault_injection import WithDropouts
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.noise.csprng import KeyStream
 
 TOP = ask_for("top", "product", records=4)
 FULL = ask_for("top", "product", records=12)

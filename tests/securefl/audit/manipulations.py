@@ -12,9 +12,9 @@ from datetime import timedelta
 
 from scenario import NOW, SALT, STEP, Scenario, Written, honest
 
-from securefl.audit.bundle import Opening, parse
-from securefl.ledger.events import End, Outcome, Refusal, Release, Start
-from securefl_protocols.signing import SigningKey
+from securefl.audit.bundle.bundle import Opening, parse
+from securefl.consortium.ledger.events import End, Outcome, Refusal, Release, Start
+from securefl_protocols.primitives.signing import SigningKey
 
 CHEAT = "retailer-1"
 HONEST = "retailer-0"
@@ -250,7 +250,7 @@ def refused_and_released(script):
 def more_units(run):
     """The member has more customers than one over delta."""
     many = replace(run, openings=(Opening(member=CHEAT, units=200_000, salt=SALT.hex()),))
-    from securefl.ledger.digests import units_commitment
+    from securefl.consortium.ledger.digests import units_commitment
 
     return many.edited(CHEAT, Start, {"units": units_commitment(200_000, SALT)}).seal(), {}
 

@@ -7,23 +7,32 @@ from pathlib import Path
 
 import numpy as np
 
-from securefl.aggregation.terms import Consortium, encode_update, model_digest, session_terms
-from securefl.audit.bundle import Bundle, Claims, Inclusion, LinkedHead, Opening, TranscriptFile
+from securefl.audit.bundle.bundle import (
+    Bundle,
+    Claims,
+    Inclusion,
+    LinkedHead,
+    Opening,
+    TranscriptFile,
+)
 from securefl.config.load import load_config
-from securefl.consortium.agreement import new_agreement
-from securefl.consortium.parties import party_of
-from securefl.consortium.signed import signed_by
-from securefl.ledger.chain import canonical, next_entry, sign, timestamp
-from securefl.ledger.digests import config_digest, units_commitment
-from securefl.ledger.events import Cap, End, Mechanism, Outcome, Release, Start
-from securefl.ledger.heads import SignedHead, TreeHead, countersign
-from securefl.ledger.merkle import MerkleTree, leaf_hash
-from securefl.ledger.pricing import compose
-from securefl.server_optimizer import ServerOptimizer
-from securefl_protocols.client import ClientSession
-from securefl_protocols.drops import ServerStep
-from securefl_protocols.server import ServerSession
-from securefl_protocols.signing import SigningKey
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.model import new_agreement
+from securefl.consortium.agreement.signatures import signed_by
+from securefl.consortium.keys.parties import party_of
+from securefl.consortium.ledger.composition import compose
+from securefl.consortium.ledger.digests import config_digest, units_commitment
+from securefl.consortium.ledger.events import Cap, End, Mechanism, Outcome, Release, Start
+from securefl.consortium.ledger.hash_chain import canonical, next_entry, sign, timestamp
+from securefl.consortium.ledger.merkle import MerkleTree, leaf_hash
+from securefl.consortium.ledger.tree_heads import SignedHead, TreeHead, countersign
+from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.aggregation.session_parameters import encode_update, session_terms
+from securefl.ml.parameters import model_digest
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.client import ClientSession
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.server import ServerSession
 
 BEGIN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 NOW = BEGIN + timedelta(days=2)

@@ -2,15 +2,15 @@
 
 import pytest
 
+from securefl.audit.bundle.inputs import read_bundle
 from securefl.audit.explain import explain
 from securefl.audit.export import audit_run, export
-from securefl.audit.inputs import read_bundle
 from securefl.audit.verify import verify_file
 from securefl.config.load import load_config, merge
+from securefl.consortium.ledger.paths import Places
 from securefl.errors import RunDirectoryError
-from securefl.ledger.places import Places
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
 
 PRIVATE = {
     "mode": "secure",

@@ -5,9 +5,9 @@ import math
 import pytest
 from scipy import optimize, stats
 
-from securefl.audit.loss_distribution import SMALLEST_DELTA, Composition
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
+from securefl.audit.accountants.pld import SMALLEST_DELTA, Composition
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
 from support.loss_distributions import loss_distribution_epsilon
 
 CASES = [

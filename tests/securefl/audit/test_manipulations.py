@@ -4,8 +4,8 @@ import pytest
 from manipulations import TABLE
 from scenario import NOW, SALT, UNITS, honest
 
-from securefl.audit.bundle import Opening
-from securefl.audit.registry import CHECKS, SCHEMA
+from securefl.audit.bundle.bundle import Opening
+from securefl.audit.checks.registry import CHECKS, SCHEMA
 from securefl.audit.verify import verify
 
 

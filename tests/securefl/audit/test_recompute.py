@@ -4,9 +4,9 @@ import sys
 import pytest
 from scenario import STEP
 
-from securefl.audit import renyi_orders
-from securefl.audit.loss_distribution import Composition
-from securefl.audit.recompute import (
+from securefl.audit.accountants import skellam_rdp as renyi_orders
+from securefl.audit.accountants.pld import Composition
+from securefl.audit.accountants.recompute import (
     BeyondReachError,
     Claim,
     UnpricedError,
@@ -14,8 +14,8 @@ from securefl.audit.recompute import (
     tolerance,
     under_reported,
 )
-from securefl.ledger.events import Mechanism, SkellamMechanism
-from securefl.ledger.pricing import compose
+from securefl.consortium.ledger.composition import compose
+from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
 
 DELTA = 1e-5
 

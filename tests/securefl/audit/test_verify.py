@@ -9,18 +9,18 @@ import pytest
 from manipulations import entry_at
 from scenario import DIMENSION, NOW, STEP, honest
 
-from securefl.audit import recompute
-from securefl.audit.bundle import BundleError, parse, read_object, to_text
-from securefl.audit.case import Log
+from securefl.audit.accountants import recompute
+from securefl.audit.accountants.recompute import epsilon_of
+from securefl.audit.bundle.bundle import BundleError, parse, read_object, to_text
+from securefl.audit.bundle.case import Log
+from securefl.audit.bundle.inputs import moment, pinned_agreement, read_bundle
+from securefl.audit.checks.registry import CHECKS, NOT_PROVED
 from securefl.audit.explain import explain
-from securefl.audit.inputs import moment, pinned_agreement, read_bundle
-from securefl.audit.recompute import epsilon_of
-from securefl.audit.registry import CHECKS, NOT_PROVED
 from securefl.audit.verify import verify, verify_file
-from securefl.consortium.canonical import to_timestamp
+from securefl.consortium.encoding.jcs import to_timestamp
+from securefl.consortium.ledger.hash_chain import canonical
+from securefl.consortium.ledger.merkle import leaf_hash
 from securefl.errors import InputError, SecureflError
-from securefl.ledger.chain import canonical
-from securefl.ledger.merkle import leaf_hash
 
 
 @pytest.fixture(scope="session")

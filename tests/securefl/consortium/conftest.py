@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from securefl.config.load import load_config
-from securefl.consortium.agreement import new_agreement
-from securefl.consortium.parties import party_of
-from securefl.consortium.signed import signed_by
-from securefl_protocols.entropy import DeterministicEntropy
-from securefl_protocols.signing import SigningKey
+from securefl.consortium.agreement.model import new_agreement
+from securefl.consortium.agreement.signatures import signed_by
+from securefl.consortium.keys.parties import party_of
+from securefl_protocols.primitives.entropy import DeterministicEntropy
+from securefl_protocols.primitives.signing import SigningKey
 
 NAMES = ("north", "south", "west", "east", "centre")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

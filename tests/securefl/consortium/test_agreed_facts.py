@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from securefl.config.load import load_config
-from securefl.consortium.facts import check_facts, make_facts, read_facts
 from securefl.errors import AgreementError, DataError
-from securefl.runs.prepare import prepare
+from securefl.federation.runs.prepare import prepare
+from securefl.federation.services.public_facts import check_facts, make_facts, read_facts
 
 PRODUCTS = [f"item-{number}" for number in range(12)]
 MEMBERS = [{"name": name, "transactions": f"{name}.csv"} for name in ("north", "south", "west")]
@@ -88,7 +88,7 @@ def test_a_run_on_one_machine_trains_on_the_agreed_facts(shops):
 
 
 def test_what_lies_outside_the_period_is_not_read(shops):
-    from securefl.data.source import load
+    from securefl.data.sources.registry import load
 
     for tables in load(config(shops).data).members:
         assert tables.transactions["time"].min() >= np.datetime64("2024-01-03")

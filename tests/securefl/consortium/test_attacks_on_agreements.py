@@ -5,18 +5,30 @@ from datetime import timedelta
 
 import pytest
 
-from securefl.consortium.agreement import from_tree, new_agreement, to_tree
-from securefl.consortium.files import agreement_toml, read_signed, write_agreement, write_signature
-from securefl.consortium.parties import Card, card_of, party_of
-from securefl.consortium.signed import SignedAgreement, check, from_json, sign, signed_by, standing
-from securefl.consortium.statements import (
+from securefl.consortium.agreement.key_changes import (
     Revocation,
     Rotation,
     SignedStatement,
     sign_statement,
     state_after,
 )
-from securefl.consortium.succession import amended, check_succession, remember
+from securefl.consortium.agreement.model import from_tree, new_agreement, to_tree
+from securefl.consortium.agreement.signatures import (
+    SignedAgreement,
+    check,
+    from_json,
+    sign,
+    signed_by,
+    standing,
+)
+from securefl.consortium.agreement.storage import (
+    agreement_toml,
+    read_signed,
+    write_agreement,
+    write_signature,
+)
+from securefl.consortium.agreement.versions import amended, check_succession, remember
+from securefl.consortium.keys.parties import Card, card_of, party_of
 from securefl.errors import AgreementError
 
 

@@ -15,16 +15,16 @@ from nats.errors import Error as NatsError  # noqa: E402
 from nats.js.errors import NotFoundError  # noqa: E402
 
 from securefl.config.load import load_config  # noqa: E402
-from securefl.consortium.agreement import Broker as Meeting  # noqa: E402
-from securefl.consortium.agreement import new_agreement  # noqa: E402
-from securefl.consortium.broker import broker_id, write_broker_config  # noqa: E402
-from securefl.consortium.broker_keys import BrokerKey  # noqa: E402
-from securefl.consortium.certificates import create_authority, issue_broker  # noqa: E402
-from securefl.consortium.parties import party_of  # noqa: E402
-from securefl.consortium.signed import signed_by, standing  # noqa: E402
-from securefl.engines.broker import Broker  # noqa: E402
-from securefl.engines.nats_layout import Layout  # noqa: E402
+from securefl.consortium.agreement.model import Broker as Meeting  # noqa: E402
+from securefl.consortium.agreement.model import new_agreement  # noqa: E402
+from securefl.consortium.agreement.signatures import signed_by, standing  # noqa: E402
+from securefl.consortium.keys.nkeys import BrokerKey  # noqa: E402
+from securefl.consortium.keys.parties import party_of  # noqa: E402
+from securefl.consortium.keys.tls_certificates import create_authority, issue_broker  # noqa: E402
 from securefl.errors import AgreementError  # noqa: E402
+from securefl.federation.transport.nats.broker_config import broker_id, write_broker_config  # noqa: E402
+from securefl.federation.transport.nats.dev_broker import Broker  # noqa: E402
+from securefl.federation.transport.nats.subjects import Layout  # noqa: E402
 from support.brokers import free_port  # noqa: E402
 
 PASSPHRASE = b"four words are better"

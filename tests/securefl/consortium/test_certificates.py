@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from securefl.consortium.certificates import create_authority, issue_broker
-from securefl.consortium.keys import read_key
+from securefl.consortium.keys.key_files import read_key
+from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
 from securefl.errors import KeyFileError
 
 PASSPHRASE = b"four words are better"

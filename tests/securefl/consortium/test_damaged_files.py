@@ -6,17 +6,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from securefl.consortium.files import (
+from securefl.consortium.agreement.key_changes import Rotation, sign_statement, state_after
+from securefl.consortium.agreement.signatures import from_json
+from securefl.consortium.agreement.storage import (
     read_card,
     read_folder,
     write_agreement,
     write_card,
     write_signature,
 )
-from securefl.consortium.keys import read_key, write_clear_key
-from securefl.consortium.parties import card_of
-from securefl.consortium.signed import from_json
-from securefl.consortium.statements import Rotation, sign_statement, state_after
+from securefl.consortium.keys.key_files import read_key, write_clear_key
+from securefl.consortium.keys.parties import card_of
 from securefl.errors import AgreementError, KeyFileError
 
 QUICK = settings(

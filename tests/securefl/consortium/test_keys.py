@@ -5,8 +5,7 @@ import subprocess
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from securefl.consortium.broker_keys import BrokerKey, decode_public
-from securefl.consortium.keys import (
+from securefl.consortium.keys.key_files import (
     generate_key,
     read_key,
     read_passphrase,
@@ -14,8 +13,9 @@ from securefl.consortium.keys import (
     write_key,
     write_secret,
 )
+from securefl.consortium.keys.nkeys import BrokerKey, decode_public
 from securefl.errors import KeyFileError
-from securefl_protocols.signing import SigningKey
+from securefl_protocols.primitives.signing import SigningKey
 
 PASSPHRASE = b"four words are better"
 

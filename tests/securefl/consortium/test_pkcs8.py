@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from securefl.consortium import pkcs8
-from securefl.consortium.pkcs8 import KeyTextError, clear_pem, ed25519, encrypted_pem, read_pem
-from securefl_protocols.entropy import DeterministicEntropy
+from securefl.consortium.keys import pkcs8
+from securefl.consortium.keys.pkcs8 import KeyTextError, clear_pem, ed25519, encrypted_pem, read_pem
+from securefl_protocols.primitives.entropy import DeterministicEntropy
 
 SEED = bytes(range(32))
 PASSPHRASE = b"four words are better"

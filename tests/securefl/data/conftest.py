@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from securefl.data.complete_journey import store_map
+from securefl.data.sources.complete_journey.source import store_map
 
 WEEKS = 6
 DEPARTMENTS = ("GROCERY", "PRODUCE", "DRUG GM", "FUEL", "COUPON")

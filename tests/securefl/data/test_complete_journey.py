@@ -7,13 +7,18 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from securefl.data import complete_journey
-from securefl.data.complete_journey import RETAILERS, load, store_map
+from securefl.config.data import CompleteJourneySettings
 from securefl.data.describe import describe
-from securefl.data.journey_tables import NOT_GOODS, NOT_MERCHANDISE, local_time, week_start
 from securefl.data.readers import read_columns
 from securefl.data.schema import check_data
-from securefl.data.settings import CompleteJourneySettings
+from securefl.data.sources.complete_journey import source as complete_journey
+from securefl.data.sources.complete_journey.source import RETAILERS, load, store_map
+from securefl.data.sources.complete_journey.tables import (
+    NOT_GOODS,
+    NOT_MERCHANDISE,
+    local_time,
+    week_start,
+)
 from securefl.errors import DataError, InputError
 
 installed = pytest.mark.skipif(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from securefl.data.convert import stable_id, to_flags, to_ids, to_numbers, to_text
+from securefl.data.coercion import stable_id, to_flags, to_ids, to_numbers, to_text
 from securefl.data.schema import Origin
 
 ORIGIN = Origin("file.csv")

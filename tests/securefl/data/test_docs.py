@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from securefl.data import journey_tables
-from securefl.data.settings import DataSettings
+from securefl.config.data import DataSettings
+from securefl.data.sources.complete_journey import tables as journey_tables
 
 TEXT = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
 TOML = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)

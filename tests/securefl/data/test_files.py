@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from securefl.config.data import FilesSettings
 from securefl.data.describe import describe
-from securefl.data.settings import FilesSettings
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.errors import DataError, InputError
 
 CATALOGUE = "sku,dept\nmilk,dairy\n00017,\nrye bread,bakery\n"

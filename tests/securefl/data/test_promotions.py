@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from securefl.data.complete_journey import RETAILERS, load, store_map
-from securefl.data.journey_tables import week_start
-from securefl.data.settings import CompleteJourneySettings
+from securefl.config.data import CompleteJourneySettings
+from securefl.data.sources.complete_journey.source import RETAILERS, load, store_map
+from securefl.data.sources.complete_journey.tables import week_start
 from securefl.errors import DataError
 
 

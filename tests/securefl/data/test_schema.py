@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from securefl.config.data import TutorialSettings
 from securefl.data.schema import PROMOTIONS, Origin, check_data, check_table
-from securefl.data.settings import TutorialSettings
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.errors import DataError
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
 
+from securefl.config.data import TutorialSettings
 from securefl.data.schema import ANONYMOUS
-from securefl.data.settings import TutorialSettings
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 
 
 def ratings(**options):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from securefl.engines.local import InProcess, WorkerCrashedError, WorkerProcesses
+from securefl.federation.transport.local import InProcess, WorkerCrashedError, WorkerProcesses
 
 
 def test_a_bug_in_a_worker_reaches_the_coordinator_with_its_traceback(capfd):

@@ -9,9 +9,9 @@ import pytest
 
 from securefl.config.load import load_config
 from securefl.errors import ConfigError
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
 from securefl.federation.transport.registry import engine_of
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
 
 PAGE = (Path(__file__).parents[3] / "docs" / "new-engine.md").read_text(encoding="utf-8")
 
@@ -90,7 +90,7 @@ def test_a_run_goes_on_over_the_new_engine(carried, tmp_path, small_config, monk
 
 
 def test_an_error_of_the_thread_ends_the_run(installed, tmp_path, small_config, monkeypatch):
-    from securefl.member import Member
+    from securefl.federation.member.member import Member
 
     def lost(self, message):
         raise RuntimeError("lost")

@@ -1,8 +1,8 @@
 import torch
 
-from securefl.evaluation import blend
-from securefl.evaluation.blend import blend_weights, chosen_weights, likelihood
-from securefl.evaluation.ranking import RankingCases
+from securefl.ml.metrics import score_blending as blend
+from securefl.ml.metrics.ranking import RankingCases
+from securefl.ml.metrics.score_blending import blend_weights, chosen_weights, likelihood
 
 
 def cases(seed, customers=400, others=20):

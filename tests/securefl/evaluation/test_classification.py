@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from securefl.evaluation.classification import classification_tally
+from securefl.ml.metrics.classification import classification_tally
 
 
 def drawn(seed, cases=200):

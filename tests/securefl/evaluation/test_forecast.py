@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from securefl.evaluation.forecast import forecast_tally, poisson_floor
+from securefl.ml.metrics.forecasting import forecast_tally, poisson_floor
 
 
 def test_metrics_of_three_cases_by_hand():

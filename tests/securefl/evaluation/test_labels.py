@@ -2,11 +2,11 @@ import math
 
 import pytest
 
-from securefl.evaluation.forecast import forecast_tally
-from securefl.evaluation.labels import LABELS, shown, title
-from securefl.tasks.demand import DemandTask
-from securefl.tasks.rating import RatingTask
-from securefl.tasks.recommendation import RecommendationTask
+from securefl.config.metric_labels import LABELS, shown, title
+from securefl.ml.metrics.forecasting import forecast_tally
+from securefl.tasks.demand.task import DemandTask
+from securefl.tasks.recommendation.rating_task import RatingTask
+from securefl.tasks.recommendation.task import RecommendationTask
 
 TASKS = [DemandTask, RatingTask, RecommendationTask]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from securefl.evaluation.ranking import RankingCases, expected_gain, ranking_tally
+from securefl.ml.metrics.ranking import RankingCases, expected_gain, ranking_tally
 
 NAMES = {"ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full"}
 

@@ -6,17 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from securefl.aggregation.terms import Consortium
 from securefl.config.load import load_config, merge
-from securefl.consortium.agreement import new_agreement
-from securefl.consortium.keys import generate_key
-from securefl.consortium.parties import party_of
-from securefl.consortium.signed import signed_by
-from securefl.ledger.custody import Custody
-from securefl.ledger.log import open_log
-from securefl.ledger.member_ledger import MemberLedger
-from securefl.policy import Policy
-from securefl.privacy.events import SampledGaussian
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.model import new_agreement
+from securefl.consortium.agreement.signatures import signed_by
+from securefl.consortium.keys.key_files import generate_key
+from securefl.consortium.keys.parties import party_of
+from securefl.consortium.ledger.data_custody import Custody
+from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.policy import Policy
+from securefl.consortium.ledger.transparency_log import open_log
+from securefl.privacy.accounting.events import SampledGaussian
 
 NAMES = ("north", "south", "west", "east")
 PRIVATE = {"rounds": 5, "privacy": {"dp": "local", "epsilon": 4.0, "delta": 1e-5}}

@@ -5,16 +5,16 @@ import stat
 
 import pytest
 
+from securefl.consortium.ledger.account_statements import accounts, refusal_lines, run_lines
+from securefl.consortium.ledger.composition import compose
+from securefl.consortium.ledger.data_custody import RefusedError, default_books
+from securefl.consortium.ledger.hash_chain import LedgerError, check_chain, read_entry
+from securefl.consortium.ledger.overlap import shared_customers
+from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.sqlite import DatabaseError
 from securefl.errors import InputError
-from securefl.ledger.book import Book, book_path
-from securefl.ledger.chain import LedgerError, check_chain, read_entry
-from securefl.ledger.custody import RefusedError, default_books
-from securefl.ledger.database import DatabaseError
-from securefl.ledger.pricing import compose
-from securefl.ledger.shared_customers import shared_customers
-from securefl.ledger.statements import accounts, refusal_lines, run_lines
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
 
 NAMES = ("north", "south", "west", "east")
 MODEL = "ab" * 32

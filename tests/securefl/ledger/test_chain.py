@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from securefl.consortium.keys import generate_key
-from securefl.ledger.chain import (
+from securefl.consortium.keys.key_files import generate_key
+from securefl.consortium.ledger.composition import compose, joined
+from securefl.consortium.ledger.events import ZEROS, End, Mechanism, Outcome, Release, SignedEntry
+from securefl.consortium.ledger.hash_chain import (
     LedgerError,
     canonical,
     check_chain,
@@ -17,10 +19,8 @@ from securefl.ledger.chain import (
     sign,
     verify,
 )
-from securefl.ledger.events import ZEROS, End, Mechanism, Outcome, Release, SignedEntry
-from securefl.ledger.pricing import compose, joined
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
 
 PLACE = {
     "run": "11" * 32,

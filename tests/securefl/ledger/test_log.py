@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from securefl.ledger.chain import LedgerError, canonical, timestamp
-from securefl.ledger.database import DatabaseError
-from securefl.ledger.heads import TreeHead, check_countersignature
-from securefl.ledger.log import LogError
-from securefl.ledger.witness import ForkError, ShownHead
+from securefl.consortium.ledger.hash_chain import LedgerError, canonical, timestamp
+from securefl.consortium.ledger.sqlite import DatabaseError
+from securefl.consortium.ledger.transparency_log import LogError
+from securefl.consortium.ledger.tree_heads import TreeHead, check_countersignature
+from securefl.consortium.ledger.witness import ForkError, ShownHead
 
 
 def hand_in(log, ledger):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from securefl.ledger import merkle
+from securefl.consortium.ledger import merkle
 
 LEAVES = [
     bytes.fromhex(text)

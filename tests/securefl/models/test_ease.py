@@ -3,8 +3,14 @@
 import pytest
 import torch
 
-from securefl.models.ease import EaseRanker, GramMatrix, ItemToItem, gram, nearest_gram
-from securefl.privacy.bookkeeping import supported_layers
+from securefl.privacy.dpsgd.book_keeping import supported_layers
+from securefl.tasks.recommendation.models.ease import (
+    EaseRanker,
+    GramMatrix,
+    ItemToItem,
+    gram,
+    nearest_gram,
+)
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from securefl.models.factorization import Factorization, ProductVectors
-from securefl.models.locality import local_parameters, shared_parameters
-from securefl.models.ncf import NcfRanker, RatingNcf
-from securefl.models.settings import FactorizationSettings, NcfSettings, RatingNcfSettings
+from securefl.ml.parameters import local_parameters, shared_parameters
+from securefl.tasks.common.settings import FactorizationSettings, NcfSettings
+from securefl.tasks.recommendation.models.factorization import Factorization, ProductVectors
+from securefl.tasks.recommendation.models.ncf import NcfRanker, RatingNcf
+from securefl.tasks.recommendation.settings import RatingNcfSettings
 
 PRODUCTS, CUSTOMERS = 12, 5
 LEVELS = (torch.arange(PRODUCTS) % 3, torch.arange(PRODUCTS) // 4)

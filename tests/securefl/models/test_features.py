@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from securefl.models.features import FeatureRanker
-from securefl.models.settings import ContentSettings, HybridSettings
-from securefl.privacy.bookkeeping import supported_layers
+from securefl.privacy.dpsgd.book_keeping import supported_layers
+from securefl.tasks.content.model import FeatureRanker
+from securefl.tasks.content.settings import ContentSettings, HybridSettings
 
 CODES = (
     torch.tensor([0, 0, 1, 1]),

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from securefl.models.forecaster import Forecaster, LogTarget, RawTarget, TutorialForecaster
-from securefl.models.locality import local_parameters
-from securefl.models.settings import ForecasterSettings, TutorialForecasterSettings
+from securefl.ml.parameters import local_parameters
+from securefl.tasks.demand.forecaster import Forecaster, LogTarget, RawTarget, TutorialForecaster
+from securefl.tasks.demand.settings import ForecasterSettings, TutorialForecasterSettings
 
 
 @pytest.fixture

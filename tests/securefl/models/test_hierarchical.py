@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from securefl.models.factorization import Factorization
-from securefl.models.hierarchical import HierarchicalFactorization
-from securefl.models.locality import local_parameters, shared_parameters
-from securefl.models.settings import FactorizationSettings, HierarchicalSettings
+from securefl.ml.parameters import local_parameters, shared_parameters
+from securefl.tasks.common.settings import FactorizationSettings, HierarchicalSettings
+from securefl.tasks.recommendation.models.factorization import Factorization
+from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactorization
 
 LEVELS = (torch.arange(12) % 3, torch.arange(12) // 4)
 ITEMS, PRESENT = torch.tensor([[1, 2, 3], [4, 0, 0]]), torch.tensor([[1.0, 1, 1], [1, 0, 0]])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from securefl.models.locality import (
+from securefl.ml.parameters import (
     joined_shared,
     load_local,
     load_shared,

@@ -2,8 +2,8 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from securefl.models.quantiles import QuantileForecaster, QuantileTarget, pinball
-from securefl.models.settings import QuantileForecasterSettings
+from securefl.tasks.demand.quantile_model import QuantileForecaster, QuantileTarget, pinball
+from securefl.tasks.demand.settings import QuantileForecasterSettings
 
 LEVELS = (0.1, 0.5, 0.9, 0.95)
 

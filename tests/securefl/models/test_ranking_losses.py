@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from securefl.models.factorization import Factorization
-from securefl.models.ranking_losses import drawn_products, ranking_losses
-from securefl.models.settings import FactorizationSettings
+from securefl.tasks.common.settings import FactorizationSettings
+from securefl.tasks.recommendation.models.factorization import Factorization
+from securefl.tasks.recommendation.models.ranking_losses import drawn_products, ranking_losses
 
 BOUGHT = torch.tensor([[0.5, -1.0], [2.0, 0.0]], dtype=torch.float64)
 AGAINST = torch.tensor([[0.1, 0.2, -0.3], [1.0, -1.0, 3.0]], dtype=torch.float64)
@@ -60,7 +60,9 @@ def test_mf_trains_on_the_scores_that_it_ranks_by(kind, monkeypatch):
     )
     customer, prior = torch.tensor([2, 0]), torch.randn(2, 12)
     drawn = torch.tensor([[0, 5, 11, 7, 7], [1, 2, 3, 4, 5]])
-    monkeypatch.setattr("securefl.models.factorization.drawn_products", lambda *_: drawn)
+    monkeypatch.setattr(
+        "securefl.tasks.recommendation.models.factorization.drawn_products", lambda *_: drawn
+    )
     scores = model.scores(customer, items, (weights > 0).float(), prior)
     surprise = ranking_losses(kind, scores.gather(1, items), scores.gather(1, drawn))
     torch.testing.assert_close(

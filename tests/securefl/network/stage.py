@@ -23,36 +23,36 @@ from pathlib import Path
 
 import numpy as np
 
-from securefl import messages as m
-from securefl.aggregation.secure import RoundFailedError, SecureAggregator
-from securefl.aggregation.terms import Consortium
 from securefl.config.load import load_config
-from securefl.consortium.agreement import new_agreement
-from securefl.consortium.journal import MemberJournal
-from securefl.consortium.keys import generate_key
-from securefl.consortium.logs import log_to
-from securefl.consortium.member_process import (
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.model import new_agreement
+from securefl.consortium.agreement.signatures import signed_by
+from securefl.consortium.keys.key_files import generate_key
+from securefl.consortium.keys.parties import party_of
+from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
+from securefl.federation.member.journal import MemberJournal
+from securefl.federation.messages import messages as m
+from securefl.federation.services.logging import log_to
+from securefl.federation.services.member_process import (
     JournalMemory,
     MemberEnd,
     MemberProcess,
     QuestionEntropy,
 )
-from securefl.consortium.memory import keep_freed_memory
-from securefl.consortium.parties import party_of
-from securefl.consortium.patient import FaultTolerantExchange
-from securefl.consortium.signed import signed_by
-from securefl.engines import nats_parts
-from securefl.engines.broker import Broker
-from securefl.engines.nats import NatsTransport, Run
-from securefl.engines.nats_journal import CoordinatorJournal
-from securefl.engines.nats_layout import Layout
-from securefl.engines.nats_link import BrokerAddress, Link
-from securefl.engines.patience import Patience, kind_of
-from securefl.engines.run_keys import RunKeys
-from securefl.engines.transport import DeadlineExceeded
-from securefl.engines.watch import Watch
-from securefl_protocols.codec import open_envelope
-from securefl_protocols.signing import SigningKey
+from securefl.federation.transport.base import DeadlineExceeded
+from securefl.federation.transport.liveness import Watch
+from securefl.federation.transport.nats import chunking as nats_parts
+from securefl.federation.transport.nats.connection import BrokerAddress, Link
+from securefl.federation.transport.nats.dev_broker import Broker
+from securefl.federation.transport.nats.journal import CoordinatorJournal
+from securefl.federation.transport.nats.subjects import Layout
+from securefl.federation.transport.nats.transport import NatsTransport, Run
+from securefl.federation.transport.session_keys import RunKeys
+from securefl.federation.transport.timeouts import Patience, kind_of
+from securefl.ml.cpu import keep_freed_memory
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.wire.codec import open_envelope
 from support.brokers import free_port, plain_configuration
 from support.rehearsal import RehearsingMember, rehearsed_change
 
@@ -124,7 +124,7 @@ def step_of(message):
 
 
 def type_of(payload):
-    from securefl_protocols.codec import decode_coordinator
+    from securefl_protocols.wire.codec import decode_coordinator
 
     try:
         return type(decode_coordinator(payload, largest=len(payload))).__name__
@@ -259,7 +259,7 @@ def coordinator_life(scene, death=None):
 
 
 def needed(scene):
-    from securefl_protocols.graph import default_threshold
+    from securefl_protocols.session.graph import default_threshold
 
     return default_threshold(len(scene.names))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from stage import QUICK, Death, Disorder, FullDisk, LastRound
 
-from securefl.consortium.keys import generate_key
+from securefl.consortium.keys.key_files import generate_key
 from support.rehearsal import rehearsed_change
 
 MEMBER_STEPS = (

@@ -5,22 +5,22 @@ import os
 import numpy as np
 import pytest
 
-from securefl import messages as m
-from securefl.consortium.journal import MemberJournal
-from securefl.consortium.member_process import (
+from securefl.errors import RunDirectoryError
+from securefl.federation.member.journal import MemberJournal
+from securefl.federation.messages import messages as m
+from securefl.federation.services.member_process import (
     JournalMemory,
     MemberEnd,
     MemberProcess,
     QuestionEntropy,
 )
-from securefl.engines.models_by_name import named
-from securefl.engines.nats import Run
-from securefl.engines.nats_layout import Layout
-from securefl.engines.nats_parts import Note
-from securefl.engines.nats_reader import Arrival
-from securefl.engines.run_keys import RunKeys
-from securefl.errors import RunDirectoryError
-from securefl_protocols.signing import SigningKey
+from securefl.federation.transport.model_cache import named
+from securefl.federation.transport.nats.chunking import Note
+from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.subjects import Layout
+from securefl.federation.transport.nats.transport import Run
+from securefl.federation.transport.session_keys import RunKeys
+from securefl_protocols.primitives.signing import SigningKey
 
 KEY, RUN = bytes(range(32)), bytes(32)
 FIRST, SECOND = "00" * 8 + ".1.1", "00" * 8 + ".1.2"

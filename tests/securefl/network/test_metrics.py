@@ -10,8 +10,8 @@ from stage import PROCESSES, start_processes
 from test_network_runs import NAMES, small
 from village import found, life_of_commanded_coordinator, life_of_member, open_broker
 
-from securefl.consortium.status import read_status
-from securefl.runs.prepare import prepare
+from securefl.federation.runs.prepare import prepare
+from securefl.federation.services.status import read_status
 from support.brokers import free_port
 
 

@@ -3,8 +3,8 @@
 import json
 import os
 
-from securefl import messages as m
-from securefl.engines.models_by_name import Holdings, Models, named
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.model_cache import Holdings, Models, named
 
 MODEL = os.urandom(8192)
 QUESTION = m.encode(m.Evaluate(round=1, shared=MODEL, split="test", kept=False))

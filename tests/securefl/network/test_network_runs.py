@@ -9,14 +9,14 @@ from village import found, open_broker, run_network
 
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
-from securefl.consortium.doctor import Patient, examine
-from securefl.consortium.status import read_status
-from securefl.engines.transport import EngineError
+from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import AgreementError
-from securefl.ledger.log import open_log
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.tensor_files import read_tensors
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.services.diagnostics import Patient, examine
+from securefl.federation.services.status import read_status
+from securefl.federation.transport.base import EngineError
+from securefl.ml.tensor_io import read_tensors
 
 
 def small(mode="secure", **changes):
@@ -89,9 +89,9 @@ def village(tmp_path_factory):
 
 
 def test_a_key_that_is_nobodys_does_not_enter(village, tmp_path):
-    from securefl.consortium.desk import make_key
-    from securefl.consortium.keys import read_key
-    from securefl.consortium.network import connection_context
+    from securefl.consortium.agreement.workflow import make_key
+    from securefl.consortium.keys.key_files import read_key
+    from securefl.federation.services.bootstrap import connection_context
 
     make_key(tmp_path, "stranger", b"a passphrase for tests")
     key = read_key(tmp_path / "stranger.key", b"a passphrase for tests")
@@ -117,13 +117,13 @@ def test_an_expired_agreement_admits_nobody(village):
 
 
 def test_other_facts_are_another_run(village, tmp_path):
-    from securefl.consortium.facts import make_facts
+    from securefl.federation.services.public_facts import make_facts
 
     other = tmp_path / "facts"
     make_facts(small(data={**small().data.model_dump(mode="json"), "items": 41}), other)
     mine = village.context("retailer-0")
     theirs = type(village)(village.folder, village.config, village.names, village.port)
-    from securefl.consortium.network import connection_context
+    from securefl.federation.services.bootstrap import connection_context
 
     assert connection_context(theirs.agreement, theirs.key("hub"), other, "1").run.id != mine.run.id
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from securefl.engines import nats_parts
-from securefl.engines.nats_parts import Assembler, BadPartError, Note, NotMetError
-from securefl.engines.run_keys import RunKeys
 from securefl.errors import RunDirectoryError
-from securefl_protocols.signing import SigningKey
+from securefl.federation.transport.nats import chunking as nats_parts
+from securefl.federation.transport.nats.chunking import Assembler, BadPartError, Note, NotMetError
+from securefl.federation.transport.session_keys import RunKeys
+from securefl_protocols.primitives.signing import SigningKey
 
 RUN = bytes(32)
 IDENTITIES = {name: SigningKey(bytes([number]) * 32) for number, name in enumerate("abc", 1)}

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from securefl.config.load import load_config
-from securefl.consortium.status import read_status
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.tensor_files import read_tensors
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.services.status import read_status
+from securefl.ml.tensor_io import read_tensors
 from support.brokers import free_port
 
 SCRIPT = Path(__file__).parents[3] / "docs" / "consortium-walkthrough.sh"

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from stage import PROCESSES, begin_process, die, start_processes
 
-from securefl.consortium.broker import write_broker_config
-from securefl.consortium.certificates import create_authority, issue_broker
-from securefl.consortium.coordinator import coordinate
-from securefl.consortium.desk import make_key, sign_agreement
-from securefl.consortium.drafting import draft
-from securefl.consortium.facts import make_facts
-from securefl.consortium.files import read_signed
-from securefl.consortium.keys import read_key
-from securefl.consortium.member_process import MemberProcess
-from securefl.consortium.member_start import Desk, serve
-from securefl.consortium.network import connection_context
-from securefl.engines.broker import Broker
-from securefl.engines.patience import Patience, kind_of
+from securefl.consortium.agreement.drafting import draft
+from securefl.consortium.agreement.storage import read_signed
+from securefl.consortium.agreement.workflow import make_key, sign_agreement
+from securefl.consortium.keys.key_files import read_key
+from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
+from securefl.federation.services.bootstrap import connection_context
+from securefl.federation.services.coordinator import coordinate
+from securefl.federation.services.member import Desk, serve
+from securefl.federation.services.member_process import MemberProcess
+from securefl.federation.services.public_facts import make_facts
+from securefl.federation.transport.nats.broker_config import write_broker_config
+from securefl.federation.transport.nats.dev_broker import Broker
+from securefl.federation.transport.timeouts import Patience, kind_of
 from securefl_cli.main import securefl
 from support.brokers import free_port
 

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from securefl.models.locality import shared_parameters
-from securefl.privacy.accounting import PrivacyAccountant
-from securefl.privacy.gradients import clip_factors
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.sampler import SamplingPlan
-from securefl.privacy.training import PrivateSettings, PrivateTrainer
-from securefl.tasks.base import TensorExamples
+from securefl.ml.batches import TensorExamples
+from securefl.ml.parameters import shared_parameters
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.dpsgd.per_example import clip_factors
+from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
+from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
+from securefl.privacy.noise.csprng import KeyStream
 
 
 @dataclass

@@ -16,12 +16,12 @@ from opacus.accountants.analysis.rdp import compute_rdp
 from scipy import integrate, stats
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import PrivacyAccountant, epsilon_of
-from securefl.privacy.calibration import Budget, noise_multiplier
-from securefl.privacy.events import SampledGaussian
-from securefl.privacy.group import ORDERS as GROUP_ORDERS
-from securefl.privacy.group import _divergences, customer_epsilon
-from securefl.privacy.renyi import ORDERS, renyi_epsilon, sum_renyi
+from securefl.privacy.accounting.accountant import PrivacyAccountant, epsilon_of
+from securefl.privacy.accounting.calibration import Budget, noise_multiplier
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.accounting.group_privacy import ORDERS as GROUP_ORDERS
+from securefl.privacy.accounting.group_privacy import _divergences, customer_epsilon
+from securefl.privacy.accounting.rdp import ORDERS, renyi_epsilon, sum_renyi
 from support.loss_distributions import loss_distribution_epsilon
 
 LONG = SampledGaussian(noise_multiplier=1.0, sampling_rate=0.01, steps=10_000)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from securefl.privacy.accounting import (
+from securefl.privacy.accounting.accountant import (
     IntegerRdpAccountant,
     PrvAccountant,
     RdpAccountant,
@@ -12,7 +12,7 @@ from securefl.privacy.accounting import (
     accountant_for,
     epsilon_of,
 )
-from securefl.privacy.events import (
+from securefl.privacy.accounting.events import (
     ComposedDpEvent,
     DpEvent,
     GaussianDpEvent,
@@ -26,7 +26,7 @@ from securefl.privacy.events import (
     Term,
     terms_of,
 )
-from securefl.privacy.sensitivity import Sensitivity
+from securefl.privacy.accounting.sensitivity import Sensitivity
 
 DELTA = 1e-5
 GAUSSIAN = GaussianDpEvent(2.0)

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from securefl.privacy.bookkeeping import BookkeepingPath
-from securefl.privacy.gradients import UnsupportedLayerError
-from securefl.privacy.layer_gradients import embedding_squared_norms, linear_squared_norms
-from securefl.privacy.vectorised import VectorisedPath
-from securefl.tasks.base import TensorExamples
+from securefl.ml.batches import TensorExamples
+from securefl.privacy.dpsgd.book_keeping import BookkeepingPath
+from securefl.privacy.dpsgd.functorch import VectorisedPath
+from securefl.privacy.dpsgd.layer_norms import embedding_squared_norms, linear_squared_norms
+from securefl.privacy.dpsgd.per_example import UnsupportedLayerError
 
 PATHS = ("hooks", "bookkeeping", "vectorised")
 INDEX = torch.tensor([0, 3, 5, 9, 23])

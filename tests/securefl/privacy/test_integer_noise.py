@@ -12,21 +12,21 @@ from opacus.accountants.analysis import rdp as opacus_rdp
 from scipy.stats import kstest
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.calibration import Budget, noise_multiplier
-from securefl.privacy.discrete_shadow import (
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.calibration import Budget, noise_multiplier
+from securefl.privacy.accounting.discrete_gaussian_bound import (
     least_share_variance,
     log_factor,
     rounding_variance,
 )
-from securefl.privacy.events import SampledGaussian, SampledSkellam
-from securefl.privacy.integer_noise import honest_shares, plan_noise
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.renyi import renyi_epsilon
-from securefl.privacy.sampled_renyi import ORDERS, sampled_divergences
-from securefl.privacy.sensitivity import Sensitivity, rounded_sum, rounding_step
-from securefl.privacy.skellam_renyi import skellam_divergences, skellam_epsilon
-from securefl_protocols.noise_words import KeyedWords
+from securefl.privacy.accounting.events import SampledGaussian, SampledSkellam
+from securefl.privacy.accounting.rdp import renyi_epsilon
+from securefl.privacy.accounting.sensitivity import Sensitivity, rounded_sum, rounding_step
+from securefl.privacy.accounting.skellam_rdp import skellam_divergences, skellam_epsilon
+from securefl.privacy.accounting.subsampled_rdp import ORDERS, sampled_divergences
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.shares import honest_shares, plan_noise
+from securefl_protocols.noise.words import KeyedWords
 from support.integer_direct import (
     direct_divergence,
     direct_epsilon,

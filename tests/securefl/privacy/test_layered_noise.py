@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from securefl.errors import ConfigError
-from securefl.privacy.calibration import Budget
-from securefl.privacy.discrete_shadow import log_factor
-from securefl.privacy.integer_noise import plan_noise
-from securefl.privacy.layered_noise import LEAST_LAYER, LayeredSampler, LayerPlan
-from securefl.privacy.sensitivity import Sensitivity
-from securefl_protocols.errors import LocalProtocolError
-from securefl_protocols.noise_layers import NoiseChain, opened
+from securefl.privacy.accounting.calibration import Budget
+from securefl.privacy.accounting.discrete_gaussian_bound import log_factor
+from securefl.privacy.accounting.sensitivity import Sensitivity
+from securefl.privacy.noise.shares import plan_noise
+from securefl.privacy.noise.xnoise import LEAST_LAYER, LayeredSampler, LayerPlan
+from securefl_protocols.noise.layers import NoiseChain, opened
+from securefl_protocols.primitives.errors import LocalProtocolError
 
 LAWS = ["skellam", "discrete-gaussian"]
 

@@ -7,10 +7,10 @@ import torch
 from scipy import stats
 from torch import nn
 
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.lazy_table import LazyTable
-from securefl.privacy.noise import GaussianNoise
-from securefl.privacy.sampler import SamplingPlan
+from securefl.privacy.dpsgd.lazy_noise import LazyTable
+from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.gaussian import GaussianNoise
 
 KEY = bytes(range(32))
 ROWS, WIDTH = 400, 8

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from securefl.errors import ConfigError
-from securefl.privacy.calibration import Budget
-from securefl.privacy.integer_noise import plan_noise
-from securefl.privacy.member_level import AtRandom, MemberEncoding, to_nearest
-from securefl.privacy.sensitivity import randomly_rounded_member, rounded_member
-from securefl_protocols.noise_words import KeyedWords
+from securefl.privacy.accounting.calibration import Budget
+from securefl.privacy.accounting.sensitivity import randomly_rounded_member, rounded_member
+from securefl.privacy.encoding.client_update import AtRandom, MemberEncoding, to_nearest
+from securefl.privacy.noise.shares import plan_noise
+from securefl_protocols.noise.words import KeyedWords
 
 SEED = bytes(range(32))
 

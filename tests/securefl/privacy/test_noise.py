@@ -13,9 +13,9 @@ import torch
 from scipy import stats
 
 import securefl.privacy
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.noise import _COSINE, _SINE, CHUNK, GaussianNoise
-from securefl.privacy.sampler import PoissonSampler, SamplingPlan
+from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.gaussian import _COSINE, _SINE, CHUNK, GaussianNoise
 
 KEY = bytes(range(32))
 
@@ -162,10 +162,11 @@ def test_noise_is_float_or_refused():
 
 def test_no_other_randomness_in_the_privacy_package():
     """torch, numpy and random draw from small seeds that others may know."""
-    sources = sorted(Path(securefl.privacy.__file__).parent.glob("*.py"))
-    assert len(sources) > 5
-    offences = [found for path in sources for found in other_randomness(path.read_text("utf-8"))]
-    assert offences == []
+    sources = sorted(Path(securefl.privacy.__file__).parent.rglob("*.py"))
+    assert len(sources) > 25
+    offences = {path.name: [*other_randomness(path.read_text("utf-8"))] for path in sources}
+    # What fills torch's generator from the key stream draws once, to see that it was filled.
+    assert {name: found for name, found in offences.items() if found} == {"torch_rng.py": ["rand"]}
 
 
 def other_randomness(source):

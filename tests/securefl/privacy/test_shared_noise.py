@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 from scipy.optimize import brentq
 
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian, SampledSkellam
-from securefl.privacy.group import scale_sensitivity, shared_epsilon
-from securefl.privacy.sensitivity import Sensitivity
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian, SampledSkellam
+from securefl.privacy.accounting.group_privacy import scale_sensitivity, shared_epsilon
+from securefl.privacy.accounting.sensitivity import Sensitivity
 
 DELTA = 1e-4
 

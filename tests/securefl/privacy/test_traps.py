@@ -12,12 +12,16 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional
 
-from securefl.privacy.gradients import clip_factors
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.local_rows import MixedUnitsError
-from securefl.privacy.noise import GaussianNoise
-from securefl.privacy.optimizers import BookkeepingOptimizer, HooksOptimizer, PrivacyBypassError
-from securefl.privacy.sampler import SamplingPlan
+from securefl.privacy.dpsgd.optimizers import (
+    BookkeepingOptimizer,
+    HooksOptimizer,
+    PrivacyBypassError,
+)
+from securefl.privacy.dpsgd.per_example import clip_factors
+from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
+from securefl.privacy.dpsgd.private_rows import MixedUnitsError
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.gaussian import GaussianNoise
 
 PATHS = ("hooks", "bookkeeping", "vectorised")
 KEY = bytes(range(32))
@@ -334,7 +338,7 @@ class TestLocalRows:
 
 
 def test_pricing_a_shuffled_loader_as_poisson_is_refused():
-    from securefl.privacy.events import SampledGaussian
+    from securefl.privacy.accounting.events import SampledGaussian
 
     with pytest.raises(ValueError, match="not amplified"):
         SampledGaussian(1.0, 0.01, 100, sampler="shuffled")

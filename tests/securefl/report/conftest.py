@@ -4,12 +4,11 @@ import math
 
 import pytest
 
+from securefl.audit.report.page import assemble, render
+from securefl.audit.report.proof import Proof
 from securefl.audit.verify import Audit, Checked
-from securefl.report.assembly import assemble
-from securefl.report.html import render
-from securefl.report.proof import Proof
-from securefl.rounds import RoundRecord
-from securefl.runs.result import MemberPrivacy, MemberResult, RunPrivacy, RunResult
+from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.runs.result import MemberPrivacy, MemberResult, RunPrivacy, RunResult
 
 HOSTILE = "<script>alert('x')</script> & Sons"
 

@@ -6,8 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from securefl.report.assembly import assemble
-from securefl.report.html import render
+from securefl.audit.report.page import assemble, render
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect"}
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from securefl.aggregation.secure import SecureAggregator
-from securefl.aggregation.terms import Consortium
 from securefl.config.load import load_config, merge
-from securefl.runs.directory import RunDirectory
-from securefl.runs.identity import read_agreement, read_run
-from securefl.runs.run import run
+from securefl.consortium.agreement.context import Consortium
+from securefl.federation.aggregation.secure import SecureAggregator
+from securefl.federation.runs.agreement import read_agreement, read_run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
 
 SHARED_NOISE = {
     "mode": "secure",

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from securefl.audit.attack.run import attacked, on_customers
+from securefl.audit.attacks.run import attacked, on_customers
 from securefl.audit.export import audit_run
+from securefl.audit.report.page import write_report
 from securefl.config.load import load_config, merge
-from securefl.report.page import write_report
-from securefl.runs.directory import RunDirectory
-from securefl.runs.prepare import prepare
-from securefl.runs.run import run
-from securefl.runs.summary import summarise
-from securefl.tensor_files import read_tensors
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.prepare import prepare
+from securefl.federation.runs.run import run
+from securefl.federation.runs.summary import summarise
+from securefl.ml.tensor_io import read_tensors
 
 SMALL = {
     "task": "churn",

@@ -6,21 +6,21 @@ from scipy import stats
 
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
+from securefl.consortium.ledger.data_custody import default_books
+from securefl.consortium.ledger.hash_chain import read_entry
+from securefl.consortium.ledger.overlap import shared_customers, shared_runs
+from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError
-from securefl.ledger.chain import read_entry
-from securefl.ledger.custody import default_books
-from securefl.ledger.log import open_log
-from securefl.ledger.shared_customers import shared_customers, shared_runs
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.distributed import DistributedPlan
-from securefl.privacy.events import SampledGaussian
-from securefl.privacy.gradient_code import fraction_bits, sum_sensitivity
+from securefl.federation.member.updates.distributed_dp import RELEASE, DistributedRounds
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.privacy_summary import guarantee
+from securefl.federation.runs.run import run
+from securefl.ml.tensor_io import read_tensors
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.distributed_plan import DistributedPlan
+from securefl.privacy.encoding.gradients import fraction_bits, sum_sensitivity
 from securefl.privacy.plan import PrivacyPlan
-from securefl.runs.directory import RunDirectory
-from securefl.runs.protection import guarantee
-from securefl.runs.run import run
-from securefl.tensor_files import read_tensors
-from securefl.training.distributed import RELEASE, DistributedRounds
 
 NAMES = ["north", "south", "west", "east"]
 

@@ -3,8 +3,8 @@ import torch
 
 import securefl
 from securefl.errors import InputError, RunDirectoryError
-from securefl.runs.directory import RunDirectory
-from securefl.tensor_files import read_tensors, write_tensors
+from securefl.federation.runs.directory import RunDirectory
+from securefl.ml.tensor_io import read_tensors, write_tensors
 
 
 def test_a_finished_run_scores_as_it_did(small_run):

@@ -8,14 +8,14 @@ import pytest
 import torch
 from scipy import stats
 
-from securefl.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.audit.export import audit_run
-from securefl.member_state import MemberState, pack_training, unpack_training
-from securefl.privacy.distributed import DistributedPlan
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.training import distributed
-from securefl_protocols.noise_layers import NoiseChain
+from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.member.checkpoint import MemberState, pack_training, unpack_training
+from securefl.federation.member.updates import distributed_dp as distributed
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.privacy.distributed_plan import DistributedPlan
+from securefl_protocols.noise.layers import NoiseChain
 
 NAMES = ["north", "south", "west", "east"]
 REMOVE = {"distributed": {"excess": "remove", "colluding": 1}}

@@ -8,27 +8,28 @@ import textwrap
 
 import pytest
 
-from securefl.aggregation.terms import Consortium, model_digest
 from securefl.config.load import dump_toml, load_config, merge
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.hash_chain import canonical, check_chain, read_entry
+from securefl.consortium.ledger.merkle import leaf_hash, root
+from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.transcripts import transcript_path
+from securefl.consortium.ledger.transparency_log import open_log
+from securefl.consortium.ledger.tree_heads import check_countersignature
 from securefl.errors import InputError, SecureflError
-from securefl.ledger.archive import transcript_path
-from securefl.ledger.book import Book, book_path
-from securefl.ledger.chain import canonical, check_chain, read_entry
-from securefl.ledger.heads import check_countersignature
-from securefl.ledger.log import open_log
-from securefl.ledger.merkle import leaf_hash, root
-from securefl.ledger.places import Places
-from securefl.ledger.recorder import Recorder
-from securefl.member import Member
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
-from securefl.runs.directory import RunDirectory
-from securefl.runs.evaluate import evaluate
-from securefl.runs.identity import KEY, read_agreement, read_run
-from securefl.runs.run import run
-from securefl.tasks.demand import DemandTask
-from securefl.tensor_files import read_tensors
-from securefl_protocols.transcript import Transcript
+from securefl.federation.coordinator.ledger_recorder import Recorder
+from securefl.federation.member.member import Member
+from securefl.federation.runs.agreement import KEY, read_agreement, read_run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.evaluate import evaluate
+from securefl.federation.runs.run import run
+from securefl.ml.parameters import model_digest
+from securefl.ml.tensor_io import read_tensors
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.tasks.demand.task import DemandTask
+from securefl_protocols.wire.transcript import Transcript
 
 NAMES = ("north", "south", "west", "east")
 DELTA = 1e-3
@@ -265,8 +266,8 @@ from pathlib import Path
 from importlib import import_module
 import torch
 torch.set_num_threads(1)
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -299,7 +300,7 @@ def charged(directory, name):
 
 def test_a_kill_between_charge_and_release_never_under_counts(tmp_path, private):
     directory = begin(tmp_path / "run", private())
-    killed_at(directory, "securefl.privacy.training:PrivateTrainer.step")
+    killed_at(directory, "securefl.privacy.dpsgd.trainer:PrivateTrainer.step")
     # The first member had written down what its round costs, and had drawn nothing yet.
     assert [len(charged(directory, name)) for name in NAMES] == [1, 0, 0, 0]
 
@@ -314,7 +315,7 @@ def test_a_kill_between_charge_and_release_never_under_counts(tmp_path, private)
 
 def test_a_kill_after_the_release_does_not_pay_twice(tmp_path, private):
     directory = begin(tmp_path / "run", private())
-    killed_at(directory, "securefl.runs.directory:RunDirectory.save_round")
+    killed_at(directory, "securefl.federation.runs.directory:RunDirectory.save_round")
     assert [len(charged(directory, name)) for name in NAMES] == [1, 1, 1, 1]
 
     result = run(RunDirectory.open(directory.path))
@@ -328,7 +329,7 @@ def test_a_kill_after_the_release_does_not_pay_twice(tmp_path, private):
 @pytest.mark.slow
 def test_a_kill_between_checkpoint_and_ledger_leaves_no_gap(tmp_path, private):
     directory = begin(tmp_path / "run", private())
-    killed_at(directory, "securefl.ledger.recorder:Recorder.conclude")
+    killed_at(directory, "securefl.federation.coordinator.ledger_recorder:Recorder.conclude")
     assert len(RunDirectory.open(directory.path).records()) == 1
     run(RunDirectory.open(directory.path))
     for name in NAMES:
@@ -338,7 +339,7 @@ def test_a_kill_between_checkpoint_and_ledger_leaves_no_gap(tmp_path, private):
 @pytest.mark.slow
 def test_a_kill_before_the_signatures_are_kept_is_made_good(tmp_path, private):
     directory = begin(tmp_path / "run", private())
-    killed_at(directory, "securefl.ledger.log:Log.countersigned")
+    killed_at(directory, "securefl.consortium.ledger.transparency_log:Log.countersigned")
     run(RunDirectory.open(directory.path))
     *_, last = log_of(directory).heads()
     assert set(last.signatures) == set(NAMES)

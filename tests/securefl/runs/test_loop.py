@@ -2,12 +2,12 @@
 
 import pytest
 
-from securefl.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.coordinator.ledger_recorder import Recorder
+from securefl.federation.coordinator.rounds import Federation
+from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks
-from securefl.ledger.recorder import Recorder
-from securefl.rounds import Federation
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import SimulationHooks, run
+from securefl.federation.runs.run import SimulationHooks, run
 
 ROUND = [
     "begin_round",

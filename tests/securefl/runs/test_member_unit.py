@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from securefl.aggregation.terms import Terms, encode_update
-from securefl.audit.attack.run import attack
+from securefl.audit.attacks.run import attack
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
 from securefl.errors import ConfigError, SecureflError
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.distributed import DistributedPlan
-from securefl.privacy.events import SampledGaussian
+from securefl.federation.aggregation.session_parameters import Terms, encode_update
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.privacy_summary import guarantee
+from securefl.federation.runs.run import run
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.distributed_plan import DistributedPlan
+from securefl.privacy.encoding.sums import client_update_encoding
 from securefl.privacy.plan import budget_table
-from securefl.privacy.sum_code import client_update_encoding
-from securefl.runs.directory import RunDirectory
-from securefl.runs.protection import guarantee
-from securefl.runs.run import run
 from securefl.tasks.registry import check_model
 
 RETAILERS = 40

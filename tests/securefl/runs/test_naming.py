@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from securefl.config.load import load_config
-from securefl.runs.naming import default_path
+from securefl.federation.runs.directory import default_path
 
 
 def test_two_runs_of_one_second_do_not_meet(tmp_path, monkeypatch):

@@ -3,25 +3,25 @@
 import numpy as np
 import pytest
 
-from securefl import messages as m
 from securefl.config.load import load_config, merge
+from securefl.consortium.ledger.composition import as_event
+from securefl.consortium.ledger.privacy_ledger import Book, book_path
 from securefl.errors import ConfigError, InputError, SecureflError
-from securefl.exchange import Exchange
-from securefl.ledger.book import Book, book_path
-from securefl.ledger.pricing import as_event
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
-from securefl.rounds import evaluate as evaluate_round
-from securefl.runs.directory import RunDirectory
-from securefl.runs.evaluate import evaluate
-from securefl.runs.hosting import local_consortium, member_specs
-from securefl.runs.identity import read_run
-from securefl.runs.prepare import prepare
-from securefl.runs.repeat import RepeatDirectory, run_repeated
-from securefl.runs.run import run
-from securefl.runs.summary import summarise
+from securefl.federation.coordinator.rounds import evaluate as evaluate_round
+from securefl.federation.member.updates.local_dp import RELEASE
+from securefl.federation.messages import messages as m
+from securefl.federation.runs.agreement import read_run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.evaluate import evaluate
+from securefl.federation.runs.prepare import prepare
+from securefl.federation.runs.repeat import RepeatDirectory, run_repeated
+from securefl.federation.runs.run import run
+from securefl.federation.runs.simulation import local_consortium, member_specs
+from securefl.federation.runs.summary import summarise
+from securefl.federation.transport.exchange import Exchange
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
 from securefl.tasks.registry import check_model
-from securefl.training.private import RELEASE
 
 PRIVATE = {
     "mode": "plain",
@@ -112,7 +112,7 @@ class Watched(Exchange):
 
 def test_no_count_and_no_loss_leaves_a_member(private_run, monkeypatch):
     Watched.answers = []
-    monkeypatch.setattr("securefl.runs.run.Exchange", Watched)
+    monkeypatch.setattr("securefl.federation.runs.run.Exchange", Watched)
     private_run(rounds=1)
     updates = [answer for answer in Watched.answers if isinstance(answer, m.Update)]
     assert len(updates) == 4
@@ -121,7 +121,7 @@ def test_no_count_and_no_loss_leaves_a_member(private_run, monkeypatch):
 
 def test_noise_differs_between_members_and_between_runs(private_run, monkeypatch):
     Watched.answers = []
-    monkeypatch.setattr("securefl.runs.run.Exchange", Watched)
+    monkeypatch.setattr("securefl.federation.runs.run.Exchange", Watched)
     for name in ("a", "b"):
         private_run(name, rounds=1)
     changes = [m.unpack_vector(a.change) for a in Watched.answers if isinstance(a, m.Update)]
@@ -145,7 +145,7 @@ def interrupt(directory, monkeypatch, place):
 def killed(tmp_path, private_config, monkeypatch):
     """A run of three rounds that ended in the first, after training and before its checkpoint."""
     directory = RunDirectory.create(tmp_path / "killed", private_config())
-    interrupt(directory, monkeypatch, "securefl.runs.run.RunDirectory.save_round")
+    interrupt(directory, monkeypatch, "securefl.federation.runs.run.RunDirectory.save_round")
     return RunDirectory.open(directory.path)
 
 
@@ -153,7 +153,7 @@ def test_a_round_that_was_released_is_released_again_and_not_trained_again(kille
     before, release = events_of(killed), (killed.member_path("north") / RELEASE).read_bytes()
     assert sum(event.steps for event in before) == 2
     with pytest.MonkeyPatch.context() as patch:
-        interrupt(killed, patch, "securefl.runs.run.RunDirectory.save_round")
+        interrupt(killed, patch, "securefl.federation.runs.run.RunDirectory.save_round")
     assert events_of(killed) == before
     assert (killed.member_path("north") / RELEASE).read_bytes() == release
     result = run(killed)
@@ -286,7 +286,7 @@ def test_a_test_seed_is_labelled_as_protecting_nobody(private_run):
 
 def test_no_score_of_a_single_round_is_told(private_run, monkeypatch):
     """Scores are exact: one a round would tell of the same customers over and over."""
-    monkeypatch.setattr("securefl.rounds._validated", asked_all_the_same)
+    monkeypatch.setattr("securefl.federation.coordinator.rounds._validated", asked_all_the_same)
     with pytest.raises(SecureflError, match="no score of single rounds"):
         private_run()
 

@@ -3,12 +3,12 @@
 import pytest
 
 from securefl.config.load import load_config, merge
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
-from securefl.privacy.group import customer_epsilon
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.runs.summary import summarise
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.runs.summary import summarise
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.accounting.group_privacy import customer_epsilon
 
 PRIVATE = {
     "mode": "plain",

@@ -4,7 +4,7 @@ import statistics
 import pytest
 
 from securefl.errors import InputError, RunDirectoryError
-from securefl.runs.repeat import (
+from securefl.federation.runs.repeat import (
     RepeatDirectory,
     resume,
     run_repeated,
@@ -29,7 +29,7 @@ def test_mean_and_spread_are_over_the_seeds(tmp_path, small_config):
 def test_what_has_ended_is_not_run_again(tmp_path, small_config, monkeypatch):
     directory = RepeatDirectory.create(tmp_path / "r", small_config(rounds=1), 2)
     result = run_repeated(directory)
-    monkeypatch.setattr("securefl.runs.run.prepare", None)
+    monkeypatch.setattr("securefl.federation.runs.run.prepare", None)
     assert resume(tmp_path / "r") == result
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from securefl.errors import InputError, RunDirectoryError
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.tensor_files import read_tensors
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.ml.tensor_io import read_tensors
 
 
 def weights(directory):
@@ -49,8 +49,9 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(tmp_path, small_
     _, whole = small_run("whole", **changes)
     killed = RunDirectory.create(tmp_path / "killed", small_config(**changes))
     code = (
-        "import sys; from pathlib import Path; from securefl.runs.directory import RunDirectory;"
-        "from securefl.runs.run import run; run(RunDirectory.open(Path(sys.argv[1])))"
+        "import sys; from pathlib import Path;"
+        "from securefl.federation.runs.directory import RunDirectory;"
+        "from securefl.federation.runs.run import run; run(RunDirectory.open(Path(sys.argv[1])))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(killed.path)])
     metrics = killed.path / "metrics.jsonl"

@@ -6,12 +6,12 @@ from scipy import stats
 
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
+from securefl.consortium.ledger.composition import compose
+from securefl.consortium.ledger.events import SkellamMechanism
+from securefl.consortium.ledger.hash_chain import read_entry
+from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError
-from securefl.ledger.chain import read_entry
-from securefl.ledger.events import SkellamMechanism
-from securefl.ledger.log import open_log
-from securefl.ledger.pricing import compose
-from securefl.privacy.distributed import DistributedPlan
+from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.plan import budget_table
 
 SKELLAM = {"distributed": {"law": "skellam", "colluding": 1}}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from securefl.config.load import MODES
-from securefl.runs.repeat import summarise_runs
-from securefl.runs.result import MemberResult, RunResult
-from securefl.runs.summary import gain, summarise
+from securefl.federation.runs.repeat import summarise_runs
+from securefl.federation.runs.result import MemberResult, RunResult
+from securefl.federation.runs.summary import gain, summarise
 
 
 def result(metric="hr@10", members=((0.35, 0.40), (0.30, 0.33)), naive=0.2, **changes):

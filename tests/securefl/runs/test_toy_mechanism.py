@@ -9,21 +9,21 @@ import torch
 from securefl.audit.export import audit_run
 from securefl.config import privacy as privacy_config
 from securefl.config.load import load_config, merge
+from securefl.consortium.ledger.composition import as_event, compose
+from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.releases import recorded_mechanism
 from securefl.errors import ConfigError
-from securefl.ledger.book import Book, book_path
-from securefl.ledger.pricing import as_event, compose
-from securefl.ledger.releasing import recorded_mechanism
-from securefl.privacy import events
-from securefl.privacy.accounting import UnsupportedEventError, epsilon_of
-from securefl.privacy.events import DpEvent, SampledGaussian
+from securefl.federation.runs.agreement import read_run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.prepare import prepare
+from securefl.federation.runs.run import run
+from securefl.federation.runs.summary import summarise
+from securefl.privacy.accounting import events
+from securefl.privacy.accounting.accountant import UnsupportedEventError, epsilon_of
+from securefl.privacy.accounting.events import DpEvent, SampledGaussian
 from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for, register, registry
-from securefl.privacy.noise import GaussianNoise
+from securefl.privacy.noise.gaussian import GaussianNoise
 from securefl.privacy.round_updates import RoundChange
-from securefl.runs.directory import RunDirectory
-from securefl.runs.identity import read_run
-from securefl.runs.prepare import prepare
-from securefl.runs.run import run
-from securefl.runs.summary import summarise
 
 
 class OutputPerturbation(PrivacyMechanism):
@@ -159,7 +159,7 @@ def test_toy_mechanism_repeats_a_round_without_paying_twice(config, tmp_path, mo
     """A run that was killed after a member's release sends the same one again."""
     directory = RunDirectory.create(tmp_path / "run", config(rounds=2))
     with monkeypatch.context() as patch:
-        patch.setattr("securefl.member_rounds.MemberLedger.trained", _killed)
+        patch.setattr("securefl.federation.member.rounds.MemberLedger.trained", _killed)
         with pytest.raises(KeyboardInterrupt):
             run(directory)
     result = run(RunDirectory.open(tmp_path / "run"))

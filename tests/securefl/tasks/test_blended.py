@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.data.source import load
-from securefl.evaluation.tally import total
-from securefl.models.factorization import Factorization
-from securefl.models.locality import shared_vector
+from securefl.data.sources.registry import load
+from securefl.ml.metrics.sums import total
+from securefl.ml.parameters import shared_vector
+from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.local_baseline import train_alone, train_to_best
+from securefl.tasks.recommendation.models.factorization import Factorization
 from securefl.tasks.registry import create_task
-from securefl.training.alone import train_alone, train_to_best
-from securefl.training.learner import Learner
 
 OWN = {"rounds": 2, "batch_size": 8, "factorization": {"dim": 4}}
 

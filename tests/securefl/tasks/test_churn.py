@@ -9,19 +9,20 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.consortium.facts import make_facts, read_facts
 from securefl.data.schema import check_data
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
-from securefl.evaluation.tally import total
-from securefl.runs.prepare import prepare_data
-from securefl.tasks.base import all_units
-from securefl.tasks.churn import recency_rule
-from securefl.tasks.churn_cases import RetailerCases, cutoffs
-from securefl.tasks.churn_features import FEATURES, WEEK, Lines, Visits, purchase_features
+from securefl.federation.runs.prepare import prepare_data
+from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.ml.batches import all_units
+from securefl.ml.metrics.sums import total
+from securefl.tasks.churn.examples import RetailerCases, cutoffs
+from securefl.tasks.churn.rfm_features import WEEK, Lines, Visits, purchase_features
+from securefl.tasks.churn.settings import FEATURES
+from securefl.tasks.churn.task import recency_rule
+from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.local_baseline import train_to_best
 from securefl.tasks.registry import create_task
-from securefl.training.alone import train_to_best
-from securefl.training.learner import Learner
 
 MONDAY = pd.Timestamp("2025-01-06")
 TASK = {"task": "churn", "references": {"enabled": False}, "engine": {"workers": 1}}

@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 import torch
 
+from securefl.config.data import TutorialSettings
 from securefl.config.load import default_config, merge, validate
-from securefl.data.settings import TutorialSettings
+from securefl.data.sources.synthetic.source import load as tutorial
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.data.tutorial import load as tutorial
 from securefl.errors import ConfigError, DataError
-from securefl.evaluation.tally import total
-from securefl.tasks.base import all_units
-from securefl.tasks.demand import DemandTask
-from securefl.tasks.demand_cases import time_cuts
-from securefl.training.local import LocalTrainer
+from securefl.ml.batches import all_units
+from securefl.ml.metrics.sums import total
+from securefl.ml.sgd import LocalTrainer
+from securefl.tasks.demand.task import DemandTask
+from securefl.tasks.demand.windows import time_cuts
 
 WEEKS = 30
 MONDAYS = np.datetime64("2024-01-01") + np.arange(WEEKS) * np.timedelta64(7, "D")

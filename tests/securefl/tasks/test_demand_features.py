@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from securefl.tasks.demand_features import (
+from securefl.tasks.demand.features import (
     FIRST_DAYS,
     TUTORIAL_INPUTS,
     calendar,
@@ -11,8 +11,8 @@ from securefl.tasks.demand_features import (
     moving_average,
     tutorial_inputs,
 )
-from securefl.tasks.demand_promotions import COMPARED
-from securefl.tasks.demand_series import DAY, WEEK
+from securefl.tasks.demand.promotions import COMPARED
+from securefl.tasks.demand.series import DAY, WEEK
 
 CADENCES = pytest.mark.parametrize("cadence", [WEEK, DAY], ids=["week", "day"])
 

@@ -7,16 +7,16 @@ import torch
 from scipy import stats
 
 from securefl.config.load import load_config, merge
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.errors import DataError
-from securefl.evaluation.tally import total
-from securefl.privacy.accounting import PrivacyAccountant
-from securefl.privacy.keystream import KeyStream
-from securefl.tasks.base import all_units
-from securefl.tasks.contributions import Contributions
+from securefl.federation.member.updates.noisy_series import NoisySeriesTrainer
+from securefl.ml.batches import all_units
+from securefl.ml.metrics.sums import total
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.tasks.common.learner import Learner
+from securefl.tasks.demand.contribution_bounds import Contributions
 from securefl.tasks.registry import create_task
-from securefl.training.learner import Learner
-from securefl.training.noised import NoisySeriesTrainer
 
 CUTS = {
     "demand": {

@@ -2,13 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from securefl.tasks.demand_promotions import (
-    COMPARED,
-    PRIOR_STEPS,
-    planned_uplift,
-    promotion_states,
-)
-from securefl.tasks.demand_series import Sales
+from securefl.tasks.demand.promotions import COMPARED, PRIOR_STEPS, planned_uplift, promotion_states
+from securefl.tasks.demand.series import Sales
 
 
 def test_states_tell_display_mailer_and_both_apart():

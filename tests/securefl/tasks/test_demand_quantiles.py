@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.errors import ConfigError
-from securefl.evaluation.tally import total
+from securefl.ml.metrics.sums import total
+from securefl.ml.sgd import LocalTrainer
 from securefl.tasks.registry import create_task
-from securefl.training.local import LocalTrainer
 
 TUTORIAL = {
     "task": "demand",

@@ -4,7 +4,7 @@ import pytest
 
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import DataError
-from securefl.tasks.demand_series import DAY, WEEK, complete_steps, sales, vocabulary
+from securefl.tasks.demand.series import DAY, WEEK, complete_steps, sales, vocabulary
 
 
 def lines(*rows):

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.consortium.facts import make_facts, read_facts
-from securefl.data.source import load
-from securefl.evaluation.tally import total
-from securefl.models.ease import gram, multi_hot
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
+from securefl.data.sources.registry import load
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.ml.metrics.sums import total
+from securefl.ml.tensor_io import read_tensors
+from securefl.tasks.recommendation.models.ease import gram, multi_hot
 from securefl.tasks.registry import create_task
-from securefl.tensor_files import read_tensors
 
 EASE = {"rounds": 1, "model": {"name": "ease", "items": 30, "own_ridge": 5.0}}
 PRIVATE = {"dp": "local", "epsilon": 8.0, "delta": 1e-3, "expected_batch": 20.0}

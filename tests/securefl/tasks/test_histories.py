@@ -1,6 +1,6 @@
 import torch
 
-from securefl.tasks.histories import CustomerExamples, Histories, joined
+from securefl.tasks.common.histories import CustomerExamples, Histories, joined
 
 
 def histories(*parts):

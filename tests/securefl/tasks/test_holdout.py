@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from securefl.tasks.holdout import HeldOut, Pairs, Purchases, draw_negatives, hold_out
+from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, draw_negatives, hold_out
 
 
 def purchases(lines):

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.consortium.facts import make_facts, read_facts
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.errors import ConfigError
-from securefl.evaluation.tally import total
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.tasks.base import all_units
-from securefl.tasks.demand_cases import ahead
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.ml.batches import all_units
+from securefl.ml.metrics.sums import total
+from securefl.tasks.demand.windows import ahead
 from securefl.tasks.registry import create_task
 
 DAILY = {

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from securefl.models.ease import multi_hot
-from securefl.tasks.histories import Histories
-from securefl.tasks.neighbours import neighbours
+from securefl.tasks.common.histories import Histories
+from securefl.tasks.recommendation.item_knn import neighbours
+from securefl.tasks.recommendation.models.ease import multi_hot
 
 
 @pytest.mark.parametrize(("customers", "products"), [(6, 9), (30, 9)])

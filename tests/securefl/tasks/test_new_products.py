@@ -6,20 +6,20 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.consortium.facts import make_facts, read_facts
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError
-from securefl.evaluation.tally import total
-from securefl.models.settings import RankerSettings
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.runs.summary import summarise
-from securefl.tasks.cold import cold_products
-from securefl.tasks.features import with_own_model
-from securefl.tasks.hybrid import HybridTask
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.runs.summary import summarise
+from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.ml.metrics.sums import total
+from securefl.ml.sgd import LocalTrainer
+from securefl.tasks.common.cold_start_split import cold_products
+from securefl.tasks.content.hybrid import HybridTask
+from securefl.tasks.content.settings import RankerSettings
+from securefl.tasks.content.task import with_own_model
 from securefl.tasks.registry import create_task
-from securefl.training.local import LocalTrainer
 
 CUTS = {"min_households": 3, "min_products": 4, "negatives": 9, "cold": 0.25}
 SMALL = {"rank": 2, "own": {"rank": 2, "mapped": ["category"], "rounds": 1}}

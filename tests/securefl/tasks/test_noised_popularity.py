@@ -7,10 +7,10 @@ import torch
 
 from securefl.config.privacy import PrivacySettings
 from securefl.errors import ConfigError
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
-from securefl.tasks.histories import Histories
-from securefl.tasks.noised_popularity import bounded_counts, noised_popularity
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.tasks.common.histories import Histories
+from securefl.tasks.recommendation.dp_popularity import bounded_counts, noised_popularity
 
 SETTINGS = PrivacySettings(dp="local", epsilon=2.0, delta=1e-5, insecure_testing_seed=1)
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.consortium.facts import make_facts, read_facts
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.data.tables import RetailerTables
 from securefl.errors import DataError
-from securefl.evaluation.tally import total
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.tasks.elasticities import Sums, estimated
-from securefl.tasks.price_advice import Product, advice_row, price_range, recommended
-from securefl.tasks.price_list import Lines, price_list
-from securefl.tasks.price_statistics import bounded, customer_statistics
-from securefl.tasks.pricing_declared import PricingSettings
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.ml.metrics.sums import total
+from securefl.tasks.pricing.elasticities import Sums, estimated
+from securefl.tasks.pricing.price_list import Lines, price_list
+from securefl.tasks.pricing.price_optimization import Product, advice_row, price_range, recommended
+from securefl.tasks.pricing.spec import PricingSettings
+from securefl.tasks.pricing.sufficient_statistics import bounded, customer_statistics
 from securefl.tasks.registry import create_task
 
 WEEKS, CUSTOMERS, PRODUCTS = 40, 60, 12

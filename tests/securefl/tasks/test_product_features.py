@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.tasks.product_features import FEATURES, price_bands, product_features, size_band
+from securefl.tasks.common.product_features import (
+    FEATURES,
+    price_bands,
+    product_features,
+    size_band,
+)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.data.source import load
-from securefl.models.profile import ProfileRanker
-from securefl.privacy.bookkeeping import supported_layers
+from securefl.data.sources.registry import load
+from securefl.privacy.dpsgd.book_keeping import supported_layers
+from securefl.tasks.recommendation.models.profile import ProfileRanker
 from securefl.tasks.registry import create_task
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.data.source import load
-from securefl.models.locality import shared_parameters
-from securefl.privacy.accounting import PrivacyAccountant
-from securefl.privacy.gradients import clip_factors
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.sampler import SamplingPlan
-from securefl.privacy.training import PrivateSettings, PrivateTrainer
+from securefl.data.sources.registry import load
+from securefl.ml.parameters import shared_parameters
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.dpsgd.per_example import clip_factors
+from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
+from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
+from securefl.privacy.noise.csprng import KeyStream
 from securefl.tasks.registry import create_task
 
 PRIVATE = {"privacy": {"dp": "local", "epsilon": 4.0, "delta": 1e-3}}

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from securefl.config.data import TutorialSettings
 from securefl.config.load import default_config, merge, validate
-from securefl.data.settings import TutorialSettings
-from securefl.data.tutorial import load
+from securefl.data.sources.synthetic.source import load
 from securefl.errors import ConfigError, DataError
-from securefl.evaluation.tally import total
-from securefl.tasks.base import all_units
-from securefl.tasks.rating import RatingTask
-from securefl.training.local import LocalTrainer
+from securefl.ml.batches import all_units
+from securefl.ml.metrics.sums import total
+from securefl.ml.sgd import LocalTrainer
+from securefl.tasks.recommendation.rating_task import RatingTask
 
 SMALL = TutorialSettings(customers=50, items=40, interactions=(400, 900), retailers=3)
 

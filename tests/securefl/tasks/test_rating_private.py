@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.data.source import load
-from securefl.tasks.bounded import CustomerRows, alone_in_their_slots, drawn
+from securefl.data.sources.registry import load
+from securefl.tasks.common.contribution_bounds import CustomerRows, alone_in_their_slots, drawn
 from securefl.tasks.registry import create_task
 
 RATINGS = {

@@ -8,14 +8,14 @@ import torch
 from securefl.config.load import default_config, merge, validate
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
-from securefl.evaluation.tally import total
-from securefl.models.factorization import Factorization
-from securefl.models.hierarchical import HierarchicalFactorization
-from securefl.models.ncf import NcfRanker
-from securefl.tasks.base import all_units
-from securefl.tasks.recommendation import RecommendationTask
+from securefl.ml.batches import all_units
+from securefl.ml.metrics.sums import total
+from securefl.ml.sgd import LocalTrainer
+from securefl.tasks.recommendation.models.factorization import Factorization
+from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactorization
+from securefl.tasks.recommendation.models.ncf import NcfRanker
+from securefl.tasks.recommendation.task import RecommendationTask
 from securefl.tasks.registry import check_model
-from securefl.training.local import LocalTrainer
 
 PRODUCTS, TASTES = 120, 4
 

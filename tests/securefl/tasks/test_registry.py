@@ -1,9 +1,10 @@
 import pytest
 
 from securefl.config.load import load_config, merge
+from securefl.config.metric_labels import LABELS, MetricLabel, register_labels
+from securefl.config.task_registry import TASKS, declaration
 from securefl.errors import ConfigError
-from securefl.evaluation.labels import LABELS, MetricLabel, register_labels
-from securefl.tasks.registry import TASKS, check_model, declaration
+from securefl.tasks.registry import check_model
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -8,24 +8,24 @@ import pytest
 import torch
 
 from securefl.config.load import default_config, load_config, merge, validate
-from securefl.consortium.facts import make_facts, read_facts
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError
-from securefl.evaluation.tally import total
-from securefl.models.locality import local_parameters
-from securefl.privacy.accounting import PrivacyAccountant
-from securefl.privacy.gradients import clip_factors
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.sampler import SamplingPlan
-from securefl.privacy.training import PrivateSettings, PrivateTrainer
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.tasks.base import all_units
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.ml.batches import all_units
+from securefl.ml.metrics.sums import total
+from securefl.ml.parameters import local_parameters
+from securefl.ml.sgd import LocalTrainer
+from securefl.ml.tensor_io import read_tensors
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.dpsgd.per_example import clip_factors
+from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
+from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
+from securefl.privacy.noise.csprng import KeyStream
 from securefl.tasks.registry import create_task
-from securefl.tasks.sequential import some
-from securefl.tensor_files import read_tensors
-from securefl.training.local import LocalTrainer
+from securefl.tasks.sequential.task import some
 
 PRODUCTS = 60
 MODELS = ("gru", "attention")

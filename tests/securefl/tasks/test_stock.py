@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from securefl.tasks.inventory_declared import InventorySettings
-from securefl.tasks.stock import Levels, at_level, order_levels, simulate, stock_tally
+from securefl.tasks.inventory.simulation import (
+    Levels,
+    at_level,
+    order_levels,
+    simulate,
+    stock_tally,
+)
+from securefl.tasks.inventory.spec import InventorySettings
 
 LEVELS = (0.1, 0.5, 0.9, 0.975)
 

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from securefl.config.load import load_config, merge
-from securefl.consortium.facts import make_facts, read_facts
-from securefl.data.source import load
+from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
-from securefl.evaluation.tally import total
-from securefl.runs.directory import RunDirectory
-from securefl.runs.run import run
-from securefl.tasks.holdout import hold_out
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.run import run
+from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.ml.metrics.sums import total
+from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.local_baseline import train_to_best
+from securefl.tasks.common.splits import hold_out
 from securefl.tasks.registry import create_task
-from securefl.training.alone import train_to_best
-from securefl.training.learner import Learner
 
 CUTS = {
     "min_households": 3,

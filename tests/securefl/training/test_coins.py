@@ -5,9 +5,8 @@ import random
 import torch
 
 from securefl.config.privacy import PrivacySettings
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.streams import member_stream
-from securefl.training.coins import seed_torch_rng
+from securefl.privacy.noise.csprng import KeyStream, member_stream
+from securefl.privacy.noise.torch_rng import seed_torch_rng
 
 
 def test_streams_of_two_keys_toss_other_coins():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from securefl.audit.attack.canaries import small_member
-from securefl.audit.attack.run import on_noise
+from securefl.audit.attacks.canaries import small_member
+from securefl.audit.attacks.run import on_noise
 from securefl.config.load import load_config
 
 SMALL = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from securefl.audit.attack.canaries import (
+from securefl.audit.attacks.canaries import (
     PULL,
     CanaryExamples,
     CanaryModel,
@@ -12,9 +12,9 @@ from securefl.audit.attack.canaries import (
     coordinates,
     small_member,
 )
-from securefl.audit.attack.probe import Game, probe
-from securefl.models.locality import shared_parameters, shared_vector
-from securefl.privacy.noise import GaussianNoise
+from securefl.audit.attacks.probe import Game, probe
+from securefl.ml.parameters import shared_parameters, shared_vector
+from securefl.privacy.noise.gaussian import GaussianNoise
 
 
 @pytest.fixture

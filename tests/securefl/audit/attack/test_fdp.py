@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.special import ndtr, ndtri
 
-from securefl.audit.attack import one_run
-from securefl.audit.attack.fdp import lower_bound, refuted
-from securefl.audit.attack.one_run import Guesses, guess
-from securefl.audit.attack.trade_off import ComposedLoss
-from securefl.privacy.accounting import epsilon_of
-from securefl.privacy.events import SampledGaussian
+from securefl.audit.attacks import one_run
+from securefl.audit.attacks.fdp import lower_bound, refuted
+from securefl.audit.attacks.one_run import Guesses, guess
+from securefl.audit.attacks.trade_off import ComposedLoss
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
 
 EVENT = SampledGaussian(5.0, 1.0, 20)
 MU = math.sqrt(20) / 5.0

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from securefl.audit.attack.canaries import CanaryModel, small_member
-from securefl.audit.attack.membership import membership, unit_losses
-from securefl.audit.attack.probe import Game, Probed, probe, unprotected
-from securefl.audit.attack.run import attacked
+from securefl.audit.attacks.canaries import CanaryModel, small_member
+from securefl.audit.attacks.membership import membership, unit_losses
+from securefl.audit.attacks.probe import Game, Probed, probe, unprotected
+from securefl.audit.attacks.run import attacked
 from securefl.config.load import load_config
 from securefl.errors import InputError
-from securefl.runs.prepare import prepare
-from securefl.tasks.base import MemberData, TensorExamples
+from securefl.federation.runs.prepare import prepare
+from securefl.ml.batches import TensorExamples
+from securefl.tasks.base import MemberData
 
 
 class Remembers(nn.Module):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from securefl.audit.attack.one_run import LARGEST, Guesses, guess, lower_bound, p_value
+from securefl.audit.attacks.one_run import LARGEST, Guesses, guess, lower_bound, p_value
 
 
 def test_the_known_answer():

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from securefl.audit.attack.findings import CHANCE
-from securefl.ledger.member_ledger import MemberLedger
-from securefl.privacy import bookkeeping
-from securefl.privacy.keystream import KeyStream
-from securefl.privacy.noise import GaussianNoise
-from securefl.training import private
+from securefl.audit.attacks.findings import CHANCE
+from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.federation.member.updates import local_dp as private
+from securefl.privacy.dpsgd import book_keeping as bookkeeping
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.gaussian import GaussianNoise
 
 CANARIES = "canaries, f-DP"
 DIFFERENCE = "difference of two members, f-DP"

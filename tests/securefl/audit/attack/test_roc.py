@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from securefl.audit.attack.roc import area, epsilon_at_least, hits_at, share
+from securefl.audit.attacks.roc import area, epsilon_at_least, hits_at, share
 
 
 def test_the_area_is_the_share_of_pairs_in_the_right_order():

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from securefl.audit.attack.assortment import bought, federation, row_norms
-from securefl.audit.attack.findings import CHANCE, rows_masked, rows_private
-from securefl.audit.attack.rows import masked_rows, plain_rows, private_rows
-from securefl.audit.attack.wire import one_round
-from securefl.privacy.calibration import Budget
+from securefl.audit.attacks.findings import CHANCE, rows_masked, rows_private
+from securefl.audit.attacks.rows import masked_rows, plain_rows, private_rows
+from securefl.audit.attacks.toy_federation import bought, federation, row_norms
+from securefl.audit.attacks.wire import one_round
+from securefl.privacy.accounting.calibration import Budget
 
 
 def test_a_plain_update_names_every_product_that_was_sold(tmp_path):
@@ -47,7 +47,7 @@ def test_a_vector_without_masks_is_not_taken_for_a_masked_one(tmp_path, monkeypa
             words={name: i.tobytes() for name, i in integers.items()},
         )
 
-    monkeypatch.setattr("securefl.audit.attack.rows.one_round", unmasked)
+    monkeypatch.setattr("securefl.audit.attacks.rows.one_round", unmasked)
     masked, _ = masked_rows(0, tmp_path / "run", 0.95, 1 - CHANCE)
     assert masked.named == masked.products
     assert masked.uniform < CHANCE
@@ -63,7 +63,7 @@ def test_a_private_update_hides_the_one_rating_behind_a_row():
 
 
 def test_private_training_without_noise_names_the_rare_products(monkeypatch):
-    monkeypatch.setattr("securefl.privacy.noise.GaussianNoise.add_", lambda *_: None)
+    monkeypatch.setattr("securefl.privacy.noise.gaussian.GaussianNoise.add_", lambda *_: None)
     leak = private_rows(0, Budget(1.0, 1e-5), 0.95)
     assert leak.rare.value == 1.0
     assert not rows_private("rows", leak).holds

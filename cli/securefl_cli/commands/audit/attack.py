@@ -1,0 +1,123 @@
+"""`securefl audit attack`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from securefl_cli.options.run import (
+    config_argument,
+    data_option,
+    format_option,
+    quiet_option,
+    resolve,
+    task_option,
+)
+from securefl_cli.rendering.progress import watch
+
+if TYPE_CHECKING:  # torch and Opacus are imported by the command that trains
+    from securefl.audit.attacks.report import AttackReport, Finding
+
+_EPSILON = 4.0
+
+
+@click.command(
+    short_help="Attack private training, and hold what it gives away against the claim.",
+    epilog="""\b
+    Examples:
+      securefl audit attack                          real groceries, epsilon 4
+      securefl audit attack --epsilon 1 --seed 3
+      securefl audit attack my.toml --canaries 20000
+      securefl audit attack --format json > attack.json
+    """,
+)
+@config_argument
+@task_option
+@data_option
+@click.option(
+    "--epsilon", type=float, metavar="E", help="The claim; 4 if neither it nor a CONFIG is given."
+)
+@click.option("--delta", type=float, metavar="D", help="Its delta.")
+@click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds of training.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Data, coins and model.")
+@click.option(
+    "--canaries",
+    type=click.IntRange(min=200),
+    default=5000,
+    show_default=True,
+    metavar="N",
+    help="Made-up customers, each in or out by a fair coin; more see more.",
+)
+@format_option
+@quiet_option
+@click.pass_context
+def attack(
+    ctx: click.Context,
+    /,
+    *,
+    config: Path | None,
+    epsilon: float | None,
+    canaries: int,
+    format: str,  # noqa: A002 - named after the option
+    quiet: bool,
+    **options: Any,  # noqa: ANN401 - the run options, as click parsed them
+) -> None:
+    """Train privately on this machine and attack what is released.
+
+    Canaries, loss-based membership inference and product rows, each with a lower bound of epsilon
+    (95 % confidence) beside the claimed one. Exits with 1 if a claim is refuted. No book of a
+    retailer is touched, and nothing leaves this machine.
+    """
+    claim = _EPSILON if epsilon is None and config is None else epsilon
+    resolved = resolve(config, {**options, "dp": "local", "epsilon": claim})
+    from securefl.audit.attacks.run import attack as attack_training
+
+    with watch(quiet=quiet) as progress:
+        report = attack_training(resolved, canaries=canaries, progress=progress)
+    if format == "json":
+        click.echo(json.dumps(report.to_json(), allow_nan=False))
+    else:
+        _print(report)
+    ctx.exit(0 if report.passed else 1)
+
+
+def _print(report: AttackReport) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from securefl.audit.attacks.report import NOT_SHOWN
+    from securefl_cli.rendering.screen import console
+
+    out = console()
+    out.print()
+    heading = f"epsilon {report.epsilon:.3f} at delta {report.delta:g} for every {report.unit}"
+    out.print(Text(f"Attacks on the claim: {heading}", style="bold"))
+    out.print()
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("Attack", no_wrap=True)
+    table.add_column("What the attacker gets", overflow="fold")
+    for column in ("At least", "Claim", "Verdict"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for finding in report.findings:
+        table.add_row(*_row(finding))
+    out.print(table)
+    out.print()
+    outcome = "no claim was refuted" if report.passed else "A CLAIM WAS REFUTED"
+    out.print(
+        f"{report.canaries:,} canaries, {report.rounds} rounds, customers of {report.member};"
+        f" lower bounds of epsilon at {report.confidence:.0%} confidence each: {outcome}.",
+        markup=False,
+    )
+    out.print("This does not show:")
+    for limit in NOT_SHOWN:
+        out.print(f"  - {limit}", markup=False)
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    bound, claim = (
+        "" if figure is None else f"{figure:.2f}" for figure in (finding.lower_bound, finding.claim)
+    )
+    return finding.name, finding.gain, bound, claim, finding.verdict

@@ -1,0 +1,152 @@
+"""`securefl audit`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from securefl_cli.group import LazyGroup
+from securefl_cli.options.run import format_option
+
+_COMMANDS = {
+    "export": ("securefl_cli.commands.audit.main:export", "Write a run's bundle for an auditor."),
+    "verify": (
+        "securefl_cli.commands.audit.main:verify",
+        "Check a bundle, offline; exits with the verdict.",
+    ),
+    "explain": (
+        "securefl_cli.commands.audit.main:explain",
+        "Say what a bundle tells, member by member.",
+    ),
+    "attack": (
+        "securefl_cli.commands.audit.attack:attack",
+        "Attack private training; hold it to its word.",
+    ),
+}
+
+bundle_argument = click.argument(
+    "bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="BUNDLE.json"
+)
+
+
+@click.group(cls=LazyGroup, commands_from=_COMMANDS)
+def audit() -> None:
+    """Check what a run claims, trusting nobody."""
+
+
+@click.command(
+    short_help="Write a run's bundle for an auditor.",
+    epilog="""\b
+    Examples:
+      securefl audit export runs/a --out bundle.json
+      securefl audit export runs/a --out bundle.json --open-units
+    """,
+)
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="BUNDLE.json",
+    help="The bundle's file; transcripts go to a folder beside it.",
+)
+@click.option(
+    "--open-units",
+    is_flag=True,
+    help="Show the auditor how many units each member has, from the members' books here.",
+)
+def export(*, run: Path, out: Path, open_units: bool) -> None:
+    """Write everything that an auditor of RUN needs: entries, heads, proofs, transcripts."""
+    from securefl.audit.export import export as write
+
+    bundle = write(run, out, open_units=open_units)
+    beside = f", {len(bundle.transcripts)} transcripts beside it" if bundle.transcripts else ""
+    click.echo(f"Wrote {out}: {len(bundle.entries)} entries, {len(bundle.heads)} heads{beside}.")
+    click.echo(f"Check it with: securefl audit verify {out}")
+
+
+@click.command(
+    short_help="Check a bundle, offline; exits with the verdict.",
+    epilog="""\b
+    Examples:
+      securefl audit verify bundle.json
+      securefl audit verify bundle.json --agreement agreement.toml
+      securefl audit verify bundle.json --other theirs.json
+      securefl audit verify bundle.json --format json > audit.json
+    """,
+)
+@bundle_argument
+@click.option(
+    "--agreement",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The agreement as you got it from a member: agreement.toml or agreement.json.",
+)
+@click.option(
+    "--other",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="BUNDLE2.json",
+    help="Another auditor's bundle of this run, or one of another run on the same data.",
+)
+@click.option("--now", metavar="TIME", help="The time to check against, like 2026-01-31T09:00:00Z.")
+@format_option
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    /,
+    *,
+    bundle: Path,
+    agreement: Path | None,
+    other: Path | None,
+    now: str | None,
+    format: str,  # noqa: A002 - named after the option
+) -> None:
+    """Check BUNDLE.json against the keys of the agreement, and nothing else.
+
+    Exits with 0 if every check that could be made passes, 3 if one has doubts, and 1 if one fails.
+    """
+    from securefl.audit.bundle.inputs import moment, pinned_agreement
+    from securefl.audit.verify import verify_file
+
+    result = verify_file(
+        bundle,
+        agreement=None if agreement is None else pinned_agreement(agreement),
+        other=other,
+        now=None if now is None else moment(now),
+    )
+    if format == "json":
+        click.echo(json.dumps(result.to_json(), allow_nan=False))
+    else:
+        from securefl_cli.rendering.audit import print_audit
+
+        print_audit(result)
+    ctx.exit(result.exit_code)
+
+
+@click.command(
+    short_help="Say what a bundle tells, member by member.",
+    epilog="""\b
+    Examples:
+      securefl audit explain bundle.json
+      securefl audit explain bundle.json --format json > story.json
+    """,
+)
+@bundle_argument
+@format_option
+def explain(*, bundle: Path, format: str) -> None:  # noqa: A002 - named after the option
+    """Say who took part in BUNDLE.json, what was done, and what it cost whom.
+
+    This is what the bundle says; whether it holds is for `securefl audit verify`.
+    """
+    from securefl.audit.bundle.inputs import read_bundle
+    from securefl.audit.explain import explain as told
+
+    explanation = told(read_bundle(bundle))
+    if format == "json":
+        click.echo(json.dumps(explanation.to_json(), allow_nan=False))
+        return
+    from securefl_cli.rendering.audit import print_explanation
+
+    print_explanation(explanation)

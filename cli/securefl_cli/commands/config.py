@@ -1,0 +1,90 @@
+"""`securefl config show` and `securefl config init`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from securefl.config.load import DEFAULT_SOURCE, SOURCES, dump_toml
+from securefl.config.task_registry import DEFAULT_TASK, TASKS
+from securefl.config.template import write_starter
+from securefl_cli.group import LazyGroup
+from securefl_cli.options.run import TASK_HELP, Name, resolve, run_options
+
+_COMMANDS = {
+    "show": (
+        "securefl_cli.commands.config:show",
+        "Print the settings of a run, defaults filled in.",
+    ),
+    "init": ("securefl_cli.commands.config:init", "Write a commented configuration to start from."),
+}
+
+
+@click.group(cls=LazyGroup, commands_from=_COMMANDS)
+def config() -> None:
+    """Show or start a configuration file."""
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      securefl config show --task demand
+      securefl config show my.toml --rounds 5 --format json
+    """
+)
+@run_options
+@click.option(
+    "--format",
+    type=Name(("toml", "json")),
+    default="toml",
+    show_default=True,
+    help="How the settings are written.",
+)
+def show(
+    *,
+    config: Path | None,
+    format: str,  # noqa: A002 - named after the option
+    **options: Any,  # noqa: ANN401 - the run options, as click parsed them
+) -> None:
+    """Print what `securefl run` with the same arguments would use, every default filled in."""
+    resolved = resolve(config, options)
+    if format == "json":
+        click.echo(json.dumps(resolved.model_dump(mode="json"), allow_nan=False))
+    else:
+        click.echo(dump_toml(resolved), nl=False)
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      securefl config init
+      securefl config init --task demand demand.toml
+      securefl config init --data files my.toml
+    """
+)
+@click.argument(
+    "file", type=click.Path(path_type=Path), default=Path("securefl.toml"), metavar="[FILE]"
+)
+@click.option(
+    "--task",
+    type=Name(TASKS),
+    metavar="TASK",
+    default=DEFAULT_TASK,
+    show_default=True,
+    help=TASK_HELP,
+)
+@click.option(
+    "--data",
+    type=Name(SOURCES),
+    default=DEFAULT_SOURCE,
+    show_default=True,
+    help="Where the data come from.",
+)
+def init(*, file: Path, task: str, data: str) -> None:
+    """Write a commented configuration to FILE (securefl.toml if not given); never over another."""
+    write_starter(file, task, data)
+    click.echo(f"Wrote {file}. Edit it, look at the data with: securefl data describe {file}")
+    click.echo(f"Then train with: securefl run {file}")

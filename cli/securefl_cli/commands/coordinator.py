@@ -1,0 +1,113 @@
+"""`securefl coordinator`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from securefl_cli.options.network import connection_options, seconds_option
+from securefl_cli.options.passphrase import unlocked
+from securefl_cli.options.run import format_option, quiet_option
+from securefl_cli.rendering.progress import watch
+
+
+@click.command(
+    short_help="Run a training whose members have machines of their own.",
+    epilog="""\b
+    Examples:
+      securefl coordinator agreement.toml --key hub.key --facts agreed.facts
+      securefl coordinator agreement.toml --key hub.key --facts agreed.facts --embedded nats
+    """,
+)
+@connection_options
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("securefl-run"),
+    show_default=True,
+    metavar="DIR",
+    help="The run's directory; one that was begun is gone on with.",
+)
+@click.option(
+    "--embedded",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also start the broker, from the nats-server.conf in DIR: for trials.",
+)
+@seconds_option(
+    "--step-deadline",
+    60.0,
+    "For an answer that needs no training.",
+)
+@seconds_option(
+    "--training-deadline",
+    3600.0,
+    "For an answer that does.",
+)
+@seconds_option(
+    "--silence",
+    30.0,
+    "A member that is not heard of for so long is gone on without, if enough are left.",
+)
+@seconds_option(
+    "--stragglers",
+    60.0,
+    "Once enough have answered, the others have so long at least.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus on this port of this machine.",
+)
+@format_option
+@quiet_option
+def coordinator(
+    *,
+    agreement: Path,
+    key: Path,
+    facts: Path,
+    passphrase_file: Path | None,
+    run_name: str,
+    out: Path,
+    embedded: Path | None,
+    step_deadline: float,
+    training_deadline: float,
+    silence: float,
+    stragglers: float,
+    metrics_port: int | None,
+    format: str,  # noqa: A002 - named after the option
+    quiet: bool,
+) -> None:
+    """Relay, sum and publish for the members of AGREEMENT.
+
+    Start it again after a crash: it goes on in the middle of the round. It writes a log to stderr,
+    one JSON object a line.
+    """
+    from securefl.federation.services.bootstrap import connection_context
+    from securefl.federation.services.coordinator import coordinate
+    from securefl.federation.services.logging import log_to
+    from securefl.federation.services.prometheus import serve_metrics
+    from securefl.federation.services.status import read_status
+    from securefl.federation.transport.nats.dev_broker import Broker
+    from securefl.federation.transport.timeouts import Patience
+
+    log_to()
+    context = connection_context(agreement, unlocked(key, passphrase_file), facts, run_name)
+    patience = Patience(
+        step=step_deadline, training=training_deadline, silence=silence, least=stragglers
+    )
+    with ExitStack() as stack:
+        if embedded is not None:
+            stack.enter_context(Broker(embedded / "nats-server.conf", context.port))
+        if metrics_port is not None:
+            serve_metrics(metrics_port, lambda: read_status(out))
+        progress = stack.enter_context(watch(quiet=quiet))
+        result = coordinate(context, out, patience, progress)
+    if format == "json":
+        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        return
+    click.echo(f"Done: {result.rounds} rounds, the best was {result.best_round}; see {out}")

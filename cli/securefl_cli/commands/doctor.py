@@ -1,0 +1,63 @@
+"""`securefl doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from securefl_cli.options.network import (
+    connection_options,
+    own_data_option,
+    own_policy_option,
+    state_option,
+)
+from securefl_cli.options.passphrase import unlocked
+from securefl_cli.options.run import format_option
+
+
+@click.command(
+    short_help="Say what stands in the way of taking part, and how to mend it.",
+    epilog="""\b
+    Examples:
+      securefl doctor agreement.toml --key north.key --facts agreed.facts --data tables
+    """,
+)
+@connection_options
+@own_data_option
+@state_option
+@own_policy_option
+@format_option
+def doctor(
+    *,
+    agreement: Path,
+    key: Path,
+    facts: Path,
+    passphrase_file: Path | None,
+    run_name: str,
+    data: Path | None,
+    state: Path,
+    policy: Path | None,
+    format: str,  # noqa: A002 - named after the option
+) -> None:
+    """Look at clock, agreement, policy, disk, key, data, certificate and connection.
+
+    Exit code 0 if all is well, 1 if something is to be mended.
+    """
+    from securefl.federation.services.diagnostics import Patient, examine
+
+    private = unlocked(key, passphrase_file)
+    patient = Patient(agreement, private, facts, run_name, policy, data, state)
+    findings = []
+    for finding in examine(patient):
+        findings.append(finding)
+        if format == "text":
+            click.echo(f"{'ok  ' if finding.fine else 'FAIL'}  {finding.name}: {finding.said}")
+            if finding.mend:
+                click.echo(f"      mend: {finding.mend}")
+    if format == "json":
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+    if not all(finding.fine for finding in findings):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,37 @@
+"""`securefl facts`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    short_help="Write the facts that members on machines of their own agree on.",
+    epilog="""\b
+    Examples:
+      securefl facts run.toml --out agreed.facts
+    """,
+)
+@click.argument("config", type=click.Path(path_type=Path), metavar="CONFIG.toml")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The new file.",
+)
+def facts(*, config: Path, out: Path) -> None:
+    """Write products, calendar and sizes that everybody trains on the same of.
+
+    Every party reads this file; docs/network.md says what is in it. It comes from the tables of all
+    members, or, where the configuration says data.period, from catalogue and period alone.
+    """
+    from securefl.federation.services.public_facts import make_facts
+    from securefl_cli.options.run import resolve
+
+    made = make_facts(resolve(config, {}), out)
+    click.echo(f"Wrote {out}")
+    click.echo(f"SHA-256: {made.digest.hex()}")
+    click.echo("Next: give it to every member and to the coordinator, and compare the digests.")

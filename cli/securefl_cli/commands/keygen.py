@@ -1,0 +1,46 @@
+"""`securefl keygen`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from securefl_cli.options.passphrase import passphrase, passphrase_option
+
+
+@click.command(
+    short_help="Make the key of a member or a coordinator.",
+    epilog="""\b
+    Examples:
+      securefl keygen north
+      securefl keygen hub --out keys --passphrase-file secret.txt
+    """,
+)
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="Where both files are written; here if not given.",
+)
+@passphrase_option
+def keygen(*, name: str, out: Path, passphrase_file: Path | None) -> None:
+    """Make a key for NAME: NAME.key stays with you, NAME.card goes to the others."""
+    from securefl.consortium.agreement.workflow import make_key
+
+    secret = passphrase(passphrase_file, "New passphrase (12 characters or more)", twice=True)
+    made = make_key(out, name, secret)
+    from securefl_cli.rendering.screen import console, copyable, labelled
+
+    shown = console()
+    copyable(shown, "Key", f"{made.key}  (encrypted; give it to nobody, keep a copy)")
+    copyable(shown, "Card", f"{made.card}  (public)")
+    copyable(shown, "Fingerprint", made.fingerprint)
+    labelled(
+        shown,
+        "Next",
+        f"mail {made.card.name} to whoever writes the agreement, and read the fingerprint to them"
+        " by phone: the mail can be exchanged on its way, a voice you know cannot.",
+    )

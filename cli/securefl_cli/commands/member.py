@@ -1,0 +1,66 @@
+"""`securefl member`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from securefl_cli.options.network import (
+    connection_options,
+    own_data_option,
+    own_policy_option,
+    state_option,
+)
+from securefl_cli.options.passphrase import unlocked
+
+
+@click.command(
+    short_help="Take part in a run as a member on a machine of its own.",
+    epilog="""\b
+    Examples:
+      securefl member agreement.toml --key north.key --facts agreed.facts --data tables
+      securefl member agreement.toml --key north.key --facts agreed.facts --data tables
+          --policy policy.toml --state /var/lib/securefl
+    """,
+)
+@connection_options
+@own_data_option
+@state_option
+@click.option(
+    "--book",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where your book lies, for the life of your data; a usual place if not given.",
+)
+@own_policy_option
+def member(
+    *,
+    agreement: Path,
+    key: Path,
+    facts: Path,
+    passphrase_file: Path | None,
+    run_name: str,
+    data: Path | None,
+    state: Path,
+    book: Path | None,
+    policy: Path | None,
+) -> None:
+    """Answer the coordinator's questions until the run is over.
+
+    Start it again after a crash: it goes on where it was. It writes a log to stderr, one JSON
+    object a line.
+    """
+    from securefl.consortium.ledger.data_custody import default_books
+    from securefl.consortium.ledger.policy import load_policy
+    from securefl.federation.services.bootstrap import connection_context
+    from securefl.federation.services.logging import log_to
+    from securefl.federation.services.member import Desk, serve
+
+    log_to()
+    rules = None if policy is None else load_policy(policy)
+    context = connection_context(
+        agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
+    )
+    serve(context, Desk(state, book or default_books(), rules, data))
+    click.echo("The run is over.")

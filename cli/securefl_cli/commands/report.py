@@ -1,0 +1,41 @@
+"""`securefl report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    short_help="Write a finished run as one HTML page.",
+    epilog="""\b
+    Examples:
+      securefl report runs/a                            writes runs/a/report.html
+      securefl report runs/a --out report.html
+      securefl report runs/private --beside runs/plain  what the protection costs
+    """,
+)
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path),
+    metavar="RUN2",
+    help="A run of the same task under another protection, to compare with.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write; report.html in the run's directory if not given.",
+)
+def report(*, run: Path, beside: Path | None, out: Path | None) -> None:
+    """Write a run as one HTML page that needs no network and contains no script.
+
+    On top it says for a manager what was gained, what it cost in privacy and who took part; below,
+    every figure, how the rounds went, what an audit says, and how to verify it.
+    """
+    from securefl.audit.report.page import write_report
+
+    path = write_report(run, out, beside)
+    click.echo(f"{path}")

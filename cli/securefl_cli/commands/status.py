@@ -1,0 +1,55 @@
+"""`securefl status`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from securefl_cli.options.run import format_option
+
+
+@click.command(
+    short_help="Show what a coordinator is at, and who is there.",
+    epilog="""\b
+    Examples:
+      securefl status securefl-run
+      securefl status securefl-run --format json
+    """,
+)
+@click.argument("run", type=click.Path(path_type=Path), metavar="DIR")
+@format_option
+def status(*, run: Path, format: str) -> None:  # noqa: A002 - named after the option
+    """Show members, step, age of the last message, bytes, round and epsilon of the run in DIR."""
+    from securefl.federation.services.status import read_status
+
+    tree = read_status(run)
+    if format == "json":
+        click.echo(json.dumps(tree))
+    else:
+        _print(tree)
+
+
+def _print(tree: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from securefl.federation.services.status import clock
+    from securefl_cli.rendering.screen import console, labelled
+
+    out = console()
+    state = f"{tree['state']}, round {tree['round']} of {tree['rounds']}"
+    labelled(out, "Run", f"{tree['run']} under the agreement '{tree['agreement']}'")
+    labelled(out, "State", state + ("" if tree["connected"] else "; no connection to the broker"))
+    if tree["trouble"]:
+        labelled(out, "Trouble", tree["trouble"])
+    if tree["epsilon"] is not None:
+        labelled(out, "Epsilon", f"{tree['epsilon']:.2f}, of the member that spent most")
+    labelled(out, "Seen", f"{clock(tree['written'])} ago")
+    table = Table("member", "is at", "was asked", "heard of", "MB up", "MB down")
+    for member in tree["members"]:
+        at = "away" if member["away"] else member["at"] or "not seen yet"
+        sizes = (f"{member[way] / 1e6:.1f}" for way in ("bytes_up", "bytes_down"))
+        table.add_row(member["name"], at, member["asked"], clock(member["heard"]), *sizes)
+    out.print(table)

@@ -1,0 +1,73 @@
+"""Options that coordinator and members share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from securefl_cli.options.passphrase import key_option, passphrase_option
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+def seconds_option(name: str, default: float, text: str) -> Callable[[CommandT], CommandT]:
+    """A positive number of seconds."""
+    return click.option(
+        name,
+        type=click.FloatRange(min=0, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=text,
+    )
+
+
+own_data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with your own tables; nobody else's are read.",
+)
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("securefl-member"),
+    show_default=True,
+    metavar="DIR",
+    help="Where the member keeps what it needs to go on after a restart.",
+)
+own_policy_option = click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What you take part in, and what your data may ever lose.",
+)
+
+
+def connection_options(command: CommandT) -> CommandT:
+    """The agreement, our key, the agreed facts, and which run."""
+    for option in (
+        click.option(
+            "--run",
+            "run_name",
+            default="1",
+            show_default=True,
+            metavar="NAME",
+            help="Which run of this agreement; every party says the same.",
+        ),
+        passphrase_option,
+        click.option(
+            "--facts",
+            required=True,
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="The agreed facts, as made by securefl facts.",
+        ),
+        key_option,
+        click.argument("agreement", type=click.Path(path_type=Path), metavar="AGREEMENT"),
+    ):
+        command = option(command)
+    return command

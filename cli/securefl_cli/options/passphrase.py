@@ -1,0 +1,78 @@
+"""Where passphrases come from: a file, the environment, or the keyboard; never an argument."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from securefl.errors import KeyFileError
+
+if TYPE_CHECKING:
+    from securefl_protocols.primitives.signing import SigningKey
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+VARIABLE = "SECUREFL_PASSPHRASE"
+
+
+def passphrase_option(command: CommandT) -> CommandT:
+    """The file with the passphrase of a key."""
+    return click.option(
+        "--passphrase-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help=f"First line is the key's passphrase; else ${VARIABLE}, else it is asked for.",
+    )(command)
+
+
+def key_option(command: CommandT) -> CommandT:
+    """The member's own key."""
+    return click.option(
+        "--key",
+        required=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Your key, as made by securefl keygen.",
+    )(command)
+
+
+def passphrase(file: Path | None, question: str, *, twice: bool = False) -> bytes:
+    """The passphrase for a key.
+
+    Args:
+        file: The file with it, if one was named.
+        question: What is asked on a terminal.
+        twice: Ask again, where a typing error would lock the key for good.
+
+    Raises:
+        KeyFileError: If there is none to be had, or the file cannot be used.
+    """
+    from securefl.consortium.keys.key_files import read_passphrase
+
+    if file is not None:
+        return read_passphrase(file)
+    given = os.environ.get(VARIABLE)
+    if given:
+        return given.encode()
+    if not sys.stdin.isatty():
+        raise KeyFileError(
+            f"no terminal to ask for a passphrase; use --passphrase-file or ${VARIABLE}"
+        )
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=twice, err=True)
+    return answer.encode()
+
+
+def unlocked(path: Path, file: Path | None) -> SigningKey:
+    """The identity key in a file, whose passphrase is asked for if it has one.
+
+    Raises:
+        KeyFileError: If the key cannot be used.
+    """
+    from securefl.consortium.keys.key_files import needs_passphrase, read_key
+
+    secret = passphrase(file, f"Passphrase of {path}") if needs_passphrase(path) else None
+    return read_key(path, secret)

@@ -1,0 +1,113 @@
+"""Options that several commands take, and the configuration that they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from securefl.config.load import (
+    MODES,
+    SOURCES,
+    UNITS,
+    load_config,
+    nearest,
+)
+from securefl.config.overrides import options_tree
+from securefl.config.privacy import protections
+from securefl.config.schema import RunConfig
+from securefl.config.task_registry import TASKS
+from securefl.tasks.registry import check_model
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+class Name(click.Choice[str]):
+    """One of a few names; a wrong one is answered with the nearest."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        """The text after click's `Invalid value for ...:`."""
+        return f"unknown name '{value}'{nearest(str(value), tuple(self.choices))}"
+
+
+config_argument = click.argument(
+    "config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG.toml]"
+)
+TASK_HELP = f"What is learned: {', '.join(TASKS)}."
+task_option = click.option("--task", type=Name(TASKS), metavar="TASK", help=TASK_HELP)
+data_option = click.option(
+    "--data",
+    type=Name(SOURCES),
+    help="Where the data come from; 'files' are your own and need a CONFIG that names them.",
+)
+format_option = click.option(
+    "--format",
+    type=Name(("text", "json")),
+    default="text",
+    show_default=True,
+    help="What is written to stdout.",
+)
+book_option = click.option(
+    "--book",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="The retailers' books of what their data have spent; $SECUREFL_HOME/books if not given.",
+)
+policy_option = click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Each retailer's policy, with its cap: one for all, or a folder of <retailer>.toml.",
+)
+quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+_RUN_OPTIONS = (
+    config_argument,
+    task_option,
+    data_option,
+    click.option("--model", metavar="NAME", help="Which of the task's models is trained."),
+    click.option("--mode", type=Name(MODES), help="How the retailers' updates are protected."),
+    click.option("--dp", type=Name(protections()), help="How single customers are protected."),
+    click.option(
+        "--epsilon", type=float, metavar="E", help="Budget of the whole run for each customer."
+    ),
+    click.option("--delta", type=float, metavar="D", help="Its delta, below 1 over the customers."),
+    click.option("--unit", type=Name(UNITS), help="What the budget is for."),
+    click.option("--rounds", type=click.IntRange(min=1), help="Rounds of training.", metavar="N"),
+    click.option(
+        "--seed", type=click.IntRange(min=0), help="Fixes every random draw.", metavar="N"
+    ),
+    click.option(
+        "--device", type=Name(("auto", "cpu", "cuda")), help="Where the retailers compute."
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Processes that host the retailers; 0 takes one a core where it pays.",
+    ),
+    click.option(
+        "--references/--no-references",
+        default=None,
+        help="Whether to train each retailer alone, and all data in one place, to compare with.",
+    ),
+)
+
+
+def run_options(command: CommandT) -> CommandT:
+    """The configuration file and everything that overrides it."""
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def resolve(config: Path | None, options: dict[str, Any]) -> RunConfig:
+    """The configuration from a file and the options that were given.
+
+    Raises:
+        ConfigError: If it does not validate, or task and model do not fit.
+    """
+    resolved = load_config(config, options_tree(**options))
+    check_model(resolved)
+    return resolved

@@ -1,0 +1,120 @@
+"""Drawing agreements: nothing is decided here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from securefl.config.privacy import protects
+from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.model import Agreement
+from securefl.consortium.agreement.workflow import Status
+from securefl_cli.rendering.screen import console, copyable, labelled
+
+
+def print_agreement(status: Status, path: str) -> None:
+    """The whole of an agreement, and who signed it."""
+    out, agreement = console(), status.agreement
+    out.print(Text(f"{agreement.name}, version {agreement.number}", style="bold"))
+    out.print()
+    _print_members(out, status)
+    out.print()
+    copyable(out, "Fingerprint", f"{status.fingerprint}  (of the agreement)")
+    labelled(out, "Valid", f"{agreement.created} to {agreement.expires}")
+    labelled(out, "Quorum", f"{agreement.quorum} of {len(agreement.members)} members sign")
+    labelled(out, "Training", training(agreement.config))
+    labelled(out, "Customers", protection(agreement.config))
+    labelled(out, "Round", smallest_round(agreement))
+    if agreement.coordinator is not None:
+        named = agreement.coordinator
+        copyable(out, "Coordinator", f"{named.name}  {named.fingerprint}")
+    if agreement.broker is not None:
+        copyable(out, "Broker", agreement.broker.url)
+    print_standing(out, status, path)
+
+
+def print_standing(out: Console, status: Status, path: str) -> None:
+    """Whether it is in force, and what to do next."""
+    for text in status.waiting:
+        labelled(out, "Waiting", text)
+    labelled(out, "In force", f"no: {status.problem}" if status.problem else "yes")
+    copyable(out, "Next", next_step(status, path))
+
+
+def next_step(status: Status, path: str) -> str:
+    """The command that comes next."""
+    missing = [member.name for member in status.members if member.name not in status.signed]
+    if "expired" in status.problem:
+        return f"securefl agreement amend {path} --days 365"
+    if missing:
+        return f"securefl agreement sign {path} --key {missing[0]}.key"
+    if status.agreement.broker is not None:
+        return f"securefl agreement broker-config {path} --tls DIR"
+    return f"securefl agreement verify {path} --policy POLICY.toml"
+
+
+def training(config: RunConfig) -> str:
+    """What is trained, in a line."""
+    model = config.model.name
+    return (
+        f"{config.task} ({model}), {config.rounds} rounds, mode {config.mode}, seed {config.seed}"
+    )
+
+
+def protection(config: RunConfig) -> str:
+    """How single customers are protected, in a line."""
+    privacy = config.privacy
+    if not protects(privacy.dp):
+        return "not protected by any noise (no differential privacy)"
+    return (
+        f"dp {privacy.dp}, epsilon {privacy.epsilon:g}, delta {privacy.delta:g} a {privacy.unit}"
+        " for the whole run"
+    )
+
+
+def smallest_round(agreement: Agreement) -> str:
+    """How many members a round needs."""
+    return (
+        f"at least {agreement.config.cohort.minimum} members; of n in a session,"
+        f" {agreement.threshold} open a mask"
+    )
+
+
+def agreement_json(status: Status) -> dict[str, Any]:
+    """What `--format json` prints."""
+    agreement = status.agreement
+    return {
+        "name": agreement.name,
+        "version": agreement.number,
+        "fingerprint": status.fingerprint,
+        "created": agreement.created,
+        "expires": agreement.expires,
+        "quorum": agreement.quorum,
+        "members": [
+            {
+                "name": member.name,
+                "identity": member.identity,
+                "fingerprint": member.fingerprint,
+                "signed": member.name in status.signed,
+            }
+            for member in status.members
+        ],
+        "config": agreement.config.model_dump(mode="json", exclude_unset=True),
+        "in_force": not status.problem,
+        "problem": status.problem or None,
+        "waiting": list(status.waiting),
+    }
+
+
+def _print_members(out: Console, status: Status) -> None:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 3, 0, 0), show_edge=False, pad_edge=False)
+    for column in ("Member", "Fingerprint", "Signed"):
+        table.add_column(column, no_wrap=column != "Member", overflow="fold")
+    for member in status.members:
+        signed = "yes" if member.name in status.signed else "no"
+        table.add_row(member.name, member.fingerprint, signed)
+    out.print(table)

@@ -1,0 +1,76 @@
+"""How far a run is: a live display on a terminal, plain lines elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from securefl.config.metric_labels import shown, title
+from securefl.privacy.accounting.spent import shown_customer_epsilon
+
+if TYPE_CHECKING:
+    from securefl.federation.coordinator.rounds import RoundRecord
+    from securefl.federation.runs.progress import Progress
+from securefl_cli.rendering.clock import RemainingTime, clock
+
+
+@contextmanager
+def watch(*, quiet: bool) -> Iterator[Progress | None]:
+    """The display for a run, for as long as the block lasts; None if nothing shall be shown."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        from securefl_cli.rendering.live import LiveProgress
+
+        with LiveProgress() as live:
+            yield live
+    else:
+        yield PlainProgress()
+
+
+class PlainProgress:
+    """One line a stage and one a round, for logs."""
+
+    def __init__(self) -> None:
+        self._rounds = 0
+        self._left = RemainingTime()
+
+    def stage(self, text: str) -> None:
+        """See `securefl.federation.runs.progress.Progress`."""
+        _line(text)
+
+    def begin(self, done: int, rounds: int) -> None:
+        """See `securefl.federation.runs.progress.Progress`."""
+        self._rounds = rounds
+        self._left = RemainingTime()
+        _line(f"Training, going on after round {done}" if done else "Training")
+
+    def round(self, record: RoundRecord) -> None:
+        """See `securefl.federation.runs.progress.Progress`."""
+        left = self._left.after(self._rounds - record.round)
+        _line(
+            f"round {record.round}/{self._rounds}  {figures(record)}  "
+            f"{record.seconds:.1f} s  left {clock(left)}"
+        )
+
+
+def figures(record: RoundRecord) -> str:
+    """Training loss and the decisive metric, or what was spent where neither may be told."""
+    spent = record.epsilon
+    first = f"loss {record.loss:.4f}" if spent is None else f"epsilon {spent:.3f}"
+    if record.customer_epsilon is not None:
+        known = record.customer_epsilon if math.isfinite(record.customer_epsilon) else None
+        first += f" a record, {shown_customer_epsilon(known)} a customer"
+    if not record.validation:
+        return first
+    decisive, value = next(iter(record.validation.items()))
+    return f"{first}  {title(decisive)} {shown(decisive, value)}"
+
+
+def _line(text: str) -> None:
+    click.echo(text, err=True)

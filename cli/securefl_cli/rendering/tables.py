@@ -1,0 +1,174 @@
+"""Drawing: nothing is computed here."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from securefl.config.metric_labels import title
+from securefl.data.describe import Description
+from securefl.federation.runs.compare import Comparison
+from securefl.federation.runs.summary import Summary, SummaryTable
+from securefl.privacy.accounting.spent import shown_customer_epsilon
+from securefl_cli.rendering.screen import console, copyable, labelled
+
+if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
+    from securefl.privacy.plan import BudgetTable
+
+_WIDEST_NAME = 16
+"""A longer name in the first column is folded where there is no room."""
+_HEADING = 8
+"""A heading is wrapped at so many characters, or wider where a word or a cell is."""
+_MANY = 8
+"""So many columns stand closer together, to fit a terminal."""
+_COSTS = (
+    ("Seconds in all", "seconds", "{:,.1f}", 1.0),
+    ("Seconds a round", "aggregation_seconds", "{:,.2f}", 1.0),
+    ("MB up, a member and round", "bytes_up", "{:,.3f}", 1e6),
+    ("MB down, a member and round", "bytes_down", "{:,.3f}", 1e6),
+)
+
+
+def print_summary(summary: Summary) -> None:
+    """The closing summary of a run."""
+    out = console()
+    out.print()
+    out.print(Text(summary.heading, style="bold"))
+    for table in summary.tables:
+        out.print()
+        out.print(Text(table.heading))
+        out.print(_drawn(table))
+    out.print()
+    for note in summary.notes:
+        out.print(Text(note, style="dim"))
+    labelled(out, "Conclusion", summary.conclusion)
+    labelled(out, "Customers", summary.protection)
+    copyable(out, "Results in", summary.run_dir)
+    copyable(out, "Try next", summary.next_command)
+
+
+def print_description(description: Description) -> None:
+    """What a data set holds, one row a retailer."""
+    out = console()
+    columns = ("Retailer", "Customers", "Products", "Baskets", "Rows", "Revenue", "Period")
+    rows = [
+        (
+            member.name,
+            f"{member.customers:,}",
+            f"{member.products:,}",
+            f"{member.baskets:,}",
+            f"{member.transactions:,}",
+            f"{member.revenue:,.0f}",
+            f"{member.first_day:%Y-%m} to {member.last_day:%Y-%m}",
+        )
+        for member in description.members
+    ]
+    out.print(Text(f"Source '{description.source}'", style="bold"))
+    out.print(plain_table(columns, rows))
+    out.print(
+        f"{description.customers:,} customers in all, {description.shared_customers:,} of them at"
+        f" more than one retailer; {description.catalogue:,} products in the agreed catalogue."
+    )
+    if description.promotions is not None:
+        out.print(f"{description.promotions:,} rows of promotions.")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Whether masked sums are exact, and what they cost, beside training in the clear."""
+    out = console()
+    plain, secure = comparison.plain, comparison.secure
+    out.print()
+    heading = f"{comparison.task}, {comparison.rounds} rounds, seed {comparison.seed}"
+    out.print(Text(f"{heading}: plain and secure side by side", style="bold"))
+    out.print()
+    rows = [
+        (
+            title(name),
+            f"{value:.6g}",
+            f"{secure.metrics[name]:.6g}",
+            _signed(secure.metrics[name] - value),
+        )
+        for name, value in plain.metrics.items()
+    ]
+    for label, name, form, unit in _COSTS:
+        before, after = getattr(plain, name) / unit, getattr(secure, name) / unit
+        rows.append((label, form.format(before), form.format(after), f"x {after / before:.3g}"))
+    out.print(plain_table(("", "Plain", "Secure", "Difference"), rows))
+    out.print()
+    identical = "yes" if comparison.integer_sums_identical else "NO"
+    labelled(out, "Exact sums", f"{identical}, bit by bit in {comparison.rounds} rounds")
+    difference = f"{comparison.max_abs_difference:.3g}, bound {comparison.bound:.3g}"
+    labelled(out, "Largest gap", f"{difference}: {'within' if comparison.holds else 'BEYOND'}")
+    for number, names in comparison.dropouts.items():
+        labelled(out, "Dropouts", f"round {number}: without {', '.join(names)}")
+    copyable(out, "Results in", comparison.run_dir)
+
+
+def print_budget(table: BudgetTable) -> None:
+    """What every round will have spent of a run's budget."""
+    out = console()
+    settings, budget = table.plan.settings, table.plan.budget
+    out.print(
+        Text(f"epsilon {budget.epsilon:g}, delta {budget.delta:g} a {settings.unit}", style="bold")
+    )
+    out.print()
+    columns = ["Round", "Steps", "Epsilon"]
+    rows = [[str(p.round), str(p.steps), f"{p.epsilon:.3f}"] for p in table.rounds]
+    records = table.plan.records_per_customer
+    if not table.plan.mechanism.unit.covers_customers:
+        columns.append("Epsilon of a customer")
+        for row, planned in zip(rows, table.rounds, strict=True):
+            row.append(shown_customer_epsilon(planned.customer_epsilon))
+    out.print(plain_table(columns, rows))
+    out.print()
+    meaning = f"a {settings.unit} is {table.plan.protects}"
+    limit = "" if records is None else f"; of a customer, {records} count at most"
+    labelled(out, "Unit", meaning + limit)
+    added = table.plan.mechanism.noise_added()
+    noise = (
+        f"{table.noise_multiplier:.3f} times the clip norm {settings.clip_norm:g}, {added} of each"
+        f" step, in which a {settings.unit} is with probability {settings.sampling_rate:g}"
+        f" ({settings.accountant.upper()} accountant)"
+    )
+    labelled(out, "Noise", noise)
+
+
+def _signed(difference: float) -> str:
+    return f"{difference:+.2g}" if difference else "none"
+
+
+def _drawn(table: SummaryTable) -> Table:
+    return plain_table(table.columns, table.rows, table.totals)
+
+
+def plain_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    totals: Sequence[Sequence[str]] = (),
+) -> Table:
+    """A table whose first column is text and whose others are numbers; totals stand below."""
+    gap = int(len(columns) < _MANY)
+    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False, pad_edge=False)
+    for position, column in enumerate(columns):
+        cells = max((len(row[position]) for row in (*rows, *totals)), default=0)
+        words = [len(word) for word in column.split(" ")]
+        width = max(cells, min(len(column), _HEADING), *words)
+        # Left to rich, headings are cut where the table is too wide, and not wrapped.
+        heading = "\n".join(textwrap.wrap(column, width))
+        if position:
+            drawn.add_column(heading, justify="right", vertical="bottom")
+        else:
+            drawn.add_column(
+                heading, vertical="bottom", overflow="fold", min_width=min(width, _WIDEST_NAME)
+            )
+    for row in rows:
+        drawn.add_row(*row)
+    drawn.add_section()
+    for total in totals:
+        drawn.add_row(*total, style="bold")
+    return drawn

@@ -1,0 +1,1 @@
+"""Real numbers as integers of the ring."""

@@ -1,0 +1,201 @@
+"""Fixed-point encoding of a weighted update, with an error bound known before training.
+
+The members average updates with weights, and the weights (sample counts) are secret too. So
+a member encodes (w * delta, w): coordinate x becomes the integer `q = rint(w * x * 2^f)`
+(ties to even), and the weight itself is the last coordinate. With the product scaled before
+it is rounded, a member errs by at most half a unit whatever its weight, and the mean of n
+members by at most `n / (2 * 2^f * sum(w))`. In terms of the scale `S = w_max * 2^f`, the
+units that a member of the largest weight has per unit of the update, that is
+`n * w_max / (2 * S * sum(w))`.
+
+The factor `w * 2^f` is exact in float64, and so is its product with a float32 coordinate for
+w < 2^29: the bound holds exactly. Beyond that (float64 input, wide sums, the division, a
+float32 result) the rounding of the float arithmetic is part of `error_bound`.
+"""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import index
+from typing import Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RangeError
+from securefl_protocols.primitives.ring import Lane, LaneVector
+
+FloatVector: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+
+_SMALLEST_CHUNK = 1 << 12
+_LARGEST_CHUNK = 1 << 14
+_LARGEST_WEIGHT = (1 << 53) - 1
+_LARGEST_FRACTION_BITS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedMean:
+    """What the decoded sum says.
+
+    Attributes:
+        mean: Shape [d], float64: the weighted mean of the updates.
+        total_weight: Sum of the weights, exact.
+    """
+
+    mean: NDArray[np.float64]
+    total_weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPoint:
+    """The agreed number format of one session; part of the plan.
+
+    Attributes:
+        members: Most members whose vectors may be summed.
+        max_weight: Largest weight (sample count) that a member may have.
+        limit: Largest absolute value of a coordinate of an update.
+        lane: Ring of the masked vectors.
+        fraction_bits: f; a coordinate times its weight is rounded to multiples of 2^-f.
+    """
+
+    members: int
+    max_weight: int
+    limit: float
+    lane: Lane
+    fraction_bits: int
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise PlanError("a sum has at least one member")
+        if not 1 <= self.max_weight <= _LARGEST_WEIGHT:
+            raise PlanError("the largest weight is between 1 and 2^53 - 1")
+        if not (math.isfinite(self.limit) and self.limit > 0):
+            raise PlanError("the limit of a coordinate is positive and finite")
+        if abs(self.fraction_bits) > _LARGEST_FRACTION_BITS:
+            raise PlanError(f"fraction_bits is within {_LARGEST_FRACTION_BITS} of zero")
+        if not 1 <= self.limit * self.scale < 2.0**self.lane.value:
+            raise PlanError("the limit in units of 2^-fraction_bits does not suit the lane")
+        if self.members * max(self.largest_integer, self.max_weight) > self.lane.largest:
+            raise PlanError(
+                f"the sum of {self.members} members could wrap in {self.lane.value} bits"
+            )
+
+    @classmethod
+    def finest(cls, *, members: int, max_weight: int, limit: float, lane: Lane) -> Self:
+        """Returns the format with the most fraction bits that cannot wrap.
+
+        Raises:
+            PlanError: A parameter is out of range, or no format has room for the sum.
+        """
+        if not (math.isfinite(limit) and limit > 0 and members > 0 and max_weight > 0):
+            raise PlanError("members, the largest weight and the limit are positive")
+        room = Fraction(lane.largest) / (members * max_weight * Fraction(limit))
+        bits = room.numerator.bit_length() - room.denominator.bit_length()
+        bits = max(min(bits, _LARGEST_FRACTION_BITS), -_LARGEST_FRACTION_BITS)
+        while members * _integer(limit, max_weight, bits) > lane.largest:
+            bits -= 1
+        return cls(members, max_weight, limit, lane, bits)
+
+    @property
+    def scale(self) -> float:
+        """S = w_max * 2^f, the integer units per unit of the heaviest member's update."""
+        return math.ldexp(self.max_weight, self.fraction_bits)
+
+    @property
+    def largest_integer(self) -> int:
+        """Largest absolute value of an encoded coordinate, before the sum."""
+        return _integer(self.limit, self.max_weight, self.fraction_bits)
+
+    def encode(self, update: FloatVector, weight: int) -> LaneVector:
+        """Encodes (w * delta, w).
+
+        Args:
+            update: Shape [d], float32 or float64: the member's unweighted update.
+            weight: The member's sample count, 0 to `max_weight`.
+
+        Returns:
+            Shape [d + 1] in the lane's unsigned dtype, two's complement; the weight is last.
+
+        Raises:
+            RangeError: A coordinate is beyond the limit or not a number, or the weight is
+                beyond the largest. Nothing is ever clipped.
+            LocalProtocolError: The update is no float vector with one axis.
+        """
+        if update.ndim != 1 or update.dtype not in (np.float32, np.float64):
+            raise LocalProtocolError("an update has one axis, of float32 or float64")
+        if not 0 <= index(weight) <= self.max_weight:
+            raise RangeError(f"the weight is not between 0 and {self.max_weight}")
+        self._check_range(update)
+        encoded = np.empty(update.size + 1, dtype=self.lane.dtype)
+        signed = encoded.view(self.lane.signed_dtype)
+        signed[-1] = weight
+        factor = math.ldexp(weight, self.fraction_bits)
+        step = min(max(update.size // 10, _SMALLEST_CHUNK), _LARGEST_CHUNK)
+        scaled = np.empty(min(step, update.size), dtype=np.float64)
+        for start in range(0, update.size, step):
+            piece = update[start : start + step]
+            part = scaled[: piece.size]
+            # Widened before it is multiplied: a float32 product would be rounded twice.
+            part[...] = piece
+            part *= factor
+            np.rint(part, out=part)
+            signed[start : start + piece.size] = part
+        return encoded
+
+    def _check_range(self, update: FloatVector) -> None:
+        # A NaN makes either comparison false, so it is refused like everything out of range.
+        if update.size and not (
+            float(update.min()) >= -self.limit and float(update.max()) <= self.limit
+        ):
+            raise RangeError(f"a coordinate of the update is not within ±{self.limit:g}")
+
+    def decode(self, total: LaneVector) -> WeightedMean:
+        """Decodes the sum of at most `members` encoded vectors.
+
+        Args:
+            total: Shape [d + 1], the sum modulo 2^32 or 2^64.
+
+        Raises:
+            RangeError: The weights sum to nothing, or to more than the members can have.
+            LocalProtocolError: The sum is not in the lane of this format.
+        """
+        if total.ndim != 1 or total.size < 1 or total.dtype != self.lane.dtype:
+            raise LocalProtocolError(f"a sum has one axis, of {self.lane.dtype.name}")
+        signed = total.view(self.lane.signed_dtype)
+        weight = int(signed[-1])
+        if not 1 <= weight <= self.members * self.max_weight:
+            raise RangeError("the sum of the weights is not possible")
+        mean = signed[:-1].astype(np.float64)
+        mean /= math.ldexp(weight, self.fraction_bits)
+        return WeightedMean(mean, weight)
+
+    def error_bound(
+        self, members: int, total_weight: int, *, result: type[np.floating] = np.float64
+    ) -> float:
+        """Returns how far a decoded coordinate can be from the exact weighted mean.
+
+        It is `n * w_max / (2 * S * sum(w))` for the rounding to integers, plus what float64
+        can add: the product of a float64 input, the conversion of a wide sum and the
+        division round once each, together at most `limit * 2^-51`. A float32 result is half
+        a unit in its last place further off.
+
+        Args:
+            members: How many vectors were summed.
+            total_weight: Sum of their weights, at least 1.
+            result: np.float64, or np.float32 where the mean is stored as float32.
+
+        Raises:
+            LocalProtocolError: There is no member or no weight.
+        """
+        if members < 1 or total_weight < 1:
+            raise LocalProtocolError("a mean needs a member and a weight")
+        units = members * self.max_weight / (2 * self.scale * total_weight)
+        bound = units * (1 + 2.0**-50) + self.limit * 2.0**-51
+        if result is np.float32:
+            bound += (self.limit + bound) * 2.0**-24 + 2.0**-150
+        return bound
+
+
+def _integer(limit: float, weight: int, fraction_bits: int) -> int:
+    """Returns what `encode` makes of the limit; float products grow with their factors."""
+    return round(limit * math.ldexp(weight, fraction_bits))

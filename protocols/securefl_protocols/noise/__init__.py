@@ -1,0 +1,1 @@
+"""Exact integer noise from uniform words."""

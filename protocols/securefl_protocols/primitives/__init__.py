@@ -1,0 +1,1 @@
+"""Cryptographic primitives, and the ring that sums are taken in."""

@@ -1,0 +1,82 @@
+"""Signatures: Ed25519 (RFC 8032) over a domain tag and a message."""
+
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from securefl_protocols.primitives.entropy import Entropy, draw
+from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
+
+SIGNING_KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+
+
+def signed_bytes(domain: bytes, message: bytes) -> bytes:
+    """Returns what is signed: one byte with the length of the domain, the domain, the message.
+
+    The length keeps a signature made in one domain from being valid in another.
+
+    Raises:
+        LocalProtocolError: The domain is empty or longer than 255 bytes.
+    """
+    if not 1 <= len(domain) <= 255:
+        raise LocalProtocolError("a signature domain has 1 to 255 bytes")
+    return len(domain).to_bytes(1, "big") + domain + message
+
+
+class SigningKey:
+    """An Ed25519 private key. Its `repr` shows the public key alone.
+
+    Attributes:
+        public: The 32 bytes of the public key.
+    """
+
+    def __init__(self, private: bytes) -> None:
+        """Takes the 32-byte seed of RFC 8032 section 5.1.5.
+
+        Raises:
+            LocalProtocolError: There are not 32 bytes.
+        """
+        if len(private) != SIGNING_KEY_BYTES:
+            raise LocalProtocolError("an Ed25519 private key has 32 bytes")
+        self._key = Ed25519PrivateKey.from_private_bytes(private)
+        self.public: bytes = self._key.public_key().public_bytes_raw()
+
+    @classmethod
+    def generate(cls, entropy: Entropy) -> Self:
+        """Draws a new key from the caller's entropy."""
+        return cls(draw(entropy, SIGNING_KEY_BYTES))
+
+    def private_bytes(self) -> bytes:
+        """Returns the 32-byte seed, for the owner's encrypted key file."""
+        return self._key.private_bytes_raw()
+
+    def sign(self, domain: bytes, message: bytes) -> bytes:
+        """Returns the 64-byte signature of the message in the domain."""
+        return self._key.sign(signed_bytes(domain, message))
+
+    def __repr__(self) -> str:
+        return f"SigningKey(public={self.public.hex()})"
+
+
+def verify(
+    public: bytes, signature: bytes, domain: bytes, message: bytes, *, peer: int | None = None
+) -> None:
+    """Checks a signature against a pinned public key.
+
+    Args:
+        public: 32 bytes of the signer's public key.
+        signature: 64 bytes.
+        domain: The tag of the domain that the message belongs to.
+        message: The message.
+        peer: Index of the signer, for the error.
+
+    Raises:
+        RemoteProtocolError: The key is no Ed25519 key or the signature does not fit.
+    """
+    try:
+        key = Ed25519PublicKey.from_public_bytes(public)
+        key.verify(signature, signed_bytes(domain, message))
+    except (InvalidSignature, ValueError) as error:
+        raise RemoteProtocolError("the signature does not fit the message", peer) from error

@@ -1,0 +1,1 @@
+"""The state machines of one session, at a client and at the server."""

@@ -1,0 +1,312 @@
+"""One round as a member sees it: what it checks before every message that it sends.
+
+Every check guards a secret. The first that fails raises `RemoteProtocolError`, upon which
+`ClientSession` ends for good.
+"""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+
+from securefl_protocols.noise.layers import NoiseLayers, opened
+from securefl_protocols.primitives.entropy import Entropy, draw
+from securefl_protocols.primitives.errors import LocalProtocolError, RangeError, RemoteProtocolError
+from securefl_protocols.primitives.kdf import KEY_BYTES
+from securefl_protocols.primitives.prg import SignedMask
+from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.shamir import share_to_bytes, split
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.checksum import TagKey, mask_tag, tag_from_bytes, tag_to_bytes
+from securefl_protocols.session.keystore import KeyBook
+from securefl_protocols.session.masking import mask, pairwise_sign, self_mask_key
+from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.session.recovery import Dealing, Recovery
+from securefl_protocols.session.results import RoundResult
+from securefl_protocols.session.shares import OWN_BOX, Dealt, Route, seed_commitment
+from securefl_protocols.wire.codec import encode_body
+from securefl_protocols.wire.context import DIGEST_BYTES
+from securefl_protocols.wire.messages import (
+    CONTRIBUTION_BYTES,
+    Consistency,
+    LayeredInput,
+    LayeredSum,
+    LayeredUnmask,
+    MaskedInput,
+    MemberMessage,
+    RoundSum,
+    Rows,
+    ShareKeys,
+    Shares,
+    Signatures,
+    SurvivorSet,
+    Unmask,
+)
+from securefl_protocols.wire.roster import Roster, members_from_bits
+from securefl_protocols.wire.signed_statements import (
+    check_signature,
+    consistency_of,
+    signed_with_digest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """What a member brings to every round of a session.
+
+    Attributes:
+        plan: The agreed plan.
+        roster: The pinned roster.
+        index: Where the member stands in it.
+        identity: Its Ed25519 key.
+        entropy: Its source of randomness.
+        threads: How many threads expand masks.
+    """
+
+    plan: SessionPlan
+    roster: Roster
+    index: int
+    identity: SigningKey
+    entropy: Entropy
+    threads: int
+
+
+class ClientRound:
+    """A member's secrets and knowledge in one round; the next round starts from nothing."""
+
+    def __init__(
+        self,
+        party: Party,
+        book: KeyBook,
+        recovery: Recovery,
+        *,
+        number: int,
+        context: bytes,
+        cohort: Set[int],
+        vector: LaneVector,
+        layers: NoiseLayers | None,
+    ) -> None:
+        """Takes the input of the round.
+
+        Args:
+            party: The member.
+            book: Its keys of the session.
+            recovery: What is shared for the case that it drops out.
+            number: Number of the round.
+            context: 32 bytes, the context of the round.
+            cohort: Who advertised keys.
+            vector: Shape [d], the member's input; it is copied.
+            layers: Of the noise in it, where the plan lets noise be taken back.
+
+        Raises:
+            LocalProtocolError: The vector has another shape or dtype, or there are no layers where
+                there should be, or layers where not.
+            RangeError: A coordinate is larger than agreed.
+        """
+        self.number = number
+        self._party, self._book, self._recovery = party, book, recovery
+        self._context = context
+        self._vector = _checked_copy(party.plan, vector)
+        if bool(party.plan.layers) != (layers is not None):
+            raise LocalProtocolError("noise has layers where the plan says so, and only there")
+        self._layers = layers
+        self._cohort = cohort
+        self._held = party.plan.holders(party.index)
+        self._seed = draw(party.entropy, KEY_BYTES)
+        self._pair_keys = book.pair_keys(context)
+        self._own_deal: tuple[Dealt, bytes] | None = None
+        self._sharers: frozenset[int] = frozenset()
+        self._dealt: dict[int, Dealt] = {}
+        self._tag_key: TagKey | None = None
+        self._input_digest = b""
+        self._survivors: frozenset[int] = frozenset()
+        self._signed_digest = b""
+        self._promised: dict[int, bytes] = {}
+
+    def share(self) -> bytes:
+        """Returns the ShareKeys message: a share of both secrets for every holder."""
+        party = self._party
+        holders = {h: x for h, x in self._held.items() if h in self._cohort}
+        dealing = Dealing(
+            self._context, party.index, self._book.masking.public, self._book.peers, b""
+        )
+        secret, escrow = self._recovery.deal(
+            dealing, self._book.masking, self._pair_keys, party.entropy
+        )
+        secrets = [self._seed, secret]
+        shares = split(secrets, len(self._held), party.plan.threshold, party.entropy)
+        contribution = draw(party.entropy, CONTRIBUTION_BYTES)
+        deals = {}
+        for holder, x in holders.items():
+            seed_share, key_share = (share_to_bytes(share) for share in shares[x - 1])
+            deals[holder] = self._deal(holder, Dealt(seed_share, key_share, contribution))
+        commitment = seed_commitment(self._context, party.index, self._seed)
+        return self._signed(ShareKeys(self.number, commitment, escrow, deals))
+
+    def _deal(self, holder: int, dealt: Dealt) -> bytes:
+        route = Route(self._context, self._party.index, holder)
+        commitments = dealt.commitments(route)
+        if holder == self._party.index:
+            deal = commitments + OWN_BOX
+            self._own_deal = dealt, deal
+            return deal
+        return commitments + dealt.seal(route, self._book.box_secret(holder), self._party.entropy)
+
+    def on_shares(self, message: Shares) -> bytes:
+        """Checks who shared, opens what was dealt and returns the MaskedInput message."""
+        plan, index = self._party.plan, self._party.index
+        sharers = members_from_bits(message.cohort, plan.members)
+        if not sharers <= self._cohort:
+            raise RemoteProtocolError("somebody shares who advertised no keys")
+        if index not in sharers:
+            raise RemoteProtocolError("our own shares were lost")
+        if len(sharers) < plan.min_members:
+            raise RemoteProtocolError("fewer members share than the plan allows")
+        if set(message.deals) != self._held.keys() & sharers:
+            raise RemoteProtocolError("the shares are not those of our sharing neighbours")
+        if len(message.deals) < plan.threshold:
+            raise RemoteProtocolError("fewer neighbours share than the threshold")
+        self._sharers = sharers
+        self._dealt = {dealer: self._open(dealer, deal) for dealer, deal in message.deals.items()}
+        return self._masked_input()
+
+    def _open(self, dealer: int, deal: bytes) -> Dealt:
+        if dealer == self._party.index:
+            if self._own_deal is None or self._own_deal[1] != deal:
+                raise RemoteProtocolError("our deal to ourselves was changed")
+            return self._own_deal[0]
+        route = Route(self._context, dealer, self._party.index)
+        return Dealt.unseal(route, self._book.box_secret(dealer), deal)
+
+    def _masked_input(self) -> bytes:
+        party, vector = self._party, self._vector
+        self_key = self_mask_key(self._seed, context=self._context, member=party.index)
+        pairs = {peer: key for peer, key in self._pair_keys.items() if peer in self._sharers}
+        check, tag = self._masked_tag(self_key, pairs) if party.plan.tagged else (b"", b"")
+        mask(
+            vector,
+            member=party.index,
+            self_key=self_key,
+            pairwise_keys=pairs,
+            threads=party.threads,
+        )
+        # The input has gone into the masked vector; nothing of it stays behind.
+        self._vector = vector[:0]
+        content = vector.data.cast("B")
+        masked = (
+            MaskedInput(self.number, check, tag, content)
+            if self._layers is None
+            else LayeredInput(self.number, check, tag, content, self._layers.anchor)
+        )
+        message, self._input_digest = self._signed_with_digest(masked)
+        return message
+
+    def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> tuple[bytes, bytes]:
+        index = self._party.index
+        contributions = {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
+        key = self._tag_key = TagKey(contributions, context=self._context)
+        masks: list[SignedMask] = [(self_key, 1)]
+        masks += [(key, pairwise_sign(index, peer)) for peer, key in pairs.items()]
+        tag = mask_tag(key.tag(index, self._vector), masks, check=key.check)
+        return key.check, tag_to_bytes(tag)
+
+    def on_survivors(self, message: SurvivorSet) -> bytes:
+        """Checks the survivor set and returns the Consistency message."""
+        plan = self._party.plan
+        survivors = frozenset(message.survivors)
+        if not survivors <= self._sharers:
+            raise RemoteProtocolError("somebody survives who shared no keys")
+        if self._party.index not in survivors:
+            raise RemoteProtocolError("we are told that we dropped out")
+        anchor = b"" if self._layers is None else self._layers.anchor
+        if message.survivors[self._party.index] != self._input_digest + anchor:
+            raise RemoteProtocolError("our masked input was changed")
+        if len(survivors) < plan.min_members:
+            raise RemoteProtocolError("fewer members survive than the plan allows")
+        if len(survivors & self._held.keys()) < plan.threshold:
+            raise RemoteProtocolError("fewer neighbours survive than the threshold")
+        self._survivors = survivors
+        self._promised = {peer: row[DIGEST_BYTES:] for peer, row in message.survivors.items()}
+        consistency = consistency_of(self.number, message.survivors, members=plan.members)
+        self._signed_digest = sha256(encode_body(consistency)).digest()
+        return self._signed(consistency)
+
+    def on_signatures(self, message: Signatures) -> bytes:
+        """Checks that enough neighbours were told the same, and returns the Unmask message.
+
+        One share a peer: of the seed of a survivor, or of the key of a dropout.
+        """
+        if not message.signatures.keys() <= self._survivors & self._held.keys():
+            raise RemoteProtocolError("somebody signed who is no surviving neighbour")
+        if len(message.signatures) < self._party.plan.threshold:
+            raise RemoteProtocolError("fewer neighbours signed the survivors than the threshold")
+        for signer, signature in message.signatures.items():
+            check_signature(
+                Consistency,
+                signature,
+                self._signed_digest,
+                context=self._context,
+                sender=signer,
+                session_key=self._book.session_keys[signer],
+                identity=self._party.roster.identities[signer],
+            )
+        dealt = self._dealt
+        survivors = {dealer: dealt[dealer] for dealer in dealt.keys() & self._survivors}
+        dropouts = {dealer: dealt[dealer] for dealer in dealt.keys() - self._survivors}
+        # What was used once is not there to be given away a second time.
+        self._dealt = {}
+        seed_shares = {dealer: deal.seed_share for dealer, deal in survivors.items()}
+        key_shares = {dealer: deal.key_share for dealer, deal in dropouts.items()}
+        # What nobody signed is no promise of that member.
+        self._promised = {peer: self._promised[peer] for peer in message.signatures}
+        if self._layers is None:
+            return self._signed(Unmask(self.number, seed_shares, key_shares))
+        link = self._layers.reveal(self._missing)
+        return self._signed(LayeredUnmask(self.number, seed_shares, key_shares, link))
+
+    @property
+    def _missing(self) -> int:
+        return self._party.plan.members - len(self._survivors)
+
+    def on_sum(self, message: RoundSum) -> RoundResult:
+        """Checks the sum against its tag and returns it."""
+        plan = self._party.plan
+        if len(message.total) != plan.vector_bytes or bool(message.tag) != plan.tagged:
+            raise RemoteProtocolError("the sum has another length than the plan says")
+        total = np.frombuffer(message.total, dtype=plan.lane.dtype)
+        key = self._tag_key
+        if key is not None and not key.fits(total, tag_from_bytes(message.tag), self._survivors):
+            raise RemoteProtocolError("the sum is not that of the survivors' inputs")
+        survivors = tuple(sorted(self._survivors))
+        opened = self._opened(message.links) if isinstance(message, LayeredSum) else {}
+        return RoundResult(self.number, total, survivors, plan.tagged, opened)
+
+    def _opened(self, links: Rows) -> dict[int, tuple[bytes, ...]]:
+        if not links.keys() <= self._promised.keys():
+            raise RemoteProtocolError("noise is taken back that nobody promised")
+        first, layers = self._missing + 1, self._party.plan.layers
+        return {
+            peer: opened(link, first, layers, self._promised[peer]) for peer, link in links.items()
+        }
+
+    def _signed(self, message: MemberMessage) -> bytes:
+        return self._signed_with_digest(message)[0]
+
+    def _signed_with_digest(self, message: MemberMessage) -> tuple[bytes, bytes]:
+        return signed_with_digest(
+            message,
+            context=self._context,
+            sender=self._party.index,
+            session_key=self._book.encryption.public,
+            identity=self._party.identity,
+        )
+
+
+def _checked_copy(plan: SessionPlan, vector: LaneVector) -> LaneVector:
+    if vector.dtype != plan.lane.dtype or vector.shape != (plan.dimension,):
+        raise LocalProtocolError(f"an input has {plan.dimension} lanes of {plan.lane} bits")
+    signed = vector.view(plan.lane.signed_dtype)
+    if int(signed.max()) > plan.largest_input or int(signed.min()) < -plan.largest_input:
+        raise RangeError(f"a coordinate of the input is not within ±{plan.largest_input}")
+    return vector.copy()

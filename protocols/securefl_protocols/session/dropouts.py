@@ -1,0 +1,96 @@
+"""The coordinator's steps; who was left out of one, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.wire.messages import (
+    AdvertiseKeys,
+    Consistency,
+    LayeredInput,
+    LayeredUnmask,
+    MaskedInput,
+    MemberMessage,
+    ShareKeys,
+    Unmask,
+)
+
+
+class ServerStep(IntEnum):
+    """What the coordinator is collecting, in the order of the protocol."""
+
+    ADVERTISE = 1
+    SHARE = 2
+    MASK = 3
+    CONSISTENCY = 4
+    UNMASK = 5
+    IDLE = 6
+    CLOSED = 7
+
+
+COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
+    AdvertiseKeys: ServerStep.ADVERTISE,
+    ShareKeys: ServerStep.SHARE,
+    MaskedInput: ServerStep.MASK,
+    Consistency: ServerStep.CONSISTENCY,
+    Unmask: ServerStep.UNMASK,
+    LayeredInput: ServerStep.MASK,
+    LayeredUnmask: ServerStep.UNMASK,
+}
+"""The one step in which each message is taken."""
+
+
+class DropReason(Enum):
+    """Why a member was left out.
+
+    The first three happen to the honest, and the member may be back in the next round. The
+    others do not, and the member is out of the session; of two with a disputed key, one lied
+    and the other is out with it, until the next session.
+    """
+
+    SILENT = "no message before the step ended"
+    LATE = "a message for a step that had ended, or that went on without the member"
+    OTHER_TAG_KEY = "another tag key than most: somebody dealt different contributions"
+    MALFORMED = "bytes that are no message of this session"
+    OUT_OF_STEP = "a message for a step that had not begun"
+    EQUIVOCATION = "two different messages for one step"
+    BAD_SIGNATURE = "a signature that does not fit the pinned identity"
+    BAD_SHARE = "a share that is not the one its dealer committed to"
+    BAD_SECRET = "shares that do not rebuild the secret committed to"  # noqa: S105
+    BAD_LINK = "a key of noise layers that is not the promised one"
+    DISPUTED_KEY = "one of two members that promised different keys of their pairwise mask"
+
+    @property
+    def forgivable(self) -> bool:
+        """Whether it happens to honest members too."""
+        return self in (DropReason.SILENT, DropReason.LATE, DropReason.OTHER_TAG_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One member left out of one step.
+
+    Attributes:
+        member: Index of the member.
+        step: What the coordinator was collecting.
+        reason: Why.
+        detail: What exactly was wrong, in one line.
+    """
+
+    member: int
+    step: ServerStep
+    reason: DropReason
+    detail: str
+
+
+class Refused(RemoteProtocolError):
+    """A member's message that the coordinator does not take.
+
+    Attributes:
+        reason: What the member is dropped for.
+    """
+
+    def __init__(self, reason: DropReason, message: str, peer: int | None = None) -> None:
+        super().__init__(message, peer)
+        self.reason = reason

@@ -1,0 +1,289 @@
+"""The messages of a session: which fields each has, and what may stand in them.
+
+`NAME` is part of what a member signs, and `CODE` of what travels: both outlive a renamed class.
+
+Bodies are msgpack maps with exactly these fields in this order. A table maps member indices
+to byte strings of one length. What depends on the plan (who may stand in a table, how long a
+vector is) is checked by the sessions, what does not is checked here and in the codec.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from securefl_protocols.primitives.kdf import KEY_BYTES
+from securefl_protocols.primitives.sealing import NONCE_BYTES, TAG_BYTES
+from securefl_protocols.primitives.shamir import SHARE_BYTES
+from securefl_protocols.primitives.signing import SIGNATURE_BYTES
+from securefl_protocols.primitives.x25519 import EXCHANGE_KEY_BYTES
+from securefl_protocols.wire.context import DIGEST_BYTES
+
+CONTRIBUTION_BYTES = 32
+"""A member's part of the key of the tag; sealed beside its shares."""
+
+KEY_ENTRY_BYTES = 2 * EXCHANGE_KEY_BYTES + SIGNATURE_BYTES
+"""Row of a key list: encryption key, masking key, signature of the AdvertiseKeys message."""
+
+SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + CONTRIBUTION_BYTES + TAG_BYTES
+"""A sealed box: nonce, then the ciphertext of seed share, key share and contribution."""
+
+DEAL_BYTES = 2 * DIGEST_BYTES + SEALED_BYTES
+"""Row of dealt shares: commitments to the seed share and the key share, sealed box."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """A field with an integer of 32 bits."""
+
+    largest: int = (1 << 32) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """A field with a byte string; `largest` None leaves the limit to the message's own."""
+
+    smallest: int
+    largest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A field that maps member indices, strictly increasing, to rows of one length."""
+
+    row: int
+
+
+Field: TypeAlias = Unsigned | Octets | Table
+Fields: TypeAlias = Mapping[str, Field]
+Rows: TypeAlias = Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class AdvertiseKeys:
+    """Member, once a session: its public keys for sealing and for masking."""
+
+    NAME: ClassVar[str] = "AdvertiseKeys"
+    CODE: ClassVar[int] = 1
+    FIELDS: ClassVar[Fields] = {
+        "encryption": Octets(EXCHANGE_KEY_BYTES, EXCHANGE_KEY_BYTES),
+        "masking": Octets(EXCHANGE_KEY_BYTES, EXCHANGE_KEY_BYTES),
+    }
+    encryption: bytes
+    masking: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ShareKeys:
+    """Member, first of a round: what its neighbours need should it drop out, or survive."""
+
+    NAME: ClassVar[str] = "ShareKeys"
+    CODE: ClassVar[int] = 2
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "seed_commitment": Octets(DIGEST_BYTES, DIGEST_BYTES),
+        "escrow": Octets(0, None),
+        "deals": Table(DEAL_BYTES),
+    }
+    round: int
+    seed_commitment: bytes
+    escrow: bytes
+    deals: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedInput:
+    """Member: its input, and its tag if the plan wants one, under all their masks.
+
+    The tag comes with the check of its key, so that two keys in one round are noticed.
+    """
+
+    NAME: ClassVar[str] = "MaskedInput"
+    CODE: ClassVar[int] = 3
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "tag_check": Octets(0, DIGEST_BYTES),
+        "tag": Octets(0, None),
+        "vector": Octets(1, None),
+    }
+    round: int
+    tag_check: bytes
+    tag: bytes
+    vector: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """Member: the survivors and their masked inputs as it was told them, under its signature."""
+
+    NAME: ClassVar[str] = "Consistency"
+    CODE: ClassVar[int] = 4
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "survivors": Octets(1, None),
+        "inputs": Octets(DIGEST_BYTES, DIGEST_BYTES),
+    }
+    round: int
+    survivors: bytes
+    inputs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unmask:
+    """Member: one share a peer, of the seed of a survivor or the key of a dropout."""
+
+    NAME: ClassVar[str] = "Unmask"
+    CODE: ClassVar[int] = 5
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "seed_shares": Table(SHARE_BYTES),
+        "key_shares": Table(SHARE_BYTES),
+    }
+    round: int
+    seed_shares: Rows
+    key_shares: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredInput(MaskedInput):
+    """A masked input with noise that may be taken back, and the anchor of its layers' keys."""
+
+    NAME: ClassVar[str] = "LayeredInput"
+    CODE: ClassVar[int] = 6
+    FIELDS: ClassVar[Fields] = {
+        **MaskedInput.FIELDS,
+        "anchor": Octets(KEY_BYTES, KEY_BYTES),
+    }
+    anchor: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredUnmask(Unmask):
+    """The shares, and the link that opens the member's needless layers; or no bytes."""
+
+    NAME: ClassVar[str] = "LayeredUnmask"
+    CODE: ClassVar[int] = 7
+    FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(0, KEY_BYTES)}
+    link: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyList:
+    """Coordinator: who advertised keys, and the keys of the member's neighbours."""
+
+    NAME: ClassVar[str] = "KeyList"
+    CODE: ClassVar[int] = 65
+    FIELDS: ClassVar[Fields] = {"cohort": Octets(1, None), "keys": Table(KEY_ENTRY_BYTES)}
+    cohort: bytes
+    keys: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Coordinator: who shared, and what the member's neighbours dealt to it."""
+
+    NAME: ClassVar[str] = "Shares"
+    CODE: ClassVar[int] = 66
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "cohort": Octets(1, None),
+        "deals": Table(DEAL_BYTES),
+    }
+    round: int
+    cohort: bytes
+    deals: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class SurvivorSet:
+    """Coordinator: whose masked inputs are in the sum, with the SHA-256 of each body."""
+
+    NAME: ClassVar[str] = "SurvivorSet"
+    CODE: ClassVar[int] = 67
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Table(DIGEST_BYTES)}
+    round: int
+    survivors: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """Coordinator: the neighbours' signatures over the survivor set."""
+
+    NAME: ClassVar[str] = "Signatures"
+    CODE: ClassVar[int] = 68
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "signatures": Table(SIGNATURE_BYTES)}
+    round: int
+    signatures: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSum:
+    """Coordinator: the sum of the inputs, and that of the tags if the plan wants them."""
+
+    NAME: ClassVar[str] = "RoundSum"
+    CODE: ClassVar[int] = 69
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "tag": Octets(0, None),
+        "total": Octets(1, None),
+    }
+    round: int
+    tag: bytes
+    total: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredSurvivors(SurvivorSet):
+    """The survivors with the SHA-256 of each body, and the anchor in it."""
+
+    NAME: ClassVar[str] = "LayeredSurvivors"
+    CODE: ClassVar[int] = 70
+    FIELDS: ClassVar[Fields] = {
+        "round": Unsigned(),
+        "survivors": Table(DIGEST_BYTES + KEY_BYTES),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class LayeredSum(RoundSum):
+    """The sum, and the links that survivors revealed."""
+
+    NAME: ClassVar[str] = "LayeredSum"
+    CODE: ClassVar[int] = 71
+    FIELDS: ClassVar[Fields] = {**RoundSum.FIELDS, "links": Table(KEY_BYTES)}
+    links: Rows
+
+
+MemberMessage: TypeAlias = AdvertiseKeys | ShareKeys | MaskedInput | Consistency | Unmask
+CoordinatorMessage: TypeAlias = KeyList | Shares | SurvivorSet | Signatures | RoundSum
+Message: TypeAlias = MemberMessage | CoordinatorMessage
+
+MEMBER_MESSAGES: Mapping[int, type[MemberMessage]] = {
+    kind.CODE: kind
+    for kind in (
+        AdvertiseKeys,
+        ShareKeys,
+        MaskedInput,
+        Consistency,
+        Unmask,
+        LayeredInput,
+        LayeredUnmask,
+    )
+}
+COORDINATOR_MESSAGES: Mapping[int, type[CoordinatorMessage]] = {
+    kind.CODE: kind
+    for kind in (
+        KeyList,
+        Shares,
+        SurvivorSet,
+        Signatures,
+        RoundSum,
+        LayeredSurvivors,
+        LayeredSum,
+    )
+}
+
+WITH_LAYERS: frozenset[type[Message]] = frozenset(
+    (LayeredInput, LayeredUnmask, LayeredSurvivors, LayeredSum)
+)
+WITHOUT_LAYERS: frozenset[type[Message]] = frozenset((MaskedInput, Unmask, SurvivorSet, RoundSum))
+"""Whose place those take where noise may be taken back."""

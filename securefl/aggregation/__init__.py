@@ -1,1 +1,0 @@
-"""From the cohort's changes to their weighted mean, in each mode."""

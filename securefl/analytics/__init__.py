@@ -1,1 +1,0 @@
-"""Counts, sums and quantiles over all members' customers, in one masked and noised sum."""

@@ -1,0 +1,1 @@
+"""The auditor's own accountants, apart from those that charged the run."""

@@ -1,1 +1,0 @@
-"""Attacks on the real training path, and what each proves of the noise at the very least."""

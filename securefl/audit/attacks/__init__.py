@@ -1,0 +1,1 @@
+"""Empirical privacy: attacks whose success bounds epsilon from below."""

@@ -1,0 +1,151 @@
+"""The audit by attack, top to bottom: toss coins, train, attack, compare with the claim."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from securefl.audit.attacks import findings
+from securefl.audit.attacks.canaries import small_member
+from securefl.audit.attacks.membership import membership
+from securefl.audit.attacks.probe import Game, probe, renamed, unprotected
+from securefl.audit.attacks.report import AttackReport, Finding
+from securefl.audit.attacks.rows import masked_rows, plain_rows, private_rows
+from securefl.config.schema import RunConfig
+from securefl.config.task_registry import TASKS, declaration
+from securefl.errors import ConfigError, InputError
+from securefl.federation.runs.prepare import Prepared, prepare
+from securefl.federation.runs.progress import Progress, Silent
+from securefl.privacy.accounting.calibration import Budget
+from securefl.privacy.accounting.spent import Spending
+from securefl.privacy.mechanisms import mechanism_for
+from securefl.tasks.common.learner import Learner
+
+CANARIES = 5000
+"""Enough to find noise of half the stated deviation at epsilon 4; docs/empirical-audit.md."""
+CONFIDENCE = 0.95
+_FEWEST_CANARIES = 200
+_FEWEST_CUSTOMERS = 20
+
+
+def attack(
+    config: RunConfig, *, canaries: int = CANARIES, progress: Progress | None = None
+) -> AttackReport:
+    """Attack the private training of a configuration, on this machine and on its data.
+
+    Args:
+        config: A private run.
+        canaries: Customers that are made up, each in or out by a fair coin.
+        progress: Who is told how it goes.
+
+    Raises:
+        InputError: If there is nothing to attack, or too little to learn from an attack.
+        ConfigError: If the configuration is not private.
+    """
+    mechanism = mechanism_for(config.privacy)
+    if not mechanism.private:
+        raise ConfigError("privacy.dp: there is no claim to attack; state a budget (--epsilon 4)")
+    if not mechanism.by_example:
+        raise ConfigError(
+            "privacy.unit: what is attacked here are customers and records, no member"
+        )
+    if declaration(config.task).releases != "gradients":
+        raise ConfigError(
+            f"task: '{config.task}' is trained on noised series, in which no customer has a"
+            f" gradient; what is attacked here is {' or '.join(_attackable())}"
+        )
+    if canaries < _FEWEST_CANARIES:
+        raise InputError(f"{canaries} canaries prove nothing; take {_FEWEST_CANARIES} or more")
+    watch, started = progress or Silent(), time.perf_counter()
+    torch.set_num_threads(1)
+    watch.stage("Loading and partitioning the data")
+    learner = attacked(prepare(config))
+    with tempfile.TemporaryDirectory(prefix="securefl-attack-") as folder:
+        place = Path(folder)
+        watch.stage(f"Training privately with {canaries} canaries, and a second member to subtract")
+        found, spending = on_noise(small_member(config), canaries, place)
+        watch.stage(f"Training {learner.data.name} with and without privacy")
+        found += on_customers(learner, place)
+        watch.stage("Reading products from plain, masked and private updates")
+        found += on_rows(config, place)
+    return AttackReport(
+        member=learner.data.name,
+        unit=config.privacy.unit,
+        epsilon=spending.epsilon,
+        delta=config.privacy.delta,
+        canaries=canaries,
+        rounds=config.rounds,
+        seed=config.seed,
+        confidence=CONFIDENCE,
+        seconds=time.perf_counter() - started,
+        findings=tuple(found),
+    )
+
+
+def _attackable() -> list[str]:
+    """The tasks in which a customer has a gradient of her own."""
+    return [task for task in TASKS if declaration(task).releases == "gradients"]
+
+
+def attacked(prepared: Prepared) -> Learner:
+    """The member with the most customers: there the attack on real ones has the most to go by.
+
+    Raises:
+        InputError: If it has too few.
+    """
+    data = max(prepared.members, key=lambda member: len(member.examples))
+    if len(data.examples) < _FEWEST_CUSTOMERS:
+        raise InputError(f"{data.name} has too few customers to tell members from others")
+    return Learner(prepared.config, prepared.task, prepared.facts, data)
+
+
+def on_noise(learner: Learner, canaries: int, place: Path) -> tuple[list[Finding], Spending]:
+    """The attacks with canaries, on all that a member releases over all rounds."""
+    delta = learner.config.privacy.delta
+    game = Game.toss(canaries, len(learner.data.examples), learner.seed("audit", "coins"))
+    ours = probe(learner, game, place / "member")
+    second = renamed(learner, f"{learner.data.name}-second")
+    twin = probe(second, game, place / "second", pull=0.0)
+    spending = ours.spending
+    assert spending is not None
+    found = [
+        findings.account(ours, spending, learner.config.privacy.steps, delta),
+        *findings.canaries(ours, game, spending, delta, CONFIDENCE),
+        *findings.two_members(ours, twin, game, delta, CONFIDENCE),
+    ]
+    return found, spending
+
+
+def on_customers(learner: Learner, place: Path) -> list[Finding]:
+    """The attack with real customers, half of whom the model was trained on."""
+    delta = learner.config.privacy.delta
+    game = Game.toss(0, len(learner.data.examples), learner.seed("audit", "coins"))
+    private = probe(learner, game, place / "private")
+    bare = probe(unprotected(learner), game, place / "bare")
+    spending = private.spending
+    assert spending is not None
+    found = membership(learner, private, game.customers, delta, CONFIDENCE)
+    without = membership(learner, bare, game.customers, delta, CONFIDENCE)
+    return [
+        findings.loss_attack("membership by loss", found, spending.epsilon),
+        findings.loss_attack("the same without privacy", without, None),
+    ]
+
+
+def on_rows(config: RunConfig, place: Path) -> list[Finding]:
+    """The attack on product rows, on the tutorial's network under each protection."""
+    epsilon = config.privacy.epsilon
+    assert epsilon is not None
+    plain = plain_rows(config.seed, place / "plain", CONFIDENCE)
+    certainty = 1 - findings.CHANCE  # a masked row claims to be chance, and no epsilon
+    masked, total = masked_rows(config.seed, place / "masked", CONFIDENCE, certainty)
+    private = private_rows(config.seed, Budget(epsilon, config.privacy.delta), CONFIDENCE)
+    return [
+        findings.rows_told("product rows, plain update", plain),
+        findings.rows_masked("product rows, masked update", masked),
+        findings.rows_told("product rows, sum of four members", total),
+        findings.rows_private("product rows, private update", private),
+    ]

@@ -1,0 +1,95 @@
+"""What a curious coordinator holds after one round: every member's message, and the sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from securefl.audit.attacks.own_book import custody_in
+from securefl.federation.aggregation.session_parameters import agreed_format
+from securefl.federation.messages import messages as m
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.loop import aggregator_of
+from securefl.federation.runs.prepare import Prepared
+from securefl.federation.runs.simulation import local_consortium, member_specs
+from securefl.federation.transport.base import Delivery, Transport
+from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.local import InProcess
+from securefl_protocols.wire.codec import decode_body, open_envelope
+from securefl_protocols.wire.messages import MaskedInput
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One round, from where the coordinator stands.
+
+    Attributes:
+        updates: Each member's vector as it crossed the wire, float64 [d]; a masked one read as the
+            signed integers that it would be without masks.
+        words: The masked vectors' own bytes, by member; empty where nothing was masked.
+        mean: The mean change that the round gave, float64 [d].
+    """
+
+    updates: dict[str, Vector]
+    words: dict[str, bytes]
+    mean: Vector
+
+
+class Listener:
+    """A transport that keeps what members send; it changes nothing."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+        self.clear: dict[str, Vector] = {}
+        self.masked: dict[str, bytes] = {}
+
+    def publish(self, party: str, message: bytes) -> None:
+        """See `Transport.publish`."""
+        self._inner.publish(party, message)
+
+    def receive(self, timeout: float | None = None) -> Delivery:
+        """See `Transport.receive`."""
+        delivery = self._inner.receive(timeout)
+        message = m.decode(delivery.message)
+        if isinstance(message, m.Update):
+            self.clear[delivery.sender] = m.unpack_vector(message.change).astype(np.float64)
+        elif isinstance(message, m.Protocol):
+            envelope = open_envelope(message.payload, largest=len(message.payload))
+            if issubclass(envelope.kind, MaskedInput):
+                vector = decode_body(envelope.kind, envelope.body).vector
+                self.masked[delivery.sender] = bytes(vector)
+        return delivery
+
+
+def one_round(prepared: Prepared, path: Path) -> Seen:
+    """Run the first round with real members, and listen.
+
+    Args:
+        prepared: The members' data; its mode says how updates are sent.
+        path: A new directory.
+    """
+    config = prepared.config
+    directory = RunDirectory.create(path, config)
+    consortium, identities = local_consortium(prepared)
+    custody = custody_in(path / "books")
+    members = [
+        replace(member, custody=custody)
+        for member in member_specs(prepared, directory, consortium, identities)
+    ]
+    names = tuple(member.name for member in members)
+    aggregator = aggregator_of(consortium)
+    with InProcess(members) as transport:
+        listener = Listener(transport)
+        result = aggregator.aggregate(Exchange(listener), 1, prepared.shared, names)
+    dimension = len(prepared.shared)
+    width = agreed_format(config, len(names), len(names), dimension).encoding.lane // 8
+    read = {
+        name: np.frombuffer(data, f"<i{width}")[:dimension].astype(np.float64)
+        for name, data in listener.masked.items()
+    }
+    return Seen({**listener.clear, **read}, listener.masked, result.change)

@@ -1,0 +1,253 @@
+"""Every check by name, with what to do when it does not pass: the one list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from securefl.audit.bundle.case import Case
+from securefl.audit.bundle.findings import Finding
+from securefl.audit.checks import (
+    authority,
+    budgets,
+    chains,
+    logs,
+    mechanisms,
+    rounds,
+    sums,
+)
+from securefl.audit.checks import (
+    chains as times,
+)
+
+SCHEMA = "schema"
+SCHEMA_REMEDY = "Ask the coordinator to export the bundle again; an edited one is worth nothing."
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+        name: By which reports and programs call it.
+        group: Under which it is shown.
+        run: The check; its docstring says what holds when it passes.
+        remedy: What to do when it does not.
+    """
+
+    name: str
+    group: str
+    run: Callable[[Case], Finding]
+    remedy: str
+
+    @property
+    def claim(self) -> str:
+        """What holds when the check passes."""
+        return (self.run.__doc__ or "").strip()
+
+
+_WHO, _LOG, _ROUNDS, _PRIVACY, _SUMS = (
+    "Who speaks",
+    "The log",
+    "The rounds",
+    "Privacy",
+    "The masked sums",
+)
+_ASK_MEMBER = "Ask that member for the entry from its own book, and compare."
+_ASK_WHY = "Ask that member and the coordinator how it came to this; do not accept the run before."
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "agreement-signed",
+        _WHO,
+        authority.agreement_signed,
+        "Ask the members for the agreement that they signed; without it nobody's key counts.",
+    ),
+    Check(
+        "agreement-pinned",
+        _WHO,
+        authority.agreement_pinned,
+        "Get the agreement from a member you trust and pass it with --agreement, or compare the"
+        " fingerprint by phone.",
+    ),
+    Check(
+        "members-known",
+        _WHO,
+        authority.entries_of_members,
+        "Ask the coordinator where the entry comes from; it belongs to no member of this run.",
+    ),
+    Check("entry-signatures", _WHO, authority.entry_signatures, _ASK_MEMBER),
+    Check(
+        "config-agreed",
+        _WHO,
+        authority.config_agreed,
+        "The run is not the agreed one. Have the members sign what was really run, or reject it.",
+    ),
+    Check(
+        "code-equal",
+        _WHO,
+        authority.code_equal,
+        "Ask which sources each member ran, and compare the digests with a release you know.",
+    ),
+    Check("entry-chain", _LOG, chains.entry_chain, _ASK_MEMBER),
+    Check(
+        "run-complete",
+        _LOG,
+        chains.run_complete,
+        "Ask for a bundle that was exported after the run ended, and each member for its last"
+        " entry.",
+    ),
+    Check(
+        "log-inclusion",
+        _LOG,
+        logs.log_inclusion,
+        "The coordinator's log does not hold what the heads say. Ask members for the heads that"
+        " they signed.",
+    ),
+    Check(
+        "log-consistency",
+        _LOG,
+        logs.log_consistency,
+        "The log was rewritten. Ask each member which heads it signed.",
+    ),
+    Check(
+        "heads-countersigned",
+        _LOG,
+        logs.heads_countersigned,
+        "Ask the members that did not sign whether they saw this head; without them they may have"
+        " seen another log.",
+    ),
+    Check(
+        "no-fork",
+        _LOG,
+        logs.no_fork,
+        "Get the bundle of another auditor or the last head of each member, and compare with"
+        " --other.",
+    ),
+    Check(
+        "times-in-order",
+        _LOG,
+        times.times_in_order,
+        "Ask the member about its clock; entries may have been written after the fact.",
+    ),
+    Check("releases-in-order", _ROUNDS, rounds.releases_in_order, _ASK_WHY),
+    Check(
+        "releases-recorded",
+        _ROUNDS,
+        rounds.releases_recorded,
+        "That member released data that it did not account for. Treat its budget as unknown.",
+    ),
+    Check("refusals-kept", _ROUNDS, chains.refusals_kept, _ASK_WHY),
+    Check("cohort-agreed", _ROUNDS, rounds.cohort_agreed, _ASK_WHY),
+    Check(
+        "survivors-enough",
+        _ROUNDS,
+        rounds.survivors_enough,
+        "Too few members stand behind a sum: treat the updates in it as seen by the coordinator.",
+    ),
+    Check("outcomes-equal", _ROUNDS, rounds.outcomes_equal, _ASK_WHY),
+    Check(
+        "model-chain",
+        _ROUNDS,
+        rounds.model_chain,
+        "A model came from elsewhere. Do not use it before the coordinator shows where from.",
+    ),
+    Check(
+        "mechanism-agreed",
+        _PRIVACY,
+        mechanisms.mechanism_agreed,
+        "The member trained otherwise than agreed. Its epsilon is not the agreed one.",
+    ),
+    Check(
+        "sampler-accounted",
+        _PRIVACY,
+        mechanisms.sampler_accounted,
+        "Price the run without amplification by sampling (a sampling rate of 1), or reject it.",
+    ),
+    Check(
+        "accountant-sound",
+        _PRIVACY,
+        mechanisms.accountant_sound,
+        "Ignore the recorded epsilon, and use the one that this audit recomputes.",
+    ),
+    Check(
+        "randomness-secret",
+        _PRIVACY,
+        mechanisms.randomness_secret,
+        "The noise can be subtracted. Treat the run as one without differential privacy.",
+    ),
+    Check(
+        "units-apart",
+        _PRIVACY,
+        mechanisms.units_apart,
+        "State both guarantees side by side; releases without noise have none.",
+    ),
+    Check(
+        "epsilon-recomputed",
+        _PRIVACY,
+        budgets.epsilon_recomputed,
+        "Use the recomputed epsilon, and ask the member how it came to the lower one.",
+    ),
+    Check(
+        "budget-continued",
+        _PRIVACY,
+        budgets.budget_continued,
+        "The account was reset. Add up all releases of the data before you state an epsilon.",
+    ),
+    Check(
+        "budget-kept",
+        _PRIVACY,
+        budgets.budget_kept,
+        "More was spent than allowed: the members decide whether the data may be used again.",
+    ),
+    Check(
+        "earlier-runs",
+        _PRIVACY,
+        budgets.earlier_runs,
+        "Pass the bundle of an earlier run on the same data with --other.",
+    ),
+    Check(
+        "delta-small",
+        _PRIVACY,
+        mechanisms.delta_small,
+        "Ask the members to open their commitments (audit export --open-units), or see the number"
+        " in their books.",
+    ),
+    Check(
+        "transcripts-signed",
+        _SUMS,
+        sums.transcripts_signed,
+        "Ask the coordinator for the missing transcripts; their digests are in the entries.",
+    ),
+    Check(
+        "sums-replayed",
+        _SUMS,
+        sums.sums_replayed,
+        "The sum is not that of what the members signed. Ask for the transcripts beside the"
+        " bundle, or reject the round.",
+    ),
+    Check(
+        "models-from-sums",
+        _SUMS,
+        sums.models_from_sums,
+        "The coordinator applied something else than the sum. Do not use the model.",
+    ),
+)
+
+NOT_PROVED: tuple[str, ...] = (
+    "That a member trained honestly: a poisoned update in the agreed range looks like any other.",
+    "That a member's data are real, or its own.",
+    (
+        "That a member's program did what its entries say: nobody saw the clipping, sampling and"
+        " noise that it signed for. `securefl audit attack` tests an installation for that."
+    ),
+    (
+        "That a member has one book. Who keeps two, or begins a new one, has forgotten what it"
+        " spent; the bundle of another run on the same data shows it (--other)."
+    ),
+    "That members did not all collude: whoever holds every key can sign any history.",
+    "That a number of units is right: a commitment binds a member to one number, true or not.",
+    "What metrics tell: scores on validation and test cases leave the members without noise.",
+    "That times are right: they are the clocks of those who signed.",
+)
+"""What remains when every check passes."""

@@ -1,0 +1,161 @@
+"""Everything that stands in a report, before it becomes a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from securefl._version import __version__
+from securefl.audit.report.charts import Chart, comparison
+from securefl.audit.report.summary_cards import Card, metric_title
+from securefl.config.metric_labels import LABELS, MetricLabel, shown
+from securefl.federation.runs.result import RunResult
+from securefl.federation.runs.summary import SummaryTable, headline_metrics, rounds_done, summarise
+
+_ARMS = {
+    "naive": None,
+    "alone": "Alone",
+    "released": "Released model",
+    "federated": "Federated",
+    "pooled": "All data in one place",
+}
+"""Arms of the pictures in the order of the legend; the obvious rule has a name of its own."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A table as text.
+
+    Attributes:
+        caption: What it shows.
+        columns: Column titles.
+        rows: Cells, the first of each row being its heading.
+        totals: Rows below a line.
+        marks: A word for each row that the style sheet may colour it by; none if empty.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    totals: tuple[tuple[str, ...], ...] = ()
+    marks: tuple[str, ...] = ()
+
+    @property
+    def marked(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Every row with its mark."""
+        return tuple(zip(self.marks or ("",) * len(self.rows), self.rows, strict=True))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        anchor: Its name in links.
+        title: Its heading.
+        paragraphs: What has to be said.
+        points: The same as a list.
+        charts: Pictures.
+        tables: Tables; they say what the pictures say, and more.
+        commands: What a reader can type.
+    """
+
+    anchor: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Figures, ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run for its readers.
+
+    Attributes:
+        title: What was run.
+        subtitle: With whom, how, how long.
+        conclusion: What came out, in a sentence.
+        cards: The three answers on top.
+        sections: The rest, from results to proofs.
+        version: Of securefl.
+    """
+
+    title: str
+    subtitle: str
+    conclusion: str
+    cards: tuple[Card, ...]
+    sections: tuple[Section, ...]
+    version: str = field(default=__version__)
+
+
+def utility(result: RunResult) -> Section:
+    """What the retailers reach: alone, together, and with all data in one place."""
+    summary = summarise(result)
+    charts = tuple(
+        _utility_chart(result, m, label) for m, label in headline_metrics(result).items()
+    )
+    return Section(
+        anchor="results",
+        title="What each retailer gains",
+        paragraphs=summary.notes,
+        charts=charts,
+        tables=tuple(_figures(table) for table in summary.tables),
+    )
+
+
+def _figures(table: SummaryTable) -> Figures:
+    return Figures(table.heading, table.columns, table.rows, table.totals)
+
+
+def _utility_chart(result: RunResult, metric: str, label: MetricLabel) -> Chart:
+    names = {arm: title or label.naive for arm, title in _ARMS.items() if arm in result.metrics}
+    rows = {
+        member.name: {title: member.metrics[arm][metric] for arm, title in names.items()}
+        for member in result.members
+    }
+    better = "higher" if label.higher_is_better else "lower"
+    return comparison(
+        metric_title(metric),
+        rows,
+        axis=f"{label.title} ({better} is better)",
+        percent=label.percent,
+        description=f"{label.title} of each retailer, one mark for each of: "
+        f"{', '.join(names.values())}. The table below has the figures.",
+    )
+
+
+def beside(result: RunResult, other: RunResult) -> Section:
+    """The same task under another protection."""
+    metrics = [m for m in headline_metrics(result) if m in other.metrics["federated"]]
+    rows = []
+    for metric in metrics:
+        label = LABELS[metric]
+        here, there = (r.metrics["federated"][metric] for r in (result, other))
+        rows.append((label.title, *(shown(metric, value) for value in (here, there))))
+    return Section(
+        anchor="protection",
+        title="What the protection costs",
+        paragraphs=("Both are the federation's results on the same kind of test cases.",),
+        tables=(
+            Figures(
+                "Federated, with one protection and with the other",
+                ("", _protected(result), _protected(other)),
+                tuple(rows),
+            ),
+        ),
+    )
+
+
+def _protected(result: RunResult) -> str:
+    if result.privacy is None:
+        return f"{result.mode}, no differential privacy"
+    return f"{result.mode}, ε = {result.privacy.largest_epsilon:.2f}"
+
+
+def subtitle(result: RunResult) -> str:
+    """With whom, how, how long."""
+    return (
+        f"{len(result.members)} retailers, mode {result.mode}, {rounds_done(result.rounds)}, seed"
+        f" {result.seed}, {result.seconds:.0f} seconds"
+    )

@@ -1,0 +1,113 @@
+"""From a run directory to a report on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from securefl.audit.report import proof as proofs
+from securefl.audit.report.content import Report, beside, subtitle, utility
+from securefl.audit.report.proof import Proof, prove
+from securefl.audit.report.rounds import privacy, rounds
+from securefl.audit.report.summary_cards import cards, headline
+from securefl.errors import InputError, RunDirectoryError
+from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.runs.directory import REPEAT, RunDirectory
+from securefl.federation.runs.result import RunResult
+from securefl.ml.tensor_io import write_atomically
+
+
+def assemble(
+    result: RunResult,
+    records: Sequence[RoundRecord],
+    proof: Proof | None,
+    other: RunResult | None = None,
+) -> Report:
+    """The report of a run that has ended.
+
+    Args:
+        result: What came out.
+        records: How the rounds went.
+        proof: Its audit; None if it wrote no ledger.
+        other: A run under another protection, to show what this one costs.
+    """
+    comparison = () if other is None else (beside(result, other),)
+    return Report(
+        title=f"Federated {result.task}",
+        subtitle=subtitle(result),
+        conclusion=headline(result),
+        cards=cards(result, records),
+        sections=(
+            utility(result),
+            *comparison,
+            privacy(result, proof.paths if proof else {}),
+            rounds(result, records),
+            proofs.section(proof, Path(result.run_dir)),
+            proofs.not_proved(),
+        ),
+    )
+
+
+def render(report: Report) -> str:
+    """The page, self-contained: style and pictures are in it, and no script."""
+    environment = Environment(
+        loader=PackageLoader("securefl.audit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = resources.files("securefl.audit.report") / "templates" / "report.css"
+    # Our own style sheet and our own pictures; every text in them was escaped when they were made.
+    environment.filters["drawn"] = Markup
+    page = environment.get_template("report.html.j2")
+    return page.render(report=report, style=Markup(style.read_text(encoding="utf-8")))  # noqa: S704
+
+
+REPORT = "report.html"
+
+
+def write_report(run: Path, out: Path | None = None, beside: Path | None = None) -> Path:
+    """Write the report of a run that has ended.
+
+    Args:
+        run: Its directory.
+        out: The file; `report.html` in the run's directory if not given.
+        beside: Another run's directory, to show what the protection costs.
+
+    Returns:
+        The file.
+
+    Raises:
+        RunDirectoryError: If a run has not ended, a directory holds none, or the file cannot be
+            written.
+        InputError: If the two runs are of different tasks.
+    """
+    directory = RunDirectory.open(_single(run))
+    result = _ended(directory)
+    other = None if beside is None else _ended(RunDirectory.open(_single(beside)))
+    if other is not None and other.task != result.task:
+        raise InputError(f"{beside} is a run of {other.task}, and {run} of {result.task}")
+    page = render(assemble(result, directory.records(), prove(directory), other))
+    path = out or run / REPORT
+    write_atomically(path, page.encode())
+    return path
+
+
+def _single(path: Path) -> Path:
+    if (path / REPEAT).is_file():
+        raise RunDirectoryError(f"{path} holds several runs; report one of them: {path}/seed-0")
+    return path
+
+
+def _ended(directory: RunDirectory) -> RunResult:
+    result = directory.result()
+    if result is None:
+        raise RunDirectoryError(
+            f"{directory.path} has not ended; go on with: securefl run --resume {directory.path}"
+        )
+    return result

@@ -1,0 +1,102 @@
+"""What an audit says of a run, and how a reader can repeat it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from securefl.audit.checks.registry import NOT_PROVED
+from securefl.audit.export import bundle_of
+from securefl.audit.report.content import Figures, Section
+from securefl.audit.report.rounds import Paths
+from securefl.audit.verify import Audit, verify
+from securefl.consortium.ledger.events import Release, SignedEntry
+from securefl.federation.runs.directory import RunDirectory
+
+_SHOWN: Final = {"pass": "✓ pass", "warn": "! doubtful", "fail": "✗ fail"}
+_VERDICTS: Final = {
+    "pass": "Every check that could be made passes.",
+    "warn": "Nothing is proved wrong, but something is doubtful or missing.",
+    "fail": "Something in this run is provably wrong.",
+}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A run's audit, made when the report was.
+
+    Attributes:
+        audit: The verdicts.
+        paths: What each member signed that it had spent, round by round.
+    """
+
+    audit: Audit
+    paths: Paths
+
+
+def prove(directory: RunDirectory) -> Proof | None:
+    """Audit a run from its own files; None if it has no ledger.
+
+    Raises:
+        RunDirectoryError: If its ledger is damaged.
+    """
+    if not directory.ledger_path.exists():
+        return None
+    bundle = bundle_of(directory.path)
+    audit = verify(bundle, source=str(directory.path), folder=directory.path)
+    return Proof(audit, _paths(bundle.entries))
+
+
+def _paths(entries: Iterable[SignedEntry]) -> Paths:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for signed in entries:
+        event = signed.entry.event
+        if isinstance(event, Release) and event.epsilon_after is not None:
+            found.setdefault(signed.entry.member, []).append((event.round, event.epsilon_after))
+    return found
+
+
+def section(proof: Proof | None, run: Path) -> Section:
+    """The audit for a reader, and the commands that repeat it."""
+    if proof is None:
+        return Section(
+            anchor="audit",
+            title="What an audit says",
+            paragraphs=("This run wrote no ledger, so nothing of it can be verified.",),
+        )
+    checks = [check for check in proof.audit.checks if check.verdict != "not checked"]
+    left = [check for check in proof.audit.checks if check.verdict == "not checked"]
+    tables = [
+        Figures(
+            f"{len(checks)} checks on what the retailers signed",
+            ("Check", "Verdict", "Why"),
+            tuple((check.name, _SHOWN[check.verdict], check.reason) for check in checks),
+            marks=tuple(check.verdict for check in checks),
+        )
+    ]
+    if left:
+        rows = tuple((check.name, check.reason) for check in left)
+        marks = ("unchecked",) * len(rows)
+        tables.append(Figures("Not checked", ("Check", "Why not"), rows, marks=marks))
+    bundle = "bundle.json"
+    return Section(
+        anchor="audit",
+        title="What an audit says",
+        paragraphs=(
+            _VERDICTS[proof.audit.verdict],
+            "An auditor who trusts nobody, this page included, repeats it with these commands:",
+        ),
+        commands=(
+            f"securefl audit export {shlex.quote(str(run))} --out {bundle}",
+            f"securefl audit verify {bundle}",
+        ),
+        tables=tuple(tables),
+    )
+
+
+def not_proved() -> Section:
+    """What no audit of such a run shows."""
+    return Section(anchor="limits", title="What this does not prove", points=NOT_PROVED)

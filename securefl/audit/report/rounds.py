@@ -1,0 +1,153 @@
+"""How a run went, round by round: survivors, time, bytes, and what was spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from securefl.audit.report.charts import Chart, bars_over_rounds, over_rounds
+from securefl.audit.report.content import Figures, Section
+from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.runs.result import MemberPrivacy, RunResult
+from securefl.privacy.accounting.spent import privacy_unit
+
+Paths = Mapping[str, Sequence[tuple[int, float]]]
+"""Member to points (round, epsilon over the life of its data after it)."""
+
+
+def privacy(result: RunResult, paths: Paths) -> Section:
+    """Each member's account, and how it grew.
+
+    Args:
+        result: The run's result.
+        paths: What the members signed; empty without a budget.
+    """
+    if result.privacy is None:
+        return Section(
+            anchor="privacy",
+            title="Privacy of single customers",
+            paragraphs=(
+                (
+                    "Nothing was done for it in this run, so there is no epsilon to show. Train"
+                    " with --dp local --epsilon 4 for a bound that holds against everyone."
+                ),
+            ),
+        )
+    account = result.privacy
+    return Section(
+        anchor="privacy",
+        title="Privacy of single customers",
+        paragraphs=(
+            (
+                f"Mechanism: {account.mechanism}. Priced by the {account.accountant.upper()}"
+                " accountant. A customer of several of these retailers has paid the composition"
+                " of theirs, not the largest."
+            ),
+        ),
+        charts=_spending(paths, account.members),
+        tables=(
+            Figures(
+                f"Unit: {account.protects}; {account.adjacency}; delta {account.delta:g}",
+                ("Retailer", *_account_row(account.members[0], account.unit)),
+                tuple(
+                    (member.name, *_account_row(member, account.unit).values())
+                    for member in account.members
+                ),
+            ),
+        ),
+    )
+
+
+def _account_row(member: MemberPrivacy, unit: str) -> dict[str, str]:
+    whole = member.customer_epsilon
+    customer = {"ε a customer": "no bound" if whole is None else f"{whole:.3f}"}
+    return {
+        f"ε a {unit}": f"{member.epsilon:.3f}",
+        **({} if privacy_unit(unit).covers_customers else customer),
+        "ε over the life of its data": f"{member.life:.3f}",
+        "Cap": "none" if member.cap is None else f"{member.cap:g}",
+        "Noise multiplier": f"{member.noise_multiplier:.3f}",
+        "Clip norm": f"{member.clip_norm:g}",
+        "Rate": f"{member.sampling_rate:g}",
+        "Steps": str(member.steps),
+    }
+
+
+def _spending(paths: Paths, members: Sequence[MemberPrivacy]) -> tuple[Chart, ...]:
+    known = {name: points for name, points in paths.items() if points}
+    if not known:
+        return ()
+    caps = {
+        f"Cap of {member.name}" if len({m.cap for m in members}) > 1 else "Cap": member.cap
+        for member in members
+        if member.cap is not None
+    }
+    ends = ", ".join(f"{name} {points[-1][1]:.2f}" for name, points in known.items())
+    return (
+        over_rounds(
+            "ε spent, round by round",
+            known,
+            axis="ε over the life of the data",
+            limits=caps,
+            description=f"The account of each retailer grows with every round and ends at: {ends}.",
+        ),
+    )
+
+
+def rounds(result: RunResult, records: Sequence[RoundRecord]) -> Section:
+    """How the rounds went."""
+    return Section(
+        anchor="rounds",
+        title="How the rounds went",
+        points=tuple(f"{r.member} refused: {r.reason}" for r in result.refusals),
+        charts=_round_charts(records),
+        tables=(
+            Figures(
+                "★ the best round so far on validation; megabytes are those of all retailers",
+                ("Round", "Survivors", "Not in the sum", "Time", "MB up", "MB down"),
+                tuple(_round_row(record) for record in records),
+            ),
+        ),
+    )
+
+
+def _round_row(record: RoundRecord) -> tuple[str, ...]:
+    return (
+        f"{record.round}{' ★' if record.best else ''}",
+        f"{len(record.survivors)} of {len(record.cohort)}",
+        ", ".join(name for name in record.cohort if name not in record.survivors) or "nobody",
+        f"{record.seconds:.1f} s",
+        f"{_megabytes(record.bytes_up):.2f}",
+        f"{_megabytes(record.bytes_down):.2f}",
+    )
+
+
+def _megabytes(traffic: Mapping[str, int]) -> float:
+    return sum(traffic.values()) / 1e6
+
+
+def _round_charts(records: Sequence[RoundRecord]) -> tuple[Chart, ...]:
+    survivors = {record.round: float(len(record.survivors)) for record in records}
+    seconds = {record.round: record.seconds for record in records}
+    traffic = {r.round: _megabytes(r.bytes_up) + _megabytes(r.bytes_down) for r in records}
+    return (
+        bars_over_rounds(
+            "Survivors",
+            survivors,
+            axis="members in the sum",
+            description=f"Members in the sum of each round, between {min(survivors.values()):.0f}"
+            f" and {max(survivors.values()):.0f}.",
+        ),
+        bars_over_rounds(
+            "Time",
+            seconds,
+            axis="seconds",
+            description=f"Seconds of each round, {sum(seconds.values()):.0f} in all.",
+        ),
+        bars_over_rounds(
+            "Bytes",
+            traffic,
+            axis="megabytes",
+            description=f"Megabytes of all retailers in each round, {sum(traffic.values()):.1f} in"
+            " all.",
+        ),
+    )

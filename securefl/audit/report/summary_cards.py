@@ -1,0 +1,102 @@
+"""What a run means, for a manager: three cards and one sentence, all computed from its figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from securefl.config.metric_labels import LABELS, shown
+from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.runs.result import RunResult
+from securefl.federation.runs.summary import gain_over_alone, headline_metrics, summarise
+from securefl.privacy.accounting.spent import privacy_unit
+
+_SEEN: Final = {
+    "plain": "The coordinator saw each retailer's update in the clear.",
+    "secure": "Of each retailer's update, the coordinator saw nothing but a mask.",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One of the three answers on top.
+
+    Attributes:
+        question: What it answers.
+        figure: The answer in one figure.
+        text: The answer in a sentence or two.
+    """
+
+    question: str
+    figure: str
+    text: str
+
+
+def headline(result: RunResult) -> str:
+    """The run's conclusion, as its closing table has it."""
+    return summarise(result).conclusion
+
+
+def cards(result: RunResult, records: Sequence[RoundRecord]) -> tuple[Card, ...]:
+    """What was gained, what it cost in privacy, who took part."""
+    return (_gained(result), _cost(result), _took_part(result, records))
+
+
+def _gained(result: RunResult) -> Card:
+    question = "What was gained?"
+    metric, label = next(iter(headline_metrics(result).items()))
+    federated = shown(metric, result.metrics["federated"][metric])
+    if "alone" not in result.metrics:
+        text = "The run was not compared with what the retailers reach alone."
+        return Card(question, f"{label.title} {federated}", text)
+    change = gain_over_alone(result.metrics, metric, label)
+    alone = shown(metric, result.metrics["alone"][metric])
+    better = sum(gain_over_alone(m.metrics, metric, label) > 0 for m in result.members)
+    text = (
+        f"{label.title} ({label.meaning}) is {federated}, against {alone} when each retailer trains"
+        f" alone; better at {better} of {len(result.members)} retailers."
+    )
+    return Card(question, "-" if math.isnan(change) else f"{change:+.1f} %", text)
+
+
+def _cost(result: RunResult) -> Card:
+    question = "What did it cost in privacy?"
+    if result.privacy is None:
+        text = (
+            "Single customers were not protected: whoever sees the shared model, or the sums that"
+            " it was made of, may learn something about one of them."
+        )
+        return Card(question, "not measured", f"{text} {_SEEN[result.mode]}")
+    epsilon = result.privacy.largest_epsilon
+    presence = privacy_unit(result.privacy.unit).presence
+    text = (
+        f"Whoever sees all that a retailer released can shift the odds that {presence} by a"
+        f" factor of {_factor(epsilon)} at most"
+        f" (except in 1 of {1 / result.privacy.delta:,.0f} cases). {_SEEN[result.mode]}"
+    )
+    return Card(question, f"ε = {epsilon:.2f}", text)
+
+
+def _factor(epsilon: float) -> str:
+    """e^epsilon bounds how far the odds move (Kasiviswanathan and Smith 2014)."""
+    factor = math.exp(epsilon)
+    return f"{factor:.1f}" if factor < 100 else f"{factor:,.0f}"
+
+
+def _took_part(result: RunResult, records: Sequence[RoundRecord]) -> Card:
+    names = [member.name for member in result.members]
+    everybody = sum(set(record.survivors) == set(record.cohort) for record in records)
+    rounds = "every round" if everybody == len(records) else f"{everybody} of {len(records)} rounds"
+    text = (
+        f"{', '.join(names[:-1])} and {names[-1]}. All that were asked are in the sum of {rounds}."
+        if len(names) > 1
+        else f"{names[0]}."
+    )
+    return Card("Who took part?", f"{len(names)} retailers", text)
+
+
+def metric_title(metric: str) -> str:
+    """Heading of a metric with its meaning."""
+    return f"{LABELS[metric].title}: {LABELS[metric].meaning}"

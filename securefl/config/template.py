@@ -1,0 +1,142 @@
+"""A commented configuration to start from, written out of the settings' own descriptions."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from securefl.config.load import SOURCES, Tree, load_config
+from securefl.config.privacy import protections
+from securefl.config.schema import CUTS
+from securefl.config.task_registry import TASKS, declaration
+from securefl.errors import InputError
+
+_Said = Mapping[str, Any] | list[Mapping[str, Any]]
+_Sections = BaseModel | tuple[BaseModel, ...]
+_WIDTH = 96
+_EXAMPLE_FILES: Mapping[str, Any] = {
+    "catalogue": "catalogue.csv",
+    "members": [
+        {"name": "north", "transactions": "north/transactions.csv"},
+        {"name": "south", "transactions": "south/transactions.csv"},
+    ],
+}
+
+
+def write_starter(path: Path, task: str, source: str) -> None:
+    """Write `starter_toml` to a new file.
+
+    Raises:
+        InputError: If the file exists, or cannot be written.
+    """
+    text = starter_toml(task, source)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path} exists; it was not touched") from None
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def starter_toml(task: str, source: str) -> str:
+    """A configuration that changes nothing, with every setting in it and what it means.
+
+    Only what has to be said is said: task, source, model. All else is at its default and stands
+    behind a `#`. For the source `files`, the names of the files are examples.
+
+    Raises:
+        ConfigError: If there is no such task or source.
+    """
+    said: Tree = {"task": task, "data": {"source": source}}
+    if source == "files":
+        said["data"] |= _EXAMPLE_FILES
+    config = load_config(None, said)
+    said["model"] = {"name": config.model.name}
+    models = declaration(task).model_names
+    choices = {
+        "task": TASKS,
+        "data.source": SOURCES,
+        "model.name": models,
+        "privacy.dp": protections(),
+    }
+    lines = [
+        f"# A run of the {task} task on the source '{source}'.",
+        "# A line that begins with '# name =' is a setting at its default; remove the # to change",
+        "# it. To run it: securefl run THIS_FILE",
+        "",
+        *_Writer(choices, called={CUTS: task}).section(config, said, ""),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+class _Writer:
+    """Walks through the sections.
+
+    Args:
+        choices: What else could be said, by the full name of the setting.
+        called: Sections that have another name in a file than in the configuration.
+    """
+
+    def __init__(self, choices: Mapping[str, tuple[str, ...]], called: Mapping[str, str]) -> None:
+        self._choices = choices
+        self._called = called
+
+    def section(self, settings: BaseModel, said: Mapping[str, Any], path: str) -> Iterator[str]:
+        """The settings of one section, then the sections below it."""
+        below = []
+        for name, field in type(settings).model_fields.items():
+            value = getattr(settings, name)
+            if isinstance(value, BaseModel) or (name in said and isinstance(said[name], list)):
+                below.append((name, field, value))
+            else:
+                yield from self._setting(path + name, field, value, name in said)
+        for name, field, value in below:
+            shown = self._called.get(path + name, path + name)
+            yield from self._below(shown, field, value, said.get(name, {}))
+
+    def _below(self, path: str, field: FieldInfo, value: _Sections, said: _Said) -> Iterator[str]:
+        single = isinstance(value, BaseModel)
+        entries = [value] if isinstance(value, BaseModel) else value
+        told = [said] if isinstance(said, Mapping) else said
+        for entry, given in zip(entries, told, strict=True):
+            yield ""
+            yield from _comment(field.description or _meaning(type(entry)))
+            yield f"[{path}]" if single else f"[[{path}]]"
+            yield from self.section(entry, given, f"{path}.")
+
+    def _setting(self, path: str, field: FieldInfo, value: object, said: bool) -> Iterator[str]:
+        choices = self._choices.get(path) or _literals(field.annotation)
+        if field.description:
+            yield from _comment(field.description)
+        if len(choices) > 1:
+            yield from _comment(f"One of: {', '.join(choices)}.")
+        name = path.rpartition(".")[2]
+        if value is None:
+            yield f"# {name}: not set"
+        else:
+            yield f"{'' if said else '# '}{name} = {_toml(value)}"
+
+
+def _literals(annotation: object) -> tuple[str, ...]:
+    found = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return tuple(str(name) for name in found)
+
+
+def _toml(value: object) -> str:
+    """Strings, numbers, booleans and lists of them are the same in JSON and TOML."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _meaning(section: type[BaseModel]) -> str:
+    return (section.__doc__ or "").partition("\n")[0]
+
+
+def _comment(text: str) -> list[str]:
+    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH)]

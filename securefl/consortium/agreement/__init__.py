@@ -1,0 +1,1 @@
+"""What the members signed: who takes part, and under which terms."""

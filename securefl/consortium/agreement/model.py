@@ -1,0 +1,217 @@
+"""The agreement: who the members are, what they train, and under which protection.
+
+What is signed is the agreement's content as RFC 8785 JSON, as it stands in the file: a setting that
+a later version of the program adds is not in it, so that an upgrade voids no signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from securefl.config.base import Settings
+from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.confusables import confusable, look
+from securefl.consortium.encoding.fingerprints import fingerprint
+from securefl.consortium.encoding.jcs import (
+    Hex32,
+    Timestamp,
+    canonical_bytes,
+    from_timestamp,
+    to_timestamp,
+)
+from securefl.consortium.encoding.parsing import parsed
+from securefl.consortium.keys.parties import Party
+from securefl.consortium.keys.tls_certificates import checked_certificate
+from securefl_protocols.session.graph import default_threshold
+from securefl_protocols.wire.context import labelled_digest
+
+AGREEMENT_LABEL = b"securefl/1/agreement"
+OWN_AFFAIRS = ("engine", "ledger", "simulation", "references", "warm_start")
+"""Sections of a configuration that are each machine's own business, and not agreed."""
+RESERVED = "coordlnator"
+"""How `names.look` reads the name under which the coordinator is known on the broker."""
+
+
+class Broker(Settings):
+    """Where members and coordinator meet.
+
+    Attributes:
+        url: `tls://host:port`.
+        authority: Certificate (PEM) of the only authority that the broker's is taken from.
+    """
+
+    url: Annotated[str, Field(pattern=r"^tls://[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$")]
+    authority: Annotated[str, AfterValidator(checked_certificate)]
+
+    @property
+    def port(self) -> int:
+        """The number behind the colon."""
+        return int(self.url.rpartition(":")[2])
+
+    @model_validator(mode="after")
+    def _real_port(self) -> Self:
+        if not 1 <= self.port <= 65535:
+            raise ValueError("url: a port is a number from 1 to 65535")
+        return self
+
+
+class Agreement(Settings):
+    """What the members agree on.
+
+    Attributes:
+        version: Version of this format.
+        name: What the agreement is called.
+        number: 1, and one more with every amendment.
+        previous: Digest of what an amendment replaces.
+        created: From when it is valid.
+        expires: From when it is not.
+        quorum: How many members have to sign; at least floor(2n/3) + 1.
+        threshold: How many members' shares open a mask, in a session of n.
+        coordinator: Who relays and sums, where it is on a machine of its own.
+        broker: Where they meet, likewise.
+        members: In the order that counts everywhere.
+        config: Task, model, plan and privacy; no section of `OWN_AFFAIRS`.
+    """
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]
+    number: PositiveInt = 1
+    previous: Hex32 | None = None
+    created: Timestamp
+    expires: Timestamp
+    quorum: PositiveInt
+    threshold: Literal["floor(2n/3) + 1"] = "floor(2n/3) + 1"
+    coordinator: Party | None = None
+    broker: Broker | None = None
+    members: Annotated[tuple[Party, ...], Field(min_length=1)]
+    config: RunConfig
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        _check_parties([*self.members, *([self.coordinator] if self.coordinator else [])])
+        if RESERVED in {look(name) for name in self.names}:
+            raise ValueError("members: no member is called 'coordinator'")
+        least, count = smallest_quorum(len(self.members)), len(self.members)
+        if not least <= self.quorum <= count:
+            allowed = f"{least} to {count}" if least < count else str(count)
+            raise ValueError(f"quorum: of {count} members, {allowed} have to sign")
+        if from_timestamp(self.created) >= from_timestamp(self.expires):
+            raise ValueError("expires: comes before created")
+        if (self.number == 1) != (self.previous is None):
+            raise ValueError("previous: names what an amendment replaces; the first replaces none")
+        said = [name for name in OWN_AFFAIRS if name in self.config.model_fields_set]
+        if said:
+            raise ValueError(f"config.{said[0]}: is each member's own affair and is not agreed")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The members' names."""
+        return tuple(member.name for member in self.members)
+
+
+def _check_parties(parties: list[Party]) -> None:
+    for what, values in (
+        ("name", [party.name for party in parties]),
+        ("identity key", [party.identity for party in parties]),
+        ("broker key", [party.broker for party in parties]),
+    ):
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            owners = [p.name for p, value in zip(parties, values, strict=True) if value == twice]
+            raise ValueError(f"members: {owners[0]} and {owners[1]} have the same {what}")
+    pair = confusable(party.name for party in parties)
+    if pair is not None:
+        raise ValueError(f"members: '{pair[0]}' and '{pair[1]}' look too much alike")
+
+
+def smallest_quorum(members: int) -> int:
+    """floor(2n/3) + 1: two quorums then share more than a third of the members."""
+    return default_threshold(members) if members > 1 else 1
+
+
+def new_agreement(
+    name: str,
+    members: tuple[Party, ...],
+    config: RunConfig,
+    *,
+    created: datetime,
+    expires: datetime,
+    coordinator: Party | None = None,
+    broker: Broker | None = None,
+) -> Agreement:
+    """A first agreement, that all members have to sign.
+
+    Raises:
+        AgreementError: If it contradicts itself.
+    """
+    return from_tree(
+        {
+            "version": 1,
+            "name": name,
+            "number": 1,
+            "created": to_timestamp(created),
+            "expires": to_timestamp(expires),
+            "quorum": len(members),
+            "threshold": "floor(2n/3) + 1",
+            **({} if coordinator is None else {"coordinator": coordinator.model_dump()}),
+            **({} if broker is None else {"broker": broker.model_dump()}),
+            "members": [member.model_dump() for member in members],
+            "config": agreed_config(config),
+        },
+        name,
+    )
+
+
+def agreed_config(config: RunConfig) -> dict[str, Any]:
+    """What members have to agree on of a configuration, every default filled in.
+
+    Left out is what is each machine's own business: processes and devices, folders, references,
+    and planned dropouts.
+    """
+    tree = config.model_dump(mode="json", exclude_none=True)
+    kept = {name: value for name, value in tree.items() if name not in OWN_AFFAIRS}
+    own = {"folder", "cache", "root"}
+    kept["data"] = {name: value for name, value in kept["data"].items() if name not in own}
+    return kept
+
+
+def from_tree(tree: Mapping[str, Any], where: str) -> Agreement:
+    """The agreement in a TOML or JSON tree.
+
+    Args:
+        tree: The tree.
+        where: The file that it is from, to begin an error with.
+
+    Raises:
+        AgreementError: If it is none.
+    """
+    return parsed(Agreement, tree, where)
+
+
+def to_tree(agreement: Agreement) -> dict[str, Any]:
+    """The content as it was read: what nobody wrote is not in it."""
+    return agreement.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+
+
+def agreement_bytes(agreement: Agreement) -> bytes:
+    """What members sign: RFC 8785.
+
+    Raises:
+        AgreementError: If a number cannot be written in one way.
+    """
+    return canonical_bytes(to_tree(agreement))
+
+
+def agreement_digest(agreement: Agreement) -> bytes:
+    """32 bytes that stand for the agreement."""
+    return labelled_digest(AGREEMENT_LABEL, agreement_bytes(agreement))
+
+
+def agreement_fingerprint(agreement: Agreement) -> str:
+    """The digest in short, for members to compare by phone before they sign."""
+    return fingerprint(agreement_digest(agreement))

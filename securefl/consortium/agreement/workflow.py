@@ -1,0 +1,237 @@
+"""What a member does at its own desk: make a key, sign, replace a key, see how things stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from securefl.consortium.agreement.key_changes import (
+    Revocation,
+    Rotation,
+    sign_statement,
+    state_after,
+)
+from securefl.consortium.agreement.model import Agreement, agreement_digest
+from securefl.consortium.agreement.signatures import (
+    SignedAgreement,
+    Standing,
+    check,
+    missing_signatures,
+    sign,
+    standing,
+    statement_quorum,
+)
+from securefl.consortium.agreement.storage import (
+    Folder,
+    agreement_toml,
+    read_draft,
+    read_folder,
+    read_standing,
+    read_text,
+    write_agreement,
+    write_card,
+    write_signature,
+)
+from securefl.consortium.encoding.fingerprints import fingerprint
+from securefl.consortium.keys.key_files import generate_key, write_key
+from securefl.consortium.keys.parties import Card, Party, card_of
+from securefl.errors import AgreementError
+from securefl_protocols.primitives.signing import SigningKey
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key that was just made.
+
+    Attributes:
+        key: The file that nobody else may have.
+        card: The file that everybody may have.
+        fingerprint: Of the card.
+    """
+
+    key: Path
+    card: Path
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """A statement that was signed.
+
+    Attributes:
+        file: Where the signature is.
+        member: Whose key changes.
+        signatures: How many have signed.
+        needed: How many have to.
+    """
+
+    file: Path
+    member: str
+    signatures: int
+    needed: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """How things stand with an agreement.
+
+    Attributes:
+        agreement: What was agreed.
+        fingerprint: Of the agreement with all changes of keys, to compare before signing.
+        members: Who is a member now.
+        signed: Names of those whose signature counts.
+        problem: Why it is not in force; empty if it is.
+        waiting: Changes of keys that do not count yet, with the reason.
+    """
+
+    agreement: Agreement
+    fingerprint: str
+    members: tuple[Party, ...]
+    signed: tuple[str, ...]
+    problem: str
+    waiting: tuple[str, ...]
+
+
+def make_key(folder: Path, name: str, passphrase: bytes) -> NewKey:
+    """A new identity key, `NAME.key` under a passphrase, and its card, `NAME.card`.
+
+    Raises:
+        AgreementError: If the name is not allowed, or the card cannot be written.
+        KeyFileError: If the key cannot be written, or the passphrase is short.
+    """
+    key = generate_key()
+    card = card_of(name, key)
+    place, public = folder / f"{name}.key", folder / f"{name}.card"
+    write_key(place, key, passphrase)
+    write_card(public, card)
+    return NewKey(place, public, card.fingerprint)
+
+
+def sign_agreement(path: Path, key: SigningKey) -> tuple[str, Path]:
+    """Sign an agreement's file; one that was edited is written in its one form first.
+
+    Returns:
+        Who signed, and where the signature is.
+
+    Raises:
+        AgreementError: If the key is nobody's, or a file is wrong.
+    """
+    agreement = read_draft(path)
+    if read_text(path) != agreement_toml(agreement):
+        write_agreement(path, agreement)
+    name = _owner(read_standing(path), key, path)
+    return name, write_signature(path, name, sign(agreement, key), agreement_digest(agreement))
+
+
+def rotate(path: Path, old: SigningKey, new: SigningKey) -> Change:
+    """Replace a member's own key.
+
+    Raises:
+        AgreementError: If the old key is nobody's, or the new one was used before.
+    """
+    signed = read_folder(path).signed
+    name = _owner(standing(signed), old, path)
+    statement = Rotation(previous=signed.digest().hex(), card=card_of(name, new))
+    return _signed_change(path, signed, statement, {name: old}, needed=1)
+
+
+def revoke(path: Path, name: str, key: SigningKey, card: Card | None = None) -> Change:
+    """Sign that a member's key is void.
+
+    Args:
+        path: The agreement's file.
+        name: The member whose key is void.
+        key: The key of whoever signs.
+        card: The member's new card, if it stays.
+
+    Raises:
+        AgreementError: If one of the two is no member, or they are the same.
+    """
+    signed = read_folder(path).signed
+    now = standing(signed)
+    signer = _owner(now, key, path)
+    if signer == name:
+        raise AgreementError(
+            f"{name} cannot declare its own key void; it can replace it: securefl agreement rotate"
+        )
+    statement = Revocation(
+        previous=now.digest.hex(), member=name, identity=now.member(name).identity, card=card
+    )
+    needed = statement_quorum(signed.agreement, len(now.members))
+    return _signed_change(path, signed, statement, {signer: key}, needed=needed)
+
+
+def status(path: Path, at: datetime) -> Status:
+    """How things stand with an agreement's file at a time.
+
+    Raises:
+        AgreementError: If a file is wrong.
+    """
+    folder = read_folder(path)
+    now = standing(folder.signed)
+    missing = missing_signatures(folder.signed, now)
+    return Status(
+        agreement=folder.signed.agreement,
+        fingerprint=fingerprint(now.digest),
+        members=now.members,
+        signed=tuple(member.name for member in now.members if member.name not in missing),
+        problem=_problem(folder.signed, at),
+        waiting=_waiting(folder, now),
+    )
+
+
+def _owner(now: Standing, key: SigningKey, path: Path) -> str:
+    for member in now.members:
+        if member.public == key.public:
+            return member.name
+    raise AgreementError(f"{path}: the key is no member's")
+
+
+def _signed_change(
+    path: Path,
+    signed: SignedAgreement,
+    statement: Rotation | Revocation,
+    keys: dict[str, SigningKey],
+    *,
+    needed: int,
+) -> Change:
+    ((name, key),) = keys.items()
+    if statement.card is not None:
+        _check_card(signed, statement.member, statement.card)
+    digest = state_after(statement)
+    place = write_signature(path, name, sign_statement(statement, key), digest, statement)
+    return Change(place, statement.member, _count(path, digest), needed)
+
+
+def _check_card(signed: SignedAgreement, name: str, card: Card) -> None:
+    """Before a statement is signed, not when somebody reads it."""
+    now = standing(signed)
+    if card.name != name:
+        raise AgreementError(f"the card is of {card.name} and not of {name}")
+    if {card.identity, card.broker} & now.used:
+        raise AgreementError(f"the new key of {name} is or was a key of this agreement")
+
+
+def _count(path: Path, digest: bytes) -> int:
+    """How many signatures of a statement lie beside the agreement."""
+    folder = read_folder(path)
+    entries = [*folder.signed.statements, *(entry for entry, _ in folder.waiting)]
+    return sum(len(e.signatures) for e in entries if state_after(e.statement) == digest)
+
+
+def _problem(signed: SignedAgreement, at: datetime) -> str:
+    try:
+        check(signed, at)
+    except AgreementError as error:
+        return str(error)
+    return ""
+
+
+def _waiting(folder: Folder, now: Standing) -> tuple[str, ...]:
+    return tuple(
+        f"{entry.statement.kind} of {entry.statement.member}, signed by"
+        f" {', '.join(entry.signatures)}: {reason.partition(': ')[2]}"
+        for entry, reason in folder.waiting
+        if entry.statement.previous == now.digest.hex()
+    )

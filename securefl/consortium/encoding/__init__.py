@@ -1,0 +1,1 @@
+"""Canonical JSON, fingerprints, and parsing of signed files."""

@@ -1,0 +1,1 @@
+"""Keys of members, coordinator and broker."""

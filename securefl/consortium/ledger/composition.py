@@ -1,0 +1,99 @@
+"""From recorded mechanisms to epsilon. An unknown mechanism is refused, never priced as nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
+from securefl.consortium.ledger.hash_chain import LedgerError
+from securefl.privacy.accounting.events import (
+    PrivacyEvent,
+    SampledGaussian,
+    SampledSkellam,
+    recorded_event,
+)
+
+if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
+    from securefl.privacy.accounting.accountant import AccountantName
+
+SAMPLED_GAUSSIAN = SampledGaussian.recorded_as
+SAMPLED_SKELLAM = SampledSkellam.recorded_as
+
+
+def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> float:
+    """Epsilon of all the mechanisms together; 0 for none.
+
+    Args:
+        mechanisms: Of one unit: epsilons of different units do not add up.
+        delta: At which epsilon is wanted.
+        accountant: "rdp" or "prv".
+
+    Raises:
+        LedgerError: If a mechanism is unknown, or the units differ.
+        ConfigError: If there is no such accountant.
+    """
+    if not mechanisms:
+        return 0.0
+    if len({mechanism.unit for mechanism in mechanisms}) > 1:
+        raise LedgerError("mechanisms of different units are not composed")
+    from securefl.privacy.accounting.accountant import epsilon_of
+
+    events = [as_event(mechanism) for mechanism in mechanisms]
+    return epsilon_of(events, delta, cast("AccountantName", accountant))
+
+
+def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -> float:
+    """Epsilon for a customer whom several retailers know; infinite where no bound is known.
+
+    Args:
+        charges: For each mechanism of one step, and the number of her retailers that used it under
+            one shared noise, how often.
+        delta: At which epsilon is wanted.
+
+    Raises:
+        LedgerError: If a mechanism is unknown.
+    """
+    from securefl.privacy.accounting.group_privacy import shared_epsilon
+
+    events = [
+        (as_event(mechanism.model_copy(update={"steps": steps})), count)
+        for (mechanism, count), steps in charges.items()
+    ]
+    return shared_epsilon(events, delta)
+
+
+def as_event(mechanism: Mechanism) -> PrivacyEvent:
+    """The accountant's event for a recorded mechanism.
+
+    Raises:
+        LedgerError: If the mechanism is unknown, or cannot be priced as it was sampled.
+    """
+    kind = recorded_event(mechanism.name)
+    if kind is None:
+        raise LedgerError(f"no price is known for the mechanism '{mechanism.name}'")
+    try:
+        return kind.of_record(mechanism.model_dump())
+    except ValueError as error:
+        raise LedgerError(f"the mechanism cannot be priced: {error}") from None
+
+
+def recorded(event: PrivacyEvent, facts: Mapping[str, Any]) -> Mechanism:
+    """The mechanism that an event is written down as.
+
+    Args:
+        event: What happened.
+        facts: The fields that say how, whatever the law of the noise.
+    """
+    own = event.own_fields()
+    kind = SkellamMechanism if own else Mechanism
+    return kind(name=event.recorded_as, **own, **facts)
+
+
+def joined(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
+    """The same with equal mechanisms made one: composition minds neither order nor grouping."""
+    steps: Counter[Mechanism] = Counter()
+    for mechanism in mechanisms:
+        steps[mechanism.model_copy(update={"steps": 1})] += mechanism.steps
+    return tuple(one.model_copy(update={"steps": count}) for one, count in steps.items())

@@ -1,0 +1,117 @@
+"""Entries as bytes, digests, signatures and a chain.
+
+The bytes are RFC 8785 canonical JSON, so that an entry has one form and everybody hashes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from pydantic import BaseModel, ValidationError
+
+from securefl.consortium.encoding.jcs import canonical_bytes, to_timestamp
+from securefl.consortium.ledger.events import ZEROS, Entry, Event, SignedEntry
+from securefl.errors import SecureflError
+from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.primitives.signing import verify as verify_signature
+from securefl_protocols.wire.context import labelled_digest
+
+ENTRY_LABEL = b"securefl/1/ledger-entry"
+
+
+class LedgerError(SecureflError):
+    """An entry, a chain, a head or a proof is not what it should be."""
+
+    wire_name: ClassVar[str] = "LedgerError"
+
+
+def canonical(record: BaseModel) -> bytes:
+    """The record's RFC 8785 bytes."""
+    return canonical_bytes(record.model_dump(mode="json"))
+
+
+def entry_digest(entry: Entry) -> str:
+    """What the next entry's `previous` holds: labelled SHA-256 of the canonical bytes, in hex."""
+    return labelled_digest(ENTRY_LABEL, canonical(entry)).hex()
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """RFC 3339 in UTC to the second; now, where no moment is given."""
+    return to_timestamp(moment or datetime.now(UTC))
+
+
+def next_entry(
+    last: Entry | None, event: Event, *, run: str, agreement: str, member: str, time: str
+) -> Entry:
+    """The entry that follows `last`, or the member's first one in this run."""
+    return Entry(
+        run=run,
+        agreement=agreement,
+        member=member,
+        sequence=0 if last is None else last.sequence + 1,
+        previous=ZEROS if last is None else entry_digest(last),
+        time=time,
+        event=event,
+    )
+
+
+def sign(entry: Entry, key: SigningKey) -> SignedEntry:
+    """The entry with the member's Ed25519 signature over its canonical bytes."""
+    return SignedEntry(entry=entry, signature=key.sign(ENTRY_LABEL, canonical(entry)).hex())
+
+
+def verify(signed: SignedEntry, public: bytes) -> None:
+    """Check an entry's signature against the member's pinned key (32 bytes).
+
+    Raises:
+        LedgerError: If it does not fit.
+    """
+    signature = bytes.fromhex(signed.signature)
+    try:
+        verify_signature(public, signature, ENTRY_LABEL, canonical(signed.entry))
+    except RemoteProtocolError:
+        where = f"{signed.entry.member}'s entry {signed.entry.sequence}"
+        raise LedgerError(f"the signature of {where} does not fit") from None
+
+
+def read_entry(data: bytes) -> SignedEntry:
+    """A signed entry from its canonical bytes.
+
+    Raises:
+        LedgerError: If the bytes are no entry, or not in their one form.
+    """
+    try:
+        signed = SignedEntry.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "entry"
+        raise LedgerError(f"this is no ledger entry: {place}: {first['msg']}") from None
+    if canonical(signed) != data:
+        raise LedgerError("the entry is not in its canonical form")
+    return signed
+
+
+def follows(entry: Entry, last: Entry | None) -> bool:
+    """Whether an entry continues the chain that ends with `last`."""
+    if last is None:
+        return entry.sequence == 0 and entry.previous == ZEROS
+    same = (entry.run, entry.agreement, entry.member) == (last.run, last.agreement, last.member)
+    return same and entry.sequence == last.sequence + 1 and entry.previous == entry_digest(last)
+
+
+def check_chain(entries: Sequence[SignedEntry], public: bytes) -> None:
+    """Check one member's entries of one run: signatures, numbers and links.
+
+    Raises:
+        LedgerError: At the first entry that does not fit.
+    """
+    last: Entry | None = None
+    for signed in entries:
+        verify(signed, public)
+        if not follows(signed.entry, last):
+            where = f"{signed.entry.member}'s entry {signed.entry.sequence}"
+            raise LedgerError(f"{where} does not follow from the one before")
+        last = signed.entry

@@ -1,0 +1,161 @@
+"""What a member writes of a release: the round that was asked for, and its price."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from securefl._version import __version__
+from securefl.config.cohort import least_survivors
+from securefl.config.privacy import PrivacySettings
+from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.model import Agreement
+from securefl.consortium.ledger.composition import compose, joined, recorded
+from securefl.consortium.ledger.digests import code_digest, config_digest, units_commitment
+from securefl.consortium.ledger.events import Cap, Mechanism, Release, Start
+from securefl.consortium.ledger.hash_chain import timestamp
+from securefl.consortium.ledger.policy import Policy, policy_digest
+from securefl.consortium.ledger.privacy_ledger import DataSet, RunRow
+from securefl.privacy.accounting.events import PrivacyEvent
+from securefl.privacy.mechanisms import mechanism_for
+
+
+def opening_row(
+    run: str, config: RunConfig, data_set: DataSet, units: int, directory: Path
+) -> RunRow:
+    """The run as the member's book notes it."""
+    settings = config.privacy
+    private = mechanism_for(settings).private
+    return RunRow(
+        run=run,
+        data_set=data_set.number,
+        task=config.task,
+        mode=config.mode,
+        dp=settings.dp,
+        unit=settings.unit if private else None,
+        delta=settings.delta if private else None,
+        accountant=settings.accountant if private else None,
+        started=timestamp(),
+        directory=str(directory.absolute()),
+        units=units,
+        salt=os.urandom(32),
+    )
+
+
+def opening_event(
+    row: RunRow,
+    agreement: Agreement,
+    policy: Policy | None,
+    data_set: DataSet,
+    *,
+    spent: Sequence[Mechanism],
+    unprotected: int,
+) -> Start:
+    """The first entry of a run.
+
+    Args:
+        row: The run as the book notes it.
+        agreement: What was agreed.
+        policy: The member's policy.
+        data_set: The data set.
+        spent: What the run's unit has paid for before.
+        unprotected: How many updates left the data set without noise before.
+    """
+    before = None
+    if row.delta is not None and row.accountant is not None:
+        before = compose(spent, row.delta, row.accountant)
+    return Start(
+        config=config_digest(agreement),
+        code=code_digest(),
+        code_version=__version__,
+        policy=None if policy is None else policy_digest(policy),
+        data_set=data_set.pseudonym,
+        unit=row.unit,
+        delta=row.delta,
+        accountant=row.accountant,
+        cap=cap_of(policy, agreement.config),
+        units=units_commitment(row.units, row.salt),
+        epsilon_before=before,
+        history=joined(spent),
+        unprotected_before=unprotected,
+    )
+
+
+def cap_of(policy: Policy | None, config: RunConfig) -> Cap | None:
+    """What a policy allows a run's unit over the life of the data."""
+    if policy is None or not mechanism_for(config.privacy).private:
+        return None
+    cap = policy.cap[config.privacy.unit]
+    return Cap(epsilon=cap.epsilon, delta=cap.delta)
+
+
+@dataclass(frozen=True)
+class AskedRound:
+    """What a member was asked for last.
+
+    Attributes:
+        number: Number of the round.
+        cohort: Who is asked, in roster order.
+        model: Digest of the shared model that training starts from, hex.
+        charged: Its release is written and paid for.
+    """
+
+    number: int
+    cohort: tuple[str, ...]
+    model: str
+    charged: bool = False
+
+
+def recorded_mechanism(
+    settings: PrivacySettings, event: PrivacyEvent, clip_norm: float, rng: str
+) -> Mechanism:
+    """A mechanism with its unit, and with the sampler and the noise as implemented."""
+    common = {
+        "unit": settings.unit,
+        "adjacency": mechanism_for(settings).adjacency,
+        "noise_multiplier": event.noise_multiplier,
+        "clip_norm": clip_norm,
+        "sampling_rate": event.sampling_rate,
+        "steps": event.steps,
+        "sampler": event.sampler,
+        "rng": rng,
+        "accountant": settings.accountant,
+    }
+    return recorded(event, common)
+
+
+def release_event(
+    config: RunConfig,
+    asked: AskedRound,
+    mechanism: Mechanism | None = None,
+    *,
+    before: float | None = None,
+    after: float | None = None,
+    repeat_of: int | None = None,
+) -> Release:
+    """The entry of a release.
+
+    Args:
+        config: The run's configuration.
+        asked: The round.
+        mechanism: What it costs; None costs nothing.
+        before: What the data had paid over their life before it, at the run's delta.
+        after: The same after it.
+        repeat_of: Sequence number of the first release of the same update.
+    """
+    least = least_survivors(config.cohort, len(asked.cohort))
+    return Release(
+        round=asked.number,
+        mode=config.mode,
+        dp=config.privacy.dp,
+        model_before=asked.model,
+        threshold=least if config.mode == "secure" else None,
+        cohort=asked.cohort,
+        mechanism=mechanism,
+        delta=None if mechanism is None else config.privacy.delta,
+        epsilon_before=before,
+        epsilon_after=after,
+        repeat_of=repeat_of,
+    )

@@ -1,0 +1,1 @@
+"""The Complete Journey grocery data as five retailers."""

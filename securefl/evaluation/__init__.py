@@ -1,1 +1,0 @@
-"""Metrics that add up over retailers."""

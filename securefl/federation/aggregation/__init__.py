@@ -1,0 +1,1 @@
+"""How the updates of a cohort become one: FedAvg in the clear, or secure aggregation."""

@@ -1,0 +1,61 @@
+"""Mode `plain`: the tutorial's FedAvg, the baseline. The coordinator sees every member's change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from securefl.errors import SecureflError
+from securefl.federation.aggregation.base import Aggregate
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.exchange import Exchange, failed, nobody_left
+from securefl.ml.parameters import FloatVector
+
+
+class PlainAggregator:
+    """Collects the changes in the clear and averages them by sample count."""
+
+    def aggregate(
+        self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
+    ) -> Aggregate:
+        """See `Aggregator.aggregate`."""
+        request = m.Train(round=round_number, shared=m.pack_vector(shared))
+        replies = exchange.replies(dict.fromkeys(cohort, request))
+        updates = _updates(replies)
+        if not updates:
+            raise nobody_left(round_number, replies)
+        return weighted_mean(updates, shared.shape[0])
+
+
+def _updates(replies: Mapping[str, m.Message]) -> dict[str, m.Update]:
+    """The survivors' updates; a failure ends the run, an absence or a refusal does not."""
+    updates = {}
+    for name, reply in replies.items():
+        if isinstance(reply, m.Update):
+            updates[name] = reply
+        elif not isinstance(reply, m.Absent | m.Refused):
+            raise failed(name, reply)
+    return updates
+
+
+def weighted_mean(updates: Mapping[str, m.Update], dimension: int) -> Aggregate:
+    """`sum(w_i * change_i) / sum(w_i)` with sample counts as weights (McMahan et al. 2017).
+
+    Summed in float64 in the order of the members, so that the same seed gives the same bits.
+
+    Raises:
+        SecureflError: If no sample is left, or a change has another length.
+    """
+    samples = sum(update.samples for update in updates.values())
+    if samples == 0:
+        raise SecureflError("the cohort has no samples to average over")
+    total = np.zeros(dimension)
+    loss = 0.0
+    for name, update in updates.items():
+        change = m.unpack_vector(update.change)
+        if change.shape != total.shape:
+            raise SecureflError(f"{name} sent {change.shape[0]} coordinates, not {dimension}")
+        total += np.float64(update.samples) * change
+        loss += update.samples * update.loss
+    return Aggregate(total / samples, samples, loss / samples, tuple(updates))

@@ -1,0 +1,197 @@
+"""Mode `secure`: the coordinator gets the cohort's sum, and of no member more than a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgpack
+
+from securefl.consortium.agreement.context import Consortium
+from securefl.errors import InputError, SecureflError
+from securefl.federation.aggregation.base import Aggregate
+from securefl.federation.aggregation.session_driver import DrivenSession
+from securefl.federation.aggregation.session_parameters import Terms, decode_loss, session_terms
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.exchange import Exchange
+from securefl.ml.cpu import cores
+from securefl.ml.parameters import FloatVector, model_digest
+from securefl_protocols.primitives.errors import PlanError, ProtocolError
+from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.server import ServerSession
+from securefl_protocols.wire.transcript import Transcript
+
+
+class RoundFailedError(SecureflError):
+    """A round has no sum, however often it was tried; nothing of it was applied."""
+
+    wire_name: ClassVar[str] = "RoundFailedError"
+
+
+@dataclass(frozen=True)
+class MaskedSum:
+    """What a round of a session gave.
+
+    Attributes:
+        terms: The session's terms.
+        total: Sum of the survivors' inputs, uint32 or uint64 [d + 2].
+        survivors: Their names.
+        transcript: What the sum can be recomputed from.
+        opened: By survivor, the keys of noise layers that are taken back.
+    """
+
+    terms: Terms
+    total: LaneVector
+    survivors: tuple[str, ...]
+    transcript: Transcript
+    opened: Mapping[int, Sequence[bytes]] = field(default_factory=dict, repr=False)
+
+
+@dataclass(kw_only=True)
+class _Session(DrivenSession):
+    """A driven session with what its aggregator must remember of it.
+
+    Attributes:
+        number: Tells the members' sessions apart.
+        terms: Its terms.
+        opening: The round that it was opened for, and the digest of that round's model.
+    """
+
+    number: int
+    terms: Terms
+    opening: tuple[int, bytes]
+
+    def serves(self, cohort: tuple[str, ...]) -> bool:
+        """Whether another round of these members can begin in it."""
+        idle = self.server.step is ServerStep.IDLE
+        return self.usable and idle and self.cohort == cohort
+
+
+class SecureAggregator:
+    """Drives one session after another; a session serves many rounds while its members stay."""
+
+    def __init__(self, consortium: Consortium) -> None:
+        self._consortium = consortium
+        self._session: _Session | None = None
+        self._sessions = 0
+
+    def aggregate(
+        self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
+    ) -> Aggregate:
+        """See `Aggregator.aggregate`.
+
+        Raises:
+            RoundFailedError: If too few members are left in every attempt.
+        """
+        return self.decoded(self.masked_sum(exchange, round_number, shared, cohort))
+
+    @staticmethod
+    def decoded(result: MaskedSum) -> Aggregate:
+        """The weighted mean that a sum stands for."""
+        encoding = result.terms.encoding
+        try:
+            decoded = result.terms.decode(result.total, result.opened)
+        except ProtocolError as error:
+            raise RoundFailedError(f"the sum makes no sense: {error}") from None
+        return Aggregate(
+            change=decoded.mean[:-1],
+            samples=decoded.total_weight,
+            loss=decode_loss(encoding, float(decoded.mean[-1])),
+            survivors=result.survivors,
+            transcript=result.transcript,
+        )
+
+    def masked_sum(
+        self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
+    ) -> MaskedSum:
+        """The survivors' sum of a round, tried again under fresh keys where it fails."""
+        reason = ""
+        for _ in range(self._consortium.config.secure.attempts):
+            session = self._session_for(round_number, shared, cohort)
+            request = m.TrainMasked(
+                round=round_number,
+                shared=m.pack_vector(shared),
+                cohort=cohort,
+                session=session.number,
+            )
+            try:
+                result = session.run(exchange, request, round_number, model_digest(shared))
+            except ProtocolError as error:
+                session.usable, reason = False, str(error)
+                continue
+            survivors = tuple(cohort[index] for index in result.survivors)
+            transcript = session.server.transcript()
+            return MaskedSum(session.terms, result.total, survivors, transcript, result.opened)
+        refused = exchange.refused_in(0) | exchange.refused_in(round_number)
+        reasons = [reason, *(f"{name} refused: {text}" for name, text in refused.items())]
+        raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
+
+    def _session_for(
+        self, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
+    ) -> _Session:
+        current = self._session
+        if current is not None and current.serves(cohort):
+            current.server.begin_round(round_number, model_digest(shared))
+            return current
+        self._sessions += 1
+        opening = (round_number, model_digest(shared))
+        self._session = self._opened(self._sessions, cohort, shared.shape[0], opening)
+        return self._session
+
+    def _opened(
+        self, number: int, cohort: tuple[str, ...], dimension: int, opening: tuple[int, bytes]
+    ) -> _Session:
+        try:
+            terms = session_terms(self._consortium, cohort, dimension)
+        except PlanError as error:
+            raise InputError(f"secure: {error}") from None
+        server = ServerSession(
+            plan=terms.plan,
+            roster=self._consortium.part(cohort),
+            context=terms.context,
+            number=opening[0],
+            model=opening[1],
+            threads=cores(),  # while it unmasks, the members wait
+        )
+        return _Session(number=number, cohort=cohort, terms=terms, opening=opening, server=server)
+
+    def state(self) -> bytes:
+        """What a coordinator that is restarted between two rounds has to know; not secret."""
+        session = self._session
+        usable = session is not None and session.serves(session.cohort)
+        fields = {
+            "sessions": self._sessions,
+            "session": _session_state(session) if session is not None and usable else None,
+        }
+        packed: bytes = msgpack.packb(fields)
+        return packed
+
+    def restore(self, state: bytes) -> None:
+        """The inverse of `state`, in an aggregator that has run nothing yet."""
+        fields = msgpack.unpackb(state, strict_map_key=False)
+        self._sessions = fields["sessions"]
+        kept = fields["session"]
+        if kept is None:
+            return
+        opening = (kept["opening"][0], kept["opening"][1])
+        session = self._opened(kept["number"], tuple(kept["cohort"]), kept["dimension"], opening)
+        for member, message in kept["advertised"].items():
+            session.server.receive(member, message)
+        session.server.end_step()
+        session.server.skip_to(frozenset(kept["banned"]), kept["rounds_left"])
+        self._session = session
+
+
+def _session_state(session: _Session) -> dict[str, Any]:
+    server = session.server
+    return {
+        "number": session.number,
+        "cohort": session.cohort,
+        "dimension": session.terms.dimension,
+        "opening": session.opening,
+        "advertised": server.advertised(),
+        "banned": sorted(server.banned),
+        "rounds_left": server.rounds_left,
+    }

@@ -1,0 +1,60 @@
+"""How the coordinator applies the cohort's weighted mean change: FedAvg, FedAvgM, FedAdam."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from securefl.config.schema import ServerSettings
+from securefl.ml.parameters import FloatVector
+
+DoubleVector = npt.NDArray[np.float64]
+
+
+class ServerOptimizer:
+    """Applies mean changes to the shared model; its state goes into the checkpoint.
+
+    Algorithm 2 of Reddi et al. 2021 (Adaptive Federated Optimization). FedAvg adds the mean change,
+    FedAvgM keeps a momentum of it, FedAdam divides that by the root of the second moment; as there,
+    neither moment is corrected for its bias.
+    """
+
+    def __init__(self, settings: ServerSettings, dimension: int) -> None:
+        self.settings = settings
+        self.moments: dict[str, DoubleVector] = {
+            name: np.zeros(dimension) for name in _MOMENTS[settings.optimizer]
+        }
+
+    def apply(self, shared: FloatVector, change: DoubleVector) -> FloatVector:
+        """The next shared model: float32 [d] from float32 [d] and the mean change, float64 [d]."""
+        step = self.settings.learning_rate * self._direction(change)
+        step += shared
+        return step.astype(np.float32)
+
+    def _direction(self, change: DoubleVector) -> DoubleVector:
+        if self.settings.optimizer == "fedavg":
+            return change
+        first = self.moments["first"]
+        first *= self.settings.momentum
+        if self.settings.optimizer == "fedavgm":
+            first += change
+            return first
+        first += (1 - self.settings.momentum) * change
+        second = self.moments["second"]
+        second *= self.settings.second_moment
+        second += (1 - self.settings.second_moment) * np.square(change)
+        direction: DoubleVector = first / (np.sqrt(second) + self.settings.epsilon)
+        return direction
+
+    def restore(self, moments: Mapping[str, DoubleVector]) -> None:
+        """Take the moments from a checkpoint."""
+        self.moments = {name: moments[name].copy() for name in self.moments}
+
+
+_MOMENTS: dict[str, tuple[str, ...]] = {
+    "fedavg": (),
+    "fedavgm": ("first",),
+    "fedadam": ("first", "second"),
+}

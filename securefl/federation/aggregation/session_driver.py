@@ -1,0 +1,82 @@
+"""One session of masked sums, step by step, over an exchange; whatever is summed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.exchange import Exchange
+from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.results import RoundResult
+from securefl_protocols.session.server import ServerSession
+
+
+@dataclass(kw_only=True)
+class DrivenSession:
+    """A server session and the members that it is held with.
+
+    Attributes:
+        cohort: Its members.
+        server: The session.
+        usable: Whether another round may begin in it.
+        failures: What went wrong at members, the first thing of each, in words.
+    """
+
+    cohort: tuple[str, ...]
+    server: ServerSession
+    usable: bool = True
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def run(self, exchange: Exchange, opening: m.Message, number: int, model: bytes) -> RoundResult:
+        """One round, from the message that opens it to the sum that everybody is shown.
+
+        Args:
+            exchange: The way to the members.
+            opening: What everybody is asked first; the answer is the session's first message.
+            number: Number of the round.
+            model: 32 bytes, the digest of what the round is about.
+
+        Raises:
+            ProtocolError: If too few members are left.
+        """
+        server = self.server
+        requests: dict[str, m.Message] = dict.fromkeys(self.cohort, opening)
+        while True:
+            self._collect(exchange.replies(requests))
+            advertising = server.step is ServerStep.ADVERTISE
+            closing = server.step is ServerStep.UNMASK
+            outgoing = server.end_step()
+            if advertising:
+                server.begin_round(number, model)
+            if closing:
+                payload = next(iter(outgoing.values()))
+                self._show_sum(exchange, requests, m.Protocol(round=number, payload=payload))
+                return server.result()
+            requests = {
+                self.cohort[index]: m.Protocol(round=number, payload=payload)
+                for index, payload in outgoing.items()
+            }
+
+    def _collect(self, replies: dict[str, m.Message]) -> None:
+        for name, reply in replies.items():
+            if isinstance(reply, m.Failure):
+                self.failures.setdefault(name, reply.text)
+            if isinstance(reply, m.Protocol):
+                if self.server.receive(self.cohort.index(name), reply.payload) is not None:
+                    self.usable = False
+            elif isinstance(reply, m.Refused):
+                continue  # It has left for reasons of its own, and the others go on.
+            elif self.server.step is ServerStep.ADVERTISE or not isinstance(reply, m.Absent):
+                # Without keys in this session, or after an abort, a member needs a new one.
+                self.usable = False
+
+    def _show_sum(self, exchange: Exchange, asked: Iterable[str], shown: m.Protocol) -> None:
+        """Show the sum to all that were asked to unmask it, also where their answer was lost.
+
+        A member that helped to unmask enters no later round before it has seen the sum. One that
+        refuses the sum leaves this session; it cannot stop the others.
+        """
+        replies = exchange.replies(dict.fromkeys(asked, shown))
+        if any(isinstance(reply, m.Failure) for reply in replies.values()):
+            self.usable = False

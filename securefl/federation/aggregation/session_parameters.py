@@ -1,0 +1,178 @@
+"""What members and coordinator compute alike for a masked sum, each for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from securefl.config.cohort import least_survivors
+from securefl.config.schema import RunConfig
+from securefl.ml.parameters import UpdateVector
+from securefl.privacy.mechanisms import SumFormat, mechanism_for
+from securefl_protocols.encoding.fixed_point import FixedPoint, WeightedMean
+from securefl_protocols.encoding.rotation import Rotation
+from securefl_protocols.primitives.errors import PlanError
+from securefl_protocols.primitives.ring import Lane, LaneVector
+from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.wire.context import SessionContext, labelled_digest
+
+if TYPE_CHECKING:
+    from securefl.privacy.noise.xnoise import LayerPlan
+from securefl.consortium.agreement.context import Consortium
+
+TERMS_LABEL = b"securefl/1/terms"
+LOSS_RANGE = float(1 << 20)
+"""A training loss up to here can be summed; it is telemetry and shares the update's format."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The number format, plan and context of one session.
+
+    Attributes:
+        encoding: How changes become integers.
+        plan: The session plan.
+        context: What every message is bound to.
+        dimension: d, coordinates of the shared model.
+        layers: How the members' noise is cut, where some of it is taken back.
+        rotation: What whole updates were rotated by, where a member is the unit.
+    """
+
+    encoding: FixedPoint
+    plan: SessionPlan
+    context: SessionContext = field(repr=False)
+    dimension: int
+    layers: LayerPlan | None = None
+    rotation: Rotation | None = None
+
+    def decode(self, total: LaneVector, opened: Mapping[int, Sequence[bytes]]) -> WeightedMean:
+        """What a sum says once the noise is gone that nobody dropped out for.
+
+        Args:
+            total: The sum as it was unmasked, in the lane; loss and weight come last.
+            opened: By survivor, the keys of its layers that are taken back.
+
+        Returns:
+            The mean change and, last, the mean loss: [d + 1].
+
+        Raises:
+            RangeError: If the sum makes no sense.
+        """
+        if self.layers is not None and opened:
+            from securefl.privacy.noise.xnoise import layered_sampler
+
+            taken = layered_sampler(self.layers).excess(opened.values(), total.size - 2)
+            total = total.copy()
+            signed = total.view(self.encoding.lane.signed_dtype)
+            signed[:-2] -= taken.astype(signed.dtype)
+        decoded = self.encoding.decode(total)
+        if self.rotation is None:
+            return decoded
+        change = self.rotation.inverse(decoded.mean[:-1])
+        return WeightedMean(np.append(change, decoded.mean[-1]), decoded.total_weight)
+
+
+def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoint:
+    """How the changes of a cohort of so many become integers, where no noise decides it.
+
+    With `bits = "auto"`, 32 bits are taken where `FixedPoint.error_bound` is within the tolerance
+    for the smallest sum of the sample counts that was agreed, and one sample where none was.
+
+    Raises:
+        PlanError: If the numbers do not fit the lane.
+    """
+    settings = config.secure
+    finest = partial(
+        FixedPoint.finest,
+        members=members,
+        max_weight=settings.max_samples,
+        limit=settings.limit,
+    )
+    if settings.bits == "auto":
+        with suppress(PlanError):
+            narrow = finest(lane=Lane.UINT32)
+            least = max(1, members * settings.min_samples)
+            if narrow.error_bound(members, least) <= settings.tolerance:
+                return narrow
+    return finest(lane=Lane(settings.widest))
+
+
+def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -> SumFormat:
+    """How what a cohort sends becomes a masked sum, and the sum a mean.
+
+    Args:
+        config: What was agreed.
+        roster: Members of the consortium.
+        cohort: Members of the session.
+        dimension: d.
+
+    Raises:
+        ConfigError: If no noise keeps to the budget, or it is too little to be cut.
+        PlanError: If the numbers do not fit the lane.
+    """
+    found = mechanism_for(config.privacy).sum_format(
+        config, roster=roster, cohort=cohort, dimension=dimension
+    )
+    return SumFormat(agreed_encoding(config, cohort, dimension)) if found is None else found
+
+
+def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: int) -> Terms:
+    """The terms of a session.
+
+    Args:
+        consortium: Who takes part, and what was agreed.
+        cohort: The members of the session.
+        dimension: d, coordinates of the shared model; loss and weight come behind them.
+
+    Raises:
+        PlanError: If the numbers do not fit the lane, or the cohort is too small.
+    """
+    config, agreed = consortium.config, consortium.digest()
+    form = agreed_format(config, len(consortium.roster), len(cohort), dimension)
+    encoding, layers, rotation = form.encoding, form.layers, form.rotation
+    plan = SessionPlan.for_cohort(
+        members=len(cohort),
+        dimension=(dimension if rotation is None else rotation.padded) + 2,
+        lane=encoding.lane,
+        largest_input=max(encoding.largest_integer, encoding.max_weight),
+        terms=labelled_digest(
+            TERMS_LABEL,
+            agreed,
+            *(name.encode() for name in cohort),
+            dimension.to_bytes(8, "big"),
+            encoding.fraction_bits.to_bytes(4, "big", signed=True),
+            *([] if layers is None else [layers.target.to_bytes(8, "big")]),
+        ),
+        # Fixed with the agreement: a coordinator that could try seeds would look for a graph in
+        # which its friends surround somebody.
+        graph_seed=agreed,
+        rounds=config.secure.rounds_per_session,
+        min_members=least_survivors(config.cohort, len(cohort)),
+        layered=layers is not None,
+    )
+    context = SessionContext(agreed, consortium.run_id, plan.digest())
+    return Terms(encoding, plan, context, dimension, layers, rotation)
+
+
+def encode_update(
+    encoding: FixedPoint, change: UpdateVector, loss: float, samples: int
+) -> LaneVector:
+    """A member's input: `samples * (change, loss)` and `samples`, as integers [d + 2].
+
+    Raises:
+        RangeError: If a coordinate or the sample count is beyond what was agreed.
+    """
+    scaled = loss * (encoding.limit / LOSS_RANGE)
+    extended = np.empty(change.size + 1, dtype=change.dtype)
+    extended[:-1], extended[-1] = change, scaled
+    return encoding.encode(extended, samples)
+
+
+def decode_loss(encoding: FixedPoint, mean: float) -> float:
+    """The mean training loss from its coordinate of the mean."""
+    return mean * (LOSS_RANGE / encoding.limit)

@@ -1,0 +1,1 @@
+"""Private statistics over all members, without training."""

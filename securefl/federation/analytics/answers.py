@@ -1,0 +1,141 @@
+"""From noised integers to an answer: whatever happens here sees no datum and costs nothing.
+
+Ranges are those of the noise alone, 95 of 100; what bounding each customer leaves out is not in
+them. Counts may be negative before they are shown; only what is printed is cut at zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from securefl.errors import ConfigError
+from securefl.federation.analytics.columns import Catalogue, DoubleVector, IntVector
+from securefl.federation.analytics.contributions import step
+from securefl.federation.analytics.queries import Query
+
+_TWO_SIDED = 1.959964
+"""Standard deviations that 95 of 100 normal draws are within."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of an answer.
+
+    Attributes:
+        name: A quantile, a bin, a name of the column, or the statistic itself.
+        value: The estimate: a share of the records for a histogram, customers for a list.
+        low: Where its range begins.
+        high: Where its range ends.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def rows_of(
+    query: Query,
+    catalogue: Catalogue,
+    total: IntVector,
+    deviation: float,
+    *,
+    at: Sequence[float] = (0.5,),
+    length: int = 100,
+) -> tuple[Row, ...]:
+    """The answer in a sum.
+
+    Args:
+        query: What was asked.
+        catalogue: The agreed catalogue.
+        total: The sum, int64 [d].
+        deviation: Of the noise in each coordinate.
+        at: Which quantiles, each in (0, 1).
+        length: How many names a list of the top has.
+
+    Raises:
+        ConfigError: If a quantile is not between 0 and 1.
+    """
+    if query.kind == "sum":
+        unit = step(query)
+        return (_around("sum", float(total[0]) * unit, deviation * unit),)
+    if query.kind == "mean":
+        return (_mean(query, total, deviation),)
+    if query.kind == "quantiles":
+        return tuple(_quantile(query, total, deviation, level) for level in at)
+    names = bin_names(query) if query.bins else catalogue.names(query.column)
+    if query.kind == "top":
+        first = np.argsort(-total, kind="stable")[:length]
+        return tuple(_around(names[one], float(total[one]), deviation) for one in first)
+    return _shares(names, total, deviation)
+
+
+def bin_names(query: Query) -> tuple[str, ...]:
+    """What a histogram's bins are called; the outer ones are open to their sides."""
+    edges = _edges(query)
+    return tuple(f"{low:g} to {high:g}" for low, high in pairwise(edges))
+
+
+def _edges(query: Query) -> DoubleVector:
+    assert query.bins is not None
+    return np.linspace(*query.range, query.bins + 1)
+
+
+def _around(name: str, value: float, deviation: float) -> Row:
+    return Row(name, value, value - _TWO_SIDED * deviation, value + _TWO_SIDED * deviation)
+
+
+def _mean(query: Query, total: IntVector, deviation: float) -> Row:
+    """The ratio of two noised sums; its deviation by the delta method, cut to the range."""
+    low, high = query.range
+    middle, half = (low + high) / 2, (high - low) / 2
+    above, count = float(total[0]), float(total[1])
+    if count <= _TWO_SIDED * deviation:
+        return Row("mean", middle, low, high)  # nothing is left of so few records in the noise
+    ratio = min(1.0, max(-1.0, above / count))
+    spread = half * deviation / count * math.sqrt(1 + ratio**2)
+    found = _around("mean", middle + half * ratio, spread)
+    return Row("mean", found.value, max(low, found.low), min(high, found.high))
+
+
+def _shares(names: Sequence[str], total: IntVector, deviation: float) -> tuple[Row, ...]:
+    whole = max(float(total.sum()), 1.0)
+    shares = total / whole
+    spreads = [_share_deviation(share, 1, len(total)) * deviation / whole for share in shares]
+    return tuple(
+        _around(name, float(share), spread)
+        for name, share, spread in zip(names, shares, spreads, strict=True)
+    )
+
+
+def _share_deviation(share: float, bins: float, of: int) -> float:
+    """Of the share in some of all bins, in deviations of a bin over the number of records.
+
+    To first order a share F of noised counts errs by (1 - F) for noise in its own bins and by F
+    for noise in the others, over their sum.
+    """
+    return math.sqrt(bins * (1 - share) ** 2 + (of - bins) * share**2)
+
+
+def _quantile(query: Query, total: IntVector, deviation: float, level: float) -> Row:
+    """Where the cumulated histogram, made monotone (Ayer et al. 1955), reaches a level."""
+    if not 0 < level < 1:
+        raise ConfigError(f"a quantile is between 0 and 1, and {level:g} is not")
+    edges = _edges(query)
+    cumulated = np.cumsum(total, dtype=np.float64)
+    whole = max(float(cumulated[-1]), 1.0)
+    shares = np.clip(isotonic_regression(cumulated).x / whole, 0.0, 1.0)
+    shares = np.concatenate([[0.0], shares])
+    bins = len(total)
+    before = float(np.interp(level, shares, np.arange(bins + 1)))
+    noise = _share_deviation(level, before, bins) * deviation / whole
+    value, low, high = np.interp(
+        [level, level - _TWO_SIDED * noise, level + _TWO_SIDED * noise], shares, edges
+    )
+    return Row(f"{level:g}", float(value), float(low), float(high))

@@ -1,0 +1,151 @@
+"""A query from configuration to answer on one machine: members apart, over the local engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from securefl.config.schema import RunConfig
+from securefl.consortium.ledger.paths import Places
+from securefl.data.sources.registry import load
+from securefl.data.tables import RetailData
+from securefl.federation.analytics.answers import Row, rows_of
+from securefl.federation.analytics.columns import Catalogue
+from securefl.federation.analytics.coordinator import NoisedSum, analysts, ask
+from securefl.federation.analytics.exact import Truth, truth_of
+from securefl.federation.analytics.queries import Query
+from securefl.federation.analytics.terms import noise_of, price_of
+from securefl.federation.transport.base import OpenTransport
+from securefl.federation.transport.fault_injection import WithDropouts
+from securefl.federation.transport.local import InProcess
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.accounting.spent import privacy_unit
+from securefl.privacy.plan import PrivacyPlan
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came out of a query, and under which protection.
+
+    Attributes:
+        query: What was asked.
+        rows: The answer.
+        survivors: Whose customers it is about.
+        members: How many were asked.
+        refused: Who refused, and why.
+        epsilon: What each customer of one of them paid.
+        delta: Its delta.
+        colluding: How many members may pool their noise.
+        deviation: Of the noise in each integer of the sum.
+        sensitivity: How far one customer moves them, in Euclidean norm.
+        floor: What the largest of so many integers' noise comes to (Gaussian maximum,
+            sqrt(2 log d) deviations); a count below may be noise alone.
+        elsewhere: By number of retailers, what a customer of so many of them paid.
+        about: By name, what it stands for; for product numbers.
+        truth: The exact answer, in a simulation that asked for it.
+    """
+
+    query: Query
+    rows: tuple[Row, ...]
+    survivors: tuple[str, ...]
+    members: int
+    refused: Mapping[str, str]
+    epsilon: float
+    delta: float
+    colluding: int
+    deviation: float
+    sensitivity: float
+    floor: float
+    elsewhere: Mapping[int, float]
+    about: Mapping[str, str] = field(default_factory=dict)
+    truth: Truth | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the truth is in it only where it was asked for."""
+        tree = asdict(self) | {"query": self.query.model_dump(mode="json")}
+        tree["adjacency"] = privacy_unit("customer").adjacency
+        if self.truth is None:
+            del tree["truth"]
+        return tree
+
+
+def answer(
+    config: RunConfig,
+    query: Query,
+    places: Places,
+    *,
+    at: Sequence[float] = (0.5,),
+    length: int = 100,
+    truth: bool = False,
+) -> Answer:
+    """Load the data, ask all retailers, and read the answer from their sum.
+
+    Args:
+        config: Data, cohort and budget; dp = "distributed".
+        query: What is asked.
+        places: The members' books and policies.
+        at: Which quantiles.
+        length: Names in a list of the top.
+        truth: Also compute the exact answer, which no consortium could.
+
+    Raises:
+        InputError: If settings, data, policies or budget do not allow it.
+        RoundFailedError: If too few members are left.
+    """
+    places.check()
+    return answer_from(config, load(config.data), query, places, at=at, length=length, truth=truth)
+
+
+def answer_from(
+    config: RunConfig,
+    data: RetailData,
+    query: Query,
+    places: Places,
+    *,
+    at: Sequence[float] = (0.5,),
+    length: int = 100,
+    truth: bool = False,
+) -> Answer:
+    """The same from tables that are loaded already."""
+    catalogue = Catalogue(data.products)
+    # What no member could do is told before anybody is asked, and pays.
+    noise_of(config, len(data.members), query, catalogue)
+    specs = analysts(config, data, catalogue, places)
+    for spec in specs:
+        PrivacyPlan.of(config).check_units(spec.name, spec.units)
+    dropouts = config.simulation.dropouts
+    engine: OpenTransport = InProcess(specs)
+    with WithDropouts(engine, dropouts) if dropouts else engine as transport:
+        found = ask(specs[0].consortium, catalogue, query, transport)
+    rows = rows_of(query, catalogue, found.total, found.deviation, at=at, length=length)
+    told = _told(config, query, rows, found)
+    if query.kind == "top" and query.column == "product":
+        told = replace(told, about={row.name: catalogue.about(row.name) for row in rows})
+    return replace(told, truth=truth_of(query, data, catalogue, rows, at)) if truth else told
+
+
+def _told(config: RunConfig, query: Query, rows: tuple[Row, ...], found: NoisedSum) -> Answer:
+    settings, sigma = config.privacy, price_of(found.noise).noise_multiplier
+
+    def price(retailers: int) -> float:
+        less = query.retailers / max(query.retailers, retailers)
+        event = SampledGaussian(sigma * less, 1.0, 1)
+        return epsilon_of([event], settings.delta, settings.accountant)
+
+    return Answer(
+        query=query,
+        rows=rows,
+        survivors=found.survivors,
+        members=found.asked,
+        refused=found.refused,
+        epsilon=price(1),
+        delta=settings.delta,
+        colluding=settings.distributed.colluding,
+        deviation=found.deviation,
+        sensitivity=found.noise.sensitivity.l2,
+        floor=found.deviation * math.sqrt(2 * math.log(max(2, found.total.size))),
+        elsewhere={count: price(count) for count in range(2, found.asked + 1)},
+    )

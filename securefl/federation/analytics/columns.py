@@ -1,0 +1,167 @@
+"""The columns that can be asked about, from a retailer's purchases: one record a line or basket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from securefl.data.digests import frame_digest
+from securefl.data.schema import ANONYMOUS, UNKNOWN_PRODUCT
+
+IntVector = npt.NDArray[np.int64]
+DoubleVector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A column of numbers.
+
+    Attributes:
+        record: What one record is.
+        low: Where its usual range begins; public, and no property of any data.
+        high: Where it ends.
+        text: What the column holds.
+        read: Customers and values, one row a record, from transactions.
+        single: Whether a customer has one record only.
+    """
+
+    record: str
+    low: float
+    high: float
+    text: str
+    read: Callable[[pd.DataFrame], pd.DataFrame]
+    single: bool = False
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Records of numbers.
+
+    Attributes:
+        customer: Whose, int64 [n].
+        value: float64 [n].
+    """
+
+    customer: IntVector
+    value: DoubleVector
+
+
+@dataclass(frozen=True)
+class Names:
+    """Records of names.
+
+    Attributes:
+        customer: Whose, int64 [n].
+        position: Of the name in the column's public list, int64 [n].
+    """
+
+    customer: IntVector
+    position: IntVector
+
+
+def _line(column: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def read(lines: pd.DataFrame) -> pd.DataFrame:
+        return lines[["customer", column]].set_axis(["customer", "value"], axis=1)
+
+    return read
+
+
+def _price(lines: pd.DataFrame) -> pd.DataFrame:
+    price = lines["value"] / lines["quantity"]
+    return pd.DataFrame({"customer": lines["customer"], "value": price})
+
+
+def _basket_value(lines: pd.DataFrame) -> pd.DataFrame:
+    return lines.groupby(["customer", "basket"])["value"].sum().reset_index()
+
+
+def _basket_size(lines: pd.DataFrame) -> pd.DataFrame:
+    return lines.groupby(["customer", "basket"]).size().reset_index(name="value")
+
+
+def _spend(lines: pd.DataFrame) -> pd.DataFrame:
+    return lines.groupby("customer")["value"].sum().reset_index()
+
+
+NUMBERS = {
+    "value": Number("purchase line", 0.0, 20.0, "what was paid for a line", _line("value")),
+    "price": Number("purchase line", 0.0, 20.0, "what was paid for one unit of a line", _price),
+    "quantity": Number("purchase line", 0.0, 20.0, "units of a line", _line("quantity")),
+    "discount": Number("purchase line", 0.0, 10.0, "taken off a line", _line("discount")),
+    "basket-value": Number("basket", 0.0, 200.0, "what was paid for a basket", _basket_value),
+    "basket-size": Number("basket", 0.0, 100.0, "lines of a basket", _basket_size),
+    "spend": Number("customer", 0.0, 5000.0, "what a customer paid in all", _spend, single=True),
+}
+TEXTS = {
+    "product": "product number of the agreed catalogue",
+    "category": "category in the catalogue",
+    "department": "department in the catalogue",
+    "kind": "kind of product in the catalogue",
+    "brand": "brand in the catalogue",
+}
+COLUMNS = (*NUMBERS, *TEXTS)
+
+
+class Catalogue:
+    """The agreed catalogue: the only place that names come from. Which were sold is secret.
+
+    Args:
+        products: One row a product.
+    """
+
+    def __init__(self, products: pd.DataFrame) -> None:
+        self.products = products
+        self._known = products[products["product"] != UNKNOWN_PRODUCT]
+        self._names: dict[str, pd.Index] = {}
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes that stand for all of it."""
+        return frame_digest(self.products)
+
+    def names(self, column: str) -> tuple[str, ...]:
+        """All names of a column of `TEXTS`, in the order of an answer."""
+        return tuple(str(name) for name in self._sorted(column))
+
+    def about(self, product: str) -> str:
+        """What kind of product a number stands for."""
+        kind = self._known.loc[self._known["product"] == int(product), "kind"]
+        return str(kind.iloc[0])
+
+    def count(self, column: str) -> int:
+        """How many names a column of `TEXTS` has."""
+        return len(self._sorted(column))
+
+    def records(self, lines: pd.DataFrame, column: str) -> Names:
+        """A record a purchase line of a known product, by known customers.
+
+        Args:
+            lines: A retailer's transactions.
+            column: A column of `TEXTS`.
+        """
+        kept = lines[(lines["customer"] != ANONYMOUS) & (lines["product"] != UNKNOWN_PRODUCT)]
+        places = self._sorted(column).get_indexer(pd.Index(self._known[column]))
+        row = pd.Index(self._known["product"]).get_indexer(pd.Index(kept["product"]))
+        return Names(kept["customer"].to_numpy(np.int64), places.astype(np.int64)[row])
+
+    def _sorted(self, column: str) -> pd.Index:
+        if column not in self._names:
+            self._names[column] = pd.Index(np.sort(self._known[column].unique()))
+        return self._names[column]
+
+
+def number_records(lines: pd.DataFrame, column: str) -> Numbers:
+    """The records of a column of numbers, by known customers.
+
+    Args:
+        lines: A retailer's transactions.
+        column: A column of `NUMBERS`.
+    """
+    kept = lines[lines["customer"] != ANONYMOUS]
+    records = NUMBERS[column].read(kept)
+    return Numbers(records["customer"].to_numpy(np.int64), records["value"].to_numpy(np.float64))

@@ -1,0 +1,148 @@
+"""A member's part of an answer: integers [d] that no single customer moves further than agreed.
+
+Which of a customer's records count is drawn from that customer's records alone, so that adding or
+removing another customer changes nothing in it. Each record adds bounded integers; the bounds add
+up to the sensitivity of `sensitivity`. docs/analytics.md has the proof.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from securefl.data.tables import RetailerTables
+from securefl.federation.analytics.columns import (
+    Catalogue,
+    DoubleVector,
+    IntVector,
+    Numbers,
+    number_records,
+)
+from securefl.federation.analytics.queries import Query
+from securefl.privacy.accounting.sensitivity import Sensitivity
+from securefl_protocols.noise.words import WordSource
+
+_FINEST = 1 << 16
+_COARSEST = 16
+
+
+def steps(query: Query) -> int:
+    """Into how many integer steps the largest number of a sum is cut; fewer for more records."""
+    return max(_COARSEST, _FINEST // query.records)
+
+
+def step(query: Query) -> float:
+    """What one integer step of a sum or mean stands for, in the column's own unit."""
+    low, high = query.range
+    largest = (high - low) / 2 if query.kind == "mean" else max(abs(low), abs(high))
+    return largest / steps(query)
+
+
+def dimension(query: Query, catalogue: Catalogue) -> int:
+    """d, how many integers the answer has; from public facts alone."""
+    if query.kind in ("sum", "mean"):
+        return 1 if query.kind == "sum" else 2
+    return query.bins or catalogue.count(query.column)
+
+
+def sensitivity(query: Query, catalogue: Catalogue) -> Sensitivity:
+    """How far one customer of so many retailers as agreed moves the sum of all members."""
+    return Sensitivity(query.retailers * _one_retailer(query), dimension(query, catalogue))
+
+
+def _one_retailer(query: Query) -> float:
+    """Largest Euclidean norm of what a customer adds at one retailer."""
+    if query.kind == "sum":
+        return float(query.records * steps(query))
+    if query.kind == "mean":
+        return math.sqrt(2) * query.records * steps(query)
+    # The norm is convex, so it is largest where as few bins as possible are full.
+    full, rest = divmod(query.records, query.repeats)
+    return math.sqrt(full * query.repeats**2 + rest**2)
+
+
+def contribution(
+    tables: RetailerTables, catalogue: Catalogue, query: Query, source: WordSource
+) -> IntVector:
+    """The member's integers, int64 [d], without noise.
+
+    Args:
+        tables: The retailer's tables.
+        catalogue: The agreed catalogue.
+        query: What was asked.
+        source: Which records of a customer count is drawn from it.
+    """
+    if query.low is None:
+        names = catalogue.records(tables.transactions, query.column)
+        return _counted(names.customer, names.position, dimension(query, catalogue), query, source)
+    numbers = number_records(tables.transactions, query.column)
+    if query.bins is not None:
+        cells = bin_of(numbers.value, query)
+        return _counted(numbers.customer, cells, query.bins, query, source)
+    if query.kind == "sum":
+        return _summed(numbers, query)
+    return _averaged(numbers, query, source)
+
+
+def bin_of(value: DoubleVector, query: Query) -> IntVector:
+    """In which bin numbers are, int64 [n]; those out of range in the first or the last."""
+    assert query.bins is not None
+    low, high = query.range
+    place = np.floor((value - low) * (query.bins / (high - low)))
+    return np.clip(place, 0, query.bins - 1).astype(np.int64)
+
+
+def _summed(numbers: Numbers, query: Query) -> IntVector:
+    """Each customer's total, of all records, cut to what so many as agreed can come to."""
+    _, customer = np.unique(numbers.customer, return_inverse=True)
+    totals = np.bincount(customer, weights=numbers.value)
+    low, high = query.range
+    least, most = query.records * min(low, 0.0), query.records * max(high, 0.0)
+    cut: DoubleVector = np.clip(totals, least, most).astype(np.float64)
+    return np.array([_in_steps(cut, query, query.records).sum()], dtype=np.int64)
+
+
+def _averaged(numbers: Numbers, query: Query, source: WordSource) -> IntVector:
+    """Sum and number of the records that count, both in steps.
+
+    Around the middle of the range a number is half as large, and so is the noise.
+    """
+    chosen = _at_most(query.records, numbers.customer, _tickets(numbers.customer.size, source))
+    low, high = query.range
+    centred = np.clip(numbers.value[chosen], low, high) - (low + high) / 2
+    counted = chosen.size * steps(query)
+    return np.array([_in_steps(centred, query, 1).sum(), counted], dtype=np.int64)
+
+
+def _in_steps(value: DoubleVector, query: Query, records: int) -> IntVector:
+    """Numbers that so many records can come to, in steps, rounded to the nearest."""
+    limit = records * steps(query)
+    return np.clip(np.rint(value / step(query)), -limit, limit).astype(np.int64)
+
+
+def _counted(
+    customer: IntVector, cell: IntVector, cells: int, query: Query, source: WordSource
+) -> IntVector:
+    tickets = _tickets(customer.size, source)
+    few = _at_most(query.repeats, customer * cells + cell, tickets)
+    chosen = few[_at_most(query.records, customer[few], tickets[few])]
+    return np.bincount(cell[chosen], minlength=cells).astype(np.int64)
+
+
+def _tickets(size: int, source: WordSource) -> IntVector:
+    """A random number for each record, int64 [n]."""
+    tickets = np.empty(size, dtype=np.int64)
+    source.fill(tickets)
+    return tickets
+
+
+def _at_most(most: int, group: IntVector, tickets: IntVector) -> IntVector:
+    """Which records are among the `most` of their group with the smallest tickets, int64 [m]."""
+    order = np.lexsort((tickets, group))
+    ordered = group[order]
+    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: ordered.size])
+    lengths = np.diff(np.append(first, ordered.size))
+    rank = np.arange(ordered.size) - np.repeat(first, lengths)
+    chosen: IntVector = order[rank < most]
+    return chosen

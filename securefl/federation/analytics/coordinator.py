@@ -1,0 +1,155 @@
+"""The coordinator's side of a query: one session, one sum, and what everybody may know of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.keys.key_files import generate_key
+from securefl.consortium.ledger.data_custody import Custody
+from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.policy import policy_of
+from securefl.data.digests import tables_digest
+from securefl.data.schema import ANONYMOUS
+from securefl.data.tables import RetailData
+from securefl.errors import InputError, SecureflError
+from securefl.federation.aggregation.secure import RoundFailedError
+from securefl.federation.aggregation.session_driver import DrivenSession
+from securefl.federation.analytics.columns import Catalogue, IntVector
+from securefl.federation.analytics.member import AnalystSpec
+from securefl.federation.analytics.queries import Query
+from securefl.federation.analytics.terms import (
+    LANE,
+    ROUND,
+    answer_digest,
+    noise_of,
+    query_digest,
+    query_session,
+)
+from securefl.federation.messages import messages as m
+from securefl.federation.runs.simulation import local_agreement
+from securefl.federation.transport.base import Transport
+from securefl.federation.transport.exchange import Exchange
+from securefl.privacy.noise.shares import NoisePlan
+from securefl_protocols.primitives.errors import PlanError, ProtocolError
+from securefl_protocols.session.server import ServerSession
+
+
+@dataclass(frozen=True)
+class NoisedSum:
+    """What a query gave: all that anybody learns.
+
+    Attributes:
+        total: Sum of the survivors' integers with their noise shares, int64 [d].
+        survivors: Whose integers are in it.
+        asked: How many were asked.
+        refused: Who refused, and why in words.
+        noise: The plan of the shares.
+    """
+
+    total: IntVector
+    survivors: tuple[str, ...]
+    asked: int
+    refused: dict[str, str]
+    noise: NoisePlan
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of all noise in a coordinate, in integer units."""
+        return self.noise.summed_deviation(len(self.survivors))
+
+
+def analysts(
+    config: RunConfig, data: RetailData, catalogue: Catalogue, places: Places
+) -> list[AnalystSpec]:
+    """The members of a query on one machine: new keys, and each one's own book and policy.
+
+    Raises:
+        ConfigError: If a policy does not exist or does not validate.
+    """
+    keys = {tables.name: generate_key() for tables in data.members}
+    consortium = Consortium(local_agreement("local query", config, keys), os.urandom(32))
+    return [
+        AnalystSpec(
+            tables=tables,
+            units=int(tables.transactions["customer"].loc[lambda one: one != ANONYMOUS].nunique()),
+            catalogue=catalogue,
+            custody=Custody(
+                places.books,
+                policy_of(places.policy, tables.name),
+                tables_digest(tables),
+                config.data.source,
+            ),
+            consortium=consortium,
+            identity=keys[tables.name].private_bytes(),
+        )
+        for tables in data.members
+    ]
+
+
+def ask(
+    consortium: Consortium, catalogue: Catalogue, query: Query, transport: Transport
+) -> NoisedSum:
+    """Ask all members over a transport.
+
+    Args:
+        consortium: Who takes part, and what was agreed.
+        catalogue: The agreed catalogue.
+        query: What is asked.
+        transport: The way to the members.
+
+    Raises:
+        RoundFailedError: If too few members are left; who had entered has paid all the same.
+        InputError: If the consortium is too small for a masked sum, or too many refused.
+    """
+    names = consortium.roster.names
+    noise = noise_of(consortium.config, len(names), query, catalogue)
+    exchange = Exchange(transport)
+    digest = query_digest(query, catalogue)
+    try:
+        plan, context = query_session(consortium, query, catalogue)
+    except PlanError as error:
+        raise InputError(f"secure: {error}") from None
+    server = ServerSession(
+        plan=plan, roster=consortium.roster, context=context, number=ROUND, model=digest
+    )
+    session = DrivenSession(cohort=names, server=server)
+    request = m.Ask(query=query.canonical(), cohort=names)
+    try:
+        result = session.run(exchange, request, ROUND, digest)
+    except ProtocolError as error:
+        raise _no_answer(exchange, session, str(error)) from None
+    survivors = tuple(names[index] for index in result.survivors)
+    _conclude(exchange, survivors, answer_digest(result.total), server.transcript().digest())
+    total = result.total.view(LANE.signed_dtype).astype(np.int64)
+    return NoisedSum(total, survivors, len(names), _refused(exchange), noise)
+
+
+def _conclude(
+    exchange: Exchange, survivors: Sequence[str], answer: bytes, transcript: bytes
+) -> None:
+    """Let the members write down how it ended; one that does not answer has its charge anyway."""
+    told = m.Conclude(
+        round=ROUND, survivors=tuple(survivors), model=answer, transcript=transcript, since=0
+    )
+    replies = exchange.replies(dict.fromkeys(survivors, told))
+    there = [name for name, reply in replies.items() if isinstance(reply, m.Entries)]
+    exchange.replies(dict.fromkeys(there, m.Finish(rounds=1, since=0)))
+
+
+def _refused(exchange: Exchange) -> dict[str, str]:
+    return exchange.refused_in(0) | exchange.refused_in(ROUND)
+
+
+def _no_answer(exchange: Exchange, session: DrivenSession, reason: str) -> SecureflError:
+    """The error for a query without a sum; who was refused can ask otherwise."""
+    refused = [f"{name} refused: {text}" for name, text in _refused(exchange).items()]
+    if refused:
+        return InputError(f"the query has no answer: {'; '.join(refused)}")
+    failed = [f"{name} failed: {text}" for name, text in session.failures.items()]
+    return RoundFailedError(f"the query has no answer: {'; '.join([reason, *failed])}")

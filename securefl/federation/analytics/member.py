@@ -1,0 +1,223 @@
+"""A member's side of a query: it checks, pays, adds its noise share, and masks; in this order.
+
+What may be asked is decided here and not by the coordinator: a member answers one query a run, the
+one that its policy and its cap allow, with the noise that was agreed. A session that failed is paid
+for once it was entered, and never entered again: of two sums of one answer that differ in a member,
+the difference would be that member's answer with one share of noise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.data_custody import Custody, RefusedError
+from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.data.tables import RetailerTables
+from securefl.errors import SecureflError
+from securefl.federation.analytics.columns import Catalogue
+from securefl.federation.analytics.contributions import contribution
+from securefl.federation.analytics.queries import Query, read_query
+from securefl.federation.analytics.terms import (
+    LANE,
+    ROUND,
+    answer_digest,
+    noise_of,
+    price_of,
+    query_digest,
+    query_session,
+)
+from securefl.federation.member.refusing import RefusingMember, refused
+from securefl.federation.member.secure_client import AbortedError
+from securefl.federation.messages import messages as m
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.shares import NoisePlan
+from securefl.privacy.plan import PrivacyPlan
+from securefl_protocols.primitives.entropy import Entropy
+from securefl_protocols.primitives.errors import ProtocolError
+from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.client import ClientSession, ClientState
+from securefl_protocols.session.results import RoundResult
+
+TASK = "analytics"
+
+
+@dataclass(frozen=True)
+class AnalystSpec:
+    """Everything a process needs to host a member that answers a query.
+
+    Attributes:
+        tables: The retailer's tables; not looked at before the query is paid for.
+        units: Its customers, counted when the tables were loaded.
+        catalogue: The agreed catalogue.
+        custody: Book, policy and data set.
+        consortium: Who takes part, and what was agreed.
+        identity: The member's private Ed25519 key, 32 bytes.
+        entropy: What its session is drawn from.
+    """
+
+    tables: RetailerTables
+    units: int
+    catalogue: Catalogue
+    custody: Custody
+    consortium: Consortium
+    identity: bytes = field(repr=False)
+    entropy: Entropy = os.urandom
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        return self.tables.name
+
+    @property
+    def cost(self) -> int:
+        """Customers."""
+        return self.units
+
+    def build(self) -> AnsweringMember | RefusingMember:
+        """The member; one whose policy forbids the query looks at no datum."""
+        ledger = MemberLedger(
+            self.name, self.identity, self.consortium, self.custody, Path(), task=TASK
+        )
+        refusal = ledger.refusal()
+        return AnsweringMember(self, ledger) if refusal is None else RefusingMember(ledger, refusal)
+
+
+@dataclass
+class _Entered:
+    """The query that was admitted, and the session that it is answered in.
+
+    Attributes:
+        query: The query.
+        digest: 32 bytes that stand for it.
+        noise: The share, as this member computed it.
+        client: The session.
+        result: The sum, once it was shown and verified.
+    """
+
+    query: Query
+    digest: bytes
+    noise: NoisePlan
+    client: ClientSession
+    result: RoundResult | None = None
+
+
+class AnsweringMember:
+    """Answers the coordinator's messages about one query."""
+
+    def __init__(self, spec: AnalystSpec, ledger: MemberLedger) -> None:
+        self.ledger = ledger
+        self._spec = spec
+        self._entered: _Entered | None = None
+        self._stream = KeyStream()
+        self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
+            m.Ask: self._ask,
+            m.Protocol: self._receive,
+            m.Conclude: self._conclude,
+            m.Finish: self._finish,
+        }
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """The reply to one message; an error that a person can mend becomes a `Failure`."""
+        try:
+            request = m.decode(message)
+            answer = self._answers.get(type(request))
+            if answer is None:
+                raise m.MessageError(f"a member that answers queries knows no '{request.kind}'")
+            reply = answer(request)
+        except RefusedError as error:
+            self.ledger.refuse(error.refusal)
+            reply = refused(error.refusal)
+        except ProtocolError as error:
+            reply = m.Failure(error=AbortedError.wire_name, text=str(error))
+        except SecureflError as error:
+            reply = m.Failure(error=error.wire_name, text=str(error))
+        return [m.encode(reply)]
+
+    def close(self) -> None:
+        """Close its book."""
+        self.ledger.close()
+
+    def _ask(self, request: m.Ask) -> m.Message:
+        if self._entered is not None:
+            raise AbortedError("this run's query was asked before")
+        consortium = self._spec.consortium
+        query = read_query(request.query)
+        if request.cohort != consortium.roster.names:
+            raise AbortedError("a query is answered by all members of the agreement")
+        noise = noise_of(consortium.config, len(request.cohort), query, self._spec.catalogue)
+        PrivacyPlan.of(consortium.config).check_units(self._spec.name, self._spec.units)
+        digest = query_digest(query, self._spec.catalogue)
+        self.ledger.begin(self._spec.units)
+        self.ledger.enter(ROUND, request.cohort, digest.hex())
+        self.ledger.check(price_of(noise), **self._terms_of(noise))
+        client = self._session(query)
+        self._entered = _Entered(query, digest, noise, client)
+        return m.Protocol(round=ROUND, payload=client.start(ROUND, digest))
+
+    def _session(self, query: Query) -> ClientSession:
+        spec = self._spec
+        plan, context = query_session(spec.consortium, query, spec.catalogue)
+        return ClientSession(
+            plan=plan,
+            roster=spec.consortium.roster,
+            index=spec.consortium.roster.names.index(spec.name),
+            identity=SigningKey(spec.identity),
+            context=context,
+            entropy=spec.entropy,
+        )
+
+    def _receive(self, message: m.Protocol) -> m.Message:
+        entered = self._entered
+        if entered is None or message.round != ROUND:
+            raise AbortedError("the message belongs to no query of this member")
+        answers = entered.client.receive(message.payload)
+        if not answers:
+            if entered.client.state is not ClientState.READY:
+                return m.Done()  # a repeated message
+            return m.Protocol(round=ROUND, payload=self._begin(entered))
+        if isinstance(answers[0], RoundResult):
+            entered.result = answers[0]
+            return m.Done()
+        return m.Protocol(round=ROUND, payload=answers[0])
+
+    def _begin(self, entered: _Entered) -> bytes:
+        """Pay, and only then read the data; whoever cannot pay sends nothing."""
+        self.ledger.charge(price_of(entered.noise), **self._terms_of(entered.noise))
+        return entered.client.begin_round(ROUND, entered.digest, self._noised(entered))
+
+    def _noised(self, entered: _Entered) -> LaneVector:
+        answer = contribution(self._spec.tables, self._spec.catalogue, entered.query, self._stream)
+        share = np.empty_like(answer)
+        entered.noise.sampler().fill(self._stream, share)
+        answer += share
+        return answer.astype(LANE.signed_dtype).view(LANE.dtype)
+
+    def _terms_of(self, noise: NoisePlan) -> dict[str, Any]:
+        return {"clip_norm": noise.sensitivity.l2, "rng": self._stream.description}
+
+    def _conclude(self, request: m.Conclude) -> m.Entries:
+        entered = self._entered
+        if entered is None or entered.result is None or request.round != ROUND:
+            raise m.MessageError("no sum was shown to this member")
+        names = self._spec.consortium.roster.names
+        survivors = tuple(names[index] for index in entered.result.survivors)
+        if request.survivors != survivors or request.model != answer_digest(entered.result.total):
+            raise m.MessageError("the sum that was shown is another one")
+        transcript = request.transcript.hex() if request.transcript else None
+        self.ledger.conclude(ROUND, survivors, request.model.hex(), transcript)
+        return self._entries(request.since)
+
+    def _finish(self, request: m.Finish) -> m.Entries:
+        self.ledger.end(request.rounds)
+        return self._entries(request.since)
+
+    def _entries(self, since: int) -> m.Entries:
+        return m.Entries(entries=self.ledger.entries(since), signed=0)

@@ -1,0 +1,50 @@
+"""Fault-tolerant exchanges: a member that is away, or fails, is left out of what others answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.base import DeadlineExceeded
+from securefl.federation.transport.exchange import AnswerT, Exchange
+
+_log = logging.getLogger(__name__)
+
+
+class FaultTolerantExchange(Exchange):
+    """Collects the answers of the members that answer."""
+
+    def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
+        """The next answer of each party that gives one, in the order of `parties`.
+
+        Raises:
+            DeadlineExceeded: If none did.
+        """
+        answers = {party: self._any(party) for party in parties}
+        for party, answer in answers.items():
+            _log_failure(party, answer)
+        given = {party: answer for party, answer in answers.items() if isinstance(answer, kind)}
+        if answers and not given:
+            raise DeadlineExceeded(f"nobody answered with '{kind.__name__}'")
+        return given
+
+
+class FailuresAsAbsence(FaultTolerantExchange):
+    """Treats a member that fails as one that is away: it cannot end the run of the others."""
+
+    def replies(self, requests: Mapping[str, m.Message]) -> dict[str, m.Message]:
+        """See `Exchange.replies`."""
+        answers = super().replies(requests)
+        for party, answer in answers.items():
+            if _log_failure(party, answer):
+                answers[party] = m.Absent()
+        return answers
+
+
+def _log_failure(party: str, answer: m.Message) -> bool:
+    """Log an answer that is a failure, and return whether it is one."""
+    if not isinstance(answer, m.Failure):
+        return False
+    _log.warning("%s failed: %s, %s", party, answer.error, answer.text)
+    return True

@@ -1,0 +1,112 @@
+"""The coordinator's side: it collects what the members signed, and shows them the head over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from securefl.consortium.ledger.hash_chain import canonical
+from securefl.consortium.ledger.transparency_log import Log
+from securefl.consortium.ledger.tree_heads import TreeHead
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.exchange import Exchange, failed
+
+
+class Recorder:
+    """Keeps a run's log up to date, round by round.
+
+    A member that does not answer hands its entries in later; until then its signature is missing
+    under the heads, and everybody can see that.
+
+    Args:
+        log: The run's log.
+        exchange: The way to the members.
+        names: All members, in roster order.
+    """
+
+    def __init__(self, log: Log, exchange: Exchange, names: tuple[str, ...]) -> None:
+        self._log = log
+        self._exchange = exchange
+        self._names = names
+
+    def begin(self) -> tuple[str, ...]:
+        """Ask everybody to take part.
+
+        Returns:
+            Those that do, in roster order.
+
+        Raises:
+            MemberFailedError: If a member failed.
+        """
+        requests = {name: m.Begin(since=self._log.count(name)) for name in self._names}
+        replies = self._exchange.replies(requests)
+        for name, reply in replies.items():
+            if isinstance(reply, m.Refused):
+                self._log.append(name, reply.entries[self._log.count(name) :])
+        self._take(replies)
+        return tuple(name for name in self._names if not isinstance(replies[name], m.Refused))
+
+    def conclude(
+        self,
+        members: tuple[str, ...],
+        *,
+        number: int,
+        survivors: tuple[str, ...],
+        model: bytes,
+        transcript: bytes | None,
+    ) -> None:
+        """Tell everybody how a round ended, and have the log countersigned.
+
+        Args:
+            members: Who takes part in the run.
+            number: Number of the round.
+            survivors: Whose updates are in the sum.
+            model: Digest of the shared model that the round ended with, 32 bytes.
+            transcript: Digest of the masked sum's transcript, 32 bytes; None in mode `plain`.
+        """
+        self._collect(
+            {
+                name: m.Conclude(
+                    round=number,
+                    survivors=survivors,
+                    model=model,
+                    transcript=transcript,
+                    since=self._log.count(name),
+                )
+                for name in members
+            }
+        )
+
+    def finish(self, members: tuple[str, ...], rounds: int) -> None:
+        """Tell everybody that the run is over, and have the log countersigned."""
+        self._collect(
+            {name: m.Finish(rounds=rounds, since=self._log.count(name)) for name in members}
+        )
+
+    def _collect(self, requests: Mapping[str, m.Message]) -> None:
+        self._take(self._exchange.replies(requests))
+
+    def _take(self, replies: Mapping[str, m.Message]) -> None:
+        answers = {name: reply for name, reply in replies.items() if isinstance(reply, m.Entries)}
+        for name, reply in replies.items():
+            if not isinstance(reply, m.Entries | m.Refused | m.Absent):
+                raise failed(name, reply)
+        for name, answer in answers.items():
+            self._log.append(name, answer.entries)
+        if answers:
+            self._show(self._log.new_head(), answers)
+
+    def _show(self, head: TreeHead, answers: Mapping[str, m.Entries]) -> None:
+        requests = {name: self._shown(head, name, answer) for name, answer in answers.items()}
+        for name, reply in self._exchange.replies(requests).items():
+            if isinstance(reply, m.Countersigned):
+                self._log.countersigned(head, name, reply.signature)
+            elif not isinstance(reply, m.Absent):
+                raise failed(name, reply)
+
+    def _shown(self, head: TreeHead, name: str, answer: m.Entries) -> m.ShowHead:
+        inclusions = self._log.inclusions(name, head)
+        return m.ShowHead(
+            head=canonical(head),
+            consistency=self._log.consistency(name, answer.signed, head),
+            inclusions=tuple((seq, *found) for seq, found in inclusions.items()),
+        )

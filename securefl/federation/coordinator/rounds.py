@@ -1,0 +1,219 @@
+"""The main job, top to bottom: train -> aggregate -> apply -> evaluate, round after round."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from securefl.config.schema import RunConfig
+from securefl.consortium.ledger.transcripts import TranscriptArchive
+from securefl.federation.aggregation.base import Aggregator
+from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.exchange import Exchange
+from securefl.ml.metrics.spec import MetricSpec, Split
+from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.parameters import FloatVector
+from securefl.privacy.mechanisms import mechanism_for
+
+
+@dataclass
+class RoundState:
+    """Where a run stands after a round; a checkpoint is this and the members' own states.
+
+    Attributes:
+        round: Rounds done.
+        shared: The shared model, float32 [d].
+        server: The server optimizer with its moments.
+        best_round: The round that was best on validation so far; 0 before the first.
+        best_value: Its decisive metric.
+        best_shared: Its shared model.
+    """
+
+    round: int
+    shared: FloatVector
+    server: ServerOptimizer
+    best_round: int
+    best_value: float
+    best_shared: FloatVector
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What is written down of a round.
+
+    Attributes:
+        round: Its number, from 1.
+        cohort: The members that were asked.
+        survivors: The members whose change is in the mean.
+        loss: Weighted mean training loss.
+        validation: The metrics over all members' validation cases; none under a budget.
+        best: Whether it is the best round so far.
+        seconds: Wall time.
+        epsilon: What the member that spent most has spent so far; None without a budget.
+        customer_epsilon: The same for a whole customer where records are the unit, infinite where
+            no bound is known; None where customers are.
+        refused: Who refused to take part, and why.
+        bytes_up: Bytes received from each member in training and evaluation.
+        bytes_down: Bytes sent to each member in training and evaluation.
+        transcript: Digest of the masked sum's transcript, hex; None in mode `plain`.
+    """
+
+    round: int
+    cohort: tuple[str, ...]
+    survivors: tuple[str, ...]
+    loss: float
+    validation: dict[str, float]
+    best: bool
+    seconds: float
+    epsilon: float | None = None
+    customer_epsilon: float | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+    bytes_up: dict[str, int] = field(default_factory=dict)
+    bytes_down: dict[str, int] = field(default_factory=dict)
+    transcript: str | None = None
+
+
+@dataclass(frozen=True)
+class Federation:
+    """Who takes part, and how they are reached.
+
+    Attributes:
+        config: The run's configuration.
+        roster: All members, in roster order; cohorts are agreed among them.
+        members: Those of them that take part.
+        exchange: The way to them.
+        aggregator: How a cohort's changes become one.
+        decisive: The metric that decides on validation.
+    """
+
+    config: RunConfig
+    roster: tuple[str, ...]
+    members: tuple[str, ...]
+    exchange: Exchange
+    aggregator: Aggregator
+    archive: TranscriptArchive
+    decisive: MetricSpec
+
+    def save_members(self, round_number: int) -> None:
+        """Have every member make its state after a round durable."""
+        self.exchange.ask_all(self.members, m.Save(round=round_number), m.Done)
+
+    def restore_members(self, round_number: int) -> None:
+        """Bring every member back to its state after a round; 0 is the fresh state."""
+        if round_number:
+            self.exchange.ask_all(self.members, m.Restore(round=round_number), m.Done)
+
+
+def initial_state(config: RunConfig, shared: FloatVector) -> RoundState:
+    """The state before the first round."""
+    server = ServerOptimizer(config.server, shared.shape[0])
+    return RoundState(0, shared, server, 0, float("nan"), shared)
+
+
+def run_round(federation: Federation, state: RoundState) -> RoundRecord:
+    """One round; changes `state`."""
+    started, exchange = time.perf_counter(), federation.exchange
+    up, down = Counter(exchange.bytes_up), Counter(exchange.bytes_down)
+    number = state.round + 1
+    cohort = agreed_cohort(federation.config, federation.roster, number)
+    result = federation.aggregator.aggregate(exchange, number, state.shared, cohort)
+    transcript = federation.archive.keep(number, result.transcript)
+    state.shared = state.server.apply(state.shared, result.change)
+    state.round = number
+    validation = _validated(federation, state)
+    best = _keep_if_best(federation, state, validation)
+    accounts = tuple(spent(federation).values())
+    return RoundRecord(
+        round=number,
+        cohort=cohort,
+        survivors=result.survivors,
+        loss=result.loss,
+        validation=validation,
+        best=best,
+        seconds=time.perf_counter() - started,
+        epsilon=max((account.epsilon for account in accounts), default=None),
+        customer_epsilon=_for_a_customer(federation.config, accounts),
+        refused=exchange.refused_in(0) | exchange.refused_in(number),
+        bytes_up=_more(exchange.bytes_up, up, federation.roster),
+        bytes_down=_more(exchange.bytes_down, down, federation.roster),
+        transcript=transcript,
+    )
+
+
+def _more(now: Counter[str], before: Counter[str], names: Sequence[str]) -> dict[str, int]:
+    return {name: now[name] - before[name] for name in names}
+
+
+def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[str, Tally]:
+    """Each member's metric sums for the present shared model."""
+    request = m.Evaluate(
+        round=state.round, shared=m.pack_vector(state.shared), split=split, kept=False
+    )
+    return _scores(federation, federation.members, request)
+
+
+def evaluate_best(federation: Federation, state: RoundState, split: Split) -> dict[str, Tally]:
+    """Each member's metric sums for the best round's model, shared and local parts."""
+    request = m.Evaluate(
+        round=state.best_round, shared=m.pack_vector(state.best_shared), split=split, kept=True
+    )
+    return _scores(federation, federation.members, request)
+
+
+def evaluate_naive(federation: Federation, split: Split) -> dict[str, Tally]:
+    """Each member's metric sums for the obvious rule."""
+    return _scores(federation, federation.members, m.Naive(split=split))
+
+
+def evaluate_noised_naive(federation: Federation) -> dict[str, Tally]:
+    """Each member's metric sums on its test cases for the obvious rule, noised."""
+    return _scores(federation, federation.members, m.NoisedNaive())
+
+
+def spent(federation: Federation) -> dict[str, m.Spent]:
+    """Each member's account; none without a budget."""
+    if not mechanism_for(federation.config.privacy).private:
+        return {}
+    return federation.exchange.ask_all(federation.members, m.Spend(), m.Spent)
+
+
+def _for_a_customer(config: RunConfig, accounts: Sequence[m.Spent]) -> float | None:
+    if not accounts or mechanism_for(config.privacy).unit.covers_customers:
+        return None
+    known = [account.customer_epsilon for account in accounts]
+    return max(math.inf if epsilon is None else epsilon for epsilon in known)
+
+
+def evaluate_released(federation: Federation, state: RoundState) -> dict[str, Tally]:
+    """Each member's metric sums on its test cases for the shared model with nothing beside it."""
+    request = m.EvaluateReleased(shared=m.pack_vector(state.best_shared))
+    return _scores(federation, federation.members, request)
+
+
+def _scores(federation: Federation, members: Sequence[str], request: m.Message) -> dict[str, Tally]:
+    answers = federation.exchange.ask_all(members, request, m.Scores)
+    return {name: m.unpack_tallies(answer.tallies)[name] for name, answer in answers.items()}
+
+
+def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
+    """How the present model does on validation; under a budget, scores would be releases."""
+    if mechanism_for(federation.config.privacy).private:
+        return {}
+    return total(evaluate(federation, state, "validation").values()).values()
+
+
+def _keep_if_best(
+    federation: Federation, state: RoundState, validation: Mapping[str, float]
+) -> bool:
+    """Without a score to choose by, the last round is the result."""
+    value = validation.get(federation.decisive.name, math.nan)
+    if validation and state.best_round and not federation.decisive.better(value, state.best_value):
+        return False
+    state.best_round, state.best_value, state.best_shared = state.round, value, state.shared
+    federation.exchange.ask_all(federation.members, m.Keep(round=state.round), m.Done)
+    return True

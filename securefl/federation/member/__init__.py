@@ -1,0 +1,1 @@
+"""A member: it answers the coordinator, trains on its own data, and releases what is charged."""

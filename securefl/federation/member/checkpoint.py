@@ -1,0 +1,169 @@
+"""What a member makes durable between rounds: its local parameters and its optimizer's state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
+from securefl_protocols.noise.layers import ForgottenLayers, NoiseLayers
+
+
+def hand_over(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write each table as `<name>.csv`, numbers to five digits.
+
+    Raises:
+        RunDirectoryError: If a file cannot be written.
+    """
+    for name, table in tables.items():
+        text = table.to_csv(index=False, float_format="%.5g", lineterminator="\n")
+        write_atomically(directory / f"{name}.csv", text.encode())
+
+
+@dataclass
+class MemberState:
+    """A member's state after a round.
+
+    Attributes:
+        local: The local parameters now.
+        kept: The local parameters of the best round so far.
+        optimizer: Its state is saved and restored in place; None has no state.
+    """
+
+    local: dict[str, Tensor]
+    kept: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer | None
+
+
+class TrainingMemory(Protocol):
+    """What a member that may be killed at any moment remembers of a round's training.
+
+    Attributes:
+        replaying: The member answers a question that it has answered before.
+    """
+
+    @property
+    def replaying(self) -> bool:
+        """See above."""
+
+    def recall(self, name: str) -> bytes | None:
+        """What was kept under a name."""
+
+    def keep(self, name: str, training: bytes) -> None:
+        """Keep a training under a name; durable, and for nobody else to read, on return."""
+
+
+class Forgetful:
+    """Of a member that is never restarted in the middle of a round."""
+
+    replaying = False
+
+    def recall(self, name: str) -> None:
+        """See `TrainingMemory.recall`."""
+
+    def keep(self, name: str, training: bytes) -> None:
+        """See `TrainingMemory.keep`."""
+
+
+def pack_training(
+    change: Tensor, loss: float, layers: NoiseLayers | None, state: MemberState
+) -> bytes:
+    """A round's change (float32 [d]) and loss, and the member's state after training.
+
+    Of noise layers the anchor is kept and not what opens them.
+    """
+    tensors = {"change": change, **_state_tensors(state)}
+    anchor = layers.anchor.hex() if layers else ""
+    metadata = {"loss": json.dumps(loss), "anchor": anchor}
+    packed: bytes = safetensors.torch.save(tensors, metadata)
+    return packed
+
+
+def unpack_training(
+    packed: bytes, optimizer: torch.optim.Optimizer | None
+) -> tuple[Tensor, float, NoiseLayers | None, MemberState]:
+    """The inverse of `pack_training`; the optimizer's state is written into `optimizer`."""
+    tensors = safetensors.torch.load(packed)
+    length = int.from_bytes(packed[:8], "little")
+    metadata = json.loads(packed[8 : 8 + length])["__metadata__"]
+    anchor = bytes.fromhex(metadata["anchor"])
+    layers = ForgottenLayers(anchor) if anchor else None
+    loss = json.loads(metadata["loss"])
+    return tensors.pop("change"), loss, layers, _state_of(tensors, optimizer)
+
+
+def state_path(directory: Path, round_number: int) -> Path:
+    """Where the state of a round lies."""
+    return directory / f"round-{round_number}.safetensors"
+
+
+def save_member(directory: Path, round_number: int, state: MemberState) -> None:
+    """Write the state of a round and drop all but the one before it."""
+    tensors = _state_tensors(state)
+    write_tensors(state_path(directory, round_number), tensors, {"round": str(round_number)})
+    recent = {state_path(directory, round_number), state_path(directory, round_number - 1)}
+    for old in directory.glob("round-*.safetensors"):
+        if old not in recent:
+            old.unlink()
+
+
+def load_member(
+    directory: Path, round_number: int, optimizer: torch.optim.Optimizer | None
+) -> MemberState:
+    """Read the state of a round; the optimizer's is written into `optimizer`.
+
+    Raises:
+        RunDirectoryError: If there is none, or it is damaged.
+    """
+    tensors, _ = read_tensors(state_path(directory, round_number))
+    return _state_of(tensors, optimizer)
+
+
+def _state_tensors(state: MemberState) -> dict[str, Tensor]:
+    tensors = {f"local/{name}": tensor for name, tensor in state.local.items()}
+    tensors |= {f"kept/{name}": tensor for name, tensor in state.kept.items()}
+    return tensors | _optimizer_tensors(state.optimizer)
+
+
+def _state_of(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer | None) -> MemberState:
+    parts: dict[str, dict[str, Tensor]] = {"local": {}, "kept": {}, "optimizer": {}}
+    for key, tensor in tensors.items():
+        part, name = key.split("/", 1)
+        parts[part][name] = tensor
+    if optimizer is not None:
+        _restore_optimizer(optimizer, parts["optimizer"])
+    return MemberState(parts["local"], parts["kept"], optimizer)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+    if optimizer is None:
+        return {}
+    return {
+        f"optimizer/{position}/{key}": value
+        for position, parameter in enumerate(_parameters(optimizer))
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = _parameters(optimizer)
+    optimizer.state.clear()
+    for name, tensor in tensors.items():
+        position, key = name.split("/")
+        parameter = parameters[int(position)]
+        # Adam keeps its step counter on the CPU unless it is capturable or fused on a GPU.
+        device = tensor.device if key == "step" else parameter.device
+        optimizer.state[parameter][key] = tensor.to(device)

@@ -1,0 +1,239 @@
+"""What a member writes down before it acts: every question, and the entropy that it answers with.
+
+A member that was killed takes its last snapshot, answers the questions since then once more with
+the same entropy, and is where it was: with the same keys, shares and masks, so that nothing that
+has left the machine is ever answered differently.
+
+What is secret lies here under AES-256-GCM with a key of its own, and that key under one derived
+from the member's identity key. Deleting a row therefore erases what it guards, wherever the disk
+may still keep the old blocks of a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from securefl.errors import RunDirectoryError
+from securefl.ml.tensor_io import read_whole, write_atomically
+from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.primitives.kdf import derive_key
+from securefl_protocols.primitives.sealing import NONCE_BYTES, SEAL_KEY_BYTES, seal, unseal
+
+LABEL = b"securefl/1/member journal"
+_SMALL = 64 << 10
+_ID = re.compile(r"([0-9a-f]{16})\.([0-9]{1,12})\.([0-9]{1,12})")
+_TABLES = """
+CREATE TABLE IF NOT EXISTS questions (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body BLOB, file TEXT,
+    seed BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS progress (
+    epoch TEXT PRIMARY KEY, section INTEGER NOT NULL, number INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, key BLOB NOT NULL, file TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as it was written down.
+
+    Attributes:
+        id: Names it.
+        body: What was asked.
+        seed: 32 secret bytes; all entropy of the answer comes from them.
+    """
+
+    id: str
+    body: bytes
+    seed: bytes = field(repr=False)
+
+
+class MemberJournal:
+    """A member's own file in one run; one process at a time."""
+
+    def __init__(self, directory: Path, identity: bytes, run: bytes) -> None:
+        """Opens the journal, or begins one.
+
+        Args:
+            directory: Where it lies.
+            identity: The member's private identity key, 32 bytes.
+            run: Names the run, 32 bytes.
+
+        Raises:
+            RunDirectoryError: If it cannot be written.
+        """
+        self._directory = directory
+        self._key = derive_key(identity, label=LABEL, context=run)
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._database = sqlite3.connect(
+                directory / "journal.sqlite", isolation_level=None, check_same_thread=False
+            )
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+                self._database.execute(f"PRAGMA {pragma}")
+            self._database.executescript(_TABLES)
+        except (OSError, sqlite3.Error) as error:
+            raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
+
+    @property
+    def empty(self) -> bool:
+        """Whether this journal has never seen a question: a new member, or a lost disk."""
+        seen = "SELECT 1 FROM progress UNION SELECT 1 FROM questions"
+        return self._database.execute(seen).fetchone() is None
+
+    def add(self, question_id: str, body: bytes) -> Question:
+        """Write a question down, with fresh entropy for its answer; durable on return.
+
+        Raises:
+            RunDirectoryError: If the disk does not take it.
+            sqlite3.Error: If the disk does not take it.
+        """
+        _numbers(question_id)
+        seed = os.urandom(32)
+        small, name = (body, None) if len(body) <= _SMALL else (None, f"{question_id}.question")
+        if name is not None:
+            write_atomically(self._directory / name, body)
+        self._database.execute(
+            "INSERT INTO questions (id, body, file, seed) VALUES (?, ?, ?, ?)",
+            (question_id, small, name, self._sealed(self._key, seed, question_id)),
+        )
+        return Question(question_id, body, seed)
+
+    def heard(self, question_id: str) -> bool:
+        """Whether this question was written down since the last snapshot, or is older than that.
+
+        Raises:
+            ValueError: If the id is not of the form that the coordinator gives.
+        """
+        epoch, section, number = _numbers(question_id)
+        since = "SELECT 1 FROM questions WHERE id = ?"
+        if self._database.execute(since, (question_id,)).fetchone() is not None:
+            return True
+        row = self._database.execute(
+            "SELECT section, number FROM progress WHERE epoch = ?", (epoch,)
+        ).fetchone()
+        return row is not None and (section, number) <= tuple(row)
+
+    def questions(self) -> Iterator[Question]:
+        """What was asked since the last snapshot, in order.
+
+        Raises:
+            RunDirectoryError: If the journal is of another key, or damaged.
+        """
+        rows = self._database.execute(
+            "SELECT id, body, file, seed FROM questions ORDER BY place"
+        ).fetchall()
+        for name, body, file, seed in rows:
+            content = read_whole(self._directory / file) if file else body
+            yield Question(name, content, self._opened(self._key, seed, name))
+
+    def keep(self, name: str, secret: bytes) -> None:
+        """Keep something secret under a name, over what lay there before."""
+        key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
+        write_atomically(self._directory / file, self._sealed(key, secret, name))
+        old = self._file_of(name)
+        self._database.execute(
+            "INSERT OR REPLACE INTO secrets VALUES (?, ?, ?)",
+            (name, self._sealed(self._key, key, file), file),
+        )
+        self._remove([old] if old else [])
+
+    def recall(self, name: str) -> bytes | None:
+        """What was kept under a name.
+
+        Raises:
+            RunDirectoryError: If the journal is of another key, or damaged.
+        """
+        row = self._database.execute(
+            "SELECT key, file FROM secrets WHERE name = ?", (name,)
+        ).fetchone()
+        if row is None:
+            return None
+        key = self._opened(self._key, row[0], row[1])
+        return self._opened(key, read_whole(self._directory / row[1]), name)
+
+    def snapshot(self, question_id: str, state: bytes) -> None:
+        """Replace all that lies here by a state from which the member goes on.
+
+        Args:
+            question_id: The question after which it goes on; older ones are not heard any more.
+            state: The state.
+        """
+        key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
+        write_atomically(self._directory / file, self._sealed(key, state, "snapshot"))
+        old = self._files()
+        with self._transaction():
+            self._database.execute("DELETE FROM questions")
+            self._database.execute("DELETE FROM secrets")
+            self._database.execute(
+                "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", _numbers(question_id)
+            )
+            self._database.execute(
+                "INSERT INTO secrets VALUES (?, ?, ?)",
+                ("snapshot", self._sealed(self._key, key, file), file),
+            )
+        self._remove(old)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+
+    def _files(self) -> list[str]:
+        rows = self._database.execute(
+            "SELECT file FROM questions WHERE file IS NOT NULL UNION SELECT file FROM secrets"
+        )
+        return [file for (file,) in rows]
+
+    def _file_of(self, name: str) -> str | None:
+        row = self._database.execute("SELECT file FROM secrets WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _remove(self, files: list[str]) -> None:
+        """Rows are overwritten, also in the log that lies before the database; files go."""
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for file in files:
+            (self._directory / file).unlink(missing_ok=True)
+
+    @staticmethod
+    def _sealed(key: bytes, secret: bytes, name: str) -> bytes:
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + seal(key, secret, name.encode(), nonce)
+
+    def _opened(self, key: bytes, sealed: bytes, name: str) -> bytes:
+        nonce, box = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+        try:
+            return unseal(key, box, name.encode(), nonce)
+        except RemoteProtocolError:
+            raise RunDirectoryError(
+                f"{self._directory}: the journal is damaged, or of another key"
+            ) from None
+
+
+def _numbers(question_id: str) -> tuple[str, int, int]:
+    """Epoch, section and number of a question.
+
+    Raises:
+        ValueError: If the id is not of this form.
+    """
+    parts = _ID.fullmatch(question_id)
+    if parts is None:
+        raise ValueError("no id of a question")
+    return parts[1], int(parts[2]), int(parts[3])

@@ -1,0 +1,342 @@
+"""A member: its data, its model, what it answers. Nothing here knows which engine carries it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.data_custody import Custody, RefusedError
+from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.witness import ShownHead
+from securefl.errors import SecureflError
+from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl.federation.member.checkpoint import Forgetful, TrainingMemory, hand_over
+from securefl.federation.member.refusing import RefusingMember, refused
+from securefl.federation.member.rounds import MemberRounds
+from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
+from securefl.federation.member.updates.factory import round_training
+from securefl.federation.messages import messages as m
+from securefl.ml.parameters import (
+    FloatVector,
+    load_local,
+    load_shared,
+    local_state,
+    model_digest,
+    shared_vector,
+)
+from securefl.privacy.mechanisms import mechanism_for
+from securefl.tasks.base import MemberData
+from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.local_baseline import train_alone
+from securefl.tasks.registry import create_task
+from securefl_protocols.primitives.entropy import Entropy
+
+
+@dataclass(frozen=True)
+class MemberSpec:
+    """Everything a process needs to host a member.
+
+    Attributes:
+        config: The run's configuration.
+        facts: What the task's members agreed on.
+        data: This member's data.
+        directory: Where the member keeps its own state between rounds.
+        custody: The member's book and policy.
+        consortium: Who takes part, as this member knows it.
+        identity: The member's private Ed25519 key, 32 bytes.
+        reveals: Lay changes open when asked; for `securefl compare` alone.
+        entropy: What its session is drawn from.
+        memory: What it remembers of a training when it is restarted in the middle of a round.
+    """
+
+    config: RunConfig
+    facts: Any
+    data: MemberData
+    directory: Path
+    custody: Custody
+    consortium: Consortium
+    identity: bytes = field(repr=False)
+    reveals: bool = False
+    entropy: Entropy = os.urandom
+    memory: TrainingMemory = field(default_factory=Forgetful)
+
+    @property
+    def name(self) -> str:
+        """The member's name."""
+        return self.data.name
+
+    @property
+    def cost(self) -> int:
+        """Training samples."""
+        return self.data.samples
+
+    def ledger(self) -> MemberLedger:
+        """What the member writes down; its book is opened when it is first needed."""
+        return MemberLedger(self.name, self.identity, self.consortium, self.custody, self.directory)
+
+    def build(self) -> Member | RefusingMember:
+        """The member; one whose policy forbids the run looks at no datum."""
+        ledger = self.ledger()
+        refusal = ledger.refusal()
+        return Member(self, ledger) if refusal is None else RefusingMember(ledger, refusal)
+
+
+class Member:
+    """Answers the coordinator's messages, one at a time."""
+
+    def __init__(self, spec: MemberSpec, ledger: MemberLedger) -> None:
+        self.ledger = ledger
+        self.directory = spec.directory
+        self.config = spec.config
+        self.learner = Learner(spec.config, create_task(spec.config), spec.facts, spec.data)
+        self.model = self.learner.fresh_model("init")
+        self.trainer = round_training(
+            self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
+        )
+        self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
+        self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
+        self._reveals = spec.reveals
+        self._names = spec.consortium.roster.names
+        self.mechanism = mechanism_for(spec.config.privacy)
+        self._units = self.mechanism.units(spec.data.units, len(self._names))
+        self._round_model: tuple[int, bytes] = (0, b"")
+        self._result: FloatVector | None = None
+        self._shape = shared_vector(self.model).shape
+        self._answered: set[tuple[str | int, ...]] = set()
+        self._saved = 0
+        self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
+            m.Begin: self._begin,
+            m.Train: self._train,
+            m.TrainMasked: self._train_masked,
+            m.Protocol: self.masked.receive,
+            m.Reveal: self._reveal,
+            m.Evaluate: self._evaluate,
+            m.EvaluateReleased: self._evaluate_released,
+            m.Conclude: self._conclude,
+            m.Finish: self._finish,
+            m.ShowHead: self._countersign,
+            m.Spend: self._spent,
+            m.Naive: self._naive,
+            m.NoisedNaive: self._noised_naive,
+            m.Keep: self._keep,
+            m.TrainAlone: self._train_alone,
+            m.Save: self._save,
+            m.Restore: self._restore,
+        }
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """The reply to one message; an error that a person can mend becomes a `Failure`."""
+        try:
+            request = m.decode(message)
+            answer = self._answers.get(type(request))
+            if answer is None:
+                raise m.MessageError(f"a member does not answer '{request.kind}'")
+            reply = answer(request)
+        except RefusedError as error:
+            reply = refused(error.refusal)
+        except SecureflError as error:
+            reply = m.Failure(error=error.wire_name, text=str(error))
+        return [m.encode(reply)]
+
+    def close(self) -> None:
+        """Close its book."""
+        self.ledger.close()
+
+    def _train(self, request: m.Train) -> m.Update:
+        if self.config.mode != "plain":
+            raise m.MessageError(f"in mode '{self.config.mode}' no update is sent in the clear")
+        cohort = agreed_cohort(self.config, self._names, request.round)
+        return _in_the_clear(self._update(request.round, request.shared, cohort))
+
+    def _train_masked(self, request: m.TrainMasked) -> m.Message:
+        self.masked.admit(request)
+        update = self._update(request.round, request.shared, request.cohort)
+        return self.masked.enter(request, update)
+
+    def _reveal(self, request: m.Reveal) -> m.Update:
+        update = self.rounds.update
+        if not self._reveals or update is None or update.round != request.round:
+            raise m.MessageError("this member lays nothing open")
+        return _in_the_clear(update)
+
+    def _update(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
+        """The update of a round that starts from a shared model as it travels."""
+        start = self._shared(shared)
+        self.ledger.begin(self._units)
+        return self.rounds.update_of(number, start, cohort)
+
+    def _shared(self, data: bytes) -> FloatVector:
+        """A shared model from the wire, of this model's length."""
+        vector = m.unpack_vector(data)
+        if vector.shape != self._shape:
+            raise m.MessageError(f"a model of {vector.shape[0]} coordinates is not ours")
+        return vector
+
+    def _once(self, *question: str | int) -> None:
+        """Refuse a question that was answered: scores of models at will would tell of customers."""
+        if question in self._answered:
+            raise m.MessageError("this question was answered before")
+        self._answered.add(question)
+
+    def _evaluate(self, request: m.Evaluate) -> m.Scores:
+        if not 0 <= request.round <= self.config.rounds:
+            raise m.MessageError(f"round {request.round} was not agreed")
+        if request.split == "validation" and self.mechanism.private:
+            raise m.MessageError("under a budget no score of single rounds is told")
+        self._once("evaluate", request.round, request.split)
+        shared = self._shared(request.shared)
+        if not request.kept and not self.masked.may_score(request.round, shared):
+            raise m.MessageError(f"this is not the model that round {request.round} ended with")
+        if not request.kept:
+            self._round_model = (request.round, model_digest(shared))
+        load_shared(self.model, shared)
+        present = local_state(self.model)
+        if request.kept:
+            self._result = shared
+            load_local(self.model, self.rounds.kept)
+        tallies = self.learner.score(self.model, request.split)
+        load_local(self.model, present)
+        return m.Scores(tallies=m.pack_tallies(tallies))
+
+    def _evaluate_released(self, request: m.EvaluateReleased) -> m.Scores:
+        self._once("released")
+        load_shared(self.model, self._shared(request.shared))
+        return m.Scores(tallies=m.pack_tallies(self.learner.score_released(self.model)))
+
+    def _spent(self, request: m.Spend) -> m.Spent:
+        del request
+        spending = self.trainer.spending()
+        if spending is None:
+            raise m.MessageError("this member keeps no account of a budget")
+        cap = self.ledger.cap
+        return m.Spent(
+            **asdict(spending),
+            life=self.ledger.life_epsilon(),
+            cap=cap.epsilon if cap else None,
+            cap_delta=cap.delta if cap else None,
+        )
+
+    def _begin(self, request: m.Begin) -> m.Entries:
+        self.ledger.begin(self._units)
+        return self._entries(request.since)
+
+    def _conclude(self, request: m.Conclude) -> m.Entries:
+        number, told = self._round_model
+        if number == request.round and told != request.model:
+            raise m.MessageError(f"round {number} ended with another model")
+        number, survivors = self.masked.last_sum
+        if number == request.round and survivors != request.survivors:
+            raise m.MessageError(f"the sum of round {number} has other survivors")
+        self.ledger.conclude(
+            request.round,
+            request.survivors,
+            request.model.hex(),
+            request.transcript.hex() if request.transcript else None,
+        )
+        return self._entries(request.since)
+
+    def _finish(self, request: m.Finish) -> m.Entries:
+        self._hand_over()
+        self.ledger.end(request.rounds)
+        return self._entries(request.since)
+
+    def _hand_over(self) -> None:
+        """Write what the member reads off the result into its own folder."""
+        if self._result is None:
+            return
+        load_shared(self.model, self._result)
+        load_local(self.model, self.rounds.kept)
+        hand_over(self.directory, self.learner.recommendations(self.model))
+
+    def _entries(self, since: int) -> m.Entries:
+        return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())
+
+    def _countersign(self, request: m.ShowHead) -> m.Countersigned:
+        inclusions = {sequence: (place, proof) for sequence, place, proof in request.inclusions}
+        shown = ShownHead(request.head, request.consistency, inclusions)
+        return m.Countersigned(signature=self.ledger.countersign(shown))
+
+    def _naive(self, request: m.Naive) -> m.Scores:
+        tallies = self.learner.task.naive(self.learner.data, request.split)
+        return m.Scores(tallies=m.pack_tallies(tallies))
+
+    def _noised_naive(self, request: m.NoisedNaive) -> m.Scores:
+        del request
+        self._once("noised-naive")
+        tallies = self.learner.task.noised_naive(self.learner.data, "test")
+        return m.Scores(tallies=m.pack_tallies(tallies))
+
+    def _keep(self, request: m.Keep) -> m.Done:
+        self.rounds.keep()
+        return m.Done()
+
+    def _train_alone(self, request: m.TrainAlone) -> m.Alone:
+        references = self.config.references
+        settings = references.alone if request.arm == "alone" else references.pooled
+        self._once(request.arm)
+        start = self._shared(request.shared)
+        result = train_alone(self.learner, settings, self.config.rounds, start)
+        return m.Alone(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))
+
+    def _save(self, request: m.Save) -> m.Done:
+        self.rounds.save(self.directory, request.round)
+        self._saved = request.round
+        return m.Done()
+
+    def _restore(self, request: m.Restore) -> m.Done:
+        if request.round < self.masked.last_unmasked:
+            raise m.MessageError("a round whose sum was unmasked is not taken back")
+        self.rounds.go_back_to(self.directory, request.round)
+        return m.Done()
+
+    def begin_after_loss(self) -> None:
+        """Enter no round of which the book has a release: this member may have been in its sum.
+
+        For a member that has lost its journal, or never had one; then there is no release.
+        """
+        self.masked.earliest = self.ledger.last_round() + 1
+
+    def following(self) -> bytes | None:
+        """The model that follows from the last sum, as it travels; None if we cannot tell."""
+        return self.masked.following()
+
+    def state(self) -> bytes:
+        """What a member that is restarted has to know beside what it saved; secret."""
+        fields = {
+            "saved": self._saved,
+            "answered": sorted(self._answered, key=str),
+            "model": self._round_model,
+            "masked": self.masked.state(),
+        }
+        packed: bytes = msgpack.packb(fields)
+        return packed
+
+    def restore(self, state: bytes) -> None:
+        """The inverse of `state`, in a member that has answered nothing yet.
+
+        Raises:
+            RunDirectoryError: If what it saved is not there.
+        """
+        fields = msgpack.unpackb(state, use_list=False)
+        if fields["saved"]:
+            self.rounds.go_back_to(self.directory, fields["saved"])
+        self._saved, self._answered = fields["saved"], set(fields["answered"])
+        self._round_model = fields["model"]
+        self.masked.restore(fields["masked"])
+
+
+def _in_the_clear(update: TrainedUpdate) -> m.Update:
+    return m.Update(
+        round=update.round,
+        samples=update.samples,
+        change=m.pack_vector(update.change.astype(np.float32, copy=False)),
+        loss=update.loss,
+    )

@@ -1,0 +1,125 @@
+"""What a member trains, round by round: its model, and what it keeps of each round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from securefl.consortium.ledger.data_custody import RefusedError
+from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.federation.member.checkpoint import (
+    MemberState,
+    TrainingMemory,
+    load_member,
+    pack_training,
+    save_member,
+    unpack_training,
+)
+from securefl.federation.member.secure_client import TrainedUpdate
+from securefl.ml.parameters import FloatVector, load_local, load_shared, local_state, model_digest
+from securefl.privacy.round_updates import RoundChange, RoundTraining
+
+
+class MemberRounds:
+    """The rounds that a member has trained; the ledger has each before anybody else has it.
+
+    Args:
+        model: The member's model, whose shared parameters the rounds set.
+        trainer: Trains it.
+        ledger: What the member writes down.
+        memory: What it remembers when it is restarted in the middle of a round.
+
+    Attributes:
+        update: The newest update.
+        kept: The local parameters of the best round so far.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        trainer: RoundTraining,
+        ledger: MemberLedger,
+        memory: TrainingMemory,
+    ) -> None:
+        self.update: TrainedUpdate | None = None
+        self.kept = local_state(model)
+        self._model = model
+        self._trainer = trainer
+        self._ledger = ledger
+        self._memory = memory
+
+    def update_of(self, number: int, start: FloatVector, cohort: tuple[str, ...]) -> TrainedUpdate:
+        """The update of a round; a round that is tried again is not trained again.
+
+        Args:
+            number: Number of the round.
+            start: The shared model that it starts from, float32 [d].
+            cohort: Who is asked, in roster order.
+
+        Raises:
+            RefusedError: If the member's cap does not allow it.
+        """
+        self._ledger.enter(number, cohort, model_digest(start).hex())
+        done = self.update
+        if done is not None and done.round == number and np.array_equal(done.shared, start):
+            if not self._memory.replaying:
+                self._ledger.sent_again()
+            return done
+        self.update = self._remembered(number, start) or self._newly_trained(number, start)
+        return self.update
+
+    def keep(self) -> None:
+        """Note that the local parameters are those of the best round."""
+        self.kept = local_state(self._model)
+
+    def save(self, directory: Path, number: int) -> None:
+        """Make the state after a round durable."""
+        save_member(directory, number, self._state())
+
+    def go_back_to(self, directory: Path, number: int) -> None:
+        """Take up the state that was saved after a round.
+
+        Raises:
+            RunDirectoryError: If it is not there.
+        """
+        state = load_member(directory, number, self._trainer.optimizer)
+        load_local(self._model, state.local)
+        self.kept = state.kept
+
+    def _state(self) -> MemberState:
+        return MemberState(local_state(self._model), self.kept, self._trainer.optimizer)
+
+    def _newly_trained(self, number: int, start: FloatVector) -> TrainedUpdate:
+        load_shared(self._model, start)
+        done = self._train_within_budget(number)
+        self._ledger.trained()
+        packed = pack_training(torch.from_numpy(done.change), done.loss, done.layers, self._state())
+        self._memory.keep(_name_of(number, start), packed)
+        weight = self._trainer.weight
+        return TrainedUpdate(number, start, done.change, done.loss, weight, done.layers)
+
+    def _remembered(self, number: int, start: FloatVector) -> TrainedUpdate | None:
+        """The training that this member did for the round before it was restarted."""
+        packed = self._memory.recall(_name_of(number, start))
+        if packed is None:
+            return None
+        change, loss, layers, state = unpack_training(packed, self._trainer.optimizer)
+        load_local(self._model, state.local)
+        self.kept = state.kept
+        return TrainedUpdate(number, start, change.numpy(), loss, self._trainer.weight, layers)
+
+    def _train_within_budget(self, number: int) -> RoundChange:
+        try:
+            return self._trainer.train(number)
+        except RefusedError as error:
+            refusal = error.refusal.model_copy(update={"round": number})
+            self._ledger.refuse(refusal)
+            raise RefusedError(refusal) from None
+
+
+def _name_of(number: int, start: FloatVector) -> str:
+    """Names a round's training from a model."""
+    return f"training-{number}-{model_digest(start).hex()}"

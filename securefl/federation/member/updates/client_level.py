@@ -1,0 +1,45 @@
+"""Whole updates under noise shares: local training as without privacy, and a member is the unit.
+
+For consortia so large that one update is hidden by the sum of all; `privacy.member_level` has the
+mechanism.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from securefl.federation.member.updates.distributed_dp import DistributedRounds
+from securefl.federation.member.updates.run_account import RunAccount
+from securefl.ml.parameters import shared_vector
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.round_updates import Charges
+from securefl.tasks.common.learner import Learner
+from securefl_protocols.noise.words import Words
+
+
+class WholeUpdateRounds(DistributedRounds):
+    """The change of the shared parameters over a round's local epochs, clipped as a whole."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        model: nn.Module,
+        directory: Path,
+        charges: Charges,
+        members: int,
+    ) -> None:
+        super().__init__(learner, model, directory, charges, members)
+        self._trainer = learner.trainer(model, learner.config.training)
+        self.optimizer = self._trainer.optimizer
+
+    def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
+        """See `DistributedRounds.integers`."""
+        del stream, account
+        whole = self.plan.code.whole
+        assert whole is not None
+        start = shared_vector(self.model).astype(np.float64)
+        self._trainer.train(self.learner.seed("train", number), self.learner.units(number))
+        return whole.encode(shared_vector(self.model) - start)

@@ -1,0 +1,91 @@
+"""Private gradient rounds: a round is one step, and hides single customers or records.
+
+The member draws its customers, sums their clipped gradients and rounds the sum to integers.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from securefl.errors import ConfigError
+from securefl.federation.member.updates.distributed_dp import DistributedRounds
+from securefl.federation.member.updates.run_account import RunAccount
+from securefl.ml.batches import Batch, Examples
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
+from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
+from securefl.privacy.encoding.gradients import LARGEST_BATCH, DoubleVector, gradient_integers
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.round_updates import RoundChange
+from securefl_protocols.noise.words import Words
+
+
+class GradientRounds(DistributedRounds):
+    """Minus the mean gradient; the coordinator's optimizer moves the shared parameters by it."""
+
+    def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
+        """See `DistributedRounds.integers`."""
+        self.model.to("cpu")
+        clipped = self._clipped_sum(self.learner.units(number), stream, account)
+        return gradient_integers(clipped, self.plan.base.settings, self.plan.limit)
+
+    def train(self, number: int) -> RoundChange:
+        """See `DistributedRounds.train`.
+
+        Raises:
+            ConfigError: If delta says nothing for so many units, or they are too many for a sum in
+                double precision.
+        """
+        data = self.learner.data
+        self.plan.base.check_units(data.name, data.units)
+        if len(data.examples) > LARGEST_BATCH:
+            raise ConfigError(f"{data.name}: more than {LARGEST_BATCH:,} units in a sum")
+        return super().train(number)
+
+    def _clipped_sum(
+        self, examples: Examples, stream: KeyStream, account: PrivacyAccountant
+    ) -> DoubleVector:
+        """Sum of the clipped gradients of one Poisson batch, float64 [d].
+
+        It is computed in double precision, because what a float32 sum is off by would have to be
+        paid for.
+        """
+        settings = self.plan.base.settings
+        sampling = SamplingPlan(settings.sampling_rate, settings.steps, settings.expected_batch)
+        trainer = PrivateTrainer(
+            self.model.double(),
+            DoubleExamples(examples),
+            self.learner.task.loss,
+            PrivateSettings(
+                sampling=sampling,
+                clip_norm=settings.clip_norm,
+                noise_multiplier=0.0,  # the share is added to the sum, as integers
+                optimizer=settings.optimizer,
+                learning_rate=settings.learning_rate,
+                path=settings.gradients,
+            ),
+            stream=stream,
+            accountant=account,
+        )
+        try:
+            index = PoissonSampler(sampling, len(examples), stream).batch()
+            clipped: DoubleVector = trainer.clipped_sum(index).numpy()
+            return clipped
+        finally:
+            trainer.close()
+            self.model.float()
+
+
+class DoubleExamples:
+    """The same units in double precision."""
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def batch(self, index: Tensor) -> Batch:
+        """See `Examples.batch`."""
+        batch = self._examples.batch(index)
+        return tuple(part.double() if part.is_floating_point() else part for part in batch)

@@ -1,0 +1,96 @@
+"""Input perturbation: the noise is in the series, and training on them costs nothing more.
+
+In each round the member releases its bounded series once more with fresh noise, and trains on the
+mean of all that it released so far. After R rounds the mean has the noise of one release for the
+whole budget; a run that ends earlier has spent less.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from securefl.ml.sgd import LocalTrainer
+from securefl.ml.tensor_io import read_tensors, write_tensors
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.gaussian import GaussianNoise
+from securefl.tasks.base import Series
+from securefl.tasks.common.learner import Learner
+
+SERIES = "series.safetensors"
+
+
+class NoisySeriesTrainer:
+    """One round of one member: a release of its series, and training on all releases so far.
+
+    Args:
+        learner: The member's data, task and configuration.
+        model: Trained from its present state.
+        noise_multiplier: sigma of this round's release.
+        bound: What one unit moves the series by.
+        directory: Where the member keeps the sum of its releases.
+        stream: The member's own randomness.
+        accountant: Charged before the series are looked at.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        model: nn.Module,
+        noise_multiplier: float,
+        bound: float,
+        directory: Path,
+        *,
+        stream: KeyStream,
+        accountant: PrivacyAccountant,
+    ) -> None:
+        perturbation = learner.task.input_perturbation
+        if perturbation is None:
+            raise TypeError(f"{learner.task.name} releases no series")
+        self.series = perturbation
+        self.event = SampledGaussian(noise_multiplier, sampling_rate=1.0, steps=1)
+        self._learner = learner
+        self._model = model
+        self._deviation = noise_multiplier * bound
+        self._path = directory / SERIES
+        self._noise = GaussianNoise(stream)
+        self._seed = int(stream.words(1)[0]) & (2**63 - 1)  # of shuffling and dropout
+        self._accountant = accountant
+
+    def train_round(self) -> None:
+        """Release, and train on what is released."""
+        self._accountant.charge(self.event)
+        total, variance, count = self._released_so_far()
+        total = total + self._release()
+        variance, count = variance + self._deviation**2, count + 1
+        state = {"total": total, "variance": np.array([variance]), "count": np.array([count])}
+        write_tensors(
+            self._path, {name: torch.from_numpy(part) for name, part in state.items()}, {}
+        )
+        learner = self._learner
+        rows = self.series.noised_units(
+            learner.data, learner.facts, total / count, variance**0.5 / count
+        )
+        training, device = learner.config.training, torch.device("cpu")
+        LocalTrainer(self._model, rows, learner.task.loss, training, device).train(self._seed)
+
+    def close(self) -> None:
+        """Nothing was hooked."""
+
+    def _release(self) -> Series:
+        series = self.series.bounded_series(self._learner.data)
+        noise = self._noise.standard(series.size, torch.float64).numpy().reshape(series.shape)
+        return series + self._deviation * noise
+
+    def _released_so_far(self) -> tuple[Series, float, int]:
+        """Sum of the releases, variance of its noise, and how many they are."""
+        if not self._path.exists():
+            return np.zeros(()), 0.0, 0
+        tensors, _ = read_tensors(self._path)
+        total, variance, count = (tensors[name].numpy() for name in ("total", "variance", "count"))
+        return total, float(variance[0]), int(count[0])

@@ -1,0 +1,1 @@
+"""What coordinator and members say to each other."""

@@ -1,0 +1,369 @@
+"""What coordinator and members say to each other, as strict msgpack.
+
+A message is a map with a `kind`; an unknown kind, a missing, unknown or mistyped field is refused.
+Vectors travel as little-endian float32 bytes. No message carries code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgpack
+import numpy as np
+from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
+
+from securefl.federation.messages.base import Message, MessageError
+from securefl.federation.messages.ledger import (
+    Begin,
+    Conclude,
+    Countersigned,
+    Entries,
+    Finish,
+    Refused,
+    ShowHead,
+)
+from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.parameters import FloatVector
+
+__all__ = [
+    "Absent",
+    "Alone",
+    "AnyMessage",
+    "Ask",
+    "Begin",
+    "Conclude",
+    "Countersigned",
+    "Done",
+    "Entries",
+    "Evaluate",
+    "EvaluateReleased",
+    "Failure",
+    "Finish",
+    "Keep",
+    "Lacking",
+    "Leave",
+    "Message",
+    "MessageError",
+    "Naive",
+    "NoisedNaive",
+    "Protocol",
+    "RatioFields",
+    "Refused",
+    "Restore",
+    "Reveal",
+    "Save",
+    "Scores",
+    "ShowHead",
+    "Spend",
+    "Spent",
+    "SplitName",
+    "TallyFields",
+    "Train",
+    "TrainAlone",
+    "TrainMasked",
+    "Update",
+    "decode",
+    "encode",
+    "pack_tallies",
+    "pack_vector",
+    "unpack_tallies",
+    "unpack_vector",
+]
+
+SplitName = Literal["train", "validation", "test"]
+RatioFields = tuple[float, float, bool]
+TallyFields = dict[str, RatioFields]
+
+
+class Train(Message):
+    """Coordinator to member: train on this shared model and answer with an `Update`."""
+
+    kind: Literal["train"] = "train"
+    round: NonNegativeInt
+    shared: bytes
+
+
+class Update(Message):
+    """Member to coordinator, mode `plain`: the change of the shared parameters, in the clear."""
+
+    kind: Literal["update"] = "update"
+    round: NonNegativeInt
+    samples: NonNegativeInt
+    change: bytes
+    loss: float
+
+
+class TrainMasked(Message):
+    """Coordinator to member, mode `secure`: train, and enter the round's masked sum.
+
+    Attributes:
+        cohort: The members of the session, in roster order.
+        session: Number of the session; a new number starts one with fresh keys.
+    """
+
+    kind: Literal["train-masked"] = "train-masked"
+    round: NonNegativeInt
+    shared: bytes
+    cohort: tuple[str, ...]
+    session: NonNegativeInt
+
+
+class Ask(Message):
+    """Coordinator to member: answer a query about your customers, in a masked sum alone.
+
+    Attributes:
+        query: Canonical JSON of the query.
+        cohort: The members of the session, in roster order.
+    """
+
+    kind: Literal["ask"] = "ask"
+    query: bytes
+    cohort: tuple[str, ...]
+
+
+class Protocol(Message):
+    """Either way, mode `secure`: one message of the secure-aggregation session."""
+
+    kind: Literal["protocol"] = "protocol"
+    round: NonNegativeInt
+    payload: bytes
+
+
+class Reveal(Message):
+    """Coordinator to member, in `securefl compare` alone: lay the round's change open."""
+
+    kind: Literal["reveal"] = "reveal"
+    round: NonNegativeInt
+
+
+class Evaluate(Message):
+    """Coordinator to member: score this shared model on a split.
+
+    Attributes:
+        kept: Use the local parameters of the kept round instead of the present ones.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+    round: NonNegativeInt
+    shared: bytes
+    split: SplitName
+    kept: bool
+
+
+class EvaluateReleased(Message):
+    """Coordinator to member: score this shared model on the test split with nothing of your own."""
+
+    kind: Literal["evaluate-released"] = "evaluate-released"
+    shared: bytes
+
+
+class Naive(Message):
+    """Coordinator to member: score the obvious rule on a split."""
+
+    kind: Literal["naive"] = "naive"
+    split: SplitName
+
+
+class Scores(Message):
+    """Member to coordinator: the metric sums that were asked for."""
+
+    kind: Literal["scores"] = "scores"
+    tallies: dict[str, TallyFields]
+
+
+class NoisedNaive(Message):
+    """Coordinator to member: score the obvious rule as the run's budget alone would buy it."""
+
+    kind: Literal["noised-naive"] = "noised-naive"
+
+
+class Keep(Message):
+    """Coordinator to member: this round is the best so far; keep its local parameters."""
+
+    kind: Literal["keep"] = "keep"
+    round: NonNegativeInt
+
+
+class TrainAlone(Message):
+    """Coordinator to member: train without the federation, as a reference."""
+
+    kind: Literal["train-alone"] = "train-alone"
+    arm: Literal["alone", "pooled"]
+    shared: bytes
+
+
+class Alone(Message):
+    """Member to coordinator: how training alone went, at its best round on validation."""
+
+    kind: Literal["alone"] = "alone"
+    best_round: NonNegativeInt
+    tallies: dict[str, TallyFields]
+
+
+class Save(Message):
+    """Coordinator to member: make your state durable under this round's number."""
+
+    kind: Literal["save"] = "save"
+    round: NonNegativeInt
+
+
+class Restore(Message):
+    """Coordinator to member: go back to the state saved under this round's number."""
+
+    kind: Literal["restore"] = "restore"
+    round: NonNegativeInt
+
+
+class Spend(Message):
+    """Coordinator to member, under differential privacy: say what has been spent."""
+
+    kind: Literal["spend"] = "spend"
+
+
+class Spent(Message):
+    """Member to coordinator: its account; nothing in it depends on data.
+
+    Attributes:
+        epsilon: Spent in this run.
+        customer_epsilon: What that comes to for a whole customer; None where no bound is known.
+        two_retailers_epsilon: For a customer of two retailers under shared noise; None without.
+        life: Spent over the life of the data, this run included, at the run's delta.
+        cap: What may be spent over the life of the data at `cap_delta`; None without a policy.
+    """
+
+    kind: Literal["spent"] = "spent"
+    epsilon: float
+    noise_multiplier: float
+    clip_norm: float
+    sampling_rate: float
+    steps: NonNegativeInt
+    customer_epsilon: float | None
+    two_retailers_epsilon: float | None
+    life: float
+    cap: float | None
+    cap_delta: float | None
+
+
+class Lacking(Message):
+    """Member to coordinator, over a network: the model that was named is not here; send it."""
+
+    kind: Literal["lacking"] = "lacking"
+
+
+class Leave(Message):
+    """Coordinator to member, over a network: nothing more is asked; erase the run's secrets."""
+
+    kind: Literal["leave"] = "leave"
+
+
+class Done(Message):
+    """Member to coordinator: a request without a result is carried out."""
+
+    kind: Literal["done"] = "done"
+
+
+class Absent(Message):
+    """On a member's behalf: it has dropped out of this round and will not answer."""
+
+    kind: Literal["absent"] = "absent"
+
+
+class Failure(Message):
+    """Member to coordinator: the request failed; the `wire_name` of the error and one line."""
+
+    kind: Literal["failure"] = "failure"
+    error: str
+    text: str
+
+
+AnyMessage = (
+    Train
+    | Update
+    | TrainMasked
+    | Ask
+    | Protocol
+    | Reveal
+    | Evaluate
+    | EvaluateReleased
+    | Naive
+    | NoisedNaive
+    | Scores
+    | Keep
+    | TrainAlone
+    | Alone
+    | Save
+    | Restore
+    | Spend
+    | Spent
+    | Begin
+    | Conclude
+    | Finish
+    | Entries
+    | ShowHead
+    | Countersigned
+    | Refused
+    | Leave
+    | Lacking
+    | Done
+    | Absent
+    | Failure
+)
+_ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="kind")])
+
+
+def encode(message: Message) -> bytes:
+    """The message's bytes."""
+    packed: bytes = msgpack.packb(message.model_dump())
+    return packed
+
+
+def decode(data: bytes) -> AnyMessage:
+    """The message in `data`.
+
+    Raises:
+        MessageError: If the bytes are not exactly one well-formed message.
+    """
+    try:
+        fields: Any = msgpack.unpackb(data, use_list=False)
+        return _ADAPTER.validate_python(fields)
+    except (ValueError, TypeError, msgpack.UnpackException, ValidationError) as error:
+        raise MessageError(f"malformed message ({type(error).__name__})") from None
+
+
+def pack_vector(vector: FloatVector) -> bytes:
+    """A float32 vector [d] as little-endian bytes [4 d]."""
+    return vector.astype("<f4", copy=False).tobytes()
+
+
+def unpack_vector(data: bytes) -> FloatVector:
+    """The inverse of `pack_vector`; the result can be written to.
+
+    Raises:
+        MessageError: If the length is no multiple of four, or a coordinate is not finite.
+    """
+    if len(data) % 4:
+        raise MessageError("malformed vector (its length is no multiple of four)")
+    vector = np.frombuffer(data, dtype="<f4").astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise MessageError("malformed vector (a coordinate is not finite)")
+    return vector
+
+
+def pack_tallies(tallies: Mapping[str, Tally]) -> dict[str, TallyFields]:
+    """Tallies by retailer as plain fields."""
+    return {
+        retailer: {
+            name: (float(ratio.numerator), float(ratio.denominator), ratio.root)
+            for name, ratio in tally.ratios.items()
+        }
+        for retailer, tally in tallies.items()
+    }
+
+
+def unpack_tallies(fields: Mapping[str, TallyFields]) -> dict[str, Tally]:
+    """The inverse of `pack_tallies`."""
+    return {
+        retailer: Tally({name: Ratio(*ratio) for name, ratio in tally.items()})
+        for retailer, tally in fields.items()
+    }

@@ -1,0 +1,99 @@
+"""Who is who in a run on one machine: keys and an agreement, made once and kept with the run."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.model import agreed_config, to_tree
+from securefl.consortium.agreement.signatures import SignedAgreement, from_json
+from securefl.consortium.keys.key_files import generate_key, read_key, write_clear_key
+from securefl.errors import AgreementError, RunDirectoryError
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.prepare import Prepared
+from securefl.federation.runs.simulation import local_agreement
+from securefl.ml.tensor_io import write_atomically
+from securefl_protocols.primitives.signing import SigningKey
+
+AGREEMENT = "agreement.json"
+RUN = "run.json"
+KEY = "identity.pem"
+
+
+def resident_consortium(
+    prepared: Prepared, directory: RunDirectory
+) -> tuple[Consortium, dict[str, bytes]]:
+    """The consortium of a run directory; made, and written, where there is none yet.
+
+    A run that goes on after it was killed goes on under the same keys, the same agreement and the
+    same name, so that its ledger is one ledger.
+
+    Returns:
+        What everybody knows, and each member's private identity key.
+
+    Raises:
+        RunDirectoryError: If what was written is damaged, or of other members or settings.
+    """
+    names = [member.name for member in prepared.members]
+    keys = {name: _key(directory, name) for name in names}
+    path = directory.path / AGREEMENT
+    if not path.exists():
+        agreement = local_agreement("local run", prepared.config, keys)
+        keep_agreement(directory, agreement, os.urandom(32))
+    signed, run = read_agreement(directory), read_run(directory)
+    roster = signed.roster()
+    same_keys = dict(zip(roster.names, roster.identities, strict=True)) == {
+        name: key.public for name, key in keys.items()
+    }
+    if not same_keys or to_tree(signed.agreement)["config"] != agreed_config(prepared.config):
+        raise RunDirectoryError(f"{path} is of other members or settings than this run's")
+    return Consortium(signed, run), {name: key.private_bytes() for name, key in keys.items()}
+
+
+def read_agreement(directory: RunDirectory) -> SignedAgreement:
+    """The signed agreement of a run.
+
+    Raises:
+        RunDirectoryError: If there is none, or it is damaged.
+    """
+    path = directory.path / AGREEMENT
+    try:
+        return from_json(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{path} does not exist") from None
+    except (OSError, ValueError, AgreementError) as error:
+        raise RunDirectoryError(f"{path} is damaged: {error}") from None
+
+
+def read_run(directory: RunDirectory) -> bytes:
+    """The name of a run, 32 bytes.
+
+    Raises:
+        RunDirectoryError: If there is none, or it is damaged.
+    """
+    path = directory.path / RUN
+    try:
+        return bytes.fromhex(json.loads(path.read_text(encoding="utf-8"))["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunDirectoryError(f"{path} is missing or damaged: no name of a run") from None
+
+
+def _key(directory: RunDirectory, name: str) -> SigningKey:
+    path = directory.member_path(name) / KEY
+    if not path.exists():
+        write_clear_key(path, generate_key())
+    return read_key(path)
+
+
+def keep_agreement(directory: RunDirectory, signed: SignedAgreement, run: bytes) -> None:
+    """Write a run's agreement and name into its directory, where auditors look for them.
+
+    The agreement comes last: where it is, all is.
+
+    Raises:
+        RunDirectoryError: If they cannot be written.
+    """
+    write_atomically(directory.path / RUN, json.dumps({"run": run.hex()}).encode())
+    text = json.dumps(signed.to_json(), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(directory.path / AGREEMENT, text.encode())

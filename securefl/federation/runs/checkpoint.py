@@ -1,0 +1,68 @@
+"""The coordinator's part of a checkpoint: the shared model, the best one, the server's moments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from securefl.errors import RunDirectoryError
+from securefl.federation.coordinator.rounds import RoundState
+from securefl.ml.parameters import FloatVector
+from securefl.ml.tensor_io import read_tensors, write_tensors
+
+_MOMENT = "moment/"
+
+
+def write_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
+    """Write the state after a round.
+
+    Args:
+        path: The checkpoint's file.
+        state: The state to write.
+        run_digest: Names the configuration, so that no other run takes the state up.
+    """
+    tensors: dict[str, Tensor] = {
+        "shared": torch.from_numpy(state.shared),
+        "best": torch.from_numpy(state.best_shared),
+    }
+    for name, moment in state.server.moments.items():
+        tensors[_MOMENT + name] = torch.from_numpy(moment)
+    metadata = {
+        "round": str(state.round),
+        "best_round": str(state.best_round),
+        "best_value": repr(state.best_value),
+        "run": run_digest,
+    }
+    write_tensors(path, tensors, metadata)
+
+
+def read_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
+    """Bring a fresh `state` to where the checkpoint stands.
+
+    Raises:
+        RunDirectoryError: If the file is damaged, or belongs to another configuration.
+    """
+    tensors, metadata = read_tensors(path)
+    if metadata.get("run") != run_digest:
+        raise RunDirectoryError(f"{path} belongs to another configuration")
+    if tensors["shared"].shape != state.shared.shape:
+        raise RunDirectoryError(f"{path} is of another model or other data")
+    state.shared = _vector(tensors["shared"])
+    state.best_shared = _vector(tensors["best"])
+    state.round = int(metadata["round"])
+    state.best_round = int(metadata["best_round"])
+    state.best_value = float(metadata["best_value"])
+    state.server.restore(
+        {
+            name.removeprefix(_MOMENT): tensor.numpy()
+            for name, tensor in tensors.items()
+            if name.startswith(_MOMENT)
+        }
+    )
+
+
+def _vector(tensor: Tensor) -> FloatVector:
+    return tensor.numpy().astype(np.float32)

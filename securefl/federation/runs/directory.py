@@ -1,0 +1,227 @@
+"""A run directory: resolved config, metrics as rounds end, checkpoints, model, result."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
+from datetime import UTC, datetime
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, TextIO
+
+from securefl.config.load import dump_toml, read_toml, validate
+from securefl.config.schema import RunConfig
+from securefl.consortium.ledger.paths import Places
+from securefl.errors import RunDirectoryError
+from securefl.federation.coordinator.rounds import RoundRecord, RoundState
+from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
+from securefl.federation.runs.result import RunResult, result_from_json
+from securefl.ml.parameters import FloatVector
+from securefl.ml.tensor_io import write_atomically
+
+
+def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> Path:
+    """`runs/<task>-<kind>-seed<seed>-<UTC time>`, below the working directory.
+
+    A second run of the same second gets a number behind it.
+    """
+    moment = (now or datetime.now(UTC)).astimezone(UTC)
+    name = f"{config.task}-{kind}-seed{config.seed}-{moment:%Y%m%dT%H%M%SZ}"
+    numbered = (Path("runs") / f"{name}-{number}" for number in count(2))
+    return next(path for path in chain([Path("runs") / name], numbered) if not path.exists())
+
+
+CONFIG = "config.toml"
+
+
+REPEAT = "repeat.toml"
+"""Marks the directory of a repeated run, as `CONFIG` marks that of a single one."""
+
+
+def make_empty(path: Path) -> None:
+    """Make a directory that holds nothing yet.
+
+    Raises:
+        RunDirectoryError: If something is there already, or it cannot be written.
+    """
+    try:
+        taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        if not taken:
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
+    if taken:
+        begun = (path / CONFIG).exists() or (path / REPEAT).exists()
+        hint = f"; go on with --resume {path}" if begun else ""
+        raise RunDirectoryError(f"{path} exists and is not empty{hint}")
+
+
+class RunDirectory:
+    """One run's files. Nothing in it is ever overwritten by another run."""
+
+    def __init__(self, path: Path, config: RunConfig, places: Places | None = None) -> None:
+        self.path = path
+        self.config = config
+        self.places = places or Places.usual()
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig, places: Places | None = None) -> RunDirectory:
+        """A new directory with the resolved configuration in it.
+
+        Args:
+            path: Where it is to be.
+            config: The run's configuration.
+            places: Where the members' books and policies are; the usual ones if not given.
+
+        Raises:
+            RunDirectoryError: If something is there already, or it cannot be written.
+            ConfigError: If there is no such policy.
+        """
+        directory = cls(path, config, places)
+        directory.places.check()
+        make_empty(path)
+        directory.places.write(path)
+        write_atomically(path / CONFIG, dump_toml(config).encode())
+        return directory
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """The directory of a run that was begun.
+
+        Raises:
+            RunDirectoryError: If it is none.
+            ConfigError: If its configuration is damaged.
+        """
+        if not (path / CONFIG).is_file():
+            raise RunDirectoryError(f"{path} is no run directory: it has no {CONFIG}")
+        config = validate(read_toml(path / CONFIG), str(path / CONFIG))
+        return cls(path, config, Places.read(path))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out for as long as this run writes.
+
+        Raises:
+            RunDirectoryError: If another process is at it, or it cannot be written.
+        """
+        with self._lock_file() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise RunDirectoryError(f"{self.path} is in use by another process") from None
+            yield
+
+    def _lock_file(self) -> TextIO:
+        try:
+            return (self.path / ".lock").open("w")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write {self.path}: {error.strerror}") from None
+
+    @property
+    def model_path(self) -> Path:
+        """The released shared model."""
+        return self.path / "model.safetensors"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The coordinator's log of all members' entries."""
+        return self.path / "ledger.sqlite"
+
+    @property
+    def transcripts(self) -> Path:
+        """The folder of the masked sums' transcripts."""
+        return self.path / "transcripts"
+
+    @property
+    def start_path(self) -> Path:
+        """The shared model before the first round, little-endian float32."""
+        return self.path / "start.f32"
+
+    def member_path(self, name: str) -> Path:
+        """A member's own folder."""
+        return self.path / "members" / name
+
+    def keep_start(self, shared: FloatVector) -> None:
+        """Keep the model before the first round: from it an auditor follows all others."""
+        if not self.start_path.exists():
+            write_atomically(self.start_path, shared.astype("<f4", copy=False).tobytes())
+
+    def save_round(self, record: RoundRecord, state: RoundState) -> None:
+        """Make a round durable; the members have saved theirs before."""
+        write_checkpoint(self._checkpoint, state, self._digest())
+        with self._metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(record)) + "\n")
+
+    def restore(self, state: RoundState) -> None:
+        """Bring a fresh state to the last checkpoint, if there is one.
+
+        A metrics line that has no checkpoint is cut off: its round will be run again.
+
+        Raises:
+            RunDirectoryError: If the checkpoint is damaged or of another configuration.
+        """
+        if self._checkpoint.exists():
+            read_checkpoint(self._checkpoint, state, self._digest())
+        ended = zip(self._lines(), self._fields(), strict=True)
+        kept = [line for line, fields in ended if fields["round"] <= state.round]
+        write_atomically(self._metrics, "".join(kept).encode())
+
+    def records(self) -> list[RoundRecord]:
+        """The rounds that have ended.
+
+        Raises:
+            RunDirectoryError: If their file is damaged.
+        """
+        return [
+            RoundRecord(**(fields | {k: tuple(fields[k]) for k in ("cohort", "survivors")}))
+            for fields in self._fields()
+        ]
+
+    def save_result(self, result: RunResult) -> None:
+        """Write the closing result."""
+        text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
+        write_atomically(self.path / "result.json", text.encode())
+
+    def result(self) -> RunResult | None:
+        """The closing result, if the run has ended.
+
+        Raises:
+            RunDirectoryError: If it is damaged.
+        """
+        path = self.path / "result.json"
+        if not path.exists():
+            return None
+        return result_from_json(path.read_text(encoding="utf-8"), path)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def _lines(self) -> list[str]:
+        """Complete lines; a kill may have left half of the last one."""
+        if not self._metrics.exists():
+            return []
+        lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [line for line in lines if line.endswith("\n")]
+
+    def _fields(self) -> list[dict[str, Any]]:
+        names = {field.name for field in dataclass_fields(RoundRecord)}
+        try:
+            records = [json.loads(line) for line in self._lines()]
+        except ValueError:
+            raise RunDirectoryError(f"{self._metrics} is damaged: a line is no JSON") from None
+        if any(not isinstance(record, dict) or record.keys() != names for record in records):
+            raise RunDirectoryError(f"{self._metrics} is damaged: a line is no round")
+        return records
+
+    def _digest(self) -> str:
+        return hashlib.sha256((self.path / CONFIG).read_bytes()).hexdigest()

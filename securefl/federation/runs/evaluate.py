@@ -1,0 +1,92 @@
+"""Scoring a finished run again, from what lies in its directory and its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from securefl.config.schema import RunConfig
+from securefl.errors import InputError, RunDirectoryError
+from securefl.federation.coordinator.rounds import evaluate_best, initial_state
+from securefl.federation.runs.agreement import resident_consortium
+from securefl.federation.runs.directory import REPEAT, RunDirectory
+from securefl.federation.runs.loop import federation_of
+from securefl.federation.runs.prepare import Prepared, prepare
+from securefl.federation.runs.result import Numbers, RunResult
+from securefl.federation.runs.simulation import member_specs
+from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.local import InProcess
+from securefl.ml.metrics.spec import Split
+from securefl.ml.metrics.sums import total
+from securefl.ml.parameters import FloatVector, joined_shared
+from securefl.ml.tensor_io import read_tensors
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good the released model is, with each retailer's own local part.
+
+    Attributes:
+        split: `train`, `validation` or `test`.
+        members: Retailer to metric to number.
+        overall: Metric to number over all retailers' cases.
+    """
+
+    split: str
+    members: dict[str, Numbers]
+    overall: Numbers
+
+
+def evaluate(path: Path, split: Split = "test") -> Evaluation:
+    """Rebuild the members of a finished run and score its best round; writes nothing.
+
+    Raises:
+        RunDirectoryError: If it is no finished run, or a file of it is damaged.
+        InputError: If the split does not exist, or the data have gone.
+    """
+    if split not in ("train", "validation", "test"):
+        raise InputError(f"no split '{split}'; there are train, validation and test")
+    directory, result = _finished(path)
+    torch.set_num_threads(1)
+    prepared = prepare(_for_scoring(directory.config))
+    best_round, shared = _released(directory, prepared)
+    consortium, identities = resident_consortium(prepared, directory)
+    with InProcess(member_specs(prepared, directory, consortium, identities)) as transport:
+        members = tuple(member.name for member in result.members)
+        exchange = Exchange(transport)
+        federation = federation_of(prepared, directory, consortium, exchange, members)
+        federation.restore_members(result.rounds)
+        state = initial_state(prepared.config, shared)
+        state.best_round, state.best_shared = best_round, shared
+        tallies = evaluate_best(federation, state, split)
+    scores = {name: tally.values() for name, tally in tallies.items()}
+    return Evaluation(split, scores, total(tallies.values()).values())
+
+
+def _finished(path: Path) -> tuple[RunDirectory, RunResult]:
+    """The directory of a finished run, and its result."""
+    if (path / REPEAT).exists():
+        raise RunDirectoryError(f"{path} holds several runs; name one of its seed-* directories")
+    directory = RunDirectory.open(path)
+    result = directory.result()
+    if result is None:
+        raise RunDirectoryError(f"{path} has not ended; go on with: securefl run --resume {path}")
+    return directory, result
+
+
+def _for_scoring(config: RunConfig) -> RunConfig:
+    """The same without what only training needs: a GPU, and the model that it started from."""
+    engine = config.engine.model_copy(update={"device": "cpu"})
+    return config.model_copy(update={"engine": engine, "warm_start": None})
+
+
+def _released(directory: RunDirectory, prepared: Prepared) -> tuple[int, FloatVector]:
+    """The round that was best, and its shared model, float32 [d]."""
+    tensors, metadata = read_tensors(directory.model_path)
+    try:
+        model = prepared.task.model(prepared.facts, 0)
+        return int(metadata["round"]), joined_shared(model, tensors)
+    except (KeyError, ValueError) as error:
+        raise RunDirectoryError(f"{directory.model_path} does not fit its run: {error}") from None

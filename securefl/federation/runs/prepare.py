@@ -1,0 +1,109 @@
+"""load -> partition: from a configuration to the members' data and where training starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from securefl.config.schema import RunConfig
+from securefl.data.digests import tables_digest
+from securefl.data.sources.public_catalogue import common_data
+from securefl.data.sources.registry import load
+from securefl.data.tables import RetailData
+from securefl.errors import InputError
+from securefl.ml.device import choose_device
+from securefl.ml.parameters import FloatVector, joined_shared, shared_vector
+from securefl.ml.seeds import derive_seed
+from securefl.ml.tensor_io import read_tensors
+from securefl.privacy.mechanisms import mechanism_for
+from securefl.tasks.base import AnyTask, MemberData
+from securefl.tasks.registry import check_model, create_task
+
+POOLED = "pooled"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run on one machine starts from.
+
+    Attributes:
+        config: The run's configuration.
+        task: Its task.
+        facts: What the members agree on.
+        members: The members' data, in roster order.
+        shared: The shared model before the first round, float32 [d].
+        data_sets: Member to the digest of its tables.
+    """
+
+    config: RunConfig
+    task: AnyTask
+    facts: Any
+    members: tuple[MemberData, ...]
+    shared: FloatVector
+    data_sets: dict[str, str]
+
+    def pooled(self, without: Collection[str] = ()) -> MemberData:
+        """All data in one place, for the reference that no consortium may have.
+
+        Args:
+            without: Members that take no part.
+        """
+        members = [member for member in self.members if member.name not in without]
+        pooled: MemberData = self.task.pool(members, self.facts)
+        return pooled
+
+
+def prepare(config: RunConfig) -> Prepared:
+    """Load the source and cut every member's data.
+
+    Raises:
+        InputError: If source, task and model do not fit together, or a table is wrong.
+    """
+    check_model(config)
+    choose_device(config.engine.device)  # before anything is loaded or started
+    return prepare_data(config, load(config.data))
+
+
+def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
+    """Cut every member's data from tables that are loaded already."""
+    task = create_task(config)
+    facts = task.agree(common_data(config.data, lambda: data))
+    members = tuple(task.prepare(tables, facts) for tables in data.members)
+    if len(members) < config.cohort.minimum:
+        raise InputError(
+            f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
+        )
+    data_sets = {tables.name: tables_digest(tables) for tables in data.members}
+    shared = starting_model(config, task, facts)
+    check_noise(config, len(members), len(shared))
+    return Prepared(config, task, facts, members, shared, data_sets)
+
+
+def check_noise(config: RunConfig, members: int, dimension: int) -> None:
+    """Refuse a mechanism that cannot keep to the budget, or has no price, before a member pays.
+
+    Raises:
+        ConfigError: If they cannot, or would leave nothing to learn.
+    """
+    mechanism_for(config.privacy).check(config, members, dimension)
+
+
+def starting_model(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:
+    """The shared model before the first round, float32 [d]; from the seed, or an earlier run.
+
+    Raises:
+        InputError: If the earlier run's weights are of another model.
+    """
+    torch.manual_seed(derive_seed(config.seed, "shared"))
+    model = task.model(facts, 0)
+    if config.warm_start is None:
+        return shared_vector(model)
+    tensors, _ = read_tensors(Path(config.warm_start))
+    try:
+        return joined_shared(model, tensors)
+    except ValueError as error:
+        raise InputError(f"{config.warm_start}: {error}") from None

@@ -1,0 +1,206 @@
+"""The same run under several seeds: one sub-directory a seed, then mean and spread over them."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from securefl.config.load import validate
+from securefl.config.schema import RunConfig
+from securefl.consortium.ledger.paths import Places
+from securefl.errors import ConfigError, InputError, RunDirectoryError
+from securefl.federation.runs.directory import CONFIG, REPEAT, RunDirectory, make_empty
+from securefl.federation.runs.privacy_summary import composed_privacy
+from securefl.federation.runs.progress import Progress, Silent
+from securefl.federation.runs.result import MemberResult, Numbers, RunPrivacy, RunResult, json_ready
+from securefl.federation.runs.run import run
+from securefl.ml.tensor_io import write_atomically
+
+
+@dataclass(frozen=True)
+class RepeatResult:
+    """Several runs that differ in the seed alone.
+
+    The fields of `RunResult` mean the same here, with means over the runs in `metrics` and in the
+    members' metrics, and the sum of their times in `seconds`.
+
+    Attributes:
+        seed: The first seed; the others follow it.
+        best_round: None: every run has its own.
+        spread: Sample standard deviation over the runs (n - 1), in the shape of `metrics`.
+        runs: The single results, by ascending seed.
+    """
+
+    task: str
+    mode: str
+    seed: int
+    rounds: int
+    best_round: None
+    members: tuple[MemberResult, ...]
+    seconds: float
+    metrics: dict[str, Numbers]
+    spread: dict[str, Numbers]
+    privacy: RunPrivacy | None
+    run_dir: str
+    runs: tuple[RunResult, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; a metric without a case is null."""
+        plain: dict[str, Any] = json_ready(asdict(self))
+        return plain
+
+
+@dataclass(frozen=True)
+class RepeatDirectory:
+    """A directory with one run directory a seed.
+
+    Attributes:
+        path: Where it is.
+        config: The configuration, with the first seed.
+        repeats: How many seeds.
+        places: Where the members' books and policies are.
+    """
+
+    path: Path
+    config: RunConfig
+    repeats: int
+    places: Places
+
+    @classmethod
+    def create(
+        cls, path: Path, config: RunConfig, repeats: int, places: Places | None = None
+    ) -> RepeatDirectory:
+        """A new directory, with what is to be run in it.
+
+        Args:
+            path: Where it is to be.
+            config: The configuration, with the first seed.
+            repeats: How many seeds.
+            places: Where the members' books and policies are; the usual ones if not given.
+
+        Raises:
+            InputError: If there is nothing to repeat.
+            RunDirectoryError: If something is there already, or it cannot be written.
+        """
+        if repeats < 1:
+            raise InputError(f"a run cannot be repeated {repeats} times")
+        found = places or Places.usual()
+        found.check()
+        make_empty(path)
+        found.write(path)
+        tree = config.model_dump(mode="json", exclude_none=True)
+        content = tomli_w.dumps({"repeats": repeats, "config": tree})
+        write_atomically(path / REPEAT, content.encode())
+        return cls(path, config, repeats, found)
+
+    @classmethod
+    def open(cls, path: Path) -> RepeatDirectory:
+        """The directory of a repeated run that was begun.
+
+        Raises:
+            RunDirectoryError: If it is none, or is damaged.
+        """
+        file = path / REPEAT
+        try:
+            tree = tomllib.loads(file.read_text(encoding="utf-8"))
+            config = validate(tree["config"], str(file))
+            return cls(path, config, int(tree["repeats"]), Places.read(path))
+        except OSError as error:
+            raise RunDirectoryError(f"{file} cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError):
+            raise RunDirectoryError(f"{file} is damaged") from None
+        except ConfigError as error:
+            raise RunDirectoryError(str(error)) from None
+
+    def runs(self) -> Iterator[RunDirectory]:
+        """Each seed's run directory, begun where it was not yet."""
+        for seed in range(self.config.seed, self.config.seed + self.repeats):
+            path = self.path / f"seed-{seed}"
+            if (path / CONFIG).exists():
+                yield RunDirectory.open(path)
+            else:
+                config = self.config.model_copy(update={"seed": seed})
+                yield RunDirectory.create(path, config, self.places)
+
+
+def run_repeated(directory: RepeatDirectory, progress: Progress | None = None) -> RepeatResult:
+    """Run what is left of a repeated run; what has ended is taken from its directory.
+
+    Raises:
+        SecureflError: Whatever a person can mend, as one line.
+    """
+    watch = progress or Silent()
+    results = []
+    for number, single in enumerate(directory.runs(), start=1):
+        watch.stage(f"Run {number} of {directory.repeats}, seed {single.config.seed}")
+        results.append(run(single, watch))
+    result = summarise_runs(results, directory.path)
+    text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
+    write_atomically(directory.path / "result.json", text.encode())
+    return result
+
+
+def resume(path: Path, progress: Progress | None = None) -> RunResult | RepeatResult:
+    """Go on with whatever was begun in a directory, a single run or a repeated one.
+
+    Raises:
+        RunDirectoryError: If nothing was begun there, or it is damaged.
+    """
+    if (path / REPEAT).exists():
+        return run_repeated(RepeatDirectory.open(path), progress)
+    return run(RunDirectory.open(path), progress)
+
+
+def summarise_runs(results: Sequence[RunResult], path: Path) -> RepeatResult:
+    """Mean and spread over the results of one configuration under several seeds."""
+    first = results[0]
+    return RepeatResult(
+        task=first.task,
+        mode=first.mode,
+        seed=first.seed,
+        rounds=first.rounds,
+        best_round=None,
+        members=_mean_members(results),
+        seconds=sum(result.seconds for result in results),
+        metrics=_over([result.metrics for result in results], fmean),
+        spread=_over([result.metrics for result in results], sample_deviation),
+        privacy=composed_privacy([result.privacy for result in results if result.privacy]),
+        run_dir=str(path),
+        runs=tuple(results),
+    )
+
+
+def sample_deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation, with n - 1 below; NaN for fewer than two values."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def _mean_members(results: Sequence[RunResult]) -> tuple[MemberResult, ...]:
+    columns = zip(*(result.members for result in results), strict=True)
+    return tuple(
+        MemberResult(
+            name=same[0].name,
+            samples=same[0].samples,
+            metrics=_over([member.metrics for member in same], fmean),
+        )
+        for same in columns
+    )
+
+
+def _over(
+    tables: Sequence[dict[str, Numbers]], statistic: Callable[[Sequence[float]], float]
+) -> dict[str, Numbers]:
+    """One statistic over the tables, number by number."""
+    return {
+        arm: {metric: statistic([table[arm][metric] for table in tables]) for metric in numbers}
+        for arm, numbers in tables[0].items()
+    }

@@ -1,0 +1,250 @@
+"""A run's result: what `--format json` prints and `result.json` keeps."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from securefl.errors import RunDirectoryError
+from securefl.federation.coordinator.rounds import RoundRecord
+
+
+def round_cost(record: RoundRecord) -> RoundCost:
+    """What a round took."""
+    return RoundCost(
+        round=record.round,
+        seconds=record.seconds,
+        survivors=record.survivors,
+        bytes_up=record.bytes_up,
+        bytes_down=record.bytes_down,
+        epsilon=record.epsilon,
+    )
+
+
+def run_refusals(
+    whole_run: Mapping[str, str], records: Sequence[RoundRecord]
+) -> tuple[Refusal, ...]:
+    """Who refused the run, and then who refused rounds, each from the first on.
+
+    Args:
+        whole_run: Member to reason.
+        records: The rounds.
+    """
+    found = {name: Refusal(name, 0, reason) for name, reason in whole_run.items()}
+    for record in records:
+        for name, reason in record.refused.items():
+            found.setdefault(name, Refusal(name, record.round, reason))
+    return tuple(found.values())
+
+
+Numbers = dict[str, float]
+
+
+@dataclass(frozen=True)
+class MemberResult:
+    """One retailer's part.
+
+    Attributes:
+        name: The member's name.
+        samples: Its training samples, which are its FedAvg weight; 0 where a coordinator on a
+            machine of its own is not told.
+        metrics: Arm (`federated`, `alone`, `naive`, ...) to metric to number, on its test cases.
+    """
+
+    name: str
+    samples: int
+    metrics: dict[str, Numbers]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A retailer that did not do what it was asked; its own policy or budget forbade it.
+
+    Attributes:
+        member: Its name.
+        round: The first round that it refused; 0 for the whole run.
+        reason: Why, in words.
+    """
+
+    member: str
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoundCost:
+    """What a round took.
+
+    Attributes:
+        round: Its number, from 1.
+        seconds: Wall time.
+        survivors: Whose updates are in the sum.
+        bytes_up: Member to bytes that it sent in training and evaluation.
+        bytes_down: Member to bytes that it received in training and evaluation.
+        epsilon: What the member that spent most had spent by then; None without a budget.
+    """
+
+    round: int
+    seconds: float
+    survivors: tuple[str, ...]
+    bytes_up: dict[str, int]
+    bytes_down: dict[str, int]
+    epsilon: float | None
+
+
+@dataclass(frozen=True)
+class MemberPrivacy:
+    """What a retailer's customers have paid.
+
+    Attributes:
+        name: The member's name.
+        epsilon: Spent on this run, at the run's delta.
+        noise_multiplier: sigma; the noise on a step's sum has deviation sigma times the clip norm.
+        clip_norm: Largest norm of a unit's gradient.
+        sampling_rate: Probability of a unit to be in a step.
+        steps: Private steps.
+        customer_epsilon: What that comes to for a whole customer; None where no bound is known.
+        two_retailers_epsilon: For a customer of two retailers under shared noise; None without, or
+            where no bound is known.
+        life: Spent over the life of the data, earlier runs included, at the run's delta.
+        cap: What its policy allows over the life of the data, at `cap_delta`; None without one.
+        cap_delta: Delta of the cap.
+    """
+
+    name: str
+    epsilon: float
+    noise_multiplier: float
+    clip_norm: float
+    sampling_rate: float
+    steps: int
+    customer_epsilon: float | None
+    life: float
+    two_retailers_epsilon: float | None = None
+    cap: float | None = None
+    cap_delta: float | None = None
+
+
+@dataclass(frozen=True)
+class RunPrivacy:
+    """How customers were protected.
+
+    Attributes:
+        unit: Whose presence is hidden.
+        protects: What a unit is, in the task's words.
+        records_per_customer: Most records of one customer that count; None where the unit is the
+            customer.
+        adjacency: Between which data sets the two cannot be told apart.
+        mechanism: What was done.
+        against: From whom a unit is hidden.
+        accountant: Who says what it cost.
+        delta: Probability with which the bound may fail.
+        members: Each retailer's account; a customer of several has paid the composition of theirs.
+    """
+
+    unit: str
+    protects: str
+    records_per_customer: int | None
+    adjacency: str
+    mechanism: str
+    against: str
+    accountant: str
+    delta: float
+    members: tuple[MemberPrivacy, ...]
+
+    @property
+    def largest_epsilon(self) -> float:
+        """What the member that spent most has spent on this run."""
+        return max(member.epsilon for member in self.members)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        task: Name of the task.
+        mode: `plain`, or how the updates were protected.
+        seed: The run's seed.
+        rounds: Rounds done.
+        best_round: The round that was best on validation; its model is the result.
+        members: The retailers in roster order.
+        seconds: Wall time of this process's part of the run.
+        metrics: Arm to metric to number over all retailers' test cases.
+        privacy: How customers were protected; None says that nothing was done for them.
+        run_dir: Where everything lies.
+        refusals: Who refused what.
+        history: What each round took.
+        ledger: The coordinator's log of all members' signed entries.
+    """
+
+    task: str
+    mode: str
+    seed: int
+    rounds: int
+    best_round: int
+    members: tuple[MemberResult, ...]
+    seconds: float
+    metrics: dict[str, Numbers]
+    privacy: RunPrivacy | None
+    run_dir: str
+    refusals: tuple[Refusal, ...] = ()
+    history: tuple[RoundCost, ...] = ()
+    ledger: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; a metric without a case is null."""
+        plain: dict[str, Any] = json_ready(asdict(self))
+        return plain
+
+
+def result_from_json(text: str, path: Path) -> RunResult:
+    """The inverse of `RunResult.to_json`.
+
+    Raises:
+        RunDirectoryError: If the text is not of this kind.
+    """
+    try:
+        fields = json.loads(text)
+        members = tuple(
+            MemberResult(m["name"], m["samples"], _numbers(m["metrics"])) for m in fields["members"]
+        )
+        fields |= {"members": members, "metrics": _numbers(fields["metrics"])}
+        fields["privacy"] = _privacy(fields["privacy"])
+        fields["refusals"] = tuple(Refusal(**refusal) for refusal in fields["refusals"])
+        fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
+        return RunResult(**fields)
+    except (ValueError, TypeError, KeyError):
+        raise RunDirectoryError(f"{path} is damaged: no result of a run") from None
+
+
+def _round_cost(fields: dict[str, Any]) -> RoundCost:
+    return RoundCost(**(fields | {"survivors": tuple(fields["survivors"])}))
+
+
+def _privacy(fields: dict[str, Any] | None) -> RunPrivacy | None:
+    if fields is None:
+        return None
+    members = tuple(MemberPrivacy(**member) for member in fields["members"])
+    return RunPrivacy(**(fields | {"members": members}))
+
+
+def _numbers(arms: Mapping[str, Mapping[str, float | None]]) -> dict[str, Numbers]:
+    return {
+        arm: {name: math.nan if value is None else value for name, value in metrics.items()}
+        for arm, metrics in arms.items()
+    }
+
+
+def json_ready(value: Any) -> Any:  # noqa: ANN401 - walks a JSON tree
+    """A tree with null in the place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: json_ready(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

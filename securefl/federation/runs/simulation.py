@@ -1,0 +1,140 @@
+"""Which process hosts whom when a run stays on one machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from securefl.config.schema import EngineSettings, RunConfig
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.model import new_agreement
+from securefl.consortium.agreement.signatures import SignedAgreement, signed_by
+from securefl.consortium.keys.key_files import generate_key
+from securefl.consortium.keys.parties import party_of
+from securefl.consortium.ledger.data_custody import Custody
+from securefl.consortium.ledger.policy import policy_of
+from securefl.federation.member.member import MemberSpec
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.prepare import Prepared
+from securefl.federation.transport.base import HostedParties, OpenTransport
+from securefl.federation.transport.fault_injection import WithDropouts
+from securefl.federation.transport.registry import engine_of
+from securefl.ml.cpu import cores
+from securefl_protocols.primitives.signing import SigningKey
+
+SMALL_WORK = 3_000_000
+"""Below so many training samples, starting worker processes costs more than it saves."""
+LOCAL_VALIDITY = timedelta(days=3650)
+
+
+def local_consortium(prepared: Prepared) -> tuple[Consortium, dict[str, bytes]]:
+    """A consortium for a run on one machine: new identity keys, and a run id of its own.
+
+    Returns:
+        What everybody knows, and each member's private identity key.
+
+    Raises:
+        AgreementError: If two members' names can be taken for each other.
+    """
+    keys = {member.name: generate_key() for member in prepared.members}
+    agreement = local_agreement("local run", prepared.config, keys)
+    consortium = Consortium(agreement, os.urandom(32))
+    return consortium, {name: key.private_bytes() for name, key in keys.items()}
+
+
+def local_agreement(
+    title: str, config: RunConfig, keys: Mapping[str, SigningKey]
+) -> SignedAgreement:
+    """Return the agreement of a run or a query on one machine, signed by all members.
+
+    Args:
+        title: What the agreement is called.
+        config: What is agreed on.
+        keys: Member to identity key, in roster order.
+
+    Raises:
+        AgreementError: If two members' names can be taken for each other.
+    """
+    agreement = new_agreement(
+        title,
+        tuple(party_of(name, key) for name, key in keys.items()),
+        config,
+        created=datetime.now(UTC),
+        expires=datetime.now(UTC) + LOCAL_VALIDITY,
+    )
+    return signed_by(agreement, keys)
+
+
+def member_specs(
+    prepared: Prepared,
+    directory: RunDirectory,
+    consortium: Consortium,
+    identities: Mapping[str, bytes],
+    *,
+    reveals: bool = False,
+) -> list[MemberSpec]:
+    """What the engine builds the members from, in roster order."""
+    return [
+        MemberSpec(
+            config=prepared.config,
+            facts=prepared.facts,
+            data=data,
+            directory=directory.member_path(data.name),
+            custody=custody_of(prepared, directory, data.name),
+            consortium=consortium,
+            identity=identities[data.name],
+            reveals=reveals,
+        )
+        for data in prepared.members
+    ]
+
+
+def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> Custody:
+    """A member's book and policy in a run on one machine.
+
+    Raises:
+        ConfigError: If its policy does not exist or does not validate.
+    """
+    return Custody(
+        books=directory.places.books,
+        policy=policy_of(directory.places.policy, member),
+        digest=prepared.data_sets[member],
+        label=prepared.config.data.source,
+    )
+
+
+def open_engine(
+    prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
+) -> OpenTransport:
+    """Return the configured engine with all parties in it, and the simulated dropouts around it."""
+    config = prepared.config
+    workers = choose_workers(config.engine, config, sum(spec.cost for spec in members))
+    parties = HostedParties(members, _pooled(prepared, directory, members), workers)
+    engine = engine_of(config.engine.name)(parties)
+    dropouts = config.simulation.dropouts
+    return WithDropouts(engine, dropouts) if dropouts else engine
+
+
+def _pooled(
+    prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
+) -> list[MemberSpec]:
+    """The reference that holds all data; in no cohort, it has no key of the roster and no book."""
+    if not prepared.config.references.enabled:
+        return []
+    refusing = {spec.name for spec in members if spec.ledger().refusal() is not None}
+    if refusing == {spec.name for spec in members}:
+        return []
+    data, consortium = prepared.pooled(without=refusing), members[0].consortium
+    key = SigningKey.generate(os.urandom).private_bytes()
+    custody = Custody(directory.places.books, None, "", data.name)
+    place = directory.member_path(data.name)
+    return [MemberSpec(prepared.config, prepared.facts, data, place, custody, consortium, key)]
+
+
+def choose_workers(engine: EngineSettings, config: RunConfig, samples: int) -> int:
+    """Worker processes for the members: as many as asked for, else one a core where it pays."""
+    if engine.workers:
+        return engine.workers
+    work = samples * config.training.local_epochs * config.rounds
+    return 1 if work < SMALL_WORK else cores()

@@ -1,0 +1,288 @@
+"""What a run's figures say, for a retailer: tables, one verdict, how customers were protected."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from securefl.config.metric_labels import LABELS, MetricLabel, shown, title
+from securefl.config.task_registry import declaration
+from securefl.federation.runs.directory import CONFIG
+from securefl.federation.runs.privacy_summary import guarantee
+from securefl.federation.runs.repeat import RepeatResult, sample_deviation
+from securefl.federation.runs.result import Numbers, RunResult
+
+Result = RunResult | RepeatResult
+PARITY: Final = 2.0
+"""Percent. A smaller difference is called parity: another seed may turn it round."""
+
+_PROTECTION: Final = {
+    "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
+    "secure": "data stayed with each retailer, and the coordinator saw only the sum of updates",
+}
+
+
+@dataclass(frozen=True)
+class SummaryTable:
+    """One metric, retailer by retailer, as text to be drawn.
+
+    Attributes:
+        heading: The metric's name and what it means.
+        columns: Column titles, the first being the retailer's.
+        rows: One a retailer.
+        totals: Over all retailers, then the spread over seeds where there are several.
+    """
+
+    heading: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    totals: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that a run ends with.
+
+    Attributes:
+        heading: Task, mode, rounds and seeds.
+        tables: One a headline metric.
+        notes: What has to be known to read them.
+        conclusion: What they say, in plain words.
+        protection: How customers were protected; says so where they were not.
+        run_dir: Where everything lies.
+        next_command: What to try next.
+    """
+
+    heading: str
+    tables: tuple[SummaryTable, ...]
+    notes: tuple[str, ...]
+    conclusion: str
+    protection: str
+    run_dir: str
+    next_command: str
+
+
+def summarise(result: Result) -> Summary:
+    """The closing summary of a run or of a repeated one."""
+    metrics = headline_metrics(result)
+    return Summary(
+        heading=_heading(result),
+        tables=tuple(_table(result, metric, found) for metric, found in metrics.items()),
+        notes=(*_refused(result), *_notes(result.metrics["federated"]), *_handed(result.task)),
+        conclusion=_conclusion(result, *next(iter(metrics.items()))),
+        protection=_protection(result),
+        run_dir=result.run_dir,
+        next_command=_next_command(result),
+    )
+
+
+def headline_metrics(result: Result) -> dict[str, MetricLabel]:
+    """The metrics that the summary shows, the decisive one first."""
+    known = {m: LABELS[m] for m in result.metrics["federated"] if m in LABELS}
+    return {metric: found for metric, found in known.items() if found.headline}
+
+
+def gain(candidate: float, reference: float, higher_is_better: bool) -> float:
+    """How much better the candidate is, in percent of the reference; negative where it is worse."""
+    if not reference:
+        return math.nan
+    change = 100 * (candidate - reference) / reference
+    return change if higher_is_better else -change
+
+
+def _heading(result: Result) -> str:
+    seeds = f"seed {result.seed}"
+    if isinstance(result, RepeatResult):
+        seeds = f"seeds {result.seed} to {result.runs[-1].seed}"
+    return (
+        f"{result.task}, {len(result.members)} retailers, mode {result.mode}, "
+        f"{rounds_done(result.rounds)}, {seeds}"
+    )
+
+
+def rounds_done(rounds: int) -> str:
+    """How many rounds, in words."""
+    return f"{rounds} round" if rounds == 1 else f"{rounds} rounds"
+
+
+def _table(result: Result, metric: str, found: MetricLabel) -> SummaryTable:
+    arms = _arms(result.metrics, found)
+    overall = [_row("All retailers", result.metrics, metric, found, arms)]
+    if isinstance(result, RepeatResult):
+        overall.append(_spread_row(result, metric, found, arms))
+    direction = "higher is better" if found.higher_is_better else "lower is better"
+    return SummaryTable(
+        heading=f"{found.title} ({direction}): {found.meaning}",
+        columns=("Retailer", *arms.values()),
+        rows=tuple(_row(m.name, m.metrics, metric, found, arms) for m in result.members),
+        totals=tuple(overall),
+    )
+
+
+def _arms(metrics: Mapping[str, Numbers], found: MetricLabel) -> dict[str, str]:
+    """Columns by arm; `gain` is the one that is computed here."""
+    known = {
+        "alone": "Alone",
+        "federated": "Federated",
+        "released": "Released model",
+        "gain": "Gain",
+        "pooled": "All data in one place",
+        "naive": found.naive,
+        "popularity_private": "Noised popularity",
+    }
+    present = set(metrics) | ({"gain"} if "alone" in metrics else set())
+    return {arm: column for arm, column in known.items() if arm in present}
+
+
+def _row(
+    name: str,
+    metrics: Mapping[str, Numbers],
+    metric: str,
+    found: MetricLabel,
+    arms: Mapping[str, str],
+) -> tuple[str, ...]:
+    cells = [
+        _percent(gain_over_alone(metrics, metric, found))
+        if arm == "gain"
+        else _cell(metrics, arm, metric)
+        for arm in arms
+    ]
+    return (name, *cells)
+
+
+def _spread_row(
+    result: RepeatResult, metric: str, found: MetricLabel, arms: Mapping[str, str]
+) -> tuple[str, ...]:
+    gains = (
+        [gain_over_alone(run.metrics, metric, found) for run in result.runs]
+        if "gain" in arms
+        else []
+    )
+    cells = [
+        f"{sample_deviation(gains):.1f} %" if arm == "gain" else _cell(result.spread, arm, metric)
+        for arm in arms
+    ]
+    return (f"± over {len(result.runs)} seeds", *cells)
+
+
+def _cell(metrics: Mapping[str, Numbers], arm: str, metric: str) -> str:
+    return shown(metric, metrics[arm][metric])
+
+
+def gain_over_alone(metrics: Mapping[str, Numbers], metric: str, found: MetricLabel) -> float:
+    """How much better the federation is than training alone, in percent; see `gain`."""
+    return gain(metrics["federated"][metric], metrics["alone"][metric], found.higher_is_better)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.1f} %"
+
+
+def _refused(result: Result) -> Iterator[str]:
+    for run in result.runs if isinstance(result, RepeatResult) else (result,):
+        for refusal in run.refusals:
+            what = f"rounds from {refusal.round} on" if refusal.round else "to take part"
+            yield f"{refusal.member} refused {what}: {refusal.reason}."
+
+
+def _notes(federated: Numbers) -> Iterator[str]:
+    empty = federated.get("zero_demand", 0.0)
+    if empty:
+        yield f"MAPE leaves out the {100 * empty:.1f} % of cases in which nothing was sold."
+    floor = federated.get("mape_floor", math.nan)
+    if not math.isnan(floor):
+        yield (
+            "If demand were a Poisson count, the best forecast would still be off by"
+            f" {shown('mape', floor)} (MAPE)."
+        )
+    covered = {name.partition("@")[2]: v for name, v in federated.items() if _coverage(name, v)}
+    if covered:
+        told = ", ".join(f"{float(level):.1%}: {v:.1%}" for level, v in covered.items())
+        yield f"Share of sales that stayed below each quantile ({told})."
+    training = federated.get("train_accuracy", math.nan)
+    if not math.isnan(training):
+        yield (
+            f"On the ratings it was trained on, accuracy is {shown('train_accuracy', training)};"
+            " only held-out ratings say what it has learned."
+        )
+
+
+def _handed(task: str) -> Iterator[str]:
+    for name, what in declaration(task).hands_over.items():
+        yield f"Each retailer finds {what} in {name}.csv of its own folder."
+
+
+def _coverage(metric: str, value: float) -> bool:
+    return metric.startswith("below@") and not math.isnan(value)
+
+
+def _conclusion(result: Result, metric: str, found: MetricLabel) -> str:
+    name, federated = title(metric), _cell(result.metrics, "federated", metric)
+    if "alone" not in result.metrics:
+        return (
+            f"The federation reaches {name} {federated}; without the references there is nothing"
+            " to say about what joining gains."
+        )
+    alone = _cell(result.metrics, "alone", metric)
+    return _verdict(result, metric, found).format(
+        name=name, pair=f"{federated} against {alone}"
+    ) + (_beaten_by_naive(result, metric, found))
+
+
+def _verdict(result: Result, metric: str, found: MetricLabel) -> str:
+    value = gain_over_alone(result.metrics, metric, found)
+    members = len(result.members)
+    gains = [gain_over_alone(member.metrics, metric, found) for member in result.members]
+    if math.isnan(value):
+        return "There was no case to judge {name} by."
+    if abs(value) < _noise(result, metric, found):
+        return (
+            "Parity: {name} is as good as training alone, within what chance explains ({pair}); "
+            "judged by it, joining gains a retailer nothing and costs it nothing."
+        )
+    if value > 0:
+        count = sum(g > 0 for g in gains)
+        return (
+            f"The federation helps: {{name}} is {value:.1f} % better than training alone "
+            f"({{pair}}), and better at {count} of {members} retailers."
+        )
+    count = sum(g < 0 for g in gains)
+    return (
+        f"The federation does not help: {{name}} is {-value:.1f} % worse than training alone "
+        f"({{pair}}), and worse at {count} of {members} retailers."
+    )
+
+
+def _noise(result: Result, metric: str, found: MetricLabel) -> float:
+    """Percent that a gain must reach to be one: `PARITY`, or more where seeds differ by more."""
+    if not isinstance(result, RepeatResult):
+        return PARITY
+    spread = sample_deviation([gain_over_alone(run.metrics, metric, found) for run in result.runs])
+    return PARITY if math.isnan(spread) else max(PARITY, spread)
+
+
+def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
+    naive = result.metrics.get("naive", {}).get(metric, math.nan)
+    ahead = gain(naive, result.metrics["federated"][metric], found.higher_is_better)
+    if math.isnan(ahead) or ahead <= 0:
+        return ""
+    rule = found.naive.lower()
+    return f" The obvious rule ({rule}) does better: {shown(metric, naive)}."
+
+
+def _protection(result: Result) -> str:
+    if result.privacy is not None:
+        return f"{guarantee(result.privacy)}; mode {result.mode}: {_PROTECTION[result.mode]}."
+    return f"no differential privacy; mode {result.mode}: {_PROTECTION[result.mode]}."
+
+
+def _next_command(result: Result) -> str:
+    if isinstance(result, RunResult):
+        config = shlex.quote(str(Path(result.run_dir) / CONFIG))
+        return f"securefl run {config} --repeat 3"
+    other = "demand" if result.task == "recommendation" else "recommendation"
+    return f"securefl run --task {other}"

@@ -1,0 +1,1 @@
+"""Coordinator and member as processes of their own, over a broker."""

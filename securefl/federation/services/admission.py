@@ -1,0 +1,38 @@
+"""What a member checks before it starts: the agreement is in force, and its policy allows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from securefl.consortium.agreement.signatures import SignedAgreement, Standing, check
+from securefl.consortium.ledger.policy import Policy, in_words
+from securefl.errors import AgreementError
+
+
+def admit(
+    signed: SignedAgreement,
+    at: datetime,
+    *,
+    member: str | None = None,
+    policy: Policy | None = None,
+) -> Standing:
+    """Check an agreement against the time, its signatures, and a member's policy.
+
+    Args:
+        signed: The agreement with signatures and statements.
+        at: The time, with a time zone.
+        member: Who asks; it has to be a member, and to have signed itself.
+        policy: The member's own policy; None allows everything.
+
+    Returns:
+        The members and the digest that counts.
+
+    Raises:
+        AgreementError: If it is not in force, or the policy forbids what was agreed.
+    """
+    now = check(signed, at, member)
+    if policy is not None:
+        refusal = policy.refusal(signed.agreement.config, len(now.members))
+        if refusal is not None:
+            raise AgreementError(f"the agreement goes against the policy: {in_words(refusal)}")
+    return now

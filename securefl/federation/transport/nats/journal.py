@@ -1,0 +1,148 @@
+"""What the coordinator writes down of a round before it acts on it: who said what, in which order.
+
+The round driver is deterministic. A coordinator that was killed reads its last checkpoint, asks its
+questions again, and gets the answers from here until it is where it was; only then from members.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from securefl.errors import RunDirectoryError
+from securefl.ml.tensor_io import read_whole, write_atomically
+
+_SMALL = 64 << 10
+"""A longer message lies in a file of its own: databases write large values twice."""
+_TABLES = """
+CREATE TABLE IF NOT EXISTS coordinator (epoch TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS sections (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);
+CREATE TABLE IF NOT EXISTS events (
+    place INTEGER PRIMARY KEY, section INTEGER NOT NULL, party TEXT NOT NULL,
+    request TEXT NOT NULL, body BLOB, file TEXT
+);
+CREATE TABLE IF NOT EXISTS snapshots (done INTEGER PRIMARY KEY, state BLOB NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        party: The member.
+        request: The id of what it was asked.
+        body: What it answered; None says that it did not answer in time.
+    """
+
+    party: str
+    request: str
+    body: bytes | None
+
+
+class CoordinatorJournal:
+    """The coordinator's own file.
+
+    A section is a part of a run that is repeated as a whole after a restart, a round for example.
+
+    Attributes:
+        epoch: Drawn once for this file, so that a coordinator that lost it does not repeat ids.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Opens the journal, or begins one.
+
+        Raises:
+            RunDirectoryError: If it cannot be written, or is damaged.
+        """
+        self._directory = directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                directory / "coordinator.sqlite", isolation_level=None, check_same_thread=False
+            )
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(_TABLES)
+            self.epoch = self._epoch()
+        except (OSError, sqlite3.Error) as error:
+            raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
+
+    def _epoch(self) -> str:
+        row = self._database.execute("SELECT epoch FROM coordinator").fetchone()
+        if row is not None:
+            return str(row[0])
+        epoch = os.urandom(8).hex()
+        self._database.execute("INSERT INTO coordinator VALUES (?)", (epoch,))
+        return epoch
+
+    def section(self, name: str) -> int:
+        """The number of the section of this name; the same one after a restart."""
+        find = "SELECT number FROM sections WHERE name = ?"
+        row = self._database.execute(find, (name,)).fetchone()
+        return self._numbered(name) if row is None else int(row[0])
+
+    def passing_section(self) -> int:
+        """The number of a section that is not repeated: after a restart it is another one."""
+        return self._numbered(None)
+
+    def _numbered(self, name: str | None) -> int:
+        inserted = self._database.execute("INSERT INTO sections (name) VALUES (?)", (name,))
+        return int(inserted.lastrowid or 0)
+
+    def record(self, section: int, events: Iterable[Event]) -> None:
+        """Write down what has happened; durable when this returns."""
+        rows = [(section, e.party, e.request, *self._kept(e)) for e in events]
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.executemany(
+                "INSERT INTO events (section, party, request, body, file) VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def _kept(self, event: Event) -> tuple[bytes | None, str | None]:
+        if event.body is None or len(event.body) <= _SMALL:
+            return event.body, None
+        name = f"{event.request}-{event.party}.message"
+        write_atomically(self._directory / name, event.body)
+        return None, name
+
+    def events(self, section: int) -> list[Event]:
+        """What has happened in a section, in order."""
+        rows = self._database.execute(
+            "SELECT party, request, body, file FROM events WHERE section = ? ORDER BY place",
+            (section,),
+        )
+        return [
+            Event(party, request, read_whole(self._directory / file) if file else body)
+            for party, request, body, file in rows
+        ]
+
+    def keep_snapshot(self, done: int, state: bytes) -> None:
+        """What the aggregator must know when so many rounds are done, beside the checkpoint."""
+        self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", (done, state))
+
+    def snapshot(self, done: int) -> bytes | None:
+        """What `keep_snapshot` was given."""
+        find = "SELECT state FROM snapshots WHERE done = ?"
+        row = self._database.execute(find, (done,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def forget(self, done: int) -> None:
+        """So many rounds are done, and their checkpoint is written: drop what led there."""
+        rows = self._database.execute("SELECT file FROM events WHERE file IS NOT NULL")
+        files = [file for (file,) in rows]
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.execute("DELETE FROM events")
+            self._database.execute("DELETE FROM snapshots WHERE done < ?", (done,))
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for file in files:
+            (self._directory / file).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()

@@ -1,0 +1,329 @@
+"""The coordinator's end of the NATS engine: questions to members on machines of their own.
+
+An answer is written to the journal before it is acknowledged, and acknowledged before it is acted
+on. No decision compares the clocks of two machines: deadlines run on the coordinator's alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from securefl.federation.messages import messages as m
+from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
+from securefl.federation.transport.liveness import Watch
+from securefl.federation.transport.model_cache import Holdings, Namer
+from securefl.federation.transport.nats.chunking import Assembler, BadPartError, Note
+from securefl.federation.transport.nats.connection import Link, Part
+from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
+from securefl.federation.transport.nats.subjects import Layout, token
+from securefl.federation.transport.session_keys import RunKeys
+from securefl.federation.transport.timeouts import Patience, kind_of
+
+_log = logging.getLogger(__name__)
+COORDINATOR_NAME = "coordinator"
+BEAT = "beat"
+"""Id of every heartbeat."""
+_WHOLE = 1_000_000
+"""Added to the number of a question that is asked again with its model in it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a consortium, as the engine needs to know it.
+
+    Attributes:
+        id: 32 bytes, names the run.
+        layout: Its subjects.
+        members: Names and public identity keys.
+        coordinator: The coordinator's public identity key.
+    """
+
+    id: bytes
+    layout: Layout
+    members: Mapping[str, bytes]
+    coordinator: bytes
+
+
+@dataclass
+class _Question:
+    """A question that was not answered yet; `sealed_for` is the key that it was sent under."""
+
+    request: str
+    message: bytes
+    asked: float
+    limit: float
+    last: float
+    model: bytes | None = None
+    named: bool = False
+    sealed_for: bytes | None = None
+
+
+@dataclass
+class _Batch:
+    """Questions that were asked together, how many were answered, and when that were enough."""
+
+    asked: int = 0
+    answered: int = 0
+    enough: float | None = None
+    open: dict[str, _Question] = field(default_factory=dict)
+
+    def postpone(self, seconds: float) -> None:
+        """Let all of it have happened so much later."""
+        for question in self.open.values():
+            question.asked += seconds
+        if self.enough is not None:
+            self.enough += seconds
+
+
+class NatsTransport:
+    """See `Transport`. A member that does not answer in time is `Absent`."""
+
+    def __init__(
+        self,
+        link: Link,
+        run: Run,
+        keys: RunKeys,
+        *,
+        journal: CoordinatorJournal,
+        patience: Patience,
+        watch: Watch,
+    ) -> None:
+        """Begins to listen to the members.
+
+        Args:
+            link: The coordinator's connection.
+            run: The run.
+            keys: The coordinator's key of the run, and those of the members.
+            journal: Where answers are written down.
+            patience: How long answers may take.
+            watch: Who keeps track of the members.
+        """
+        self._link, self._run, self._keys = link, run, keys
+        self._journal, self._patience = journal, patience
+        self.watch = watch
+        self._section, self._number = 0, 0
+        self._batch = _Batch()
+        self._ready: deque[Delivery] = deque()
+        self._past: deque[Event] = deque()
+        self._told: set[str] = set()
+        self._deaf: float | None = None
+        self._holdings, self._namer = Holdings(), Namer()
+        self._listen()
+
+    def _listen(self) -> None:
+        layout = self._run.layout
+        self._link.run(_make_streams(self._link, layout, list(self._run.members)))
+        self._beating = self._assemblers(layout.beat)
+        self._link.listen_for_beats(layout.beats, self._on_beat)
+        senders = self._assemblers(layout.from_member)
+        self._link.read(layout.up, layout.coordinator_consumer().durable_name or "", senders)
+
+    def _assemblers(self, subject: Callable[[str], str]) -> dict[str, Assembler]:
+        members = self._run.members.items()
+        return {subject(name): Assembler(self._keys, name, identity) for name, identity in members}
+
+    def _on_beat(self, subject: str, said: Part) -> None:
+        """A heartbeat; before a member knows our key it has its own alone to say."""
+        sender = self._beating.get(subject)
+        if sender is None:
+            return
+        try:
+            said_at = _step_in(sender, said)
+        except BadPartError as error:
+            _log.warning("%s; a heartbeat is dropped", error)
+            return
+        if said_at is None:
+            self._keys.meet(sender.name, sender.announced(said[0]))
+        self.watch.heard(token(sender.name), said_at or b"")
+
+    def begin_section(self, name: str) -> None:
+        """A part that is repeated as a whole after a restart; what was answered is known."""
+        self._enter(self._journal.section(name))
+
+    def begin_passing(self) -> None:
+        """A part that does not mind being done twice, and is asked anew after a restart."""
+        self._enter(self._journal.passing_section())
+
+    def _enter(self, section: int) -> None:
+        self._section, self._number = section, 0
+        self._batch = _Batch()
+        self._past = deque(self._journal.events(section))
+        self._told = {event.request for event in self._past}
+
+    def publish(self, party: str, message: bytes) -> None:
+        """See `Transport.publish`; an answer that is in the journal is not asked for again."""
+        self._number += 1
+        request = f"{self._journal.epoch}.{self._section}.{self._number}"
+        now = time.monotonic()
+        if not self._batch.open:
+            self._batch = _Batch()
+        limits = self._patience.limit(message), self._patience.last(message)
+        self._batch.asked += 1
+        question = _Question(request, message, now, *limits)
+        self._batch.open[party] = question
+        self._send(party, question, self._shortened(party, question))
+
+    def _shortened(self, party: str, question: _Question) -> bytes:
+        """The question, with its model only named where the member may have it."""
+        short = self._namer.named(question.message)
+        if short is None:
+            return question.message
+        question.model = short[0]
+        question.named = self._holdings.worth_naming(party, short[0])
+        return short[1] if question.named else question.message
+
+    def _send(self, party: str, question: _Question, message: bytes) -> None:
+        question.sealed_for = self._keys.of(party)
+        if question.request in self._told or question.sealed_for is None:
+            return
+        note = Note(COORDINATOR_NAME, party, question.request, "", message)
+        self._link.send(self._run.layout.to_member(party), note, self._keys)
+        self.watch.asked(party, message)
+
+    def _send_to_newcomers(self) -> None:
+        """A member that has just announced a key, its first or a new one, can read nothing yet."""
+        for party, question in self._batch.open.items():
+            if question.sealed_for != self._keys.of(party):
+                self._send(party, question, self._shortened(party, question))
+
+    def _send_whole(self, party: str, question: _Question) -> None:
+        """The member has not got the model: ask again, with it."""
+        self._holdings.lacked(party)
+        epoch, section, number = question.request.split(".")
+        question.request = f"{epoch}.{section}.{int(number) + _WHOLE}"
+        question.named = False
+        self._batch.open[party] = question
+        self._send(party, question, question.message)
+
+    def receive(self, timeout: float | None = None) -> Delivery:
+        """See `Transport.receive`."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._ready:
+            if not self._batch.open:
+                raise DeadlineExceeded("no member has anything left to say")
+            if self._past:
+                self._accept([self._past.popleft()])
+            else:
+                self._wait(until)
+        return self._ready.popleft()
+
+    def _wait(self, until: float | None) -> None:
+        now = time.monotonic()
+        if until is not None and now >= until:
+            raise DeadlineExceeded("no member answered in time")
+        late = self._late(now) if self._hears(now) else []
+        if late:
+            self._give_up(late)
+            return
+        self._send_to_newcomers()
+        self._take(self._arrivals())
+
+    def _hears(self, now: float) -> bool:
+        """Whether the broker is there; nobody is blamed for the time in which it was not."""
+        if not self._link.connected:
+            self._deaf = now if self._deaf is None else self._deaf
+            return False
+        if self._deaf is not None:
+            missed, self._deaf = now - self._deaf, None
+            self._batch.postpone(missed)
+        return True
+
+    def _arrivals(self) -> list[Arrival | Exception]:
+        """All that has arrived; waits a moment for the first."""
+        arrived: list[Arrival | Exception] = []
+        with contextlib.suppress(queue.Empty):
+            arrived.append(self._link.arrivals.get(timeout=self._patience.tick))
+            while True:
+                arrived.append(self._link.arrivals.get_nowait())
+        return arrived
+
+    def _late(self, now: float) -> list[str]:
+        batch = self._batch
+        if batch.enough is None and batch.answered >= min(batch.asked, self._patience.quorum):
+            batch.enough = now
+        return [
+            party
+            for party, question in batch.open.items()
+            if now - question.asked > question.last
+            or self._patience.over(
+                elapsed=now - question.asked,
+                limit=question.limit,
+                quorum=None if batch.enough is None else batch.enough - question.asked,
+                silent=self.watch.silence(party, since=question.asked),
+            )
+        ]
+
+    def _give_up(self, parties: list[str]) -> None:
+        """Go on without these members; what they have not read yet is of no use any more."""
+        for party in parties:
+            _log.warning("no answer from %s in time; the round goes on without it", party)
+            self._link.run(_purge(self._link, self._run.layout, party))
+            self.watch.gone(party)
+        events = [Event(party, self._batch.open[party].request, None) for party in parties]
+        self._journal.record(self._section, events)
+        self._accept(events)
+
+    def _take(self, arrivals: list[Arrival | Exception]) -> None:
+        """Write answers down, acknowledge them, and act on them, in this order."""
+        notes: dict[str, Note] = {}
+        for arrival in arrivals:
+            if isinstance(arrival, Exception):
+                raise arrival
+            note = arrival.note
+            question = self._batch.open.get(note.sender)
+            if question is not None and note.answers == question.request:
+                notes[note.sender] = note
+        events = [Event(name, note.answers, note.body) for name, note in notes.items()]
+        if events:
+            self._journal.record(self._section, events)
+        for arrival in arrivals:
+            assert isinstance(arrival, Arrival)
+            arrival.acknowledge()
+        self._accept(events)
+
+    def _accept(self, events: list[Event]) -> None:
+        for event in events:
+            question = self._batch.open.pop(event.party, None)
+            if question is None or question.request != event.request:
+                raise EngineError("the journal does not fit the run that it belongs to")
+            if event.body is not None and kind_of(event.body) == "lacking":
+                self._send_whole(event.party, question)
+                continue
+            if event.body is not None and question.model is not None:
+                self._holdings.has(event.party, question.model, computed=question.named)
+            body = m.encode(m.Absent()) if event.body is None else event.body
+            self._batch.answered += event.body is not None
+            self._ready.append(Delivery(event.party, body))
+            if event.body is not None:
+                self.watch.answered(event.party, len(event.body))
+
+
+def _step_in(sender: Assembler, said: Part) -> bytes | None:
+    """What a member is at; None where it could not say so under a key of ours."""
+    note = sender.add(*said) if said[1] else None
+    return note.body if note is not None and note.id == BEAT else None
+
+
+async def _make_streams(link: Link, layout: Layout, members: list[str]) -> None:
+    from nats.js.errors import BadRequestError
+
+    jetstream = link.client.jetstream()
+    for stream in layout.streams():
+        try:
+            await jetstream.add_stream(stream)
+        except BadRequestError:
+            await jetstream.update_stream(stream)
+    for member in members:
+        await jetstream.add_consumer(layout.down, layout.member_consumer(member))
+    await jetstream.add_consumer(layout.up, layout.coordinator_consumer())
+
+
+async def _purge(link: Link, layout: Layout, member: str) -> None:
+    await link.client.jetstream().purge_stream(layout.down, subject=layout.to_member(member))

@@ -1,1 +1,0 @@
-"""What every member writes down and signs, and the log in which the coordinator keeps it all."""

@@ -1,0 +1,1 @@
+"""Plain learning: batches, parameters, local SGD, metrics. No privacy and no retail here."""

@@ -1,0 +1,1 @@
+"""Metrics as sums that add up over members."""

@@ -1,0 +1,126 @@
+"""Which parameters leave a retailer: the one place where shared and local are split.
+
+A module class lists in `local_parameters` the parameter names (or prefixes ending at a dot) that
+stay at the member. Everything else is shared, and crosses the wire as one flat float32 vector in
+the order of `named_parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from securefl_protocols.wire.context import labelled_digest
+
+MODEL_LABEL = b"securefl/1/model"
+
+
+def model_digest(shared: FloatVector) -> bytes:
+    """32 bytes that stand for the shared model (float32 [d], little-endian) in every context."""
+    octets = np.ascontiguousarray(shared, dtype="<f4").view(np.uint8)
+    return labelled_digest(MODEL_LABEL, octets.data)
+
+
+UpdateVector = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+
+FloatVector = npt.NDArray[np.float32]
+
+
+def _is_local(module: nn.Module, name: str) -> bool:
+    prefixes: frozenset[str] = getattr(module, "local_parameters", frozenset())
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _refuse_buffers(model: nn.Module) -> None:
+    persistent = sorted(model.state_dict().keys() - dict(model.named_parameters()).keys())
+    if persistent:
+        raise ValueError(f"buffers cannot be federated: {', '.join(persistent)}")
+
+
+def shared_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained jointly, in wire order.
+
+    Raises:
+        ValueError: If the model has persistent buffers, which no mean over members makes sense of.
+    """
+    _refuse_buffers(model)
+    return {n: p for n, p in model.named_parameters() if not _is_local(model, n)}
+
+
+def local_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that never leave the member."""
+    return {n: p for n, p in model.named_parameters() if _is_local(model, n)}
+
+
+def shared_vector(model: nn.Module) -> FloatVector:
+    """The shared parameters as one float32 vector [d], copied."""
+    parts = [p.detach().reshape(-1) for p in shared_parameters(model).values()]
+    vector: FloatVector = torch.cat(parts).to("cpu", torch.float32).numpy().copy()
+    return vector
+
+
+@torch.no_grad()
+def load_shared(model: nn.Module, vector: FloatVector) -> None:
+    """Write a shared vector [d] into the model.
+
+    Raises:
+        ValueError: If the vector does not have the model's length.
+    """
+    parameters = shared_parameters(model)
+    expected = sum(p.numel() for p in parameters.values())
+    if vector.shape != (expected,):
+        raise ValueError(f"the shared model has {expected} coordinates, not {vector.shape}")
+    source = torch.from_numpy(vector)
+    start = 0
+    for parameter in parameters.values():
+        end = start + parameter.numel()
+        parameter.copy_(source[start:end].view_as(parameter))
+        start = end
+
+
+def named_shared(model: nn.Module, vector: FloatVector) -> dict[str, Tensor]:
+    """A shared vector cut into the model's named tensors, for a weights file."""
+    tensors: dict[str, Tensor] = {}
+    start = 0
+    for name, parameter in shared_parameters(model).items():
+        end = start + parameter.numel()
+        tensors[name] = torch.from_numpy(vector[start:end].copy()).view(parameter.shape)
+        start = end
+    return tensors
+
+
+def joined_shared(model: nn.Module, tensors: Mapping[str, Tensor]) -> FloatVector:
+    """The inverse of `named_shared`.
+
+    Raises:
+        ValueError: If names or shapes are not those of the model.
+    """
+    parameters = shared_parameters(model)
+    if tensors.keys() != parameters.keys():
+        odd = sorted(tensors.keys() ^ parameters.keys())
+        raise ValueError(f"the weights are of another model: {', '.join(odd[:3])} do not match")
+    for name, parameter in parameters.items():
+        if tensors[name].shape != parameter.shape:
+            raise ValueError(
+                f"the weights are of another model: {name} is {list(tensors[name].shape)},"
+                f" not {list(parameter.shape)}"
+            )
+    parts = [tensors[name].reshape(-1).to(torch.float32) for name in parameters]
+    return np.ascontiguousarray(torch.cat(parts).numpy())
+
+
+def local_state(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of the local parameters by name."""
+    return {n: p.detach().clone() for n, p in local_parameters(model).items()}
+
+
+@torch.no_grad()
+def load_local(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Write local parameters back; names must be those of `local_state`."""
+    for name, parameter in local_parameters(model).items():
+        parameter.copy_(state[name])

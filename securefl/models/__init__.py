@@ -1,1 +1,0 @@
-"""Models, and which of their parameters are shared."""

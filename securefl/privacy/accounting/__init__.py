@@ -1,0 +1,1 @@
+"""What was done to customers' data, and what it costs in epsilon."""

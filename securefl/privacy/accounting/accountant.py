@@ -1,0 +1,246 @@
+"""What has been spent: events, priced by accountants over Renyi divergences or loss distributions.
+
+An account belongs to a member's data and not to a round: a fresh one for each round reports a
+round's epsilon as the run's. Its state is plain JSON, so that it survives restarts. The Gaussian
+DP accountant is refused: its central limit under-reports epsilon (Gopi et al. 2021, section 1).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, Literal, Self, get_args
+
+import numpy as np
+from opacus.accountants import PRVAccountant
+
+from securefl.errors import ConfigError
+from securefl.privacy.accounting.events import (
+    DpEvent,
+    GaussianDpEvent,
+    NonPrivateDpEvent,
+    NoOpDpEvent,
+    PrivacyEvent,
+    SampledGaussian,
+    SkellamDpEvent,
+    Term,
+    terms_of,
+)
+from securefl.privacy.accounting.rdp import renyi_epsilon, sum_renyi
+from securefl.privacy.accounting.skellam_rdp import composed_epsilon
+
+AccountantName = Literal["rdp", "prv"]
+
+
+class UnsupportedEventError(ConfigError):
+    """No accountant has a price for what a mechanism does."""
+
+    wire_name: ClassVar[str] = "UnsupportedEventError"
+
+
+class Accountant(ABC):
+    """Prices the composition of all events that it was given."""
+
+    name: ClassVar[str]
+    """What a configuration calls it."""
+    leaves: ClassVar[tuple[type[DpEvent], ...]]
+    """The mechanisms that it has a price for, beside what costs nothing or has no bound."""
+
+    def __init__(self) -> None:
+        self._terms: list[Term] = []
+
+    def supports(self, event: DpEvent) -> bool:
+        """Whether every mechanism in an event has a price here."""
+        known = (*self.leaves, NoOpDpEvent, NonPrivateDpEvent)
+        return all(isinstance(term.mechanism, known) for term in terms_of(event))
+
+    def compose(self, event: DpEvent, count: int = 1) -> Self:
+        """Add an event, so many times.
+
+        Raises:
+            UnsupportedEventError: If it has no price here.
+        """
+        if not self.supports(event):
+            raise UnsupportedEventError(f"accountant {self.name} has no price for {event}")
+        self._terms += (term for term in terms_of(event, count) if _costs(term))
+        return self
+
+    def get_epsilon(self, delta: float) -> float:
+        """Epsilon at `delta` of everything together, an upper bound; infinite without noise.
+
+        Raises:
+            ValueError: If delta is not in (0, 1).
+        """
+        if not 0 < delta < 1:
+            raise ValueError(f"delta is {delta}, not in (0, 1)")
+        if any(_without_noise(term.mechanism) for term in self._terms):
+            return math.inf
+        return self._epsilon(delta)
+
+    @abstractmethod
+    def _epsilon(self, delta: float) -> float:
+        """The same where all has noise."""
+
+
+class RdpAccountant(Accountant):
+    """Renyi divergences of sampled Gaussians.
+
+    Mironov, Talwar and Zhang 2019, section 3.3, converted by Balle et al. 2020, theorem 21.
+    """
+
+    name = "rdp"
+    leaves = (GaussianDpEvent,)
+
+    def _epsilon(self, delta: float) -> float:
+        history = _merged(self._terms)
+        return renyi_epsilon(sum_renyi(history), delta) if history else 0.0
+
+
+class PrvAccountant(Accountant):
+    """Privacy random variables of sampled Gaussians, by Fourier transform.
+
+    Gopi, Lee and Wutschitz 2021; the upper end of its interval.
+    """
+
+    name = "prv"
+    leaves = (GaussianDpEvent,)
+
+    def _epsilon(self, delta: float) -> float:
+        prv = PRVAccountant()
+        prv.history = _merged(self._terms)
+        if not prv.history:
+            return 0.0
+        with np.errstate(divide="ignore"):  # q = 1 has a privacy loss with a bounded support
+            return max(0.0, float(prv.get_epsilon(delta=delta)))
+
+
+class IntegerRdpAccountant(Accountant):
+    """Renyi divergences at integer orders, the only ones at which Skellam noise has a bound."""
+
+    name = "rdp"
+    leaves = (GaussianDpEvent, SkellamDpEvent)
+
+    def _epsilon(self, delta: float) -> float:
+        return composed_epsilon(self._terms, delta)
+
+
+_ACCOUNTANTS: dict[str, tuple[type[Accountant], ...]] = {
+    "rdp": (RdpAccountant, IntegerRdpAccountant),
+    # With Skellam noise among the events there is one accountant, whichever was asked for.
+    "prv": (PrvAccountant, IntegerRdpAccountant),
+}
+"""What a configuration may ask for, and who prices it: the first that supports all events."""
+
+
+def accountant_for(name: AccountantName, events: Iterable[DpEvent]) -> Accountant:
+    """A fresh accountant that has a price for all of `events`; none is composed yet.
+
+    Raises:
+        ConfigError: If there is no accountant of that name.
+        UnsupportedEventError: If no accountant has a price for one of the events.
+    """
+    _refuse_unknown(name)
+    asked = tuple(events)
+    for kind in _ACCOUNTANTS[name]:
+        made = kind()
+        if all(made.supports(event) for event in asked):
+            return made
+    known = _ACCOUNTANTS[name][-1]()
+    unknown = next((event for event in asked if not known.supports(event)), asked)
+    raise UnsupportedEventError(f"privacy.dp: no accountant has a price for {unknown}")
+
+
+def epsilon_of(
+    events: Sequence[DpEvent], delta: float, accountant: AccountantName = "rdp"
+) -> float:
+    """Epsilon of the composition of `events` at `delta`.
+
+    Raises:
+        ConfigError: If the accountant is not one of the two.
+        UnsupportedEventError: If no accountant has a price for one of the events.
+        ValueError: If delta is not in (0, 1).
+    """
+    made = accountant_for(accountant, events)
+    for event in events:
+        made.compose(event)
+    return made.get_epsilon(delta)
+
+
+class PrivacyAccountant:
+    """The running total of one member's data.
+
+    Args:
+        name: "rdp" or "prv".
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+
+    def __init__(self, name: AccountantName = "rdp") -> None:
+        _refuse_unknown(name)
+        self.name: AccountantName = name
+        self._events: list[PrivacyEvent] = []
+
+    @property
+    def events(self) -> tuple[PrivacyEvent, ...]:
+        """All that was charged, in order."""
+        return tuple(self._events)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps charged."""
+        return sum(event.steps for event in self._events)
+
+    def charge(self, event: PrivacyEvent) -> None:
+        """Add an event; to be called before the data are touched."""
+        self._events.append(event)
+
+    def epsilon(self, delta: float, then: PrivacyEvent | None = None) -> float:
+        """Epsilon spent so far, or what it would be after `then`."""
+        events = self._events if then is None else [*self._events, then]
+        return epsilon_of(events, delta, self.name)
+
+    def state(self) -> dict[str, Any]:
+        """The state as JSON values."""
+        return {"accountant": self.name, "events": [asdict(event) for event in self._events]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """The accountant that `state()` describes.
+
+        Raises:
+            ConfigError: If the state names another accountant.
+            ValueError: If an event does not make sense.
+        """
+        accountant = cls(state["accountant"])
+        for event in state["events"]:
+            accountant.charge(SampledGaussian(**event))
+        return accountant
+
+
+def _refuse_unknown(name: str) -> None:
+    if name == "gdp":
+        raise ConfigError("accountant gdp is refused: it under-reports epsilon; use rdp or prv")
+    if name not in get_args(AccountantName):
+        raise ConfigError(f"no accountant {name!r}: use rdp or prv")
+
+
+def _costs(term: Term) -> bool:
+    return term.count > 0 and not isinstance(term.mechanism, NoOpDpEvent)
+
+
+def _without_noise(mechanism: DpEvent) -> bool:
+    silent = isinstance(mechanism, GaussianDpEvent) and mechanism.noise_multiplier == 0
+    return silent or isinstance(mechanism, NonPrivateDpEvent)
+
+
+def _merged(terms: Sequence[Term]) -> list[tuple[float, float, int]]:
+    """(sigma, q, steps) with equal mechanisms joined: composition does not mind the order."""
+    steps: dict[tuple[float, float], int] = {}
+    for term in terms:
+        assert isinstance(term.mechanism, GaussianDpEvent)
+        key = (term.mechanism.noise_multiplier, term.sampling_probability)
+        steps[key] = steps.get(key, 0) + term.count
+    return [(sigma, rate, count) for (sigma, rate), count in steps.items() if count]

@@ -1,0 +1,162 @@
+"""What the privacy of another unit means for a customer.
+
+Where records are the unit she has several, and under shared noise she may be at several retailers.
+
+The tight bound, not epsilon times m: each of a customer's m records is in a batch by a coin of its
+own, so a step's output shifts by at most K clip norms with K ~ Binomial(m, q), and the mixture of
+Gaussians over K dominates every such customer (Ganesh 2024, arXiv:2401.10294, with
+Choquette-Choo et al. 2023, arXiv:2310.15526, corollary 4.7). Its Renyi divergences, both ways, are
+one-dimensional integrals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp
+from scipy.stats import binom
+
+from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian
+from securefl.privacy.accounting.rdp import renyi_epsilon
+from securefl.privacy.accounting.skellam_rdp import step_divergences
+from securefl.privacy.accounting.subsampled_rdp import ORDERS as INTEGER_ORDERS
+
+ORDERS: tuple[float, ...] = (
+    *(1 + tenth / 10 for tenth in (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)),
+    *(float(order) for order in (6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64)),
+)
+
+_TRUNCATED = 1e-12
+_REACH = 14.0
+_LARGEST_GRID = 1 << 22
+
+Vector = npt.NDArray[np.float64]
+
+
+def customer_epsilon(events: Sequence[SampledGaussian], delta: float, records: int) -> float:
+    """Epsilon at `delta` for adding or removing a customer with at most `records` records.
+
+    Args:
+        events: What was charged with a record as the unit.
+        delta: The customer's own delta.
+        records: m >= 1, a public bound that the member enforces.
+
+    Returns:
+        An RDP bound; with m = 1 the record-level one. Infinite beyond epsilon = 20.
+
+    Raises:
+        ValueError: If `records` is not positive.
+    """
+    if records < 1:
+        raise ValueError(f"a customer has at most {records} records")
+    return _mixed_epsilon([(event, records) for event in events], delta)
+
+
+def shared_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
+    """Epsilon at `delta` for adding or removing a customer at all her retailers at once.
+
+    Under noise that retailers share, she is in the one sum of a step at each of hers, by a coin of
+    its own at each: what m records are to a customer of one retailer, m retailers are here.
+
+    Args:
+        charges: What a customer of one retailer pays, and at how many she pays it at once.
+        delta: Of the whole composition.
+
+    Returns:
+        An RDP bound. Infinite beyond epsilon = 20 where sums of samples are shared.
+    """
+    if all(count == 1 or event.sampling_rate == 1 for event, count in charges):
+        return epsilon_of([_at(event, count) for event, count in charges], delta)
+    return _mixed_epsilon(charges, delta)
+
+
+def _at(event: PrivacyEvent, count: int) -> PrivacyEvent:
+    return event if count == 1 else scale_sensitivity(event, count)
+
+
+def _mixed_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
+    """Epsilon where somebody is in each step so many times, each time by a coin of its own.
+
+    A step in which she is more often than happens once in 10^12 / delta runs is left out of the
+    integrals and paid for out of delta: at most e^epsilon times its probability.
+    """
+    charges = [(event, count) for event, count in charges if event.steps]
+    if not charges:
+        return 0.0
+    if any(event.noise_multiplier == 0 for event, _ in charges):
+        return math.inf
+    steps = sum(event.steps for event, _ in charges)
+    tail = delta * _TRUNCATED / (1 << (steps - 1).bit_length())  # a table of rounds asks for few
+    total = np.zeros(len(ORDERS))
+    for event, count in charges:
+        total += event.steps * np.array(_one_step(event, count, tail))
+    epsilon = renyi_epsilon(total.tolist(), 0.99 * delta, ORDERS)
+    return epsilon if math.exp(min(epsilon, 700.0)) * _TRUNCATED <= 0.01 else math.inf
+
+
+def _one_step(event: PrivacyEvent, count: int, tail: float) -> Sequence[float]:
+    """Divergences at `ORDERS`; at an order between integers, those of the next integer."""
+    if isinstance(event, SampledGaussian):
+        return _divergences(event.noise_multiplier, event.sampling_rate, count, tail)
+    moved = _at(event, count)
+    whole = step_divergences(moved.mechanism(), moved.sampling_rate)
+    return [float(whole[math.ceil(order) - INTEGER_ORDERS[0]]) for order in ORDERS]
+
+
+def per_member_events(events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
+    """What a customer of one member pays where whole members are the unit.
+
+    With or without her, her member's update is one of norm at most C: the sum moves by up to 2 C,
+    where it moves by C if the update is replaced by zero.
+    """
+    return [scale_sensitivity(event, 2) for event in events]
+
+
+def scale_sensitivity(event: PrivacyEvent, times: int) -> PrivacyEvent:
+    """The event for one who moves the sum so many times as far, with sampling rate 1.
+
+    Without sampling nothing is lost by joint convexity: given all random draws, the two sums are at
+    most that far apart.
+    """
+    return event.scale_sensitivity(times)
+
+
+@lru_cache(maxsize=64)
+def _divergences(sigma: float, rate: float, records: int, tail: float) -> tuple[float, ...]:
+    """The larger of the two Renyi divergences at each order, of one step."""
+    above = binom.sf(np.arange(records + 1), records, rate)
+    most = max(1, int(np.argmax(above <= tail)))
+    shifts = np.arange(most + 1, dtype=np.float64)
+    log_weights = binom.logpmf(shifts, records, rate)
+    if most < records:
+        log_weights[-1] = binom.logsf(most - 1, records, rate)
+    return tuple(_divergence(order, sigma, shifts, log_weights) for order in ORDERS)
+
+
+def _divergence(order: float, sigma: float, shifts: Vector, log_weights: Vector) -> float:
+    """The larger of D(P || Q) and D(Q || P), P the mixture of N(k, sigma^2), Q = N(0, sigma^2).
+
+    By the trapezoidal rule, whose error is exp(-2 pi a / h) for an integrand that is analytic in a
+    strip of half-width a (Trefethen and Weideman 2014, section 5); the mixture has no zero
+    nearer than pi sigma^2 / max k. An integral that would take too long counts as infinite.
+    """
+    low = -_REACH * sigma
+    high = _REACH * sigma + order * shifts[-1]
+    step = min(sigma / 4, sigma**2 / (2 * shifts[-1]))
+    if (high - low) / step * len(shifts) > _LARGEST_GRID:
+        return math.inf
+    grid = np.arange(low, high + step, step)
+    log_q = -0.5 * (grid / sigma) ** 2
+    log_ratio = logsumexp(
+        log_weights[:, None] + (grid * shifts[:, None] - shifts[:, None] ** 2 / 2) / sigma**2,
+        axis=0,
+    )
+    scale = np.log(step / (sigma * np.sqrt(2 * np.pi)))
+    forward = logsumexp(log_q + order * log_ratio) + scale
+    backward = logsumexp(log_q + (1 - order) * log_ratio) + scale
+    return float(max(forward, backward, 0.0) / (order - 1))

@@ -1,0 +1,277 @@
+"""Per-unit norms and clipped sums in one backward pass, for Linear and Embedding layers.
+
+One pass back to the layers' outputs gives all that the norms need, and the clipped sums are
+products of the same tensors: nothing per unit is ever instantiated and no second pass runs
+("book-keeping", Bu et al. 2023, arXiv:2210.00038).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from securefl.ml.batches import Batch
+from securefl.ml.parameters import shared_parameters
+from securefl.privacy.dpsgd.layer_norms import (
+    embedding_squared_norms,
+    linear_squared_norms,
+    unit_rows,
+    weighted,
+    without_padding,
+)
+from securefl.privacy.dpsgd.lazy_noise import LazyTable
+from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer
+from securefl.privacy.dpsgd.per_example import (
+    GradientPath,
+    UnitLoss,
+    UnsupportedLayerError,
+    all_finite,
+    clip_factors,
+)
+from securefl.privacy.dpsgd.private_rows import LocalRows
+
+Layer = nn.Linear | nn.Embedding
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One call of a layer: what went in, what came out, and how often that had been changed."""
+
+    layer: Layer
+    inputs: Tensor
+    output: Tensor
+    version: int
+
+
+@dataclass(frozen=True)
+class _Used:
+    """All that a layer saw of one batch: inputs [B, T, in] or indices [B, T], and backprops."""
+
+    layer: Layer
+    inputs: Tensor
+    backprops: Tensor
+
+
+class BookkeepingPath(GradientPath):
+    """Ours. Layers may be used once or several times, with any number of middle axes.
+
+    Args:
+        model: Every shared parameter belongs to exactly one `nn.Linear` or `nn.Embedding`.
+        rows: The model's local tables.
+        optimizer: Receives the clipped sums.
+        tables: Embeddings whose noise is lazy, by table.
+
+    Raises:
+        UnsupportedLayerError: If a shared parameter belongs to any other layer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rows: LocalRows,
+        optimizer: BookkeepingOptimizer,
+        tables: dict[nn.Embedding, LazyTable],
+    ) -> None:
+        super().__init__(model, rows)
+        self.optimizer = optimizer
+        self.tables = tables
+        self.layers = supported_layers(model)
+        self._parameters = list(shared_parameters(model).values())
+        self._reads: list[_Read] | None = None
+        self._checked = False
+        self._handles = [layer.register_forward_hook(self._capture) for layer in self.layers]
+
+    def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
+        """See `GradientPath`."""
+        if not self._checked:
+            self._compare_with_autograd(loss, batch)
+            self._checked = True
+        losses, used, own = self._backpropagate(loss, batch)
+        squared = losses.new_zeros(len(losses))
+        for use in used:
+            squared += _squared_norms(use)
+        norms = squared.sqrt()
+        if all_finite(norms):
+            self.rows.accumulate(own)
+            factors = clip_factors(norms, self.optimizer.max_grad_norm)
+            for use in used:
+                self._add(use, factors)
+        return norms
+
+    def close(self) -> None:
+        """See `GradientPath`; lazy tables are flushed."""
+        for handle in self._handles:
+            handle.remove()
+        for table in self.tables.values():
+            table.close()
+
+    def _backpropagate(
+        self, loss: UnitLoss, batch: Batch
+    ) -> tuple[Tensor, list[_Used], list[Tensor | None]]:
+        """Losses [B], what each layer used, and the gradients of the local tables' outputs."""
+        self._reads = []
+        try:
+            with self._without_parameter_gradients():
+                losses = loss(self.model, batch)
+            reads = self._reads
+        finally:
+            self._reads = None
+        _check_reads(reads, len(losses))
+        targets = [read.output for read in reads] + self.rows.outputs
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+            losses.sum(), targets, allow_unused=True
+        )
+        own = list(gradients[len(reads) :])
+        return losses.detach(), list(_by_layer(reads, gradients[: len(reads)])), own
+
+    def _capture(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        if self._reads is None:
+            return
+        assert isinstance(module, Layer)
+        if not output.requires_grad:
+            output.requires_grad_(True)
+        self._reads.append(_Read(module, inputs[0].detach(), output, output._version))
+
+    @contextmanager
+    def _without_parameter_gradients(self) -> Iterator[None]:
+        """Autograd then goes back to the outputs and computes no parameter's gradient."""
+        for parameter in self._parameters:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self._parameters:
+                parameter.requires_grad_(True)
+
+    def _add(self, use: _Used, factors: Tensor) -> None:
+        table = self.tables.get(use.layer) if isinstance(use.layer, nn.Embedding) else None
+        if table is None:
+            _add_weighted(use, factors, self.optimizer.sum_of)
+        else:
+            table.accumulate(use.inputs.flatten(), weighted(use.backprops, factors))
+
+    def _compare_with_autograd(self, loss: UnitLoss, batch: Batch) -> None:
+        """Once: our unclipped sums are autograd's, or a parameter is used behind a layer's back.
+
+        Raises:
+            UnsupportedLayerError: If they differ.
+        """
+        state = torch.get_rng_state()
+        losses, used, _ = self._backpropagate(loss, batch)
+        if not all_finite(losses):
+            return
+        self._restart(state)
+        total = loss(self.model, batch).sum()
+        expected = torch.autograd.grad(total, self._parameters, allow_unused=True)
+        self._restart(state)
+        found: dict[Tensor, Tensor] = {
+            parameter: torch.zeros_like(parameter) for parameter in self._parameters
+        }
+        for use in used:
+            _add_weighted(use, torch.ones_like(losses), lambda parameter: found[parameter])
+        names = shared_parameters(self.model)
+        for (name, parameter), wanted in zip(names.items(), expected, strict=True):
+            _compare(name, found[parameter], wanted)
+        self._checked = True
+
+    def _restart(self, state: Tensor) -> None:
+        """The same dropout again, for the same units."""
+        torch.set_rng_state(state)
+        self.rows.restart()
+
+
+def supported_layers(model: nn.Module) -> list[Layer]:
+    """The layers that own the shared parameters.
+
+    Raises:
+        UnsupportedLayerError: If bookkeeping cannot tell a parameter's per-unit gradients.
+    """
+    shared = {id(p) for p in shared_parameters(model).values()}
+    layers: list[Layer] = []
+    for name, module in model.named_modules():
+        if getattr(module, "reads_whole_tables", False):
+            raise UnsupportedLayerError(f"bookkeeping cannot follow {name}: it reads whole tables")
+        if not any(id(p) in shared for p in module.parameters(recurse=False)):
+            continue
+        if not _is_supported(module):
+            raise UnsupportedLayerError(f"bookkeeping knows Linear and Embedding, not {name}")
+        layers.append(module)
+    return layers
+
+
+def is_known(model: nn.Module) -> bool:
+    """Whether every shared parameter belongs to a layer that bookkeeping knows."""
+    try:
+        supported_layers(model)
+    except UnsupportedLayerError:
+        return False
+    return True
+
+
+def _is_supported(module: nn.Module) -> TypeGuard[Layer]:
+    """Exact types: a subclass may do anything; `max_norm` rewrites rows by what is looked up."""
+    if type(module) is nn.Embedding:
+        return module.max_norm is None and not module.scale_grad_by_freq and not module.sparse
+    return type(module) is nn.Linear
+
+
+def _check_reads(reads: list[_Read], units: int) -> None:
+    for read in reads:
+        if read.inputs.shape[0] != units:
+            raise UnsupportedLayerError(
+                f"a layer got {read.inputs.shape[0]} leading rows for {units} units:"
+                " rows of different units cannot be told apart"
+            )
+        if read.output._version != read.version:
+            raise UnsupportedLayerError("a layer's output was changed in place")
+
+
+def _by_layer(reads: list[_Read], gradients: tuple[Tensor | None, ...]) -> Iterator[_Used]:
+    """All calls of one layer as one, joined along the units' own rows."""
+    calls: dict[Layer, list[tuple[Tensor, Tensor]]] = {}
+    for read, gradient in zip(reads, gradients, strict=True):
+        if gradient is None:
+            continue
+        layer, backprops = read.layer, unit_rows(gradient)
+        if isinstance(layer, nn.Embedding):
+            inputs = read.inputs.reshape(len(read.inputs), -1)
+            backprops = gradient.reshape(*inputs.shape, layer.embedding_dim)
+            backprops = without_padding(inputs, backprops, layer.padding_idx)
+        else:
+            inputs = unit_rows(read.inputs)
+        calls.setdefault(layer, []).append((inputs, backprops))
+    for layer, parts in calls.items():
+        if len(parts) == 1:
+            yield _Used(layer, *parts[0])
+        else:
+            inputs = torch.cat([part[0] for part in parts], dim=1)
+            yield _Used(layer, inputs, torch.cat([part[1] for part in parts], dim=1))
+
+
+def _squared_norms(use: _Used) -> Tensor:
+    if isinstance(use.layer, nn.Linear):
+        bias = use.layer.bias is not None
+        return linear_squared_norms(use.inputs, use.backprops, bias=bias)
+    return embedding_squared_norms(use.inputs, use.backprops)
+
+
+def _add_weighted(use: _Used, factors: Tensor, into: Callable[[Tensor], Tensor]) -> None:
+    """Add the sum over units of factor times gradient to what `into` gives for each parameter."""
+    rows = weighted(use.backprops, factors)
+    if isinstance(use.layer, nn.Embedding):
+        into(use.layer.weight).index_add_(0, use.inputs.flatten(), rows)
+        return
+    into(use.layer.weight).addmm_(rows.mT, use.inputs.flatten(0, 1))
+    if use.layer.bias is not None:
+        into(use.layer.bias).add_(rows.sum(0))
+
+
+def _compare(name: str, found: Tensor, wanted: Tensor | None) -> None:
+    wanted = torch.zeros_like(found) if wanted is None else wanted
+    if not bool((found - wanted).norm() <= 1e-3 * wanted.norm() + 1e-6):
+        raise UnsupportedLayerError(f"{name} is also used outside its layer's forward")

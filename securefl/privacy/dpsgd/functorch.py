@@ -1,0 +1,99 @@
+"""Each unit's gradient by `torch.func`, for models that use a parameter in any way they like.
+
+A product vector that is read as history and scored against as an output has no layer whose inputs
+and outputs would tell its gradient. Here every unit's loss is differentiated as it stands, many
+units at a time; each gradient is instantiated, so that this is for models of moderate size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from securefl.ml.batches import Batch
+from securefl.ml.parameters import shared_parameters
+from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer
+from securefl.privacy.dpsgd.per_example import GradientPath, UnitLoss, all_finite, clip_factors
+from securefl.privacy.dpsgd.private_rows import LocalRows
+
+_INSTANTIATED_FLOATS = 1 << 24
+
+Gradients = tuple[dict[str, Tensor], list[Tensor]]
+
+
+class VectorisedPath(GradientPath):
+    """Instantiates the gradients of as many units at once as memory is meant to hold.
+
+    Args:
+        model: Any model whose loss is made of operations that `torch.vmap` knows.
+        rows: The model's local tables.
+        optimizer: Receives the clipped sums.
+    """
+
+    def __init__(self, model: nn.Module, rows: LocalRows, optimizer: BookkeepingOptimizer) -> None:
+        super().__init__(model, rows)
+        self.optimizer = optimizer
+        self._parameters = shared_parameters(model)
+        size = sum(parameter.numel() for parameter in self._parameters.values())
+        self._at_once = max(1, _INSTANTIATED_FLOATS // size)
+
+    def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
+        """See `GradientPath`."""
+        with torch.no_grad():
+            loss(self.model, batch)  # tells which local rows each unit reads
+        own = [output.detach() for output in self.rows.outputs]
+        sums = {name: torch.zeros_like(p) for name, p in self._parameters.items()}
+        norms, own_gradients = [], []
+        for units in torch.split(torch.arange(len(batch[0])), self._at_once):
+            shared, rows = self._gradients(loss, [p[units] for p in batch], [o[units] for o in own])
+            norms.append(self._add_clipped(shared, sums))
+            own_gradients.append(rows)
+        found = torch.cat(norms)
+        if all_finite(found):
+            self.rows.accumulate([torch.cat(parts) for parts in zip(*own_gradients, strict=True)])
+            for name, parameter in self._parameters.items():
+                self.optimizer.sum_of(parameter).add_(sums[name])
+        return found
+
+    def close(self) -> None:
+        """See `GradientPath`; nothing was hooked."""
+
+    def _gradients(self, loss: UnitLoss, batch: list[Tensor], own: list[Tensor]) -> Gradients:
+        """Gradients of the shared parameters and of what the local tables gave, a row a unit."""
+        called = _Called(self.model, loss)
+
+        def of_one(shared: dict[str, Tensor], own: list[Tensor], unit: list[Tensor]) -> Tensor:
+            with self.rows.supplying([row.unsqueeze(0) for row in own]):
+                parameters = {f"model.{name}": parameter for name, parameter in shared.items()}
+                losses: Tensor = functional_call(
+                    called, parameters, (tuple(part.unsqueeze(0) for part in unit),)
+                )
+            return losses[0]
+
+        shared = {name: p.detach() for name, p in self._parameters.items()}
+        each = vmap(grad(of_one, argnums=(0, 1)), in_dims=(None, 0, 0), randomness="different")
+        gradients: Gradients = each(shared, own, batch)
+        return gradients
+
+    def _add_clipped(self, gradients: dict[str, Tensor], sums: dict[str, Tensor]) -> Tensor:
+        """Add the clipped gradients up; their norms before, [b]."""
+        flat = {name: gradient.reshape(len(gradient), -1) for name, gradient in gradients.items()}
+        norms: Tensor = torch.stack([each.norm(dim=1) for each in flat.values()]).norm(dim=0)
+        factors = clip_factors(norms, self.optimizer.max_grad_norm)
+        for name, each in flat.items():
+            sums[name].add_((factors @ each).view_as(sums[name]))
+        return norms
+
+
+class _Called(nn.Module):
+    """A loss as the forward pass of a module, which is what `functional_call` can call."""
+
+    def __init__(self, model: nn.Module, loss: UnitLoss) -> None:
+        super().__init__()
+        self.model = model
+        self._loss = loss
+
+    def forward(self, batch: Batch) -> Tensor:
+        losses: Tensor = self._loss(self.model, batch)
+        return losses

@@ -1,0 +1,137 @@
+"""What a way to a batch's sum of clipped per-unit gradients is; the numbers are always the same.
+
+`hooks` is Opacus' own `GradSampleModule`, kept from reusing what an earlier step left behind;
+`bookkeeping` and `vectorised` are in files of their own. A unit is whatever a row of the loss
+stands for: a record, or a customer with all the rows of its batch.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from opacus.grad_sample import GradSampleModule
+from opacus.grad_sample.embedding import compute_embedding_grad_sample
+from torch import Tensor, nn
+
+from securefl.errors import ConfigError
+from securefl.ml.batches import Batch
+from securefl.privacy.dpsgd.layer_norms import without_padding
+from securefl.privacy.dpsgd.optimizers import HooksOptimizer
+from securefl.privacy.dpsgd.private_rows import LocalRows
+
+UnitLoss = Callable[[nn.Module, Batch], Tensor]
+Samples = dict[nn.Parameter, Tensor]
+
+CLIP_STABILIZER = 1e-6
+"""Opacus divides by the norm plus this, so that a zero gradient has a factor."""
+
+
+class UnsupportedLayerError(ConfigError):
+    """A layer whose per-unit gradients this path cannot tell; another path may."""
+
+    wire_name: ClassVar[str] = "UnsupportedLayerError"
+
+
+def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
+    """What each unit's gradient is multiplied with: min(1, C / norm), [B] (Abadi et al. 2016)."""
+    return (clip_norm / (norms + CLIP_STABILIZER)).clamp(max=1.0)
+
+
+def all_finite(norms: Tensor) -> bool:
+    """Whether no norm [B], B >= 1, is infinite or NaN; `max` hands NaN on."""
+    return math.isfinite(float(norms.max()))
+
+
+class GradientPath(ABC):
+    """Turns a batch into the sum of its units' clipped gradients, held by the optimizer."""
+
+    def __init__(self, model: nn.Module, rows: LocalRows) -> None:
+        self.model = model
+        self.rows = rows
+
+    @abstractmethod
+    def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
+        """Add the batch's clipped per-unit gradients to the sum of this step.
+
+        Where a norm is not finite, nothing at all is added, and the caller leaves those units out.
+
+        Args:
+            loss: The loss of each unit, [B].
+            batch: At least one unit.
+
+        Returns:
+            The norms before clipping, [B]. They are private: not to be logged or released.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Take all hooks off the model."""
+
+
+class HooksPath(GradientPath):
+    """Opacus' hooks: every unit's gradient is instantiated. Works for any layer, slowly."""
+
+    def __init__(self, model: nn.Module, rows: LocalRows, optimizer: HooksOptimizer) -> None:
+        super().__init__(model, rows)
+        self.optimizer = optimizer
+        self._hooks = _PaddedGradSample(model, loss_reduction="sum")
+
+    def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
+        """See `GradientPath`."""
+        self._begin_anew()
+        losses = loss(self.model, batch)
+        _backward(losses.sum())
+        parameters: list[Any] = self.optimizer.params
+        for parameter in parameters:
+            parameter.grad = None
+            if parameter.grad_sample is None:
+                parameter.grad_sample = parameter.new_zeros(1).expand(len(losses), *parameter.shape)
+        samples: list[Tensor] = [parameter.grad_sample.flatten(1) for parameter in parameters]
+        norms: Tensor = torch.stack([sample.norm(dim=1) for sample in samples]).norm(dim=0)
+        if all_finite(norms):
+            self.rows.accumulate([output.grad for output in self.rows.outputs])
+            self.optimizer.clip_and_accumulate()
+        return norms
+
+    def _begin_anew(self) -> None:
+        """Forget what Opacus kept of a layer that ran in an earlier step and got no gradient.
+
+        Its counter of uses would be off, and its half of a sum would go into this step's. Opacus
+        counts in attributes of its own, and sets them up anew with its hooks.
+        """
+        self.close()
+        self._hooks = _PaddedGradSample(self.model, loss_reduction="sum")
+
+    def close(self) -> None:
+        """See `GradientPath`."""
+        self._hooks.cleanup()
+        for module in self.model.modules():
+            for name in ("activations", "max_batch_len"):
+                if hasattr(module, name):
+                    delattr(module, name)
+
+
+def _backward(objective: Tensor, *, retain_graph: bool = False) -> None:
+    with warnings.catch_warnings():
+        # Opacus hooks layers that are fed data, which need no gradient; torch remarks on that.
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        objective.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+
+
+def _embedding_samples(
+    layer: nn.Embedding, activations: list[Tensor], backprops: Tensor
+) -> Samples:
+    kept = without_padding(activations[0], backprops, layer.padding_idx)
+    samples: Samples = compute_embedding_grad_sample(layer, activations, kept)
+    return samples
+
+
+class _PaddedGradSample(GradSampleModule):  # type: ignore[misc]
+    """`GradSampleModule`, which by itself trains the padding row."""
+
+    GRAD_SAMPLERS = {**GradSampleModule.GRAD_SAMPLERS, nn.Embedding: _embedding_samples}  # noqa: RUF012

@@ -1,0 +1,247 @@
+"""One member's private local steps: the loop from Poisson batch to noised update.
+
+What is released, and therefore noised, is the shared parameters. The public constants (rate,
+steps, denominator, clip norm, noise multiplier) are fixed before; the accountant is charged for a
+round before its first batch is drawn, and it outlives rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from securefl.errors import ConfigError
+from securefl.ml.batches import Examples
+from securefl.ml.parameters import shared_parameters
+from securefl.privacy.accounting.accountant import PrivacyAccountant
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.dpsgd.book_keeping import BookkeepingPath, is_known
+from securefl.privacy.dpsgd.functorch import VectorisedPath
+from securefl.privacy.dpsgd.lazy_noise import LazyTable
+from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer, HooksOptimizer
+from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss, all_finite
+from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
+from securefl.privacy.dpsgd.private_rows import LocalRows
+from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.gaussian import GaussianNoise
+
+PathName = Literal["auto", "hooks", "bookkeeping", "vectorised"]
+
+_OPTIMIZERS: dict[PathName, type[HooksOptimizer]] = {
+    "hooks": HooksOptimizer,
+    "bookkeeping": BookkeepingOptimizer,
+    "vectorised": BookkeepingOptimizer,
+}
+
+
+@dataclass(frozen=True)
+class PrivateSettings:
+    """Everything public about a member's private training.
+
+    Attributes:
+        sampling: Rate q, steps a round and denominator.
+        clip_norm: C, the largest norm of a unit's gradient.
+        noise_multiplier: sigma; the noise on the sum has deviation sigma * C.
+        optimizer: "adam" or "sgd", the same for the local rows.
+        learning_rate: Its step size.
+        weight_decay: L2 penalty, added after the noise.
+        momentum: Of SGD.
+        path: Which way to the gradients; auto takes bookkeeping where it knows every layer.
+        lazy_rows: Embeddings with at least so many rows get lazy noise; needs bookkeeping and SGD
+            without momentum and decay. None: never.
+        piece: Largest number of units worked on at once; changes no number. 128 customers with
+            10,000 scores each stay in the cache and take half the time of all at once.
+    """
+
+    sampling: SamplingPlan
+    clip_norm: float
+    noise_multiplier: float
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = 0.001
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    path: PathName = "bookkeeping"
+    lazy_rows: int | None = None
+    piece: int = 128
+
+    def __post_init__(self) -> None:
+        if self.clip_norm <= 0 or self.noise_multiplier < 0 or self.piece < 1:
+            raise ValueError("clip norm and piece must be positive, the noise not negative")
+        lazy = self.path in ("auto", "bookkeeping") and self.optimizer == "sgd"
+        if self.lazy_rows is not None and (not lazy or self.momentum or self.weight_decay):
+            raise ValueError("lazy noise needs bookkeeping and SGD without momentum and decay")
+
+    @property
+    def event(self) -> SampledGaussian:
+        """What one round costs."""
+        return SampledGaussian(
+            noise_multiplier=self.noise_multiplier,
+            sampling_rate=self.sampling.rate,
+            steps=self.sampling.steps,
+        )
+
+
+class PrivateTrainer:
+    """Trains one model privately on one member's units, over all rounds of a run.
+
+    Args:
+        model: Its shared parameters are trained privately, its local tables without noise.
+        examples: The member's units.
+        loss: The loss of each unit, [B]; row b depends on unit b alone.
+        settings: The public constants.
+        stream: The member's own randomness.
+        accountant: The member's own, charged round by round.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        examples: Examples,
+        loss: UnitLoss,
+        settings: PrivateSettings,
+        *,
+        stream: KeyStream,
+        accountant: PrivacyAccountant,
+    ) -> None:
+        self.model = model
+        self.examples = examples
+        self.loss = loss
+        self.settings = settings
+        self.accountant = accountant
+        self.noise = GaussianNoise(stream)
+        self.sampler = PoissonSampler(settings.sampling, len(examples), stream)
+        self.rows = LocalRows(model, settings.sampling.expected_batch)
+        self.tables = self._lazy_tables()
+        self.optimizer, self.path = self._private_path()
+        self._row_optimizer = self._inner_optimizer(self.rows.parameters)
+
+    def train_round(self) -> None:
+        """The steps of one round, from the model's present state; the model is left releasable."""
+        self.accountant.charge(self.settings.event)
+        self.model.train()
+        for index in self.sampler:
+            self.step(index)
+        self.rows.end()
+        for table in self.tables.values():
+            table.flush()
+
+    def step(self, index: Tensor) -> None:
+        """One step on the units `index`, int64 [b], b >= 0; noise is added whatever b is."""
+        self._accumulate_all(index)
+        self.optimizer.step()
+        rate = self.optimizer.param_groups[0]["lr"]
+        for table in self.tables.values():
+            table.step(rate)
+        self._step_rows()
+
+    def clipped_sum(self, index: Tensor) -> Tensor:
+        """The sum of the clipped gradients of the units `index`, float32 [d], in wire order.
+
+        It has no noise and must not leave the member as it is: whoever asks for it adds a noise
+        share and a mask. The shared parameters stay as they are; the units' own rows are trained.
+
+        Raises:
+            ValueError: If a table's noise is lazy: its sum is not the model's.
+        """
+        if self.tables:
+            raise ValueError("a table with lazy noise has no sum of its own")
+        self._accumulate_all(index)
+        total = self.optimizer.clipped_sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._step_rows()
+        self.rows.end()
+        return total
+
+    def close(self) -> None:
+        """Take all hooks off the model and hand its parameters back to autograd."""
+        self.path.close()
+        self.rows.close()
+
+    def _accumulate_all(self, index: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        for piece in torch.split(index, self.settings.piece):
+            self._accumulate(piece)
+
+    def _step_rows(self) -> None:
+        if self._row_optimizer is not None:
+            self._row_optimizer.step()
+            self._row_optimizer.zero_grad(set_to_none=True)
+
+    def _accumulate(self, index: Tensor) -> None:
+        """Add the units' clipped gradients; a unit whose gradient is not finite contributes 0.
+
+        Whether it is depends on the unit alone, so that leaving it out is a way of clipping.
+        """
+        while len(index):
+            self.rows.begin(index)
+            norms = self.path.accumulate(self.loss, self.examples.batch(index))
+            if all_finite(norms):
+                return
+            index = index[norms.isfinite()]
+
+    def _lazy_tables(self) -> dict[nn.Embedding, LazyTable]:
+        settings = self.settings
+        if settings.lazy_rows is None:
+            return {}
+        shared = {id(p) for p in shared_parameters(self.model).values()}
+        return {
+            module: LazyTable(
+                module,
+                self.noise,
+                std=settings.noise_multiplier * settings.clip_norm,
+                expected_batch=settings.sampling.expected_batch,
+            )
+            for module in self.model.modules()
+            if isinstance(module, nn.Embedding)
+            and id(module.weight) in shared
+            and module.num_embeddings >= settings.lazy_rows
+        }
+
+    def _private_path(self) -> tuple[HooksOptimizer, GradientPath]:
+        lazy = {id(table.weight) for table in self.tables}
+        dense = [p for p in shared_parameters(self.model).values() if id(p) not in lazy]
+        inner = self._inner_optimizer(dense)
+        if inner is None:
+            raise ValueError("the model shares nothing but lazy tables")
+        name = self.settings.path
+        if name == "auto":
+            name = "bookkeeping" if is_known(self.model) else "vectorised"
+        if self.tables and name != "bookkeeping":
+            raise ConfigError("lazy noise needs a model of which bookkeeping knows every layer")
+        optimizer = _OPTIMIZERS[name](
+            inner,
+            noise=self.noise,
+            noise_multiplier=self.settings.noise_multiplier,
+            clip_norm=self.settings.clip_norm,
+            expected_batch=self.settings.sampling.expected_batch,
+        )
+        return optimizer, self._path(name, optimizer)
+
+    def _path(self, name: PathName, optimizer: HooksOptimizer) -> GradientPath:
+        if isinstance(optimizer, BookkeepingOptimizer):
+            if name == "bookkeeping":
+                return BookkeepingPath(self.model, self.rows, optimizer, self.tables)
+            return VectorisedPath(self.model, self.rows, optimizer)
+        return HooksPath(self.model, self.rows, optimizer)
+
+    def _inner_optimizer(self, parameters: Sequence[Tensor]) -> torch.optim.Optimizer | None:
+        if not parameters:
+            return None
+        settings = self.settings
+        if settings.optimizer == "adam":
+            return torch.optim.Adam(
+                parameters,
+                lr=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+                fused=True,
+            )
+        return torch.optim.SGD(
+            parameters,
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )

@@ -1,0 +1,1 @@
+"""Clipped sums as integers."""

@@ -1,0 +1,158 @@
+"""Distributed privacy whose unit is a whole member: clip, rotate, round, add noise.
+
+For consortia so large that a sum hides one member. What is protected is a member's whole update:
+neighbouring runs have it or have zero in its place, while the member takes part and adds its
+noise share either way. The rest is the path of every other sum: `plan_noise` sizes the shares
+(sampling rate 1, one step a round) and the masks add them up.
+
+Privacy rests on the norm of the integers alone, which is computed in integers and enforced. How
+the update was clipped, rotated and rounded in floating point only decides how well it is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from securefl.config.schema import RunConfig
+from securefl.errors import ConfigError
+from securefl.privacy.accounting.sensitivity import (
+    Sensitivity,
+    randomly_rounded_member,
+    rounded_member,
+    rounding_step,
+)
+from securefl_protocols.encoding.rotation import Rotation
+from securefl_protocols.noise.words import Words, WordSource
+from securefl_protocols.wire.context import labelled_digest
+
+ROTATION_LABEL = b"securefl/1/rotation"
+
+
+def member_encoding(config: RunConfig, dimension: int) -> MemberEncoding:
+    """How a run's updates become integers.
+
+    The rotation's seed follows from the agreed seed: it makes coordinates alike, and hides nothing.
+
+    Raises:
+        ConfigError: If the numbers have no exact norm.
+    """
+    settings = config.privacy
+    seed = labelled_digest(ROTATION_LABEL, str(config.seed).encode())
+    return _encoding(settings.clip_norm, dimension, seed, settings.distributed.rounding)
+
+
+@lru_cache(maxsize=4)
+def _encoding(clip_norm: float, dimension: int, seed: bytes, inflation: float) -> MemberEncoding:
+    return MemberEncoding(clip_norm, dimension, seed, inflation)
+
+
+def member_bits(encoding: MemberEncoding) -> int:
+    """f: the integers are multiples of 2^-f."""
+    return -round(math.log2(encoding.step))
+
+
+Vector = npt.NDArray[np.float64]
+Rounding = Callable[[Vector], Words]
+
+_LARGEST_NORM = 2.0**30
+_TRIES = 60
+
+
+def to_nearest(scaled: Vector) -> Words:
+    """Each coordinate to its nearest integer, ties to even; int64 of the same shape."""
+    return np.rint(scaled).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """Each coordinate to one of its two integers, so that the mean is the coordinate.
+
+    Attributes:
+        source: Where the words come from.
+    """
+
+    source: WordSource
+
+    def __call__(self, scaled: Vector) -> Words:
+        """Rounded, int64 of the same shape [n]."""
+        words = np.empty(scaled.size, dtype=np.int64)
+        self.source.fill(words)
+        below = np.floor(scaled)
+        up = words.view(np.uint64) * 2.0**-64 < scaled - below
+        return below.astype(np.int64) + up
+
+
+@dataclass(frozen=True)
+class MemberEncoding:
+    """How the members' updates become integers of bounded norm; public.
+
+    Attributes:
+        clip_norm: C, the largest norm of an update.
+        dimension: d.
+        seed: 32 bytes, of the rotation.
+        inflation: sqrt of the rounded coordinates as a part of C / gamma, at most.
+        bias: How often a random rounding may be too long; None for rounding to the nearest.
+    """
+
+    clip_norm: float
+    dimension: int
+    seed: bytes
+    inflation: float = 2e-3
+    bias: float | None = None
+    rotation: Rotation = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.bias is not None and not 0 < self.bias < 1:
+            raise ConfigError(f"the bias of random rounding is {self.bias}, not in (0, 1)")
+        object.__setattr__(self, "rotation", Rotation(self.dimension, self.seed))
+        if self.sensitivity.l2 > _LARGEST_NORM:
+            raise ConfigError("rounding so finely leaves the range in which norms are exact")
+
+    @property
+    def step(self) -> float:
+        """The real value of one integer unit: gamma, a power of two."""
+        largest = rounding_step(self.clip_norm, self.rotation.padded, self.inflation)
+        return 2.0 ** math.floor(math.log2(largest))
+
+    @property
+    def sensitivity(self) -> Sensitivity:
+        """What one member changes."""
+        padded = self.rotation.padded
+        if self.bias is None:
+            return rounded_member(self.clip_norm, self.step, padded)
+        return randomly_rounded_member(self.clip_norm, self.step, padded, self.bias)
+
+    def encode(self, update: Vector, rounding: Rounding = to_nearest) -> Words:
+        """A member's integers before its noise, of norm at most `sensitivity.l2`.
+
+        Args:
+            update: Shape [d], float64; longer ones are clipped.
+            rounding: `to_nearest`, or `AtRandom` where a bias was agreed.
+
+        Returns:
+            Shape [padded], int64.
+
+        Raises:
+            ConfigError: If the update has values that are not finite.
+        """
+        norm = float(np.linalg.norm(update))
+        if not math.isfinite(norm):
+            raise ConfigError("an update with values that are not finite cannot be clipped")
+        factor = min(1.0, self.clip_norm / norm) if norm else 1.0
+        scaled = self.rotation.forward(update * factor) / self.step
+        largest = int(self.sensitivity.l2**2)
+        for _ in range(_TRIES):
+            rounded = rounding(scaled)
+            if int(np.dot(rounded, rounded)) <= largest:
+                return rounded
+        return np.zeros(scaled.size, dtype=np.int64)
+
+    def decode(self, total: Words) -> Vector:
+        """The sum of updates, float64 [d], of a sum of integers [padded]."""
+        return self.rotation.inverse(total.astype(np.float64)) * self.step

@@ -1,0 +1,233 @@
+"""From a budget to integer noise shares: how much noise each member adds before it masks.
+
+At least m = t - n_C honest members are in every sum that the protocol lets through: t survive and
+n_C of them may collude. Each adds a share of variance sigma^2 / m, so that the noise of the honest
+ones alone is what the accountant priced, whoever vanishes and whoever colludes. What the others
+add is more than was asked for; it costs accuracy and no privacy.
+
+Two laws. A sum of discrete Gaussian shares costs what a Gaussian costs, by any accountant
+(`discrete_shadow`), and is charged as one. A sum of Skellam shares is Skellam, and is priced by
+Renyi divergences at integer orders.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from securefl.errors import ConfigError
+from securefl.privacy.accounting.accountant import AccountantName
+from securefl.privacy.accounting.calibration import Budget, noise_multiplier
+from securefl.privacy.accounting.discrete_gaussian_bound import (
+    least_share_variance,
+    log_factor,
+    rounding_variance,
+)
+from securefl.privacy.accounting.events import SampledGaussian, SampledSkellam
+from securefl.privacy.accounting.sensitivity import Sensitivity
+from securefl.privacy.accounting.skellam_rdp import skellam_epsilon
+from securefl_protocols.noise.discrete_gaussian import (
+    DISTANCE_BITS,
+    LARGEST_VARIANCE,
+    DiscreteGaussian,
+)
+from securefl_protocols.noise.skellam import Skellam
+
+IntegerLaw = Literal["discrete-gaussian", "skellam"]
+
+_RESERVE = 1e-6
+"""The part of epsilon and of delta that pays for what the samplers and the shadow leave open."""
+
+_RELATIVE = 1e-4
+
+
+@dataclass(frozen=True)
+class NoisePlan:
+    """The noise of one run, from public constants only.
+
+    Attributes:
+        law: Which law the shares have.
+        share_variance: Of each member's share, in squared integer units.
+        honest: m, how many honest shares are in every sum.
+        sensitivity: What one unit changes, in integer units.
+        event: All steps, as an accountant is charged for them.
+    """
+
+    law: IntegerLaw
+    share_variance: int
+    honest: int
+    sensitivity: Sensitivity
+    event: SampledGaussian | SampledSkellam
+
+    @property
+    def share_deviation(self) -> float:
+        """Standard deviation of one share, in integer units."""
+        return math.sqrt(self.share_variance)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the honest shares together, in integer units."""
+        return math.sqrt(self.honest * self.share_variance)
+
+    def summed_deviation(self, survivors: int) -> float:
+        """Standard deviation of all noise in a sum of so many members, in integer units."""
+        return math.sqrt(survivors * self.share_variance)
+
+    def sampler(self) -> DiscreteGaussian | Skellam:
+        """The sampler of a member's share."""
+        law = DiscreteGaussian if self.law == "discrete-gaussian" else Skellam
+        return law(self.share_variance)
+
+
+def honest_shares(members: int, threshold: int, colluding: int) -> int:
+    """How many honest members are in every sum that the protocol lets through: m = t - n_C.
+
+    Raises:
+        ConfigError: If the numbers leave no honest member, or do not fit together.
+    """
+    if not 0 <= colluding < threshold <= members:
+        raise ConfigError(
+            f"of {members} members {threshold} survive and {colluding} collude: no honest member"
+            " is left in a sum"
+        )
+    return threshold - colluding
+
+
+def plan_noise(
+    budget: Budget,
+    sensitivity: Sensitivity,
+    *,
+    honest: int,
+    sampling_rate: float,
+    steps: int,
+    law: IntegerLaw = "discrete-gaussian",
+    accountant: AccountantName = "rdp",
+    spent: Sequence[SampledGaussian] = (),
+) -> NoisePlan:
+    """The least noise that keeps all steps within the budget.
+
+    Args:
+        budget: Epsilon and delta of the whole run, never exceeded.
+        sensitivity: What one unit changes in the sum of a step.
+        honest: m, see `honest_shares`.
+        sampling_rate: q of the Poisson sample; 1 where every unit is in every step.
+        steps: How many sums are released.
+        law: The law of the shares.
+        accountant: Which one decides; Skellam has "rdp" only.
+        spent: What the data have already paid for.
+
+    Raises:
+        ConfigError: If no noise is enough, or more is needed than the samplers make.
+    """
+    if honest < 1:
+        raise ConfigError("somebody honest has to add noise")
+    kept = set_aside(budget)
+    if law == "skellam":
+        if accountant != "rdp":
+            raise ConfigError("Skellam noise is accounted by rdp only")
+        event = SampledSkellam(honest, sensitivity, sampling_rate, steps)
+        _check_samplers(budget, honest * steps * sensitivity.dimension)
+        return _skellam_plan(kept, event, spent)
+    sigma = noise_multiplier(
+        kept, sampling_rate=sampling_rate, steps=steps, accountant=accountant, spent=spent
+    )
+    shadow = SampledGaussian(sigma, sampling_rate, steps)
+    return gaussian_shares(shadow, sensitivity, honest=honest, budget=budget)
+
+
+def set_aside(budget: Budget) -> Budget:
+    """The budget without the part that pays for what samplers and shadow leave open."""
+    return Budget((1 - _RESERVE) * budget.epsilon, (1 - _RESERVE) * budget.delta)
+
+
+def gaussian_shares(
+    event: SampledGaussian, sensitivity: Sensitivity, *, honest: int, budget: Budget
+) -> NoisePlan:
+    """Discrete Gaussian shares that cost what a Gaussian event does, all its steps together.
+
+    Args:
+        event: All steps of the run that share this noise.
+        sensitivity: What one unit changes in the sum of a step.
+        honest: m, see `honest_shares`.
+        budget: The whole run's, of which `set_aside` leaves the event the rest.
+
+    Raises:
+        ConfigError: If more noise is needed than the samplers make, or they are not exact enough.
+    """
+    draws = event.steps * sensitivity.dimension
+    _check_samplers(budget, honest * draws)
+    allowed = _RESERVE * min(budget.epsilon, 1.0) / (4 * draws)
+    share = _share_variance(event.noise_multiplier * sensitivity.l2, honest, allowed)
+    return NoisePlan("discrete-gaussian", share, honest, sensitivity, event)
+
+
+def _share_variance(deviation: float, shares: int, allowed: float) -> int:
+    """The variance of shares whose sum is a post-processed Gaussian of that deviation.
+
+    Args:
+        deviation: In integer units.
+        shares: m.
+        allowed: What either part of the factor may be, for one coordinate and step.
+    """
+    rounding = rounding_variance(allowed)
+    share = max(
+        math.ceil((deviation**2 + rounding) / shares), least_share_variance(allowed, shares)
+    )
+    assert log_factor(share, shares, rounding) <= 2 * allowed
+    return _sampled(share)
+
+
+def _skellam_plan(
+    budget: Budget, least: SampledSkellam, spent: Sequence[SampledGaussian]
+) -> NoisePlan:
+    """The plan of the least share variance, to one in ten thousand, by bisection.
+
+    Args:
+        budget: Epsilon and delta.
+        least: The steps with shares of variance 1, so that its variance is their number.
+        spent: What the data have already paid for.
+    """
+    honest = least.variance
+
+    def event(share: int) -> SampledSkellam:
+        return replace(least, variance=share * honest)
+
+    def fits(share: int) -> bool:
+        return skellam_epsilon([*spent, event(share)], budget.delta) <= budget.epsilon
+
+    high = 1
+    while not fits(high):
+        high = _sampled(2 * high)
+    low = high // 2
+    while high - low > max(1.0, _RELATIVE * high):
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return NoisePlan("skellam", high, honest, least.sensitivity, event(high))
+
+
+def _sampled(share: int) -> int:
+    """The variance, if the samplers go so far.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    if share > LARGEST_VARIANCE:
+        raise ConfigError(
+            "no noise that can be drawn keeps to the budget: take a coarser rounding step, fewer"
+            " steps or more epsilon"
+        )
+    return share
+
+
+def _check_samplers(budget: Budget, draws: int) -> None:
+    """Refuse budgets that the distance of the samplers from their laws would use up.
+
+    Raises:
+        ConfigError: If the draws' total variation distance is beyond what was reserved of delta.
+    """
+    if draws * 2.0**-DISTANCE_BITS * (1 + math.exp(min(budget.epsilon, 500.0))) > (
+        _RESERVE / 2 * budget.delta
+    ):
+        raise ConfigError("epsilon and delta are beyond what integer noise is exact to")

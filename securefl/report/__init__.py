@@ -1,1 +1,0 @@
-"""A run as one HTML file: for a manager on top, for an auditor below."""

@@ -1,1 +1,0 @@
-"""Run directories: what a run leaves on disk, and how it resumes."""

@@ -1,0 +1,125 @@
+"""What a retailer knows of a customer beside her purchases: her profile, and what happened to her.
+
+Both are read by an agreed vocabulary of words. What a retailer does not know is 0, so that members
+with profiles and members without train the same model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from securefl.data.schema import PLAIN_EVENT
+from securefl.data.tables import RetailData
+from securefl.errors import ConfigError, DataError
+from securefl.tasks.churn.rfm_features import WEEK, Floats, Ints, scaled
+
+EVENT_WEEKS: Final = 8
+"""Weeks before the moment in which events are counted."""
+
+_EVENTS: Final = 50.0
+_WEEKS: Final = 52.0
+
+
+def profile_pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Attribute and level of each word `attribute=level`.
+
+    Raises:
+        ConfigError: If a word has another form.
+    """
+    for word in words:
+        if "=" not in word:
+            raise ConfigError(f"churn.profile: '{word}' is no attribute=level")
+    parts = [word.partition("=") for word in words]
+    return [(attribute, level) for attribute, _, level in parts]
+
+
+def check_profiles(words: Sequence[str], data: RetailData) -> None:
+    """Refuse an attribute that no retailer has: a slip of the pen would be a column of zeros.
+
+    Raises:
+        ConfigError: If a word has another form.
+        DataError: If there is no such attribute.
+    """
+    known = {str(c) for m in data.members if m.profiles is not None for c in m.profiles.columns}
+    for attribute, _ in profile_pairs(words):
+        if attribute not in known:
+            raise DataError(f"{data.source}: no retailer's profiles have a column '{attribute}'")
+
+
+def profile_features(
+    profiles: pd.DataFrame | None, words: Sequence[str], customers: Ints
+) -> Floats:
+    """1 where a customer has the level of a word, else 0, float64 [n, W]."""
+    found = np.zeros((len(customers), len(words)))
+    if profiles is None or not words:
+        return found
+    known = profiles.set_index("customer").astype("str").reindex(customers)
+    for column, (attribute, level) in enumerate(profile_pairs(words)):
+        if attribute in known:
+            found[:, column] = known[attribute] == level
+    return found
+
+
+def event_products(words: Sequence[str], data: RetailData) -> tuple[Ints, ...]:
+    """The products that each word `event` or `event:name` speaks of, int64, ascending.
+
+    The name is that of a department or category of the catalogue; without one, the array is empty
+    and every event counts.
+
+    Raises:
+        DataError: If the catalogue has no such department or category.
+    """
+    found = []
+    for word in words:
+        _, _, name = word.partition(":")
+        filed = (data.products["department"] == name) | (data.products["category"] == name)
+        if name and not filed.any():
+            raise DataError(f"{data.source}: the catalogue has no department or category '{name}'")
+        products = data.products["product"].to_numpy(np.int64)
+        found.append(np.sort(products[filed.to_numpy() & bool(name)]))
+    return tuple(found)
+
+
+def event_features(
+    browsing: pd.DataFrame | None,
+    words: Sequence[str],
+    products: Sequence[Ints],
+    customers: Ints,
+    moment: int,
+) -> Floats:
+    """How many events of each word there were lately, and how lately the last was, [n, 2 W].
+
+    Args:
+        browsing: As in `RetailerTables`.
+        words: The agreed words.
+        products: What `event_products` says of them.
+        customers: Whose, int64 [n], ascending.
+        moment: Events from then on are unknown, in ns since 1970.
+    """
+    found = np.zeros((len(customers), 2 * len(words)))
+    if browsing is None or not words:
+        return found
+    time = browsing["time"].to_numpy("datetime64[ns]").astype(np.int64)
+    past = browsing[(time < moment) & browsing["customer"].isin(customers)]
+    kind = past["event"] if "event" in past else pd.Series(PLAIN_EVENT, index=past.index)
+    row = np.searchsorted(customers, past["customer"].to_numpy(np.int64))
+    age = (moment - past["time"].to_numpy("datetime64[ns]").astype(np.int64)) / WEEK
+    for number, (word, meant) in enumerate(zip(words, products, strict=True)):
+        chosen = (kind == word.partition(":")[0]).to_numpy()
+        if len(meant):
+            chosen = chosen & past["product"].isin(meant).to_numpy()
+        figures = _count_and_nearness(row[chosen], age[chosen], len(customers))
+        found[:, 2 * number : 2 * number + 2] = figures
+    return found
+
+
+def _count_and_nearness(row: Ints, age: Floats, customers: int) -> Floats:
+    """Float64 [n, 2]; both are 0 for a customer without such an event."""
+    count = np.bincount(row, age <= EVENT_WEEKS, minlength=customers).astype(np.float64)
+    last = np.full(customers, _WEEKS)
+    np.minimum.at(last, row, age)
+    return np.stack([scaled(count, _EVENTS), 1 - scaled(last, _WEEKS)], axis=1)

@@ -1,0 +1,72 @@
+"""Specification of the task `churn`; no torch here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from securefl.config.load import packaged
+from securefl.config.metric_labels import MetricLabel
+from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.tasks.churn.settings import ChurnSettings, LogisticSettings, MlpSettings
+
+_RECENCY: Final = "Recency alone"
+
+
+def _label(title: str, meaning: str, *, higher: bool, headline: bool) -> MetricLabel:
+    return MetricLabel(
+        title=title,
+        meaning=meaning,
+        higher_is_better=higher,
+        percent=False,
+        naive=_RECENCY,
+        headline=headline,
+    )
+
+
+_A_CUSTOMER: Final = "everything that one retailer knows of one customer"
+
+
+_TASK: Final = "securefl.tasks.churn.task:ChurnTask"
+_PRIVATE_TASK: Final = "securefl.tasks.churn.task:PrivateChurnTask"
+
+CHURN: Final = TaskDeclaration(
+    name="churn",
+    learns="which customers will not come back",
+    models=tuple(
+        ModelChoice(settings, _TASK, _PRIVATE_TASK, units={"customer": _A_CUSTOMER})
+        for settings in (LogisticSettings, MlpSettings)
+    ),
+    cuts=ChurnSettings,
+    defaults={
+        "complete-journey": packaged(__package__, "complete-journey"),
+        "tutorial": packaged(__package__, "tutorial"),
+    },
+    changes={
+        ("complete-journey", "local"): packaged(__package__, "complete-journey-local"),
+        ("complete-journey", "distributed"): packaged(__package__, "complete-journey-distributed"),
+    },
+    labels={
+        "auc": _label(
+            "AUC",
+            "how often who stays away ranks above who returns",
+            higher=True,
+            headline=True,
+        ),
+        "average_precision": _label(
+            "Average precision",
+            "right alarms down to each who stays away",
+            higher=True,
+            headline=True,
+        ),
+        "log_loss": _label(
+            "Log loss", "how surprised the forecast is", higher=False, headline=True
+        ),
+        "brier": _label(
+            "Brier score", "squared error of the probabilities", higher=False, headline=False
+        ),
+        "calibration_error": _label(
+            "Calibration error", "how far probabilities are off", higher=False, headline=False
+        ),
+    },
+    facts=("securefl.tasks.churn.examples:ChurnFacts",),
+)

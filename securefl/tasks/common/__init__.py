@@ -1,0 +1,1 @@
+"""What several tasks share: splits, histories, contribution bounds, the local baseline."""

@@ -1,0 +1,151 @@
+"""Products that count as new: held out of training altogether, and ranked among themselves.
+
+Which products these are is a hash of their ids, which nobody's data move. Their purchases are taken
+out of everything that is trained on or known of a customer. A cold case is the first such product
+that a customer bought after all that is known of her then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from securefl.ml.metrics.ranking import RankingCases, parts_of
+from securefl.ml.metrics.spec import Split
+from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
+from securefl.tasks.common.splits import HeldOut, Ints, Purchases, draw_negatives, draws
+
+Floats = npt.NDArray[np.float64]
+
+_NOBODY: Final = -7
+"""In the place of a customer in the hash of products."""
+_BY_CHANCE: Final = 1 << 16
+
+
+def cold_products(products: Ints, share: float) -> Tensor:
+    """Which products count as new, bool [I]: about `share` of them."""
+    hashed = draws(np.full(len(products), _NOBODY), products) % np.uint64(_BY_CHANCE)
+    return torch.from_numpy(hashed < np.uint64(share * _BY_CHANCE))
+
+
+@dataclass(frozen=True)
+class ColdSales:
+    """First purchases of new products by the customers of one retailer's cut.
+
+    Attributes:
+        customer: Customer ids, int64 [P].
+        row: The same as rows of the cut, int64 [P]; ascending, with `item` within.
+        item: Products, int64 [P].
+        time: When each was bought first, int64 [P].
+    """
+
+    customer: Ints
+    row: Ints
+    item: Ints
+    time: Ints
+
+    @classmethod
+    def of(cls, lines: Purchases, cut: HeldOut) -> ColdSales:
+        """From the lines of new products alone."""
+        own = lines.at(np.isin(lines.customer, cut.customers))
+        row = np.searchsorted(cut.customers, own.customer)
+        order = np.lexsort((own.time, own.item, row))
+        row, own = row[order], own.at(order)
+        first = np.ones(len(row), dtype=np.bool_)
+        first[1:] = (np.diff(row) != 0) | (np.diff(own.item) != 0)
+        return cls(own.customer[first], row[first], own.item[first], own.time[first])
+
+    def within(self, after: Ints, until: Ints) -> tuple[Ints, Ints]:
+        """Customers' rows and the first product of each that was bought in her own span of time."""
+        inside = (self.time > after[self.row]) & (self.time <= until[self.row])
+        row, item, time = self.row[inside], self.item[inside], self.time[inside]
+        order = np.lexsort((item, draws(self.customer[inside], item), time, row))
+        rows, first = np.unique(row[order], return_index=True)
+        return rows, item[order][first]
+
+
+def cold_cases(
+    warm: RetailerCases, lines: Purchases, cold: Tensor, alike: Tensor
+) -> Mapping[Split, Cases]:
+    """The cold cases of one retailer by split.
+
+    Args:
+        warm: The retailer's purchases of other products, cut.
+        lines: Its purchases of new products.
+        cold: Which products are new, bool [I].
+        alike: A public code of each product, int64 [I]; what a new product is expected to sell is
+            the mean of the others of the same code.
+    """
+    sales = ColdSales.of(lines, warm.cut)
+    trained, known = (part.latest(warm.customers) for part in (warm.cut.training, warm.cut.known))
+    end = np.full(warm.customers, np.iinfo(np.int64).max)
+    spans: Mapping[Split, tuple[Ints, Ints]] = {
+        "validation": (trained, known),
+        "test": (known, end),
+    }
+    found = warm.cases()
+    sold = np.unique(lines.item)
+    return {
+        split: _Cold(found[split], warm, sales, sold, cold, alike).cases(*span, stream)
+        for stream, (split, span) in enumerate(spans.items(), start=2)
+    }
+
+
+@dataclass(frozen=True)
+class _Cold:
+    """One split's cases of known products, to be turned into those of new ones."""
+
+    warm: Cases
+    retailer: RetailerCases
+    sales: ColdSales
+    sold: Ints
+    cold: Tensor
+    alike: Tensor
+
+    def cases(self, after: Ints, until: Ints, stream: int) -> Cases:
+        rows, positive = self.sales.within(after, until)
+        chosen = torch.from_numpy(rows)
+        expected = self._expected(self.warm.popularity)
+        recent = self._expected((self.warm.prior / self.retailer.settings.prior).exp())
+        return Cases(
+            customers=chosen,
+            known=self.warm.known.at(chosen),
+            ranking=self._ranking(rows, positive, stream),
+            prior=self.retailer.settings.prior * recent.clamp(min=PRIOR_FLOOR).log(),
+            popularity=expected,
+        )
+
+    def _ranking(self, rows: Ints, positive: Ints, stream: int) -> RankingCases:
+        start = np.searchsorted(self.sales.row, np.arange(self.retailer.customers + 1))
+        begin, found = parts_of(torch.from_numpy(start), torch.from_numpy(rows))
+        place = found.numpy()
+        whole = self.retailer.cut
+        bought = replace(
+            whole.bought,
+            row=np.repeat(np.arange(len(rows)), begin.diff().numpy()),
+            item=self.sales.item[place],
+            time=self.sales.time[place],
+        )
+        cut = replace(whole, customers=whole.customers[rows], bought=bought)
+        negatives = draw_negatives(cut, self.sold, self.retailer.settings.negatives, stream)
+        return RankingCases(
+            positive=torch.from_numpy(positive),
+            negatives=torch.from_numpy(negatives),
+            bought_start=begin,
+            bought=torch.from_numpy(bought.item),
+            sold=torch.from_numpy(np.isin(np.arange(len(self.cold)), self.sold)),
+        )
+
+    def _expected(self, sales: Tensor) -> Tensor:
+        """Sales by product, float32 [I], a new product having the mean of known ones like it."""
+        known = ~self.cold
+        size = int(self.alike.max()) + 1
+        sums = torch.zeros(size).index_add_(0, self.alike[known], sales[known])
+        counts = torch.zeros(size).index_add_(0, self.alike[known], torch.ones(int(known.sum())))
+        return torch.where(self.cold, (sums / counts.clamp(min=1))[self.alike], sales)

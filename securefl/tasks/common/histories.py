@@ -1,0 +1,114 @@
+"""Purchase histories as compact tensors: one unit is one customer with all that she bought."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from securefl.ml.batches import Batch
+from securefl.ml.metrics.ranking import parts_of
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The purchases of n customers, one after the other.
+
+    Attributes:
+        start: Where each customer's part begins, int64 [n + 1].
+        items: Products, int32 [P].
+        weights: How much each purchase counts, float32 [P], above 0.
+        baskets: In which of the customer's discovery baskets it was bought first, int32 [P].
+    """
+
+    start: Tensor
+    items: Tensor
+    weights: Tensor
+    baskets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def at(self, rows: Tensor) -> Histories:
+        """The histories of some customers, in the order of `rows`, int64 [m]."""
+        start, place = parts_of(self.start, rows)
+        columns = [field.name for field in fields(self) if field.name != "start"]
+        return replace(self, start=start, **{name: getattr(self, name)[place] for name in columns})
+
+    def padded(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The histories at `index` (int64 [B]) as items int64 [B, K] and weights float32 [B, K].
+
+        K is the longest of these histories; weight 0 is padding.
+        """
+        position, inside = self._places(index)
+        return self.items[position].long() * inside, self.weights[position] * inside
+
+    def padded_baskets(self, index: Tensor) -> Tensor:
+        """The baskets of the purchases in `padded`, int64 [B, K]; 0 at padding."""
+        position, inside = self._places(index)
+        return self.baskets[position].long() * inside
+
+    def _places(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the purchases of the customers at `index` lie, and which are theirs, [B, K]."""
+        begin, lengths = self.start[index], (self.start[1:] - self.start[:-1])[index]
+        column = torch.arange(int(lengths.max()) if len(index) else 0)
+        inside = column[None, :] < lengths[:, None]
+        position = (begin[:, None] + column[None, :]).clamp(max=max(len(self.items) - 1, 0))
+        return position, inside
+
+
+@dataclass(frozen=True)
+class CustomerExamples:
+    """Customers as training units.
+
+    Attributes:
+        histories: What each customer bought.
+        home: Row of `prior` that belongs to each customer's retailer, int64 [n].
+        prior: Each retailer's own known part of the scores, float32 [R, I]; R is 1 at a member.
+    """
+
+    histories: Histories
+    home: Tensor
+    prior: Tensor
+
+    def __len__(self) -> int:
+        return len(self.histories)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Customers int64 [B], items int64 [B, K], weights float32 [B, K], prior float32 [B, I]."""
+        items, weights = self.histories.padded(index)
+        return index, items, weights, self.prior[self.home[index]]
+
+
+@dataclass(frozen=True)
+class OrderedExamples(CustomerExamples):
+    """Customers with the order of what they bought."""
+
+    @classmethod
+    def of(cls, customers: CustomerExamples) -> OrderedExamples:
+        """The same customers."""
+        return cls(customers.histories, customers.home, customers.prior)
+
+    def batch(self, index: Tensor) -> Batch:
+        """As without order, and the baskets of the purchases, int64 [B, K]."""
+        return *super().batch(index), self.histories.padded_baskets(index)
+
+
+def joined(parts: Sequence[CustomerExamples]) -> CustomerExamples:
+    """The customers of several retailers, one retailer after the other, of the first one's kind."""
+    starts, homes, purchases, rows = [torch.zeros(1, dtype=torch.int64)], [], 0, 0
+    for part in parts:
+        starts.append(part.histories.start[1:] + purchases)
+        homes.append(part.home + rows)
+        purchases += len(part.histories.items)
+        rows += len(part.prior)
+    histories = Histories(
+        start=torch.cat(starts),
+        items=torch.cat([part.histories.items for part in parts]),
+        weights=torch.cat([part.histories.weights for part in parts]),
+        baskets=torch.cat([part.histories.baskets for part in parts]),
+    )
+    prior = torch.cat([part.prior for part in parts])
+    return replace(parts[0], histories=histories, home=torch.cat(homes), prior=prior)

@@ -1,0 +1,79 @@
+"""One party's data with the task's model and loss: whatever trains, trains through this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from securefl.config.schema import RunConfig, TrainingSettings
+from securefl.ml.batches import Examples
+from securefl.ml.device import choose_device
+from securefl.ml.metrics.spec import Split
+from securefl.ml.metrics.sums import Tally
+from securefl.ml.seeds import derive_seed
+from securefl.ml.sgd import LocalTrainer
+from securefl.tasks.base import AnyTask, MemberData
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A party's data and how the run's task learns from them.
+
+    Attributes:
+        config: The run's configuration.
+        task: The run's task.
+        facts: What the task's members agreed on.
+        data: The party's own data.
+    """
+
+    config: RunConfig
+    task: AnyTask
+    facts: Any
+    data: MemberData
+
+    def seed(self, *purpose: str | int) -> int:
+        """A seed of this party's own for one purpose."""
+        return derive_seed(self.config.seed, self.data.name, *purpose)
+
+    def units(self, number: int) -> Examples:
+        """The units that round `number` trains on."""
+        return self.task.units_in(self.data, number)
+
+    def fresh_model(self, purpose: str) -> nn.Module:
+        """A newly initialised model on the CPU, the same for the same seed."""
+        torch.manual_seed(self.seed(purpose))
+        return self.task.model(self.facts, self.data.customers)
+
+    def trainer(self, model: nn.Module, settings: TrainingSettings) -> LocalTrainer:
+        """A trainer of this party's units."""
+        device = choose_device(self.config.engine.device)
+        return LocalTrainer(model, self.data.examples, self.task.loss, settings, device)
+
+    def score_released(self, model: nn.Module) -> dict[str, Tally]:
+        """The metrics on the test split of the shared parameters alone, by retailer."""
+        model.to("cpu").eval()
+        with torch.no_grad():
+            return self.task.released(model, self.data, "test")
+
+    def score_own(self) -> dict[str, Tally] | None:
+        """The metrics on the test split of what the party serves without any shared model."""
+        with torch.no_grad():
+            return self.task.own(self.data, "test")
+
+    def recommendations(self, model: nn.Module) -> Mapping[str, pd.DataFrame]:
+        """What the party reads off a model, as tables by name."""
+        model.to("cpu").eval()
+        with torch.no_grad():
+            found: Mapping[str, pd.DataFrame] = self.task.recommendations(model, self.data)
+            return found
+
+    def score(self, model: nn.Module, split: Split) -> dict[str, Tally]:
+        """The metrics of a model on one split by retailer, computed on the CPU."""
+        model.to("cpu").eval()
+        with torch.no_grad():
+            return self.task.evaluate(model, self.data, split)

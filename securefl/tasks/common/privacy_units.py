@@ -1,0 +1,16 @@
+"""What the presence of a privacy unit comes to, in words."""
+
+from __future__ import annotations
+
+from typing import Final
+
+A_CUSTOMER: Final = "everything that one customer did at one retailer"
+
+
+A_BUYER: Final = "everything that one customer bought at one retailer"
+
+
+A_MEMBER: Final = "one retailer's whole update in every round"
+
+
+A_LINE: Final = "one line of a purchase: one product in one basket"

@@ -1,0 +1,171 @@
+"""From one retailer's cut purchases to weighted histories, its own prior and held-out cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from securefl.ml.metrics.ranking import RankingCases
+from securefl.ml.metrics.spec import Split
+from securefl.tasks.common.histories import CustomerExamples, Histories
+from securefl.tasks.common.settings import RecommendationSettings
+from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, draw_negatives, hold_out
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+_DAY: Final = 86_400 * 10**9
+PRIOR_FLOOR: Final = 0.1
+"""Added to a product's share of sales, in units of the mean product's, before the logarithm."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """One retailer's held-out purchases and what is known when they happen.
+
+    Attributes:
+        customers: Rows of the customers in the party's model, int64 [n].
+        known: What each had bought by then.
+        ranking: The held-out purchases and their competitors.
+        prior: The retailer's own known part of the scores, float32 [I].
+        popularity: Customers who bought each product in training, float32 [I].
+    """
+
+    customers: Tensor
+    known: Histories
+    ranking: RankingCases
+    prior: Tensor
+    popularity: Tensor
+
+    def at(self, rows: Tensor) -> Cases:
+        """Some of the cases, in the order of `rows`, int64 [m]."""
+        return replace(
+            self,
+            customers=self.customers[rows],
+            known=self.known.at(rows),
+            ranking=self.ranking.at(rows),
+        )
+
+    def after(self, customers: int) -> Cases:
+        """The same cases in a model whose first `customers` rows are other retailers'."""
+        return replace(self, customers=self.customers + customers)
+
+
+def purchases_of(transactions: pd.DataFrame, products: Ints) -> Purchases:
+    """The lines of products in the assortment (int64 [I], ascending), with products as rows."""
+    known = known_lines(transactions)
+    lines = known[known["product"].isin(products)]
+    return Purchases(
+        customer=lines["customer"].to_numpy(np.int64),
+        item=np.searchsorted(products, lines["product"].to_numpy(np.int64)),
+        basket=lines["basket"].to_numpy(np.int64),
+        time=nanoseconds(lines["time"]),
+    )
+
+
+def known_lines(transactions: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a known customer and a listed product; the schema has -1 for the others."""
+    return transactions[(transactions["customer"] >= 0) & (transactions["product"] >= 0)]
+
+
+def nanoseconds(times: pd.Series) -> Ints:
+    """Times as int64 nanoseconds since 1970, whatever the column's own unit."""
+    return times.to_numpy("datetime64[ns]").astype(np.int64)
+
+
+class RetailerCases:
+    """Cuts one retailer's purchases and lays them out for training and evaluation.
+
+    Args:
+        purchases: The retailer's lines.
+        products: Number of products I of the assortment.
+        end: The last moment of the agreed period, in ns since 1970.
+        settings: How to cut.
+    """
+
+    def __init__(
+        self, purchases: Purchases, products: int, end: int, settings: RecommendationSettings
+    ) -> None:
+        self.cut: HeldOut = hold_out(purchases, settings.min_products)
+        self.sold: Ints = np.unique(purchases.item)
+        self.products = products
+        self.settings = settings
+        age = (end - self.cut.training.time) / _DAY
+        self.weights: Floats = np.exp(-age / settings.recency_days) + settings.recency_floor
+
+    @property
+    def customers(self) -> int:
+        """Number of customers n that are trained on and evaluated."""
+        return len(self.cut.customers)
+
+    def examples(self) -> CustomerExamples:
+        """The customers as units whose weights sum to 1 on average."""
+        scale = self.customers / self.weights.sum()
+        return CustomerExamples(
+            histories=self._histories(self.cut.training, self.weights * scale),
+            home=torch.zeros(self.customers, dtype=torch.int64),
+            prior=self._prior()[None],
+        )
+
+    def separate_examples(self) -> CustomerExamples:
+        """The customers as units with nothing in one that comes from another; weights sum to 1."""
+        row = self.cut.training.row
+        sums = np.bincount(row, self.weights, minlength=self.customers)
+        return CustomerExamples(
+            histories=self._histories(self.cut.training, self.weights / sums[row]),
+            home=torch.zeros(self.customers, dtype=torch.int64),
+            prior=torch.zeros(1, 0),
+        )
+
+    def cases(self) -> Mapping[Split, Cases]:
+        """The held-out purchases by split."""
+        return {
+            "validation": self._cases(self.cut.training, self.cut.validation, stream=0),
+            "test": self._cases(self.cut.known, self.cut.test, stream=1),
+        }
+
+    def _cases(self, known: Pairs, positive: Ints, stream: int) -> Cases:
+        cut, count = self.cut, self.settings.negatives
+        ones = np.ones(len(cut.training.item))
+        return Cases(
+            customers=torch.arange(self.customers),
+            known=self._histories(known, np.ones(len(known.item))),
+            ranking=RankingCases(
+                positive=torch.from_numpy(positive),
+                negatives=torch.from_numpy(draw_negatives(cut, self.sold, count, stream)),
+                bought_start=self._starts(cut.bought),
+                bought=torch.from_numpy(cut.bought.item),
+                sold=torch.from_numpy(np.bincount(self.sold, minlength=self.products) > 0),
+            ),
+            prior=self._prior(),
+            popularity=torch.from_numpy(self._summed(ones)).float(),
+        )
+
+    def _prior(self) -> Tensor:
+        """Logarithm of each product's recent share of the retailer's sales, scaled, float32 [I]."""
+        recent = self._summed(self.weights)
+        share = recent / recent.mean()
+        return torch.from_numpy(self.settings.prior * np.log(share + PRIOR_FLOOR)).float()
+
+    def _summed(self, weights: Floats) -> Floats:
+        """Sum of the training pairs' weights by product, float64 [I]."""
+        summed = np.bincount(self.cut.training.item, weights, minlength=self.products)
+        return summed.astype(np.float64)
+
+    def _histories(self, pairs: Pairs, weights: Floats) -> Histories:
+        return Histories(
+            start=self._starts(pairs),
+            items=torch.from_numpy(pairs.item.astype(np.int32)),
+            weights=torch.from_numpy(weights.astype(np.float32)),
+            baskets=torch.from_numpy(pairs.basket.astype(np.int32)),
+        )
+
+    def _starts(self, pairs: Pairs) -> Tensor:
+        return torch.from_numpy(np.searchsorted(pairs.row, np.arange(self.customers + 1)))

@@ -1,0 +1,1 @@
+"""Rank products by what they are, new ones included."""

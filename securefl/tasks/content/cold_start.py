@@ -1,0 +1,89 @@
+"""Ranking tasks with cases of new products beside the usual ones.
+
+New products are ranked among themselves: which of what came in today is shown to her? The obvious
+rule has no sales to go by, and takes the mean sales of the known products of the same kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Final
+
+from torch import Tensor, nn
+
+from securefl.data.tables import RetailerTables
+from securefl.ml.metrics.spec import MetricSpec, Split
+from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.tasks.common.cold_start_split import cold_cases, cold_products
+from securefl.tasks.common.ranking_examples import RetailerCases
+from securefl.tasks.common.settings import NewProductSettings
+from securefl.tasks.common.splits import Purchases
+from securefl.tasks.content.spec import RANKED_COLD, cold_metric
+from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
+
+_COLD: Final = ", new products"
+_KIND: Final = 2
+
+
+class NewProductTask(RecommendationTask):
+    """Holds some products out of training altogether, and ranks them as well."""
+
+    cuts: NewProductSettings
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        *RecommendationTask.metrics,
+        *(MetricSpec(cold_metric(name), higher_is_better=True) for name in RANKED_COLD),
+    )
+
+    def cold(self, facts: RankingFacts) -> Tensor:
+        """Which products count as new, bool [I]."""
+        return cold_products(facts.products, self.cuts.cold)
+
+    def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
+        """The lines of known products."""
+        lines = super().purchases(tables, facts)
+        return lines.at(~self.cold(facts).numpy()[lines.item])
+
+    def member(
+        self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
+    ) -> RankingMember:
+        """See `RecommendationTask.member`; the cases of new products are a group beside it."""
+        plain, cold = super().member(tables, cut, facts), self.cold(facts)
+        lines = super().purchases(tables, facts)
+        new = lines.at(cold.numpy()[lines.item])
+        cases = cold_cases(cut, new, cold, facts.levels[_KIND])
+        return replace(plain, cases={**plain.cases, tables.name + _COLD: cases})
+
+    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """See `RecommendationTask.evaluate`."""
+        return _joined(super().evaluate(model, member, split))
+
+    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """See `Task.released`."""
+        return _joined(super().released(model, member, split))
+
+    def own(self, member: RankingMember, split: Split) -> dict[str, Tally] | None:
+        """See `Task.own`."""
+        found = super().own(member, split)
+        return None if found is None else _joined(found)
+
+    def naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Known products by own popularity, new ones by that of their kind."""
+        return _joined(super().naive(member, split))
+
+    @property
+    def noised_rule(self) -> str | None:
+        """None: a noised list says nothing of new products."""
+        return None
+
+
+def _joined(groups: dict[str, Tally]) -> dict[str, Tally]:
+    """Each retailer's tally with that of its new products in metrics of their own."""
+    return {
+        name: Tally({**tally.ratios, **_of_new(groups[name + _COLD])})
+        for name, tally in groups.items()
+        if not name.endswith(_COLD)
+    }
+
+
+def _of_new(tally: Tally) -> dict[str, Ratio]:
+    return {cold_metric(name): tally.ratios[name] for name in RANKED_COLD}

@@ -1,0 +1,133 @@
+"""What customers buy next from what products are: their features and, where known, themselves.
+
+A customer is what she bought, counted on every feature of the public catalogue, and has no vector
+of her own. A product is the sum of what its features say of it, and of what is learned of itself
+once it has been sold; so a product that nobody bought yet has a place in the list from its first
+day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from securefl.tasks.content.settings import FeatureSettings
+from securefl.tasks.recommendation.models.profile import HistoryRanker, shares_of
+
+OUT_OF_REACH: Final = -1e4
+"""The score of a product that does not compete."""
+
+
+class FeatureRanker(HistoryRanker):
+    """Scores all products from one customer's own history, and from nothing else.
+
+    With f(i) the code of product i in feature f, and x_f the roots of the shares of what she bought
+    by that feature,
+
+        score(i) = sum_f (p_f + g_f x_f + D_f E x)[f(i)]
+
+    where E x maps her profile over the mapped features to a few numbers, and D_f maps those back.
+    Each popularity p_f is a weight times a scale, and learns as fast as the square of that scale.
+    Every parameter is shared and belongs to a linear layer, and a customer's scores depend on no
+    other customer, so that her gradient is hers alone.
+
+    Args:
+        settings: Sizes, and which features are mapped.
+        features: Codes of the products in each feature, int64 [I] each, in the order of the
+            settings' `features`; a model that knows products themselves has them as the last one.
+        cold: Products that count as never sold, bool [I]: nothing is learned of them by themselves.
+    """
+
+    def __init__(self, settings: FeatureSettings, features: Sequence[Tensor], cold: Tensor) -> None:
+        super().__init__()
+        products = torch.arange(len(cold))
+        codes = [*features, products] if settings.knows_products else [*features]
+        self.step, self.id_dropout = settings.popularity_step, settings.id_dropout
+        self.names = settings.groups
+        self.mapped = [name in settings.mapped for name in self.names]
+        self.sizes = [int(code.max()) + 1 for code in codes]
+        self.codes: Tensor
+        self.cold: Tensor
+        self.register_buffer("codes", torch.stack(codes), persistent=False)
+        self.register_buffer("cold", cold, persistent=False)
+        sizes = torch.tensor(self.sizes)
+        taper = (sizes / len(cold)) ** settings.popularity_taper
+        self.taper: Tensor
+        self.register_buffer("taper", taper.repeat_interleave(sizes), persistent=False)
+        inputs = sum(size for size, is_in in zip(self.sizes, self.mapped, strict=True) if is_in)
+        self.encode = nn.Linear(inputs, settings.rank, bias=False)
+        self.decode = nn.Linear(settings.rank, inputs, bias=False)
+        self.popularity = nn.Linear(1, sum(self.sizes), bias=False)
+        self.repeat = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in features)
+        self.begin(settings.rank, settings.repeat)
+
+    def scores_of_known(self, items: Tensor, present: Tensor) -> Tensor:
+        """The same, new products out of reach: while there are none, nobody can pass them over."""
+        scores: Tensor = self(items, present)
+        return scores.masked_fill(self.cold, OUT_OF_REACH)
+
+    def common(self, customers: int) -> Tensor:
+        """The part of the scores that all customers have in common, float [B, I]."""
+        weight = self.popularity.weight
+        scores: Tensor = self.popularity(weight.new_full((customers, 1), self.step)) * self.taper
+        return self._of_products(torch.split(scores, self.sizes, dim=1))
+
+    def taste(self, items: Tensor, present: Tensor) -> Tensor:
+        """The part of the scores that is about the customer, float [B, I]."""
+        profiles = {
+            place: shares_of(codes[items], present, size)
+            for place, (codes, size) in enumerate(zip(self.codes, self.sizes, strict=True))
+            if self.mapped[place] or place < len(self.repeat)
+        }
+        read = [profiles[place] for place, is_in in enumerate(self.mapped) if is_in]
+        written = self.decode(self.encode(torch.cat(read, dim=1)))
+        maps = iter(torch.split(written, [part.shape[1] for part in read], dim=1))
+        parts: list[Tensor | None] = [next(maps) if is_in else None for is_in in self.mapped]
+        for place, gain in enumerate(self.repeat):
+            again = gain(profiles[place].unsqueeze(2)).squeeze(2)
+            found = parts[place]
+            parts[place] = again if found is None else found + again
+        return self._of_products(parts)
+
+    def _of_products(self, parts: Sequence[Tensor | None]) -> Tensor:
+        """The sum over features of what is said of each product's code, float [B, I]."""
+        total: Tensor | None = None
+        for name, part, codes in zip(self.names, parts, self.codes, strict=True):
+            if part is None:
+                continue
+            said = self._of_sold(part) if name == "product" else part.index_select(1, codes)
+            total = said if total is None else total + said
+        assert total is not None
+        return total
+
+    def _of_sold(self, part: Tensor) -> Tensor:
+        """What is said of products themselves, a part of it hidden in training, float [B, I].
+
+        Features have to do without it then, as they have to for a new product (Volkovs et al.
+        2017, DropoutNet).
+        """
+        known = ~self.cold.expand_as(part)
+        if self.training and self.id_dropout:
+            known = known & (torch.rand_like(part) >= self.id_dropout)
+        return part * known
+
+
+class DomainRanker(FeatureRanker):
+    """A ranker of products of two domains.
+
+    Args:
+        settings: See `FeatureRanker`.
+        features: See `FeatureRanker`.
+        cold: See `FeatureRanker`.
+        target: Which products are of the second domain, bool [I].
+    """
+
+    def __init__(
+        self, settings: FeatureSettings, features: Sequence[Tensor], cold: Tensor, target: Tensor
+    ) -> None:
+        super().__init__(settings, features, cold)
+        self.target: Tensor
+        self.register_buffer("target", target, persistent=False)

@@ -1,0 +1,114 @@
+"""Settings of the models that know products by their features."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal, Self, get_args
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from securefl.config.base import NamedSettings, Settings
+from securefl.tasks.common.settings import (
+    Fraction,
+)
+
+Feature = Literal["department", "category", "kind", "brand", "size", "price", "product"]
+
+
+Mapped = Annotated[
+    tuple[Feature, ...],
+    Field(min_length=1, description="Features between which tastes carry over."),
+]
+
+
+_OF_CONTENT: Final[tuple[Feature, ...]] = ("category", "kind", "brand", "size", "price")
+
+
+_WITH_PRODUCTS: Final[tuple[Feature, ...]] = (*_OF_CONTENT, "product")
+
+
+class RankerSettings(Settings):
+    """Purchases from what products are, counted on every feature of the catalogue."""
+
+    rank: PositiveInt = Field(64, description="Rank of the map between features.")
+    mapped: Mapped
+    repeat: NonNegativeFloat = Field(
+        1.0, description="How much earlier purchases alike count before training."
+    )
+    popularity_step: PositiveFloat = Field(
+        5.0, description="Scale of what is popular, and root of how much faster it learns."
+    )
+    popularity_taper: NonNegativeFloat = Field(
+        0.0,
+        description="A feature's scale is smaller by its codes over all products, to this power:"
+        " one code of few is many products', and moves them all.",
+    )
+    shown: Fraction = Field(
+        0.5, description="Share of her purchases that a customer is known by in a step."
+    )
+    id_dropout: Fraction = Field(
+        0.0, description="Share of products that are known by their features alone in a step."
+    )
+
+
+class ContentOwnSettings(RankerSettings):
+    """What a retailer trains for itself beside the shared model, without noise: never released."""
+
+    mapped: Mapped = _OF_CONTENT
+    learning_rate: PositiveFloat = 0.003
+    batch_size: PositiveInt = 64
+    epochs_a_round: PositiveInt = 2
+    rounds: PositiveInt = Field(8, description="At most; it stops after two without a better one.")
+    ridge: PositiveFloat = Field(
+        200.0, description="Regularisation, in customers, of its own item-to-item model."
+    )
+
+
+class HybridOwnSettings(ContentOwnSettings):
+    """The same where products are known by themselves."""
+
+    mapped: Mapped = _WITH_PRODUCTS
+    id_dropout: Fraction = 0.2
+
+
+class FeatureSettings(NamedSettings, RankerSettings):
+    """A shared ranker, and what a retailer keeps beside it."""
+
+    knows_products: ClassVar[bool]
+    own: RankerSettings
+
+    @property
+    def groups(self) -> tuple[Feature, ...]:
+        """What products are told apart by."""
+        features: tuple[Feature, ...] = get_args(Feature)
+        return features if self.knows_products else features[:-1]
+
+    @model_validator(mode="after")
+    def _knows_what_it_maps(self) -> Self:
+        if "product" in (*self.mapped, *self.own.mapped) and not self.knows_products:
+            raise ValueError("this model does not know products by themselves")
+        return self
+
+
+class ContentSettings(FeatureSettings):
+    """Products by their features alone."""
+
+    knows_products: ClassVar[bool] = False
+    name: Literal["content"] = "content"
+    mapped: Mapped = _OF_CONTENT
+    own: ContentOwnSettings = ContentOwnSettings()
+
+
+class HybridSettings(FeatureSettings):
+    """Products by their features and, once they were sold, by themselves."""
+
+    knows_products: ClassVar[bool] = True
+    name: Literal["hybrid"] = "hybrid"
+    mapped: Mapped = _WITH_PRODUCTS
+    id_dropout: Fraction = 0.2
+    own: HybridOwnSettings = HybridOwnSettings()

@@ -1,0 +1,91 @@
+"""The tasks that rank products by what they are, declared apart from their code (no torch here)."""
+
+from dataclasses import replace
+from typing import Final
+
+from securefl.config.load import packaged
+from securefl.config.metric_labels import LABELS, MetricLabel
+from securefl.config.privacy import PROTECTED
+from securefl.config.task_spec import ModelChoice, TaskDeclaration, Tree
+from securefl.tasks.common.privacy_units import A_CUSTOMER
+from securefl.tasks.common.settings import NewProductSettings
+from securefl.tasks.content.settings import ContentSettings, HybridSettings
+from securefl.tasks.recommendation.settings import EaseSettings
+from securefl.tasks.recommendation.spec import EASE_CHANGES
+
+RANKED_COLD: Final = ("ndcg@10_expected", "hr@10", "ndcg@10")
+"""The ranking metrics that are also reported over the cases of new products."""
+
+
+def cold_metric(name: str) -> str:
+    """What a ranking metric is called over the cases of new products."""
+    return f"{name}_cold"
+
+
+COLD_LABELS: Final[dict[str, MetricLabel]] = {
+    cold_metric(name): replace(
+        LABELS[name],
+        title=f"{LABELS[name].title} new",
+        meaning=f"{LABELS[name].title} among products that nobody bought yet",
+        naive="Kind's popularity",
+    )
+    for name in RANKED_COLD
+}
+
+_FACTS: Final = (
+    "securefl.tasks.content.task:FeatureFacts",
+    "securefl.tasks.recommendation.ease:EaseFacts",
+    "securefl.tasks.recommendation.task:RankingFacts",
+)
+
+_SOURCES: Final = ("complete-journey", "tutorial")
+
+
+def _defaults(task: str) -> dict[str, Tree]:
+    return {source: packaged(__package__, f"{task}-{source}") for source in _SOURCES}
+
+
+def on_every_source(private: Tree) -> dict[tuple[str, str], Tree]:
+    """Return the same changes of the defaults under a budget for each source and protection."""
+    return {(source, protection): private for source in _SOURCES for protection in PROTECTED}
+
+
+HYBRID: Final = TaskDeclaration(
+    name="hybrid",
+    learns="which products a customer buys next, new ones included",
+    models=(
+        ModelChoice(
+            HybridSettings,
+            "securefl.tasks.content.hybrid:HybridTask",
+            units={"customer": A_CUSTOMER},
+        ),
+        ModelChoice(
+            EaseSettings,
+            "securefl.tasks.content.hybrid:HybridEaseTask",
+            units={"customer": A_CUSTOMER},
+            changes=EASE_CHANGES,
+        ),
+    ),
+    cuts=NewProductSettings,
+    defaults=_defaults("hybrid"),
+    changes=on_every_source(packaged(__package__, "hybrid-complete-journey-private")),
+    labels=COLD_LABELS,
+    facts=_FACTS,
+)
+
+CONTENT: Final = TaskDeclaration(
+    name="content",
+    learns="which products a customer buys next, from what products are",
+    models=(
+        ModelChoice(
+            ContentSettings,
+            "securefl.tasks.content.hybrid:ContentTask",
+            units={"customer": A_CUSTOMER},
+        ),
+    ),
+    cuts=NewProductSettings,
+    defaults=_defaults("content"),
+    changes=on_every_source(packaged(__package__, "content-complete-journey-private")),
+    labels=COLD_LABELS,
+    facts=_FACTS,
+)

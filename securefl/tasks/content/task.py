@@ -1,0 +1,207 @@
+"""Purchases ranked by what products are, and served beside what a retailer keeps to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import ClassVar, Final
+
+import torch
+from torch import Tensor, nn
+
+from securefl.config.base import NamedSettings
+from securefl.config.schema import RunConfig, TrainingSettings
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.ml.batches import Batch
+from securefl.tasks.common.histories import CustomerExamples
+from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.local_baseline import train_to_best
+from securefl.tasks.common.product_features import product_features
+from securefl.tasks.common.ranking_examples import Cases, RetailerCases
+from securefl.tasks.content.model import FeatureRanker
+from securefl.tasks.content.settings import (
+    ContentOwnSettings,
+    ContentSettings,
+    FeatureSettings,
+    HybridSettings,
+    RankerSettings,
+)
+from securefl.tasks.recommendation.item_knn import neighbours
+from securefl.tasks.recommendation.models.ease import ItemToItem, multi_hot
+from securefl.tasks.recommendation.personalization import OwnScores, Parts, ServedTask
+from securefl.tasks.recommendation.profile import surprise
+from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
+
+_PATIENCE: Final = 2
+
+
+@dataclass(frozen=True)
+class FeatureFacts(RankingFacts):
+    """What all members agree on.
+
+    Attributes:
+        features: Codes of the products in each feature of the catalogue, int64 [I] each.
+    """
+
+    format_name: ClassVar[str] = "FeatureFacts"
+    features: tuple[Tensor, ...]
+
+
+class FeatureTask(RecommendationTask):
+    """Ranks a retailer's products from what the products that a customer bought are."""
+
+    settings: FeatureSettings
+    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (ContentSettings, HybridSettings)
+
+    def agree(self, data: RetailData) -> FeatureFacts:
+        """See `RecommendationTask.agree`; with the features of the agreed catalogue."""
+        facts = super().agree(data)
+        return FeatureFacts(**vars(facts), features=product_features(data, facts.products))
+
+    def units(self, cut: RetailerCases) -> CustomerExamples:
+        """The customers to train on, with nothing in a unit that comes from another one."""
+        return cut.separate_examples()
+
+    def cold(self, facts: RankingFacts) -> Tensor:
+        """Which products count as new, bool [I]: none."""
+        return torch.zeros(len(facts.products), dtype=torch.bool)
+
+    def model(self, facts: RankingFacts, customers: int) -> FeatureRanker:
+        """The same for every number of customers: none has a vector of her own."""
+        del customers
+        assert isinstance(facts, FeatureFacts)
+        return FeatureRanker(self.settings, facts.features, self.cold(facts))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Weighted surprise at a part of what she bought, given the other part, float [B]."""
+        _, items, weights, _ = batch
+        return surprise(feature_ranker(model).scores_of_known, items, weights, self.settings.shown)
+
+    def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """See `RecommendationTask.scores`; nothing but the model enters them."""
+        return self.parts(model, cases, index).sum(dim=2)
+
+    def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """What all customers have in common, and what is about her, float [B, I, 2]."""
+        return ranker_parts(feature_ranker(model), cases, index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnFeatures(OwnScores):
+    """A retailer's own models.
+
+    Attributes:
+        together: What is bought together at its shop.
+        ranker: The shared model's kind, trained on its customers alone.
+    """
+
+    together: ItemToItem
+    ranker: FeatureRanker
+
+    def parts(self, cases: Cases, index: Tensor) -> Tensor:
+        """See `OwnScores.parts`: own recent sales and the models, float32 [B, I, 4]."""
+        prior = cases.prior.expand(len(index), -1)
+        history = multi_hot(*cases.known.padded(index), prior.shape[1])
+        own = torch.stack((prior, self.together.scores(history)), dim=2)
+        return torch.cat((own, ranker_parts(self.ranker, cases, index)), dim=2)
+
+
+@dataclass(frozen=True)
+class FeatureMember(RankingMember):
+    """A member with scores of its own.
+
+    Attributes:
+        twin: The task whose model the own scores have one of.
+        facts: What the members agree on.
+    """
+
+    twin: FeatureTask
+    facts: FeatureFacts
+
+    @cached_property
+    def own(self) -> OwnFeatures:
+        """The own scores, computed when they are first served."""
+        settings = own_settings(self.twin.config)
+        ranker = train_alone_for_itself(self)
+        products = len(self.facts.products)
+        together = neighbours(self.examples.histories, products, settings.ridge)
+        own = OwnFeatures(weights={}, validation={}, together=together, ranker=ranker)
+        return own.weighed(self.cases)
+
+
+def train_alone_for_itself(member: FeatureMember) -> FeatureRanker:
+    """The own model of a member, as its best round on validation left it."""
+    task, settings = member.twin, own_settings(member.twin.config)
+    learner = Learner(task.config, task, member.facts, member)
+    model = learner.fresh_model("own")
+    training = TrainingSettings(
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        local_epochs=settings.epochs_a_round,
+    )
+    with torch.enable_grad():  # it is trained when first served, where no gradient is kept
+        train_to_best(learner, model, training, settings.rounds, _PATIENCE)
+    return feature_ranker(model).eval()
+
+
+class ServedFeatureTask(ServedTask, FeatureTask):
+    """Serves the shared ranker in a blend with each retailer's own scores."""
+
+    twin: ClassVar[type[FeatureTask]] = FeatureTask
+
+    def member(
+        self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
+    ) -> RankingMember:
+        """See `RecommendationTask.member`."""
+        return self._served(super().member(tables, cut, facts), facts)
+
+    def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> FeatureMember:
+        """See `RecommendationTask.pool`."""
+        return self._served(super().pool(members, facts), facts)
+
+    def shared_parts(self, model: nn.Module) -> Parts:
+        """See `ServedTask`."""
+        return partial(self.parts, model)
+
+    def own_scores(self, member: RankingMember) -> OwnFeatures:
+        """Own recent sales, item-to-item model and ranker."""
+        if not isinstance(member, FeatureMember):
+            raise TypeError(f"{member.name} has no scores of its own")
+        return member.own
+
+    def _served(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
+        assert isinstance(facts, FeatureFacts)
+        twin = self.twin(with_own_model(self.config))
+        return FeatureMember(**vars(member), twin=twin, facts=facts)
+
+
+def with_own_model(config: RunConfig) -> RunConfig:
+    """The same with a retailer's own model in the place of the shared one."""
+    shared = config.model
+    assert isinstance(shared, FeatureSettings)
+    own = {name: getattr(shared.own, name) for name in RankerSettings.model_fields}
+    return config.model_copy(update={"model": shared.model_copy(update=own)})
+
+
+def own_settings(config: RunConfig) -> ContentOwnSettings:
+    """How a retailer trains what it keeps."""
+    assert isinstance(config.model, ContentSettings | HybridSettings)
+    return config.model.own
+
+
+def feature_ranker(model: nn.Module) -> FeatureRanker:
+    """The model, which has to be of this kind.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(model, FeatureRanker):
+        raise TypeError(f"{type(model).__name__} does not rank by features")
+    return model
+
+
+def ranker_parts(ranker: FeatureRanker, cases: Cases, index: Tensor) -> Tensor:
+    """What all customers have in common, and what is about her, float32 [B, I, 2]."""
+    taste = ranker.taste(*cases.known.padded(index))
+    return torch.stack((ranker.common(1).expand_as(taste), taste), dim=2)

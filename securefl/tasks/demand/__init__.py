@@ -1,0 +1,1 @@
+"""Predict how many units sell."""

@@ -1,0 +1,125 @@
+"""Models of the demand task, and the scale on which each is trained.
+
+Both take the same three tensors: `inputs` float32 [B, F], `series` int64 [B] (index of the series'
+key in the agreed vocabulary) and `level` float32 [B], log(1 + recent mean demand).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from securefl.tasks.demand.settings import NetworkSettings, TutorialForecasterSettings
+
+
+class Forecaster(nn.Module):
+    """Corrects the recent mean: log demand = level + linear(inputs) + network(inputs, embedding).
+
+    Before training it forecasts the recent mean itself, and whatever it learns is relative to the
+    size of the series. That is what retailers of different size can learn together: how demand
+    moves, not how much of it they have. The embedding tells the agreed categories (or products)
+    apart.
+
+    Args:
+        settings: Sizes.
+        inputs: Number of features F.
+        series: Size of the vocabulary, unknown included.
+    """
+
+    def __init__(self, settings: NetworkSettings, inputs: int, series: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(series, settings.dim)
+        self.hidden = nn.Sequential(
+            *_hidden_layers(inputs + settings.dim, settings.hidden, settings.layers),
+            nn.Dropout(settings.dropout),
+        )
+        self.head = nn.Linear(settings.hidden, 1)
+        self.direct = nn.Linear(inputs, 1)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        for layer in (self.head, self.direct):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, inputs: Tensor, series: Tensor, level: Tensor) -> Tensor:
+        """Forecasts log(1 + demand), float32 [B]."""
+        hidden = self.hidden(torch.cat([inputs, self.embedding(series)], dim=1))
+        change: Tensor = self.head(hidden) + self.direct(inputs)
+        return level + change.squeeze(1)
+
+
+class TutorialForecaster(nn.Module):
+    """The tutorial's network: ReLU layers with dropout after each, and a ReLU on the output.
+
+    Its inputs do not tell products apart, so that it can learn no more than an average over them.
+
+    Args:
+        settings: Sizes.
+        inputs: Number of features F; 7 in the tutorial.
+    """
+
+    def __init__(self, settings: TutorialForecasterSettings, inputs: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for layer in _hidden_layers(inputs, settings.hidden, settings.layers):
+            layers.append(layer)
+            if isinstance(layer, nn.ReLU):
+                layers.append(nn.Dropout(settings.dropout))
+        self.net = nn.Sequential(*layers, nn.Linear(settings.hidden, 1), nn.ReLU())
+
+    def forward(self, inputs: Tensor, series: Tensor, level: Tensor) -> Tensor:
+        """Forecasts demand in units, float32 [B]; neither series nor level are looked at."""
+        demand: Tensor = self.net(inputs)
+        return demand.squeeze(1)
+
+
+def _hidden_layers(inputs: int, hidden: int, layers: int) -> list[nn.Module]:
+    widths = [inputs, *[hidden] * layers]
+    return [module for a, b in pairwise(widths) for module in (nn.Linear(a, b), nn.ReLU())]
+
+
+class Target(Protocol):
+    """What a model's output means, and what its error costs."""
+
+    def loss(self, output: Tensor, demand: Tensor) -> Tensor:
+        """Loss of each unit, float32 [B], for demand in units."""
+
+    def quantity(self, output: Tensor) -> Tensor:
+        """The output as demand in units, float32 [B], >= 0."""
+
+
+@dataclass(frozen=True)
+class LogTarget:
+    """Output is log(1 + demand); Huber loss, so that errors count in percent and outliers little.
+
+    Attributes:
+        delta: Error in log units from which on the loss grows linearly (Huber 1964).
+    """
+
+    delta: float
+
+    def loss(self, output: Tensor, demand: Tensor) -> Tensor:
+        """Huber loss over `delta`, hence about the absolute error in log units."""
+        return functional.huber_loss(
+            output, torch.log1p(demand), reduction="none", delta=self.delta
+        ).div(self.delta)
+
+    def quantity(self, output: Tensor) -> Tensor:
+        """exp(output) - 1, cut at 0."""
+        return torch.expm1(output).clamp_min(0.0)
+
+
+class RawTarget:
+    """Output is demand in units, squared error, as in the tutorial."""
+
+    def loss(self, output: Tensor, demand: Tensor) -> Tensor:
+        """Squared error in units."""
+        return (output - demand).square()
+
+    def quantity(self, output: Tensor) -> Tensor:
+        """The output itself."""
+        return output

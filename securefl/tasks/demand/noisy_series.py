@@ -1,0 +1,185 @@
+"""Demand from noised series: what a customer bought moves them no more than the noise hides.
+
+A row of the forecaster is a series' week, behind which stand many customers, so that no clipping of
+row gradients hides one of them. Here the series themselves are bounded by customer and noised, and
+the shared model is trained on nothing else. Planned promotions count by number, which is public,
+and not by what they sold before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from securefl.data.tables import RetailerTables
+from securefl.errors import DataError
+from securefl.ml.batches import Examples, TensorExamples
+from securefl.tasks.base import MemberData
+from securefl.tasks.demand.contribution_bounds import Contributions
+from securefl.tasks.demand.features import RATIO_LIMIT, features, moving_average
+from securefl.tasks.demand.promotions import COMPARED, mondays
+from securefl.tasks.demand.series import UNKNOWN, Days, Floats, Ints, Sales
+from securefl.tasks.demand.task import DemandFacts, DemandMember, DemandTask
+from securefl.tasks.demand.windows import Grid, time_cuts
+
+
+@dataclass(frozen=True)
+class NoisedMember(DemandMember):
+    """A member that can bound what each customer adds to its training steps.
+
+    Attributes:
+        contributions: Who added what, over the steps up to the end of training.
+        exact: The same member as it is without noise, for the part that it never releases.
+        privacy_units: Number of customers or of purchase lines.
+    """
+
+    contributions: Contributions
+    exact: DemandMember
+    privacy_units: int
+
+    @property
+    def units(self) -> int:
+        """See `MemberData.units`."""
+        return self.privacy_units
+
+
+class NoisedDemandTask(DemandTask):
+    """Forecasts demand with a model that sees noised series alone.
+
+    Attributes:
+        exact: The task without noise.
+    """
+
+    exact: ClassVar[type[DemandTask]] = DemandTask
+
+    def prepare(self, tables: RetailerTables, facts: DemandFacts) -> NoisedMember:
+        """See `DemandTask.prepare`.
+
+        Raises:
+            DataError: If customers are to be hidden and the data know none.
+        """
+        training = facts.steps[: self._training_steps(facts).stop]
+        contributions = Contributions.of(tables, facts.words, training, self.cadence)
+        unit = self.config.privacy.unit
+        count = contributions.count(unit)
+        if count == 0:
+            raise DataError(
+                f"{tables.name}: no purchase has a known {unit}, whom --dp could hide; data without"
+                " customers can only hide each purchase line (--unit record)"
+            )
+        member = super().prepare(tables, facts)
+        exact = self.exact(self.config).prepare(tables, facts)
+        return _noised(member, contributions, exact, count)
+
+    def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> NoisedMember:
+        """See `DemandTask.pool`; what is pooled is a reference and never released."""
+        noised = [noised_member(member) for member in members]
+        exact = super().pool([member.exact for member in noised], facts)
+        count = sum(member.privacy_units for member in noised)
+        return _noised(super().pool(members, facts), noised[0].contributions, exact, count)
+
+    @property
+    def input_perturbation(self) -> NoisedDemandTask:
+        """See `Task.input_perturbation`: rows of a series have no gradient of a customer's own."""
+        return self
+
+    def bounded_series(self, member: DemandMember) -> Floats:
+        """The series that are noised, float64 [K, T]: one unit moves them by its bound."""
+        privacy, contributions = self.config.privacy, noised_member(member).contributions
+        if privacy.unit == "customer":
+            return contributions.of_customers(privacy.clip_norm)
+        return contributions.of_records(privacy.line_units, privacy.records_per_customer)
+
+    def noised_units(
+        self, member: DemandMember, facts: DemandFacts, series: Floats, deviation: float
+    ) -> Examples:
+        """Training rows from noised series alone, float64 [K, T].
+
+        Series count whose noised mean reaches `demand.min_training_mean` and stands out of the
+        noise; the largest one always does.
+
+        Args:
+            member: Whose they are; only its name is looked at.
+            facts: What the members agree on.
+            series: The noised series.
+            deviation: Of the noise in each cell.
+        """
+        mean = series.mean(axis=1)
+        mean[UNKNOWN] = -np.inf
+        least = max(self.cuts.min_training_mean, self.config.privacy.least_signal * deviation)
+        chosen = np.flatnonzero(mean >= min(least, mean.max()))
+        grid = self._noised_grid(member.name, series, facts)
+        steps = self.trained_steps(self._training_steps(facts))
+        return TensorExamples(grid.cases(chosen, steps).batch)
+
+    def _training_steps(self, facts: DemandFacts) -> range:
+        cuts = self.cuts
+        return time_cuts(
+            self.cadence.warmup, len(facts.steps), cuts.validation_steps, cuts.test_steps
+        )["train"]
+
+    def _noised_grid(self, name: str, series: Floats, facts: DemandFacts) -> Grid:
+        steps = facts.steps[: series.shape[1]]
+        demand = np.maximum(series, 0.0)
+        uplift = self._promoted(name, steps, facts)
+        made = features(demand, np.maximum(series.sum(axis=0), 0.0), uplift, steps, self.cadence)
+        inputs = self._inputs(name, made, facts)
+        return Grid(inputs, made.level, made.naive, demand, self.horizon)
+
+    def _uplift(self, name: str, sold: Sales, steps: Days, facts: DemandFacts) -> Floats:
+        del sold
+        return self._promoted(name, steps, facts)
+
+    def _promoted(self, name: str, steps: Days, facts: DemandFacts) -> Floats:
+        """Log ratios of the number of promoted products to that of past steps, [K, T, 2]."""
+        counts = _promoted_products(name, steps, facts)
+        past = [np.log1p(counts) - np.log1p(moving_average(counts, w)) for w in COMPARED]
+        uplift: Floats = np.clip(np.stack(past, axis=2), -RATIO_LIMIT, RATIO_LIMIT)
+        return uplift
+
+
+def noised_member(member: MemberData) -> NoisedMember:
+    """The member, which has to be of this kind.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(member, NoisedMember):
+        raise TypeError(f"{member.name} cannot bound its customers")
+    return member
+
+
+def _noised(
+    member: DemandMember, contributions: Contributions, exact: DemandMember, count: int
+) -> NoisedMember:
+    return NoisedMember(
+        name=member.name,
+        examples=member.examples,
+        samples=member.samples,
+        customers=0,
+        cases=member.cases,
+        coming=member.coming,
+        keys=member.keys,
+        contributions=contributions,
+        exact=exact,
+        privacy_units=count,
+    )
+
+
+def _promoted_products(name: str, steps: Days, facts: DemandFacts) -> Floats:
+    """Products of each key that are on display or in a mailer, by step, float64 [K, T]."""
+    counts = np.zeros((len(facts.words.keys), len(steps)))
+    if facts.promotions is None:
+        return counts
+    own = facts.promotions[facts.promotions["member"] == name]
+    key: Ints = facts.words.of(own["product"].to_numpy(np.int64))
+    week = own["week"].to_numpy().astype("datetime64[D]")
+    weeks, column = np.unique(mondays(steps), return_inverse=True)
+    known = np.isin(week, weeks)
+    by_week = np.zeros((len(facts.words.keys), len(weeks)))
+    np.add.at(by_week, (key[known], np.searchsorted(weeks, week[known])), 1.0)
+    found: Floats = by_week[:, column]
+    return found

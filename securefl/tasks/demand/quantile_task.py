@@ -1,0 +1,77 @@
+"""Demand as quantiles, for whoever has to decide how much to keep in stock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.ml.metrics.quantiles import quantile_tally
+from securefl.ml.metrics.spec import MetricSpec
+from securefl.ml.metrics.sums import Tally
+from securefl.tasks.demand.features import feature_count
+from securefl.tasks.demand.personalized import PrivateDemandTask
+from securefl.tasks.demand.quantile_model import QuantileForecaster, QuantileTarget
+from securefl.tasks.demand.settings import QuantileForecasterSettings
+from securefl.tasks.demand.task import DemandFacts, DemandTask, doubles
+from securefl.tasks.demand.windows import Cases
+
+
+class QuantileTask(DemandTask):
+    """Forecasts quantiles of demand a week (or a day) ahead."""
+
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        MetricSpec("pinball", higher_is_better=False),
+        MetricSpec("quantile_loss", higher_is_better=False),
+        *DemandTask.metrics,
+    )
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        assert isinstance(config.model, QuantileForecasterSettings)
+        self.levels = config.model.levels
+
+    def model(self, facts: DemandFacts, customers: int) -> nn.Module:
+        """See `DemandTask.model`."""
+        assert isinstance(self.settings, QuantileForecasterSettings)
+        inputs = feature_count(self.cadence)
+        return QuantileForecaster(self.settings, inputs, len(facts.words.keys))
+
+    @property
+    def target(self) -> QuantileTarget:
+        """See `DemandTask.target`."""
+        return QuantileTarget(self.levels)
+
+    def scored(self, forecast: Tensor, cases: Cases) -> Tally:
+        """See `DemandTask.scored`; a case's scale is one unit more than its recent mean."""
+        level = cases.batch[2]
+        return quantile_tally(
+            doubles(forecast), doubles(cases.demand), doubles(level.exp()), self.levels
+        )
+
+    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
+        """A moving average times the quantiles of its own past errors, float32 [N, Q].
+
+        An error is a ratio, and those of all of the retailer's series count together: of a single
+        series too few are known to tell a quantile in the tail.
+        """
+        known = torch.cat([_log_ratio(part, rule) for part in past])
+        if not len(known):
+            return cases.naive[rule].unsqueeze(1).expand(-1, len(self.levels))
+        errors = torch.quantile(known, known.new_tensor(self.levels))
+        average = torch.log1p(cases.naive[rule]).unsqueeze(1)
+        return torch.expm1(average + errors).clamp_min(0.0)
+
+
+class PrivateQuantileTask(PrivateDemandTask, QuantileTask):
+    """The same from noised series, served in a mean with each retailer's own quantiles."""
+
+    exact: ClassVar[type[DemandTask]] = QuantileTask
+
+
+def _log_ratio(cases: Cases, rule: int) -> Tensor:
+    """Log of demand over a moving average, one unit more on both sides, float32 [N]."""
+    return torch.log1p(cases.demand) - torch.log1p(cases.naive[rule])

@@ -1,0 +1,298 @@
+"""Demand one step ahead, for every retailer's own series.
+
+Time decides what is held out: the last steps test, those before them validate, the rest trains.
+Every forecast is made one step ahead, from everything that had been sold by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import DataError
+from securefl.ml.batches import Batch, TensorExamples, all_units
+from securefl.ml.metrics.forecasting import forecast_tally
+from securefl.ml.metrics.spec import MetricSpec, Split
+from securefl.ml.metrics.sums import Tally, total
+from securefl.tasks.base import MemberData, Task
+from securefl.tasks.demand.features import (
+    TUTORIAL_INPUTS,
+    Features,
+    Float32s,
+    feature_count,
+    features,
+    tutorial_inputs,
+)
+from securefl.tasks.demand.forecaster import (
+    Forecaster,
+    LogTarget,
+    RawTarget,
+    Target,
+    TutorialForecaster,
+)
+from securefl.tasks.demand.promotions import COMPARED, mondays, planned_uplift, promotion_states
+from securefl.tasks.demand.series import (
+    CADENCES,
+    UNKNOWN,
+    Days,
+    Floats,
+    Ints,
+    Sales,
+    Vocabulary,
+    complete_steps,
+    sales,
+    vocabulary,
+    with_coming,
+)
+from securefl.tasks.demand.settings import (
+    DemandSettings,
+    ForecasterSettings,
+    TutorialForecasterSettings,
+)
+from securefl.tasks.demand.windows import Cases, Grid, time_cuts
+
+
+@dataclass(frozen=True)
+class DemandFacts:
+    """What all members agree on: none of it comes from a retailer's sales.
+
+    Attributes:
+        steps: First days of all steps, datetime64[D] [T].
+        words: The keys of the series, from the agreed catalogue.
+        members: The members' names, in the consortium's order.
+        promotions: Displays and mailers, as in `RetailData.promotions`: they hang in the shops and
+            lie in the mail, so that no member learns more than a competitor's shopper.
+    """
+
+    format_name: ClassVar[str] = "DemandFacts"
+    steps: Days
+    words: Vocabulary
+    members: tuple[str, ...]
+    promotions: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class DemandMember(MemberData):
+    """Training rows, and the cases that are evaluated.
+
+    Attributes:
+        cases: Retailer to split to cases: one retailer for a member, all of them for pooled data.
+        coming: Retailer to the same series in the step after the data, whose demand nobody knows.
+        keys: Names of the series.
+    """
+
+    cases: Mapping[str, Mapping[Split, Cases]]
+    coming: Mapping[str, Cases]
+    keys: tuple[str, ...]
+
+
+class DemandTask(Task[DemandFacts, DemandMember]):
+    """Forecasts demand a week (or a day) ahead."""
+
+    name: ClassVar[str] = "demand"
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        MetricSpec("mape", higher_is_better=False),
+        MetricSpec("wape", higher_is_better=False),
+        MetricSpec("mae", higher_is_better=False),
+        MetricSpec("rmse", higher_is_better=False),
+    )
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        assert isinstance(config.cuts, DemandSettings)
+        self.cuts = config.cuts
+        self.cadence = CADENCES[self.cuts.step]
+        self.settings = config.model
+
+    def agree(self, data: RetailData) -> DemandFacts:
+        """The calendar of complete steps, the series' keys and the published promotions.
+
+        Raises:
+            DataError: If too few steps are left to train on.
+        """
+        steps = complete_steps(data, self.cadence)
+        needed = self.cadence.warmup + 1 + self.cuts.validation_steps + self.cuts.test_steps
+        if len(steps) < needed:
+            raise DataError(
+                f"{data.source}: {len(steps)} complete {self.cadence.name}s, but {needed} needed"
+            )
+        words = vocabulary(data.products, self.cuts.level)
+        return DemandFacts(steps, words, tuple(m.name for m in data.members), data.promotions)
+
+    def prepare(self, tables: RetailerTables, facts: DemandFacts) -> DemandMember:
+        """Cut one retailer's series in time; its training steps alone decide which count.
+
+        A retailer whose series are all too small to be evaluated still trains.
+
+        Raises:
+            DataError: If none of the retailer's series is large enough to train on.
+        """
+        sold = sales(tables, facts.steps, self.cadence)
+        grid = self._grid(tables.name, sold, facts)
+        steps = time_cuts(
+            self.cadence.warmup,
+            len(facts.steps),
+            self.cuts.validation_steps,
+            self.cuts.test_steps,
+        )
+        mean = grid.demand[:, : steps["train"].stop].mean(axis=1)
+        mean[UNKNOWN] = -np.inf
+        least = min(self.cuts.min_training_mean, self.cuts.min_mean)
+        trained = np.flatnonzero(mean >= least)
+        if trained.size == 0:
+            raise DataError(
+                f"{tables.name}: no {self.cuts.level} sells {least:g} units a {self.cadence.name} "
+                "on average (demand.min_training_mean)"
+            )
+        units = grid.cases(trained, self.trained_steps(steps["train"])).batch
+        evaluated = np.flatnonzero(mean >= self.cuts.min_mean)
+        coming = grid.cases(evaluated, range(len(facts.steps), len(facts.steps) + 1))
+        cases = {split: self.cases(grid, evaluated, span) for split, span in steps.items()}
+        own = {tables.name: cases}, {tables.name: coming}
+        return _member(tables.name, units, *own, facts.words.keys)
+
+    def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> DemandMember:
+        """All retailers' rows, one after the other, and everybody's cases."""
+        units = zip(*(all_units(member.examples) for member in members), strict=True)
+        cases = {name: own for member in members for name, own in member.cases.items()}
+        coming = {name: own for member in members for name, own in member.coming.items()}
+        joined = tuple(torch.cat(part) for part in units)
+        return _member("pooled", joined, cases, coming, facts.words.keys)
+
+    def model(self, facts: DemandFacts, customers: int) -> nn.Module:
+        """A forecaster; all of its parameters are shared."""
+        if isinstance(self.settings, TutorialForecasterSettings):
+            return TutorialForecaster(self.settings, TUTORIAL_INPUTS)
+        assert isinstance(self.settings, ForecasterSettings)
+        inputs = feature_count(self.cadence)
+        return Forecaster(self.settings, inputs, len(facts.words.keys))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of each row, float32 [B]."""
+        inputs, series, level, demand = batch
+        return self.target.loss(model(inputs, series, level), demand)
+
+    def evaluate(self, model: nn.Module, member: DemandMember, split: Split) -> dict[str, Tally]:
+        """Errors of the model's forecasts, by retailer."""
+        return {
+            name: self.scored(self.forecast(model, own[split]), own[split])
+            for name, own in member.cases.items()
+        }
+
+    def naive(self, member: DemandMember, split: Split) -> dict[str, Tally]:
+        """Errors of the moving average that served a retailer best in all steps before the test.
+
+        A window of one step, the last value, is among them.
+        """
+        return {name: self._best_average(own, split) for name, own in member.cases.items()}
+
+    def forecast(self, model: nn.Module, cases: Cases) -> Tensor:
+        """What the model forecasts in units, float32 [N], or one a quantile [N, Q]."""
+        inputs, series, level, _ = cases.batch
+        return self.target.quantity(model(inputs, series, level))
+
+    def coming(self, model: nn.Module, member: DemandMember) -> Tensor:
+        """What is forecast for the step after the data, as `forecast` gives it."""
+        return self.forecast(model, member.coming[member.name])
+
+    def scored(self, forecast: Tensor, cases: Cases) -> Tally:
+        """Metric sums of forecasts in units."""
+        return forecast_tally(doubles(forecast), doubles(cases.demand))
+
+    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
+        """What a moving average forecasts in units; `past` is all that was known before."""
+        del past
+        return cases.naive[rule]
+
+    def _best_average(self, cases: Mapping[Split, Cases], split: Split) -> Tally:
+        deciding = self.metrics[0].name
+        past = (cases["train"], cases["validation"])
+        errors = [
+            total(self.scored(self.averaged(rule, past, part), part) for part in past)
+            for rule in range(len(self.cadence.naive))
+        ]
+        best = int(np.argmin([error.values()[deciding] for error in errors]))
+        return self.scored(self.averaged(best, past, cases[split]), cases[split])
+
+    @property
+    def target(self) -> Target:
+        """What the model's output means, and what its error costs."""
+        if isinstance(self.settings, TutorialForecasterSettings):
+            return RawTarget()
+        assert isinstance(self.settings, ForecasterSettings)
+        return LogTarget(self.settings.huber_delta)
+
+    @property
+    def horizon(self) -> int:
+        """Steps that a forecast is for."""
+        return 1
+
+    def trained_steps(self, steps: range) -> range:
+        """Those of the training steps from which a whole horizon lies within them."""
+        return range(steps.start, steps.stop - self.horizon + 1)
+
+    def cases(self, grid: Grid, series: Ints, steps: range) -> Cases:
+        """The cases of some series (int64 [S]) that are evaluated for a span of steps."""
+        return grid.cases(series, steps)
+
+    def _grid(self, name: str, sold: Sales, facts: DemandFacts) -> Grid:
+        """All series at all steps and at the one after them."""
+        steps, sold = with_coming(facts.steps, self.cadence), sold.with_coming()
+        demand = sold.by_key(facts.words)
+        uplift = self._uplift(name, sold, steps, facts)
+        if not _planned(facts.promotions, steps[-1]):
+            uplift[:, -1] = 0.0
+        made = features(demand, sold.units.sum(axis=0), uplift, steps, self.cadence)
+        inputs = self._inputs(name, made, facts)
+        return Grid(inputs, made.level, made.naive, demand, self.horizon)
+
+    def _inputs(self, name: str, made: Features, facts: DemandFacts) -> Float32s:
+        """What the configured model sees of the features."""
+        if not isinstance(self.settings, TutorialForecasterSettings):
+            return made.inputs
+        series, steps, _ = made.inputs.shape
+        row = tutorial_inputs(steps, facts.members.index(name), self.cadence)
+        return np.broadcast_to(row, (series, steps, row.shape[1]))
+
+    def _uplift(self, name: str, sold: Sales, steps: Days, facts: DemandFacts) -> Floats:
+        keys = len(facts.words.keys)
+        if facts.promotions is None:
+            return np.zeros((keys, len(steps), len(COMPARED)))
+        own = facts.promotions[facts.promotions["member"] == name]
+        state = promotion_states(own, sold.products, steps)
+        return planned_uplift(sold, state, facts.words.of(sold.products), keys)
+
+
+def _planned(promotions: pd.DataFrame | None, step: np.datetime64) -> bool:
+    """Whether anything is known of the promotions of a step."""
+    if promotions is None:
+        return False
+    week = mondays(np.array([step]))[0]
+    return bool((promotions["week"].to_numpy().astype("datetime64[D]") == week).any())
+
+
+def _member(
+    name: str,
+    units: Batch,
+    cases: Mapping[str, Mapping[Split, Cases]],
+    coming: Mapping[str, Cases],
+    keys: tuple[str, ...],
+) -> DemandMember:
+    rows, examples = len(units[0]), TensorExamples(units)
+    return DemandMember(
+        name, examples, samples=rows, customers=0, cases=cases, coming=coming, keys=keys
+    )
+
+
+def doubles(values: Tensor) -> Floats:
+    """As float64, on the CPU."""
+    found: Floats = values.detach().cpu().double().numpy()
+    return found

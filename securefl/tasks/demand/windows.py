@@ -1,0 +1,93 @@
+"""Series and steps as rows of tensors, cut into training, validation and test by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from securefl.ml.batches import Batch
+from securefl.ml.metrics.spec import Split
+from securefl.tasks.demand.features import Float32s
+from securefl.tasks.demand.series import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Forecasts to make, one series at one step each.
+
+    Attributes:
+        batch: Inputs float32 [N, F], series int64 [N], level float32 [N] and demand in units a
+            step over the horizon, float32 [N].
+        naive: The moving averages' forecasts in units, float32 [R, N].
+    """
+
+    batch: Batch
+    naive: Tensor
+
+    @property
+    def demand(self) -> Tensor:
+        """What was sold in units, float32 [N]."""
+        return self.batch[3]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Everything about K series at T steps.
+
+    Attributes:
+        inputs: Float32 [K, T, F].
+        level: Float32 [K, T].
+        naive: Float32 [R, K, T].
+        demand: Units, float64 [K, T].
+        horizon: Steps that a forecast is for, its own among them.
+    """
+
+    inputs: Float32s
+    level: Float32s
+    naive: Float32s
+    demand: Floats
+    horizon: int = 1
+
+    def cases(self, series: Ints, steps: range) -> Cases:
+        """The cases of some series (int64 [S], indices into the vocabulary) at some steps."""
+        block = np.ix_(series, np.array(steps))
+        inputs, demand = self.inputs[block], ahead(self.demand, self.horizon)[block]
+        return Cases(
+            batch=(
+                torch.from_numpy(inputs.reshape(-1, inputs.shape[2])),
+                torch.from_numpy(np.repeat(series, len(steps))),
+                torch.from_numpy(self.level[block].reshape(-1)),
+                torch.from_numpy(demand.reshape(-1).astype(np.float32)),
+            ),
+            naive=torch.from_numpy(
+                np.stack([rule[block].reshape(-1) for rule in self.naive], axis=0)
+            ),
+        )
+
+
+def ahead(demand: Floats, horizon: int) -> Floats:
+    """Mean demand of each step and the `horizon - 1` after it, of fewer at the end; [K, T]."""
+    sums = np.concatenate([np.zeros((len(demand), 1)), np.cumsum(demand, axis=1)], axis=1)
+    start = np.arange(demand.shape[1])
+    end = np.minimum(start + horizon, demand.shape[1])
+    result: Floats = (sums[:, end] - sums[:, start]) / (end - start)
+    return result
+
+
+def time_cuts(first: int, steps: int, validation: int, test: int) -> dict[Split, range]:
+    """Which steps train, validate and test: the last ones are held out.
+
+    Args:
+        first: First step that can be trained on.
+        steps: Number of steps in all.
+        validation: Number of steps before the test.
+        test: Number of steps at the end.
+    """
+    return {
+        "train": range(first, steps - validation - test),
+        "validation": range(steps - validation - test, steps - test),
+        "test": range(steps - test, steps),
+    }

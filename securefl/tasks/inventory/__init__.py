@@ -1,0 +1,1 @@
+"""Order stock by predicted quantiles of demand."""

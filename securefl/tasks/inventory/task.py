@@ -1,0 +1,133 @@
+"""Inventory: quantile forecasts of demand, judged by what the stock ordered from them costs.
+
+The forecaster is trained as in the task demand; what decides is the cost of a simulated stock on
+weeks that are held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import norm
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.errors import ConfigError
+from securefl.ml.metrics.spec import MetricSpec
+from securefl.ml.metrics.sums import Tally
+from securefl.tasks.demand.personalized import PrivateDemandTask
+from securefl.tasks.demand.quantile_task import QuantileTask
+from securefl.tasks.demand.series import Floats, Ints
+from securefl.tasks.demand.task import DemandMember, DemandTask, doubles
+from securefl.tasks.demand.windows import Cases, Grid
+from securefl.tasks.inventory.simulation import Levels, order_levels, simulate, stock_tally
+from securefl.tasks.inventory.spec import InventorySettings
+
+
+@dataclass(frozen=True)
+class StockCases(Cases):
+    """Series over consecutive weeks, the first of which only fill the stock.
+
+    Attributes:
+        sold: Units by series and week, float64 [K, T]; a case of `batch` is one of its cells.
+        counted: How many of the last weeks count.
+    """
+
+    sold: Floats
+    counted: int
+
+
+class InventoryTask(QuantileTask):
+    """Orders stock from quantile forecasts.
+
+    Raises:
+        ConfigError: If the costs ask for a quantile that the model does not forecast.
+    """
+
+    name: ClassVar[str] = "inventory"
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        MetricSpec("stock_cost", higher_is_better=False),
+        MetricSpec("fill_rate", higher_is_better=True),
+        MetricSpec("in_stock", higher_is_better=True),
+        MetricSpec("left_over", higher_is_better=False),
+    )
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        assert isinstance(config.cuts, InventorySettings)
+        self.stock = config.cuts
+        level = self.stock.critical_level
+        if not self.levels[0] <= level <= self.levels[-1]:
+            raise ConfigError(
+                f"inventory: these costs ask for the {level:.3f} quantile of demand, and"
+                f" model.levels go from {self.levels[0]:g} to {self.levels[-1]:g}"
+            )
+
+    @property
+    def horizon(self) -> int:
+        """See `DemandTask.horizon`."""
+        return self.stock.horizon
+
+    def cases(self, grid: Grid, series: Ints, steps: range) -> StockCases:
+        """The weeks of a span, and as many before it as validate, to fill the stock."""
+        first = max(self.cadence.warmup, steps.start - self.cuts.validation_steps)
+        weeks = range(min(first, steps.start), steps.stop)
+        plain = grid.cases(series, weeks)
+        sold = grid.demand[np.ix_(series, np.array(weeks))]
+        return StockCases(plain.batch, plain.naive, sold, len(steps))
+
+    def scored(self, forecast: Tensor, cases: Cases) -> Tally:
+        """Costs and service of the stock that is ordered from quantiles, float32 [N, Q]."""
+        assert isinstance(cases, StockCases)
+        weeks = simulate(cases.sold, self.order_levels(forecast, cases.sold.shape), self.stock)
+        return stock_tally(weeks, cases.counted, self.stock)
+
+    def order_levels(self, forecast: Tensor, shape: tuple[int, ...]) -> Levels:
+        """What to order up to, by series and week."""
+        quantiles = doubles(forecast).reshape(*shape, len(self.levels))
+        return order_levels(quantiles, self.levels, self.stock)
+
+    def recommendations(self, model: nn.Module, member: DemandMember) -> Mapping[str, pd.DataFrame]:
+        """What to order up to next week, by series, and the quantiles that it follows from."""
+        coming, keys = member.coming[member.name], member.keys
+        forecast = self.coming(model, member)
+        levels = self.order_levels(forecast, (len(forecast), 1))
+        table = pd.DataFrame({self.cuts.level: [keys[i] for i in coming.batch[1].tolist()]})
+        table["mean_last_weeks"] = doubles(coming.naive[-1])
+        table["order_when_at_or_below"] = levels.reorder[:, 0]
+        table["order_up_to"] = levels.full[:, 0]
+        for column, level in enumerate(self.levels):
+            table[f"demand_{level:g}"] = doubles(forecast[:, column])
+        return {"order-levels": table}
+
+    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
+        """A moving average with a safety stock of z times its past error, float32 [N, Q].
+
+        The error is the root of the mean square over the past weeks of the same series, and of the
+        whole horizon, as textbooks have it (Silver, Pyke and Thomas 2017, section 6.7).
+        """
+        assert isinstance(cases, StockCases)
+        misses = torch.cat([_misses(part, rule, self.horizon) for part in past], dim=1)
+        error = misses.square().mean(dim=1).sqrt()
+        error = error.repeat_interleave(cases.sold.shape[1]).unsqueeze(1)
+        scores = error.new_tensor(norm.ppf(self.levels))
+        return (cases.naive[rule].unsqueeze(1) + scores * error).clamp_min(0.0)
+
+
+class PrivateInventoryTask(PrivateDemandTask, InventoryTask):
+    """The same from noised series, served in a mean with each retailer's own quantiles."""
+
+    exact: ClassVar[type[DemandTask]] = InventoryTask
+
+
+def _misses(cases: Cases, rule: int, horizon: int) -> Tensor:
+    """Errors of a moving average over the counted weeks whose horizon lies in the past, [K, t]."""
+    assert isinstance(cases, StockCases)
+    misses = (cases.demand - cases.naive[rule]).reshape(cases.sold.shape)
+    weeks = misses.shape[1]
+    return misses[:, weeks - cases.counted : weeks - horizon + 1]

@@ -1,0 +1,1 @@
+"""Estimate price elasticities, and the prices that follow from them."""

@@ -1,0 +1,118 @@
+"""A retailer's own price list: what each product cost in each week, the same for every customer.
+
+A list of prices hangs in the shop and is no customer's secret. Where a retailer has it on file it
+should be read from there; here it is the median of what was paid in a week, from the receipts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from securefl.data.tables import RetailerTables
+from securefl.tasks.demand.series import UNKNOWN, WEEK, Days, Floats, Ints, Vocabulary
+from securefl.tasks.pricing.spec import PricingSettings
+
+
+@dataclass(frozen=True)
+class PriceList:
+    """P products in T weeks.
+
+    Attributes:
+        products: Product ids, int64 [P], ascending.
+        category: Key of each, int64 [P].
+        usual: Median price in the training weeks, float64 [P].
+        shelf: The same without discounts, float64 [P].
+        paid: What was paid for a unit, shelf price less discount, float64 [P, T]; the usual price
+            where nobody bought.
+        relative: log(paid / usual), cut at the agreed limit, float64 [P, T].
+    """
+
+    products: Ints
+    category: Ints
+    usual: Floats
+    shelf: Floats
+    paid: Floats
+    relative: Floats
+
+    def rows(self, products: Ints) -> Ints:
+        """Row of each product id, int64; -1 where it has no price."""
+        if not len(self.products):
+            return np.full(products.shape, -1, dtype=np.int64)
+        place = np.searchsorted(self.products, products).clip(max=len(self.products) - 1)
+        return np.where(self.products[place] == products, place, -1)
+
+
+def added(cells: Ints, amounts: Floats, shape: tuple[int, int]) -> Floats:
+    """Amounts by cell of a table, row by row, float64 of that shape."""
+    table = np.bincount(cells, amounts, minlength=shape[0] * shape[1]).astype(np.float64)
+    return table.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Purchase lines of known customers at a price, in any order, parallel arrays [L]."""
+
+    customer: Ints
+    product: Ints
+    week: Ints
+    basket: Ints
+    units: Floats
+    paid: Floats
+    shelf: Floats
+
+    @classmethod
+    def of(cls, tables: RetailerTables, weeks: Days) -> Lines:
+        """The lines within the weeks; nobody's purchases and what was free are left out."""
+        lines = tables.transactions
+        days = lines["time"].to_numpy().astype("datetime64[D]")
+        week = (days - weeks[0]).astype(np.int64) // WEEK.days
+        chosen = (week >= 0) & (week < len(weeks)) & (lines["value"].to_numpy() > 0)
+        chosen &= (lines["customer"].to_numpy() >= 0) & (lines["product"].to_numpy() >= 0)
+        kept = lines[chosen]
+        units = kept["quantity"].to_numpy(np.float64)
+        value = kept["value"].to_numpy(np.float64)
+        return cls(
+            kept["customer"].to_numpy(np.int64),
+            kept["product"].to_numpy(np.int64),
+            week[chosen],
+            kept["basket"].to_numpy(np.int64),
+            units,
+            value / units,
+            (value + kept["discount"].to_numpy(np.float64)) / units,
+        )
+
+
+def price_list(
+    lines: Lines, words: Vocabulary, weeks: int, training: int, settings: PricingSettings
+) -> PriceList:
+    """The products whose price is known in enough of the training weeks.
+
+    Args:
+        lines: One retailer's lines.
+        words: The agreed categories; products of none have no elasticity and are left out.
+        weeks: Number of weeks T.
+        training: How many of them train; no later week decides which products there are.
+        settings: What counts as enough.
+    """
+    frame = pd.DataFrame({"product": lines.product, "week": lines.week})
+    medians = {
+        name: frame.assign(price=values)
+        .groupby(["product", "week"])["price"]
+        .median()
+        .unstack()
+        .reindex(columns=range(weeks))
+        for name, values in (("paid", lines.paid), ("shelf", lines.shelf))
+    }
+    known = medians["paid"].iloc[:, :training].notna().mean(axis=1).to_numpy()
+    products = medians["paid"].index.to_numpy(np.int64)
+    category = words.of(products)
+    kept = (known >= settings.priced_share) & (category != UNKNOWN)
+    paid, shelf = (medians[name].to_numpy()[kept] for name in ("paid", "shelf"))
+    usual = np.nanmedian(paid[:, :training], axis=1) if kept.any() else np.zeros(0)
+    normal = np.nanmedian(shelf[:, :training], axis=1) if kept.any() else np.zeros(0)
+    paid = np.where(np.isnan(paid), usual[:, None], paid)
+    relative = np.log(paid / usual[:, None]).clip(-settings.log_limit, settings.log_limit)
+    return PriceList(products[kept], category[kept], usual, normal, paid, relative)

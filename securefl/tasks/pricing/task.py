@@ -1,0 +1,304 @@
+"""Own-price elasticities by category from all retailers' customers, and prices that follow.
+
+What is shared are sums over customers. From them follow the elasticities, and each retailer serves
+them in a mean with those of its own customers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import DataError
+from securefl.ml.batches import Batch, TensorExamples
+from securefl.ml.metrics.score_blending import best_share
+from securefl.ml.metrics.spec import MetricSpec, Split
+from securefl.ml.metrics.sums import Tally
+from securefl.privacy.mechanisms import mechanism_for
+from securefl.tasks.base import MemberData, Task
+from securefl.tasks.demand.series import (
+    WEEK,
+    Days,
+    Floats,
+    Ints,
+    Vocabulary,
+    complete_steps,
+    vocabulary,
+)
+from securefl.tasks.demand.windows import time_cuts
+from securefl.tasks.pricing.elasticities import Elasticities, Sums, estimated
+from securefl.tasks.pricing.examples import PricedSales, nothing_told, priced_sales, told
+from securefl.tasks.pricing.linear_statistics import UnitSums, unit_sums
+from securefl.tasks.pricing.price_list import Lines, PriceList, price_list
+from securefl.tasks.pricing.price_optimization import (
+    Product,
+    advice_row,
+    price_curve,
+    usual_product,
+)
+from securefl.tasks.pricing.spec import ElasticitySettings, PricingSettings
+from securefl.tasks.pricing.sufficient_statistics import bounded, customer_statistics
+
+_RECENT: Final = 8
+"""Weeks whose mean is what a product sells now."""
+
+
+@dataclass(frozen=True)
+class PricingFacts:
+    """What all members agree on: none of it is a price.
+
+    Attributes:
+        weeks: First days of all weeks, datetime64[D] [T].
+        words: The categories.
+        members: Number of members.
+    """
+
+    format_name: ClassVar[str] = "PricingFacts"
+    weeks: Days
+    words: Vocabulary
+    members: int
+
+
+@dataclass(frozen=True)
+class PricingMember(MemberData):
+    """A member's statistics, its prices and its held-out sales.
+
+    Attributes:
+        sums: Its own customers' statistics, summed; under a budget they are not released.
+        parties: Number of members in the shared sums.
+        keys: Names of the categories.
+        prices: Retailer to price list: one retailer for a member, all of them for pooled data.
+        sales: The same for what is evaluated.
+        privacy_units: Number of customers.
+    """
+
+    sums: Floats
+    parties: int
+    keys: tuple[str, ...]
+    prices: Mapping[str, PriceList]
+    sales: Mapping[str, PricedSales]
+    privacy_units: int
+
+    @property
+    def units(self) -> int:
+        """See `MemberData.units`."""
+        return self.privacy_units
+
+    def present(self, name: str) -> Ints:
+        """Keys of the categories in which a retailer has prices, int64."""
+        return np.unique(self.prices[name].category)
+
+
+class PricingTask(Task[PricingFacts, PricingMember]):
+    """Learns how much less is bought of what costs more."""
+
+    name: ClassVar[str] = "pricing"
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        MetricSpec("deviance", higher_is_better=False),
+        MetricSpec("units_wape", higher_is_better=False),
+        MetricSpec("units_mape", higher_is_better=False),
+        MetricSpec("standard_error", higher_is_better=False),
+    )
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        assert isinstance(config.cuts, PricingSettings)
+        assert isinstance(config.model, ElasticitySettings)
+        self.cuts, self.settings = config.cuts, config.model
+        self.mechanism = mechanism_for(config.privacy)
+
+    def agree(self, data: RetailData) -> PricingFacts:
+        """The calendar and the categories.
+
+        Raises:
+            DataError: If no week is left to train on.
+        """
+        weeks = complete_steps(data, WEEK)
+        needed = 2 + self.cuts.validation_steps + self.cuts.test_steps
+        if len(weeks) < needed:
+            raise DataError(f"{data.source}: {len(weeks)} complete weeks, but {needed} needed")
+        return PricingFacts(weeks, vocabulary(data.products, "category"), len(data.members))
+
+    def prepare(self, tables: RetailerTables, facts: PricingFacts) -> PricingMember:
+        """One retailer's price list, and what each of its customers says.
+
+        Raises:
+            DataError: If no product has a price in enough weeks, or no customer is known.
+        """
+        splits = time_cuts(0, len(facts.weeks), self.cuts.validation_steps, self.cuts.test_steps)
+        training = splits["train"].stop
+        lines = Lines.of(tables, facts.weeks)
+        if not (lines.week < training).any():
+            raise DataError(f"{tables.name}: no purchase of a known customer at a price")
+        prices = price_list(lines, facts.words, len(facts.weeks), training, self.cuts)
+        if not len(prices.products):
+            raise DataError(
+                f"{tables.name}: no product of a known category has a price in enough weeks"
+                " (pricing.priced_share)"
+            )
+        score, information = customer_statistics(
+            lines, prices, training, len(facts.words.keys), self.settings.reference
+        )
+        statistics = bounded(score, information, self.settings.influence)
+        return self._member(
+            tables.name,
+            statistics,
+            facts,
+            {tables.name: prices},
+            {tables.name: priced_sales(lines, prices, splits, self.cuts.min_mean)},
+        )
+
+    def pool(self, members: Sequence[PricingMember], facts: PricingFacts) -> PricingMember:
+        """All retailers' customers, and everybody's prices and sales."""
+        sums = np.sum([member.sums for member in members], axis=0)
+        prices = {name: own for member in members for name, own in member.prices.items()}
+        sales = {name: own for member in members for name, own in member.sales.items()}
+        return self._member("pooled", sums[None, :], facts, prices, sales)
+
+    def model(self, facts: PricingFacts, customers: int) -> UnitSums:
+        """Sums of zero."""
+        return UnitSums(2 * len(facts.words.keys) + 1)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Minus each unit's own statistics, times the sums, float [B]."""
+        return unit_sums(model).losses(batch[0])
+
+    def evaluate(self, model: nn.Module, member: PricingMember, split: Split) -> dict[str, Tally]:
+        """Held-out sales under the mean of shared and own elasticities, chosen on validation."""
+        shared, own = self.shared(model, member), self.own_elasticities(member)
+        return {
+            name: _scored(member, name, split, *self._served(shared, own, member.sales[name]))
+            for name in member.sales
+        }
+
+    def released(self, model: nn.Module, member: PricingMember, split: Split) -> dict[str, Tally]:
+        """Held-out sales under the shared elasticities alone."""
+        return _by_retailer(member, split, self.shared(model, member))
+
+    def own(self, member: PricingMember, split: Split) -> dict[str, Tally]:
+        """Held-out sales under the elasticities of the retailer's own customers."""
+        return _by_retailer(member, split, self.own_elasticities(member))
+
+    def naive(self, member: PricingMember, split: Split) -> dict[str, Tally]:
+        """Held-out sales if no price mattered."""
+        nothing = np.zeros(len(member.keys))
+        return {
+            name: Tally(sales.scored(nothing, split) | nothing_told())
+            for name, sales in member.sales.items()
+        }
+
+    def recommendations(
+        self, model: nn.Module, member: PricingMember
+    ) -> Mapping[str, pd.DataFrame]:
+        """Recommended prices by product, and revenue and margin by price and category."""
+        shared, own = self.shared(model, member), self.own_elasticities(member)
+        value, error = self._served(shared, own, member.sales[member.name])
+        return {
+            "prices": self._prices(member, value, error),
+            "price-curves": self._curves(member, value, error),
+        }
+
+    def shared(self, model: nn.Module, member: PricingMember) -> Elasticities:
+        """The elasticities that follow from the shared sums, noise included in their errors.
+
+        The model is the mean over the members; one that dropped out counts as an average one.
+        """
+        factor = member.parties * self.config.privacy.expected_batch
+        values = unit_sums(model).values.double().numpy() * factor
+        noise = self.mechanism.summed_deviation(self.config, member.parties, len(values))
+        return estimated(self._sums(values, noise))
+
+    def own_elasticities(self, member: PricingMember) -> Elasticities:
+        """The elasticities of a member's own customers, without noise."""
+        return estimated(self._sums(member.sums))
+
+    def _sums(self, values: Floats, deviation: float = 0.0) -> Sums:
+        return Sums(values, self.settings.influence, self.settings.reference, deviation)
+
+    def _member(
+        self,
+        name: str,
+        statistics: Floats,
+        facts: PricingFacts,
+        prices: Mapping[str, PriceList],
+        sales: Mapping[str, PricedSales],
+    ) -> PricingMember:
+        """Customers are the units under a budget; without one, the retailer's sum is the only one.
+
+        Without a budget the mean over units would be a mean over customers, and nobody would know
+        how many stand behind it.
+        """
+        sums = statistics.sum(axis=0)
+        units = (
+            statistics
+            if self.mechanism.private
+            else sums[None, :] / self.config.privacy.expected_batch
+        )
+        return PricingMember(
+            name=name,
+            examples=TensorExamples((torch.from_numpy(units.astype(np.float32)),)),
+            samples=1,
+            customers=0,
+            sums=sums,
+            parties=facts.members,
+            keys=facts.words.keys,
+            prices=prices,
+            sales=sales,
+            privacy_units=len(statistics),
+        )
+
+    def _served(
+        self, shared: Elasticities, own: Elasticities, sales: PricedSales
+    ) -> tuple[Floats, Floats]:
+        """What a retailer goes by and its error, float64 [K] each.
+
+        The two estimates have customers in common. The error of their mean is at most the mean of
+        their errors, whatever their correlation.
+        """
+
+        def mixed(share: float) -> Floats:
+            return share * shared.value + (1 - share) * own.value
+
+        def deviance(share: float) -> float:
+            return sales.scored(mixed(share), "validation")["deviance"].value
+
+        share = best_share(deviance)
+        return mixed(share), share * shared.error + (1 - share) * own.error
+
+    def _prices(self, member: PricingMember, value: Floats, error: Floats) -> pd.DataFrame:
+        prices, sales = member.prices[member.name], member.sales[member.name]
+        rows = []
+        for row, units in zip(sales.rows, sales.units[:, -_RECENT:].mean(axis=1), strict=True):
+            key = prices.category[row]
+            cost = self.cuts.cost_share * prices.shelf[row]
+            product = Product(
+                float(prices.paid[row, -1]), float(cost), float(units), value[key], error[key]
+            )
+            head = {"product": int(prices.products[row]), "category": member.keys[key]}
+            rows.append(head | advice_row(product, self.cuts))
+        return pd.DataFrame(rows)
+
+    def _curves(self, member: PricingMember, value: Floats, error: Floats) -> pd.DataFrame:
+        curves = []
+        for key in member.present(member.name):
+            curve = price_curve(usual_product(value[key], error[key], self.cuts), self.cuts)
+            head = {"category": member.keys[key], "elasticity": value[key]}
+            curves.append(curve.assign(**head, standard_error=error[key]))
+        return pd.concat(curves, ignore_index=True)
+
+
+def _by_retailer(member: PricingMember, split: Split, found: Elasticities) -> dict[str, Tally]:
+    return {name: _scored(member, name, split, found.value, found.error) for name in member.sales}
+
+
+def _scored(member: PricingMember, name: str, split: Split, value: Floats, error: Floats) -> Tally:
+    looks = told(value, error, member.present(name))
+    return Tally(member.sales[name].scored(value, split) | looks)

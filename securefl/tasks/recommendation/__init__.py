@@ -1,0 +1,1 @@
+"""Rank the products that a customer buys next."""

@@ -1,0 +1,129 @@
+"""Purchases as a retailer serves them: its own unreleased part beside the shared private model.
+
+Only the shared model is released. The own part and the weights of the blend stay at the retailer,
+which chooses them on its own validation purchases.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from securefl.data.tables import RetailerTables
+from securefl.ml.metrics.spec import Split
+from securefl.ml.metrics.sums import Tally
+from securefl.tasks.common.histories import CustomerExamples, joined
+from securefl.tasks.common.ranking_examples import RetailerCases
+from securefl.tasks.common.settings import OwnPartSettings
+from securefl.tasks.recommendation.local_model import OwnPart, train_own_part
+from securefl.tasks.recommendation.personalization import Parts, ServedTask
+from securefl.tasks.recommendation.profile import ProfileTask
+from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
+
+
+@runtime_checkable
+class HasOwnPart(Protocol):
+    """Settings of a model that a retailer blends with a part of its own."""
+
+    own: OwnPartSettings
+
+
+@dataclass(frozen=True)
+class BlendedMember(RankingMember):
+    """A member with a part of its own.
+
+    Attributes:
+        own_units: The customers as a factorisation of the own part is trained on them.
+        twin_units: The same as the twin is trained on them.
+        twin: The task whose model the own part has one of, of the shared model's kind.
+        facts: What the members agree on.
+    """
+
+    own_units: CustomerExamples
+    twin_units: CustomerExamples
+    twin: RecommendationTask
+    facts: RankingFacts
+
+    @cached_property
+    def own(self) -> OwnPart:
+        """The own part, trained when it is first served."""
+        settings = self.twin.settings
+        assert isinstance(settings, HasOwnPart)
+        apart = replace(self, examples=self.twin_units)
+        return train_own_part(self.twin, self.facts, apart, self.own_units, settings.own)
+
+
+class BlendedTask(ServedTask):
+    """Serves the shared model in a blend with each retailer's own part."""
+
+    @abstractmethod
+    def twin(self) -> RecommendationTask:
+        """The task of a retailer alone, with a model of the shared one's kind."""
+
+    def twin_units(self, cut: RetailerCases) -> CustomerExamples:
+        """The customers to train that model on."""
+        return self.units(cut)
+
+    def member(
+        self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
+    ) -> BlendedMember:
+        """See `RecommendationTask.member`."""
+        plain = super().member(tables, cut, facts)
+        return self._blended(plain, cut.examples(), self.twin_units(cut), facts)
+
+    def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> BlendedMember:
+        """See `RecommendationTask.pool`."""
+        blended = [_blended_member(member) for member in members]
+        units = joined([member.own_units for member in blended])
+        twin_units = joined([member.twin_units for member in blended])
+        return self._blended(super().pool(members, facts), units, twin_units, facts)
+
+    def shared_parts(self, model: nn.Module) -> Parts:
+        """See `ServedTask`."""
+        return partial(self.parts, model)
+
+    def own_scores(self, member: RankingMember) -> OwnPart:
+        """See `ServedTask`."""
+        return _blended_member(member).own
+
+    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Ranks by what is released, and by nothing else."""
+        return RecommendationTask.evaluate(self, model, member, split)
+
+    def _blended(
+        self,
+        member: RankingMember,
+        units: CustomerExamples,
+        twin_units: CustomerExamples,
+        facts: RankingFacts,
+    ) -> BlendedMember:
+        return BlendedMember(
+            name=member.name,
+            examples=member.examples,
+            samples=member.samples,
+            customers=member.customers,
+            cases=member.cases,
+            own_units=units,
+            twin_units=twin_units,
+            twin=self.twin(),
+            facts=facts,
+        )
+
+
+class BlendedProfileTask(ProfileTask, BlendedTask):
+    """Profiles, and a retailer's own part beside them."""
+
+    def twin(self) -> ProfileTask:
+        """See `BlendedTask`."""
+        return ProfileTask(self.config)
+
+
+def _blended_member(member: RankingMember) -> BlendedMember:
+    if not isinstance(member, BlendedMember):
+        raise TypeError(f"{member.name} has no part of its own")
+    return member

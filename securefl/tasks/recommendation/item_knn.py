@@ -1,0 +1,23 @@
+"""What is bought together at one retailer, from its own customers alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from securefl.tasks.common.histories import Histories
+from securefl.tasks.recommendation.models.ease import ItemToItem, gram, multi_hot
+
+_CHUNK: Final = 4096
+
+
+def neighbours(histories: Histories, products: int, ridge: float) -> ItemToItem:
+    """The item-to-item model of a retailer's training histories; `ridge` is lambda above 0."""
+    everybody = torch.arange(len(histories))
+    if len(histories) < products:
+        return ItemToItem.of_rows(multi_hot(*histories.padded(everybody), products), ridge)
+    batches = (
+        multi_hot(*histories.padded(index), products) for index in torch.split(everybody, _CHUNK)
+    )
+    return ItemToItem.of_gram(gram(batches), ridge)

@@ -1,0 +1,1 @@
+"""Networks that rank products."""

@@ -1,0 +1,108 @@
+"""Purchases with the other recommenders under differential privacy, a unit being a customer.
+
+Without it, these models add each retailer's exact popularity to every score and weigh customers
+against each other, so that one customer is in the gradients of all. Here a customer's weights sum
+to 1 by themselves and no popularity is known to the loss: the model learns it with the rest, under
+the same noise. What a retailer serves is a blend of the shared scores with its own popularity.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from securefl.ml.batches import Batch
+from securefl.ml.metrics.ranking import ranking_tally
+from securefl.ml.metrics.score_blending import chosen_weights
+from securefl.ml.metrics.spec import Split
+from securefl.ml.metrics.sums import Tally
+from securefl.tasks.common.contribution_bounds import drawn
+from securefl.tasks.common.histories import CustomerExamples
+from securefl.tasks.common.ranking_examples import Cases, RetailerCases
+from securefl.tasks.common.settings import FactorizationSettings, NcfSettings
+from securefl.tasks.recommendation.models.factorization import DenseHistories, Factorization
+from securefl.tasks.recommendation.models.ncf import NcfRanker
+from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
+
+
+class PrivateFactorization(DenseHistories, Factorization):
+    """`Factorization` in operations that can be differentiated for many customers at once."""
+
+
+class PrivateNcf(DenseHistories, NcfRanker):
+    """`NcfRanker` in operations that can be differentiated for many customers at once."""
+
+
+class PrivatePurchaseTask(RecommendationTask):
+    """Ranks a retailer's products with `mf` or `ncf`, trained privately."""
+
+    def units(self, cut: RetailerCases) -> CustomerExamples:
+        """The customers to train on, with nothing in a unit that comes from another one."""
+        return cut.separate_examples()
+
+    def model(self, facts: RankingFacts, customers: int) -> DenseHistories:
+        """Matrix factorisation or NCF over the assortment."""
+        products = len(facts.products)
+        if isinstance(self.settings, FactorizationSettings):
+            return PrivateFactorization(self.settings, facts.levels, products, customers)
+        assert isinstance(self.settings, NcfSettings)
+        return PrivateNcf(self.settings, facts.levels, products, customers)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of each customer from at most `privacy.interactions` of her purchases, [B]."""
+        customer, items, weights, _ = batch
+        position = torch.arange(items.shape[1]).expand_as(items)
+        kept, present = drawn(position, weights > 0, self.config.privacy.interactions)
+        weights = weights.gather(1, kept) * present
+        share = weights / weights.sum(dim=1, keepdim=True)
+        ranker = _ranker(model)
+        return ranker.losses(customer, items.gather(1, kept), share, _nothing(ranker, len(items)))
+
+    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Ranks by the blend of own popularity and shared scores, chosen on validation."""
+        ranker = _ranker(model)
+        tallies = {}
+        for name, splits in member.cases.items():
+            validation = splits["validation"]
+            weights = chosen_weights(partial(_parts, ranker, validation), validation.ranking)
+            score = partial(_blended, ranker, splits[split], weights.float())
+            tallies[name] = ranking_tally(score, splits[split].ranking)
+        return tallies
+
+    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Ranks without the retailer's own popularity."""
+        ranker = _ranker(model)
+        return {
+            name: ranking_tally(partial(_shared, ranker, splits[split]), splits[split].ranking)
+            for name, splits in member.cases.items()
+        }
+
+
+def _ranker(model: nn.Module) -> DenseHistories:
+    if not isinstance(model, DenseHistories):
+        raise TypeError(f"{type(model).__name__} cannot be trained privately")
+    return model
+
+
+def _nothing(ranker: DenseHistories, customers: int) -> Tensor:
+    """No known part of the scores, float [B, I]."""
+    return ranker.bias.new_zeros(()).expand(customers, len(ranker.bias))
+
+
+def _shared(ranker: DenseHistories, cases: Cases, index: Tensor) -> Tensor:
+    items, present = cases.known.padded(index)
+    return ranker.scores(cases.customers[index], items, present, _nothing(ranker, len(index)))
+
+
+def _parts(ranker: DenseHistories, cases: Cases, index: Tensor) -> Tensor:
+    """Own popularity, shared popularity and shared taste, float32 [B, I, 3]."""
+    shared = _shared(ranker, cases, index)
+    popularity = ranker.bias.expand_as(shared)
+    own = cases.prior.expand(len(index), -1)
+    return torch.stack((own, popularity, shared - popularity), dim=2)
+
+
+def _blended(ranker: DenseHistories, cases: Cases, weights: Tensor, index: Tensor) -> Tensor:
+    return _parts(ranker, cases, index) @ weights

@@ -1,0 +1,47 @@
+"""Settings of the models that only recommendation trains."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import (
+    Field,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from securefl.config.base import NamedSettings
+from securefl.tasks.common.settings import (
+    Fraction,
+)
+
+
+class EaseSettings(NamedSettings):
+    """Item-to-item scores in closed form, from a sum over customers that takes one round."""
+
+    name: Literal["ease"] = "ease"
+    level: Literal["product", "kind", "category"] = Field(
+        "product", description="What is counted as bought together."
+    )
+    items: PositiveInt = Field(
+        2000,
+        description="With level product: so many products count, those that most customers bought.",
+    )
+    ridge: PositiveFloat = Field(
+        1.0, description="Regularisation, in units of the mean count of an item."
+    )
+    own_ridge: PositiveFloat = Field(
+        200.0,
+        description="Regularisation, in customers, of what a retailer keeps: the same of its own"
+        " customers and of all products.",
+    )
+
+
+class RatingNcfSettings(NamedSettings):
+    """The tutorial's rating classifier: everything is shared, as there."""
+
+    name: Literal["rating-ncf"] = "rating-ncf"
+    dim: PositiveInt = 64
+    hidden: PositiveInt = 128
+    classes: PositiveInt = 5
+    dropout: Fraction = 0.2

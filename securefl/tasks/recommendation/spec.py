@@ -1,0 +1,71 @@
+"""The tasks whose declarations stand apart from their code, so that torch can wait."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from securefl.config.load import packaged
+from securefl.config.privacy import Unit
+from securefl.config.task_spec import ModelChoice, TaskDeclaration, Tree
+from securefl.tasks.common.privacy_units import A_CUSTOMER, A_MEMBER
+from securefl.tasks.common.settings import (
+    FactorizationSettings,
+    HierarchicalSettings,
+    NcfSettings,
+    ProfileSettings,
+    RecommendationSettings,
+)
+from securefl.tasks.recommendation.settings import EaseSettings, RatingNcfSettings
+
+_BY_CUSTOMER: Final[Mapping[Unit, str]] = {"customer": A_CUSTOMER, "member": A_MEMBER}
+_PURCHASES = "securefl.tasks.recommendation.task:RecommendationTask"
+_PRIVATE_PURCHASES = "securefl.tasks.recommendation.private:PrivatePurchaseTask"
+
+
+EASE_CHANGES: Final[Mapping[str, Tree]] = {
+    "none": packaged(__package__, "ease"),
+    "local": packaged(__package__, "ease-private"),
+    "distributed": packaged(__package__, "ease-private"),
+}
+"""A Gram matrix takes one round, whatever the other models of its task take."""
+
+RECOMMENDATION: Final = TaskDeclaration(
+    name="recommendation",
+    learns="which products a customer buys next",
+    models=(
+        ModelChoice(FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
+        ModelChoice(HierarchicalSettings, _PURCHASES),
+        ModelChoice(NcfSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
+        ModelChoice(
+            ProfileSettings,
+            "securefl.tasks.recommendation.blending:BlendedProfileTask",
+            units=_BY_CUSTOMER,
+        ),
+        ModelChoice(
+            EaseSettings,
+            "securefl.tasks.recommendation.ease:EaseTask",
+            units={"customer": A_CUSTOMER},
+            changes=EASE_CHANGES,
+        ),
+        ModelChoice(
+            RatingNcfSettings,
+            "securefl.tasks.recommendation.rating_task:RatingTask",
+            "securefl.tasks.recommendation.rating_task:PrivateRatingTask",
+            units={**_BY_CUSTOMER, "record": "one rating"},
+        ),
+    ),
+    cuts=RecommendationSettings,
+    defaults={
+        "complete-journey": packaged(__package__, "complete-journey"),
+        "tutorial": packaged(__package__, "tutorial"),
+    },
+    changes={
+        ("complete-journey", "local"): packaged(__package__, "complete-journey-local"),
+        ("complete-journey", "distributed"): packaged(__package__, "complete-journey-distributed"),
+        ("tutorial", "local"): packaged(__package__, "tutorial-local"),
+    },
+    facts=(
+        "securefl.tasks.recommendation.task:RankingFacts",
+        "securefl.tasks.recommendation.ease:EaseFacts",
+        "securefl.tasks.recommendation.rating_task:RatingFacts",
+    ),
+)

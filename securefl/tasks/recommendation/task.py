@@ -1,0 +1,257 @@
+"""Purchases: rank what a customer never bought, so that what she buys next comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from securefl.config.base import NamedSettings
+from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import ConfigError, DataError
+from securefl.ml.batches import Batch
+from securefl.ml.metrics.ranking import ranking_tally
+from securefl.ml.metrics.spec import MetricSpec, Split
+from securefl.ml.metrics.sums import Tally
+from securefl.tasks.base import MemberData, Task
+from securefl.tasks.common.histories import CustomerExamples, joined
+from securefl.tasks.common.ranking_examples import (
+    Cases,
+    RetailerCases,
+    known_lines,
+    nanoseconds,
+    purchases_of,
+)
+from securefl.tasks.common.settings import (
+    FactorizationSettings,
+    HierarchicalSettings,
+    NcfSettings,
+    ProfileSettings,
+    RecommendationSettings,
+)
+from securefl.tasks.common.splits import Purchases
+from securefl.tasks.recommendation.models.factorization import Factorization, PurchaseModel
+from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactorization
+from securefl.tasks.recommendation.models.ncf import NcfRanker
+from securefl.tasks.recommendation.settings import EaseSettings
+
+LEVELS: Final = ("department", "category", "kind")
+
+
+@dataclass(frozen=True)
+class RankingFacts:
+    """What all members agree on.
+
+    Attributes:
+        products: The assortment: product ids, int64 [I], ascending.
+        levels: Codes of the products on each level of the public hierarchy, int64 [I] each.
+        end: The last moment of the agreed period, in ns since 1970.
+    """
+
+    format_name: ClassVar[str] = "RankingFacts"
+    products: npt.NDArray[np.int64]
+    levels: tuple[Tensor, ...]
+    end: int
+
+
+@dataclass(frozen=True)
+class RankingMember(MemberData):
+    """Customers to train on and their held-out purchases.
+
+    Attributes:
+        examples: The customers as training units.
+        cases: Retailer to split to held-out purchases: one retailer for a member.
+    """
+
+    examples: CustomerExamples
+    cases: Mapping[str, Mapping[Split, Cases]]
+
+
+class RecommendationTask(Task[RankingFacts, RankingMember]):
+    """Ranks a retailer's products for a customer.
+
+    Raises:
+        ConfigError: If the configured model is none of this task.
+    """
+
+    name: ClassVar[str] = "recommendation"
+    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (
+        EaseSettings,
+        FactorizationSettings,
+        HierarchicalSettings,
+        NcfSettings,
+        ProfileSettings,
+    )
+    """What its model may be."""
+    metrics: ClassVar[tuple[MetricSpec, ...]] = tuple(
+        MetricSpec(name, higher_is_better=True)
+        for name in ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
+    )
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        if not isinstance(config.model, self.kinds):
+            raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
+        self.settings = config.model
+        assert isinstance(config.cuts, RecommendationSettings)
+        self.cuts: RecommendationSettings = config.cuts
+
+    def agree(self, data: RetailData) -> RankingFacts:
+        """The assortment, its hierarchy and the period.
+
+        Raises:
+            DataError: If no product was bought by enough customers.
+        """
+        found = buyers(data)
+        products = np.sort(found.index[found >= self.cuts.min_households].to_numpy(np.int64))
+        if not len(products):
+            raise DataError(
+                f"{data.source}: no product was bought by {self.cuts.min_households} customers"
+            )
+        catalogue = data.products.set_index("product").reindex(products)
+        end = max(int(nanoseconds(m.transactions["time"]).max()) for m in data.members)
+        return RankingFacts(products, tuple(_codes(catalogue[level]) for level in LEVELS), end)
+
+    def prepare(self, tables: RetailerTables, facts: RankingFacts) -> RankingMember:
+        """The retailer's customers, cut as `hold_out` says.
+
+        Raises:
+            DataError: If no customer has enough purchases.
+        """
+        purchases = self.purchases(tables, facts)
+        cut = RetailerCases(purchases, len(facts.products), facts.end, self.cuts)
+        if cut.customers == 0:
+            raise DataError(
+                f"{tables.name}: no customer bought {self.cuts.min_products} different products, "
+                "new ones on three occasions or more"
+            )
+        return self.member(tables, cut, facts)
+
+    def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
+        """The retailer's lines that are cut."""
+        return purchases_of(tables.transactions, facts.products)
+
+    def member(
+        self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
+    ) -> RankingMember:
+        """The retailer's customers as cut."""
+        del facts
+        examples = self.units(cut)
+        return RankingMember(
+            name=tables.name,
+            examples=examples,
+            samples=len(examples.histories.items),
+            customers=cut.customers,
+            cases={tables.name: cut.cases()},
+        )
+
+    def units(self, cut: RetailerCases) -> CustomerExamples:
+        """The customers to train on."""
+        return cut.examples()
+
+    def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> RankingMember:
+        """All retailers' customers under one model; each keeps its own catalogue and prior."""
+        cases: dict[str, Mapping[Split, Cases]] = {}
+        customers = 0
+        for member in members:
+            for name, splits in member.cases.items():
+                cases[name] = {split: part.after(customers) for split, part in splits.items()}
+            customers += member.customers
+        return RankingMember(
+            name="pooled",
+            examples=joined([member.examples for member in members]),
+            samples=sum(member.samples for member in members),
+            customers=customers,
+            cases=cases,
+        )
+
+    def model(self, facts: RankingFacts, customers: int) -> nn.Module:
+        """The configured ranker over the assortment."""
+        products = len(facts.products)
+        if isinstance(self.settings, FactorizationSettings):
+            return Factorization(self.settings, facts.levels, products, customers)
+        if isinstance(self.settings, HierarchicalSettings):
+            return HierarchicalFactorization(self.settings, facts.levels, products, customers)
+        assert isinstance(self.settings, NcfSettings)
+        return NcfRanker(self.settings, facts.levels, products, customers)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss of each customer, float [B]."""
+        customer, items, weights, prior = batch
+        return _ranker(model).losses(customer, items, weights, prior)
+
+    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Ranks of the held-out purchases, by retailer."""
+        return {
+            name: ranking_tally(partial(self.scores, model, splits[split]), splits[split].ranking)
+            for name, splits in member.cases.items()
+        }
+
+    def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """The model's scores of all products for the cases at `index`, float [B, I]."""
+        items, present = cases.known.padded(index)
+        prior = cases.prior.expand(len(index), -1)
+        return _ranker(model).scores(cases.customers[index], items, present, prior)
+
+    def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """The same in parts that a retailer may weigh apart, float [B, I, P]; here in one."""
+        return self.scores(model, cases, index)[:, :, None]
+
+    def naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Every customer is shown what most customers of the retailer bought."""
+        return {
+            name: ranking_tally(
+                partial(_same_for_all, splits[split].popularity), splits[split].ranking
+            )
+            for name, splits in member.cases.items()
+        }
+
+    @property
+    def noised_rule(self) -> str | None:
+        """Popularity, noised so that customers are protected; there is none for another unit."""
+        return "popularity_private" if self.config.privacy.unit == "customer" else None
+
+    def noised_naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
+        """Every customer is shown the retailer's list as one release of it would read."""
+        # Opacus takes seconds to import, and a run without a budget has no use for it.
+        from securefl.tasks.recommendation.dp_popularity import noised_popularity
+
+        products = member.cases[member.name][split].prior.shape[0]
+        found = noised_popularity(
+            member.name, member.examples.histories, products, self.config.privacy
+        )
+        cases = member.cases[member.name][split]
+        scores = partial(_same_for_all, found)
+        return {member.name: ranking_tally(scores, cases.ranking)}
+
+
+def buyers(data: RetailData) -> pd.Series:
+    """Customers of all members together who bought a product, by product id."""
+    columns = ["customer", "product"]
+    lines = pd.concat([known_lines(m.transactions)[columns] for m in data.members])
+    return lines.drop_duplicates()["product"].value_counts()
+
+
+def _codes(names: pd.Series) -> Tensor:
+    """Names as codes, int64 [I], in alphabetic order; an unknown name is one of its own."""
+    codes = np.unique(names.fillna("").to_numpy(str), return_inverse=True)[1]
+    return torch.from_numpy(codes.astype(np.int64))
+
+
+def _ranker(model: nn.Module) -> PurchaseModel:
+    if not isinstance(model, PurchaseModel):
+        raise TypeError(f"{type(model).__name__} does not rank purchases")
+    return model
+
+
+def _same_for_all(scores: Tensor, index: Tensor) -> Tensor:
+    """One list of scores, [I], for every case at `index`."""
+    return scores.expand(len(index), -1)

@@ -1,0 +1,39 @@
+"""Specification of the task `sequential`; no torch here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from securefl.config.load import packaged
+from securefl.config.privacy import PROTECTED
+from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.tasks.common.settings import RecommendationSettings
+from securefl.tasks.sequential.settings import AttentionSettings, GruSettings
+
+A_SEQUENCE: Final = "everything that one customer bought at one retailer, and in which order"
+
+
+_PRIVATE: Final = packaged(__package__, "complete-journey-private")
+
+
+SEQUENTIAL: Final = TaskDeclaration(
+    name="sequential",
+    learns="which products a customer buys next, from what she bought in order",
+    models=tuple(
+        ModelChoice(
+            settings,
+            "securefl.tasks.sequential.task:SequentialTask",
+            "securefl.tasks.sequential.private:PrivateSequentialTask",
+            units={"customer": A_SEQUENCE},
+            changes={
+                protection: {"model": {**_PRIVATE["model"], "name": name}}
+                for protection in PROTECTED
+            },
+        )
+        for name, settings in (("gru", GruSettings), ("attention", AttentionSettings))
+    ),
+    cuts=RecommendationSettings,
+    defaults={"complete-journey": packaged(__package__, "complete-journey")},
+    changes={("complete-journey", protection): _PRIVATE for protection in PROTECTED},
+    facts=("securefl.tasks.recommendation.task:RankingFacts",),
+)

@@ -1,0 +1,1 @@
+"""Rank the products of a department that is new to a retailer."""

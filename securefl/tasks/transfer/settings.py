@@ -1,0 +1,55 @@
+"""Settings of the transfer model, and how its departments are split."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+)
+
+from securefl.tasks.common.settings import (
+    RecommendationSettings,
+)
+from securefl.tasks.content.settings import (
+    _WITH_PRODUCTS,
+    FeatureSettings,
+    Mapped,
+    RankerSettings,
+)
+
+
+class TransferOwnSettings(RankerSettings):
+    """The ranker of new departments that a retailer trains for itself: never released."""
+
+    rank: PositiveInt = 32
+    mapped: Mapped = _WITH_PRODUCTS
+
+
+class TransferSettings(FeatureSettings):
+    """As the hybrid, learned on some departments and then on others."""
+
+    knows_products: ClassVar[bool] = True
+    name: Literal["transfer"] = "transfer"
+    rank: PositiveInt = Field(32, description="Rank of the map between features.")
+    mapped: Mapped = _WITH_PRODUCTS
+    own: TransferOwnSettings = TransferOwnSettings()
+
+
+class TransferCuts(RecommendationSettings):
+    """Cuts of the transfer task; `min_products` are of the target departments."""
+
+    departments: tuple[str, ...] = Field(
+        ("COSMETICS", "DRUG GM", "NUTRITION"),
+        description="The target: departments whose products are ranked.",
+    )
+    customers: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.05,
+        description="Share of customers, by a hash, whose past of the target may be learned from;"
+        " the others are new to it.",
+    )
+    source_rounds: NonNegativeInt = Field(
+        4, description="So many rounds train on the other departments first; 0 starts cold."
+    )

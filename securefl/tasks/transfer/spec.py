@@ -1,0 +1,27 @@
+"""Specification of the task `transfer`; no torch here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from securefl.config.load import packaged
+from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.tasks.common.privacy_units import A_CUSTOMER
+from securefl.tasks.content.spec import on_every_source
+from securefl.tasks.transfer.settings import TransferCuts, TransferSettings
+
+TRANSFER: Final = TaskDeclaration(
+    name="transfer",
+    learns="which products of a new department a customer buys next",
+    models=(
+        ModelChoice(
+            TransferSettings,
+            "securefl.tasks.transfer.personalized:ServedTransferTask",
+            units={"customer": A_CUSTOMER},
+        ),
+    ),
+    cuts=TransferCuts,
+    defaults={source: packaged(__package__, source) for source in ("complete-journey", "tutorial")},
+    changes=on_every_source(packaged(__package__, "complete-journey-private")),
+    facts=("securefl.tasks.transfer.task:TransferFacts",),
+)

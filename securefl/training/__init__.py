@@ -1,1 +1,0 @@
-"""Local training at a member."""
