@@ -27,7 +27,7 @@ from securefl.audit.bundle.bundle import to_text
 from securefl.audit.verify import verify_file
 from securefl.config.load import load_config
 from securefl.consortium.ledger.member_ledger import MemberLedger
-from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
@@ -67,11 +67,11 @@ def ledger_share(name: str, options: dict[str, Any]) -> Row:
     config = load_config(None, options | {"engine": {"workers": 1}})
     with tempfile.TemporaryDirectory() as folder, timed_ledger() as spent:
         directory = RunDirectory.create(
-            Path(folder) / "run", config, Places.usual(Path(folder) / "books")
+            Path(folder) / "run", config, LedgerPaths.usual(Path(folder) / "books")
         )
-        started = Spent.now()
+        started = BudgetResponse.now()
         run(directory)
-        whole = Spent.now() - started
+        whole = BudgetResponse.now() - started
     return Row(
         f"ledger {name}",
         {
@@ -85,27 +85,27 @@ def ledger_share(name: str, options: dict[str, Any]) -> Row:
 
 
 @dataclass(frozen=True)
-class Spent:
+class BudgetResponse:
     """Seconds by the wall clock, in which the disk is waited for, and of the processor."""
 
     wall: float
     cpu: float
 
     @classmethod
-    def now(cls) -> Spent:
+    def now(cls) -> BudgetResponse:
         return cls(time.perf_counter(), time.process_time())
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(self.wall + other.wall, self.cpu + other.cpu)
+    def __add__(self, other: BudgetResponse) -> BudgetResponse:
+        return BudgetResponse(self.wall + other.wall, self.cpu + other.cpu)
 
-    def __sub__(self, other: Spent) -> Spent:
-        return Spent(self.wall - other.wall, self.cpu - other.cpu)
+    def __sub__(self, other: BudgetResponse) -> BudgetResponse:
+        return BudgetResponse(self.wall - other.wall, self.cpu - other.cpu)
 
 
 @contextmanager
-def timed_ledger() -> Iterator[list[Spent]]:
+def timed_ledger() -> Iterator[list[BudgetResponse]]:
     """Adds up the time of every call into the ledger."""
-    spent, depth = [Spent(0.0, 0.0)], [0]
+    spent, depth = [BudgetResponse(0.0, 0.0)], [0]
     originals = {
         (owner, name): getattr(owner, name) for owner, names in LEDGER.items() for name in names
     }
@@ -114,13 +114,13 @@ def timed_ledger() -> Iterator[list[Spent]]:
         @wraps(call)
         def wrapper(*arguments, **named):
             depth[0] += 1
-            started = Spent.now()
+            started = BudgetResponse.now()
             try:
                 return call(*arguments, **named)
             finally:
                 depth[0] -= 1
                 if not depth[0]:
-                    spent[0] += Spent.now() - started
+                    spent[0] += BudgetResponse.now() - started
 
         return wrapper
 

@@ -27,7 +27,7 @@ from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
 from securefl.privacy.encoding.gradients import gradient_integers
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import GaussianNoise
 from securefl.privacy.plan import PrivacyPlan
 
@@ -97,7 +97,7 @@ def placements(data, seed: int, epsilon: float) -> dict[str, Mean]:
 
     def gaussian(size: int) -> np.ndarray:
         drawn = torch.zeros(size)
-        GaussianNoise(KeyStream()).add_([drawn], sigma * clip)
+        GaussianNoise(AesCtrRng()).add_([drawn], sigma * clip)
         return drawn.double().numpy()
 
     def central(sums: list[np.ndarray]) -> np.ndarray:
@@ -123,7 +123,7 @@ def shares(config) -> Mean:
         parts = []
         for one in sums:
             share = np.empty(len(one), dtype=np.int64)
-            samplers["share"].fill(KeyStream(), share)
+            samplers["share"].fill(AesCtrRng(), share)
             share += gradient_integers(one, config.privacy, plan.limit)
             parts.append(np.ldexp(share.astype(np.float64), -plan.code.bits))
         return sum(parts) / len(parts)
@@ -142,7 +142,7 @@ def train(prepared: Prepared, mean: Mean) -> Trained:
         sums = []
         for member in prepared.members:
             load_shared(model, shared)
-            stream = KeyStream()
+            stream = AesCtrRng()
             trainer = PrivateTrainer(
                 model,
                 member.examples,

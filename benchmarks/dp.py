@@ -23,7 +23,7 @@ from securefl.ml.batches import Batch, TensorExamples
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import GaussianNoise
 
 UNITS = 10_000
@@ -113,7 +113,7 @@ def private_step(
         examples(setting),
         loss,
         settings,
-        stream=KeyStream(),
+        stream=AesCtrRng(),
         accountant=PrivacyAccountant(),
     )
     trainer.model.train()
@@ -204,7 +204,7 @@ def high_water() -> float:
 def noise(repeats: int) -> list[Row]:
     """New tensors of normals, and normals added to a tensor that is there."""
     count = 1 << 21
-    ours, target = GaussianNoise(KeyStream()), torch.zeros(count)
+    ours, target = GaussianNoise(AesCtrRng()), torch.zeros(count)
     seconds = interleaved(
         {
             "ours": lambda: ours.standard(count),

@@ -24,10 +24,15 @@ from movielens_data import MovieLens, prepared, read
 from private_federation import train_privately
 from securefl.config.load import merge
 from securefl.federation.runs.prepare import Prepared
-from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.parameters import load_shared
-from securefl.tasks.common.learner import Learner
-from securefl.tasks.recommendation.personalization import Parts, ServedTask, Splits, blended_tally
+from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.recommendation.personalization import (
+    Parts,
+    PersonalizedTask,
+    Splits,
+    blended_tally,
+)
 from tuning_recommendation import learners, tallies, trained
 
 ARMS = ("alone", "federated", "pooled")
@@ -123,7 +128,7 @@ def benchmark(data: MovieLens, quick: bool) -> list[Row]:
 def popularity(data: MovieLens) -> Row:
     """Every user is shown what most users of her member rated."""
     start = prepared(data, MODELS["mf"])
-    found = [t for m in start.members for t in start.task.naive(m, "test").values()]
+    found = [t for m in start.members for t in start.task.baseline(m, "test").values()]
     return row("popularity", [found])
 
 
@@ -138,7 +143,7 @@ def fitted(data: MovieLens, tree: dict, arm: str, seed: int, most: int) -> Fitte
     return Fitted(parts, cases)
 
 
-def parties(start: Prepared, arm: str, most: int) -> Iterator[tuple[Learner, nn.Module]]:
+def parties(start: Prepared, arm: str, most: int) -> Iterator[tuple[LocalProblem, nn.Module]]:
     """Who takes part in an arm, each with the model of its best round."""
     everybody = learners(start, pooled=arm == "pooled")
     groups = [[learner] for learner in everybody] if arm == "alone" else [everybody]
@@ -149,11 +154,15 @@ def parties(start: Prepared, arm: str, most: int) -> Iterator[tuple[Learner, nn.
 
 def parts_of(start: Prepared, model: nn.Module) -> Parts:
     task = start.task
-    return task.shared_parts(model) if isinstance(task, ServedTask) else partial(task.parts, model)
+    return (
+        task.shared_parts(model)
+        if isinstance(task, PersonalizedTask)
+        else partial(task.parts, model)
+    )
 
 
 @torch.no_grad()
-def blend(fits: Sequence[Fitted]) -> list[Tally]:
+def blend(fits: Sequence[Fitted]) -> list[MetricSums]:
     """The test cases ranked by all parts of these models, with weights that validation chose."""
     found = []
     for name, splits in fits[0].cases.items():
@@ -168,7 +177,7 @@ def joined(parts: Sequence[Parts]) -> Parts:
 
 def private(data: MovieLens, seeds: range, most: int) -> list[Row]:
     """The sequential model under a budget for every user: served, released, and the own part."""
-    arms: dict[str, list[Sequence[Tally]]] = {}
+    arms: dict[str, list[Sequence[MetricSums]]] = {}
     for seed in seeds:
         own = {"rounds": min(40, most)}
         changes = {"seed": seed, "privacy": {"epsilon": 1.0}, "model": {"own": own}}
@@ -184,7 +193,7 @@ def private(data: MovieLens, seeds: range, most: int) -> list[Row]:
 
 
 @torch.no_grad()
-def scored(start: Prepared, score: Callable[..., dict[str, Tally]]) -> list[Tally]:
+def scored(start: Prepared, score: Callable[..., dict[str, MetricSums]]) -> list[MetricSums]:
     return [tally for member in start.members for tally in score(member, "test").values()]
 
 
@@ -198,11 +207,11 @@ def ratings(data: MovieLens, seeds: range, most: int) -> list[Row]:
             pairs = list(parties(start, arm, most))
             found.append(tallies(*zip(*pairs, strict=True), "test"))
         rows.append(row(f"ratings, {arm}", found))
-    naive = [tally for m in start.members for tally in start.task.naive(m, "test").values()]
-    return [*rows, row("ratings, most frequent", [naive])]
+    baseline = [tally for m in start.members for tally in start.task.baseline(m, "test").values()]
+    return [*rows, row("ratings, most frequent", [baseline])]
 
 
-def row(case: str, seeds: Sequence[Sequence[Tally]]) -> Row:
+def row(case: str, seeds: Sequence[Sequence[MetricSums]]) -> Row:
     """Mean and spread over seeds of all members' cases."""
     scores = [total(found).values() for found in seeds]
     measured: dict[str, float] = {}

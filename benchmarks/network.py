@@ -30,7 +30,7 @@ from securefl.consortium.agreement.drafting import draft
 from securefl.consortium.agreement.storage import read_signed, write_card
 from securefl.consortium.agreement.workflow import sign_agreement
 from securefl.consortium.keys.key_files import generate_key, read_key, write_clear_key
-from securefl.consortium.keys.parties import card_of
+from securefl.consortium.keys.parties import key_bundle_of
 from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
@@ -44,13 +44,13 @@ from securefl.federation.services.member_process import (
     QuestionEntropy,
 )
 from securefl.federation.services.public_facts import make_facts
-from securefl.federation.transport.liveness import Watch
+from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.broker_config import write_broker_config
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
-from securefl.federation.transport.timeouts import Patience
+from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.cpu import keep_freed_memory
 from securefl_protocols.session.graph import default_threshold
 from support.brokers import free_port
@@ -111,7 +111,7 @@ def found(folder: Path, case: Case) -> list[str]:
     for name in (*names, "hub"):
         key = generate_key()
         write_clear_key(folder / f"{name}.key", key)
-        write_card(folder / f"{name}.card", card_of(name, key))
+        write_card(folder / f"{name}.card", key_bundle_of(name, key))
     create_authority(folder, "benchmark", SECRET, now)
     issue_broker(folder, ("127.0.0.1",), SECRET, now, 1)
     secure = {"bits": case.bits, "limit": 8.0, "max_samples": 1, "min_samples": 1}
@@ -168,7 +168,7 @@ def live_alone(folder: Path, name: str) -> None:
         MemberProcess(end, member).serve()
 
 
-class Counted(Watch):
+class Counted(LivenessTracker):
     """Counts what really goes over the wire."""
 
     def __init__(self) -> None:
@@ -213,7 +213,9 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
             context.run,
             RunKeys(folder / "hub", context.key, context.run.id, COORDINATOR_NAME),
             journal=CoordinatorJournal(folder / "hub"),
-            patience=Patience(quorum=default_threshold(case.members), silence=900.0, least=900.0),
+            patience=TimeoutPolicy(
+                quorum=default_threshold(case.members), silence=900.0, least=900.0
+            ),
             watch=counter,
         )
         exchange, aggregator = (
@@ -230,7 +232,7 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
             shared = (shared.astype(np.float64) + result.change).astype(np.float32)
             exchange.ask_all(names, m.Save(round=number), m.Done)
         transport.begin_section("leaving")
-        exchange.replies(dict.fromkeys(names, m.Leave()))
+        exchange.replies(dict.fromkeys(names, m.Shutdown()))
     rounds = case.rounds - 1
     cpu, up, down = (
         (last - first) / rounds for first, last in zip(marks[0], marks[-1], strict=True)

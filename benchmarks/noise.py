@@ -16,7 +16,7 @@ import numpy as np
 from harness import Row, interleaved, main
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.noise.skellam import Skellam
-from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.noise.words import UniformWords
 
 DEVIATIONS = (1, 30, 1000, 1 << 16, 1 << 20)
 LAWS = {"skellam": Skellam, "discrete gaussian": DiscreteGaussian}
@@ -33,8 +33,8 @@ def sampler(name: str, sigma: int, size: int) -> Row:
     """One law, one core, the keystream included."""
     noise, out = LAWS[name](sigma**2), np.empty(size, dtype=np.int64)
     cases = {
-        "ours": lambda: noise.fill(KeyedWords(os.urandom(32)), out),
-        "keystream": lambda: KeyedWords(os.urandom(32)).fill(out),
+        "ours": lambda: noise.fill(UniformWords(os.urandom(32)), out),
+        "keystream": lambda: UniformWords(os.urandom(32)).fill(out),
     }
     seconds = interleaved(cases, 7)
     return Row(

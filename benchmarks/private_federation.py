@@ -19,17 +19,17 @@ from harness import Row
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.runs.prepare import Prepared
 from securefl.ml.metrics.ranking import ranking_tally
-from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.parameters import FloatVector, load_shared, shared_vector
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.calibration import Budget, noise_multiplier
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.tasks.recommendation.dp_popularity import noised_popularity
 
 SHOWN = ("hr@10", "ndcg@10")
-Tallies = dict[str, Tally]
+Tallies = dict[str, MetricSums]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def train_privately(prepared: Prepared, epsilon: float) -> Release:
                 member.examples,
                 prepared.task.loss,
                 settings,
-                stream=KeyStream(),
+                stream=AesCtrRng(),
                 accountant=accountant,
             )
             trainer.train_round()
@@ -104,7 +104,7 @@ def exact_arms(prepared: Prepared) -> dict[str, Tallies]:
     """Each retailer with all that it can do alone, and its popularity list; nothing is noised."""
     return {
         "alone": {m.name: prepared.task.own(m, "test")[m.name] for m in prepared.members},
-        "popularity": {m.name: prepared.task.naive(m, "test")[m.name] for m in prepared.members},
+        "popularity": {m.name: prepared.task.baseline(m, "test")[m.name] for m in prepared.members},
     }
 
 
@@ -127,7 +127,7 @@ def noised_lists(prepared: Prepared, epsilon: float) -> dict[str, Tallies]:
     }
 
 
-def _listed(scores, member) -> Tally:
+def _listed(scores, member) -> MetricSums:
     cases = member.cases[member.name]["test"]
     return ranking_tally(partial(_repeated, scores), cases.ranking)
 

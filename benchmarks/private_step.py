@@ -14,7 +14,7 @@ import numpy as np
 
 from harness import Row, main
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
-from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.noise.words import UniformWords
 from securefl_protocols.primitives.ring import Lane
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
@@ -84,7 +84,7 @@ class Step:
     def _begin(self, index: int, number: int) -> bytes:
         started = time.thread_time()
         share = np.empty_like(self.gradient)
-        self.samplers[index].fill(KeyedWords(os.urandom(32)), share)
+        self.samplers[index].fill(UniformWords(os.urandom(32)), share)
         share += self.gradient
         self.noise_seconds[index] += time.thread_time() - started
         vector = share.astype(self.lane.signed_dtype, copy=False).view(self.lane.dtype)

@@ -26,10 +26,10 @@ from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.federation.runs.progress import Silent
 from securefl.federation.runs.run import train_and_evaluate
-from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.metrics.sums import MetricSums, total
 from securefl.tasks.base import MemberData
-from securefl.tasks.common.learner import Learner
-from securefl.tasks.common.local_baseline import train_alone
+from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.local_baseline import train_local_only
 
 ARMS = ("federated", "alone", "pooled")
 DECISIVE = "mape"
@@ -61,16 +61,16 @@ class Outcome:
     """One arm's error on validation and all its errors on test, at its best round."""
 
     validation: float
-    test: Tally
+    test: MetricSums
 
 
 @dataclass(frozen=True)
-class WatchedLearner(Learner):
+class WatchedLearner(LocalProblem):
     """A learner that notes its errors on validation, round by round."""
 
-    validations: list[Tally] = field(default_factory=list)
+    validations: list[MetricSums] = field(default_factory=list)
 
-    def score(self, model: Any, split: Any) -> dict[str, Tally]:
+    def score(self, model: Any, split: Any) -> dict[str, MetricSums]:
         scores = super().score(model, split)
         if split == "validation":
             self.validations.append(total(scores.values()))
@@ -89,8 +89,8 @@ def rows(level: str, min_mean: float, effort: Effort, data: RetailData) -> list[
     label = f"{level} by week, mean of at least {min_mean:g}"
     cut = partial(configured, level, min_mean, effort)
     folds = [prepare_data(cut(fold=fold), data) for fold in range(effort.folds)]
-    naive = folds[0].task.naive
-    tallies = [tally for m in folds[0].members for tally in naive(m, "test").values()]
+    baseline = folds[0].task.baseline
+    tallies = [tally for m in folds[0].members for tally in baseline(m, "test").values()]
     reference = total(tallies).values()
     result = [Row(f"{label}: moving average", shown([total(tallies)]))]
     for arm in ARMS:
@@ -158,14 +158,14 @@ def federated(settings: TrainingSettings, prepared: Prepared) -> Outcome:
 
 def by_itself(
     settings: TrainingSettings, prepared: Prepared, data: MemberData
-) -> tuple[Tally, Tally]:
+) -> tuple[MetricSums, MetricSums]:
     """One party's errors on validation and test, at the round that was best on validation."""
     learner = WatchedLearner(prepared.config, prepared.task, prepared.facts, data)
-    result = train_alone(learner, settings, prepared.config.rounds, prepared.shared)
+    result = train_local_only(learner, settings, prepared.config.rounds, prepared.shared)
     return learner.validations[result.best_round - 1], total(result.tallies.values())
 
 
-def shown(tests: Sequence[Tally]) -> dict[str, Any]:
+def shown(tests: Sequence[MetricSums]) -> dict[str, Any]:
     values = [tally.values() for tally in tests]
     columns = {f"{name} %": percent(mean(v[name] for v in values)) for name in ("mape", "wape")}
     if len(values) > 1:

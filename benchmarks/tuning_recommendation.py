@@ -28,9 +28,9 @@ from securefl.config.load import load_config, merge
 from securefl.config.schema import RunConfig
 from securefl.data.sources.registry import load
 from securefl.federation.runs.prepare import Prepared, prepare_data
-from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.parameters import load_shared, shared_vector
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 ARMS = ("alone", "federated", "pooled")
 SHOWN = ("hr@10", "ndcg@10", "ndcg@10_expected", "hr@10_full", "ndcg@10_full")
@@ -155,7 +155,7 @@ def flat(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def popularity(lab: Laboratory, tree: Tree) -> Row:
     """The naive rule on the test cases."""
     prepared = lab.prepared(tree)
-    scores = values(t for m in prepared.members for t in prepared.task.naive(m, "test").values())
+    scores = values(t for m in prepared.members for t in prepared.task.baseline(m, "test").values())
     return Row("test: popularity", {name: round(scores[name], 4) for name in SHOWN})
 
 
@@ -189,22 +189,22 @@ def train(prepared: Prepared, arm: str, rounds: int) -> Trial:
     )
 
 
-def learners(prepared: Prepared, *, pooled: bool) -> list[Learner]:
+def learners(prepared: Prepared, *, pooled: bool) -> list[LocalProblem]:
     """The parties that train together."""
     members = (prepared.pooled(),) if pooled else prepared.members
-    return [Learner(prepared.config, prepared.task, prepared.facts, m) for m in members]
+    return [LocalProblem(prepared.config, prepared.task, prepared.facts, m) for m in members]
 
 
 def best_round(
-    prepared: Prepared, part: Sequence[Learner], rounds: int
-) -> tuple[list[Tally], list[Tally], int]:
+    prepared: Prepared, part: Sequence[LocalProblem], rounds: int
+) -> tuple[list[MetricSums], list[MetricSums], int]:
     """FedAvg over `part` (of one party: its plain training), kept at its best validation round."""
     models, best = trained(prepared, part, rounds)
     return tallies(part, models, "validation"), tallies(part, models, "test"), best
 
 
 def trained(
-    prepared: Prepared, part: Sequence[Learner], rounds: int
+    prepared: Prepared, part: Sequence[LocalProblem], rounds: int
 ) -> tuple[list[torch.nn.Module], int]:
     """The parties' models as the best round on validation left them, and its number.
 
@@ -239,13 +239,15 @@ def trained(
     return models, best
 
 
-def tallies(part: Sequence[Learner], models: Sequence[torch.nn.Module], split: Any) -> list[Tally]:
+def tallies(
+    part: Sequence[LocalProblem], models: Sequence[torch.nn.Module], split: Any
+) -> list[MetricSums]:
     """Each retailer's metric sums."""
     pairs = zip(part, models, strict=True)
     return [tally for learner, model in pairs for tally in learner.score(model, split).values()]
 
 
-def values(parts: Iterator[Tally]) -> dict[str, float]:
+def values(parts: Iterator[MetricSums]) -> dict[str, float]:
     """The metrics over all retailers' cases."""
     return total(parts).values()
 

@@ -12,7 +12,7 @@ from typing import Any
 from securefl.config.load import load_config
 from securefl.config.overrides import options_tree
 from securefl.config.schema import RunConfig
-from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.data.sources.registry import load as load_source
 from securefl.data.tables import RetailData
 from securefl.federation.runs.directory import RunDirectory, default_path
@@ -135,9 +135,9 @@ def evaluate(run_dir: AnyPath, split: Split = "test") -> Evaluation:
     return evaluate_run(Path(run_dir), split)
 
 
-def _places(book: AnyPath | None, policy: AnyPath | None) -> Places:
+def _places(book: AnyPath | None, policy: AnyPath | None) -> LedgerPaths:
     books = None if book is None else Path(book)
-    return Places.usual(books, None if policy is None else Path(policy))
+    return LedgerPaths.usual(books, None if policy is None else Path(policy))
 
 
 def _place(out: AnyPath | None, config: RunConfig) -> Path:

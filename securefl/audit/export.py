@@ -20,8 +20,8 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.events import Outcome, SignedEntry
 from securefl.consortium.ledger.hash_chain import read_entry, timestamp
 from securefl.consortium.ledger.merkle import Proof
-from securefl.consortium.ledger.paths import Places
-from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.paths import LedgerPaths
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.consortium.ledger.transcripts import transcript_path
 from securefl.consortium.ledger.transparency_log import Log, open_log
 from securefl.errors import RunDirectoryError
@@ -156,12 +156,12 @@ def _copied(source: Path, beside: Path) -> str:
 
 
 def _openings(run: Path, log: Log, names: tuple[str, ...]) -> tuple[Opening, ...]:
-    books, opened = Places.read(run).books, []
+    books, opened = LedgerPaths.read(run).books, []
     for name in names:
         path = book_path(books, name)
         if not path.exists():
             continue
-        with closing(Book(path)) as book:
+        with closing(PrivacyLedger(path)) as book:
             row = book.run(log.run)
         if row is not None:
             opened.append(Opening(member=name, units=row.units, salt=row.salt.hex()))

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from securefl.audit.bundle.bundle import Bundle, first_fault, parse, read_object
-from securefl.audit.bundle.case import Case, Log
+from securefl.audit.bundle.case import AuditContext, Log
 from securefl.audit.bundle.findings import SEVERITY, Finding, Verdict, failed, passed, unchecked
 from securefl.audit.bundle.inputs import read_bundle
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
@@ -120,7 +120,7 @@ def verify(
     now: datetime | None = None,
 ) -> Audit:
     """Audit a bundle; see `verify_file`."""
-    case = Case(
+    case = AuditContext(
         log=Log(bundle),
         now=now or datetime.now(UTC),
         folder=folder,

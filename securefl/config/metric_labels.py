@@ -25,7 +25,7 @@ class MetricLabel:
     meaning: str
     higher_is_better: bool
     percent: bool
-    naive: str
+    baseline: str
     headline: bool
 
 
@@ -39,7 +39,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="share of customers suggested their next new product",
         higher_is_better=True,
         percent=False,
-        naive=_POPULARITY,
+        baseline=_POPULARITY,
         headline=True,
     ),
     "ndcg@10": MetricLabel(
@@ -47,7 +47,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="like HR, but a higher place in the list counts more",
         higher_is_better=True,
         percent=False,
-        naive=_POPULARITY,
+        baseline=_POPULARITY,
         headline=True,
     ),
     "ndcg@10_expected": MetricLabel(
@@ -55,7 +55,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="NDCG@10 over all ways to draw the other products",
         higher_is_better=True,
         percent=False,
-        naive=_POPULARITY,
+        baseline=_POPULARITY,
         headline=False,
     ),
     "hr@10_full": MetricLabel(
@@ -63,7 +63,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="HR@10 among all products of the retailer",
         higher_is_better=True,
         percent=False,
-        naive=_POPULARITY,
+        baseline=_POPULARITY,
         headline=False,
     ),
     "ndcg@10_full": MetricLabel(
@@ -71,7 +71,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="NDCG@10 among all products of the retailer",
         higher_is_better=True,
         percent=False,
-        naive=_POPULARITY,
+        baseline=_POPULARITY,
         headline=False,
     ),
     "accuracy": MetricLabel(
@@ -79,7 +79,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="share of held-out ratings that were foreseen",
         higher_is_better=True,
         percent=True,
-        naive=_FREQUENT,
+        baseline=_FREQUENT,
         headline=True,
     ),
     "train_accuracy": MetricLabel(
@@ -87,7 +87,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="share of the ratings it was trained on that it foresees",
         higher_is_better=True,
         percent=True,
-        naive=_FREQUENT,
+        baseline=_FREQUENT,
         headline=False,
     ),
     "pinball": MetricLabel(
@@ -95,7 +95,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="quantiles' error in percent of recent sales",
         higher_is_better=False,
         percent=True,
-        naive=_AVERAGE,
+        baseline=_AVERAGE,
         headline=True,
     ),
     "quantile_loss": MetricLabel(
@@ -103,7 +103,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="the same, in percent of all units sold",
         higher_is_better=False,
         percent=True,
-        naive=_AVERAGE,
+        baseline=_AVERAGE,
         headline=False,
     ),
     "mape": MetricLabel(
@@ -111,7 +111,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="how far off a forecast is, in percent of the sales",
         higher_is_better=False,
         percent=True,
-        naive=_AVERAGE,
+        baseline=_AVERAGE,
         headline=True,
     ),
     "wape": MetricLabel(
@@ -119,7 +119,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="all units off, in percent of all units sold",
         higher_is_better=False,
         percent=True,
-        naive=_AVERAGE,
+        baseline=_AVERAGE,
         headline=True,
     ),
     "mae": MetricLabel(
@@ -127,7 +127,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="units that a forecast is off by, on average",
         higher_is_better=False,
         percent=False,
-        naive=_AVERAGE,
+        baseline=_AVERAGE,
         headline=False,
     ),
     "rmse": MetricLabel(
@@ -135,7 +135,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
         meaning="like MAE, but large errors count more",
         higher_is_better=False,
         percent=False,
-        naive=_AVERAGE,
+        baseline=_AVERAGE,
         headline=False,
     ),
 }

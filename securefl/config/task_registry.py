@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final
 
 from securefl.config.metric_labels import register_labels
-from securefl.config.task_spec import TaskDeclaration
+from securefl.config.task_spec import TaskSpec
 from securefl.errors import ConfigError
 
 GROUP: Final = "securefl.tasks"
@@ -23,7 +23,7 @@ TASKS: Final = tuple(sorted(_REGISTERED.names, key=lambda name: (name != DEFAULT
 
 
 @cache
-def declaration(task: str) -> TaskDeclaration:
+def declaration(task: str) -> TaskSpec:
     """Return what a task says of itself.
 
     Raises:
@@ -41,7 +41,7 @@ def declaration(task: str) -> TaskDeclaration:
         loaded = registered[0].load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"task: '{task}' cannot be loaded: {error}") from error
-    if not isinstance(loaded, TaskDeclaration):
+    if not isinstance(loaded, TaskSpec):
         raise ConfigError(f"task: '{task}' is registered as {registered[0].value}, which is none")
     register_labels(loaded.labels)
     return loaded

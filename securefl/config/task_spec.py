@@ -29,7 +29,7 @@ class NoCuts(Settings):
 
 
 @dataclass(frozen=True)
-class ModelChoice:
+class ModelSpec:
     """One model that a task can train.
 
     Attributes:
@@ -62,7 +62,7 @@ class ModelChoice:
 
 
 @dataclass(frozen=True)
-class TaskDeclaration:
+class TaskSpec:
     """A task, as the rest of the project knows it.
 
     Attributes:
@@ -83,16 +83,16 @@ class TaskDeclaration:
 
     name: str
     learns: str
-    models: tuple[ModelChoice, ...]
+    models: tuple[ModelSpec, ...]
     defaults: Mapping[str, Tree]
     changes: Mapping[tuple[str, str], Tree] = field(default_factory=dict)
     cuts: type[Settings] = NoCuts
     labels: Mapping[str, MetricLabel] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
     releases: Literal["gradients", "series"] = "gradients"
-    hands_over: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
-    def choice(self, model: str) -> ModelChoice | None:
+    def choice(self, model: str) -> ModelSpec | None:
         """The model of that name; None if the task has none."""
         return next((choice for choice in self.models if choice.name == model), None)
 

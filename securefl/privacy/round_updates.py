@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # what asks a mechanism about settings alone does not wait fo
     from securefl.config.schema import RunConfig
     from securefl.ml.parameters import UpdateVector
     from securefl.privacy.accounting.accountant import PrivacyAccountant
-    from securefl.privacy.noise.csprng import KeyStream
+    from securefl.privacy.noise.csprng import AesCtrRng
 
 
 class Charges(Protocol):
@@ -134,5 +134,5 @@ class MemberContext(Protocol):
     def releases(self) -> ReleaseStore:
         """The member's last release."""
 
-    def stream(self, number: int) -> KeyStream:
+    def stream(self, number: int) -> AesCtrRng:
         """The member's own randomness of round `number`."""

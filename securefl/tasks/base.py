@@ -19,7 +19,7 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch, Examples
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,18 @@ class Task(ABC, Generic[FactsT, MemberT]):
         return None
 
     @abstractmethod
-    def evaluate(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, Tally]:
+    def evaluate(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, MetricSums]:
         """All metrics on one split; the model is in eval mode and no gradient is kept.
 
         Returns:
             Retailer to metric sums: one entry for a member, one a retailer for pooled data.
         """
 
-    def released(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, Tally]:
+    def released(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, MetricSums]:
         """The metrics of the shared parameters alone; the same where a member adds nothing."""
         return self.evaluate(model, member, split)
 
-    def own(self, member: MemberT, split: Split) -> dict[str, Tally] | None:
+    def own(self, member: MemberT, split: Split) -> dict[str, MetricSums] | None:
         """The metrics of what a member serves without any shared model; None without such a part.
 
         It is the reference of a party alone where it exists.
@@ -154,7 +154,7 @@ class Task(ABC, Generic[FactsT, MemberT]):
         """The arm in which the obvious rule is noised within the run's budget; None without one."""
         return None
 
-    def noised_naive(self, member: MemberT, split: Split) -> dict[str, Tally]:
+    def noised_naive(self, member: MemberT, split: Split) -> dict[str, MetricSums]:
         """The metrics of the obvious rule, noised as if the whole budget were spent on it.
 
         Raises:
@@ -163,7 +163,7 @@ class Task(ABC, Generic[FactsT, MemberT]):
         raise NotImplementedError(f"{self.name} has no rule that can be noised")
 
     @abstractmethod
-    def naive(self, member: MemberT, split: Split) -> dict[str, Tally]:
+    def baseline(self, member: MemberT, split: Split) -> dict[str, MetricSums]:
         """The same metrics for the obvious rule: popularity, or last value and moving average."""
 
 

@@ -23,13 +23,13 @@ def office(tmp_path_factory):
 
     from securefl.consortium.agreement.storage import write_card
     from securefl.consortium.keys.key_files import generate_key, write_clear_key
-    from securefl.consortium.keys.parties import card_of
+    from securefl.consortium.keys.parties import key_bundle_of
 
     folder = tmp_path_factory.mktemp("office")
     for name in (*NAMES, "hub", "isle"):
         key = generate_key()
         write_clear_key(folder / f"{name}.key", key)
-        write_card(folder / f"{name}.card", card_of(name, key))
+        write_card(folder / f"{name}.card", key_bundle_of(name, key))
     Path(folder / "run.toml").write_text('[data]\nsource = "tutorial"\n')
     return folder
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.noise.skellam import Skellam
-from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.noise.words import UniformWords
 
 FOLDER = Path(__file__).parent / "vectors"
 KEY = sha256(b"securefl test vectors: noise").digest()
@@ -26,7 +26,7 @@ COUNT = 20_000
 
 def draw(law, variance, key, count):
     out = np.empty(count, dtype=np.int64)
-    LAWS[law](Fraction(variance)).fill(KeyedWords(key), out)
+    LAWS[law](Fraction(variance)).fill(UniformWords(key), out)
     return out
 
 

@@ -9,7 +9,11 @@ from securefl_protocols.primitives.prg import add_many
 from securefl_protocols.session import client, server
 from securefl_protocols.session.dropouts import ServerStep
 from securefl_protocols.session.masking import pairwise_sign, self_mask_key
-from securefl_protocols.session.recovery import Dealing, EscrowRecovery, MaskingKeyRecovery
+from securefl_protocols.session.recovery import (
+    EscrowRecovery,
+    MaskingKeyRecovery,
+    ShareDistribution,
+)
 from securefl_protocols.session.unmasking import rebuild, revealed_shares
 
 VICTIM = 2
@@ -38,7 +42,7 @@ def opened(transcript, step):
 def dealing(context, transcript, keys, member):
     neighbours = tuple(sorted(set(keys) - {member}))
     escrow = opened(transcript, 1)[member].escrow
-    return Dealing(context, member, keys[member].masking, neighbours, escrow)
+    return ShareDistribution(context, member, keys[member].masking, neighbours, escrow)
 
 
 def keys_of_the_victim(plan, recovery, secret_from, applied_to, keys):

@@ -47,8 +47,8 @@ def test_model_inconsistency_leaks_where_nobody_checks():
     plan = small_plan(5)
     vectors = [np.zeros(8, dtype="<u4") for _ in range(5)]
     vectors[VICTIM] = inputs(plan)[VICTIM]
-    naive = Exchange.of(Consortium(plan)).run(vectors)
-    assert np.array_equal(naive.total, vectors[VICTIM])
+    baseline = Exchange.of(Consortium(plan)).run(vectors)
+    assert np.array_equal(baseline.total, vectors[VICTIM])
 
 
 def test_model_inconsistency_ends_before_anything_is_sent():

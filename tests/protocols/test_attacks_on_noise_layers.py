@@ -16,7 +16,7 @@ from session_driver import (
     told,
 )
 
-from securefl_protocols.noise.layers import ForgottenLayers, NoiseChain, opened
+from securefl_protocols.noise.layers import NoiseChain, UnopenableLayers, opened
 from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RemoteProtocolError
 from securefl_protocols.session.client import ClientState
 from securefl_protocols.session.dropouts import DropReason, ServerStep
@@ -192,7 +192,7 @@ def test_an_anchor_that_was_changed_on_its_way_is_not_signed():
 
 def test_who_forgot_its_layers_reveals_none_and_the_round_goes_on():
     exchange, _ = session()
-    exchange.layers[1] = ForgottenLayers(bytes(32))
+    exchange.layers[1] = UnopenableLayers(bytes(32))
     result = exchange.run(inputs(PLAN))
     assert set(result.opened) == {0, 2, 3, 4, 5}
 

@@ -22,7 +22,7 @@ from session_driver import (
 )
 
 from securefl_protocols.session import checksum as tag_module
-from securefl_protocols.session.checksum import MODULUS, TagKey, mask_tag, tag_from_bytes
+from securefl_protocols.session.checksum import MODULUS, TagKey, mask_checksum, tag_from_bytes
 from securefl_protocols.session.client_round import ClientRound
 from securefl_protocols.session.dropouts import DropReason, ServerStep
 from securefl_protocols.session.masking import pairwise_sign, self_mask_key
@@ -81,7 +81,7 @@ class Coalition:
             if i != VICTIM or not self.hidden_from_the_victim:
                 masks.append((self.pairs[i], -pairwise_sign(i, COLLUDER)))
             own = self.victims_key if i == VICTIM else self.key
-            total += mask_tag(tag_from_bytes(message.tag), masks, check=own.check)
+            total += mask_checksum(tag_from_bytes(message.tag), masks, check=own.check)
         pads = self.victims_key._pad(VICTIM) + sum(self.key._pad(i) for i in OTHERS)
         sum_of_inputs = plain_sum(self.vectors[i] for i in (VICTIM, *OTHERS))
         return (total - pads - self.key._weighted(sum_of_inputs)) % MODULUS
@@ -133,10 +133,10 @@ def test_two_tag_keys_hide_the_sum_of_the_tags_behind_every_honest_pair():
     context = Consortium(plan).context.of_round(1, MODEL)
     pairs = exchange.clients[VICTIM]._book.pair_keys(context)
     for peer in OTHERS:
-        mine = mask_tag(0, [(pairs[peer], 1)], check=b"v" * 32)
-        theirs = mask_tag(0, [(pairs[peer], -1)], check=b"o" * 32)
+        mine = mask_checksum(0, [(pairs[peer], 1)], check=b"v" * 32)
+        theirs = mask_checksum(0, [(pairs[peer], -1)], check=b"o" * 32)
         assert (mine + theirs) % MODULUS
-        assert not (mine + mask_tag(0, [(pairs[peer], -1)], check=b"v" * 32)) % MODULUS
+        assert not (mine + mask_checksum(0, [(pairs[peer], -1)], check=b"v" * 32)) % MODULUS
 
 
 def test_two_tag_keys_are_noticed_before_anything_is_unmasked(monkeypatch):

@@ -9,7 +9,7 @@ from session_driver import Consortium, Exchange, inputs, small_plan
 
 from securefl_protocols.noise import discrete_gaussian, skellam
 from securefl_protocols.noise.alias_table import WEIGHT_BITS, weights_of
-from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.noise.words import UniformWords
 from securefl_protocols.session.dropouts import ServerStep
 
 MEMBERS, DIMENSION, SHARE = 5, 60_000, Fraction(3)
@@ -45,7 +45,7 @@ def check(found, law, shares):
 def shares_of(law, key):
     sampler, shares = law(SHARE), np.empty((MEMBERS, DIMENSION), dtype=np.int64)
     for number, share in enumerate(shares):
-        sampler.fill(KeyedWords(bytes([key + number]) * 32), share)
+        sampler.fill(UniformWords(bytes([key + number]) * 32), share)
     return shares
 
 

@@ -18,8 +18,8 @@ from securefl_protocols.noise import discrete_gaussian, skellam
 from securefl_protocols.noise.alias_table import WEIGHT_BITS, AliasTable, weights_of
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian, high_precision
 from securefl_protocols.noise.skellam import Skellam
-from securefl_protocols.noise.skellam_rejection import REACH, Acceptance
-from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.noise.skellam_rejection import REACH, RejectionTest
+from securefl_protocols.noise.words import UniformWords
 from securefl_protocols.primitives.errors import LocalProtocolError
 
 LAWS = [DiscreteGaussian, Skellam]
@@ -28,7 +28,7 @@ ONE = 1 << WEIGHT_BITS
 
 def draws(law, variance, count, key=b"k" * 32):
     out = np.empty(count, dtype=np.int64)
-    law(variance).fill(KeyedWords(key), out)
+    law(variance).fill(UniformWords(key), out)
     return out
 
 
@@ -69,13 +69,13 @@ def test_a_variance_that_is_no_exact_number_is_refused(law, variance):
 @pytest.mark.parametrize("out", [np.zeros(4), np.zeros((2, 2), np.int64), np.zeros(4, np.int32)])
 def test_a_vector_of_another_form_is_not_filled(law, variance, out):
     with pytest.raises(LocalProtocolError):
-        law(variance).fill(KeyedWords(bytes(32)), out)
+        law(variance).fill(UniformWords(bytes(32)), out)
     assert not out.any()
 
 
 def test_a_noise_key_has_32_bytes():
     with pytest.raises(LocalProtocolError):
-        KeyedWords(bytes(31))
+        UniformWords(bytes(31))
 
 
 @pytest.mark.parametrize("weights", [[ONE, 0], [-1, ONE + 2, -1], [1, ONE, 1], [0] * 3])
@@ -250,11 +250,11 @@ def test_skellam_shares_sum_to_skellam():
 def test_a_key_says_what_is_drawn(law, variance, key, count):
     sampler, again = law(variance), law(variance)
     one, two = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
-    sampler.fill(KeyedWords(key), one)
-    again.fill(KeyedWords(key), two)
+    sampler.fill(UniformWords(key), one)
+    again.fill(UniformWords(key), two)
     assert np.array_equal(one, two)
     # A sampler keeps nothing from one vector to the next.
-    sampler.fill(KeyedWords(key), two)
+    sampler.fill(UniformWords(key), two)
     assert np.array_equal(one, two)
     assert np.abs(one).max() < 40 * math.sqrt(variance) + 200
 
@@ -269,7 +269,7 @@ def test_another_key_draws_other_noise():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1 << 20, 1 << 44), st.floats(0, 0.998))
 def test_the_bounds_of_the_ratio_enclose_it(variance, place):
-    acceptance = Acceptance(Fraction(variance))
+    acceptance = RejectionTest(Fraction(variance))
     value = int(place * REACH * math.isqrt(variance))
     probability = acceptance.probability(value) / ONE
     low, high = acceptance._bounds(np.array([value]))
@@ -280,7 +280,7 @@ def test_the_bounds_of_the_ratio_enclose_it(variance, place):
 
 def test_the_ratio_against_the_bessel_function():
     variance = 1 << 20
-    acceptance = Acceptance(Fraction(variance))
+    acceptance = RejectionTest(Fraction(variance))
     largest = math.exp(-float(acceptance._log_largest))
     for value in (0, 1, 1024, 5000, 9999):
         ratio = ive(value, float(variance)) * math.sqrt(2 * math.pi * variance)
@@ -289,7 +289,7 @@ def test_the_ratio_against_the_bessel_function():
 
 
 def test_what_bounds_leave_open_is_decided_exactly():
-    acceptance = Acceptance(Fraction(1 << 20))
+    acceptance = RejectionTest(Fraction(1 << 20))
     probability = acceptance.probability(1500)
     word, rest = probability >> 128, probability & ((1 << 128) - 1)
     for number, rejected in ((rest - 1, []), (rest, [0])):
@@ -299,7 +299,7 @@ def test_what_bounds_leave_open_is_decided_exactly():
 
 
 def test_a_proposal_out_of_reach_is_never_accepted():
-    acceptance = Acceptance(Fraction(1 << 20))
+    acceptance = RejectionTest(Fraction(1 << 20))
     values = np.array([0, 15 * 1024, 15 * 1024 + 1, -15 * 1024 - 1])
     assert acceptance.rejected(Script(0, 0, 0, 0), values).tolist() == [2, 3]
 

@@ -79,20 +79,20 @@ class Followed:
 @pytest.mark.parametrize("name", maker.SESSIONS)
 def test_committed_session_is_followed(name):
     vector = load(name)
-    followed = Followed(vector)
-    followed.step(vector["advertise"])
+    is_expected = Followed(vector)
+    is_expected.step(vector["advertise"])
     for recorded in vector["rounds"]:
-        followed.begin(recorded["number"], recorded["inputs"], recorded.get("layer_secrets", ()))
+        is_expected.begin(recorded["number"], recorded["inputs"], recorded.get("layer_secrets", ()))
         for step in recorded["steps"]:
-            followed.step(step)
-        result = followed.server.result()
-        total = result.total.view(followed.plan.lane.signed_dtype).tolist()
+            is_expected.step(step)
+        result = is_expected.server.result()
+        total = result.total.view(is_expected.plan.lane.signed_dtype).tolist()
         assert total == recorded["total"]
         kept = [recorded["inputs"][i] for i in recorded["survivors"]]
         assert total == [sum(column) for column in zip(*kept, strict=True)]
-        assert followed.server.transcript().digest().hex() == recorded["transcript_digest"]
+        assert is_expected.server.transcript().digest().hex() == recorded["transcript_digest"]
         opened = recorded.get("opened_keys", {})
-        for answer in (*followed.outbox.values(), result):
+        for answer in (*is_expected.outbox.values(), result):
             assert isinstance(answer, RoundResult)
             assert {str(i): [k.hex() for k in keys] for i, keys in answer.opened.items()} == opened
 
@@ -120,16 +120,16 @@ def test_bad_message_to_a_member(case):
 )
 def test_bad_message_to_the_coordinator(case):
     vector = load(BAD["session"])
-    followed = Followed(vector)
+    is_expected = Followed(vector)
     step = ServerStep[case["step"]]
     for _ in range(step - 1):
-        for member, message in followed.outbox.items():
-            followed.server.receive(member, message)
-        told = followed.server.end_step()
-        answers = {i: followed.clients[i].receive(message) for i, message in told.items()}
-        followed.outbox = {i: answer[0] for i, answer in answers.items() if answer}
-        if followed.server.step is ServerStep.IDLE:
-            followed.begin(1, vector["rounds"][0]["inputs"])
-    drop = followed.server.receive(1, bytes.fromhex(case["message"]))
+        for member, message in is_expected.outbox.items():
+            is_expected.server.receive(member, message)
+        told = is_expected.server.end_step()
+        answers = {i: is_expected.clients[i].receive(message) for i, message in told.items()}
+        is_expected.outbox = {i: answer[0] for i, answer in answers.items() if answer}
+        if is_expected.server.step is ServerStep.IDLE:
+            is_expected.begin(1, vector["rounds"][0]["inputs"])
+    drop = is_expected.server.receive(1, bytes.fromhex(case["message"]))
     assert drop.reason.name == case["reason"]
-    assert 1 not in followed.server.waiting_for()
+    assert 1 not in is_expected.server.waiting_for()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securefl.federation.messages import messages as m
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 
 
 def test_a_message_survives_the_wire():
@@ -19,7 +19,7 @@ def test_vectors_survive_the_wire_bit_by_bit():
 
 
 def test_tallies_survive_the_wire():
-    tallies = {"a": Tally({"rmse": Ratio(2.0, 8.0, root=True), "hit": Ratio(1, 3)})}
+    tallies = {"a": MetricSums({"rmse": Ratio(2.0, 8.0, root=True), "hit": Ratio(1, 3)})}
     wired = m.decode(m.encode(m.Scores(tallies=m.pack_tallies(tallies))))
     assert m.unpack_tallies(wired.tallies) == tallies
 

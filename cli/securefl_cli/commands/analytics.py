@@ -234,7 +234,7 @@ def _levels(text: str) -> tuple[float, ...]:
 def _answer(
     kind: Kind, options: dict[str, Any], *, at: Sequence[float] = (0.5,), length: int = 20
 ) -> None:
-    from securefl.consortium.ledger.paths import Places
+    from securefl.consortium.ledger.paths import LedgerPaths
     from securefl.federation.analytics.api import answer
     from securefl.federation.analytics.queries import ask_for
     from securefl.federation.analytics.settings import analytics_config
@@ -254,7 +254,7 @@ def _answer(
         delta=options["delta"],
         colluding=options["colluding"],
     )
-    places = Places.usual(options["book"], options["policy"])
+    places = LedgerPaths.usual(options["book"], options["policy"])
     found = answer(config, query, places, at=at, length=length, truth=options["truth"])
     if options["format"] == "json":
         click.echo(json.dumps(found.to_json(), allow_nan=False))

@@ -104,9 +104,9 @@ def show(
     """
     from securefl.consortium.ledger.account_statements import accounts
     from securefl.consortium.ledger.overlap import shared_customers
-    from securefl.consortium.ledger.paths import Places
+    from securefl.consortium.ledger.paths import LedgerPaths
 
-    places = Places.usual(book, policy)
+    places = LedgerPaths.usual(book, policy)
     found = accounts(places.books, policy=places.policy, member=member)
     customers = () if member else shared_customers(places.books, delta)
     if format == "json":
@@ -139,9 +139,9 @@ def history(
     """Print every run that is in the books: ended, killed or failed, private or not."""
     from securefl.consortium.ledger.account_statements import refusal_lines, run_lines
     from securefl.consortium.ledger.overlap import shared_runs
-    from securefl.consortium.ledger.paths import Places
+    from securefl.consortium.ledger.paths import LedgerPaths
 
-    books = Places.usual(book).books
+    books = LedgerPaths.usual(book).books
     runs, refusals = run_lines(books, member), refusal_lines(books, member)
     shared = () if member else shared_runs(books)
     if format == "json":

@@ -93,11 +93,11 @@ def coordinator(
     from securefl.federation.services.prometheus import serve_metrics
     from securefl.federation.services.status import read_status
     from securefl.federation.transport.nats.dev_broker import Broker
-    from securefl.federation.transport.timeouts import Patience
+    from securefl.federation.transport.timeouts import TimeoutPolicy
 
     log_to()
     context = connection_context(agreement, unlocked(key, passphrase_file), facts, run_name)
-    patience = Patience(
+    patience = TimeoutPolicy(
         step=step_deadline, training=training_deadline, silence=silence, least=stragglers
     )
     with ExitStack() as stack:

@@ -46,10 +46,10 @@ def doctor(
 
     Exit code 0 if all is well, 1 if something is to be mended.
     """
-    from securefl.federation.services.diagnostics import Patient, examine
+    from securefl.federation.services.diagnostics import PreflightContext, examine
 
     private = unlocked(key, passphrase_file)
-    patient = Patient(agreement, private, facts, run_name, policy, data, state)
+    patient = PreflightContext(agreement, private, facts, run_name, policy, data, state)
     findings = []
     for finding in examine(patient):
         findings.append(finding)

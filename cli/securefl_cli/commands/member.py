@@ -55,12 +55,12 @@ def member(
     from securefl.consortium.ledger.policy import load_policy
     from securefl.federation.services.bootstrap import connection_context
     from securefl.federation.services.logging import log_to
-    from securefl.federation.services.member import Desk, serve
+    from securefl.federation.services.member import MemberPaths, serve
 
     log_to()
     rules = None if policy is None else load_policy(policy)
     context = connection_context(
         agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
     )
-    serve(context, Desk(state, book or default_books(), rules, data))
+    serve(context, MemberPaths(state, book or default_books(), rules, data))
     click.echo("The run is over.")

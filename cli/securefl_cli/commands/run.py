@@ -20,7 +20,7 @@ from securefl_cli.options.run import (
 from securefl_cli.rendering.progress import watch
 
 if TYPE_CHECKING:
-    from securefl.consortium.ledger.paths import Places
+    from securefl.consortium.ledger.paths import LedgerPaths
 
 _RESUME_TAKES = {"resume", "format", "quiet"}
 
@@ -85,9 +85,9 @@ def run(
         _refuse_options_beside_resume(ctx)
         directory = resume
     else:
-        from securefl.consortium.ledger.paths import Places
+        from securefl.consortium.ledger.paths import LedgerPaths
 
-        directory = _begin(config, repeat, out, options, Places.usual(book, policy))
+        directory = _begin(config, repeat, out, options, LedgerPaths.usual(book, policy))
     from securefl.federation.runs.repeat import resume as carry_on
 
     try:
@@ -123,7 +123,7 @@ def _begin(
     repeat: int,
     out: Path | None,
     options: dict[str, Any],
-    places: Places,
+    places: LedgerPaths,
 ) -> Path:
     """Make the run's directory; the settings are checked before anything is written."""
     resolved = resolve(config, options)

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from securefl.config.privacy import protects
-from securefl.consortium.ledger.account_statements import Account, RefusalLine, RunLine
+from securefl.consortium.ledger.account_statements import Account, RefusalLine, RunBudgetRow
 from securefl.consortium.ledger.overlap import SharedCustomer, SharedRun
 from securefl.privacy.accounting.spent import UNBOUNDED
 from securefl_cli.rendering.screen import console
@@ -55,7 +55,7 @@ def _print_customers(customers: Sequence[SharedCustomer]) -> None:
 
 
 def print_history(
-    runs: Sequence[RunLine],
+    runs: Sequence[RunBudgetRow],
     refusals: Sequence[RefusalLine],
     shared: Sequence[SharedRun],
     books: Path,

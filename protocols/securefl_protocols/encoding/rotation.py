@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.noise.words import UniformWords
 from securefl_protocols.primitives.errors import LocalProtocolError
 
 _LARGEST_DIMENSION = 1 << 28
@@ -33,7 +33,7 @@ class Rotation:
         self.dimension = dimension
         self.padded = 1 << (dimension - 1).bit_length()
         words = np.empty(-(-self.padded // 64), dtype=np.int64)
-        KeyedWords(seed).fill(words)
+        UniformWords(seed).fill(words)
         bits = np.unpackbits(words.view(np.uint8), bitorder="little")[: self.padded]
         self._signs = (1 - 2 * bits.astype(np.int8)).astype(np.int8)
 

@@ -73,7 +73,7 @@ class NoiseChain:
         return b"" if link is self.anchor else link
 
 
-class ForgottenLayers:
+class UnopenableLayers:
     """Layers whose secret is gone with the process that drew them: they stay in the sum."""
 
     def __init__(self, anchor: bytes) -> None:

@@ -22,7 +22,7 @@ from securefl_protocols.noise.discrete_gaussian import (
     DiscreteGaussian,
     checked_variance,
 )
-from securefl_protocols.noise.skellam_rejection import Acceptance
+from securefl_protocols.noise.skellam_rejection import RejectionTest
 from securefl_protocols.noise.words import Words, WordSource
 
 _GUARD_BITS = 400
@@ -60,7 +60,7 @@ class _Thinned:
 
     def __init__(self, variance: Fraction) -> None:
         self._proposals = DiscreteGaussian(variance)
-        self._acceptance = Acceptance(variance)
+        self._acceptance = RejectionTest(variance)
 
     def fill(self, source: WordSource, out: Words) -> None:
         for start in range(0, out.size, CHUNK):

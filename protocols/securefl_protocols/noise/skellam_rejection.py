@@ -40,7 +40,7 @@ _CUT = 20
 _TERMS = 16
 
 
-class Acceptance:
+class RejectionTest:
     """Decides for proposals from the discrete Gaussian of one variance.
 
     Args:

@@ -1,7 +1,7 @@
 """Where noise takes its random words from: any stream of uniform 64-bit words.
 
 A member's own noise comes from a stream that its operating system keyed. Noise that others must
-be able to draw again comes from a `KeyedWords` of a key that they are given.
+be able to draw again comes from a `UniformWords` of a key that they are given.
 """
 
 from typing import Protocol, TypeAlias
@@ -25,7 +25,7 @@ class WordSource(Protocol):
         """Overwrites `words` (contiguous int64 [n]) with the next n words."""
 
 
-class KeyedWords:
+class UniformWords:
     """The AES-256-CTR keystream of a key (NIST SP 800-38A, section 6.5) from counter zero.
 
     Two streams of one key are equal, so a key serves one vector.

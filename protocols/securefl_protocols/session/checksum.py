@@ -112,7 +112,7 @@ class TagKey:
         return _weighted_rows(_limbs(weights[_COLUMNS:]), np.concatenate(blocks, axis=1))
 
 
-def mask_tag(tag: int, masks: Iterable[SignedMask], *, check: bytes) -> int:
+def mask_checksum(tag: int, masks: Iterable[SignedMask], *, check: bytes) -> int:
     """Adds and subtracts the masks of a tag, or of a sum of tags.
 
     Args:

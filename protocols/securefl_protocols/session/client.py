@@ -15,7 +15,7 @@ from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProto
 from securefl_protocols.primitives.ring import LaneVector
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client_round import ClientRound, Party
-from securefl_protocols.session.keystore import KeyBook
+from securefl_protocols.session.keystore import PeerKeyStore
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.recovery import recovery_for
 from securefl_protocols.session.results import RoundResult
@@ -114,7 +114,7 @@ class ClientSession:
         self._party = Party(plan, roster, index, identity, entropy, threads)
         self._context = context
         self._opening = b""
-        self._book = KeyBook(index, entropy)
+        self._book = PeerKeyStore(index, entropy)
         self._cohort: frozenset[int] = frozenset()
         self._round: ClientRound | None = None
         self._last_round = -1

@@ -18,13 +18,13 @@ from securefl_protocols.primitives.prg import SignedMask
 from securefl_protocols.primitives.ring import LaneVector
 from securefl_protocols.primitives.shamir import share_to_bytes, split
 from securefl_protocols.primitives.signing import SigningKey
-from securefl_protocols.session.checksum import TagKey, mask_tag, tag_from_bytes, tag_to_bytes
-from securefl_protocols.session.keystore import KeyBook
+from securefl_protocols.session.checksum import TagKey, mask_checksum, tag_from_bytes, tag_to_bytes
+from securefl_protocols.session.keystore import PeerKeyStore
 from securefl_protocols.session.masking import mask, pairwise_sign, self_mask_key
 from securefl_protocols.session.plan import SessionPlan
-from securefl_protocols.session.recovery import Dealing, Recovery
+from securefl_protocols.session.recovery import Recovery, ShareDistribution
 from securefl_protocols.session.results import RoundResult
-from securefl_protocols.session.shares import OWN_BOX, Dealt, Route, seed_commitment
+from securefl_protocols.session.shares import OWN_BOX, DistributedShares, Route, seed_commitment
 from securefl_protocols.wire.codec import encode_body
 from securefl_protocols.wire.context import DIGEST_BYTES
 from securefl_protocols.wire.messages import (
@@ -78,7 +78,7 @@ class ClientRound:
     def __init__(
         self,
         party: Party,
-        book: KeyBook,
+        book: PeerKeyStore,
         recovery: Recovery,
         *,
         number: int,
@@ -115,9 +115,9 @@ class ClientRound:
         self._held = party.plan.holders(party.index)
         self._seed = draw(party.entropy, KEY_BYTES)
         self._pair_keys = book.pair_keys(context)
-        self._own_deal: tuple[Dealt, bytes] | None = None
+        self._own_deal: tuple[DistributedShares, bytes] | None = None
         self._sharers: frozenset[int] = frozenset()
-        self._dealt: dict[int, Dealt] = {}
+        self._dealt: dict[int, DistributedShares] = {}
         self._tag_key: TagKey | None = None
         self._input_digest = b""
         self._survivors: frozenset[int] = frozenset()
@@ -128,7 +128,7 @@ class ClientRound:
         """Returns the ShareKeys message: a share of both secrets for every holder."""
         party = self._party
         holders = {h: x for h, x in self._held.items() if h in self._cohort}
-        dealing = Dealing(
+        dealing = ShareDistribution(
             self._context, party.index, self._book.masking.public, self._book.peers, b""
         )
         secret, escrow = self._recovery.deal(
@@ -140,11 +140,13 @@ class ClientRound:
         deals = {}
         for holder, x in holders.items():
             seed_share, key_share = (share_to_bytes(share) for share in shares[x - 1])
-            deals[holder] = self._deal(holder, Dealt(seed_share, key_share, contribution))
+            deals[holder] = self._deal(
+                holder, DistributedShares(seed_share, key_share, contribution)
+            )
         commitment = seed_commitment(self._context, party.index, self._seed)
         return self._signed(ShareKeys(self.number, commitment, escrow, deals))
 
-    def _deal(self, holder: int, dealt: Dealt) -> bytes:
+    def _deal(self, holder: int, dealt: DistributedShares) -> bytes:
         route = Route(self._context, self._party.index, holder)
         commitments = dealt.commitments(route)
         if holder == self._party.index:
@@ -171,13 +173,13 @@ class ClientRound:
         self._dealt = {dealer: self._open(dealer, deal) for dealer, deal in message.deals.items()}
         return self._masked_input()
 
-    def _open(self, dealer: int, deal: bytes) -> Dealt:
+    def _open(self, dealer: int, deal: bytes) -> DistributedShares:
         if dealer == self._party.index:
             if self._own_deal is None or self._own_deal[1] != deal:
                 raise RemoteProtocolError("our deal to ourselves was changed")
             return self._own_deal[0]
         route = Route(self._context, dealer, self._party.index)
-        return Dealt.unseal(route, self._book.box_secret(dealer), deal)
+        return DistributedShares.unseal(route, self._book.box_secret(dealer), deal)
 
     def _masked_input(self) -> bytes:
         party, vector = self._party, self._vector
@@ -208,7 +210,7 @@ class ClientRound:
         key = self._tag_key = TagKey(contributions, context=self._context)
         masks: list[SignedMask] = [(self_key, 1)]
         masks += [(key, pairwise_sign(index, peer)) for peer, key in pairs.items()]
-        tag = mask_tag(key.tag(index, self._vector), masks, check=key.check)
+        tag = mask_checksum(key.tag(index, self._vector), masks, check=key.check)
         return key.check, tag_to_bytes(tag)
 
     def on_survivors(self, message: SurvivorSet) -> bytes:

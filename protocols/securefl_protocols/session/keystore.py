@@ -7,7 +7,7 @@ from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.session.masking import pairwise_mask_key
 
 
-class KeyBook:
+class PeerKeyStore:
     """Two own X25519 keys drawn for one session, and the secrets agreed with the neighbours.
 
     Attributes:

@@ -27,7 +27,7 @@ PAIR_CHECK_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Dealing:
+class ShareDistribution:
     """One member's keys in one round, as the coordinator sees them.
 
     Attributes:
@@ -49,7 +49,11 @@ class Recovery(Protocol):
     """How the pairwise masks of a dropout are removed."""
 
     def deal(
-        self, dealing: Dealing, key: ExchangeKey, pairs: Mapping[int, bytes], entropy: Entropy
+        self,
+        dealing: ShareDistribution,
+        key: ExchangeKey,
+        pairs: Mapping[int, bytes],
+        entropy: Entropy,
     ) -> tuple[bytes, bytes]:
         """Returns the 32-byte secret to share and the escrow to leave with the coordinator."""
 
@@ -57,7 +61,7 @@ class Recovery(Protocol):
         """Returns how long the escrow of a member with that many neighbours is."""
 
     def pair_keys(
-        self, dropout: Dealing, secret: bytes, survivors: Mapping[int, Dealing]
+        self, dropout: ShareDistribution, secret: bytes, survivors: Mapping[int, ShareDistribution]
     ) -> dict[int, bytes]:
         """Returns the dropout's mask key with each of its surviving neighbours.
 
@@ -71,7 +75,11 @@ class MaskingKeyRecovery:
     """For a session of one round: the masking key is shared, and rebuilt for a dropout."""
 
     def deal(
-        self, dealing: Dealing, key: ExchangeKey, pairs: Mapping[int, bytes], entropy: Entropy
+        self,
+        dealing: ShareDistribution,
+        key: ExchangeKey,
+        pairs: Mapping[int, bytes],
+        entropy: Entropy,
     ) -> tuple[bytes, bytes]:
         """Shares the masking key; nothing is left with the coordinator."""
         del dealing, pairs, entropy
@@ -83,7 +91,7 @@ class MaskingKeyRecovery:
         return 0
 
     def pair_keys(
-        self, dropout: Dealing, secret: bytes, survivors: Mapping[int, Dealing]
+        self, dropout: ShareDistribution, secret: bytes, survivors: Mapping[int, ShareDistribution]
     ) -> dict[int, bytes]:
         """Agrees on the keys in the dropout's place, with its rebuilt masking key."""
         key = ExchangeKey(secret)
@@ -109,7 +117,11 @@ class EscrowRecovery:
     """
 
     def deal(
-        self, dealing: Dealing, key: ExchangeKey, pairs: Mapping[int, bytes], entropy: Entropy
+        self,
+        dealing: ShareDistribution,
+        key: ExchangeKey,
+        pairs: Mapping[int, bytes],
+        entropy: Entropy,
     ) -> tuple[bytes, bytes]:
         """Draws an escrow key and seals the member's mask keys of the round under it."""
         del key
@@ -125,7 +137,7 @@ class EscrowRecovery:
         return DIGEST_BYTES + NONCE_BYTES + TAG_BYTES + neighbours * each
 
     def pair_keys(
-        self, dropout: Dealing, secret: bytes, survivors: Mapping[int, Dealing]
+        self, dropout: ShareDistribution, secret: bytes, survivors: Mapping[int, ShareDistribution]
     ) -> dict[int, bytes]:
         """Opens the escrow and compares each key with what the survivor promised."""
         if not hmac.compare_digest(_commitment(dropout, secret), dropout.escrow[:DIGEST_BYTES]):
@@ -143,7 +155,7 @@ def recovery_for(rounds: int) -> Recovery:
     return MaskingKeyRecovery() if rounds == 1 else EscrowRecovery()
 
 
-def _open_escrow(dropout: Dealing, secret: bytes) -> dict[int, bytes]:
+def _open_escrow(dropout: ShareDistribution, secret: bytes) -> dict[int, bytes]:
     start = DIGEST_BYTES + NONCE_BYTES
     end = start + KEY_BYTES * len(dropout.neighbours) + TAG_BYTES
     nonce, sealed = dropout.escrow[DIGEST_BYTES:start], dropout.escrow[start:end]
@@ -153,23 +165,23 @@ def _open_escrow(dropout: Dealing, secret: bytes) -> dict[int, bytes]:
     return {n: keys[at : at + KEY_BYTES] for n, at in zip(dropout.neighbours, starts, strict=True)}
 
 
-def _promised_check(survivor: Dealing, neighbour: int) -> bytes:
+def _promised_check(survivor: ShareDistribution, neighbour: int) -> bytes:
     checks = len(survivor.neighbours) * PAIR_CHECK_BYTES
     start = len(survivor.escrow) - checks + survivor.neighbours.index(neighbour) * PAIR_CHECK_BYTES
     return survivor.escrow[start : start + PAIR_CHECK_BYTES]
 
 
-def _bound(dealing: Dealing) -> bytes:
+def _bound(dealing: ShareDistribution) -> bytes:
     return dealing.context + index_bytes(dealing.member)
 
 
-def _box_key(dealing: Dealing, secret: bytes) -> bytes:
+def _box_key(dealing: ShareDistribution, secret: bytes) -> bytes:
     return derive_key(secret, label=ESCROW_BOX_LABEL, context=_bound(dealing))
 
 
-def _commitment(dealing: Dealing, secret: bytes) -> bytes:
+def _commitment(dealing: ShareDistribution, secret: bytes) -> bytes:
     return labelled_digest(ESCROW_COMMITMENT_LABEL, _bound(dealing), secret)
 
 
-def _pair_check(dealing: Dealing, key: bytes) -> bytes:
+def _pair_check(dealing: ShareDistribution, key: bytes) -> bytes:
     return labelled_digest(PAIR_CHECK_LABEL, dealing.context, key)[:PAIR_CHECK_BYTES]

@@ -7,12 +7,12 @@ from securefl_protocols.noise.layers import opened
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.prg import SignedMask
 from securefl_protocols.primitives.ring import LaneVector
-from securefl_protocols.session.checksum import mask_tag, tag_to_bytes
+from securefl_protocols.session.checksum import mask_checksum, tag_to_bytes
 from securefl_protocols.session.dropouts import DropReason, Refused
 from securefl_protocols.session.masked_sums import MaskedSum, MaskedSums
 from securefl_protocols.session.masking import pairwise_sign, self_mask_key, unmask
 from securefl_protocols.session.plan import SessionPlan
-from securefl_protocols.session.recovery import Dealing, Recovery
+from securefl_protocols.session.recovery import Recovery, ShareDistribution
 from securefl_protocols.session.shares import (
     KEY_SHARE_LABEL,
     OWN_BOX,
@@ -232,7 +232,7 @@ class ServerRound:
         masks: list[SignedMask] = [(key, -1) for key in self_keys]
         for (survivor, dropout), key in pairwise.items():
             masks.append((key, pairwise_sign(dropout, survivor)))
-        return tag_to_bytes(mask_tag(masked.tag, masks, check=masked.check))
+        return tag_to_bytes(mask_checksum(masked.tag, masks, check=masked.check))
 
     def _rebuilt(self, dealers: Set[int], unmasked: Mapping[int, Rows]) -> dict[int, bytes]:
         return rebuild(self._plan, revealed_shares(sorted(dealers), unmasked))
@@ -248,9 +248,9 @@ class ServerRound:
         dealings = {member: self._dealing(member) for member in survivors}
         return self._recovery.pair_keys(self._dealing(dropout), secret, dealings)
 
-    def _dealing(self, member: int) -> Dealing:
+    def _dealing(self, member: int) -> ShareDistribution:
         escrow, masking = self._shared[member].escrow, self._keys[member].masking
-        return Dealing(self.context, member, masking, self._neighbours(member), escrow)
+        return ShareDistribution(self.context, member, masking, self._neighbours(member), escrow)
 
     def _neighbours(self, member: int) -> tuple[int, ...]:
         return tuple(n for n in self._plan.neighbours(member) if n in self._keys)

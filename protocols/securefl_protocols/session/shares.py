@@ -47,7 +47,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Dealt:
+class DistributedShares:
     """What a holder gets from a dealer.
 
     Attributes:

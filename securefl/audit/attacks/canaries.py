@@ -24,10 +24,10 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.federation.runs.prepare import prepare_data
 from securefl.ml.batches import Batch, Examples
 from securefl.ml.metrics.spec import Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.parameters import FloatVector
 from securefl.tasks.base import AnyTask, MemberData, Task
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 PULL = 100.0
 """A canary's gradient before clipping, in clip norms: without clipping it shows at once."""
@@ -131,16 +131,16 @@ class CanaryTask(Task[Any, MemberData]):
         """See `Task.model`."""
         return self.task.model(facts, customers)
 
-    def evaluate(self, model: nn.Module, member: MemberData, split: Split) -> dict[str, Tally]:
+    def evaluate(self, model: nn.Module, member: MemberData, split: Split) -> dict[str, MetricSums]:
         """See `Task.evaluate`."""
         return self.task.evaluate(model, member, split)
 
-    def naive(self, member: MemberData, split: Split) -> dict[str, Tally]:
-        """See `Task.naive`."""
-        return self.task.naive(member, split)
+    def baseline(self, member: MemberData, split: Split) -> dict[str, MetricSums]:
+        """See `Task.baseline`."""
+        return self.task.baseline(member, split)
 
 
-def small_member(config: RunConfig) -> Learner:
+def small_member(config: RunConfig) -> LocalProblem:
     """A small member on generated purchases, with the privacy settings and rounds of a run.
 
     What canaries test, from sampling to accounting, does not depend on the model; thousands of
@@ -168,4 +168,4 @@ def small_member(config: RunConfig) -> Learner:
     }
     small = load_config(None, options)
     prepared = prepare_data(small, load(small.data))
-    return Learner(small, prepared.task, prepared.facts, prepared.members[0])
+    return LocalProblem(small, prepared.task, prepared.facts, prepared.members[0])

@@ -8,7 +8,7 @@ from scipy.stats import pearsonr
 
 from securefl.audit.attacks import fdp, one_run
 from securefl.audit.attacks.membership import Membership
-from securefl.audit.attacks.probe import Game, Probed
+from securefl.audit.attacks.probe import CanaryTraining, MembershipGame
 from securefl.audit.attacks.report import Finding, bounded
 from securefl.audit.attacks.roc import Estimate
 from securefl.audit.attacks.rows import MaskedLeak, PrivateLeak, RowLeak
@@ -27,7 +27,7 @@ def charged(spending: Spending) -> SampledGaussian:
     return SampledGaussian(spending.noise_multiplier, spending.sampling_rate, spending.steps)
 
 
-def account(probed: Probed, spending: Spending, steps: int, delta: float) -> Finding:
+def account(probed: CanaryTraining, spending: Spending, steps: int, delta: float) -> Finding:
     """The claim against the steps that were seen, priced anew.
 
     Args:
@@ -48,7 +48,11 @@ def account(probed: Probed, spending: Spending, steps: int, delta: float) -> Fin
 
 
 def canaries(
-    probed: Probed, game: Game, spending: Spending, delta: float, confidence: float
+    probed: CanaryTraining,
+    game: MembershipGame,
+    spending: Spending,
+    delta: float,
+    confidence: float,
 ) -> list[Finding]:
     """The one-run audit of what one member released."""
     size = len(game.canaries)
@@ -74,7 +78,11 @@ def canaries(
 
 
 def two_members(
-    probed: Probed, twin: Probed, game: Game, delta: float, confidence: float
+    probed: CanaryTraining,
+    twin: CanaryTraining,
+    game: MembershipGame,
+    delta: float,
+    confidence: float,
 ) -> list[Finding]:
     """One member's release minus another's: independent noise adds up, shared noise cancels.
 

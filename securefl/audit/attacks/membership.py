@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from securefl.audit.attacks.probe import Coins, Probed
+from securefl.audit.attacks.probe import CanaryTraining, Coins
 from securefl.audit.attacks.roc import Estimate, Scores, area, epsilon_at_least, hits_at
 from securefl.ml.batches import Examples
 from securefl.ml.parameters import load_shared, shared_vector
 from securefl.tasks.base import AnyTask
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 RATES = (0.01, 0.001)
 """False alarms a person not trained on, at which hits are reported."""
@@ -41,7 +41,7 @@ class Membership:
 
 
 def membership(
-    learner: Learner, probed: Probed, customers: Coins, delta: float, confidence: float
+    learner: LocalProblem, probed: CanaryTraining, customers: Coins, delta: float, confidence: float
 ) -> Membership:
     """Attack the released model with the customers whom the coins put in or out.
 

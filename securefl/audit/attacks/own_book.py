@@ -12,16 +12,16 @@ from securefl.consortium.agreement.model import new_agreement
 from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.parties import party_of
-from securefl.consortium.ledger.data_custody import Custody
+from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.ml.parameters import FloatVector, model_digest
 
 _VALID = timedelta(days=1)
 
 
-def custody_in(folder: Path) -> Custody:
+def ledger_context_in(folder: Path) -> LedgerContext:
     """A book in a folder, under no policy."""
-    return Custody(books=folder, policy=None, digest="0" * 64, label="attacked")
+    return LedgerContext(books=folder, policy=None, digest="0" * 64, label="attacked")
 
 
 class OwnBook:
@@ -47,7 +47,7 @@ class OwnBook:
         )
         consortium = Consortium(signed_by(agreement, keys), os.urandom(32))
         own = keys[name].private_bytes()
-        self.ledger = MemberLedger(name, own, consortium, custody_in(folder), folder)
+        self.ledger = MemberLedger(name, own, consortium, ledger_context_in(folder), folder)
         self.ledger.begin(units)
 
     def enter(self, number: int, shared: FloatVector) -> None:

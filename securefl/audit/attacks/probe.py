@@ -23,13 +23,13 @@ from securefl.federation.member.updates.factory import round_training
 from securefl.ml.parameters import FloatVector, shared_vector
 from securefl.privacy.accounting.spent import Spending
 from securefl.tasks.base import MemberData
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 Coins = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Game:
+class MembershipGame:
     """The auditor's coins: who takes part.
 
     Attributes:
@@ -41,7 +41,7 @@ class Game:
     customers: Coins
 
     @classmethod
-    def toss(cls, canaries: int, customers: int, seed: int) -> Game:
+    def toss(cls, canaries: int, customers: int, seed: int) -> MembershipGame:
         """A fair coin for each; one customer at least is in."""
         rng = np.random.default_rng(seed)
         inside = rng.random(customers) < 0.5
@@ -50,7 +50,7 @@ class Game:
 
 
 @dataclass(frozen=True)
-class Probed:
+class CanaryTraining:
     """What a training released, and what it was said to cost.
 
     Attributes:
@@ -74,7 +74,9 @@ class Probed:
         return coordinates(last, canaries) - coordinates(first, canaries)
 
 
-def probe(learner: Learner, game: Game, directory: Path, *, pull: float = PULL) -> Probed:
+def probe(
+    learner: LocalProblem, game: MembershipGame, directory: Path, *, pull: float = PULL
+) -> CanaryTraining:
     """Train all rounds with the canaries and customers that the coins chose.
 
     Args:
@@ -99,7 +101,7 @@ def probe(learner: Learner, game: Game, directory: Path, *, pull: float = PULL) 
     return _trained(audited, model, directory)
 
 
-def _trained(learner: Learner, model: CanaryModel, directory: Path) -> Probed:
+def _trained(learner: LocalProblem, model: CanaryModel, directory: Path) -> CanaryTraining:
     name, units = learner.data.name, len(learner.data.examples)
     book = OwnBook(name, learner.config, directory, units)
     releases = [shared_vector(model)]
@@ -109,14 +111,14 @@ def _trained(learner: Learner, model: CanaryModel, directory: Path) -> Probed:
             book.enter(number, releases[-1])
             training.train(number)
             releases.append(shared_vector(model))
-        return Probed(model, tuple(releases), training.spending())
+        return CanaryTraining(model, tuple(releases), training.spending())
 
 
-def renamed(learner: Learner, name: str) -> Learner:
+def renamed(learner: LocalProblem, name: str) -> LocalProblem:
     """The same data at another member."""
     return replace(learner, data=replace(learner.data, name=name))
 
 
-def unprotected(learner: Learner) -> Learner:
+def unprotected(learner: LocalProblem) -> LocalProblem:
     """The same member without a budget."""
     return replace(learner, config=learner.config.model_copy(update={"privacy": PrivacySettings()}))

@@ -20,7 +20,7 @@ from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.calibration import Budget, noise_multiplier
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 
 _STEPS = 10
 _BATCH = 256.0
@@ -143,7 +143,7 @@ def _private_update(prepared: Prepared, budget: Budget, seed: int) -> tuple[Norm
         data.examples,
         prepared.task.loss,
         settings,
-        stream=KeyStream(),
+        stream=AesCtrRng(),
         accountant=accountant,
     )
     trainer.train_round()

@@ -11,7 +11,7 @@ import torch
 from securefl.audit.attacks import findings
 from securefl.audit.attacks.canaries import small_member
 from securefl.audit.attacks.membership import membership
-from securefl.audit.attacks.probe import Game, probe, renamed, unprotected
+from securefl.audit.attacks.probe import MembershipGame, probe, renamed, unprotected
 from securefl.audit.attacks.report import AttackReport, Finding
 from securefl.audit.attacks.rows import masked_rows, plain_rows, private_rows
 from securefl.config.schema import RunConfig
@@ -22,7 +22,7 @@ from securefl.federation.runs.progress import Progress, Silent
 from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 CANARIES = 5000
 """Enough to find noise of half the stated deviation at epsilon 4; docs/empirical-audit.md."""
@@ -90,7 +90,7 @@ def _attackable() -> list[str]:
     return [task for task in TASKS if declaration(task).releases == "gradients"]
 
 
-def attacked(prepared: Prepared) -> Learner:
+def attacked(prepared: Prepared) -> LocalProblem:
     """The member with the most customers: there the attack on real ones has the most to go by.
 
     Raises:
@@ -99,13 +99,13 @@ def attacked(prepared: Prepared) -> Learner:
     data = max(prepared.members, key=lambda member: len(member.examples))
     if len(data.examples) < _FEWEST_CUSTOMERS:
         raise InputError(f"{data.name} has too few customers to tell members from others")
-    return Learner(prepared.config, prepared.task, prepared.facts, data)
+    return LocalProblem(prepared.config, prepared.task, prepared.facts, data)
 
 
-def on_noise(learner: Learner, canaries: int, place: Path) -> tuple[list[Finding], Spending]:
+def on_noise(learner: LocalProblem, canaries: int, place: Path) -> tuple[list[Finding], Spending]:
     """The attacks with canaries, on all that a member releases over all rounds."""
     delta = learner.config.privacy.delta
-    game = Game.toss(canaries, len(learner.data.examples), learner.seed("audit", "coins"))
+    game = MembershipGame.toss(canaries, len(learner.data.examples), learner.seed("audit", "coins"))
     ours = probe(learner, game, place / "member")
     second = renamed(learner, f"{learner.data.name}-second")
     twin = probe(second, game, place / "second", pull=0.0)
@@ -119,10 +119,10 @@ def on_noise(learner: Learner, canaries: int, place: Path) -> tuple[list[Finding
     return found, spending
 
 
-def on_customers(learner: Learner, place: Path) -> list[Finding]:
+def on_customers(learner: LocalProblem, place: Path) -> list[Finding]:
     """The attack with real customers, half of whom the model was trained on."""
     delta = learner.config.privacy.delta
-    game = Game.toss(0, len(learner.data.examples), learner.seed("audit", "coins"))
+    game = MembershipGame.toss(0, len(learner.data.examples), learner.seed("audit", "coins"))
     private = probe(learner, game, place / "private")
     bare = probe(unprotected(learner), game, place / "bare")
     spending = private.spending

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from securefl.audit.attacks.own_book import custody_in
+from securefl.audit.attacks.own_book import ledger_context_in
 from securefl.federation.aggregation.session_parameters import agreed_format
 from securefl.federation.messages import messages as m
 from securefl.federation.runs.directory import RunDirectory
@@ -25,7 +25,7 @@ Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedMessage:
     """One round, from where the coordinator stands.
 
     Attributes:
@@ -40,7 +40,7 @@ class Seen:
     mean: Vector
 
 
-class Listener:
+class CuriousCoordinator:
     """A transport that keeps what members send; it changes nothing."""
 
     def __init__(self, inner: Transport) -> None:
@@ -66,7 +66,7 @@ class Listener:
         return delivery
 
 
-def one_round(prepared: Prepared, path: Path) -> Seen:
+def one_round(prepared: Prepared, path: Path) -> ObservedMessage:
     """Run the first round with real members, and listen.
 
     Args:
@@ -76,7 +76,7 @@ def one_round(prepared: Prepared, path: Path) -> Seen:
     config = prepared.config
     directory = RunDirectory.create(path, config)
     consortium, identities = local_consortium(prepared)
-    custody = custody_in(path / "books")
+    custody = ledger_context_in(path / "books")
     members = [
         replace(member, custody=custody)
         for member in member_specs(prepared, directory, consortium, identities)
@@ -84,7 +84,7 @@ def one_round(prepared: Prepared, path: Path) -> Seen:
     names = tuple(member.name for member in members)
     aggregator = aggregator_of(consortium)
     with InProcess(members) as transport:
-        listener = Listener(transport)
+        listener = CuriousCoordinator(transport)
         result = aggregator.aggregate(Exchange(listener), 1, prepared.shared, names)
     dimension = len(prepared.shared)
     width = agreed_format(config, len(names), len(names), dimension).encoding.lane // 8
@@ -92,4 +92,4 @@ def one_round(prepared: Prepared, path: Path) -> Seen:
         name: np.frombuffer(data, f"<i{width}")[:dimension].astype(np.float64)
         for name, data in listener.masked.items()
     }
-    return Seen({**listener.clear, **read}, listener.masked, result.change)
+    return ObservedMessage({**listener.clear, **read}, listener.masked, result.change)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from securefl.audit.bundle.bundle import Bundle
 from securefl.config.privacy import protects
-from securefl.consortium.agreement.signatures import SignedAgreement, Standing, standing
+from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement, standing
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import (
     Entry,
@@ -47,7 +47,7 @@ def fits(public: bytes, signature: str, label: bytes, content: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogEntry:
     """One entry of the log, with its bytes computed once.
 
     Attributes:
@@ -99,7 +99,7 @@ class Log:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.lines = tuple(
-            Line(index, signed, canonical(signed.entry))
+            LogEntry(index, signed, canonical(signed.entry))
             for index, signed in enumerate(bundle.entries)
         )
 
@@ -109,14 +109,16 @@ class Log:
         return MerkleTree(line.leaf for line in self.lines)
 
     @cached_property
-    def by_member(self) -> dict[str, list[Line]]:
+    def by_member(self) -> dict[str, list[LogEntry]]:
         """Each member's entries in the order of the log."""
-        grouped: defaultdict[str, list[Line]] = defaultdict(list)
+        grouped: defaultdict[str, list[LogEntry]] = defaultdict(list)
         for line in self.lines:
             grouped[line.member].append(line)
         return dict(grouped)
 
-    def of(self, kind: type[EventT], member: str | None = None) -> Iterator[tuple[Line, EventT]]:
+    def of(
+        self, kind: type[EventT], member: str | None = None
+    ) -> Iterator[tuple[LogEntry, EventT]]:
         """The entries with events of a kind, of a member or of all, in the order of the log."""
         lines = self.lines if member is None else self.by_member.get(member, [])
         for line in lines:
@@ -124,12 +126,12 @@ class Log:
                 yield line, line.entry.event
 
     @cached_property
-    def starts(self) -> dict[str, tuple[Line, Start]]:
+    def starts(self) -> dict[str, tuple[LogEntry, Start]]:
         """Each member's first start."""
         return {line.member: (line, event) for line, event in reversed(list(self.of(Start)))}
 
     @cached_property
-    def participants(self) -> dict[str, list[Line]]:
+    def participants(self) -> dict[str, list[LogEntry]]:
         """The chains of all but those who refused the whole run, and wrote nothing else."""
         return {
             member: lines
@@ -138,24 +140,24 @@ class Log:
         }
 
     @cached_property
-    def releases(self) -> dict[int, list[tuple[Line, Release]]]:
+    def releases(self) -> dict[int, list[tuple[LogEntry, Release]]]:
         """Releases by round."""
-        grouped: defaultdict[int, list[tuple[Line, Release]]] = defaultdict(list)
+        grouped: defaultdict[int, list[tuple[LogEntry, Release]]] = defaultdict(list)
         for line, event in self.of(Release):
             grouped[event.round].append((line, event))
         return dict(grouped)
 
     @cached_property
-    def outcomes(self) -> dict[int, dict[str, tuple[Line, Outcome]]]:
+    def outcomes(self) -> dict[int, dict[str, tuple[LogEntry, Outcome]]]:
         """By round, each member's last word on how it ended."""
-        grouped: defaultdict[int, dict[str, tuple[Line, Outcome]]] = defaultdict(dict)
+        grouped: defaultdict[int, dict[str, tuple[LogEntry, Outcome]]] = defaultdict(dict)
         for line, event in self.of(Outcome):
             grouped[event.round][line.member] = (line, event)
         return dict(sorted(grouped.items()))
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class AuditContext:
     """What an audit has before it.
 
     Attributes:
@@ -183,7 +185,7 @@ class Case:
         return self.pinned or self.bundle.agreement
 
     @cached_property
-    def standing(self) -> Standing | None:
+    def standing(self) -> AgreementStatus | None:
         """Whose keys count; None where the agreement contradicts itself."""
         try:
             return standing(self.agreement)

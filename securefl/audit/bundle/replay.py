@@ -9,13 +9,13 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from securefl.audit.bundle.case import Case
+from securefl.audit.bundle.case import AuditContext
 from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked
 from securefl.audit.bundle.transcripts import read_transcript
 from securefl.consortium.agreement.context import Consortium
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.aggregation.session_parameters import session_terms
+from securefl.federation.aggregation.session_parameters import session_params
 from securefl.ml.parameters import FloatVector, model_digest
 from securefl_protocols.primitives.errors import ProtocolError
 from securefl_protocols.session.replay import replay
@@ -39,12 +39,12 @@ class ReplayedRound:
 
 
 @lru_cache(maxsize=1)
-def replayed_rounds(case: Case) -> tuple[ReplayedRound, ...]:
+def replayed_rounds(case: AuditContext) -> tuple[ReplayedRound, ...]:
     """Every round whose transcript lies beside the bundle, in order."""
     return tuple(_replayed(case))
 
 
-def _replayed(case: Case) -> Iterator[ReplayedRound]:
+def _replayed(case: AuditContext) -> Iterator[ReplayedRound]:
     consortium = Consortium(case.agreement, bytes.fromhex(case.bundle.run))
     for file in sorted(case.bundle.transcripts, key=lambda file: file.round):
         outcomes = case.log.outcomes.get(file.round)
@@ -58,7 +58,7 @@ def _replayed(case: Case) -> Iterator[ReplayedRound]:
                 continue
             model = bytes.fromhex(releases[0][1].model_before)
             cohort = agreed_cohort(consortium.config, consortium.roster.names, file.round)
-            terms = session_terms(consortium, cohort, case.bundle.claims.dimension)
+            terms = session_params(consortium, cohort, case.bundle.claims.dimension)
             result = replay(
                 transcript,
                 plan=terms.plan,
@@ -79,7 +79,7 @@ def _replayed(case: Case) -> Iterator[ReplayedRound]:
         yield ReplayedRound(file.round, fault, survivors, decoded.mean[:-1])
 
 
-def models_follow(case: Case, rounds: Sequence[ReplayedRound]) -> Finding:
+def models_follow(case: AuditContext, rounds: Sequence[ReplayedRound]) -> Finding:
     """Whether the models are the start with one replayed change after the other applied."""
     shared = _start_model(case)
     if isinstance(shared, Finding):
@@ -100,7 +100,7 @@ def models_follow(case: Case, rounds: Sequence[ReplayedRound]) -> Finding:
     return passed(f"{len(case.log.outcomes):,} models, each recomputed from the one before")
 
 
-def _start_model(case: Case) -> FloatVector | Finding:
+def _start_model(case: AuditContext) -> FloatVector | Finding:
     """The model before the first round, float32 [d], or what is wrong with it."""
     name = case.bundle.claims.start_model
     assert name is not None

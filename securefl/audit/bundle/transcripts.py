@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from securefl.audit.bundle.bundle import TranscriptFile
-from securefl.audit.bundle.case import Case
+from securefl.audit.bundle.case import AuditContext
 from securefl_protocols.wire.transcript import Transcript
 
 
-def read_transcript(case: Case, file: TranscriptFile) -> Transcript | None:
+def read_transcript(case: AuditContext, file: TranscriptFile) -> Transcript | None:
     """A transcript from beside the bundle; None where there is no such file.
 
     Raises:

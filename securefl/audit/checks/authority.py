@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from securefl.audit.bundle.case import Case
+from securefl.audit.bundle.case import AuditContext
 from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.agreement.signatures import check
@@ -14,7 +14,7 @@ from securefl.consortium.ledger.events import Release
 from securefl.errors import AgreementError
 
 
-def agreement_signed(case: Case) -> Finding:
+def agreement_signed(case: AuditContext) -> Finding:
     """The agreement is signed by its quorum and was in force when the run began."""
     signed = case.agreement
     begun = min((line.entry.time for line in case.log.lines), default=case.bundle.created)
@@ -30,7 +30,7 @@ def agreement_signed(case: Case) -> Finding:
     )
 
 
-def agreement_pinned(case: Case) -> Finding:
+def agreement_pinned(case: AuditContext) -> Finding:
     """The bundle's agreement is the one that the auditor got by another way."""
     inside = case.bundle.agreement
     if case.pinned is None:
@@ -52,7 +52,7 @@ def agreement_pinned(case: Case) -> Finding:
     return passed(f"digest {inside.digest().hex()[:16]}…")
 
 
-def entries_of_members(case: Case) -> Finding:
+def entries_of_members(case: AuditContext) -> Finding:
     """Every entry is of this run, under this agreement, by a member of it."""
     if case.standing is None:
         return failed("the agreement contradicts itself, so that nobody's key counts", "agreement")
@@ -70,7 +70,7 @@ def entries_of_members(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{len(case.log.by_member)} members wrote entries"))
 
 
-def entry_signatures(case: Case) -> Finding:
+def entry_signatures(case: AuditContext) -> Finding:
     """Every entry is signed with its member's key in the agreement."""
 
     def faults() -> Iterator[Finding]:
@@ -84,7 +84,7 @@ def entry_signatures(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{len(case.log.lines):,} signatures fit"))
 
 
-def config_agreed(case: Case) -> Finding:
+def config_agreed(case: AuditContext) -> Finding:
     """Every member started with the agreed configuration, and released in the agreed mode."""
     config = case.agreement.agreement.config
     digest = config_digest(case.agreement.agreement)
@@ -107,7 +107,7 @@ def config_agreed(case: Case) -> Finding:
     return worst_of(faults(), passed(f"digest {digest[:16]}… at {len(case.log.starts)} members"))
 
 
-def code_equal(case: Case) -> Finding:
+def code_equal(case: AuditContext) -> Finding:
     """All members ran the same sources."""
     codes = {start.code: (line, start) for line, start in case.log.starts.values()}
     if not codes:

@@ -13,7 +13,7 @@ from securefl.audit.accountants.recompute import (
     exceeded,
     under_reported,
 )
-from securefl.audit.bundle.case import Case, Line, Log
+from securefl.audit.bundle.case import AuditContext, Log, LogEntry
 from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
 from securefl.audit.checks.chains import unsound
 from securefl.audit.checks.mechanisms import NO_PRIVACY
@@ -39,7 +39,7 @@ def claims_of(log: Log, member: str) -> list[Claim]:
     return claims
 
 
-def epsilon_recomputed(case: Case) -> Finding:
+def epsilon_recomputed(case: AuditContext) -> Finding:
     """A second accountant prices every step again, and nowhere comes to more than was recorded."""
     if not case.private:
         return NO_PRIVACY
@@ -72,12 +72,12 @@ def epsilon_recomputed(case: Case) -> Finding:
     )
 
 
-def _recorded(case: Case) -> float:
+def _recorded(case: AuditContext) -> float:
     claims = (claim for member in case.log.by_member for claim in claims_of(case.log, member))
     return max((claim.epsilon for claim in claims), default=0.0)
 
 
-def budget_continued(case: Case) -> Finding:
+def budget_continued(case: AuditContext) -> Finding:
     """No release began with less on the account than the one before had left there."""
     if not case.private:
         return NO_PRIVACY
@@ -85,7 +85,7 @@ def budget_continued(case: Case) -> Finding:
     return worst_of(faults, passed("every account goes on where it was left, or higher"))
 
 
-def _resets(lines: Sequence[Line]) -> Iterator[Finding]:
+def _resets(lines: Sequence[LogEntry]) -> Iterator[Finding]:
     """Higher is right too: another run on the same data may have spent in between."""
     left = 0.0
     for line in lines:
@@ -108,7 +108,7 @@ def _resets(lines: Sequence[Line]) -> Iterator[Finding]:
             left = left if stage is None else stage
 
 
-def budget_kept(case: Case) -> Finding:
+def budget_kept(case: AuditContext) -> Finding:
     """The agreed budget of the run is kept, and each member's cap over the life of its data."""
     if not case.private:
         return NO_PRIVACY
@@ -143,7 +143,7 @@ def _priced(mechanisms: Sequence[Mechanism], delta: float) -> float:
         return 0.0
 
 
-def earlier_runs(case: Case) -> Finding:
+def earlier_runs(case: AuditContext) -> Finding:
     """What other runs on the same data cost is in the account with which this one began."""
     if not case.private:
         return NO_PRIVACY

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from securefl.audit.bundle.case import Case, Line, Log, moment_of
+from securefl.audit.bundle.case import AuditContext, Log, LogEntry, moment_of
 from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
 from securefl.consortium.agreement.signatures import SKEW, SignedAgreement, standing
 from securefl.consortium.encoding.jcs import from_timestamp
@@ -34,7 +34,7 @@ def unsound(other: Log, agreement: SignedAgreement) -> Finding | None:
     return None
 
 
-def times_in_order(case: Case) -> Finding:
+def times_in_order(case: AuditContext) -> Finding:
     """Times go forward, none is in the future, and the agreement was in force at each."""
     agreement = case.agreement.agreement
     begins, ends = from_timestamp(agreement.created), from_timestamp(agreement.expires)
@@ -64,7 +64,7 @@ def times_in_order(case: Case) -> Finding:
     return worst_of(faults(), passed(f"from {first} to {final}"))
 
 
-def _heads_in_future(case: Case) -> Iterator[Finding]:
+def _heads_in_future(case: AuditContext) -> Iterator[Finding]:
     for number, linked in enumerate(case.bundle.heads):
         head = linked.head.head
         try:
@@ -76,14 +76,14 @@ def _heads_in_future(case: Case) -> Iterator[Finding]:
             yield failed(f"{head.time} is in the future", f"head {number}")
 
 
-def entry_chain(case: Case) -> Finding:
+def entry_chain(case: AuditContext) -> Finding:
     """Each member's entries are numbered without gaps, and each names the digest of the last."""
     chains = case.log.by_member.values()
     faults = (fault for lines in chains for fault in _broken_links(lines))
     return worst_of(faults, passed(f"{len(case.log.by_member)} chains without a gap"))
 
 
-def _broken_links(lines: Sequence[Line]) -> Iterator[Finding]:
+def _broken_links(lines: Sequence[LogEntry]) -> Iterator[Finding]:
     expected, previous = 0, ZEROS
     for line in lines:
         if line.entry.sequence != expected:
@@ -93,7 +93,7 @@ def _broken_links(lines: Sequence[Line]) -> Iterator[Finding]:
         expected, previous = line.entry.sequence + 1, line.digest
 
 
-def run_complete(case: Case) -> Finding:
+def run_complete(case: AuditContext) -> Finding:
     """Each member's chain begins with its start and ends with its end; all agreed rounds ended."""
     rounds = case.agreement.agreement.config.rounds
     members = case.log.by_member
@@ -118,7 +118,7 @@ def run_complete(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{took_part}, {rounds:,} rounds to the end"))
 
 
-def _misplaced(lines: Sequence[Line]) -> Iterator[Finding]:
+def _misplaced(lines: Sequence[LogEntry]) -> Iterator[Finding]:
     if not isinstance(lines[0].entry.event, Start):
         yield failed("the chain does not begin with a start", lines[0].where)
     for line in lines[1:]:
@@ -141,7 +141,7 @@ def _misplaced(lines: Sequence[Line]) -> Iterator[Finding]:
         )
 
 
-def refusals_kept(case: Case) -> Finding:
+def refusals_kept(case: AuditContext) -> Finding:
     """Who refused a round released nothing in it."""
     refused = [(line, event) for line, event in case.log.of(Refusal)]
 

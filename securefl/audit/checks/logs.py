@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from securefl.audit.bundle.case import Case, Log, fits
+from securefl.audit.bundle.case import AuditContext, Log, fits
 from securefl.audit.bundle.findings import Finding, doubted, failed, passed, worst_of
 from securefl.audit.checks.chains import unsound
 from securefl.consortium.ledger.hash_chain import canonical
@@ -14,7 +14,7 @@ from securefl.consortium.ledger.merkle import verify_consistency, verify_inclusi
 from securefl.consortium.ledger.tree_heads import HEAD_LABEL
 
 
-def log_inclusion(case: Case) -> Finding:
+def log_inclusion(case: AuditContext) -> Finding:
     """Every head is the root over the entries in the bundle, and the last one covers all."""
     log, heads = case.log, case.bundle.heads
     if not heads:
@@ -39,7 +39,7 @@ def log_inclusion(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{len(log.tree):,} entries under {len(heads):,} heads"))
 
 
-def _false_proofs(case: Case) -> Iterator[Finding]:
+def _false_proofs(case: AuditContext) -> Iterator[Finding]:
     last = case.bundle.heads[-1].head.head
     for inclusion in case.bundle.inclusion:
         where = f"inclusion proof of {inclusion.member}"
@@ -56,7 +56,7 @@ def _false_proofs(case: Case) -> Iterator[Finding]:
             yield failed("the proof does not lead to the last head", where)
 
 
-def log_consistency(case: Case) -> Finding:
+def log_consistency(case: AuditContext) -> Finding:
     """Each head continues the one before it: entries were added at the end alone."""
     heads = case.bundle.heads
 
@@ -79,7 +79,7 @@ def log_consistency(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{max(len(heads) - 1, 0):,} proofs lead from head to head"))
 
 
-def heads_countersigned(case: Case) -> Finding:
+def heads_countersigned(case: AuditContext) -> Finding:
     """The heads are signed by members, and the last one by all of them that took part."""
     heads = case.bundle.heads
     if not heads:
@@ -100,7 +100,7 @@ def heads_countersigned(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{signatures:,} signatures under {len(heads):,} heads"))
 
 
-def _missing_signatures(case: Case) -> Iterator[Finding]:
+def _missing_signatures(case: AuditContext) -> Iterator[Finding]:
     number = len(case.bundle.heads) - 1
     signers = case.bundle.heads[-1].head.signatures.keys()
     involved = case.log.participants
@@ -115,7 +115,7 @@ def _missing_signatures(case: Case) -> Iterator[Finding]:
         yield doubted(f"the last head is not signed by {', '.join(missing)}", f"head {number}")
 
 
-def no_fork(case: Case) -> Finding:
+def no_fork(case: AuditContext) -> Finding:
     """Nobody was shown another log: not in this bundle, and not in the other one."""
 
     def faults() -> Iterator[Finding]:
@@ -132,7 +132,7 @@ def no_fork(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{len(case.bundle.heads):,} heads, one log {place}"))
 
 
-def _against(case: Case, other: Log) -> Iterator[Finding]:
+def _against(case: AuditContext, other: Log) -> Iterator[Finding]:
     if other.bundle.run != case.bundle.run:
         return
     if not_sound := unsound(other, case.agreement):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from securefl.audit.bundle.case import Case, Line
+from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, passed, unchecked, worst_of
 from securefl.config.privacy import Unit
 from securefl.consortium.ledger.composition import SAMPLED_SKELLAM
@@ -23,7 +23,7 @@ _ADJACENCY: Final[Mapping[Unit, str]] = {
 SYSTEM_RANDOMNESS = "AES-256-CTR, system key"
 
 
-def recorded(case: Case) -> Iterator[tuple[Line, Mechanism]]:
+def recorded(case: AuditContext) -> Iterator[tuple[LogEntry, Mechanism]]:
     """Every mechanism in the bundle: those of the run, and those that members say came before."""
     for line in case.log.lines:
         event = line.entry.event
@@ -33,7 +33,7 @@ def recorded(case: Case) -> Iterator[tuple[Line, Mechanism]]:
             yield line, event.mechanism
 
 
-def mechanism_agreed(case: Case) -> Finding:
+def mechanism_agreed(case: AuditContext) -> Finding:
     """Unit, adjacency, clip norm, sampling rate, steps and delta are the agreed ones."""
     if not case.private:
         return NO_PRIVACY
@@ -70,7 +70,7 @@ def mechanism_agreed(case: Case) -> Finding:
     return worst_of(faults(), passed(f"as agreed; {noise}"))
 
 
-def _law_faults(case: Case, mechanism: Mechanism, line: Line) -> Iterator[Finding]:
+def _law_faults(case: AuditContext, mechanism: Mechanism, line: LogEntry) -> Iterator[Finding]:
     """Faults of a mechanism whose price rests on more than the deviation of its noise."""
     config = case.agreement.agreement.config
     agreed = mechanism_for(config.privacy)
@@ -83,7 +83,7 @@ def _law_faults(case: Case, mechanism: Mechanism, line: Line) -> Iterator[Findin
             yield failed("a unit moves the sum further than was recorded", line.where)
 
 
-def sampler_accounted(case: Case) -> Finding:
+def sampler_accounted(case: AuditContext) -> Finding:
     """The batches were drawn in the way that the accountant prices: Poisson samples."""
     if not case.private:
         return NO_PRIVACY
@@ -95,7 +95,7 @@ def sampler_accounted(case: Case) -> Finding:
     return worst_of(faults, passed("every batch is a Poisson sample"))
 
 
-def accountant_sound(case: Case) -> Finding:
+def accountant_sound(case: AuditContext) -> Finding:
     """Epsilon was computed by an accountant that gives an upper bound."""
     if not case.private:
         return NO_PRIVACY
@@ -114,7 +114,7 @@ def accountant_sound(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{agreed}, an upper bound"))
 
 
-def randomness_secret(case: Case) -> Finding:
+def randomness_secret(case: AuditContext) -> Finding:
     """Noise and batches came from a generator whose key nobody knows."""
     if not case.private:
         return NO_PRIVACY
@@ -129,7 +129,7 @@ def randomness_secret(case: Case) -> Finding:
     return worst_of(faults(), passed(SYSTEM_RANDOMNESS))
 
 
-def units_apart(case: Case) -> Finding:
+def units_apart(case: AuditContext) -> Finding:
     """What is added up protects the same unit; earlier releases without noise are named."""
     if not case.private:
         return NO_PRIVACY
@@ -149,7 +149,7 @@ def units_apart(case: Case) -> Finding:
     return worst_of(faults(), passed(f"one unit: {case.agreement.agreement.config.privacy.unit}"))
 
 
-def delta_small(case: Case) -> Finding:
+def delta_small(case: AuditContext) -> Finding:
     """Delta is below one over the number of units, where the member opened its commitment."""
     if not case.private:
         return NO_PRIVACY

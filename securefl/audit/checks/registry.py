@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from securefl.audit.bundle.case import Case
+from securefl.audit.bundle.case import AuditContext
 from securefl.audit.bundle.findings import Finding
 from securefl.audit.checks import (
     authority,
@@ -37,7 +37,7 @@ class Check:
 
     name: str
     group: str
-    run: Callable[[Case], Finding]
+    run: Callable[[AuditContext], Finding]
     remedy: str
 
     @property

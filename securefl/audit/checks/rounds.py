@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from securefl.audit.bundle.case import Case, Line, moment_of
+from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
 from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.ledger.events import Outcome, Release
@@ -12,12 +12,12 @@ from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl_protocols.session.graph import default_threshold
 
 
-def releases_in_order(case: Case) -> Finding:
+def releases_in_order(case: AuditContext) -> Finding:
     """A member's rounds go forward; one that is released again is the same update, or paid anew."""
 
     def faults() -> Iterator[Finding]:
         for member in case.log.by_member:
-            seen: dict[int, tuple[Line, Release]] = {}
+            seen: dict[int, tuple[LogEntry, Release]] = {}
             first: dict[int, int] = {}
             for line, release in case.log.of(Release, member):
                 if release.round < max(first, default=0):
@@ -31,9 +31,9 @@ def releases_in_order(case: Case) -> Finding:
 
 
 def _repeated(
-    line: Line,
+    line: LogEntry,
     release: Release,
-    seen: dict[int, tuple[Line, Release]],
+    seen: dict[int, tuple[LogEntry, Release]],
     first: dict[int, int],
 ) -> Iterator[Finding]:
     if release.repeat_of is None:
@@ -51,9 +51,9 @@ def _repeated(
         yield failed("the repeat starts from another model, so it is no repeat", line.where)
 
 
-def releases_recorded(case: Case) -> Finding:
+def releases_recorded(case: AuditContext) -> Finding:
     """Nobody is in a sum without an entry about its release, written before the round ended."""
-    released: dict[tuple[str, int], Line] = {}
+    released: dict[tuple[str, int], LogEntry] = {}
     for line, release in case.log.of(Release):
         released.setdefault((line.member, release.round), line)
 
@@ -69,7 +69,7 @@ def releases_recorded(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{len(released):,} releases cover all survivors"))
 
 
-def _later(release: Line, outcome: Line) -> bool:
+def _later(release: LogEntry, outcome: LogEntry) -> bool:
     """By the chain of a member's own, by the clocks of two: a log may get entries late."""
     if release.member == outcome.member:
         return release.entry.sequence > outcome.entry.sequence
@@ -80,7 +80,7 @@ def _later(release: Line, outcome: Line) -> bool:
     return difference > SKEW
 
 
-def cohort_agreed(case: Case) -> Finding:
+def cohort_agreed(case: AuditContext) -> Finding:
     """Each round's cohort is the one that the agreement fixes, and the member is in it."""
     config, names = case.agreement.agreement.config, tuple(case.keys)
     if not names:
@@ -101,7 +101,7 @@ def cohort_agreed(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{len(case.log.releases):,} rounds"))
 
 
-def survivors_enough(case: Case) -> Finding:
+def survivors_enough(case: AuditContext) -> Finding:
     """Every sum is over enough members of the cohort: the threshold, and the agreed minimum."""
     config = case.agreement.agreement.config
     masked = config.mode == "secure"
@@ -130,7 +130,7 @@ def survivors_enough(case: Case) -> Finding:
 
 
 def _too_few(
-    line: Line, outcome: Outcome, cohort: tuple[str, ...], least: int
+    line: LogEntry, outcome: Outcome, cohort: tuple[str, ...], least: int
 ) -> Iterator[Finding]:
     survivors = outcome.survivors
     if len(set(survivors)) < len(survivors) or not set(survivors) <= set(cohort):
@@ -141,7 +141,7 @@ def _too_few(
         )
 
 
-def outcomes_equal(case: Case) -> Finding:
+def outcomes_equal(case: AuditContext) -> Finding:
     """All members saw each round end in the same way: survivors, model and transcript."""
 
     def faults() -> Iterator[Finding]:
@@ -161,7 +161,7 @@ def outcomes_equal(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{len(case.log.outcomes):,} rounds, one account of each"))
 
 
-def model_chain(case: Case) -> Finding:
+def model_chain(case: AuditContext) -> Finding:
     """Every round started from the model that the round before ended with, at every member."""
     before: dict[int, str] = {}
     ended = {

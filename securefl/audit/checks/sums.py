@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from securefl.audit.bundle.bundle import TranscriptFile
-from securefl.audit.bundle.case import Case
+from securefl.audit.bundle.case import AuditContext
 from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
 from securefl_protocols.primitives.errors import RemoteProtocolError
 
@@ -21,7 +21,7 @@ NOTHING_MASKED = unchecked("nothing was masked: the coordinator saw every update
 NOTHING_BESIDE = unchecked("no transcript lies beside the bundle")
 
 
-def signed_transcripts(case: Case) -> dict[int, str]:
+def signed_transcripts(case: AuditContext) -> dict[int, str]:
     """By round, the digest of the transcript that members signed."""
     return {
         number: event.transcript
@@ -31,7 +31,7 @@ def signed_transcripts(case: Case) -> dict[int, str]:
     }
 
 
-def transcripts_signed(case: Case) -> Finding:
+def transcripts_signed(case: AuditContext) -> Finding:
     """Each masked sum has a transcript that the members signed, and the file is that transcript."""
     if case.agreement.agreement.config.mode != "secure":
         return NOTHING_MASKED
@@ -50,7 +50,7 @@ def transcripts_signed(case: Case) -> Finding:
     return worst_of(faults(), passed(f"{len(files):,} transcripts"))
 
 
-def _file_faults(case: Case, file: TranscriptFile, signed: str) -> Iterator[Finding]:
+def _file_faults(case: AuditContext, file: TranscriptFile, signed: str) -> Iterator[Finding]:
     try:
         transcript = read_transcript(case, file)
     except RemoteProtocolError as error:
@@ -62,7 +62,7 @@ def _file_faults(case: Case, file: TranscriptFile, signed: str) -> Iterator[Find
         yield failed("this is not the transcript that the members signed", file.file)
 
 
-def sums_replayed(case: Case) -> Finding:
+def sums_replayed(case: AuditContext) -> Finding:
     """Replayed from what the members signed, each sum is over the survivors that were recorded."""
     if case.agreement.agreement.config.mode != "secure":
         return NOTHING_MASKED
@@ -77,7 +77,7 @@ def sums_replayed(case: Case) -> Finding:
     )
 
 
-def models_from_sums(case: Case) -> Finding:
+def models_from_sums(case: AuditContext) -> Finding:
     """Each replayed sum, decoded and applied, gives the model that the members recorded."""
     if case.agreement.agreement.config.mode != "secure":
         return NOTHING_MASKED
@@ -90,14 +90,14 @@ def models_from_sums(case: Case) -> Finding:
     return models_follow(case, _replays(case))
 
 
-def _beside(case: Case) -> bool:
+def _beside(case: AuditContext) -> bool:
     folder = case.folder
     return folder is not None and any(
         (folder / file.file).is_file() for file in case.bundle.transcripts
     )
 
 
-def _replays(case: Case) -> tuple[ReplayedRound, ...]:
+def _replays(case: AuditContext) -> tuple[ReplayedRound, ...]:
     from securefl.audit.bundle.replay import replayed_rounds  # torch takes seconds to import
 
     return replayed_rounds(case)

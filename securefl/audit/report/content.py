@@ -109,7 +109,7 @@ def _figures(table: SummaryTable) -> Figures:
 
 
 def _utility_chart(result: RunResult, metric: str, label: MetricLabel) -> Chart:
-    names = {arm: title or label.naive for arm, title in _ARMS.items() if arm in result.metrics}
+    names = {arm: title or label.baseline for arm, title in _ARMS.items() if arm in result.metrics}
     rows = {
         member.name: {title: member.metrics[arm][metric] for arm, title in names.items()}
         for member in result.members

@@ -64,7 +64,7 @@ def draft(
     return agreement
 
 
-def enlarge(path: Path, cards: Sequence[Path]) -> Agreement:
+def add_members(path: Path, cards: Sequence[Path]) -> Agreement:
     """Add members to an agreement that nobody has signed yet.
 
     Raises:

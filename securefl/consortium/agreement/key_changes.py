@@ -14,7 +14,7 @@ from pydantic import Field
 from securefl.config.base import Settings
 from securefl.config.data import MemberName
 from securefl.consortium.encoding.jcs import Hex32, Hex64, canonical_bytes
-from securefl.consortium.keys.parties import Card, IdentityHex
+from securefl.consortium.keys.parties import IdentityHex, KeyBundle
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.wire.context import labelled_digest
 
@@ -32,7 +32,7 @@ class Rotation(Settings):
 
     kind: Literal["rotation"] = "rotation"
     previous: Hex32
-    card: Card
+    card: KeyBundle
 
     @property
     def member(self) -> str:
@@ -54,7 +54,7 @@ class Revocation(Settings):
     previous: Hex32
     member: MemberName
     identity: IdentityHex
-    card: Card | None = None
+    card: KeyBundle | None = None
 
 
 Statement = Annotated[Rotation | Revocation, Field(discriminator="kind")]
@@ -77,6 +77,6 @@ def sign_statement(statement: Rotation | Revocation, key: SigningKey) -> str:
     return key.sign(STATEMENT_LABEL, statement_bytes(statement)).hex()
 
 
-def state_after(statement: Rotation | Revocation) -> bytes:
+def apply_key_changes(statement: Rotation | Revocation) -> bytes:
     """32 bytes that stand for the agreement with all statements up to this one."""
     return labelled_digest(STATE_LABEL, statement_bytes(statement))

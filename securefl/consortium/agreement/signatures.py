@@ -15,7 +15,7 @@ from securefl.consortium.agreement.key_changes import (
     Revocation,
     Rotation,
     SignedStatement,
-    state_after,
+    apply_key_changes,
     statement_bytes,
 )
 from securefl.consortium.agreement.model import (
@@ -38,7 +38,7 @@ SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Standing:
+class AgreementStatus:
     """What an agreement and the statements after it come to.
 
     Attributes:
@@ -128,14 +128,14 @@ def signed_by(agreement: Agreement, keys: Mapping[str, SigningKey]) -> SignedAgr
     return SignedAgreement(agreement=agreement, signatures=signatures)
 
 
-def standing(signed: SignedAgreement) -> Standing:
+def standing(signed: SignedAgreement) -> AgreementStatus:
     """Follow the statements, each checked against what was true before it.
 
     Raises:
         AgreementError: If a statement does not follow, or is not signed by whom it has to be.
     """
     agreement = signed.agreement
-    now = Standing(
+    now = AgreementStatus(
         agreement_digest(agreement),
         agreement.members,
         {member.name: (member.public,) for member in agreement.members},
@@ -149,7 +149,7 @@ def standing(signed: SignedAgreement) -> Standing:
     return now
 
 
-def _after(now: Standing, signed: SignedStatement, agreement: Agreement) -> Standing:
+def _after(now: AgreementStatus, signed: SignedStatement, agreement: Agreement) -> AgreementStatus:
     statement = signed.statement
     if statement.previous != now.digest.hex():
         raise AgreementError("belongs to another agreement, or to an earlier state of this one")
@@ -169,7 +169,7 @@ def _after(now: Standing, signed: SignedStatement, agreement: Agreement) -> Stan
     new = statement.card.party() if statement.card else None
     if new is not None:
         _check_new(now, old, new)
-    return _replaced(now, old, new, kept, state_after(statement))
+    return _replaced(now, old, new, kept, apply_key_changes(statement))
 
 
 def _check_revocation(statement: Revocation, old: Party, signers: set[str], needed: int) -> None:
@@ -179,7 +179,7 @@ def _check_revocation(statement: Revocation, old: Party, signers: set[str], need
         raise AgreementError(f"{needed} other members have to sign that a key is void")
 
 
-def _check_new(now: Standing, old: Party, new: Party) -> None:
+def _check_new(now: AgreementStatus, old: Party, new: Party) -> None:
     if new.name != old.name:
         raise AgreementError(f"the card is of {new.name} and not of {old.name}")
     if {new.identity, new.broker} & now.used:
@@ -187,12 +187,12 @@ def _check_new(now: Standing, old: Party, new: Party) -> None:
 
 
 def _replaced(
-    now: Standing, old: Party, new: Party | None, kept: tuple[bytes, ...], digest: bytes
-) -> Standing:
+    now: AgreementStatus, old: Party, new: Party | None, kept: tuple[bytes, ...], digest: bytes
+) -> AgreementStatus:
     """The members with one of them under another key, or gone."""
     replaced = (new if member is old else member for member in now.members)
     added = () if new is None else (new,)
-    return Standing(
+    return AgreementStatus(
         digest=digest,
         members=tuple(member for member in replaced if member is not None),
         signers={**now.signers, old.name: (*kept, *(party.public for party in added))},
@@ -212,7 +212,7 @@ def statement_quorum(agreement: Agreement, members: int) -> int:
     return min(agreement.quorum, members - 1)
 
 
-def check(signed: SignedAgreement, at: datetime, member: str | None = None) -> Standing:
+def check(signed: SignedAgreement, at: datetime, member: str | None = None) -> AgreementStatus:
     """Whether an agreement is in force.
 
     Args:
@@ -245,7 +245,7 @@ def check(signed: SignedAgreement, at: datetime, member: str | None = None) -> S
     return now
 
 
-def missing_signatures(signed: SignedAgreement, now: Standing) -> list[str]:
+def missing_signatures(signed: SignedAgreement, now: AgreementStatus) -> list[str]:
     """The members that have not signed yet, in roster order.
 
     Raises:

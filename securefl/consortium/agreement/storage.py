@@ -19,12 +19,12 @@ import tomli_w
 
 from securefl.config.base import Settings
 from securefl.config.data import MemberName
-from securefl.consortium.agreement.key_changes import SignedStatement, Statement, state_after
+from securefl.consortium.agreement.key_changes import SignedStatement, Statement, apply_key_changes
 from securefl.consortium.agreement.model import Agreement, agreement_digest, from_tree, to_tree
-from securefl.consortium.agreement.signatures import SignedAgreement, Standing, standing
+from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement, standing
 from securefl.consortium.encoding.jcs import Hex32, Hex64
 from securefl.consortium.encoding.parsing import parsed
-from securefl.consortium.keys.parties import Card
+from securefl.consortium.keys.parties import KeyBundle
 from securefl.errors import AgreementError
 
 HEADER = """\
@@ -104,18 +104,18 @@ def read_agreement(path: Path) -> Agreement:
     return agreement
 
 
-def read_card(path: Path) -> Card:
+def read_card(path: Path) -> KeyBundle:
     """A party's card.
 
     Raises:
         AgreementError: If it cannot be read, is none, or its signature does not fit.
     """
-    card = parsed(Card, _toml(path), str(path))
+    card = parsed(KeyBundle, _toml(path), str(path))
     card.party()
     return card
 
 
-def write_card(path: Path, card: Card) -> None:
+def write_card(path: Path, card: KeyBundle) -> None:
     """Write a card, over an older one.
 
     Raises:
@@ -148,7 +148,7 @@ def read_folder(path: Path) -> Folder:
     return _in_order(signed, _gathered(files))
 
 
-def read_standing(path: Path) -> Standing:
+def read_standing(path: Path) -> AgreementStatus:
     """Who is a member now, whoever has signed the agreement.
 
     Raises:
@@ -262,7 +262,7 @@ def _gathered(files: list[tuple[Path, SignatureFile]]) -> list[SignedStatement]:
     for place, file in files:
         if file.statement is None:
             continue
-        digest = state_after(file.statement).hex()
+        digest = apply_key_changes(file.statement).hex()
         if file.digest != digest:
             raise AgreementError(f"{place}: the statement was changed after it was signed")
         others = statements[digest].signatures if digest in statements else {}

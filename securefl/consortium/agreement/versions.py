@@ -96,7 +96,7 @@ def _roster(members: tuple[Party, ...], old: Agreement) -> dict[str, Any]:
     }
 
 
-def check_succession(old: SignedAgreement, new: SignedAgreement) -> None:
+def check_version(old: SignedAgreement, new: SignedAgreement) -> None:
     """Whether an agreement follows on another: the quorum of the old members signed it.
 
     Without that, whoever writes an amendment could bring members of his own, enough to sign it.
@@ -143,7 +143,7 @@ def remember(folder: Path, signed: SignedAgreement) -> None:
         before = from_json(_json(path), str(path))
         try:
             if not _continues(before, signed):
-                check_succession(before, signed)
+                check_version(before, signed)
         except AgreementError as error:
             raise AgreementError(
                 f"{error}; if you know better, from a call to the others, remove {path}"

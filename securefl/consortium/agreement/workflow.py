@@ -9,13 +9,13 @@ from pathlib import Path
 from securefl.consortium.agreement.key_changes import (
     Revocation,
     Rotation,
+    apply_key_changes,
     sign_statement,
-    state_after,
 )
 from securefl.consortium.agreement.model import Agreement, agreement_digest
 from securefl.consortium.agreement.signatures import (
+    AgreementStatus,
     SignedAgreement,
-    Standing,
     check,
     missing_signatures,
     sign,
@@ -35,7 +35,7 @@ from securefl.consortium.agreement.storage import (
 )
 from securefl.consortium.encoding.fingerprints import fingerprint
 from securefl.consortium.keys.key_files import generate_key, write_key
-from securefl.consortium.keys.parties import Card, Party, card_of
+from securefl.consortium.keys.parties import KeyBundle, Party, key_bundle_of
 from securefl.errors import AgreementError
 from securefl_protocols.primitives.signing import SigningKey
 
@@ -101,7 +101,7 @@ def make_key(folder: Path, name: str, passphrase: bytes) -> NewKey:
         KeyFileError: If the key cannot be written, or the passphrase is short.
     """
     key = generate_key()
-    card = card_of(name, key)
+    card = key_bundle_of(name, key)
     place, public = folder / f"{name}.key", folder / f"{name}.card"
     write_key(place, key, passphrase)
     write_card(public, card)
@@ -132,11 +132,11 @@ def rotate(path: Path, old: SigningKey, new: SigningKey) -> Change:
     """
     signed = read_folder(path).signed
     name = _owner(standing(signed), old, path)
-    statement = Rotation(previous=signed.digest().hex(), card=card_of(name, new))
+    statement = Rotation(previous=signed.digest().hex(), card=key_bundle_of(name, new))
     return _signed_change(path, signed, statement, {name: old}, needed=1)
 
 
-def revoke(path: Path, name: str, key: SigningKey, card: Card | None = None) -> Change:
+def revoke(path: Path, name: str, key: SigningKey, card: KeyBundle | None = None) -> Change:
     """Sign that a member's key is void.
 
     Args:
@@ -181,7 +181,7 @@ def status(path: Path, at: datetime) -> Status:
     )
 
 
-def _owner(now: Standing, key: SigningKey, path: Path) -> str:
+def _owner(now: AgreementStatus, key: SigningKey, path: Path) -> str:
     for member in now.members:
         if member.public == key.public:
             return member.name
@@ -199,12 +199,12 @@ def _signed_change(
     ((name, key),) = keys.items()
     if statement.card is not None:
         _check_card(signed, statement.member, statement.card)
-    digest = state_after(statement)
+    digest = apply_key_changes(statement)
     place = write_signature(path, name, sign_statement(statement, key), digest, statement)
     return Change(place, statement.member, _count(path, digest), needed)
 
 
-def _check_card(signed: SignedAgreement, name: str, card: Card) -> None:
+def _check_card(signed: SignedAgreement, name: str, card: KeyBundle) -> None:
     """Before a statement is signed, not when somebody reads it."""
     now = standing(signed)
     if card.name != name:
@@ -217,7 +217,7 @@ def _count(path: Path, digest: bytes) -> int:
     """How many signatures of a statement lie beside the agreement."""
     folder = read_folder(path)
     entries = [*folder.signed.statements, *(entry for entry, _ in folder.waiting)]
-    return sum(len(e.signatures) for e in entries if state_after(e.statement) == digest)
+    return sum(len(e.signatures) for e in entries if apply_key_changes(e.statement) == digest)
 
 
 def _problem(signed: SignedAgreement, at: datetime) -> str:
@@ -228,7 +228,7 @@ def _problem(signed: SignedAgreement, at: datetime) -> str:
     return ""
 
 
-def _waiting(folder: Folder, now: Standing) -> tuple[str, ...]:
+def _waiting(folder: Folder, now: AgreementStatus) -> tuple[str, ...]:
     return tuple(
         f"{entry.statement.kind} of {entry.statement.member}, signed by"
         f" {', '.join(entry.signatures)}: {reason.partition(': ')[2]}"

@@ -76,7 +76,7 @@ class Party(Settings):
         return canonical_bytes({name: getattr(self, name) for name in Party.model_fields})
 
 
-class Card(Party):
+class KeyBundle(Party):
     """A party, signed with its own key: who hands it out has that key.
 
     Nobody can therefore be entered with the key of somebody else.
@@ -109,7 +109,7 @@ def party_of(name: str, key: SigningKey) -> Party:
     return parsed(Party, tree, name)
 
 
-def card_of(name: str, key: SigningKey) -> Card:
+def key_bundle_of(name: str, key: SigningKey) -> KeyBundle:
     """The card of the holder of an identity key.
 
     Raises:
@@ -117,4 +117,4 @@ def card_of(name: str, key: SigningKey) -> Card:
     """
     party = party_of(name, key)
     signature = key.sign(LABEL, party.content()).hex()
-    return Card(**party.model_dump(), signature=signature)
+    return KeyBundle(**party.model_dump(), signature=signature)

@@ -13,7 +13,7 @@ from pathlib import Path
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.events import Cap, Mechanism, Start
 from securefl.consortium.ledger.policy import in_words, policy_of
-from securefl.consortium.ledger.privacy_ledger import Book, ReleaseRow, RunRow
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow
 from securefl.errors import InputError
 
 ACCOUNTANT = "rdp"
@@ -49,7 +49,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class RunLine:
+class RunBudgetRow:
     """One run in a member's history.
 
     Attributes:
@@ -124,7 +124,7 @@ def accounts(
     )
 
 
-def run_lines(folder: Path, member: str | None = None) -> tuple[RunLine, ...]:
+def run_lines(folder: Path, member: str | None = None) -> tuple[RunBudgetRow, ...]:
     """All runs of all members, the oldest first.
 
     Raises:
@@ -144,7 +144,7 @@ def refusal_lines(folder: Path, member: str | None = None) -> tuple[RefusalLine,
     return tuple(sorted(lines, key=lambda line: line.time))
 
 
-def books_in(folder: Path, member: str | None) -> Iterator[tuple[str, Book]]:
+def books_in(folder: Path, member: str | None) -> Iterator[tuple[str, PrivacyLedger]]:
     """The books of a folder by member, open until the next is asked for.
 
     Raises:
@@ -156,11 +156,11 @@ def books_in(folder: Path, member: str | None) -> Iterator[tuple[str, Book]]:
         if not paths:
             raise InputError(f"{folder} holds no book of '{member}'")
     for path in paths:
-        with closing(Book(path)) as book:
+        with closing(PrivacyLedger(path)) as book:
             yield path.stem, book
 
 
-def _accounts(name: str, book: Book, policy: Path | None) -> Iterator[Account]:
+def _accounts(name: str, book: PrivacyLedger, policy: Path | None) -> Iterator[Account]:
     for data_set in book.data_sets():
         releases = book.releases(data_set.number)
         runs = [row for row in book.runs() if row.data_set == data_set.number]
@@ -187,7 +187,9 @@ def _accounts(name: str, book: Book, policy: Path | None) -> Iterator[Account]:
             yield Account(name, data_set.label, None, count, len(bare), None, None, None, None)
 
 
-def _cap(name: str, unit: str, book: Book, runs: list[RunRow], policy: Path | None) -> Cap | None:
+def _cap(
+    name: str, unit: str, book: PrivacyLedger, runs: list[RunRow], policy: Path | None
+) -> Cap | None:
     """The cap of the policy that is shown, or else of the last run's."""
     stated = policy_of(policy, name)
     if stated is not None:
@@ -200,13 +202,13 @@ def _cap(name: str, unit: str, book: Book, runs: list[RunRow], policy: Path | No
     return None
 
 
-def _run_lines(name: str, book: Book) -> Iterator[RunLine]:
+def _run_lines(name: str, book: PrivacyLedger) -> Iterator[RunBudgetRow]:
     labels = {one.number: one.label for one in book.data_sets()}
     for row in book.runs():
         releases = [one for one in book.releases(row.data_set) if one.run == row.run]
         mechanisms = _spent_by(releases, row.unit)
         private = row.delta is not None and row.accountant is not None
-        yield RunLine(
+        yield RunBudgetRow(
             member=name,
             started=row.started,
             run=row.run,
@@ -223,7 +225,7 @@ def _run_lines(name: str, book: Book) -> Iterator[RunLine]:
         )
 
 
-def _refusals(name: str, book: Book) -> Iterator[RefusalLine]:
+def _refusals(name: str, book: PrivacyLedger) -> Iterator[RefusalLine]:
     for entry in book.refusals():
         if entry.event.kind == "refusal":
             refusal = entry.event

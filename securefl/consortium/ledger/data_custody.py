@@ -47,7 +47,7 @@ class RefusedError(InputError):
 
 
 @dataclass(frozen=True)
-class Custody:
+class LedgerContext:
     """What is a member's own and no part of an agreement.
 
     Attributes:

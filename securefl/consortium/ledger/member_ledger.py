@@ -9,7 +9,7 @@ from pathlib import Path
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.composition import as_event, compose
-from securefl.consortium.ledger.data_custody import Custody, RefusedError
+from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.digests import config_digest
 from securefl.consortium.ledger.events import (
     Cap,
@@ -23,16 +23,16 @@ from securefl.consortium.ledger.events import (
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
 from securefl.consortium.ledger.policy import refuse
-from securefl.consortium.ledger.privacy_ledger import Book, ReleaseRow, RunRow, book_path
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow, book_path
 from securefl.consortium.ledger.releases import (
-    AskedRound,
+    RequestedRound,
     cap_of,
     opening_event,
     opening_row,
     recorded_mechanism,
     release_event,
 )
-from securefl.consortium.ledger.witness import ShownHead, sign_head
+from securefl.consortium.ledger.witness import UnverifiedTreeHead, sign_head
 from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.mechanisms import mechanism_for
 from securefl_protocols.primitives.signing import SigningKey
@@ -55,7 +55,7 @@ class MemberLedger:
         name: str,
         identity: bytes,
         consortium: Consortium,
-        custody: Custody,
+        custody: LedgerContext,
         directory: Path,
         *,
         task: str | None = None,
@@ -68,13 +68,13 @@ class MemberLedger:
         self._config = consortium.config
         self._custody = custody
         self._directory = directory
-        self._asked: AskedRound | None = None
+        self._asked: RequestedRound | None = None
         self._begun = False
 
     @cached_property
-    def book(self) -> Book:
+    def book(self) -> PrivacyLedger:
         """The member's book, opened when it is first needed."""
-        return Book(book_path(self._custody.books, self.name))
+        return PrivacyLedger(book_path(self._custody.books, self.name))
 
     def close(self) -> None:
         """Close the book; it is opened again should it be needed again."""
@@ -109,7 +109,7 @@ class MemberLedger:
             model: Digest of the shared model that training starts from, hex.
 
         """
-        self._asked = AskedRound(number, cohort, model)
+        self._asked = RequestedRound(number, cohort, model)
 
     def charge(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Write the release that is about to be trained, and what it costs, in one transaction.
@@ -233,7 +233,7 @@ class MemberLedger:
         head, _ = self.book.head(self.run)
         return 0 if head is None else head.size
 
-    def countersign(self, shown: ShownHead) -> bytes:
+    def countersign(self, shown: UnverifiedTreeHead) -> bytes:
         """See `witness.sign_head`."""
         return sign_head(self.book, self.run, self.key, shown)
 
@@ -262,7 +262,7 @@ class MemberLedger:
         return cap_of(self._custody.policy, self._config)
 
     @property
-    def _round(self) -> AskedRound:
+    def _round(self) -> RequestedRound:
         if self._asked is None:
             raise LedgerError("no round was taken up")
         return self._asked

@@ -17,7 +17,7 @@ from pathlib import Path
 from securefl.consortium.ledger.account_statements import ACCOUNTANT, books_in
 from securefl.consortium.ledger.composition import compose, compose_shared
 from securefl.consortium.ledger.events import Mechanism
-from securefl.consortium.ledger.privacy_ledger import Book, ReleaseRow, RunRow
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow
 from securefl.privacy.accounting.spent import privacy_unit
 from securefl.privacy.mechanisms import mechanism_kind
 
@@ -124,7 +124,7 @@ def shared_runs(folder: Path) -> tuple[SharedRun, ...]:
     )
 
 
-def _by_unit(book: Book) -> dict[str, _Spent]:
+def _by_unit(book: PrivacyLedger) -> dict[str, _Spent]:
     """What one book says, for units that several retailers can have."""
     sharing = {row.run for row in book.runs() if _customers_share_noise(row)}
     found: dict[str, _Spent] = defaultdict(_Spent)
@@ -145,7 +145,7 @@ def _customers_share_noise(row: RunRow) -> bool:
     return covers and mechanism_kind(row.dp, row.unit).shares_noise
 
 
-def _charged(book: Book) -> Iterable[ReleaseRow]:
+def _charged(book: PrivacyLedger) -> Iterable[ReleaseRow]:
     for data_set in book.data_sets():
         releases = book.releases(data_set.number)
         yield from (release for release in releases if release.mechanism is not None)

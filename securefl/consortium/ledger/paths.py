@@ -18,7 +18,7 @@ FILE = "places.toml"
 
 
 @dataclass(frozen=True)
-class Places:
+class LedgerPaths:
     """What is the members' own.
 
     Attributes:

@@ -130,7 +130,7 @@ def book_path(folder: Path, member: str) -> Path:
     return folder / f"{member}.sqlite"
 
 
-class Book(Database):
+class PrivacyLedger(Database):
     """An open book.
 
     Args:

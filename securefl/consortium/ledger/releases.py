@@ -92,7 +92,7 @@ def cap_of(policy: Policy | None, config: RunConfig) -> Cap | None:
 
 
 @dataclass(frozen=True)
-class AskedRound:
+class RequestedRound:
     """What a member was asked for last.
 
     Attributes:
@@ -128,7 +128,7 @@ def recorded_mechanism(
 
 def release_event(
     config: RunConfig,
-    asked: AskedRound,
+    asked: RequestedRound,
     mechanism: Mechanism | None = None,
     *,
     before: float | None = None,

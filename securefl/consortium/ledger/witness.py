@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from securefl.consortium.ledger.hash_chain import LedgerError, timestamp
 from securefl.consortium.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
-from securefl.consortium.ledger.privacy_ledger import Book
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
 from securefl.consortium.ledger.tree_heads import TreeHead, countersign, read_head
 from securefl_protocols.primitives.signing import SigningKey
 
@@ -22,14 +22,14 @@ CLOCK_SKEW = timedelta(minutes=5)
 """How far the coordinator's clock may be ahead of the member's."""
 
 
-class ForkError(LedgerError):
+class SplitViewError(LedgerError):
     """The log does not extend the one that this member signed, or lacks its entries."""
 
     wire_name: ClassVar[str] = "ForkError"
 
 
 @dataclass(frozen=True)
-class ShownHead:
+class UnverifiedTreeHead:
     """A head and what proves that it may be signed.
 
     Attributes:
@@ -43,7 +43,7 @@ class ShownHead:
     inclusions: Mapping[int, tuple[int, Sequence[bytes]]]
 
 
-def sign_head(book: Book, run: str, key: SigningKey, shown: ShownHead) -> bytes:
+def sign_head(book: PrivacyLedger, run: str, key: SigningKey, shown: UnverifiedTreeHead) -> bytes:
     """Check a head, note it, and sign it.
 
     Args:
@@ -56,7 +56,7 @@ def sign_head(book: Book, run: str, key: SigningKey, shown: ShownHead) -> bytes:
         The signature, 64 bytes.
 
     Raises:
-        ForkError: If the head does not extend the last one, or an own entry is not in it.
+        SplitViewError: If the head does not extend the last one, or an own entry is not in it.
         LedgerError: If the head is malformed, of another run, or from the future.
     """
     head = read_head(shown.head)
@@ -76,7 +76,7 @@ def _check_place(head: TreeHead, run: str, last: TreeHead | None) -> None:
     if head.time > timestamp(datetime.now(UTC) + CLOCK_SKEW):
         raise LedgerError(f"the head was made in the future ({head.time})")
     if last is not None and head.time < last.time:
-        raise ForkError(f"the head is older ({head.time}) than the last one ({last.time})")
+        raise SplitViewError(f"the head is older ({head.time}) than the last one ({last.time})")
 
 
 def _check_extends(head: TreeHead, last: TreeHead | None, proof: Sequence[bytes]) -> None:
@@ -86,7 +86,7 @@ def _check_extends(head: TreeHead, last: TreeHead | None, proof: Sequence[bytes]
         return
     roots = bytes.fromhex(last.root), bytes.fromhex(head.root)
     if not verify_consistency(last.size, head.size, *roots, proof):
-        raise ForkError(
+        raise SplitViewError(
             f"the log of {head.size} entries does not extend the one of {last.size} that was signed"
         )
 
@@ -100,4 +100,6 @@ def _check_included(
     index, proof = inclusions.get(sequence, (-1, ()))
     root = bytes.fromhex(head.root)
     if not verify_inclusion(leaf_hash(entry), index, head.size, proof, root):
-        raise ForkError(f"this member's entry {sequence} is not in the log of {head.size} entries")
+        raise SplitViewError(
+            f"this member's entry {sequence} is not in the log of {head.size} entries"
+        )

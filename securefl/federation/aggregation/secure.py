@@ -11,8 +11,12 @@ import msgpack
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import InputError, SecureflError
 from securefl.federation.aggregation.base import Aggregate
-from securefl.federation.aggregation.session_driver import DrivenSession
-from securefl.federation.aggregation.session_parameters import Terms, decode_loss, session_terms
+from securefl.federation.aggregation.session_driver import ServerSessionRunner
+from securefl.federation.aggregation.session_parameters import (
+    SessionParams,
+    decode_loss,
+    session_params,
+)
 from securefl.federation.messages import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.cpu import cores
@@ -42,7 +46,7 @@ class MaskedSum:
         opened: By survivor, the keys of noise layers that are taken back.
     """
 
-    terms: Terms
+    terms: SessionParams
     total: LaneVector
     survivors: tuple[str, ...]
     transcript: Transcript
@@ -50,7 +54,7 @@ class MaskedSum:
 
 
 @dataclass(kw_only=True)
-class _Session(DrivenSession):
+class _Session(ServerSessionRunner):
     """A driven session with what its aggregator must remember of it.
 
     Attributes:
@@ -60,7 +64,7 @@ class _Session(DrivenSession):
     """
 
     number: int
-    terms: Terms
+    terms: SessionParams
     opening: tuple[int, bytes]
 
     def serves(self, cohort: tuple[str, ...]) -> bool:
@@ -144,7 +148,7 @@ class SecureAggregator:
         self, number: int, cohort: tuple[str, ...], dimension: int, opening: tuple[int, bytes]
     ) -> _Session:
         try:
-            terms = session_terms(self._consortium, cohort, dimension)
+            terms = session_params(self._consortium, cohort, dimension)
         except PlanError as error:
             raise InputError(f"secure: {error}") from None
         server = ServerSession(

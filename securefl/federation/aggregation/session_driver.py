@@ -13,7 +13,7 @@ from securefl_protocols.session.server import ServerSession
 
 
 @dataclass(kw_only=True)
-class DrivenSession:
+class ServerSessionRunner:
     """A server session and the members that it is held with.
 
     Attributes:

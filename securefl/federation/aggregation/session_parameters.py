@@ -31,7 +31,7 @@ LOSS_RANGE = float(1 << 20)
 
 
 @dataclass(frozen=True)
-class Terms:
+class SessionParams:
     """The number format, plan and context of one session.
 
     Attributes:
@@ -121,7 +121,9 @@ def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -
     return SumFormat(agreed_encoding(config, cohort, dimension)) if found is None else found
 
 
-def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: int) -> Terms:
+def session_params(
+    consortium: Consortium, cohort: tuple[str, ...], dimension: int
+) -> SessionParams:
     """The terms of a session.
 
     Args:
@@ -156,7 +158,7 @@ def session_terms(consortium: Consortium, cohort: tuple[str, ...], dimension: in
         layered=layers is not None,
     )
     context = SessionContext(agreed, consortium.run_id, plan.digest())
-    return Terms(encoding, plan, context, dimension, layers, rotation)
+    return SessionParams(encoding, plan, context, dimension, layers, rotation)
 
 
 def encode_update(

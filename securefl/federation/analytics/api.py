@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from securefl.config.schema import RunConfig
-from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.federation.analytics.answers import Row, rows_of
 from securefl.federation.analytics.columns import Catalogue
 from securefl.federation.analytics.coordinator import NoisedSum, analysts, ask
-from securefl.federation.analytics.exact import Truth, truth_of
+from securefl.federation.analytics.exact import ExactAnswer, truth_of
 from securefl.federation.analytics.queries import Query
 from securefl.federation.analytics.terms import noise_of, price_of
 from securefl.federation.transport.base import OpenTransport
@@ -61,7 +61,7 @@ class Answer:
     floor: float
     elsewhere: Mapping[int, float]
     about: Mapping[str, str] = field(default_factory=dict)
-    truth: Truth | None = None
+    truth: ExactAnswer | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the truth is in it only where it was asked for."""
@@ -75,7 +75,7 @@ class Answer:
 def answer(
     config: RunConfig,
     query: Query,
-    places: Places,
+    places: LedgerPaths,
     *,
     at: Sequence[float] = (0.5,),
     length: int = 100,
@@ -103,7 +103,7 @@ def answer_from(
     config: RunConfig,
     data: RetailData,
     query: Query,
-    places: Places,
+    places: LedgerPaths,
     *,
     at: Sequence[float] = (0.5,),
     length: int = 100,

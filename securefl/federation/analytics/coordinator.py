@@ -11,17 +11,17 @@ import numpy as np
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.keys.key_files import generate_key
-from securefl.consortium.ledger.data_custody import Custody
-from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.data_custody import LedgerContext
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.consortium.ledger.policy import policy_of
 from securefl.data.digests import tables_digest
 from securefl.data.schema import ANONYMOUS
 from securefl.data.tables import RetailData
 from securefl.errors import InputError, SecureflError
 from securefl.federation.aggregation.secure import RoundFailedError
-from securefl.federation.aggregation.session_driver import DrivenSession
+from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.analytics.columns import Catalogue, IntVector
-from securefl.federation.analytics.member import AnalystSpec
+from securefl.federation.analytics.member import QueryContext
 from securefl.federation.analytics.queries import Query
 from securefl.federation.analytics.terms import (
     LANE,
@@ -65,8 +65,8 @@ class NoisedSum:
 
 
 def analysts(
-    config: RunConfig, data: RetailData, catalogue: Catalogue, places: Places
-) -> list[AnalystSpec]:
+    config: RunConfig, data: RetailData, catalogue: Catalogue, places: LedgerPaths
+) -> list[QueryContext]:
     """The members of a query on one machine: new keys, and each one's own book and policy.
 
     Raises:
@@ -75,11 +75,11 @@ def analysts(
     keys = {tables.name: generate_key() for tables in data.members}
     consortium = Consortium(local_agreement("local query", config, keys), os.urandom(32))
     return [
-        AnalystSpec(
+        QueryContext(
             tables=tables,
             units=int(tables.transactions["customer"].loc[lambda one: one != ANONYMOUS].nunique()),
             catalogue=catalogue,
-            custody=Custody(
+            custody=LedgerContext(
                 places.books,
                 policy_of(places.policy, tables.name),
                 tables_digest(tables),
@@ -118,8 +118,8 @@ def ask(
     server = ServerSession(
         plan=plan, roster=consortium.roster, context=context, number=ROUND, model=digest
     )
-    session = DrivenSession(cohort=names, server=server)
-    request = m.Ask(query=query.canonical(), cohort=names)
+    session = ServerSessionRunner(cohort=names, server=server)
+    request = m.QueryRequest(query=query.canonical(), cohort=names)
     try:
         result = session.run(exchange, request, ROUND, digest)
     except ProtocolError as error:
@@ -146,7 +146,7 @@ def _refused(exchange: Exchange) -> dict[str, str]:
     return exchange.refused_in(0) | exchange.refused_in(ROUND)
 
 
-def _no_answer(exchange: Exchange, session: DrivenSession, reason: str) -> SecureflError:
+def _no_answer(exchange: Exchange, session: ServerSessionRunner, reason: str) -> SecureflError:
     """The error for a query without a sum; who was refused can ask otherwise."""
     refused = [f"{name} refused: {text}" for name, text in _refused(exchange).items()]
     if refused:

@@ -16,11 +16,11 @@ from securefl.federation.analytics.answers import Row, bin_names, rows_of
 from securefl.federation.analytics.columns import Catalogue, DoubleVector, IntVector, number_records
 from securefl.federation.analytics.contributions import bin_of, contribution
 from securefl.federation.analytics.queries import Query
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 
 
 @dataclass(frozen=True)
-class Truth:
+class ExactAnswer:
     """What the answer would be without protection.
 
     Attributes:
@@ -41,7 +41,7 @@ def truth_of(
     catalogue: Catalogue,
     answer: Sequence[Row],
     at: Sequence[float],
-) -> Truth:
+) -> ExactAnswer:
     """The truth beside an answer.
 
     Args:
@@ -51,7 +51,7 @@ def truth_of(
         answer: What came out.
         at: Which quantiles.
     """
-    parts = [contribution(one, catalogue, query, KeyStream()) for one in data.members]
+    parts = [contribution(one, catalogue, query, AesCtrRng()) for one in data.members]
     total = np.sum(parts, axis=0)
     bounded = {
         row.name: row.value
@@ -63,7 +63,7 @@ def truth_of(
         best = sorted(exact, key=lambda name: -exact[name])[: len(answer)]
         overlap = len({row.name for row in answer} & set(best))
     names = [row.name for row in answer]
-    return Truth(
+    return ExactAnswer(
         {name: exact[name] for name in names}, {name: bounded[name] for name in names}, overlap
     )
 

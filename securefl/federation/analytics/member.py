@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.ledger.data_custody import Custody, RefusedError
+from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.data.tables import RetailerTables
 from securefl.errors import SecureflError
@@ -36,7 +36,7 @@ from securefl.federation.analytics.terms import (
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.secure_client import AbortedError
 from securefl.federation.messages import messages as m
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.shares import NoisePlan
 from securefl.privacy.plan import PrivacyPlan
 from securefl_protocols.primitives.entropy import Entropy
@@ -50,7 +50,7 @@ TASK = "analytics"
 
 
 @dataclass(frozen=True)
-class AnalystSpec:
+class QueryContext:
     """Everything a process needs to host a member that answers a query.
 
     Attributes:
@@ -66,7 +66,7 @@ class AnalystSpec:
     tables: RetailerTables
     units: int
     catalogue: Catalogue
-    custody: Custody
+    custody: LedgerContext
     consortium: Consortium
     identity: bytes = field(repr=False)
     entropy: Entropy = os.urandom
@@ -81,13 +81,13 @@ class AnalystSpec:
         """Customers."""
         return self.units
 
-    def build(self) -> AnsweringMember | RefusingMember:
+    def build(self) -> AnalyticsMember | RefusingMember:
         """The member; one whose policy forbids the query looks at no datum."""
         ledger = MemberLedger(
             self.name, self.identity, self.consortium, self.custody, Path(), task=TASK
         )
         refusal = ledger.refusal()
-        return AnsweringMember(self, ledger) if refusal is None else RefusingMember(ledger, refusal)
+        return AnalyticsMember(self, ledger) if refusal is None else RefusingMember(ledger, refusal)
 
 
 @dataclass
@@ -109,16 +109,16 @@ class _Entered:
     result: RoundResult | None = None
 
 
-class AnsweringMember:
+class AnalyticsMember:
     """Answers the coordinator's messages about one query."""
 
-    def __init__(self, spec: AnalystSpec, ledger: MemberLedger) -> None:
+    def __init__(self, spec: QueryContext, ledger: MemberLedger) -> None:
         self.ledger = ledger
         self._spec = spec
         self._entered: _Entered | None = None
-        self._stream = KeyStream()
+        self._stream = AesCtrRng()
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
-            m.Ask: self._ask,
+            m.QueryRequest: self._ask,
             m.Protocol: self._receive,
             m.Conclude: self._conclude,
             m.Finish: self._finish,
@@ -145,7 +145,7 @@ class AnsweringMember:
         """Close its book."""
         self.ledger.close()
 
-    def _ask(self, request: m.Ask) -> m.Message:
+    def _ask(self, request: m.QueryRequest) -> m.Message:
         if self._entered is not None:
             raise AbortedError("this run's query was asked before")
         consortium = self._spec.consortium

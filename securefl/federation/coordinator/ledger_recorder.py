@@ -37,7 +37,7 @@ class Recorder:
         Raises:
             MemberFailedError: If a member failed.
         """
-        requests = {name: m.Begin(since=self._log.count(name)) for name in self._names}
+        requests = {name: m.StartRun(since=self._log.count(name)) for name in self._names}
         replies = self._exchange.replies(requests)
         for name, reply in replies.items():
             if isinstance(reply, m.Refused):

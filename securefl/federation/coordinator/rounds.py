@@ -16,7 +16,7 @@ from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.messages import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.parameters import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 
@@ -149,7 +149,7 @@ def _more(now: Counter[str], before: Counter[str], names: Sequence[str]) -> dict
     return {name: now[name] - before[name] for name in names}
 
 
-def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[str, Tally]:
+def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[str, MetricSums]:
     """Each member's metric sums for the present shared model."""
     request = m.Evaluate(
         round=state.round, shared=m.pack_vector(state.shared), split=split, kept=False
@@ -157,7 +157,7 @@ def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[st
     return _scores(federation, federation.members, request)
 
 
-def evaluate_best(federation: Federation, state: RoundState, split: Split) -> dict[str, Tally]:
+def evaluate_best(federation: Federation, state: RoundState, split: Split) -> dict[str, MetricSums]:
     """Each member's metric sums for the best round's model, shared and local parts."""
     request = m.Evaluate(
         round=state.best_round, shared=m.pack_vector(state.best_shared), split=split, kept=True
@@ -165,37 +165,39 @@ def evaluate_best(federation: Federation, state: RoundState, split: Split) -> di
     return _scores(federation, federation.members, request)
 
 
-def evaluate_naive(federation: Federation, split: Split) -> dict[str, Tally]:
+def evaluate_baseline(federation: Federation, split: Split) -> dict[str, MetricSums]:
     """Each member's metric sums for the obvious rule."""
-    return _scores(federation, federation.members, m.Naive(split=split))
+    return _scores(federation, federation.members, m.BaselineRequest(split=split))
 
 
-def evaluate_noised_naive(federation: Federation) -> dict[str, Tally]:
+def evaluate_noised_baseline(federation: Federation) -> dict[str, MetricSums]:
     """Each member's metric sums on its test cases for the obvious rule, noised."""
-    return _scores(federation, federation.members, m.NoisedNaive())
+    return _scores(federation, federation.members, m.NoisedBaselineRequest())
 
 
-def spent(federation: Federation) -> dict[str, m.Spent]:
+def spent(federation: Federation) -> dict[str, m.BudgetResponse]:
     """Each member's account; none without a budget."""
     if not mechanism_for(federation.config.privacy).private:
         return {}
-    return federation.exchange.ask_all(federation.members, m.Spend(), m.Spent)
+    return federation.exchange.ask_all(federation.members, m.BudgetRequest(), m.BudgetResponse)
 
 
-def _for_a_customer(config: RunConfig, accounts: Sequence[m.Spent]) -> float | None:
+def _for_a_customer(config: RunConfig, accounts: Sequence[m.BudgetResponse]) -> float | None:
     if not accounts or mechanism_for(config.privacy).unit.covers_customers:
         return None
     known = [account.customer_epsilon for account in accounts]
     return max(math.inf if epsilon is None else epsilon for epsilon in known)
 
 
-def evaluate_released(federation: Federation, state: RoundState) -> dict[str, Tally]:
+def evaluate_released(federation: Federation, state: RoundState) -> dict[str, MetricSums]:
     """Each member's metric sums on its test cases for the shared model with nothing beside it."""
     request = m.EvaluateReleased(shared=m.pack_vector(state.best_shared))
     return _scores(federation, federation.members, request)
 
 
-def _scores(federation: Federation, members: Sequence[str], request: m.Message) -> dict[str, Tally]:
+def _scores(
+    federation: Federation, members: Sequence[str], request: m.Message
+) -> dict[str, MetricSums]:
     answers = federation.exchange.ask_all(members, request, m.Scores)
     return {name: m.unpack_tallies(answer.tallies)[name] for name, answer in answers.items()}
 

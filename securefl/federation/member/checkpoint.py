@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
-from securefl_protocols.noise.layers import ForgottenLayers, NoiseLayers
+from securefl_protocols.noise.layers import NoiseLayers, UnopenableLayers
 
 
-def hand_over(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+def write_outputs(directory: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write each table as `<name>.csv`, numbers to five digits.
 
     Raises:
@@ -43,7 +43,7 @@ class MemberState:
     optimizer: torch.optim.Optimizer | None
 
 
-class TrainingMemory(Protocol):
+class UpdateStore(Protocol):
     """What a member that may be killed at any moment remembers of a round's training.
 
     Attributes:
@@ -61,16 +61,16 @@ class TrainingMemory(Protocol):
         """Keep a training under a name; durable, and for nobody else to read, on return."""
 
 
-class Forgetful:
+class NoOpStore:
     """Of a member that is never restarted in the middle of a round."""
 
     replaying = False
 
     def recall(self, name: str) -> None:
-        """See `TrainingMemory.recall`."""
+        """See `UpdateStore.recall`."""
 
     def keep(self, name: str, training: bytes) -> None:
-        """See `TrainingMemory.keep`."""
+        """See `UpdateStore.keep`."""
 
 
 def pack_training(
@@ -95,7 +95,7 @@ def unpack_training(
     length = int.from_bytes(packed[:8], "little")
     metadata = json.loads(packed[8 : 8 + length])["__metadata__"]
     anchor = bytes.fromhex(metadata["anchor"])
-    layers = ForgottenLayers(anchor) if anchor else None
+    layers = UnopenableLayers(anchor) if anchor else None
     loss = json.loads(metadata["loss"])
     return tensors.pop("change"), loss, layers, _state_of(tensors, optimizer)
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.ledger.data_custody import Custody, RefusedError
+from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
-from securefl.consortium.ledger.witness import ShownHead
+from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.errors import SecureflError
 from securefl.federation.aggregation.cohort import agreed_cohort
-from securefl.federation.member.checkpoint import Forgetful, TrainingMemory, hand_over
+from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_outputs
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.rounds import MemberRounds
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
@@ -34,8 +34,8 @@ from securefl.ml.parameters import (
 )
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
-from securefl.tasks.common.learner import Learner
-from securefl.tasks.common.local_baseline import train_alone
+from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.local_baseline import train_local_only
 from securefl.tasks.registry import create_task
 from securefl_protocols.primitives.entropy import Entropy
 
@@ -61,12 +61,12 @@ class MemberSpec:
     facts: Any
     data: MemberData
     directory: Path
-    custody: Custody
+    custody: LedgerContext
     consortium: Consortium
     identity: bytes = field(repr=False)
-    reveals: bool = False
+    discloses: bool = False
     entropy: Entropy = os.urandom
-    memory: TrainingMemory = field(default_factory=Forgetful)
+    memory: UpdateStore = field(default_factory=NoOpStore)
 
     @property
     def name(self) -> str:
@@ -96,14 +96,14 @@ class Member:
         self.ledger = ledger
         self.directory = spec.directory
         self.config = spec.config
-        self.learner = Learner(spec.config, create_task(spec.config), spec.facts, spec.data)
+        self.learner = LocalProblem(spec.config, create_task(spec.config), spec.facts, spec.data)
         self.model = self.learner.fresh_model("init")
         self.trainer = round_training(
             self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
-        self._reveals = spec.reveals
+        self._reveals = spec.discloses
         self._names = spec.consortium.roster.names
         self.mechanism = mechanism_for(spec.config.privacy)
         self._units = self.mechanism.units(spec.data.units, len(self._names))
@@ -113,21 +113,21 @@ class Member:
         self._answered: set[tuple[str | int, ...]] = set()
         self._saved = 0
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
-            m.Begin: self._begin,
+            m.StartRun: self._begin,
             m.Train: self._train,
             m.TrainMasked: self._train_masked,
             m.Protocol: self.masked.receive,
-            m.Reveal: self._reveal,
+            m.DebugDisclose: self._reveal,
             m.Evaluate: self._evaluate,
             m.EvaluateReleased: self._evaluate_released,
             m.Conclude: self._conclude,
             m.Finish: self._finish,
             m.ShowHead: self._countersign,
-            m.Spend: self._spent,
-            m.Naive: self._naive,
-            m.NoisedNaive: self._noised_naive,
+            m.BudgetRequest: self._spent,
+            m.BaselineRequest: self._naive,
+            m.NoisedBaselineRequest: self._noised_naive,
             m.Keep: self._keep,
-            m.TrainAlone: self._train_alone,
+            m.LocalOnlyRequest: self._train_alone,
             m.Save: self._save,
             m.Restore: self._restore,
         }
@@ -161,7 +161,7 @@ class Member:
         update = self._update(request.round, request.shared, request.cohort)
         return self.masked.enter(request, update)
 
-    def _reveal(self, request: m.Reveal) -> m.Update:
+    def _reveal(self, request: m.DebugDisclose) -> m.Update:
         update = self.rounds.update
         if not self._reveals or update is None or update.round != request.round:
             raise m.MessageError("this member lays nothing open")
@@ -211,20 +211,20 @@ class Member:
         load_shared(self.model, self._shared(request.shared))
         return m.Scores(tallies=m.pack_tallies(self.learner.score_released(self.model)))
 
-    def _spent(self, request: m.Spend) -> m.Spent:
+    def _spent(self, request: m.BudgetRequest) -> m.BudgetResponse:
         del request
         spending = self.trainer.spending()
         if spending is None:
             raise m.MessageError("this member keeps no account of a budget")
         cap = self.ledger.cap
-        return m.Spent(
+        return m.BudgetResponse(
             **asdict(spending),
             life=self.ledger.life_epsilon(),
             cap=cap.epsilon if cap else None,
             cap_delta=cap.delta if cap else None,
         )
 
-    def _begin(self, request: m.Begin) -> m.Entries:
+    def _begin(self, request: m.StartRun) -> m.Entries:
         self.ledger.begin(self._units)
         return self._entries(request.since)
 
@@ -254,21 +254,21 @@ class Member:
             return
         load_shared(self.model, self._result)
         load_local(self.model, self.rounds.kept)
-        hand_over(self.directory, self.learner.recommendations(self.model))
+        write_outputs(self.directory, self.learner.recommendations(self.model))
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())
 
     def _countersign(self, request: m.ShowHead) -> m.Countersigned:
         inclusions = {sequence: (place, proof) for sequence, place, proof in request.inclusions}
-        shown = ShownHead(request.head, request.consistency, inclusions)
+        shown = UnverifiedTreeHead(request.head, request.consistency, inclusions)
         return m.Countersigned(signature=self.ledger.countersign(shown))
 
-    def _naive(self, request: m.Naive) -> m.Scores:
-        tallies = self.learner.task.naive(self.learner.data, request.split)
+    def _naive(self, request: m.BaselineRequest) -> m.Scores:
+        tallies = self.learner.task.baseline(self.learner.data, request.split)
         return m.Scores(tallies=m.pack_tallies(tallies))
 
-    def _noised_naive(self, request: m.NoisedNaive) -> m.Scores:
+    def _noised_naive(self, request: m.NoisedBaselineRequest) -> m.Scores:
         del request
         self._once("noised-naive")
         tallies = self.learner.task.noised_naive(self.learner.data, "test")
@@ -278,13 +278,15 @@ class Member:
         self.rounds.keep()
         return m.Done()
 
-    def _train_alone(self, request: m.TrainAlone) -> m.Alone:
+    def _train_alone(self, request: m.LocalOnlyRequest) -> m.LocalOnlyResult:
         references = self.config.references
         settings = references.alone if request.arm == "alone" else references.pooled
         self._once(request.arm)
         start = self._shared(request.shared)
-        result = train_alone(self.learner, settings, self.config.rounds, start)
-        return m.Alone(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))
+        result = train_local_only(self.learner, settings, self.config.rounds, start)
+        return m.LocalOnlyResult(
+            best_round=result.best_round, tallies=m.pack_tallies(result.tallies)
+        )
 
     def _save(self, request: m.Save) -> m.Done:
         self.rounds.save(self.directory, request.round)

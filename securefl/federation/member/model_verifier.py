@@ -14,7 +14,7 @@ from securefl.federation.messages.messages import pack_vector
 from securefl.ml.parameters import FloatVector
 
 
-class ModelFollower:
+class ModelVerifier:
     """What a member knows of the shared model from the sums that it has verified.
 
     Without it, the sum could be right and the next model anything that the coordinator likes: one
@@ -72,7 +72,7 @@ class ModelFollower:
             }
         )
 
-    def followed(self, number: int, shared: FloatVector) -> bool:
+    def is_expected(self, number: int, shared: FloatVector) -> bool:
         """Whether `shared` may be what round `number` ended with, as far as we can tell."""
         if self._expected is None or number != self._round:
             return True

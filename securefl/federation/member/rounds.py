@@ -12,7 +12,7 @@ from securefl.consortium.ledger.data_custody import RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation.member.checkpoint import (
     MemberState,
-    TrainingMemory,
+    UpdateStore,
     load_member,
     pack_training,
     save_member,
@@ -42,7 +42,7 @@ class MemberRounds:
         model: nn.Module,
         trainer: RoundTraining,
         ledger: MemberLedger,
-        memory: TrainingMemory,
+        memory: UpdateStore,
     ) -> None:
         self.update: TrainedUpdate | None = None
         self.kept = local_state(model)

@@ -17,8 +17,12 @@ import numpy as np
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import SecureflError
 from securefl.federation.aggregation.cohort import agreed_cohort
-from securefl.federation.aggregation.session_parameters import Terms, encode_update, session_terms
-from securefl.federation.member.model_verifier import ModelFollower
+from securefl.federation.aggregation.session_parameters import (
+    SessionParams,
+    encode_update,
+    session_params,
+)
+from securefl.federation.member.model_verifier import ModelVerifier
 from securefl.federation.messages import messages as m
 from securefl.ml.parameters import FloatVector, UpdateVector, model_digest
 from securefl_protocols.noise.layers import NoiseLayers
@@ -92,7 +96,7 @@ class _Opening:
     """
 
     cohort: tuple[str, ...]
-    terms: Terms
+    terms: SessionParams
     round: int
     model: bytes
     secret: bytes = field(repr=False)
@@ -141,7 +145,7 @@ class MaskedMember:
         self._identity = SigningKey(identity)
         self._consortium = consortium
         self._session: _Session | None = None
-        self._follower = ModelFollower(consortium.config.server)
+        self._follower = ModelVerifier(consortium.config.server)
         self.last_unmasked = 0
         self.last_sum: tuple[int, tuple[str, ...]] = (0, ())
         self.earliest = 0
@@ -174,7 +178,7 @@ class MaskedMember:
             raise AbortedError(f"another model was sent for round {number} before")
         if self._follower.waiting:
             raise AbortedError(f"the sum of round {self.last_unmasked} was not shown")
-        if not self._follower.followed(number - 1, shared):
+        if not self._follower.is_expected(number - 1, shared):
             raise AbortedError(f"the model of round {number} does not follow from the last sum")
         self._pinned = (number, digest)
 
@@ -237,7 +241,7 @@ class MaskedMember:
         self._follower.follow(session.update.round, session.update.shared, decoded.mean[:-1])
 
     def _open(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Protocol:
-        terms = session_terms(self._consortium, request.cohort, update.shared.shape[0])
+        terms = session_params(self._consortium, request.cohort, update.shared.shape[0])
         secret = draw(self._entropy, 2 * EXCHANGE_KEY_BYTES)
         opening = _Opening(request.cohort, terms, update.round, self._pinned[1], secret)
         client, keys = self._client(opening)
@@ -310,7 +314,7 @@ class MaskedMember:
 
     def _restored(self, fields: dict[str, Any]) -> _Session:
         cohort = tuple(fields["cohort"])
-        terms = session_terms(self._consortium, cohort, fields["dimension"])
+        terms = session_params(self._consortium, cohort, fields["dimension"])
         opening = _Opening(cohort, terms, fields["round"], fields["model"], fields["secret"])
         client, _ = self._client(opening)
         client.receive(fields["keys"])
@@ -323,4 +327,4 @@ class MaskedMember:
 
     def may_score(self, number: int, shared: FloatVector) -> bool:
         """Whether round `number` may have ended with this model, as far as we can tell."""
-        return self._follower.followed(number, shared)
+        return self._follower.is_expected(number, shared)

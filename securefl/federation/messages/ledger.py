@@ -11,7 +11,7 @@ from securefl.federation.messages.base import Message
 Digest = Annotated[bytes, Field(min_length=32, max_length=32)]
 
 
-class Begin(Message):
+class StartRun(Message):
     """Coordinator to member: take part in this run, or refuse.
 
     Attributes:

@@ -15,25 +15,27 @@ from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from securefl.federation.messages.base import Message, MessageError
 from securefl.federation.messages.ledger import (
-    Begin,
     Conclude,
     Countersigned,
     Entries,
     Finish,
     Refused,
     ShowHead,
+    StartRun,
 )
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.ml.parameters import FloatVector
 
 __all__ = [
     "Absent",
-    "Alone",
     "AnyMessage",
-    "Ask",
-    "Begin",
+    "BaselineRequest",
+    "BudgetRequest",
+    "BudgetResponse",
+    "CacheMiss",
     "Conclude",
     "Countersigned",
+    "DebugDisclose",
     "Done",
     "Entries",
     "Evaluate",
@@ -41,26 +43,24 @@ __all__ = [
     "Failure",
     "Finish",
     "Keep",
-    "Lacking",
-    "Leave",
+    "LocalOnlyRequest",
+    "LocalOnlyResult",
     "Message",
     "MessageError",
-    "Naive",
-    "NoisedNaive",
+    "NoisedBaselineRequest",
     "Protocol",
+    "QueryRequest",
     "RatioFields",
     "Refused",
     "Restore",
-    "Reveal",
     "Save",
     "Scores",
     "ShowHead",
-    "Spend",
-    "Spent",
+    "Shutdown",
     "SplitName",
+    "StartRun",
     "TallyFields",
     "Train",
-    "TrainAlone",
     "TrainMasked",
     "Update",
     "decode",
@@ -109,7 +109,7 @@ class TrainMasked(Message):
     session: NonNegativeInt
 
 
-class Ask(Message):
+class QueryRequest(Message):
     """Coordinator to member: answer a query about your customers, in a masked sum alone.
 
     Attributes:
@@ -130,7 +130,7 @@ class Protocol(Message):
     payload: bytes
 
 
-class Reveal(Message):
+class DebugDisclose(Message):
     """Coordinator to member, in `securefl compare` alone: lay the round's change open."""
 
     kind: Literal["reveal"] = "reveal"
@@ -158,7 +158,7 @@ class EvaluateReleased(Message):
     shared: bytes
 
 
-class Naive(Message):
+class BaselineRequest(Message):
     """Coordinator to member: score the obvious rule on a split."""
 
     kind: Literal["naive"] = "naive"
@@ -172,7 +172,7 @@ class Scores(Message):
     tallies: dict[str, TallyFields]
 
 
-class NoisedNaive(Message):
+class NoisedBaselineRequest(Message):
     """Coordinator to member: score the obvious rule as the run's budget alone would buy it."""
 
     kind: Literal["noised-naive"] = "noised-naive"
@@ -185,7 +185,7 @@ class Keep(Message):
     round: NonNegativeInt
 
 
-class TrainAlone(Message):
+class LocalOnlyRequest(Message):
     """Coordinator to member: train without the federation, as a reference."""
 
     kind: Literal["train-alone"] = "train-alone"
@@ -193,7 +193,7 @@ class TrainAlone(Message):
     shared: bytes
 
 
-class Alone(Message):
+class LocalOnlyResult(Message):
     """Member to coordinator: how training alone went, at its best round on validation."""
 
     kind: Literal["alone"] = "alone"
@@ -215,13 +215,13 @@ class Restore(Message):
     round: NonNegativeInt
 
 
-class Spend(Message):
+class BudgetRequest(Message):
     """Coordinator to member, under differential privacy: say what has been spent."""
 
     kind: Literal["spend"] = "spend"
 
 
-class Spent(Message):
+class BudgetResponse(Message):
     """Member to coordinator: its account; nothing in it depends on data.
 
     Attributes:
@@ -245,13 +245,13 @@ class Spent(Message):
     cap_delta: float | None
 
 
-class Lacking(Message):
+class CacheMiss(Message):
     """Member to coordinator, over a network: the model that was named is not here; send it."""
 
     kind: Literal["lacking"] = "lacking"
 
 
-class Leave(Message):
+class Shutdown(Message):
     """Coordinator to member, over a network: nothing more is asked; erase the run's secrets."""
 
     kind: Literal["leave"] = "leave"
@@ -281,30 +281,30 @@ AnyMessage = (
     Train
     | Update
     | TrainMasked
-    | Ask
+    | QueryRequest
     | Protocol
-    | Reveal
+    | DebugDisclose
     | Evaluate
     | EvaluateReleased
-    | Naive
-    | NoisedNaive
+    | BaselineRequest
+    | NoisedBaselineRequest
     | Scores
     | Keep
-    | TrainAlone
-    | Alone
+    | LocalOnlyRequest
+    | LocalOnlyResult
     | Save
     | Restore
-    | Spend
-    | Spent
-    | Begin
+    | BudgetRequest
+    | BudgetResponse
+    | StartRun
     | Conclude
     | Finish
     | Entries
     | ShowHead
     | Countersigned
     | Refused
-    | Leave
-    | Lacking
+    | Shutdown
+    | CacheMiss
     | Done
     | Absent
     | Failure
@@ -350,7 +350,7 @@ def unpack_vector(data: bytes) -> FloatVector:
     return vector
 
 
-def pack_tallies(tallies: Mapping[str, Tally]) -> dict[str, TallyFields]:
+def pack_tallies(tallies: Mapping[str, MetricSums]) -> dict[str, TallyFields]:
     """Tallies by retailer as plain fields."""
     return {
         retailer: {
@@ -361,9 +361,9 @@ def pack_tallies(tallies: Mapping[str, Tally]) -> dict[str, TallyFields]:
     }
 
 
-def unpack_tallies(fields: Mapping[str, TallyFields]) -> dict[str, Tally]:
+def unpack_tallies(fields: Mapping[str, TallyFields]) -> dict[str, MetricSums]:
     """The inverse of `pack_tallies`."""
     return {
-        retailer: Tally({name: Ratio(*ratio) for name, ratio in tally.items()})
+        retailer: MetricSums({name: Ratio(*ratio) for name, ratio in tally.items()})
         for retailer, tally in fields.items()
     }

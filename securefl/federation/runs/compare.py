@@ -171,7 +171,7 @@ class _Checked:
         missing = tuple(name for name in cohort if name not in result.survivors)
         if missing:
             self.check.dropouts[round_number] = missing
-        reveal = m.Reveal(round=round_number)
+        reveal = m.DebugDisclose(round=round_number)
         self.check.check(result, mean, self.aside.ask_all(result.survivors, reveal, m.Update))
         return mean
 

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from securefl.config.load import dump_toml, read_toml, validate
 from securefl.config.schema import RunConfig
-from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
@@ -64,13 +64,15 @@ def make_empty(path: Path) -> None:
 class RunDirectory:
     """One run's files. Nothing in it is ever overwritten by another run."""
 
-    def __init__(self, path: Path, config: RunConfig, places: Places | None = None) -> None:
+    def __init__(self, path: Path, config: RunConfig, places: LedgerPaths | None = None) -> None:
         self.path = path
         self.config = config
-        self.places = places or Places.usual()
+        self.places = places or LedgerPaths.usual()
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, places: Places | None = None) -> RunDirectory:
+    def create(
+        cls, path: Path, config: RunConfig, places: LedgerPaths | None = None
+    ) -> RunDirectory:
         """A new directory with the resolved configuration in it.
 
         Args:
@@ -100,7 +102,7 @@ class RunDirectory:
         if not (path / CONFIG).is_file():
             raise RunDirectoryError(f"{path} is no run directory: it has no {CONFIG}")
         config = validate(read_toml(path / CONFIG), str(path / CONFIG))
-        return cls(path, config, Places.read(path))
+        return cls(path, config, LedgerPaths.read(path))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

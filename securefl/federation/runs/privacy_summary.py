@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.accounting.accountant import AccountantName
 
 
-def run_privacy(config: RunConfig, accounts: Mapping[str, m.Spent]) -> RunPrivacy | None:
+def run_privacy(config: RunConfig, accounts: Mapping[str, m.BudgetResponse]) -> RunPrivacy | None:
     """The members' accounts as they stand in a result; None for a run without a budget."""
     if not accounts:
         return None

@@ -16,7 +16,7 @@ import tomli_w
 
 from securefl.config.load import validate
 from securefl.config.schema import RunConfig
-from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.errors import ConfigError, InputError, RunDirectoryError
 from securefl.federation.runs.directory import CONFIG, REPEAT, RunDirectory, make_empty
 from securefl.federation.runs.privacy_summary import composed_privacy
@@ -73,11 +73,11 @@ class RepeatDirectory:
     path: Path
     config: RunConfig
     repeats: int
-    places: Places
+    places: LedgerPaths
 
     @classmethod
     def create(
-        cls, path: Path, config: RunConfig, repeats: int, places: Places | None = None
+        cls, path: Path, config: RunConfig, repeats: int, places: LedgerPaths | None = None
     ) -> RepeatDirectory:
         """A new directory, with what is to be run in it.
 
@@ -93,7 +93,7 @@ class RepeatDirectory:
         """
         if repeats < 1:
             raise InputError(f"a run cannot be repeated {repeats} times")
-        found = places or Places.usual()
+        found = places or LedgerPaths.usual()
         found.check()
         make_empty(path)
         found.write(path)
@@ -113,7 +113,7 @@ class RepeatDirectory:
         try:
             tree = tomllib.loads(file.read_text(encoding="utf-8"))
             config = validate(tree["config"], str(file))
-            return cls(path, config, int(tree["repeats"]), Places.read(path))
+            return cls(path, config, int(tree["repeats"]), LedgerPaths.read(path))
         except OSError as error:
             raise RunDirectoryError(f"{file} cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError):

@@ -52,7 +52,7 @@ class MemberResult:
         name: The member's name.
         samples: Its training samples, which are its FedAvg weight; 0 where a coordinator on a
             machine of its own is not told.
-        metrics: Arm (`federated`, `alone`, `naive`, ...) to metric to number, on its test cases.
+        metrics: Arm (`federated`, `alone`, `baseline`, ...) to metric to number, on its test cases.
     """
 
     name: str

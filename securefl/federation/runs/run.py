@@ -90,8 +90,8 @@ def train_and_evaluate(
     """Run the rounds that are left, then score every arm on the test cases."""
     torch.set_num_threads(1)
     consortium, identities = resident_consortium(prepared, directory)
-    reveals = observer is not None
-    specs = member_specs(prepared, directory, consortium, identities, reveals=reveals)
+    discloses = observer is not None
+    specs = member_specs(prepared, directory, consortium, identities, discloses=discloses)
     with (
         closing(open_log(directory.ledger_path, consortium)) as log,
         open_engine(prepared, directory, specs) as transport,

@@ -12,7 +12,7 @@ from securefl.consortium.agreement.model import new_agreement
 from securefl.consortium.agreement.signatures import SignedAgreement, signed_by
 from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.parties import party_of
-from securefl.consortium.ledger.data_custody import Custody
+from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.policy import policy_of
 from securefl.federation.member.member import MemberSpec
 from securefl.federation.runs.directory import RunDirectory
@@ -72,7 +72,7 @@ def member_specs(
     consortium: Consortium,
     identities: Mapping[str, bytes],
     *,
-    reveals: bool = False,
+    discloses: bool = False,
 ) -> list[MemberSpec]:
     """What the engine builds the members from, in roster order."""
     return [
@@ -84,19 +84,19 @@ def member_specs(
             custody=custody_of(prepared, directory, data.name),
             consortium=consortium,
             identity=identities[data.name],
-            reveals=reveals,
+            discloses=discloses,
         )
         for data in prepared.members
     ]
 
 
-def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> Custody:
+def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> LedgerContext:
     """A member's book and policy in a run on one machine.
 
     Raises:
         ConfigError: If its policy does not exist or does not validate.
     """
-    return Custody(
+    return LedgerContext(
         books=directory.places.books,
         policy=policy_of(directory.places.policy, member),
         digest=prepared.data_sets[member],
@@ -127,7 +127,7 @@ def _pooled(
         return []
     data, consortium = prepared.pooled(without=refusing), members[0].consortium
     key = SigningKey.generate(os.urandom).private_bytes()
-    custody = Custody(directory.places.books, None, "", data.name)
+    custody = LedgerContext(directory.places.books, None, "", data.name)
     place = directory.member_path(data.name)
     return [MemberSpec(prepared.config, prepared.facts, data, place, custody, consortium, key)]
 

@@ -131,7 +131,7 @@ def _arms(metrics: Mapping[str, Numbers], found: MetricLabel) -> dict[str, str]:
         "released": "Released model",
         "gain": "Gain",
         "pooled": "All data in one place",
-        "naive": found.naive,
+        "naive": found.baseline,
         "popularity_private": "Noised popularity",
     }
     present = set(metrics) | ({"gain"} if "alone" in metrics else set())
@@ -212,7 +212,7 @@ def _notes(federated: Numbers) -> Iterator[str]:
 
 
 def _handed(task: str) -> Iterator[str]:
-    for name, what in declaration(task).hands_over.items():
+    for name, what in declaration(task).outputs.items():
         yield f"Each retailer finds {what} in {name}.csv of its own folder."
 
 
@@ -266,12 +266,12 @@ def _noise(result: Result, metric: str, found: MetricLabel) -> float:
 
 
 def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
-    naive = result.metrics.get("naive", {}).get(metric, math.nan)
-    ahead = gain(naive, result.metrics["federated"][metric], found.higher_is_better)
+    baseline = result.metrics.get("naive", {}).get(metric, math.nan)
+    ahead = gain(baseline, result.metrics["federated"][metric], found.higher_is_better)
     if math.isnan(ahead) or ahead <= 0:
         return ""
-    rule = found.naive.lower()
-    return f" The obvious rule ({rule}) does better: {shown(metric, naive)}."
+    rule = found.baseline.lower()
+    return f" The obvious rule ({rule}) does better: {shown(metric, baseline)}."
 
 
 def _protection(result: Result) -> str:

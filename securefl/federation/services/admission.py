@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from securefl.consortium.agreement.signatures import SignedAgreement, Standing, check
+from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement, check
 from securefl.consortium.ledger.policy import Policy, in_words
 from securefl.errors import AgreementError
 
@@ -15,7 +15,7 @@ def admit(
     *,
     member: str | None = None,
     policy: Policy | None = None,
-) -> Standing:
+) -> AgreementStatus:
     """Check an agreement against the time, its signatures, and a member's policy.
 
     Args:

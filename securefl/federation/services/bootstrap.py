@@ -11,7 +11,7 @@ from pathlib import Path
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.agreement.signatures import SignedAgreement, Standing
+from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement
 from securefl.consortium.agreement.storage import read_signed
 from securefl.consortium.keys.nkeys import BrokerKey
 from securefl.consortium.ledger.policy import Policy
@@ -19,7 +19,7 @@ from securefl.errors import AgreementError
 from securefl.federation.services.admission import admit
 from securefl.federation.services.public_facts import Facts, read_facts
 from securefl.federation.transport.nats.broker_config import broker_id
-from securefl.federation.transport.nats.connection import BrokerAddress, Link
+from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
 from securefl.federation.transport.nats.subjects import Layout
 from securefl.federation.transport.nats.transport import Run
 from securefl_protocols.primitives.signing import SigningKey
@@ -42,7 +42,7 @@ class ConnectionContext:
     """
 
     signed: SignedAgreement
-    standing: Standing
+    standing: AgreementStatus
     facts: Facts
     key: SigningKey = field(repr=False)
     name: str | None
@@ -68,7 +68,7 @@ class ConnectionContext:
         return int(broker.url.rpartition(":")[2])
 
     @contextmanager
-    def connected(self, patience: float = 60.0) -> Iterator[Link]:
+    def connected(self, patience: float = 60.0) -> Iterator[NatsClient]:
         """Our connection.
 
         Args:
@@ -84,7 +84,7 @@ class ConnectionContext:
             authority.write_text(broker.authority, encoding="utf-8")
             address = BrokerAddress(broker.url, authority, BrokerKey(self.key))
             inbox = self.run.layout.inbox(self.name or "coordinator")
-            with Link(address, inbox, patience) as link:
+            with NatsClient(address, inbox, patience) as link:
                 yield link
 
 
@@ -128,7 +128,7 @@ def connection_context(
     return ConnectionContext(signed, standing, agreed, key, name, names)
 
 
-def _name_of(signed: SignedAgreement, standing: Standing, key: SigningKey) -> str | None:
+def _name_of(signed: SignedAgreement, standing: AgreementStatus, key: SigningKey) -> str | None:
     coordinator = signed.agreement.coordinator
     if coordinator is not None and coordinator.public == key.public:
         return None

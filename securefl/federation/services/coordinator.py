@@ -33,7 +33,7 @@ from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
-from securefl.federation.transport.timeouts import Patience
+from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.cpu import keep_freed_memory
 from securefl.tasks.registry import create_task
 from securefl_protocols.session.graph import default_threshold
@@ -105,12 +105,15 @@ class NetworkHooks(Hooks):
     def ended(self, federation: Federation) -> None:
         """Let the members go."""
         self.transport.begin_section("leaving")
-        federation.exchange.replies(dict.fromkeys(federation.members, m.Leave()))
+        federation.exchange.replies(dict.fromkeys(federation.members, m.Shutdown()))
         self.status.over()
 
 
 def coordinate(
-    context: ConnectionContext, path: Path, patience: Patience, progress: Progress | None = None
+    context: ConnectionContext,
+    path: Path,
+    patience: TimeoutPolicy,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Run what was agreed, from wherever this coordinator was when it ended last.
 
@@ -136,12 +139,12 @@ def coordinate(
     return completed(directory, train)
 
 
-def agreed_patience(context: ConnectionContext, patience: Patience) -> Patience:
+def agreed_patience(context: ConnectionContext, patience: TimeoutPolicy) -> TimeoutPolicy:
     """Return the same with the quorum that the agreement's rounds need."""
     config, count = context.config, len(context.run.members)
     size = cohort_size(config.cohort, count)
     least = default_threshold(size) if config.mode == "secure" else 1
-    return Patience(**(vars(patience) | {"quorum": max(config.cohort.minimum, least)}))
+    return TimeoutPolicy(**(vars(patience) | {"quorum": max(config.cohort.minimum, least)}))
 
 
 def _directory(path: Path, context: ConnectionContext) -> RunDirectory:
@@ -168,7 +171,7 @@ def _trained(
     context: ConnectionContext,
     prepared: Prepared,
     directory: RunDirectory,
-    patience: Patience,
+    patience: TimeoutPolicy,
     watch: Progress,
 ) -> Trained:
     consortium = context.consortium

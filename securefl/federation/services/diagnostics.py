@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Patient:
+class PreflightContext:
     """Whose way into a run is looked at.
 
     Attributes:
@@ -68,7 +68,7 @@ class Patient:
     state: Path
 
 
-def examine(patient: Patient, at: datetime | None = None) -> Iterator[Finding]:
+def examine(patient: PreflightContext, at: datetime | None = None) -> Iterator[Finding]:
     """Look at everything, cheap things first; later ones are left out where they make no sense."""
     now = at or datetime.now(UTC)
     yield _looked("clock", lambda: _clock(patient, now), "set the clock; use NTP")
@@ -113,7 +113,7 @@ def _who(context: ConnectionContext) -> str:
     return "the coordinator" if context.name is None else context.name
 
 
-def _clock(patient: Patient, now: datetime) -> str:
+def _clock(patient: PreflightContext, now: datetime) -> str:
     created = from_timestamp(read_signed(patient.agreement).agreement.created)
     if created - now > SKEW:
         raise ValueError(
@@ -122,13 +122,13 @@ def _clock(patient: Patient, now: datetime) -> str:
     return f"{now:%Y-%m-%d %H:%M:%S} UTC; {SKEW.seconds // 60} minutes of difference are tolerated"
 
 
-def _agreement(patient: Patient, now: datetime) -> str:
+def _agreement(patient: PreflightContext, now: datetime) -> str:
     signed = read_signed(patient.agreement)
     standing = admit(signed, now)
     return f"in force until {signed.agreement.expires}, {len(standing.members)} members"
 
 
-def _policy(patient: Patient, now: datetime) -> str:
+def _policy(patient: PreflightContext, now: datetime) -> str:
     if patient.policy is None:
         return "none: whatever is agreed is done"
     rules: Policy = load_policy(patient.policy)
@@ -136,7 +136,7 @@ def _policy(patient: Patient, now: datetime) -> str:
     return f"{patient.policy} allows it"
 
 
-def _disk(patient: Patient) -> str:
+def _disk(patient: PreflightContext) -> str:
     patient.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=patient.state) as file:
         file.write(bytes(4096))
@@ -146,7 +146,7 @@ def _disk(patient: Patient) -> str:
     return f"{patient.state} can be written, {free >> 30} GiB left"
 
 
-def _data(context: ConnectionContext, patient: Patient) -> str:
+def _data(context: ConnectionContext, patient: PreflightContext) -> str:
     from securefl.federation.services.member import own_tables
     from securefl.tasks.registry import create_task
 

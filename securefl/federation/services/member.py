@@ -11,7 +11,7 @@ import torch
 from securefl.config.data import CompleteJourneySettings, DataSettings, FilesSettings
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.versions import remember
-from securefl.consortium.ledger.data_custody import Custody
+from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.policy import Policy
 from securefl.data.digests import tables_digest
 from securefl.data.sources.registry import load
@@ -33,7 +33,7 @@ from securefl.tasks.registry import create_task
 
 
 @dataclass(frozen=True)
-class Desk:
+class MemberPaths:
     """Where a member keeps what is its own.
 
     Attributes:
@@ -49,7 +49,7 @@ class Desk:
     data: Path | None
 
 
-def serve(context: ConnectionContext, desk: Desk) -> None:
+def serve(context: ConnectionContext, desk: MemberPaths) -> None:
     """Take part in a run until the coordinator says that it is over.
 
     Raises:
@@ -78,7 +78,7 @@ def serve(context: ConnectionContext, desk: Desk) -> None:
 
 def _spec(
     context: ConnectionContext,
-    desk: Desk,
+    desk: MemberPaths,
     place: Path,
     entropy: QuestionEntropy,
     memory: JournalMemory,
@@ -92,7 +92,7 @@ def _spec(
         facts=context.facts.content,
         data=create_task(config).prepare(tables, context.facts.content),
         directory=place,
-        custody=Custody(desk.books, desk.policy, tables_digest(tables), config.data.source),
+        custody=LedgerContext(desk.books, desk.policy, tables_digest(tables), config.data.source),
         consortium=context.consortium,
         identity=context.key.private_bytes(),
         entropy=entropy,

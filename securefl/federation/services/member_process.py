@@ -19,8 +19,8 @@ from securefl.errors import RunDirectoryError
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.messages import messages as m
 from securefl.federation.transport.model_cache import Models
-from securefl.federation.transport.nats.chunking import Assembler, Note, NotMetError
-from securefl.federation.transport.nats.connection import Link, Part
+from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
+from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.subjects import token
 from securefl.federation.transport.nats.transport import BEAT, COORDINATOR_NAME, Run
@@ -53,7 +53,7 @@ class JournalMemory:
     """Keeps trainings in a member's journal, encrypted, until the round is over.
 
     Attributes:
-        replaying: See `TrainingMemory`.
+        replaying: See `UpdateStore`.
     """
 
     def __init__(self, journal: MemberJournal) -> None:
@@ -61,11 +61,11 @@ class JournalMemory:
         self._journal = journal
 
     def recall(self, name: str) -> bytes | None:
-        """See `TrainingMemory.recall`."""
+        """See `UpdateStore.recall`."""
         return self._journal.recall(name)
 
     def keep(self, name: str, training: bytes) -> None:
-        """See `TrainingMemory.keep`."""
+        """See `UpdateStore.keep`."""
         self._journal.keep(name, training)
 
 
@@ -102,7 +102,7 @@ class MemberEnd:
     name: str
     keys: RunKeys = field(repr=False)
     run: Run
-    link: Link
+    link: NatsClient
     journal: MemberJournal
     entropy: QuestionEntropy
     memory: JournalMemory
@@ -122,7 +122,7 @@ class MemberProcess:
             RunDirectoryError: If the journal is damaged or of another key.
         """
         self._end, self._member = end, member
-        self._last: Note | None = None
+        self._last: Envelope | None = None
         self._released = False
         self._step = "waiting"
         self._models = Models(member.following)
@@ -157,7 +157,7 @@ class MemberProcess:
         if self._last is not None:
             self._send(self._last)
         senders = {
-            layout.to_member(end.name): Assembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
+            layout.to_member(end.name): Reassembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
         }
         end.link.read(layout.down, token(end.name), senders)
         end.link.beat(layout.beat(end.name), self._until_next_beat, self._said)
@@ -179,10 +179,10 @@ class MemberProcess:
     def _said(self) -> Part:
         """What a heartbeat says: our key of the run, and what we are at to who may know."""
         end = self._end
-        note = Note(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
+        note = Envelope(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
         try:
             return next(note.parts(end.keys))
-        except NotMetError:
+        except PeerKeyUnknownError:
             return end.keys.headers, b""
 
     def _serve(self, arrival: Arrival) -> None:
@@ -215,7 +215,7 @@ class MemberProcess:
                 time.sleep(pause)
         raise AssertionError("unreachable")
 
-    def _answer(self, question: Question) -> Note:
+    def _answer(self, question: Question) -> Envelope:
         self._step = kind_of(question.body)
         self._end.entropy.begin(question.seed)
         self._released = self._step == "leave"
@@ -236,17 +236,17 @@ class MemberProcess:
         packed = msgpack.packb(fields)
         self._insist(lambda: self._end.journal.snapshot(question.id, packed))
 
-    def _note(self, question: str, reply: bytes) -> Note:
+    def _note(self, question: str, reply: bytes) -> Envelope:
         """The answer to a question; the same bytes under the same name, however often."""
         end = self._end
         name = f"{token(end.name)}.{question}"
-        return Note(end.name, COORDINATOR_NAME, name, question, reply)
+        return Envelope(end.name, COORDINATOR_NAME, name, question, reply)
 
     def _handled(self, question: Question) -> bytes:
         """The member's reply; of an error, its class and an id that our own log explains."""
         body = self._models.whole(question.body)
         if body is None:
-            return m.encode(m.Lacking())
+            return m.encode(m.CacheMiss())
         try:
             (reply,) = self._member.handle(body)
         except Exception as error:
@@ -266,7 +266,7 @@ class MemberProcess:
         _log.log(level, "answer %s failed: %s: %s", name, error, text, extra=where)
         return m.encode(m.Failure(error=error, text=f"see error {name} in its log"))
 
-    def _send(self, note: Note) -> None:
+    def _send(self, note: Envelope) -> None:
         layout = self._end.run.layout
         self._end.link.send(layout.from_member(self._end.name), note, self._end.keys)
 

@@ -12,8 +12,8 @@ from typing import Any
 from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.services.bootstrap import ConnectionContext
-from securefl.federation.transport.liveness import Watch
-from securefl.federation.transport.nats.connection import Link
+from securefl.federation.transport.liveness import LivenessTracker
+from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.subjects import token
 from securefl.federation.transport.timeouts import kind_of
 from securefl.ml.tensor_io import write_atomically
@@ -22,10 +22,10 @@ FILE = "status.json"
 _EVERY = 1.0
 
 
-class StatusFile(Watch):
+class StatusFile(LivenessTracker):
     """The coordinator's view of its members, written anew every second while a run lasts."""
 
-    def __init__(self, directory: Path, context: ConnectionContext, link: Link) -> None:
+    def __init__(self, directory: Path, context: ConnectionContext, link: NatsClient) -> None:
         super().__init__()
         self._path = directory / FILE
         self._link = link

@@ -7,7 +7,7 @@ import time
 from securefl.federation.transport.nats.subjects import token
 
 
-class Watch:
+class LivenessTracker:
     """Who was heard of when; nothing here decides on the content of a round."""
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """A model goes over the wire once: what a member holds, or computes from a sum, is only named.
 
 A question with a long `shared` field is sent with the SHA-256 of the model in its place. A member
-that has the model puts it back; one that has not answers `Lacking`, and is sent all of it. Nothing
-depends on the coordinator's guess of who has what.
+that has the model puts it back; one that has not answers `CacheMiss`, and is sent all of it.
+Nothing depends on the coordinator's guess of who has what.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TRIES = 2
 """After so many models in a row that a member could not compute, it is sent new ones in full."""
 
 
-class Namer:
+class ModelNamer:
     """Replaces the model in questions by its name; most questions go to all members alike."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ def named(message: bytes) -> tuple[bytes, bytes] | None:
     return digest, short
 
 
-class Holdings:
+class ModelHoldings:
     """The coordinator's guess of which models each member has; a wrong one costs a message."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ _TRAINING = frozenset(("train", "train-masked", "train-alone"))
 
 
 @dataclass(frozen=True)
-class Patience:
+class TimeoutPolicy:
     """When the coordinator goes on without a member.
 
     While fewer than the quorum have answered, nobody is given up before `give_up`: the round would

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import expit
 from scipy.stats import rankdata
 
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 
 Scores = npt.NDArray[np.float64]
 Truths = npt.NDArray[np.bool_]
@@ -22,7 +22,7 @@ BINS: Final = 10
 """Bins of equal width, from probability 0 to 1."""
 
 
-def classification_tally(logits: Scores, truth: Truths) -> Tally:
+def classification_tally(logits: Scores, truth: Truths) -> MetricSums:
     """All metrics of one retailer's cases.
 
     Over several retailers, `auc` is the share of all pairs of a case that came true and one that
@@ -42,7 +42,7 @@ def classification_tally(logits: Scores, truth: Truths) -> Tally:
         raise ValueError(f"{logits.shape} scores for {truth.shape} cases")
     cases, positive = float(truth.size), float(truth.sum())
     chance = expit(logits)
-    return Tally(
+    return MetricSums(
         {
             "auc": Ratio(pairs_won(logits, truth), positive * (cases - positive)),
             "average_precision": Ratio(summed_precision(logits, truth), positive),

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 
 Quantities = npt.NDArray[np.float64]
 
@@ -18,7 +18,7 @@ _SPREAD: Final = 9.0
 """Standard deviations of the Poisson law that the floor sums over; beyond lies < 1e-15 of it."""
 
 
-def forecast_tally(forecast: Quantities, actual: Quantities) -> Tally:
+def forecast_tally(forecast: Quantities, actual: Quantities) -> MetricSums:
     """All error metrics of one-step forecasts.
 
     `mape` is the mean of `|forecast - actual| / actual` over the cases with `actual > 0`: a case
@@ -40,7 +40,7 @@ def forecast_tally(forecast: Quantities, actual: Quantities) -> Tally:
     cases = float(actual.size)
     demand = float(actual.sum())
     relative, absolute = poisson_floor(actual)
-    return Tally(
+    return MetricSums(
         {
             "mape": Ratio(float((error[sold] / actual[sold]).sum()), float(sold.sum())),
             "wape": Ratio(float(error.sum()), demand),

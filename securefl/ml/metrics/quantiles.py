@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from securefl.ml.metrics.forecasting import Quantities, forecast_tally
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 
 
 def below(level: float) -> str:
@@ -17,7 +17,7 @@ def below(level: float) -> str:
 
 def quantile_tally(
     forecast: Quantities, actual: Quantities, scale: Quantities, levels: Sequence[float]
-) -> Tally:
+) -> MetricSums:
     """Metrics of one-step quantile forecasts, those of the median among them.
 
     `pinball` is the loss of Koenker and Bassett (1978), mean over levels and cases, each case over
@@ -49,4 +49,4 @@ def quantile_tally(
         "quantile_loss": Ratio(float(loss.sum()), float(actual.sum())),
     }
     median = forecast_tally(forecast[:, list(levels).index(0.5)], actual)
-    return Tally(own | dict(median.ratios) | shares)
+    return MetricSums(own | dict(median.ratios) | shares)

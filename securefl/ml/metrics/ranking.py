@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 
 CUTOFF = 10
 """Length of the list in which the held-out product has to be."""
@@ -74,7 +74,7 @@ def parts_of(start: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     return begin, start[rows][owner] + torch.arange(len(owner)) - begin[owner]
 
 
-def ranking_tally(scores: Scores, cases: RankingCases) -> Tally:
+def ranking_tally(scores: Scores, cases: RankingCases) -> MetricSums:
     """All ranking metrics of one retailer's cases.
 
     `hr@10` and `ndcg@10` rank against the sampled negatives, `*_full` against all competitors.
@@ -87,7 +87,7 @@ def ranking_tally(scores: Scores, cases: RankingCases) -> Tally:
         sums += torch.stack(_gains(scores(index), cases, index)).sum(dim=1)
     names = ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
     count = float(len(cases.positive))
-    return Tally({n: Ratio(v, count) for n, v in zip(names, sums.tolist(), strict=True)})
+    return MetricSums({n: Ratio(v, count) for n, v in zip(names, sums.tolist(), strict=True)})
 
 
 def _gains(scores: Tensor, cases: RankingCases, index: Tensor) -> list[Tensor]:

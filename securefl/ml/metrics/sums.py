@@ -38,7 +38,7 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Tally:
+class MetricSums:
     """Metric name to `Ratio`, for one retailer or for many."""
 
     ratios: Mapping[str, Ratio]
@@ -47,13 +47,13 @@ class Tally:
         """Metric name to number."""
         return {name: ratio.value for name, ratio in self.ratios.items()}
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: MetricSums) -> MetricSums:
         if self.ratios.keys() != other.ratios.keys():
             raise ValueError("tallies of different metrics cannot be added")
-        return Tally({name: ratio + other.ratios[name] for name, ratio in self.ratios.items()})
+        return MetricSums({name: ratio + other.ratios[name] for name, ratio in self.ratios.items()})
 
 
-def total(tallies: Iterable[Tally]) -> Tally:
+def total(tallies: Iterable[MetricSums]) -> MetricSums:
     """The tally over all cases of several retailers.
 
     Raises:

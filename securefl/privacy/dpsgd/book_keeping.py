@@ -24,7 +24,7 @@ from securefl.privacy.dpsgd.layer_norms import (
     weighted,
     without_padding,
 )
-from securefl.privacy.dpsgd.lazy_noise import LazyTable
+from securefl.privacy.dpsgd.lazy_noise import LazyNoiseTable
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer
 from securefl.privacy.dpsgd.per_example import (
     GradientPath,
@@ -75,7 +75,7 @@ class BookkeepingPath(GradientPath):
         model: nn.Module,
         rows: LocalRows,
         optimizer: BookkeepingOptimizer,
-        tables: dict[nn.Embedding, LazyTable],
+        tables: dict[nn.Embedding, LazyNoiseTable],
     ) -> None:
         super().__init__(model, rows)
         self.optimizer = optimizer

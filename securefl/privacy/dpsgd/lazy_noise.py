@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from securefl.privacy.noise.gaussian import GaussianNoise
 
 
-class LazyTable:
+class LazyNoiseTable:
     """One embedding table under SGD without momentum or weight decay.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PoissonSampler:
 
     name = "poisson"
 
-    def __init__(self, plan: SamplingPlan, units: int, stream: KeyStream) -> None:
+    def __init__(self, plan: SamplingPlan, units: int, stream: AesCtrRng) -> None:
         self.plan = plan
         self.units = units
         self._stream = stream

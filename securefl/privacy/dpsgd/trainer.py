@@ -21,12 +21,12 @@ from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.dpsgd.book_keeping import BookkeepingPath, is_known
 from securefl.privacy.dpsgd.functorch import VectorisedPath
-from securefl.privacy.dpsgd.lazy_noise import LazyTable
+from securefl.privacy.dpsgd.lazy_noise import LazyNoiseTable
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer, HooksOptimizer
 from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss, all_finite
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.private_rows import LocalRows
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import GaussianNoise
 
 PathName = Literal["auto", "hooks", "bookkeeping", "vectorised"]
@@ -104,7 +104,7 @@ class PrivateTrainer:
         loss: UnitLoss,
         settings: PrivateSettings,
         *,
-        stream: KeyStream,
+        stream: AesCtrRng,
         accountant: PrivacyAccountant,
     ) -> None:
         self.model = model
@@ -183,13 +183,13 @@ class PrivateTrainer:
                 return
             index = index[norms.isfinite()]
 
-    def _lazy_tables(self) -> dict[nn.Embedding, LazyTable]:
+    def _lazy_tables(self) -> dict[nn.Embedding, LazyNoiseTable]:
         settings = self.settings
         if settings.lazy_rows is None:
             return {}
         shared = {id(p) for p in shared_parameters(self.model).values()}
         return {
-            module: LazyTable(
+            module: LazyNoiseTable(
                 module,
                 self.noise,
                 std=settings.noise_multiplier * settings.clip_norm,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from securefl_protocols.encoding.rotation import Rotation
 
 Releases = Literal["gradients", "series"]
-"""What a task's noise is added to; see `TaskDeclaration.releases`."""
+"""What a task's noise is added to; see `TaskSpec.releases`."""
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from securefl.config.privacy import PrivacySettings
 
 
-def member_stream(settings: PrivacySettings, member: str, purpose: str | int) -> KeyStream:
+def member_stream(settings: PrivacySettings, member: str, purpose: str | int) -> AesCtrRng:
     """Randomness of the operating system; a test may ask for one that protects nobody."""
     seed = settings.insecure_testing_seed
     if seed is None:
-        return KeyStream()
+        return AesCtrRng()
     text = f"{seed}/{member}/{purpose}"
-    return KeyStream.insecure_for_tests(hashlib.sha256(text.encode()).digest())
+    return AesCtrRng.insecure_for_tests(hashlib.sha256(text.encode()).digest())
 
 
 Words = npt.NDArray[np.int64]
@@ -33,7 +33,7 @@ _WORD_BYTES = 8
 _ZEROS = memoryview(bytes(1 << 15))  # stays in the first-level cache
 
 
-class KeyStream:
+class AesCtrRng:
     """AES-256-CTR (FIPS 197, NIST SP 800-38A) as a stream of 64-bit words.
 
     The key is fresh from the operating system and the counter starts at zero, so that every object

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from securefl.privacy.noise.csprng import KeyStream, Words
+from securefl.privacy.noise.csprng import AesCtrRng, Words
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ class GaussianNoise:
         stream: Where the random bits come from.
     """
 
-    def __init__(self, stream: KeyStream) -> None:
+    def __init__(self, stream: AesCtrRng) -> None:
         self.stream = stream
         self._words: Words = np.empty(_PAIRS, dtype=np.int64)
         self._singles: Float32 = np.empty((2, _PAIRS), dtype=np.float32)

@@ -7,13 +7,13 @@ from typing import Final
 
 import torch
 
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 
 _WORDS: Final = 624
 """Words of the Mersenne Twister's state (Matsumoto and Nishimura 1998), 32 bits each."""
 
 
-def seed_torch_rng(stream: KeyStream) -> None:
+def seed_torch_rng(stream: AesCtrRng) -> None:
     """Fill the whole state of torch's CPU generator from a member's stream.
 
     Which of a customer's purchases a step sees, and what dropout leaves out, are random draws that

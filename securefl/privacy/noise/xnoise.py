@@ -26,7 +26,7 @@ from securefl.privacy.noise.shares import IntegerLaw, honest_shares
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.noise.layers import NoiseChain
 from securefl_protocols.noise.skellam import Skellam
-from securefl_protocols.noise.words import KeyedWords, Words
+from securefl_protocols.noise.words import UniformWords, Words
 from securefl_protocols.primitives.errors import LocalProtocolError
 
 LEAST_LAYER = 16
@@ -119,7 +119,7 @@ class LayeredSampler:
         layer = np.empty(dimension, dtype=np.int64)
         last = self._samplers[len(self._samplers) - len(keys) :]
         for sampler, key in zip(last, keys, strict=True):
-            sampler.fill(KeyedWords(key), layer)
+            sampler.fill(UniformWords(key), layer)
             total += layer
         return total
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
-from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.churn.settings import ChurnSettings, LogisticSettings, MlpSettings
 
 _RECENCY: Final = "Recency alone"
@@ -18,7 +18,7 @@ def _label(title: str, meaning: str, *, higher: bool, headline: bool) -> MetricL
         meaning=meaning,
         higher_is_better=higher,
         percent=False,
-        naive=_RECENCY,
+        baseline=_RECENCY,
         headline=headline,
     )
 
@@ -29,11 +29,11 @@ _A_CUSTOMER: Final = "everything that one retailer knows of one customer"
 _TASK: Final = "securefl.tasks.churn.task:ChurnTask"
 _PRIVATE_TASK: Final = "securefl.tasks.churn.task:PrivateChurnTask"
 
-CHURN: Final = TaskDeclaration(
+CHURN: Final = TaskSpec(
     name="churn",
     learns="which customers will not come back",
     models=tuple(
-        ModelChoice(settings, _TASK, _PRIVATE_TASK, units={"customer": _A_CUSTOMER})
+        ModelSpec(settings, _TASK, _PRIVATE_TASK, units={"customer": _A_CUSTOMER})
         for settings in (LogisticSettings, MlpSettings)
     ),
     cuts=ChurnSettings,

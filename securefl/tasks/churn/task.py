@@ -26,12 +26,12 @@ from securefl.ml.batches import Batch
 from securefl.ml.metrics.classification import classification_tally
 from securefl.ml.metrics.score_blending import best_share
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.churn.examples import Cases, ChurnFacts, RetailerCases, agreed_facts, cutoffs
 from securefl.tasks.churn.settings import ChurnSettings, LogisticSettings, MlpSettings
-from securefl.tasks.common.contribution_bounds import CustomerRows
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.contribution_bounds import UserBatches
+from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import own_model
 
 _STEPS: Final = 25
@@ -76,7 +76,7 @@ class ChurnMember(MemberData):
         cases: Retailer to split to cases: one retailer for a member, all of them for pooled data.
     """
 
-    examples: CustomerRows
+    examples: UserBatches
     cases: Mapping[str, Mapping[Split, Cases]]
 
 
@@ -118,13 +118,13 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
                 "cut-off (churn.min_baskets)"
             )
         columns = (training.features, training.gone)
-        units = CustomerRows.of(training.customers, columns, self.cuts.training_cutoffs)
+        units = UserBatches.of(training.customers, columns, self.cuts.training_cutoffs)
         return _member(tables.name, units, {tables.name: cases})
 
     def pool(self, members: Sequence[ChurnMember], facts: ChurnFacts) -> ChurnMember:
         """All retailers' customers; one of several retailers is as many units."""
         del facts
-        units = CustomerRows.joined([member.examples for member in members])
+        units = UserBatches.joined([member.examples for member in members])
         cases = {name: own for member in members for name, own in member.cases.items()}
         return _member("pooled", units, cases)
 
@@ -140,14 +140,16 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
         each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
         return (each * present).sum(dim=1) / present.sum(dim=1)
 
-    def evaluate(self, model: nn.Module, member: ChurnMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: ChurnMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Metrics of the model's probabilities, by retailer."""
         return {
             name: _tally(model(own[split].features), own[split])
             for name, own in member.cases.items()
         }
 
-    def naive(self, member: ChurnMember, split: Split) -> dict[str, Tally]:
+    def baseline(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
         """The same for the longer away, the likelier gone: each retailer's own rule."""
         return {
             name: _tally(recency_rule(own["train"], own[split]), own[split])
@@ -170,7 +172,7 @@ class ServingMember(ChurnMember):
     @cached_property
     def own(self) -> nn.Module:
         """The own model, trained without noise when it is first served."""
-        return own_model(Learner(self.config, ChurnTask(self.config), self.facts, self))
+        return own_model(LocalProblem(self.config, ChurnTask(self.config), self.facts, self))
 
 
 class PrivateChurnTask(ChurnTask):
@@ -184,7 +186,9 @@ class PrivateChurnTask(ChurnTask):
         """See `ChurnTask.pool`."""
         return self._serving(super().pool(members, facts), facts)
 
-    def evaluate(self, model: nn.Module, member: ChurnMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: ChurnMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Metrics of what is served, the share of the shared model chosen on validation."""
         tallies = {}
         for name, own in member.cases.items():
@@ -193,11 +197,13 @@ class PrivateChurnTask(ChurnTask):
             tallies[name] = _Mixture(model, _serving_member(member).own, own[split]).tally(share)
         return tallies
 
-    def released(self, model: nn.Module, member: ChurnMember, split: Split) -> dict[str, Tally]:
+    def released(
+        self, model: nn.Module, member: ChurnMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Metrics of the shared model, and of nothing else."""
         return super().evaluate(model, member, split)
 
-    def own(self, member: ChurnMember, split: Split) -> dict[str, Tally]:
+    def own(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
         """Metrics of the own model, and of nothing else."""
         return super().evaluate(_serving_member(member).own, member, split)
 
@@ -213,7 +219,7 @@ class _Mixture:
         self.own: Tensor = own(cases.features)
         self.cases = cases
 
-    def tally(self, share: float) -> Tally:
+    def tally(self, share: float) -> MetricSums:
         return _tally(share * self.shared + (1 - share) * self.own, self.cases)
 
     def log_loss(self, share: float) -> float:
@@ -238,12 +244,12 @@ def recency_rule(known: Cases, cases: Cases) -> Tensor:
     return cases.features[:, 0].double() * weights[0] + weights[1]
 
 
-def _tally(logits: Tensor, cases: Cases) -> Tally:
+def _tally(logits: Tensor, cases: Cases) -> MetricSums:
     return classification_tally(logits.detach().numpy().astype(np.float64), cases.gone.numpy())
 
 
 def _member(
-    name: str, units: CustomerRows, cases: Mapping[str, Mapping[Split, Cases]]
+    name: str, units: UserBatches, cases: Mapping[str, Mapping[Split, Cases]]
 ) -> ChurnMember:
     return ChurnMember(name, units, samples=len(units), customers=0, cases=cases)
 

@@ -20,7 +20,7 @@ from securefl.tasks.common.splits import Ints, draws
 
 
 @dataclass(frozen=True)
-class CustomerRows:
+class UserBatches:
     """Rows by customer: a unit is a customer with at most `limit` of her rows, drawn each time.
 
     Attributes:
@@ -34,7 +34,7 @@ class CustomerRows:
     limit: int
 
     @classmethod
-    def of(cls, owner: Tensor, columns: tuple[Tensor, ...], limit: int) -> CustomerRows:
+    def of(cls, owner: Tensor, columns: tuple[Tensor, ...], limit: int) -> UserBatches:
         """Rows in any order, `owner` (int64 [P]) saying whose each is."""
         order = torch.argsort(owner, stable=True)
         counts = torch.unique(owner, return_counts=True)[1]
@@ -42,7 +42,7 @@ class CustomerRows:
         return cls(start, tuple(column[order] for column in columns), limit)
 
     @classmethod
-    def joined(cls, parts: Sequence[CustomerRows]) -> CustomerRows:
+    def joined(cls, parts: Sequence[UserBatches]) -> UserBatches:
         """The customers of several retailers, one retailer after the other."""
         rows = [0, *accumulate(int(part.start[-1]) for part in parts)]
         starts = [part.start[1:] + before for part, before in zip(parts, rows, strict=False)]

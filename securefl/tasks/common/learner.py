@@ -14,14 +14,14 @@ from securefl.config.schema import RunConfig, TrainingSettings
 from securefl.ml.batches import Examples
 from securefl.ml.device import choose_device
 from securefl.ml.metrics.spec import Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.seeds import derive_seed
 from securefl.ml.sgd import LocalTrainer
 from securefl.tasks.base import AnyTask, MemberData
 
 
 @dataclass(frozen=True)
-class Learner:
+class LocalProblem:
     """A party's data and how the run's task learns from them.
 
     Attributes:
@@ -54,13 +54,13 @@ class Learner:
         device = choose_device(self.config.engine.device)
         return LocalTrainer(model, self.data.examples, self.task.loss, settings, device)
 
-    def score_released(self, model: nn.Module) -> dict[str, Tally]:
+    def score_released(self, model: nn.Module) -> dict[str, MetricSums]:
         """The metrics on the test split of the shared parameters alone, by retailer."""
         model.to("cpu").eval()
         with torch.no_grad():
             return self.task.released(model, self.data, "test")
 
-    def score_own(self) -> dict[str, Tally] | None:
+    def score_own(self) -> dict[str, MetricSums] | None:
         """The metrics on the test split of what the party serves without any shared model."""
         with torch.no_grad():
             return self.task.own(self.data, "test")
@@ -72,7 +72,7 @@ class Learner:
             found: Mapping[str, pd.DataFrame] = self.task.recommendations(model, self.data)
             return found
 
-    def score(self, model: nn.Module, split: Split) -> dict[str, Tally]:
+    def score(self, model: nn.Module, split: Split) -> dict[str, MetricSums]:
         """The metrics of a model on one split by retailer, computed on the CPU."""
         model.to("cpu").eval()
         with torch.no_grad():

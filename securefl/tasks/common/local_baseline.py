@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from securefl.config.schema import TrainingSettings
-from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.parameters import FloatVector, load_shared
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 
 @dataclass(frozen=True)
-class AloneResult:
+class LocalOnlyTraining:
     """How training without the federation went.
 
     Attributes:
@@ -23,12 +23,12 @@ class AloneResult:
     """
 
     best_round: int
-    tallies: dict[str, Tally]
+    tallies: dict[str, MetricSums]
 
 
-def train_alone(
-    learner: Learner, settings: TrainingSettings, rounds: int, shared: FloatVector
-) -> AloneResult:
+def train_local_only(
+    learner: LocalProblem, settings: TrainingSettings, rounds: int, shared: FloatVector
+) -> LocalOnlyTraining:
     """As many rounds as the federation, on one party's data.
 
     The model starts where the federation starts, is scored on validation as often, and its best
@@ -37,14 +37,14 @@ def train_alone(
     """
     own = learner.score_own()
     if own is not None:
-        return AloneResult(0, own)
+        return LocalOnlyTraining(0, own)
     model = learner.fresh_model("alone")
     load_shared(model, shared)
     best = train_to_best(learner, model, settings, rounds)
-    return AloneResult(best, learner.score(model, "test"))
+    return LocalOnlyTraining(best, learner.score(model, "test"))
 
 
-def own_model(learner: Learner) -> nn.Module:
+def own_model(learner: LocalProblem) -> nn.Module:
     """What a retailer serves of its own beside a shared model: trained as it would be alone.
 
     It may be asked for in the middle of an evaluation, where no gradient is kept.
@@ -56,7 +56,7 @@ def own_model(learner: Learner) -> nn.Module:
 
 
 def train_to_best(
-    learner: Learner,
+    learner: LocalProblem,
     model: nn.Module,
     settings: TrainingSettings,
     rounds: int,

@@ -65,7 +65,7 @@ class NcfSettings(NamedSettings):
     )
 
 
-class OwnPartSettings(Settings):
+class LocalModelSettings(Settings):
     """What a retailer trains for itself beside the shared model, without noise: never released."""
 
     factorization: FactorizationSettings = FactorizationSettings()
@@ -96,7 +96,7 @@ class ProfileSettings(NamedSettings):
         description="Share of her purchases that a customer is known by in a step; the model"
         " has to foresee the others.",
     )
-    own: OwnPartSettings = OwnPartSettings()
+    own: LocalModelSettings = LocalModelSettings()
 
 
 class RecommendationSettings(Settings):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.tasks.common.cold_start_split import cold_cases, cold_products
 from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.common.settings import NewProductSettings
@@ -53,22 +53,26 @@ class NewProductTask(RecommendationTask):
         cases = cold_cases(cut, new, cold, facts.levels[_KIND])
         return replace(plain, cases={**plain.cases, tables.name + _COLD: cases})
 
-    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """See `RecommendationTask.evaluate`."""
         return _joined(super().evaluate(model, member, split))
 
-    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def released(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """See `Task.released`."""
         return _joined(super().released(model, member, split))
 
-    def own(self, member: RankingMember, split: Split) -> dict[str, Tally] | None:
+    def own(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
         """See `Task.own`."""
         found = super().own(member, split)
         return None if found is None else _joined(found)
 
-    def naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
         """Known products by own popularity, new ones by that of their kind."""
-        return _joined(super().naive(member, split))
+        return _joined(super().baseline(member, split))
 
     @property
     def noised_rule(self) -> str | None:
@@ -76,14 +80,14 @@ class NewProductTask(RecommendationTask):
         return None
 
 
-def _joined(groups: dict[str, Tally]) -> dict[str, Tally]:
+def _joined(groups: dict[str, MetricSums]) -> dict[str, MetricSums]:
     """Each retailer's tally with that of its new products in metrics of their own."""
     return {
-        name: Tally({**tally.ratios, **_of_new(groups[name + _COLD])})
+        name: MetricSums({**tally.ratios, **_of_new(groups[name + _COLD])})
         for name, tally in groups.items()
         if not name.endswith(_COLD)
     }
 
 
-def _of_new(tally: Tally) -> dict[str, Ratio]:
+def _of_new(tally: MetricSums) -> dict[str, Ratio]:
     return {cold_metric(name): tally.ratios[name] for name in RANKED_COLD}

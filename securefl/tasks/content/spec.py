@@ -6,7 +6,7 @@ from typing import Final
 from securefl.config.load import packaged
 from securefl.config.metric_labels import LABELS, MetricLabel
 from securefl.config.privacy import PROTECTED
-from securefl.config.task_spec import ModelChoice, TaskDeclaration, Tree
+from securefl.config.task_spec import ModelSpec, TaskSpec, Tree
 from securefl.tasks.common.privacy_units import A_CUSTOMER
 from securefl.tasks.common.settings import NewProductSettings
 from securefl.tasks.content.settings import ContentSettings, HybridSettings
@@ -27,7 +27,7 @@ COLD_LABELS: Final[dict[str, MetricLabel]] = {
         LABELS[name],
         title=f"{LABELS[name].title} new",
         meaning=f"{LABELS[name].title} among products that nobody bought yet",
-        naive="Kind's popularity",
+        baseline="Kind's popularity",
     )
     for name in RANKED_COLD
 }
@@ -50,16 +50,16 @@ def on_every_source(private: Tree) -> dict[tuple[str, str], Tree]:
     return {(source, protection): private for source in _SOURCES for protection in PROTECTED}
 
 
-HYBRID: Final = TaskDeclaration(
+HYBRID: Final = TaskSpec(
     name="hybrid",
     learns="which products a customer buys next, new ones included",
     models=(
-        ModelChoice(
+        ModelSpec(
             HybridSettings,
             "securefl.tasks.content.hybrid:HybridTask",
             units={"customer": A_CUSTOMER},
         ),
-        ModelChoice(
+        ModelSpec(
             EaseSettings,
             "securefl.tasks.content.hybrid:HybridEaseTask",
             units={"customer": A_CUSTOMER},
@@ -73,11 +73,11 @@ HYBRID: Final = TaskDeclaration(
     facts=_FACTS,
 )
 
-CONTENT: Final = TaskDeclaration(
+CONTENT: Final = TaskSpec(
     name="content",
     learns="which products a customer buys next, from what products are",
     models=(
-        ModelChoice(
+        ModelSpec(
             ContentSettings,
             "securefl.tasks.content.hybrid:ContentTask",
             units={"customer": A_CUSTOMER},

@@ -15,7 +15,7 @@ from securefl.config.schema import RunConfig, TrainingSettings
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch
 from securefl.tasks.common.histories import CustomerExamples
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_to_best
 from securefl.tasks.common.product_features import product_features
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
@@ -29,7 +29,7 @@ from securefl.tasks.content.settings import (
 )
 from securefl.tasks.recommendation.item_knn import neighbours
 from securefl.tasks.recommendation.models.ease import ItemToItem, multi_hot
-from securefl.tasks.recommendation.personalization import OwnScores, Parts, ServedTask
+from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
 from securefl.tasks.recommendation.profile import surprise
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 
@@ -88,7 +88,7 @@ class FeatureTask(RecommendationTask):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnFeatures(OwnScores):
+class OwnFeatures(LocalScores):
     """A retailer's own models.
 
     Attributes:
@@ -100,7 +100,7 @@ class OwnFeatures(OwnScores):
     ranker: FeatureRanker
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `OwnScores.parts`: own recent sales and the models, float32 [B, I, 4]."""
+        """See `LocalScores.parts`: own recent sales and the models, float32 [B, I, 4]."""
         prior = cases.prior.expand(len(index), -1)
         history = multi_hot(*cases.known.padded(index), prior.shape[1])
         own = torch.stack((prior, self.together.scores(history)), dim=2)
@@ -133,7 +133,7 @@ class FeatureMember(RankingMember):
 def train_alone_for_itself(member: FeatureMember) -> FeatureRanker:
     """The own model of a member, as its best round on validation left it."""
     task, settings = member.twin, own_settings(member.twin.config)
-    learner = Learner(task.config, task, member.facts, member)
+    learner = LocalProblem(task.config, task, member.facts, member)
     model = learner.fresh_model("own")
     training = TrainingSettings(
         learning_rate=settings.learning_rate,
@@ -145,7 +145,7 @@ def train_alone_for_itself(member: FeatureMember) -> FeatureRanker:
     return feature_ranker(model).eval()
 
 
-class ServedFeatureTask(ServedTask, FeatureTask):
+class ServedFeatureTask(PersonalizedTask, FeatureTask):
     """Serves the shared ranker in a blend with each retailer's own scores."""
 
     twin: ClassVar[type[FeatureTask]] = FeatureTask
@@ -161,7 +161,7 @@ class ServedFeatureTask(ServedTask, FeatureTask):
         return self._served(super().pool(members, facts), facts)
 
     def shared_parts(self, model: nn.Module) -> Parts:
-        """See `ServedTask`."""
+        """See `PersonalizedTask`."""
         return partial(self.parts, model)
 
     def own_scores(self, member: RankingMember) -> OwnFeatures:

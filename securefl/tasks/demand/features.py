@@ -42,7 +42,7 @@ class Features:
 
     inputs: Float32s
     level: Float32s
-    naive: Float32s
+    baseline: Float32s
 
 
 def feature_count(cadence: Cadence) -> int:
@@ -72,11 +72,11 @@ def features(
     columns = [*[np.clip(c, -RATIO_LIMIT, RATIO_LIMIT) for group in known for c in group]]
     columns += list(np.moveaxis(np.clip(uplift, -RATIO_LIMIT, RATIO_LIMIT), 2, 0))
     columns += [np.broadcast_to(c, demand.shape) for c in calendar(steps, cadence)]
-    naive = [moving_average(demand, w) for w in cadence.naive]
+    baseline = [moving_average(demand, w) for w in cadence.baseline]
     return Features(
         inputs=np.stack(columns, axis=2).astype(np.float32),
         level=level.astype(np.float32),
-        naive=np.stack(naive).astype(np.float32),
+        baseline=np.stack(baseline).astype(np.float32),
     )
 
 

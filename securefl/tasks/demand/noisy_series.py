@@ -46,7 +46,7 @@ class NoisedMember(DemandMember):
         return self.privacy_units
 
 
-class NoisedDemandTask(DemandTask):
+class NoisySeriesTask(DemandTask):
     """Forecasts demand with a model that sees noised series alone.
 
     Attributes:
@@ -82,7 +82,7 @@ class NoisedDemandTask(DemandTask):
         return _noised(super().pool(members, facts), noised[0].contributions, exact, count)
 
     @property
-    def input_perturbation(self) -> NoisedDemandTask:
+    def input_perturbation(self) -> NoisySeriesTask:
         """See `Task.input_perturbation`: rows of a series have no gradient of a customer's own."""
         return self
 
@@ -127,7 +127,7 @@ class NoisedDemandTask(DemandTask):
         uplift = self._promoted(name, steps, facts)
         made = features(demand, np.maximum(series.sum(axis=0), 0.0), uplift, steps, self.cadence)
         inputs = self._inputs(name, made, facts)
-        return Grid(inputs, made.level, made.naive, demand, self.horizon)
+        return Grid(inputs, made.level, made.baseline, demand, self.horizon)
 
     def _uplift(self, name: str, sold: Sales, steps: Days, facts: DemandFacts) -> Floats:
         del sold

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.score_blending import best_share
 from securefl.ml.metrics.spec import Split
-from securefl.ml.metrics.sums import Tally
-from securefl.tasks.common.learner import Learner
+from securefl.ml.metrics.sums import MetricSums
+from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import own_model
-from securefl.tasks.demand.noisy_series import NoisedDemandTask, NoisedMember
+from securefl.tasks.demand.noisy_series import NoisedMember, NoisySeriesTask
 from securefl.tasks.demand.task import DemandFacts, DemandMember, DemandTask
 from securefl.tasks.demand.windows import Cases
 
@@ -38,21 +38,23 @@ class ServingMember(NoisedMember):
     @cached_property
     def own(self) -> nn.Module:
         """The own forecaster, trained on the exact series when it is first served."""
-        return own_model(Learner(self.task.config, self.task, self.facts, self.exact))
+        return own_model(LocalProblem(self.task.config, self.task, self.facts, self.exact))
 
 
-class PrivateDemandTask(NoisedDemandTask):
+class PrivateDemandTask(NoisySeriesTask):
     """Serves the shared forecaster in a mean with each retailer's own."""
 
     def prepare(self, tables: RetailerTables, facts: DemandFacts) -> ServingMember:
-        """See `NoisedDemandTask.prepare`."""
+        """See `NoisySeriesTask.prepare`."""
         return self._serving(super().prepare(tables, facts), facts)
 
     def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> ServingMember:
-        """See `NoisedDemandTask.pool`."""
+        """See `NoisySeriesTask.pool`."""
         return self._serving(super().pool(members, facts), facts)
 
-    def evaluate(self, model: nn.Module, member: DemandMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: DemandMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Errors of what is served, the share of the shared forecast chosen on validation."""
         serving = _serving_member(member)
         tallies = {}
@@ -67,11 +69,13 @@ class PrivateDemandTask(NoisedDemandTask):
         share = self._best_share(model, serving, name)
         return self._mixed(model, serving, member.coming[name], serving.exact.coming[name], share)
 
-    def released(self, model: nn.Module, member: DemandMember, split: Split) -> dict[str, Tally]:
+    def released(
+        self, model: nn.Module, member: DemandMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Errors of the shared forecaster, and of nothing else."""
         return super().evaluate(model, member, split)
 
-    def own(self, member: DemandMember, split: Split) -> dict[str, Tally]:
+    def own(self, member: DemandMember, split: Split) -> dict[str, MetricSums]:
         """Errors of the own forecaster, and of nothing else."""
         serving = _serving_member(member)
         return serving.task.evaluate(serving.own, serving.exact, split)
@@ -84,7 +88,7 @@ class PrivateDemandTask(NoisedDemandTask):
 
     def _served(
         self, model: nn.Module, member: ServingMember, name: str, split: Split, share: float
-    ) -> Tally:
+    ) -> MetricSums:
         cases, exact = member.cases[name][split], member.exact.cases[name][split]
         return self.scored(self._mixed(model, member, cases, exact, share), cases)
 

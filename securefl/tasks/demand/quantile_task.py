@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from securefl.config.schema import RunConfig
 from securefl.ml.metrics.quantiles import quantile_tally
 from securefl.ml.metrics.spec import MetricSpec
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.demand.features import feature_count
 from securefl.tasks.demand.personalized import PrivateDemandTask
 from securefl.tasks.demand.quantile_model import QuantileForecaster, QuantileTarget
@@ -45,7 +45,7 @@ class QuantileTask(DemandTask):
         """See `DemandTask.target`."""
         return QuantileTarget(self.levels)
 
-    def scored(self, forecast: Tensor, cases: Cases) -> Tally:
+    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
         """See `DemandTask.scored`; a case's scale is one unit more than its recent mean."""
         level = cases.batch[2]
         return quantile_tally(
@@ -60,9 +60,9 @@ class QuantileTask(DemandTask):
         """
         known = torch.cat([_log_ratio(part, rule) for part in past])
         if not len(known):
-            return cases.naive[rule].unsqueeze(1).expand(-1, len(self.levels))
+            return cases.baseline[rule].unsqueeze(1).expand(-1, len(self.levels))
         errors = torch.quantile(known, known.new_tensor(self.levels))
-        average = torch.log1p(cases.naive[rule]).unsqueeze(1)
+        average = torch.log1p(cases.baseline[rule]).unsqueeze(1)
         return torch.expm1(average + errors).clamp_min(0.0)
 
 
@@ -74,4 +74,4 @@ class PrivateQuantileTask(PrivateDemandTask, QuantileTask):
 
 def _log_ratio(cases: Cases, rule: int) -> Tensor:
     """Log of demand over a moving average, one unit more on both sides, float32 [N]."""
-    return torch.log1p(cases.demand) - torch.log1p(cases.naive[rule])
+    return torch.log1p(cases.demand) - torch.log1p(cases.baseline[rule])

@@ -43,7 +43,7 @@ class Cadence:
     lags: tuple[int, ...]
     windows: tuple[int, ...]
     level: tuple[int, ...]
-    naive: tuple[int, ...]
+    baseline: tuple[int, ...]
     season: int
 
     @property
@@ -53,7 +53,13 @@ class Cadence:
 
 
 WEEK: Final = Cadence(
-    "week", days=7, lags=(1, 2, 3, 4), windows=(4, 8, 13), level=(4, 8), naive=(1, 4, 8), season=1
+    "week",
+    days=7,
+    lags=(1, 2, 3, 4),
+    windows=(4, 8, 13),
+    level=(4, 8),
+    baseline=(1, 4, 8),
+    season=1,
 )
 DAY: Final = Cadence(
     "day",
@@ -61,7 +67,7 @@ DAY: Final = Cadence(
     lags=(1, 2, 7, 14, 21, 28),
     windows=(7, 28),
     level=(28,),
-    naive=(1, 7, 28),
+    baseline=(1, 7, 28),
     season=7,
 )
 CADENCES: Final = {cadence.name: cadence for cadence in (WEEK, DAY)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from securefl.config.load import packaged
-from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.common.privacy_units import A_BUYER, A_LINE
 from securefl.tasks.demand.settings import (
     DemandSettings,
@@ -26,11 +26,11 @@ _QUANTILES = "securefl.tasks.demand.quantile_task:QuantileTask"
 _PRIVATE_QUANTILES = "securefl.tasks.demand.quantile_task:PrivateQuantileTask"
 
 
-DEMAND: Final = TaskDeclaration(
+DEMAND: Final = TaskSpec(
     name="demand",
     learns="how many units sell in the coming week or day",
     models=tuple(
-        ModelChoice(
+        ModelSpec(
             settings,
             task,
             private,

@@ -21,7 +21,7 @@ from securefl.errors import DataError
 from securefl.ml.batches import Batch, TensorExamples, all_units
 from securefl.ml.metrics.forecasting import forecast_tally
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import Tally, total
+from securefl.ml.metrics.sums import MetricSums, total
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.demand.features import (
     TUTORIAL_INPUTS,
@@ -180,14 +180,16 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         inputs, series, level, demand = batch
         return self.target.loss(model(inputs, series, level), demand)
 
-    def evaluate(self, model: nn.Module, member: DemandMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: DemandMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Errors of the model's forecasts, by retailer."""
         return {
             name: self.scored(self.forecast(model, own[split]), own[split])
             for name, own in member.cases.items()
         }
 
-    def naive(self, member: DemandMember, split: Split) -> dict[str, Tally]:
+    def baseline(self, member: DemandMember, split: Split) -> dict[str, MetricSums]:
         """Errors of the moving average that served a retailer best in all steps before the test.
 
         A window of one step, the last value, is among them.
@@ -203,21 +205,21 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         """What is forecast for the step after the data, as `forecast` gives it."""
         return self.forecast(model, member.coming[member.name])
 
-    def scored(self, forecast: Tensor, cases: Cases) -> Tally:
+    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
         """Metric sums of forecasts in units."""
         return forecast_tally(doubles(forecast), doubles(cases.demand))
 
     def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
         """What a moving average forecasts in units; `past` is all that was known before."""
         del past
-        return cases.naive[rule]
+        return cases.baseline[rule]
 
-    def _best_average(self, cases: Mapping[Split, Cases], split: Split) -> Tally:
+    def _best_average(self, cases: Mapping[Split, Cases], split: Split) -> MetricSums:
         deciding = self.metrics[0].name
         past = (cases["train"], cases["validation"])
         errors = [
             total(self.scored(self.averaged(rule, past, part), part) for part in past)
-            for rule in range(len(self.cadence.naive))
+            for rule in range(len(self.cadence.baseline))
         ]
         best = int(np.argmin([error.values()[deciding] for error in errors]))
         return self.scored(self.averaged(best, past, cases[split]), cases[split])
@@ -252,7 +254,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
             uplift[:, -1] = 0.0
         made = features(demand, sold.units.sum(axis=0), uplift, steps, self.cadence)
         inputs = self._inputs(name, made, facts)
-        return Grid(inputs, made.level, made.naive, demand, self.horizon)
+        return Grid(inputs, made.level, made.baseline, demand, self.horizon)
 
     def _inputs(self, name: str, made: Features, facts: DemandFacts) -> Float32s:
         """What the configured model sees of the features."""

@@ -25,7 +25,7 @@ class Cases:
     """
 
     batch: Batch
-    naive: Tensor
+    baseline: Tensor
 
     @property
     def demand(self) -> Tensor:
@@ -47,7 +47,7 @@ class Grid:
 
     inputs: Float32s
     level: Float32s
-    naive: Float32s
+    baseline: Float32s
     demand: Floats
     horizon: int = 1
 
@@ -62,8 +62,8 @@ class Grid:
                 torch.from_numpy(self.level[block].reshape(-1)),
                 torch.from_numpy(demand.reshape(-1).astype(np.float32)),
             ),
-            naive=torch.from_numpy(
-                np.stack([rule[block].reshape(-1) for rule in self.naive], axis=0)
+            baseline=torch.from_numpy(
+                np.stack([rule[block].reshape(-1) for rule in self.baseline], axis=0)
             ),
         )
 

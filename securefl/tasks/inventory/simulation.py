@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.tasks.inventory.spec import InventorySettings
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ _SHORT: Final = 1.5
 
 
 @dataclass(frozen=True)
-class Levels:
+class ReorderLevels:
     """When to order and how far to fill up, in units, float64 [K, T] each.
 
     Attributes:
@@ -37,7 +37,7 @@ class Levels:
 
 def order_levels(
     quantiles: Floats, levels: tuple[float, ...], settings: InventorySettings
-) -> Levels:
+) -> ReorderLevels:
     """The levels of both rules from quantiles of mean weekly demand over the horizon.
 
     newsvendor: the quantile at the critical level (Arrow, Harris and Marschak 1951). reorder: s is
@@ -53,10 +53,10 @@ def order_levels(
     """
     protected = settings.horizon * at_level(quantiles, levels, settings.critical_level)
     if settings.policy == "newsvendor":
-        return Levels(protected, protected)
+        return ReorderLevels(protected, protected)
     weekly = quantiles[..., levels.index(0.5)]
     batch = np.sqrt(2 * settings.order_cost * weekly / settings.holding_cost)
-    return Levels(protected, protected + np.where(batch > _SHORT * weekly, batch, 0.0))
+    return ReorderLevels(protected, protected + np.where(batch > _SHORT * weekly, batch, 0.0))
 
 
 def at_level(quantiles: Floats, levels: tuple[float, ...], level: float) -> Floats:
@@ -88,7 +88,7 @@ class Weeks:
     orders: Floats
 
 
-def simulate(demand: Floats, levels: Levels, settings: InventorySettings) -> Weeks:
+def simulate(demand: Floats, levels: ReorderLevels, settings: InventorySettings) -> Weeks:
     """Run the stock of K series over T weeks.
 
     A week begins with the arrival of what was ordered `lead_time` weeks ago and a look at the
@@ -107,7 +107,7 @@ def simulate(demand: Floats, levels: Levels, settings: InventorySettings) -> Wee
     return _reordered(demand, levels, settings)
 
 
-def _reordered(demand: Floats, levels: Levels, settings: InventorySettings) -> Weeks:
+def _reordered(demand: Floats, levels: ReorderLevels, settings: InventorySettings) -> Weeks:
     """The stock may fall below 0 where unmet demand is backordered; it is served on arrival."""
     stock = levels.full[:, 0].copy()
     coming = np.zeros((settings.lead_time + 1, len(demand)))
@@ -128,7 +128,7 @@ def _reordered(demand: Floats, levels: Levels, settings: InventorySettings) -> W
     return weeks
 
 
-def stock_tally(weeks: Weeks, counted: int, settings: InventorySettings) -> Tally:
+def stock_tally(weeks: Weeks, counted: int, settings: InventorySettings) -> MetricSums:
     """Costs and service of the last `counted` weeks.
 
     `stock_cost` is holding, shortage and orders over the units asked for, `fill_rate` the share of
@@ -142,7 +142,7 @@ def stock_tally(weeks: Weeks, counted: int, settings: InventorySettings) -> Tall
     cost = settings.holding_cost * float(left.sum()) + settings.shortage_cost * missed
     cost += settings.order_cost * float(weeks.orders[:, last].sum())
     asked = float(demand.sum())
-    return Tally(
+    return MetricSums(
         {
             "stock_cost": Ratio(cost, asked),
             "fill_rate": Ratio(float(served.sum()), asked),

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
-from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.common.privacy_units import A_BUYER, A_LINE
 from securefl.tasks.demand.settings import DemandSettings, QuantileForecasterSettings
 
@@ -53,11 +53,11 @@ def _label(title: str, meaning: str, *, better: bool, percent: bool, headline: b
     return MetricLabel(title, meaning, better, percent, _NAIVE, headline)
 
 
-INVENTORY: Final = TaskDeclaration(
+INVENTORY: Final = TaskSpec(
     name="inventory",
     learns="how much to keep in stock",
     models=(
-        ModelChoice(
+        ModelSpec(
             QuantileForecasterSettings,
             "securefl.tasks.inventory.task:InventoryTask",
             "securefl.tasks.inventory.task:PrivateInventoryTask",
@@ -101,5 +101,5 @@ INVENTORY: Final = TaskDeclaration(
         "securefl.tasks.demand.series:Vocabulary",
     ),
     releases="series",
-    hands_over={"order-levels": "what to order up to next week"},
+    outputs={"order-levels": "what to order up to next week"},
 )

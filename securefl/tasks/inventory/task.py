@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
 from securefl.ml.metrics.spec import MetricSpec
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.demand.personalized import PrivateDemandTask
 from securefl.tasks.demand.quantile_task import QuantileTask
 from securefl.tasks.demand.series import Floats, Ints
 from securefl.tasks.demand.task import DemandMember, DemandTask, doubles
 from securefl.tasks.demand.windows import Cases, Grid
-from securefl.tasks.inventory.simulation import Levels, order_levels, simulate, stock_tally
+from securefl.tasks.inventory.simulation import ReorderLevels, order_levels, simulate, stock_tally
 from securefl.tasks.inventory.spec import InventorySettings
 
 
@@ -79,15 +79,15 @@ class InventoryTask(QuantileTask):
         weeks = range(min(first, steps.start), steps.stop)
         plain = grid.cases(series, weeks)
         sold = grid.demand[np.ix_(series, np.array(weeks))]
-        return StockCases(plain.batch, plain.naive, sold, len(steps))
+        return StockCases(plain.batch, plain.baseline, sold, len(steps))
 
-    def scored(self, forecast: Tensor, cases: Cases) -> Tally:
+    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
         """Costs and service of the stock that is ordered from quantiles, float32 [N, Q]."""
         assert isinstance(cases, StockCases)
         weeks = simulate(cases.sold, self.order_levels(forecast, cases.sold.shape), self.stock)
         return stock_tally(weeks, cases.counted, self.stock)
 
-    def order_levels(self, forecast: Tensor, shape: tuple[int, ...]) -> Levels:
+    def order_levels(self, forecast: Tensor, shape: tuple[int, ...]) -> ReorderLevels:
         """What to order up to, by series and week."""
         quantiles = doubles(forecast).reshape(*shape, len(self.levels))
         return order_levels(quantiles, self.levels, self.stock)
@@ -98,7 +98,7 @@ class InventoryTask(QuantileTask):
         forecast = self.coming(model, member)
         levels = self.order_levels(forecast, (len(forecast), 1))
         table = pd.DataFrame({self.cuts.level: [keys[i] for i in coming.batch[1].tolist()]})
-        table["mean_last_weeks"] = doubles(coming.naive[-1])
+        table["mean_last_weeks"] = doubles(coming.baseline[-1])
         table["order_when_at_or_below"] = levels.reorder[:, 0]
         table["order_up_to"] = levels.full[:, 0]
         for column, level in enumerate(self.levels):
@@ -116,7 +116,7 @@ class InventoryTask(QuantileTask):
         error = misses.square().mean(dim=1).sqrt()
         error = error.repeat_interleave(cases.sold.shape[1]).unsqueeze(1)
         scores = error.new_tensor(norm.ppf(self.levels))
-        return (cases.naive[rule].unsqueeze(1) + scores * error).clamp_min(0.0)
+        return (cases.baseline[rule].unsqueeze(1) + scores * error).clamp_min(0.0)
 
 
 class PrivateInventoryTask(PrivateDemandTask, InventoryTask):
@@ -128,6 +128,6 @@ class PrivateInventoryTask(PrivateDemandTask, InventoryTask):
 def _misses(cases: Cases, rule: int, horizon: int) -> Tensor:
     """Errors of a moving average over the counted weeks whose horizon lies in the past, [K, t]."""
     assert isinstance(cases, StockCases)
-    misses = (cases.demand - cases.naive[rule]).reshape(cases.sold.shape)
+    misses = (cases.demand - cases.baseline[rule]).reshape(cases.sold.shape)
     weeks = misses.shape[1]
     return misses[:, weeks - cases.counted : weeks - horizon + 1]

@@ -17,7 +17,7 @@ _LEAST_INFORMATION: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Sums:
+class SufficientStatistics:
     """Statistics of customers, summed.
 
     Attributes:
@@ -74,7 +74,7 @@ class Elasticities:
     own: npt.NDArray[np.bool_]
 
 
-def estimated(sums: Sums) -> Elasticities:
+def estimated(sums: SufficientStatistics) -> Elasticities:
     """Elasticities shrunk towards their common mean, as far as each is uncertain.
 
     A category's estimate is r + g / h. Its variance has two parts: phi h / h^2 from the customers,

@@ -10,7 +10,7 @@ from securefl.config.base import NamedSettings, Settings
 from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
 from securefl.config.privacy import PROTECTED
-from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.common.settings import Fraction, Probability
 
 A_SHOPPER: Final = "everything that one customer bought at one retailer, and when"
@@ -109,11 +109,11 @@ _LABELS: Final = {
     ),
 }
 
-PRICING: Final = TaskDeclaration(
+PRICING: Final = TaskSpec(
     name="pricing",
     learns="how much less is bought of what costs more",
     models=(
-        ModelChoice(
+        ModelSpec(
             ElasticitySettings,
             "securefl.tasks.pricing.task:PricingTask",
             units={"customer": A_SHOPPER},
@@ -127,5 +127,5 @@ PRICING: Final = TaskDeclaration(
     },
     labels=_LABELS,
     facts=("securefl.tasks.pricing.task:PricingFacts", "securefl.tasks.demand.series:Vocabulary"),
-    hands_over={"prices": "recommended prices", "price-curves": "revenue and margin by price"},
+    outputs={"prices": "recommended prices", "price-curves": "revenue and margin by price"},
 )

@@ -21,7 +21,7 @@ from securefl.errors import DataError
 from securefl.ml.batches import Batch, TensorExamples
 from securefl.ml.metrics.score_blending import best_share
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.demand.series import (
@@ -34,7 +34,7 @@ from securefl.tasks.demand.series import (
     vocabulary,
 )
 from securefl.tasks.demand.windows import time_cuts
-from securefl.tasks.pricing.elasticities import Elasticities, Sums, estimated
+from securefl.tasks.pricing.elasticities import Elasticities, SufficientStatistics, estimated
 from securefl.tasks.pricing.examples import PricedSales, nothing_told, priced_sales, told
 from securefl.tasks.pricing.linear_statistics import UnitSums, unit_sums
 from securefl.tasks.pricing.price_list import Lines, PriceList, price_list
@@ -171,7 +171,9 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         """Minus each unit's own statistics, times the sums, float [B]."""
         return unit_sums(model).losses(batch[0])
 
-    def evaluate(self, model: nn.Module, member: PricingMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: PricingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Held-out sales under the mean of shared and own elasticities, chosen on validation."""
         shared, own = self.shared(model, member), self.own_elasticities(member)
         return {
@@ -179,19 +181,21 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             for name in member.sales
         }
 
-    def released(self, model: nn.Module, member: PricingMember, split: Split) -> dict[str, Tally]:
+    def released(
+        self, model: nn.Module, member: PricingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Held-out sales under the shared elasticities alone."""
         return _by_retailer(member, split, self.shared(model, member))
 
-    def own(self, member: PricingMember, split: Split) -> dict[str, Tally]:
+    def own(self, member: PricingMember, split: Split) -> dict[str, MetricSums]:
         """Held-out sales under the elasticities of the retailer's own customers."""
         return _by_retailer(member, split, self.own_elasticities(member))
 
-    def naive(self, member: PricingMember, split: Split) -> dict[str, Tally]:
+    def baseline(self, member: PricingMember, split: Split) -> dict[str, MetricSums]:
         """Held-out sales if no price mattered."""
         nothing = np.zeros(len(member.keys))
         return {
-            name: Tally(sales.scored(nothing, split) | nothing_told())
+            name: MetricSums(sales.scored(nothing, split) | nothing_told())
             for name, sales in member.sales.items()
         }
 
@@ -220,8 +224,10 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         """The elasticities of a member's own customers, without noise."""
         return estimated(self._sums(member.sums))
 
-    def _sums(self, values: Floats, deviation: float = 0.0) -> Sums:
-        return Sums(values, self.settings.influence, self.settings.reference, deviation)
+    def _sums(self, values: Floats, deviation: float = 0.0) -> SufficientStatistics:
+        return SufficientStatistics(
+            values, self.settings.influence, self.settings.reference, deviation
+        )
 
     def _member(
         self,
@@ -295,10 +301,12 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         return pd.concat(curves, ignore_index=True)
 
 
-def _by_retailer(member: PricingMember, split: Split, found: Elasticities) -> dict[str, Tally]:
+def _by_retailer(member: PricingMember, split: Split, found: Elasticities) -> dict[str, MetricSums]:
     return {name: _scored(member, name, split, found.value, found.error) for name in member.sales}
 
 
-def _scored(member: PricingMember, name: str, split: Split, value: Floats, error: Floats) -> Tally:
+def _scored(
+    member: PricingMember, name: str, split: Split, value: Floats, error: Floats
+) -> MetricSums:
     looks = told(value, error, member.present(name))
-    return Tally(member.sales[name].scored(value, split) | looks)
+    return MetricSums(member.sales[name].scored(value, split) | looks)

@@ -16,21 +16,21 @@ from torch import nn
 
 from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.spec import Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.histories import CustomerExamples, joined
 from securefl.tasks.common.ranking_examples import RetailerCases
-from securefl.tasks.common.settings import OwnPartSettings
-from securefl.tasks.recommendation.local_model import OwnPart, train_own_part
-from securefl.tasks.recommendation.personalization import Parts, ServedTask
+from securefl.tasks.common.settings import LocalModelSettings
+from securefl.tasks.recommendation.local_model import LocalModel, train_local_model
+from securefl.tasks.recommendation.personalization import Parts, PersonalizedTask
 from securefl.tasks.recommendation.profile import ProfileTask
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 
 
 @runtime_checkable
-class HasOwnPart(Protocol):
+class HasLocalModel(Protocol):
     """Settings of a model that a retailer blends with a part of its own."""
 
-    own: OwnPartSettings
+    own: LocalModelSettings
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class BlendedMember(RankingMember):
     facts: RankingFacts
 
     @cached_property
-    def own(self) -> OwnPart:
+    def own(self) -> LocalModel:
         """The own part, trained when it is first served."""
         settings = self.twin.settings
-        assert isinstance(settings, HasOwnPart)
+        assert isinstance(settings, HasLocalModel)
         apart = replace(self, examples=self.twin_units)
-        return train_own_part(self.twin, self.facts, apart, self.own_units, settings.own)
+        return train_local_model(self.twin, self.facts, apart, self.own_units, settings.own)
 
 
-class BlendedTask(ServedTask):
+class BlendedTask(PersonalizedTask):
     """Serves the shared model in a blend with each retailer's own part."""
 
     @abstractmethod
@@ -84,14 +84,16 @@ class BlendedTask(ServedTask):
         return self._blended(super().pool(members, facts), units, twin_units, facts)
 
     def shared_parts(self, model: nn.Module) -> Parts:
-        """See `ServedTask`."""
+        """See `PersonalizedTask`."""
         return partial(self.parts, model)
 
-    def own_scores(self, member: RankingMember) -> OwnPart:
-        """See `ServedTask`."""
+    def own_scores(self, member: RankingMember) -> LocalModel:
+        """See `PersonalizedTask`."""
         return _blended_member(member).own
 
-    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def released(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Ranks by what is released, and by nothing else."""
         return RecommendationTask.evaluate(self, model, member, split)
 

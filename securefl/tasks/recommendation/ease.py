@@ -27,7 +27,7 @@ from securefl.tasks.recommendation.models.ease import (
     multi_hot,
     nearest_gram,
 )
-from securefl.tasks.recommendation.personalization import OwnScores, Parts, ServedTask
+from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
 from securefl.tasks.recommendation.settings import EaseSettings
 from securefl.tasks.recommendation.task import LEVELS, RankingFacts, RankingMember, buyers
 
@@ -48,7 +48,7 @@ class EaseFacts(RankingFacts):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnItems(OwnScores):
+class OwnItems(LocalScores):
     """A retailer's own recent sales, and its own item-to-item model of all products.
 
     Attributes:
@@ -58,7 +58,7 @@ class OwnItems(OwnScores):
     together: ItemToItem
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `OwnScores.parts`; float32 [B, I, 2]."""
+        """See `LocalScores.parts`; float32 [B, I, 2]."""
         prior = cases.prior.expand(len(index), -1)
         history = multi_hot(*cases.known.padded(index), prior.shape[1])
         return torch.stack((prior, self.together.scores(history)), dim=2)
@@ -83,7 +83,7 @@ class EaseMember(RankingMember):
         return OwnItems(weights={}, validation={}, together=together).weighed(self.cases)
 
 
-class EaseTask(ServedTask):
+class EaseTask(PersonalizedTask):
     """Ranks a retailer's products by what all retailers' customers bought together."""
 
     settings: EaseSettings

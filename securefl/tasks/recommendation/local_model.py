@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from securefl.config.schema import TrainingSettings
 from securefl.tasks.common.histories import CustomerExamples
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_to_best
 from securefl.tasks.common.ranking_examples import Cases
-from securefl.tasks.common.settings import OwnPartSettings
+from securefl.tasks.common.settings import LocalModelSettings
 from securefl.tasks.recommendation.item_knn import neighbours
 from securefl.tasks.recommendation.models.ease import ItemToItem, multi_hot
 from securefl.tasks.recommendation.models.factorization import PurchaseModel
-from securefl.tasks.recommendation.personalization import OwnScores
+from securefl.tasks.recommendation.personalization import LocalScores
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 
 _RIDGE: Final = 200.0
@@ -29,7 +29,7 @@ _PATIENCE: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnPart(OwnScores):
+class LocalModel(LocalScores):
     """A retailer's own models, and how much each counts.
 
     Attributes:
@@ -45,7 +45,7 @@ class OwnPart(OwnScores):
     task: RecommendationTask
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `OwnScores.parts`; one a model, [B, I, 3]."""
+        """See `LocalScores.parts`; one a model, [B, I, 3]."""
         items, present = cases.known.padded(index)
         prior = cases.prior.expand(len(index), -1)
         parts = (
@@ -56,13 +56,13 @@ class OwnPart(OwnScores):
         return torch.stack(parts, dim=2)
 
 
-def train_own_part(
+def train_local_model(
     task: RecommendationTask,
     facts: RankingFacts,
     member: RankingMember,
     units: CustomerExamples,
-    settings: OwnPartSettings,
-) -> OwnPart:
+    settings: LocalModelSettings,
+) -> LocalModel:
     """Everything that a retailer can do alone, on its own customers.
 
     Args:
@@ -76,23 +76,23 @@ def train_own_part(
         update={"task": "recommendation", "model": settings.factorization}
     )
     factorization = _trained(
-        Learner(alone, RecommendationTask(alone), facts, replace(member, examples=units)),
+        LocalProblem(alone, RecommendationTask(alone), facts, replace(member, examples=units)),
         settings,
         settings.factorization_rate,
     )
     assert isinstance(factorization, PurchaseModel)
-    own = OwnPart(
+    own = LocalModel(
         weights={},
         validation={},
         factorization=factorization,
         neighbours=neighbours(member.examples.histories, len(facts.products), _RIDGE),
-        twin=_trained(Learner(task.config, task, facts, member), settings, settings.twin_rate),
+        twin=_trained(LocalProblem(task.config, task, facts, member), settings, settings.twin_rate),
         task=task,
     )
     return own.weighed(member.cases)
 
 
-def _trained(learner: Learner, settings: OwnPartSettings, rate: float) -> nn.Module:
+def _trained(learner: LocalProblem, settings: LocalModelSettings, rate: float) -> nn.Module:
     training = TrainingSettings(
         learning_rate=rate,
         batch_size=settings.batch_size,

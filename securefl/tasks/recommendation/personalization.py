@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from securefl.ml.metrics.ranking import Scores, ranking_tally
 from securefl.ml.metrics.score_blending import chosen_weights
 from securefl.ml.metrics.spec import Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.histories import CustomerExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.task import RankingMember, RecommendationTask
@@ -31,7 +31,7 @@ _CHUNK: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnScores(ABC):
+class LocalScores(ABC):
     """What a retailer can say alone, as a weighted sum of parts.
 
     Attributes:
@@ -68,7 +68,7 @@ class OwnScores(ABC):
         return torch.cat([self.scores(retailer, cases, index) for index in every])
 
 
-class ServedTask(RecommendationTask):
+class PersonalizedTask(RecommendationTask):
     """Serves a shared model in a blend with each retailer's own scores."""
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
@@ -80,10 +80,12 @@ class ServedTask(RecommendationTask):
         """The parts of the scores that the shared model gives."""
 
     @abstractmethod
-    def own_scores(self, member: RankingMember) -> OwnScores:
+    def own_scores(self, member: RankingMember) -> LocalScores:
         """What the member serves beside it; computed when it is first asked for."""
 
-    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Ranks by the blend of own and shared scores, its weights chosen on validation."""
         shared, own = self.shared_parts(model), self.own_scores(member)
         return {
@@ -91,7 +93,9 @@ class ServedTask(RecommendationTask):
             for name, splits in member.cases.items()
         }
 
-    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def released(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Ranks by the shared parts alone, their weights chosen on validation."""
         shared = self.shared_parts(model)
         return {
@@ -99,28 +103,28 @@ class ServedTask(RecommendationTask):
             for name, splits in member.cases.items()
         }
 
-    def own(self, member: RankingMember, split: Split) -> dict[str, Tally] | None:
+    def own(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
         """Ranks by the own scores, and by nothing else."""
         own = self.own_scores(member)
         return {name: own_tally(own, name, splits, split) for name, splits in member.cases.items()}
 
 
 def served_tally(
-    shared: Parts, own: OwnScores, retailer: str, splits: Splits, split: Split
-) -> Tally:
+    shared: Parts, own: LocalScores, retailer: str, splits: Splits, split: Split
+) -> MetricSums:
     """How one retailer's cases are ranked by the blend of its own and the shared scores."""
     known: Scores = partial(_rows, own.validation[retailer])
     found = known if split == "validation" else partial(own.scores, retailer, splits[split])
     return blended_tally(_beside(known, shared), _beside(found, shared), splits, split)
 
 
-def own_tally(own: OwnScores, retailer: str, splits: Splits, split: Split) -> Tally:
+def own_tally(own: LocalScores, retailer: str, splits: Splits, split: Split) -> MetricSums:
     """How one retailer's cases are ranked by its own scores."""
     cases = splits[split]
     return ranking_tally(partial(own.scores, retailer, cases), cases.ranking)
 
 
-def blended_tally(chooses: Parts, ranks: Parts, splits: Splits, split: Split) -> Tally:
+def blended_tally(chooses: Parts, ranks: Parts, splits: Splits, split: Split) -> MetricSums:
     """How one retailer's cases are ranked by parts with weights that its validation cases chose.
 
     Args:

@@ -17,7 +17,7 @@ from securefl.ml.batches import Batch
 from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.score_blending import chosen_weights
 from securefl.ml.metrics.spec import Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.contribution_bounds import drawn
 from securefl.tasks.common.histories import CustomerExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
@@ -60,7 +60,9 @@ class PrivatePurchaseTask(RecommendationTask):
         ranker = _ranker(model)
         return ranker.losses(customer, items.gather(1, kept), share, _nothing(ranker, len(items)))
 
-    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Ranks by the blend of own popularity and shared scores, chosen on validation."""
         ranker = _ranker(model)
         tallies = {}
@@ -71,7 +73,9 @@ class PrivatePurchaseTask(RecommendationTask):
             tallies[name] = ranking_tally(score, splits[split].ranking)
         return tallies
 
-    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def released(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Ranks without the retailer's own popularity."""
         ranker = _ranker(model)
         return {

@@ -21,9 +21,9 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch, Examples, TensorExamples
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import Ratio, Tally
+from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.tasks.base import MemberData, Task
-from securefl.tasks.common.contribution_bounds import CustomerRows, alone_in_their_slots
+from securefl.tasks.common.contribution_bounds import UserBatches, alone_in_their_slots
 from securefl.tasks.common.splits import draws
 from securefl.tasks.recommendation.models.ncf import RatingNcf
 from securefl.tasks.recommendation.settings import RatingNcfSettings
@@ -161,10 +161,12 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         customer, product, rating = batch
         return functional.cross_entropy(model(customer, product), rating, reduction="none")
 
-    def evaluate(self, model: nn.Module, member: RatingMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: RatingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Share of right classes on `split`, and beside it on the training ratings."""
         return {
-            name: Tally(
+            name: MetricSums(
                 {
                     "accuracy": _accuracy(_predicted(model, parts[split]), parts[split]),
                     "train_accuracy": _accuracy(_predicted(model, parts["train"]), parts["train"]),
@@ -173,12 +175,12 @@ class RatingTask(Task[RatingFacts, RatingMember]):
             for name, parts in member.splits.items()
         }
 
-    def naive(self, member: RatingMember, split: Split) -> dict[str, Tally]:
+    def baseline(self, member: RatingMember, split: Split) -> dict[str, MetricSums]:
         """The class that is most frequent in the retailer's training ratings."""
         tallies = {}
         for name, parts in member.splits.items():
             frequent = parts["train"][2].mode().values
-            tallies[name] = Tally(
+            tallies[name] = MetricSums(
                 {
                     "accuracy": _accuracy(frequent.expand_as(parts[split][2]), parts[split]),
                     "train_accuracy": _accuracy(
@@ -229,7 +231,7 @@ class PrivateRatingTask(RatingTask):
         """Single ratings, or customers with theirs."""
         privacy = self.config.privacy
         if privacy.unit == "customer":
-            return CustomerRows.of(training[0], training, privacy.interactions)
+            return UserBatches.of(training[0], training, privacy.interactions)
         customer, product, _ = (column.numpy() for column in training)
         counts = alone_in_their_slots(customer, product, privacy.records_per_customer)
         return TensorExamples(tuple(column[torch.from_numpy(counts)] for column in training))

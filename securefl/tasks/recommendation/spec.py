@@ -5,7 +5,7 @@ from typing import Final
 
 from securefl.config.load import packaged
 from securefl.config.privacy import Unit
-from securefl.config.task_spec import ModelChoice, TaskDeclaration, Tree
+from securefl.config.task_spec import ModelSpec, TaskSpec, Tree
 from securefl.tasks.common.privacy_units import A_CUSTOMER, A_MEMBER
 from securefl.tasks.common.settings import (
     FactorizationSettings,
@@ -28,25 +28,25 @@ EASE_CHANGES: Final[Mapping[str, Tree]] = {
 }
 """A Gram matrix takes one round, whatever the other models of its task take."""
 
-RECOMMENDATION: Final = TaskDeclaration(
+RECOMMENDATION: Final = TaskSpec(
     name="recommendation",
     learns="which products a customer buys next",
     models=(
-        ModelChoice(FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
-        ModelChoice(HierarchicalSettings, _PURCHASES),
-        ModelChoice(NcfSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
-        ModelChoice(
+        ModelSpec(FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
+        ModelSpec(HierarchicalSettings, _PURCHASES),
+        ModelSpec(NcfSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
+        ModelSpec(
             ProfileSettings,
             "securefl.tasks.recommendation.blending:BlendedProfileTask",
             units=_BY_CUSTOMER,
         ),
-        ModelChoice(
+        ModelSpec(
             EaseSettings,
             "securefl.tasks.recommendation.ease:EaseTask",
             units={"customer": A_CUSTOMER},
             changes=EASE_CHANGES,
         ),
-        ModelChoice(
+        ModelSpec(
             RatingNcfSettings,
             "securefl.tasks.recommendation.rating_task:RatingTask",
             "securefl.tasks.recommendation.rating_task:PrivateRatingTask",

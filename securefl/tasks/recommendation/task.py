@@ -20,7 +20,7 @@ from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch
 from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import Tally
+from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.common.histories import CustomerExamples, joined
 from securefl.tasks.common.ranking_examples import (
@@ -188,7 +188,9 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         customer, items, weights, prior = batch
         return _ranker(model).losses(customer, items, weights, prior)
 
-    def evaluate(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def evaluate(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Ranks of the held-out purchases, by retailer."""
         return {
             name: ranking_tally(partial(self.scores, model, splits[split]), splits[split].ranking)
@@ -205,7 +207,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         """The same in parts that a retailer may weigh apart, float [B, I, P]; here in one."""
         return self.scores(model, cases, index)[:, :, None]
 
-    def naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
         """Every customer is shown what most customers of the retailer bought."""
         return {
             name: ranking_tally(
@@ -219,7 +221,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         """Popularity, noised so that customers are protected; there is none for another unit."""
         return "popularity_private" if self.config.privacy.unit == "customer" else None
 
-    def noised_naive(self, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def noised_naive(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
         """Every customer is shown the retailer's list as one release of it would read."""
         # Opacus takes seconds to import, and a run without a budget has no use for it.
         from securefl.tasks.recommendation.dp_popularity import noised_popularity

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from securefl.ml.batches import Batch
 from securefl.tasks.common.histories import OrderedExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
-from securefl.tasks.common.settings import OwnPartSettings
+from securefl.tasks.common.settings import LocalModelSettings
 from securefl.tasks.recommendation.blending import BlendedTask
 from securefl.tasks.sequential.settings import SequenceOwnSettings
 from securefl.tasks.sequential.task import SequentialTask, sequence_ranker, some
 
-_OF_THE_MODEL: Final = SequenceOwnSettings.model_fields.keys() - OwnPartSettings.model_fields.keys()
+_OF_THE_MODEL: Final = (
+    SequenceOwnSettings.model_fields.keys() - LocalModelSettings.model_fields.keys()
+)
 
 
 class SeparateSequentialTask(SequentialTask):

@@ -15,12 +15,12 @@ from pydantic import (
 from securefl.config.base import NamedSettings
 from securefl.tasks.common.settings import (
     Fraction,
-    OwnPartSettings,
+    LocalModelSettings,
     RankingLoss,
 )
 
 
-class SequenceOwnSettings(OwnPartSettings):
+class SequenceOwnSettings(LocalModelSettings):
     """The same with a model of sequences, whose settings mean what they mean in section `model`."""
 
     dim: PositiveInt = 64

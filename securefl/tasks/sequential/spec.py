@@ -6,7 +6,7 @@ from typing import Final
 
 from securefl.config.load import packaged
 from securefl.config.privacy import PROTECTED
-from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.common.settings import RecommendationSettings
 from securefl.tasks.sequential.settings import AttentionSettings, GruSettings
 
@@ -16,11 +16,11 @@ A_SEQUENCE: Final = "everything that one customer bought at one retailer, and in
 _PRIVATE: Final = packaged(__package__, "complete-journey-private")
 
 
-SEQUENTIAL: Final = TaskDeclaration(
+SEQUENTIAL: Final = TaskSpec(
     name="sequential",
     learns="which products a customer buys next, from what she bought in order",
     models=tuple(
-        ModelChoice(
+        ModelSpec(
             settings,
             "securefl.tasks.sequential.task:SequentialTask",
             "securefl.tasks.sequential.private:PrivateSequentialTask",

@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.spec import Split
-from securefl.ml.metrics.sums import Tally
-from securefl.tasks.common.learner import Learner
+from securefl.ml.metrics.sums import MetricSums
+from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import own_model
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.content.model import FeatureRanker
 from securefl.tasks.content.task import feature_ranker, ranker_parts, with_own_model
-from securefl.tasks.recommendation.personalization import OwnScores, Parts, ServedTask
+from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 from securefl.tasks.transfer.task import TransferMember, TransferTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnTransfer(OwnScores):
+class OwnTransfer(LocalScores):
     """What a retailer knows of the target by itself.
 
     Attributes:
@@ -34,7 +34,7 @@ class OwnTransfer(OwnScores):
     ranker: FeatureRanker
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `OwnScores.parts`: own popularity of the target and own ranker, [B, I, 2]."""
+        """See `LocalScores.parts`: own popularity of the target and own ranker, [B, I, 2]."""
         found = _whole(self.ranker, cases, index)
         return torch.stack((cases.prior.expand_as(found), found), dim=2)
 
@@ -55,13 +55,13 @@ class ServingTransferMember(TransferMember):
     def own(self) -> OwnTransfer:
         """The own scores, computed when they are first served."""
         config = with_own_model(self.config)
-        learner = Learner(config, TransferTask(config), self.facts, self)
+        learner = LocalProblem(config, TransferTask(config), self.facts, self)
         ranker = feature_ranker(own_model(learner))
         own = OwnTransfer(weights={}, validation={}, ranker=ranker)
         return own.weighed(self.cases)
 
 
-class ServedTransferTask(ServedTask, TransferTask):
+class ServedTransferTask(PersonalizedTask, TransferTask):
     """Serves the shared ranker in a blend with each retailer's own scores."""
 
     def member(
@@ -84,7 +84,9 @@ class ServedTransferTask(ServedTask, TransferTask):
             raise TypeError(f"{member.name} has no scores of its own")
         return member.own
 
-    def released(self, model: nn.Module, member: RankingMember, split: Split) -> dict[str, Tally]:
+    def released(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
         """Ranks by the shared ranker, and by nothing else."""
         return RecommendationTask.evaluate(self, model, member, split)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from securefl.config.load import packaged
-from securefl.config.task_spec import ModelChoice, TaskDeclaration
+from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.common.privacy_units import A_CUSTOMER
 from securefl.tasks.content.spec import on_every_source
 from securefl.tasks.transfer.settings import TransferCuts, TransferSettings
 
-TRANSFER: Final = TaskDeclaration(
+TRANSFER: Final = TaskSpec(
     name="transfer",
     learns="which products of a new department a customer buys next",
     models=(
-        ModelChoice(
+        ModelSpec(
             TransferSettings,
             "securefl.tasks.transfer.personalized:ServedTransferTask",
             units={"customer": A_CUSTOMER},

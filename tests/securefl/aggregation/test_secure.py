@@ -9,7 +9,7 @@ from securefl.consortium.agreement.signatures import SignedAgreement
 from securefl.errors import SecureflError
 from securefl.federation.aggregation.fedavg import weighted_mean
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
-from securefl.federation.aggregation.session_parameters import encode_update, session_terms
+from securefl.federation.aggregation.session_parameters import encode_update, session_params
 from securefl.federation.messages import messages as m
 from securefl.federation.runs.compare import compare
 from securefl.federation.runs.directory import RunDirectory
@@ -30,12 +30,12 @@ STEPS = ("keys", "shares", "masked-input", "consistency", "unmask")
 def parties(tmp_path, small_config):
     """Makes the members of a small consortium, and what everybody knows of it."""
 
-    def make(reveals=False, mode="secure", **changes):
+    def make(discloses=False, mode="secure", **changes):
         config = small_config(mode=mode, **changes)
         prepared = prepare(config)
         consortium, keys = local_consortium(prepared)
         directory = RunDirectory(tmp_path, config)
-        specs = member_specs(prepared, directory, consortium, keys, reveals=reveals)
+        specs = member_specs(prepared, directory, consortium, keys, discloses=discloses)
         return prepared, consortium, InProcess(specs)
 
     return make
@@ -123,11 +123,11 @@ def test_below_the_threshold_there_is_no_sum(tmp_path, small_config):
 
 
 def test_no_update_is_on_the_wire_in_mode_secure(parties):
-    prepared, consortium, transport = parties(reveals=True)
+    prepared, consortium, transport = parties(discloses=True)
     wire = Recording(transport)
     aggregator = SecureAggregator(consortium)
     aggregator.aggregate(Exchange(wire), 1, prepared.shared, names(prepared))
-    revealed = Exchange(transport).ask_all(names(prepared), m.Reveal(round=1), m.Update)
+    revealed = Exchange(transport).ask_all(names(prepared), m.DebugDisclose(round=1), m.Update)
     for name in names(prepared):
         change = revealed[name].change
         assert any(len(message) > len(change) for message in wire.seen)
@@ -137,7 +137,7 @@ def test_no_update_is_on_the_wire_in_mode_secure(parties):
 
 
 def test_the_same_pieces_are_on_the_wire_in_mode_plain(parties):
-    prepared, _, transport = parties(mode="plain", reveals=True)
+    prepared, _, transport = parties(mode="plain", discloses=True)
     wire = Recording(transport)
     request = m.Train(round=1, shared=m.pack_vector(prepared.shared))
     updates = Exchange(wire).ask_all(names(prepared), request, m.Update)
@@ -156,7 +156,7 @@ def test_a_member_lays_nothing_open_outside_a_comparison(parties):
     prepared, consortium, transport = parties()
     SecureAggregator(consortium).aggregate(Exchange(transport), 1, prepared.shared, names(prepared))
     with pytest.raises(SecureflError, match="lays nothing open"):
-        Exchange(transport).ask_all(names(prepared), m.Reveal(round=1), m.Update)
+        Exchange(transport).ask_all(names(prepared), m.DebugDisclose(round=1), m.Update)
 
 
 def test_a_member_that_was_sent_another_model_is_in_no_sum(parties):
@@ -179,7 +179,7 @@ def test_a_member_that_was_sent_another_model_is_in_no_sum(parties):
 def test_a_cohort_of_two_is_refused_by_plan(parties):
     prepared, consortium, transport = parties()
     with pytest.raises(PlanError, match="between 3 and"):
-        session_terms(consortium, names(prepared)[:2], prepared.shared.size)
+        session_params(consortium, names(prepared)[:2], prepared.shared.size)
     request = m.TrainMasked(
         round=1,
         shared=m.pack_vector(prepared.shared),
@@ -249,10 +249,10 @@ def test_sample_counts_stay_hidden(parties):
 
 
 def test_the_masked_mean_is_the_weighted_mean_of_the_updates(parties):
-    prepared, consortium, transport = parties(reveals=True)
+    prepared, consortium, transport = parties(discloses=True)
     exchange = Exchange(transport)
     masked = SecureAggregator(consortium).aggregate(exchange, 1, prepared.shared, names(prepared))
-    updates = exchange.ask_all(names(prepared), m.Reveal(round=1), m.Update)
+    updates = exchange.ask_all(names(prepared), m.DebugDisclose(round=1), m.Update)
     plain = weighted_mean(updates, prepared.shared.size)
     assert masked.samples == plain.samples
     assert masked.loss == pytest.approx(plain.loss, rel=1e-5)
@@ -277,14 +277,14 @@ def test_differencing_of_two_sums_of_one_round_is_refused(parties):
 
 
 def test_differencing_opens_an_update_where_members_enter_a_round_twice(parties):
-    prepared, consortium, transport = parties(reveals=True)
+    prepared, consortium, transport = parties(discloses=True)
     victim = names(prepared)[2]
     aggregator = SecureAggregator(consortium)
     whole = aggregator.masked_sum(Exchange(transport), 1, prepared.shared, names(prepared))
     for member in transport._parties.values():
         member.masked.last_unmasked = 0
     rest = sum_without(victim, consortium, transport, prepared)
-    update = Exchange(transport).ask_all([victim], m.Reveal(round=1), m.Update)[victim]
+    update = Exchange(transport).ask_all([victim], m.DebugDisclose(round=1), m.Update)[victim]
     encoding = whole.terms.encoding
     stolen = encode_update(encoding, m.unpack_vector(update.change), update.loss, update.samples)
     assert np.array_equal(whole.total - rest.total, stolen)
@@ -407,7 +407,7 @@ def test_a_sum_that_is_not_shown_ends_it(parties):
             decoded = m.decode(message)
             shows = isinstance(decoded, m.Protocol) and decoded.payload[1] == RoundSum.CODE
             if party == self.victim and shows:
-                message = m.encode(m.Naive(split="test"))
+                message = m.encode(m.BaselineRequest(split="test"))
             self.inner.publish(party, message)
 
     wire = Withholding(transport, names(prepared)[0], None)

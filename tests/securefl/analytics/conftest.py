@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.federation.analytics.columns import Catalogue
 from securefl.federation.analytics.coordinator import analysts, ask
@@ -81,7 +81,7 @@ def asked(tmp_path, data, catalogue, config):
     """Asks a query of all members; the books are the same in all queries of a test."""
 
     def run(query, *, epsilon=1.0, policy=None, change=None, wrap=None, tables=data, **options):
-        places = Places(tmp_path / "books", policy)
+        places = LedgerPaths(tmp_path / "books", policy)
         specs = analysts(config(epsilon, **options), tables, catalogue, places)
         specs = [change(spec) if change else spec for spec in specs]
         engine = InProcess(specs)

@@ -8,7 +8,7 @@ from securefl.errors import ConfigError
 from securefl.federation.analytics.answers import rows_of
 from securefl.federation.analytics.contributions import contribution
 from securefl.federation.analytics.queries import ask_for
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 
 QUANTILES = ask_for("quantiles", "price", bins=100, limits=(0.0, 10.0))
 
@@ -18,7 +18,7 @@ def exactly(catalogue, tables_of):
     """The answer over one retailer's lines, without noise."""
 
     def answer(query, lines, deviation=0.0, **options):
-        total = contribution(RetailerTables("a", lines), catalogue, query, KeyStream())
+        total = contribution(RetailerTables("a", lines), catalogue, query, AesCtrRng())
         return rows_of(query, catalogue, total, deviation, **options)
 
     return answer

@@ -8,7 +8,7 @@ from securefl.data.schema import ANONYMOUS
 from securefl.data.tables import RetailerTables
 from securefl.federation.analytics.contributions import contribution, sensitivity, step, steps
 from securefl.federation.analytics.queries import ask_for
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 
 QUERIES = [
     ask_for("sum", "value", records=3, limits=(0.0, 5.0)),
@@ -44,7 +44,7 @@ def test_removing_any_one_customer_stays_within_the_sensitivity(query, catalogue
 @pytest.mark.parametrize("query", QUERIES, ids=name)
 def test_no_single_customer_with_random_draws_goes_beyond_the_bound(query, catalogue, tables_of):
     lines = tables_of.random(4, customers=1, lines=2000)
-    alone = contribution(RetailerTables("a", lines), catalogue, query, KeyStream())
+    alone = contribution(RetailerTables("a", lines), catalogue, query, AesCtrRng())
     assert np.linalg.norm(alone) <= sensitivity(query, catalogue).l2 + 1e-9
 
 
@@ -61,7 +61,7 @@ def test_no_single_customer_with_random_draws_goes_beyond_the_bound(query, catal
 def test_the_bound_is_reached_by_the_customer_that_it_is_for(query, lines, catalogue, tables_of):
     rows = {"customer": np.full(120, 7), "product": 1, "value": 1.0} | lines
     alone = contribution(
-        RetailerTables("a", tables_of.lines(**rows)), catalogue, query, KeyStream()
+        RetailerTables("a", tables_of.lines(**rows)), catalogue, query, AesCtrRng()
     )
     assert np.linalg.norm(alone) == pytest.approx(sensitivity(query, catalogue).l2)
 
@@ -76,7 +76,7 @@ def test_what_counts_of_a_customer_is_drawn_anew_and_evenly(catalogue, tables_of
     lines = tables_of.lines(customer=np.zeros(12), product=np.arange(12), value=1.0)
     query = ask_for("top", "product", records=3)
     tables = RetailerTables("a", lines.astype({"customer": "int64"}))
-    drawn = sum(contribution(tables, catalogue, query, KeyStream()) for _ in range(400))
+    drawn = sum(contribution(tables, catalogue, query, AesCtrRng()) for _ in range(400))
     assert drawn.sum() == 1200
     assert 50 < drawn.min() <= drawn.max() < 160  # 100 each, deviation 8.7
 
@@ -96,11 +96,11 @@ def test_without_a_binding_bound_the_integers_are_the_truth(catalogue, tables_of
     lines = tables_of.random(6)
     tables = RetailerTables("a", lines)
     counts = contribution(
-        tables, catalogue, ask_for("histogram", "product", records=4096), KeyStream()
+        tables, catalogue, ask_for("histogram", "product", records=4096), AesCtrRng()
     )
     np.testing.assert_array_equal(counts, np.bincount(lines["product"], minlength=12))
     query = ask_for("sum", "value", records=4096, limits=(0.0, 100.0))
-    (total,) = contribution(tables, catalogue, query, KeyStream())
+    (total,) = contribution(tables, catalogue, query, AesCtrRng())
     customers = lines["customer"].nunique()
     assert abs(total * step(query) - lines["value"].sum()) <= customers * step(query) / 2
     assert steps(query) == 16

@@ -11,7 +11,7 @@ from securefl.config.schema import Dropout
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.account_statements import accounts
 from securefl.consortium.ledger.hash_chain import check_chain, read_entry
-from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, InputError
 from securefl.federation.aggregation.secure import RoundFailedError
@@ -21,7 +21,7 @@ from securefl.federation.messages import messages as m
 from securefl.federation.transport.fault_injection import WithDropouts
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 
 TOP = ask_for("top", "product", records=4)
 FULL = ask_for("top", "product", records=12)
@@ -47,7 +47,7 @@ class Changed:
 
     def publish(self, party, message):
         request = m.decode(message)
-        if party in self.members and isinstance(request, m.Ask):
+        if party in self.members and isinstance(request, m.QueryRequest):
             message = m.encode(request.model_copy(update={"query": self.query.canonical()}))
         self.inner.publish(party, message)
 
@@ -78,12 +78,12 @@ def locked(tables):
 
 
 def truth(data, catalogue, query, names=EVERYBODY):
-    parts = {t.name: contribution(t, catalogue, query, KeyStream()) for t in data.members}
+    parts = {t.name: contribution(t, catalogue, query, AesCtrRng()) for t in data.members}
     return sum(parts[name] for name in names)
 
 
 def releases(places, name):
-    book = Book(book_path(places.books, name))
+    book = PrivacyLedger(book_path(places.books, name))
     return [row.mechanism for one in book.data_sets() for row in book.releases(one.number)]
 
 
@@ -124,7 +124,7 @@ def test_the_shares_of_the_honest_alone_have_the_accounted_noise(asked):
     assert noise.deviation >= needed
     draws = np.empty((3, 40_000), dtype=np.int64)
     for row in draws:
-        noise.sampler().fill(KeyStream(), row)
+        noise.sampler().fill(AesCtrRng(), row)
     left = draws.sum(axis=0)  # what remains when colluders subtract their own shares
     assert left.var() > needed**2 * (1 - 5 * np.sqrt(2 / left.size))
     assert epsilon_of([SampledGaussian(noise.event.noise_multiplier, 1.0, 1)], 1e-5) <= 1.0
@@ -176,7 +176,7 @@ def test_a_member_above_its_cap_refuses_before_it_reads_and_the_others_go_on(
     assert run.sum.survivors == ("north", "south", "east", "mid")
     assert "cap of its policy" in run.sum.refused["west"]
     assert releases(run.places, "west") == []
-    book = Book(book_path(run.places.books, "west"))
+    book = PrivacyLedger(book_path(run.places.books, "west"))
     assert [entry.event.reason for entry in book.refusals()] == ["cap"]
 
 
@@ -203,7 +203,7 @@ def test_when_too_many_refuse_nobody_else_pays(asked, tmp_path):
     assert "mid refused" in str(error.value)
     for name in EVERYBODY:
         path = book_path(tmp_path / "books", name)
-        book = Book(path)
+        book = PrivacyLedger(path)
         assert [book.releases(one.number) for one in book.data_sets()] == [()]
 
 
@@ -224,7 +224,7 @@ def test_a_query_is_answered_once_a_run(asked):
     class Twice(Changed):
         def publish(self, party, message):
             super().publish(party, message)
-            if isinstance(m.decode(message), m.Ask):
+            if isinstance(m.decode(message), m.QueryRequest):
                 self.inner.publish(party, message)
                 first, second = self.inner.receive(), self.inner.receive()
                 self.again.append(m.decode(second.message))
@@ -266,7 +266,7 @@ def test_members_ask_for_no_less_noise_than_was_agreed(asked, config):
 
 def test_the_book_has_a_signed_chain_of_what_was_asked(asked):
     run = asked(TOP)
-    book = Book(book_path(run.places.books, "north"))
+    book = PrivacyLedger(book_path(run.places.books, "north"))
     (row,) = book.runs()
     assert (row.task, row.dp, row.mode, row.ended) == ("analytics", "distributed", "secure", 1)
     signed = [read_entry(data) for data in book.entries(row.run)]
@@ -293,7 +293,7 @@ def test_a_member_believes_no_other_outcome_than_the_sum_it_verified(asked, data
             self.inner.publish(party, m.encode(request))
 
     run = asked(TOP, wrap=lambda engine: Liar(engine, set(), TOP))
-    book = Book(book_path(run.places.books, "north"))
+    book = PrivacyLedger(book_path(run.places.books, "north"))
     (row,) = book.runs()
     kinds = [read_entry(data).entry.event.kind for data in book.entries(row.run)]
     assert kinds == ["start", "release"]
@@ -304,7 +304,7 @@ def test_a_member_without_agreed_noise_answers_no_query_whatever_it_is_asked(ask
     spec = asked(TOP).specs[0]
     signed = spec.consortium.signed
     config = signed.agreement.config
-    ask = m.encode(m.Ask(query=TOP.canonical(), cohort=EVERYBODY))
+    ask = m.encode(m.QueryRequest(query=TOP.canonical(), cohort=EVERYBODY))
     for weaker in ({"dp": "none", "epsilon": None}, {"dp": "local"}, {"unit": "record"}):
         privacy = config.privacy.model_copy(update=weaker)
         changed = config.model_copy(update={"privacy": privacy})
@@ -324,9 +324,9 @@ def test_a_message_out_of_place_is_answered_with_no_data(asked):
         m.Protocol(round=1, payload=b"x"),
         m.Train(round=1, shared=b""),
         m.Conclude(round=1, survivors=EVERYBODY, model=bytes(32), transcript=None, since=0),
-        m.Ask(query=b"{}", cohort=EVERYBODY),
-        m.Ask(query=b" " + TOP.canonical(), cohort=EVERYBODY),
-        m.Ask(query=TOP.canonical(), cohort=EVERYBODY[:4]),
+        m.QueryRequest(query=b"{}", cohort=EVERYBODY),
+        m.QueryRequest(query=b" " + TOP.canonical(), cohort=EVERYBODY),
+        m.QueryRequest(query=TOP.canonical(), cohort=EVERYBODY[:4]),
     ):
         (reply,) = member.handle(m.encode(message))
         assert isinstance(m.decode(reply), m.Failure), message

@@ -27,7 +27,7 @@ from securefl.consortium.ledger.hash_chain import canonical, next_entry, sign, t
 from securefl.consortium.ledger.merkle import MerkleTree, leaf_hash
 from securefl.consortium.ledger.tree_heads import SignedHead, TreeHead, countersign
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.aggregation.session_parameters import encode_update, session_terms
+from securefl.federation.aggregation.session_parameters import encode_update, session_params
 from securefl.ml.parameters import model_digest
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
@@ -268,7 +268,7 @@ def _started(scenario, name, config, history, epsilon):
 def _masked(scenario, names, number, shared):
     """One real session over the members' updates; keeps its transcript."""
     consortium = scenario.consortium
-    terms = session_terms(consortium, names, DIMENSION)
+    terms = session_params(consortium, names, DIMENSION)
     roster, model = consortium.part(names), model_digest(shared)
     settings = {"plan": terms.plan, "roster": roster, "context": terms.context}
     server = ServerSession(**settings, number=number, model=model)

@@ -7,7 +7,7 @@ from securefl.audit.explain import explain
 from securefl.audit.export import audit_run, export
 from securefl.audit.verify import verify_file
 from securefl.config.load import load_config, merge
-from securefl.consortium.ledger.paths import Places
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.errors import RunDirectoryError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
@@ -43,7 +43,7 @@ def audited(tmp_path, purchases):
 
     def make(name, policies=None, other=None, **changes):
         config = load_config(None, merge({**purchases, "model": {}}, merge(PRIVATE, changes)))
-        places = Places.usual(policy=policies)
+        places = LedgerPaths.usual(policy=policies)
         directory = RunDirectory.create(tmp_path / name, config, places)
         run(directory)
         path = tmp_path / f"{name}.json"

@@ -9,8 +9,8 @@ from securefl.consortium.agreement.key_changes import (
     Revocation,
     Rotation,
     SignedStatement,
+    apply_key_changes,
     sign_statement,
-    state_after,
 )
 from securefl.consortium.agreement.model import from_tree, new_agreement, to_tree
 from securefl.consortium.agreement.signatures import (
@@ -27,14 +27,14 @@ from securefl.consortium.agreement.storage import (
     write_agreement,
     write_signature,
 )
-from securefl.consortium.agreement.versions import amended, check_succession, remember
-from securefl.consortium.keys.parties import Card, card_of, party_of
+from securefl.consortium.agreement.versions import amended, check_version, remember
+from securefl.consortium.keys.parties import KeyBundle, key_bundle_of, party_of
 from securefl.errors import AgreementError
 
 
 def rotation(signed, name, old, new):
     """A member's own statement that its key is another one now."""
-    statement = Rotation(previous=signed.digest().hex(), card=card_of(name, new))
+    statement = Rotation(previous=signed.digest().hex(), card=key_bundle_of(name, new))
     return SignedStatement(statement=statement, signatures={name: sign_statement(statement, old)})
 
 
@@ -229,7 +229,10 @@ def test_attack_identity_key_under_which_anybody_signs(agreement, identity):
 
 def test_attack_swapped_key_in_the_middle_has_another_fingerprint(new_key):
     """The card is consistent in itself; only the phone call shows it."""
-    honest, attacker = card_of("north", new_key("north")), card_of("north", new_key("mallory"))
+    honest, attacker = (
+        key_bundle_of("north", new_key("north")),
+        key_bundle_of("north", new_key("mallory")),
+    )
     assert attacker.party().name == honest.name
     assert attacker.fingerprint != honest.fingerprint
     assert len(honest.fingerprint.split()) == 6
@@ -237,10 +240,10 @@ def test_attack_swapped_key_in_the_middle_has_another_fingerprint(new_key):
 
 def test_attack_card_with_the_key_of_somebody_else(new_key):
     """Nobody can enter another's key as his own, and be taken for its holder."""
-    victim = card_of("north", new_key("north"))
-    for changed in ({"name": "mallory"}, {"broker": card_of("m", new_key("m")).broker}):
+    victim = key_bundle_of("north", new_key("north"))
+    for changed in ({"name": "mallory"}, {"broker": key_bundle_of("m", new_key("m")).broker}):
         with pytest.raises(AgreementError, match="does not fit"):
-            Card(**{**victim.model_dump(), **changed}).party()
+            KeyBundle(**{**victim.model_dump(), **changed}).party()
 
 
 def test_rotation_needs_nobody_elses_signature(signed, keys, now, new_key):
@@ -308,7 +311,7 @@ def test_attack_revoked_key_signs(signed, keys, now, new_key):
 def test_attack_revoked_key_completes_a_quorum(agreement, keys, now, new_key):
     """The member that lost its key has to sign again with the new one."""
     signed = signed_by(agreement, keys)
-    card = card_of("west", new_key("west", 1))
+    card = key_bundle_of("west", new_key("west", 1))
     after = with_statement(signed, revocation(signed, "west", keys, others(keys, "west"), card))
     with pytest.raises(AgreementError, match="missing: west"):
         check(after, now)
@@ -361,14 +364,14 @@ def test_attack_amendment_signed_by_members_of_its_own(signed, keys, now, new_ke
     coup = signed_by(forged, {"west": keys["west"], **invented})
     check(coup, now)
     with pytest.raises(AgreementError, match="5 of the earlier members have to sign"):
-        check_succession(signed, coup)
+        check_version(signed, coup)
 
 
 def test_attack_amendment_of_another_history(signed, keys, now):
     other = signed_by(signed.agreement.model_copy(update={"name": "bakers"}), keys)
     newer = signed_by(amended(other, created=now), keys)
     with pytest.raises(AgreementError, match="does not follow"):
-        check_succession(signed, newer)
+        check_version(signed, newer)
 
 
 def test_a_member_that_missed_a_version_goes_on_with_the_next(tmp_path, signed, keys, now):
@@ -386,7 +389,7 @@ def test_adding_a_member_gives_nobody_a_new_key(signed, keys, now, new_key):
     assert newer.quorum == 6
     everybody = {**keys, "isle": new_key("isle")}
     check(signed_by(newer, everybody), now, "isle")
-    check_succession(signed, signed_by(newer, everybody))
+    check_version(signed, signed_by(newer, everybody))
 
 
 def test_attack_revocation_and_rotation_by_a_thief_at_once(tmp_path, signed, keys, now, new_key):
@@ -400,7 +403,7 @@ def test_attack_revocation_and_rotation_by_a_thief_at_once(tmp_path, signed, key
         revocation(signed, "west", keys, others(keys, "west")),
     ):
         for name, signature in entry.signatures.items():
-            digest = state_after(entry.statement)
+            digest = apply_key_changes(entry.statement)
             write_signature(path, name, signature, digest, entry.statement)
     found = read_signed(path)
     assert [entry.statement.kind for entry in found.statements] == ["revocation"]
@@ -417,7 +420,7 @@ def test_statements_survive_mail_in_any_order(tmp_path, signed, keys, now, new_k
         current = with_statement(current, rotation(current, name, keys[name], new_key(name, 1)))
         entry = current.statements[-1]
         write_signature(
-            path, name, entry.signatures[name], state_after(entry.statement), entry.statement
+            path, name, entry.signatures[name], apply_key_changes(entry.statement), entry.statement
         )
     assert read_signed(path).digest() == current.digest()
     assert from_json(current.to_json(), "json") == current

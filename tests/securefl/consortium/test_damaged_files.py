@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from securefl.consortium.agreement.key_changes import Rotation, sign_statement, state_after
+from securefl.consortium.agreement.key_changes import Rotation, apply_key_changes, sign_statement
 from securefl.consortium.agreement.signatures import from_json
 from securefl.consortium.agreement.storage import (
     read_card,
@@ -16,7 +16,7 @@ from securefl.consortium.agreement.storage import (
     write_signature,
 )
 from securefl.consortium.keys.key_files import read_key, write_clear_key
-from securefl.consortium.keys.parties import card_of
+from securefl.consortium.keys.parties import key_bundle_of
 from securefl.errors import AgreementError, KeyFileError
 
 QUICK = settings(
@@ -53,10 +53,10 @@ def written(folder, signed, keys, new_key):
         write_agreement(path, signed.agreement)
         for name, signature in signed.signatures.items():
             write_signature(path, name, signature, signed.digest())
-        card = card_of("west", new_key("west", 1))
+        card = key_bundle_of("west", new_key("west", 1))
         statement = Rotation(previous=signed.digest().hex(), card=card)
         signature = sign_statement(statement, keys["west"])
-        write_signature(path, "west", signature, state_after(statement), statement)
+        write_signature(path, "west", signature, apply_key_changes(statement), statement)
         write_card(folder / "west.card", card)
         write_clear_key(folder / "west.key", keys["west"])
     return folder

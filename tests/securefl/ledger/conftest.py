@@ -12,7 +12,7 @@ from securefl.consortium.agreement.model import new_agreement
 from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.parties import party_of
-from securefl.consortium.ledger.data_custody import Custody
+from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.policy import Policy
 from securefl.consortium.ledger.transparency_log import open_log
@@ -54,7 +54,7 @@ def member(tmp_path, consortium):
         if cap is not None:
             caps = {"customer": {"epsilon": cap, "delta": 1e-5}}
             policy = Policy(version=1, data_set=data_set, cap=caps, modes=("plain", "secure"))
-        custody = Custody(tmp_path / "books", policy, digest, "tables")
+        custody = LedgerContext(tmp_path / "books", policy, digest, "tables")
         identity = world.keys[name].private_bytes()
         return MemberLedger(name, identity, world.agreed, custody, Path("runs") / str(run))
 

@@ -10,7 +10,7 @@ from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.data_custody import RefusedError, default_books
 from securefl.consortium.ledger.hash_chain import LedgerError, check_chain, read_entry
 from securefl.consortium.ledger.overlap import shared_customers
-from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.consortium.ledger.sqlite import DatabaseError
 from securefl.errors import InputError
 from securefl.privacy.accounting.accountant import epsilon_of
@@ -182,9 +182,9 @@ def test_a_damaged_book_is_one_line(tmp_path, content):
     path.write_bytes(content)
     if content:
         with pytest.raises(DatabaseError, match=r"north\.sqlite is damaged"):
-            Book(path)
+            PrivacyLedger(path)
     else:
-        assert Book(path).runs() == ()
+        assert PrivacyLedger(path).runs() == ()
 
 
 def test_a_book_of_another_version_is_one_line(released, tmp_path):
@@ -193,13 +193,13 @@ def test_a_book_of_another_version_is_one_line(released, tmp_path):
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 9")
     with pytest.raises(DatabaseError, match="has version 9"):
-        Book(path)
+        PrivacyLedger(path)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DatabaseError, match="cannot use"):
-        Book(tmp_path / "file" / "north.sqlite")
+        PrivacyLedger(tmp_path / "file" / "north.sqlite")
 
 
 def test_a_full_disk_is_one_line_and_charges_nothing(released, tmp_path):

@@ -9,7 +9,7 @@ from securefl.consortium.ledger.hash_chain import LedgerError, canonical, timest
 from securefl.consortium.ledger.sqlite import DatabaseError
 from securefl.consortium.ledger.transparency_log import LogError
 from securefl.consortium.ledger.tree_heads import TreeHead, check_countersignature
-from securefl.consortium.ledger.witness import ForkError, ShownHead
+from securefl.consortium.ledger.witness import SplitViewError, UnverifiedTreeHead
 
 
 def hand_in(log, ledger):
@@ -19,7 +19,7 @@ def hand_in(log, ledger):
 def shown(log, ledger, head=None):
     head = head or log.new_head()
     consistency = log.consistency(ledger.name, ledger.signed_size(), head)
-    return ShownHead(canonical(head), consistency, log.inclusions(ledger.name, head))
+    return UnverifiedTreeHead(canonical(head), consistency, log.inclusions(ledger.name, head))
 
 
 def sign_all(log, *ledgers):
@@ -100,7 +100,7 @@ def test_a_fork_shown_to_a_member_is_refused(world, log, released):
     other.append("south", south.entries(0)[:1])
     north.end(1)
     hand_in(other, north)
-    with pytest.raises(ForkError, match="does not extend"):
+    with pytest.raises(SplitViewError, match="does not extend"):
         north.countersign(shown(other, north))
     assert north.signed_size() == 4
 
@@ -108,7 +108,7 @@ def test_a_fork_shown_to_a_member_is_refused(world, log, released):
 def test_a_log_without_the_members_entry_is_refused(world):
     log, (north, _) = world
     north.end(1)
-    with pytest.raises(ForkError, match="entry 2 is not in the log"):
+    with pytest.raises(SplitViewError, match="entry 2 is not in the log"):
         north.countersign(shown(log, north))
 
 
@@ -118,10 +118,10 @@ def test_a_log_with_the_entry_of_another_place_is_refused(world):
     hand_in(log, south)
     north.end(1)
     head = log.new_head()
-    lie = ShownHead(
+    lie = UnverifiedTreeHead(
         canonical(head), log.consistency("north", 4, head), {2: log.inclusions("south", head)[2]}
     )
-    with pytest.raises(ForkError, match="entry 2 is not in the log"):
+    with pytest.raises(SplitViewError, match="entry 2 is not in the log"):
         north.countersign(lie)
 
 
@@ -132,8 +132,10 @@ def test_a_truncated_log_is_refused(world, log):
     with pytest.raises(LogError, match="has signed a log of 4 entries"):
         shown(shorter, north)
     head = shorter.new_head()
-    with pytest.raises(ForkError, match="does not extend"):
-        north.countersign(ShownHead(canonical(head), (), shorter.inclusions("north", head)))
+    with pytest.raises(SplitViewError, match="does not extend"):
+        north.countersign(
+            UnverifiedTreeHead(canonical(head), (), shorter.inclusions("north", head))
+        )
 
 
 def test_a_stale_head_is_refused_once_a_later_one_was_signed(world):
@@ -142,8 +144,8 @@ def test_a_stale_head_is_refused_once_a_later_one_was_signed(world):
     north.end(1)
     hand_in(log, north)
     sign_all(log, north, south)
-    with pytest.raises(ForkError):
-        north.countersign(ShownHead(canonical(old), (), {}))
+    with pytest.raises(SplitViewError):
+        north.countersign(UnverifiedTreeHead(canonical(old), (), {}))
 
 
 def test_the_same_head_is_signed_again_with_the_same_signature(world):
@@ -177,7 +179,7 @@ def test_a_head_that_was_made_up_is_refused(world, change, words):
     log, (north, _) = world
     head = TreeHead(**(log.heads()[0].head.model_dump() | change))
     with pytest.raises(LedgerError, match=words):
-        north.countersign(ShownHead(canonical(head), (), {}))
+        north.countersign(UnverifiedTreeHead(canonical(head), (), {}))
     assert north.signed_size() == 4
 
 
@@ -185,7 +187,7 @@ def test_a_head_that_was_made_up_is_refused(world, change, words):
 def test_a_head_of_garbage_is_refused(world, head):
     _, (north, _) = world
     with pytest.raises(LedgerError, match="no head"):
-        north.countersign(ShownHead(head, (), {}))
+        north.countersign(UnverifiedTreeHead(head, (), {}))
 
 
 def test_a_wrong_countersignature_is_refused(world):

@@ -41,15 +41,15 @@ from securefl.federation.services.member_process import (
     QuestionEntropy,
 )
 from securefl.federation.transport.base import DeadlineExceeded
-from securefl.federation.transport.liveness import Watch
+from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import chunking as nats_parts
-from securefl.federation.transport.nats.connection import BrokerAddress, Link
+from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.subjects import Layout
 from securefl.federation.transport.nats.transport import NatsTransport, Run
 from securefl.federation.transport.session_keys import RunKeys
-from securefl.federation.transport.timeouts import Patience, kind_of
+from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 from securefl.ml.cpu import keep_freed_memory
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.wire.codec import open_envelope
@@ -112,7 +112,7 @@ class Scene:
 
     def link(self, party):
         port = self.cables.get(party, self.port)
-        return Link(BrokerAddress(f"nats://127.0.0.1:{port}"), self.run.layout.inbox(party))
+        return NatsClient(BrokerAddress(f"nats://127.0.0.1:{port}"), self.run.layout.inbox(party))
 
 
 def step_of(message):
@@ -188,7 +188,7 @@ def member_life(scene, name, death=None, wrap=None):
         MemberProcess(end, member).serve()
 
 
-class Counting(Watch):
+class Counting(LivenessTracker):
     """How many bytes go out to all members."""
 
     sent = 0
@@ -229,7 +229,7 @@ def coordinator_life(scene, death=None):
     journal = CoordinatorJournal(place)
     keys, sums = RunKeys(place, key, scene.run_id, "coordinator"), scene.folder / "sums.jsonl"
     with scene.link("coordinator") as link:
-        patience, counted = Patience(quorum=needed(scene), **scene.patience), Counting()
+        patience, counted = TimeoutPolicy(quorum=needed(scene), **scene.patience), Counting()
         transport = MortalTransport(
             link,
             scene.run,
@@ -254,7 +254,7 @@ def coordinator_life(scene, death=None):
             journal.forget(number)
             time.sleep(scene.pause)
         transport.begin_section("leaving")
-        exchange.replies(dict.fromkeys(scene.names, m.Leave()))
+        exchange.replies(dict.fromkeys(scene.names, m.Shutdown()))
         link.flush()
 
 

@@ -15,7 +15,7 @@ from securefl.federation.services.member_process import (
     QuestionEntropy,
 )
 from securefl.federation.transport.model_cache import named
-from securefl.federation.transport.nats.chunking import Note
+from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.subjects import Layout
 from securefl.federation.transport.nats.transport import Run
@@ -142,7 +142,7 @@ def test_a_member_that_is_restarted_is_asked_again_with_the_models_that_were_nam
     scoring = m.encode(m.Evaluate(round=1, shared=model, split="test", kept=False))
     questions = scoring, m.encode(m.Save(round=1)), named(train)[1]
     for number, body in enumerate(questions, 1):
-        note = Note("coordinator", "a", f"{'00' * 8}.1.{number}", "", body)
+        note = Envelope("coordinator", "a", f"{'00' * 8}.1.{number}", "", body)
         alive._serve(Arrival(note, lambda: None))
     restarted = Listening()
     MemberProcess(end, restarted)
@@ -155,7 +155,7 @@ def test_an_answer_never_carries_the_text_of_an_error(journal, tmp_path, reply):
     entropy, memory = QuestionEntropy(), JournalMemory(journal)
     keys = RunKeys(tmp_path, SigningKey(KEY), RUN, "a")
     end = MemberEnd("a", keys, run, None, journal, entropy, memory)
-    journal.add(FIRST, m.encode(m.Naive(split="test")))
+    journal.add(FIRST, m.encode(m.BaselineRequest(split="test")))
     answer = MemberProcess(end, Broken(reply))._last
     failure = m.decode(answer.body)
     assert failure.error == ("InternalError" if reply is None else "DataError")

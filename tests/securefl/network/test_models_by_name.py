@@ -4,7 +4,7 @@ import json
 import os
 
 from securefl.federation.messages import messages as m
-from securefl.federation.transport.model_cache import Holdings, Models, named
+from securefl.federation.transport.model_cache import ModelHoldings, Models, named
 
 MODEL = os.urandom(8192)
 QUESTION = m.encode(m.Evaluate(round=1, shared=MODEL, split="test", kept=False))
@@ -29,7 +29,9 @@ def test_a_question_is_written_down_with_a_model_that_a_restart_would_lose():
     """A model that follows from the last sum is not lost: the question stays short."""
     _, short = named(QUESTION)
     member = Models(lambda: None)
-    assert member.lasting(short) == short  # not here at all: the answer is `Lacking`, and stays it
+    assert (
+        member.lasting(short) == short
+    )  # not here at all: the answer is `CacheMiss`, and stays it
     assert member.lasting(QUESTION) == QUESTION
     member.whole(QUESTION)
     assert m.decode(Models(lambda: None).whole(member.lasting(short))) == m.decode(QUESTION)
@@ -37,13 +39,13 @@ def test_a_question_is_written_down_with_a_model_that_a_restart_would_lose():
 
 
 def test_what_has_no_model_is_sent_as_it_is():
-    for message in (m.Naive(split="test"), m.Protocol(round=1, payload=MODEL)):
+    for message in (m.BaselineRequest(split="test"), m.Protocol(round=1, payload=MODEL)):
         assert named(m.encode(message)) is None
         assert Models(lambda: None).whole(m.encode(message)) == m.encode(message)
 
 
 def test_a_member_that_computes_no_models_is_sent_them_after_two_tries():
-    holdings = Holdings()
+    holdings = ModelHoldings()
     for number in range(2):
         assert holdings.worth_naming("a", bytes([number]))
         holdings.lacked("a")

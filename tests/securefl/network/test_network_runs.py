@@ -13,7 +13,7 @@ from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import AgreementError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
-from securefl.federation.services.diagnostics import Patient, examine
+from securefl.federation.services.diagnostics import PreflightContext, examine
 from securefl.federation.services.status import read_status
 from securefl.federation.transport.base import EngineError
 from securefl.ml.tensor_io import read_tensors
@@ -151,7 +151,7 @@ def test_a_member_can_neither_read_nor_write_what_is_anothers(village):
 
 
 def test_the_doctor_finds_nothing_wrong_where_nothing_is(village, tmp_path):
-    patient = Patient(
+    patient = PreflightContext(
         village.agreement, village.key("retailer-0"), village.facts, "1", None, None, tmp_path
     )
     with open_broker(village):
@@ -161,7 +161,7 @@ def test_the_doctor_finds_nothing_wrong_where_nothing_is(village, tmp_path):
 
 
 def test_the_doctor_says_what_to_mend_where_the_broker_is_gone(village, tmp_path):
-    patient = Patient(
+    patient = PreflightContext(
         village.agreement, village.key("retailer-0"), village.facts, "1", None, None, tmp_path
     )
     bad = {f.name: f for f in examine(patient) if not f.fine}

@@ -7,13 +7,18 @@ import pytest
 
 from securefl.errors import RunDirectoryError
 from securefl.federation.transport.nats import chunking as nats_parts
-from securefl.federation.transport.nats.chunking import Assembler, BadPartError, Note, NotMetError
+from securefl.federation.transport.nats.chunking import (
+    BadPartError,
+    Envelope,
+    PeerKeyUnknownError,
+    Reassembler,
+)
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
 
 RUN = bytes(32)
 IDENTITIES = {name: SigningKey(bytes([number]) * 32) for number, name in enumerate("abc", 1)}
-NOTE = Note("a", "b", "id", "question", bytes(range(256)) * 4)
+NOTE = Envelope("a", "b", "id", "question", bytes(range(256)) * 4)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +41,7 @@ def assembler(keys):
 
 
 def listening(keys, sender="a"):
-    return Assembler(keys, sender, IDENTITIES[sender].public)
+    return Reassembler(keys, sender, IDENTITIES[sender].public)
 
 
 def fed(assembler, parts):
@@ -60,13 +65,13 @@ def test_an_empty_message_is_one_part(assembler, keys):
 
 
 def test_nothing_is_sealed_for_whom_nobody_has_met(keys):
-    with pytest.raises(NotMetError):
+    with pytest.raises(PeerKeyUnknownError):
         next(replace(NOTE, receiver="c").parts(keys["a"]))
 
 
 def test_an_answer_goes_to_the_key_that_asked(assembler, keys):
     fed(assembler, NOTE.parts(keys["a"]))
-    answer = Note("b", "a", "x", "id", b"answer")
+    answer = Envelope("b", "a", "x", "id", b"answer")
     assert fed(listening(keys["a"], "b"), answer.parts(keys["b"])) == [answer]
 
 

@@ -15,12 +15,12 @@ from securefl.consortium.keys.key_files import read_key
 from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
 from securefl.federation.services.bootstrap import connection_context
 from securefl.federation.services.coordinator import coordinate
-from securefl.federation.services.member import Desk, serve
+from securefl.federation.services.member import MemberPaths, serve
 from securefl.federation.services.member_process import MemberProcess
 from securefl.federation.services.public_facts import make_facts
 from securefl.federation.transport.nats.broker_config import write_broker_config
 from securefl.federation.transport.nats.dev_broker import Broker
-from securefl.federation.transport.timeouts import Patience, kind_of
+from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 from securefl_cli.main import securefl
 from support.brokers import free_port
 
@@ -102,7 +102,7 @@ def life_of_member(village, name, dies_over=None):
     folder = village.folder / name
     if dies_over is not None:
         mortal_post(village.folder / f"{name}.dead", dies_over)
-    serve(village.context(name), Desk(folder / "state", folder / "books", None, None))
+    serve(village.context(name), MemberPaths(folder / "state", folder / "books", None, None))
 
 
 def life_of_coordinator(village):
@@ -110,7 +110,7 @@ def life_of_coordinator(village):
     coordinate(
         village.context("hub"),
         village.folder / "run",
-        Patience(tick=0.02, silence=300.0, least=300.0),
+        TimeoutPolicy(tick=0.02, silence=300.0, least=300.0),
     )
 
 

@@ -17,7 +17,7 @@ from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.per_example import clip_factors
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 
 
 @dataclass
@@ -256,7 +256,7 @@ def trainer():
             case.examples,
             case.loss,
             settings,
-            stream=KeyStream.insecure_for_tests(key or own),
+            stream=AesCtrRng.insecure_for_tests(key or own),
             accountant=PrivacyAccountant(),
         )
 

@@ -39,10 +39,10 @@ def test_the_loss_distribution_agrees():
 
 def test_gaussian_dp_is_refused_because_it_underreports():
     with pytest.warns(UserWarning, match="underestimate"):
-        naive = GaussianAccountant()
-    naive.history = [(0.7, 0.01, 100)]
+        baseline = GaussianAccountant()
+    baseline.history = [(0.7, 0.01, 100)]
     true = epsilon_of([SampledGaussian(0.7, 0.01, 100)], 1e-5, "prv")
-    assert naive.get_epsilon(delta=1e-5) < 0.5 * true
+    assert baseline.get_epsilon(delta=1e-5) < 0.5 * true
     for refused in (
         lambda: epsilon_of([LONG], 1e-5, "gdp"),
         lambda: PrivacyAccountant("gdp"),
@@ -56,13 +56,13 @@ def test_gaussian_dp_is_refused_because_it_underreports():
 
 def test_a_fresh_accountant_a_round_hides_what_was_spent():
     accountant = PrivacyAccountant()
-    naive = []
+    baseline = []
     for _ in range(5):
         accountant.charge(ROUND)
         fresh = PrivacyAccountant()
         fresh.charge(ROUND)
-        naive.append(fresh.epsilon(1e-5))
-    assert max(naive) < 0.6 * accountant.epsilon(1e-5)
+        baseline.append(fresh.epsilon(1e-5))
+    assert max(baseline) < 0.6 * accountant.epsilon(1e-5)
     assert accountant.steps == 1000
     whole = SampledGaussian(1.0, 0.02, 1000)
     assert accountant.epsilon(1e-5) == pytest.approx(epsilon_of([whole], 1e-5))

@@ -24,9 +24,9 @@ from securefl.privacy.accounting.rdp import renyi_epsilon
 from securefl.privacy.accounting.sensitivity import Sensitivity, rounded_sum, rounding_step
 from securefl.privacy.accounting.skellam_rdp import skellam_divergences, skellam_epsilon
 from securefl.privacy.accounting.subsampled_rdp import ORDERS, sampled_divergences
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.shares import honest_shares, plan_noise
-from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.noise.words import UniformWords
 from support.integer_direct import (
     direct_divergence,
     direct_epsilon,
@@ -239,7 +239,7 @@ def test_colluders_who_reveal_their_shares_leave_the_noise_that_was_priced(law):
     )
     sampler, shares = plan.sampler(), np.empty((5, 50_000), dtype=np.int64)
     for number, share in enumerate(shares):
-        sampler.fill(KeyedWords(bytes([number]) * 32), share)
+        sampler.fill(UniformWords(bytes([number]) * 32), share)
     left = shares.sum(axis=0) - shares[:2].sum(axis=0)
     assert left.std() == pytest.approx(plan.deviation, rel=0.01)
     assert kstest(left / plan.deviation, "norm").pvalue > 1e-3
@@ -293,8 +293,8 @@ def test_the_bound_on_rounding_is_reached():
 def test_a_members_key_stream_is_a_source_of_noise():
     plan = plan_noise(Budget(1.0, 1e-5), Sensitivity(9.0, 3), honest=2, sampling_rate=1.0, steps=1)
     one, two = np.empty(9000, dtype=np.int64), np.empty(9000, dtype=np.int64)
-    plan.sampler().fill(KeyStream.insecure_for_tests(bytes(32)), one)
-    plan.sampler().fill(KeyedWords(bytes(32)), two)
+    plan.sampler().fill(AesCtrRng.insecure_for_tests(bytes(32)), one)
+    plan.sampler().fill(UniformWords(bytes(32)), two)
     assert np.array_equal(one, two)
 
 

@@ -7,9 +7,9 @@ import torch
 from scipy import stats
 from torch import nn
 
-from securefl.privacy.dpsgd.lazy_noise import LazyTable
+from securefl.privacy.dpsgd.lazy_noise import LazyNoiseTable
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import GaussianNoise
 
 KEY = bytes(range(32))
@@ -19,8 +19,8 @@ ROWS, WIDTH = 400, 8
 def _table(std=2.0, batch=4.0, key=KEY):
     embedding = nn.Embedding(ROWS, WIDTH)
     nn.init.zeros_(embedding.weight)
-    noise = GaussianNoise(KeyStream.insecure_for_tests(key))
-    return embedding, LazyTable(embedding, noise, std=std, expected_batch=batch)
+    noise = GaussianNoise(AesCtrRng.insecure_for_tests(key))
+    return embedding, LazyNoiseTable(embedding, noise, std=std, expected_batch=batch)
 
 
 def test_rows_that_are_read_have_all_noise_so_far_and_others_none():

@@ -12,7 +12,7 @@ from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.accounting.sensitivity import randomly_rounded_member, rounded_member
 from securefl.privacy.encoding.client_update import AtRandom, MemberEncoding, to_nearest
 from securefl.privacy.noise.shares import plan_noise
-from securefl_protocols.noise.words import KeyedWords
+from securefl_protocols.noise.words import UniformWords
 
 SEED = bytes(range(32))
 
@@ -29,7 +29,7 @@ def test_no_member_is_longer_than_the_sensitivity(dimension, inflation, size, ra
         1.0, dimension, SEED, inflation=inflation, bias=0.3 if random else None
     )
     update = np.random.default_rng(dimension).normal(size=dimension) * 10**size
-    rounding = AtRandom(KeyedWords(SEED)) if random else to_nearest
+    rounding = AtRandom(UniformWords(SEED)) if random else to_nearest
     integers = encoding.encode(update, rounding)
     assert int(integers @ integers) <= encoding.sensitivity.l2**2
     assert np.abs(integers).sum() <= encoding.sensitivity.l1 + 1e-6
@@ -57,7 +57,7 @@ def test_updates_survive_encoding():
 
 
 def test_random_rounding_has_no_bias():
-    rounding, scaled = AtRandom(KeyedWords(SEED)), np.array([0.25, -1.5, 2.0, -0.1])
+    rounding, scaled = AtRandom(UniformWords(SEED)), np.array([0.25, -1.5, 2.0, -0.1])
     mean = np.mean([rounding(scaled) for _ in range(4000)], axis=0)
     assert np.abs(mean - scaled).max() < 4 * 0.5 / math.sqrt(4000)
 
@@ -79,7 +79,7 @@ def test_a_noised_sum_of_many_members_has_the_noise_that_was_planned():
     updates = np.random.default_rng(3).normal(size=(members, dimension)) / 60
     total, noise = np.zeros(encoding.rotation.padded, np.int64), np.empty(4096, np.int64)
     for member, update in enumerate(updates):
-        words = KeyedWords(bytes([member]) * 32)
+        words = UniformWords(bytes([member]) * 32)
         sampler.fill(words, noise)
         total += encoding.encode(update, AtRandom(words)) + noise
     error = encoding.decode(total) - updates.sum(axis=0)

@@ -14,7 +14,7 @@ from scipy import stats
 
 import securefl.privacy
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import _COSINE, _SINE, CHUNK, GaussianNoise
 
 KEY = bytes(range(32))
@@ -33,7 +33,7 @@ class FixedWords:
 
 def test_the_words_are_the_counter_mode_key_stream_of_sp_800_38a():
     key = bytes.fromhex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4")
-    stream = KeyStream.insecure_for_tests(key)
+    stream = AesCtrRng.insecure_for_tests(key)
     assert stream.words(2).tobytes() == _aes_block(key, bytes(16))
     assert stream.words(2).tobytes() == _aes_block(key, bytes(15) + b"\x01")
 
@@ -45,33 +45,33 @@ def _aes_block(key, block):
 
 
 def test_a_long_draw_is_many_short_ones():
-    whole = KeyStream.insecure_for_tests(KEY).words(100_001)
-    stream = KeyStream.insecure_for_tests(KEY)
+    whole = AesCtrRng.insecure_for_tests(KEY).words(100_001)
+    stream = AesCtrRng.insecure_for_tests(KEY)
     parts = [stream.words(n) for n in (1, 65_000, 35_000)]
     assert np.array_equal(np.concatenate(parts), whole)
 
 
 def test_two_members_never_share_noise():
-    first, second = (GaussianNoise(KeyStream()).standard(1000) for _ in range(2))
+    first, second = (GaussianNoise(AesCtrRng()).standard(1000) for _ in range(2))
     assert not torch.isin(first, second).any()
 
 
 def test_a_test_key_is_labelled_and_never_printed():
-    stream = KeyStream.insecure_for_tests(KEY)
+    stream = AesCtrRng.insecure_for_tests(KEY)
     assert stream.is_deterministic
     assert "TEST" in stream.description
     assert KEY.hex() not in repr(stream)
-    assert not KeyStream().is_deterministic
+    assert not AesCtrRng().is_deterministic
 
 
 @pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_a_stream_cannot_be_duplicated(copying):
     with pytest.raises(TypeError, match="cannot be"):
-        copying(KeyStream())
+        copying(AesCtrRng())
 
 
 def test_a_stream_refuses_to_run_on_in_a_forked_process(monkeypatch):
-    stream = KeyStream()
+    stream = AesCtrRng()
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with pytest.raises(RuntimeError, match="fork"):
         stream.words(1)
@@ -79,13 +79,13 @@ def test_a_stream_refuses_to_run_on_in_a_forked_process(monkeypatch):
 
 def test_a_key_of_the_wrong_length_is_refused():
     with pytest.raises(ValueError, match="31 bytes"):
-        KeyStream.insecure_for_tests(KEY[:31])
+        AesCtrRng.insecure_for_tests(KEY[:31])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_noise_is_standard_normal_and_white(dtype):
     count = 1 << 20
-    noise = GaussianNoise(KeyStream.insecure_for_tests(KEY)).standard(count, dtype).double()
+    noise = GaussianNoise(AesCtrRng.insecure_for_tests(KEY)).standard(count, dtype).double()
     assert stats.kstest(noise.numpy(), "norm").pvalue > 1e-3
     assert abs(noise.mean()) < 5 / math.sqrt(count)
     assert abs(noise.var() - 1) < 5 * math.sqrt(2 / count)
@@ -101,7 +101,7 @@ def test_the_noise_is_standard_normal_and_white(dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_quadrants_are_equally_likely(dtype):
     pairs = CHUNK // 2
-    noise = GaussianNoise(KeyStream.insecure_for_tests(KEY)).standard(CHUNK, dtype)
+    noise = GaussianNoise(AesCtrRng.insecure_for_tests(KEY)).standard(CHUNK, dtype)
     first, second = noise[:pairs], noise[pairs:]
     octant = (first > 0).int() + 2 * (second > 0).int() + 4 * (first.abs() > second.abs()).int()
     assert stats.chisquare(torch.bincount(octant).numpy()).pvalue > 1e-3
@@ -112,8 +112,8 @@ def test_each_pair_is_the_point_of_its_words(dtype, bits):
     """Radius and angle recomputed from the same words in the plainest way."""
     pairs = 4096
     single = dtype == torch.float32
-    words = KeyStream.insecure_for_tests(KEY).words(pairs + (pairs // 2 if single else pairs))
-    found = GaussianNoise(KeyStream.insecure_for_tests(KEY)).standard(2 * pairs, dtype).numpy()
+    words = AesCtrRng.insecure_for_tests(KEY).words(pairs + (pairs // 2 if single else pairs))
+    found = GaussianNoise(AesCtrRng.insecure_for_tests(KEY)).standard(2 * pairs, dtype).numpy()
     uniform = (2.0 * (words[:pairs].view(np.uint64) >> np.uint64(1)) + 1) / 2**64
     radius = np.sqrt(-2 * np.log(uniform))
     if single:
@@ -149,15 +149,15 @@ def test_the_polynomials_are_as_close_as_they_say(coefficients, power, function,
 def test_many_tensors_get_one_run_of_noise():
     sizes = (5, CHUNK + 3, 1, 2 * CHUNK, 7)
     tensors = [torch.ones(size, dtype=torch.float32) for size in sizes]
-    GaussianNoise(KeyStream.insecure_for_tests(KEY)).add_(tensors, 2.0)
-    stream = GaussianNoise(KeyStream.insecure_for_tests(KEY)).standard(sum(sizes))
+    GaussianNoise(AesCtrRng.insecure_for_tests(KEY)).add_(tensors, 2.0)
+    stream = GaussianNoise(AesCtrRng.insecure_for_tests(KEY)).standard(sum(sizes))
     assert torch.allclose(torch.cat(tensors), 1 + 2 * stream)
 
 
 def test_noise_is_float_or_refused():
     with pytest.raises(TypeError, match="float16"):
-        GaussianNoise(KeyStream()).standard(3, torch.float16)
-    GaussianNoise(KeyStream()).add_([], 1.0)
+        GaussianNoise(AesCtrRng()).standard(3, torch.float16)
+    GaussianNoise(AesCtrRng()).add_([], 1.0)
 
 
 def test_no_other_randomness_in_the_privacy_package():
@@ -192,7 +192,7 @@ def other_randomness(source):
 
 
 @pytest.mark.parametrize(
-    "naive",
+    "source",
     [
         "torch.randn(3)",
         "x.normal_()",
@@ -203,8 +203,8 @@ def other_randomness(source):
         "torch.normal(0, 1, (2,))",
     ],
 )
-def test_the_scan_sees_other_randomness(naive):
-    assert list(other_randomness(naive))
+def test_the_scan_sees_other_randomness(source):
+    assert list(other_randomness(source))
 
 
 class TestPoisson:
@@ -212,7 +212,7 @@ class TestPoisson:
         plan = SamplingPlan(rate=0.03, steps=400, expected_batch=30.0)
         counts = torch.zeros(1000)
         sizes = []
-        for batch in PoissonSampler(plan, 1000, KeyStream.insecure_for_tests(KEY)):
+        for batch in PoissonSampler(plan, 1000, AesCtrRng.insecure_for_tests(KEY)):
             counts[batch] += 1
             sizes.append(len(batch))
         assert len(sizes) == 400
@@ -234,9 +234,9 @@ class TestPoisson:
 
     def test_empty_and_full_batches(self):
         empty = SamplingPlan(rate=1e-12, steps=1, expected_batch=1.0)
-        assert PoissonSampler(empty, 50, KeyStream()).batch().tolist() == []
+        assert PoissonSampler(empty, 50, AesCtrRng()).batch().tolist() == []
         full = SamplingPlan(rate=1.0, steps=1, expected_batch=50.0)
-        assert PoissonSampler(full, 50, KeyStream()).batch().tolist() == list(range(50))
+        assert PoissonSampler(full, 50, AesCtrRng()).batch().tolist() == list(range(50))
 
     def test_the_number_of_steps_is_stated_not_derived_from_the_rate(self):
         """int(1 / (1 / 93)) is 92: a naive epoch would leave a step out."""

@@ -20,7 +20,7 @@ from securefl.privacy.dpsgd.optimizers import (
 from securefl.privacy.dpsgd.per_example import clip_factors
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.private_rows import MixedUnitsError
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import GaussianNoise
 
 PATHS = ("hooks", "bookkeeping", "vectorised")
@@ -257,7 +257,7 @@ def test_a_round_is_charged_before_its_first_batch_is_drawn(settings, trainer, t
 
     private.loss = failing
     private.sampler = type(private.sampler)(
-        SamplingPlan(rate=1.0, steps=3, expected_batch=8.0), 24, KeyStream()
+        SamplingPlan(rate=1.0, steps=3, expected_batch=8.0), 24, AesCtrRng()
     )
     with pytest.raises(OSError, match="power"):
         private.train_round()
@@ -384,12 +384,12 @@ def test_one_optimizer_class_tells_what_it_is():
     weights = nn.Parameter(torch.zeros(2))
     optimizer = HooksOptimizer(
         torch.optim.SGD([weights], lr=1.0),
-        noise=GaussianNoise(KeyStream.insecure_for_tests(KEY)),
+        noise=GaussianNoise(AesCtrRng.insecure_for_tests(KEY)),
         noise_multiplier=1.0,
         clip_norm=1.0,
         expected_batch=2.0,
     )
     optimizer.step()
-    expected = GaussianNoise(KeyStream.insecure_for_tests(KEY)).standard(2, torch.float64)
+    expected = GaussianNoise(AesCtrRng.insecure_for_tests(KEY)).standard(2, torch.float64)
     assert torch.allclose(-2 * weights.detach(), expected)
     assert functional.relu(weights).shape == (2,)

@@ -11,7 +11,7 @@ from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.overlap import shared_customers, shared_runs
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError
-from securefl.federation.member.updates.distributed_dp import RELEASE, DistributedRounds
+from securefl.federation.member.updates.distributed_dp import RELEASE, DistributedUpdates
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.run import run
@@ -140,7 +140,7 @@ def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_ad
     finished, monkeypatch, consortium
 ):
     """Killed between charge and share: it cannot make the sum noisier, and ends a round earlier."""
-    killed, whole = [], DistributedRounds._noise
+    killed, whole = [], DistributedUpdates._noise
 
     def kill_once(*arguments):
         if not killed:
@@ -148,7 +148,7 @@ def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_ad
             raise KeyboardInterrupt
         return whole(*arguments)
 
-    monkeypatch.setattr(DistributedRounds, "_noise", kill_once)
+    monkeypatch.setattr(DistributedUpdates, "_noise", kill_once)
     with pytest.raises(KeyboardInterrupt):
         finished()
     directory = RunDirectory.open(finished.path)

@@ -72,8 +72,8 @@ def test_members_auditors_and_the_coordinator_subtract_the_same(finished):
     assert all(set(record.survivors) == set(NAMES) for record in directory.records())
     audit = audit_run(directory.path)
     assert audit.verdict == "pass", [c for c in audit.checks if c.verdict != "pass"]
-    followed = next(check for check in audit.checks if check.name == "models-from-sums")
-    assert followed.verdict == "pass"
+    is_expected = next(check for check in audit.checks if check.name == "models-from-sums")
+    assert is_expected.verdict == "pass"
 
 
 def test_epsilon_is_what_it_was(finished):

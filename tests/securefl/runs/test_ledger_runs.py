@@ -12,8 +12,8 @@ from securefl.config.load import dump_toml, load_config, merge
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.hash_chain import canonical, check_chain, read_entry
 from securefl.consortium.ledger.merkle import leaf_hash, root
-from securefl.consortium.ledger.paths import Places
-from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.paths import LedgerPaths
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.consortium.ledger.transcripts import transcript_path
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.consortium.ledger.tree_heads import check_countersignature
@@ -86,7 +86,7 @@ def policies(tmp_path):
 
 
 def begin(path, config, policy=None):
-    return RunDirectory.create(path, config, Places.usual(None, policy))
+    return RunDirectory.create(path, config, LedgerPaths.usual(None, policy))
 
 
 def consortium(directory):
@@ -292,7 +292,7 @@ def killed_at(directory, place):
 
 
 def charged(directory, name):
-    book, run_id = Book(book_path(directory.places.books, name)), read_run(directory).hex()
+    book, run_id = PrivacyLedger(book_path(directory.places.books, name)), read_run(directory).hex()
     row = book.run(run_id)
     releases = book.releases(row.data_set) if row else ()
     return [one for one in releases if one.run == run_id]

@@ -8,7 +8,7 @@ from securefl.audit.attacks.run import attack
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
 from securefl.errors import ConfigError, SecureflError
-from securefl.federation.aggregation.session_parameters import Terms, encode_update
+from securefl.federation.aggregation.session_parameters import SessionParams, encode_update
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.run import run
@@ -110,7 +110,7 @@ def test_a_sum_of_whole_updates_decodes_to_their_mean(config):
         encode_update(encoding, np.ldexp(code.whole.encode(u).astype(float), -code.bits), 0.0, 1)
         for u in updates
     ]
-    terms = Terms(encoding, None, None, dimension, None, code.whole.rotation)
+    terms = SessionParams(encoding, None, None, dimension, None, code.whole.rotation)
     mean = terms.decode(sum(inputs), {}).mean
     clipped = [u * min(1, chosen.privacy.clip_norm / np.linalg.norm(u)) for u in updates]
     assert mean.shape == (dimension + 1,)

@@ -5,7 +5,7 @@ import pytest
 
 from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.composition import as_event
-from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.errors import ConfigError, InputError, SecureflError
 from securefl.federation.coordinator.rounds import evaluate as evaluate_round
 from securefl.federation.member.updates.local_dp import RELEASE
@@ -56,7 +56,10 @@ def private_run(tmp_path, private_config):
 
 def events_of(directory, member="north"):
     """What the run was charged in the member's book."""
-    run_id, book = read_run(directory).hex(), Book(book_path(directory.places.books, member))
+    run_id, book = (
+        read_run(directory).hex(),
+        PrivacyLedger(book_path(directory.places.books, member)),
+    )
     releases = book.releases(book.run(run_id).data_set)
     return [as_event(release.mechanism) for release in releases if release.run == run_id]
 
@@ -193,7 +196,7 @@ def test_nothing_is_trained_once_the_budget_is_spent(private_run):
     with pytest.raises(SecureflError, match="round 1 ended otherwise before"):
         run(RunDirectory.open(directory.path))
     assert events_of(directory) == before
-    (refusal,) = Book(book_path(directory.places.books, "north")).refusals()
+    (refusal,) = PrivacyLedger(book_path(directory.places.books, "north")).refusals()
     assert (refusal.event.round, refusal.event.reason) == (1, "budget")
 
 
@@ -208,7 +211,7 @@ def test_a_coordinator_that_asks_for_more_rounds_than_agreed_gets_none(tmp_path,
         replies.append(m.decode(member.handle(m.encode(request))[0]))
     assert [type(reply) for reply in replies] == [m.Update, m.Refused, m.Refused]
     assert "the budget is spent" in replies[1].text
-    book = Book(book_path(directory.places.books, "north"))
+    book = PrivacyLedger(book_path(directory.places.books, "north"))
     assert len(book.releases(1)) == 1
     refusals = [entry.event for entry in book.refusals()]
     assert [(event.round, event.reason) for event in refusals] == [(2, "budget"), (3, "budget")]

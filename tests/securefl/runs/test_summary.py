@@ -10,7 +10,7 @@ from securefl.federation.runs.result import MemberResult, RunResult
 from securefl.federation.runs.summary import gain, summarise
 
 
-def result(metric="hr@10", members=((0.35, 0.40), (0.30, 0.33)), naive=0.2, **changes):
+def result(metric="hr@10", members=((0.35, 0.40), (0.30, 0.33)), baseline=0.2, **changes):
     """A run whose members reach (alone, federated)."""
 
     def arms(alone, federated):
@@ -18,7 +18,7 @@ def result(metric="hr@10", members=((0.35, 0.40), (0.30, 0.33)), naive=0.2, **ch
             "federated": {metric: federated},
             "alone": {metric: alone},
             "pooled": {metric: federated},
-            "naive": {metric: naive},
+            "naive": {metric: baseline},
         }
 
     alone = sum(a for a, _ in members) / len(members)
@@ -88,9 +88,9 @@ def test_a_gain_within_the_spread_over_seeds_is_parity():
 
 def test_an_obvious_rule_that_is_better_is_not_hidden():
     assert "The obvious rule (popularity) does better: 0.500." in (
-        summarise(result(naive=0.5)).conclusion
+        summarise(result(baseline=0.5)).conclusion
     )
-    assert "obvious" not in summarise(result(naive=0.1)).conclusion
+    assert "obvious" not in summarise(result(baseline=0.1)).conclusion
 
 
 def test_without_references_nothing_is_claimed():

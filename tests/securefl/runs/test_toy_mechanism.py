@@ -10,7 +10,7 @@ from securefl.audit.export import audit_run
 from securefl.config import privacy as privacy_config
 from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.composition import as_event, compose
-from securefl.consortium.ledger.privacy_ledger import Book, book_path
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.consortium.ledger.releases import recorded_mechanism
 from securefl.errors import ConfigError
 from securefl.federation.runs.agreement import read_run
@@ -140,7 +140,7 @@ def test_toy_mechanism_runs_to_ledger_and_table(config, tmp_path, mode):
     assert "released" in result.metrics
     run_id = read_run(directory).hex()
     for account in result.privacy.members:
-        book = Book(book_path(directory.places.books, account.name))
+        book = PrivacyLedger(book_path(directory.places.books, account.name))
         charged = [release.mechanism for release in book.releases(book.run(run_id).data_set)]
         assert [(m.name, m.steps, m.unit) for m in charged] == [
             ("sampled-gaussian", 1, "customer")

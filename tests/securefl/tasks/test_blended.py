@@ -9,8 +9,8 @@ from securefl.config.load import load_config, merge
 from securefl.data.sources.registry import load
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import shared_vector
-from securefl.tasks.common.learner import Learner
-from securefl.tasks.common.local_baseline import train_alone, train_to_best
+from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.local_baseline import train_local_only, train_to_best
 from securefl.tasks.recommendation.models.factorization import Factorization
 from securefl.tasks.registry import create_task
 
@@ -72,9 +72,9 @@ def test_the_own_part_is_made_of_the_members_customers_alone(prepared):
 
 def test_the_reference_of_a_party_alone_is_its_own_part(prepared):
     config, task, facts, members = prepared
-    learner = Learner(config, task, facts, members[0])
+    learner = LocalProblem(config, task, facts, members[0])
     start = task.model(facts, 0)
-    result = train_alone(learner, config.references.alone, 3, shared_vector(start))
+    result = train_local_only(learner, config.references.alone, 3, shared_vector(start))
     assert result.tallies == task.own(members[0], "test")
 
 
@@ -88,7 +88,7 @@ def test_pooled_customers_keep_their_rows_and_their_retailers_weights(prepared):
 
 def test_training_to_the_best_round_leaves_that_round(prepared):
     config, task, facts, members = prepared
-    learner = Learner(config, task, facts, members[1])
+    learner = LocalProblem(config, task, facts, members[1])
 
     def trained(rounds, patience=None):
         model = learner.fresh_model("own")

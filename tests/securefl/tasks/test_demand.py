@@ -76,7 +76,7 @@ def errors(task, model, members, split):
 
 
 def naive_errors(task, members, split):
-    return total(t for m in members for t in task.naive(m, split).values()).values()
+    return total(t for m in members for t in task.baseline(m, split).values()).values()
 
 
 def trained(task, facts, members, epochs):
@@ -175,12 +175,12 @@ def test_naive_is_the_moving_average_that_was_best_before_the_test():
     task, _, members = prepared(configured(), consortium())
     cases = members[0].cases["r0"]
     demand = torch.cat([cases[s].demand for s in ("train", "validation")])
-    past = torch.cat([cases[s].naive for s in ("train", "validation")], dim=1)
+    past = torch.cat([cases[s].baseline for s in ("train", "validation")], dim=1)
     best = ((past - demand).abs() / demand).mean(dim=1).argmin()
     expected = (
-        (cases["test"].naive[best] - cases["test"].demand).abs() / cases["test"].demand
+        (cases["test"].baseline[best] - cases["test"].demand).abs() / cases["test"].demand
     ).mean()
-    found = task.naive(members[0], "test")["r0"].values()["mape"]
+    found = task.baseline(members[0], "test")["r0"].values()["mape"]
     assert found == pytest.approx(float(expected), rel=1e-5)
 
 

@@ -51,7 +51,7 @@ def test_the_future_changes_nothing(cadence):
         after = made(cadence, later, busier, planned)
         assert np.array_equal(before.inputs[:, : t + 1], after.inputs[:, : t + 1])
         assert np.array_equal(before.level[:, : t + 1], after.level[:, : t + 1])
-        assert np.array_equal(before.naive[:, :, : t + 1], after.naive[:, :, : t + 1])
+        assert np.array_equal(before.baseline[:, :, : t + 1], after.baseline[:, :, : t + 1])
 
 
 @CADENCES
@@ -62,7 +62,7 @@ def test_the_past_changes_everything_about_the_next_step(cadence):
     demand[:, -2] += 10
     after = made(cadence, demand, total, uplift)
     assert (before.level[:, -1] != after.level[:, -1]).all()
-    assert (before.naive[:, :, -1] != after.naive[:, :, -1]).all()
+    assert (before.baseline[:, :, -1] != after.baseline[:, :, -1]).all()
 
 
 @CADENCES
@@ -80,7 +80,7 @@ def test_a_retailers_size_does_not_enter_but_through_the_noise_of_small_counts(c
 def test_the_number_of_inputs_is_known_before_there_are_data(cadence):
     result = made(cadence, *random_history(cadence.warmup + 1))
     assert result.inputs.shape == (4, cadence.warmup + 1, feature_count(cadence))
-    assert len(result.naive) == len(cadence.naive)
+    assert len(result.baseline) == len(cadence.baseline)
     assert np.isfinite(result.inputs).all()
 
 

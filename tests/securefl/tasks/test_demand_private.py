@@ -13,8 +13,8 @@ from securefl.federation.member.updates.noisy_series import NoisySeriesTrainer
 from securefl.ml.batches import all_units
 from securefl.ml.metrics.sums import total
 from securefl.privacy.accounting.accountant import PrivacyAccountant
-from securefl.privacy.noise.csprng import KeyStream
-from securefl.tasks.common.learner import Learner
+from securefl.privacy.noise.csprng import AesCtrRng
+from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.demand.contribution_bounds import Contributions
 from securefl.tasks.registry import create_task
 
@@ -116,15 +116,15 @@ def test_no_series_that_stands_out_still_leaves_the_largest(prepared):
 def releases(prepared, tmp_path):
     """Two rounds of one member; what was charged and what it stored."""
     task, facts, (member, _) = prepared()
-    learner = Learner(task.config, task, facts, member)
+    learner = LocalProblem(task.config, task, facts, member)
     model, accountant = learner.fresh_model("shared"), PrivacyAccountant()
     for number in (1, 2):
-        stream = KeyStream.insecure_for_tests(bytes([number] * 32))
+        stream = AesCtrRng.insecure_for_tests(bytes([number] * 32))
         NoisySeriesTrainer(
             learner, model, 2.0, 3.0, tmp_path, stream=stream, accountant=accountant
         ).train_round()
     last = NoisySeriesTrainer(
-        learner, model, 2.0, 3.0, tmp_path, stream=KeyStream(), accountant=accountant
+        learner, model, 2.0, 3.0, tmp_path, stream=AesCtrRng(), accountant=accountant
     )
     return task.bounded_series(member), last._released_so_far(), accountant
 
@@ -142,7 +142,7 @@ def test_the_noise_has_the_stated_variance_and_later_rounds_average_it_out(relea
 
 def test_a_release_is_charged_before_the_series_are_looked_at(prepared, tmp_path, monkeypatch):
     task, facts, (member, _) = prepared()
-    learner, accountant = Learner(task.config, task, facts, member), PrivacyAccountant()
+    learner, accountant = LocalProblem(task.config, task, facts, member), PrivacyAccountant()
 
     def failing(_):
         raise OSError("power cut")
@@ -154,7 +154,7 @@ def test_a_release_is_charged_before_the_series_are_looked_at(prepared, tmp_path
         2.0,
         3.0,
         tmp_path,
-        stream=KeyStream(),
+        stream=AesCtrRng(),
         accountant=accountant,
     )
     with pytest.raises(OSError, match="power"):

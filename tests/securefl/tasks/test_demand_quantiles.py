@@ -50,8 +50,8 @@ def test_training_beats_moving_averages_with_past_errors():
     model.eval()
     with torch.no_grad():
         found = overall(task.evaluate(model, member, "test") for member in members)
-    naive = overall(task.naive(member, "test") for member in members)
-    assert found["pinball"] < 0.95 * naive["pinball"]
+    baseline = overall(task.baseline(member, "test") for member in members)
+    assert found["pinball"] < 0.95 * baseline["pinball"]
 
 
 def test_the_naive_quantiles_are_those_of_past_errors_and_see_nothing_later():
@@ -59,9 +59,9 @@ def test_the_naive_quantiles_are_those_of_past_errors_and_see_nothing_later():
     cases = members[0].cases[members[0].name]
     past = (cases["train"], cases["validation"])
     before = task.averaged(0, past, cases["test"])
-    ratios = torch.cat([torch.log1p(c.demand) - torch.log1p(c.naive[0]) for c in past]).numpy()
+    ratios = torch.cat([torch.log1p(c.demand) - torch.log1p(c.baseline[0]) for c in past]).numpy()
     expected = np.quantile(ratios, task.levels)
-    shown = torch.log1p(before) - torch.log1p(cases["test"].naive[0]).unsqueeze(1)
+    shown = torch.log1p(before) - torch.log1p(cases["test"].baseline[0]).unsqueeze(1)
     assert np.allclose(shown.numpy(), expected, atol=1e-3)
     cases["test"].demand.mul_(7)
     assert torch.equal(before, task.averaged(0, past, cases["test"]))

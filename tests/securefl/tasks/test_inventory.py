@@ -85,12 +85,12 @@ def test_the_naive_safety_stock_is_z_times_the_past_error(prepared):
     quantiles = task.averaged(2, past, cases["test"]).numpy()
     series = cases["test"].sold.shape[0]
     misses = np.concatenate(
-        [(c.demand - c.naive[2]).numpy().reshape(series, -1)[:, -c.counted :] for c in past],
+        [(c.demand - c.baseline[2]).numpy().reshape(series, -1)[:, -c.counted :] for c in past],
         axis=1,
     )
     error = np.sqrt(np.mean(misses**2, axis=1)).repeat(cases["test"].sold.shape[1])
     z = 1.2815516
-    expected = np.maximum(cases["test"].naive[2].numpy() + z * error, 0)
+    expected = np.maximum(cases["test"].baseline[2].numpy() + z * error, 0)
     assert np.allclose(quantiles[:, task.levels.index(0.9)], expected, rtol=1e-4)
 
 

@@ -16,7 +16,7 @@ from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.metrics.sums import total
-from securefl.tasks.pricing.elasticities import Sums, estimated
+from securefl.tasks.pricing.elasticities import SufficientStatistics, estimated
 from securefl.tasks.pricing.price_list import Lines, price_list
 from securefl.tasks.pricing.price_optimization import Product, advice_row, price_range, recommended
 from securefl.tasks.pricing.spec import PricingSettings
@@ -123,11 +123,11 @@ def test_prices_foretell_held_out_sales_better_than_ignoring_them(planted):
     task, facts, _, members = prepared(planted)
     pooled = task.pool(members, facts)
     own = total(task.own(pooled, "test").values()).values()
-    naive = total(task.naive(pooled, "test").values()).values()
-    assert own["deviance"] < 0.95 * naive["deviance"]
-    assert own["units_wape"] < naive["units_wape"]
+    baseline = total(task.baseline(pooled, "test").values()).values()
+    assert own["deviance"] < 0.95 * baseline["deviance"]
+    assert own["units_wape"] < baseline["units_wape"]
     assert own["negative"] == 1.0
-    assert np.isnan(naive["standard_error"])
+    assert np.isnan(baseline["standard_error"])
 
 
 def test_a_customers_statistics_are_hers_alone(planted):
@@ -205,9 +205,9 @@ def test_noise_is_in_the_standard_errors():
     score = information * (truth + 1.5) + rng.normal(0, np.sqrt(information))
     exact = np.concatenate([score, information, [information.sum() / (4 * influence)]])
     noised = exact + deviation * rng.normal(size=exact.size)
-    plain = estimated(Sums(exact, influence, -1.5))
-    private = estimated(Sums(noised, influence, -1.5, deviation))
-    ignored = estimated(Sums(noised, influence, -1.5))
+    plain = estimated(SufficientStatistics(exact, influence, -1.5))
+    private = estimated(SufficientStatistics(noised, influence, -1.5, deviation))
+    ignored = estimated(SufficientStatistics(noised, influence, -1.5))
     assert plain.error.mean() < private.error.mean()
     for found, fits in ((plain, True), (private, True), (ignored, False)):
         scatter = np.sqrt((((found.value - truth) / found.error) ** 2).mean())
@@ -216,7 +216,7 @@ def test_noise_is_in_the_standard_errors():
 
 def test_a_category_lost_in_the_noise_takes_the_common_elasticity():
     sums = np.array([3.0, -5.0, 0.4, 50.0, 40.0, 1.0, 10.0])
-    found = estimated(Sums(sums, 3.0, -1.5, 2.0))
+    found = estimated(SufficientStatistics(sums, 3.0, -1.5, 2.0))
     assert found.own.tolist() == [True, True, False]
     assert found.value[2] == pytest.approx(found.common)
     assert found.error[2] >= found.error[:2].max()

@@ -10,7 +10,7 @@ from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.per_example import clip_factors
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.tasks.registry import create_task
 
 PRIVATE = {"privacy": {"dp": "local", "epsilon": 4.0, "delta": 1e-3}}
@@ -80,7 +80,7 @@ def test_the_clipped_sum_is_that_of_separate_customers(prepared):
         examples,
         task.loss,
         settings,
-        stream=KeyStream.insecure_for_tests(bytes(32)),
+        stream=AesCtrRng.insecure_for_tests(bytes(32)),
         accountant=PrivacyAccountant(),
     )
     found = trainer.clipped_sum(index)

@@ -112,7 +112,7 @@ def test_naive_is_the_most_frequent_class(data):
     splits = member.splits[member.name]
     frequent = torch.bincount(splits["train"][2]).argmax()
     expected = (splits["test"][2] == frequent).float().mean()
-    values = total(task.naive(member, "test").values()).values()
+    values = total(task.baseline(member, "test").values()).values()
 
     assert values["accuracy"] == pytest.approx(float(expected))
 

@@ -6,7 +6,7 @@ import torch
 
 from securefl.config.load import load_config, merge
 from securefl.data.sources.registry import load
-from securefl.tasks.common.contribution_bounds import CustomerRows, alone_in_their_slots, drawn
+from securefl.tasks.common.contribution_bounds import UserBatches, alone_in_their_slots, drawn
 from securefl.tasks.registry import create_task
 
 RATINGS = {
@@ -82,7 +82,7 @@ def test_the_loss_of_a_customer_is_the_mean_over_her_ratings(cut):
 
 def test_a_long_history_is_drawn_from_anew_and_evenly():
     torch.manual_seed(0)
-    units = CustomerRows.of(torch.tensor([7, 9, 7, 7, 7]), (torch.arange(5),), 2)
+    units = UserBatches.of(torch.tensor([7, 9, 7, 7, 7]), (torch.arange(5),), 2)
     counts = torch.zeros(5)
     for _ in range(300):
         column, present = units.batch(torch.tensor([0, 1]))

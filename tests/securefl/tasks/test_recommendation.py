@@ -142,11 +142,11 @@ def test_training_learns_the_taste(data, model, kind):
     )
     trainer.train(1)
     after = score(task, network, members[0])
-    naive = total(task.naive(members[0], "test").values()).values()
+    baseline = total(task.baseline(members[0], "test").values()).values()
 
     assert type(network) is kind
     assert after["hr@10"] > 0.85
-    assert after["ndcg@10"] > naive["ndcg@10"] + 0.15
+    assert after["ndcg@10"] > baseline["ndcg@10"] + 0.15
     assert after["ndcg@10_expected"] > before["ndcg@10_expected"] + 0.15
 
 

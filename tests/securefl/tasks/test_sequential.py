@@ -23,7 +23,7 @@ from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.per_example import clip_factors
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.tasks.registry import create_task
 from securefl.tasks.sequential.task import some
 
@@ -93,8 +93,8 @@ def test_training_learns_the_order(data, model):
     network.eval()
     with torch.no_grad():
         found = total(task.evaluate(network, members[0], "test").values()).values()
-    naive = total(task.naive(members[0], "test").values()).values()
-    assert found["ndcg@10"] > naive["ndcg@10"] + 0.3
+    baseline = total(task.baseline(members[0], "test").values()).values()
+    assert found["ndcg@10"] > baseline["ndcg@10"] + 0.3
     assert found["hr@10_full"] > 0.5
     assert not local_parameters(network)
 
@@ -220,7 +220,7 @@ def test_the_clipped_sum_is_that_of_separate_customers(private):
         examples,
         task.loss,
         PrivateSettings(SamplingPlan(1.0, 1, 8.0), 0.1, 0.0, path="auto"),
-        stream=KeyStream.insecure_for_tests(bytes(32)),
+        stream=AesCtrRng.insecure_for_tests(bytes(32)),
         accountant=PrivacyAccountant(),
     )
     found = trainer.clipped_sum(index)

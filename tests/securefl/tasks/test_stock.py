@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from securefl.tasks.inventory.simulation import (
-    Levels,
+    ReorderLevels,
     at_level,
     order_levels,
     simulate,
@@ -15,7 +15,7 @@ LEVELS = (0.1, 0.5, 0.9, 0.975)
 
 
 def levels_of(reorder, full, weeks):
-    return Levels(np.full((1, weeks), float(reorder)), np.full((1, weeks), float(full)))
+    return ReorderLevels(np.full((1, weeks), float(reorder)), np.full((1, weeks), float(full)))
 
 
 def test_the_critical_level_is_what_weighs_shortage_against_left_over():
@@ -25,7 +25,7 @@ def test_the_critical_level_is_what_weighs_shortage_against_left_over():
     draws = np.random.default_rng(0).normal(100, 20, (1, 40_000))
     costs = []
     for level in (0.5, 0.65, 0.75, 0.85, 0.95):
-        stocked = Levels(*(np.full(draws.shape, norm.ppf(level, 100, 20)),) * 2)
+        stocked = ReorderLevels(*(np.full(draws.shape, norm.ppf(level, 100, 20)),) * 2)
         weeks = simulate(draws, stocked, settings)
         costs.append(stock_tally(weeks, draws.shape[1], settings).values()["stock_cost"])
     assert costs.index(min(costs)) == 2
@@ -63,7 +63,7 @@ def test_an_order_is_placed_at_s_fills_up_to_big_s_and_arrives_after_its_lead_ti
 
 def test_what_is_backordered_is_served_later_and_nothing_gets_lost():
     demand = np.random.default_rng(1).poisson(20, (3, 60)).astype(float)
-    stocked = Levels(np.full(demand.shape, 35.0), np.full(demand.shape, 60.0))
+    stocked = ReorderLevels(np.full(demand.shape, 35.0), np.full(demand.shape, 60.0))
     for lead_time in (0, 1, 3):
         lost, waiting = (
             simulate(
@@ -82,7 +82,7 @@ def test_what_is_backordered_is_served_later_and_nothing_gets_lost():
 def test_without_lead_time_and_order_cost_the_stock_begins_each_week_at_big_s():
     settings = InventorySettings(policy="reorder", lead_time=0, order_cost=0.0)
     demand = np.random.default_rng(2).poisson(20, (2, 30)).astype(float)
-    stocked = Levels(np.full(demand.shape, 26.0), np.full(demand.shape, 26.0))
+    stocked = ReorderLevels(np.full(demand.shape, 26.0), np.full(demand.shape, 26.0))
     weeks = simulate(demand, stocked, settings)
     assert np.array_equal(weeks.left, np.maximum(26 - demand, 0))
 

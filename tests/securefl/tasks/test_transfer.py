@@ -15,7 +15,7 @@ from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.metrics.sums import total
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_to_best
 from securefl.tasks.common.splits import hold_out
 from securefl.tasks.registry import create_task
@@ -150,7 +150,7 @@ def learned(made, source_rounds, departments=("drug",)):
     task = create_task(chosen)
     facts = task.agree(made)
     member = task.prepare(made.members[0], facts)
-    learner = Learner(chosen, task, facts, member)
+    learner = LocalProblem(chosen, task, facts, member)
     model = learner.fresh_model("alone")
     train_to_best(learner, model, chosen.training, chosen.rounds)
     return total(learner.score(model, "test").values()).values()["ndcg@10"]

@@ -5,14 +5,14 @@ import random
 import torch
 
 from securefl.config.privacy import PrivacySettings
-from securefl.privacy.noise.csprng import KeyStream, member_stream
+from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.noise.torch_rng import seed_torch_rng
 
 
 def test_streams_of_two_keys_toss_other_coins():
     drawn = []
     for key in (b"a" * 32, b"b" * 32, b"a" * 32):
-        seed_torch_rng(KeyStream.insecure_for_tests(key))
+        seed_torch_rng(AesCtrRng.insecure_for_tests(key))
         drawn.append(torch.rand(1000))
     assert torch.equal(drawn[0], drawn[2])
     assert not torch.equal(drawn[0], drawn[1])
@@ -21,7 +21,7 @@ def test_streams_of_two_keys_toss_other_coins():
 
 def test_states_that_agree_in_what_a_seed_keeps_toss_other_coins(monkeypatch):
     """A generator that is seeded keeps 32 bits of the seed, and forgets the rest."""
-    stream = KeyStream.insecure_for_tests(b"c" * 32)
+    stream = AesCtrRng.insecure_for_tests(b"c" * 32)
     words = stream.words(624)
     changed = words.copy()
     changed[500] ^= 1 << 40
@@ -34,7 +34,7 @@ def test_states_that_agree_in_what_a_seed_keeps_toss_other_coins(monkeypatch):
 
 
 def test_the_generator_is_the_twister_of_that_state():
-    stream, again = (KeyStream.insecure_for_tests(b"d" * 32) for _ in range(2))
+    stream, again = (AesCtrRng.insecure_for_tests(b"d" * 32) for _ in range(2))
     seed_torch_rng(stream)
     words = [int(word) & (2**64 - 1) for word in again.words(624)]
     twister = random.Random()

@@ -152,9 +152,9 @@ def add(
     format: str,  # noqa: A002 - named after the option
 ) -> None:
     """Add members by their cards. An agreement that was signed is replaced with `amend`."""
-    from securefl.consortium.agreement.drafting import enlarge
+    from securefl.consortium.agreement.drafting import add_members
 
-    enlarge(agreement, cards)
+    add_members(agreement, cards)
     if format == "json":
         _print_json(agreement)
     else:

@@ -11,21 +11,21 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from securefl.federation.member.updates.distributed_dp import DistributedRounds
+from securefl.federation.member.updates.distributed_dp import DistributedUpdates
 from securefl.federation.member.updates.run_account import RunAccount
 from securefl.ml.parameters import shared_vector
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.round_updates import Charges
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 from securefl_protocols.noise.words import Words
 
 
-class WholeUpdateRounds(DistributedRounds):
+class ClientLevelUpdates(DistributedUpdates):
     """The change of the shared parameters over a round's local epochs, clipped as a whole."""
 
     def __init__(
         self,
-        learner: Learner,
+        learner: LocalProblem,
         model: nn.Module,
         directory: Path,
         charges: Charges,
@@ -35,8 +35,8 @@ class WholeUpdateRounds(DistributedRounds):
         self._trainer = learner.trainer(model, learner.config.training)
         self.optimizer = self._trainer.optimizer
 
-    def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
-        """See `DistributedRounds.integers`."""
+    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Words:
+        """See `DistributedUpdates.integers`."""
         del stream, account
         whole = self.plan.code.whole
         assert whole is not None

@@ -22,20 +22,20 @@ from securefl.ml.parameters import shared_vector
 from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.encoding.gradients import DoubleVector
-from securefl.privacy.noise.csprng import KeyStream, member_stream
+from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.noise.torch_rng import seed_torch_rng
 from securefl.privacy.noise.xnoise import layered_sampler
 from securefl.privacy.round_updates import Charges, RoundChange
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
-from securefl_protocols.noise.layers import ForgottenLayers, NoiseChain
+from securefl_protocols.noise.layers import NoiseChain, UnopenableLayers
 from securefl_protocols.noise.skellam import Skellam
 from securefl_protocols.noise.words import Words
 
 RELEASE = "share.safetensors"
 
 
-class DistributedRounds(ABC):
+class DistributedUpdates(ABC):
     """One member's side of training under distributed differential privacy.
 
     Args:
@@ -55,7 +55,7 @@ class DistributedRounds(ABC):
 
     def __init__(
         self,
-        learner: Learner,
+        learner: LocalProblem,
         model: nn.Module,
         directory: Path,
         charges: Charges,
@@ -68,7 +68,7 @@ class DistributedRounds(ABC):
         self._releases = ReleaseCache(directory / RELEASE, "share")
 
     @abstractmethod
-    def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
+    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Words:
         """What the member adds to the sum of a round, but for the noise: int64 [coordinates]."""
 
     def train(self, number: int) -> RoundChange:
@@ -85,7 +85,7 @@ class DistributedRounds(ABC):
         if kept is not None:
             share, anchor = kept
             # What opens the layers is in no file: whoever was restarted takes nothing back.
-            forgotten = ForgottenLayers(bytes.fromhex(anchor)) if anchor else None
+            forgotten = UnopenableLayers(bytes.fromhex(anchor)) if anchor else None
             return RoundChange(share, 0.0, forgotten)
         share, layers = self._share(number)
         self._releases.put(number, start, share, layers.anchor.hex() if layers else "")
@@ -106,7 +106,7 @@ class DistributedRounds(ABC):
         share: DoubleVector = np.ldexp(total.astype(np.float64), -self.plan.code.bits)
         return share, layers
 
-    def _noise(self, stream: KeyStream) -> tuple[Words, NoiseChain | None]:
+    def _noise(self, stream: AesCtrRng) -> tuple[Words, NoiseChain | None]:
         """A share, in one piece or in layers that can be opened."""
         count, layers = self.plan.code.coordinates, self.plan.layers
         if layers is None:

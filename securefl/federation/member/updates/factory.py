@@ -11,14 +11,14 @@ from torch import nn
 from securefl.config.schema import RunConfig
 from securefl.ml.parameters import FloatVector, shared_vector
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.privacy.noise.csprng import KeyStream, member_stream
+from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.round_updates import Charges, RoundTraining
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 if TYPE_CHECKING:
     from securefl.federation.member.updates.release_cache import ReleaseCache
     from securefl.federation.member.updates.run_budget import RunBudget
-from securefl.federation.member.updates.fedavg import PlainRounds
+from securefl.federation.member.updates.fedavg import FedAvgUpdates
 
 RELEASE = "release.safetensors"
 """File of the last release of a mechanism with an update of its own."""
@@ -39,7 +39,7 @@ class MemberUpdates:
         members: Members in the roster.
     """
 
-    learner: Learner
+    learner: LocalProblem
     model: nn.Module
     directory: Path
     charges: Charges
@@ -52,25 +52,27 @@ class MemberUpdates:
 
     def fedavg(self) -> RoundTraining:
         """See `MemberContext`."""
-        return PlainRounds(self.learner, self.model)
+        return FedAvgUpdates(self.learner, self.model)
 
     def local_dp(self) -> RoundTraining:
         """See `MemberContext`."""
-        from securefl.federation.member.updates.local_dp import PrivateRounds
+        from securefl.federation.member.updates.local_dp import LocalDpUpdates
 
-        return PrivateRounds(self.learner, self.model, self.directory, self.charges)
+        return LocalDpUpdates(self.learner, self.model, self.directory, self.charges)
 
     def gradient_sums(self) -> RoundTraining:
         """See `MemberContext`."""
-        from securefl.federation.member.updates.gradient_sums import GradientRounds
+        from securefl.federation.member.updates.gradient_sums import GradientSumUpdates
 
-        return GradientRounds(self.learner, self.model, self.directory, self.charges, self.members)
+        return GradientSumUpdates(
+            self.learner, self.model, self.directory, self.charges, self.members
+        )
 
     def client_level(self) -> RoundTraining:
         """See `MemberContext`."""
-        from securefl.federation.member.updates.client_level import WholeUpdateRounds
+        from securefl.federation.member.updates.client_level import ClientLevelUpdates
 
-        return WholeUpdateRounds(
+        return ClientLevelUpdates(
             self.learner, self.model, self.directory, self.charges, self.members
         )
 
@@ -93,13 +95,13 @@ class MemberUpdates:
 
         return ReleaseCache(self.directory / RELEASE, "release")
 
-    def stream(self, number: int) -> KeyStream:
+    def stream(self, number: int) -> AesCtrRng:
         """See `MemberContext`."""
         return member_stream(self.config.privacy, self.learner.data.name, number)
 
 
 def round_training(
-    learner: Learner, model: nn.Module, directory: Path, charges: Charges, members: int
+    learner: LocalProblem, model: nn.Module, directory: Path, charges: Charges, members: int
 ) -> RoundTraining:
     """The training that the configuration asks for.
 

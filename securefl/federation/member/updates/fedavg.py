@@ -7,13 +7,13 @@ from torch import nn
 
 from securefl.ml.parameters import shared_vector
 from securefl.privacy.round_updates import RoundChange
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 
-class PlainRounds:
+class FedAvgUpdates:
     """Plain local training, weighted by sample count."""
 
-    def __init__(self, learner: Learner, model: nn.Module) -> None:
+    def __init__(self, learner: LocalProblem, model: nn.Module) -> None:
         self.weight = learner.data.samples
         self._learner = learner
         self._model = model

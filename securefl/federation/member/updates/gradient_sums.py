@@ -8,29 +8,29 @@ from __future__ import annotations
 from torch import Tensor
 
 from securefl.errors import ConfigError
-from securefl.federation.member.updates.distributed_dp import DistributedRounds
+from securefl.federation.member.updates.distributed_dp import DistributedUpdates
 from securefl.federation.member.updates.run_account import RunAccount
 from securefl.ml.batches import Batch, Examples
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
 from securefl.privacy.encoding.gradients import LARGEST_BATCH, DoubleVector, gradient_integers
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.round_updates import RoundChange
 from securefl_protocols.noise.words import Words
 
 
-class GradientRounds(DistributedRounds):
+class GradientSumUpdates(DistributedUpdates):
     """Minus the mean gradient; the coordinator's optimizer moves the shared parameters by it."""
 
-    def integers(self, number: int, stream: KeyStream, account: RunAccount) -> Words:
-        """See `DistributedRounds.integers`."""
+    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Words:
+        """See `DistributedUpdates.integers`."""
         self.model.to("cpu")
         clipped = self._clipped_sum(self.learner.units(number), stream, account)
         return gradient_integers(clipped, self.plan.base.settings, self.plan.limit)
 
     def train(self, number: int) -> RoundChange:
-        """See `DistributedRounds.train`.
+        """See `DistributedUpdates.train`.
 
         Raises:
             ConfigError: If delta says nothing for so many units, or they are too many for a sum in
@@ -43,7 +43,7 @@ class GradientRounds(DistributedRounds):
         return super().train(number)
 
     def _clipped_sum(
-        self, examples: Examples, stream: KeyStream, account: PrivacyAccountant
+        self, examples: Examples, stream: AesCtrRng, account: PrivacyAccountant
     ) -> DoubleVector:
         """Sum of the clipped gradients of one Poisson batch, float64 [d].
 

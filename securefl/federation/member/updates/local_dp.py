@@ -15,16 +15,16 @@ from securefl.ml.parameters import load_shared, shared_vector
 from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
-from securefl.privacy.noise.csprng import KeyStream, member_stream
+from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.noise.torch_rng import seed_torch_rng
 from securefl.privacy.plan import PrivacyPlan
 from securefl.privacy.round_updates import Charges, RoundChange
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 RELEASE = "release.safetensors"
 
 
-class PrivateRounds:
+class LocalDpUpdates:
     """Trains one member's model privately, round after round, within the run's budget.
 
     Every round has a key stream and an optimizer of its own; what lasts is the book. The noise
@@ -44,7 +44,7 @@ class PrivateRounds:
     """Nothing to keep: the optimizer begins anew with every round."""
 
     def __init__(
-        self, learner: Learner, model: nn.Module, directory: Path, charges: Charges
+        self, learner: LocalProblem, model: nn.Module, directory: Path, charges: Charges
     ) -> None:
         self.plan = PrivacyPlan.of(learner.config)
         self._budget = RunBudget(self.plan, charges)
@@ -90,7 +90,7 @@ class PrivateRounds:
             trainer.close()
 
     def _trainer(
-        self, number: int, stream: KeyStream, account: RunAccount
+        self, number: int, stream: AesCtrRng, account: RunAccount
     ) -> PrivateTrainer | NoisySeriesTrainer:
         """Noise on each step's gradients, or on the series that all steps see."""
         learner, settings = self._learner, self._settings(number)

@@ -17,10 +17,10 @@ from securefl.ml.sgd import LocalTrainer
 from securefl.ml.tensor_io import read_tensors, write_tensors
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import GaussianNoise
 from securefl.tasks.base import Series
-from securefl.tasks.common.learner import Learner
+from securefl.tasks.common.learner import LocalProblem
 
 SERIES = "series.safetensors"
 
@@ -40,13 +40,13 @@ class NoisySeriesTrainer:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: LocalProblem,
         model: nn.Module,
         noise_multiplier: float,
         bound: float,
         directory: Path,
         *,
-        stream: KeyStream,
+        stream: AesCtrRng,
         accountant: PrivacyAccountant,
     ) -> None:
         perturbation = learner.task.input_perturbation

@@ -7,24 +7,24 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from securefl.consortium.agreement.signatures import SignedAgreement, Standing, check
+from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement, check
 from securefl.consortium.agreement.storage import write_public
 from securefl.consortium.keys.parties import Party
 from securefl.consortium.keys.tls_certificates import BROKER, BROKER_KEY
 from securefl.errors import AgreementError
-from securefl.federation.transport.nats.subjects import MAX_PAYLOAD, Layout, Rights
+from securefl.federation.transport.nats.subjects import MAX_PAYLOAD, Layout, Permissions
 
 CONFIG = "nats-server.conf"
 MAX_PENDING = 8 * MAX_PAYLOAD
 """A member that reads slower than others write is not cut off before so many bytes wait."""
 
 
-def broker_id(now: Standing) -> str:
+def broker_id(now: AgreementStatus) -> str:
     """What the consortium is called on the broker; another one after every change of a key."""
     return now.digest.hex()[:16]
 
 
-def broker_config(signed: SignedAgreement, now: Standing, tls: Path, store: Path) -> str:
+def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, store: Path) -> str:
     """The configuration of nats-server for an agreement.
 
     Nobody who is not in the agreement can connect, and nobody in it can read or write what is
@@ -86,7 +86,7 @@ def write_broker_config(out: Path, signed: SignedAgreement, tls: Path, at: datet
     return out / CONFIG
 
 
-def _user(party: Party, rights: Rights) -> Iterator[str]:
+def _user(party: Party, rights: Permissions) -> Iterator[str]:
     yield f"    # {party.name}"
     yield "    {"
     yield f"      nkey: {party.broker}"

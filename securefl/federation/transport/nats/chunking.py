@@ -46,14 +46,14 @@ class BadPartError(SecureflError):
     wire_name: ClassVar[str] = "BadPartError"
 
 
-class NotMetError(SecureflError):
+class PeerKeyUnknownError(SecureflError):
     """The receiver has not announced a key yet, so nothing can be sealed for it."""
 
     wire_name: ClassVar[str] = "NotMetError"
 
 
 @dataclass(frozen=True)
-class Note:
+class Envelope:
     """A message with what its seal covers.
 
     Attributes:
@@ -82,11 +82,11 @@ class Note:
         parts of two versions must never be taken for one message.
 
         Raises:
-            NotMetError: If the receiver has announced no key.
+            PeerKeyUnknownError: If the receiver has announced no key.
         """
         public, salt = keys.of(self.receiver), os.urandom(SALT_BYTES)
         if public is None:
-            raise NotMetError(f"{self.receiver} has announced no key yet")
+            raise PeerKeyUnknownError(f"{self.receiver} has announced no key yet")
         lock = _lock(keys, public, self, (keys.own.public, public, salt))
         headers = {ID_HEADER: self.id, _ANSWERS: self.answers, SALT_HEADER: salt.hex()}
         headers |= keys.headers
@@ -124,7 +124,7 @@ def _nonce(part: int) -> bytes:
     return part.to_bytes(NONCE_BYTES, "big")
 
 
-def _lock(keys: RunKeys, public: bytes, note: Note, fresh: tuple[bytes, bytes, bytes]) -> _Lock:
+def _lock(keys: RunKeys, public: bytes, note: Envelope, fresh: tuple[bytes, bytes, bytes]) -> _Lock:
     """The lock of a message.
 
     Args:
@@ -147,7 +147,7 @@ class _Incomplete:
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
-class Assembler:
+class Reassembler:
     """Opens the parts of one sender's messages and puts them together.
 
     Attributes:
@@ -182,7 +182,7 @@ class Assembler:
         self._announced = spelt
         return public
 
-    def add(self, headers: Mapping[str, str], content: bytes) -> Note | None:
+    def add(self, headers: Mapping[str, str], content: bytes) -> Envelope | None:
         """Takes one part; the message when it is complete.
 
         Raises:
@@ -205,7 +205,7 @@ class Assembler:
             return None
         self._open.pop(key, None)
         body = b"".join(message.parts[number] for number in range(count))
-        return Note(self.name, self._keys.name, key[0], key[1], body)
+        return Envelope(self.name, self._keys.name, key[0], key[1], body)
 
     def _keep(self, key: tuple[str, ...], message: _Incomplete) -> None:
         self._open[key] = message
@@ -213,7 +213,7 @@ class Assembler:
             self._open.popitem(last=False)
 
     def _lock(self, key: tuple[str, ...], public: bytes) -> _Lock:
-        note = Note(self.name, self._keys.name, key[0], key[1], b"")
+        note = Envelope(self.name, self._keys.name, key[0], key[1], b"")
         salt = bytes.fromhex(key[2])
         return _lock(self._keys, public, note, (public, self._keys.own.public, salt))
 

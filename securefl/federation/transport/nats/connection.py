@@ -26,7 +26,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from securefl.federation.transport.base import EngineError
-from securefl.federation.transport.nats.chunking import Assembler, Note
+from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
 from securefl.federation.transport.nats.subjects import ACK_SECONDS
 from securefl.federation.transport.session_keys import RunKeys
@@ -75,7 +75,7 @@ class BrokerAddress:
         return context
 
 
-class Link:
+class NatsClient:
     """A party's connection; reconnects by itself for as long as it is open.
 
     Attributes:
@@ -177,7 +177,7 @@ class Link:
         self._reconnected.set()
         self._reconnected.clear()
 
-    def send(self, subject: str, note: Note, keys: RunKeys) -> None:
+    def send(self, subject: str, note: Envelope, keys: RunKeys) -> None:
         """Send a message; returns at once, and goes on until the broker has stored it."""
         self._unstored += 1
         parts = note.parts(keys)
@@ -244,7 +244,7 @@ class Link:
     async def _subscribed(self, subject: str, callback: Callable[[Msg], Any]) -> None:
         await self._client.subscribe(subject, cb=callback, pending_bytes_limit=-1)
 
-    def read(self, stream: str, consumer: str, senders: Mapping[str, Assembler]) -> None:
+    def read(self, stream: str, consumer: str, senders: Mapping[str, Reassembler]) -> None:
         """Put whatever arrives at a consumer into `arrivals`.
 
         Args:

@@ -16,13 +16,13 @@ from nats.errors import Error as NatsError
 from securefl.federation.transport.nats.chunking import (
     ID_HEADER,
     SALT_HEADER,
-    Assembler,
     BadPartError,
-    Note,
+    Envelope,
+    Reassembler,
 )
 
 if TYPE_CHECKING:
-    from securefl.federation.transport.nats.connection import Link
+    from securefl.federation.transport.nats.connection import NatsClient
 
 _log = logging.getLogger(__name__)
 _PULL, _PULL_SECONDS = 8, 5.0
@@ -42,14 +42,14 @@ class Arrival:
         acknowledge: Tells the broker that the message is on our own disk.
     """
 
-    note: Note
+    note: Envelope
     acknowledge: Callable[[], None] = field(repr=False)
 
 
 class Reader:
     """Pulls from a consumer: a few parts at a time, so that a slow reader holds little memory."""
 
-    def __init__(self, link: Link, subject: str, senders: Mapping[str, Assembler]) -> None:
+    def __init__(self, link: NatsClient, subject: str, senders: Mapping[str, Reassembler]) -> None:
         """Waits for `pull_for_good`.
 
         Args:

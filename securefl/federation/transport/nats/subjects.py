@@ -28,7 +28,7 @@ COORDINATOR = "coordinator"
 
 
 @dataclass(frozen=True)
-class Rights:
+class Permissions:
     """What a user of the broker may do.
 
     Attributes:
@@ -96,10 +96,10 @@ class Layout:
         """The consumer through which the coordinator reads."""
         return _consumer(COORDINATOR, f"securefl.{self.consortium}.from.*")
 
-    def member_rights(self, member: str) -> Rights:
+    def member_rights(self, member: str) -> Permissions:
         """All that a member does on the broker; nothing in it reaches another member."""
         name = token(member)
-        return Rights(
+        return Permissions(
             publish=(
                 self.from_member(member),
                 self.beat(member),
@@ -109,7 +109,7 @@ class Layout:
             subscribe=(f"{self.inbox(member)}.>",),
         )
 
-    def coordinator_rights(self) -> Rights:
+    def coordinator_rights(self) -> Permissions:
         """All that the coordinator does on the broker."""
         streams = (self.down, self.up)
         verbs = ("STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.PURGE", "STREAM.DELETE")
@@ -119,7 +119,7 @@ class Layout:
             for verb in ("CREATE", "DURABLE.CREATE", "INFO")
             for stream in streams
         ]
-        return Rights(
+        return Permissions(
             publish=(
                 f"securefl.{self.consortium}.to.*",
                 "$JS.API.INFO",

@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 
 from securefl.federation.messages import messages as m
 from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
-from securefl.federation.transport.liveness import Watch
-from securefl.federation.transport.model_cache import Holdings, Namer
-from securefl.federation.transport.nats.chunking import Assembler, BadPartError, Note
-from securefl.federation.transport.nats.connection import Link, Part
+from securefl.federation.transport.liveness import LivenessTracker
+from securefl.federation.transport.model_cache import ModelHoldings, ModelNamer
+from securefl.federation.transport.nats.chunking import BadPartError, Envelope, Reassembler
+from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl.federation.transport.nats.subjects import Layout, token
 from securefl.federation.transport.session_keys import RunKeys
-from securefl.federation.transport.timeouts import Patience, kind_of
+from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 
 _log = logging.getLogger(__name__)
 COORDINATOR_NAME = "coordinator"
@@ -87,13 +87,13 @@ class NatsTransport:
 
     def __init__(
         self,
-        link: Link,
+        link: NatsClient,
         run: Run,
         keys: RunKeys,
         *,
         journal: CoordinatorJournal,
-        patience: Patience,
-        watch: Watch,
+        patience: TimeoutPolicy,
+        watch: LivenessTracker,
     ) -> None:
         """Begins to listen to the members.
 
@@ -114,7 +114,7 @@ class NatsTransport:
         self._past: deque[Event] = deque()
         self._told: set[str] = set()
         self._deaf: float | None = None
-        self._holdings, self._namer = Holdings(), Namer()
+        self._holdings, self._namer = ModelHoldings(), ModelNamer()
         self._listen()
 
     def _listen(self) -> None:
@@ -125,9 +125,11 @@ class NatsTransport:
         senders = self._assemblers(layout.from_member)
         self._link.read(layout.up, layout.coordinator_consumer().durable_name or "", senders)
 
-    def _assemblers(self, subject: Callable[[str], str]) -> dict[str, Assembler]:
+    def _assemblers(self, subject: Callable[[str], str]) -> dict[str, Reassembler]:
         members = self._run.members.items()
-        return {subject(name): Assembler(self._keys, name, identity) for name, identity in members}
+        return {
+            subject(name): Reassembler(self._keys, name, identity) for name, identity in members
+        }
 
     def _on_beat(self, subject: str, said: Part) -> None:
         """A heartbeat; before a member knows our key it has its own alone to say."""
@@ -183,7 +185,7 @@ class NatsTransport:
         question.sealed_for = self._keys.of(party)
         if question.request in self._told or question.sealed_for is None:
             return
-        note = Note(COORDINATOR_NAME, party, question.request, "", message)
+        note = Envelope(COORDINATOR_NAME, party, question.request, "", message)
         self._link.send(self._run.layout.to_member(party), note, self._keys)
         self.watch.asked(party, message)
 
@@ -272,7 +274,7 @@ class NatsTransport:
 
     def _take(self, arrivals: list[Arrival | Exception]) -> None:
         """Write answers down, acknowledge them, and act on them, in this order."""
-        notes: dict[str, Note] = {}
+        notes: dict[str, Envelope] = {}
         for arrival in arrivals:
             if isinstance(arrival, Exception):
                 raise arrival
@@ -305,13 +307,13 @@ class NatsTransport:
                 self.watch.answered(event.party, len(event.body))
 
 
-def _step_in(sender: Assembler, said: Part) -> bytes | None:
+def _step_in(sender: Reassembler, said: Part) -> bytes | None:
     """What a member is at; None where it could not say so under a key of ours."""
     note = sender.add(*said) if said[1] else None
     return note.body if note is not None and note.id == BEAT else None
 
 
-async def _make_streams(link: Link, layout: Layout, members: list[str]) -> None:
+async def _make_streams(link: NatsClient, layout: Layout, members: list[str]) -> None:
     from nats.js.errors import BadRequestError
 
     jetstream = link.client.jetstream()
@@ -325,5 +327,5 @@ async def _make_streams(link: Link, layout: Layout, members: list[str]) -> None:
     await jetstream.add_consumer(layout.up, layout.coordinator_consumer())
 
 
-async def _purge(link: Link, layout: Layout, member: str) -> None:
+async def _purge(link: NatsClient, layout: Layout, member: str) -> None:
     await link.client.jetstream().purge_stream(layout.down, subject=layout.to_member(member))

@@ -9,7 +9,7 @@ from torch import nn
 
 from securefl.audit.attacks.canaries import CanaryModel, small_member
 from securefl.audit.attacks.membership import membership, unit_losses
-from securefl.audit.attacks.probe import Game, Probed, probe, unprotected
+from securefl.audit.attacks.probe import CanaryTraining, MembershipGame, probe, unprotected
 from securefl.audit.attacks.run import attacked
 from securefl.config.load import load_config
 from securefl.errors import InputError
@@ -55,7 +55,7 @@ class Remembering:
 def found(member, known, inside, model=Remembers):
     units = TensorExamples((torch.arange(len(known)),))
     data = MemberData("north", units, len(known), len(known))
-    probed = Probed(CanaryModel(model(known), 0), (), None)
+    probed = CanaryTraining(CanaryModel(model(known), 0), (), None)
     learner = replace(member, task=Remembering(model), data=data)
     return membership(learner, probed, inside, 1e-5, 0.95)
 
@@ -93,7 +93,7 @@ def test_losses_are_repeatable_and_leave_the_random_state_alone(member):
 
 
 def test_training_without_privacy_can_be_attacked_too(member, tmp_path):
-    game = Game.toss(0, len(member.data.examples), 1)
+    game = MembershipGame.toss(0, len(member.data.examples), 1)
     bare = probe(unprotected(member), game, tmp_path)
     assert bare.spending is None
     assert membership(member, bare, game.customers, 1e-5, 0.95).area.value > 0.5

@@ -12,7 +12,7 @@ from securefl.audit.attacks.findings import CHANCE
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation.member.updates import local_dp as private
 from securefl.privacy.dpsgd import book_keeping as bookkeeping
-from securefl.privacy.noise.csprng import KeyStream
+from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import GaussianNoise
 
 CANARIES = "canaries, f-DP"
@@ -71,7 +71,7 @@ def test_clipping_off_is_caught(on_canaries, monkeypatch):
 
 def test_noise_that_two_members_share_is_caught(on_canaries, monkeypatch):
     def one_key(settings, member, number):
-        return KeyStream.insecure_for_tests(number.to_bytes(32, "big"))
+        return AesCtrRng.insecure_for_tests(number.to_bytes(32, "big"))
 
     monkeypatch.setattr(private, "member_stream", one_key)
     found = on_canaries()
