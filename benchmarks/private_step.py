@@ -15,7 +15,7 @@ import numpy as np
 from harness import Row, main
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.noise.words import UniformWords
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
 from securefl_protocols.session.plan import SessionPlan
@@ -30,13 +30,13 @@ THREADS = 2
 class Step:
     """The parties of a session, which makes one round after the other."""
 
-    def __init__(self, members: int, dimension: int, deviation: int, lane: Lane) -> None:
-        self.lane = lane
+    def __init__(self, members: int, dimension: int, deviation: int, ring: RingDtype) -> None:
+        self.ring = ring
         plan = SessionPlan.for_cohort(
             members=members,
             dimension=dimension,
-            lane=lane,
-            largest_input=lane.largest // members,
+            ring=ring,
+            largest_input=ring.largest // members,
             terms=TERMS,
             rounds=64,
         )
@@ -87,12 +87,12 @@ class Step:
         self.samplers[index].fill(UniformWords(os.urandom(32)), share)
         share += self.gradient
         self.noise_seconds[index] += time.thread_time() - started
-        vector = share.astype(self.lane.signed_dtype, copy=False).view(self.lane.dtype)
+        vector = share.astype(self.ring.signed_dtype, copy=False).view(self.ring.dtype)
         return self.clients[index].begin_round(number, MODEL, vector)
 
 
-def measure(members: int, dimension: int, deviation: int, lane: Lane, rounds: int) -> Row:
-    step, seconds = Step(members, dimension, deviation, lane), []
+def measure(members: int, dimension: int, deviation: int, ring: RingDtype, rounds: int) -> Row:
+    step, seconds = Step(members, dimension, deviation, ring), []
     cpu = time.process_time()
     for number in range(1, rounds + 1):
         started = time.perf_counter()
@@ -100,7 +100,7 @@ def measure(members: int, dimension: int, deviation: int, lane: Lane, rounds: in
         seconds.append(time.perf_counter() - started)
     spent = (time.process_time() - cpu) / rounds
     return Row(
-        f"private step n={members} d={dimension // 1000}k sigma={deviation} lanes={lane}",
+        f"private step n={members} d={dimension // 1000}k sigma={deviation} lanes={ring}",
         {
             "milliseconds": round(1e3 * median(seconds), 1),
             "cpu_milliseconds": round(1e3 * spent, 1),
@@ -112,8 +112,8 @@ def measure(members: int, dimension: int, deviation: int, lane: Lane, rounds: in
 def benchmark(quick: bool) -> list[Row]:
     rounds = 3 if quick else 15
     return [
-        measure(5, 200_000, deviation, lane, rounds)
-        for lane in (Lane.UINT32, Lane.UINT64)
+        measure(5, 200_000, deviation, ring, rounds)
+        for ring in (RingDtype.UINT32, RingDtype.UINT64)
         for deviation in (1000, 680_000)
     ]
 

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from harness import Row, interleaved, main
 from securefl_protocols.encoding.fixed_point import FixedPoint
 from securefl_protocols.primitives.prg import add_many
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.shamir import combine, split
 from securefl_protocols.primitives.signing import SigningKey, verify
 from securefl_protocols.primitives.x25519 import ExchangeKey
-from securefl_protocols.session.checksum import TagKey
+from securefl_protocols.session.checksum import ChecksumKey
 from securefl_protocols.session.graph import default_threshold, neighbour_graph, smallest_degree
 from securefl_protocols.session.masking import (
     mask,
@@ -71,7 +71,7 @@ def client(neighbours: int, size: int, quick: bool) -> Row:
     """The MaskedInput step of one member: encoding, mask expansion, additions."""
     update = np.random.default_rng(size).uniform(-1, 1, size).astype(np.float32)
     form = FixedPoint.finest(
-        members=neighbours + 1, max_weight=100_000, limit=4.0, lane=Lane.UINT32
+        members=neighbours + 1, max_weight=100_000, limit=4.0, ring=RingDtype.UINT32
     )
     pairs = {j: os.urandom(32) for j in range(1, neighbours + 1)}
     own = os.urandom(32)
@@ -129,9 +129,9 @@ def two_threads(neighbours: int, size: int) -> Row:
 
 def online_tag(size: int) -> Row:
     """What the verifiable sum adds to a client's step, whatever the number of neighbours."""
-    key = TagKey({member: os.urandom(32) for member in range(10)}, context=CONTEXT)
+    key = ChecksumKey({member: os.urandom(32) for member in range(10)}, context=CONTEXT)
     vector = np.random.default_rng(2).integers(0, 2**32, size, dtype=np.uint32)
-    seconds = interleaved({"tag": lambda: key.tag(0, vector)}, 11)["tag"]
+    seconds = interleaved({"tag": lambda: key.checksum(0, vector)}, 11)["tag"]
     return Row(
         f"online tag d={size}",
         {"cpu_seconds": seconds, "nanoseconds_per_coordinate": 1e9 * seconds / size},

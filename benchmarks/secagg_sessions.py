@@ -17,7 +17,7 @@ import numpy as np
 
 from harness import Row, main, peak_megabytes
 from secagg import best_chunk, expand_and_add
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
 from securefl_protocols.session.plan import SessionPlan
@@ -47,15 +47,15 @@ class Case:
         plan = SessionPlan.for_cohort(
             members=self.members,
             dimension=self.dimension,
-            lane=Lane.UINT32,
-            largest_input=Lane.UINT32.largest // self.members,
+            ring=RingDtype.UINT32,
+            largest_input=RingDtype.UINT32.largest // self.members,
             terms=bytes(32),
             min_members=max(3, self.members * 6 // 10),
         )
         if self.degree is None or plan.degree == self.degree:
             return plan
         threshold = math.ceil(0.7 * self.degree)
-        return replace(plan, degree=self.degree, threshold=threshold, tagged=False)
+        return replace(plan, degree=self.degree, threshold=threshold, with_checksum=False)
 
 
 @dataclass

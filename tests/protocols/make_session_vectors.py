@@ -39,7 +39,7 @@ SPARSE = replace(
     small_plan(7, dimension=3, min_members=5, graph_seed=b"agreed by all before the session"),
     degree=4,
     threshold=3,
-    tagged=False,
+    with_checksum=False,
 )
 LAYERS = small_plan(7, dimension=2, layered=True)
 SESSIONS: dict[str, tuple[SessionPlan, list[dict[ServerStep, list[int]]]]] = {
@@ -65,13 +65,13 @@ def described(plan: SessionPlan, consortium: Consortium) -> Vector:
             "largest_input",
             "rounds",
             "min_members",
-            "tagged",
         )
     }
+    numbers["tagged"] = plan.with_checksum
     numbers |= {"layers": plan.layers} if plan.layers else {}
     return {
         "plan": numbers
-        | {"lane": plan.lane.value, "graph_seed": plan.graph_seed.hex(), "terms": plan.terms.hex()},
+        | {"lane": plan.ring.value, "graph_seed": plan.graph_seed.hex(), "terms": plan.terms.hex()},
         "plan_digest": plan.digest().hex(),
         "consortium": consortium.agreement.hex(),
         "run_id": consortium.run_id.hex(),
@@ -105,10 +105,10 @@ def session(name: str) -> Vector:
             {
                 "number": number,
                 "context": consortium.context.of_round(number, MODEL).hex(),
-                "inputs": [own.view(plan.lane.signed_dtype).tolist() for own in vectors],
+                "inputs": [own.view(plan.ring.signed_dtype).tolist() for own in vectors],
                 "steps": steps,
                 "survivors": list(result.survivors),
-                "total": result.total.view(plan.lane.signed_dtype).tolist(),
+                "total": result.total.view(plan.ring.signed_dtype).tolist(),
                 "transcript_digest": exchange.server.transcript().digest().hex(),
             }
             | _layers(plan, number, result)

@@ -19,7 +19,7 @@ from securefl_protocols.encoding.fixed_point import FixedPoint
 from securefl_protocols.primitives.entropy import DeterministicEntropy
 from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.prg import add_keystream
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.sealing import seal
 from securefl_protocols.primitives.shamir import PRIME, share_to_bytes, split
 from securefl_protocols.primitives.signing import SigningKey
@@ -94,7 +94,7 @@ def case(why: str, blame: str, **inputs: object) -> Vector:
 
 def prg() -> Vector:
     cases = []
-    for lane in Lane:
+    for lane in RingDtype:
         for words, sign in ((1, 1), (9, 1), (9, -1)):
             vector = (np.arange(words, dtype=np.uint64) * 2**31).astype(lane.dtype)
             before = vector.tolist()
@@ -217,7 +217,7 @@ def masking() -> Vector:
     }
     own = self_mask_key(secret("self seed"), context=CONTEXT, member=1)
     masked = {}
-    for lane in Lane:
+    for lane in RingDtype:
         vector = np.arange(8).astype(lane.dtype)
         mask(vector, member=1, self_key=own, pairwise_keys=pairs)
         masked[str(int(lane))] = vector.tolist()
@@ -236,8 +236,8 @@ def masking() -> Vector:
 def encoding() -> Vector:
     update = [0.0, 1.0, -1.0, 0.1, -0.3333333432674408, 2.0, -2.0, 2.384185791015625e-07]
     cases = []
-    for lane in Lane:
-        form = FixedPoint.finest(members=5, max_weight=1000, limit=2.0, lane=lane)
+    for lane in RingDtype:
+        form = FixedPoint.finest(members=5, max_weight=1000, limit=2.0, ring=lane)
         weights = [1, 37, 1000]
         encoded = [form.encode(np.array(update, dtype=np.float32), weight) for weight in weights]
         total = encoded[0] + encoded[1] + encoded[2]

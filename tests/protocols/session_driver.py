@@ -11,7 +11,7 @@ import numpy as np
 
 from securefl_protocols.noise.layers import NoiseChain, NoiseLayers
 from securefl_protocols.primitives.entropy import DeterministicEntropy, Entropy
-from securefl_protocols.primitives.ring import Lane, LaneVector
+from securefl_protocols.primitives.ring import RingDtype, RingVector
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
 from securefl_protocols.session.dropouts import ServerStep
@@ -48,23 +48,23 @@ def small_plan(members: int = 5, **changes) -> SessionPlan:
     settings = {
         "members": members,
         "dimension": 8,
-        "lane": Lane.UINT32,
+        "ring": RingDtype.UINT32,
         "largest_input": 1 << 20,
         "terms": hashlib.sha256(b"terms").digest(),
     }
     return SessionPlan.for_cohort(**(settings | changes))
 
 
-def inputs(plan: SessionPlan, seed: int = 0) -> list[LaneVector]:
+def inputs(plan: SessionPlan, seed: int = 0) -> list[RingVector]:
     """Returns an input for each member, over the whole range that the plan allows."""
     generator = np.random.default_rng(seed)
     most = plan.largest_input
     shape = (plan.members, plan.dimension)
     drawn = generator.integers(-most, most, shape, endpoint=True, dtype=np.int64)
-    return list(drawn.astype(plan.lane.signed_dtype).view(plan.lane.dtype))
+    return list(drawn.astype(plan.ring.signed_dtype).view(plan.ring.dtype))
 
 
-def plain_sum(vectors: Iterable[LaneVector]) -> LaneVector:
+def plain_sum(vectors: Iterable[RingVector]) -> RingVector:
     first, *others = vectors
     total = first.copy()
     for vector in others:
@@ -141,7 +141,7 @@ class Exchange:
 
     def begin(
         self,
-        vectors: list[LaneVector],
+        vectors: list[RingVector],
         number: int = 1,
         model: bytes = MODEL,
         members: Iterable[int] | None = None,
@@ -180,7 +180,7 @@ class Exchange:
             self.step(drops.get(step, ()))
         return self.server.result()
 
-    def run(self, vectors: list[LaneVector], drops: Drops | None = None) -> RoundResult:
+    def run(self, vectors: list[RingVector], drops: Drops | None = None) -> RoundResult:
         """Takes the whole of a session of one round."""
         self.advertise((drops or {}).get(ServerStep.ADVERTISE, ()))
         self.begin(vectors)
@@ -218,6 +218,6 @@ def only(index: int, change: Callable[[bytes], bytes]) -> Callable[[int, bytes],
     return lambda member, message: change(message) if member == index else message
 
 
-def lanes_of(data: bytes, plan: SessionPlan) -> LaneVector:
+def lanes_of(data: bytes, plan: SessionPlan) -> RingVector:
     """Returns the vector of a MaskedInput message."""
-    return np.frombuffer(body_of(data).vector, dtype=plan.lane.dtype).copy()
+    return np.frombuffer(body_of(data).vector, dtype=plan.ring.dtype).copy()

@@ -62,7 +62,7 @@ def open_round(plan, seen, pair_keys):
     seed = rebuild(plan, revealed_shares(range(plan.members), unmasked))[VICTIM]
     masks = [(self_mask_key(seed, context=context, member=VICTIM), -1)]
     masks += [(key, -pairwise_sign(VICTIM, peer)) for peer, key in pair_keys.items()]
-    masked = np.frombuffer(opened(transcript, 2)[VICTIM].vector, dtype=plan.lane.dtype).copy()
+    masked = np.frombuffer(opened(transcript, 2)[VICTIM].vector, dtype=plan.ring.dtype).copy()
     add_many(masked, masks)
     return masked[: plan.dimension]
 
@@ -93,7 +93,7 @@ def test_trap_no_mask_key_serves_two_rounds():
     plan = small_plan(5, rounds=2)
     session = Exchange.of(Consortium(plan))
     session.advertise()
-    book, context = session.clients[0]._book, session.clients[0]._context
+    book, context = session.clients[0]._keystore, session.clients[0]._context
     first = book.pair_keys(context.of_round(1, MODEL))
     second = book.pair_keys(context.of_round(2, MODEL))
     same_number = book.pair_keys(context.of_round(1, bytes(32)))
@@ -109,7 +109,7 @@ def test_trap_the_masking_key_is_never_shared_in_many_rounds():
     session.step()
     dealt = {i: c._round._dealt[VICTIM].key_share for i, c in enumerate(session.clients)}
     rebuilt = rebuild(plan, {VICTIM: dealt})[VICTIM]
-    assert rebuilt != session.clients[VICTIM]._book.masking.private_bytes()
+    assert rebuilt != session.clients[VICTIM]._keystore.masking.private_bytes()
 
 
 def test_key_or_mask_reuse_shows_the_difference_of_two_inputs():
@@ -131,7 +131,7 @@ def test_key_or_mask_reuse_within_a_session():
     for number in (1, 2):
         session.begin(vectors, number)
         session.step()
-        masked.append(np.frombuffer(body_of(session.outbox[0]).vector, dtype=plan.lane.dtype)[:8])
+        masked.append(np.frombuffer(body_of(session.outbox[0]).vector, dtype=plan.ring.dtype)[:8])
         for _ in range(3):
             session.step()
     assert (masked[0] != masked[1]).all()

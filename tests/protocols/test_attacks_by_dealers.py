@@ -15,7 +15,7 @@ from session_driver import (
 from securefl_protocols.primitives.errors import DisputedPair, RemoteProtocolError
 from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.session import client_round, recovery
-from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.dropouts import DropoutReason, ServerStep
 from securefl_protocols.wire.context import DIGEST_BYTES
 from securefl_protocols.wire.signed_statements import signed_message
 
@@ -37,7 +37,7 @@ def test_dealer_that_seals_another_share_than_it_committed_to():
         ),
         context=exchange.server._current.context,
         sender=1,
-        session_key=client._book.encryption.public,
+        session_key=client._keystore.encryption.public,
         identity=client._party.identity,
     )
     with pytest.raises(RemoteProtocolError, match="not the one committed to") as caught:
@@ -59,7 +59,7 @@ def test_dealer_whose_shares_rebuild_another_seed(monkeypatch):
     with pytest.raises(RemoteProtocolError, match="not the one committed to") as caught:
         exchange.finish()
     assert caught.value.peer == 1
-    assert exchange.server.drops[-1].reason is DropReason.BAD_SECRET
+    assert exchange.server.dropouts[-1].reason is DropoutReason.BAD_SECRET
     # The others go on without the dealer, under the keys of the next round.
     exchange.begin(vectors, 2)
     assert exchange.finish().survivors == (0, 2, 3, 4)
@@ -71,7 +71,7 @@ def test_dealer_whose_key_is_not_the_advertised_one(monkeypatch):
     vectors = inputs(plan)
     exchange.advertise()
     false = ExchangeKey(b"f" * 32)
-    monkeypatch.setattr(exchange.clients[1]._book.masking, "_private", false.private_bytes())
+    monkeypatch.setattr(exchange.clients[1]._keystore.masking, "_private", false.private_bytes())
     exchange.begin(vectors)
     with pytest.raises(RemoteProtocolError, match="not the advertised one") as caught:
         exchange.finish({ServerStep.MASK: [1]})
@@ -83,7 +83,7 @@ def test_dealer_with_a_false_escrow():
     exchange = Exchange.of(Consortium(plan))
     exchange.advertise()
     vectors = inputs(plan)
-    keys = exchange.clients[1]._book
+    keys = exchange.clients[1]._keystore
     keys._pair_secrets[3] = b"x" * 32
     exchange.begin(vectors)
     with pytest.raises(DisputedPair, match="1 and 3 differ") as caught:
@@ -109,7 +109,7 @@ def test_false_pair_check_of_a_survivor_does_not_single_out_the_honest_dropout(m
         exchange.finish({ServerStep.MASK: [honest]})
     # Which of the two lied cannot be seen: nobody is called the culprit, and both are named.
     assert caught.value.peer is None
-    blamed = [d.member for d in exchange.server.drops if d.reason is DropReason.DISPUTED_KEY]
+    blamed = [d.member for d in exchange.server.dropouts if d.reason is DropoutReason.DISPUTED_KEY]
     assert blamed == [honest, liar]
     exchange.begin(vectors, 2)
     result = exchange.finish()

@@ -28,7 +28,7 @@ from securefl_protocols.primitives.errors import (
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.session.client import ClientState
-from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.dropouts import DropoutReason, ServerStep
 from securefl_protocols.session.masking import mask, pairwise_mask_key
 from securefl_protocols.wire.codec import encode_coordinator, signature_of
 from securefl_protocols.wire.messages import KeyList
@@ -59,7 +59,7 @@ def test_model_inconsistency_ends_before_anything_is_sent():
         exchange.outbox[index] = client.start(1, model)
     drops = [exchange.server.receive(i, exchange.outbox[i]) for i in range(5)]
     # Whatever the coordinator's own model is, the others' signatures do not fit it.
-    assert [d.reason for d in drops if d] == [DropReason.BAD_SIGNATURE] * 4
+    assert [d.reason for d in drops if d] == [DropoutReason.BAD_SIGNATURE] * 4
 
 
 def test_model_inconsistency_with_a_coordinator_that_relays_everything():
@@ -96,7 +96,7 @@ def test_model_inconsistency_in_a_later_round_of_a_session():
         model = OTHER_MODEL if index == VICTIM else MODEL
         exchange.outbox[index] = client.begin_round(2, model, vectors[index])
     drop = exchange.server.receive(VICTIM, exchange.outbox.pop(VICTIM))
-    assert drop.reason is DropReason.BAD_SIGNATURE
+    assert drop.reason is DropoutReason.BAD_SIGNATURE
     result = exchange.finish()
     assert VICTIM not in result.survivors
 
@@ -109,7 +109,7 @@ def test_model_inconsistency_in_a_later_round_of_a_session():
         {"largest_input": 1 << 10},
         {"rounds": 2},
         {"terms": hashlib.sha256(b"another model structure").digest()},
-        {"tagged": False},
+        {"with_checksum": False},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -119,8 +119,8 @@ def test_changed_plan_or_model_structure(change):
     exchange = Exchange.of(consortium)
     exchange.clients[VICTIM] = other.client(VICTIM)
     exchange.advertise()
-    assert [(d.member, d.reason) for d in exchange.server.drops] == [
-        (VICTIM, DropReason.BAD_SIGNATURE)
+    assert [(d.member, d.reason) for d in exchange.server.dropouts] == [
+        (VICTIM, DropoutReason.BAD_SIGNATURE)
     ]
 
 
@@ -175,7 +175,9 @@ def test_two_members_with_the_same_session_keys():
     exchange.clients[3] = consortium.client(3, entropy_of("one seed"))
     exchange.clients[4] = consortium.client(4, entropy_of("one seed"))
     exchange.advertise()
-    assert [(d.member, d.reason) for d in exchange.server.drops] == [(4, DropReason.MALFORMED)]
+    assert [(d.member, d.reason) for d in exchange.server.dropouts] == [
+        (4, DropoutReason.MALFORMED)
+    ]
 
 
 def test_same_session_keys_let_through_by_the_coordinator():
@@ -196,16 +198,18 @@ LOW_ORDER = [bytes(32), b"\x01" + bytes(31)]
 @pytest.mark.parametrize("key", ["encryption", "masking"])
 def test_key_of_low_order_from_a_member(key, point):
     exchange = Exchange.of(Consortium(small_plan(5)))
-    getattr(exchange.clients[4]._book, key).public = point
+    getattr(exchange.clients[4]._keystore, key).public = point
     exchange.advertise()
-    assert [(d.member, d.reason) for d in exchange.server.drops] == [(4, DropReason.MALFORMED)]
+    assert [(d.member, d.reason) for d in exchange.server.dropouts] == [
+        (4, DropoutReason.MALFORMED)
+    ]
 
 
 def test_key_of_low_order_let_through_by_the_coordinator():
     consortium = Consortium(small_plan(5))
     exchange = Exchange.of(consortium)
     accomplice = consortium.client(4)
-    accomplice._book.masking.public = bytes(32)
+    accomplice._keystore.masking.public = bytes(32)
     row = _row(accomplice.start(1, MODEL))
     exchange.tamper = only(VICTIM, lambda m: changed(m, keys=dict(told(m).keys) | {4: row}))
     with pytest.raises(RemoteProtocolError, match="low order") as caught:
@@ -317,7 +321,7 @@ def test_replay_across_sessions_of_members_messages():
     second.begin(vectors)
     for index in (1, VICTIM):
         drop = second.server.receive(index, sent[0][index])
-        assert drop.reason is DropReason.BAD_SIGNATURE
+        assert drop.reason is DropoutReason.BAD_SIGNATURE
 
 
 def test_replay_across_sessions_of_consistency_signatures():

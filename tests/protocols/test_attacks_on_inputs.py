@@ -23,7 +23,7 @@ from securefl_protocols.primitives.errors import (
     TooFewSurvivors,
 )
 from securefl_protocols.primitives.prg import add_keystream
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.shamir import combine, share_from_bytes
 from securefl_protocols.session import client_round
 from securefl_protocols.session.client import ClientState
@@ -87,8 +87,8 @@ def test_masked_input_says_nothing_without_its_masks():
 def test_sample_count_leak():
     # Control: weights sent beside the update, as FedAvg does, are read by the coordinator.
     # Here the count is a masked coordinate, and only the sum of the counts is seen.
-    fixed = FixedPoint.finest(members=5, max_weight=1000, limit=1.0, lane=Lane.UINT32)
-    plan = small_plan(5, dimension=9, largest_input=Lane.UINT32.largest // 5)
+    fixed = FixedPoint.finest(members=5, max_weight=1000, limit=1.0, ring=RingDtype.UINT32)
+    plan = small_plan(5, dimension=9, largest_input=RingDtype.UINT32.largest // 5)
     counts = [10, 200, 999, 1, 57]
     update = np.linspace(-1, 1, 8, dtype=np.float32)
     vectors = [fixed.encode(update, count) for count in counts]
@@ -117,15 +117,15 @@ def test_sparse_coordinates_are_hidden_in_messages_and_not_in_the_sum():
     assert int(exchange.server.result().total[3]) == 41
 
 
-@pytest.mark.parametrize("lane", list(Lane))
-def test_wrap_around_is_refused_by_the_plan(lane):
-    small_plan(5, lane=lane, largest_input=lane.largest // 5)
+@pytest.mark.parametrize("ring", list(RingDtype))
+def test_wrap_around_is_refused_by_the_plan(ring):
+    small_plan(5, ring=ring, largest_input=ring.largest // 5)
     with pytest.raises(PlanError, match="could wrap"):
-        small_plan(5, lane=lane, largest_input=lane.largest // 5 + 1)
+        small_plan(5, ring=ring, largest_input=ring.largest // 5 + 1)
 
 
 def test_wrap_around_would_turn_a_sum_round():
-    # Control: five inputs within the lane whose sum is not.
+    # Control: five inputs within the ring whose sum is not.
     vectors = [np.full(1, 1 << 29, dtype="<u4")] * 5
     assert int(plain_sum(vectors).view("<i4")[0]) < 0
 
@@ -153,7 +153,7 @@ def test_wrap_around_an_input_out_of_range_is_not_sent(value):
 def test_changed_model_structure_in_the_input(vector):
     exchange = Exchange.of(Consortium(small_plan(5)))
     exchange.advertise()
-    with pytest.raises(LocalProtocolError, match="8 lanes"):
+    with pytest.raises(LocalProtocolError, match="8 coordinates"):
         exchange.clients[0].begin_round(1, MODEL, vector)
 
 
@@ -161,8 +161,8 @@ def test_secrets_are_in_no_repr():
     plan = small_plan(5)
     exchange, _ = masked_inputs(plan, inputs(plan))
     client = exchange.clients[0]
-    shown = repr([client, client._book, client._round._dealt[1], client._round._tag_key])
-    book = client._book
+    shown = repr([client, client._keystore, client._round._dealt[1], client._round._checksum_key])
+    book = client._keystore
     secrets = [book.masking.private_bytes(), client._round._seed, book.box_secret(1)]
     for secret in secrets:
         assert secret.hex() not in shown

@@ -20,7 +20,7 @@ from session_driver import (
 from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
 from securefl_protocols.session import client, client_round, server
 from securefl_protocols.session.client import ClientState
-from securefl_protocols.session.dropouts import DropReason
+from securefl_protocols.session.dropouts import DropoutReason
 from securefl_protocols.wire.codec import (
     decode_body,
     decode_coordinator,
@@ -93,7 +93,7 @@ def test_oversized_messages_are_refused_unread():
     plan = small_plan(5)
     exchange = Exchange.of(Consortium(plan))
     drop = exchange.server.receive(0, bytes(plan.largest_message + 1))
-    assert drop.reason is DropReason.MALFORMED
+    assert drop.reason is DropoutReason.MALFORMED
 
 
 ROW = b"\x00\x00\x00\x07" + b"d" * 32
@@ -178,7 +178,7 @@ def test_malformed_sets_of_members(bits):
 def test_message_in_the_name_of_another():
     exchange = Exchange.of(Consortium(small_plan(5)))
     message = exchange.clients[1].start(1, MODEL)
-    assert exchange.server.receive(0, message).reason is DropReason.MALFORMED
+    assert exchange.server.receive(0, message).reason is DropoutReason.MALFORMED
     with pytest.raises(LocalProtocolError, match="not in the roster"):
         exchange.server.receive(5, message)
 
@@ -192,14 +192,14 @@ def test_two_different_messages_for_one_step_and_then_nothing_more():
     assert receive(0, first) is None
     second = consortium.client(0, entropy_of("other keys")).start(1, MODEL)
     drop = receive(0, second)
-    assert drop.reason is DropReason.EQUIVOCATION
+    assert drop.reason is DropoutReason.EQUIVOCATION
     assert receive(0, first) is drop
 
 
 def test_message_for_a_step_that_has_not_begun():
     exchange = Exchange.of(Consortium(small_plan(5)))
     drop = exchange.server.receive(0, UP[8])
-    assert drop.reason in (DropReason.OUT_OF_STEP, DropReason.MALFORMED)
+    assert drop.reason in (DropoutReason.OUT_OF_STEP, DropoutReason.MALFORMED)
     exchange.outbox = {i: c.start(1, MODEL) for i, c in enumerate(exchange.clients) if i}
     exchange.step()
     assert 0 not in exchange.server._keys
@@ -284,7 +284,7 @@ class Targets:
         coordinator = self.servers[place]
         drop = coordinator.receive(sender, data)
         self.reached.add(drop.detail if drop else ("accepted", coordinator.step))
-        coordinator.drops.clear()
+        coordinator.dropouts.clear()
         coordinator._banned.clear()
         coordinator._known_keys.clear()
         coordinator._expected = self.expected[place]

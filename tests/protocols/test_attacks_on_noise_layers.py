@@ -19,7 +19,7 @@ from session_driver import (
 from securefl_protocols.noise.layers import NoiseChain, UnopenableLayers, opened
 from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RemoteProtocolError
 from securefl_protocols.session.client import ClientState
-from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.dropouts import DropoutReason, ServerStep
 from securefl_protocols.session.replay import replay
 from securefl_protocols.wire.signed_statements import signed_message
 
@@ -125,7 +125,7 @@ def test_one_who_is_told_a_smaller_set_reveals_nothing():
     exchange.step()
     exchange.tamper = lambda _, message: message
     told_next = exchange.server.receive(0, exchange.outbox[0])
-    assert told_next.reason is DropReason.MALFORMED
+    assert told_next.reason is DropoutReason.MALFORMED
     exchange.outbox.pop(0)
     exchange.step()
     assert exchange.clients[0].state is ClientState.SIGNED
@@ -139,7 +139,7 @@ def resigned(exchange, index, **fields):
         replace(body_of(exchange.outbox[index]), **fields),
         context=client._round._context,
         sender=index,
-        session_key=client._book.encryption.public,
+        session_key=client._keystore.encryption.public,
         identity=client._party.identity,
     )
 
@@ -149,7 +149,7 @@ def test_a_member_that_reveals_a_wrong_key_is_named():
     for _ in range(3):
         exchange.step()
     drop = exchange.server.receive(2, resigned(exchange, 2, link=b"x" * 32))
-    assert drop.reason is DropReason.BAD_LINK
+    assert drop.reason is DropoutReason.BAD_LINK
     del exchange.outbox[2]
     exchange.step()
     assert set(exchange.server.result().opened) == {0, 1, 3, 4, 5}
@@ -205,9 +205,9 @@ def test_messages_of_the_other_kind_of_plan_are_refused():
     plain.begin(inputs(PLAN))
     plain.step()
     drop = exchange.server.receive(0, plain.outbox[0])
-    assert drop.reason is DropReason.MALFORMED
+    assert drop.reason is DropoutReason.MALFORMED
     drop = plain.server.receive(0, exchange.outbox[0])
-    assert drop.reason is DropReason.MALFORMED
+    assert drop.reason is DropoutReason.MALFORMED
     del consortium
 
 
@@ -221,7 +221,9 @@ def test_an_input_without_layers_does_not_enter_a_plan_with_them(layers):
         exchange.begin(inputs(plan))
 
 
-@pytest.mark.parametrize("changes", [{"layers": 3}, {"layers": -1}, {"tagged": False}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"layers": 3}, {"layers": -1}, {"with_checksum": False}], ids=str
+)
 def test_plans_with_impossible_layers_are_refused(changes):
     with pytest.raises(PlanError):
         replace(PLAN, **changes)

@@ -22,9 +22,14 @@ from session_driver import (
 )
 
 from securefl_protocols.session import checksum as tag_module
-from securefl_protocols.session.checksum import MODULUS, TagKey, mask_checksum, tag_from_bytes
+from securefl_protocols.session.checksum import (
+    MODULUS,
+    ChecksumKey,
+    checksum_from_bytes,
+    mask_checksum,
+)
 from securefl_protocols.session.client_round import ClientRound
-from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.dropouts import DropoutReason, ServerStep
 from securefl_protocols.session.masking import pairwise_sign, self_mask_key
 from securefl_protocols.session.replay import replay
 from securefl_protocols.session.server_round import ServerRound
@@ -58,13 +63,13 @@ class Coalition:
         self.exchange.tamper = lambda _, message: message
         colluder = self.exchange.clients[COLLUDER]
         self.context = self.consortium.context.of_round(1, MODEL)
-        self.pairs = colluder._book.pair_keys(self.context)
+        self.pairs = colluder._keystore.pair_keys(self.context)
         common = {d: dealt.contribution for d, dealt in colluder._round._dealt.items()}
         singled_out = common | {COLLUDER: OTHER_CONTRIBUTION}
         if not equivocate:
             del singled_out[COLLUDER]
-        self.key = TagKey(common, context=self.context)
-        self.victims_key = TagKey(singled_out, context=self.context)
+        self.key = ChecksumKey(common, context=self.context)
+        self.victims_key = ChecksumKey(singled_out, context=self.context)
         self.hidden_from_the_victim = not equivocate
 
     def seen(self):
@@ -81,7 +86,7 @@ class Coalition:
             if i != VICTIM or not self.hidden_from_the_victim:
                 masks.append((self.pairs[i], -pairwise_sign(i, COLLUDER)))
             own = self.victims_key if i == VICTIM else self.key
-            total += mask_checksum(tag_from_bytes(message.tag), masks, check=own.check)
+            total += mask_checksum(checksum_from_bytes(message.tag), masks, check=own.check)
         pads = self.victims_key._pad(VICTIM) + sum(self.key._pad(i) for i in OTHERS)
         sum_of_inputs = plain_sum(self.vectors[i] for i in (VICTIM, *OTHERS))
         return (total - pads - self.key._weighted(sum_of_inputs)) % MODULUS
@@ -131,7 +136,7 @@ def test_two_tag_keys_hide_the_sum_of_the_tags_behind_every_honest_pair():
     exchange = Exchange.of(Consortium(plan))
     exchange.advertise()
     context = Consortium(plan).context.of_round(1, MODEL)
-    pairs = exchange.clients[VICTIM]._book.pair_keys(context)
+    pairs = exchange.clients[VICTIM]._keystore.pair_keys(context)
     for peer in OTHERS:
         mine = mask_checksum(0, [(pairs[peer], 1)], check=b"v" * 32)
         theirs = mask_checksum(0, [(pairs[peer], -1)], check=b"o" * 32)
@@ -151,9 +156,9 @@ def test_two_tag_keys_are_noticed_before_anything_is_unmasked(monkeypatch):
     result = exchange.finish()
     assert result.survivors == (1, 2, 3, 4)
     assert np.array_equal(result.total, plain_sum(vectors[1:]))
-    drop = exchange.server.drops[0]
+    drop = exchange.server.dropouts[0]
     assert (drop.member, drop.step) == (VICTIM, ServerStep.MASK)
-    assert drop.reason is DropReason.OTHER_TAG_KEY
+    assert drop.reason is DropoutReason.OTHER_TAG_KEY
     assert all(exchange.results[i].verified for i in result.survivors)
     replayed = replay(
         exchange.server.transcript(),
@@ -170,12 +175,12 @@ def test_two_tag_keys_are_noticed_before_anything_is_unmasked(monkeypatch):
 
 def test_check_says_whether_two_keys_are_the_same_and_not_which():
     contributions = {0: b"k" * 32, 1: b"l" * 32}
-    key = TagKey(contributions, context=bytes(32))
-    assert key.check == TagKey(dict(contributions), context=bytes(32)).check
+    key = ChecksumKey(contributions, context=bytes(32))
+    assert key.check == ChecksumKey(dict(contributions), context=bytes(32)).check
     assert key.check != key._key
     others = [
-        TagKey(contributions | {1: b"m" * 32}, context=bytes(32)),
-        TagKey({0: b"k" * 32}, context=bytes(32)),
-        TagKey(contributions, context=b"c" * 32),
+        ChecksumKey(contributions | {1: b"m" * 32}, context=bytes(32)),
+        ChecksumKey({0: b"k" * 32}, context=bytes(32)),
+        ChecksumKey(contributions, context=b"c" * 32),
     ]
     assert len({key.check, *(other.check for other in others)}) == 4

@@ -19,7 +19,7 @@ from session_driver import (
 
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.session import client_round, server_round
-from securefl_protocols.session.checksum import MODULUS, tag_from_bytes, tag_to_bytes
+from securefl_protocols.session.checksum import MODULUS, checksum_from_bytes, checksum_to_bytes
 from securefl_protocols.session.dropouts import ServerStep
 from securefl_protocols.session.replay import replay
 from securefl_protocols.wire.codec import encode_coordinator
@@ -105,14 +105,14 @@ def resigned(exchange, consortium, target):
     member = exchange.clients[COLLUDER]
     round_, total = member._round, exchange.server.result().total
     sent = body_of(exchange.server.transcript().messages[2][COLLUDER])
-    weighted = round_._tag_key._weighted
-    tag = (tag_from_bytes(sent.tag) + weighted(target) - weighted(total)) % MODULUS
+    weighted = round_._checksum_key._weighted
+    tag = (checksum_from_bytes(sent.tag) + weighted(target) - weighted(total)) % MODULUS
     vector = np.frombuffer(sent.vector, dtype=target.dtype) + target - total
     return signed_message(
-        replace(sent, tag=tag_to_bytes(tag), vector=vector.tobytes()),
+        replace(sent, tag=checksum_to_bytes(tag), vector=vector.tobytes()),
         context=consortium.context.of_round(1, MODEL),
         sender=COLLUDER,
-        session_key=member._book.encryption.public,
+        session_key=member._keystore.encryption.public,
         identity=consortium.identities[COLLUDER],
     )
 
@@ -122,7 +122,7 @@ def forged_with_an_input_chosen_after_the_sum():
     consortium = Consortium(plan)
     exchange = Exchange.of(consortium)
     exchange.run(inputs(plan))
-    target = np.full(plan.dimension, 424242, dtype=plan.lane.dtype)
+    target = np.full(plan.dimension, 424242, dtype=plan.ring.dtype)
     chosen = resigned(exchange, consortium, target)
     forged = with_message(exchange.server.transcript(), 2, COLLUDER, chosen)
     known = {"plan": plan, "roster": consortium.roster, "context": consortium.context}
@@ -152,7 +152,7 @@ def test_input_chosen_after_the_sum_has_no_signatures():
         consistency_of(1, digests, members=5),
         context=consortium.context.of_round(1, MODEL),
         sender=COLLUDER,
-        session_key=exchange.clients[COLLUDER]._book.encryption.public,
+        session_key=exchange.clients[COLLUDER]._keystore.encryption.public,
         identity=consortium.identities[COLLUDER],
     )
     with pytest.raises(RemoteProtocolError):

@@ -23,7 +23,7 @@ from securefl_protocols.primitives.prg import add_many
 from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.session import client_round
 from securefl_protocols.session.client import ClientState
-from securefl_protocols.session.dropouts import DropReason
+from securefl_protocols.session.dropouts import DropoutReason
 from securefl_protocols.session.masking import pairwise_mask_key, pairwise_sign, self_mask_key
 from securefl_protocols.session.unmasking import rebuild
 from securefl_protocols.wire.codec import encode_coordinator
@@ -215,13 +215,13 @@ def test_late_straggler_is_refused_and_never_stored(steps_later):
     for _ in range(steps_later):
         exchange.step()
     drop = exchange.server.receive(VICTIM, late)
-    assert drop.reason is DropReason.LATE
+    assert drop.reason is DropoutReason.LATE
     for _ in range(2 - steps_later):
         exchange.step()
     result = exchange.server.result()
     assert np.array_equal(result.total, plain_sum(v for i, v in enumerate(vectors) if i != VICTIM))
     assert late not in exchange.server.transcript().to_bytes()
-    assert exchange.server.receive(VICTIM, late).reason is DropReason.LATE
+    assert exchange.server.receive(VICTIM, late).reason is DropoutReason.LATE
     # The straggler is honest: it is not banned for being slow.
     assert VICTIM not in exchange.server._banned
 
@@ -239,7 +239,7 @@ def tampered_unmask(exchange, index, **fields):
         altered,
         context=exchange.server._current.context,
         sender=index,
-        session_key=client._book.encryption.public,
+        session_key=client._keystore.encryption.public,
         identity=client._party.identity,
     )
 
@@ -265,7 +265,7 @@ def test_tampered_share_names_the_culprit_and_the_sum_is_exact(kind, rounds):
         exchange, 3, **{kind: shares | {dealer: flipped(shares[dealer])}}
     )
     drop = exchange.server.receive(3, exchange.outbox[3])
-    assert (drop.member, drop.reason) == (3, DropReason.BAD_SHARE)
+    assert (drop.member, drop.reason) == (3, DropoutReason.BAD_SHARE)
     assert f"member {dealer}" in drop.detail
     exchange.step()
     assert np.array_equal(exchange.server.result().total, plain_sum(vectors[:6]))
@@ -280,7 +280,7 @@ def test_tampered_shares_of_too_many_give_no_sum():
         )
     with pytest.raises(TooFewSurvivors):
         exchange.step()
-    assert [d.member for d in exchange.server.drops] == [1, 3]
+    assert [d.member for d in exchange.server.dropouts] == [1, 3]
 
 
 def test_withheld_share_is_no_answer():
@@ -288,4 +288,4 @@ def test_withheld_share_is_no_answer():
     shares = dict(body_of(exchange.outbox[1]).seed_shares)
     del shares[0]
     drop = exchange.server.receive(1, tampered_unmask(exchange, 1, seed_shares=shares))
-    assert drop.reason is DropReason.MALFORMED
+    assert drop.reason is DropoutReason.MALFORMED

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from securefl_protocols.encoding.fixed_point import FixedPoint
 from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RangeError
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 
 
 def exact_mean(updates, weights):
@@ -32,7 +32,7 @@ def summed(form, updates, weights):
 
 @st.composite
 def federations(draw):
-    lane = draw(st.sampled_from(Lane))
+    ring = draw(st.sampled_from(RingDtype))
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     members = draw(st.integers(1, 6))
     max_weight = draw(st.integers(1, 10**6))
@@ -45,9 +45,11 @@ def federations(draw):
     rows = st.lists(numbers, min_size=3, max_size=3)
     updates = [np.array(draw(rows), dtype=dtype) for _ in range(members)]
     try:
-        form = FixedPoint.finest(members=members, max_weight=max_weight, limit=limit, lane=lane)
+        form = FixedPoint.finest(members=members, max_weight=max_weight, limit=limit, ring=ring)
     except PlanError:
-        form = FixedPoint.finest(members=members, max_weight=max_weight, limit=limit, lane=Lane(64))
+        form = FixedPoint.finest(
+            members=members, max_weight=max_weight, limit=limit, ring=RingDtype(64)
+        )
     return form, updates, weights
 
 
@@ -65,14 +67,14 @@ def test_the_bound_holds_and_the_weights_are_exact(federation):
 
 
 def test_the_bound_is_the_formula_known_before_training():
-    form = FixedPoint.finest(members=10, max_weight=5000, limit=2.0, lane=Lane.UINT32)
+    form = FixedPoint.finest(members=10, max_weight=5000, limit=2.0, ring=RingDtype.UINT32)
     formula = 10 * 5000 / (2 * form.scale * 31_000)
     assert form.error_bound(10, 31_000) == pytest.approx(formula, rel=1e-6)
 
 
 def test_the_bound_is_reached():
     """Half a unit at every member: no smaller constant would do."""
-    form = FixedPoint(members=4, max_weight=8, limit=1.0, lane=Lane.UINT32, fraction_bits=4)
+    form = FixedPoint(members=4, max_weight=8, limit=1.0, ring=RingDtype.UINT32, fraction_bits=4)
     update = np.array([2.0**-5], dtype=np.float32)
     decoded = form.decode(summed(form, [update] * 4, [1, 1, 1, 1]))
     assert abs(decoded.mean[0] - 2.0**-5) == 4 * 8 / (2 * form.scale * 4)
@@ -81,7 +83,7 @@ def test_the_bound_is_reached():
 def test_a_float32_product_is_rounded_once():
     """Products of 24-bit numbers need 48 bits: as float32 they would miss the integer."""
     form = FixedPoint(
-        members=1, max_weight=16_777_217, limit=1.0, lane=Lane.UINT32, fraction_bits=0
+        members=1, max_weight=16_777_217, limit=1.0, ring=RingDtype.UINT32, fraction_bits=0
     )
     update = np.array([0.5], dtype=np.float32)
     encoded = form.encode(update, 16_777_215)
@@ -93,17 +95,17 @@ def test_a_float32_product_is_rounded_once():
     assert wide.view("<i4").tolist() == [*exact, 16_777_213]
 
 
-@pytest.mark.parametrize("lane", Lane)
-def test_integers_are_independent_of_the_chunk(lane, monkeypatch):
-    form = FixedPoint.finest(members=3, max_weight=100, limit=1.0, lane=lane)
+@pytest.mark.parametrize("ring", RingDtype)
+def test_integers_are_independent_of_the_chunk(ring, monkeypatch):
+    form = FixedPoint.finest(members=3, max_weight=100, limit=1.0, ring=ring)
     update = np.random.default_rng(0).uniform(-1, 1, 60_001).astype(np.float32)
     expected = np.rint(update.astype(np.float64) * math.ldexp(77, form.fraction_bits))
     for smallest, largest in ((1 << 12, 1 << 14), (7, 7), (1000, 1001)):
         monkeypatch.setattr("securefl_protocols.encoding.fixed_point._SMALLEST_CHUNK", smallest)
         monkeypatch.setattr("securefl_protocols.encoding.fixed_point._LARGEST_CHUNK", largest)
         encoded = form.encode(update, 77)
-        assert encoded.dtype == lane.dtype
-        assert np.array_equal(encoded[:-1].view(lane.signed_dtype), expected)
+        assert encoded.dtype == ring.dtype
+        assert np.array_equal(encoded[:-1].view(ring.signed_dtype), expected)
 
 
 @settings(max_examples=200, deadline=None)
@@ -111,25 +113,25 @@ def test_integers_are_independent_of_the_chunk(lane, monkeypatch):
     members=st.integers(1, 5000),
     max_weight=st.integers(1, 10**6),
     limit=st.floats(1e-12, 1e9),
-    lane=st.sampled_from(Lane),
+    ring=st.sampled_from(RingDtype),
 )
-def test_the_finest_format_cannot_wrap_and_the_next_one_could(members, max_weight, limit, lane):
+def test_the_finest_format_cannot_wrap_and_the_next_one_could(members, max_weight, limit, ring):
     try:
-        form = FixedPoint.finest(members=members, max_weight=max_weight, limit=limit, lane=lane)
+        form = FixedPoint.finest(members=members, max_weight=max_weight, limit=limit, ring=ring)
     except PlanError:
-        assert members * max_weight > lane.largest // 2
+        assert members * max_weight > ring.largest // 2
         return
-    assert members * form.largest_integer <= lane.largest
+    assert members * form.largest_integer <= ring.largest
     with pytest.raises(PlanError):
-        FixedPoint(members, max_weight, limit, lane, form.fraction_bits + 1)
+        FixedPoint(members, max_weight, limit, ring, form.fraction_bits + 1)
     extreme = np.array([limit, -limit], dtype=np.float64)
-    reached = form.encode(extreme, max_weight).view(lane.signed_dtype)
+    reached = form.encode(extreme, max_weight).view(ring.signed_dtype)
     assert reached.tolist() == [form.largest_integer, -form.largest_integer, max_weight]
 
 
-@pytest.mark.parametrize("lane", Lane)
-def test_a_full_sum_of_extremes_does_not_wrap(lane):
-    form = FixedPoint.finest(members=7, max_weight=3, limit=0.3, lane=lane)
+@pytest.mark.parametrize("ring", RingDtype)
+def test_a_full_sum_of_extremes_does_not_wrap(ring):
+    form = FixedPoint.finest(members=7, max_weight=3, limit=0.3, ring=ring)
     extremes = [np.array([0.3, -0.3])] * 7
     decoded = form.decode(summed(form, extremes, [3] * 7))
     assert decoded.total_weight == 21
@@ -140,7 +142,7 @@ def test_a_full_sum_of_extremes_does_not_wrap(lane):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1.0000002, -1.0000002])
 @pytest.mark.parametrize("at", [0, 4095, 20_000, 39_999])
 def test_a_coordinate_out_of_range_is_refused_never_clipped(dtype, bad, at):
-    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, lane=Lane.UINT32)
+    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, ring=RingDtype.UINT32)
     update = np.zeros(40_000, dtype=dtype)
     update[:2] = 1.0, -1.0
     form.encode(update, 5)
@@ -151,13 +153,13 @@ def test_a_coordinate_out_of_range_is_refused_never_clipped(dtype, bad, at):
 
 @pytest.mark.parametrize("weight", [-1, 11])
 def test_a_weight_out_of_range_is_refused(weight):
-    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, lane=Lane.UINT32)
+    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, ring=RingDtype.UINT32)
     with pytest.raises(RangeError):
         form.encode(np.zeros(3, dtype=np.float32), weight)
 
 
 def test_a_weight_is_an_integer():
-    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, lane=Lane.UINT32)
+    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, ring=RingDtype.UINT32)
     with pytest.raises(TypeError):
         form.encode(np.zeros(3, dtype=np.float32), 2.5)
 
@@ -172,13 +174,13 @@ def test_a_weight_is_an_integer():
     ],
 )
 def test_an_update_is_a_float_vector(update):
-    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, lane=Lane.UINT32)
+    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, ring=RingDtype.UINT32)
     with pytest.raises(LocalProtocolError, match="one axis"):
         form.encode(update, 1)
 
 
 def test_a_sum_without_or_with_too_much_weight_is_refused():
-    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, lane=Lane.UINT32)
+    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, ring=RingDtype.UINT32)
     for last in (0, 31, 2**32 - 1):
         with pytest.raises(RangeError):
             form.decode(np.array([5, last], dtype=np.uint32))
@@ -211,7 +213,7 @@ def test_a_plan_that_could_wrap_or_means_nothing_is_refused(changed):
         "members": 2,
         "max_weight": 10,
         "limit": 1.0,
-        "lane": Lane.UINT32,
+        "ring": RingDtype.UINT32,
         "fraction_bits": 20,
     }
     FixedPoint(**good)
@@ -221,7 +223,7 @@ def test_a_plan_that_could_wrap_or_means_nothing_is_refused(changed):
 
 @pytest.mark.parametrize("changed", [{"members": 0}, {"limit": -1.0}, {"max_weight": 2**31}])
 def test_no_format_is_found_for_what_cannot_be(changed):
-    good = {"members": 2, "max_weight": 10, "limit": 1.0, "lane": Lane.UINT32}
+    good = {"members": 2, "max_weight": 10, "limit": 1.0, "ring": RingDtype.UINT32}
     with pytest.raises(PlanError):
         FixedPoint.finest(**{**good, **changed})
 
@@ -229,7 +231,7 @@ def test_no_format_is_found_for_what_cannot_be(changed):
 def test_encoding_stays_within_five_bytes_a_coordinate():
     import tracemalloc
 
-    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, lane=Lane.UINT32)
+    form = FixedPoint.finest(members=3, max_weight=10, limit=1.0, ring=RingDtype.UINT32)
     update = np.zeros(100_000, dtype=np.float32)
     tracemalloc.start()
     form.encode(update, 5)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from securefl_protocols.primitives.errors import LocalProtocolError
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.session import masking
 
@@ -19,12 +19,12 @@ CONTEXT = b"c" * 32
 class Cohort:
     """Members of a complete graph with their masks and inputs."""
 
-    def __init__(self, members, lane, size, seed=0, context=CONTEXT):
+    def __init__(self, members, ring, size, seed=0, context=CONTEXT):
         rng = np.random.default_rng(seed)
         keys = [ExchangeKey.generate(os.urandom) for _ in range(members)]
         self.members = range(members)
-        self.inputs = rng.integers(0, 2**lane.value, (members, size), dtype=np.uint64)
-        self.inputs = self.inputs.astype(lane.dtype)
+        self.inputs = rng.integers(0, 2**ring.value, (members, size), dtype=np.uint64)
+        self.inputs = self.inputs.astype(ring.dtype)
         self.self_keys = [
             masking.self_mask_key(os.urandom(32), context=context, member=i) for i in self.members
         ]
@@ -58,12 +58,12 @@ def wrapped_sum(vectors):
 @settings(max_examples=40, deadline=None)
 @given(
     members=st.integers(2, 7),
-    lane=st.sampled_from(Lane),
+    ring=st.sampled_from(RingDtype),
     threads=st.integers(1, 2),
     data=st.data(),
 )
-def test_the_sum_of_any_survivors_is_exact(members, lane, threads, data):
-    cohort = Cohort(members, lane, 37, seed=members)
+def test_the_sum_of_any_survivors_is_exact(members, ring, threads, data):
+    cohort = Cohort(members, ring, 37, seed=members)
     survivors = data.draw(st.sets(st.sampled_from(list(cohort.members)), min_size=1))
     dropouts = set(cohort.members) - survivors
     total = wrapped_sum([cohort.masked(i, threads) for i in sorted(survivors)])
@@ -79,14 +79,14 @@ def test_the_sum_of_any_survivors_is_exact(members, lane, threads, data):
 
 
 def test_pairwise_masks_of_survivors_cancel_by_themselves():
-    cohort = Cohort(5, Lane.UINT32, 100)
+    cohort = Cohort(5, RingDtype.UINT32, 100)
     total = wrapped_sum([cohort.masked(i) for i in cohort.members])
     masking.unmask(total, self_keys=cohort.self_keys, pairwise_keys={})
     assert np.array_equal(total, wrapped_sum(list(cohort.inputs)))
 
 
 def test_without_the_self_masks_the_sum_stays_hidden():
-    cohort = Cohort(3, Lane.UINT32, 1000)
+    cohort = Cohort(3, RingDtype.UINT32, 1000)
     total = wrapped_sum([cohort.masked(i) for i in cohort.members])
     assert (total == wrapped_sum(list(cohort.inputs))).mean() < 0.01
 

@@ -8,9 +8,9 @@ import pytest
 from session_driver import MODEL, Consortium, Exchange, inputs, plain_sum, small_plan
 
 from securefl_protocols.primitives.errors import TooFewSurvivors
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.session.client import ClientState
-from securefl_protocols.session.dropouts import DropReason, ServerStep
+from securefl_protocols.session.dropouts import DropoutReason, ServerStep
 from securefl_protocols.session.replay import replay
 from securefl_protocols.wire.transcript import Transcript
 
@@ -19,10 +19,10 @@ COUNTED = {ServerStep.CONSISTENCY, ServerStep.UNMASK}
 """Who drops out in these steps has its input in the sum."""
 
 
-@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("ring", list(RingDtype))
 @pytest.mark.parametrize("members", [3, 5, 12])
-def test_sum_of_everybody_is_exact(members, lane):
-    plan = small_plan(members, lane=lane, dimension=1000, largest_input=lane.largest // members)
+def test_sum_of_everybody_is_exact(members, ring):
+    plan = small_plan(members, ring=ring, dimension=1000, largest_input=ring.largest // members)
     vectors = inputs(plan)
     exchange = Exchange.of(Consortium(plan))
     result = exchange.run(vectors)
@@ -32,7 +32,7 @@ def test_sum_of_everybody_is_exact(members, lane):
     for own in exchange.results.values():
         assert own.verified
         assert np.array_equal(own.total, result.total)
-    assert exchange.server.drops == []
+    assert exchange.server.dropouts == []
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
@@ -45,8 +45,8 @@ def test_one_dropout_at_every_step(step, rounds):
     survivors = set(range(5)) if step in COUNTED else {0, 1, 3, 4}
     assert result.survivors == tuple(sorted(survivors))
     assert np.array_equal(result.total, plain_sum(vectors[i] for i in sorted(survivors)))
-    assert [(d.member, d.step, d.reason) for d in exchange.server.drops] == [
-        (2, step, DropReason.SILENT)
+    assert [(d.member, d.step, d.reason) for d in exchange.server.dropouts] == [
+        (2, step, DropoutReason.SILENT)
     ]
 
 
@@ -130,7 +130,7 @@ def test_transcript_replays_to_the_same_sum(rounds):
 
 def loose_plan():
     plan = small_plan(40, min_members=20, graph_seed=b"g" * 32)
-    return replace(plan, degree=10, threshold=6, tagged=False)
+    return replace(plan, degree=10, threshold=6, with_checksum=False)
 
 
 @pytest.mark.parametrize("step", STEPS)

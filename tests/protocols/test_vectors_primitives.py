@@ -12,7 +12,7 @@ from securefl_protocols.primitives import prg, shamir
 from securefl_protocols.primitives.entropy import DeterministicEntropy
 from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
 from securefl_protocols.primitives.kdf import derive_key
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.sealing import seal, unseal
 from securefl_protocols.primitives.signing import SigningKey, verify
 from securefl_protocols.primitives.x25519 import ExchangeKey
@@ -92,14 +92,14 @@ def rebuild(xs, shares):
 
 @pytest.mark.parametrize("case", load("prg")["cases"])
 def test_prg(case):
-    vector = np.array(case["before"], dtype=Lane(case["lane"]).dtype)
+    vector = np.array(case["before"], dtype=RingDtype(case["lane"]).dtype)
     prg.add_keystream(vector, bytes.fromhex(case["key"]), case["sign"])
     assert vector.tolist() == case["after"]
 
 
 @pytest.mark.parametrize("case", bad("prg_bad_masks"))
 def test_prg_bad(case):
-    vector = np.zeros(4, dtype=Lane(case["lane"]).dtype)
+    vector = np.zeros(4, dtype=RingDtype(case["lane"]).dtype)
     with pytest.raises(BLAME[case["blame"]]):
         prg.add_keystream(vector, bytes.fromhex(case["key"]), case["sign"])
 
@@ -166,7 +166,7 @@ def test_masking():
     assert own.hex() == case["self_mask_key"]
     assert {str(j): key.hex() for j, key in pairs.items()} == case["pairwise_mask_keys"]
     for lane, masked in case["masked_by_lane"].items():
-        vector = np.array(case["input"], dtype=Lane(int(lane)).dtype)
+        vector = np.array(case["input"], dtype=RingDtype(int(lane)).dtype)
         mask(vector, member=member, self_key=own, pairwise_keys=pairs)
         assert vector.tolist() == masked
 
@@ -176,7 +176,7 @@ def form_of(case):
         members=case["members"],
         max_weight=case["max_weight"],
         limit=case["limit"],
-        lane=Lane(case["lane"]),
+        ring=RingDtype(case["lane"]),
         fraction_bits=case["fraction_bits"],
     )
 
@@ -190,7 +190,7 @@ def test_encoding(case):
     modulus = 1 << case["lane"]
     sums = [sum(column) % modulus for column in zip(*case["encoded"], strict=True)]
     assert sums == case["sum"]
-    decoded = form.decode(np.array(sums, dtype=form.lane.dtype))
+    decoded = form.decode(np.array(sums, dtype=form.ring.dtype))
     assert decoded.mean.tolist() == case["mean"]
     assert decoded.total_weight == case["total_weight"] == sum(case["weights"])
     assert form.scale == case["scale"]

@@ -9,7 +9,7 @@ import pytest
 from securefl_protocols.noise.layers import NoiseChain
 from securefl_protocols.primitives.entropy import DeterministicEntropy
 from securefl_protocols.primitives.errors import RemoteProtocolError
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession, ClientState
 from securefl_protocols.session.dropouts import ServerStep
@@ -33,9 +33,11 @@ class Followed:
     """Parties built from what is in a vector, and from nothing else."""
 
     def __init__(self, vector):
-        plan = vector["plan"]
+        plan = dict(vector["plan"])
         octets = {field: bytes.fromhex(plan[field]) for field in ("graph_seed", "terms")}
-        self.plan = SessionPlan(**(plan | octets | {"lane": Lane(plan["lane"])}))
+        # The vectors keep the names that these two fields had when they were committed.
+        renamed = {"ring": RingDtype(plan.pop("lane")), "with_checksum": plan.pop("tagged")}
+        self.plan = SessionPlan(**(plan | octets | renamed))
         self.model = bytes.fromhex(vector["model"])
         identities = [SigningKey(bytes.fromhex(k)) for k in vector["identity_private_keys"]]
         roster = Roster(
@@ -58,7 +60,7 @@ class Followed:
     def begin(self, number, vectors, secrets=()):
         self.server.begin_round(number, self.model)
         lanes = [
-            np.array(v, self.plan.lane.signed_dtype).view(self.plan.lane.dtype) for v in vectors
+            np.array(v, self.plan.ring.signed_dtype).view(self.plan.ring.dtype) for v in vectors
         ]
         layers = {i: NoiseChain(bytes.fromhex(s), self.plan.layers) for i, s in enumerate(secrets)}
         self.outbox = {
@@ -86,7 +88,7 @@ def test_committed_session_is_followed(name):
         for step in recorded["steps"]:
             is_expected.step(step)
         result = is_expected.server.result()
-        total = result.total.view(is_expected.plan.lane.signed_dtype).tolist()
+        total = result.total.view(is_expected.plan.ring.signed_dtype).tolist()
         assert total == recorded["total"]
         kept = [recorded["inputs"][i] for i in recorded["survivors"]]
         assert total == [sum(column) for column in zip(*kept, strict=True)]

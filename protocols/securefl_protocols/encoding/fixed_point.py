@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RangeError
-from securefl_protocols.primitives.ring import Lane, LaneVector
+from securefl_protocols.primitives.ring import RingDtype, RingVector
 
 FloatVector: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
@@ -54,14 +54,14 @@ class FixedPoint:
         members: Most members whose vectors may be summed.
         max_weight: Largest weight (sample count) that a member may have.
         limit: Largest absolute value of a coordinate of an update.
-        lane: Ring of the masked vectors.
+        ring: Ring of the masked vectors.
         fraction_bits: f; a coordinate times its weight is rounded to multiples of 2^-f.
     """
 
     members: int
     max_weight: int
     limit: float
-    lane: Lane
+    ring: RingDtype
     fraction_bits: int
 
     def __post_init__(self) -> None:
@@ -73,15 +73,15 @@ class FixedPoint:
             raise PlanError("the limit of a coordinate is positive and finite")
         if abs(self.fraction_bits) > _LARGEST_FRACTION_BITS:
             raise PlanError(f"fraction_bits is within {_LARGEST_FRACTION_BITS} of zero")
-        if not 1 <= self.limit * self.scale < 2.0**self.lane.value:
-            raise PlanError("the limit in units of 2^-fraction_bits does not suit the lane")
-        if self.members * max(self.largest_integer, self.max_weight) > self.lane.largest:
+        if not 1 <= self.limit * self.scale < 2.0**self.ring.value:
+            raise PlanError("the limit in units of 2^-fraction_bits does not suit the ring")
+        if self.members * max(self.largest_integer, self.max_weight) > self.ring.largest:
             raise PlanError(
-                f"the sum of {self.members} members could wrap in {self.lane.value} bits"
+                f"the sum of {self.members} members could wrap in {self.ring.value} bits"
             )
 
     @classmethod
-    def finest(cls, *, members: int, max_weight: int, limit: float, lane: Lane) -> Self:
+    def finest(cls, *, members: int, max_weight: int, limit: float, ring: RingDtype) -> Self:
         """Returns the format with the most fraction bits that cannot wrap.
 
         Raises:
@@ -89,12 +89,12 @@ class FixedPoint:
         """
         if not (math.isfinite(limit) and limit > 0 and members > 0 and max_weight > 0):
             raise PlanError("members, the largest weight and the limit are positive")
-        room = Fraction(lane.largest) / (members * max_weight * Fraction(limit))
+        room = Fraction(ring.largest) / (members * max_weight * Fraction(limit))
         bits = room.numerator.bit_length() - room.denominator.bit_length()
         bits = max(min(bits, _LARGEST_FRACTION_BITS), -_LARGEST_FRACTION_BITS)
-        while members * _integer(limit, max_weight, bits) > lane.largest:
+        while members * _integer(limit, max_weight, bits) > ring.largest:
             bits -= 1
-        return cls(members, max_weight, limit, lane, bits)
+        return cls(members, max_weight, limit, ring, bits)
 
     @property
     def scale(self) -> float:
@@ -106,7 +106,7 @@ class FixedPoint:
         """Largest absolute value of an encoded coordinate, before the sum."""
         return _integer(self.limit, self.max_weight, self.fraction_bits)
 
-    def encode(self, update: FloatVector, weight: int) -> LaneVector:
+    def encode(self, update: FloatVector, weight: int) -> RingVector:
         """Encodes (w * delta, w).
 
         Args:
@@ -114,7 +114,7 @@ class FixedPoint:
             weight: The member's sample count, 0 to `max_weight`.
 
         Returns:
-            Shape [d + 1] in the lane's unsigned dtype, two's complement; the weight is last.
+            Shape [d + 1] in the ring's unsigned dtype, two's complement; the weight is last.
 
         Raises:
             RangeError: A coordinate is beyond the limit or not a number, or the weight is
@@ -126,8 +126,8 @@ class FixedPoint:
         if not 0 <= index(weight) <= self.max_weight:
             raise RangeError(f"the weight is not between 0 and {self.max_weight}")
         self._check_range(update)
-        encoded = np.empty(update.size + 1, dtype=self.lane.dtype)
-        signed = encoded.view(self.lane.signed_dtype)
+        encoded = np.empty(update.size + 1, dtype=self.ring.dtype)
+        signed = encoded.view(self.ring.signed_dtype)
         signed[-1] = weight
         factor = math.ldexp(weight, self.fraction_bits)
         step = min(max(update.size // 10, _SMALLEST_CHUNK), _LARGEST_CHUNK)
@@ -149,7 +149,7 @@ class FixedPoint:
         ):
             raise RangeError(f"a coordinate of the update is not within ±{self.limit:g}")
 
-    def decode(self, total: LaneVector) -> WeightedMean:
+    def decode(self, total: RingVector) -> WeightedMean:
         """Decodes the sum of at most `members` encoded vectors.
 
         Args:
@@ -157,11 +157,11 @@ class FixedPoint:
 
         Raises:
             RangeError: The weights sum to nothing, or to more than the members can have.
-            LocalProtocolError: The sum is not in the lane of this format.
+            LocalProtocolError: The sum is not in the ring of this format.
         """
-        if total.ndim != 1 or total.size < 1 or total.dtype != self.lane.dtype:
-            raise LocalProtocolError(f"a sum has one axis, of {self.lane.dtype.name}")
-        signed = total.view(self.lane.signed_dtype)
+        if total.ndim != 1 or total.size < 1 or total.dtype != self.ring.dtype:
+            raise LocalProtocolError(f"a sum has one axis, of {self.ring.dtype.name}")
+        signed = total.view(self.ring.signed_dtype)
         weight = int(signed[-1])
         if not 1 <= weight <= self.members * self.max_weight:
             raise RangeError("the sum of the weights is not possible")

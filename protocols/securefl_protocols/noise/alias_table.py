@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from securefl_protocols.noise.words import Words, WordSource
+from securefl_protocols.noise.words import Int64Vector, UniformWordSource
 from securefl_protocols.primitives.errors import LocalProtocolError
 
 WEIGHT_BITS = 192
@@ -63,7 +63,7 @@ class AliasTable:
         self._shift = np.uint64(64 - self._bits)
         self._buffers = _Buffers()
 
-    def fill(self, source: WordSource, out: Words) -> None:
+    def fill(self, source: UniformWordSource, out: Int64Vector) -> None:
         """Overwrites `out` (int64 [n]) with independent draws.
 
         Raises:
@@ -74,7 +74,7 @@ class AliasTable:
         for start in range(0, out.size, CHUNK):
             self._fill_chunk(source, out[start : start + CHUNK])
 
-    def _fill_chunk(self, source: WordSource, out: Words) -> None:
+    def _fill_chunk(self, source: UniformWordSource, out: Int64Vector) -> None:
         words, column, entry, beyond = self._buffers.of(out.size)
         source.fill(words.view(np.int64))
         if self._bits:
@@ -96,7 +96,7 @@ class AliasTable:
         np.add(at, step, out=out)
         out -= self.radius
 
-    def _is_beyond(self, word: int, column: int, source: WordSource) -> bool:
+    def _is_beyond(self, word: int, column: int, source: UniformWordSource) -> bool:
         """Whether a draw that begins with `word` is at or beyond its column's boundary."""
         first, rest = divmod(self._boundaries[column], 1 << _REST_BITS)
         return word > first or (word == first and draw_rest(source, _REST_BITS) >= rest)
@@ -116,7 +116,7 @@ class _Buffers:
         return words, column, entry, self._beyond[:size]
 
 
-def draw_rest(source: WordSource, bits: int) -> int:
+def draw_rest(source: UniformWordSource, bits: int) -> int:
     """Returns a uniform integer of that many bits, a multiple of 64."""
     words = np.empty(bits // 64, dtype=np.int64)
     source.fill(words)

@@ -18,7 +18,7 @@ from fractions import Fraction
 import numpy as np
 
 from securefl_protocols.noise.alias_table import CHUNK, AliasTable, weights_of
-from securefl_protocols.noise.words import Words, WordSource
+from securefl_protocols.noise.words import Int64Vector, UniformWordSource
 from securefl_protocols.primitives.errors import LocalProtocolError
 
 DISTANCE_BITS = 150
@@ -51,9 +51,9 @@ class DiscreteGaussian:
         fine = Fraction(16 * self._stride**2)
         coarse = (self.variance - fine) / self._stride**2
         self._tables = (_table(fine), _table(coarse))
-        self._part: Words = np.empty(CHUNK, dtype=np.int64)
+        self._part: Int64Vector = np.empty(CHUNK, dtype=np.int64)
 
-    def fill(self, source: WordSource, out: Words) -> None:
+    def fill(self, source: UniformWordSource, out: Int64Vector) -> None:
         """Overwrites `out` (int64 [n]) with independent draws.
 
         Raises:

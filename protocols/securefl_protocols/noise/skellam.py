@@ -23,7 +23,7 @@ from securefl_protocols.noise.discrete_gaussian import (
     checked_variance,
 )
 from securefl_protocols.noise.skellam_rejection import RejectionTest
-from securefl_protocols.noise.words import Words, WordSource
+from securefl_protocols.noise.words import Int64Vector, UniformWordSource
 
 _GUARD_BITS = 400
 
@@ -46,7 +46,7 @@ class Skellam:
             else _Thinned(self.variance)
         )
 
-    def fill(self, source: WordSource, out: Words) -> None:
+    def fill(self, source: UniformWordSource, out: Int64Vector) -> None:
         """Overwrites `out` (int64 [n]) with independent draws.
 
         Raises:
@@ -62,11 +62,11 @@ class _Thinned:
         self._proposals = DiscreteGaussian(variance)
         self._acceptance = RejectionTest(variance)
 
-    def fill(self, source: WordSource, out: Words) -> None:
+    def fill(self, source: UniformWordSource, out: Int64Vector) -> None:
         for start in range(0, out.size, CHUNK):
             self._fill_chunk(source, out[start : start + CHUNK])
 
-    def _fill_chunk(self, source: WordSource, out: Words) -> None:
+    def _fill_chunk(self, source: UniformWordSource, out: Int64Vector) -> None:
         self._proposals.fill(source, out)
         rejected = self._acceptance.rejected(source, out)
         while rejected.size:

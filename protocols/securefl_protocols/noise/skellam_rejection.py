@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from securefl_protocols.noise.alias_table import WEIGHT_BITS, draw_rest
 from securefl_protocols.noise.discrete_gaussian import exact, high_precision
-from securefl_protocols.noise.words import Words, WordSource
+from securefl_protocols.noise.words import Int64Vector, UniformWordSource
 
 REACH = 15
 """Values beyond so many standard deviations are never accepted: less than 2^-159 of the law."""
@@ -56,7 +56,7 @@ class RejectionTest:
         safe = 1 - self._log_largest - 1 / variance
         self._safe = np.uint64(math.floor(safe * (1 << 64)))
 
-    def rejected(self, source: WordSource, proposals: Words) -> NDArray[np.intp]:
+    def rejected(self, source: UniformWordSource, proposals: Int64Vector) -> NDArray[np.intp]:
         """Returns where the proposals (int64 [n]) are to be drawn again."""
         words = np.empty(proposals.size, dtype=np.int64)
         source.fill(words)
@@ -69,7 +69,7 @@ class RejectionTest:
         return doubtful[~accept | beyond[doubtful]]
 
     def _decide(
-        self, source: WordSource, values: Words, uniform: NDArray[np.uint64]
+        self, source: UniformWordSource, values: Int64Vector, uniform: NDArray[np.uint64]
     ) -> NDArray[np.bool_]:
         """Compares by bounds in floating point, and exactly where they do not decide."""
         low, high = self._bounds(values)
@@ -82,7 +82,7 @@ class RejectionTest:
             accept[at] = number < self.probability(int(values[at]))
         return accept
 
-    def _bounds(self, values: Words) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _bounds(self, values: Int64Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bounds of exp(L(z) - L_max), shape [n] each; values beyond reach do not matter."""
         v = self._float
         x = np.minimum(np.abs(values), self._radius) / v

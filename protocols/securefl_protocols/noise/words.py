@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from securefl_protocols.primitives.errors import LocalProtocolError
 
-Words: TypeAlias = NDArray[np.int64]
+Int64Vector: TypeAlias = NDArray[np.int64]
 
 NOISE_KEY_BYTES = 32
 _ZEROS = memoryview(bytes(1 << 15))
 
 
-class WordSource(Protocol):
+class UniformWordSource(Protocol):
     """A stream of independent words, each uniform over all 64 bits."""
 
-    def fill(self, words: Words) -> None:
+    def fill(self, words: Int64Vector) -> None:
         """Overwrites `words` (contiguous int64 [n]) with the next n words."""
 
 
@@ -44,7 +44,7 @@ class UniformWords:
             raise LocalProtocolError("a noise key has 32 bytes")
         self._stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
 
-    def fill(self, words: Words) -> None:
+    def fill(self, words: Int64Vector) -> None:
         """Overwrites `words` (contiguous int64 [n]) with the next n words."""
         view = words.view(np.uint8).data
         for start in range(0, len(view), len(_ZEROS)):

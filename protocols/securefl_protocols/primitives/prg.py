@@ -16,7 +16,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 
 from securefl_protocols.primitives.errors import LocalProtocolError
-from securefl_protocols.primitives.ring import Lane, LaneVector
+from securefl_protocols.primitives.ring import RingDtype, RingVector
 
 Sign: TypeAlias = Literal[1, -1]
 SignedMask: TypeAlias = tuple[bytes, Sign]
@@ -29,7 +29,7 @@ _SMALLEST_CHUNK = 3 << 14
 _ZEROS = memoryview(bytes(_LARGEST_CHUNK))
 
 
-def add_keystream(vector: LaneVector, key: bytes, sign: Sign) -> None:
+def add_keystream(vector: RingVector, key: bytes, sign: Sign) -> None:
     """Adds or subtracts one mask in place, modulo 2^32 or 2^64.
 
     Args:
@@ -43,7 +43,7 @@ def add_keystream(vector: LaneVector, key: bytes, sign: Sign) -> None:
     add_many(vector, [(key, sign)])
 
 
-def add_many(vector: LaneVector, masks: Sequence[SignedMask], *, threads: int = 1) -> None:
+def add_many(vector: RingVector, masks: Sequence[SignedMask], *, threads: int = 1) -> None:
     """Adds and subtracts many masks in place, modulo 2^32 or 2^64.
 
     Args:
@@ -70,8 +70,8 @@ def add_many(vector: LaneVector, masks: Sequence[SignedMask], *, threads: int = 
             job.result()
 
 
-def _check(vector: LaneVector, masks: Sequence[SignedMask], threads: int) -> None:
-    if vector.ndim != 1 or vector.dtype not in (Lane.UINT32.dtype, Lane.UINT64.dtype):
+def _check(vector: RingVector, masks: Sequence[SignedMask], threads: int) -> None:
+    if vector.ndim != 1 or vector.dtype not in (RingDtype.UINT32.dtype, RingDtype.UINT64.dtype):
         raise LocalProtocolError("a masked vector has one axis, of uint32 or uint64")
     if not (vector.flags.c_contiguous and vector.flags.writeable):
         raise LocalProtocolError("a vector is masked in place: contiguous and writable")
@@ -103,7 +103,7 @@ def _keystream(key: bytes, offset: int) -> CipherContext:
     return Cipher(algorithms.AES256(key), modes.CTR(counter)).encryptor()
 
 
-def _add_range(part: LaneVector, offset: int, masks: Sequence[SignedMask], chunk: int) -> None:
+def _add_range(part: RingVector, offset: int, masks: Sequence[SignedMask], chunk: int) -> None:
     """Adds every mask to one range of coordinates, which starts `offset` bytes in."""
     streams = [
         (_keystream(key, offset).update_into, np.add if sign == 1 else np.subtract)

@@ -6,11 +6,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-LaneVector: TypeAlias = NDArray[np.unsignedinteger[Any]]
-"""A 1-D array of the lane's dtype; what clients send and the server sums."""
+RingVector: TypeAlias = NDArray[np.unsignedinteger[Any]]
+"""A 1-D array of the ring's dtype; what clients send and the server sums."""
 
 
-class Lane(IntEnum):
+class RingDtype(IntEnum):
     """How many bits a coordinate has on the wire; the value is the number of bits."""
 
     UINT32 = 32
@@ -19,12 +19,12 @@ class Lane(IntEnum):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The unsigned little-endian dtype of a masked vector."""
-        return np.dtype("<u4") if self is Lane.UINT32 else np.dtype("<u8")
+        return np.dtype("<u4") if self is RingDtype.UINT32 else np.dtype("<u8")
 
     @property
     def signed_dtype(self) -> np.dtype[Any]:
         """The signed dtype of the same width: the two's complement reading of a sum."""
-        return np.dtype("<i4") if self is Lane.UINT32 else np.dtype("<i8")
+        return np.dtype("<i4") if self is RingDtype.UINT32 else np.dtype("<i8")
 
     @property
     def largest(self) -> int:

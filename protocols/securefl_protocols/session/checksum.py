@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import derive_key, index_bytes
 from securefl_protocols.primitives.prg import SignedMask, add_keystream
-from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.wire.context import labelled_digest
 
-TAG_BYTES = 12
+CHECKSUM_BYTES = 12
 MODULUS = (1 << 89) - 1
 KEY_LABEL = b"securefl/1/tag key"
 WEIGHTS_LABEL = b"securefl/1/tag weights"
@@ -51,7 +51,7 @@ _HALF_BITS = 26
 _BLOCK = 64 * _COLUMNS
 
 
-class TagKey:
+class ChecksumKey:
     """The key of one round; every member of the cohort that shared keys has the same.
 
     Attributes:
@@ -71,18 +71,18 @@ class TagKey:
         self.check = labelled_digest(CHECK_LABEL, context, self._key)
 
     def __repr__(self) -> str:
-        return "TagKey(...)"
+        return "ChecksumKey(...)"
 
-    def tag(self, member: int, vector: LaneVector) -> int:
+    def checksum(self, member: int, vector: RingVector) -> int:
         """Returns the tag of a member's input, before it is masked.
 
         Args:
             member: Index of the member.
-            vector: Shape [d], the unmasked input in its lane.
+            vector: Shape [d], the unmasked input in its ring.
         """
         return (self._weighted(vector) + self._pad(member)) % MODULUS
 
-    def fits(self, total: LaneVector, tag: int, survivors: Iterable[int]) -> bool:
+    def fits(self, total: RingVector, tag: int, survivors: Iterable[int]) -> bool:
         """Says whether the sum is that of exactly these survivors' inputs.
 
         Args:
@@ -97,7 +97,7 @@ class TagKey:
         context = self._context + index_bytes(member)
         return int.from_bytes(derive_key(self._key, label=PAD_LABEL, context=context), "big")
 
-    def _weighted(self, vector: LaneVector) -> int:
+    def _weighted(self, vector: RingVector) -> int:
         """Returns the weighted sum of the signed integers, not reduced modulo q."""
         rows = -(-vector.size // _COLUMNS)
         key = derive_key(self._key, label=WEIGHTS_LABEL, context=self._context)
@@ -123,19 +123,19 @@ def mask_checksum(tag: int, masks: Iterable[SignedMask], *, check: bytes) -> int
     return (tag + sum(sign * _mask_number(key, check) for key, sign in masks)) % MODULUS
 
 
-def tag_to_bytes(tag: int) -> bytes:
+def checksum_to_bytes(tag: int) -> bytes:
     """Returns a tag as 12 big-endian bytes."""
-    return tag.to_bytes(TAG_BYTES, "big")
+    return tag.to_bytes(CHECKSUM_BYTES, "big")
 
 
-def tag_from_bytes(data: bytes) -> int:
-    """Reads what `tag_to_bytes` wrote.
+def checksum_from_bytes(data: bytes) -> int:
+    """Reads what `checksum_to_bytes` wrote.
 
     Raises:
         RemoteProtocolError: There are not 12 bytes, or the number is not below q.
     """
     tag = int.from_bytes(data, "big")
-    if len(data) != TAG_BYTES or tag >= MODULUS:
+    if len(data) != CHECKSUM_BYTES or tag >= MODULUS:
         raise RemoteProtocolError("a tag is a number modulo 2^89 - 1 in 12 bytes")
     return tag
 
@@ -151,11 +151,11 @@ def _limbs(weights: NDArray[np.uint64]) -> NDArray[np.int64]:
     return ((weights[:, None] >> shifts) & mask).astype(np.int64)
 
 
-def _times_columns(block: LaneVector, columns: NDArray[np.float64]) -> NDArray[np.int64]:
+def _times_columns(block: RingVector, columns: NDArray[np.float64]) -> NDArray[np.int64]:
     """Multiplies rows of 512 integers with the limbs of the column weights.
 
     Returns:
-        Shape [words, rows, 5]: for each 32-bit word of a lane, the most significant signed,
+        Shape [words, rows, 5]: for each 32-bit word of a ring, the most significant signed,
         its product with each limb. Exact, because 512 * 2^32 * 2^12 is 2^53.
     """
     padded = np.concatenate([block, np.zeros(-block.size % _COLUMNS, dtype=block.dtype)])

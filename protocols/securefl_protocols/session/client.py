@@ -12,7 +12,7 @@ from typing import Any
 from securefl_protocols.noise.layers import NoiseLayers
 from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
-from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client_round import ClientRound, Party
 from securefl_protocols.session.keystore import PeerKeyStore
@@ -114,7 +114,7 @@ class ClientSession:
         self._party = Party(plan, roster, index, identity, entropy, threads)
         self._context = context
         self._opening = b""
-        self._book = PeerKeyStore(index, entropy)
+        self._keystore = PeerKeyStore(index, entropy)
         self._cohort: frozenset[int] = frozenset()
         self._round: ClientRound | None = None
         self._last_round = -1
@@ -140,22 +140,22 @@ class ClientSession:
         self._opening = self._context.of_round(number, model)
         self.state = ClientState.ADVERTISED
         return signed_message(
-            AdvertiseKeys(self._book.encryption.public, self._book.masking.public),
+            AdvertiseKeys(self._keystore.encryption.public, self._keystore.masking.public),
             context=self._opening,
             sender=self._party.index,
-            session_key=self._book.encryption.public,
+            session_key=self._keystore.encryption.public,
             identity=self._party.identity,
         )
 
     def begin_round(
-        self, number: int, model: bytes, vector: LaneVector, layers: NoiseLayers | None = None
+        self, number: int, model: bytes, vector: RingVector, layers: NoiseLayers | None = None
     ) -> bytes:
         """Enters a round and returns its ShareKeys message.
 
         Args:
             number: Number of the round, larger than that of every round before.
             model: 32 bytes, the digest of the model that the member holds for the round.
-            vector: Shape [d] in the lane of the plan: the member's input. It is copied.
+            vector: Shape [d] in the ring of the plan: the member's input. It is copied.
             layers: Of the noise in it, where the plan lets noise be taken back.
 
         Raises:
@@ -171,7 +171,7 @@ class ClientSession:
             raise LocalProtocolError("the session has no rounds left; start another")
         entered = ClientRound(
             self._party,
-            self._book,
+            self._keystore,
             recovery_for(self._party.plan.rounds),
             number=number,
             context=self._context.of_round(number, model),
@@ -266,7 +266,7 @@ class ClientSession:
         if len(holders & cohort) < plan.threshold:
             raise RemoteProtocolError("fewer neighbours advertise keys than the threshold")
         entries = {member: _split_entry(row) for member, row in message.keys.items()}
-        if entries[index][:2] != (self._book.encryption.public, self._book.masking.public):
+        if entries[index][:2] != (self._keystore.encryption.public, self._keystore.masking.public):
             raise RemoteProtocolError("our own keys were changed")
         for member, (encryption, masking, signature) in entries.items():
             self._check_entry(member, encryption, masking, signature)
@@ -275,7 +275,7 @@ class ClientSession:
             raise RemoteProtocolError("two advertised keys are the same")
         for member, (encryption, masking, _) in entries.items():
             if member != index:
-                self._book.agree(member, encryption, masking)
+                self._keystore.agree(member, encryption, masking)
         self._cohort = cohort
 
     def _check_entry(self, member: int, encryption: bytes, masking: bytes, signed: bytes) -> None:

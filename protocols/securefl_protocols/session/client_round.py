@@ -15,10 +15,15 @@ from securefl_protocols.primitives.entropy import Entropy, draw
 from securefl_protocols.primitives.errors import LocalProtocolError, RangeError, RemoteProtocolError
 from securefl_protocols.primitives.kdf import KEY_BYTES
 from securefl_protocols.primitives.prg import SignedMask
-from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.primitives.shamir import share_to_bytes, split
 from securefl_protocols.primitives.signing import SigningKey
-from securefl_protocols.session.checksum import TagKey, mask_checksum, tag_from_bytes, tag_to_bytes
+from securefl_protocols.session.checksum import (
+    ChecksumKey,
+    checksum_from_bytes,
+    checksum_to_bytes,
+    mask_checksum,
+)
 from securefl_protocols.session.keystore import PeerKeyStore
 from securefl_protocols.session.masking import mask, pairwise_sign, self_mask_key
 from securefl_protocols.session.plan import SessionPlan
@@ -84,7 +89,7 @@ class ClientRound:
         number: int,
         context: bytes,
         cohort: Set[int],
-        vector: LaneVector,
+        vector: RingVector,
         layers: NoiseLayers | None,
     ) -> None:
         """Takes the input of the round.
@@ -105,7 +110,7 @@ class ClientRound:
             RangeError: A coordinate is larger than agreed.
         """
         self.number = number
-        self._party, self._book, self._recovery = party, book, recovery
+        self._party, self._keystore, self._recovery = party, book, recovery
         self._context = context
         self._vector = _checked_copy(party.plan, vector)
         if bool(party.plan.layers) != (layers is not None):
@@ -118,7 +123,7 @@ class ClientRound:
         self._own_deal: tuple[DistributedShares, bytes] | None = None
         self._sharers: frozenset[int] = frozenset()
         self._dealt: dict[int, DistributedShares] = {}
-        self._tag_key: TagKey | None = None
+        self._checksum_key: ChecksumKey | None = None
         self._input_digest = b""
         self._survivors: frozenset[int] = frozenset()
         self._signed_digest = b""
@@ -129,10 +134,10 @@ class ClientRound:
         party = self._party
         holders = {h: x for h, x in self._held.items() if h in self._cohort}
         dealing = ShareDistribution(
-            self._context, party.index, self._book.masking.public, self._book.peers, b""
+            self._context, party.index, self._keystore.masking.public, self._keystore.peers, b""
         )
         secret, escrow = self._recovery.deal(
-            dealing, self._book.masking, self._pair_keys, party.entropy
+            dealing, self._keystore.masking, self._pair_keys, party.entropy
         )
         secrets = [self._seed, secret]
         shares = split(secrets, len(self._held), party.plan.threshold, party.entropy)
@@ -153,7 +158,9 @@ class ClientRound:
             deal = commitments + OWN_BOX
             self._own_deal = dealt, deal
             return deal
-        return commitments + dealt.seal(route, self._book.box_secret(holder), self._party.entropy)
+        return commitments + dealt.seal(
+            route, self._keystore.box_secret(holder), self._party.entropy
+        )
 
     def on_shares(self, message: Shares) -> bytes:
         """Checks who shared, opens what was dealt and returns the MaskedInput message."""
@@ -179,13 +186,13 @@ class ClientRound:
                 raise RemoteProtocolError("our deal to ourselves was changed")
             return self._own_deal[0]
         route = Route(self._context, dealer, self._party.index)
-        return DistributedShares.unseal(route, self._book.box_secret(dealer), deal)
+        return DistributedShares.unseal(route, self._keystore.box_secret(dealer), deal)
 
     def _masked_input(self) -> bytes:
         party, vector = self._party, self._vector
         self_key = self_mask_key(self._seed, context=self._context, member=party.index)
         pairs = {peer: key for peer, key in self._pair_keys.items() if peer in self._sharers}
-        check, tag = self._masked_tag(self_key, pairs) if party.plan.tagged else (b"", b"")
+        check, tag = self._masked_tag(self_key, pairs) if party.plan.with_checksum else (b"", b"")
         mask(
             vector,
             member=party.index,
@@ -207,11 +214,11 @@ class ClientRound:
     def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> tuple[bytes, bytes]:
         index = self._party.index
         contributions = {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
-        key = self._tag_key = TagKey(contributions, context=self._context)
+        key = self._checksum_key = ChecksumKey(contributions, context=self._context)
         masks: list[SignedMask] = [(self_key, 1)]
         masks += [(key, pairwise_sign(index, peer)) for peer, key in pairs.items()]
-        tag = mask_checksum(key.tag(index, self._vector), masks, check=key.check)
-        return key.check, tag_to_bytes(tag)
+        tag = mask_checksum(key.checksum(index, self._vector), masks, check=key.check)
+        return key.check, checksum_to_bytes(tag)
 
     def on_survivors(self, message: SurvivorSet) -> bytes:
         """Checks the survivor set and returns the Consistency message."""
@@ -250,7 +257,7 @@ class ClientRound:
                 self._signed_digest,
                 context=self._context,
                 sender=signer,
-                session_key=self._book.session_keys[signer],
+                session_key=self._keystore.session_keys[signer],
                 identity=self._party.roster.identities[signer],
             )
         dealt = self._dealt
@@ -274,15 +281,17 @@ class ClientRound:
     def on_sum(self, message: RoundSum) -> RoundResult:
         """Checks the sum against its tag and returns it."""
         plan = self._party.plan
-        if len(message.total) != plan.vector_bytes or bool(message.tag) != plan.tagged:
+        if len(message.total) != plan.vector_bytes or bool(message.tag) != plan.with_checksum:
             raise RemoteProtocolError("the sum has another length than the plan says")
-        total = np.frombuffer(message.total, dtype=plan.lane.dtype)
-        key = self._tag_key
-        if key is not None and not key.fits(total, tag_from_bytes(message.tag), self._survivors):
+        total = np.frombuffer(message.total, dtype=plan.ring.dtype)
+        key = self._checksum_key
+        if key is not None and not key.fits(
+            total, checksum_from_bytes(message.tag), self._survivors
+        ):
             raise RemoteProtocolError("the sum is not that of the survivors' inputs")
         survivors = tuple(sorted(self._survivors))
         opened = self._opened(message.links) if isinstance(message, LayeredSum) else {}
-        return RoundResult(self.number, total, survivors, plan.tagged, opened)
+        return RoundResult(self.number, total, survivors, plan.with_checksum, opened)
 
     def _opened(self, links: Rows) -> dict[int, tuple[bytes, ...]]:
         if not links.keys() <= self._promised.keys():
@@ -300,15 +309,15 @@ class ClientRound:
             message,
             context=self._context,
             sender=self._party.index,
-            session_key=self._book.encryption.public,
+            session_key=self._keystore.encryption.public,
             identity=self._party.identity,
         )
 
 
-def _checked_copy(plan: SessionPlan, vector: LaneVector) -> LaneVector:
-    if vector.dtype != plan.lane.dtype or vector.shape != (plan.dimension,):
-        raise LocalProtocolError(f"an input has {plan.dimension} lanes of {plan.lane} bits")
-    signed = vector.view(plan.lane.signed_dtype)
+def _checked_copy(plan: SessionPlan, vector: RingVector) -> RingVector:
+    if vector.dtype != plan.ring.dtype or vector.shape != (plan.dimension,):
+        raise LocalProtocolError(f"an input has {plan.dimension} coordinates of {plan.ring} bits")
+    signed = vector.view(plan.ring.signed_dtype)
     if int(signed.max()) > plan.largest_input or int(signed.min()) < -plan.largest_input:
         raise RangeError(f"a coordinate of the input is not within ±{plan.largest_input}")
     return vector.copy()

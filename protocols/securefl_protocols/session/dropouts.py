@@ -41,7 +41,7 @@ COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
 """The one step in which each message is taken."""
 
 
-class DropReason(Enum):
+class DropoutReason(Enum):
     """Why a member was left out.
 
     The first three happen to the honest, and the member may be back in the next round. The
@@ -62,13 +62,13 @@ class DropReason(Enum):
     DISPUTED_KEY = "one of two members that promised different keys of their pairwise mask"
 
     @property
-    def forgivable(self) -> bool:
+    def may_return(self) -> bool:
         """Whether it happens to honest members too."""
-        return self in (DropReason.SILENT, DropReason.LATE, DropReason.OTHER_TAG_KEY)
+        return self in (DropoutReason.SILENT, DropoutReason.LATE, DropoutReason.OTHER_TAG_KEY)
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class Dropout:
     """One member left out of one step.
 
     Attributes:
@@ -80,7 +80,7 @@ class Drop:
 
     member: int
     step: ServerStep
-    reason: DropReason
+    reason: DropoutReason
     detail: str
 
 
@@ -91,6 +91,6 @@ class Refused(RemoteProtocolError):
         reason: What the member is dropped for.
     """
 
-    def __init__(self, reason: DropReason, message: str, peer: int | None = None) -> None:
+    def __init__(self, reason: DropoutReason, message: str, peer: int | None = None) -> None:
         super().__init__(message, peer)
         self.reason = reason

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from securefl_protocols.primitives.ring import LaneVector
-from securefl_protocols.session.checksum import tag_from_bytes
-from securefl_protocols.session.dropouts import DropReason, Refused
+from securefl_protocols.primitives.ring import RingVector
+from securefl_protocols.session.checksum import checksum_from_bytes
+from securefl_protocols.session.dropouts import DropoutReason, Refused
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.wire.context import DIGEST_BYTES
 from securefl_protocols.wire.messages import MaskedInput
@@ -29,7 +29,7 @@ class MaskedSum:
     """
 
     check: bytes
-    total: LaneVector
+    total: RingVector
     tag: int = 0
     members: set[int] = field(default_factory=set)
 
@@ -55,19 +55,19 @@ class MaskedSums:
         """
         plan = self._plan
         lengths = len(message.vector), bool(message.tag), len(message.tag_check)
-        if lengths != (plan.vector_bytes, plan.tagged, plan.tagged * DIGEST_BYTES):
-            raise Refused(DropReason.MALFORMED, "the masked input has another length")
-        tag = tag_from_bytes(message.tag) if plan.tagged else 0
+        if lengths != (plan.vector_bytes, plan.with_checksum, plan.with_checksum * DIGEST_BYTES):
+            raise Refused(DropoutReason.MALFORMED, "the masked input has another length")
+        tag = checksum_from_bytes(message.tag) if plan.with_checksum else 0
         if message.tag_check not in self._sums:
-            zeros = np.zeros(plan.dimension, dtype=plan.lane.dtype)
+            zeros = np.zeros(plan.dimension, dtype=plan.ring.dtype)
             self._sums[message.tag_check] = MaskedSum(message.tag_check, zeros)
         into = self._sums[message.tag_check]
-        into.total += np.frombuffer(message.vector, dtype=plan.lane.dtype)
+        into.total += np.frombuffer(message.vector, dtype=plan.ring.dtype)
         into.tag += tag
         into.members.add(member)
 
     def largest(self) -> MaskedSum:
         """Returns the sum of most members; of two as large, that of the lowest index."""
-        nobody = MaskedSum(b"", np.zeros(0, dtype=self._plan.lane.dtype))
+        nobody = MaskedSum(b"", np.zeros(0, dtype=self._plan.ring.dtype))
         sums = self._sums.values()
         return max(sums, key=lambda one: (len(one.members), -min(one.members)), default=nobody)

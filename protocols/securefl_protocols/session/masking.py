@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from securefl_protocols.primitives.errors import LocalProtocolError
 from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.prg import Sign, SignedMask, add_many
-from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.ring import RingVector
 
 PAIRWISE_LABEL = b"securefl/1/pairwise mask"
 SELF_LABEL = b"securefl/1/self mask"
@@ -69,7 +69,7 @@ def self_mask_key(seed: bytes, *, context: bytes, member: int) -> bytes:
 
 
 def mask(
-    vector: LaneVector,
+    vector: RingVector,
     *,
     member: int,
     self_key: bytes,
@@ -101,7 +101,7 @@ def mask(
 
 
 def unmask(
-    total: LaneVector,
+    total: RingVector,
     *,
     self_keys: Iterable[bytes],
     pairwise_keys: Mapping[tuple[int, int], bytes],

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Self
 
 from securefl_protocols.primitives.errors import PlanError
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.session.graph import (
     COMPLETE_UP_TO,
     Neighbours,
@@ -42,12 +42,12 @@ class SessionPlan:
         graph_seed: 32 bytes that the graph is drawn from; drawn jointly by the members when
             they agree, so that nobody could choose it by trying.
         dimension: d, coordinates of a member's input, its weight included.
-        lane: The ring in which inputs are summed.
+        ring: The ring in which inputs are summed.
         largest_input: Largest absolute value of a coordinate; n times that cannot wrap.
         rounds: How many rounds one session may serve. With one, a dropout's masking key is
             rebuilt (Bonawitz et al. 2017); with more, only its keys of the one round.
         min_members: Fewest members whose sum may be learnt.
-        tagged: Whether members check the sum online; needs the complete graph.
+        with_checksum: Whether members check the sum online; needs the complete graph.
         terms: 32 bytes, the digest of what else the members agreed on for this session: the
             structure of the model, the encoding, the training mode.
         layers: How many layers of a member's noise may be taken back, 0 for none; needs the tag.
@@ -58,11 +58,11 @@ class SessionPlan:
     degree: int
     graph_seed: bytes
     dimension: int
-    lane: Lane
+    ring: RingDtype
     largest_input: int
     rounds: int
     min_members: int
-    tagged: bool
+    with_checksum: bool
     terms: bytes
     layers: int = 0
 
@@ -74,8 +74,8 @@ class SessionPlan:
             raise PlanError("a session serves between 1 and 2^20 rounds")
         if len(self.graph_seed) != DIGEST_BYTES or len(self.terms) != DIGEST_BYTES:
             raise PlanError("graph seed and terms have 32 bytes")
-        if self.largest_input < 1 or self.members * self.largest_input > self.lane.largest:
-            raise PlanError(f"the sum of {self.members} inputs could wrap in {self.lane} bits")
+        if self.largest_input < 1 or self.members * self.largest_input > self.ring.largest:
+            raise PlanError(f"the sum of {self.members} inputs could wrap in {self.ring} bits")
 
     def _check_cohort(self) -> None:
         if not SMALLEST_COHORT <= self.members <= LARGEST_COHORT:
@@ -89,11 +89,11 @@ class SessionPlan:
         holders = self.members if self.complete else self.degree
         if not holders < 2 * self.threshold <= 2 * holders:
             raise PlanError("the threshold is more than half of the share holders, at most all")
-        if self.tagged and not self.complete:
+        if self.with_checksum and not self.complete:
             raise PlanError("the tag needs the complete graph; use the transcript instead")
         if not 0 <= self.layers <= self.members - self.min_members:
             raise PlanError("a layer of noise is one member that may drop out")
-        if self.layers and not self.tagged:
+        if self.layers and not self.with_checksum:
             raise PlanError("noise is taken back from a sum that members check; it has no tag")
 
     @classmethod
@@ -102,7 +102,7 @@ class SessionPlan:
         *,
         members: int,
         dimension: int,
-        lane: Lane,
+        ring: RingDtype,
         largest_input: int,
         terms: bytes,
         graph_seed: bytes = bytes(DIGEST_BYTES),
@@ -120,7 +120,7 @@ class SessionPlan:
         Args:
             members: n.
             dimension: d.
-            lane: The ring of the sum.
+            ring: The ring of the sum.
             largest_input: Largest absolute value of a coordinate.
             terms: 32 bytes, the digest of what else was agreed.
             graph_seed: 32 bytes; without effect on the complete graph.
@@ -147,11 +147,11 @@ class SessionPlan:
             degree=degree,
             graph_seed=graph_seed,
             dimension=dimension,
-            lane=lane,
+            ring=ring,
             largest_input=largest_input,
             rounds=rounds,
             min_members=fewest,
-            tagged=complete,
+            with_checksum=complete,
             terms=terms,
             layers=members - fewest if layered else 0,
         )
@@ -164,7 +164,7 @@ class SessionPlan:
     @property
     def vector_bytes(self) -> int:
         """Bytes of a masked vector."""
-        return self.dimension * self.lane.dtype.itemsize
+        return self.dimension * self.ring.dtype.itemsize
 
     @property
     def largest_message(self) -> int:
@@ -196,11 +196,11 @@ class SessionPlan:
             self.threshold,
             self.degree,
             self.dimension,
-            self.lane.value,
+            self.ring.value,
             self.largest_input,
             self.rounds,
             self.min_members,
-            int(self.tagged),
+            int(self.with_checksum),
             *([self.layers] if self.layers else []),
         )
         fields = [number.to_bytes(8, "big") for number in numbers]

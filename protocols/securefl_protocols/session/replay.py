@@ -1,7 +1,7 @@
 """Replaying a transcript: the audit of one sum, without keys and without the coordinator."""
 
 from securefl_protocols.primitives.errors import ProtocolError, RemoteProtocolError
-from securefl_protocols.session.dropouts import Drop
+from securefl_protocols.session.dropouts import Dropout
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
@@ -59,6 +59,6 @@ def replay(
     return server.result()
 
 
-def _require_taken(drop: Drop | None) -> None:
+def _require_taken(drop: Dropout | None) -> None:
     if drop is not None:
         raise RemoteProtocolError(f"{drop.reason.value}: {drop.detail}", drop.member)

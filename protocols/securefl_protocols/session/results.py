@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.ring import RingVector
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class RoundResult:
 
     Attributes:
         round: Number of the round.
-        total: Shape [d] in the lane of the plan, the sum of the survivors' inputs modulo 2^b.
+        total: Shape [d] in the ring of the plan, the sum of the survivors' inputs modulo 2^b.
         survivors: Whose inputs are in the sum, ascending.
         verified: Whether the tag of the sum was checked, and it fits.
         opened: By survivor, the keys of its noise layers that nobody dropped out for, 32 bytes
@@ -20,7 +20,7 @@ class RoundResult:
     """
 
     round: int
-    total: LaneVector
+    total: RingVector
     survivors: tuple[int, ...]
     verified: bool
     opened: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict, repr=False)

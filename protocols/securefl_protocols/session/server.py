@@ -14,7 +14,13 @@ from securefl_protocols.primitives.errors import (
     TooFewSurvivors,
 )
 from securefl_protocols.primitives.x25519 import check_public_key
-from securefl_protocols.session.dropouts import COLLECTED_IN, Drop, DropReason, Refused, ServerStep
+from securefl_protocols.session.dropouts import (
+    COLLECTED_IN,
+    Dropout,
+    DropoutReason,
+    Refused,
+    ServerStep,
+)
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.quorum import check_cohort, check_recoverable
 from securefl_protocols.session.recovery import recovery_for
@@ -79,7 +85,7 @@ class ServerSession:
         if context.plan != plan.digest():
             raise LocalProtocolError("the context is that of another plan")
         self.step = ServerStep.ADVERTISE
-        self.drops: list[Drop] = []
+        self.dropouts: list[Dropout] = []
         self._plan, self._roster, self._context, self._threads = plan, roster, context, threads
         self._opening = (number, model)
         self._bound_to = context.of_round(number, model)
@@ -88,7 +94,7 @@ class ServerSession:
         self._round: ServerRound | None = None
         self._rounds_left = plan.rounds
         self._expected = frozenset(range(plan.members))
-        self._banned: dict[int, Drop] = {}
+        self._banned: dict[int, Dropout] = {}
         self._taken: dict[ServerStep, dict[int, bytes]] = {ServerStep.ADVERTISE: {}}
         self._model = model
         self._result: RoundResult | None = None
@@ -147,14 +153,14 @@ class ServerSession:
         if not 0 <= rounds_left <= self._rounds_left:
             raise LocalProtocolError("the session does not have so many rounds left")
         for member in sorted(banned):
-            self._drop(member, DropReason.MALFORMED, "out of the session before the restart")
+            self._drop(member, DropoutReason.MALFORMED, "out of the session before the restart")
         self._rounds_left = rounds_left
 
     def waiting_for(self) -> frozenset[int]:
         """Returns the members whose message of this step is still missing."""
         return self._expected - self._taken.get(self.step, {}).keys()
 
-    def receive(self, sender: int, data: bytes) -> Drop | None:
+    def receive(self, sender: int, data: bytes) -> Dropout | None:
         """Takes one message of a member.
 
         Args:
@@ -178,16 +184,16 @@ class ServerSession:
         except Refused as refused:
             return self._drop(sender, refused.reason, str(refused))
         except RemoteProtocolError as malformed:
-            return self._drop(sender, DropReason.MALFORMED, str(malformed))
+            return self._drop(sender, DropoutReason.MALFORMED, str(malformed))
         return None
 
     def _take(self, sender: int, data: bytes) -> None:
         envelope = open_envelope(data, largest=self._plan.largest_message)
         if envelope.sender != sender:
-            raise Refused(DropReason.MALFORMED, "the message names another sender")
+            raise Refused(DropoutReason.MALFORMED, "the message names another sender")
         message = decode_body(envelope.kind, envelope.body)
         if not self._plan.speaks(type(message)):
-            raise Refused(DropReason.MALFORMED, "a message of a session with another plan")
+            raise Refused(DropoutReason.MALFORMED, "a message of a session with another plan")
         self._check_step(sender, message)
         digest = sha256(envelope.body).digest()
         self._check_signature(envelope, message, digest)
@@ -201,15 +207,15 @@ class ServerSession:
         if not isinstance(message, AdvertiseKeys):
             position = (message.round, belongs)
         elif self.step is not ServerStep.ADVERTISE:
-            raise Refused(DropReason.LATE, "keys are advertised once, at the start")
+            raise Refused(DropoutReason.LATE, "keys are advertised once, at the start")
         if position > here:
-            raise Refused(DropReason.OUT_OF_STEP, f"{belongs.name} has not begun")
+            raise Refused(DropoutReason.OUT_OF_STEP, f"{belongs.name} has not begun")
         if position < here:
-            raise Refused(DropReason.LATE, f"{belongs.name} has ended")
+            raise Refused(DropoutReason.LATE, f"{belongs.name} has ended")
         if sender in self._taken[self.step]:
-            raise Refused(DropReason.EQUIVOCATION, f"two different messages in {belongs.name}")
+            raise Refused(DropoutReason.EQUIVOCATION, f"two different messages in {belongs.name}")
         if sender not in self._expected:
-            raise Refused(DropReason.LATE, f"{belongs.name} goes on without the member")
+            raise Refused(DropoutReason.LATE, f"{belongs.name} goes on without the member")
 
     def _check_signature(self, envelope: Envelope, message: MemberMessage, digest: bytes) -> None:
         keys = message if isinstance(message, AdvertiseKeys) else self._keys[envelope.sender]
@@ -224,7 +230,7 @@ class ServerSession:
                 identity=self._roster.identities[envelope.sender],
             )
         except RemoteProtocolError as error:
-            raise Refused(DropReason.BAD_SIGNATURE, str(error)) from error
+            raise Refused(DropoutReason.BAD_SIGNATURE, str(error)) from error
 
     def _accept(self, envelope: Envelope, message: MemberMessage, digest: bytes) -> None:
         sender = envelope.sender
@@ -242,17 +248,17 @@ class ServerSession:
     def _accept_keys(self, sender: int, message: AdvertiseKeys) -> None:
         new = {message.encryption, message.masking}
         if len(new) < 2 or new & self._known_keys:
-            raise Refused(DropReason.MALFORMED, "the advertised keys are not new")
+            raise Refused(DropoutReason.MALFORMED, "the advertised keys are not new")
         for key in new:
             # One member with a key that the others refuse would end the session of them all.
             check_public_key(key, peer=sender)
         self._known_keys |= new
         self._keys[sender] = message
 
-    def _drop(self, member: int, reason: DropReason, detail: str) -> Drop:
-        drop = Drop(member, self.step, reason, detail)
-        self.drops.append(drop)
-        if not reason.forgivable:
+    def _drop(self, member: int, reason: DropoutReason, detail: str) -> Dropout:
+        drop = Dropout(member, self.step, reason, detail)
+        self.dropouts.append(drop)
+        if not reason.may_return:
             self._banned[member] = drop
             self._expected -= {member}
         return drop
@@ -280,7 +286,7 @@ class ServerSession:
         if self.step not in endings:
             raise LocalProtocolError(f"there is nothing to end in step {self.step.name}")
         for member in sorted(self.waiting_for()):
-            self._drop(member, DropReason.SILENT, f"no message in {self.step.name}")
+            self._drop(member, DropoutReason.SILENT, f"no message in {self.step.name}")
         try:
             return endings[self.step](frozenset(self._taken[self.step]))
         except TooFewSurvivors:
@@ -288,12 +294,12 @@ class ServerSession:
             raise
         except DisputedPair as dispute:
             for member in dispute.peers:
-                self._drop(member, DropReason.DISPUTED_KEY, str(dispute))
+                self._drop(member, DropoutReason.DISPUTED_KEY, str(dispute))
             self._leave_round()
             raise
         except RemoteProtocolError as error:
             if error.peer is not None:
-                self._drop(error.peer, DropReason.BAD_SECRET, str(error))
+                self._drop(error.peer, DropoutReason.BAD_SECRET, str(error))
             self._leave_round()
             raise
 
@@ -322,7 +328,7 @@ class ServerSession:
         survivors = self._current.agreeing()
         for member in sorted(answered - survivors):
             # Who of the others dealt it a contribution of its own cannot be seen from here.
-            self._drop(member, DropReason.OTHER_TAG_KEY, "its tag key is not that of most")
+            self._drop(member, DropoutReason.OTHER_TAG_KEY, "its tag key is not that of most")
             del self._taken[ServerStep.MASK][member]
         self._check_enough(survivors, self._current.sharers)
         self._enter(ServerStep.CONSISTENCY, survivors)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Set
 from securefl_protocols.noise.layers import opened
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.prg import SignedMask
-from securefl_protocols.primitives.ring import LaneVector
-from securefl_protocols.session.checksum import mask_checksum, tag_to_bytes
-from securefl_protocols.session.dropouts import DropReason, Refused
+from securefl_protocols.primitives.ring import RingVector
+from securefl_protocols.session.checksum import checksum_to_bytes, mask_checksum
+from securefl_protocols.session.dropouts import DropoutReason, Refused
 from securefl_protocols.session.masked_sums import MaskedSum, MaskedSums
 from securefl_protocols.session.masking import pairwise_sign, self_mask_key, unmask
 from securefl_protocols.session.plan import SessionPlan
@@ -91,12 +91,12 @@ class ServerRound:
             Refused: It deals to others than its holders, or leaves the wrong escrow.
         """
         if message.deals.keys() != self._plan.holders(member).keys() & self._keys.keys():
-            raise Refused(DropReason.MALFORMED, "the deals are not to the member's holders")
+            raise Refused(DropoutReason.MALFORMED, "the deals are not to the member's holders")
         if member in message.deals and message.deals[member][2 * DIGEST_BYTES :] != OWN_BOX:
-            raise Refused(DropReason.MALFORMED, "a member seals nothing to itself")
+            raise Refused(DropoutReason.MALFORMED, "a member seals nothing to itself")
         neighbours = self._neighbours(member)
         if len(message.escrow) != self._recovery.escrow_bytes(len(neighbours)):
-            raise Refused(DropReason.MALFORMED, "the escrow has another length")
+            raise Refused(DropoutReason.MALFORMED, "the escrow has another length")
         self._shared[member] = message
 
     def take_input(self, member: int, message: MaskedInput, digest: bytes) -> None:
@@ -126,7 +126,7 @@ class ServerRound:
             Refused: Others were signed.
         """
         if message != self._consistency:
-            raise Refused(DropReason.MALFORMED, "other survivors or inputs were signed")
+            raise Refused(DropoutReason.MALFORMED, "other survivors or inputs were signed")
         self._signatures[member] = signature
 
     def take_unmask(self, member: int, message: Unmask) -> None:
@@ -137,9 +137,9 @@ class ServerRound:
         """
         held = self._plan.holders(member).keys() & self.sharers
         if message.seed_shares.keys() != held & self.survivors:
-            raise Refused(DropReason.MALFORMED, "the seed shares are not those of survivors")
+            raise Refused(DropoutReason.MALFORMED, "the seed shares are not those of survivors")
         if message.key_shares.keys() != held - self.survivors:
-            raise Refused(DropReason.MALFORMED, "the key shares are not those of dropouts")
+            raise Refused(DropoutReason.MALFORMED, "the key shares are not those of dropouts")
         self._check_shares(member, message.seed_shares, SEED_SHARE_LABEL, 0)
         self._check_shares(member, message.key_shares, KEY_SHARE_LABEL, DIGEST_BYTES)
         if isinstance(message, LayeredUnmask) and message.link:
@@ -152,13 +152,13 @@ class ServerRound:
             promised = self._shared[dealer].deals[holder][start : start + DIGEST_BYTES]
             route = Route(self.context, dealer, holder)
             if not hmac.compare_digest(share_commitment(label, route, share), promised):
-                raise Refused(DropReason.BAD_SHARE, f"a bad share of member {dealer}'s secret")
+                raise Refused(DropoutReason.BAD_SHARE, f"a bad share of member {dealer}'s secret")
 
     def _check_link(self, member: int, link: bytes) -> None:
         try:
             self._open_layers(member, link)
         except RemoteProtocolError as error:
-            raise Refused(DropReason.BAD_LINK, str(error)) from error
+            raise Refused(DropoutReason.BAD_LINK, str(error)) from error
 
     def _open_layers(self, member: int, link: bytes) -> tuple[bytes, ...]:
         missing = self._plan.members - len(self.survivors)
@@ -197,7 +197,7 @@ class ServerRound:
         signatures = {signer: self._signatures[signer] for signer in signers}
         return encode_coordinator(Signatures(self.number, signatures))
 
-    def unmasked(self, threads: int) -> tuple[LaneVector, bytes]:
+    def unmasked(self, threads: int) -> tuple[RingVector, bytes]:
         """Rebuilds the secrets and removes the masks that do not cancel.
 
         Returns:
@@ -227,12 +227,12 @@ class ServerRound:
         self_keys: Iterable[bytes],
         pairwise: Mapping[tuple[int, int], bytes],
     ) -> bytes:
-        if not self._plan.tagged:
+        if not self._plan.with_checksum:
             return b""
         masks: list[SignedMask] = [(key, -1) for key in self_keys]
         for (survivor, dropout), key in pairwise.items():
             masks.append((key, pairwise_sign(dropout, survivor)))
-        return tag_to_bytes(mask_checksum(masked.tag, masks, check=masked.check))
+        return checksum_to_bytes(mask_checksum(masked.tag, masks, check=masked.check))
 
     def _rebuilt(self, dealers: Set[int], unmasked: Mapping[int, Rows]) -> dict[int, bytes]:
         return rebuild(self._plan, revealed_shares(sorted(dealers), unmasked))

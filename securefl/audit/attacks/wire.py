@@ -87,7 +87,7 @@ def one_round(prepared: Prepared, path: Path) -> ObservedMessage:
         listener = CuriousCoordinator(transport)
         result = aggregator.aggregate(Exchange(listener), 1, prepared.shared, names)
     dimension = len(prepared.shared)
-    width = agreed_format(config, len(names), len(names), dimension).encoding.lane // 8
+    width = agreed_format(config, len(names), len(names), dimension).encoding.ring // 8
     read = {
         name: np.frombuffer(data, f"<i{width}")[:dimension].astype(np.float64)
         for name, data in listener.masked.items()

@@ -22,7 +22,7 @@ from securefl.federation.transport.exchange import Exchange
 from securefl.ml.cpu import cores
 from securefl.ml.parameters import FloatVector, model_digest
 from securefl_protocols.primitives.errors import PlanError, ProtocolError
-from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.session.dropouts import ServerStep
 from securefl_protocols.session.server import ServerSession
 from securefl_protocols.wire.transcript import Transcript
@@ -47,7 +47,7 @@ class MaskedSum:
     """
 
     terms: SessionParams
-    total: LaneVector
+    total: RingVector
     survivors: tuple[str, ...]
     transcript: Transcript
     opened: Mapping[int, Sequence[bytes]] = field(default_factory=dict, repr=False)

@@ -17,7 +17,7 @@ from securefl.privacy.mechanisms import SumFormat, mechanism_for
 from securefl_protocols.encoding.fixed_point import FixedPoint, WeightedMean
 from securefl_protocols.encoding.rotation import Rotation
 from securefl_protocols.primitives.errors import PlanError
-from securefl_protocols.primitives.ring import Lane, LaneVector
+from securefl_protocols.primitives.ring import RingDtype, RingVector
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.wire.context import SessionContext, labelled_digest
 
@@ -50,7 +50,7 @@ class SessionParams:
     layers: LayerPlan | None = None
     rotation: Rotation | None = None
 
-    def decode(self, total: LaneVector, opened: Mapping[int, Sequence[bytes]]) -> WeightedMean:
+    def decode(self, total: RingVector, opened: Mapping[int, Sequence[bytes]]) -> WeightedMean:
         """What a sum says once the noise is gone that nobody dropped out for.
 
         Args:
@@ -68,7 +68,7 @@ class SessionParams:
 
             taken = layered_sampler(self.layers).excess(opened.values(), total.size - 2)
             total = total.copy()
-            signed = total.view(self.encoding.lane.signed_dtype)
+            signed = total.view(self.encoding.ring.signed_dtype)
             signed[:-2] -= taken.astype(signed.dtype)
         decoded = self.encoding.decode(total)
         if self.rotation is None:
@@ -95,11 +95,11 @@ def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoi
     )
     if settings.bits == "auto":
         with suppress(PlanError):
-            narrow = finest(lane=Lane.UINT32)
+            narrow = finest(ring=RingDtype.UINT32)
             least = max(1, members * settings.min_samples)
             if narrow.error_bound(members, least) <= settings.tolerance:
                 return narrow
-    return finest(lane=Lane(settings.widest))
+    return finest(ring=RingDtype(settings.widest))
 
 
 def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -> SumFormat:
@@ -140,7 +140,7 @@ def session_params(
     plan = SessionPlan.for_cohort(
         members=len(cohort),
         dimension=(dimension if rotation is None else rotation.padded) + 2,
-        lane=encoding.lane,
+        ring=encoding.ring,
         largest_input=max(encoding.largest_integer, encoding.max_weight),
         terms=labelled_digest(
             TERMS_LABEL,
@@ -163,7 +163,7 @@ def session_params(
 
 def encode_update(
     encoding: FixedPoint, change: UpdateVector, loss: float, samples: int
-) -> LaneVector:
+) -> RingVector:
     """A member's input: `samples * (change, loss)` and `samples`, as integers [d + 2].
 
     Raises:

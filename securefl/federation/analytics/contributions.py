@@ -21,7 +21,7 @@ from securefl.federation.analytics.columns import (
 )
 from securefl.federation.analytics.queries import Query
 from securefl.privacy.accounting.sensitivity import Sensitivity
-from securefl_protocols.noise.words import WordSource
+from securefl_protocols.noise.words import UniformWordSource
 
 _FINEST = 1 << 16
 _COARSEST = 16
@@ -63,7 +63,7 @@ def _one_retailer(query: Query) -> float:
 
 
 def contribution(
-    tables: RetailerTables, catalogue: Catalogue, query: Query, source: WordSource
+    tables: RetailerTables, catalogue: Catalogue, query: Query, source: UniformWordSource
 ) -> IntVector:
     """The member's integers, int64 [d], without noise.
 
@@ -103,7 +103,7 @@ def _summed(numbers: Numbers, query: Query) -> IntVector:
     return np.array([_in_steps(cut, query, query.records).sum()], dtype=np.int64)
 
 
-def _averaged(numbers: Numbers, query: Query, source: WordSource) -> IntVector:
+def _averaged(numbers: Numbers, query: Query, source: UniformWordSource) -> IntVector:
     """Sum and number of the records that count, both in steps.
 
     Around the middle of the range a number is half as large, and so is the noise.
@@ -122,7 +122,7 @@ def _in_steps(value: DoubleVector, query: Query, records: int) -> IntVector:
 
 
 def _counted(
-    customer: IntVector, cell: IntVector, cells: int, query: Query, source: WordSource
+    customer: IntVector, cell: IntVector, cells: int, query: Query, source: UniformWordSource
 ) -> IntVector:
     tickets = _tickets(customer.size, source)
     few = _at_most(query.repeats, customer * cells + cell, tickets)
@@ -130,7 +130,7 @@ def _counted(
     return np.bincount(cell[chosen], minlength=cells).astype(np.int64)
 
 
-def _tickets(size: int, source: WordSource) -> IntVector:
+def _tickets(size: int, source: UniformWordSource) -> IntVector:
     """A random number for each record, int64 [n]."""
     tickets = np.empty(size, dtype=np.int64)
     source.fill(tickets)

@@ -24,7 +24,7 @@ from securefl.federation.analytics.columns import Catalogue, IntVector
 from securefl.federation.analytics.member import QueryContext
 from securefl.federation.analytics.queries import Query
 from securefl.federation.analytics.terms import (
-    LANE,
+    RING,
     ROUND,
     answer_digest,
     noise_of,
@@ -126,7 +126,7 @@ def ask(
         raise _no_answer(exchange, session, str(error)) from None
     survivors = tuple(names[index] for index in result.survivors)
     _conclude(exchange, survivors, answer_digest(result.total), server.transcript().digest())
-    total = result.total.view(LANE.signed_dtype).astype(np.int64)
+    total = result.total.view(RING.signed_dtype).astype(np.int64)
     return NoisedSum(total, survivors, len(names), _refused(exchange), noise)
 
 

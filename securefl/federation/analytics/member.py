@@ -25,7 +25,7 @@ from securefl.federation.analytics.columns import Catalogue
 from securefl.federation.analytics.contributions import contribution
 from securefl.federation.analytics.queries import Query, read_query
 from securefl.federation.analytics.terms import (
-    LANE,
+    RING,
     ROUND,
     answer_digest,
     noise_of,
@@ -41,7 +41,7 @@ from securefl.privacy.noise.shares import NoisePlan
 from securefl.privacy.plan import PrivacyPlan
 from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import ProtocolError
-from securefl_protocols.primitives.ring import LaneVector
+from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession, ClientState
 from securefl_protocols.session.results import RoundResult
@@ -193,12 +193,12 @@ class AnalyticsMember:
         self.ledger.charge(price_of(entered.noise), **self._terms_of(entered.noise))
         return entered.client.begin_round(ROUND, entered.digest, self._noised(entered))
 
-    def _noised(self, entered: _Entered) -> LaneVector:
+    def _noised(self, entered: _Entered) -> RingVector:
         answer = contribution(self._spec.tables, self._spec.catalogue, entered.query, self._stream)
         share = np.empty_like(answer)
         entered.noise.sampler().fill(self._stream, share)
         answer += share
-        return answer.astype(LANE.signed_dtype).view(LANE.dtype)
+        return answer.astype(RING.signed_dtype).view(RING.dtype)
 
     def _terms_of(self, noise: NoisePlan) -> dict[str, Any]:
         return {"clip_norm": noise.sensitivity.l2, "rng": self._stream.description}

@@ -18,13 +18,13 @@ from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.accounting.sensitivity import Sensitivity
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.noise.shares import NoisePlan, honest_shares, plan_noise
-from securefl_protocols.primitives.ring import Lane, LaneVector
+from securefl_protocols.primitives.ring import RingDtype, RingVector
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.wire.context import SessionContext, labelled_digest
 
 QUERY_LABEL = b"securefl/1/query"
 ANSWER_LABEL = b"securefl/1/query-answer"
-LANE = Lane.UINT64
+RING = RingDtype.UINT64
 ROUND = 1
 """A run answers one query, in its first and only round."""
 
@@ -34,7 +34,7 @@ def query_digest(query: Query, catalogue: Catalogue) -> bytes:
     return labelled_digest(QUERY_LABEL, query.canonical(), catalogue.digest)
 
 
-def answer_digest(total: LaneVector) -> bytes:
+def answer_digest(total: RingVector) -> bytes:
     """32 bytes that stand for a sum."""
     return labelled_digest(ANSWER_LABEL, total.tobytes())
 
@@ -89,8 +89,8 @@ def query_session(
     plan = SessionPlan.for_cohort(
         members=len(names),
         dimension=sensitivity(query, catalogue).dimension,
-        lane=LANE,
-        largest_input=LANE.largest // len(names),
+        ring=RING,
+        largest_input=RING.largest // len(names),
         terms=labelled_digest(
             QUERY_LABEL, agreed, query_digest(query, catalogue), *(n.encode() for n in names)
         ),

@@ -28,7 +28,7 @@ from securefl.privacy.accounting.sensitivity import (
     rounding_step,
 )
 from securefl_protocols.encoding.rotation import Rotation
-from securefl_protocols.noise.words import Words, WordSource
+from securefl_protocols.noise.words import Int64Vector, UniformWordSource
 from securefl_protocols.wire.context import labelled_digest
 
 ROTATION_LABEL = b"securefl/1/rotation"
@@ -58,13 +58,13 @@ def member_bits(encoding: MemberEncoding) -> int:
 
 
 Vector = npt.NDArray[np.float64]
-Rounding = Callable[[Vector], Words]
+Rounding = Callable[[Vector], Int64Vector]
 
 _LARGEST_NORM = 2.0**30
 _TRIES = 60
 
 
-def to_nearest(scaled: Vector) -> Words:
+def to_nearest(scaled: Vector) -> Int64Vector:
     """Each coordinate to its nearest integer, ties to even; int64 of the same shape."""
     return np.rint(scaled).astype(np.int64)
 
@@ -77,9 +77,9 @@ class AtRandom:
         source: Where the words come from.
     """
 
-    source: WordSource
+    source: UniformWordSource
 
-    def __call__(self, scaled: Vector) -> Words:
+    def __call__(self, scaled: Vector) -> Int64Vector:
         """Rounded, int64 of the same shape [n]."""
         words = np.empty(scaled.size, dtype=np.int64)
         self.source.fill(words)
@@ -128,7 +128,7 @@ class MemberEncoding:
             return rounded_member(self.clip_norm, self.step, padded)
         return randomly_rounded_member(self.clip_norm, self.step, padded, self.bias)
 
-    def encode(self, update: Vector, rounding: Rounding = to_nearest) -> Words:
+    def encode(self, update: Vector, rounding: Rounding = to_nearest) -> Int64Vector:
         """A member's integers before its noise, of norm at most `sensitivity.l2`.
 
         Args:
@@ -153,6 +153,6 @@ class MemberEncoding:
                 return rounded
         return np.zeros(scaled.size, dtype=np.int64)
 
-    def decode(self, total: Words) -> Vector:
+    def decode(self, total: Int64Vector) -> Vector:
         """The sum of updates, float64 [d], of a sum of integers [padded]."""
         return self.rotation.inverse(total.astype(np.float64)) * self.step

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from securefl.config.privacy import PrivacySettings
 from securefl.errors import ConfigError
 from securefl.privacy.accounting.sensitivity import Sensitivity, rounded_sum, rounding_step
-from securefl_protocols.noise.words import Words
+from securefl_protocols.noise.words import Int64Vector
 
 DoubleVector = npt.NDArray[np.float64]
 
@@ -63,7 +63,9 @@ def check_room(limit: float, bits: int, share_deviation: float) -> None:
         )
 
 
-def gradient_integers(clipped: DoubleVector, settings: PrivacySettings, limit: float) -> Words:
+def gradient_integers(
+    clipped: DoubleVector, settings: PrivacySettings, limit: float
+) -> Int64Vector:
     """Minus the mean gradient in multiples of 2^-f, int64 [d].
 
     A coordinate beyond half the limit is cut, which moves no two sums further apart.

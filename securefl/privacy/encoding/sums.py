@@ -11,7 +11,7 @@ from securefl.privacy.encoding.client_update import MemberEncoding, member_bits,
 from securefl.privacy.encoding.gradients import fraction_bits, sum_sensitivity
 from securefl_protocols.encoding.fixed_point import FixedPoint
 from securefl_protocols.primitives.errors import PlanError
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class SumEncoding:
         settings = config.secure
         if settings.bits == "auto":
             with suppress(PlanError):
-                return FixedPoint(members, 1, settings.limit, Lane.UINT32, self.bits)
-        return FixedPoint(members, 1, settings.limit, Lane(settings.widest), self.bits)
+                return FixedPoint(members, 1, settings.limit, RingDtype.UINT32, self.bits)
+        return FixedPoint(members, 1, settings.limit, RingDtype(settings.widest), self.bits)
 
 
 def gradient_sum_encoding(config: RunConfig, dimension: int) -> SumEncoding:

@@ -26,7 +26,7 @@ from securefl.privacy.noise.shares import IntegerLaw, honest_shares
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.noise.layers import NoiseChain
 from securefl_protocols.noise.skellam import Skellam
-from securefl_protocols.noise.words import UniformWords, Words
+from securefl_protocols.noise.words import Int64Vector, UniformWords
 from securefl_protocols.primitives.errors import LocalProtocolError
 
 LEAST_LAYER = 16
@@ -92,11 +92,11 @@ class LayeredSampler:
         self._plan = plan
         self._samplers = plan.samplers()
 
-    def share(self, chain: NoiseChain, dimension: int) -> Words:
+    def share(self, chain: NoiseChain, dimension: int) -> Int64Vector:
         """A member's share of a round, all layers together: int64 [dimension]."""
         return self._sum(chain.keys(), dimension)
 
-    def excess(self, opened: Iterable[Sequence[bytes]], dimension: int) -> Words:
+    def excess(self, opened: Iterable[Sequence[bytes]], dimension: int) -> Int64Vector:
         """What is subtracted from a sum: int64 [dimension].
 
         Args:
@@ -113,7 +113,7 @@ class LayeredSampler:
             total += self._sum(keys, dimension)
         return total
 
-    def _sum(self, keys: Sequence[bytes], dimension: int) -> Words:
+    def _sum(self, keys: Sequence[bytes], dimension: int) -> Int64Vector:
         """The layers of these keys, the last one that of the last key."""
         total = np.zeros(dimension, dtype=np.int64)
         layer = np.empty(dimension, dtype=np.int64)

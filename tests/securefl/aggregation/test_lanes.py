@@ -6,21 +6,21 @@ import pytest
 from securefl.federation.aggregation.secure import RoundFailedError
 from securefl.federation.aggregation.session_parameters import agreed_encoding, encode_update
 from securefl.federation.runs.compare import compare
-from securefl_protocols.primitives.ring import Lane
+from securefl_protocols.primitives.ring import RingDtype
 
 TIGHT = {"limit": 2.0, "max_samples": 1 << 16, "min_samples": 1 << 9}
 
 
 def lane_of(small_config, members=5, **secure):
-    return agreed_encoding(small_config(secure=secure), members, 10).lane
+    return agreed_encoding(small_config(secure=secure), members, 10).ring
 
 
 def test_without_agreed_numbers_a_coordinate_has_64_bits(small_config):
-    assert lane_of(small_config) is Lane.UINT64
+    assert lane_of(small_config) is RingDtype.UINT64
 
 
 def test_with_tight_numbers_32_bits_are_enough(small_config):
-    assert lane_of(small_config, **TIGHT) is Lane.UINT32
+    assert lane_of(small_config, **TIGHT) is RingDtype.UINT32
 
 
 @pytest.mark.parametrize(
@@ -28,17 +28,17 @@ def test_with_tight_numbers_32_bits_are_enough(small_config):
     [{"limit": 32.0}, {"max_samples": 1 << 20}, {"min_samples": 0}, {"tolerance": 1e-8}],
 )
 def test_where_32_bits_could_miss_the_tolerance_there_are_64(small_config, change):
-    assert lane_of(small_config, **TIGHT | change) is Lane.UINT64
+    assert lane_of(small_config, **TIGHT | change) is RingDtype.UINT64
 
 
 def test_where_32_bits_have_no_room_at_all_there_are_64(small_config):
     weights = {"max_samples": 1 << 30, "min_samples": 1 << 30}
-    assert lane_of(small_config, **weights, tolerance=1.0) is Lane.UINT64
+    assert lane_of(small_config, **weights, tolerance=1.0) is RingDtype.UINT64
 
 
 def test_whoever_agrees_on_a_width_gets_it(small_config):
-    assert lane_of(small_config, bits=32) is Lane.UINT32
-    assert lane_of(small_config, bits=64, **TIGHT) is Lane.UINT64
+    assert lane_of(small_config, bits=32) is RingDtype.UINT32
+    assert lane_of(small_config, bits=64, **TIGHT) is RingDtype.UINT64
 
 
 @pytest.mark.parametrize("samples", [[512] * 5, [65536] * 5, [512, 600, 65536, 1000, 513]])

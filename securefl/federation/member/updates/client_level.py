@@ -17,7 +17,7 @@ from securefl.ml.parameters import shared_vector
 from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.round_updates import Charges
 from securefl.tasks.common.learner import LocalProblem
-from securefl_protocols.noise.words import Words
+from securefl_protocols.noise.words import Int64Vector
 
 
 class ClientLevelUpdates(DistributedUpdates):
@@ -35,7 +35,7 @@ class ClientLevelUpdates(DistributedUpdates):
         self._trainer = learner.trainer(model, learner.config.training)
         self.optimizer = self._trainer.optimizer
 
-    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Words:
+    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Int64Vector:
         """See `DistributedUpdates.integers`."""
         del stream, account
         whole = self.plan.code.whole

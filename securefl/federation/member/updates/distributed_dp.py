@@ -30,7 +30,7 @@ from securefl.tasks.common.learner import LocalProblem
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
 from securefl_protocols.noise.layers import NoiseChain, UnopenableLayers
 from securefl_protocols.noise.skellam import Skellam
-from securefl_protocols.noise.words import Words
+from securefl_protocols.noise.words import Int64Vector
 
 RELEASE = "share.safetensors"
 
@@ -68,7 +68,7 @@ class DistributedUpdates(ABC):
         self._releases = ReleaseCache(directory / RELEASE, "share")
 
     @abstractmethod
-    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Words:
+    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Int64Vector:
         """What the member adds to the sum of a round, but for the noise: int64 [coordinates]."""
 
     def train(self, number: int) -> RoundChange:
@@ -106,7 +106,7 @@ class DistributedUpdates(ABC):
         share: DoubleVector = np.ldexp(total.astype(np.float64), -self.plan.code.bits)
         return share, layers
 
-    def _noise(self, stream: AesCtrRng) -> tuple[Words, NoiseChain | None]:
+    def _noise(self, stream: AesCtrRng) -> tuple[Int64Vector, NoiseChain | None]:
         """A share, in one piece or in layers that can be opened."""
         count, layers = self.plan.code.coordinates, self.plan.layers
         if layers is None:

@@ -17,13 +17,13 @@ from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
 from securefl.privacy.encoding.gradients import LARGEST_BATCH, DoubleVector, gradient_integers
 from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.round_updates import RoundChange
-from securefl_protocols.noise.words import Words
+from securefl_protocols.noise.words import Int64Vector
 
 
 class GradientSumUpdates(DistributedUpdates):
     """Minus the mean gradient; the coordinator's optimizer moves the shared parameters by it."""
 
-    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Words:
+    def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Int64Vector:
         """See `DistributedUpdates.integers`."""
         self.model.to("cpu")
         clipped = self._clipped_sum(self.learner.units(number), stream, account)
