@@ -32,7 +32,7 @@ def two_rounds(plan):
         exchange.begin(vectors, number, MODEL)
         exchange.finish(drops)
         seen.append((exchange.server._current.context, exchange.server.transcript()))
-    return vectors, seen, exchange.server._keys
+    return vectors, seen, exchange.server._keys.by_member
 
 
 def opened(transcript, step):

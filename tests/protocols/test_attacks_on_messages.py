@@ -202,7 +202,7 @@ def test_message_for_a_step_that_has_not_begun():
     assert drop.reason in (DropoutReason.OUT_OF_STEP, DropoutReason.MALFORMED)
     exchange.outbox = {i: c.start(1, MODEL) for i, c in enumerate(exchange.clients) if i}
     exchange.step()
-    assert 0 not in exchange.server._keys
+    assert 0 not in exchange.server._keys.by_member
 
 
 def test_aborted_client_answers_nothing_any_more():
@@ -265,7 +265,7 @@ class Targets:
         self.kept = [
             (dict(vars(c)), dict(vars(c._round)) if c._round else {}) for c in self.clients
         ]
-        self.expected = [coordinator._expected for coordinator in self.servers]
+        self.expected = [coordinator._members.expected for coordinator in self.servers]
         self.reached = set()
 
     def attack_client(self, place, data):
@@ -285,10 +285,10 @@ class Targets:
         drop = coordinator.receive(sender, data)
         self.reached.add(drop.detail if drop else ("accepted", coordinator.step))
         coordinator.dropouts.clear()
-        coordinator._banned.clear()
-        coordinator._known_keys.clear()
-        coordinator._expected = self.expected[place]
-        coordinator._taken[coordinator.step] = {}
+        coordinator._members.banned.clear()
+        coordinator._keys._known.clear()
+        coordinator._members.expected = self.expected[place]
+        coordinator._members.accepted[coordinator.step] = {}
 
 
 def mutate(source, data):

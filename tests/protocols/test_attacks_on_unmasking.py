@@ -52,7 +52,7 @@ def open_with_both_secrets(exchange, plan, masked, seed, key):
     context = exchange.server._current.context
     private = ExchangeKey(key)
     masks = [(self_mask_key(seed, context=context, member=VICTIM), -1)]
-    for peer, keys in exchange.server._keys.items():
+    for peer, keys in exchange.server._keys.by_member.items():
         if peer != VICTIM:
             pair = pairwise_mask_key(
                 private.shared_secret(keys.masking), context=context, member=VICTIM, neighbour=peer
@@ -223,7 +223,7 @@ def test_late_straggler_is_refused_and_never_stored(steps_later):
     assert late not in exchange.server.transcript().to_bytes()
     assert exchange.server.receive(VICTIM, late).reason is DropoutReason.LATE
     # The straggler is honest: it is not banned for being slow.
-    assert VICTIM not in exchange.server._banned
+    assert VICTIM not in exchange.server.banned
 
 
 def tampered_unmask(exchange, index, **fields):

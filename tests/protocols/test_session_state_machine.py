@@ -141,7 +141,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_honest_is_banned(self):
-        assert not self.server._banned
+        assert not self.server.banned
 
 
 SessionMachine.TestCase.settings = settings(
