@@ -82,7 +82,7 @@ class FixedPoint:
 
     @classmethod
     def finest(cls, *, members: int, max_weight: int, limit: float, ring: RingDtype) -> Self:
-        """Returns the format with the most fraction bits that cannot wrap.
+        """Return the format with the most fraction bits that cannot wrap.
 
         Raises:
             PlanError: A parameter is out of range, or no format has room for the sum.
@@ -107,7 +107,7 @@ class FixedPoint:
         return _integer(self.limit, self.max_weight, self.fraction_bits)
 
     def encode(self, update: FloatVector, weight: int) -> RingVector:
-        """Encodes (w * delta, w).
+        """Encode (w * delta, w).
 
         Args:
             update: Shape [d], float32 or float64: the member's unweighted update.
@@ -150,7 +150,7 @@ class FixedPoint:
             raise RangeError(f"a coordinate of the update is not within ±{self.limit:g}")
 
     def decode(self, total: RingVector) -> WeightedMean:
-        """Decodes the sum of at most `members` encoded vectors.
+        """Decode the sum of at most `members` encoded vectors.
 
         Args:
             total: Shape [d + 1], the sum modulo 2^32 or 2^64.
@@ -172,7 +172,7 @@ class FixedPoint:
     def error_bound(
         self, members: int, total_weight: int, *, result: type[np.floating] = np.float64
     ) -> float:
-        """Returns how far a decoded coordinate can be from the exact weighted mean.
+        """Return how far a decoded coordinate can be from the exact weighted mean.
 
         It is `n * w_max / (2 * S * sum(w))` for the rounding to integers, plus what float64
         can add: the product of a float64 input, the conversion of a wide sum and the
@@ -197,5 +197,5 @@ class FixedPoint:
 
 
 def _integer(limit: float, weight: int, fraction_bits: int) -> int:
-    """Returns what `encode` makes of the limit; float products grow with their factors."""
+    """Return what `encode` makes of the limit; float products grow with their factors."""
     return round(limit * math.ldexp(weight, fraction_bits))

@@ -38,7 +38,7 @@ class Rotation:
         self._signs = (1 - 2 * bits.astype(np.int8)).astype(np.int8)
 
     def forward(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rotates.
+        """Rotate.
 
         Args:
             vector: Shape [d], float64.
@@ -57,7 +57,7 @@ class Rotation:
         return _hadamard(padded)
 
     def inverse(self, rotated: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Rotates back.
+        """Rotate back.
 
         Args:
             rotated: Shape [padded], float64.
@@ -74,7 +74,7 @@ class Rotation:
 
 
 def _hadamard(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Overwrites a vector of 2^b coordinates with its orthonormal Walsh-Hadamard transform."""
+    """Overwrite a vector of 2^b coordinates with its orthonormal Walsh-Hadamard transform."""
     half = 1
     while half < vector.size:
         pairs = vector.reshape(-1, 2, half)

@@ -64,7 +64,7 @@ class AliasTable:
         self._buffers = _Buffers()
 
     def fill(self, source: UniformWordSource, out: Int64Vector) -> None:
-        """Overwrites `out` (int64 [n]) with independent draws.
+        """Overwrite `out` (int64 [n]) with independent draws.
 
         Raises:
             LocalProtocolError: The vector is of another form.
@@ -117,14 +117,14 @@ class _Buffers:
 
 
 def draw_rest(source: UniformWordSource, bits: int) -> int:
-    """Returns a uniform integer of that many bits, a multiple of 64."""
+    """Return a uniform integer of that many bits, a multiple of 64."""
     words = np.empty(bits // 64, dtype=np.int64)
     source.fill(words)
     return int.from_bytes(words.astype(">i8").tobytes(), "big")
 
 
 def weights_of(masses: Sequence[int]) -> list[int]:
-    """Makes a symmetric distribution of masses in proportion.
+    """Make a symmetric distribution of masses in proportion.
 
     Args:
         masses: Non-negative integers for 0..r; -z has the mass of z.
@@ -140,7 +140,7 @@ def weights_of(masses: Sequence[int]) -> list[int]:
 
 
 def _columns(weights: Sequence[int], columns: int) -> tuple[list[int], list[int]]:
-    """Returns each column's boundary, as a number of 192 bits, and the value beyond it.
+    """Return each column's boundary, as a number of 192 bits, and the value beyond it.
 
     A column that belongs to one value alone has that value beyond a boundary at its start.
     """

@@ -54,7 +54,7 @@ class DiscreteGaussian:
         self._part: Int64Vector = np.empty(CHUNK, dtype=np.int64)
 
     def fill(self, source: UniformWordSource, out: Int64Vector) -> None:
-        """Overwrites `out` (int64 [n]) with independent draws.
+        """Overwrite `out` (int64 [n]) with independent draws.
 
         Raises:
             LocalProtocolError: The vector is of another form.
@@ -70,7 +70,7 @@ class DiscreteGaussian:
 
 
 def checked_variance(variance: int | Fraction) -> Fraction:
-    """Returns the variance as a fraction.
+    """Return the variance as a fraction.
 
     Raises:
         LocalProtocolError: It is out of range, or no exact number.
@@ -83,12 +83,12 @@ def checked_variance(variance: int | Fraction) -> Fraction:
 
 
 def high_precision() -> Context:
-    """Returns a decimal context of 120 digits, in which exp, ln and sqrt are exact to the last."""
+    """Return a decimal context of 120 digits, in which exp, ln and sqrt are exact to the last."""
     return Context(prec=_PRECISION, Emin=-(10**9), Emax=10**9)
 
 
 def exact(number: Fraction) -> Decimal:
-    """Returns a fraction as a decimal, rounded to the precision of the context."""
+    """Return a fraction as a decimal, rounded to the precision of the context."""
     return Decimal(number.numerator) / Decimal(number.denominator)
 
 
@@ -97,7 +97,7 @@ def _table(variance: Fraction) -> AliasTable:
 
 
 def _masses(variance: Fraction) -> list[int]:
-    """Returns exp(-z^2 / (2 variance)) 2^320 for z = 0, 1, ... down to 2^-160.
+    """Return exp(-z^2 / (2 variance)) 2^320 for z = 0, 1, ... down to 2^-160.
 
     By recurrence: the ratio of neighbours is exp(-(2 z + 1) / (2 variance)), itself falling by
     exp(-1 / variance) a step. Errors stay below 2^-290 of the peak.

@@ -31,7 +31,7 @@ class NoiseChain:
     """A member's own chain. It reveals one link, for one number of missing members."""
 
     def __init__(self, secret: bytes, layers: int) -> None:
-        """Derives the chain.
+        """Derive the chain.
 
         Args:
             secret: 32 bytes, fresh for the round.
@@ -77,11 +77,11 @@ class UnopenableLayers:
     """Layers whose secret is gone with the process that drew them: they stay in the sum."""
 
     def __init__(self, anchor: bytes) -> None:
-        """Takes the anchor that was sent, or any if none was."""
+        """Take the anchor that was sent, or any if none was."""
         self.anchor = anchor
 
     def reveal(self, missing: int) -> bytes:
-        """Returns no bytes."""
+        """Return no bytes."""
         del missing
         return b""
 

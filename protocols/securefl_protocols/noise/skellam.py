@@ -47,7 +47,7 @@ class Skellam:
         )
 
     def fill(self, source: UniformWordSource, out: Int64Vector) -> None:
-        """Overwrites `out` (int64 [n]) with independent draws.
+        """Overwrite `out` (int64 [n]) with independent draws.
 
         Raises:
             LocalProtocolError: The vector is of another form.
@@ -78,7 +78,7 @@ class _Thinned:
 
 
 def _masses(variance: Fraction) -> list[int]:
-    """Returns numbers in proportion to I_z(variance), z = 0, 1, ... down to 2^-160 of the peak.
+    """Return numbers in proportion to I_z(variance), z = 0, 1, ... down to 2^-160 of the peak.
 
     The recurrence I_{z-1} = I_{z+1} + (2 z / variance) I_z is stable downwards. It starts
     where I is below 2^-560 of the peak, from 2^400 and zero; what is wrong with that start
@@ -97,7 +97,7 @@ def _masses(variance: Fraction) -> list[int]:
 
 
 def _reach(variance: float, bits: int) -> int:
-    """Returns a z beyond which the law is below 2^-bits of its peak, by Chernoff's bound.
+    """Return a z beyond which the law is below 2^-bits of its peak, by Chernoff's bound.
 
     P[Z >= z] <= exp(V - v - z asinh(z / v)), V = sqrt(v^2 + z^2); with a factor of
     4 sqrt(v) + 4 for the height of the peak.

@@ -41,7 +41,7 @@ _TERMS = 16
 
 
 class RejectionTest:
-    """Decides for proposals from the discrete Gaussian of one variance.
+    """Decide for proposals from the discrete Gaussian of one variance.
 
     Args:
         variance: At least 2^20.
@@ -57,7 +57,7 @@ class RejectionTest:
         self._safe = np.uint64(math.floor(safe * (1 << 64)))
 
     def rejected(self, source: UniformWordSource, proposals: Int64Vector) -> NDArray[np.intp]:
-        """Returns where the proposals (int64 [n]) are to be drawn again."""
+        """Return where the proposals (int64 [n]) are to be drawn again."""
         words = np.empty(proposals.size, dtype=np.int64)
         source.fill(words)
         uniform = words.view(np.uint64)
@@ -71,7 +71,7 @@ class RejectionTest:
     def _decide(
         self, source: UniformWordSource, values: Int64Vector, uniform: NDArray[np.uint64]
     ) -> NDArray[np.bool_]:
-        """Compares by bounds in floating point, and exactly where they do not decide."""
+        """Compare by bounds in floating point, and exactly where they do not decide."""
         low, high = self._bounds(values)
         # The word is the first 64 bits of a longer number, so it stands for a range.
         position = uniform.astype(np.float64) * 2.0**-64
@@ -83,14 +83,14 @@ class RejectionTest:
         return accept
 
     def _bounds(self, values: Int64Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Bounds of exp(L(z) - L_max), shape [n] each; values beyond reach do not matter."""
+        """Bound of exp(L(z) - L_max), shape [n] each; values beyond reach do not matter."""
         v = self._float
         x = np.minimum(np.abs(values), self._radius) / v
         middle = v * x**4 / 24 - np.log1p(x**2) / 4 - float(self._log_largest)
         return np.exp(middle - v * x**6 / 80 - 0.26 / v), np.exp(middle + 0.26 / v)
 
     def probability(self, value: int) -> int:
-        """Returns exp(L(z) - L_max) 2^192, within 2^42 of it."""
+        """Return exp(L(z) - L_max) 2^192, within 2^42 of it."""
         with localcontext(high_precision()):
             variance, z = exact(self._variance), Decimal(value)
             tilted = (variance * variance + z * z).sqrt()
@@ -104,7 +104,7 @@ class RejectionTest:
 
 
 def _tilted_at_mean(tilted: Decimal, z: Decimal) -> Decimal:
-    """Returns A(z) by the trapezoidal rule, relative error below 2^-250.
+    """Return A(z) by the trapezoidal rule, relative error below 2^-250.
 
     The aliases are below 2 exp(-_PERIOD^2 / 2), and so are the terms left out beyond an angle
     of `_CUT / sqrt(V)`, in total exp(-_CUT^2 / 2 (1 - 10^-4)).
@@ -121,7 +121,7 @@ def _tilted_at_mean(tilted: Decimal, z: Decimal) -> Decimal:
 
 
 def _gaps(angle: Decimal) -> tuple[Decimal, Decimal]:
-    """Returns 1 - cos t and t - sin t for t below 0.03, by series, within 10^-80."""
+    """Return 1 - cos t and t - sin t for t below 0.03, by series, within 10^-80."""
     square, term = angle * angle, Decimal(1)
     cosine_gap = sine_gap = Decimal(0)
     for number in range(1, _TERMS + 1):
@@ -132,12 +132,12 @@ def _gaps(angle: Decimal) -> tuple[Decimal, Decimal]:
 
 
 def _cosine(angle: Decimal) -> Decimal:
-    """Returns cos t for |t| below 0.03."""
+    """Return cos t for |t| below 0.03."""
     return 1 - _gaps(angle)[0]
 
 
 def _pi() -> Decimal:
-    """Returns pi by Machin's formula in the precision of the context."""
+    """Return pi by Machin's formula in the precision of the context."""
 
     def arctangent_of_inverse(number: int) -> Decimal:
         power, total, odd = Decimal(1) / number, Decimal(0), 1

@@ -22,7 +22,7 @@ class UniformWordSource(Protocol):
     """A stream of independent words, each uniform over all 64 bits."""
 
     def fill(self, words: Int64Vector) -> None:
-        """Overwrites `words` (contiguous int64 [n]) with the next n words."""
+        """Overwrite `words` (contiguous int64 [n]) with the next n words."""
 
 
 class UniformWords:
@@ -32,7 +32,7 @@ class UniformWords:
     """
 
     def __init__(self, key: bytes) -> None:
-        """Starts the stream.
+        """Start the stream.
 
         Args:
             key: 32 bytes.
@@ -45,7 +45,7 @@ class UniformWords:
         self._stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
 
     def fill(self, words: Int64Vector) -> None:
-        """Overwrites `words` (contiguous int64 [n]) with the next n words."""
+        """Overwrite `words` (contiguous int64 [n]) with the next n words."""
         view = words.view(np.uint8).data
         for start in range(0, len(view), len(_ZEROS)):
             part = view[start : start + len(_ZEROS)]

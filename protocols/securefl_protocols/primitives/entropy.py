@@ -12,7 +12,7 @@ Entropy: TypeAlias = Callable[[int], bytes]
 
 
 def draw(entropy: Entropy, length: int) -> bytes:
-    """Draws bytes, and refuses a source that returns fewer or more than asked.
+    """Draw bytes, and refuses a source that returns fewer or more than asked.
 
     Args:
         entropy: The caller's source.
@@ -35,7 +35,7 @@ class DeterministicEntropy:
     """
 
     def __init__(self, seed: bytes) -> None:
-        """Starts the stream.
+        """Start the stream.
 
         Args:
             seed: 32 bytes, the AES key.
@@ -48,5 +48,5 @@ class DeterministicEntropy:
         self._stream = Cipher(algorithms.AES256(seed), modes.CTR(bytes(16))).encryptor()
 
     def __call__(self, length: int) -> bytes:
-        """Returns the next `length` bytes of the stream."""
+        """Return the next `length` bytes of the stream."""
         return self._stream.update(bytes(length))

@@ -9,7 +9,7 @@ from securefl_protocols.primitives.errors import LocalProtocolError
 
 
 def index_bytes(member: int) -> bytes:
-    """Returns the index of a member, or the number of a round, in four big-endian bytes."""
+    """Return the index of a member, or the number of a round, in four big-endian bytes."""
     return member.to_bytes(4, "big")
 
 
@@ -19,7 +19,7 @@ _MAX_OUTPUT = 255 * 32
 
 
 def key_info(label: bytes, context: bytes) -> bytes:
-    """Returns the HKDF `info`: each field behind its length in two big-endian bytes.
+    """Return the HKDF `info`: each field behind its length in two big-endian bytes.
 
     Without the lengths, (b"ab", b"c") and (b"a", b"bc") would derive the same key.
 
@@ -34,7 +34,7 @@ def key_info(label: bytes, context: bytes) -> bytes:
 
 
 def derive_key(secret: bytes, *, label: bytes, context: bytes, length: int = KEY_BYTES) -> bytes:
-    """Derives a key from a secret: HKDF-SHA256, RFC 5869 section 2, with no salt.
+    """Derive a key from a secret: HKDF-SHA256, RFC 5869 section 2, with no salt.
 
     Args:
         secret: Input key material, at least 32 bytes.

@@ -30,7 +30,7 @@ _ZEROS = memoryview(bytes(_LARGEST_CHUNK))
 
 
 def add_keystream(vector: RingVector, key: bytes, sign: Sign) -> None:
-    """Adds or subtracts one mask in place, modulo 2^32 or 2^64.
+    """Add or subtracts one mask in place, modulo 2^32 or 2^64.
 
     Args:
         vector: Shape [d], uint32 or uint64 little-endian, contiguous and writable.
@@ -44,7 +44,7 @@ def add_keystream(vector: RingVector, key: bytes, sign: Sign) -> None:
 
 
 def add_many(vector: RingVector, masks: Sequence[SignedMask], *, threads: int = 1) -> None:
-    """Adds and subtracts many masks in place, modulo 2^32 or 2^64.
+    """Add and subtracts many masks in place, modulo 2^32 or 2^64.
 
     Args:
         vector: Shape [d], uint32 or uint64 little-endian, contiguous and writable.
@@ -85,26 +85,26 @@ def _check(vector: RingVector, masks: Sequence[SignedMask], threads: int) -> Non
 
 
 def _chunk_bytes(total: int, threads: int) -> int:
-    """Returns the bytes a thread expands at once: an eighth of its part, within the cache."""
+    """Return the bytes a thread expands at once: an eighth of its part, within the cache."""
     share = total // (8 * threads) // _BLOCK * _BLOCK
     return min(max(share, _SMALLEST_CHUNK), _LARGEST_CHUNK)
 
 
 def _thread_bounds(total: int, threads: int) -> list[int]:
-    """Returns byte offsets between which each thread works, on whole cipher blocks."""
+    """Return byte offsets between which each thread works, on whole cipher blocks."""
     blocks = -(-total // _BLOCK)
     parts = min(threads, max(1, total // _SMALLEST_CHUNK))
     return [min(total, blocks * part // parts * _BLOCK) for part in range(parts)] + [total]
 
 
 def _keystream(key: bytes, offset: int) -> CipherContext:
-    """Returns the cipher positioned at a byte offset, a multiple of the block."""
+    """Return the cipher positioned at a byte offset, a multiple of the block."""
     counter = (offset // _BLOCK).to_bytes(_BLOCK, "big")
     return Cipher(algorithms.AES256(key), modes.CTR(counter)).encryptor()
 
 
 def _add_range(part: RingVector, offset: int, masks: Sequence[SignedMask], chunk: int) -> None:
-    """Adds every mask to one range of coordinates, which starts `offset` bytes in."""
+    """Add every mask to one range of coordinates, which starts `offset` bytes in."""
     streams = [
         (_keystream(key, offset).update_into, np.add if sign == 1 else np.subtract)
         for key, sign in masks

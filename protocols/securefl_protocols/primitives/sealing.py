@@ -19,7 +19,7 @@ def _cipher(key: bytes, nonce: bytes) -> AESGCM:
 
 
 def seal(key: bytes, plaintext: bytes, associated_data: bytes, nonce: bytes) -> bytes:
-    """Encrypts and authenticates; returns the ciphertext with its tag behind it.
+    """Encrypt and authenticates; returns the ciphertext with its tag behind it.
 
     Args:
         key: 32 bytes.
@@ -41,7 +41,7 @@ def unseal(
     *,
     peer: int | None = None,
 ) -> bytes:
-    """Opens what `seal` closed.
+    """Open what `seal` closed.
 
     Args:
         key: 32 bytes.

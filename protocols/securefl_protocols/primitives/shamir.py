@@ -35,7 +35,7 @@ _LARGEST_COHORT = 1 << 12
 
 
 def split(secrets: Sequence[bytes], members: int, threshold: int, entropy: Entropy) -> Shares:
-    """Splits secrets into one share a member.
+    """Split secrets into one share a member.
 
     Args:
         secrets: 32 bytes each.
@@ -60,7 +60,7 @@ def split(secrets: Sequence[bytes], members: int, threshold: int, entropy: Entro
 
 
 def combine(xs: Sequence[int], shares: Shares) -> list[bytes]:
-    """Rebuilds secrets from exactly as many shares as the threshold.
+    """Rebuild secrets from exactly as many shares as the threshold.
 
     Args:
         xs: The x of each share, distinct, between 1 and p - 1.
@@ -82,7 +82,7 @@ def combine(xs: Sequence[int], shares: Shares) -> list[bytes]:
 
 
 def lagrange_at_zero(xs: Sequence[int]) -> FieldArray:
-    """Returns the weights of the shares at x = 0: the product of x_j / (x_j - x_i), j != i.
+    """Return the weights of the shares at x = 0: the product of x_j / (x_j - x_i), j != i.
 
     Raises:
         LocalProtocolError: The xs are none, not distinct, or not between 1 and p - 1.
@@ -98,7 +98,7 @@ def lagrange_at_zero(xs: Sequence[int]) -> FieldArray:
 
 
 def share_to_bytes(share: Shares) -> bytes:
-    """Returns the 36 bytes of one share of one secret: nine big-endian 32-bit words.
+    """Return the 36 bytes of one share of one secret: nine big-endian 32-bit words.
 
     Raises:
         LocalProtocolError: The share has another shape.
@@ -109,7 +109,7 @@ def share_to_bytes(share: Shares) -> bytes:
 
 
 def share_from_bytes(data: bytes, *, peer: int | None = None) -> Shares:
-    """Reads one share of one secret; there is one way only to write it.
+    """Read one share of one secret; there is one way only to write it.
 
     Args:
         data: 36 bytes.
@@ -150,7 +150,7 @@ def _secret(limbs: Sequence[int]) -> bytes:
 
 
 def _uniform(count: int, entropy: Entropy) -> FieldArray:
-    """Draws uniform field elements: 32-bit words, those not below p thrown away."""
+    """Draw uniform field elements: 32-bit words, those not below p thrown away."""
     parts: list[NDArray[np.uint32]] = []
     missing = count
     while missing > 0:
@@ -162,7 +162,7 @@ def _uniform(count: int, entropy: Entropy) -> FieldArray:
 
 
 def _evaluate(coefficients: FieldArray, members: int) -> FieldArray:
-    """Returns h(x) mod p for x = 0..n, shape [n + 1, columns].
+    """Return h(x) mod p for x = 0..n, shape [n + 1, columns].
 
     Args:
         coefficients: Shape [t - 1, columns], of y^1 to y^(t - 1), y = 2x - n - 1.
@@ -181,7 +181,7 @@ def _evaluate(coefficients: FieldArray, members: int) -> FieldArray:
 
 
 def _powers(bases: FieldArray, count: int) -> FieldArray:
-    """Returns bases^0 to bases^(count - 1), congruent mod p and below 2^33.
+    """Return bases^0 to bases^(count - 1), congruent mod p and below 2^33.
 
     Args:
         bases: Shape [n, 1], below p.
@@ -197,7 +197,7 @@ def _powers(bases: FieldArray, count: int) -> FieldArray:
 
 
 def _reduce(values: FieldArray) -> FieldArray:
-    """Makes any 64-bit values smaller than 2^33, in place, without changing them mod p.
+    """Make any 64-bit values smaller than 2^33, in place, without changing them mod p.
 
     Twice the part above 31 bits is folded, 2^31 being -11 mod p; the multiple of p that is
     added keeps the difference positive.
@@ -212,7 +212,7 @@ def _reduce(values: FieldArray) -> FieldArray:
 
 
 def _dot(powers: FieldArray, coefficients: FieldArray) -> FieldArray:
-    """Returns powers @ coefficients mod p, in two halves of 16 bits that cannot overflow.
+    """Return powers @ coefficients mod p, in two halves of 16 bits that cannot overflow.
 
     A power has 33 bits, half a coefficient 16, and there are at most 2^11 of them.
     """
@@ -224,7 +224,7 @@ def _dot(powers: FieldArray, coefficients: FieldArray) -> FieldArray:
 
 
 def _product(factors: FieldArray) -> FieldArray:
-    """Returns the product along the second axis mod p, by halving it."""
+    """Return the product along the second axis mod p, by halving it."""
     while factors.shape[1] > 1:
         half = factors.shape[1] // 2
         paired = factors[:, :half] * factors[:, half : 2 * half] % PRIME

@@ -13,7 +13,7 @@ SIGNATURE_BYTES = 64
 
 
 def signed_bytes(domain: bytes, message: bytes) -> bytes:
-    """Returns what is signed: one byte with the length of the domain, the domain, the message.
+    """Return what is signed: one byte with the length of the domain, the domain, the message.
 
     The length keeps a signature made in one domain from being valid in another.
 
@@ -33,7 +33,7 @@ class SigningKey:
     """
 
     def __init__(self, private: bytes) -> None:
-        """Takes the 32-byte seed of RFC 8032 section 5.1.5.
+        """Take the 32-byte seed of RFC 8032 section 5.1.5.
 
         Raises:
             LocalProtocolError: There are not 32 bytes.
@@ -45,15 +45,15 @@ class SigningKey:
 
     @classmethod
     def generate(cls, entropy: Entropy) -> Self:
-        """Draws a new key from the caller's entropy."""
+        """Draw a new key from the caller's entropy."""
         return cls(draw(entropy, SIGNING_KEY_BYTES))
 
     def private_bytes(self) -> bytes:
-        """Returns the 32-byte seed, for the owner's encrypted key file."""
+        """Return the 32-byte seed, for the owner's encrypted key file."""
         return self._key.private_bytes_raw()
 
     def sign(self, domain: bytes, message: bytes) -> bytes:
-        """Returns the 64-byte signature of the message in the domain."""
+        """Return the 64-byte signature of the message in the domain."""
         return self._key.sign(signed_bytes(domain, message))
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class SigningKey:
 def verify(
     public: bytes, signature: bytes, domain: bytes, message: bytes, *, peer: int | None = None
 ) -> None:
-    """Checks a signature against a pinned public key.
+    """Check a signature against a pinned public key.
 
     Args:
         public: 32 bytes of the signer's public key.

@@ -19,7 +19,7 @@ class ExchangeKey:
     """
 
     def __init__(self, private: bytes) -> None:
-        """Takes 32 private bytes; RFC 7748 section 5 clamps them when they are used.
+        """Take 32 private bytes; RFC 7748 section 5 clamps them when they are used.
 
         Raises:
             LocalProtocolError: There are not 32 bytes.
@@ -32,15 +32,15 @@ class ExchangeKey:
 
     @classmethod
     def generate(cls, entropy: Entropy) -> Self:
-        """Draws a new key from the caller's entropy."""
+        """Draw a new key from the caller's entropy."""
         return cls(draw(entropy, EXCHANGE_KEY_BYTES))
 
     def private_bytes(self) -> bytes:
-        """Returns the 32 private bytes, to be split into shares."""
+        """Return the 32 private bytes, to be split into shares."""
         return self._private
 
     def shared_secret(self, peer_public: bytes, *, peer: int | None = None) -> bytes:
-        """Returns the 32-byte shared secret (RFC 7748 section 6.1); derive keys from it.
+        """Return the 32-byte shared secret (RFC 7748 section 6.1); derive keys from it.
 
         Args:
             peer_public: The peer's 32 public bytes.
@@ -71,7 +71,7 @@ _PROBE = ExchangeKey(bytes(31) + b"\x40")
 
 
 def check_public_key(public: bytes, *, peer: int) -> None:
-    """Checks that everybody can agree with the owner of a key.
+    """Check that everybody can agree with the owner of a key.
 
     Args:
         public: The 32 public bytes.

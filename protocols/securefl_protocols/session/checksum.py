@@ -59,7 +59,7 @@ class ChecksumKey:
     """
 
     def __init__(self, contributions: Mapping[int, bytes], *, context: bytes) -> None:
-        """Derives the key from what the members sealed for each other.
+        """Derive the key from what the members sealed for each other.
 
         Args:
             contributions: 32 bytes of every member that shared its keys in this round.
@@ -74,7 +74,7 @@ class ChecksumKey:
         return "ChecksumKey(...)"
 
     def checksum(self, member: int, vector: RingVector) -> int:
-        """Returns the tag of a member's input, before it is masked.
+        """Return the tag of a member's input, before it is masked.
 
         Args:
             member: Index of the member.
@@ -83,7 +83,7 @@ class ChecksumKey:
         return (self._weighted(vector) + self._pad(member)) % MODULUS
 
     def fits(self, total: RingVector, tag: int, survivors: Iterable[int]) -> bool:
-        """Says whether the sum is that of exactly these survivors' inputs.
+        """Say whether the sum is that of exactly these survivors' inputs.
 
         Args:
             total: Shape [d], the sum that the coordinator announced.
@@ -98,7 +98,7 @@ class ChecksumKey:
         return int.from_bytes(derive_key(self._key, label=PAD_LABEL, context=context), "big")
 
     def _weighted(self, vector: RingVector) -> int:
-        """Returns the weighted sum of the signed integers, not reduced modulo q."""
+        """Return the weighted sum of the signed integers, not reduced modulo q."""
         rows = -(-vector.size // _COLUMNS)
         key = derive_key(self._key, label=WEIGHTS_LABEL, context=self._context)
         weights = np.zeros(_COLUMNS + rows, dtype="<u8")
@@ -113,7 +113,7 @@ class ChecksumKey:
 
 
 def mask_checksum(tag: int, masks: Iterable[SignedMask], *, check: bytes) -> int:
-    """Adds and subtracts the masks of a tag, or of a sum of tags.
+    """Add and subtracts the masks of a tag, or of a sum of tags.
 
     Args:
         tag: A number modulo q.
@@ -124,12 +124,12 @@ def mask_checksum(tag: int, masks: Iterable[SignedMask], *, check: bytes) -> int
 
 
 def checksum_to_bytes(tag: int) -> bytes:
-    """Returns a tag as 12 big-endian bytes."""
+    """Return a tag as 12 big-endian bytes."""
     return tag.to_bytes(CHECKSUM_BYTES, "big")
 
 
 def checksum_from_bytes(data: bytes) -> int:
-    """Reads what `checksum_to_bytes` wrote.
+    """Read what `checksum_to_bytes` wrote.
 
     Raises:
         RemoteProtocolError: There are not 12 bytes, or the number is not below q.
@@ -145,14 +145,14 @@ def _mask_number(key: bytes, check: bytes) -> int:
 
 
 def _limbs(weights: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Cuts weights of 60 bits into limbs of 12, shape [weights, 5], the least first."""
+    """Cut weights of 60 bits into limbs of 12, shape [weights, 5], the least first."""
     mask = np.uint64((1 << _LIMB_BITS) - 1)
     shifts = np.arange(_LIMBS, dtype=np.uint64) * np.uint64(_LIMB_BITS)
     return ((weights[:, None] >> shifts) & mask).astype(np.int64)
 
 
 def _times_columns(block: RingVector, columns: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Multiplies rows of 512 integers with the limbs of the column weights.
+    """Multiply rows of 512 integers with the limbs of the column weights.
 
     Returns:
         Shape [words, rows, 5]: for each 32-bit word of a ring, the most significant signed,
@@ -166,7 +166,7 @@ def _times_columns(block: RingVector, columns: NDArray[np.float64]) -> NDArray[n
 
 
 def _weighted_rows(rows: NDArray[np.int64], products: NDArray[np.int64]) -> int:
-    """Multiplies with the row weights and puts words and limbs together.
+    """Multiply with the row weights and puts words and limbs together.
 
     A product is halved into 26 bits and the rest, so that 2^19 of them times a limb still
     fit 64 bits.

@@ -90,7 +90,7 @@ class ClientSession:
         entropy: Entropy,
         threads: int = 1,
     ) -> None:
-        """Draws the keys of the session; nothing is sent yet.
+        """Draw the keys of the session; nothing is sent yet.
 
         Args:
             plan: The plan as the consortium agreed on it, not as the coordinator says.
@@ -126,7 +126,7 @@ class ClientSession:
         return f"ClientSession(index={self._party.index}, state={self.state.name})"
 
     def start(self, number: int, model: bytes) -> bytes:
-        """Returns the AdvertiseKeys message.
+        """Return the AdvertiseKeys message.
 
         Args:
             number: Number of the first round.
@@ -150,7 +150,7 @@ class ClientSession:
     def begin_round(
         self, number: int, model: bytes, vector: RingVector, layers: NoiseLayers | None = None
     ) -> bytes:
-        """Enters a round and returns its ShareKeys message.
+        """Enter a round and returns its ShareKeys message.
 
         Args:
             number: Number of the round, larger than that of every round before.
@@ -185,7 +185,7 @@ class ClientSession:
         return entered.share()
 
     def skip_to(self, number: int, rounds: int) -> None:
-        """Goes on after rounds that this member was in before it was restarted.
+        """Go on after rounds that this member was in before it was restarted.
 
         The caller has built the session anew from the same entropy and brought it to READY.
 
@@ -204,7 +204,7 @@ class ClientSession:
         self._rounds_left -= rounds
 
     def receive(self, data: bytes) -> list[bytes | RoundResult]:
-        """Takes one message of the coordinator.
+        """Take one message of the coordinator.
 
         Args:
             data: What arrived. The same bytes a second time are ignored.
@@ -253,7 +253,7 @@ class ClientSession:
         self._round = None
 
     def _pin_keys(self, message: KeyList) -> None:
-        """Checks who takes part and agrees with every neighbour that does."""
+        """Check who takes part and agrees with every neighbour that does."""
         plan, index = self._party.plan, self._party.index
         cohort = members_from_bits(message.cohort, plan.members)
         if index not in cohort:

@@ -92,7 +92,7 @@ class ClientRound:
         vector: RingVector,
         layers: NoiseLayers | None,
     ) -> None:
-        """Takes the input of the round.
+        """Take the input of the round.
 
         Args:
             party: The member.
@@ -130,7 +130,7 @@ class ClientRound:
         self._promised: dict[int, bytes] = {}
 
     def share(self) -> bytes:
-        """Returns the ShareKeys message: a share of both secrets for every holder."""
+        """Return the ShareKeys message: a share of both secrets for every holder."""
         party = self._party
         holders = {h: x for h, x in self._held.items() if h in self._cohort}
         dealing = ShareDistribution(
@@ -163,7 +163,7 @@ class ClientRound:
         )
 
     def on_shares(self, message: Shares) -> bytes:
-        """Checks who shared, opens what was dealt and returns the MaskedInput message."""
+        """Check who shared, opens what was dealt and returns the MaskedInput message."""
         plan, index = self._party.plan, self._party.index
         sharers = members_from_bits(message.cohort, plan.members)
         if not sharers <= self._cohort:
@@ -221,7 +221,7 @@ class ClientRound:
         return key.check, checksum_to_bytes(tag)
 
     def on_survivors(self, message: SurvivorSet) -> bytes:
-        """Checks the survivor set and returns the Consistency message."""
+        """Check the survivor set and returns the Consistency message."""
         plan = self._party.plan
         survivors = frozenset(message.survivors)
         if not survivors <= self._sharers:
@@ -242,7 +242,7 @@ class ClientRound:
         return self._signed(consistency)
 
     def on_signatures(self, message: Signatures) -> bytes:
-        """Checks that enough neighbours were told the same, and returns the Unmask message.
+        """Check that enough neighbours were told the same, and returns the Unmask message.
 
         One share a peer: of the seed of a survivor, or of the key of a dropout.
         """
@@ -279,7 +279,7 @@ class ClientRound:
         return self._party.plan.members - len(self._survivors)
 
     def on_sum(self, message: RoundSum) -> RoundResult:
-        """Checks the sum against its tag and returns it."""
+        """Check the sum against its tag and returns it."""
         plan = self._party.plan
         if len(message.total) != plan.vector_bytes or bool(message.tag) != plan.with_checksum:
             raise RemoteProtocolError("the sum has another length than the plan says")

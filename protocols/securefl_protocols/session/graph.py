@@ -30,7 +30,7 @@ Neighbours = tuple[tuple[int, ...], ...]
 
 
 def default_threshold(members: int) -> int:
-    """Returns floor(2n/3) + 1, which tolerates 2t - n - 1 members that collude.
+    """Return floor(2n/3) + 1, which tolerates 2t - n - 1 members that collude.
 
     Raises:
         PlanError: There are fewer than two members.
@@ -41,7 +41,7 @@ def default_threshold(members: int) -> int:
 
 
 def neighbour_graph(members: int, degree: int, seed: bytes) -> Neighbours:
-    """Builds the graph: complete for degree n - 1, else Harary's under a random permutation.
+    """Build the graph: complete for degree n - 1, else Harary's under a random permutation.
 
     Members stand in a random circle, and each is joined to the degree / 2 on either side.
 
@@ -80,7 +80,7 @@ def _permutation(members: int, stream: Entropy) -> list[int]:
 
 
 def _below(bound: int, stream: Entropy) -> int:
-    """Draws from 0 to bound - 1; words beyond the last whole multiple are thrown away."""
+    """Draw from 0 to bound - 1; words beyond the last whole multiple are thrown away."""
     whole = (1 << 32) // bound * bound
     while (word := int.from_bytes(draw(stream, 4), "big")) >= whole:
         pass
@@ -91,7 +91,7 @@ def _below(bound: int, stream: Entropy) -> int:
 def smallest_degree(
     members: int, gamma: float, delta: float, *, sigma: int = 40, eta: int = 20
 ) -> tuple[int, int]:
-    """Finds the smallest even degree, and its smallest threshold, that satisfy all three.
+    """Find the smallest even degree, and its smallest threshold, that satisfy all three.
 
     Args:
         members: n.
@@ -119,7 +119,7 @@ def smallest_degree(
 
 
 def _stays_connected(members: int, degree: int, removed: int, bits: int) -> bool:
-    """Bounds the probability that the removed members split the circle in two places.
+    """Bound the probability that the removed members split the circle in two places.
 
     Both places are runs of degree / 2 removed members; the union bound is over the
     n (n - k - 1) / 2 pairs of runs.
@@ -132,7 +132,7 @@ def _stays_connected(members: int, degree: int, removed: int, bits: int) -> bool
 
 
 def _secure_threshold(members: int, degree: int, colluding: int, bits: int) -> int:
-    """Returns the smallest t such that 2t - k colluding neighbours are unlikely for anybody."""
+    """Return the smallest t such that 2t - k colluding neighbours are unlikely for anybody."""
     others = members - 1
     allowed = comb(others, degree)
     tail, excess = 0, degree + 1
@@ -145,7 +145,7 @@ def _secure_threshold(members: int, degree: int, colluding: int, bits: int) -> i
 
 
 def _stays_correct(members: int, degree: int, threshold: int, dropped: int, bits: int) -> bool:
-    """Bounds the probability that some survivor keeps fewer than t neighbours."""
+    """Bound the probability that some survivor keeps fewer than t neighbours."""
     others = members - 1
     kept = others - dropped
     few = sum(comb(kept, i) * comb(dropped, degree - i) for i in range(threshold))

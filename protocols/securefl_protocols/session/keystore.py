@@ -17,7 +17,7 @@ class PeerKeyStore:
     """
 
     def __init__(self, index: int, entropy: Entropy) -> None:
-        """Draws both keys.
+        """Draw both keys.
 
         Args:
             index: Index of the member.
@@ -34,7 +34,7 @@ class PeerKeyStore:
         return f"KeyBook(index={self._index}, peers={sorted(self._pair_secrets)})"
 
     def agree(self, peer: int, encryption: bytes, masking: bytes) -> None:
-        """Agrees with a neighbour, once a session.
+        """Agree with a neighbour, once a session.
 
         Args:
             peer: Index of the neighbour.
@@ -54,11 +54,11 @@ class PeerKeyStore:
         return tuple(sorted(self._pair_secrets))
 
     def box_secret(self, peer: int) -> bytes:
-        """Returns the secret that boxes to and from a neighbour are sealed with."""
+        """Return the secret that boxes to and from a neighbour are sealed with."""
         return self._box_secrets[peer]
 
     def pair_keys(self, context: bytes) -> Mapping[int, bytes]:
-        """Returns the keys of the pairwise masks of one round.
+        """Return the keys of the pairwise masks of one round.
 
         Args:
             context: 32 bytes, the context of the round.

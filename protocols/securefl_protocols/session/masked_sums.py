@@ -38,7 +38,7 @@ class MaskedSums:
     """The sums of one round."""
 
     def __init__(self, plan: SessionPlan) -> None:
-        """Begins without an input.
+        """Begin without an input.
 
         Args:
             plan: The plan of the session.
@@ -47,7 +47,7 @@ class MaskedSums:
         self._sums: dict[bytes, MaskedSum] = {}
 
     def add(self, member: int, message: MaskedInput) -> None:
-        """Adds a masked input.
+        """Add a masked input.
 
         Raises:
             Refused: It has another length than the plan says.
@@ -67,7 +67,7 @@ class MaskedSums:
         into.members.add(member)
 
     def largest(self) -> MaskedSum:
-        """Returns the sum of most members; of two as large, that of the lowest index."""
+        """Return the sum of most members; of two as large, that of the lowest index."""
         nobody = MaskedSum(b"", np.zeros(0, dtype=self._plan.ring.dtype))
         sums = self._sums.values()
         return max(sums, key=lambda one: (len(one.members), -min(one.members)), default=nobody)

@@ -17,7 +17,7 @@ SELF_LABEL = b"securefl/1/self mask"
 
 
 def pairwise_sign(member: int, neighbour: int) -> Sign:
-    """Returns +1 for the member with the lower index and -1 for the other.
+    """Return +1 for the member with the lower index and -1 for the other.
 
     Raises:
         LocalProtocolError: A member is no neighbour of itself.
@@ -32,7 +32,7 @@ def _index(member: int) -> bytes:
 
 
 def pairwise_mask_key(secret: bytes, *, context: bytes, member: int, neighbour: int) -> bytes:
-    """Derives the key of the mask that two members share; both get the same.
+    """Derive the key of the mask that two members share; both get the same.
 
     Args:
         secret: Their 32-byte X25519 secret, or the pair seed of one round.
@@ -55,7 +55,7 @@ def pairwise_mask_key(secret: bytes, *, context: bytes, member: int, neighbour: 
 
 
 def self_mask_key(seed: bytes, *, context: bytes, member: int) -> bytes:
-    """Derives the key of a member's self mask from its 32-byte seed.
+    """Derive the key of a member's self mask from its 32-byte seed.
 
     Args:
         seed: The seed that the member shared with its neighbours.
@@ -76,7 +76,7 @@ def mask(
     pairwise_keys: Mapping[int, bytes],
     threads: int = 1,
 ) -> None:
-    """Masks a member's encoded input in place.
+    """Mask a member's encoded input in place.
 
     Args:
         vector: Shape [d], uint32 or uint64: the encoded input.
@@ -107,7 +107,7 @@ def unmask(
     pairwise_keys: Mapping[tuple[int, int], bytes],
     threads: int = 1,
 ) -> None:
-    """Removes from the survivors' sum, in place, what does not cancel by itself.
+    """Remove from the survivors' sum, in place, what does not cancel by itself.
 
     Args:
         total: Shape [d], uint32 or uint64: the sum of the survivors' masked inputs.

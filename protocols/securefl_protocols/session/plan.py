@@ -112,7 +112,7 @@ class SessionPlan:
         dropping: float = 0.05,
         layered: bool = False,
     ) -> Self:
-        """Returns the plan that suits a cohort.
+        """Return the plan that suits a cohort.
 
         Up to 100 members it is the complete graph with t = floor(2n/3) + 1 and the tag;
         above, the smallest graph that satisfies the conditions of Bell et al. 2020.
@@ -177,11 +177,11 @@ class SessionPlan:
         return kind not in (WITHOUT_LAYERS if self.layers else WITH_LAYERS)
 
     def neighbours(self, member: int) -> tuple[int, ...]:
-        """Returns with whom a member shares pairwise masks, ascending."""
+        """Return with whom a member shares pairwise masks, ascending."""
         return _graph(self.members, self.degree, self.graph_seed)[member]
 
     def holders(self, member: int) -> Mapping[int, int]:
-        """Returns who holds shares of a member's secrets, with the x of each share.
+        """Return who holds shares of a member's secrets, with the x of each share.
 
         In the complete graph a member holds a share of its own secrets too, and x is its
         index plus one, as in Bonawitz et al. 2017; in a sparse graph its neighbours do, as
@@ -190,7 +190,7 @@ class SessionPlan:
         return _holders(self.members, self.degree, self.graph_seed, member)
 
     def digest(self) -> bytes:
-        """Returns the 32 bytes that stand for the plan in every context."""
+        """Return the 32 bytes that stand for the plan in every context."""
         numbers = (
             self.members,
             self.threshold,

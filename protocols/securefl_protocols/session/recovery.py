@@ -55,15 +55,15 @@ class Recovery(Protocol):
         pairs: Mapping[int, bytes],
         entropy: Entropy,
     ) -> tuple[bytes, bytes]:
-        """Returns the 32-byte secret to share and the escrow to leave with the coordinator."""
+        """Return the 32-byte secret to share and the escrow to leave with the coordinator."""
 
     def escrow_bytes(self, neighbours: int) -> int:
-        """Returns how long the escrow of a member with that many neighbours is."""
+        """Return how long the escrow of a member with that many neighbours is."""
 
     def pair_keys(
         self, dropout: ShareDistribution, secret: bytes, survivors: Mapping[int, ShareDistribution]
     ) -> dict[int, bytes]:
-        """Returns the dropout's mask key with each of its surviving neighbours.
+        """Return the dropout's mask key with each of its surviving neighbours.
 
         Raises:
             RemoteProtocolError: The secret is not the one that the dropout promised.
@@ -81,19 +81,19 @@ class MaskingKeyRecovery:
         pairs: Mapping[int, bytes],
         entropy: Entropy,
     ) -> tuple[bytes, bytes]:
-        """Shares the masking key; nothing is left with the coordinator."""
+        """Share the masking key; nothing is left with the coordinator."""
         del dealing, pairs, entropy
         return key.private_bytes(), b""
 
     def escrow_bytes(self, neighbours: int) -> int:
-        """Returns zero, whatever the number of neighbours."""
+        """Return zero, whatever the number of neighbours."""
         del neighbours
         return 0
 
     def pair_keys(
         self, dropout: ShareDistribution, secret: bytes, survivors: Mapping[int, ShareDistribution]
     ) -> dict[int, bytes]:
-        """Agrees on the keys in the dropout's place, with its rebuilt masking key."""
+        """Agree on the keys in the dropout's place, with its rebuilt masking key."""
         key = ExchangeKey(secret)
         if key.public != dropout.masking:
             raise RemoteProtocolError("the rebuilt key is not the advertised one", dropout.member)
@@ -123,7 +123,7 @@ class EscrowRecovery:
         pairs: Mapping[int, bytes],
         entropy: Entropy,
     ) -> tuple[bytes, bytes]:
-        """Draws an escrow key and seals the member's mask keys of the round under it."""
+        """Draw an escrow key and seals the member's mask keys of the round under it."""
         del key
         secret, nonce = draw(entropy, KEY_BYTES), draw(entropy, NONCE_BYTES)
         keys = b"".join(pairs[neighbour] for neighbour in dealing.neighbours)
@@ -132,14 +132,14 @@ class EscrowRecovery:
         return secret, b"".join((_commitment(dealing, secret), nonce, sealed, *checks))
 
     def escrow_bytes(self, neighbours: int) -> int:
-        """Returns the bytes of commitment, nonce, sealed keys and checks."""
+        """Return the bytes of commitment, nonce, sealed keys and checks."""
         each = KEY_BYTES + PAIR_CHECK_BYTES
         return DIGEST_BYTES + NONCE_BYTES + TAG_BYTES + neighbours * each
 
     def pair_keys(
         self, dropout: ShareDistribution, secret: bytes, survivors: Mapping[int, ShareDistribution]
     ) -> dict[int, bytes]:
-        """Opens the escrow and compares each key with what the survivor promised."""
+        """Open the escrow and compares each key with what the survivor promised."""
         if not hmac.compare_digest(_commitment(dropout, secret), dropout.escrow[:DIGEST_BYTES]):
             raise RemoteProtocolError("the rebuilt key is not the promised one", dropout.member)
         keys = _open_escrow(dropout, secret)
@@ -151,7 +151,7 @@ class EscrowRecovery:
 
 
 def recovery_for(rounds: int) -> Recovery:
-    """Returns how dropouts are recovered in a session that serves so many rounds."""
+    """Return how dropouts are recovered in a session that serves so many rounds."""
     return MaskingKeyRecovery() if rounds == 1 else EscrowRecovery()
 
 

@@ -19,7 +19,7 @@ def replay(
     model: bytes,
     threads: int = 1,
 ) -> RoundResult:
-    """Recomputes the sum of a round from what its members signed.
+    """Recompute the sum of a round from what its members signed.
 
     Args:
         transcript: The transcript, from anybody.

@@ -62,7 +62,7 @@ class ServerRound:
         number: int,
         context: bytes,
     ) -> None:
-        """Begins a round among the members that advertised keys.
+        """Begin a round among the members that advertised keys.
 
         Args:
             plan: The plan of the session.
@@ -85,7 +85,7 @@ class ServerRound:
         self._unmasked: dict[int, Unmask] = {}
 
     def take_shares(self, member: int, message: ShareKeys) -> None:
-        """Takes what a member deals.
+        """Take what a member deals.
 
         Raises:
             Refused: It deals to others than its holders, or leaves the wrong escrow.
@@ -100,7 +100,7 @@ class ServerRound:
         self._shared[member] = message
 
     def take_input(self, member: int, message: MaskedInput, digest: bytes) -> None:
-        """Adds a masked input to the sum.
+        """Add a masked input to the sum.
 
         Args:
             member: Whose it is.
@@ -116,11 +116,11 @@ class ServerRound:
             self._anchors[member] = message.anchor
 
     def agreeing(self) -> frozenset[int]:
-        """Returns those whose masked inputs can be summed: most of them, with one tag key."""
+        """Return those whose masked inputs can be summed: most of them, with one tag key."""
         return frozenset(self._inputs.largest().members)
 
     def take_consistency(self, member: int, message: Consistency, signature: bytes) -> None:
-        """Takes a signature over the survivors and their masked inputs.
+        """Take a signature over the survivors and their masked inputs.
 
         Raises:
             Refused: Others were signed.
@@ -130,7 +130,7 @@ class ServerRound:
         self._signatures[member] = signature
 
     def take_unmask(self, member: int, message: Unmask) -> None:
-        """Takes the shares that a member reveals, each compared with its commitment.
+        """Take the shares that a member reveals, each compared with its commitment.
 
         Raises:
             Refused: A share is missing, too much, or not the one committed to.
@@ -165,11 +165,11 @@ class ServerRound:
         return opened(link, missing + 1, self._plan.layers, self._anchors[member])
 
     def opened(self) -> dict[int, tuple[bytes, ...]]:
-        """Returns the keys of the noise layers that survivors take back, each of its own."""
+        """Return the keys of the noise layers that survivors take back, each of its own."""
         return {member: self._open_layers(member, link) for member, link in self.links.items()}
 
     def deliver_shares(self, sharers: Set[int]) -> dict[int, bytes]:
-        """Returns for each sharer what its neighbours dealt to it."""
+        """Return for each sharer what its neighbours dealt to it."""
         self.sharers = frozenset(sharers)
         bits = members_to_bits(sharers, self._plan.members)
         return {
@@ -182,7 +182,7 @@ class ServerRound:
         return {dealer: self._shared[dealer].deals[member] for dealer in dealers}
 
     def announce_survivors(self, survivors: Set[int]) -> bytes:
-        """Returns the survivor set, the same bytes for everybody."""
+        """Return the survivor set, the same bytes for everybody."""
         self.survivors = frozenset(survivors)
         rows = {
             member: self._digests[member] + self._anchors.get(member, b"") for member in survivors
@@ -192,13 +192,13 @@ class ServerRound:
         return encode_coordinator(kind(self.number, rows))
 
     def deliver_signatures(self, member: int) -> bytes:
-        """Returns the signatures of a member's neighbours over the survivor set."""
+        """Return the signatures of a member's neighbours over the survivor set."""
         signers = self._plan.holders(member).keys() & self._signatures.keys()
         signatures = {signer: self._signatures[signer] for signer in signers}
         return encode_coordinator(Signatures(self.number, signatures))
 
     def unmasked(self, threads: int) -> tuple[RingVector, bytes]:
-        """Rebuilds the secrets and removes the masks that do not cancel.
+        """Rebuild the secrets and removes the masks that do not cancel.
 
         Returns:
             The sum, shape [d], and the sum of the tags as bytes, none if the plan wants none.

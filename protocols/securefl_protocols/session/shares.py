@@ -42,7 +42,7 @@ class Route:
     holder: int
 
     def bound(self) -> bytes:
-        """Returns the 40 bytes that keys, boxes and commitments are bound to."""
+        """Return the 40 bytes that keys, boxes and commitments are bound to."""
         return self.context + index_bytes(self.dealer) + index_bytes(self.holder)
 
 
@@ -61,19 +61,19 @@ class DistributedShares:
     contribution: bytes
 
     def commitments(self, route: Route) -> bytes:
-        """Returns the 64 bytes of the commitments to both shares."""
+        """Return the 64 bytes of the commitments to both shares."""
         seed = share_commitment(SEED_SHARE_LABEL, route, self.seed_share)
         return seed + share_commitment(KEY_SHARE_LABEL, route, self.key_share)
 
     def seal(self, route: Route, secret: bytes, entropy: Entropy) -> bytes:
-        """Returns the box: a nonce, then the sealed shares and contribution."""
+        """Return the box: a nonce, then the sealed shares and contribution."""
         nonce = draw(entropy, NONCE_BYTES)
         plaintext = self.seed_share + self.key_share + self.contribution
         return nonce + seal(_box_key(route, secret), plaintext, BOX_LABEL + route.bound(), nonce)
 
     @classmethod
     def unseal(cls, route: Route, secret: bytes, deal: bytes) -> Self:
-        """Opens a row of dealt shares and checks it against its commitments.
+        """Open a row of dealt shares and checks it against its commitments.
 
         Args:
             route: From whom, to whom, in which round.
@@ -98,12 +98,12 @@ class DistributedShares:
 
 
 def share_commitment(label: bytes, route: Route, share: bytes) -> bytes:
-    """Returns the commitment to one share: 32 bytes."""
+    """Return the commitment to one share: 32 bytes."""
     return labelled_digest(label, route.bound(), share)
 
 
 def seed_commitment(context: bytes, dealer: int, seed: bytes) -> bytes:
-    """Returns the commitment to a self mask seed: 32 bytes."""
+    """Return the commitment to a self mask seed: 32 bytes."""
     return labelled_digest(SEED_COMMITMENT_LABEL, context, index_bytes(dealer), seed)
 
 

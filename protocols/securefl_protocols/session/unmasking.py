@@ -14,7 +14,7 @@ SharesOf = Mapping[int, Mapping[int, bytes]]
 
 
 def rebuild(plan: SessionPlan, revealed: SharesOf) -> dict[int, bytes]:
-    """Rebuilds one secret of each dealer from exactly t shares, those of the lowest x.
+    """Rebuild one secret of each dealer from exactly t shares, those of the lowest x.
 
     Args:
         plan: The plan of the session.
@@ -45,7 +45,7 @@ def rebuild(plan: SessionPlan, revealed: SharesOf) -> dict[int, bytes]:
 def _rebuild_alike(
     plan: SessionPlan, xs: tuple[int, ...], revealed: SharesOf
 ) -> Mapping[int, bytes]:
-    """Rebuilds the secrets of dealers whose shares stand at the same x, all at once."""
+    """Rebuild the secrets of dealers whose shares stand at the same x, all at once."""
     joined = bytearray()
     for dealer, shares in revealed.items():
         at = {x: holder for holder, x in plan.holders(dealer).items()}
@@ -65,7 +65,7 @@ def _rebuild_alike(
 def revealed_shares(
     dealers: Collection[int], unmasked: Mapping[int, Mapping[int, bytes]]
 ) -> dict[int, dict[int, bytes]]:
-    """Turns what each holder revealed into what was revealed of each dealer.
+    """Turn what each holder revealed into what was revealed of each dealer.
 
     Args:
         dealers: Whose secret is to be rebuilt.

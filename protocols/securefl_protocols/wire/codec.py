@@ -53,7 +53,7 @@ class Envelope:
 
 
 def encode_parts(message: Message) -> list[bytes | memoryview]:
-    """Returns the msgpack map of a message in parts, without a copy of its large fields."""
+    """Return the msgpack map of a message in parts, without a copy of its large fields."""
     parts: list[bytes | memoryview] = [bytes([0x80 | len(message.FIELDS)])]
     for name in message.FIELDS:
         value = getattr(message, name)
@@ -67,24 +67,24 @@ def encode_parts(message: Message) -> list[bytes | memoryview]:
 
 
 def encode_body(message: Message) -> bytes:
-    """Returns the msgpack map of a message."""
+    """Return the msgpack map of a message."""
     return b"".join(encode_parts(message))
 
 
 def encode_member(
     kind: type[MemberMessage], sender: int, signature: bytes, parts: list[bytes | memoryview]
 ) -> bytes:
-    """Returns the bytes that a member sends."""
+    """Return the bytes that a member sends."""
     return b"".join((bytes((VERSION, kind.CODE)), index_bytes(sender), signature, *parts))
 
 
 def encode_coordinator(message: CoordinatorMessage) -> bytes:
-    """Returns the bytes that the coordinator sends."""
+    """Return the bytes that the coordinator sends."""
     return bytes((VERSION, message.CODE)) + encode_body(message)
 
 
 def open_envelope(data: bytes, *, largest: int) -> Envelope:
-    """Splits a member's message without looking into its body.
+    """Split a member's message without looking into its body.
 
     Args:
         data: What arrived.
@@ -102,12 +102,12 @@ def open_envelope(data: bytes, *, largest: int) -> Envelope:
 
 
 def signature_of(data: bytes) -> bytes:
-    """Returns the 64 signature bytes of a member's message."""
+    """Return the 64 signature bytes of a member's message."""
     return data[MEMBER_HEADER_BYTES - SIGNATURE_BYTES : MEMBER_HEADER_BYTES]
 
 
 def decode_coordinator(data: bytes, *, largest: int) -> CoordinatorMessage:
-    """Decodes a message of the coordinator.
+    """Decode a message of the coordinator.
 
     Args:
         data: What arrived.
@@ -123,7 +123,7 @@ def decode_coordinator(data: bytes, *, largest: int) -> CoordinatorMessage:
 
 
 def decode_body(kind: type[M], body: bytes | memoryview) -> M:
-    """Decodes the body of a message of a known kind.
+    """Decode the body of a message of a known kind.
 
     Raises:
         RemoteProtocolError: It is not exactly one map with the fields of the kind.

@@ -19,7 +19,7 @@ _LARGEST_RUN_ID = 256
 
 
 def labelled_digest(label: bytes, *fields: bytes | memoryview) -> bytes:
-    """Returns SHA-256 over the label and the fields, each behind its length in four bytes.
+    """Return SHA-256 over the label and the fields, each behind its length in four bytes.
 
     The lengths (big-endian) keep two different lists of fields from being the same bytes.
 
@@ -55,7 +55,7 @@ class SessionContext:
             raise LocalProtocolError("a run id has 1 to 256 bytes")
 
     def of_round(self, number: int, model: bytes) -> bytes:
-        """Returns the context of one round: the 32 bytes that bind all its messages and keys.
+        """Return the context of one round: the 32 bytes that bind all its messages and keys.
 
         Args:
             number: The number of the round, 0 to 2^32 - 1.

@@ -36,7 +36,7 @@ class Roster:
 
 
 def members_to_bits(members: Iterable[int], count: int) -> bytes:
-    """Returns a set of members as a bit string, the one way there is to write it.
+    """Return a set of members as a bit string, the one way there is to write it.
 
     Args:
         members: Indices below `count`.
@@ -52,7 +52,7 @@ def members_to_bits(members: Iterable[int], count: int) -> bytes:
 
 
 def members_from_bits(bits: bytes, count: int) -> frozenset[int]:
-    """Reads what `members_to_bits` wrote.
+    """Read what `members_to_bits` wrote.
 
     Raises:
         RemoteProtocolError: There are more or fewer bytes, or a bit that is nobody's.

@@ -20,12 +20,12 @@ INPUTS_LABEL = b"securefl/1/masked inputs"
 
 
 def signature_domain(kind: type[MemberMessage]) -> bytes:
-    """Returns the Ed25519 domain of a kind of message."""
+    """Return the Ed25519 domain of a kind of message."""
     return b"securefl/1/" + kind.NAME.encode()
 
 
 def statement(context: bytes, sender: int, session_key: bytes, body_digest: bytes) -> bytes:
-    """Returns the 100 bytes that are signed in the domain of the message.
+    """Return the 100 bytes that are signed in the domain of the message.
 
     Args:
         context: 32 bytes, the context of the round.
@@ -39,7 +39,7 @@ def statement(context: bytes, sender: int, session_key: bytes, body_digest: byte
 def signed_message(
     message: MemberMessage, *, context: bytes, sender: int, session_key: bytes, identity: SigningKey
 ) -> bytes:
-    """Returns a member's message as it goes over the wire."""
+    """Return a member's message as it goes over the wire."""
     return signed_with_digest(
         message, context=context, sender=sender, session_key=session_key, identity=identity
     )[0]
@@ -48,7 +48,7 @@ def signed_message(
 def signed_with_digest(
     message: MemberMessage, *, context: bytes, sender: int, session_key: bytes, identity: SigningKey
 ) -> tuple[bytes, bytes]:
-    """Returns a member's message as it goes over the wire, and the SHA-256 of its body."""
+    """Return a member's message as it goes over the wire, and the SHA-256 of its body."""
     kind, parts, state = type(message), encode_parts(message), sha256()
     for part in parts:
         state.update(part)
@@ -59,7 +59,7 @@ def signed_with_digest(
 
 
 def consistency_of(number: int, survivors: Rows, *, members: int) -> Consistency:
-    """Returns what everybody signs who was told these survivors.
+    """Return what everybody signs who was told these survivors.
 
     Args:
         number: Number of the round.
@@ -81,7 +81,7 @@ def check_signature(
     session_key: bytes,
     identity: bytes,
 ) -> None:
-    """Checks a member's signature against the pinned roster.
+    """Check a member's signature against the pinned roster.
 
     Args:
         kind: The kind of message.

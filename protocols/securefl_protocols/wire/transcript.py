@@ -39,7 +39,7 @@ class Transcript:
     messages: tuple[Mapping[int, bytes], ...]
 
     def digest(self) -> bytes:
-        """Returns 32 bytes that stand for the transcript, for instance in a ledger."""
+        """Return 32 bytes that stand for the transcript, for instance in a ledger."""
         heads = [index_bytes(number) + model for number, model in (self.opening, self.round)]
         steps = [
             b"".join(index_bytes(m) + sha256(step[m]).digest() for m in sorted(step))
@@ -48,14 +48,14 @@ class Transcript:
         return labelled_digest(TRANSCRIPT_LABEL, *heads, *steps)
 
     def to_bytes(self) -> bytes:
-        """Returns the transcript as msgpack: `[opening, round, five maps]`."""
+        """Return the transcript as msgpack: `[opening, round, five maps]`."""
         steps = [{member: step[member] for member in sorted(step)} for step in self.messages]
         packed: bytes = msgpack.packb([list(self.opening), list(self.round), steps])
         return packed
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Reads what `to_bytes` wrote.
+        """Read what `to_bytes` wrote.
 
         Raises:
             RemoteProtocolError: The bytes are no transcript.
