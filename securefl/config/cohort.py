@@ -9,7 +9,7 @@ from securefl_protocols.session.graph import default_threshold
 
 
 def cohort_size(settings: CohortSettings, members: int) -> int:
-    """How many of a consortium's members a round is agreed for."""
+    """Return how many of a consortium's members a round is agreed for."""
     return min(members, max(settings.minimum, ceil(settings.fraction * members)))
 
 

@@ -38,7 +38,7 @@ _TAGS = {"data": "source", "model": "name"}
 
 
 def load_config(path: Path | None = None, options: Mapping[str, Any] | None = None) -> RunConfig:
-    """The configuration of a run.
+    """Return the configuration of a run.
 
     Args:
         path: The user's TOML file, or None for the defaults alone.
@@ -86,7 +86,7 @@ def _anchored(data: object, folder: Path) -> object:
 
 
 def read_toml(path: Path) -> Tree:
-    """The tree in a TOML file.
+    """Return the tree in a TOML file.
 
     Raises:
         ConfigError: If it is missing, unreadable or no TOML.
@@ -112,7 +112,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
 
 
 def validate(tree: Mapping[str, Any], where: str) -> RunConfig:
-    """A configuration from a complete tree; the reference arms start from `[training]`.
+    """Return a configuration from a complete tree; the reference arms start from `[training]`.
 
     Raises:
         ConfigError: If a key is unknown or a value is not allowed.
@@ -132,12 +132,12 @@ def validate(tree: Mapping[str, Any], where: str) -> RunConfig:
 
 
 def dump_toml(config: RunConfig) -> str:
-    """The configuration as TOML, every default filled in."""
+    """Return the configuration as TOML, every default filled in."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
 def default_config(task: str, source: str) -> Tree:
-    """The packaged defaults of a task on a source.
+    """Return the packaged defaults of a task on a source.
 
     Raises:
         ConfigError: If there is no such task or source.
@@ -155,7 +155,7 @@ def default_config(task: str, source: str) -> Tree:
 
 
 def private_defaults(task: str, source: str, protection: str) -> Tree:
-    """What the packaged defaults change where every customer is protected.
+    """Return what the packaged defaults change where every customer is protected.
 
     A model that is good without noise has too many parameters to be good with it.
     """
@@ -168,7 +168,7 @@ def _with_private(tree: Tree, changes: Tree) -> Tree:
 
 
 def _origin(source: str) -> str:
-    """Whose defaults a source has: own files are most like the real transactions."""
+    """Return whose defaults a source has: own files are most like the real transactions."""
     return DEFAULT_SOURCE if source == "files" else source
 
 
@@ -195,7 +195,7 @@ def _defaults(given: Mapping[str, Any], where: str) -> Tree:
 
 
 def _model_defaults(task: str, model: str, protection: str) -> Tree:
-    """What a model changes in the defaults of its task."""
+    """Return what a model changes in the defaults of its task."""
     choice = declaration(task).choice(model)
     if choice is None:
         return {}
@@ -210,7 +210,7 @@ def _known(key: str, value: str, names: tuple[str, ...]) -> None:
 
 
 def nearest(word: str, names: tuple[str, ...]) -> str:
-    """A hint that ends an error message: the nearest known name, or all of them."""
+    """Return a hint that ends an error message: the nearest known name, or all of them."""
     close = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"
 
@@ -230,7 +230,7 @@ def _explain(error: ErrorDetails, tree: Mapping[str, Any]) -> str:
 
 
 def _siblings(path: list[str], task: str) -> list[str]:
-    """What the key at the end of a path could have been called."""
+    """Return what the key at the end of a path could have been called."""
     if path[:-1] and path[0] in ("model", CUTS):
         declared = declaration(task)
         kinds = [choice.settings for choice in declared.models if choice.name in path[:2]]
@@ -276,7 +276,7 @@ def _tag(model: type[BaseModel]) -> str | None:
 
 
 def _shown(path: list[str], tree: Mapping[str, Any]) -> list[str]:
-    """The location as the user wrote it: without the union tags that pydantic inserts."""
+    """Return the location as the user wrote it: without the union tags that pydantic inserts."""
     section = tree.get(path[0], {})
     tag = section.get(_TAGS.get(path[0], "")) if isinstance(section, Mapping) else None
     kept = [part for place, part in enumerate(path) if place != 1 or part != tag or len(path) < 3]

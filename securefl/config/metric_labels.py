@@ -154,12 +154,12 @@ def register_labels(labels: Mapping[str, MetricLabel]) -> None:
 
 
 def title(metric: str) -> str:
-    """A metric's name as it stands in a heading, for example `HR@10`."""
+    """Return a metric's name as it stands in a heading, for example `HR@10`."""
     return LABELS[metric].title if metric in LABELS else metric
 
 
 def shown(metric: str, value: float) -> str:
-    """A value as people read it: shares in percent, a dash where there was no case."""
+    """Return a value as people read it: shares in percent, a dash where there was no case."""
     if math.isnan(value):
         return "-"
     percent = metric in LABELS and LABELS[metric].percent

@@ -64,7 +64,7 @@ def options_tree(
 
 
 def parse_dropouts(texts: Iterable[str]) -> list[Tree]:
-    """Planned dropouts from `member@round:step`, as they stand in `[[simulation.dropouts]]`.
+    """Return planned dropouts from `member@round:step`, as they stand in `[[simulation.dropouts]]`.
 
     Raises:
         ConfigError: If a text has another form.

@@ -23,12 +23,12 @@ _registered: list[str] = [NONE, *PROTECTED]
 
 
 def protections() -> tuple[str, ...]:
-    """What `privacy.dp` may say, `none` first."""
+    """Return what `privacy.dp` may say, `none` first."""
     return tuple(_registered)
 
 
 def protecting() -> tuple[str, ...]:
-    """The same without `none`."""
+    """Return the same without `none`."""
     return tuple(name for name in _registered if protects(name))
 
 
@@ -39,7 +39,7 @@ def register_protection(name: str) -> None:
 
 
 def protects(dp: str) -> bool:
-    """Whether a value of `privacy.dp`, also one from a record, claims any privacy."""
+    """Return whether a value of `privacy.dp`, also one from a record, claims any privacy."""
     return dp != NONE
 
 

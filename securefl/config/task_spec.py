@@ -93,7 +93,7 @@ class TaskSpec:
     outputs: Mapping[str, str] = field(default_factory=dict)
 
     def choice(self, model: str) -> ModelSpec | None:
-        """The model of that name; None if the task has none."""
+        """Return the model of that name; None if the task has none."""
         return next((choice for choice in self.models if choice.name == model), None)
 
     @property

@@ -46,7 +46,7 @@ def write_starter(path: Path, task: str, source: str) -> None:
 
 
 def starter_toml(task: str, source: str) -> str:
-    """A configuration that changes nothing, with every setting in it and what it means.
+    """Return a configuration that changes nothing, with every setting in it and what it means.
 
     Only what has to be said is said: task, source, model. All else is at its default and stands
     behind a `#`. For the source `files`, the names of the files are examples.

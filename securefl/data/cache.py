@@ -48,7 +48,7 @@ def digest(files: Iterable[Path], *options: object) -> str:
 
 
 def cached(name: str, key: str, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """The table stored as `name` under `key`; built, and then stored, where there is none.
+    """Return the table stored as `name` under `key`; built, and then stored, where there is none.
 
     Args:
         name: The table's name, the readable part of the file's.
@@ -87,7 +87,7 @@ def _read(path: Path) -> pd.DataFrame | None:
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:
-    """Writes beside the final name and renames, so that no reader ever sees half a file."""
+    """Write beside the final name and renames, so that no reader ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     os.close(handle)

@@ -39,7 +39,7 @@ def to_text(raw: pd.Series, column: str, origin: Origin) -> pd.Series:
 
 
 def stable_id(text: str) -> int:
-    """The same int64, 0 or more, for the same text in every file and run.
+    """Return the same int64, 0 or more, for the same text in every file and run.
 
     A decimal number without leading zeros stands for itself; other text for the first 63 bits of
     its BLAKE2b digest (RFC 7693).
@@ -50,7 +50,7 @@ def stable_id(text: str) -> int:
 
 
 def to_ids(raw: pd.Series, column: str, origin: Origin) -> pd.Series:
-    """Identifiers as int64, see `stable_id`.
+    """Return Identifiers as int64, see `stable_id`.
 
     Raises:
         DataError: As in `to_text`.
@@ -59,7 +59,7 @@ def to_ids(raw: pd.Series, column: str, origin: Origin) -> pd.Series:
 
 
 def to_products(raw: pd.Series, column: str, origin: Origin, known: Mapping[str, int]) -> pd.Series:
-    """The catalogue's numbers of products, int64, -1 for those it does not have.
+    """Return the catalogue's numbers of products, int64, -1 for those it does not have.
 
     Raises:
         DataError: As in `to_text`.
@@ -75,7 +75,7 @@ def _by_unique(text: pd.Series, number: Callable[[str], int]) -> pd.Series:
 
 
 def to_numbers(raw: pd.Series, column: str, origin: Origin) -> pd.Series:
-    """Numbers as float64.
+    """Return numbers as float64.
 
     Raises:
         DataError: A number is missing or is none.
@@ -90,7 +90,7 @@ def to_numbers(raw: pd.Series, column: str, origin: Origin) -> pd.Series:
 
 
 def to_classes(raw: pd.Series, column: str, origin: Origin) -> pd.Series:
-    """Classes as int64.
+    """Return classes as int64.
 
     Raises:
         DataError: A class is missing or is no integer.
@@ -121,7 +121,7 @@ def to_times(raw: pd.Series, column: str, origin: Origin) -> pd.Series:
 
 
 def to_flags(raw: pd.Series, column: str, origin: Origin) -> pd.Series:
-    """`true`, `false`, 1 and 0 as booleans.
+    """Return `true`, `false`, 1 and 0 as booleans.
 
     Raises:
         DataError: A flag is missing or is none of these.

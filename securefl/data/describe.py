@@ -58,7 +58,7 @@ class Description:
 
 
 def describe(data: RetailData) -> Description:
-    """Counts what the tables hold; sees all members at once, as only a simulation can."""
+    """Count what the tables hold; sees all members at once, as only a simulation can."""
     customers = [_known(member.transactions["customer"], ANONYMOUS) for member in data.members]
     memberships = pd.concat(customers).value_counts()
     return Description(
@@ -86,6 +86,6 @@ def _describe(member: RetailerTables) -> MemberDescription:
 
 
 def _known(values: pd.Series, unknown: int) -> pd.Series:
-    """The distinct values but the one that stands for nobody or nothing."""
+    """Return the distinct values but the one that stands for nobody or nothing."""
     distinct = values.drop_duplicates()
     return distinct[distinct != unknown]

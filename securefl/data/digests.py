@@ -11,7 +11,7 @@ from securefl.data.tables import RetailerTables
 
 
 def tables_digest(tables: RetailerTables) -> str:
-    """Hexadecimal SHA-256 over a retailer's tables: names, types and values, row by row.
+    """Return hexadecimal SHA-256 over a retailer's tables: names, types and values, row by row.
 
     It is the same for every task that reads these tables, and another one as soon as a row
     changes; a member whose tables grow names its data set in its policy. The digest never leaves
@@ -24,7 +24,7 @@ def tables_digest(tables: RetailerTables) -> str:
 
 
 def frame_digest(frame: pd.DataFrame) -> bytes:
-    """SHA-256 over one table, 32 bytes."""
+    """Return SHA-256 over one table, 32 bytes."""
     state = hashlib.sha256(str(frame.shape).encode())
     for name in sorted(str(column) for column in frame.columns):
         column = frame[name]

@@ -17,7 +17,7 @@ SUFFIXES = (".csv", ".parquet")
 
 
 def table_files(path: Path) -> tuple[Path, ...]:
-    """The file itself, or the folder's CSV and Parquet files in the order of their names.
+    """Return the file itself, or the folder's CSV and Parquet files in the order of their names.
 
     Raises:
         InputError: There is nothing at `path`, no such file in it, or a file of another type.
@@ -55,7 +55,7 @@ def read_columns(file: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def column_names(file: Path) -> tuple[str, ...]:
-    """The file's column names, without reading its rows.
+    """Return the file's column names, without reading its rows.
 
     Raises:
         InputError: The file is missing or may not be read.

@@ -108,7 +108,7 @@ class Origin:
         )
 
     def missing(self, column: str, present: Iterable[object]) -> DataError:
-        """The error for a column that is not there; it names the nearest one that is."""
+        """Return the error for a column that is not there; it names the nearest one that is."""
         name = self.names.get(column, column)
         near = get_close_matches(name, [str(other) for other in present], n=1, cutoff=0.5)
         hint = f"; the nearest is '{near[0]}'" if near else ""
@@ -116,7 +116,7 @@ class Origin:
 
 
 def check_table(frame: pd.DataFrame, columns: Sequence[Column], origin: Origin) -> None:
-    """Checks names, dtypes and values of a table; further columns are allowed.
+    """Check names, dtypes and values of a table; further columns are allowed.
 
     Raises:
         DataError: At the first column, and in it the first row, that is wrong.
@@ -128,7 +128,7 @@ def check_table(frame: pd.DataFrame, columns: Sequence[Column], origin: Origin) 
 
 
 def check_columns(frame: pd.DataFrame, columns: Sequence[Column], origin: Origin) -> None:
-    """Checks the names and dtypes of a table alone.
+    """Check the names and dtypes of a table alone.
 
     Raises:
         DataError: At the first column that is missing or holds another dtype.
@@ -178,13 +178,13 @@ def _refuse(
 
 
 def first_true(mask: pd.Series | npt.NDArray[np.bool_]) -> int | None:
-    """Position of the first true value of a boolean [n], None where there is none."""
+    """Return position of the first true value of a boolean [n], None where there is none."""
     array = np.asarray(mask, dtype=bool)
     return int(array.argmax()) if array.any() else None
 
 
 def check_distinct(frame: pd.DataFrame, column: str, origin: Origin) -> None:
-    """Checks that no value of `column` occurs in two rows.
+    """Check that no value of `column` occurs in two rows.
 
     Raises:
         DataError: At the first row that repeats an earlier one.
@@ -195,7 +195,7 @@ def check_distinct(frame: pd.DataFrame, column: str, origin: Origin) -> None:
 
 
 def check_data(data: RetailData) -> None:
-    """Checks all tables of a source and what they say of each other.
+    """Check all tables of a source and what they say of each other.
 
     Raises:
         DataError: A table breaks the schema, a retailer has no transactions, a name or a product

@@ -18,7 +18,7 @@ class Examples(Protocol):
         """Number of units (rows, or customers)."""
 
     def batch(self, index: Tensor) -> Batch:
-        """The units at `index` (int64 [B]) as the tensors that the task's loss takes."""
+        """Return the units at `index` (int64 [B]) as the tensors that the task's loss takes."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class TensorExamples:
         return self.tensors[0].shape[0]
 
     def batch(self, index: Tensor) -> Batch:
-        """The rows at `index`."""
+        """Return the rows at `index`."""
         return tuple(tensor.index_select(0, index) for tensor in self.tensors)
 
 
 def all_units(examples: Examples) -> Batch:
-    """Every unit as one batch."""
+    """Return every unit as one batch."""
     return examples.batch(torch.arange(len(examples)))

@@ -10,7 +10,7 @@ from securefl.errors import InputError
 
 
 def choose_device(wish: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device for a wish; `auto` takes a GPU where there is one.
+    """Return the device for a wish; `auto` takes a GPU where there is one.
 
     Raises:
         InputError: If a GPU is asked for and there is none.

@@ -43,7 +43,7 @@ def _refuse_buffers(model: nn.Module) -> None:
 
 
 def shared_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are trained jointly, in wire order.
+    """Return the parameters that are trained jointly, in wire order.
 
     Raises:
         ValueError: If the model has persistent buffers, which no mean over members makes sense of.
@@ -53,12 +53,12 @@ def shared_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def local_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that never leave the member."""
+    """Return the parameters that never leave the member."""
     return {n: p for n, p in model.named_parameters() if _is_local(model, n)}
 
 
 def shared_vector(model: nn.Module) -> FloatVector:
-    """The shared parameters as one float32 vector [d], copied."""
+    """Return the shared parameters as one float32 vector [d], copied."""
     parts = [p.detach().reshape(-1) for p in shared_parameters(model).values()]
     vector: FloatVector = torch.cat(parts).to("cpu", torch.float32).numpy().copy()
     return vector
@@ -84,7 +84,7 @@ def load_shared(model: nn.Module, vector: FloatVector) -> None:
 
 
 def named_shared(model: nn.Module, vector: FloatVector) -> dict[str, Tensor]:
-    """A shared vector cut into the model's named tensors, for a weights file."""
+    """Return a shared vector cut into the model's named tensors, for a weights file."""
     tensors: dict[str, Tensor] = {}
     start = 0
     for name, parameter in shared_parameters(model).items():
@@ -95,7 +95,7 @@ def named_shared(model: nn.Module, vector: FloatVector) -> dict[str, Tensor]:
 
 
 def joined_shared(model: nn.Module, tensors: Mapping[str, Tensor]) -> FloatVector:
-    """The inverse of `named_shared`.
+    """Return the inverse of `named_shared`.
 
     Raises:
         ValueError: If names or shapes are not those of the model.
@@ -115,7 +115,7 @@ def joined_shared(model: nn.Module, tensors: Mapping[str, Tensor]) -> FloatVecto
 
 
 def local_state(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of the local parameters by name."""
+    """Return copies of the local parameters by name."""
     return {n: p.detach().clone() for n, p in local_parameters(model).items()}
 
 

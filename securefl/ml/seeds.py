@@ -9,7 +9,7 @@ import hashlib
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """A 63-bit seed for one purpose, so that no two parts of a run share a random stream.
+    """Return a 63-bit seed for one purpose, so that no two parts of a run share a random stream.
 
     SHA-256 of the parts, each preceded by its length.
     """

@@ -101,7 +101,7 @@ class LocalTrainer:
         return [p.detach().clone() for p in shared_parameters(self.model).values()]
 
     def _proximal(self, anchor: list[Tensor]) -> Tensor:
-        """`mu/2 * ||w - w_round||^2` over the shared parameters (Li et al. 2020, eq. 2)."""
+        """Return `mu/2 * ||w - w_round||^2` over the shared parameters (Li et al. 2020, eq. 2)."""
         pairs = zip(shared_parameters(self.model).values(), anchor, strict=True)
         distance = torch.stack([(p - a).square().sum() for p, a in pairs]).sum()
         return 0.5 * self.settings.proximal_mu * distance

@@ -40,7 +40,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def read_whole(path: Path) -> bytes:
-    """A file's content.
+    """Return a file's content.
 
     Raises:
         RunDirectoryError: If it cannot be read.
@@ -88,7 +88,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def digest_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """SHA-256 over names, types, shapes, values and metadata, in sorted order."""
+    """Return SHA-256 over names, types, shapes, values and metadata, in sorted order."""
     digest = hashlib.sha256()
     for key in sorted(metadata):
         digest.update(f"{key}={metadata[key]}\0".encode())

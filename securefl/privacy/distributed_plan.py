@@ -1,9 +1,9 @@
-"""What a run under distributed differential privacy comes to: shares, events and epsilon.
+"""The plan of a run under distributed differential privacy: shares, events and epsilon.
 
-The noise in a sum is that of the honest shares in it, so it is priced as one mechanism on the
-rounded sum. It is the members' together: all draw shares of the one variance that follows from
-what was agreed. A member that adds more alone, or less because it has rounds left, would be
-charged for noise that is not there.
+The noise in a sum is that of the honest shares in it, so it is accounted for as one mechanism on
+the rounded sum. It belongs to all members together: all draw shares of one variance, which follows
+from the agreement. A member that decided by itself to add more or less noise would be charged for
+noise that is not there.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
 from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.accounting.events import PrivacyEvent
-from securefl.privacy.encoding.gradients import check_room
-from securefl.privacy.encoding.sums import SumEncoding
+from securefl.privacy.encoding.gradients import SumEncoding, check_room
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.noise.shares import NoisePlan, honest_shares, plan_noise, set_aside
 from securefl.privacy.noise.xnoise import LayerPlan
 from securefl.privacy.plan import PrivacyPlan
 
 _DROWNED = 10.0
-"""Where the noise on a mean is so many times as long as any update, rounds only add noise."""
+"""Largest ratio of the length of the noise on a mean to that of any update; beyond, no learning."""
 
 
 @dataclass(frozen=True)
 class DistributedPlan:
-    """The public side of private gradient rounds.
+    """The public parameters of rounds with noise shares.
 
     Attributes:
         base: Budget, less what is set aside for the samplers, and rounds.
         budget: The whole budget.
         cohort: Members of a round.
         threshold: The fewest of them in a sum.
-        code: How what a member sums up becomes integers.
+        code: The integer encoding of a member's sum.
         limit: Largest coordinate of a change.
     """
 
@@ -50,11 +49,11 @@ class DistributedPlan:
 
     @classmethod
     def of(cls, config: RunConfig, members: int, dimension: int) -> DistributedPlan:
-        """The plan of a run of so many members.
+        """Return the plan of a run of `members` members and a model of `dimension` coordinates.
 
         Raises:
-            ConfigError: If no honest member is left in a sum, the run states no budget, or delta
-                says nothing for so many members.
+            ConfigError: If no honest member is left in a sum, the run has no budget, or delta is
+                too large for so many members.
         """
         base, mechanism = PrivacyPlan.of(config), mechanism_for(config.privacy)
         if not mechanism.by_example:  # the members are the units
@@ -68,7 +67,7 @@ class DistributedPlan:
 
     @property
     def honest(self) -> int:
-        """How many honest shares are in every sum that the protocol lets through."""
+        """Fewest honest shares in a sum that the protocol releases."""
         colluding = self.base.settings.distributed.colluding
         return honest_shares(self.cohort, self.threshold, colluding)
 
@@ -95,11 +94,11 @@ class DistributedPlan:
         return plan
 
     def _check_use(self, plan: NoisePlan) -> None:
-        """Refuse noise in which every update drowns, and updates that the format has no room for.
+        """Refuse noise that drowns every update, and updates that the format has no room for.
 
-        A member that could not send what it has would tell so by its silence. The mean of the
-        updates has norm C at most, and the noise on it that of the sum over the number of members:
-        its deviation times the root of the number of coordinates.
+        A member whose update did not fit would reveal that by not sending. The mean of the updates
+        has norm C at most; the length of the noise on it is about the deviation of the sum times
+        the root of the number of coordinates, over the number of members.
         """
         if plan.sensitivity.l2 * 2.0**-self.code.bits > self.limit / 2:
             raise ConfigError("secure.limit: has to be twice privacy.clip_norm, and a little more")
@@ -114,7 +113,7 @@ class DistributedPlan:
 
     @cached_property
     def layers(self) -> LayerPlan | None:
-        """How the shares are cut, where noise is taken back; None where none can be."""
+        """The layers of the shares, where excess noise is removed; None where there is none."""
         agreed = self.base.settings.distributed
         if agreed.excess == "keep" or self.cohort == self.threshold:
             return None
@@ -123,11 +122,11 @@ class DistributedPlan:
 
     @property
     def event(self) -> PrivacyEvent:
-        """What one round costs."""
+        """The event of one round."""
         return self.noise.event.with_steps(self.base.settings.steps)
 
 
 @lru_cache(maxsize=4)
 def plan_of(config: RunConfig, members: int, dimension: int) -> DistributedPlan:
-    """`DistributedPlan.of`, worked out once: to find the noise takes longer than a round."""
+    """Return `DistributedPlan.of`, cached: calibrating the noise takes longer than a round."""
     return DistributedPlan.of(config, members, dimension)

@@ -1,7 +1,7 @@
-"""What a run's privacy settings come to: noise, events and epsilon, before and while it trains.
+"""The privacy plan of a run: noise, events and epsilon, before and during training.
 
 Everything here follows from public constants, so that every member and the coordinator compute the
-same; no datum is looked at.
+same; no record is read.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for
 
 _MOST_OF_BEFORE = 4.0
-"""Rounds under more noise than so many times the noise before would undo what was learned."""
+"""Largest factor by which later rounds may have more noise; more would undo what was learned."""
 
 
 @dataclass(frozen=True)
 class PrivacyPlan:
-    """The public side of private training.
+    """The public parameters of private training.
 
     Attributes:
         settings: The run's privacy settings, with a budget.
         rounds: Rounds of the run.
-        budget: What must not be exceeded.
-        protects: What a unit is, in the task's words.
-        does: What is done to what is released, in words.
-        mechanism: How units are hidden.
+        budget: The budget that must not be exceeded.
+        protects: The task's description of a unit.
+        does: The mechanism's description of what is done to releases.
+        mechanism: The privacy mechanism.
     """
 
     settings: PrivacySettings
@@ -48,11 +48,11 @@ class PrivacyPlan:
 
     @classmethod
     def of(cls, config: RunConfig) -> PrivacyPlan:
-        """The plan of a private run.
+        """Return the plan of a private run.
 
         Raises:
-            ConfigError: If the run states no budget, or no accountant has a price for what its
-                mechanism does: that has to be known before anything is trained.
+            ConfigError: If the run has no budget, or no accountant supports its mechanism: that has
+                to be known before anything is trained.
         """
         settings, mechanism = config.privacy, mechanism_for(config.privacy)
         if config.privacy.epsilon is None:
@@ -75,29 +75,30 @@ class PrivacyPlan:
 
     @property
     def records_per_customer(self) -> int | None:
-        """Public bound on a customer's records; None where no record is the unit."""
+        """Public bound on a customer's records; None where records are not the unit."""
         return self.mechanism.unit.records(self.settings)
 
     def event(self, sigma: float, rounds: int = 1) -> PrivacyEvent:
-        """What `rounds` rounds under noise multiplier `sigma` cost."""
+        """Return the event of `rounds` rounds under noise multiplier `sigma`."""
         steps = rounds * self.settings.steps
         return self.mechanism.event(sigma, steps, self.settings.sampling_rate)
 
     def epsilon(self, events: Sequence[PrivacyEvent]) -> float:
-        """Epsilon of events at the plan's delta by the plan's accountant."""
+        """Return epsilon of events at the plan's delta by the plan's accountant."""
         return epsilon_of(events, self.budget.delta, self.settings.accountant)
 
     def customer_epsilon(self, events: Sequence[PrivacyEvent]) -> float | None:
-        """Epsilon of events for a whole customer; None where no bound below 20 is known."""
+        """Return epsilon of events for a whole customer; None where no bound below 20 is known."""
         return self.mechanism.unit.customer_epsilon(
             events, self.budget.delta, self.settings.accountant, self.records_per_customer
         )
 
     def sigma(self, rounds: int, spent: Sequence[PrivacyEvent] = ()) -> float:
-        """The noise multiplier for the rounds that are left.
+        """Return the noise multiplier for the remaining rounds.
 
-        Where something was spent, its noise goes on if that keeps to the budget; a round that was
-        trained twice because the run was killed in it is paid for by more noise in the others.
+        Where events were charged before, their noise is kept if that keeps to the budget; a round
+        that was trained twice, because the run was killed in it, is paid for by more noise in the
+        others.
 
         Raises:
             ConfigError: If no noise keeps to the budget, or none that leaves anything to learn.
@@ -120,7 +121,7 @@ class PrivacyPlan:
         return sigma
 
     def spending(self, events: Sequence[PrivacyEvent]) -> Spending:
-        """What `events` come to."""
+        """Return the spending that `events` amount to."""
         return Spending(
             epsilon=self.epsilon(events),
             noise_multiplier=min((e.noise_multiplier for e in events), default=0.0),
@@ -132,14 +133,14 @@ class PrivacyPlan:
         )
 
     def _two_retailers_epsilon(self, events: Sequence[PrivacyEvent]) -> float | None:
-        """Epsilon of events for a customer of two retailers; None where no noise is shared."""
+        """Return epsilon for a customer of two retailers; None where no noise is shared."""
         if not self.mechanism.customers_share_noise:
             return None
         found = shared_epsilon([(event, 2) for event in events], self.budget.delta)
         return found if math.isfinite(found) else None
 
     def check_units(self, name: str, units: int) -> None:
-        """Refuse a delta that says nothing for so many units.
+        """Refuse a delta that is too large for `units` privacy units.
 
         Raises:
             ConfigError: If delta is not below 1 / units: releasing one unit outright would then be
@@ -155,12 +156,12 @@ class PrivacyPlan:
 
 @dataclass(frozen=True)
 class PlannedRound:
-    """Where the budget stands after a round.
+    """The planned state of the budget after a round.
 
     Attributes:
         round: Its number, from 1.
         steps: Private steps so far.
-        epsilon: Spent by then.
+        epsilon: Spent so far.
         customer_epsilon: The same for a whole customer; None where no bound below 20 is known.
     """
 
@@ -175,8 +176,8 @@ class BudgetTable:
     """Epsilon against rounds, before anything is trained.
 
     Attributes:
-        plan: What is planned.
-        noise_multiplier: sigma that the budget asks for.
+        plan: The plan of the run.
+        noise_multiplier: sigma that the budget requires.
         rounds: One entry a round.
     """
 
@@ -185,7 +186,7 @@ class BudgetTable:
     rounds: tuple[PlannedRound, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         settings = self.plan.settings
         return {
             "unit": settings.unit,
@@ -204,7 +205,7 @@ class BudgetTable:
 
 
 def budget_table(config: RunConfig) -> BudgetTable:
-    """The table of a configuration.
+    """Return the budget table of a configuration.
 
     Raises:
         ConfigError: If the run is not private, or no noise keeps to its budget.

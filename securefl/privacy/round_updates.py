@@ -1,8 +1,8 @@
-"""What a mechanism and the member that it protects have to know of each other.
+"""The interface between a mechanism and the member that it protects.
 
-A mechanism decides what a member does in a round; how training, files and the ledger work is the
-member's. `MemberContext` is what the member offers, `RoundTraining` what it gets back. Both are
-here, below the tasks and the federation, so that a mechanism's own file needs neither.
+A mechanism decides how a member trains in a round; training, files and the ledger themselves
+belong to the member. `MemberContext` is what the member provides, `RoundTraining` what it receives.
+Both are here, below the tasks and the federation, so that a mechanism's own file needs neither.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.accounting.spent import Spending
 from securefl_protocols.noise.layers import NoiseLayers
 
-if TYPE_CHECKING:  # what asks a mechanism about settings alone does not wait for torch or Opacus
+if TYPE_CHECKING:  # mechanisms are also used for settings alone, without torch or Opacus
     import torch
 
     from securefl.config.schema import RunConfig
@@ -28,10 +28,10 @@ if TYPE_CHECKING:  # what asks a mechanism about settings alone does not wait fo
 
 
 class Charges(Protocol):
-    """Where private training has its price written down before it begins."""
+    """The record of charges, to which private training writes before it begins."""
 
     def charged(self) -> Sequence[PrivacyEvent]:
-        """What this run was charged so far, also by a process that was killed."""
+        """Return the events charged to this run so far, also by a process that was killed."""
 
     def charge(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Make an event durable, or raise."""
@@ -39,12 +39,12 @@ class Charges(Protocol):
 
 @dataclass(frozen=True)
 class RoundChange:
-    """What a member's training in a round gave.
+    """The result of a member's training in a round.
 
     Attributes:
         change: Of the shared parameters, float32 [d]; float64 where it is integers with noise.
         loss: Mean training loss; 0 where it would be a release of its own.
-        layers: Of the noise in the change, where some of it may be taken back.
+        layers: Of the noise in the change, where excess noise may be removed.
     """
 
     change: UpdateVector
@@ -57,40 +57,40 @@ class RoundTraining(Protocol):
 
     @property
     def weight(self) -> int:
-        """How much the member's change counts in the mean."""
+        """The weight of the member's change in the mean."""
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
-        """Whose state belongs to the member's checkpoint."""
+        """The optimizer whose state belongs to the member's checkpoint, if there is one."""
 
     def train(self, number: int) -> RoundChange:
         """Train a round from the model's present state."""
 
     def spending(self) -> Spending | None:
-        """What was spent of the budget; None without one."""
+        """Return what was spent of the budget; None without a budget."""
 
 
 class Budget(Protocol):
-    """What a run's budget still allows a member."""
+    """A member's remaining budget in a run."""
 
     def noise_multiplier(self, number: int) -> float:
-        """The noise of round `number` and of those after it, from what is left."""
+        """Return the noise of round `number` and of those after it, from what is left."""
 
     def account(self, rng: str) -> PrivacyAccountant:
-        """The account that the next round is charged to, before the data are touched."""
+        """Return the accountant that is charged for the next round before the data are touched."""
 
     def spending(self) -> Spending:
-        """What the member has spent so far."""
+        """Return what the member has spent so far."""
 
 
 class ReleaseStore(Protocol):
-    """A member's last release, so that a round that is tried again is neither noised nor paid anew.
+    """A member's last release, so that a retried round is neither noised nor charged again.
 
     Two releases of one update under fresh noise would cost twice.
     """
 
     def get(self, number: int, start: npt.NDArray[np.float32]) -> tuple[UpdateVector, str] | None:
-        """The release of round `number` from the model `start`, and its note; None without one."""
+        """Return the release and note of round `number` from the model `start`, or None."""
 
     def put(
         self,
@@ -103,10 +103,10 @@ class ReleaseStore(Protocol):
 
 
 class MemberContext(Protocol):
-    """What a member offers to the mechanism that protects it.
+    """What a member provides to the mechanism that protects it.
 
-    The first four are the ways to make an update that every member knows; the rest is for a
-    mechanism with one of its own.
+    The first four are the built-in ways to make an update; the rest is for mechanisms that bring
+    their own.
     """
 
     @property
@@ -114,25 +114,25 @@ class MemberContext(Protocol):
         """The run's configuration."""
 
     def fedavg(self) -> RoundTraining:
-        """Plain local training, weighted by sample count; nothing is hidden."""
+        """Return plain local training, weighted by sample count, without protection."""
 
     def local_dp(self) -> RoundTraining:
-        """Noise in each step's gradients, or in the series that all steps see."""
+        """Return training with noise in each step's gradients, or in the series it trains on."""
 
     def gradient_sums(self) -> RoundTraining:
-        """One clipped sum of gradients as integers, with a share of the noise."""
+        """Return training to one clipped sum of gradients, as integers with a noise share."""
 
     def client_level(self) -> RoundTraining:
-        """The whole update as integers, with a share of the noise."""
+        """Return training to a whole update, as integers with a noise share."""
 
     def shared(self) -> npt.NDArray[np.float32]:
-        """The model's shared parameters now, float32 [d]."""
+        """Return the model's present shared parameters, float32 [d]."""
 
     def budget(self) -> Budget:
-        """The member's budget in this run."""
+        """Return the member's budget in this run."""
 
     def releases(self) -> ReleaseStore:
-        """The member's last release."""
+        """Return the store of the member's last release."""
 
     def stream(self, number: int) -> AesCtrRng:
-        """The member's own randomness of round `number`."""
+        """Return the member's own CSPRNG of round `number`."""

@@ -39,7 +39,7 @@ _PROMOTIONS: Final = ("member", "product", "week", "display", "mailer")
 
 
 def load(settings: FilesSettings) -> RetailData:
-    """Reads the catalogue, then every member's files.
+    """Read the catalogue, then every member's files.
 
     Products are numbered as the catalogue lists them; its column `label` keeps their own names, and
     its last row, product -1, stands for all products that it does not list. Customers of equal
@@ -56,7 +56,7 @@ def load(settings: FilesSettings) -> RetailData:
 
 
 def read_agreed(settings: FilesSettings) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """What belongs to no single member: the catalogue, and the promotions if there are any.
+    """Return what belongs to no single member: the catalogue, and the promotions if there are any.
 
     Raises:
         InputError: As in `load`.
@@ -71,7 +71,7 @@ def read_agreed(settings: FilesSettings) -> tuple[pd.DataFrame, pd.DataFrame | N
 
 
 def _numbers(products: pd.DataFrame) -> dict[str, int]:
-    """Number of each product label of the catalogue."""
+    """Return number of each product label of the catalogue."""
     return {label: number for number, label in enumerate(products["label"].iloc[:-1])}
 
 
@@ -125,7 +125,7 @@ class _Member:
         )
 
     def _in_period(self, events: pd.DataFrame) -> pd.DataFrame:
-        """The rows of the agreed period; all of them where none was agreed."""
+        """Return the rows of the agreed period; all of them where none was agreed."""
         if self.settings.period is None:
             return events
         first, last = (pd.Timestamp(day) for day in self.settings.period)
@@ -155,7 +155,7 @@ class _Member:
 def read_transactions(
     file: Path, columns: TransactionColumns, known: Mapping[str, int]
 ) -> pd.DataFrame:
-    """One file of purchases as the schema has them; `basket` is 0 where the file has none.
+    """Return one file of purchases as the schema has them; `basket` is 0 where the file has none.
 
     Args:
         file: CSV or Parquet.
@@ -191,13 +191,13 @@ def read_transactions(
 
 
 def _visits(sales: pd.DataFrame) -> pd.Series:
-    """Int64 [rows]: one number a customer and day."""
+    """Return int64 [rows]: one number a customer and day."""
     day = sales["time"].dt.normalize()
     return sales.groupby(["customer", day], sort=True).ngroup().astype("int64")
 
 
 def read_profiles(file: Path) -> pd.DataFrame:
-    """One file of customers with all their attributes, as they are.
+    """Return one file of customers with all their attributes, as they are.
 
     Raises:
         InputError: As in `load`.
@@ -213,7 +213,7 @@ def read_profiles(file: Path) -> pd.DataFrame:
 
 
 def read_browsing(file: Path, known: Mapping[str, int]) -> pd.DataFrame:
-    """One file of events: products looked at, and whatever else its column `event` names.
+    """Return one file of events: products looked at, and whatever else its column `event` names.
 
     Raises:
         InputError: As in `load`.
@@ -233,7 +233,7 @@ def read_browsing(file: Path, known: Mapping[str, int]) -> pd.DataFrame:
 
 
 def read_promotions(path: Path, known: Mapping[str, int], members: list[str]) -> pd.DataFrame:
-    """The promotions of all members, one row a member, product and week.
+    """Return the promotions of all members, one row a member, product and week.
 
     Raises:
         InputError: As in `load`.
@@ -269,7 +269,7 @@ def _given(names: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _renamed(file: Path, names: Mapping[str, str]) -> tuple[pd.DataFrame, Origin]:
-    """The named columns under the schema's names, and the origin that knows the file's."""
+    """Return the named columns under the schema's names, and the origin that knows the file's."""
     raw = read_columns(file, list(dict.fromkeys(names.values())))
     frame = pd.DataFrame({column: raw[name] for column, name in names.items()})
     return frame, Origin(str(file), names)

@@ -25,7 +25,7 @@ def agreed_alone(settings: DataSettings) -> FilesSettings | None:
 
 
 def common_data(settings: DataSettings, tables: Callable[[], RetailData]) -> RetailData:
-    """What all members read their facts off.
+    """Return what all members read their facts off.
 
     Args:
         settings: What was agreed.
@@ -40,7 +40,7 @@ def common_data(settings: DataSettings, tables: Callable[[], RetailData]) -> Ret
 
 
 def agreed_data(settings: FilesSettings) -> RetailData:
-    """Tables that anybody can write down who knows catalogue and period.
+    """Return tables that anybody can write down who knows catalogue and period.
 
     Each member sells every product of the catalogue once, to one customer, on the first day of the
     period, and again in its last moment. What a task reads off them, products, hierarchy and
@@ -62,7 +62,7 @@ def agreed_data(settings: FilesSettings) -> RetailData:
 
 
 def agreed_digest(settings: FilesSettings, data: RetailData) -> bytes:
-    """SHA-256 of period, catalogue and promotions as they were read.
+    """Return SHA-256 of period, catalogue and promotions as they were read.
 
     Two catalogues of other labels can lead to the same facts, and mean other products by them.
     """

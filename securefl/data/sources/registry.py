@@ -16,7 +16,7 @@ from securefl.data.tables import RetailData
 
 
 def load(settings: DataSettings) -> RetailData:
-    """Loads and checks what the settings describe.
+    """Load and checks what the settings describe.
 
     Raises:
         InputError: A file or a package is missing.

@@ -23,7 +23,7 @@ BINS: Final = 10
 
 
 def classification_tally(logits: Scores, truth: Truths) -> MetricSums:
-    """All metrics of one retailer's cases.
+    """Return all metrics of one retailer's cases.
 
     Over several retailers, `auc` is the share of all pairs of a case that came true and one that
     did not, both of the same retailer, in which the former has the higher score: a retailer counts
@@ -77,7 +77,7 @@ def summed_precision(scores: Scores, truth: Truths) -> float:
 
 
 def miscalibration(chance: Scores, truth: Truths) -> float:
-    """Sum over bins of how far the expected number of true cases is off the real one.
+    """Return sum over bins of how far the expected number of true cases is off the real one.
 
     Over the number of cases this is the expected calibration error (Naeini et al. 2015).
     """

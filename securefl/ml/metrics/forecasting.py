@@ -5,6 +5,7 @@ A case is one series at one step. Quantities are units sold, float64 [N], never 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ _SPREAD: Final = 9.0
 
 
 def forecast_tally(forecast: Quantities, actual: Quantities) -> MetricSums:
-    """All error metrics of one-step forecasts.
+    """Return all error metrics of one-step forecasts.
 
     `mape` is the mean of `|forecast - actual| / actual` over the cases with `actual > 0`: a case
     without demand has no percentage error and is left out; `zero_demand` is the share of such
@@ -53,8 +54,50 @@ def forecast_tally(forecast: Quantities, actual: Quantities) -> MetricSums:
     )
 
 
+def below(level: float) -> str:
+    """Return the metric that says which share of sales stayed at or below a level's quantile."""
+    return f"below@{level:g}"
+
+
+def quantile_tally(
+    forecast: Quantities, actual: Quantities, scale: Quantities, levels: Sequence[float]
+) -> MetricSums:
+    """Return metrics of one-step quantile forecasts, those of the median among them.
+
+    `pinball` is the loss of Koenker and Bassett (1978), mean over levels and cases, each case over
+    its scale so that small series count as much as large ones. The scale has to be known before the
+    step: a loss over what was sold would not be least at the quantile. `quantile_loss` is the sum
+    of the losses over all units sold, in which large series count more.
+
+    Args:
+        forecast: Quantiles in units, float64 [N, Q], ascending.
+        actual: What was sold, float64 [N].
+        scale: Size of each series before the step, float64 [N], above 0.
+        levels: Probabilities, with 0.5 among them.
+
+    Raises:
+        ValueError: If there is not one quantile a case and level.
+    """
+    if forecast.shape != (actual.size, len(levels)):
+        raise ValueError(f"{forecast.shape} quantiles for {actual.size} cases")
+    probabilities = np.asarray(levels)
+    miss = actual[:, None] - forecast
+    loss = np.maximum(probabilities * miss, (probabilities - 1) * miss).mean(axis=1)
+    cases = float(actual.size)
+    shares = {
+        below(level): Ratio(float((miss[:, column] <= 0).sum()), cases)
+        for column, level in enumerate(levels)
+    }
+    own = {
+        "pinball": Ratio(float((loss / scale).sum()), cases),
+        "quantile_loss": Ratio(float(loss.sum()), float(actual.sum())),
+    }
+    median = forecast_tally(forecast[:, list(levels).index(0.5)], actual)
+    return MetricSums(own | dict(median.ratios) | shares)
+
+
 def poisson_floor(mean: Quantities) -> tuple[Quantities, Quantities]:
-    """Least expected error of a forecaster that knows the mean of a Poisson demand exactly.
+    """Return least expected error of a forecaster that knows the mean of a Poisson demand exactly.
 
     The relative error is that of the best constant forecast, `min_f E[|f - Y| / Y | Y > 0]`: the
     minimiser is the median of Y weighted by 1/Y (Gneiting 2011, "Making and evaluating point
@@ -89,7 +132,7 @@ def _poisson_floor(mean: float) -> tuple[float, float]:
 
 
 def _poisson_mass(counts: Quantities, mean: float) -> Quantities:
-    """Poisson probabilities of consecutive counts, normalised over them."""
+    """Return Poisson probabilities of consecutive counts, normalised over them."""
     steps = np.log(mean) - np.log(np.maximum(counts[1:], 1.0))
     logs = np.concatenate([[0.0], np.cumsum(steps)])
     weights = np.exp(logs - logs.max())
@@ -98,7 +141,7 @@ def _poisson_mass(counts: Quantities, mean: float) -> Quantities:
 
 
 def _least_deviation(values: Quantities, weights: Quantities) -> float:
-    """`min_f sum w |f - v|`, reached at the weighted median; `values` ascend."""
+    """Return `min_f sum w |f - v|`, reached at the weighted median; `values` ascend."""
     cumulative = np.cumsum(weights)
     median = values[np.searchsorted(cumulative, cumulative[-1] / 2)]
     return float((weights * np.abs(values - median)).sum())

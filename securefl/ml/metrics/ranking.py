@@ -44,14 +44,14 @@ class RankingCases:
     sold: Tensor
 
     def at(self, rows: Tensor) -> RankingCases:
-        """Some of the cases, in the order of `rows`, int64 [m]."""
+        """Return some of the cases, in the order of `rows`, int64 [m]."""
         start, place = parts_of(self.bought_start, rows)
         return RankingCases(
             self.positive[rows], self.negatives[rows], start, self.bought[place], self.sold
         )
 
     def competitors(self, index: Tensor) -> Tensor:
-        """What the retailer sells and the customers at `index` never bought, bool [B, I]."""
+        """Return what the retailer sells and the customers at `index` never bought, bool [B, I]."""
         mask = self.sold.expand(len(index), -1).clone()
         start = self.bought_start[index]
         count = self.bought_start[index + 1] - start
@@ -62,7 +62,7 @@ class RankingCases:
 
 
 def parts_of(start: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Some of the parts of a sequence that begin at `start`, int64 [n + 1].
+    """Return some of the parts of a sequence that begin at `start`, int64 [n + 1].
 
     Returns:
         Where the parts at `rows` (int64 [m]) begin when laid end to end, int64 [m + 1], and where
@@ -75,7 +75,7 @@ def parts_of(start: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ranking_tally(scores: Scores, cases: RankingCases) -> MetricSums:
-    """All ranking metrics of one retailer's cases.
+    """Return all ranking metrics of one retailer's cases.
 
     `hr@10` and `ndcg@10` rank against the sampled negatives, `*_full` against all competitors.
     `ndcg@10_expected` is the mean of `ndcg@10` over all ways to draw the negatives: the same
@@ -91,7 +91,7 @@ def ranking_tally(scores: Scores, cases: RankingCases) -> MetricSums:
 
 
 def _gains(scores: Tensor, cases: RankingCases, index: Tensor) -> list[Tensor]:
-    """Each metric of each case, float64 [B] each."""
+    """Return each metric of each case, float64 [B] each."""
     positive = scores.gather(1, cases.positive[index, None])
     negatives = cases.negatives[index]
     ahead = (scores.gather(1, negatives.clamp(min=0)) >= positive) & (negatives >= 0)
@@ -104,7 +104,7 @@ def _gains(scores: Tensor, cases: RankingCases, index: Tensor) -> list[Tensor]:
 
 
 def _discounted(rank: Tensor) -> tuple[Tensor, Tensor]:
-    """Hit and discounted gain of 0-based ranks, float64 [B] each."""
+    """Return hit and discounted gain of 0-based ranks, float64 [B] each."""
     hit = (rank < CUTOFF).to(torch.float64)
     return hit, hit / torch.log2(rank.to(torch.float64) + 2)
 
@@ -132,7 +132,7 @@ def expected_gain(ahead: Tensor, competitors: Tensor, drawn: Tensor) -> Tensor:
 
 
 def _log_choose(n: Tensor, k: Tensor) -> Tensor:
-    """`log C(n, k)`; meaningless where `k` is outside 0..n, which the caller masks."""
+    """Return `log C(n, k)`; meaningless where `k` is outside 0..n, which the caller masks."""
     return (
         torch.lgamma(n + 1)
         - torch.lgamma(k.clamp(min=0) + 1)

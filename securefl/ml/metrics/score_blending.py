@@ -29,7 +29,7 @@ _CASES = 10_000
 
 
 def chosen_weights(parts: Scores, ranking: RankingCases) -> Tensor:
-    """The weights of `blend_weights` on held-out purchases and their sampled competitors.
+    """Return the weights of `blend_weights` on held-out purchases and their sampled competitors.
 
     Args:
         parts: Positions of cases, int64 [B], to the parts of all products' scores, [B, I, P].
@@ -49,7 +49,7 @@ def chosen_weights(parts: Scores, ranking: RankingCases) -> Tensor:
 
 
 def blend_weights(parts: Tensor, valid: Tensor) -> Tensor:
-    """Weights under which held-out products stand out among their competitors.
+    """Return weights under which held-out products stand out among their competitors.
 
     Maximises the conditional likelihood of the held-out product (McFadden 1974) over weights that
     are not negative, so that on these cases no part alone explains it better.

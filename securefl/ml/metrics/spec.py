@@ -16,5 +16,5 @@ class MetricSpec:
     higher_is_better: bool
 
     def better(self, candidate: float, reference: float) -> bool:
-        """Whether `candidate` beats `reference`; NaN never does."""
+        """Return whether `candidate` beats `reference`; NaN never does."""
         return candidate > reference if self.higher_is_better else candidate < reference

@@ -44,7 +44,7 @@ class MetricSums:
     ratios: Mapping[str, Ratio]
 
     def values(self) -> dict[str, float]:
-        """Metric name to number."""
+        """Return metric name to number."""
         return {name: ratio.value for name, ratio in self.ratios.items()}
 
     def __add__(self, other: MetricSums) -> MetricSums:
@@ -54,7 +54,7 @@ class MetricSums:
 
 
 def total(tallies: Iterable[MetricSums]) -> MetricSums:
-    """The tally over all cases of several retailers.
+    """Return the tally over all cases of several retailers.
 
     Raises:
         ValueError: If there is no tally, or their metrics differ.

@@ -1,1 +1,1 @@
-"""What was done to customers' data, and what it costs in epsilon."""
+"""Privacy accounting: the events of a run and the epsilon of their composition."""

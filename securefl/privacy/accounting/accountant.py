@@ -1,4 +1,4 @@
-"""What has been spent: events, priced by accountants over Renyi divergences or loss distributions.
+"""Accountants: epsilon of composed events, from Renyi divergences or privacy random variables.
 
 An account belongs to a member's data and not to a round: a fresh one for each round reports a
 round's epsilon as the run's. Its state is plain JSON, so that it survives restarts. The Gaussian
@@ -35,40 +35,41 @@ AccountantName = Literal["rdp", "prv"]
 
 
 class UnsupportedEventError(ConfigError):
-    """No accountant has a price for what a mechanism does."""
+    """No accountant supports what a mechanism does."""
 
     wire_name: ClassVar[str] = "UnsupportedEventError"
 
 
 class Accountant(ABC):
-    """Prices the composition of all events that it was given."""
+    """Computes the epsilon of the composition of all events added to it."""
 
     name: ClassVar[str]
-    """What a configuration calls it."""
+    """The value of `privacy.accountant` that selects it."""
     leaves: ClassVar[tuple[type[DpEvent], ...]]
-    """The mechanisms that it has a price for, beside what costs nothing or has no bound."""
+    """The mechanisms that it supports, besides no-op events and those without any noise."""
 
     def __init__(self) -> None:
         self._terms: list[Term] = []
 
     def supports(self, event: DpEvent) -> bool:
-        """Whether every mechanism in an event has a price here."""
+        """Return whether every mechanism in an event is supported by this accountant."""
         known = (*self.leaves, NoOpDpEvent, NonPrivateDpEvent)
         return all(isinstance(term.mechanism, known) for term in terms_of(event))
 
     def compose(self, event: DpEvent, count: int = 1) -> Self:
-        """Add an event, so many times.
+        """Add an event `count` times.
 
         Raises:
-            UnsupportedEventError: If it has no price here.
+            UnsupportedEventError: If this accountant does not support the event.
         """
+        # An unknown mechanism must fail here: leaving it out would report too small an epsilon.
         if not self.supports(event):
             raise UnsupportedEventError(f"accountant {self.name} has no price for {event}")
         self._terms += (term for term in terms_of(event, count) if _costs(term))
         return self
 
     def get_epsilon(self, delta: float) -> float:
-        """Epsilon at `delta` of everything together, an upper bound; infinite without noise.
+        """Return an upper bound on epsilon of all events at `delta`; infinite without noise.
 
         Raises:
             ValueError: If delta is not in (0, 1).
@@ -81,13 +82,14 @@ class Accountant(ABC):
 
     @abstractmethod
     def _epsilon(self, delta: float) -> float:
-        """The same where all has noise."""
+        """Return the same where every event has noise."""
 
 
 class RdpAccountant(Accountant):
-    """Renyi divergences of sampled Gaussians.
+    """Renyi accountant of sampled Gaussians.
 
-    Mironov, Talwar and Zhang 2019, section 3.3, converted by Balle et al. 2020, theorem 21.
+    Divergences by Mironov, Talwar and Zhang 2019, section 3.3, added up over steps (Mironov 2017,
+    proposition 1) and converted by Balle et al. 2020, theorem 21.
     """
 
     name = "rdp"
@@ -99,9 +101,9 @@ class RdpAccountant(Accountant):
 
 
 class PrvAccountant(Accountant):
-    """Privacy random variables of sampled Gaussians, by Fourier transform.
+    """Accountant of privacy random variables of sampled Gaussians, by Fourier transform.
 
-    Gopi, Lee and Wutschitz 2021; the upper end of its interval.
+    Gopi, Lee and Wutschitz 2021; the upper end of its interval, so that the bound is safe.
     """
 
     name = "prv"
@@ -117,7 +119,7 @@ class PrvAccountant(Accountant):
 
 
 class IntegerRdpAccountant(Accountant):
-    """Renyi divergences at integer orders, the only ones at which Skellam noise has a bound."""
+    """Renyi accountant at integer orders, the only ones at which Skellam noise has a bound."""
 
     name = "rdp"
     leaves = (GaussianDpEvent, SkellamDpEvent)
@@ -128,44 +130,44 @@ class IntegerRdpAccountant(Accountant):
 
 _ACCOUNTANTS: dict[str, tuple[type[Accountant], ...]] = {
     "rdp": (RdpAccountant, IntegerRdpAccountant),
-    # With Skellam noise among the events there is one accountant, whichever was asked for.
+    # With Skellam noise among the events there is one accountant, whichever is configured.
     "prv": (PrvAccountant, IntegerRdpAccountant),
 }
-"""What a configuration may ask for, and who prices it: the first that supports all events."""
+"""Value of `privacy.accountant` to candidates; the first that supports all events is taken."""
 
 
 def accountant_for(name: AccountantName, events: Iterable[DpEvent]) -> Accountant:
-    """A fresh accountant that has a price for all of `events`; none is composed yet.
+    """Return a fresh accountant that supports all of `events`; none is composed yet.
 
     Raises:
         ConfigError: If there is no accountant of that name.
-        UnsupportedEventError: If no accountant has a price for one of the events.
+        UnsupportedEventError: If no accountant supports one of the events.
     """
     _refuse_unknown(name)
-    asked = tuple(events)
+    planned = tuple(events)
     for kind in _ACCOUNTANTS[name]:
-        made = kind()
-        if all(made.supports(event) for event in asked):
-            return made
-    known = _ACCOUNTANTS[name][-1]()
-    unknown = next((event for event in asked if not known.supports(event)), asked)
+        accountant = kind()
+        if all(accountant.supports(event) for event in planned):
+            return accountant
+    broadest = _ACCOUNTANTS[name][-1]()
+    unknown = next((event for event in planned if not broadest.supports(event)), planned)
     raise UnsupportedEventError(f"privacy.dp: no accountant has a price for {unknown}")
 
 
 def epsilon_of(
     events: Sequence[DpEvent], delta: float, accountant: AccountantName = "rdp"
 ) -> float:
-    """Epsilon of the composition of `events` at `delta`.
+    """Return epsilon of the composition of `events` at `delta`.
 
     Raises:
         ConfigError: If the accountant is not one of the two.
-        UnsupportedEventError: If no accountant has a price for one of the events.
+        UnsupportedEventError: If no accountant supports one of the events.
         ValueError: If delta is not in (0, 1).
     """
-    made = accountant_for(accountant, events)
+    chosen = accountant_for(accountant, events)
     for event in events:
-        made.compose(event)
-    return made.get_epsilon(delta)
+        chosen.compose(event)
+    return chosen.get_epsilon(delta)
 
 
 class PrivacyAccountant:
@@ -194,21 +196,21 @@ class PrivacyAccountant:
         return sum(event.steps for event in self._events)
 
     def charge(self, event: PrivacyEvent) -> None:
-        """Add an event; to be called before the data are touched."""
+        """Add an event; call it before the data are touched (charge before use)."""
         self._events.append(event)
 
     def epsilon(self, delta: float, then: PrivacyEvent | None = None) -> float:
-        """Epsilon spent so far, or what it would be after `then`."""
+        """Return epsilon spent so far, or what it would be after `then`."""
         events = self._events if then is None else [*self._events, then]
         return epsilon_of(events, delta, self.name)
 
     def state(self) -> dict[str, Any]:
-        """The state as JSON values."""
+        """Return the state as JSON values."""
         return {"accountant": self.name, "events": [asdict(event) for event in self._events]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """The accountant that `state()` describes.
+        """Return the accountant that `state()` describes.
 
         Raises:
             ConfigError: If the state names another accountant.
@@ -237,7 +239,8 @@ def _without_noise(mechanism: DpEvent) -> bool:
 
 
 def _merged(terms: Sequence[Term]) -> list[tuple[float, float, int]]:
-    """(sigma, q, steps) with equal mechanisms joined: composition does not mind the order."""
+    """Return (sigma, q, steps) with equal mechanisms joined."""
+    # The composition bounds do not depend on the order, and each distinct pair costs an evaluation.
     steps: dict[tuple[float, float], int] = {}
     for term in terms:
         assert isinstance(term.mechanism, GaussianDpEvent)

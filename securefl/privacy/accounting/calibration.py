@@ -1,4 +1,4 @@
-"""From a budget to a noise multiplier, rounded to the safe side."""
+"""Calibration: the noise multiplier that a budget requires, rounded to the safe side."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from securefl.privacy.accounting.accountant import AccountantName, epsilon_of
 from securefl.privacy.accounting.events import DpEvent, SampledGaussian
 
 _LARGEST = 1e4
+"""Largest sigma tried: a budget that needs more noise leaves nothing to learn."""
 _RELATIVE = 1e-3
+"""Relative width at which bisection stops; its upper end is returned."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a member is willing to spend on a run.
+    """The privacy budget of a run at one member.
 
     Attributes:
-        epsilon: Never exceeded.
-        delta: Smaller than one over the number of units.
+        epsilon: Upper bound, never exceeded.
+        delta: Smaller than one over the number of privacy units.
     """
 
     epsilon: float
@@ -27,7 +29,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         if not self.epsilon > 0 or not 0 < self.delta < 1:
-            raise ConfigError(f"no budget: epsilon {self.epsilon}, delta {self.delta}")
+            raise ConfigError(f"invalid budget: epsilon {self.epsilon}, delta {self.delta}")
 
 
 def noise_multiplier(
@@ -38,14 +40,14 @@ def noise_multiplier(
     accountant: AccountantName = "rdp",
     spent: Sequence[DpEvent] = (),
 ) -> float:
-    """The smallest sigma, to one in a thousand, that keeps all `steps` within the budget.
+    """Return the smallest sigma, to one in a thousand, that keeps all `steps` within the budget.
 
     Args:
         budget: The whole budget of the data.
         sampling_rate: q.
         steps: Steps of all rounds together.
-        accountant: Which one decides.
-        spent: What the data have already paid for.
+        accountant: The accountant that decides.
+        spent: Events already charged to the data.
 
     Returns:
         A noise multiplier whose epsilon was computed and found not to exceed the budget.
@@ -68,21 +70,21 @@ def calibrated(
     accountant: AccountantName = "rdp",
     spent: Sequence[DpEvent] = (),
 ) -> float:
-    """The smallest sigma, to one in a thousand, whose event keeps to the budget.
+    """Return the smallest sigma, to one in a thousand, whose event keeps to the budget.
 
-    By bisection, which needs no more of a mechanism than that more noise costs less.
+    By bisection, which assumes of a mechanism only that epsilon falls as the noise grows.
 
     Args:
-        event_of: What all steps together do under noise multiplier sigma.
+        event_of: The event of all steps together under noise multiplier sigma.
         budget: The whole budget of the data.
-        accountant: Which one decides.
-        spent: What the data have already paid for.
+        accountant: The accountant that decides.
+        spent: Events already charged to the data.
 
     Returns:
         A noise multiplier whose epsilon was computed and found not to exceed the budget.
 
     Raises:
-        ConfigError: If no noise is enough, or no accountant has a price for the event.
+        ConfigError: If no noise is enough, or no accountant supports the event.
     """
 
     def fits(sigma: float) -> bool:
@@ -98,6 +100,7 @@ def calibrated(
                 f"epsilon {budget.epsilon} at delta {budget.delta} cannot be kept: no noise is"
                 " enough for what is left of the budget"
             )
+    # Invariant: `high` was computed to fit, so that what is returned never exceeds the budget.
     low = high / 2
     while low > 1e-2 and fits(low):
         low, high = low / 2, low

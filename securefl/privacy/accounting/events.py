@@ -1,9 +1,9 @@
-"""What privacy mechanisms cost: an algebra of events that accountants price.
+"""Privacy events: an algebra of mechanisms from which accountants compute epsilon.
 
-The style is that of Google's `dp_accounting`: an event says what was done to the data and nothing
-of what it costs. Leaves are mechanisms (`GaussianDpEvent`, `SkellamDpEvent`), nodes say how they
+The style is that of Google's `dp_accounting`: an event states what was done to the data and not
+what it costs. Leaves are mechanisms (`GaussianDpEvent`, `SkellamDpEvent`), nodes state how they
 were used (`PoissonSampledDpEvent`, `SelfComposedDpEvent`, `ComposedDpEvent`). An accountant that
-does not know a leaf refuses the whole event; nothing unknown is priced as nothing.
+does not know a leaf refuses the whole event; an unknown mechanism never counts as free.
 
 Sensitivities are those of add-or-remove adjacency of one privacy unit.
 """
@@ -21,12 +21,12 @@ from securefl.privacy.accounting.sensitivity import Sensitivity
 
 @dataclass(frozen=True)
 class DpEvent:
-    """What was done to data; the base of all events."""
+    """Something done to data; the base of all events."""
 
 
 @dataclass(frozen=True)
 class NoOpDpEvent(DpEvent):
-    """Nothing was released; it costs nothing."""
+    """Nothing was released; its epsilon is 0."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class GaussianDpEvent(DpEvent):
     """Gaussian noise on a sum of sensitivity 1.
 
     Attributes:
-        noise_multiplier: sigma >= 0, in units of the sensitivity; 0 is no privacy at all.
+        noise_multiplier: sigma >= 0, in units of the sensitivity; 0 gives no privacy.
     """
 
     noise_multiplier: float
@@ -51,7 +51,7 @@ class SkellamDpEvent(DpEvent):
 
     Attributes:
         variance: Of the honest shares together, in squared integer units.
-        sensitivity: What one unit changes.
+        sensitivity: Largest change of the sum by one unit.
     """
 
     variance: int
@@ -60,11 +60,11 @@ class SkellamDpEvent(DpEvent):
 
 @dataclass(frozen=True)
 class PoissonSampledDpEvent(DpEvent):
-    """An event on a sample in which each unit is with the same probability, independently.
+    """An event on a sample that contains each unit independently with the same probability.
 
     Attributes:
-        sampling_probability: q in (0, 1]; with 1 every unit is in it.
-        event: What was done to the sample.
+        sampling_probability: q in (0, 1]; with 1 the sample contains every unit.
+        event: The event on the sample.
     """
 
     sampling_probability: float
@@ -73,11 +73,11 @@ class PoissonSampledDpEvent(DpEvent):
 
 @dataclass(frozen=True)
 class SelfComposedDpEvent(DpEvent):
-    """The same event several times, each chosen in the knowledge of the ones before.
+    """The same event several times, composed adaptively.
 
     Attributes:
-        event: What was done.
-        count: How often.
+        event: The repeated event.
+        count: Number of repetitions.
     """
 
     event: DpEvent
@@ -89,7 +89,7 @@ class ComposedDpEvent(DpEvent):
     """Several events on the same data.
 
     Attributes:
-        events: What was done, in order.
+        events: The events, in order.
     """
 
     events: tuple[DpEvent, ...]
@@ -97,14 +97,14 @@ class ComposedDpEvent(DpEvent):
 
 @dataclass(frozen=True)
 class PrivacyEvent(DpEvent, ABC):
-    """What a ledger can write down in one record: steps of one mechanism on Poisson samples.
+    """An event that fits one ledger record: steps of one mechanism on Poisson samples.
 
     It abbreviates `SelfComposedDpEvent(PoissonSampledDpEvent(q, mechanism), steps)`, which
-    `expanded` gives; accountants see nothing else of it.
+    `expanded` returns; accountants see nothing else of it.
     """
 
     recorded_as: ClassVar[str]
-    """The mechanism's name in ledger entries; frozen, for it is signed."""
+    """The mechanism's name in ledger entries; it must never change, because entries are signed."""
 
     if TYPE_CHECKING:  # at run time a property here would be the default of a dataclass field
 
@@ -114,43 +114,43 @@ class PrivacyEvent(DpEvent, ABC):
 
         @property
         def sampling_rate(self) -> float:
-            """Q in (0, 1]."""
+            """The sampling rate q in (0, 1]."""
 
         @property
         def steps(self) -> int:
-            """How many times."""
+            """Number of steps."""
 
         @property
         def sampler(self) -> str:
-            """How the batches were really drawn."""
+            """The scheme by which batches were drawn."""
 
     @abstractmethod
     def mechanism(self) -> DpEvent:
-        """What is done to the sample of one step."""
+        """Return the mechanism that a step applies to its sample."""
 
     @abstractmethod
     def with_steps(self, steps: int) -> Self:
-        """The same mechanism so many times."""
+        """Return the same mechanism with another number of steps."""
 
     @abstractmethod
     def scale_sensitivity(self, times: int) -> Self:
-        """The event for one who moves the sum so many times as far, with sampling rate 1."""
+        """Return the event for a unit with `times` the sensitivity, at sampling rate 1."""
 
     @classmethod
     @abstractmethod
     def of_record(cls, fields: Mapping[str, Any]) -> Self:
-        """The event that the fields of a ledger record describe.
+        """Return the event that the fields of a ledger record describe.
 
         Raises:
-            ValueError: If they describe none, or one that cannot be priced as it was sampled.
+            ValueError: If they describe none, or one whose sampling scheme has no bound.
         """
 
     def own_fields(self) -> dict[str, Any]:
-        """The fields of its ledger record beyond those that every mechanism has."""
+        """Return the fields of its ledger record beyond those that every mechanism has."""
         return {}
 
     def expanded(self) -> DpEvent:
-        """The same in terms of the algebra."""
+        """Return the same event in terms of the algebra."""
         sampled = PoissonSampledDpEvent(self.sampling_rate, self.mechanism())
         return SelfComposedDpEvent(sampled, self.steps)
 
@@ -162,10 +162,10 @@ class SampledGaussian(PrivacyEvent):
     Sensitivity 1 in units of the clip norm.
 
     Attributes:
-        noise_multiplier: sigma >= 0; 0 is no privacy at all.
+        noise_multiplier: sigma >= 0; 0 gives no privacy.
         sampling_rate: q in (0, 1].
-        steps: How many times.
-        sampler: How the batches were really drawn. Only "poisson" can be priced as Poisson.
+        steps: Number of steps.
+        sampler: The scheme by which batches were drawn; only "poisson" is amplified by sampling.
 
     Raises:
         ValueError: If a value is out of range, or the batches were not Poisson samples.
@@ -196,6 +196,7 @@ class SampledGaussian(PrivacyEvent):
 
     def scale_sensitivity(self, times: int) -> Self:
         """See `PrivacyEvent`."""
+        # The noise stays as it is; in units of a larger sensitivity it is smaller.
         return replace(self, noise_multiplier=self.noise_multiplier / times, sampling_rate=1.0)
 
     @classmethod
@@ -211,9 +212,9 @@ class SampledSkellam(PrivacyEvent):
 
     Attributes:
         variance: Of the honest shares together, in squared integer units.
-        sensitivity: What one unit changes.
+        sensitivity: Largest change of the sum by one unit.
         sampling_rate: q in (0, 1].
-        steps: How many times.
+        steps: Number of steps.
 
     Raises:
         ValueError: If a value is out of range.
@@ -227,7 +228,7 @@ class SampledSkellam(PrivacyEvent):
 
     def __post_init__(self) -> None:
         if self.variance < 1 or self.steps < 0 or not 0 < self.sampling_rate <= 1:
-            raise ValueError(f"no such event: {self}")
+            raise ValueError(f"a value is out of range: {self}")
 
     @property
     def sampler(self) -> str:
@@ -236,7 +237,7 @@ class SampledSkellam(PrivacyEvent):
 
     @property
     def noise_multiplier(self) -> float:
-        """See `PrivacyEvent`; what people compare, and not all that the price rests on."""
+        """See `PrivacyEvent`; for comparison only, since epsilon also depends on the dimension."""
         return math.sqrt(self.variance) / self.sensitivity.l2
 
     def mechanism(self) -> SkellamDpEvent:
@@ -249,8 +250,8 @@ class SampledSkellam(PrivacyEvent):
 
     def scale_sensitivity(self, times: int) -> Self:
         """See `PrivacyEvent`."""
-        more = Sensitivity(times * self.sensitivity.l2, self.sensitivity.dimension)
-        return replace(self, sensitivity=more, sampling_rate=1.0)
+        scaled = Sensitivity(times * self.sensitivity.l2, self.sensitivity.dimension)
+        return replace(self, sensitivity=scaled, sampling_rate=1.0)
 
     def own_fields(self) -> dict[str, Any]:
         """See `PrivacyEvent`."""
@@ -266,24 +267,26 @@ class SampledSkellam(PrivacyEvent):
         if "variance" not in fields:
             raise ValueError("Skellam noise without its variance")
         _check_sampler(fields["sampler"], fields["sampling_rate"])
-        moved = Sensitivity(fields["sensitivity"], fields["coordinates"])
-        return cls(fields["variance"], moved, fields["sampling_rate"], fields["steps"])
+        sensitivity = Sensitivity(fields["sensitivity"], fields["coordinates"])
+        return cls(fields["variance"], sensitivity, fields["sampling_rate"], fields["steps"])
 
 
 def _check_sampler(sampler: str, rate: float) -> None:
-    """Refuse batches that the price of Poisson samples does not cover."""
+    """Refuse batches that the bounds for Poisson samples do not cover."""
+    # Shuffled or fixed-size batches have weaker amplification; recording them as Poisson samples
+    # would under-report epsilon. At rate 1 every scheme takes all units, and nothing is amplified.
     if sampler != "poisson" and rate < 1:
         raise ValueError(f"{sampler} batches are not amplified like Poisson samples")
 
 
 @dataclass(frozen=True)
 class Term:
-    """A leaf of an event with all that stands above it.
+    """A leaf of an event with the sampling and the repetitions above it.
 
     Attributes:
-        mechanism: The leaf, or the smallest event that is not understood.
-        sampling_probability: q of the sample that it was done to.
-        count: How often.
+        mechanism: The leaf, or the smallest event that has no simpler form.
+        sampling_probability: q of the sample that it was applied to.
+        count: Number of repetitions.
     """
 
     mechanism: DpEvent
@@ -292,10 +295,10 @@ class Term:
 
 
 def terms_of(event: DpEvent, count: int = 1) -> Iterator[Term]:
-    """The leaves of an event, in order.
+    """Yield the leaves of an event, in order.
 
-    Composition multiplies and adds up; only a sample of a leaf has a price, so that a sample of
-    anything else is a leaf by itself, which no accountant knows.
+    Composition multiplies and adds up. Bounds are known for a sample of a leaf only, so that a
+    sample of anything else is yielded as a leaf by itself, which no accountant supports.
     """
     match event:
         case PrivacyEvent():
@@ -320,7 +323,7 @@ _RECORDED: dict[str, type[PrivacyEvent]] = {}
 
 
 def register_events(kinds: Iterable[type[PrivacyEvent]]) -> None:
-    """Have ledger records read as these events.
+    """Register events, so that ledger records can be read back as them.
 
     Raises:
         ValueError: If a name in records would have two meanings.
@@ -331,7 +334,7 @@ def register_events(kinds: Iterable[type[PrivacyEvent]]) -> None:
 
 
 def recorded_event(name: str) -> type[PrivacyEvent] | None:
-    """The event that a ledger calls so; None if there is none."""
+    """Return the event class that ledger records name so; None if there is none."""
     return _RECORDED.get(name)
 
 

@@ -1,12 +1,13 @@
-"""What the privacy of another unit means for a customer.
+"""Group privacy: a customer's epsilon where the privacy unit is another one.
 
-Where records are the unit she has several, and under shared noise she may be at several retailers.
+Where records are the unit, a customer has several, and under shared noise a customer may be at
+several retailers.
 
-The tight bound, not epsilon times m: each of a customer's m records is in a batch by a coin of its
-own, so a step's output shifts by at most K clip norms with K ~ Binomial(m, q), and the mixture of
-Gaussians over K dominates every such customer (Ganesh 2024, arXiv:2401.10294, with
-Choquette-Choo et al. 2023, arXiv:2310.15526, corollary 4.7). Its Renyi divergences, both ways, are
-one-dimensional integrals.
+The tight bound, not epsilon times m: each of a customer's m records is sampled independently, so a
+step's output shifts by at most K clip norms with K ~ Binomial(m, q), and the mixture of Gaussians
+over K dominates every such customer (Ganesh 2024, arXiv:2401.10294, with Choquette-Choo et al.
+2023, arXiv:2310.15526, corollary 4.7). Its Renyi divergences, both ways, are one-dimensional
+integrals.
 """
 
 from __future__ import annotations
@@ -32,22 +33,26 @@ ORDERS: tuple[float, ...] = (
 )
 
 _TRUNCATED = 1e-12
+"""Part of delta that pays for numbers of records beyond those that are integrated over."""
 _REACH = 14.0
+"""Standard deviations on either side of the integration range; the normal law beyond is < 1e-43."""
 _LARGEST_GRID = 1 << 22
+"""Largest number of integrand values of one divergence; beyond it the bound is infinite."""
 
 Vector = npt.NDArray[np.float64]
 
 
 def customer_epsilon(events: Sequence[SampledGaussian], delta: float, records: int) -> float:
-    """Epsilon at `delta` for adding or removing a customer with at most `records` records.
+    """Return epsilon at `delta` for adding or removing a customer with at most `records` records.
 
     Args:
-        events: What was charged with a record as the unit.
+        events: The events charged with a record as the unit.
         delta: The customer's own delta.
         records: m >= 1, a public bound that the member enforces.
 
     Returns:
-        An RDP bound; with m = 1 the record-level one. Infinite beyond epsilon = 20.
+        An RDP bound (Ganesh 2024, see the module); with m = 1 the record-level one. Infinite
+        beyond epsilon = 20.
 
     Raises:
         ValueError: If `records` is not positive.
@@ -58,18 +63,21 @@ def customer_epsilon(events: Sequence[SampledGaussian], delta: float, records: i
 
 
 def shared_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
-    """Epsilon at `delta` for adding or removing a customer at all her retailers at once.
+    """Return epsilon at `delta` for adding or removing a customer at all their retailers at once.
 
-    Under noise that retailers share, she is in the one sum of a step at each of hers, by a coin of
-    its own at each: what m records are to a customer of one retailer, m retailers are here.
+    Under noise that retailers share, the customer is in the one sum of a step once per retailer,
+    sampled independently at each: what m records are to a customer of one retailer, m retailers
+    are here (docs/privacy-distributed.md, "A customer of several retailers").
 
     Args:
-        charges: What a customer of one retailer pays, and at how many she pays it at once.
+        charges: Events for a customer of one retailer, each with the number of retailers at which
+            the customer is in the same sum.
         delta: Of the whole composition.
 
     Returns:
         An RDP bound. Infinite beyond epsilon = 20 where sums of samples are shared.
     """
+    # Without sampling no mixture is needed: m times the sensitivity is exact, and cheaper.
     if all(count == 1 or event.sampling_rate == 1 for event, count in charges):
         return epsilon_of([_at(event, count) for event, count in charges], delta)
     return _mixed_epsilon(charges, delta)
@@ -80,10 +88,10 @@ def _at(event: PrivacyEvent, count: int) -> PrivacyEvent:
 
 
 def _mixed_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) -> float:
-    """Epsilon where somebody is in each step so many times, each time by a coin of its own.
+    """Return epsilon of a customer with several contributions a step, each sampled independently.
 
-    A step in which she is more often than happens once in 10^12 / delta runs is left out of the
-    integrals and paid for out of delta: at most e^epsilon times its probability.
+    Numbers of contributions that occur less than once in 10^12 / delta runs are left out of the
+    integrals and paid for out of delta: at most e^epsilon times their probability.
     """
     charges = [(event, count) for event, count in charges if event.steps]
     if not charges:
@@ -91,7 +99,9 @@ def _mixed_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) ->
     if any(event.noise_multiplier == 0 for event, _ in charges):
         return math.inf
     steps = sum(event.steps for event, _ in charges)
-    tail = delta * _TRUNCATED / (1 << (steps - 1).bit_length())  # a table of rounds asks for few
+    # Steps are rounded up to a power of two, so that a table over rounds has few distinct tails and
+    # the cached divergences are used again.
+    tail = delta * _TRUNCATED / (1 << (steps - 1).bit_length())
     total = np.zeros(len(ORDERS))
     for event, count in charges:
         total += event.steps * np.array(_one_step(event, count, tail))
@@ -100,7 +110,7 @@ def _mixed_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) ->
 
 
 def _one_step(event: PrivacyEvent, count: int, tail: float) -> Sequence[float]:
-    """Divergences at `ORDERS`; at an order between integers, those of the next integer."""
+    """Return divergences at `ORDERS`; at an order between integers, those of the next integer."""
     if isinstance(event, SampledGaussian):
         return _divergences(event.noise_multiplier, event.sampling_rate, count, tail)
     moved = _at(event, count)
@@ -109,26 +119,27 @@ def _one_step(event: PrivacyEvent, count: int, tail: float) -> Sequence[float]:
 
 
 def per_member_events(events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
-    """What a customer of one member pays where whole members are the unit.
+    """Return the events for a customer of one member where whole members are the unit.
 
-    With or without her, her member's update is one of norm at most C: the sum moves by up to 2 C,
-    where it moves by C if the update is replaced by zero.
+    With and without the customer the member's update is some vector of norm at most C: the sum
+    moves by up to 2 C, while it moves by C if the update is replaced by zero
+    (docs/privacy-distributed.md, "A whole member as the unit").
     """
     return [scale_sensitivity(event, 2) for event in events]
 
 
 def scale_sensitivity(event: PrivacyEvent, times: int) -> PrivacyEvent:
-    """The event for one who moves the sum so many times as far, with sampling rate 1.
+    """Return the event for a unit with `times` the sensitivity, at sampling rate 1.
 
-    Without sampling nothing is lost by joint convexity: given all random draws, the two sums are at
-    most that far apart.
+    It bounds a sampled one by joint convexity: given all random draws, the two sums are at most
+    that far apart.
     """
     return event.scale_sensitivity(times)
 
 
 @lru_cache(maxsize=64)
 def _divergences(sigma: float, rate: float, records: int, tail: float) -> tuple[float, ...]:
-    """The larger of the two Renyi divergences at each order, of one step."""
+    """Return the larger of the two Renyi divergences at each order, of one step."""
     above = binom.sf(np.arange(records + 1), records, rate)
     most = max(1, int(np.argmax(above <= tail)))
     shifts = np.arange(most + 1, dtype=np.float64)
@@ -139,7 +150,7 @@ def _divergences(sigma: float, rate: float, records: int, tail: float) -> tuple[
 
 
 def _divergence(order: float, sigma: float, shifts: Vector, log_weights: Vector) -> float:
-    """The larger of D(P || Q) and D(Q || P), P the mixture of N(k, sigma^2), Q = N(0, sigma^2).
+    """Return the larger of D(P || Q) and D(Q || P) for P a mixture of N(k, sigma^2), Q = N(0, ...).
 
     By the trapezoidal rule, whose error is exp(-2 pi a / h) for an integrand that is analytic in a
     strip of half-width a (Trefethen and Weideman 2014, section 5); the mixture has no zero

@@ -1,4 +1,4 @@
-"""What Skellam noise costs: Renyi divergences of steps, sampled and composed."""
+"""Renyi divergences of the Skellam mechanism, sampled and composed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Vector = npt.NDArray[np.float64]
 
 
 def skellam_divergences(variance: float, sensitivity: Sensitivity) -> Vector:
-    """Bounds on the Renyi divergence at each of `ORDERS`, without sampling.
+    """Return bounds on the Renyi divergence at each of `ORDERS`, without sampling.
 
     Agarwal, Kairouz and Liu 2021 (arXiv:2110.04995), for integer orders a > 1, with v the
     variance and D1, D2 the sensitivities:
@@ -38,7 +38,9 @@ def skellam_divergences(variance: float, sensitivity: Sensitivity) -> Vector:
 
 
 def skellam_epsilon(events: Iterable[DpEvent], delta: float) -> float:
-    """Epsilon of the composition of Skellam and Gaussian events at `delta`.
+    """Return epsilon of the composition of Skellam and Gaussian events at `delta`.
+
+    As `composed_epsilon`, of whole events.
 
     Raises:
         ValueError: If delta is not in (0, 1).
@@ -47,9 +49,9 @@ def skellam_epsilon(events: Iterable[DpEvent], delta: float) -> float:
 
 
 def composed_epsilon(terms: Iterable[Term], delta: float) -> float:
-    """Epsilon of the composition at `delta`, over integer orders.
+    """Return epsilon of the composition at `delta`, over integer orders.
 
-    Converted by Balle et al. 2020, theorem 21.
+    Divergences add up (Mironov 2017, proposition 1); converted by Balle et al. 2020, theorem 21.
 
     Raises:
         ValueError: If delta is not in (0, 1).
@@ -63,7 +65,10 @@ def composed_epsilon(terms: Iterable[Term], delta: float) -> float:
 
 
 def step_divergences(mechanism: DpEvent, rate: float) -> Vector:
-    """Divergences of one step at each of `ORDERS`, its sampling included.
+    """Return divergences of one step at each of `ORDERS`, its sampling included.
+
+    Skellam by `skellam_divergences` and `sampled_divergences`, Gaussian by Mironov, Talwar and
+    Zhang 2019, section 3.3.
 
     Raises:
         TypeError: If the mechanism is neither Gaussian nor Skellam.

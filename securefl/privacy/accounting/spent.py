@@ -1,4 +1,4 @@
-"""What a member has spent of a run's budget."""
+"""Privacy units, and the budget spent by a member in a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
 
 
 UNBOUNDED: Final = "no bound below 20"
-"""In the place of a customer's epsilon that is not known, or worth nothing."""
+"""Shown in place of a customer's epsilon that is not known, or too large to protect."""
 
 
 class PrivacyUnit(ABC):
@@ -24,21 +24,21 @@ class PrivacyUnit(ABC):
 
     name: ClassVar[Unit]
     adjacency: ClassVar[str]
-    """Between which data sets the two cannot be told apart; as ledger entries say it."""
+    """The neighbouring relation between data sets, in the wording of ledger entries."""
     of_whom: ClassVar[str]
-    """For whom a guarantee holds, in a sentence."""
+    """Whom a guarantee protects, as part of a sentence."""
     presence: ClassVar[str]
-    """What an observer can hardly tell, as a clause after "the odds that"."""
+    """What an observer cannot infer, as a clause after "the odds that"."""
     covers_customers: ClassVar[bool] = False
     """Whether the unit's epsilon is a customer's."""
 
     def records(self, settings: PrivacySettings) -> int | None:
-        """Public bound on a customer's records; None where no record is the unit."""
+        """Return the public bound on a customer's records; None where records are not the unit."""
         del settings
         return None
 
     def series_bound(self, settings: PrivacySettings) -> float:
-        """What one unit moves a released series by, in Euclidean norm."""
+        """Return the largest change of a released series by one unit, in Euclidean norm."""
         return settings.line_units
 
     @abstractmethod
@@ -49,12 +49,12 @@ class PrivacyUnit(ABC):
         accountant: AccountantName,
         records: int | None,
     ) -> float | None:
-        """Epsilon of events for a whole customer of one retailer.
+        """Return epsilon of events for a whole customer of one retailer.
 
         Args:
-            events: What was charged with this unit.
+            events: The events charged with this unit.
             delta: The customer's own delta.
-            accountant: Which one the run has.
+            accountant: The run's accountant.
             records: Public bound on a customer's records, where records are the unit.
 
         Returns:
@@ -63,7 +63,7 @@ class PrivacyUnit(ABC):
 
 
 class CustomerUnit(PrivacyUnit):
-    """A customer with all that a retailer knows of them."""
+    """A customer with all data that a retailer has of them."""
 
     name = "customer"
     adjacency = "add or remove one customer"
@@ -84,7 +84,7 @@ class CustomerUnit(PrivacyUnit):
     ) -> float:
         """See `PrivacyUnit`."""
         del records
-        # Opacus takes seconds to import, and runs without a budget have no use for it.
+        # Opacus takes seconds to import, and runs without a budget do not need it.
         from securefl.privacy.accounting.accountant import epsilon_of
 
         return epsilon_of(events, delta, accountant)
@@ -113,6 +113,7 @@ class RecordUnit(PrivacyUnit):
         del accountant
         from securefl.privacy.accounting.group_privacy import customer_epsilon
 
+        # No group bound under sampling is known for Skellam noise: better none than a wrong one.
         gaussian = [event for event in events if isinstance(event, SampledGaussian)]
         if len(gaussian) < len(events) or records is None:
             return None
@@ -149,7 +150,7 @@ _UNITS: Final[dict[str, PrivacyUnit]] = {
 
 
 def privacy_unit(name: str) -> PrivacyUnit:
-    """The unit that a configuration or a result names.
+    """Return the privacy unit that a configuration or a result names.
 
     Raises:
         KeyError: If there is none of that name.
@@ -158,13 +159,13 @@ def privacy_unit(name: str) -> PrivacyUnit:
 
 
 def shown_customer_epsilon(epsilon: float | None) -> str:
-    """A customer's epsilon as text; None says that no bound is known."""
+    """Return a customer's epsilon as text; None means that no bound is known."""
     return UNBOUNDED if epsilon is None else f"{epsilon:.3f}"
 
 
 @dataclass(frozen=True)
 class Spending:
-    """One member's account; all of it follows from public constants.
+    """The budget spent by one member; all of it follows from public constants.
 
     Attributes:
         epsilon: At the run's delta.
@@ -172,10 +173,10 @@ class Spending:
         clip_norm: C.
         sampling_rate: q.
         steps: Private steps.
-        customer_epsilon: What they come to for a whole customer of one retailer; None where no
-            bound below 20 is known. With customers as units it is `epsilon` itself.
-        two_retailers_epsilon: Under shared noise, what they come to for a customer of two
-            retailers; None without, or where no bound is known.
+        customer_epsilon: Epsilon of the same steps for a whole customer of one retailer; None
+            where no bound below 20 is known. With customers as units it is `epsilon` itself.
+        two_retailers_epsilon: Under shared noise, epsilon of the same steps for a customer of two
+            retailers; None without shared noise, or where no bound is known.
     """
 
     epsilon: float

@@ -23,11 +23,11 @@ from scipy.special import gammaln, logsumexp
 Vector = npt.NDArray[np.float64]
 
 ORDERS: tuple[int, ...] = tuple(range(2, 257))
-"""Orders at which divergences are kept; consecutive, because each needs all before it."""
+"""Orders at which divergences are kept; consecutive, because each needs all lower ones."""
 
 
 def sampled_divergences(divergences: Vector, rate: float) -> Vector:
-    """Divergences of the sampled mechanism at each of `ORDERS`.
+    """Return divergences of the sampled mechanism at each of `ORDERS`, by the bound above.
 
     Args:
         divergences: Shape [len(ORDERS)], float64: e(2), e(3), ... of the mechanism on all units.
@@ -55,7 +55,7 @@ _TABLE_DRAWN = np.array(ORDERS, dtype=np.float64)[None, :]
 
 @lru_cache(maxsize=1)
 def _log_binomials() -> Vector:
-    """Logarithms of C(a, k), orders a by rows and k = 2..256; minus infinity for k > a."""
+    """Return logarithms of C(a, k), orders a by rows and k = 2..256; minus infinity for k > a."""
     order, drawn = np.broadcast_arrays(_TABLE_ORDERS, _TABLE_DRAWN)
     table = np.full(order.shape, -np.inf)
     some = drawn <= order
@@ -65,6 +65,6 @@ def _log_binomials() -> Vector:
 
 
 def _log_expm1(x: Vector) -> Vector:
-    """log(exp(x) - 1) for x >= 0 without overflow; minus infinity at zero."""
+    """Return log(exp(x) - 1) for x >= 0 without overflow; minus infinity at zero."""
     with np.errstate(divide="ignore"):
         return np.asarray(x + np.log(-np.expm1(-x)))

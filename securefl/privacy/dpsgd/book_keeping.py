@@ -1,7 +1,7 @@
-"""Per-unit norms and clipped sums in one backward pass, for Linear and Embedding layers.
+"""Book-keeping: per-unit norms and clipped sums in one backward pass, for Linear and Embedding.
 
 One pass back to the layers' outputs gives all that the norms need, and the clipped sums are
-products of the same tensors: nothing per unit is ever instantiated and no second pass runs
+products of the same tensors: no per-unit gradient is instantiated and no second pass runs
 ("book-keeping", Bu et al. 2023, arXiv:2210.00038).
 """
 
@@ -40,7 +40,7 @@ Layer = nn.Linear | nn.Embedding
 
 @dataclass(frozen=True)
 class _Read:
-    """One call of a layer: what went in, what came out, and how often that had been changed."""
+    """One call of a layer: its input, its output, and the output's version counter."""
 
     layer: Layer
     inputs: Tensor
@@ -50,7 +50,7 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Used:
-    """All that a layer saw of one batch: inputs [B, T, in] or indices [B, T], and backprops."""
+    """A layer's use in one batch: inputs [B, T, in] or indices [B, T], and backprops."""
 
     layer: Layer
     inputs: Tensor
@@ -58,13 +58,13 @@ class _Used:
 
 
 class BookkeepingPath(GradientPath):
-    """Ours. Layers may be used once or several times, with any number of middle axes.
+    """The book-keeping path; layers may be used several times, with any number of middle axes.
 
     Args:
         model: Every shared parameter belongs to exactly one `nn.Linear` or `nn.Embedding`.
         rows: The model's local tables.
         optimizer: Receives the clipped sums.
-        tables: Embeddings whose noise is lazy, by table.
+        tables: Embeddings whose noise is lazy.
 
     Raises:
         UnsupportedLayerError: If a shared parameter belongs to any other layer.
@@ -96,6 +96,8 @@ class BookkeepingPath(GradientPath):
         for use in used:
             squared += _squared_norms(use)
         norms = squared.sqrt()
+        # Nothing of the batch may reach a sum before all norms are known to be finite: one NaN
+        # would stay in the sum, while the caller can repeat the batch without that unit.
         if all_finite(norms):
             self.rows.accumulate(own)
             factors = clip_factors(norms, self.optimizer.max_grad_norm)
@@ -113,7 +115,7 @@ class BookkeepingPath(GradientPath):
     def _backpropagate(
         self, loss: UnitLoss, batch: Batch
     ) -> tuple[Tensor, list[_Used], list[Tensor | None]]:
-        """Losses [B], what each layer used, and the gradients of the local tables' outputs."""
+        """Return losses [B], the layers' uses, and the gradients of the local tables' outputs."""
         self._reads = []
         try:
             with self._without_parameter_gradients():
@@ -133,13 +135,15 @@ class BookkeepingPath(GradientPath):
         if self._reads is None:
             return
         assert isinstance(module, Layer)
+        # The first layer's inputs are data and its parameters are frozen during this pass, so that
+        # autograd would not go back to its output by itself.
         if not output.requires_grad:
             output.requires_grad_(True)
         self._reads.append(_Read(module, inputs[0].detach(), output, output._version))
 
     @contextmanager
     def _without_parameter_gradients(self) -> Iterator[None]:
-        """Autograd then goes back to the outputs and computes no parameter's gradient."""
+        """Freeze the parameters, so that autograd stops at the layers' outputs."""
         for parameter in self._parameters:
             parameter.requires_grad_(False)
         try:
@@ -156,7 +160,10 @@ class BookkeepingPath(GradientPath):
             table.accumulate(use.inputs.flatten(), weighted(use.backprops, factors))
 
     def _compare_with_autograd(self, loss: UnitLoss, batch: Batch) -> None:
-        """Once: our unclipped sums are autograd's, or a parameter is used behind a layer's back.
+        """Compare the unclipped sums with autograd's, on the first batch.
+
+        A parameter that is also used outside its layer's forward has a gradient that no layer's
+        inputs and outputs contain; clipping would then bound only a part of it.
 
         Raises:
             UnsupportedLayerError: If they differ.
@@ -180,16 +187,16 @@ class BookkeepingPath(GradientPath):
         self._checked = True
 
     def _restart(self, state: Tensor) -> None:
-        """The same dropout again, for the same units."""
+        """Restore the generator, so that the same units see the same dropout again."""
         torch.set_rng_state(state)
         self.rows.restart()
 
 
 def supported_layers(model: nn.Module) -> list[Layer]:
-    """The layers that own the shared parameters.
+    """Return the layers that own the shared parameters.
 
     Raises:
-        UnsupportedLayerError: If bookkeeping cannot tell a parameter's per-unit gradients.
+        UnsupportedLayerError: If book-keeping cannot compute a parameter's per-unit gradients.
     """
     shared = {id(p) for p in shared_parameters(model).values()}
     layers: list[Layer] = []
@@ -205,7 +212,7 @@ def supported_layers(model: nn.Module) -> list[Layer]:
 
 
 def is_known(model: nn.Module) -> bool:
-    """Whether every shared parameter belongs to a layer that bookkeeping knows."""
+    """Return whether every shared parameter belongs to a layer that book-keeping supports."""
     try:
         supported_layers(model)
     except UnsupportedLayerError:
@@ -214,7 +221,8 @@ def is_known(model: nn.Module) -> bool:
 
 
 def _is_supported(module: nn.Module) -> TypeGuard[Layer]:
-    """Exact types: a subclass may do anything; `max_norm` rewrites rows by what is looked up."""
+    """Return whether a layer is of an exact type and without options that mix units."""
+    # A subclass may compute anything, and `max_norm` rewrites rows depending on which are read.
     if type(module) is nn.Embedding:
         return module.max_norm is None and not module.scale_grad_by_freq and not module.sparse
     return type(module) is nn.Linear
@@ -232,7 +240,8 @@ def _check_reads(reads: list[_Read], units: int) -> None:
 
 
 def _by_layer(reads: list[_Read], gradients: tuple[Tensor | None, ...]) -> Iterator[_Used]:
-    """All calls of one layer as one, joined along the units' own rows."""
+    """Yield the calls of each layer as one, joined along the units' own rows."""
+    # The norm of a sum of gradients is not the sum of norms: separate calls have to be joined.
     calls: dict[Layer, list[tuple[Tensor, Tensor]]] = {}
     for read, gradient in zip(reads, gradients, strict=True):
         if gradient is None:

@@ -1,7 +1,7 @@
-"""Each unit's gradient by `torch.func`, for models that use a parameter in any way they like.
+"""Per-unit gradients by `torch.func`, for models that use a parameter in several ways.
 
 A product vector that is read as history and scored against as an output has no layer whose inputs
-and outputs would tell its gradient. Here every unit's loss is differentiated as it stands, many
+and outputs determine its gradient. Here every unit's loss is differentiated as it stands, many
 units at a time; each gradient is instantiated, so that this is for models of moderate size.
 """
 
@@ -18,12 +18,13 @@ from securefl.privacy.dpsgd.per_example import GradientPath, UnitLoss, all_finit
 from securefl.privacy.dpsgd.private_rows import LocalRows
 
 _INSTANTIATED_FLOATS = 1 << 24
+"""Floats of per-unit gradients held at a time: 64 MiB in float32."""
 
 Gradients = tuple[dict[str, Tensor], list[Tensor]]
 
 
 class VectorisedPath(GradientPath):
-    """Instantiates the gradients of as many units at once as memory is meant to hold.
+    """Instantiates per-unit gradients, of as many units at once as the memory limit allows.
 
     Args:
         model: Any model whose loss is made of operations that `torch.vmap` knows.
@@ -41,7 +42,7 @@ class VectorisedPath(GradientPath):
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """See `GradientPath`."""
         with torch.no_grad():
-            loss(self.model, batch)  # tells which local rows each unit reads
+            loss(self.model, batch)  # records which local rows each unit reads
         own = [output.detach() for output in self.rows.outputs]
         sums = {name: torch.zeros_like(p) for name, p in self._parameters.items()}
         norms, own_gradients = [], []
@@ -50,6 +51,7 @@ class VectorisedPath(GradientPath):
             norms.append(self._add_clipped(shared, sums))
             own_gradients.append(rows)
         found = torch.cat(norms)
+        # The sums are this call's own until here: a batch with a NaN leaves no trace.
         if all_finite(found):
             self.rows.accumulate([torch.cat(parts) for parts in zip(*own_gradients, strict=True)])
             for name, parameter in self._parameters.items():
@@ -57,10 +59,10 @@ class VectorisedPath(GradientPath):
         return found
 
     def close(self) -> None:
-        """See `GradientPath`; nothing was hooked."""
+        """See `GradientPath`; there are no hooks."""
 
     def _gradients(self, loss: UnitLoss, batch: list[Tensor], own: list[Tensor]) -> Gradients:
-        """Gradients of the shared parameters and of what the local tables gave, a row a unit."""
+        """Return per-unit gradients of the shared parameters and of the local tables' outputs."""
         called = _Called(self.model, loss)
 
         def of_one(shared: dict[str, Tensor], own: list[Tensor], unit: list[Tensor]) -> Tensor:
@@ -77,7 +79,7 @@ class VectorisedPath(GradientPath):
         return gradients
 
     def _add_clipped(self, gradients: dict[str, Tensor], sums: dict[str, Tensor]) -> Tensor:
-        """Add the clipped gradients up; their norms before, [b]."""
+        """Add the clipped gradients to `sums`; return their norms before clipping, [b]."""
         flat = {name: gradient.reshape(len(gradient), -1) for name, gradient in gradients.items()}
         norms: Tensor = torch.stack([each.norm(dim=1) for each in flat.values()]).norm(dim=0)
         factors = clip_factors(norms, self.optimizer.max_grad_norm)

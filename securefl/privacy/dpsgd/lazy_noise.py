@@ -1,9 +1,9 @@
-"""Noise for large embedding tables, added to a row only when somebody looks at it.
+"""Lazy noise for large embedding tables: added to a row only when the row is read.
 
-Plain SGD adds independent noise to every row in every step, also to the many rows that no unit of
-the batch reads. A row's sum of k noises is one noise of k times the variance, so the row can wait
-until it is read; before the model is released all rows are brought up to date. The distribution
-of everything that is ever read is that of dense noise: docs/privacy.md, "Lazy noise".
+Private SGD adds independent noise to every row in every step, also to the many rows that no unit
+of the batch reads. The sum of k such draws is one draw of k times the variance, so that a row's
+noise can wait until it is read; before the model is released all rows are brought up to date. The
+distribution of everything that is ever read is that of dense noise: docs/privacy.md, "Lazy noise".
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LazyNoiseTable:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """One SGD step: the gradient now, the noise of all rows on account."""
+        """Take one SGD step: add the gradient now, and defer the noise of all rows."""
         scale = learning_rate / self._expected_batch
         for rows, clipped in self._pending:
             self.table.weight.index_add_(0, rows, clipped, alpha=-scale)
@@ -55,6 +55,8 @@ class LazyNoiseTable:
     @torch.no_grad()
     def catch_up(self, rows: Tensor) -> None:
         """Add to each row (int64 [r], distinct) the noise of the steps it has missed."""
+        # One draw of the missed variance has the law of the separate draws, since no gradient in
+        # between was a function of this row.
         missed = (self._variance - self._caught_up[rows]).clamp_min(0)
         stale = missed > 0
         rows, missed = rows[stale], missed[stale]
@@ -68,6 +70,7 @@ class LazyNoiseTable:
     @torch.no_grad()
     def flush(self) -> None:
         """Bring every row up to date; nothing may be released before."""
+        # All rows, also those that are current: which rows lag behind depends on the data.
         weight = self.table.weight
         size = max(1, (1 << 20) // self.table.embedding_dim)
         for start in range(0, self.table.num_embeddings, size):
@@ -80,11 +83,11 @@ class LazyNoiseTable:
 
     @property
     def is_current(self) -> bool:
-        """Whether no row is owed any noise."""
+        """Whether every row has all its noise."""
         return math.isclose(float(self._caught_up.min()), self._variance)
 
     def close(self) -> None:
-        """Flush, and take the hook off the table."""
+        """Flush, and remove the hook from the table."""
         self.flush()
         self._handle.remove()
 

@@ -1,4 +1,4 @@
-"""Opacus' optimizers with our noise, a fixed denominator, and no way around them.
+"""Opacus' optimizers with cryptographic noise, a fixed denominator, and a guard against bypasses.
 
 `step` is the only way in which a private gradient reaches the parameters: sum of clipped per-unit
 gradients, plus noise of standard deviation sigma * C, over the public expected batch size. An
@@ -18,15 +18,15 @@ from securefl.privacy.noise.gaussian import GaussianNoise
 
 
 class PrivacyBypassError(RuntimeError):
-    """Something tried to train on gradients that were not clipped and noised."""
+    """An attempt to train on gradients that were not clipped and noised."""
 
 
 class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
-    """Opacus' `DPOptimizer` with noise from a key stream, and a guard on the inner optimizer.
+    """Opacus' `DPOptimizer` with noise from a CSPRNG, and a guard on the inner optimizer.
 
     Args:
-        optimizer: Does the step on the noised mean; it refuses to step on its own from now on.
-        noise: Where the noise comes from.
+        optimizer: Takes the step on the noised mean; it refuses to step on its own from now on.
+        noise: Source of the noise.
         noise_multiplier: sigma.
         clip_norm: C.
         expected_batch: The public denominator.
@@ -54,14 +54,16 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
 
     @property
     def accumulated_iterations(self) -> int:
-        """One batch a step, however many pieces it was worked through in."""
+        """One batch a step, however many pieces it was processed in."""
+        # Opacus would multiply the denominator by it, which depends on the size of the batch.
         return 1
 
     def add_noise(self) -> None:
-        """The clipped sums plus independent noise of deviation sigma * C, into `p.grad`."""
+        """Write the clipped sums plus independent noise of deviation sigma * C into `p.grad`."""
         gradients: list[Tensor] = []
         for parameter in self.params:
             gradient = getattr(parameter, "summed_grad", None)
+            # An empty batch has noise as well: a step without noise would reveal that it was empty.
             if gradient is None:
                 gradient = torch.zeros_like(parameter)
             parameter.grad = gradient.contiguous().view_as(parameter)
@@ -71,13 +73,13 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
             self.noise.add_(gradients, self.noise_multiplier * self.max_grad_norm)
 
     def clipped_sum(self) -> Tensor:
-        """The step's sum of clipped gradients over all parameters, [d]; it is not noised."""
+        """Return the step's sum of clipped gradients over all parameters, [d]; it is not noised."""
         sums = [getattr(p, "summed_grad", None) for p in self.params]
         pairs = zip(sums, self.params, strict=True)
         return torch.cat([(torch.zeros_like(p) if s is None else s).flatten() for s, p in pairs])
 
     def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
-        """Everything but the inner optimizer's own step."""
+        """Add the noise and scale; return that the inner optimizer may step."""
         self.add_noise()
         self.scale_grad()
         if self.step_hook:
@@ -88,11 +90,11 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
     def _refuse_bypass(self, *_: object) -> None:
         if not self._noised:
             raise PrivacyBypassError("the inner optimizer only steps on noised gradients")
-        self._noised = False
+        self._noised = False  # one step for one draw of noise
 
 
 class BookkeepingOptimizer(HooksOptimizer):
-    """A `DPOptimizer` that is handed sums of clipped gradients, never per-unit ones.
+    """A `DPOptimizer` that receives sums of clipped gradients, never per-unit ones.
 
     The gradients of all parameters are pieces of one flat tensor, so that clearing, noise and
     scaling are one operation each, however many small layers the model has.
@@ -121,7 +123,7 @@ class BookkeepingOptimizer(HooksOptimizer):
         self._sums: dict[Tensor, Tensor] = dict(zip(self._own, views, strict=True))
 
     def sum_of(self, parameter: Tensor) -> Tensor:
-        """Where to add the clipped gradients of one parameter, of its shape."""
+        """Return the tensor that sums the clipped gradients of one parameter, of its shape."""
         return self._sums[parameter]
 
     def clipped_sum(self) -> Tensor:
@@ -129,7 +131,7 @@ class BookkeepingOptimizer(HooksOptimizer):
         return self._flat.clone()
 
     def clip_and_accumulate(self) -> None:
-        """Never called: there is no per-unit gradient to clip here."""
+        """Refuse: there is no per-unit gradient to clip here."""
         raise PrivacyBypassError("bookkeeping clips before it sums")
 
     def add_noise(self) -> None:
@@ -140,11 +142,11 @@ class BookkeepingOptimizer(HooksOptimizer):
             parameter.grad = total
 
     def scale_grad(self) -> None:
-        """Over the public denominator."""
+        """Divide by the public denominator."""
         self._flat.div_(self.expected_batch_size)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget gradients and clipped sums."""
+        """Clear gradients and clipped sums."""
         self._flat.zero_()
         for parameter in self._own:
             parameter.grad = None if set_to_none else torch.zeros_like(parameter)

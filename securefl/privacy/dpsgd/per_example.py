@@ -1,8 +1,8 @@
-"""What a way to a batch's sum of clipped per-unit gradients is; the numbers are always the same.
+"""The interface of paths to a batch's sum of clipped per-unit gradients, and the Opacus path.
 
-`hooks` is Opacus' own `GradSampleModule`, kept from reusing what an earlier step left behind;
-`bookkeeping` and `vectorised` are in files of their own. A unit is whatever a row of the loss
-stands for: a record, or a customer with all the rows of its batch.
+All paths give the same numbers. `hooks` is Opacus' own `GradSampleModule`, kept from reusing the
+state of an earlier step; `bookkeeping` and `vectorised` are in files of their own. A unit is what
+a row of the loss stands for: a record, or a customer with all the rows of their batch.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ UnitLoss = Callable[[nn.Module, Batch], Tensor]
 Samples = dict[nn.Parameter, Tensor]
 
 CLIP_STABILIZER = 1e-6
-"""Opacus divides by the norm plus this, so that a zero gradient has a factor."""
+"""Added to the norm, as in Opacus, so that the factor of a zero gradient is defined."""
 
 
 class UnsupportedLayerError(ConfigError):
-    """A layer whose per-unit gradients this path cannot tell; another path may."""
+    """A layer whose per-unit gradients this path cannot compute; another path may."""
 
     wire_name: ClassVar[str] = "UnsupportedLayerError"
 
 
 def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
-    """What each unit's gradient is multiplied with: min(1, C / norm), [B] (Abadi et al. 2016)."""
+    """Return each unit's factor min(1, C / (norm + 1e-6)), [B] (Abadi et al. 2016, algorithm 1)."""
     return (clip_norm / (norms + CLIP_STABILIZER)).clamp(max=1.0)
 
 
 def all_finite(norms: Tensor) -> bool:
-    """Whether no norm [B], B >= 1, is infinite or NaN; `max` hands NaN on."""
+    """Return whether no norm [B], B >= 1, is infinite or NaN; `max` propagates NaN."""
     return math.isfinite(float(norms.max()))
 
 
@@ -58,7 +58,7 @@ class GradientPath(ABC):
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """Add the batch's clipped per-unit gradients to the sum of this step.
 
-        Where a norm is not finite, nothing at all is added, and the caller leaves those units out.
+        Where a norm is not finite, nothing is added, and the caller leaves those units out.
 
         Args:
             loss: The loss of each unit, [B].
@@ -70,11 +70,11 @@ class GradientPath(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Take all hooks off the model."""
+        """Remove all hooks from the model."""
 
 
 class HooksPath(GradientPath):
-    """Opacus' hooks: every unit's gradient is instantiated. Works for any layer, slowly."""
+    """Opacus' hooks: every unit's gradient is instantiated; works for any layer, but slowly."""
 
     def __init__(self, model: nn.Module, rows: LocalRows, optimizer: HooksOptimizer) -> None:
         super().__init__(model, rows)
@@ -99,10 +99,10 @@ class HooksPath(GradientPath):
         return norms
 
     def _begin_anew(self) -> None:
-        """Forget what Opacus kept of a layer that ran in an earlier step and got no gradient.
+        """Discard what Opacus kept of a layer that ran in an earlier step and got no gradient.
 
-        Its counter of uses would be off, and its half of a sum would go into this step's. Opacus
-        counts in attributes of its own, and sets them up anew with its hooks.
+        Its counter of uses would be wrong, and an incomplete sum would enter this step's. Opacus
+        counts in attributes of its own, and resets them with its hooks.
         """
         self.close()
         self._hooks = _PaddedGradSample(self.model, loss_reduction="sum")
@@ -118,7 +118,7 @@ class HooksPath(GradientPath):
 
 def _backward(objective: Tensor, *, retain_graph: bool = False) -> None:
     with warnings.catch_warnings():
-        # Opacus hooks layers that are fed data, which need no gradient; torch remarks on that.
+        # Opacus hooks layers whose inputs are data and need no gradient; torch warns about it.
         warnings.filterwarnings("ignore", message="Full backward hook is firing")
         objective.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
 
@@ -132,6 +132,6 @@ def _embedding_samples(
 
 
 class _PaddedGradSample(GradSampleModule):  # type: ignore[misc]
-    """`GradSampleModule`, which by itself trains the padding row."""
+    """`GradSampleModule` without gradients of the padding row, which Opacus itself trains."""
 
     GRAD_SAMPLERS = {**GradSampleModule.GRAD_SAMPLERS, nn.Embedding: _embedding_samples}  # noqa: RUF012

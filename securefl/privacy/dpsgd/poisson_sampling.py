@@ -1,7 +1,7 @@
-"""Poisson sampling of privacy units: each is in a step's batch by a coin of its own.
+"""Poisson sampling of privacy units: each is in a step's batch independently of all others.
 
 The rate, the number of steps and the denominator are public constants, fixed before the data are
-looked at; the size of a batch is data, and is used nowhere.
+read; the size of a batch is private data, and is used nowhere.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from securefl.privacy.noise.csprng import AesCtrRng
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """The public side of the sampling.
+    """The public constants of the sampling.
 
     Attributes:
         rate: Probability q of a unit to be in a step's batch, in (0, 1].
-        steps: Steps of one round, stated, never derived from 1/q: `int(1 / (1 / n))` is not n.
+        steps: Steps of one round, given and never derived from 1/q: `int(1 / (1 / n))` is not n.
         expected_batch: q times the public number of units: the denominator of every mean.
 
     Raises:
@@ -44,7 +44,7 @@ class SamplingPlan:
 
     @classmethod
     def of_batch(cls, *, units: int, batch: int, epochs: int) -> SamplingPlan:
-        """The plan with an expected batch of `batch` out of `units`, for `epochs` passes.
+        """Return the plan with an expected batch of `batch` out of `units`, for `epochs` passes.
 
         `units` is published by using it: pass an agreed bound or a noised count where the size of
         the data set itself is private.
@@ -60,16 +60,16 @@ class SamplingPlan:
 
 
 class PoissonSampler:
-    """Draws the batches of one member.
+    """Draws the batches of one member (Mironov, Talwar and Zhang 2019, section 3).
 
-    A unit is in when its 64-bit word, read as an unsigned integer, is below floor(q * 2^64). A
-    float q is a multiple of a power of two, so the product is exact; the probability is q rounded
+    A unit is in a batch if its 64-bit word, read as an unsigned integer, is below floor(q * 2^64).
+    A float q is a multiple of a power of two, so the product is exact; the probability is q rounded
     down to a multiple of 2^-64, never above the q that is accounted for.
 
     Args:
         plan: Rate and steps.
         units: Number of units that the member has, N.
-        stream: Where the coins come from.
+        stream: Source of the random words.
     """
 
     name = "poisson"
@@ -81,7 +81,8 @@ class PoissonSampler:
         self._threshold = int(math.ldexp(plan.rate, 64))
 
     def batch(self) -> Tensor:
-        """Indices of one step's units, int64 [b] ascending; b may be 0."""
+        """Return indices of one step's units, int64 [b] ascending; b may be 0."""
+        # One word a unit in every step, at every rate: the stream does not depend on the draws.
         words = self._stream.words(self.units).view(np.uint64)
         if self._threshold == 2**64:
             return torch.arange(self.units)
@@ -89,6 +90,6 @@ class PoissonSampler:
         return torch.from_numpy(chosen.astype(np.int64, copy=False))
 
     def __iter__(self) -> Iterator[Tensor]:
-        """The batches of one round, one a step."""
+        """Yield the batches of one round, one a step."""
         for _ in range(self.plan.steps):
             yield self.batch()

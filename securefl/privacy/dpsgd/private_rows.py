@@ -1,11 +1,11 @@
-"""Embedding rows that never leave the member: one customer's own, trained without noise.
+"""Embedding rows that never leave the member: one unit's own, trained without noise.
 
 What is never released needs no noise, provided that it carries nothing from one unit into another
-unit's gradient. A row that only one unit ever reads does not: it changes nobody's gradient but
-that unit's own, which is clipped whatever it is. So each row is given to the first unit that
-reads it, and any other unit that reads it is an error. Local parameters of any other kind (a
-retailer's bias, a local layer) mix all customers into every gradient; they are refused.
-See docs/privacy.md, "What is never released".
+unit's gradient. A row that a single unit reads does not: it changes that unit's gradient alone,
+which is clipped in any case. So each row belongs to the first unit that reads it, and reading it
+for another unit is an error. Local parameters of any other kind (a retailer's bias, a local layer)
+mix all customers into every gradient; they are refused. docs/privacy.md, "What is never released",
+has the proof.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class MixedUnitsError(RuntimeError):
 class LocalRows:
     """Trains the local embedding tables of a model, each row by its own unit.
 
-    The tables are taken out of autograd: what they return becomes a leaf, whose gradient is the
-    unit's own, unclipped and without noise. The optimizer must work coordinate by coordinate, so
-    that rows do not meet there either; Adam and SGD do.
+    The tables are taken out of autograd: their output becomes a leaf, whose gradient is the unit's
+    own, unclipped and without noise. The optimizer must work coordinate by coordinate, so that it
+    does not mix rows either; Adam and SGD do.
 
     Args:
         model: The model; its local parameters are frozen for every other optimizer.
@@ -57,21 +57,22 @@ class LocalRows:
 
     @property
     def outputs(self) -> list[Tensor]:
-        """What the tables returned since `begin`, in order."""
+        """The tables' outputs since `begin`, in order."""
         return [output for _, _, output in self._seen]
 
     def begin(self, index: Tensor) -> None:
-        """Units `index` (int64 [B]) go through the model next."""
+        """Announce that units `index` (int64 [B]) go through the model next."""
         self._index = index
         self._seen = []
 
     def restart(self) -> None:
-        """The same units go through the model once more."""
+        """Announce that the same units go through the model once more."""
         self._seen = []
 
     @contextmanager
     def supplying(self, outputs: Sequence[Tensor]) -> Iterator[None]:
-        """The tables give these, in order, and not their rows: whoever differentiates has them."""
+        """Let the tables return `outputs`, in order, in place of their rows."""
+        # `torch.func` differentiates with respect to its arguments, so the rows become arguments.
         self._supplied = iter(outputs)
         try:
             yield
@@ -79,12 +80,12 @@ class LocalRows:
             self._supplied = None
 
     def end(self) -> None:
-        """Nothing is watched until the next `begin`: evaluation may read any row."""
+        """Stop checking ownership until the next `begin`: evaluation may read any row."""
         self._index = None
         self._seen = []
 
     def close(self) -> None:
-        """Hand the tables back to autograd."""
+        """Return the tables to autograd."""
         for handle in self._handles:
             handle.remove()
         for table in self.tables:
@@ -120,10 +121,11 @@ class LocalRows:
         units = self._index.view(-1, *[1] * (rows.dim() - 1)).expand_as(rows).reshape(-1)
         flat = rows.reshape(-1)
         owners = self._owners[table]
+        # Claim, then compare: within one call, two units that both claim a free row differ here.
         claimed = torch.where(owners[flat] < 0, units, owners[flat])
         owners[flat] = claimed
         if not torch.equal(owners[flat], units):
-            raise MixedUnitsError("two units read one local row: what one leaves there, both see")
+            raise MixedUnitsError("two units read one local row: one would see the other's data")
 
 
 def _local_tables(model: nn.Module) -> list[nn.Embedding]:

@@ -1,8 +1,9 @@
-"""One member's private local steps: the loop from Poisson batch to noised update.
+"""DP-SGD at one member: the loop from Poisson batch to noised update.
 
-What is released, and therefore noised, is the shared parameters. The public constants (rate,
-steps, denominator, clip norm, noise multiplier) are fixed before; the accountant is charged for a
-round before its first batch is drawn, and it outlives rounds.
+Abadi et al. 2016, algorithm 1, with the Poisson sampling of Mironov, Talwar and Zhang 2019. The
+shared parameters are released, and therefore noised. The public constants (rate, steps,
+denominator, clip norm, noise multiplier) are fixed before; the accountant is charged for a round
+before its first batch is drawn, and it outlives rounds.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _OPTIMIZERS: dict[PathName, type[HooksOptimizer]] = {
 
 @dataclass(frozen=True)
 class PrivateSettings:
-    """Everything public about a member's private training.
+    """The public constants of a member's private training.
 
     Attributes:
         sampling: Rate q, steps a round and denominator.
@@ -50,10 +51,10 @@ class PrivateSettings:
         learning_rate: Its step size.
         weight_decay: L2 penalty, added after the noise.
         momentum: Of SGD.
-        path: Which way to the gradients; auto takes bookkeeping where it knows every layer.
+        path: How gradients are computed; auto takes bookkeeping where it supports every layer.
         lazy_rows: Embeddings with at least so many rows get lazy noise; needs bookkeeping and SGD
             without momentum and decay. None: never.
-        piece: Largest number of units worked on at once; changes no number. 128 customers with
+        piece: Largest number of units processed at once; changes no number. 128 customers with
             10,000 scores each stay in the cache and take half the time of all at once.
     """
 
@@ -77,7 +78,7 @@ class PrivateSettings:
 
     @property
     def event(self) -> SampledGaussian:
-        """What one round costs."""
+        """The event of one round."""
         return SampledGaussian(
             noise_multiplier=self.noise_multiplier,
             sampling_rate=self.sampling.rate,
@@ -93,7 +94,7 @@ class PrivateTrainer:
         examples: The member's units.
         loss: The loss of each unit, [B]; row b depends on unit b alone.
         settings: The public constants.
-        stream: The member's own randomness.
+        stream: The member's own CSPRNG.
         accountant: The member's own, charged round by round.
     """
 
@@ -120,17 +121,19 @@ class PrivateTrainer:
         self._row_optimizer = self._inner_optimizer(self.rows.parameters)
 
     def train_round(self) -> None:
-        """The steps of one round, from the model's present state; the model is left releasable."""
+        """Take the steps of one round from the model's present state; leave it releasable."""
+        # Before the first batch: a run that fails midway has used the data and has to pay for it.
         self.accountant.charge(self.settings.event)
         self.model.train()
         for index in self.sampler:
             self.step(index)
         self.rows.end()
+        # Rows that lag behind have less noise than was accounted for, so none may be released.
         for table in self.tables.values():
             table.flush()
 
     def step(self, index: Tensor) -> None:
-        """One step on the units `index`, int64 [b], b >= 0; noise is added whatever b is."""
+        """Take one step on the units `index`, int64 [b], b >= 0; noise is added whatever b is."""
         self._accumulate_all(index)
         self.optimizer.step()
         rate = self.optimizer.param_groups[0]["lr"]
@@ -139,10 +142,10 @@ class PrivateTrainer:
         self._step_rows()
 
     def clipped_sum(self, index: Tensor) -> Tensor:
-        """The sum of the clipped gradients of the units `index`, float32 [d], in wire order.
+        """Return the sum of the clipped gradients of the units `index`, float32 [d], in wire order.
 
-        It has no noise and must not leave the member as it is: whoever asks for it adds a noise
-        share and a mask. The shared parameters stay as they are; the units' own rows are trained.
+        It has no noise and must not leave the member as it is: the caller adds a noise share and a
+        mask. The shared parameters stay as they are; the units' own rows are trained.
 
         Raises:
             ValueError: If a table's noise is lazy: its sum is not the model's.
@@ -157,7 +160,7 @@ class PrivateTrainer:
         return total
 
     def close(self) -> None:
-        """Take all hooks off the model and hand its parameters back to autograd."""
+        """Remove all hooks from the model and return its parameters to autograd."""
         self.path.close()
         self.rows.close()
 
@@ -174,7 +177,7 @@ class PrivateTrainer:
     def _accumulate(self, index: Tensor) -> None:
         """Add the units' clipped gradients; a unit whose gradient is not finite contributes 0.
 
-        Whether it is depends on the unit alone, so that leaving it out is a way of clipping.
+        Whether it is finite depends on the unit alone, so that leaving it out is a way of clipping.
         """
         while len(index):
             self.rows.begin(index)
@@ -211,7 +214,7 @@ class PrivateTrainer:
         if name == "auto":
             name = "bookkeeping" if is_known(self.model) else "vectorised"
         if self.tables and name != "bookkeeping":
-            raise ConfigError("lazy noise needs a model of which bookkeeping knows every layer")
+            raise ConfigError("lazy noise needs a model of which bookkeeping supports every layer")
         optimizer = _OPTIMIZERS[name](
             inner,
             noise=self.noise,

@@ -1,1 +1,1 @@
-"""Clipped sums as integers."""
+"""Fixed-point encoding of clipped sums and client updates."""

@@ -1,12 +1,13 @@
-"""Distributed privacy whose unit is a whole member: clip, rotate, round, add noise.
+"""Encoding of whole client updates under client-level DP: clip, rotate, round.
 
 For consortia so large that a sum hides one member. What is protected is a member's whole update:
 neighbouring runs have it or have zero in its place, while the member takes part and adds its
 noise share either way. The rest is the path of every other sum: `plan_noise` sizes the shares
-(sampling rate 1, one step a round) and the masks add them up.
+(sampling rate 1, one step a round) and secure aggregation adds them up.
 
 Privacy rests on the norm of the integers alone, which is computed in integers and enforced. How
-the update was clipped, rotated and rounded in floating point only decides how well it is kept.
+the update was clipped, rotated and rounded in floating point only affects accuracy. The distributed
+discrete Gaussian of Kairouz, Liu and Steinke 2021 (arXiv:2102.06387) is built in the same way.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ ROTATION_LABEL = b"securefl/1/rotation"
 
 
 def member_encoding(config: RunConfig, dimension: int) -> MemberEncoding:
-    """How a run's updates become integers.
+    """Return the encoding of a run's updates.
 
-    The rotation's seed follows from the agreed seed: it makes coordinates alike, and hides nothing.
+    The rotation's seed follows from the agreed seed: a rotation makes coordinates equally large
+    and hides nothing, so that it may be public.
 
     Raises:
         ConfigError: If the numbers have no exact norm.
@@ -53,7 +55,7 @@ def _encoding(clip_norm: float, dimension: int, seed: bytes, inflation: float) -
 
 
 def member_bits(encoding: MemberEncoding) -> int:
-    """f: the integers are multiples of 2^-f."""
+    """Return f, the number of fraction bits: the integers are multiples of 2^-f."""
     return -round(math.log2(encoding.step))
 
 
@@ -61,26 +63,28 @@ Vector = npt.NDArray[np.float64]
 Rounding = Callable[[Vector], Int64Vector]
 
 _LARGEST_NORM = 2.0**30
+"""Below it a squared norm fits an int64, so that the comparison with the bound is exact."""
 _TRIES = 60
+"""Attempts at rounding; with a bias of one half all of them fail with probability 2^-60."""
 
 
 def to_nearest(scaled: Vector) -> Int64Vector:
-    """Each coordinate to its nearest integer, ties to even; int64 of the same shape."""
+    """Return each coordinate's nearest integer, ties to even; int64 of the same shape."""
     return np.rint(scaled).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class AtRandom:
-    """Each coordinate to one of its two integers, so that the mean is the coordinate.
+    """Rounds each coordinate up or down at random, with the coordinate as expectation.
 
     Attributes:
-        source: Where the words come from.
+        source: Source of the random words.
     """
 
     source: UniformWordSource
 
     def __call__(self, scaled: Vector) -> Int64Vector:
-        """Rounded, int64 of the same shape [n]."""
+        """Return the rounded vector, int64 of the same shape [n]."""
         words = np.empty(scaled.size, dtype=np.int64)
         self.source.fill(words)
         below = np.floor(scaled)
@@ -90,14 +94,15 @@ class AtRandom:
 
 @dataclass(frozen=True)
 class MemberEncoding:
-    """How the members' updates become integers of bounded norm; public.
+    """The public encoding of members' updates as integers of bounded norm.
 
     Attributes:
         clip_norm: C, the largest norm of an update.
         dimension: d.
         seed: 32 bytes, of the rotation.
         inflation: sqrt of the rounded coordinates as a part of C / gamma, at most.
-        bias: How often a random rounding may be too long; None for rounding to the nearest.
+        bias: Largest probability that a random rounding is too long; None for rounding to the
+            nearest.
     """
 
     clip_norm: float
@@ -122,14 +127,14 @@ class MemberEncoding:
 
     @property
     def sensitivity(self) -> Sensitivity:
-        """What one member changes."""
+        """Largest change of a sum by one member."""
         padded = self.rotation.padded
         if self.bias is None:
             return rounded_member(self.clip_norm, self.step, padded)
         return randomly_rounded_member(self.clip_norm, self.step, padded, self.bias)
 
     def encode(self, update: Vector, rounding: Rounding = to_nearest) -> Int64Vector:
-        """A member's integers before its noise, of norm at most `sensitivity.l2`.
+        """Return a member's integers before its noise, of norm at most `sensitivity.l2`.
 
         Args:
             update: Shape [d], float64; longer ones are clipped.
@@ -146,6 +151,9 @@ class MemberEncoding:
             raise ConfigError("an update with values that are not finite cannot be clipped")
         factor = min(1.0, self.clip_norm / norm) if norm else 1.0
         scaled = self.rotation.forward(update * factor) / self.step
+        # The norm is checked in integers: whatever floating point did before, nothing longer than
+        # the sensitivity that was accounted for leaves. Zero, which is always short enough, is the
+        # answer where no attempt succeeds.
         largest = int(self.sensitivity.l2**2)
         for _ in range(_TRIES):
             rounded = rounding(scaled)
@@ -154,5 +162,5 @@ class MemberEncoding:
         return np.zeros(scaled.size, dtype=np.int64)
 
     def decode(self, total: Int64Vector) -> Vector:
-        """The sum of updates, float64 [d], of a sum of integers [padded]."""
+        """Return the sum of updates, float64 [d], from a sum of integers, int64 [padded]."""
         return self.rotation.inverse(total.astype(np.float64)) * self.step

@@ -1,4 +1,4 @@
-"""How single units are hidden: one file a mechanism, and the registry that is asked for them."""
+"""Privacy mechanisms, one file each, and their registry."""
 
 from securefl.privacy.mechanisms.base import PrivacyMechanism, Releases, SumFormat
 from securefl.privacy.mechanisms.client_level import ClientLevelDP

@@ -1,4 +1,4 @@
-"""What every privacy mechanism answers; nothing else in the project compares `privacy.dp`."""
+"""The interface of privacy mechanisms; no other code in the project compares `privacy.dp`."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from securefl.privacy.round_updates import MemberContext, RoundTraining
 
 if TYPE_CHECKING:
     from securefl.config.schema import RunConfig
-    from securefl.privacy.encoding.sums import SumEncoding
+    from securefl.privacy.encoding.gradients import SumEncoding
     from securefl.privacy.noise.xnoise import LayerPlan
     from securefl.privacy.plan import PrivacyPlan
     from securefl_protocols.encoding.fixed_point import FixedPoint
     from securefl_protocols.encoding.rotation import Rotation
 
 Releases = Literal["gradients", "series"]
-"""What a task's noise is added to; see `TaskSpec.releases`."""
+"""What noise is added to; see `TaskSpec.releases`."""
 
 
 @dataclass(frozen=True)
 class SumFormat:
-    """How what members send becomes a masked sum, and the sum a mean.
+    """The format of a masked sum, and of the mean that follows from it.
 
     Attributes:
-        encoding: How changes become integers.
-        layers: How the members' noise is cut, where some of it is taken back.
-        rotation: What whole updates are rotated by.
+        encoding: Fixed-point encoding of changes.
+        layers: The layers of the members' noise, where excess noise is removed.
+        rotation: The rotation of whole updates.
     """
 
     encoding: FixedPoint
@@ -41,44 +41,44 @@ class SumFormat:
 
 
 class PrivacyMechanism(ABC):
-    """How the presence of a privacy unit is hidden in what a member releases.
+    """A way to hide the presence of a privacy unit in what a member releases.
 
-    It is made once of a run's settings (`mechanism_for`) and asked for everything that follows
-    from the kind of protection: by members, coordinator, ledger, audit and reports alike. All that
-    it says follows from public constants.
+    It is made once from a run's settings (`mechanism_for`) and decides everything that follows from
+    the kind of protection, for members, coordinator, ledger, audit and reports alike. All of it
+    follows from public constants.
 
     Args:
         settings: The run's privacy settings.
     """
 
     dp: ClassVar[str]
-    """The value of `privacy.dp` that asks for it."""
+    """The value of `privacy.dp` that selects it."""
     private: ClassVar[bool] = True
     """Whether there is a budget: no exact score of a single round, and no loss, leaves a member."""
     shares_noise: ClassVar[bool] = False
-    """Whether members add parts of one noise, so that a customer of several moves its sum more."""
+    """Whether members share one noise, so that a customer of several of them moves the sum more."""
     by_example: ClassVar[bool] = True
     """Whether training examples are the units, so that a task has to keep them apart."""
     events: ClassVar[tuple[type[PrivacyEvent], ...]] = (SampledGaussian,)
-    """What it charges; registered with it, so that a ledger can read them back."""
+    """The events that it charges; registered with it, so that ledger records can be read back."""
 
     def __init__(self, settings: PrivacySettings) -> None:
         self.settings = settings
 
     @classmethod
     def selected_by(cls, dp: str, unit: str | None) -> bool:
-        """Whether these values of `privacy.dp` and `privacy.unit` ask for this mechanism."""
+        """Return whether these values of `privacy.dp` and `privacy.unit` select this mechanism."""
         del unit
         return dp == cls.dp
 
     @cached_property
     def unit(self) -> PrivacyUnit:
-        """Whose presence is hidden."""
+        """The privacy unit, whose presence is hidden."""
         return privacy_unit(self.settings.unit)
 
     @property
     def adjacency(self) -> str:
-        """Between which data sets the two cannot be told apart."""
+        """The neighbouring relation between data sets, in the wording of ledger entries."""
         return self.unit.adjacency
 
     @property
@@ -93,11 +93,11 @@ class PrivacyMechanism(ABC):
 
     @property
     def recorded_as(self) -> str:
-        """What ledger entries of the run call the mechanism."""
+        """The mechanism's name in ledger entries of the run."""
         return self.events[0].recorded_as
 
     def units(self, own: int, members: int) -> int:
-        """How many units a run has, as a member commits to it.
+        """Return the number of privacy units of a run, to which a member commits.
 
         Args:
             own: Units in the member's own data.
@@ -108,30 +108,30 @@ class PrivacyMechanism(ABC):
 
     @abstractmethod
     def describe(self, releases: Releases) -> str:
-        """What is done to what a task releases, in words; it stands in results."""
+        """Return a description of the mechanism on what a task releases, for results."""
 
     @abstractmethod
     def against(self) -> str:
-        """From whom a unit is hidden."""
+        """Return the parties from which a unit is hidden."""
 
     @abstractmethod
     def noise_added(self) -> str:
-        """Where the noise goes, for the table of a budget."""
+        """Return where noise is added, for the budget table."""
 
     @abstractmethod
     def make_update(self, context: MemberContext) -> RoundTraining:
-        """What a member does in a round.
+        """Return a member's training of a round.
 
         Raises:
             InputError: If the member's data cannot be protected as the configuration says.
         """
 
     def event(self, sigma: float, steps: int, sampling_rate: float) -> PrivacyEvent:
-        """What so many steps under noise multiplier `sigma` cost."""
+        """Return the event of `steps` steps under noise multiplier `sigma`."""
         return SampledGaussian(sigma, sampling_rate, steps)
 
     def planned_event(self, config: RunConfig, plan: PrivacyPlan) -> PrivacyEvent:
-        """All rounds of a run under the noise that the budget asks for.
+        """Return the event of all rounds of a run, under the noise that the budget requires.
 
         Raises:
             ConfigError: If no noise keeps to the budget.
@@ -140,7 +140,7 @@ class PrivacyMechanism(ABC):
         return plan.event(plan.sigma(plan.rounds), plan.rounds)
 
     def check(self, config: RunConfig, members: int, dimension: int) -> None:
-        """Refuse before any member pays what can be seen to be impossible.
+        """Refuse a run that cannot succeed, before any member is charged.
 
         Args:
             config: The run's configuration.
@@ -148,7 +148,7 @@ class PrivacyMechanism(ABC):
             dimension: d, coordinates of the shared model.
 
         Raises:
-            ConfigError: If no accountant has a price for what the mechanism does.
+            ConfigError: If no accountant supports what the mechanism does.
         """
         del members, dimension
         # Opacus takes seconds to import, and only a budget needs it.
@@ -157,7 +157,7 @@ class PrivacyMechanism(ABC):
         PrivacyPlan.of(config)
 
     def sum_encoding(self, config: RunConfig, dimension: int) -> SumEncoding:
-        """How what a member sums up becomes integers before noise.
+        """Return the integer encoding of a member's sum before noise.
 
         Raises:
             ConfigError: If the mechanism sums no integers, or rounding is too fine.
@@ -168,7 +168,7 @@ class PrivacyMechanism(ABC):
     def sum_format(
         self, config: RunConfig, *, roster: int, cohort: int, dimension: int
     ) -> SumFormat | None:
-        """The format of a masked sum, where the noise decides it; None where the settings do.
+        """Return the format of a masked sum if the noise decides it; None if the settings do.
 
         Args:
             config: The run's configuration.
@@ -184,9 +184,9 @@ class PrivacyMechanism(ABC):
         return None
 
     def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
-        """Standard deviation of the noise in each of d sums over all members' units.
+        """Return the standard deviation of the noise in each of d sums over all members' units.
 
-        A public figure, which the standard errors of what follows from the sums have to contain.
+        A public figure; standard errors of estimates from the sums have to include it.
 
         Raises:
             ConfigError: If no noise keeps to the budget, or the mechanism has no such figure.

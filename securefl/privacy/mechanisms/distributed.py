@@ -1,8 +1,8 @@
 """Distributed differential privacy: members add shares of one noise under the masks of a sum.
 
 The distributed discrete Gaussian (Kairouz, Liu and Steinke 2021) and the Skellam mechanism
-(Agarwal, Kairouz and Liu 2021): no share hides anything alone; those of the honest survivors
-together do.
+(Agarwal, Kairouz and Liu 2021): a single share does not hide a unit; the shares of the honest
+survivors together do.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from securefl.config.schema import RunConfig
 from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian, SampledSkellam
-from securefl.privacy.encoding.sums import SumEncoding, gradient_sum_encoding
+from securefl.privacy.encoding.gradients import SumEncoding, gradient_sum_encoding
 from securefl.privacy.mechanisms.base import PrivacyMechanism, Releases, SumFormat
 from securefl.privacy.round_updates import MemberContext, RoundTraining
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _SKELLAM: Final = "skellam"
 _LAWS: Final = {"discrete-gaussian": ("discrete Gaussian", "Gaussian"), _SKELLAM: ("Skellam",) * 2}
-"""Law of the shares to its name, and to what their sum is priced as."""
+"""Distribution of the shares to its name, and to the mechanism that their sum is charged as."""
 
 
 class DistributedDP(PrivacyMechanism):
-    """A round is one clipped sum of gradients, which hides single customers or records."""
+    """One clipped sum of gradients a round, which hides single customers or records."""
 
     dp = "distributed"
     shares_noise = True
@@ -39,14 +39,14 @@ class DistributedDP(PrivacyMechanism):
 
     @property
     def recorded_as(self) -> str:
-        """See `PrivacyMechanism`; discrete Gaussian shares are charged as the Gaussian above."""
+        """See `PrivacyMechanism`; discrete Gaussian shares are charged as a Gaussian."""
         kind = SampledSkellam if self.noise_law == _SKELLAM else SampledGaussian
         return kind.recorded_as
 
     def describe(self, releases: Releases) -> str:
         """See `PrivacyMechanism`."""
         del releases
-        return f"sampled {self._priced_as} (Poisson batches, clipped gradients, {self._shares})"
+        return f"sampled {self._charged_as} (Poisson batches, clipped gradients, {self._shares})"
 
     def against(self) -> str:
         """See `PrivacyMechanism`."""
@@ -68,7 +68,7 @@ class DistributedDP(PrivacyMechanism):
         """See `PrivacyMechanism`.
 
         What Skellam noise costs beyond its deviation falls with the number of parameters, which a
-        plan does not know; with one it is most.
+        plan does not know; with a single one it is largest, so that the plan is an upper bound.
         """
         if self.noise_law != _SKELLAM:
             return super().planned_event(config, plan)
@@ -85,11 +85,11 @@ class DistributedDP(PrivacyMechanism):
         ).event
 
     def check(self, config: RunConfig, members: int, dimension: int) -> None:
-        """See `PrivacyMechanism`; the shares are sized, which also finds what cannot be summed."""
+        """See `PrivacyMechanism`; also refuses what cannot be summed."""
         from securefl.privacy.distributed_plan import plan_of
 
         plan = plan_of(config, members, dimension)
-        _ = plan.noise, plan.layers
+        _ = plan.noise, plan.layers  # computing either raises where no noise fits
 
     def sum_encoding(self, config: RunConfig, dimension: int) -> SumEncoding:
         """See `PrivacyMechanism`."""
@@ -108,7 +108,7 @@ class DistributedDP(PrivacyMechanism):
         )
 
     def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
-        """See `PrivacyMechanism`; where shares are taken back, the most that can stay."""
+        """See `PrivacyMechanism`; where excess noise is removed, the most that can remain."""
         from securefl.privacy.distributed_plan import plan_of
 
         plan = plan_of(config, members, dimension)
@@ -119,7 +119,7 @@ class DistributedDP(PrivacyMechanism):
         return sqrt(most) * step
 
     def _integer_unit(self, code: SumEncoding) -> float:
-        """What an integer of the sum is worth in a sum over units, of which B make the change."""
+        """Return the value of one integer step in a sum over units: gamma = B / 2^f."""
         return self.settings.expected_batch / 2.0**code.bits
 
     def _layers(self, config: RunConfig, roster: int, dimension: int) -> LayerPlan | None:
@@ -130,7 +130,7 @@ class DistributedDP(PrivacyMechanism):
         return plan_of(config, roster, dimension).layers
 
     @property
-    def _priced_as(self) -> str:
+    def _charged_as(self) -> str:
         return _LAWS[self.noise_law][1]
 
     @property

@@ -33,7 +33,7 @@ class LocalDP(PrivacyMechanism):
         return context.local_dp()
 
     def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
-        """See `PrivacyMechanism`; each member's noise has deviation sigma C, and they add up."""
+        """See `PrivacyMechanism`; members' noise, sigma C each, adds up to sigma C sqrt(n)."""
         del dimension
         # Opacus takes seconds to import, and only a budget needs it.
         from securefl.privacy.plan import PrivacyPlan

@@ -12,7 +12,7 @@ from securefl.privacy.round_updates import MemberContext, RoundTraining
 
 
 class NoDP(PrivacyMechanism):
-    """Plain local training."""
+    """Plain local training without any protection."""
 
     dp = NONE
     private = False
@@ -21,7 +21,7 @@ class NoDP(PrivacyMechanism):
 
     @property
     def recorded_as(self) -> str:
-        """Nothing is recorded as a mechanism."""
+        """The name in results; no event is recorded in a ledger."""
         return NONE
 
     def describe(self, releases: Releases) -> str:
@@ -42,7 +42,7 @@ class NoDP(PrivacyMechanism):
         return context.fedavg()
 
     def check(self, config: RunConfig, members: int, dimension: int) -> None:
-        """Nothing is planned."""
+        """Accept every run: nothing is planned."""
 
     def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
         """See `PrivacyMechanism`."""

@@ -1,4 +1,4 @@
-"""The mechanisms that there are, and which one a run's settings ask for."""
+"""The registered mechanisms, and the selection of one by a run's settings."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _MECHANISMS: list[type[PrivacyMechanism]] = []
 
 
 def register(kind: type[PrivacyMechanism]) -> type[PrivacyMechanism]:
-    """Make a mechanism one that a configuration can ask for; the last registered is asked first.
+    """Register a mechanism, so that a configuration can select it.
 
     Also usable as a decorator. Processes that host members have to register it as well.
 
     Raises:
-        ValueError: If what it charges has a name in ledgers that another event has.
+        ValueError: If one of its events has the ledger name of another event.
     """
+    # The last registered comes first: client-level DP narrows what distributed DP would select.
     if kind not in _MECHANISMS:
         register_events(kind.events)
         register_protection(kind.dp)
@@ -36,7 +37,9 @@ for _kind in (NoDP, LocalDP, DistributedDP, ClientLevelDP):
 
 
 def mechanism_kind(dp: str, unit: str | None) -> type[PrivacyMechanism]:
-    """The mechanism of a value of `privacy.dp` and of `privacy.unit`, also of a record's.
+    """Return the mechanism class for values of `privacy.dp` and `privacy.unit`.
+
+    The values may also come from a ledger record, where the unit can be missing.
 
     Raises:
         ConfigError: If there is none.
@@ -49,7 +52,7 @@ def mechanism_kind(dp: str, unit: str | None) -> type[PrivacyMechanism]:
 
 @lru_cache(maxsize=64)
 def mechanism_for(settings: PrivacySettings) -> PrivacyMechanism:
-    """The mechanism of a run, made once of its settings.
+    """Return the mechanism of a run, made once from its settings.
 
     Raises:
         ConfigError: If none is registered for them.

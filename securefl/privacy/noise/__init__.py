@@ -1,1 +1,1 @@
-"""Random streams and noise."""
+"""Cryptographic random streams, and noise drawn from them."""

@@ -1,7 +1,7 @@
-"""The random words behind every private draw: AES-256 in counter mode, keyed by the system.
+"""CSPRNG for every draw that privacy depends on: AES-256 in counter mode, keyed by the system.
 
-One generator belongs to one member. It cannot be copied, pickled or carried over a fork, because
-two holders of one key would add the same noise, which anyone who sees both releases can subtract.
+One generator belongs to one member. It cannot be copied, pickled or used after a fork, because two
+holders of one key would add the same noise, which anyone who sees both releases can subtract.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from securefl.config.privacy import PrivacySettings
 
 
 def member_stream(settings: PrivacySettings, member: str, purpose: str | int) -> AesCtrRng:
-    """Randomness of the operating system; a test may ask for one that protects nobody."""
+    """Return a generator keyed by the operating system, or a test one that protects no unit."""
     seed = settings.insecure_testing_seed
     if seed is None:
         return AesCtrRng()
@@ -37,7 +37,7 @@ class AesCtrRng:
     """AES-256-CTR (FIPS 197, NIST SP 800-38A) as a stream of 64-bit words.
 
     The key is fresh from the operating system and the counter starts at zero, so that every object
-    has a stream of its own; 2^128 blocks are never used up.
+    has a stream of its own; 2^128 blocks are never exhausted.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class AesCtrRng:
 
     @classmethod
     def insecure_for_tests(cls, key: bytes) -> Self:
-        """A stream that anyone who knows `key` can repeat. FOR TESTS ONLY: IT PROTECTS NOTHING.
+        """Return a stream that `key` determines. FOR TESTS ONLY: IT PROTECTS NOTHING.
 
         `is_deterministic` is true for it, and a ledger records that.
 
@@ -63,12 +63,12 @@ class AesCtrRng:
 
     @property
     def is_deterministic(self) -> bool:
-        """Whether the stream was made from a given key, so that its noise protects nobody."""
+        """Whether the stream was made from a given key, so that its noise protects no unit."""
         return self._deterministic
 
     @property
     def description(self) -> str:
-        """What a ledger writes down as the source of randomness."""
+        """The source of randomness as ledger entries record it."""
         return "AES-256-CTR, TEST KEY" if self._deterministic else "AES-256-CTR, system key"
 
     def fill(self, words: Words) -> None:
@@ -85,7 +85,7 @@ class AesCtrRng:
             self._cipher.update_into(_ZEROS[: len(part)], part)
 
     def words(self, count: int) -> Words:
-        """The next `count` words, int64 [count]."""
+        """Return the next `count` words, int64 [count]."""
         words = np.empty(count, dtype=np.int64)
         self.fill(words)
         return words

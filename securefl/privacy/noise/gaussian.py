@@ -1,9 +1,10 @@
-"""Gaussian noise from a key stream by the transform of Box and Muller (1958).
+"""Gaussian noise from a CSPRNG by the transform of Box and Muller (1958).
 
 Two independent standard normals are the point at radius sqrt(-2 ln u) and a uniform angle. The
 radius, and with it the tail, comes from 63 random bits in float64: torch's float32 `normal_` draws
 24, and so never goes beyond 5.77 standard deviations; here the tail ends at 9.42, past which a
-normal falls once in 10^20 draws. Nothing is rejected, so that the time taken tells nothing.
+normal falls once in 10^20 draws. Nothing is rejected, so that the number of words used does not
+depend on the values drawn.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ _SINE = (
 
 
 class GaussianNoise:
-    """Independent normals from one member's key stream.
+    """Independent normals from one member's CSPRNG.
 
     Args:
-        stream: Where the random bits come from.
+        stream: Source of the random bits.
     """
 
     def __init__(self, stream: AesCtrRng) -> None:
@@ -63,10 +64,10 @@ class GaussianNoise:
         }
 
     def standard(self, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Fresh standard normals.
+        """Return fresh standard normals (Box and Muller 1958).
 
         Args:
-            count: How many.
+            count: Number of normals.
             dtype: torch.float32 or torch.float64.
 
         Returns:
@@ -101,12 +102,13 @@ class GaussianNoise:
                 part = part[step:] if step < len(part) else next(parts, None)
 
     def _parts(self, count: int, dtype: torch.dtype) -> Iterator[Tensor]:
-        """Normals in pieces of at most CHUNK, each valid until the next is asked for."""
+        """Yield normals in pieces of at most CHUNK, each valid until the next one is taken."""
         if dtype not in self._buffers:
             raise TypeError(f"noise is float32 or float64, not {dtype}")
         buffer = self._buffers[dtype]
         for start in range(0, count, CHUNK):
             size = min(CHUNK, count - start)
+            # Box-Muller makes pairs: of an odd number the last normal is drawn and not used.
             self._fill(buffer[: size + size % 2])
             yield buffer[:size]
 
@@ -120,21 +122,23 @@ class GaussianNoise:
             self._points64(logarithm, out.view(2, pairs))
 
     def _log_uniform(self, pairs: int) -> Float64:
-        """Ln u of new words, float64 [pairs], u = (2m + 1) / 2^64 with m of 63 bits, never 0."""
+        """Return ln u of new words, float64 [pairs]; u = (2m + 1) / 2^64 with m of 63 bits."""
         words = self._words[:pairs]
         self.stream.fill(words)
         np.right_shift(words.view(np.uint64), np.uint64(1), out=words.view(np.uint64))
         uniform = words.view(np.float64)  # in place: what does not fit the cache costs more
         torch.from_numpy(uniform).copy_(torch.from_numpy(words))
         np.multiply(uniform, 2.0**-63, out=uniform)
-        np.add(uniform, 2.0**-64, out=uniform)
+        np.add(
+            uniform, 2.0**-64, out=uniform
+        )  # half a step up: u is never 0, nor its logarithm -inf
         # torch's float64 logarithm is vectorised on every CPU, numpy's is not.
         tensor = torch.from_numpy(uniform)
         torch.log(tensor, out=tensor)
         return uniform
 
     def _points64(self, logarithm: Float64, out: Tensor) -> None:
-        """The points with both coordinates in float64."""
+        """Write the points with both coordinates in float64."""
         radius = torch.from_numpy(np.sqrt(-2.0 * logarithm))
         words = self._words[: len(radius)]
         self.stream.fill(words)
@@ -144,7 +148,7 @@ class GaussianNoise:
         out.mul_(radius)
 
     def _points32(self, logarithm: Float64, out: Float32) -> None:
-        """The points in float32, within 2^-21 of their radius.
+        """Write the points in float32, within 2^-21 of their radius.
 
         The radius is computed in float64 and rounded. An angle of the right half circle is x pi / 2
         with x of 32 bits, the lowest of which also says whether the point is mirrored.
@@ -160,7 +164,7 @@ class GaussianNoise:
         np.multiply(x, _ANGLE32, out=x)
         np.left_shift(angle, 31, out=angle)
         np.bitwise_xor(radius.view(np.int32), angle, out=radius.view(np.int32))
-        square = self._words.view(np.float32)[_PAIRS : _PAIRS + pairs]  # free by now
+        square = self._words.view(np.float32)[_PAIRS : _PAIRS + pairs]  # the half without angles
         np.multiply(x, x, out=square)
         _polynomial(_COSINE, square, out[0])
         _polynomial(_SINE, square, out[1])
@@ -169,7 +173,7 @@ class GaussianNoise:
 
 
 def _polynomial(coefficients: Sequence[float], x: Float32, out: Float32) -> None:
-    """The polynomial at each x by Horner's scheme, coefficients from the lowest up."""
+    """Evaluate a polynomial at each x by Horner's scheme, coefficients from the lowest up."""
     *below, leading = (np.float32(coefficient) for coefficient in coefficients)
     np.multiply(x, leading, out=out)
     np.add(out, below[-1], out=out)

@@ -1,13 +1,13 @@
-"""From a budget to integer noise shares: how much noise each member adds before it masks.
+"""Integer noise shares: how much noise each member adds before masking, given a budget.
 
-At least m = t - n_C honest members are in every sum that the protocol lets through: t survive and
-n_C of them may collude. Each adds a share of variance sigma^2 / m, so that the noise of the honest
-ones alone is what the accountant priced, whoever vanishes and whoever colludes. What the others
-add is more than was asked for; it costs accuracy and no privacy.
+At least m = t - n_C honest members are in every sum that the protocol releases: t survive and n_C
+of them may collude. Each adds a share of variance sigma^2 / m, so that the noise of the honest ones
+alone is what the accountant assumed, whichever members drop out or collude. What the others add is
+more than required; it costs accuracy and no privacy.
 
-Two laws. A sum of discrete Gaussian shares costs what a Gaussian costs, by any accountant
-(`discrete_shadow`), and is charged as one. A sum of Skellam shares is Skellam, and is priced by
-Renyi divergences at integer orders.
+Two distributions. A sum of discrete Gaussian shares costs what a Gaussian costs, by any accountant
+(`discrete_gaussian_bound`), and is charged as one. A sum of Skellam shares is Skellam, and is
+accounted for by Renyi divergences at integer orders.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ from securefl_protocols.noise.skellam import Skellam
 IntegerLaw = Literal["discrete-gaussian", "skellam"]
 
 _RESERVE = 1e-6
-"""The part of epsilon and of delta that pays for what the samplers and the shadow leave open."""
+"""Part of epsilon and delta for the samplers' distance from their laws and the bound's factor."""
 
 _RELATIVE = 1e-4
+"""Relative width at which the bisection of Skellam's variance stops."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class NoisePlan:
     """The noise of one run, from public constants only.
 
     Attributes:
-        law: Which law the shares have.
+        law: The distribution of the shares.
         share_variance: Of each member's share, in squared integer units.
-        honest: m, how many honest shares are in every sum.
-        sensitivity: What one unit changes, in integer units.
-        event: All steps, as an accountant is charged for them.
+        honest: m, the number of honest shares in every sum.
+        sensitivity: Largest change of the sum by one unit, in integer units.
+        event: All steps, as they are charged.
     """
 
     law: IntegerLaw
@@ -72,17 +73,19 @@ class NoisePlan:
         return math.sqrt(self.honest * self.share_variance)
 
     def summed_deviation(self, survivors: int) -> float:
-        """Standard deviation of all noise in a sum of so many members, in integer units."""
+        """Return the standard deviation of the noise in a sum of `survivors`, in integer units."""
         return math.sqrt(survivors * self.share_variance)
 
     def sampler(self) -> DiscreteGaussian | Skellam:
-        """The sampler of a member's share."""
+        """Return the sampler of a member's share."""
         law = DiscreteGaussian if self.law == "discrete-gaussian" else Skellam
         return law(self.share_variance)
 
 
 def honest_shares(members: int, threshold: int, colluding: int) -> int:
-    """How many honest members are in every sum that the protocol lets through: m = t - n_C.
+    """Return m = t - n_C, the fewest honest members in a sum that the protocol releases.
+
+    See docs/privacy-distributed.md, "The mechanism".
 
     Raises:
         ConfigError: If the numbers leave no honest member, or do not fit together.
@@ -106,23 +109,23 @@ def plan_noise(
     accountant: AccountantName = "rdp",
     spent: Sequence[SampledGaussian] = (),
 ) -> NoisePlan:
-    """The least noise that keeps all steps within the budget.
+    """Return the least noise that keeps all steps within the budget.
 
     Args:
         budget: Epsilon and delta of the whole run, never exceeded.
-        sensitivity: What one unit changes in the sum of a step.
+        sensitivity: Largest change of a step's sum by one unit.
         honest: m, see `honest_shares`.
         sampling_rate: q of the Poisson sample; 1 where every unit is in every step.
-        steps: How many sums are released.
-        law: The law of the shares.
-        accountant: Which one decides; Skellam has "rdp" only.
-        spent: What the data have already paid for.
+        steps: Number of released sums.
+        law: The distribution of the shares.
+        accountant: The accountant that decides; Skellam has "rdp" only.
+        spent: Events already charged to the data.
 
     Raises:
         ConfigError: If no noise is enough, or more is needed than the samplers make.
     """
     if honest < 1:
-        raise ConfigError("somebody honest has to add noise")
+        raise ConfigError("at least one honest member has to add noise")
     kept = set_aside(budget)
     if law == "skellam":
         if accountant != "rdp":
@@ -133,43 +136,47 @@ def plan_noise(
     sigma = noise_multiplier(
         kept, sampling_rate=sampling_rate, steps=steps, accountant=accountant, spent=spent
     )
-    shadow = SampledGaussian(sigma, sampling_rate, steps)
-    return gaussian_shares(shadow, sensitivity, honest=honest, budget=budget)
+    charged = SampledGaussian(sigma, sampling_rate, steps)
+    return gaussian_shares(charged, sensitivity, honest=honest, budget=budget)
 
 
 def set_aside(budget: Budget) -> Budget:
-    """The budget without the part that pays for what samplers and shadow leave open."""
+    """Return the budget less the reserve for inexact samplers and the discrete Gaussian bound."""
     return Budget((1 - _RESERVE) * budget.epsilon, (1 - _RESERVE) * budget.delta)
 
 
 def gaussian_shares(
     event: SampledGaussian, sensitivity: Sensitivity, *, honest: int, budget: Budget
 ) -> NoisePlan:
-    """Discrete Gaussian shares that cost what a Gaussian event does, all its steps together.
+    """Return discrete Gaussian shares that cost what a Gaussian event does, all steps together.
+
+    By the theorem of docs/privacy-distributed.md, "Discrete Gaussian shares cost what a Gaussian
+    costs"; see `discrete_gaussian_bound`.
 
     Args:
         event: All steps of the run that share this noise.
-        sensitivity: What one unit changes in the sum of a step.
+        sensitivity: Largest change of a step's sum by one unit.
         honest: m, see `honest_shares`.
-        budget: The whole run's, of which `set_aside` leaves the event the rest.
+        budget: The whole run's; the event was sized for what `set_aside` leaves of it.
 
     Raises:
         ConfigError: If more noise is needed than the samplers make, or they are not exact enough.
     """
     draws = event.steps * sensitivity.dimension
     _check_samplers(budget, honest * draws)
+    # The theorem adds 2 T x to epsilon; x has two equal parts a coordinate, hence the 4.
     allowed = _RESERVE * min(budget.epsilon, 1.0) / (4 * draws)
     share = _share_variance(event.noise_multiplier * sensitivity.l2, honest, allowed)
     return NoisePlan("discrete-gaussian", share, honest, sensitivity, event)
 
 
 def _share_variance(deviation: float, shares: int, allowed: float) -> int:
-    """The variance of shares whose sum is a post-processed Gaussian of that deviation.
+    """Return the variance of shares whose sum is a post-processed Gaussian of `deviation`.
 
     Args:
         deviation: In integer units.
         shares: m.
-        allowed: What either part of the factor may be, for one coordinate and step.
+        allowed: Largest value of either part of the factor, for one coordinate and step.
     """
     rounding = rounding_variance(allowed)
     share = max(
@@ -182,12 +189,12 @@ def _share_variance(deviation: float, shares: int, allowed: float) -> int:
 def _skellam_plan(
     budget: Budget, least: SampledSkellam, spent: Sequence[SampledGaussian]
 ) -> NoisePlan:
-    """The plan of the least share variance, to one in ten thousand, by bisection.
+    """Return the plan of the least share variance, to one in ten thousand, by bisection.
 
     Args:
         budget: Epsilon and delta.
         least: The steps with shares of variance 1, so that its variance is their number.
-        spent: What the data have already paid for.
+        spent: Events already charged to the data.
     """
     honest = least.variance
 
@@ -208,7 +215,7 @@ def _skellam_plan(
 
 
 def _sampled(share: int) -> int:
-    """The variance, if the samplers go so far.
+    """Return the variance, if the samplers support it.
 
     Raises:
         ConfigError: If they do not.
@@ -227,6 +234,7 @@ def _check_samplers(budget: Budget, draws: int) -> None:
     Raises:
         ConfigError: If the draws' total variation distance is beyond what was reserved of delta.
     """
+    # A draw within total variation distance tv of its law adds tv (1 + e^epsilon) to delta.
     if draws * 2.0**-DISTANCE_BITS * (1 + math.exp(min(budget.epsilon, 500.0))) > (
         _RESERVE / 2 * budget.delta
     ):

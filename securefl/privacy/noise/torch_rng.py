@@ -1,4 +1,4 @@
-"""Torch's random generator, filled from a member's own key stream for private training."""
+"""Torch's random generator, seeded with its full state from a member's CSPRNG."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _WORDS: Final = 624
 def seed_torch_rng(stream: AesCtrRng) -> None:
     """Fill the whole state of torch's CPU generator from a member's stream.
 
-    Which of a customer's purchases a step sees, and what dropout leaves out, are random draws that
-    privacy rests on as well. A seed would give them 32 secret bits, however long it is; this gives
-    19,937.
+    Which of a customer's purchases a step sees, and which units dropout zeroes, are random draws
+    that privacy depends on as well. A seed would give them 32 secret bits, however long it is; this
+    gives 19,937.
 
     Raises:
         RuntimeError: If torch keeps its state in another form than the one that is filled here.
@@ -30,12 +30,14 @@ def seed_torch_rng(stream: AesCtrRng) -> None:
     head.pack_into(state, 0, seed, 1, seeded, 0)
     state[head.size : head.size + 8 * _WORDS] = words.astype("<u8").tobytes()
     torch.set_rng_state(torch.frombuffer(state, dtype=torch.uint8))
+    # The layout is torch's own and may change with a version: a state that was silently ignored
+    # would leave the draws to a public seed.
     if not _is_filled(words.tolist()):
         raise RuntimeError("torch keeps the state of its generator in a form that is not known")
 
 
 def _is_filled(words: list[int]) -> bool:
-    """Whether the generator's next word is the Twister's for this state; nothing is drawn."""
+    """Return whether the generator's next word is that of this state; leave it as it is."""
     kept = torch.get_rng_state()
     found = float(torch.rand(1, dtype=torch.float32))
     torch.set_rng_state(kept)
@@ -43,7 +45,10 @@ def _is_filled(words: list[int]) -> bool:
 
 
 def _first_word(words: list[int]) -> int:
-    """The first word that MT19937 gives after its state was written."""
+    """Return the first output of MT19937 after its state was written.
+
+    The recurrence and tempering of Matsumoto and Nishimura 1998.
+    """
     mixed = (words[0] & 0x80000000) | (words[1] & 0x7FFFFFFF)
     word = words[397] ^ (mixed >> 1) ^ (0x9908B0DF if words[1] & 1 else 0)
     word ^= word >> 11

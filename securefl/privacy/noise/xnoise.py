@@ -1,15 +1,15 @@
-"""Noise against dropouts that did not happen, taken back (Jiang et al. 2024, Dordis: XNoise).
+"""XNoise: removal of the noise that was added for dropouts which did not happen.
 
-Shares are sized for the fewest survivors, t. If more survive, the sum has more noise than was
-asked for. So a member adds its share in layers, each drawn from a key of its own. Layer 0 is
-enough if nobody drops out, layers 0..k if k do. Once the survivors are agreed and k of n members
-are missing, each survivor reveals the keys of its layers beyond k, and everybody can subtract
-them. What stays in the sum of the survivors that do not collude has the variance that was priced,
-whatever k is.
+The construction is that of Jiang et al. 2024 (Dordis), with colluders. Shares are sized for the
+fewest survivors, t. If more survive, the sum has more noise than required. So a member adds its
+share in layers, each drawn from a key of its own. Layer 0 is enough if no member drops out, layers
+0..k if k do. Once the survivors are agreed and k of n members are missing, each survivor reveals
+the keys of its layers beyond k, and every party can subtract them. What remains in the sum of the
+survivors that do not collude has the variance that was accounted for, whatever k is.
 
-A survivor that reveals nothing leaves noise in the sum and no privacy at stake. The keys are those
-of a `NoiseChain`, which a session carries; a member that adds other noise than its keys make spoils
-the sum, as any input can.
+A survivor that reveals nothing leaves noise in the sum, which costs accuracy alone. The keys are
+those of a `NoiseChain`, which a session carries; a member that adds other noise than its keys
+generate spoils the sum, as any input can.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from securefl_protocols.noise.words import Int64Vector, UniformWords
 from securefl_protocols.primitives.errors import LocalProtocolError
 
 LEAST_LAYER = 16
-"""Discrete Gaussians that wide add up to one law within exp(-150) a layer and coordinate."""
+"""Least variance: discrete Gaussians so wide add up to one within exp(-150) a coordinate."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class LayerPlan:
     """The layers of every member's share; public.
 
     Attributes:
-        law: Of each layer.
-        target: Variance that the honest survivors' noise has to have, in squared integer units.
+        law: The distribution of each layer.
+        target: Required variance of the honest survivors' noise, in squared integer units.
         members: n.
         threshold: t, the fewest survivors.
         colluding: n_C.
@@ -62,7 +62,7 @@ class LayerPlan:
 
     @property
     def removable(self) -> int:
-        """How many layers can be taken back."""
+        """Number of layers that can be removed: n - t."""
         return self.members - self.threshold
 
     @property
@@ -72,17 +72,20 @@ class LayerPlan:
         return (totals[0], *(b - a for a, b in pairwise(totals)))
 
     def share_variance(self, dropped: int) -> int:
-        """What stays of a member's share if so many members are missing: layers 0..dropped."""
+        """Return the variance of layers 0..`dropped`, which remain if so many members dropped out.
+
+        target / (n - k - n_C), rounded up (Jiang et al. 2024, with n_C colluders).
+        """
         return -(-self.target // (self.members - dropped - self.colluding))
 
     def samplers(self) -> tuple[DiscreteGaussian | Skellam, ...]:
-        """One sampler a layer."""
+        """Return one sampler a layer."""
         law = DiscreteGaussian if self.law == "discrete-gaussian" else Skellam
         return tuple(law(variance) for variance in self.layers)
 
 
 class LayeredSampler:
-    """Draws shares in layers, and the layers that are taken back; an object serves one thread.
+    """Draws shares in layers, and the layers that are removed; an object serves one thread.
 
     Args:
         plan: The layers.
@@ -93,14 +96,14 @@ class LayeredSampler:
         self._samplers = plan.samplers()
 
     def share(self, chain: NoiseChain, dimension: int) -> Int64Vector:
-        """A member's share of a round, all layers together: int64 [dimension]."""
+        """Return a member's share of a round, the sum of all layers: int64 [dimension]."""
         return self._sum(chain.keys(), dimension)
 
     def excess(self, opened: Iterable[Sequence[bytes]], dimension: int) -> Int64Vector:
-        """What is subtracted from a sum: int64 [dimension].
+        """Return the excess noise to subtract from a sum: int64 [dimension].
 
         Args:
-            opened: Of each member that revealed some, the keys of its last layers.
+            opened: For each member that revealed some, the keys of its last layers.
             dimension: d.
 
         Raises:
@@ -108,13 +111,14 @@ class LayeredSampler:
         """
         total = np.zeros(dimension, dtype=np.int64)
         for keys in opened:
+            # Layer 0 is the noise that epsilon rests on, also where every member survives.
             if len(keys) > self._plan.removable:
                 raise LocalProtocolError("the first layer is never taken back")
             total += self._sum(keys, dimension)
         return total
 
     def _sum(self, keys: Sequence[bytes], dimension: int) -> Int64Vector:
-        """The layers of these keys, the last one that of the last key."""
+        """Return the sum of the last layers, one a key and in the order of the keys."""
         total = np.zeros(dimension, dtype=np.int64)
         layer = np.empty(dimension, dtype=np.int64)
         last = self._samplers[len(self._samplers) - len(keys) :]
@@ -126,5 +130,5 @@ class LayeredSampler:
 
 @lru_cache(maxsize=2)
 def layered_sampler(plan: LayerPlan) -> LayeredSampler:
-    """The sampler of a plan; its tables take longer to make than to use."""
+    """Return the sampler of a plan, cached: its tables take longer to build than to use."""
     return LayeredSampler(plan)

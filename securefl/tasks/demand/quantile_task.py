@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
-from securefl.ml.metrics.quantiles import quantile_tally
+from securefl.ml.metrics.forecasting import quantile_tally
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.demand.features import feature_count

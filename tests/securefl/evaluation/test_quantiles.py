@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from securefl.ml.metrics.quantiles import quantile_tally
+from securefl.ml.metrics.forecasting import quantile_tally
 
 LEVELS = (0.25, 0.5, 0.9)
 

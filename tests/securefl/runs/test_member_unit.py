@@ -15,7 +15,7 @@ from securefl.federation.runs.run import run
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.distributed_plan import DistributedPlan
-from securefl.privacy.encoding.sums import client_update_encoding
+from securefl.privacy.encoding.gradients import client_update_encoding
 from securefl.privacy.plan import budget_table
 from securefl.tasks.registry import check_model
 

@@ -76,7 +76,7 @@ class _Grid:
         return found
 
     def stores_with(self, cells: npt.NDArray[np.int32]) -> Bools:
-        """Bool [stores, products]: whether the cell occurs, however often."""
+        """Return Bool [stores, products]: whether the cell occurs, however often."""
         present = np.zeros(self.stores.size * self.products.size, dtype=bool)
         present[cells] = True
         return present.reshape(self.stores.size, self.products.size)
@@ -89,7 +89,7 @@ def read_promotions(
     names: Sequence[str],
     weeks: tuple[int, int],
 ) -> pd.DataFrame:
-    """What every retailer promoted, by product and week.
+    """Return what every retailer promoted, by product and week.
 
     Args:
         file: The source's promotions.
@@ -140,7 +140,7 @@ def _batches(file: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _positions(ascending: Ints, values: Ints) -> Ints:
-    """Index of each value in `ascending`, -1 where it is not there."""
+    """Return index of each value in `ascending`, -1 where it is not there."""
     found = np.searchsorted(ascending, values).clip(max=ascending.size - 1)
     return np.where(ascending[found] == values, found, -1)
 
@@ -190,7 +190,7 @@ def _week(
 
 
 def _share(present: Bools) -> npt.NDArray[np.float32]:
-    """Float32 [products]: the share of the stores, zeros where there is no store."""
+    """Return float32 [products]: the share of the stores, zeros where there is no store."""
     stores: npt.NDArray[np.float32] = present.sum(axis=0, dtype=np.uint16).astype(np.float32)
     return stores / np.float32(max(len(present), 1))
 

@@ -70,7 +70,7 @@ def load(settings: CompleteJourneySettings) -> RetailData:
 
 
 def package_folder() -> Path:
-    """Folder of the installed package's Parquet files; the package itself is not imported.
+    """Return folder of the installed package's Parquet files; the package itself is not imported.
 
     Raises:
         InputError: The package is not installed.
@@ -84,7 +84,7 @@ def package_folder() -> Path:
 
 
 def store_map() -> dict[int, int]:
-    """Store id to retailer number, for the stores that belong to a retailer."""
+    """Return store id to retailer number, for the stores that belong to a retailer."""
     entries = json.loads((_HERE / "store_map.json").read_text(encoding="utf-8"))
     return {int(store): int(number) for store, number in entries.items()}
 

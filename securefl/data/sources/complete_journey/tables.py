@@ -93,12 +93,12 @@ COUPON: Final = "coupon"
 
 
 def week_start(week: int) -> pd.Timestamp:
-    """The Monday on which a week of the source's count starts, in local time."""
+    """Return the Monday on which a week of the source's count starts, in local time."""
     return FIRST_MONDAY + pd.Timedelta(weeks=week - 2)
 
 
 def read_products(file: Path) -> pd.DataFrame:
-    """The merchandise of the source's catalogue, columns as in `RetailData.products`."""
+    """Return the merchandise of the source's catalogue, columns as in `RetailData.products`."""
     raw = _read(file, _PRODUCTS)
     check_distinct(raw, "product_id", Origin(str(file)))
     raw = raw.set_axis(["product", *LEVELS], axis="columns")
@@ -111,7 +111,7 @@ def read_products(file: Path) -> pd.DataFrame:
 def read_transactions(
     file: Path, products: pd.DataFrame, stores: Mapping[int, int], weeks: tuple[int, int]
 ) -> pd.DataFrame:
-    """All retailers' purchases of merchandise, in the order of time, with a column `member`.
+    """Return all retailers' purchases of merchandise, in the order of time, with a column `member`.
 
     Args:
         file: The source's transactions.
@@ -144,7 +144,7 @@ def read_transactions(
 
 
 def local_time(utc: pd.Series) -> pd.Series:
-    """UTC as the clock in the shops shows it (naive datetime64[ns]).
+    """Return UTC as the clock in the shops shows it (naive datetime64[ns]).
 
     The source's time stamps are UTC: only in the time of the United States' east does its `week`
     change at midnight from Sunday to Monday, before, in and after summer.
@@ -165,7 +165,7 @@ def read_profiles(file: Path) -> pd.DataFrame:
 def read_events(
     campaigns: Path, descriptions: Path, redemptions: Path, weeks: tuple[int, int]
 ) -> pd.DataFrame:
-    """Campaigns sent and coupons redeemed, columns as in `RetailerTables.browsing`.
+    """Return campaigns sent and coupons redeemed, columns as in `RetailerTables.browsing`.
 
     A coupon is good for many products, so that no event names one. Campaigns that began before the
     weeks wanted are not known, as if the retailers had only begun to write them down.
@@ -199,7 +199,7 @@ def _events(event: str, household: pd.Series, time: pd.Series) -> pd.DataFrame:
 
 
 def events_of(events: pd.DataFrame, sales: pd.DataFrame) -> pd.DataFrame:
-    """The events of one retailer, whose purchases `sales` are.
+    """Return the events of one retailer, whose purchases `sales` are.
 
     The source knows one chain. Here each retailer at which a household buys sends it the campaigns,
     and a coupon is redeemed at the retailers where it buys on that day.

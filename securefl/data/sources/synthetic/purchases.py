@@ -50,7 +50,7 @@ class Baskets:
 
 
 def level_codes(items: int) -> tuple[Ints, Ints, Ints]:
-    """Department, category and kind of each product, int64 [I] each."""
+    """Return department, category and kind of each product, int64 [I] each."""
     product = np.arange(items)
     kind = product // _CHILDREN
     category = kind // _CHILDREN
@@ -58,7 +58,7 @@ def level_codes(items: int) -> tuple[Ints, Ints, Ints]:
 
 
 def catalogue(items: int) -> pd.DataFrame:
-    """The products with their levels, as the schema wants them."""
+    """Return the products with their levels, as the schema wants them."""
     frame = pd.DataFrame({"product": np.arange(items, dtype=np.int64)})
     codes = dict(zip(LEVELS, level_codes(items), strict=False))
     for level in LEVELS:
@@ -100,7 +100,7 @@ def draw_baskets(
 
 
 def _factors(items: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    """What the products have to do with each direction of taste, float32 [I, 10]."""
+    """Return what the products have to do with each direction of taste, float32 [I, 10]."""
     parts = [
         spread * generator.standard_normal((int(codes.max()) + 1, _FACTORS))[codes]
         for spread, codes in zip(_SPREADS, (*level_codes(items), np.arange(items)), strict=True)
@@ -110,7 +110,7 @@ def _factors(items: int, generator: np.random.Generator) -> npt.NDArray[np.float
 
 
 def _ordinals(lines: Ints) -> Ints:
-    """0, 1, ... for each customer's lines, int64 [L]."""
+    """Return 0, 1, ... for each customer's lines, int64 [L]."""
     starts = np.cumsum(lines) - lines
     ordinals: Ints = np.arange(lines.sum()) - np.repeat(starts, lines)
     return ordinals

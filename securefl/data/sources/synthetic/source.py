@@ -35,7 +35,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def load(settings: TutorialSettings) -> RetailData:
-    """Draws the table that the settings name; equal settings give equal tables."""
+    """Draw the table that the settings name; equal settings give equal tables."""
     table = {"ratings": _ratings, "demand": _demand, "purchases": _purchases}[settings.table]
     return RetailData(
         source=SOURCE,
@@ -48,7 +48,7 @@ def load(settings: TutorialSettings) -> RetailData:
 
 
 def _generator(settings: TutorialSettings, stream: int) -> np.random.Generator:
-    """A generator of its own for stream 0 (what is shared) and 1 + retailer."""
+    """Return a generator of its own for stream 0 (what is shared) and 1 + retailer."""
     key = (_TABLES[settings.table], stream)
     return np.random.default_rng(np.random.SeedSequence(settings.seed, spawn_key=key))
 
@@ -104,7 +104,7 @@ def _demand(settings: TutorialSettings, retailer: int) -> pd.DataFrame:
 
 
 def _season(day: Ints) -> Floats:
-    """Float64 [days]: weekend, yearly wave and trend as one factor."""
+    """Return float64 [days]: weekend, yearly wave and trend as one factor."""
     weekend = np.where(day % 7 >= 5, 1.2, 1.0)
     year = 1 + 0.3 * np.sin(2 * np.pi * day / 365)
     factor: Floats = weekend * year * (1 + 0.0001 * day)
@@ -143,7 +143,7 @@ def _purchases(settings: TutorialSettings, retailer: int) -> pd.DataFrame:
 
 
 def _catalogue(settings: TutorialSettings) -> pd.DataFrame:
-    """The products; only purchases have a hierarchy."""
+    """Return the products; only purchases have a hierarchy."""
     if settings.table == "purchases":
         return catalogue(settings.items)
     size = settings.items if settings.table == "ratings" else settings.products
