@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from securefl.audit.bundle.bundle import Bundle, first_fault, parse, read_object
 from securefl.audit.bundle.case import AuditContext, Log
-from securefl.audit.bundle.findings import SEVERITY, Finding, Verdict, failed, passed, unchecked
+from securefl.audit.bundle.findings import SEVERITY, Finding, Verdict, failed, passed, skipped
 from securefl.audit.bundle.inputs import read_bundle
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
 from securefl.consortium.agreement.signatures import SignedAgreement
@@ -143,8 +143,8 @@ def verify(
 
 def _unreadable(source: str, reason: str, where: str) -> Audit:
     form = Checked(SCHEMA, _FORM, *_fields(failed(reason, where)), remedy=SCHEMA_REMEDY)
-    skipped = unchecked("the bundle is not in the agreed form")
-    rest = (Checked(c.name, c.group, *_fields(skipped), remedy="") for c in CHECKS)
+    not_run = skipped("the bundle is not in the agreed form")
+    rest = (Checked(c.name, c.group, *_fields(not_run), remedy="") for c in CHECKS)
     return Audit(source, None, None, (form, *rest))
 
 

@@ -137,7 +137,7 @@ def loss_attack(name: str, found: Membership, claim: float | None) -> Finding:
     )
 
 
-def rows_told(name: str, leak: RowLeak) -> Finding:
+def rows_unprotected(name: str, leak: RowLeak) -> Finding:
     """Products read from what nothing hides: no claim is made, and none can be broken."""
     return Finding(name, _named(leak), None, None, None, asdict(leak))
 

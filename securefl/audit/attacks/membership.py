@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from securefl.audit.attacks.probe import CanaryTraining, Coins
+from securefl.audit.attacks.probe import CanaryTraining, Mask
 from securefl.audit.attacks.roc import Estimate, Scores, area, epsilon_at_least, hits_at
 from securefl.ml.batches import Examples
 from securefl.ml.parameters import load_shared, shared_vector
@@ -41,7 +41,7 @@ class Membership:
 
 
 def membership(
-    learner: LocalProblem, probed: CanaryTraining, customers: Coins, delta: float, confidence: float
+    learner: LocalProblem, probed: CanaryTraining, customers: Mask, delta: float, confidence: float
 ) -> Membership:
     """Attack the released model with the customers whom the coins put in or out.
 

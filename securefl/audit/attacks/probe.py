@@ -17,7 +17,7 @@ from securefl.audit.attacks.canaries import (
     CanaryTask,
     coordinates,
 )
-from securefl.audit.attacks.own_book import OwnBook
+from securefl.audit.attacks.ephemeral_ledger import EphemeralLedger
 from securefl.config.privacy import PrivacySettings
 from securefl.federation.member.updates.factory import round_training
 from securefl.ml.parameters import FloatVector, shared_vector
@@ -25,7 +25,7 @@ from securefl.privacy.accounting.spent import Spending
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
 
-Coins = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class MembershipGame:
         customers: Which of the member's customers, bool [n], at least one.
     """
 
-    canaries: Coins
-    customers: Coins
+    canaries: Mask
+    customers: Mask
 
     @classmethod
-    def toss(cls, canaries: int, customers: int, seed: int) -> MembershipGame:
+    def sample(cls, canaries: int, customers: int, seed: int) -> MembershipGame:
         """A fair coin for each; one customer at least is in."""
         rng = np.random.default_rng(seed)
         inside = rng.random(customers) < 0.5
@@ -103,7 +103,7 @@ def probe(
 
 def _trained(learner: LocalProblem, model: CanaryModel, directory: Path) -> CanaryTraining:
     name, units = learner.data.name, len(learner.data.examples)
-    book = OwnBook(name, learner.config, directory, units)
+    book = EphemeralLedger(name, learner.config, directory, units)
     releases = [shared_vector(model)]
     with closing(book.ledger) as ledger:
         training = round_training(learner, model, directory, ledger, members=1)

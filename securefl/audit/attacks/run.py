@@ -105,7 +105,9 @@ def attacked(prepared: Prepared) -> LocalProblem:
 def on_noise(learner: LocalProblem, canaries: int, place: Path) -> tuple[list[Finding], Spending]:
     """The attacks with canaries, on all that a member releases over all rounds."""
     delta = learner.config.privacy.delta
-    game = MembershipGame.toss(canaries, len(learner.data.examples), learner.seed("audit", "coins"))
+    game = MembershipGame.sample(
+        canaries, len(learner.data.examples), learner.seed("audit", "coins")
+    )
     ours = probe(learner, game, place / "member")
     second = renamed(learner, f"{learner.data.name}-second")
     twin = probe(second, game, place / "second", pull=0.0)
@@ -122,7 +124,7 @@ def on_noise(learner: LocalProblem, canaries: int, place: Path) -> tuple[list[Fi
 def on_customers(learner: LocalProblem, place: Path) -> list[Finding]:
     """The attack with real customers, half of whom the model was trained on."""
     delta = learner.config.privacy.delta
-    game = MembershipGame.toss(0, len(learner.data.examples), learner.seed("audit", "coins"))
+    game = MembershipGame.sample(0, len(learner.data.examples), learner.seed("audit", "coins"))
     private = probe(learner, game, place / "private")
     bare = probe(unprotected(learner), game, place / "bare")
     spending = private.spending
@@ -144,8 +146,8 @@ def on_rows(config: RunConfig, place: Path) -> list[Finding]:
     masked, total = masked_rows(config.seed, place / "masked", CONFIDENCE, certainty)
     private = private_rows(config.seed, Budget(epsilon, config.privacy.delta), CONFIDENCE)
     return [
-        findings.rows_told("product rows, plain update", plain),
+        findings.rows_unprotected("product rows, plain update", plain),
         findings.rows_masked("product rows, masked update", masked),
-        findings.rows_told("product rows, sum of four members", total),
+        findings.rows_unprotected("product rows, sum of four members", total),
         findings.rows_private("product rows, private update", private),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from securefl.audit.attacks.own_book import ledger_context_in
+from securefl.audit.attacks.ephemeral_ledger import ledger_context_in
 from securefl.federation.aggregation.session_parameters import agreed_format
 from securefl.federation.messages import messages as m
 from securefl.federation.runs.directory import RunDirectory

@@ -37,8 +37,8 @@ moment_of = lru_cache(maxsize=1 << 15)(from_timestamp)
 """`from_timestamp`, once for each of the few times that thousands of entries share."""
 
 
-def fits(public: bytes, signature: str, label: bytes, content: bytes) -> bool:
-    """Whether an Ed25519 signature (hex) under a label fits a key of 32 bytes."""
+def signature_valid(public: bytes, signature: str, label: bytes, content: bytes) -> bool:
+    """Whether an Ed25519 signature (hex) under a label signature_valid a key of 32 bytes."""
     try:
         verify(public, bytes.fromhex(signature), label, content)
     except RemoteProtocolError:
@@ -89,8 +89,8 @@ class LogEntry:
         return leaf_hash(b'{"entry":' + self.content + b',"signature":"' + signature + b'"}')
 
     def signed_with(self, public: bytes) -> bool:
-        """Whether the signature fits a key."""
-        return fits(public, self.signed.signature, ENTRY_LABEL, self.content)
+        """Whether the signature signature_valid a key."""
+        return signature_valid(public, self.signed.signature, ENTRY_LABEL, self.content)
 
 
 class Log:

@@ -35,12 +35,12 @@ def failed(reason: str, where: str | None = None) -> Finding:
     return Finding("fail", reason, where)
 
 
-def doubted(reason: str, where: str | None = None) -> Finding:
+def warned(reason: str, where: str | None = None) -> Finding:
     """Something may be wrong, or is missing."""
     return Finding("warn", reason, where)
 
 
-def unchecked(reason: str, where: str | None = None) -> Finding:
+def skipped(reason: str, where: str | None = None) -> Finding:
     """There was nothing to check, or nothing to check it with."""
     return Finding("not checked", reason, where)
 

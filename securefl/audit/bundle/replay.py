@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned
 from securefl.audit.bundle.transcripts import read_transcript
 from securefl.consortium.agreement.context import Consortium
 from securefl.federation.aggregation.cohort import agreed_cohort
@@ -89,7 +89,7 @@ def models_follow(case: AuditContext, rounds: Sequence[ReplayedRound]) -> Findin
     for number, outcomes in case.log.outcomes.items():
         change = found[number].change if number in found else None
         if change is None:
-            return unchecked("without this sum, the models cannot be followed", f"round {number}")
+            return skipped("without this sum, the models cannot be followed", f"round {number}")
         if change.shape != shared.shape:
             return failed("the sum has another length than the model", f"round {number}")
         shared = optimizer.apply(shared, change)
@@ -108,7 +108,7 @@ def _start_model(case: AuditContext) -> FloatVector | Finding:
     try:
         content = (case.folder / name).read_bytes()
     except OSError as error:
-        return doubted(f"the start model cannot be read: {error.strerror}", name)
+        return warned(f"the start model cannot be read: {error.strerror}", name)
     shared = np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4").astype(np.float32)
     first = min(case.log.releases, default=0)
     if any(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.agreement.signatures import check
 from securefl.consortium.encoding.jcs import from_timestamp
@@ -34,7 +34,7 @@ def agreement_pinned(case: AuditContext) -> Finding:
     """The bundle's agreement is the one that the auditor got by another way."""
     inside = case.bundle.agreement
     if case.pinned is None:
-        return unchecked(
+        return skipped(
             "no agreement was given; the bundle's own has the fingerprint"
             f" {agreement_fingerprint(inside.agreement)}"
         )
@@ -114,7 +114,7 @@ def code_equal(case: AuditContext) -> Finding:
         return failed("no member says what it ran", "entries")
     if len(codes) > 1:
         line, start = list(codes.values())[-1]
-        return doubted(
+        return warned(
             f"members ran {len(codes)} different sources; this one {start.code_version},"
             f" {start.code[:16]}…",
             line.where,

@@ -14,7 +14,7 @@ from securefl.audit.accountants.recompute import (
     under_reported,
 )
 from securefl.audit.bundle.case import AuditContext, Log, LogEntry
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.audit.checks.chains import unsound
 from securefl.audit.checks.mechanisms import NO_PRIVACY
 from securefl.consortium.ledger.events import End, Mechanism, Release, Start
@@ -60,7 +60,7 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
                 everything = [m for claim in claims for m in claim.mechanisms]
                 highest = max(highest, epsilon_of(everything, start.delta))
             except BeyondReachError as error:
-                yield doubted(str(error), line.where)
+                yield warned(str(error), line.where)
             except UnpricedError as error:
                 yield failed(str(error), line.where)
 
@@ -149,7 +149,7 @@ def earlier_runs(case: AuditContext) -> Finding:
         return NO_PRIVACY
     other = case.other
     if other is None or other.bundle.run == case.bundle.run:
-        return unchecked("no bundle of another run on the same data was given")
+        return skipped("no bundle of another run on the same data was given")
     if not_sound := unsound(other, other.bundle.agreement):
         return not_sound
     shared = [
@@ -158,7 +158,7 @@ def earlier_runs(case: AuditContext) -> Finding:
         if member in other.starts and other.starts[member][1].data_set == start.data_set
     ]
     if not shared:
-        return unchecked("the other bundle is of other data")
+        return skipped("the other bundle is of other data")
     faults = (fault for member in shared for fault in _forgotten(case.log, other, member))
     return worst_of(faults, passed(f"{len(shared)} accounts go on from run to run"))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from securefl.audit.bundle.case import AuditContext, Log, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.consortium.agreement.signatures import SKEW, SignedAgreement, standing
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import ZEROS, End, Outcome, Refusal, Release, Start
@@ -23,12 +23,12 @@ def unsound(other: Log, agreement: SignedAgreement) -> Finding | None:
     try:
         members = standing(agreement).members
     except AgreementError as error:
-        return unchecked(f"nothing follows from the other bundle: {error}")
+        return skipped(f"nothing follows from the other bundle: {error}")
     keys = {member.name: member.public for member in members}
     for line in other.lines:
         public = keys.get(line.member)
         if public is None or not line.signed_with(public):
-            return unchecked(
+            return skipped(
                 f"nothing follows from the other bundle: {line.member} did not sign it", line.where
             )
     return None
@@ -104,15 +104,15 @@ def run_complete(case: AuditContext) -> Finding:
         for lines in case.log.participants.values():
             yield from _misplaced(lines)
             if not isinstance(lines[-1].entry.event, End):
-                yield doubted(
+                yield warned(
                     "the chain has no end: the run goes on, broke off, or the log was cut",
                     lines[-1].where,
                 )
         absent = [name for name in case.keys if name not in members]
         if absent:
-            yield doubted(f"{absent[0]} wrote no entry at all", absent[0])
+            yield warned(f"{absent[0]} wrote no entry at all", absent[0])
         if len(case.log.outcomes) < rounds:
-            yield doubted(f"{len(case.log.outcomes)} of the {rounds} agreed rounds ended", "rounds")
+            yield warned(f"{len(case.log.outcomes)} of the {rounds} agreed rounds ended", "rounds")
 
     took_part = f"{len(case.log.participants)} of {len(members)} members took part"
     return worst_of(faults(), passed(f"{took_part}, {rounds:,} rounds to the end"))

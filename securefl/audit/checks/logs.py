@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from securefl.audit.bundle.case import AuditContext, Log, fits
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, worst_of
+from securefl.audit.bundle.case import AuditContext, Log, signature_valid
+from securefl.audit.bundle.findings import Finding, failed, passed, warned, worst_of
 from securefl.audit.checks.chains import unsound
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.merkle import verify_consistency, verify_inclusion
@@ -92,7 +92,7 @@ def heads_countersigned(case: AuditContext) -> Finding:
                 public = case.keys.get(member)
                 if public is None:
                     yield failed(f"{member} signed and is no member", f"head {number}")
-                elif not fits(public, signature, HEAD_LABEL, content):
+                elif not signature_valid(public, signature, HEAD_LABEL, content):
                     yield failed(f"the signature is not {member}'s", f"head {number}")
         yield from _missing_signatures(case)
 
@@ -112,7 +112,7 @@ def _missing_signatures(case: AuditContext) -> Iterator[Finding]:
             f"head {number}",
         )
     elif missing:
-        yield doubted(f"the last head is not signed by {', '.join(missing)}", f"head {number}")
+        yield warned(f"the last head is not signed by {', '.join(missing)}", f"head {number}")
 
 
 def no_fork(case: AuditContext) -> Finding:

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
-from securefl.audit.bundle.findings import Finding, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, worst_of
 from securefl.config.privacy import Unit
 from securefl.consortium.ledger.composition import SAMPLED_SKELLAM
 from securefl.consortium.ledger.digests import units_commitment
 from securefl.consortium.ledger.events import Mechanism, Release, SkellamMechanism, Start
 from securefl.privacy.mechanisms import mechanism_for
 
-NO_PRIVACY = unchecked("the run claims no differential privacy")
+NO_PRIVACY = skipped("the run claims no differential privacy")
 ACCOUNTANTS = ("rdp", "prv")
 _ADJACENCY: Final[Mapping[Unit, str]] = {
     "customer": "add or remove one customer",
@@ -140,7 +140,7 @@ def units_apart(case: AuditContext) -> Finding:
                 if mechanism.unit != start.unit:
                     yield failed(f"a {mechanism.unit} and a {start.unit} are added up", line.where)
             if start.unprotected_before:
-                yield unchecked(
+                yield skipped(
                     f"{start.unprotected_before} earlier releases from these data had no noise,"
                     " and no epsilon covers them",
                     line.where,
@@ -155,7 +155,7 @@ def delta_small(case: AuditContext) -> Finding:
         return NO_PRIVACY
     openings = {opening.member: opening for opening in case.bundle.openings}
     if not openings:
-        return unchecked("no member opened its commitment to the number of its units")
+        return skipped("no member opened its commitment to the number of its units")
 
     def faults() -> Iterator[Finding]:
         for member, (line, start) in case.log.starts.items():

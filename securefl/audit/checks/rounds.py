@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.ledger.events import Outcome, Release
 from securefl.federation.aggregation.cohort import agreed_cohort
@@ -39,7 +39,7 @@ def _repeated(
     if release.repeat_of is None:
         # In mode plain the coordinator sees every update anyway.
         if release.round in first and release.mechanism is None and release.mode == "secure":
-            yield doubted(
+            yield warned(
                 "a second update without noise left in one round: two sums may tell them apart",
                 line.where,
             )
@@ -84,7 +84,7 @@ def cohort_agreed(case: AuditContext) -> Finding:
     """Each round's cohort is the one that the agreement fixes, and the member is in it."""
     config, names = case.agreement.agreement.config, tuple(case.keys)
     if not names:
-        return unchecked("there is no agreement to compute a cohort from")
+        return skipped("there is no agreement to compute a cohort from")
 
     def faults() -> Iterator[Finding]:
         for number, releases in case.log.releases.items():
@@ -156,7 +156,7 @@ def outcomes_equal(case: AuditContext) -> Finding:
                     yield failed("members signed different transcripts", line.where)
         for number, releases in case.log.releases.items():
             if number not in case.log.outcomes:
-                yield doubted("the round has releases and no outcome", releases[0][0].where)
+                yield warned("the round has releases and no outcome", releases[0][0].where)
 
     return worst_of(faults(), passed(f"{len(case.log.outcomes):,} rounds, one account of each"))
 

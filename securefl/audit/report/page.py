@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from securefl.audit.report import proof as proofs
-from securefl.audit.report.content import Report, beside, subtitle, utility
 from securefl.audit.report.proof import Proof, prove
 from securefl.audit.report.rounds import privacy, rounds
 from securefl.audit.report.summary_cards import cards, headline
+from securefl.audit.report.view_model import Report, beside, subtitle, utility
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory

@@ -10,8 +10,8 @@ from typing import Final
 
 from securefl.audit.checks.registry import NOT_PROVED
 from securefl.audit.export import bundle_of
-from securefl.audit.report.content import Figures, Section
 from securefl.audit.report.rounds import Paths
+from securefl.audit.report.view_model import Figures, Section
 from securefl.audit.verify import Audit, verify
 from securefl.consortium.ledger.events import Release, SignedEntry
 from securefl.federation.runs.directory import RunDirectory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from securefl.audit.report.charts import Chart, bars_over_rounds, over_rounds
-from securefl.audit.report.content import Figures, Section
+from securefl.audit.report.view_model import Figures, Section
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.result import MemberPrivacy, RunResult
 from securefl.privacy.accounting.spent import privacy_unit

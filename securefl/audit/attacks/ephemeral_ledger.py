@@ -24,7 +24,7 @@ def ledger_context_in(folder: Path) -> LedgerContext:
     return LedgerContext(books=folder, policy=None, digest="0" * 64, label="attacked")
 
 
-class OwnBook:
+class EphemeralLedger:
     """Takes a member through the rounds of a run as the engine would.
 
     Args:
