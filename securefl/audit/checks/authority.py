@@ -1,4 +1,4 @@
-"""Who speaks: the agreement, its members, and their signatures."""
+"""Checks of authority: the agreement, its members, and their signatures."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from securefl.errors import AgreementError
 def agreement_signed(case: AuditContext) -> Finding:
     """The agreement is signed by its quorum and was in force when the run began."""
     signed = case.agreement
+    # At the time of the run, not of the audit: an agreement that expired since was in force then.
     begun = min((line.entry.time for line in case.log.lines), default=case.bundle.created)
     try:
         now = check(signed, from_timestamp(begun))
@@ -31,7 +32,7 @@ def agreement_signed(case: AuditContext) -> Finding:
 
 
 def agreement_pinned(case: AuditContext) -> Finding:
-    """The bundle's agreement is the one that the auditor got by another way."""
+    """The bundle's agreement equals the one that the auditor obtained independently."""
     inside = case.bundle.agreement
     if case.pinned is None:
         return skipped(

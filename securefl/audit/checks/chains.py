@@ -1,4 +1,4 @@
-"""Each member's own chain of entries: nothing missing, nothing added, nothing moved."""
+"""Checks of each member's chain of entries: nothing removed, added or reordered."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from securefl.errors import AgreementError
 
 
 def unsound(other: Log, agreement: SignedAgreement) -> Finding | None:
-    """Why nothing follows from another bundle; None if its entries are signed.
+    """Return a SKIPPED finding if another bundle is not fully signed; None if it is.
+
+    An unsigned bundle must prove nothing: otherwise anyone could discredit a run with an invented
+    fork.
 
     Args:
-        other: Its entries.
-        agreement: Under whose keys they have to be signed.
+        other: Log of the other bundle.
+        agreement: Agreement with the keys that its entries have to be signed with.
     """
     try:
         members = standing(agreement).members
@@ -35,7 +38,7 @@ def unsound(other: Log, agreement: SignedAgreement) -> Finding | None:
 
 
 def times_in_order(case: AuditContext) -> Finding:
-    """Times go forward, none is in the future, and the agreement was in force at each."""
+    """Times are in order, none is in the future, and the agreement was in force at each."""
     agreement = case.agreement.agreement
     begins, ends = from_timestamp(agreement.created), from_timestamp(agreement.expires)
 
@@ -103,6 +106,7 @@ def run_complete(case: AuditContext) -> Finding:
     def faults() -> Iterator[Finding]:
         for lines in case.log.participants.values():
             yield from _misplaced(lines)
+            # WARN and not FAIL: a run that broke off looks the same as a log that was cut.
             if not isinstance(lines[-1].entry.event, End):
                 yield warned(
                     "the chain has no end: the run goes on, broke off, or the log was cut",
@@ -142,7 +146,7 @@ def _misplaced(lines: Sequence[LogEntry]) -> Iterator[Finding]:
 
 
 def refusals_kept(case: AuditContext) -> Finding:
-    """Who refused a round released nothing in it."""
+    """A member that refused a round released nothing in it."""
     refused = [(line, event) for line, event in case.log.of(Refusal)]
 
     def faults() -> Iterator[Finding]:

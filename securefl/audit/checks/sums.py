@@ -1,6 +1,6 @@
-"""The masked sums: their signed transcripts, replayed, and the models that follow from them.
+"""Checks of the masked sums: signed transcripts, their replay, and the models that follow.
 
-Replaying needs the model's arithmetic, and so torch; a bundle without transcripts does without.
+Replay needs torch for the model's arithmetic; it is imported only if the bundle has transcripts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOTHING_BESIDE = skipped("no transcript lies beside the bundle")
 
 
 def signed_transcripts(case: AuditContext) -> dict[int, str]:
-    """By round, the digest of the transcript that members signed."""
+    """Return the digests of the transcripts that members signed, by round."""
     return {
         number: event.transcript
         for number, outcomes in case.log.outcomes.items()
@@ -42,6 +42,8 @@ def transcripts_signed(case: AuditContext) -> Finding:
         for number in case.log.outcomes:
             if number not in signed:
                 yield warned("the members signed no transcript of the sum", f"round {number}")
+            # The archive drops old transcripts for lack of room, so this is SKIPPED and not WARN;
+            # the signed digest still fixes what a later copy has to be.
             elif number not in files:
                 yield skipped("the coordinator kept no transcript", f"round {number}")
             else:
