@@ -1,1 +1,1 @@
-"""What an auditor does with a bundle: check it, read it, and know what it does not prove."""
+"""Offline audit of a run: export, verification, explanation, empirical attacks and reports."""

@@ -1,6 +1,6 @@
-"""A bundle in words and figures: who did what, and what it cost whom.
+"""Summary of a bundle: participation and privacy loss of each member.
 
-It tells what the bundle says. Whether that holds is `verify`'s to judge.
+It reports the bundle's content; whether that content is authentic is decided by `verify`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from securefl.consortium.ledger.events import Mechanism, Refusal, Release
 
 @dataclass(frozen=True)
 class MemberAccount:
-    """What one member did, and what its data paid.
+    """Participation and privacy loss of one member.
 
     Attributes:
-        name: The member.
-        releases: Updates that left it, repeats not counted.
-        repeats: How often one of them left again.
-        refusals: What it refused.
-        steps: Private steps of this run.
-        noise: Smallest noise multiplier of them.
-        epsilon_before: Recorded over the life of the data, before this run.
-        epsilon_run: Of this run alone, by the second accountant.
-        epsilon_life: Recorded over the life of the data, after this run.
+        name: Name of the member.
+        releases: Number of released updates, repeats not counted.
+        repeats: Number of updates sent again.
+        refusals: Number of refusals.
+        steps: Number of private steps in this run.
+        noise: Smallest noise multiplier of these steps.
+        epsilon_before: Recorded epsilon over the life of the data, before this run.
+        epsilon_run: Epsilon of this run alone, by the second accountant.
+        epsilon_life: Recorded epsilon over the life of the data, after this run.
         epsilon_recomputed: The same by the second accountant.
-        cap: What the member's policy allows over the life of the data.
-        unprotected_before: Earlier releases from the data without noise.
+        cap: Lifetime cap of the member's policy.
+        unprotected_before: Number of earlier releases from the data without noise.
     """
 
     name: str
@@ -53,28 +53,28 @@ class MemberAccount:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a bundle says.
+    """Content of a bundle in figures.
 
     Attributes:
-        run: Names the run.
+        run: Run id, hex.
         agreement: Name of the agreement.
-        fingerprint: Of the agreement, to compare by phone.
-        task: What was learned.
-        mode: How updates travelled.
-        protection: How single units were protected, in words.
-        unit: Whom epsilon is for; None without differential privacy.
-        delta: At which epsilon is given; None without differential privacy.
+        fingerprint: Fingerprint of the agreement, for comparison by phone.
+        task: Name of the task.
+        mode: Aggregation mode.
+        protection: Description of masking and noise.
+        unit: Privacy unit; None without differential privacy.
+        delta: Delta of the epsilons; None without differential privacy.
         budget: The agreed epsilon of the run.
         began: Time of the first entry.
         ended: Time of the last entry.
-        rounds: Rounds that ended.
-        rounds_agreed: Rounds that were agreed.
-        fewest: Fewest members in a sum.
-        entries: Signed entries.
-        heads: Countersigned heads.
-        transcripts: Transcripts of masked sums named in the bundle.
-        members: One account each.
-        customer_of_all: Epsilon for a unit that every member has, over the life of all data.
+        rounds: Number of rounds with an outcome.
+        rounds_agreed: Number of agreed rounds.
+        fewest: Smallest number of members in a sum.
+        entries: Number of signed entries.
+        heads: Number of tree heads.
+        transcripts: Number of transcripts of masked sums named in the bundle.
+        members: One account for each member.
+        customer_of_all: Epsilon of a unit that every member has, over the life of all data.
     """
 
     run: str
@@ -98,15 +98,16 @@ class Explanation:
     customer_of_all: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values for programs."""
+        """Return the explanation as JSON values."""
         return asdict(self) | {"not_proved": list(NOT_PROVED)}
 
 
 def explain(bundle: Bundle) -> Explanation:
-    """What a bundle says of its run."""
+    """Return the summary of a bundle."""
     log, agreement = Log(bundle), bundle.agreement.agreement
     config, times = agreement.config, [line.entry.time for line in log.lines]
     private = protects(config.privacy.dp)
+    # A customer of all members has the composition of all their charges, not the largest of them.
     everything = [m for member in log.starts for m in _life(log, member)]
     sums = [o.survivors for outcomes in log.outcomes.values() for _, o in outcomes.values()]
     return Explanation(
@@ -141,7 +142,7 @@ _PROTECTION = {
 
 
 def _life(log: Log, member: str) -> list[Mechanism]:
-    """All that a member says its data went through."""
+    """Return all recorded mechanisms over the life of a member's data."""
     _, start = log.starts[member]
     return [*start.history, *_spent(log, member)]
 

@@ -1,4 +1,4 @@
-"""From a run's directory to a bundle: what members signed, and what proves that it is all there."""
+"""Export of a run directory as an audit bundle, with proofs that the log is complete."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from securefl.ml.tensor_io import read_tensors, write_atomically
 
 
 def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
-    """Write a run's bundle, with its transcripts in a folder beside it.
+    """Write a run's bundle, with its transcripts in a folder next to it.
 
     Args:
         run: The run's directory.
         out: The bundle's file; replaced if it exists.
-        open_units: Open the members' commitments to their numbers of units, from their books.
+        open_units: Open the members' commitments to their numbers of units, from their ledgers.
 
     Raises:
         RunDirectoryError: If the directory holds no ledger, or a file cannot be written.
     """
-    inside = bundle_of(run, open_units=open_units)
-    beside = out.parent / f"files-{inside.run[:16]}"
-    start = inside.claims.start_model
-    bundle = inside.model_copy(
+    local = bundle_of(run, open_units=open_units)
+    files = out.parent / f"files-{local.run[:16]}"
+    start = local.claims.start_model
+    bundle = local.model_copy(
         update={
             "transcripts": tuple(
-                file.model_copy(update={"file": _copied(run / file.file, beside)})
-                for file in inside.transcripts
+                file.model_copy(update={"file": _copied(run / file.file, files)})
+                for file in local.transcripts
             ),
-            "claims": inside.claims.model_copy(
-                update={"start_model": None if start is None else _copied(run / start, beside)}
+            "claims": local.claims.model_copy(
+                update={"start_model": None if start is None else _copied(run / start, files)}
             ),
         }
     )
@@ -61,7 +61,7 @@ def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
 
 
 def audit_run(run: Path) -> Audit:
-    """The audit of a run where it lies, by whoever holds its directory.
+    """Audit a run in its directory, without exporting a bundle.
 
     Raises:
         RunDirectoryError: If the directory holds no ledger.
@@ -70,11 +70,11 @@ def audit_run(run: Path) -> Audit:
 
 
 def bundle_of(run: Path, *, open_units: bool = False) -> Bundle:
-    """A run's bundle, with the files that it names in the run's directory.
+    """Return a run's bundle, whose file names refer to the run's directory.
 
     Args:
         run: The run's directory.
-        open_units: Open the members' commitments to their numbers of units, from their books.
+        open_units: Open the members' commitments to their numbers of units, from their ledgers.
 
     Raises:
         RunDirectoryError: If the directory holds no ledger.
@@ -100,6 +100,7 @@ def bundle_of(run: Path, *, open_units: bool = False) -> Bundle:
 
 
 def _heads(log: Log) -> tuple[LinkedHead, ...]:
+    # Size 0 has the empty proof: the first head continues nothing.
     linked, old = [], 0
     for head in log.heads():
         size = head.head.size
@@ -127,42 +128,43 @@ def _hex(proof: Proof) -> tuple[str, ...]:
 def _transcripts(
     directory: RunDirectory, entries: tuple[SignedEntry, ...]
 ) -> tuple[TranscriptFile, ...]:
-    """What was kept of the transcripts that members signed."""
+    """Return the archived transcripts among those that members signed."""
     events = (signed.entry.event for signed in entries)
     signed = {
         event.round: event.transcript
         for event in events
         if isinstance(event, Outcome) and event.transcript is not None
     }
-    places = {number: transcript_path(directory.transcripts, number) for number in sorted(signed)}
+    paths = {number: transcript_path(directory.transcripts, number) for number in sorted(signed)}
     return tuple(
-        TranscriptFile(round=number, digest=signed[number], file=_inside(directory, place))
-        for number, place in places.items()
-        if place.exists()
+        TranscriptFile(round=number, digest=signed[number], file=_relative(directory, path))
+        for number, path in paths.items()
+        if path.exists()
     )
 
 
-def _inside(directory: RunDirectory, path: Path) -> str:
+def _relative(directory: RunDirectory, path: Path) -> str:
     return path.relative_to(directory.path).as_posix()
 
 
-def _copied(source: Path, beside: Path) -> str:
+def _copied(source: Path, folder: Path) -> str:
     try:
-        beside.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, beside / source.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, folder / source.name)
     except OSError as error:
-        raise RunDirectoryError(f"cannot write {beside}: {error.strerror}") from None
-    return f"{beside.name}/{source.name}"
+        raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None
+    return f"{folder.name}/{source.name}"
 
 
 def _openings(run: Path, log: Log, names: tuple[str, ...]) -> tuple[Opening, ...]:
-    books, opened = LedgerPaths.read(run).books, []
+    folder, opened = LedgerPaths.read(run).books, []
     for name in names:
-        path = book_path(books, name)
+        path = book_path(folder, name)
+        # Opening the ledger would create an empty one where the member's file is elsewhere.
         if not path.exists():
             continue
-        with closing(PrivacyLedger(path)) as book:
-            row = book.run(log.run)
+        with closing(PrivacyLedger(path)) as ledger:
+            row = ledger.run(log.run)
         if row is not None:
             opened.append(Opening(member=name, units=row.units, salt=row.salt.hex()))
     return tuple(opened)
@@ -175,5 +177,5 @@ def _claims(directory: RunDirectory) -> Claims:
         model = model_digest(tensors["best"].numpy()).hex()
     if not start.exists():
         return Claims(model=model, dimension=0, start_model=None)
-    dimension = start.stat().st_size // 4
-    return Claims(model=model, dimension=dimension, start_model=_inside(directory, start))
+    dimension = start.stat().st_size // 4  # float32
+    return Claims(model=model, dimension=dimension, start_model=_relative(directory, start))

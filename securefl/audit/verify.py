@@ -1,4 +1,4 @@
-"""An audit: every check on a bundle, offline, against the keys of the agreement alone."""
+"""Verification of a bundle: every check, offline, with the keys of the agreement only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from securefl.audit.bundle.bundle import Bundle, first_fault, parse, read_object
 from securefl.audit.bundle.case import AuditContext, Log
-from securefl.audit.bundle.findings import SEVERITY, Finding, Verdict, failed, passed, unchecked
+from securefl.audit.bundle.findings import SEVERITY, Finding, Verdict, failed, passed, skipped
 from securefl.audit.bundle.inputs import read_bundle
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
 from securefl.consortium.agreement.signatures import SignedAgreement
@@ -23,15 +23,15 @@ _FORM = "The form"
 
 @dataclass(frozen=True)
 class Checked:
-    """One check with its verdict.
+    """Result of one check.
 
     Attributes:
-        name: Of the check.
-        group: Under which it is shown.
-        verdict: "pass", "not checked", "warn" or "fail".
+        name: Name of the check.
+        group: Group in which it is displayed.
+        verdict: "pass", "not checked" (skipped), "warn" or "fail".
         reason: One line.
-        where: The entry, round or member that it is about.
-        remedy: What to do; empty where it passed.
+        where: The entry, round or member concerned.
+        remedy: How to resolve it; empty for a pass.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Checked:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit comes to.
+    """Result of an audit.
 
     Attributes:
-        source: The bundle's file.
-        run: Names the run; None where the bundle cannot be read.
-        agreement: Digest of the agreement that counts.
-        checks: In the order of the registry.
+        source: Path of the bundle.
+        run: Run id, hex; None if the bundle cannot be parsed.
+        agreement: Digest of the agreement that was used, hex.
+        checks: Results in the order of the registry.
     """
 
     source: str
@@ -60,17 +60,17 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict; what could not be checked counts as neither good nor bad."""
+        """Return the worst verdict; a skipped check counts neither for nor against the run."""
         found: set[Verdict] = {check.verdict for check in self.checks} - {"not checked"}
         return max(found, key=SEVERITY.index, default="pass")
 
     @property
     def exit_code(self) -> int:
-        """What the command line exits with."""
+        """Return the exit code of the command line."""
         return EXIT_CODES[self.verdict]
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values for programs."""
+        """Return the audit as JSON values."""
         return {
             "verdict": self.verdict,
             "bundle": self.source,
@@ -91,13 +91,13 @@ def verify_file(
     """Audit the bundle in a file.
 
     Args:
-        path: The bundle; transcripts are looked for beside it.
-        agreement: As the auditor has it from elsewhere.
-        other: Another bundle, of the same run or of another one on the same data.
-        now: The auditor's clock.
+        path: The bundle; transcripts are read from the same folder.
+        agreement: The agreement, obtained independently of the bundle.
+        other: Another bundle, of the same run or of another run on the same data.
+        now: Time of the audit; the current time if not given.
 
     Raises:
-        BundleError: If a file is no bundle at all, or the other bundle is damaged.
+        BundleError: If a file is not a bundle, or the other bundle is damaged.
     """
     tree = read_object(path)
     second = None if other is None else read_bundle(other)
@@ -143,8 +143,8 @@ def verify(
 
 def _unreadable(source: str, reason: str, where: str) -> Audit:
     form = Checked(SCHEMA, _FORM, *_fields(failed(reason, where)), remedy=SCHEMA_REMEDY)
-    skipped = unchecked("the bundle is not in the agreed form")
-    rest = (Checked(c.name, c.group, *_fields(skipped), remedy="") for c in CHECKS)
+    not_run = skipped("the bundle is not in the agreed form")
+    rest = (Checked(c.name, c.group, *_fields(not_run), remedy="") for c in CHECKS)
     return Audit(source, None, None, (form, *rest))
 
 

@@ -80,7 +80,7 @@ def test_wrong_places_are_one_line_before_anything_is_begun(ran, here, options, 
 
 
 def test_a_book_that_nobody_has_and_one_that_is_damaged_are_one_line(cli, here):
-    cli("budget", "show", "--member", "nobody").refused("no book of 'nobody'")
+    cli("budget", "show", "--member", "nobody").refused("no ledger of 'nobody'")
     (here / "books").mkdir()
     (here / "books" / "north.sqlite").write_text("this is no book at all")
     for command in ("show", "history"):

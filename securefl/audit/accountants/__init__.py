@@ -1,1 +1,1 @@
-"""The auditor's own accountants, apart from those that charged the run."""
+"""The auditor's accountants, independent of those that charged the run."""

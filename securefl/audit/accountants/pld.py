@@ -1,13 +1,13 @@
-"""A second accountant: the distribution of the privacy loss, by Google's `dp_accounting`.
+"""The independent accountant for Gaussian mechanisms: privacy loss distributions (PLD).
 
-It shares no code with Opacus. The loss of a step of the sampled Gaussian mechanism is put on a grid
-by "Connect the dots" (Doroshenko et al. 2022, algorithm 1), in both directions of add-or-remove,
-and sums of independent losses are convolutions (Koskela et al. 2020). The library's estimate is
-pessimistic: what is on the grid dominates the true loss, and what is cut off counts as an infinite
-one. So epsilon is an upper bound, by an error of second order in the spacing, and only the rounding
-of the transforms, about 1e-16 of mass, may go the other way.
+It uses Google's `dp_accounting` and shares no code with Opacus. The loss of one step of the sampled
+Gaussian mechanism is discretised by "Connect the dots" (Doroshenko et al. 2022, algorithm 1), in
+both directions of add-or-remove; sums of independent losses are convolutions (Koskela et al. 2020).
+The library's estimate is pessimistic: the discretised loss dominates the true one, and truncated
+mass counts as infinite loss. Epsilon is therefore an upper bound, with an error of second order in
+the grid spacing; only the rounding of the transforms, about 1e-16 of mass, may lower it.
 
-What is decided here is how fine the grid is, for a record that a cheat wrote must neither take the
+This module chooses the grid, such that parameters from a dishonest record can neither exhaust the
 auditor's memory nor break the arithmetic.
 """
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 SMALLEST_DELTA = 1e-10
-"""Below it, the rounding of the transforms is no longer negligible."""
+"""For a smaller delta, the rounding of the transforms is not negligible."""
 
 _REACH = 9.0
-"""Standard deviations of a step's outcome that its largest loss is judged by."""
+"""Range of a step's outcome, in standard deviations, for estimating its largest loss."""
 _TAIL = 1e-15
-"""Mass of a composed loss that may lie outside of the window, at either end."""
+"""Mass of a composed loss that may be truncated at either end."""
 _POINTS = 1 << 16
-"""Of the grid, from zero to the largest loss that matters."""
+"""Number of grid points from zero to the largest relevant loss."""
 _LARGEST_LOSS = 300.0
 _LARGEST_REACH = 2.0**14
 _MOST_STEPS = 1 << 32
-"""Beyond it, (1 + 1e-16)^steps is no longer one: the transforms lose mass."""
+"""Beyond it, (1 + 1e-16)^steps differs from 1: the transforms lose mass."""
 _AT_ONCE = 1 << 16
-"""Steps composed in one go; the library raises the number of its points to that power."""
+"""Steps composed at once; the library raises the number of its points to that power."""
 _KEPT = 128
-"""Composed losses kept; each takes up to four megabytes."""
+"""Number of cached composed losses; each takes up to 4 MB."""
 
 
 class Composition:
-    """The losses of up to so many steps of each kind, in both directions of the adjacency.
+    """Composed losses for up to a given number of steps of each kind, in both directions.
 
     Args:
-        most: For each kind of step, the largest number that will be asked for.
+        most: Largest number of steps that will be requested, by kind of step.
     """
 
     def __init__(self, most: Mapping[Step, int]) -> None:
@@ -56,10 +56,10 @@ class Composition:
         self._steps = lru_cache(maxsize=_KEPT)(self._several)
 
     def epsilon(self, steps: Mapping[Step, int], delta: float) -> float:
-        """An upper bound of epsilon at `delta`, for adding or removing one unit.
+        """Return an upper bound of epsilon at `delta`, for adding or removing one unit.
 
         Args:
-            steps: How many of each kind, at most what was announced.
+            steps: Number of steps by kind, at most what was announced.
             delta: At least `SMALLEST_DELTA`.
 
         Raises:
@@ -79,7 +79,7 @@ class Composition:
         return float(whole.get_epsilon_for_delta(delta))
 
     def _one(self, sigma: float, rate: float) -> PrivacyLossDistribution:
-        # The import takes a second, and most commands have nothing to price.
+        # The import takes a second, and most commands compute no epsilon.
         from dp_accounting.pld.privacy_loss_distribution import (
             from_gaussian_mechanism,
         )
@@ -95,27 +95,27 @@ class Composition:
     def _several(self, kind: Step, count: int) -> PrivacyLossDistribution:
         sigma, rate = kind
         if rate == 1:
-            # Without sampling, n steps are one with the noise of a mean of n: exact, and faster.
+            # Without sampling, n steps equal one step with sigma / sqrt(n): exact, and faster.
             return self._one(sigma / math.sqrt(count), 1.0)
         return _repeated(self._step(sigma, rate), count, _TAIL)
 
 
 def _repeated(loss: PrivacyLossDistribution, count: int, tail: float) -> PrivacyLossDistribution:
-    """The loss of so many independent steps."""
+    """Return the composed loss of `count` independent steps."""
     if count <= _AT_ONCE:
         return loss.self_compose(count, tail)
     times, rest = divmod(count, _AT_ONCE)
-    # What is cut off now is cut off as many times as this is used.
+    # The mass truncated here is truncated again at each of the `times` uses.
     many = _repeated(loss.self_compose(_AT_ONCE, tail / times), times, tail)
     return many.compose(loss.self_compose(rest, tail), tail) if rest else many
 
 
 def _spacing(most: Mapping[Step, int]) -> float:
-    """A power of two that divides the largest loss that matters into about `_POINTS` points.
+    """Return a power of two that divides the largest relevant loss into about `_POINTS` points.
 
-    Any spacing gives an upper bound. So the largest loss need only be judged, and the Renyi bound
-    at delta `_TAIL` does that. Infinite where no epsilon would say anything: no window is then
-    worth its memory.
+    Any spacing gives an upper bound, so that an estimate of the largest loss is sufficient: the
+    Renyi bound at delta `_TAIL`. The result is infinite where epsilon would be meaninglessly large,
+    and no grid is worth its memory.
     """
     useful = all(sigma * _LARGEST_LOSS >= _REACH for sigma, _ in most)
     if not useful or any(count > _MOST_STEPS for count in most.values()):

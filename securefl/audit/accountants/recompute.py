@@ -1,9 +1,9 @@
-"""What a member recorded as spent, priced once more by the second accountant.
+"""Recomputation of recorded epsilons with the independent accountants.
 
-The recorded epsilon is an upper bound by Renyi divergences or by Opacus' PRV accountant. The
-second accountant is tighter than the first and as tight as the second, so an honest record is
-never below it by more than the error of the numbers. With Skellam noise in an account, both are
-bounds by Renyi divergences, computed apart.
+A recorded epsilon is an upper bound by Renyi divergences or by Opacus' PRV accountant. The PLD
+accountant is tighter than the former and as tight as the latter, so an honest record is below it by
+no more than the numerical error. With Skellam noise in an account, both are Renyi bounds, from
+independent implementations.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
 
 _ABSOLUTE, _RELATIVE = 1e-3, 1e-3
 _MOST_KINDS = 128
-"""Each kind of step takes about two megabytes while it is priced."""
+"""Each kind of step takes about 2 MB during the computation; a record must not exhaust memory."""
 _SMALLEST_RATE, _LARGEST_NOISE = 1e-6, 1e4
-"""Beyond these a step is priced as if it were at the bound, which is more than it costs."""
+"""Beyond these limits a step is computed at the limit, which over-estimates its loss."""
 
 
 class UnpricedError(Exception):
-    """There is no price for a mechanism; the text says why."""
+    """Raised if epsilon of a mechanism cannot be computed; the message states why."""
 
 
 class BeyondReachError(UnpricedError):
-    """There is a price, and this accountant cannot compute it."""
+    """Raised if epsilon is defined, but outside of what this accountant can compute."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a member says it had spent at one point.
+    """A member's recorded epsilon at one point.
 
     Attributes:
-        where: The entry that says so.
-        mechanisms: What came on top of the claim before.
-        epsilon: What it recorded for all of them together.
+        where: Location of the entry.
+        mechanisms: Mechanisms added since the claim before.
+        epsilon: Recorded epsilon of all mechanisms up to this point.
     """
 
     where: str
@@ -49,32 +49,32 @@ class Claim:
 
 
 def tolerance(epsilon: float) -> float:
-    """By how much the second accountant may be above a record before that counts as too low."""
+    """Return how far the recomputed epsilon may exceed a recorded one: 0.001 + 0.1 %."""
     return _ABSOLUTE + _RELATIVE * epsilon
 
 
 def exceeded(epsilon: float, bound: float) -> bool:
-    """Whether an epsilon is above a bound by more than the error of the numbers."""
+    """Return whether an epsilon exceeds a bound by more than the tolerance."""
     return epsilon > bound + tolerance(bound)
 
 
 def epsilon_of(mechanisms: Sequence[Mechanism], delta: float) -> float:
-    """Epsilon of the composition by the second accountant.
+    """Return epsilon of a composition by the independent accountant.
 
     Raises:
-        UnpricedError: If a mechanism is unknown, or delta too small for it.
+        UnpricedError: If a mechanism is unknown, or delta is too small.
     """
     return _priced(_key(_steps(mechanisms)), _key(_steps(mechanisms)), _checked(delta))
 
 
 def under_reported(claims: Sequence[Claim], delta: float) -> Iterator[tuple[Claim, float]]:
-    """The claims that the second accountant comes out above, with what it comes to.
+    """Yield the claims below the recomputed epsilon, with that epsilon.
 
-    Epsilon only grows. So where one claim is no less than the price at a later point, nothing
-    before that point has to be priced by itself.
+    Epsilon is monotone in the mechanisms. Where a claim is at least the epsilon of a later point,
+    it needs no computation of its own; honest records take one computation in all.
 
     Raises:
-        UnpricedError: If a mechanism is unknown, or delta too small for it.
+        UnpricedError: If a mechanism is unknown, or delta is too small.
     """
     totals: list[Counter[AnyStep]] = []
     for claim in claims:
@@ -85,14 +85,14 @@ def under_reported(claims: Sequence[Claim], delta: float) -> Iterator[tuple[Clai
 
 @dataclass(frozen=True)
 class _Prices:
-    """Claims, with the steps that had been taken at each."""
+    """Claims with the cumulative steps at each, searched by bisection."""
 
     claims: Sequence[Claim]
     totals: Sequence[Counter[AnyStep]]
     delta: float
 
     def faults(self, first: int, end: int) -> Iterator[tuple[Claim, float]]:
-        """The faults among the claims from `first` to before `end`."""
+        """Yield the faults among the claims in [first, end)."""
         if first >= end:
             return
         last = self.claims[end - 1]
@@ -112,10 +112,10 @@ def _checked(delta: float) -> float:
 
 
 def _steps(mechanisms: Sequence[Mechanism]) -> Counter[AnyStep]:
-    """The steps of each kind.
+    """Return the number of steps by kind.
 
     Raises:
-        UnpricedError: If a mechanism has no price.
+        UnpricedError: If a mechanism is unknown.
     """
     steps: Counter[AnyStep] = Counter()
     for mechanism in mechanisms:
@@ -154,7 +154,7 @@ def _priced(
     try:
         return _composition(known).epsilon(gaussian, delta)
     except ModuleNotFoundError as error:
-        # No figure must not look like a small one: the check that prices then doubts.
+        # A missing figure must not pass as a small one: `epsilon_recomputed` turns this into WARN.
         raise BeyondReachError(f"the second accountant needs the package {error.name}") from None
     except (ValueError, ArithmeticError) as error:
         raise BeyondReachError(f"the second accountant cannot price this: {error}") from None

@@ -1,9 +1,9 @@
-"""A second accountant where Skellam noise is in an account: Renyi divergences, on their own.
+"""The independent accountant for accounts with Skellam noise: Renyi divergences.
 
-Integer noise in many dimensions has no loss distribution in one, so what is known of it is a bound
-on its Renyi divergences (Agarwal, Kairouz and Liu 2021). This computes it, and what is around it,
-from the papers and without a line of the first accountant or of Opacus: it checks their arithmetic
-and not the theorem.
+Multi-dimensional integer noise has no one-dimensional loss distribution; the known result is a
+bound on its Renyi divergences (Agarwal, Kairouz and Liu 2021). This is a second implementation from
+the papers, without code of the first accountant or of Opacus. It checks their arithmetic, not the
+theorem.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class SkellamStep(NamedTuple):
     """One step with Skellam noise.
 
     Attributes:
-        variance: Of the noise, in squared integer units.
-        sensitivity: What one unit moves the sum by, in Euclidean norm.
-        coordinates: Of the sum.
-        rate: q in (0, 1].
+        variance: Variance of the noise, in squared integer units.
+        sensitivity: Euclidean sensitivity of the sum to one privacy unit.
+        coordinates: Number of coordinates of the sum.
+        rate: Sampling rate q in (0, 1].
     """
 
     variance: float
@@ -44,13 +44,13 @@ StepT = TypeVar("StepT", bound=AnyStep)
 
 
 def renyi_epsilon(steps: Mapping[StepT, int], delta: float) -> float:
-    """Epsilon of a composition; infinite where a step has no noise.
+    """Return epsilon of a composition; infinite where a step has no noise.
 
     The divergences of independent steps add up (Mironov 2017, proposition 1), and an order a gives
     epsilon by Balle et al. 2020, theorem 21: D + ln((a - 1) / a) - (ln delta + ln a) / (a - 1).
 
     Args:
-        steps: How many of each kind.
+        steps: Number of steps by kind.
         delta: In (0, 1).
     """
     orders = np.arange(2.0, _LARGEST_ORDER + 1)
@@ -66,7 +66,7 @@ def renyi_epsilon(steps: Mapping[StepT, int], delta: float) -> float:
 
 @lru_cache(maxsize=256)
 def _divergences(step: AnyStep) -> Vector:
-    """At orders 2, 3, ..., of one step on a sample."""
+    """Return the divergences of one sampled step at orders 2, 3, ..., 256."""
     orders = np.arange(2.0, _LARGEST_ORDER + 1)
     rate = step[-1]
     with np.errstate(all="ignore"):
@@ -77,15 +77,18 @@ def _divergences(step: AnyStep) -> Vector:
 
 
 def _gaussian(orders: Vector, step: Step) -> Vector:
-    """Of N(0, s^2) and N(1, s^2): a / (2 s^2) (van Erven and Harremoes 2014, equation 10)."""
+    """Return the divergence of N(0, s^2) and N(1, s^2), a / (2 s^2).
+
+    Van Erven and Harremoes 2014, equation 10.
+    """
     return orders / np.float64(2 * step[0] ** 2)
 
 
 def _skellam(orders: Vector, step: SkellamStep) -> Vector:
-    """Agarwal, Kairouz and Liu 2021: the Gaussian's, and what the law differs from one by.
+    """Return the bound of Agarwal, Kairouz and Liu 2021: the Gaussian term plus a correction.
 
-    Integers are at most their squares, so the sum of absolute values is at most the square of the
-    Euclidean norm, and sqrt(d) times it (Cauchy and Schwarz).
+    The L1 sensitivity is at most the squared L2 sensitivity, since |x| <= x^2 for integers, and at
+    most sqrt(d) times the L2 sensitivity (Cauchy-Schwarz).
     """
     variance, norm = np.float64(step.variance), np.float64(step.sensitivity)
     absolute = min(norm * math.sqrt(step.coordinates), norm**2)
@@ -96,7 +99,7 @@ def _skellam(orders: Vector, step: SkellamStep) -> Vector:
 
 
 def _sampled(order: int, whole: Vector, rate: float) -> float:
-    """The binomial sum of docs/privacy-distributed.md for one integer order.
+    """Return the binomial sum of docs/privacy-distributed.md for one integer order.
 
     ln sum over k of C(a, k) (1 - q)^(a - k) q^k exp((k - 1) D_k), over a - 1.
     """
@@ -109,7 +112,7 @@ def _sampled(order: int, whole: Vector, rate: float) -> float:
     if not math.isfinite(top):
         return math.inf
     if top < 1:
-        # The chances sum to one: only what is beyond one is summed, or rounding would drown it.
+        # The chances sum to 1, so summing expm1 gives the excess over 1 without cancellation.
         return math.log1p(float(np.exp(chances) @ np.expm1(moments))) / (order - 1)
     terms = chances + moments
     highest = float(terms.max())

@@ -1,1 +1,1 @@
-"""Empirical privacy: attacks whose success bounds epsilon from below."""
+"""Empirical privacy audit: attacks whose success gives a lower bound of epsilon."""

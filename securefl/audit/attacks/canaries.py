@@ -1,9 +1,9 @@
-"""Canaries: customers whose whole gradient, clipped, lies in one coordinate of their own.
+"""Canaries: customers whose whole clipped gradient lies in one dedicated coordinate.
 
-A customer's contribution to a step has at most the clip norm, and is easiest to see if nobody else
-touches the coordinate that it lies in (the Dirac canaries of Nasr et al. 2023). So the audited
-model has a table of coordinates beside it, one a canary, which is trained, clipped, noised and
-released like all other parameters. Everything else is the product's own path.
+A customer's contribution to a step has at most the clip norm, and is most visible in a coordinate
+that no other customer changes (Dirac canaries, Nasr et al. 2023). The audited model therefore gets
+a table with one coordinate for each canary, which is trained, clipped, noised and released like all
+other parameters. All else is the production code path.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from securefl.tasks.base import AnyTask, MemberData, Task
 from securefl.tasks.common.learner import LocalProblem
 
 PULL = 100.0
-"""A canary's gradient before clipping, in clip norms: without clipping it shows at once."""
+"""Norm of a canary's gradient before clipping, in clip norms; missing clipping is then evident."""
 
 
 class CanaryModel(nn.Module):
-    """A model with one coordinate a canary beside it; both are released.
+    """The audited model with one additional coordinate for each canary; both are released.
 
     Args:
-        base: The model that is audited.
+        base: The audited model.
         canaries: Number of canaries m.
     """
 
@@ -51,50 +51,51 @@ class CanaryModel(nn.Module):
 
 
 def coordinates(shared: FloatVector, canaries: int) -> npt.NDArray[np.float64]:
-    """The canaries' coordinates, float64 [m], of the shared vector of a `CanaryModel`."""
+    """Return the canaries' coordinates, float64 [m], in a shared vector of a `CanaryModel`."""
+    # The table is the last parameter, and its last row the padding.
     return shared[-(canaries + 1) : -1].astype(np.float64)
 
 
 @dataclass(frozen=True)
 class CanaryExamples:
-    """Some of a member's customers, and behind them the canaries that take part.
+    """The included customers of a member, followed by the included canaries.
 
     Attributes:
-        base: All of the member's customers.
-        customers: Those that take part, int64 [n], at least one.
-        slots: Coordinates of the canaries that take part, int64 [c].
-        nobody: The coordinate that a customer who is no canary reads: the padding of the table.
-        pull: Norm of a canary's gradient before clipping; 0 makes canaries without a trace.
+        base: Examples of all customers of the member.
+        customers: Indices of the included customers, int64 [n], at least one.
+        slots: Coordinates of the included canaries, int64 [c].
+        padding: The coordinate of all real customers, which is the padding row of the table.
+        pull: Norm of a canary's gradient before clipping; 0 gives canaries without a signal.
     """
 
     base: Examples
     customers: Tensor
     slots: Tensor
-    nobody: int
+    padding: int
     pull: float
 
     def __len__(self) -> int:
         return len(self.customers) + len(self.slots)
 
     def batch(self, index: Tensor) -> Batch:
-        """The parts of the task's batch, then coordinate int64 [B] and pull float32 [B].
+        """Return the task's batch, followed by coordinate int64 [B] and pull float32 [B].
 
-        A canary has the history of the first customer, which its loss leaves out.
+        A canary carries the features of the first customer, which its loss ignores.
         """
         known = len(self.customers)
         canary = index >= known
         rows = self.customers[torch.where(canary, 0, index)]
-        slots = torch.full_like(index, self.nobody)
+        slots = torch.full_like(index, self.padding)
         slots[canary] = self.slots[index[canary] - known]
         return *self.base.batch(rows), slots, canary * self.pull
 
 
 class CanaryTask(Task[Any, MemberData]):
-    """A task whose loss knows canaries; all else is the task's own.
+    """The audited task, with a loss that handles canaries.
 
     Args:
-        task: The task that is audited.
-        config: The configuration of the run.
+        task: The audited task.
+        config: Configuration of the run.
     """
 
     name = "canaries"
@@ -105,13 +106,13 @@ class CanaryTask(Task[Any, MemberData]):
         self.task = task
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The task's loss for a customer, minus pull times its coordinate for a canary, [B]."""
+        """Return the losses, [B]: the task's for customers, -pull * coordinate for canaries."""
         assert isinstance(model, CanaryModel)
         *parts, slots, pull = batch
-        nobody = len(model.table.weight) - 1
-        own = self.task.loss(model.base, tuple(parts))
-        mark: Tensor = pull * model.table(slots).squeeze(1)
-        return torch.where(slots == nobody, own, -mark)
+        padding = len(model.table.weight) - 1
+        task_loss = self.task.loss(model.base, tuple(parts))
+        signal: Tensor = pull * model.table(slots).squeeze(1)
+        return torch.where(slots == padding, task_loss, -signal)
 
     def agree(self, data: RetailData) -> object:
         """See `Task.agree`."""
@@ -141,11 +142,11 @@ class CanaryTask(Task[Any, MemberData]):
 
 
 def small_member(config: RunConfig) -> LocalProblem:
-    """A small member on generated purchases, with the privacy settings and rounds of a run.
+    """Return a small member with generated purchases and the run's privacy settings and rounds.
 
-    What canaries test, from sampling to accounting, does not depend on the model; thousands of
-    them beside a large one would only take long. Plain SGD hands on the noised gradients as they
-    are; any other optimizer computes from them, which can only blur what is tested.
+    What canaries test, from sampling to accounting, does not depend on the model, and a large model
+    only costs time. Plain SGD releases the noised gradients unchanged; other optimizers
+    post-process them, which can only weaken the attack.
     """
     plain = {"optimizer": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
     options = {

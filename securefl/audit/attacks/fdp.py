@@ -1,8 +1,8 @@
-"""The same guesses against a whole trade-off curve (Mahloujifar, Melis and Chaudhuri 2025).
+"""One-run auditing against a trade-off curve, f-DP (Mahloujifar, Melis and Chaudhuri 2025).
 
-One pair (epsilon, delta) says little of a mechanism. Its trade-off curve says all, and refutes
-much earlier that the noise was as large as stated. What is refuted here is "the noise of every step
-had s times the stated deviation", for the largest s that can be refuted.
+A single pair (epsilon, delta) describes a mechanism incompletely. The test against its whole
+trade-off curve has more power. The tested hypothesis is "the noise of every step had s times the
+stated standard deviation", and the result is the largest s that is refuted.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from securefl.audit.attacks.trade_off import ComposedLoss, TradeOff
 from securefl.privacy.accounting.events import SampledGaussian
 
 _OCTAVE = 32
-"""Rungs of the ladder of scales from one to its double."""
+"""Number of tested scales per factor of 2."""
 _MOST = 5 * _OCTAVE
+"""Largest tested step: 2^5 times the stated noise."""
 
 
 @dataclass(frozen=True)
 class NoiseBound:
-    """What the guesses say of the noise.
+    """Bound of the noise that follows from the guesses.
 
     Attributes:
-        epsilon: What the mechanism has at the stated delta with the largest noise that is left.
-        scale: That noise over the stated noise; below 1, less was added than was stated.
+        epsilon: Epsilon at the stated delta with the largest noise that is not refuted.
+        scale: That noise relative to the stated noise; below 1, less was added than stated.
     """
 
     epsilon: float
@@ -34,17 +35,17 @@ class NoiseBound:
 
 
 def refuted(guesses: Guesses, curve: TradeOff, level: float) -> bool:
-    """Whether so many right guesses have a probability below `level` under the curve.
+    """Return whether as many correct guesses have a probability below `level` under the curve.
 
-    Let p_i be the probability of i right guesses of c', m the canaries. Flipping one canary turns
-    a right guess of it into a wrong one, so that for every i (Mahloujifar et al. 2025, from which
-    the recursion is)
+    Let p_i be the probability of i correct guesses out of c', and m the number of canaries.
+    Flipping one canary turns a correct guess of it into a wrong one, so that for every i
+    (Mahloujifar et al. 2025, source of the recursion)
 
         sum over j >= i of j p_j / m  <=  g( sum over j >= i - 1 of (c' - j) p_j / m ).
 
-    With P[right >= c] = level the sums are smallest if that mass lies at c itself and below it
-    every p_j is as small as the inequality allows; if the masses then add up to more than 1, the
-    level was too large.
+    With P[correct >= c] = level, the sums are smallest if that mass lies at c itself and every p_j
+    below it is as small as the inequality allows. If the masses then exceed 1, the level is too
+    large, and the hypothesis is refuted.
     """
     made, canaries = guesses.made, guesses.canaries
     total = made / canaries
@@ -62,16 +63,16 @@ def refuted(guesses: Guesses, curve: TradeOff, level: float) -> bool:
 def lower_bound(
     guesses: Guesses, event: SampledGaussian, delta: float, confidence: float
 ) -> NoiseBound:
-    """How much noise there was at most, and the epsilon that follows.
+    """Return an upper bound of the noise, and the epsilon that follows.
 
-    The epsilon is that of sampled Gaussian steps with less noise; it is a bound under the
-    assumption that the mechanism is of that kind at all.
+    The epsilon is that of sampled Gaussian steps with less noise, so it is a bound under the
+    assumption that the mechanism is a sampled Gaussian.
 
     Args:
-        guesses: How well the auditor guessed.
-        event: What was charged for everything that the auditor saw.
-        delta: At which epsilon is stated.
-        confidence: Of the refutation.
+        guesses: Result of the auditor's guesses.
+        event: The charged event for all observed releases.
+        delta: Delta of the claim.
+        confidence: Confidence level of the refutation.
     """
     low, high = 0, _MOST
     while _loss(event, low).epsilon_at_least(delta) < LARGEST:
@@ -83,16 +84,16 @@ def lower_bound(
         return NoiseBound(0.0, math.inf)
     while high - low > 1:
         middle = (low + high) // 2
-        gone = refuted(guesses, _loss(event, middle).curve, level)
-        low, high = (low, middle) if gone else (middle, high)
+        rejected = refuted(guesses, _loss(event, middle).curve, level)
+        low, high = (low, middle) if rejected else (middle, high)
     return NoiseBound(_loss(event, high).epsilon_at_least(delta), _scale(high))
 
 
-def _scale(rung: int) -> float:
-    """Scales are tried on a ladder, so that audits of one event share what they compute."""
-    return float(2 ** (rung / _OCTAVE))
+def _scale(step: int) -> float:
+    """Return the scale of a step; discrete scales let audits of one event share cached curves."""
+    return float(2 ** (step / _OCTAVE))
 
 
 @lru_cache(maxsize=64)
-def _loss(event: SampledGaussian, rung: int) -> ComposedLoss:
-    return ComposedLoss.of(replace(event, noise_multiplier=_scale(rung) * event.noise_multiplier))
+def _loss(event: SampledGaussian, step: int) -> ComposedLoss:
+    return ComposedLoss.of(replace(event, noise_multiplier=_scale(step) * event.noise_multiplier))

@@ -1,4 +1,4 @@
-"""From the figures of each attack to a line of the report."""
+"""Conversion of attack results into findings of the report."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.accounting.spent import Spending
 
 CHANCE = 1e-4
-"""Where no epsilon is measured, what happens this rarely by chance refutes a claim."""
+"""Significance level for claims without an epsilon; low, so that sound code rarely fails."""
 _GUESSES = 10
-"""One guess for so many canaries; fixed beforehand, so that no figure chooses it."""
+"""Canaries per guess; fixed in advance, since choosing it by the result would void the bound."""
 
 
 def charged(spending: Spending) -> SampledGaussian:
-    """What a member says that it did, as one event."""
+    """Return the steps that a member charged, as one event."""
     return SampledGaussian(spending.noise_multiplier, spending.sampling_rate, spending.steps)
 
 
 def account(probed: CanaryTraining, spending: Spending, steps: int, delta: float) -> Finding:
-    """The claim against the steps that were seen, priced anew.
+    """Compare the claim with the recomputed epsilon of the observed steps.
 
     Args:
-        probed: What was released.
+        probed: The observed training.
         spending: The claim.
-        steps: Steps a round, as agreed.
-        delta: At which epsilon is stated.
+        steps: Agreed number of steps per round.
+        delta: Delta of the claim.
     """
     seen = probed.rounds * steps
     event = replace(charged(spending), steps=seen)
@@ -54,22 +54,22 @@ def canaries(
     delta: float,
     confidence: float,
 ) -> list[Finding]:
-    """The one-run audit of what one member released."""
+    """Return the findings of the one-run audit of one member's releases."""
     size = len(game.canaries)
     guesses = one_run.guess(probed.scores(size), game.canaries, size // _GUESSES)
-    told = f"{guesses.right} of {guesses.made} guesses right"
+    summary = f"{guesses.right} of {guesses.made} guesses right"
     noise = fdp.lower_bound(guesses, charged(spending), delta, confidence)
     return [
         bounded(
             "canaries in one run",
-            told,
+            summary,
             one_run.lower_bound(guesses, delta, confidence),
             spending.epsilon,
             asdict(guesses),
         ),
         bounded(
             "canaries, f-DP",
-            f"{told}; noise at most {noise.scale:.2f} of the stated",
+            f"{summary}; noise at most {noise.scale:.2f} of the stated",
             noise.epsilon,
             spending.epsilon,
             {**asdict(guesses), "noise_scale": noise.scale},
@@ -84,22 +84,23 @@ def two_members(
     delta: float,
     confidence: float,
 ) -> list[Finding]:
-    """One member's release minus another's: independent noise adds up, shared noise cancels.
+    """Attack the difference of two members' releases: shared noise would cancel in it.
 
     Args:
         probed: The member with canaries.
-        twin: A member with as many customers, and nothing in the canaries' coordinates.
-        game: Who took part.
-        delta: At which epsilon is stated.
-        confidence: Of the lower bound.
+        twin: A member with as many customers, and no signal in the canaries' coordinates.
+        game: Included canaries and customers.
+        delta: Delta of the claim.
+        confidence: Confidence level of the lower bound.
     """
     size, spending = len(game.canaries), probed.spending
     assert spending is not None
     ours, theirs = probed.scores(size), twin.scores(size)
     guesses = one_run.guess(ours - theirs, game.canaries, size // _GUESSES)
     noise = fdp.lower_bound(guesses, charged(spending), delta, confidence)
-    alone = ~game.canaries
-    correlation = pearsonr(ours[alone], theirs[alone])
+    # Coordinates of excluded canaries hold noise only: any correlation in them is shared noise.
+    noise_only = ~game.canaries
+    correlation = pearsonr(ours[noise_only], theirs[noise_only])
     return [
         bounded(
             "difference of two members, f-DP",
@@ -110,7 +111,7 @@ def two_members(
         ),
         Finding(
             "noise of two members",
-            f"correlation {correlation.statistic:+.3f} over {int(alone.sum())} coordinates",
+            f"correlation {correlation.statistic:+.3f} over {int(noise_only.sum())} coordinates",
             None,
             None,
             bool(correlation.pvalue >= CHANCE),
@@ -120,7 +121,7 @@ def two_members(
 
 
 def loss_attack(name: str, found: Membership, claim: float | None) -> Finding:
-    """Who was trained on, read from the released model's loss."""
+    """Return the finding of membership inference by the released model's loss."""
     rate, hits = next(iter(found.hits.items()))
     return Finding(
         name,
@@ -137,27 +138,27 @@ def loss_attack(name: str, found: Membership, claim: float | None) -> Finding:
     )
 
 
-def rows_told(name: str, leak: RowLeak) -> Finding:
-    """Products read from what nothing hides: no claim is made, and none can be broken."""
+def rows_unprotected(name: str, leak: RowLeak) -> Finding:
+    """Return the finding for an unprotected update or sum, for which no claim is made."""
     return Finding(name, _named(leak), None, None, None, asdict(leak))
 
 
 def rows_masked(name: str, leak: MaskedLeak) -> Finding:
-    """Products read from a masked update: the claim is that the attacker does not beat chance."""
+    """Return the finding for a masked update: the attacker must not be better than chance."""
     chance = leak.sold.low <= 0.5 and leak.uniform >= CHANCE
     gain = f"{_named(leak)}; bytes uniform, p = {leak.uniform:.2g}"
     return Finding(name, gain, None, None, chance, asdict(leak))
 
 
 def rows_private(name: str, leak: PrivateLeak) -> Finding:
-    """Products read from a noised update: the claim is for the one record behind a rare one."""
+    """Return the finding for a noised update: the claim is the epsilon of a single record."""
     gain = f"{_named(leak)}; of one rating AUC {_shown(leak.rare)}"
     return bounded(name, gain, leak.epsilon, leak.claim, asdict(leak))
 
 
 def _named(leak: RowLeak) -> str:
-    told = f"names {leak.named} of {leak.products} sold (blind {leak.chance:.0f})"
-    return f"{told}, AUC {_shown(leak.sold)}"
+    summary = f"names {leak.named} of {leak.products} sold (blind {leak.chance:.0f})"
+    return f"{summary}, AUC {_shown(leak.sold)}"
 
 
 def _shown(estimate: Estimate) -> str:

@@ -1,4 +1,4 @@
-"""Who was trained on, read from the loss of the released model (Yeom et al. 2018)."""
+"""Membership inference by the loss of the released model (Yeom et al. 2018)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from securefl.audit.attacks.probe import CanaryTraining, Coins
+from securefl.audit.attacks.probe import CanaryTraining, Mask
 from securefl.audit.attacks.roc import Estimate, Scores, area, epsilon_at_least, hits_at
 from securefl.ml.batches import Examples
 from securefl.ml.parameters import load_shared, shared_vector
@@ -16,21 +16,23 @@ from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
 
 RATES = (0.01, 0.001)
-"""False alarms a person not trained on, at which hits are reported."""
+"""False positive rates at which true positive rates are reported."""
 _DRAWS = 16
-_PIECE = 256
+"""Draws that a random loss is averaged over."""
+_BATCH = 256
+"""Units per forward pass."""
 
 
 @dataclass(frozen=True)
 class Membership:
-    """How well the loss tells who was trained on.
+    """Result of membership inference.
 
     Attributes:
         area: Area under the ROC curve; 0.5 is chance.
-        hits: Share of the trained that are found, by rate of false alarms.
+        hits: True positive rate by false positive rate.
         epsilon: Lower bound of epsilon.
-        inside: Customers trained on.
-        outside: Customers not trained on.
+        inside: Number of customers in the training data.
+        outside: Number of customers not in the training data.
     """
 
     area: Estimate
@@ -41,11 +43,11 @@ class Membership:
 
 
 def membership(
-    learner: LocalProblem, probed: CanaryTraining, customers: Coins, delta: float, confidence: float
+    learner: LocalProblem, probed: CanaryTraining, customers: Mask, delta: float, confidence: float
 ) -> Membership:
-    """Attack the released model with the customers whom the coins put in or out.
+    """Attack the released model with included and excluded customers.
 
-    What a member trained and does not release, such as customer vectors, the attacker has not.
+    The attacker does not have what a member trains but never releases, such as customer vectors.
     """
     model = learner.fresh_model("attacker")
     load_shared(model, shared_vector(probed.model.base))
@@ -62,13 +64,13 @@ def membership(
 
 @torch.no_grad()
 def unit_losses(task: AnyTask, model: nn.Module, examples: Examples, seed: int) -> Scores:
-    """Each unit's loss, float64 [n], over several draws where the loss itself draws something."""
+    """Return each unit's loss, float64 [n], averaged over several draws of a random loss."""
     model.eval()
     total = np.zeros(len(examples))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for _ in range(_DRAWS):
-            pieces = torch.split(torch.arange(len(examples)), _PIECE)
-            losses = [task.loss(model, examples.batch(piece)) for piece in pieces]
+            batches = torch.split(torch.arange(len(examples)), _BATCH)
+            losses = [task.loss(model, examples.batch(batch)) for batch in batches]
             total += torch.cat(losses).double().numpy()
     return total / _DRAWS

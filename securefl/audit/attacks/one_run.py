@@ -1,9 +1,8 @@
-"""A lower bound of epsilon from one run with many canaries (Steinke, Nasr and Jagielski 2023).
+"""One-run privacy auditing with many canaries (Steinke, Nasr and Jagielski 2023).
 
-Every canary is a customer who takes part or not by a fair coin. The auditor sees what was released,
-guesses for some canaries whether they took part, and abstains on the others. Under
-(epsilon, delta)-differential privacy too many right guesses are improbable, however the canaries
-influence each other.
+Every canary is included independently with probability 1/2. From the releases, the auditor guesses
+the inclusion of some canaries and abstains on the others. Under (epsilon, delta)-differential
+privacy too many correct guesses are improbable, also where canaries influence each other.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ import numpy.typing as npt
 from scipy.stats import binom
 
 LARGEST = 30.0
-"""Where the search for a lower bound ends; no claim that means anything is as large."""
+"""Upper end of the search for a lower bound; meaningful claims are far smaller."""
 _STEPS = 40
 
 
 @dataclass(frozen=True)
 class Guesses:
-    """How well an auditor guessed.
+    """Result of an auditor's guesses.
 
     Attributes:
-        canaries: m, canaries that were in or out by a fair coin.
-        made: r, guesses; on the others the auditor abstained.
-        right: v, guesses that were right.
+        canaries: m, the number of canaries.
+        made: r, the number of guesses; the auditor abstained on the others.
+        right: v, the number of correct guesses.
     """
 
     canaries: int
@@ -39,9 +38,9 @@ def guess(scores: npt.NDArray[np.float64], included: npt.NDArray[np.bool_], made
     """Guess "in" for the highest scores and "out" for the lowest, half of `made` each.
 
     Args:
-        scores: How much each canary looks as if it took part, [m].
-        included: Whether it did, [m].
-        made: Number of guesses, fixed before the scores are looked at; an odd one is rounded down.
+        scores: Membership scores, float64 [m].
+        included: Ground truth, bool [m].
+        made: Number of guesses, fixed before the scores are known; an odd one is rounded down.
     """
     half = made // 2
     order = np.argsort(scores, kind="stable")
@@ -50,7 +49,7 @@ def guess(scores: npt.NDArray[np.float64], included: npt.NDArray[np.bool_], made
 
 
 def p_value(guesses: Guesses, epsilon: float, delta: float) -> float:
-    """The probability of so many right guesses under (epsilon, delta)-privacy, at most.
+    """Bound the probability of as many correct guesses under (epsilon, delta)-DP from above.
 
     With q = e^epsilon / (1 + e^epsilon) and B ~ Binomial(r, q) it is at most
     P[B >= v] + 2 m delta max over i of P[v > B >= v - i] / i (Steinke et al. 2023, the theorem for
@@ -68,7 +67,7 @@ def p_value(guesses: Guesses, epsilon: float, delta: float) -> float:
 
 
 def lower_bound(guesses: Guesses, delta: float, confidence: float) -> float:
-    """The largest epsilon that the guesses refute at `confidence`; 0 if they refute none."""
+    """Return the largest epsilon refuted at a confidence level; 0 if none is refuted."""
     level = 1 - confidence
     if p_value(guesses, 0.0, delta) > level:
         return 0.0

@@ -1,4 +1,4 @@
-"""Trains a member with canaries among its customers, by the path that every run takes."""
+"""Training of a member with canaries among its customers, by the code path of every run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from securefl.audit.attacks.canaries import (
     CanaryTask,
     coordinates,
 )
-from securefl.audit.attacks.own_book import OwnBook
+from securefl.audit.attacks.ephemeral_ledger import EphemeralLedger
 from securefl.config.privacy import PrivacySettings
 from securefl.federation.member.updates.factory import round_training
 from securefl.ml.parameters import FloatVector, shared_vector
@@ -25,24 +25,25 @@ from securefl.privacy.accounting.spent import Spending
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
 
-Coins = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
+"""Which canaries or customers are included."""
 
 
 @dataclass(frozen=True)
 class MembershipGame:
-    """The auditor's coins: who takes part.
+    """The membership game: a random inclusion of canaries and customers.
 
     Attributes:
-        canaries: Which canaries, bool [m].
-        customers: Which of the member's customers, bool [n], at least one.
+        canaries: Included canaries, bool [m].
+        customers: Included customers of the member, bool [n], at least one.
     """
 
-    canaries: Coins
-    customers: Coins
+    canaries: Mask
+    customers: Mask
 
     @classmethod
-    def toss(cls, canaries: int, customers: int, seed: int) -> MembershipGame:
-        """A fair coin for each; one customer at least is in."""
+    def sample(cls, canaries: int, customers: int, seed: int) -> MembershipGame:
+        """Include each with probability 1/2, and at least one customer."""
         rng = np.random.default_rng(seed)
         inside = rng.random(customers) < 0.5
         inside[0] |= not inside.any()
@@ -51,12 +52,12 @@ class MembershipGame:
 
 @dataclass(frozen=True)
 class CanaryTraining:
-    """What a training released, and what it was said to cost.
+    """Releases of one training, and its claimed privacy loss.
 
     Attributes:
-        model: The released model, canaries' coordinates beside it.
+        model: The released model, with the canaries' coordinates.
         releases: The shared vector before the first round and after each, float32 [d] each.
-        spending: The member's own account; None for a training without a budget.
+        spending: The member's account; None for training without a budget.
     """
 
     model: CanaryModel
@@ -65,11 +66,11 @@ class CanaryTraining:
 
     @property
     def rounds(self) -> int:
-        """Rounds in which something was released."""
+        """Return the number of rounds with a release."""
         return len(self.releases) - 1
 
     def scores(self, canaries: int) -> npt.NDArray[np.float64]:
-        """How far each canary's coordinate moved over all rounds, float64 [m]."""
+        """Return the total change of each canary's coordinate over all rounds, float64 [m]."""
         first, last = self.releases[0], self.releases[-1]
         return coordinates(last, canaries) - coordinates(first, canaries)
 
@@ -77,14 +78,14 @@ class CanaryTraining:
 def probe(
     learner: LocalProblem, game: MembershipGame, directory: Path, *, pull: float = PULL
 ) -> CanaryTraining:
-    """Train all rounds with the canaries and customers that the coins chose.
+    """Train all rounds with the included canaries and customers.
 
     Args:
-        learner: The member that is audited; its name is that of the member.
-        game: Who takes part.
-        directory: Where the member keeps its book; new and empty.
-        pull: Norm of a canary's gradient in clip norms; with 0 it leaves no trace, and the member
-            still has as many customers.
+        learner: The audited member's local problem.
+        game: Included canaries and customers.
+        directory: Folder of the member's ledger; new and empty.
+        pull: Norm of a canary's gradient in clip norms; with 0, canaries leave no signal but still
+            count as customers.
     """
     torch.manual_seed(learner.seed("audit", "start"))
     base = learner.task.model(learner.facts, learner.data.customers)
@@ -93,7 +94,7 @@ def probe(
         base=learner.data.examples,
         customers=torch.from_numpy(np.flatnonzero(game.customers)),
         slots=torch.from_numpy(np.flatnonzero(game.canaries)),
-        nobody=len(game.canaries),
+        padding=len(game.canaries),
         pull=pull * learner.config.privacy.clip_norm,
     )
     data = MemberData(learner.data.name, examples, len(examples), learner.data.customers)
@@ -103,22 +104,22 @@ def probe(
 
 def _trained(learner: LocalProblem, model: CanaryModel, directory: Path) -> CanaryTraining:
     name, units = learner.data.name, len(learner.data.examples)
-    book = OwnBook(name, learner.config, directory, units)
+    ephemeral = EphemeralLedger(name, learner.config, directory, units)
     releases = [shared_vector(model)]
-    with closing(book.ledger) as ledger:
+    with closing(ephemeral.ledger) as ledger:
         training = round_training(learner, model, directory, ledger, members=1)
         for number in range(1, learner.config.rounds + 1):
-            book.enter(number, releases[-1])
+            ephemeral.enter(number, releases[-1])
             training.train(number)
             releases.append(shared_vector(model))
         return CanaryTraining(model, tuple(releases), training.spending())
 
 
 def renamed(learner: LocalProblem, name: str) -> LocalProblem:
-    """The same data at another member."""
+    """Return the same data under another member name."""
     return replace(learner, data=replace(learner.data, name=name))
 
 
 def unprotected(learner: LocalProblem) -> LocalProblem:
-    """The same member without a budget."""
+    """Return the same member without a privacy budget."""
     return replace(learner, config=learner.config.model_copy(update={"privacy": PrivacySettings()}))

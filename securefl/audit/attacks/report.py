@@ -1,4 +1,4 @@
-"""What the attacks found, beside what was claimed."""
+"""The attack report: findings compared with the claimed epsilon."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NOT_SHOWN = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One attack.
+    """Result of one attack.
 
     Attributes:
-        name: Of the attack.
-        gain: What the attacker gets, in words.
-        lower_bound: Epsilon is at least so much; None where the attack measures no epsilon.
-        claim: Epsilon that is claimed; None where there is no such claim.
-        holds: Whether the claim, of epsilon or in words, survived; None where none is made.
-        numbers: The figures behind the words.
+        name: Name of the attack.
+        gain: Description of the attacker's success.
+        lower_bound: Lower bound of epsilon; None where the attack measures no epsilon.
+        claim: Claimed epsilon; None where none is claimed.
+        holds: Whether the claim was not refuted; None where no claim is made.
+        numbers: Underlying figures.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """The finding in a word."""
+        """Return the verdict of the finding."""
         if self.holds is None:
             return "no claim"
         return "holds" if self.holds else "EXCEEDED"
@@ -48,25 +48,25 @@ class Finding:
 def bounded(
     name: str, gain: str, lower_bound: float, claim: float, numbers: dict[str, Any]
 ) -> Finding:
-    """A finding whose claim is an epsilon."""
+    """Return a finding that compares an epsilon lower bound with a claimed epsilon."""
     return Finding(name, gain, lower_bound, claim, lower_bound <= claim, numbers)
 
 
 @dataclass(frozen=True)
 class AttackReport:
-    """What `securefl audit attack` reports.
+    """Report of `securefl audit attack`.
 
     Attributes:
         member: The retailer whose released model was attacked.
-        unit: Whom the claim is for.
-        epsilon: What the member says it spent.
-        delta: At which delta.
-        canaries: Canaries that a coin put in or out.
-        rounds: Rounds that were trained.
-        seed: Fixes data, coins and model; the noise is the operating system's.
-        confidence: Of each lower bound by itself.
+        unit: Privacy unit of the claim.
+        epsilon: Claimed epsilon.
+        delta: Delta of the claim.
+        canaries: Number of canaries, each included with probability 1/2.
+        rounds: Number of trained rounds.
+        seed: Seed of data, inclusion and model; the noise comes from the operating system.
+        confidence: Confidence level of each single lower bound.
         seconds: Wall time.
-        findings: One an attack.
+        findings: One finding for each attack.
     """
 
     member: str
@@ -82,11 +82,11 @@ class AttackReport:
 
     @property
     def passed(self) -> bool:
-        """Whether no claim was refuted."""
+        """Return whether no claim was refuted."""
         return all(finding.holds is not False for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the report as JSON values."""
         attacks = [
             {**asdict(finding), "verdict": finding.verdict.lower()} for finding in self.findings
         ]

@@ -1,4 +1,4 @@
-"""How well scores tell two groups apart, with confidence intervals."""
+"""ROC statistics of attack scores, with confidence intervals and epsilon lower bounds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its confidence interval.
+    """An estimate with its confidence interval.
 
     Attributes:
-        value: The estimate.
-        low: Lower end.
-        high: Upper end.
+        value: Point estimate.
+        low: Lower limit.
+        high: Upper limit.
     """
 
     value: float
@@ -28,10 +28,10 @@ class Estimate:
 
 
 def area(inside: Scores, outside: Scores, confidence: float) -> Estimate:
-    """The area under the ROC curve, its variance by DeLong, DeLong and Clarke-Pearson 1988.
+    """Return the area under the ROC curve; variance by DeLong, DeLong and Clarke-Pearson 1988.
 
-    It is the probability that a random score of `inside` is above a random one of `outside`, ties
-    counting half; 0.5 is chance.
+    It is the probability that a random score of `inside` exceeds a random score of `outside`, with
+    ties counted half; 0.5 is chance.
 
     Raises:
         ValueError: If a group has fewer than two scores.
@@ -48,7 +48,7 @@ def area(inside: Scores, outside: Scores, confidence: float) -> Estimate:
 
 
 def share(successes: int, trials: int, confidence: float) -> Estimate:
-    """A probability from independent trials (Clopper and Pearson 1934), ends at half the level."""
+    """Return a probability with its two-sided Clopper-Pearson interval (Clopper, Pearson 1934)."""
     tail = (1 - confidence) / 2
     low = beta.ppf(tail, successes, trials - successes + 1) if successes else 0.0
     high = beta.isf(tail, successes + 1, trials - successes) if successes < trials else 1.0
@@ -56,7 +56,7 @@ def share(successes: int, trials: int, confidence: float) -> Estimate:
 
 
 def hits_at(inside: Scores, outside: Scores, rate: float, confidence: float) -> Estimate:
-    """The share of `inside` above a threshold that at most a share `rate` of `outside` exceeds."""
+    """Return the true positive rate at a false positive rate of at most `rate`."""
     allowed = int(rate * len(outside))
     threshold = np.sort(outside)[len(outside) - allowed - 1]
     return share(int((inside > threshold).sum()), len(inside), confidence)
@@ -65,16 +65,17 @@ def hits_at(inside: Scores, outside: Scores, rate: float, confidence: float) -> 
 def epsilon_at_least(
     inside: Scores, outside: Scores, delta: float, confidence: float, seed: int
 ) -> float:
-    """A lower bound of epsilon from hits and false alarms of a threshold.
+    """Return a lower bound of epsilon from true and false positive rates of a threshold.
 
-    Under (epsilon, delta)-privacy P[hit] <= e^epsilon P[false alarm] + delta, and the same with
-    "in" and "out" exchanged (Kairouz, Oh and Viswanath 2015). The threshold and the
-    direction are chosen on one half of the scores and tried on the other, where both
-    probabilities have Clopper-Pearson bounds that hold together at `confidence`. They take the
-    scores for independent, which those of one training are only nearly.
+    Under (epsilon, delta)-privacy TPR <= e^epsilon FPR + delta, and the same with "in" and "out"
+    exchanged (Kairouz, Oh and Viswanath 2015). Threshold and direction are chosen on one half of
+    the scores and tested on the other, with Clopper-Pearson bounds that hold jointly at
+    `confidence`. The bounds assume independent scores, which holds only approximately for scores
+    from one training.
     """
     rng = np.random.default_rng(seed)
     inside, outside = rng.permutation(inside), rng.permutation(outside)
+    # Choosing and testing on the same scores would select for noise and overstate the bound.
     chosen, tried = (inside[::2], outside[::2]), (inside[1::2], outside[1::2])
     best = (-math.inf, 1.0, 0.0)
     for sign in (1.0, -1.0):
@@ -94,14 +95,14 @@ def _bounds(
     delta: float,
     confidence: float,
 ) -> Scores:
-    """What each threshold proves; with sign 1 those above it are called in, with -1 out."""
-    guilty, innocent = groups if sign > 0 else (-groups[1], -groups[0])
+    """Return the epsilon bound of each threshold; scores above it mean in (sign 1) or out (-1)."""
+    positive, negative = groups if sign > 0 else (-groups[1], -groups[0])
     cuts = sign * thresholds
-    hits = len(guilty) - np.searchsorted(np.sort(guilty), cuts, side="right")
-    alarms = len(innocent) - np.searchsorted(np.sort(innocent), cuts, side="right")
+    hits = len(positive) - np.searchsorted(np.sort(positive), cuts, side="right")
+    alarms = len(negative) - np.searchsorted(np.sort(negative), cuts, side="right")
     tail = (1 - confidence) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        hit = np.nan_to_num(beta.ppf(tail, hits, len(guilty) - hits + 1))
-        alarm = np.nan_to_num(beta.isf(tail, alarms + 1, len(innocent) - alarms), nan=1.0)
+        hit = np.nan_to_num(beta.ppf(tail, hits, len(positive) - hits + 1))
+        alarm = np.nan_to_num(beta.isf(tail, alarms + 1, len(negative) - alarms), nan=1.0)
         bounds: Scores = np.log((hit - delta).clip(1e-300) / alarm)
     return bounds

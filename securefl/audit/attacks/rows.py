@@ -1,4 +1,4 @@
-"""Which products a retailer sold, read from rows of the product table under each protection."""
+"""Attribute inference from embedding rows: which products a retailer sold, by protection."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ Norms = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RowLeak:
-    """What the rows of one retailer's update tell.
+    """Success of inferring sold products from the row norms of one update.
 
     Attributes:
-        sold: How well the rows' norms tell products that were sold from all others (area under the
-            ROC curve).
-        named: Products among the largest norms, as many as were sold, that were sold indeed.
-        products: Products that were sold.
-        chance: How many of them blind guesses would name.
+        sold: Area under the ROC curve of row norms, for products sold against all others.
+        named: Correct products among the largest norms, taking as many as were sold.
+        products: Number of products that were sold.
+        chance: Expected value of `named` under random guessing.
     """
 
     sold: Estimate
@@ -47,11 +46,10 @@ class RowLeak:
 
 @dataclass(frozen=True)
 class MaskedLeak(RowLeak):
-    """The same from a masked update, which has to look like noise.
+    """The same for a masked update, which must be indistinguishable from uniform noise.
 
     Attributes:
-        uniform: Probability that uniform bytes look at least as uneven as the masked ones (the
-            chi-square test over the 256 values).
+        uniform: p-value of the chi-square test of its bytes against the uniform distribution.
     """
 
     uniform: float
@@ -59,12 +57,12 @@ class MaskedLeak(RowLeak):
 
 @dataclass(frozen=True)
 class PrivateLeak(RowLeak):
-    """The same from a noised update.
+    """The same for a noised update.
 
     Attributes:
-        rare: How well the norms tell products with one single rating from products with none.
-        epsilon: Lower bound of epsilon that follows, a rating being the unit.
-        claim: Epsilon that was spent on the update.
+        rare: Area under the ROC curve for products with one rating against products with none.
+        epsilon: Resulting lower bound of epsilon, with one rating as privacy unit.
+        claim: Epsilon charged for the update.
     """
 
     rare: Estimate
@@ -73,7 +71,7 @@ class PrivateLeak(RowLeak):
 
 
 def plain_rows(seed: int, path: Path, confidence: float) -> RowLeak:
-    """An update in the clear."""
+    """Attack an unprotected update."""
     prepared = federation("plain", seed)
     update = one_round(prepared, path).updates[prepared.members[0].name]
     return RowLeak(*_leak(row_norms(prepared, update), bought(prepared), confidence))
@@ -82,13 +80,13 @@ def plain_rows(seed: int, path: Path, confidence: float) -> RowLeak:
 def masked_rows(
     seed: int, path: Path, confidence: float, certainty: float
 ) -> tuple[MaskedLeak, RowLeak]:
-    """A masked update by itself, and what the coordinator gets: the sum over all members.
+    """Attack a masked update, and the sum over all members that the coordinator obtains.
 
     Args:
-        seed: Of the federation.
+        seed: Seed of the federation.
         path: A new directory.
-        confidence: Of the interval for the sum.
-        certainty: Of the interval for the masked update, which has to hold chance.
+        confidence: Confidence level of the interval for the sum.
+        certainty: Confidence level of the interval for the masked update, which is to contain 0.5.
     """
     prepared = federation("secure", seed)
     seen, truth = one_round(prepared, path), bought(prepared)
@@ -101,7 +99,7 @@ def masked_rows(
 
 
 def private_rows(seed: int, budget: Budget, confidence: float) -> PrivateLeak:
-    """A noised update of the same network, a rating being the unit."""
+    """Attack a noised update of the same network, with one rating as privacy unit."""
     prepared = federation("plain", seed)
     truth = bought(prepared)
     update, spent = _private_update(prepared, budget, seed)
@@ -120,12 +118,12 @@ def _leak(norms: Norms, truth: Bought, confidence: float) -> tuple[Estimate, int
     products = int(truth.sold.sum())
     largest = np.argsort(norms, kind="stable")[len(norms) - products :]
     named = int(truth.sold[largest].sum())
-    told = area(norms[truth.sold], norms[~truth.sold], confidence)
-    return told, named, products, products**2 / len(norms)
+    auc = area(norms[truth.sold], norms[~truth.sold], confidence)
+    return auc, named, products, products**2 / len(norms)
 
 
 def _private_update(prepared: Prepared, budget: Budget, seed: int) -> tuple[Norms, float]:
-    """The change of the shared model, float64 [d], and the epsilon that was charged for it."""
+    """Return the change of the shared model, float64 [d], and the epsilon charged for it."""
     data = prepared.members[0]
     model = prepared.task.model(prepared.facts, 0)
     load_shared(model, prepared.shared)

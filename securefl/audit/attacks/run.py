@@ -1,4 +1,4 @@
-"""The audit by attack, top to bottom: toss coins, train, attack, compare with the claim."""
+"""The empirical audit: draw canaries, train, attack, and compare with the claimed epsilon."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def attack(
     """Attack the private training of a configuration, on this machine and on its data.
 
     Args:
-        config: A private run.
-        canaries: Customers that are made up, each in or out by a fair coin.
-        progress: Who is told how it goes.
+        config: Configuration of a private run.
+        canaries: Number of canaries, each included with probability 1/2.
+        progress: Receiver of progress messages.
 
     Raises:
-        InputError: If there is nothing to attack, or too little to learn from an attack.
+        InputError: If there are too few canaries or customers for a conclusive attack.
         ConfigError: If the configuration is not private.
     """
     mechanism = mechanism_for(config.privacy)
@@ -59,18 +59,20 @@ def attack(
         )
     if canaries < _FEWEST_CANARIES:
         raise InputError(f"{canaries} canaries prove nothing; take {_FEWEST_CANARIES} or more")
-    watch, started = progress or Silent(), time.perf_counter()
+    reporter, started = progress or Silent(), time.perf_counter()
     torch.set_num_threads(1)
-    watch.stage("Loading and partitioning the data")
+    reporter.stage("Loading and partitioning the data")
     learner = attacked(prepare(config))
     with tempfile.TemporaryDirectory(prefix="securefl-attack-") as folder:
-        place = Path(folder)
-        watch.stage(f"Training privately with {canaries} canaries, and a second member to subtract")
-        found, spending = on_noise(small_member(config), canaries, place)
-        watch.stage(f"Training {learner.data.name} with and without privacy")
-        found += on_customers(learner, place)
-        watch.stage("Reading products from plain, masked and private updates")
-        found += on_rows(config, place)
+        path = Path(folder)
+        reporter.stage(
+            f"Training privately with {canaries} canaries, and a second member to subtract"
+        )
+        found, spending = on_noise(small_member(config), canaries, path)
+        reporter.stage(f"Training {learner.data.name} with and without privacy")
+        found += on_customers(learner, path)
+        reporter.stage("Reading products from plain, masked and private updates")
+        found += on_rows(config, path)
     return AttackReport(
         member=learner.data.name,
         unit=config.privacy.unit,
@@ -86,15 +88,15 @@ def attack(
 
 
 def _attackable() -> list[str]:
-    """The tasks in which a customer has a gradient of her own."""
+    """Return the tasks in which every customer has a gradient."""
     return [task for task in TASKS if declaration(task).releases == "gradients"]
 
 
 def attacked(prepared: Prepared) -> LocalProblem:
-    """The member with the most customers: there the attack on real ones has the most to go by.
+    """Return the member with the most customers, where membership inference has most power.
 
     Raises:
-        InputError: If it has too few.
+        InputError: If it has too few customers.
     """
     data = max(prepared.members, key=lambda member: len(member.examples))
     if len(data.examples) < _FEWEST_CUSTOMERS:
@@ -102,13 +104,16 @@ def attacked(prepared: Prepared) -> LocalProblem:
     return LocalProblem(prepared.config, prepared.task, prepared.facts, data)
 
 
-def on_noise(learner: LocalProblem, canaries: int, place: Path) -> tuple[list[Finding], Spending]:
-    """The attacks with canaries, on all that a member releases over all rounds."""
+def on_noise(learner: LocalProblem, canaries: int, path: Path) -> tuple[list[Finding], Spending]:
+    """Run the canary attacks on all releases of a member over all rounds."""
     delta = learner.config.privacy.delta
-    game = MembershipGame.toss(canaries, len(learner.data.examples), learner.seed("audit", "coins"))
-    ours = probe(learner, game, place / "member")
+    game = MembershipGame.sample(
+        canaries, len(learner.data.examples), learner.seed("audit", "coins")
+    )
+    ours = probe(learner, game, path / "member")
     second = renamed(learner, f"{learner.data.name}-second")
-    twin = probe(second, game, place / "second", pull=0.0)
+    # Without pull, the twin trains as many customers but its canary coordinates hold noise only.
+    twin = probe(second, game, path / "second", pull=0.0)
     spending = ours.spending
     assert spending is not None
     found = [
@@ -119,12 +124,12 @@ def on_noise(learner: LocalProblem, canaries: int, place: Path) -> tuple[list[Fi
     return found, spending
 
 
-def on_customers(learner: LocalProblem, place: Path) -> list[Finding]:
-    """The attack with real customers, half of whom the model was trained on."""
+def on_customers(learner: LocalProblem, path: Path) -> list[Finding]:
+    """Run membership inference on real customers, half of whom the model was trained on."""
     delta = learner.config.privacy.delta
-    game = MembershipGame.toss(0, len(learner.data.examples), learner.seed("audit", "coins"))
-    private = probe(learner, game, place / "private")
-    bare = probe(unprotected(learner), game, place / "bare")
+    game = MembershipGame.sample(0, len(learner.data.examples), learner.seed("audit", "coins"))
+    private = probe(learner, game, path / "private")
+    bare = probe(unprotected(learner), game, path / "bare")
     spending = private.spending
     assert spending is not None
     found = membership(learner, private, game.customers, delta, CONFIDENCE)
@@ -135,17 +140,17 @@ def on_customers(learner: LocalProblem, place: Path) -> list[Finding]:
     ]
 
 
-def on_rows(config: RunConfig, place: Path) -> list[Finding]:
-    """The attack on product rows, on the tutorial's network under each protection."""
+def on_rows(config: RunConfig, path: Path) -> list[Finding]:
+    """Run attribute inference from product rows of the tutorial's network, by protection."""
     epsilon = config.privacy.epsilon
     assert epsilon is not None
-    plain = plain_rows(config.seed, place / "plain", CONFIDENCE)
-    certainty = 1 - findings.CHANCE  # a masked row claims to be chance, and no epsilon
-    masked, total = masked_rows(config.seed, place / "masked", CONFIDENCE, certainty)
+    plain = plain_rows(config.seed, path / "plain", CONFIDENCE)
+    certainty = 1 - findings.CHANCE  # a masked row has no epsilon, it must be at chance
+    masked, total = masked_rows(config.seed, path / "masked", CONFIDENCE, certainty)
     private = private_rows(config.seed, Budget(epsilon, config.privacy.delta), CONFIDENCE)
     return [
-        findings.rows_told("product rows, plain update", plain),
+        findings.rows_unprotected("product rows, plain update", plain),
         findings.rows_masked("product rows, masked update", masked),
-        findings.rows_told("product rows, sum of four members", total),
+        findings.rows_unprotected("product rows, sum of four members", total),
         findings.rows_private("product rows, private update", private),
     ]

@@ -1,8 +1,8 @@
-"""A small federation for the attack on embedding rows: the tutorial's network, own assortments.
+"""A small federation for attribute inference from embedding rows.
 
-Every retailer sells half of the products, and the whole model is shared, as in the tutorial: a row
-of the product table moves at a retailer only if a product of it was bought there. That is the
-clearest leak that an update can have, so it is what each protection is held against.
+Every retailer sells its own half of the products, and the whole model of the tutorial is shared. A
+row of the product embedding changes at a retailer only if the product was bought there. That is the
+most direct leak of an update, so each protection is evaluated on it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PRODUCTS = "products.weight"
 
 @dataclass(frozen=True)
 class Bought:
-    """What really happened at the attacked retailer.
+    """Ground truth of the attacked retailer.
 
     Attributes:
-        sold: Which products were bought there at all, bool [I].
-        rare: Which have exactly one rating, so that a row moved for one record alone, bool [I].
+        sold: Products that were bought there, bool [I].
+        rare: Products with exactly one rating, whose row changes for a single record, bool [I].
     """
 
     sold: npt.NDArray[np.bool_]
@@ -39,7 +39,7 @@ class Bought:
 
 
 def federation(mode: Mode, seed: int) -> Prepared:
-    """Four retailers with 200 customers each and half of 400 products."""
+    """Return four retailers with 200 customers each and half of 400 products."""
     options = {
         "task": "recommendation",
         "mode": mode,
@@ -72,14 +72,14 @@ def _own_halves(data: RetailData, seed: int) -> RetailData:
 
 
 def bought(prepared: Prepared) -> Bought:
-    """The truth about the first retailer, the one that is attacked."""
+    """Return the ground truth of the first retailer, which is the attacked one."""
     product = all_units(prepared.members[0].examples)[1].numpy()
     ratings = np.bincount(product, minlength=len(_table(prepared)))
     return Bought(ratings > 0, ratings == 1)
 
 
 def row_norms(prepared: Prepared, vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """How far each product's row moved, float64 [I], in an update (float64 [d])."""
+    """Return the norm of each product row, float64 [I], in an update, float64 [d]."""
     start = 0
     for name, parameter in shared_parameters(prepared.task.model(prepared.facts, 0)).items():
         end = start + parameter.numel()

@@ -1,4 +1,4 @@
-"""The trade-off curve of sampled Gaussian steps, from the privacy loss that Opacus composes."""
+"""Trade-off curves of sampled Gaussian mechanisms, from the PRV composition of Opacus."""
 
 from __future__ import annotations
 
@@ -21,23 +21,29 @@ from securefl.privacy.accounting.events import SampledGaussian
 Vector = npt.NDArray[np.float64]
 
 _EXCESS = 0.02
+"""Largest error of a composed loss by rounding up."""
 _DELTA_ERROR = 1e-8
+"""Error of delta by truncating the loss, allowed for in either direction."""
 _GRID = 300
+"""Number of (epsilon, delta) pairs that a curve is made of."""
 _FAR = 9.0
+"""Integration range of the moments beyond the two means, in standard deviations."""
 _POINTS = 4001
+"""Number of integration points."""
 _SLOPES = np.geomspace(0.05, 500.0, 80)
+"""Exponents that the Chernoff bound is minimised over."""
 
 
 @dataclass(frozen=True)
 class ComposedLoss:
-    """The privacy loss of a composition on a grid (Gopi, Lee and Wutschitz 2021).
+    """The discretised privacy loss of a composition (Gopi, Lee and Wutschitz 2021).
 
-    Every step's loss is rounded up, so that the losses are too large by `excess` at the most.
+    Every step's loss is rounded up, so that composed losses are too large by at most `excess`.
 
     Attributes:
-        losses: Points of the grid, float64 [n], ascending.
-        masses: Their probabilities, float64 [n].
-        excess: What rounding may have added.
+        losses: Grid points, float64 [n], ascending.
+        masses: Probabilities of the grid points, float64 [n].
+        excess: Upper bound of the rounding error.
     """
 
     losses: Vector
@@ -46,7 +52,7 @@ class ComposedLoss:
 
     @classmethod
     def of(cls, event: SampledGaussian) -> ComposedLoss:
-        """The loss of all steps of an event, for the direction that decides at epsilon >= 0."""
+        """Compose the loss of all steps of an event, in the dominating direction at epsilon >= 0."""
         spacing, reach = _EXCESS / event.steps, _reach(event)
         domain = Domain.create_aligned(-reach, reach, spacing)
         step = PoissonSubsampledGaussianPRV(event.sampling_rate, event.noise_multiplier)
@@ -58,20 +64,20 @@ class ComposedLoss:
 
     @cached_property
     def _tails(self) -> tuple[Vector, Vector, Vector]:
-        """Losses above 0, and the masses from each on under either of the two data sets."""
+        """Return the losses above 0, and their upper tail masses under both data sets."""
         above = self.losses > 0
         losses, masses = self.losses[above], self.masses[above]
-        return losses, _from_the_end(masses), _from_the_end(masses * np.exp(-losses))
+        return losses, _tail_sums(masses), _tail_sums(masses * np.exp(-losses))
 
     def deltas(self, epsilons: Vector) -> Vector:
-        """The estimates of delta at each epsilon >= 0."""
+        """Return the estimates of delta at each epsilon >= 0, float64 [k]."""
         losses, with_unit, without = self._tails
         first = np.searchsorted(losses, epsilons, side="right")
         found: Vector = with_unit[first] - np.exp(epsilons) * without[first]
         return found.clip(0.0, 1.0)
 
     def epsilon_at_least(self, delta: float) -> float:
-        """A lower bound of the epsilon that the mechanism has at `delta`."""
+        """Return a lower bound of the mechanism's epsilon at `delta`."""
 
         def above(epsilon: float) -> bool:
             return float(self.deltas(np.array([epsilon]))[0]) > delta + _DELTA_ERROR
@@ -84,7 +90,7 @@ class ComposedLoss:
 
     @cached_property
     def curve(self) -> TradeOff:
-        """A trade-off curve that the mechanism keeps above."""
+        """Return a trade-off curve that bounds the mechanism's from below."""
         largest = max(_EXCESS, self.epsilon_at_least(_DELTA_ERROR))
         epsilons = np.linspace(0.0, largest, _GRID)
         deltas = self.deltas(epsilons) + _DELTA_ERROR
@@ -93,16 +99,16 @@ class ComposedLoss:
 
 @dataclass(frozen=True)
 class TradeOff:
-    """A mechanism that is (epsilon_j, delta_j)-private for every j, in both directions.
+    """The trade-off curve of a mechanism that is (epsilon_j, delta_j)-DP for every j.
 
-    An event that has probability x on one side has at most g(x) = min_j min(delta_j + e^eps_j x,
-    1 - e^-eps_j (1 - delta_j - x)) on the other (Dong, Roth and Su 2022: a mechanism is private for
-    all these pairs just if its trade-off curve is nowhere below 1 - g). The inverse of g is the
-    largest of the inverted lines.
+    An event of probability x under one data set has at most probability
+    g(x) = min_j min(delta_j + e^eps_j x, 1 - e^-eps_j (1 - delta_j - x)) under a neighbouring one
+    (Dong, Roth and Su 2022: a mechanism is private for all these pairs if and only if its trade-off
+    curve is nowhere below 1 - g). The inverse of g is the maximum of the inverted lines.
 
     Attributes:
-        slopes: Of the inverted lines, float64 [2 n].
-        offsets: Where they meet the axis, float64 [2 n].
+        slopes: Slopes of the inverted lines, float64 [2 n].
+        offsets: Intercepts of the inverted lines, float64 [2 n].
     """
 
     slopes: Vector
@@ -110,26 +116,26 @@ class TradeOff:
 
     @classmethod
     def of(cls, epsilons: Vector, deltas: Vector) -> TradeOff:
-        """The curve of the pairs (epsilon_j >= 0, delta_j), float64 [n] each."""
+        """Return the curve of the pairs (epsilon_j >= 0, delta_j), float64 [n] each."""
         shrink, grow = np.exp(-epsilons), np.exp(epsilons)
         offsets = np.concatenate([-shrink * deltas, 1 - deltas - grow])
         return cls(np.concatenate([shrink, grow]), offsets)
 
     def least(self, probability: float) -> float:
-        """How probable an event of `probability` is on the other side, at least."""
+        """Return the least probability under a neighbour of an event with `probability`."""
         return min(1.0, max(0.0, float((self.slopes * probability + self.offsets).max())))
 
 
-def _from_the_end(masses: Vector) -> Vector:
-    """Sums from each entry to the last, and 0 behind it, float64 [n + 1]."""
+def _tail_sums(masses: Vector) -> Vector:
+    """Return the sums from each entry to the last, followed by 0, float64 [n + 1]."""
     sums: Vector = np.append(np.cumsum(masses[::-1])[::-1], 0.0)
     return sums
 
 
 def _reach(event: SampledGaussian) -> float:
-    """What the composed loss exceeds in absolute value with probability 10^-8 at most (Chernoff).
+    """Return a bound that the absolute composed loss exceeds with probability at most 10^-8.
 
-    The moments are sums over a fine grid of the output of one step.
+    It is a Chernoff bound, with moments integrated numerically over the output of one step.
     """
     sigma, rate = event.noise_multiplier, event.sampling_rate
     output = np.linspace(-_FAR * sigma, 1 + _FAR * sigma, _POINTS)

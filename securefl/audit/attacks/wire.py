@@ -1,4 +1,4 @@
-"""What a curious coordinator holds after one round: every member's message, and the sum."""
+"""The view of an honest-but-curious coordinator in one round: all messages, and the sum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from securefl.audit.attacks.own_book import ledger_context_in
+from securefl.audit.attacks.ephemeral_ledger import ledger_context_in
 from securefl.federation.aggregation.session_parameters import agreed_format
 from securefl.federation.messages import messages as m
 from securefl.federation.runs.directory import RunDirectory
@@ -26,13 +26,13 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ObservedMessage:
-    """One round, from where the coordinator stands.
+    """The coordinator's view of one round.
 
     Attributes:
-        updates: Each member's vector as it crossed the wire, float64 [d]; a masked one read as the
-            signed integers that it would be without masks.
-        words: The masked vectors' own bytes, by member; empty where nothing was masked.
-        mean: The mean change that the round gave, float64 [d].
+        updates: Vector as sent by each member, float64 [d]; a masked one is decoded as the signed
+            integers that it would be without masks.
+        words: Bytes of the masked vectors by member; empty in mode `plain`.
+        mean: Mean change of the round, float64 [d].
     """
 
     updates: dict[str, Vector]
@@ -41,7 +41,7 @@ class ObservedMessage:
 
 
 class CuriousCoordinator:
-    """A transport that keeps what members send; it changes nothing."""
+    """A transport that records what members send, without changing it."""
 
     def __init__(self, inner: Transport) -> None:
         self._inner = inner
@@ -67,29 +67,30 @@ class CuriousCoordinator:
 
 
 def one_round(prepared: Prepared, path: Path) -> ObservedMessage:
-    """Run the first round with real members, and listen.
+    """Run the first round with real members, and return the coordinator's view.
 
     Args:
-        prepared: The members' data; its mode says how updates are sent.
+        prepared: The members' data; the configuration sets the aggregation mode.
         path: A new directory.
     """
     config = prepared.config
     directory = RunDirectory.create(path, config)
     consortium, identities = local_consortium(prepared)
-    custody = ledger_context_in(path / "books")
+    # The members get ledgers inside the attack's folder: attacking charges no real budget.
+    context = ledger_context_in(path / "books")
     members = [
-        replace(member, custody=custody)
+        replace(member, custody=context)
         for member in member_specs(prepared, directory, consortium, identities)
     ]
     names = tuple(member.name for member in members)
     aggregator = aggregator_of(consortium)
     with InProcess(members) as transport:
-        listener = CuriousCoordinator(transport)
-        result = aggregator.aggregate(Exchange(listener), 1, prepared.shared, names)
+        observer = CuriousCoordinator(transport)
+        result = aggregator.aggregate(Exchange(observer), 1, prepared.shared, names)
     dimension = len(prepared.shared)
     width = agreed_format(config, len(names), len(names), dimension).encoding.ring // 8
     read = {
         name: np.frombuffer(data, f"<i{width}")[:dimension].astype(np.float64)
-        for name, data in listener.masked.items()
+        for name, data in observer.masked.items()
     }
-    return ObservedMessage({**listener.clear, **read}, listener.masked, result.change)
+    return ObservedMessage({**observer.clear, **read}, observer.masked, result.change)

@@ -1,1 +1,1 @@
-"""What an auditor receives, and reading it."""
+"""The audit bundle: its format, parsing, and replay of its transcripts."""

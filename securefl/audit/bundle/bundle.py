@@ -1,7 +1,7 @@
-"""The bundle: everything that an auditor of one run needs, as readable JSON.
+"""The audit bundle: everything that an auditor of one run needs, as readable JSON.
 
-Nothing in it is trusted for being in it. What members signed is checked against the keys of the
-agreement; what the coordinator adds (heads, proofs, file names, claims) is compared with that.
+Its content is untrusted. What members signed is verified with the keys of the agreement; what the
+coordinator adds (tree heads, proofs, file names, claims) is compared with what members signed.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from securefl.errors import InputError
 FORMAT = "securefl-audit/1"
 
 FileName = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][\w.-]*$")]
-"""At most one folder down, and never up: a bundle names no other file of its reader's."""
+"""At most one folder down and never up, so that a bundle cannot name other files of its reader."""
 
 
 class BundleError(InputError):
-    """A file is no bundle at all, or cannot be read; the text names it."""
+    """Raised if a file is not a bundle or cannot be read; the message names the file."""
 
     wire_name: ClassVar[str] = "BundleError"
 
 
 class LinkedHead(Record):
-    """A countersigned head with the RFC 9162 proof that it continues the head before it."""
+    """A tree head with the RFC 9162 consistency proof from the head before it."""
 
     head: SignedHead
     consistency: tuple[Digest, ...]
 
 
 class Inclusion(Record):
-    """The RFC 9162 proof that a member's last entry is under the last head.
+    """The RFC 9162 inclusion proof of a member's last entry under the last tree head.
 
     Attributes:
-        member: Whose entry it is.
-        index: Its place in the log, from 0.
+        member: Author of the entry.
+        index: Index of the entry in the log, from 0.
         proof: Hashes from the leaf to the root.
     """
 
@@ -52,12 +52,12 @@ class Inclusion(Record):
 
 
 class TranscriptFile(Record):
-    """Where the signed transcript of a masked sum lies.
+    """Reference to the signed transcript of a masked sum.
 
     Attributes:
         round: Number of the round.
-        digest: As in the members' entries.
-        file: Beside the bundle.
+        digest: Digest in the members' entries.
+        file: Path relative to the bundle.
     """
 
     round: Count
@@ -66,12 +66,12 @@ class TranscriptFile(Record):
 
 
 class Opening(Record):
-    """A member opens its commitment to the number of units in its data.
+    """Opening of a member's commitment to the number of privacy units in its data.
 
     Attributes:
-        member: Whose it is.
-        units: Number of units.
-        salt: What the commitment was salted with.
+        member: Name of the member.
+        units: Number of privacy units.
+        salt: Salt of the commitment.
     """
 
     member: Name
@@ -80,10 +80,10 @@ class Opening(Record):
 
 
 class Claims(Record):
-    """What the coordinator says beyond what members signed.
+    """Claims of the coordinator that no member signed.
 
     Attributes:
-        model: Digest of the shared model that it hands out as the result.
+        model: Digest of the shared model that it publishes as the result.
         dimension: Number of shared coordinates.
         start_model: File with the model before the first round, float32 little-endian.
     """
@@ -94,19 +94,19 @@ class Claims(Record):
 
 
 class Bundle(Record):
-    """One run, for an auditor.
+    """The audit bundle of one run.
 
     Attributes:
-        format: Of this file.
-        created: When it was written.
-        run: Names the run.
-        agreement: The consortium's agreement with its signatures.
-        entries: The whole log, in its order.
-        heads: Every head, the oldest first.
-        inclusion: One proof a member.
-        transcripts: One a masked sum.
-        openings: Commitments that members chose to open.
-        claims: The coordinator's own.
+        format: Version of this file format.
+        created: Time of the export.
+        run: Run id, hex.
+        agreement: The consortium agreement with its signatures.
+        entries: The complete log in log order.
+        heads: Every tree head, the oldest first.
+        inclusion: One inclusion proof for each member.
+        transcripts: One reference for each archived transcript of a masked sum.
+        openings: Opened commitments.
+        claims: The coordinator's claims.
     """
 
     format: Literal["securefl-audit/1"]
@@ -121,19 +121,19 @@ class Bundle(Record):
     claims: Claims
 
     def to_json(self) -> dict[str, Any]:
-        """The bundle as a JSON object."""
+        """Return the bundle as a JSON object."""
         tree = self.model_dump(mode="json", exclude={"agreement"})
         return tree | {"agreement": self.agreement.to_json()}
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file, and check its format field.
 
     Raises:
-        BundleError: If there is no such file, or no JSON object in it.
+        BundleError: If there is no such file, or it holds no bundle of this format.
     """
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_doubles)
+        tree = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
     except OSError as error:
         raise BundleError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -146,22 +146,22 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def parse(tree: Mapping[str, Any]) -> Bundle:
-    """The bundle in a JSON object.
+    """Parse a bundle from a JSON object.
 
     Raises:
-        ValidationError: If a field is missing, unknown, or not what it should be.
+        ValidationError: If a field is missing, unknown, or invalid.
     """
     return Bundle.model_validate_json(json.dumps(tree))
 
 
 def first_fault(error: ValidationError) -> tuple[str, str]:
-    """What is wrong with a bundle, and where in it."""
+    """Return the first validation error of a bundle and its location."""
     fault = error.errors(include_url=False, include_context=False)[0]
     return fault["msg"], ".".join(str(part) for part in fault["loc"]) or "bundle"
 
 
 def to_text(bundle: Bundle) -> str:
-    """The bundle as it is written: one entry and one head a line."""
+    """Return the text of the bundle's file, with one entry or tree head on each line."""
     tree = bundle.to_json()
     lists = {name: tree.pop(name) for name in ("heads", "entries")}
     text = json.dumps(tree, indent=1, allow_nan=False).removesuffix("\n}")
@@ -171,8 +171,9 @@ def to_text(bundle: Bundle) -> str:
     return f"{text}\n}}\n"
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values under one name, different readers would believe different ones."""
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # JSON parsers disagree on which of two values under one name counts: two auditors could read
+    # two different bundles from one file.
     tree = dict(pairs)
     if len(tree) != len(pairs):
         raise ValueError("a name stands twice in one object")

@@ -1,4 +1,4 @@
-"""A bundle as the checks see it: the keys that count, and the entries in every order needed."""
+"""The audit context: indexed log entries, the valid keys, and the auditor's own inputs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ EventT = TypeVar("EventT", bound=Event)
 
 
 moment_of = lru_cache(maxsize=1 << 15)(from_timestamp)
-"""`from_timestamp`, once for each of the few times that thousands of entries share."""
+"""`from_timestamp`, cached: thousands of entries share few distinct times."""
 
 
-def fits(public: bytes, signature: str, label: bytes, content: bytes) -> bool:
-    """Whether an Ed25519 signature (hex) under a label fits a key of 32 bytes."""
+def signature_valid(public: bytes, signature: str, label: bytes, content: bytes) -> bool:
+    """Verify an Ed25519 signature (hex) over labelled content with a public key (32 bytes)."""
     try:
         verify(public, bytes.fromhex(signature), label, content)
     except RemoteProtocolError:
@@ -48,12 +48,12 @@ def fits(public: bytes, signature: str, label: bytes, content: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One entry of the log, with its bytes computed once.
+    """One entry of the log, with its canonical bytes computed once.
 
     Attributes:
-        index: Its place in the log, from 0.
+        index: Index in the log, from 0.
         signed: The entry and its signature.
-        content: Its RFC 8785 bytes, which are signed.
+        content: The signed RFC 8785 bytes.
     """
 
     index: int
@@ -62,39 +62,40 @@ class LogEntry:
 
     @property
     def entry(self) -> Entry:
-        """The entry."""
+        """Return the entry without its signature."""
         return self.signed.entry
 
     @property
     def member(self) -> str:
-        """Who wrote it."""
+        """Return the author of the entry."""
         return self.signed.entry.member
 
     @property
     def where(self) -> str:
-        """Where an auditor finds it."""
+        """Return the location of the entry, for findings."""
         number = getattr(self.entry.event, "round", 0)
         of_round = f", round {number}" if number else ""
         return f"entry {self.index}: {self.member}, its own {self.entry.sequence}{of_round}"
 
     @property
     def digest(self) -> str:
-        """What the next entry calls `previous`."""
+        """Return the digest of the entry, hex: the `previous` field of the next one."""
         return labelled_digest(ENTRY_LABEL, self.content).hex()
 
     @property
     def leaf(self) -> bytes:
-        """Its hash in the log: the RFC 8785 bytes of entry and signature."""
+        """Return the leaf hash in the log, over the RFC 8785 bytes of entry and signature."""
+        # RFC 8785 sorts keys, so this is the canonical form without serialising the entry twice.
         signature = self.signed.signature.encode()
         return leaf_hash(b'{"entry":' + self.content + b',"signature":"' + signature + b'"}')
 
     def signed_with(self, public: bytes) -> bool:
-        """Whether the signature fits a key."""
-        return fits(public, self.signed.signature, ENTRY_LABEL, self.content)
+        """Return whether the signature is valid under a public key."""
+        return signature_valid(public, self.signed.signature, ENTRY_LABEL, self.content)
 
 
 class Log:
-    """A bundle's entries."""
+    """The log entries of a bundle, indexed by member, event and round."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -105,12 +106,12 @@ class Log:
 
     @cached_property
     def tree(self) -> MerkleTree:
-        """The Merkle tree over all entries."""
+        """Return the Merkle tree over all entries."""
         return MerkleTree(line.leaf for line in self.lines)
 
     @cached_property
     def by_member(self) -> dict[str, list[LogEntry]]:
-        """Each member's entries in the order of the log."""
+        """Return each member's entries in log order."""
         grouped: defaultdict[str, list[LogEntry]] = defaultdict(list)
         for line in self.lines:
             grouped[line.member].append(line)
@@ -119,7 +120,7 @@ class Log:
     def of(
         self, kind: type[EventT], member: str | None = None
     ) -> Iterator[tuple[LogEntry, EventT]]:
-        """The entries with events of a kind, of a member or of all, in the order of the log."""
+        """Yield the entries with events of a type, of one member or of all, in log order."""
         lines = self.lines if member is None else self.by_member.get(member, [])
         for line in lines:
             if isinstance(line.entry.event, kind):
@@ -127,12 +128,12 @@ class Log:
 
     @cached_property
     def starts(self) -> dict[str, tuple[LogEntry, Start]]:
-        """Each member's first start."""
+        """Return each member's first start event."""
         return {line.member: (line, event) for line, event in reversed(list(self.of(Start)))}
 
     @cached_property
     def participants(self) -> dict[str, list[LogEntry]]:
-        """The chains of all but those who refused the whole run, and wrote nothing else."""
+        """Return the chains of all members, except those with nothing but refusals of the run."""
         return {
             member: lines
             for member, lines in self.by_member.items()
@@ -141,7 +142,7 @@ class Log:
 
     @cached_property
     def releases(self) -> dict[int, list[tuple[LogEntry, Release]]]:
-        """Releases by round."""
+        """Return the releases by round."""
         grouped: defaultdict[int, list[tuple[LogEntry, Release]]] = defaultdict(list)
         for line, event in self.of(Release):
             grouped[event.round].append((line, event))
@@ -149,7 +150,7 @@ class Log:
 
     @cached_property
     def outcomes(self) -> dict[int, dict[str, tuple[LogEntry, Outcome]]]:
-        """By round, each member's last word on how it ended."""
+        """Return each member's last recorded outcome, by round."""
         grouped: defaultdict[int, dict[str, tuple[LogEntry, Outcome]]] = defaultdict(dict)
         for line, event in self.of(Outcome):
             grouped[event.round][line.member] = (line, event)
@@ -158,14 +159,14 @@ class Log:
 
 @dataclass(frozen=True, eq=False)
 class AuditContext:
-    """What an audit has before it.
+    """Inputs of an audit.
 
     Attributes:
-        log: The bundle's entries.
-        now: The auditor's clock.
-        folder: Where the files beside the bundle lie; None if there are none.
-        pinned: The agreement as the auditor has it from elsewhere.
-        other: Another bundle, of the same run or of another one on the same data.
+        log: The bundle's log.
+        now: Time of the audit.
+        folder: Folder of the files that the bundle names; None if there are none.
+        pinned: The agreement, obtained independently of the bundle.
+        other: Log of another bundle, of the same run or of another run on the same data.
     """
 
     log: Log
@@ -176,17 +177,20 @@ class AuditContext:
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle."""
+        """Return the audited bundle."""
         return self.log.bundle
 
     @property
     def agreement(self) -> SignedAgreement:
-        """The agreement that counts: the auditor's own where there is one."""
+        """Return the agreement to verify with: the auditor's own where there is one.
+
+        An agreement from the bundle could name an invented consortium, whose keys sign anything.
+        """
         return self.pinned or self.bundle.agreement
 
     @cached_property
     def standing(self) -> AgreementStatus | None:
-        """Whose keys count; None where the agreement contradicts itself."""
+        """Return the current members and keys; None where the key changes are invalid."""
         try:
             return standing(self.agreement)
         except AgreementError:
@@ -194,12 +198,15 @@ class AuditContext:
 
     @cached_property
     def keys(self) -> Mapping[str, bytes]:
-        """The members' public keys by name, in roster order."""
+        """Return the members' public keys by name, in roster order."""
         members = self.standing.members if self.standing else ()
         return {member.name: member.public for member in members}
 
     @property
     def private(self) -> bool:
-        """Whether the agreement, or any entry, claims differential privacy."""
+        """Return whether the agreement, or any entry, claims differential privacy.
+
+        Entries count too: a claim that was never agreed must not escape the privacy checks.
+        """
         agreed = protects(self.agreement.agreement.config.privacy.dp)
         return agreed or any(protects(event.dp) for _, event in self.log.of(Release))

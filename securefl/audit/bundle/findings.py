@@ -1,4 +1,7 @@
-"""What a check comes to."""
+"""Findings of checks: PASS, FAIL, WARN or SKIPPED.
+
+The recorded verdicts are "pass", "fail", "warn" and "not checked".
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ SEVERITY: tuple[Verdict, ...] = ("pass", "not checked", "warn", "fail")
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict of one check.
+    """One finding of a check.
 
     Attributes:
-        verdict: "not checked" where something is missing that nobody had to deliver.
+        verdict: "not checked" (SKIPPED) where an optional input is missing.
         reason: One line.
-        where: The entry, round or member that it is about.
+        where: The entry, round or member concerned.
     """
 
     verdict: Verdict
@@ -26,27 +29,27 @@ class Finding:
 
 
 def passed(reason: str) -> Finding:
-    """All is as it should be."""
+    """Return PASS: everything that was checked holds."""
     return Finding("pass", reason)
 
 
 def failed(reason: str, where: str | None = None) -> Finding:
-    """Something is provably wrong."""
+    """Return FAIL: something is provably wrong."""
     return Finding("fail", reason, where)
 
 
-def doubted(reason: str, where: str | None = None) -> Finding:
-    """Something may be wrong, or is missing."""
+def warned(reason: str, where: str | None = None) -> Finding:
+    """Return WARN: something may be wrong, or a required input is missing."""
     return Finding("warn", reason, where)
 
 
-def unchecked(reason: str, where: str | None = None) -> Finding:
-    """There was nothing to check, or nothing to check it with."""
+def skipped(reason: str, where: str | None = None) -> Finding:
+    """Return SKIPPED: there was nothing to check, or an optional input is missing."""
     return Finding("not checked", reason, where)
 
 
 def worst_of(findings: Iterable[Finding], otherwise: Finding) -> Finding:
-    """The first of the worst findings, with a count of the others; `otherwise` if there is none."""
+    """Return the first of the worst findings with a count of the others, or else `otherwise`."""
     found = list(findings)
     if not found:
         return otherwise

@@ -1,4 +1,4 @@
-"""What an auditor hands in: bundles, the agreement from elsewhere, a time."""
+"""Reading of the auditor's inputs: bundles, the pinned agreement, a time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from securefl.errors import InputError
 
 
 def read_bundle(path: Path) -> Bundle:
-    """The bundle in a file.
+    """Read the bundle in a file.
 
     Raises:
-        BundleError: If there is none in it.
+        BundleError: If the file holds no valid bundle.
     """
     try:
         return parse(read_object(path))
@@ -29,15 +29,15 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def pinned_agreement(path: Path) -> SignedAgreement:
-    """The agreement that an auditor got from a member.
+    """Read the agreement that the auditor obtained from a member.
 
     Args:
-        path: `agreement.toml` with its signatures beside it, or the `agreement.json` of a run on
+        path: `agreement.toml` with its signature files, or the `agreement.json` of a run on
             one machine.
 
     Raises:
         AgreementError: If it is neither.
-        InputError: If the file is no JSON.
+        InputError: If the file is not JSON.
     """
     if path.suffix != ".json":
         return read_signed(path)
@@ -51,10 +51,10 @@ def pinned_agreement(path: Path) -> SignedAgreement:
 
 
 def moment(text: str) -> datetime:
-    """A time like 2026-01-31T09:00:00Z.
+    """Parse a time like 2026-01-31T09:00:00Z.
 
     Raises:
-        InputError: If it is none.
+        InputError: If it is not such a time.
     """
     try:
         return from_timestamp(text)

@@ -1,4 +1,4 @@
-"""Replays the transcripts of a bundle: the sums, without keys and without the coordinator."""
+"""Replay of the transcripts in a bundle: recompute every sum from what members signed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned
 from securefl.audit.bundle.transcripts import read_transcript
 from securefl.consortium.agreement.context import Consortium
 from securefl.federation.aggregation.cohort import agreed_cohort
@@ -23,13 +23,13 @@ from securefl_protocols.session.replay import replay
 
 @dataclass(frozen=True)
 class ReplayedRound:
-    """What a transcript comes to.
+    """Result of replaying one transcript.
 
     Attributes:
-        number: Of the round.
-        fault: Why it does not replay to what was recorded; empty if it does.
-        survivors: Whose inputs are in the sum.
-        change: The decoded mean change, float64 [d]; None with a fault.
+        number: Number of the round.
+        fault: Difference from what was recorded; empty if there is none.
+        survivors: Members whose inputs are in the sum.
+        change: Decoded mean change, float64 [d]; None if the transcript does not replay.
     """
 
     number: int
@@ -38,9 +38,10 @@ class ReplayedRound:
     change: npt.NDArray[np.float64] | None = field(default=None, repr=False)
 
 
+# Two checks need the replay, which takes most of an audit's time.
 @lru_cache(maxsize=1)
 def replayed_rounds(case: AuditContext) -> tuple[ReplayedRound, ...]:
-    """Every round whose transcript lies beside the bundle, in order."""
+    """Replay every round whose transcript file is present, in order."""
     return tuple(_replayed(case))
 
 
@@ -56,17 +57,19 @@ def _replayed(case: AuditContext) -> Iterator[ReplayedRound]:
             if outcomes is None or releases is None:
                 yield ReplayedRound(file.round, "no member recorded this round")
                 continue
+            # Plan, cohort and context are recomputed from the agreement and from entries that
+            # members signed. Taken from the transcript, they would prove nothing about this run.
             model = bytes.fromhex(releases[0][1].model_before)
             cohort = agreed_cohort(consortium.config, consortium.roster.names, file.round)
-            terms = session_params(consortium, cohort, case.bundle.claims.dimension)
+            params = session_params(consortium, cohort, case.bundle.claims.dimension)
             result = replay(
                 transcript,
-                plan=terms.plan,
+                plan=params.plan,
                 roster=consortium.part(cohort),
-                context=terms.context,
+                context=params.context,
                 model=model,
             )
-            decoded = terms.decode(result.total, result.opened)
+            decoded = params.decode(result.total, result.opened)
         except ProtocolError as error:
             yield ReplayedRound(file.round, f"the transcript does not replay: {error}")
             continue
@@ -76,11 +79,12 @@ def _replayed(case: AuditContext) -> Iterator[ReplayedRound]:
             fault = f"the transcript is of round {transcript.round[0]}"
         elif any(outcome.survivors != survivors for _, outcome in outcomes.values()):
             fault = f"the sum is over {', '.join(survivors)}, and others were recorded"
+        # The last coordinate is the mean training loss, which is no part of the model.
         yield ReplayedRound(file.round, fault, survivors, decoded.mean[:-1])
 
 
 def models_follow(case: AuditContext, rounds: Sequence[ReplayedRound]) -> Finding:
-    """Whether the models are the start with one replayed change after the other applied."""
+    """Verify that the recorded models follow from the start model by the replayed changes."""
     shared = _start_model(case)
     if isinstance(shared, Finding):
         return shared
@@ -89,7 +93,7 @@ def models_follow(case: AuditContext, rounds: Sequence[ReplayedRound]) -> Findin
     for number, outcomes in case.log.outcomes.items():
         change = found[number].change if number in found else None
         if change is None:
-            return unchecked("without this sum, the models cannot be followed", f"round {number}")
+            return skipped("without this sum, the models cannot be followed", f"round {number}")
         if change.shape != shared.shape:
             return failed("the sum has another length than the model", f"round {number}")
         shared = optimizer.apply(shared, change)
@@ -101,14 +105,14 @@ def models_follow(case: AuditContext, rounds: Sequence[ReplayedRound]) -> Findin
 
 
 def _start_model(case: AuditContext) -> FloatVector | Finding:
-    """The model before the first round, float32 [d], or what is wrong with it."""
+    """Return the model before the first round, float32 [d], or a finding if it is invalid."""
     name = case.bundle.claims.start_model
     assert name is not None
     assert case.folder is not None
     try:
         content = (case.folder / name).read_bytes()
     except OSError as error:
-        return doubted(f"the start model cannot be read: {error.strerror}", name)
+        return warned(f"the start model cannot be read: {error.strerror}", name)
     shared = np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4").astype(np.float32)
     first = min(case.log.releases, default=0)
     if any(

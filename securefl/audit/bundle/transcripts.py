@@ -1,4 +1,4 @@
-"""Transcripts of masked sums, as a bundle carries them."""
+"""Reading of the transcripts that a bundle names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from securefl_protocols.wire.transcript import Transcript
 
 
 def read_transcript(case: AuditContext, file: TranscriptFile) -> Transcript | None:
-    """A transcript from beside the bundle; None where there is no such file.
+    """Read a transcript; None where the file is missing.
 
     Raises:
-        RemoteProtocolError: If the file is no transcript.
+        RemoteProtocolError: If the file is not a transcript.
     """
     path = None if case.folder is None else case.folder / file.file
     if path is None or not path.is_file():

@@ -1,1 +1,1 @@
-"""The checks of an audit, one idea each; `registry.py` lists all of them."""
+"""The checks of an audit; `registry.py` lists all of them."""

@@ -1,11 +1,11 @@
-"""Who speaks: the agreement, its members, and their signatures."""
+"""Checks of authority: the agreement, its members, and their signatures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.agreement.signatures import check
 from securefl.consortium.encoding.jcs import from_timestamp
@@ -17,6 +17,7 @@ from securefl.errors import AgreementError
 def agreement_signed(case: AuditContext) -> Finding:
     """The agreement is signed by its quorum and was in force when the run began."""
     signed = case.agreement
+    # At the time of the run, not of the audit: an agreement that expired since was in force then.
     begun = min((line.entry.time for line in case.log.lines), default=case.bundle.created)
     try:
         now = check(signed, from_timestamp(begun))
@@ -31,10 +32,10 @@ def agreement_signed(case: AuditContext) -> Finding:
 
 
 def agreement_pinned(case: AuditContext) -> Finding:
-    """The bundle's agreement is the one that the auditor got by another way."""
+    """The bundle's agreement equals the one that the auditor obtained independently."""
     inside = case.bundle.agreement
     if case.pinned is None:
-        return unchecked(
+        return skipped(
             "no agreement was given; the bundle's own has the fingerprint"
             f" {agreement_fingerprint(inside.agreement)}"
         )
@@ -114,7 +115,7 @@ def code_equal(case: AuditContext) -> Finding:
         return failed("no member says what it ran", "entries")
     if len(codes) > 1:
         line, start = list(codes.values())[-1]
-        return doubted(
+        return warned(
             f"members ran {len(codes)} different sources; this one {start.code_version},"
             f" {start.code[:16]}…",
             line.where,

@@ -1,4 +1,4 @@
-"""What privacy cost: priced once more, carried on without a reset, and kept within bounds."""
+"""Checks of privacy budgets: recomputed epsilon, continuity of accounts, caps."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from securefl.audit.accountants.recompute import (
     under_reported,
 )
 from securefl.audit.bundle.case import AuditContext, Log, LogEntry
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.audit.checks.chains import unsound
 from securefl.audit.checks.mechanisms import NO_PRIVACY
 from securefl.consortium.ledger.events import End, Mechanism, Release, Start
 
 _ROUNDING = 1e-9
-"""The same mechanisms added up in another order."""
+"""Relative tolerance for composing the same mechanisms in another order."""
 
 
 def claims_of(log: Log, member: str) -> list[Claim]:
-    """What a member says it had spent over the life of its data, in the order of its entries."""
+    """Return a member's recorded epsilons over the life of its data, in entry order."""
     claims: list[Claim] = []
     for line in log.by_member[member]:
         match line.entry.event:
@@ -40,7 +40,7 @@ def claims_of(log: Log, member: str) -> list[Claim]:
 
 
 def epsilon_recomputed(case: AuditContext) -> Finding:
-    """A second accountant prices every step again, and nowhere comes to more than was recorded."""
+    """Epsilon, recomputed by a second accountant, is nowhere above the recorded one."""
     if not case.private:
         return NO_PRIVACY
     highest = 0.0
@@ -60,7 +60,7 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
                 everything = [m for claim in claims for m in claim.mechanisms]
                 highest = max(highest, epsilon_of(everything, start.delta))
             except BeyondReachError as error:
-                yield doubted(str(error), line.where)
+                yield warned(str(error), line.where)
             except UnpricedError as error:
                 yield failed(str(error), line.where)
 
@@ -78,7 +78,7 @@ def _recorded(case: AuditContext) -> float:
 
 
 def budget_continued(case: AuditContext) -> Finding:
-    """No release began with less on the account than the one before had left there."""
+    """No account was reset: the epsilon spent never decreases from entry to entry."""
     if not case.private:
         return NO_PRIVACY
     faults = (fault for lines in case.log.by_member.values() for fault in _resets(lines))
@@ -86,7 +86,10 @@ def budget_continued(case: AuditContext) -> Finding:
 
 
 def _resets(lines: Sequence[LogEntry]) -> Iterator[Finding]:
-    """Higher is right too: another run on the same data may have spent in between."""
+    """Yield a finding for each epsilon below the one before.
+
+    A higher one is valid: another run on the same data may have spent budget in between.
+    """
     left = 0.0
     for line in lines:
         match line.entry.event:
@@ -117,6 +120,7 @@ def budget_kept(case: AuditContext) -> Finding:
     def faults() -> Iterator[Finding]:
         for member, (line, start) in case.log.starts.items():
             spent = [m for _, r in case.log.of(Release, member) if (m := r.mechanism)]
+            # Spent budget is recomputed here, since a recorded epsilon is the member's own claim.
             bounds = [(spent, agreed.epsilon, agreed.delta, "agreed budget of the run")]
             if start.cap is not None and spent:
                 life = [*start.history, *spent]
@@ -136,7 +140,7 @@ def budget_kept(case: AuditContext) -> Finding:
 
 
 def _priced(mechanisms: Sequence[Mechanism], delta: float) -> float:
-    """Epsilon, or nothing where there is no price: the check that prices names that."""
+    """Return epsilon; 0 where it cannot be computed, which `epsilon_recomputed` reports."""
     try:
         return epsilon_of(mechanisms, delta)
     except UnpricedError:
@@ -144,12 +148,12 @@ def _priced(mechanisms: Sequence[Mechanism], delta: float) -> float:
 
 
 def earlier_runs(case: AuditContext) -> Finding:
-    """What other runs on the same data cost is in the account with which this one began."""
+    """The account at the start includes what other runs on the same data have spent."""
     if not case.private:
         return NO_PRIVACY
     other = case.other
     if other is None or other.bundle.run == case.bundle.run:
-        return unchecked("no bundle of another run on the same data was given")
+        return skipped("no bundle of another run on the same data was given")
     if not_sound := unsound(other, other.bundle.agreement):
         return not_sound
     shared = [
@@ -158,18 +162,20 @@ def earlier_runs(case: AuditContext) -> Finding:
         if member in other.starts and other.starts[member][1].data_set == start.data_set
     ]
     if not shared:
-        return unchecked("the other bundle is of other data")
-    faults = (fault for member in shared for fault in _forgotten(case.log, other, member))
+        return skipped("the other bundle is of other data")
+    faults = (fault for member in shared for fault in _uncounted(case.log, other, member))
     return worst_of(faults, passed(f"{len(shared)} accounts go on from run to run"))
 
 
-def _forgotten(one: Log, two: Log, member: str) -> Iterator[Finding]:
-    """What the earlier run of two had released, and the later one does not count."""
+def _uncounted(one: Log, two: Log, member: str) -> Iterator[Finding]:
+    """Yield a finding if the later of two runs does not count what the earlier one released."""
     earlier, later = sorted((one, two), key=lambda log: log.starts[member][0].entry.time)
     (_, first), (line, second) = earlier.starts[member], later.starts[member]
     before = [
         mechanism
         for entry, release in earlier.of(Release, member)
+        # Runs may overlap in time: only what was released before the later run began is in its
+        # history.
         if (mechanism := release.mechanism) and entry.entry.time <= line.entry.time
     ]
     spent = _by_mechanism(m for m in (*first.history, *before) if m.unit == second.unit)

@@ -1,4 +1,4 @@
-"""Each member's own chain of entries: nothing missing, nothing added, nothing moved."""
+"""Checks of each member's chain of entries: nothing removed, added or reordered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from securefl.audit.bundle.case import AuditContext, Log, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.consortium.agreement.signatures import SKEW, SignedAgreement, standing
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import ZEROS, End, Outcome, Refusal, Release, Start
@@ -14,28 +14,31 @@ from securefl.errors import AgreementError
 
 
 def unsound(other: Log, agreement: SignedAgreement) -> Finding | None:
-    """Why nothing follows from another bundle; None if its entries are signed.
+    """Return a SKIPPED finding if another bundle is not fully signed; None if it is.
+
+    An unsigned bundle must prove nothing: otherwise anyone could discredit a run with an invented
+    fork.
 
     Args:
-        other: Its entries.
-        agreement: Under whose keys they have to be signed.
+        other: Log of the other bundle.
+        agreement: Agreement with the keys that its entries have to be signed with.
     """
     try:
         members = standing(agreement).members
     except AgreementError as error:
-        return unchecked(f"nothing follows from the other bundle: {error}")
+        return skipped(f"nothing follows from the other bundle: {error}")
     keys = {member.name: member.public for member in members}
     for line in other.lines:
         public = keys.get(line.member)
         if public is None or not line.signed_with(public):
-            return unchecked(
+            return skipped(
                 f"nothing follows from the other bundle: {line.member} did not sign it", line.where
             )
     return None
 
 
 def times_in_order(case: AuditContext) -> Finding:
-    """Times go forward, none is in the future, and the agreement was in force at each."""
+    """Times are in order, none is in the future, and the agreement was in force at each."""
     agreement = case.agreement.agreement
     begins, ends = from_timestamp(agreement.created), from_timestamp(agreement.expires)
 
@@ -103,16 +106,17 @@ def run_complete(case: AuditContext) -> Finding:
     def faults() -> Iterator[Finding]:
         for lines in case.log.participants.values():
             yield from _misplaced(lines)
+            # WARN and not FAIL: a run that broke off looks the same as a log that was cut.
             if not isinstance(lines[-1].entry.event, End):
-                yield doubted(
+                yield warned(
                     "the chain has no end: the run goes on, broke off, or the log was cut",
                     lines[-1].where,
                 )
         absent = [name for name in case.keys if name not in members]
         if absent:
-            yield doubted(f"{absent[0]} wrote no entry at all", absent[0])
+            yield warned(f"{absent[0]} wrote no entry at all", absent[0])
         if len(case.log.outcomes) < rounds:
-            yield doubted(f"{len(case.log.outcomes)} of the {rounds} agreed rounds ended", "rounds")
+            yield warned(f"{len(case.log.outcomes)} of the {rounds} agreed rounds ended", "rounds")
 
     took_part = f"{len(case.log.participants)} of {len(members)} members took part"
     return worst_of(faults(), passed(f"{took_part}, {rounds:,} rounds to the end"))
@@ -142,7 +146,7 @@ def _misplaced(lines: Sequence[LogEntry]) -> Iterator[Finding]:
 
 
 def refusals_kept(case: AuditContext) -> Finding:
-    """Who refused a round released nothing in it."""
+    """A member that refused a round released nothing in it."""
     refused = [(line, event) for line, event in case.log.of(Refusal)]
 
     def faults() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The coordinator's log: everything is in it, it only grew, and everybody saw the same."""
+"""Checks of the coordinator's log: completeness, append-only growth, and a single view."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from securefl.audit.bundle.case import AuditContext, Log, fits
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, worst_of
+from securefl.audit.bundle.case import AuditContext, Log, signature_valid
+from securefl.audit.bundle.findings import Finding, failed, passed, warned, worst_of
 from securefl.audit.checks.chains import unsound
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.merkle import verify_consistency, verify_inclusion
@@ -57,7 +57,7 @@ def _false_proofs(case: AuditContext) -> Iterator[Finding]:
 
 
 def log_consistency(case: AuditContext) -> Finding:
-    """Each head continues the one before it: entries were added at the end alone."""
+    """Each head extends the one before it: entries were only appended."""
     heads = case.bundle.heads
 
     def faults() -> Iterator[Finding]:
@@ -92,7 +92,7 @@ def heads_countersigned(case: AuditContext) -> Finding:
                 public = case.keys.get(member)
                 if public is None:
                     yield failed(f"{member} signed and is no member", f"head {number}")
-                elif not fits(public, signature, HEAD_LABEL, content):
+                elif not signature_valid(public, signature, HEAD_LABEL, content):
                     yield failed(f"the signature is not {member}'s", f"head {number}")
         yield from _missing_signatures(case)
 
@@ -104,6 +104,8 @@ def _missing_signatures(case: AuditContext) -> Iterator[Finding]:
     number = len(case.bundle.heads) - 1
     signers = case.bundle.heads[-1].head.signatures.keys()
     involved = case.log.participants
+    # Below the quorum a fork could have the other signatures; above it, some members may have gone
+    # before the last head, which is WARN.
     quorum = min(case.agreement.agreement.quorum, len(involved))
     missing = [member for member in involved if member not in signers]
     if len(involved) - len(missing) < quorum:
@@ -112,11 +114,11 @@ def _missing_signatures(case: AuditContext) -> Iterator[Finding]:
             f"head {number}",
         )
     elif missing:
-        yield doubted(f"the last head is not signed by {', '.join(missing)}", f"head {number}")
+        yield warned(f"the last head is not signed by {', '.join(missing)}", f"head {number}")
 
 
 def no_fork(case: AuditContext) -> Finding:
-    """Nobody was shown another log: not in this bundle, and not in the other one."""
+    """There is a single view of the log, in this bundle and in the other one."""
 
     def faults() -> Iterator[Finding]:
         roots: dict[int, str] = {}
@@ -143,6 +145,7 @@ def _against(case: AuditContext, other: Log) -> Iterator[Finding]:
     if mine.tree.root(common) != other.tree.root(common):
         pairs = zip(mine.lines, other.lines, strict=False)
         line = next(a for a, b in pairs if a.leaf != b.leaf)
+        # Members that signed both views are named: they, or holders of their keys, helped the fork.
         twice = _signers(mine, line.index) & _signers(other, line.index)
         who = f"; {', '.join(sorted(twice))} signed both" if twice else ""
         yield failed(f"the two bundles tell different stories from here on{who}", line.where)
@@ -154,7 +157,7 @@ def _against(case: AuditContext, other: Log) -> Iterator[Finding]:
 
 
 def _signers(log: Log, index: int) -> set[str]:
-    """Who vouched for the log with that entry in it."""
+    """Return the members that signed a head over the entry at an index."""
     signed: Counter[str] = Counter()
     for linked in log.bundle.heads:
         if linked.head.head.size > index:

@@ -1,4 +1,4 @@
-"""What was done for privacy: the mechanism as it is recorded, against what was agreed."""
+"""Checks of privacy mechanisms: the recorded mechanism compared with the agreement."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
-from securefl.audit.bundle.findings import Finding, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, worst_of
 from securefl.config.privacy import Unit
 from securefl.consortium.ledger.composition import SAMPLED_SKELLAM
 from securefl.consortium.ledger.digests import units_commitment
 from securefl.consortium.ledger.events import Mechanism, Release, SkellamMechanism, Start
 from securefl.privacy.mechanisms import mechanism_for
 
-NO_PRIVACY = unchecked("the run claims no differential privacy")
+NO_PRIVACY = skipped("the run claims no differential privacy")
 ACCOUNTANTS = ("rdp", "prv")
 _ADJACENCY: Final[Mapping[Unit, str]] = {
     "customer": "add or remove one customer",
@@ -24,7 +24,7 @@ SYSTEM_RANDOMNESS = "AES-256-CTR, system key"
 
 
 def recorded(case: AuditContext) -> Iterator[tuple[LogEntry, Mechanism]]:
-    """Every mechanism in the bundle: those of the run, and those that members say came before."""
+    """Yield every mechanism in the bundle: those of the run, and those in recorded histories."""
     for line in case.log.lines:
         event = line.entry.event
         if isinstance(event, Start):
@@ -71,7 +71,11 @@ def mechanism_agreed(case: AuditContext) -> Finding:
 
 
 def _law_faults(case: AuditContext, mechanism: Mechanism, line: LogEntry) -> Iterator[Finding]:
-    """Faults of a mechanism whose price rests on more than the deviation of its noise."""
+    """Yield the faults of the noise distribution.
+
+    The loss of Skellam noise depends on sensitivity and dimension besides sigma, so both are
+    recomputed: recorded too small, they would make epsilon too small.
+    """
     config = case.agreement.agreement.config
     agreed = mechanism_for(config.privacy)
     skellam = agreed.recorded_as == SAMPLED_SKELLAM
@@ -84,7 +88,7 @@ def _law_faults(case: AuditContext, mechanism: Mechanism, line: LogEntry) -> Ite
 
 
 def sampler_accounted(case: AuditContext) -> Finding:
-    """The batches were drawn in the way that the accountant prices: Poisson samples."""
+    """The batches were sampled as the accountant assumes: Poisson sampling."""
     if not case.private:
         return NO_PRIVACY
     faults = (
@@ -115,7 +119,7 @@ def accountant_sound(case: AuditContext) -> Finding:
 
 
 def randomness_secret(case: AuditContext) -> Finding:
-    """Noise and batches came from a generator whose key nobody knows."""
+    """Noise and batches came from a generator with a secret key."""
     if not case.private:
         return NO_PRIVACY
 
@@ -130,7 +134,7 @@ def randomness_secret(case: AuditContext) -> Finding:
 
 
 def units_apart(case: AuditContext) -> Finding:
-    """What is added up protects the same unit; earlier releases without noise are named."""
+    """Composed mechanisms protect the same unit; earlier releases without noise are reported."""
     if not case.private:
         return NO_PRIVACY
 
@@ -140,7 +144,7 @@ def units_apart(case: AuditContext) -> Finding:
                 if mechanism.unit != start.unit:
                     yield failed(f"a {mechanism.unit} and a {start.unit} are added up", line.where)
             if start.unprotected_before:
-                yield unchecked(
+                yield skipped(
                     f"{start.unprotected_before} earlier releases from these data had no noise,"
                     " and no epsilon covers them",
                     line.where,
@@ -155,7 +159,7 @@ def delta_small(case: AuditContext) -> Finding:
         return NO_PRIVACY
     openings = {opening.member: opening for opening in case.bundle.openings}
     if not openings:
-        return unchecked("no member opened its commitment to the number of its units")
+        return skipped("no member opened its commitment to the number of its units")
 
     def faults() -> Iterator[Finding]:
         for member, (line, start) in case.log.starts.items():

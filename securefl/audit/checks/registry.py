@@ -1,4 +1,4 @@
-"""Every check by name, with what to do when it does not pass: the one list of them."""
+"""The registry of checks: name, group, function, and how to resolve a finding."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Check:
     """One check.
 
     Attributes:
-        name: By which reports and programs call it.
-        group: Under which it is shown.
-        run: The check; its docstring says what holds when it passes.
-        remedy: What to do when it does not.
+        name: Stable name in reports and JSON.
+        group: Group in which it is displayed.
+        run: The check; its docstring states what holds when it passes.
+        remedy: How to resolve it when it does not pass.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Check:
 
     @property
     def claim(self) -> str:
-        """What holds when the check passes."""
+        """Return what holds when the check passes."""
         return (self.run.__doc__ or "").strip()
 
 
@@ -250,4 +250,4 @@ NOT_PROVED: tuple[str, ...] = (
     "What metrics tell: scores on validation and test cases leave the members without noise.",
     "That times are right: they are the clocks of those who signed.",
 )
-"""What remains when every check passes."""
+"""What is not proved even if every check passes."""

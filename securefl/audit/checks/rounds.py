@@ -1,11 +1,11 @@
-"""The rounds: who was asked, who released, who is in the sum, and which model followed."""
+"""Checks of the rounds: cohorts, releases, survivors, outcomes and models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.ledger.events import Outcome, Release
 from securefl.federation.aggregation.cohort import agreed_cohort
@@ -13,7 +13,7 @@ from securefl_protocols.session.graph import default_threshold
 
 
 def releases_in_order(case: AuditContext) -> Finding:
-    """A member's rounds go forward; one that is released again is the same update, or paid anew."""
+    """A member's rounds are in order; a repeated release is the same update, or charged again."""
 
     def faults() -> Iterator[Finding]:
         for member in case.log.by_member:
@@ -37,9 +37,10 @@ def _repeated(
     first: dict[int, int],
 ) -> Iterator[Finding]:
     if release.repeat_of is None:
-        # In mode plain the coordinator sees every update anyway.
+        # Sums that hold different updates of one member can be subtracted. In mode plain the
+        # coordinator sees every update anyway.
         if release.round in first and release.mechanism is None and release.mode == "secure":
-            yield doubted(
+            yield warned(
                 "a second update without noise left in one round: two sums may tell them apart",
                 line.where,
             )
@@ -52,7 +53,7 @@ def _repeated(
 
 
 def releases_recorded(case: AuditContext) -> Finding:
-    """Nobody is in a sum without an entry about its release, written before the round ended."""
+    """Every survivor of a round recorded its release before the round ended."""
     released: dict[tuple[str, int], LogEntry] = {}
     for line, release in case.log.of(Release):
         released.setdefault((line.member, release.round), line)
@@ -70,13 +71,17 @@ def releases_recorded(case: AuditContext) -> Finding:
 
 
 def _later(release: LogEntry, outcome: LogEntry) -> bool:
-    """By the chain of a member's own, by the clocks of two: a log may get entries late."""
+    """Return whether a release was recorded after an outcome.
+
+    Within one member the chain decides. Between two members it is their clocks, up to the accepted
+    skew: the position in the log says nothing, since entries may arrive late.
+    """
     if release.member == outcome.member:
         return release.entry.sequence > outcome.entry.sequence
     try:
         difference = moment_of(release.entry.time) - moment_of(outcome.entry.time)
     except ValueError:
-        return False  # named by the check of the times
+        return False  # reported by `times_in_order`
     return difference > SKEW
 
 
@@ -84,7 +89,7 @@ def cohort_agreed(case: AuditContext) -> Finding:
     """Each round's cohort is the one that the agreement fixes, and the member is in it."""
     config, names = case.agreement.agreement.config, tuple(case.keys)
     if not names:
-        return unchecked("there is no agreement to compute a cohort from")
+        return skipped("there is no agreement to compute a cohort from")
 
     def faults() -> Iterator[Finding]:
         for number, releases in case.log.releases.items():
@@ -142,7 +147,7 @@ def _too_few(
 
 
 def outcomes_equal(case: AuditContext) -> Finding:
-    """All members saw each round end in the same way: survivors, model and transcript."""
+    """All members recorded the same outcome of each round: survivors, model and transcript."""
 
     def faults() -> Iterator[Finding]:
         for outcomes in case.log.outcomes.values():
@@ -156,7 +161,7 @@ def outcomes_equal(case: AuditContext) -> Finding:
                     yield failed("members signed different transcripts", line.where)
         for number, releases in case.log.releases.items():
             if number not in case.log.outcomes:
-                yield doubted("the round has releases and no outcome", releases[0][0].where)
+                yield warned("the round has releases and no outcome", releases[0][0].where)
 
     return worst_of(faults(), passed(f"{len(case.log.outcomes):,} rounds, one account of each"))
 

@@ -1,6 +1,6 @@
-"""The masked sums: their signed transcripts, replayed, and the models that follow from them.
+"""Checks of the masked sums: signed transcripts, their replay, and the models that follow.
 
-Replaying needs the model's arithmetic, and so torch; a bundle without transcripts does without.
+Replay needs torch for the model's arithmetic; it is imported only if the bundle has transcripts.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from securefl.audit.bundle.bundle import TranscriptFile
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, doubted, failed, passed, unchecked, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl_protocols.primitives.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from securefl.audit.bundle.replay import ReplayedRound
 from securefl.audit.bundle.transcripts import read_transcript
 
-NOTHING_MASKED = unchecked("nothing was masked: the coordinator saw every update")
-NOTHING_BESIDE = unchecked("no transcript lies beside the bundle")
+NOTHING_MASKED = skipped("nothing was masked: the coordinator saw every update")
+NOTHING_BESIDE = skipped("no transcript lies beside the bundle")
 
 
 def signed_transcripts(case: AuditContext) -> dict[int, str]:
-    """By round, the digest of the transcript that members signed."""
+    """Return the digests of the transcripts that members signed, by round."""
     return {
         number: event.transcript
         for number, outcomes in case.log.outcomes.items()
@@ -41,9 +41,11 @@ def transcripts_signed(case: AuditContext) -> Finding:
     def faults() -> Iterator[Finding]:
         for number in case.log.outcomes:
             if number not in signed:
-                yield doubted("the members signed no transcript of the sum", f"round {number}")
+                yield warned("the members signed no transcript of the sum", f"round {number}")
+            # The archive drops old transcripts for lack of room, so this is SKIPPED and not WARN;
+            # the signed digest still fixes what a later copy has to be.
             elif number not in files:
-                yield unchecked("the coordinator kept no transcript", f"round {number}")
+                yield skipped("the coordinator kept no transcript", f"round {number}")
             else:
                 yield from _file_faults(case, files[number], signed[number])
 
@@ -57,7 +59,7 @@ def _file_faults(case: AuditContext, file: TranscriptFile, signed: str) -> Itera
         yield failed(str(error), file.file)
         return
     if transcript is None:
-        yield doubted("the file of the transcript is missing", file.file)
+        yield warned("the file of the transcript is missing", file.file)
     elif not signed == file.digest == transcript.digest().hex():
         yield failed("this is not the transcript that the members signed", file.file)
 
@@ -84,7 +86,7 @@ def models_from_sums(case: AuditContext) -> Finding:
     if not _beside(case):
         return NOTHING_BESIDE
     if case.bundle.claims.start_model is None:
-        return unchecked("the bundle names no model to start from")
+        return skipped("the bundle names no model to start from")
     from securefl.audit.bundle.replay import models_follow  # torch takes seconds to import
 
     return models_follow(case, _replays(case))

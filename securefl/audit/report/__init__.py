@@ -1,1 +1,1 @@
-"""One page about one run, for people."""
+"""The HTML report of one run."""

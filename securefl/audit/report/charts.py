@@ -1,4 +1,4 @@
-"""Pictures of a run as inline SVG; their colours are the page's, light or dark."""
+"""Charts of a run as inline SVG, coloured by the page's light or dark style."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VARIABLES: Final = {
     _MUTED: "var(--muted)",
     **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, start=1)},
 }
-"""Stand-ins that are drawn with, and the style sheet's variables that take their place."""
+"""Placeholder colours, and the CSS variables that replace them in the SVG."""
 
 _MARKS: Final = ("o", "s", "^", "D", "v", "P")
 _STYLE: Final[Any] = {
@@ -45,17 +45,17 @@ _STYLE: Final[Any] = {
     "savefig.transparent": True,
 }
 _WIDTH = 4.6
-"""Inches; drawn this narrow, so that a phone need not shrink the letters."""
+"""Inches; narrow, so that text stays legible on a phone."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture with its words.
+    """A chart with its text alternative.
 
     Attributes:
-        title: What it shows.
-        svg: An `<svg>` element that fills the width it is given.
-        description: The same in a sentence, for whoever cannot see it.
+        title: Title.
+        svg: An `<svg>` element that fills the available width.
+        description: The content in one sentence, for screen readers.
     """
 
     title: str
@@ -71,34 +71,34 @@ def comparison(
     percent: bool,
     description: str,
 ) -> Chart:
-    """One line a retailer, one mark an arm.
+    """Draw one line for each retailer with one mark for each experiment variant.
 
     Args:
-        title: What it shows.
-        rows: Retailer to arm to value, NaN where there is none; arms in the legend's order.
-        axis: What the values are.
-        percent: Whether they are shares.
-        description: The picture in a sentence.
+        title: Title.
+        rows: Value by retailer and variant, NaN where there is none; variants in legend order.
+        axis: Axis label.
+        percent: Whether values are shares, to be shown in percent.
+        description: The content in one sentence.
     """
     with mpl.rc_context(_STYLE):
         names = list(rows)
-        arms = list(next(iter(rows.values()), {}))
-        height = 0.75 + 0.4 * len(names) + 0.25 * math.ceil(len(arms) / 2)
+        variants = list(next(iter(rows.values()), {}))
+        height = 0.75 + 0.4 * len(names) + 0.25 * math.ceil(len(variants) / 2)
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         axes = figure.subplots()
         factor = 100 if percent else 1
         for place, name in enumerate(names):
             values = [v * factor for v in rows[name].values() if not math.isnan(v)] or [math.nan]
             axes.plot([min(values), max(values)], [place, place], color=_GRID, zorder=1)
-        for number, arm in enumerate(arms):
-            values = [rows[name][arm] * factor for name in names]
+        for number, variant in enumerate(variants):
+            values = [rows[name][variant] * factor for name in names]
             axes.scatter(
                 values,
                 range(len(names)),
                 s=46,
                 marker=_MARKS[number % len(_MARKS)],
                 color=_SERIES[number % len(_SERIES)],
-                label=arm,
+                label=variant,
                 zorder=2,
             )
         axes.set_yticks(range(len(names)), names)
@@ -106,7 +106,7 @@ def comparison(
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"{axis}, %" if percent else axis)
         axes.xaxis.set_major_locator(MaxNLocator(6))
-        _legend(figure, len(arms))
+        _legend(figure, len(variants))
         return Chart(title, _svg(figure, title), description)
 
 
@@ -118,14 +118,14 @@ def over_rounds(
     limits: Mapping[str, float],
     description: str,
 ) -> Chart:
-    """Lines over the rounds of a run, from zero, with the limits that they must stay below.
+    """Draw lines over the rounds of a run, from zero, with upper limits.
 
     Args:
-        title: What it shows.
-        series: Name to points (round, value).
-        axis: What the values are.
-        limits: Name to value of a dashed line.
-        description: The picture in a sentence.
+        title: Title.
+        series: Points (round, value) by name.
+        axis: Axis label.
+        limits: Values of dashed lines by name.
+        description: The content in one sentence.
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 2.9), layout="constrained")
@@ -152,13 +152,13 @@ def over_rounds(
 def bars_over_rounds(
     title: str, values: Mapping[int, float], *, axis: str, description: str
 ) -> Chart:
-    """One bar a round.
+    """Draw one bar for each round.
 
     Args:
-        title: What it shows.
-        values: Round to value.
-        axis: What the values are.
-        description: The picture in a sentence.
+        title: Title.
+        values: Value by round.
+        axis: Axis label.
+        description: The content in one sentence.
     """
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 2.2), layout="constrained")
@@ -183,7 +183,7 @@ def _legend(figure: Figure, entries: int) -> None:
 
 
 def _svg(figure: Figure, title: str) -> str:
-    """The figure as an element without fixed size, whose colours the style sheet sets."""
+    """Return the figure as an SVG element without fixed size, coloured by CSS variables."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -193,7 +193,7 @@ def _svg(figure: Figure, title: str) -> str:
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
-    # A page has many pictures, and each of them calls its parts by the same names.
+    # Matplotlib uses the same ids in every figure; on one page they have to be unique.
     own = hashlib.sha256(title.encode()).hexdigest()[:8]
     text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{own}-", text)
     return text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)

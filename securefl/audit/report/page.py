@@ -1,4 +1,4 @@
-"""From a run directory to a report on disk."""
+"""Rendering of a run directory as an HTML report."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from securefl.audit.report import proof as proofs
-from securefl.audit.report.content import Report, beside, subtitle, utility
 from securefl.audit.report.proof import Proof, prove
 from securefl.audit.report.rounds import privacy, rounds
 from securefl.audit.report.summary_cards import cards, headline
+from securefl.audit.report.view_model import Report, beside, subtitle, utility
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory
@@ -27,13 +27,13 @@ def assemble(
     proof: Proof | None,
     other: RunResult | None = None,
 ) -> Report:
-    """The report of a run that has ended.
+    """Build the view model of the report of a completed run.
 
     Args:
-        result: What came out.
-        records: How the rounds went.
-        proof: Its audit; None if it wrote no ledger.
-        other: A run under another protection, to show what this one costs.
+        result: Result of the run.
+        records: Records of its rounds.
+        proof: Audit of the run; None if it has no ledger.
+        other: Result under another protection, for comparison of utility.
     """
     comparison = () if other is None else (beside(result, other),)
     return Report(
@@ -53,7 +53,7 @@ def assemble(
 
 
 def render(report: Report) -> str:
-    """The page, self-contained: style and pictures are in it, and no script."""
+    """Render the report as a self-contained page with inline style and SVG, without scripts."""
     environment = Environment(
         loader=PackageLoader("securefl.audit.report"),
         autoescape=True,
@@ -62,7 +62,8 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
     )
     style = resources.files("securefl.audit.report") / "templates" / "report.css"
-    # Our own style sheet and our own pictures; every text in them was escaped when they were made.
+    # Only the style sheet and the charts bypass autoescaping. Both are made here, and matplotlib
+    # escapes the texts in a chart: names of retailers and metrics cannot inject markup.
     environment.filters["drawn"] = Markup
     page = environment.get_template("report.html.j2")
     return page.render(report=report, style=Markup(style.read_text(encoding="utf-8")))  # noqa: S704
@@ -72,19 +73,19 @@ REPORT = "report.html"
 
 
 def write_report(run: Path, out: Path | None = None, beside: Path | None = None) -> Path:
-    """Write the report of a run that has ended.
+    """Write the report of a completed run.
 
     Args:
-        run: Its directory.
+        run: Directory of the run.
         out: The file; `report.html` in the run's directory if not given.
-        beside: Another run's directory, to show what the protection costs.
+        beside: Directory of another run, for comparison of utility.
 
     Returns:
-        The file.
+        The path of the report.
 
     Raises:
-        RunDirectoryError: If a run has not ended, a directory holds none, or the file cannot be
-            written.
+        RunDirectoryError: If a run has not ended, a directory holds no run, or the file cannot
+            be written.
         InputError: If the two runs are of different tasks.
     """
     directory = RunDirectory.open(_single(run))

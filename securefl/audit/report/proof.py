@@ -1,4 +1,4 @@
-"""What an audit says of a run, and how a reader can repeat it."""
+"""The audit section of the report: verdicts, and the commands that reproduce them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Final
 
 from securefl.audit.checks.registry import NOT_PROVED
 from securefl.audit.export import bundle_of
-from securefl.audit.report.content import Figures, Section
 from securefl.audit.report.rounds import Paths
+from securefl.audit.report.view_model import Figures, Section
 from securefl.audit.verify import Audit, verify
 from securefl.consortium.ledger.events import Release, SignedEntry
 from securefl.federation.runs.directory import RunDirectory
@@ -26,11 +26,11 @@ _VERDICTS: Final = {
 
 @dataclass(frozen=True)
 class Proof:
-    """A run's audit, made when the report was.
+    """A run's audit at the time of the report.
 
     Attributes:
-        audit: The verdicts.
-        paths: What each member signed that it had spent, round by round.
+        audit: Results of the checks.
+        paths: Signed epsilon of each member over the life of its data, by round.
     """
 
     audit: Audit
@@ -38,7 +38,7 @@ class Proof:
 
 
 def prove(directory: RunDirectory) -> Proof | None:
-    """Audit a run from its own files; None if it has no ledger.
+    """Audit a run in its directory; None if it has no ledger.
 
     Raises:
         RunDirectoryError: If its ledger is damaged.
@@ -98,5 +98,5 @@ def section(proof: Proof | None, run: Path) -> Section:
 
 
 def not_proved() -> Section:
-    """What no audit of such a run shows."""
+    """Return the section on what an audit does not prove."""
     return Section(anchor="limits", title="What this does not prove", points=NOT_PROVED)

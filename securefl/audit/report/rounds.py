@@ -1,25 +1,25 @@
-"""How a run went, round by round: survivors, time, bytes, and what was spent."""
+"""Report sections on privacy accounts and on rounds: survivors, time, traffic, epsilon."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from securefl.audit.report.charts import Chart, bars_over_rounds, over_rounds
-from securefl.audit.report.content import Figures, Section
+from securefl.audit.report.view_model import Figures, Section
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.result import MemberPrivacy, RunResult
 from securefl.privacy.accounting.spent import privacy_unit
 
 Paths = Mapping[str, Sequence[tuple[int, float]]]
-"""Member to points (round, epsilon over the life of its data after it)."""
+"""Points (round, epsilon over the life of the data after it) by member."""
 
 
 def privacy(result: RunResult, paths: Paths) -> Section:
-    """Each member's account, and how it grew.
+    """Return the section on each member's privacy account.
 
     Args:
-        result: The run's result.
-        paths: What the members signed; empty without a budget.
+        result: Result of the run.
+        paths: Signed epsilons; empty without a budget.
     """
     if result.privacy is None:
         return Section(
@@ -94,7 +94,7 @@ def _spending(paths: Paths, members: Sequence[MemberPrivacy]) -> tuple[Chart, ..
 
 
 def rounds(result: RunResult, records: Sequence[RoundRecord]) -> Section:
-    """How the rounds went."""
+    """Return the section on the rounds."""
     return Section(
         anchor="rounds",
         title="How the rounds went",

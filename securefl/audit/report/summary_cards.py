@@ -1,4 +1,4 @@
-"""What a run means, for a manager: three cards and one sentence, all computed from its figures."""
+"""Summary cards of a run for non-technical readers, computed from its result."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SEEN: Final = {
 
 @dataclass(frozen=True)
 class Card:
-    """One of the three answers on top.
+    """One summary card at the top of the report.
 
     Attributes:
-        question: What it answers.
-        figure: The answer in one figure.
-        text: The answer in a sentence or two.
+        question: The question it answers.
+        figure: The answer as one figure.
+        text: The answer in one or two sentences.
     """
 
     question: str
@@ -35,12 +35,12 @@ class Card:
 
 
 def headline(result: RunResult) -> str:
-    """The run's conclusion, as its closing table has it."""
+    """Return the run's conclusion, the same as in its closing table."""
     return summarise(result).conclusion
 
 
 def cards(result: RunResult, records: Sequence[RoundRecord]) -> tuple[Card, ...]:
-    """What was gained, what it cost in privacy, who took part."""
+    """Return the cards on utility gain, privacy loss and participation."""
     return (_gained(result), _cost(result), _took_part(result, records))
 
 
@@ -80,15 +80,15 @@ def _cost(result: RunResult) -> Card:
 
 
 def _factor(epsilon: float) -> str:
-    """e^epsilon bounds how far the odds move (Kasiviswanathan and Smith 2014)."""
+    """Format e^epsilon, which bounds the change of odds (Kasiviswanathan and Smith 2014)."""
     factor = math.exp(epsilon)
     return f"{factor:.1f}" if factor < 100 else f"{factor:,.0f}"
 
 
 def _took_part(result: RunResult, records: Sequence[RoundRecord]) -> Card:
     names = [member.name for member in result.members]
-    everybody = sum(set(record.survivors) == set(record.cohort) for record in records)
-    rounds = "every round" if everybody == len(records) else f"{everybody} of {len(records)} rounds"
+    complete = sum(set(record.survivors) == set(record.cohort) for record in records)
+    rounds = "every round" if complete == len(records) else f"{complete} of {len(records)} rounds"
     text = (
         f"{', '.join(names[:-1])} and {names[-1]}. All that were asked are in the sum of {rounds}."
         if len(names) > 1
@@ -98,5 +98,5 @@ def _took_part(result: RunResult, records: Sequence[RoundRecord]) -> Card:
 
 
 def metric_title(metric: str) -> str:
-    """Heading of a metric with its meaning."""
+    """Return the heading of a metric with its meaning."""
     return f"{LABELS[metric].title}: {LABELS[metric].meaning}"

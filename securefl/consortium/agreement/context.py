@@ -1,4 +1,4 @@
-"""The signed agreement of one run, as every party holds it."""
+"""The consortium of one run: the signed agreement together with the run id."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from securefl_protocols.wire.roster import Roster
 
 @dataclass(frozen=True)
 class Consortium:
-    """Who takes part in a run, as every member knows it.
+    """Participants and terms of one run, identical at every party.
 
     Attributes:
         signed: The agreement, with the signatures under it.
-        run_id: Names this run, so that nothing of another run is valid in it.
+        run_id: Identifies the run; bound into signatures and keys, so that nothing from another run
+            is valid in this one.
     """
 
     signed: SignedAgreement
@@ -24,20 +25,20 @@ class Consortium:
 
     @cached_property
     def roster(self) -> Roster:
-        """All members with their public identity keys.
+        """Return all members with their current public identity keys.
 
         Raises:
-            AgreementError: If a statement that changes a key is not valid.
+            AgreementError: If a key rotation or revocation is not valid.
         """
         return self.signed.roster()
 
     @property
     def config(self) -> RunConfig:
-        """What was agreed."""
+        """Return the agreed configuration."""
         return self.signed.agreement.config
 
     def part(self, cohort: tuple[str, ...]) -> Roster:
-        """The roster of the members that one session is made of.
+        """Return the roster of one session, restricted to its cohort.
 
         Raises:
             ValueError: If a name is not in the roster.
@@ -49,7 +50,7 @@ class Consortium:
         return Roster(cohort, tuple(keys[name] for name in cohort))
 
     def digest(self) -> bytes:
-        """32 bytes that stand for the agreement and everything that changed a key since."""
+        """Return the 32-byte digest of the agreement with all later key changes."""
         return self._digest
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Writing agreements: a first one, more members, and the version that replaces a signed one."""
+"""Drafting of agreements: the first version, added members, and replacement versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from securefl.errors import AgreementError
 def draft(
     path: Path,
     name: str,
-    cards: Sequence[Path],
+    bundles: Sequence[Path],
     config: RunConfig,
     *,
     created: datetime,
@@ -34,26 +34,26 @@ def draft(
     coordinator: Path | None = None,
     meeting: tuple[str, Path] | None = None,
 ) -> Agreement:
-    """Write a first agreement to a new file.
+    """Write the first version of an agreement to a new file.
 
     Args:
         path: The file.
-        name: What the agreement is called.
-        cards: Files with the members' cards, at least one.
+        name: Name of the agreement.
+        bundles: Files with the members' public key bundles (`NAME.card`), at least one.
         config: What is trained.
-        created: From when it is valid, with a time zone.
-        expires: Until when.
-        coordinator: The coordinator's card.
-        meeting: URL of the broker, and the file with its authority's certificate.
+        created: Start of validity, with a time zone.
+        expires: End of validity, with a time zone.
+        coordinator: File with the coordinator's key bundle.
+        meeting: URL of the broker, and the file with the certificate of its authority.
 
     Raises:
-        AgreementError: If the file exists, a card is wrong, or the members do not fit together.
+        AgreementError: If the file exists, a key bundle is invalid, or names or keys collide.
     """
-    if not cards:
+    if not bundles:
         raise AgreementError("an agreement has members: add --card, once for each")
     agreement = new_agreement(
         name,
-        _parties(cards),
+        _parties(bundles),
         config,
         created=created,
         expires=expires,
@@ -64,18 +64,18 @@ def draft(
     return agreement
 
 
-def add_members(path: Path, cards: Sequence[Path]) -> Agreement:
-    """Add members to an agreement that nobody has signed yet.
+def add_members(path: Path, bundles: Sequence[Path]) -> Agreement:
+    """Add members to an agreement that has no signature yet.
 
     Raises:
-        AgreementError: If somebody has, a card is wrong, or a member is there already.
+        AgreementError: If it is signed, a key bundle is invalid, or a member is in it already.
     """
     agreement = read_draft(path)
     if signature_paths(path):
         raise AgreementError(
             f"{path} is signed; replace it: securefl agreement amend {path} --add CARD"
         )
-    larger = enlarged(agreement, _parties(cards), str(path))
+    larger = enlarged(agreement, _parties(bundles), str(path))
     write_agreement(path, larger)
     return larger
 
@@ -93,17 +93,20 @@ def replacement(
     coordinator: Path | None = None,
     meeting: tuple[str, Path] | None = None,
 ) -> Path:
-    """Write the version that replaces a signed agreement; see `succession.amended` and `draft`.
+    """Write the version that replaces a signed agreement.
+
+    See `versions.amended` and `draft` for the arguments.
 
     Returns:
-        Where it was written.
+        The path of the new version.
 
     Raises:
-        AgreementError: If the file exists, a card is wrong, or the version contradicts itself.
+        AgreementError: If the file exists, a key bundle is invalid, or the version contradicts
+            itself.
     """
     signed = read_signed(path)
     if not signed.signatures:
-        raise AgreementError(f"{path} is not signed by anybody; edit it, or add members to it")
+        raise AgreementError(f"{path} has no signature yet; edit it, or add members to it")
     following = amended(
         signed,
         created=created,
@@ -115,17 +118,17 @@ def replacement(
         coordinator=_coordinator(coordinator),
         broker=_broker(meeting),
     )
-    place = out or _beside(path, following.number)
-    _write_new(place, following)
-    return place
+    target = out or _versioned_path(path, following.number)
+    _write_new(target, following)
+    return target
 
 
-def _parties(cards: Sequence[Path]) -> tuple[Party, ...]:
-    return tuple(read_card(card).party() for card in cards)
+def _parties(bundles: Sequence[Path]) -> tuple[Party, ...]:
+    return tuple(read_card(path).party() for path in bundles)
 
 
-def _coordinator(card: Path | None) -> Party | None:
-    return None if card is None else read_card(card).party()
+def _coordinator(bundle: Path | None) -> Party | None:
+    return None if bundle is None else read_card(bundle).party()
 
 
 def _broker(meeting: tuple[str, Path] | None) -> Broker | None:
@@ -135,8 +138,8 @@ def _broker(meeting: tuple[str, Path] | None) -> Broker | None:
     return parsed(Broker, {"url": url, "authority": read_text(authority)}, f"broker {url}")
 
 
-def _beside(path: Path, number: int) -> Path:
-    """`agreement.toml` is followed by `agreement-2.toml`, and that by `agreement-3.toml`."""
+def _versioned_path(path: Path, number: int) -> Path:
+    """Return the default path of a version: `agreement.toml`, `agreement-2.toml`, ..."""
     stem = re.sub(r"-[0-9]+$", "", path.stem) if number > 2 else path.stem
     return path.with_name(f"{stem}-{number}{path.suffix}")
 

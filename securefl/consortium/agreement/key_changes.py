@@ -1,8 +1,9 @@
-"""What changes a single key after an agreement was signed, without anybody signing it again.
+"""Key rotation and revocation statements, which change one key of an agreement already in force.
 
-A rotation is signed by the old key and, through the card, by the new one. A revocation is signed by
-the others, because the key may be lost, or in the wrong hands. Both name the state that they follow
-on, so that no statement is valid twice, in another order, or in another agreement.
+The agreement itself is not signed again. A rotation is signed by the old key and, through the key
+bundle, by the new one. A revocation is signed by the other members, because the key may be lost or
+stolen. Both name the state that they follow on, so that no statement is valid twice, in another
+order, or in another agreement.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ STATE_LABEL = b"securefl/1/agreement-state"
 
 
 class Rotation(Settings):
-    """A member replaces its own key.
+    """Statement of a member that replaces its own key.
 
     Attributes:
         previous: Digest of the state that this follows on.
-        card: The member with its new key; the name is the one it has.
+        card: Key bundle with the new key; the name stays the same.
     """
 
     kind: Literal["rotation"] = "rotation"
@@ -36,18 +37,18 @@ class Rotation(Settings):
 
     @property
     def member(self) -> str:
-        """Whose key changes."""
+        """Return the name of the member whose key changes."""
         return self.card.name
 
 
 class Revocation(Settings):
-    """The others declare a member's key void.
+    """Statement of the other members that a member's key is void.
 
     Attributes:
         previous: Digest of the state that this follows on.
-        member: Whose key is void.
-        identity: The key.
-        card: The member with a new key, if it stays.
+        member: The member whose key is void.
+        identity: The void key; named, so that a revocation cannot hit a key rotated in meanwhile.
+        card: Key bundle with a new key, if the member stays.
     """
 
     kind: Literal["revocation"] = "revocation"
@@ -61,22 +62,25 @@ Statement = Annotated[Rotation | Revocation, Field(discriminator="kind")]
 
 
 class SignedStatement(Settings):
-    """A statement with signatures over it, by name of the signer."""
+    """A statement with its signatures, by name of the signer."""
 
     statement: Statement
     signatures: dict[MemberName, Hex64]
 
 
 def statement_bytes(statement: Rotation | Revocation) -> bytes:
-    """What is signed: RFC 8785."""
+    """Return the RFC 8785 bytes of a statement, over which it is signed."""
     return canonical_bytes(statement.model_dump(mode="json", exclude_none=True))
 
 
 def sign_statement(statement: Rotation | Revocation, key: SigningKey) -> str:
-    """A member's signature, hex."""
+    """Return a member's Ed25519 signature over a statement, hex."""
     return key.sign(STATEMENT_LABEL, statement_bytes(statement)).hex()
 
 
 def apply_key_changes(statement: Rotation | Revocation) -> bytes:
-    """32 bytes that stand for the agreement with all statements up to this one."""
+    """Return the 32-byte digest of the agreement's state after a statement.
+
+    The statement names the state before it, so the digest covers the whole chain of statements.
+    """
     return labelled_digest(STATE_LABEL, statement_bytes(statement))

@@ -1,7 +1,7 @@
-"""The agreement: who the members are, what they train, and under which protection.
+"""The consortium agreement: members, training configuration and privacy settings.
 
-What is signed is the agreement's content as RFC 8785 JSON, as it stands in the file: a setting that
-a later version of the program adds is not in it, so that an upgrade voids no signature.
+Signatures cover the content of the file as RFC 8785 JSON. A setting that a later version of the
+program introduces is not in that content, so an upgrade invalidates no signature.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from securefl_protocols.wire.context import labelled_digest
 
 AGREEMENT_LABEL = b"securefl/1/agreement"
 OWN_AFFAIRS = ("engine", "ledger", "simulation", "references", "warm_start")
-"""Sections of a configuration that are each machine's own business, and not agreed."""
+"""Sections of a configuration that are local to each machine and not part of the agreement."""
 RESERVED = "coordlnator"
-"""How `names.look` reads the name under which the coordinator is known on the broker."""
+"""`confusables.look` of "coordinator", which is the coordinator's name on the broker."""
 
 
 class Broker(Settings):
-    """Where members and coordinator meet.
+    """The message broker that connects members and coordinator.
 
     Attributes:
         url: `tls://host:port`.
-        authority: Certificate (PEM) of the only authority that the broker's is taken from.
+        authority: Certificate (PEM) of the only authority trusted for the broker's certificate.
     """
 
     url: Annotated[str, Field(pattern=r"^tls://[A-Za-z0-9.\[\]:-]{1,255}:[0-9]{1,5}$")]
@@ -49,7 +49,7 @@ class Broker(Settings):
 
     @property
     def port(self) -> int:
-        """The number behind the colon."""
+        """Return the TCP port of the URL."""
         return int(self.url.rpartition(":")[2])
 
     @model_validator(mode="after")
@@ -60,20 +60,20 @@ class Broker(Settings):
 
 
 class Agreement(Settings):
-    """What the members agree on.
+    """Content of the consortium agreement, over which members sign.
 
     Attributes:
         version: Version of this format.
-        name: What the agreement is called.
-        number: 1, and one more with every amendment.
-        previous: Digest of what an amendment replaces.
-        created: From when it is valid.
-        expires: From when it is not.
-        quorum: How many members have to sign; at least floor(2n/3) + 1.
-        threshold: How many members' shares open a mask, in a session of n.
-        coordinator: Who relays and sums, where it is on a machine of its own.
-        broker: Where they meet, likewise.
-        members: In the order that counts everywhere.
+        name: Name of the agreement.
+        number: 1 for the first version, one more with every amendment.
+        previous: Digest of the state that an amendment replaces; None for the first version.
+        created: Start of validity.
+        expires: End of validity, exclusive.
+        quorum: Number of members that have to sign; at least floor(2n/3) + 1.
+        threshold: Number of shares that reconstruct a mask in a session of n members.
+        coordinator: The party that relays and sums, if it runs on a machine of its own.
+        broker: The message broker, if the run is distributed over machines.
+        members: In roster order, which fixes indices in every session.
         config: Task, model, plan and privacy; no section of `OWN_AFFAIRS`.
     """
 
@@ -103,18 +103,20 @@ class Agreement(Settings):
             raise ValueError("expires: comes before created")
         if (self.number == 1) != (self.previous is None):
             raise ValueError("previous: names what an amendment replaces; the first replaces none")
-        said = [name for name in OWN_AFFAIRS if name in self.config.model_fields_set]
-        if said:
-            raise ValueError(f"config.{said[0]}: is each member's own affair and is not agreed")
+        local = [name for name in OWN_AFFAIRS if name in self.config.model_fields_set]
+        if local:
+            raise ValueError(f"config.{local[0]}: is each member's own affair and is not agreed")
         return self
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The members' names."""
+        """Return the members' names in roster order."""
         return tuple(member.name for member in self.members)
 
 
 def _check_parties(parties: list[Party]) -> None:
+    # One key under two names would let one party fill two places of the quorum and of every
+    # threshold; the coordinator is checked too, for it must not be a member in disguise.
     for what, values in (
         ("name", [party.name for party in parties]),
         ("identity key", [party.identity for party in parties]),
@@ -130,7 +132,7 @@ def _check_parties(parties: list[Party]) -> None:
 
 
 def smallest_quorum(members: int) -> int:
-    """floor(2n/3) + 1: two quorums then share more than a third of the members."""
+    """Return floor(2n/3) + 1, so that any two quorums share more than a third of the members."""
     return default_threshold(members) if members > 1 else 1
 
 
@@ -144,7 +146,7 @@ def new_agreement(
     coordinator: Party | None = None,
     broker: Broker | None = None,
 ) -> Agreement:
-    """A first agreement, that all members have to sign.
+    """Return the first version of an agreement, with a quorum of all members.
 
     Raises:
         AgreementError: If it contradicts itself.
@@ -168,9 +170,9 @@ def new_agreement(
 
 
 def agreed_config(config: RunConfig) -> dict[str, Any]:
-    """What members have to agree on of a configuration, every default filled in.
+    """Return the agreed part of a configuration as JSON values, with every default filled in.
 
-    Left out is what is each machine's own business: processes and devices, folders, references,
+    Settings that are local to a machine are left out: processes and devices, folders, references,
     and planned dropouts.
     """
     tree = config.model_dump(mode="json", exclude_none=True)
@@ -181,37 +183,41 @@ def agreed_config(config: RunConfig) -> dict[str, Any]:
 
 
 def from_tree(tree: Mapping[str, Any], where: str) -> Agreement:
-    """The agreement in a TOML or JSON tree.
+    """Parse an agreement from a TOML or JSON tree.
 
     Args:
         tree: The tree.
-        where: The file that it is from, to begin an error with.
+        where: Source of the tree, which error messages begin with.
 
     Raises:
-        AgreementError: If it is none.
+        AgreementError: If it is not a valid agreement.
     """
     return parsed(Agreement, tree, where)
 
 
 def to_tree(agreement: Agreement) -> dict[str, Any]:
-    """The content as it was read: what nobody wrote is not in it."""
+    """Return the content as it was read, without defaults that the file does not state.
+
+    Signatures cover exactly this: filling in defaults would change the signed bytes whenever a
+    version adds a setting.
+    """
     return agreement.model_dump(mode="json", exclude_unset=True, exclude_none=True)
 
 
 def agreement_bytes(agreement: Agreement) -> bytes:
-    """What members sign: RFC 8785.
+    """Return the RFC 8785 bytes that members sign.
 
     Raises:
-        AgreementError: If a number cannot be written in one way.
+        AgreementError: If a number has no canonical form.
     """
     return canonical_bytes(to_tree(agreement))
 
 
 def agreement_digest(agreement: Agreement) -> bytes:
-    """32 bytes that stand for the agreement."""
+    """Return the labelled SHA-256 digest of an agreement, 32 bytes."""
     return labelled_digest(AGREEMENT_LABEL, agreement_bytes(agreement))
 
 
 def agreement_fingerprint(agreement: Agreement) -> str:
-    """The digest in short, for members to compare by phone before they sign."""
+    """Return the shortened digest that members compare by phone before they sign."""
     return fingerprint(agreement_digest(agreement))

@@ -1,4 +1,4 @@
-"""An agreement with the signatures under it: who is a member now, and whether it is in force."""
+"""Signed agreements: current members, valid signatures, and whether the agreement is in force."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from securefl_protocols.primitives.signing import SigningKey, verify
 from securefl_protocols.wire.roster import Roster
 
 SKEW = timedelta(minutes=5)
-"""How far the clocks of two members may be apart."""
+"""Accepted difference between the clocks of two members."""
 
 
 @dataclass(frozen=True)
 class AgreementStatus:
-    """What an agreement and the statements after it come to.
+    """State of an agreement after all key changes.
 
     Attributes:
         digest: 32 bytes; sessions, ledgers and amendments are bound to it.
-        members: Who is a member, with the keys that count now, in roster order.
-        signers: By name, the public keys whose signature under the agreement counts.
-        used: Every key that is or was somebody's, as it is written.
+        members: Current members with their current keys, in roster order.
+        signers: By name, the public keys whose signature under the agreement is accepted.
+        used: Every key, hex or base32, that is or was in use; none may be introduced again.
     """
 
     digest: bytes
@@ -54,10 +54,10 @@ class AgreementStatus:
     used: frozenset[str]
 
     def member(self, name: str) -> Party:
-        """A member by name.
+        """Return a member by name.
 
         Raises:
-            AgreementError: If nobody has it, or the key was revoked.
+            AgreementError: If there is no such member, or its key was revoked.
         """
         for party in self.members:
             if party.name == name:
@@ -66,9 +66,9 @@ class AgreementStatus:
 
 
 class SignedAgreement(Settings):
-    """An agreement, signatures by name of the signer, and the statements that came later.
+    """An agreement, its signatures by name of the signer, and the later key-change statements.
 
-    Nothing is verified by making one; `standing` and `check` do that.
+    The constructor verifies nothing; `standing` and `check` do.
     """
 
     agreement: Agreement
@@ -76,7 +76,7 @@ class SignedAgreement(Settings):
     statements: tuple[SignedStatement, ...] = ()
 
     def digest(self) -> bytes:
-        """32 bytes that stand for the agreement with all statements.
+        """Return the 32-byte digest of the agreement with all statements.
 
         Raises:
             AgreementError: As in `standing`.
@@ -84,7 +84,7 @@ class SignedAgreement(Settings):
         return standing(self).digest
 
     def roster(self) -> Roster:
-        """The members with the keys that count now.
+        """Return the members with their current keys.
 
         Raises:
             AgreementError: As in `standing`.
@@ -93,7 +93,7 @@ class SignedAgreement(Settings):
         return Roster(tuple(m.name for m in members), tuple(m.public for m in members))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object that `from_json` reads; digests stay what they are."""
+        """Return a JSON object for `from_json`; the round trip preserves all digests."""
         return {
             "agreement": to_tree(self.agreement),
             "signatures": dict(self.signatures),
@@ -105,34 +105,34 @@ class SignedAgreement(Settings):
 
 
 def from_json(tree: Mapping[str, Any], where: str) -> SignedAgreement:
-    """What `SignedAgreement.to_json` wrote.
+    """Parse the output of `SignedAgreement.to_json`.
 
     Args:
         tree: The JSON object.
-        where: The file that it is from, to begin an error with.
+        where: Source of the object, which error messages begin with.
 
     Raises:
-        AgreementError: If it is something else.
+        AgreementError: If it is not a signed agreement.
     """
     return parsed(SignedAgreement, tree, where)
 
 
 def sign(agreement: Agreement, key: SigningKey) -> str:
-    """A member's signature under an agreement, hex."""
+    """Return a member's Ed25519 signature under an agreement, hex."""
     return key.sign(AGREEMENT_LABEL, agreement_bytes(agreement)).hex()
 
 
 def signed_by(agreement: Agreement, keys: Mapping[str, SigningKey]) -> SignedAgreement:
-    """An agreement signed by several members, by name."""
+    """Return an agreement with the signatures of several members, keys by name."""
     signatures = {name: sign(agreement, key) for name, key in keys.items()}
     return SignedAgreement(agreement=agreement, signatures=signatures)
 
 
 def standing(signed: SignedAgreement) -> AgreementStatus:
-    """Follow the statements, each checked against what was true before it.
+    """Apply the statements in order, each verified against the state before it.
 
     Raises:
-        AgreementError: If a statement does not follow, or is not signed by whom it has to be.
+        AgreementError: If a statement does not follow on the state, or lacks a required signature.
     """
     agreement = signed.agreement
     now = AgreementStatus(
@@ -154,18 +154,21 @@ def _after(now: AgreementStatus, signed: SignedStatement, agreement: Agreement) 
     if statement.previous != now.digest.hex():
         raise AgreementError("belongs to another agreement, or to an earlier state of this one")
     old = now.member(statement.member)
+    # Signatures are verified with the keys of the state before, so that a new key cannot authorise
+    # its own introduction.
     content = statement_bytes(statement)
     for name, signature in signed.signatures.items():
-        if not _fits(now.member(name).public, signature, STATEMENT_LABEL, content):
+        if not _signature_valid(now.member(name).public, signature, STATEMENT_LABEL, content):
             raise AgreementError(f"the signature of {name} does not fit")
     signers = set(signed.signatures)
     if isinstance(statement, Rotation):
         if signers != {old.name}:
             raise AgreementError(f"only {old.name} itself changes its key")
-        kept = now.signers[old.name]
+        kept = now.signers[old.name]  # what the old key has signed stays valid
     else:
         _check_revocation(statement, old, signers, statement_quorum(agreement, len(now.members)))
-        kept = ()
+        kept = ()  # the revoked key may be stolen, so its signatures no longer count
+    # `party` verifies the bundle's signature: the new key is only accepted from its holder.
     new = statement.card.party() if statement.card else None
     if new is not None:
         _check_new(now, old, new)
@@ -182,6 +185,8 @@ def _check_revocation(statement: Revocation, old: Party, signers: set[str], need
 def _check_new(now: AgreementStatus, old: Party, new: Party) -> None:
     if new.name != old.name:
         raise AgreementError(f"the card is of {new.name} and not of {old.name}")
+    # A key that was ever used is never accepted again: it may have been revoked as stolen, and old
+    # signatures under it would become valid once more.
     if {new.identity, new.broker} & now.used:
         raise AgreementError(f"the new key of {new.name} is or was a key of this agreement")
 
@@ -189,7 +194,7 @@ def _check_new(now: AgreementStatus, old: Party, new: Party) -> None:
 def _replaced(
     now: AgreementStatus, old: Party, new: Party | None, kept: tuple[bytes, ...], digest: bytes
 ) -> AgreementStatus:
-    """The members with one of them under another key, or gone."""
+    """Return the state in which one member has another key, or has left."""
     replaced = (new if member is old else member for member in now.members)
     added = () if new is None else (new,)
     return AgreementStatus(
@@ -205,26 +210,26 @@ def _keys(parties: Iterable[Party]) -> frozenset[str]:
 
 
 def statement_quorum(agreement: Agreement, members: int) -> int:
-    """How many others have to sign that a key is void: the quorum, or all others if that is less.
+    """Return how many other members have to sign a revocation: the quorum, or all others if fewer.
 
-    The member itself cannot be needed: its key may be lost.
+    The signature of the member itself is not required, since its key may be lost.
     """
     return min(agreement.quorum, members - 1)
 
 
 def check(signed: SignedAgreement, at: datetime, member: str | None = None) -> AgreementStatus:
-    """Whether an agreement is in force.
+    """Verify that an agreement is in force.
 
     Args:
         signed: The agreement with signatures and statements.
-        at: The time, with a time zone.
-        member: Who asks; it has to be a member, and to have signed itself.
+        at: The time of the check, with a time zone.
+        member: Name of the party that checks; it has to be a member and to have signed itself.
 
     Returns:
-        The members and the digest that counts.
+        The current members and the current digest.
 
     Raises:
-        AgreementError: If the agreement is not in force; the text names what is wrong.
+        AgreementError: If the agreement is not in force; the message states why.
     """
     _check_time(signed.agreement, at)
     now = standing(signed)
@@ -246,31 +251,34 @@ def check(signed: SignedAgreement, at: datetime, member: str | None = None) -> A
 
 
 def missing_signatures(signed: SignedAgreement, now: AgreementStatus) -> list[str]:
-    """The members that have not signed yet, in roster order.
+    """Return the members that have not signed yet, in roster order.
 
     Raises:
-        AgreementError: If a signature does not fit, or its signer is no member.
+        AgreementError: If a signature is invalid, or its signer is not a member.
     """
     first = {member.name: (member.public,) for member in signed.agreement.members}
     for name in signed.signatures.keys() - first.keys():
         raise AgreementError(f"{name} signed and is not a member")
     counting = signers_under(signed, now.signers)
-    # What a key that is void now has signed does not count, and is no sign of a forgery.
+    # A signature under a revoked key is not counted, and it is no forgery either: it fits the key
+    # that the member had first. A signature that fits neither key is an error.
     for name in signed.signatures.keys() - counting - signers_under(signed, first):
         raise AgreementError(
             f"the signature of {name} does not fit:"
-            " the agreement was changed after it was signed, or somebody else signed"
+            " the agreement was changed after it was signed, or another key signed"
         )
     return [member.name for member in now.members if member.name not in counting]
 
 
 def signers_under(signed: SignedAgreement, keys: Mapping[str, tuple[bytes, ...]]) -> set[str]:
-    """Whose signature under the agreement fits one of the keys given for that name."""
+    """Return the names whose signature is valid under one of the keys given for that name."""
     content = agreement_bytes(signed.agreement)
     return {
         name
         for name, signature in signed.signatures.items()
-        if any(_fits(key, signature, AGREEMENT_LABEL, content) for key in keys.get(name, ()))
+        if any(
+            _signature_valid(key, signature, AGREEMENT_LABEL, content) for key in keys.get(name, ())
+        )
     }
 
 
@@ -283,7 +291,7 @@ def _check_time(agreement: Agreement, at: datetime) -> None:
         )
 
 
-def _fits(public: bytes, signature: str, label: bytes, content: bytes) -> bool:
+def _signature_valid(public: bytes, signature: str, label: bytes, content: bytes) -> bool:
     try:
         verify(public, bytes.fromhex(signature), label, content)
     except RemoteProtocolError:

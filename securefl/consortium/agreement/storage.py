@@ -1,7 +1,7 @@
-"""An agreement on disk: one file that people read, and a small one for each signature.
+"""Files of an agreement: one human-readable TOML file, and one small file for each signature.
 
-Signatures are files of their own (`agreement.north.sig` beside `agreement.toml`), so that members
-can mail them to each other, in any order, without two of them editing one file.
+Signatures are separate files (`agreement.north.sig` next to `agreement.toml`), so that members can
+exchange them by mail, in any order, without concurrent edits of one file.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ HEADER = """\
 
 """
 _LARGEST = 1 << 22
+"""Bytes that are read of a file at most: files from other parties must not exhaust memory."""
 
 
 class SignatureFile(Settings):
     """One signature, under an agreement or under a statement that changes a key of it.
 
     Attributes:
-        format: Of this file.
-        member: Who signed.
-        digest: Of what was signed: the agreement, or the state after the statement.
-        statement: The statement, where it is one.
+        format: Version of this file format.
+        member: Name of the signer.
+        digest: Digest of what was signed: the agreement, or the state after the statement.
+        statement: The statement; None for a signature under the agreement.
         signature: Ed25519, hex.
     """
 
@@ -55,11 +56,11 @@ class SignatureFile(Settings):
 
 @dataclass(frozen=True)
 class Folder:
-    """An agreement with what lies beside it.
+    """An agreement with the signature files next to it.
 
     Attributes:
-        signed: The agreement, its signatures, and the statements that count.
-        waiting: Statements that do not count yet, with the reason.
+        signed: The agreement, its signatures, and the statements in effect.
+        waiting: Statements not yet in effect, with the reason.
     """
 
     signed: SignedAgreement
@@ -67,12 +68,12 @@ class Folder:
 
 
 def agreement_toml(agreement: Agreement) -> str:
-    """The file's text: there is one for each agreement, byte by byte."""
+    """Return the text of the agreement's file, which is unique for each agreement."""
     return HEADER + tomli_w.dumps(to_tree(agreement), multiline_strings=True)
 
 
 def write_agreement(path: Path, agreement: Agreement) -> None:
-    """Write the agreement's file, over an older one.
+    """Write the agreement's file, replacing an older one.
 
     Raises:
         AgreementError: If it cannot be written.
@@ -81,19 +82,22 @@ def write_agreement(path: Path, agreement: Agreement) -> None:
 
 
 def read_draft(path: Path) -> Agreement:
-    """An agreement that may have been edited by hand, comments and all.
+    """Read an agreement that may have been edited by hand.
 
     Raises:
-        AgreementError: If it cannot be read, or is none.
+        AgreementError: If it cannot be read, or is not an agreement.
     """
     return from_tree(_toml(path), str(path))
 
 
 def read_agreement(path: Path) -> Agreement:
-    """An agreement whose file is, byte by byte, as it was signed.
+    """Read an agreement and verify that its file has the canonical text.
+
+    The signatures cover the parsed content only. Requiring the canonical text keeps a reader from
+    being misled by comments or formatting that no member signed.
 
     Raises:
-        AgreementError: If it cannot be read, is none, or has a byte that nobody signed.
+        AgreementError: If it cannot be read, is not an agreement, or was edited by hand.
     """
     agreement = read_draft(path)
     if read_text(path) != agreement_toml(agreement):
@@ -105,62 +109,62 @@ def read_agreement(path: Path) -> Agreement:
 
 
 def read_card(path: Path) -> KeyBundle:
-    """A party's card.
+    """Read a party's public key bundle.
 
     Raises:
-        AgreementError: If it cannot be read, is none, or its signature does not fit.
+        AgreementError: If it cannot be read, is not a key bundle, or its signature is invalid.
     """
-    card = parsed(KeyBundle, _toml(path), str(path))
-    card.party()
-    return card
+    bundle = parsed(KeyBundle, _toml(path), str(path))
+    bundle.party()  # verifies the signature
+    return bundle
 
 
-def write_card(path: Path, card: KeyBundle) -> None:
-    """Write a card, over an older one.
+def write_card(path: Path, bundle: KeyBundle) -> None:
+    """Write a public key bundle, replacing an older file.
 
     Raises:
         AgreementError: If it cannot be written.
     """
-    text = f"# {card.fingerprint}  (fingerprint, for a phone call)\n\n"
-    write_public(path, text + tomli_w.dumps(card.model_dump(mode="json")))
+    text = f"# {bundle.fingerprint}  (fingerprint, for a phone call)\n\n"
+    write_public(path, text + tomli_w.dumps(bundle.model_dump(mode="json")))
 
 
 def read_folder(path: Path) -> Folder:
-    """The agreement with all signatures that lie beside it.
+    """Read the agreement with all signature files next to it.
 
     Raises:
-        AgreementError: If a file is wrong, or a signature is of another agreement.
+        AgreementError: If a file is invalid, or a signature is of another agreement.
     """
     agreement = read_agreement(path)
     digest, signatures = agreement_digest(agreement).hex(), dict[str, str]()
-    files = [(place, _read_signature(place)) for place in signature_paths(path)]
-    for place, file in files:
+    files = [(found, _read_signature(found)) for found in signature_paths(path)]
+    for found, file in files:
         if file.statement is not None:
             continue
         if file.digest != digest:
             raise AgreementError(
-                f"{place}: {file.member} signed another version,"
+                f"{found}: {file.member} signed another version,"
                 " or the agreement was changed after it was signed"
             )
         if signatures.setdefault(file.member, file.signature) != file.signature:
-            raise AgreementError(f"{place}: there is another signature of {file.member} beside it")
+            raise AgreementError(f"{found}: there is another signature of {file.member} beside it")
     signed = SignedAgreement(agreement=agreement, signatures=signatures)
     return _in_order(signed, _gathered(files))
 
 
 def read_standing(path: Path) -> AgreementStatus:
-    """Who is a member now, whoever has signed the agreement.
+    """Read the current members and keys, without regard to signatures under the agreement.
 
     Raises:
-        AgreementError: If a file is wrong.
+        AgreementError: If a file is invalid.
     """
-    files = [(place, _read_signature(place)) for place in signature_paths(path)]
+    files = [(found, _read_signature(found)) for found in signature_paths(path)]
     unsigned = SignedAgreement(agreement=read_agreement(path))
     return standing(_in_order(unsigned, _gathered(files)).signed)
 
 
 def read_signed(path: Path) -> SignedAgreement:
-    """The agreement with the signatures and statements that count.
+    """Read the agreement with its signatures and the statements in effect.
 
     Raises:
         AgreementError: As in `read_folder`.
@@ -169,23 +173,23 @@ def read_signed(path: Path) -> SignedAgreement:
 
 
 def signature_paths(path: Path) -> list[Path]:
-    """The files with signatures beside an agreement's file."""
+    """Return the signature files next to an agreement's file, sorted."""
     begin = f"{path.stem}."
     found = path.parent.glob("*.sig")
-    return sorted(place for place in found if place.name.startswith(begin))
+    return sorted(file for file in found if file.name.startswith(begin))
 
 
 def write_signature(
     path: Path, member: str, signature: str, digest: bytes, statement: Statement | None = None
 ) -> Path:
-    """Write a signature beside the agreement's file, and say where.
+    """Write a signature next to the agreement's file, and return its path.
 
     Args:
         path: The agreement's file.
-        member: Who signed.
-        signature: The signature, hex.
-        digest: What it is for, as `SignatureFile.digest` says.
-        statement: The statement, where it is one.
+        member: Name of the signer.
+        signature: Ed25519 signature, hex.
+        digest: Digest of what was signed; see `SignatureFile.digest`.
+        statement: The statement; None for a signature under the agreement.
 
     Raises:
         AgreementError: If it cannot be written.
@@ -194,14 +198,14 @@ def write_signature(
         member=member, digest=digest.hex(), statement=statement, signature=signature
     )
     what = "" if statement is None else f"{statement.kind}-{statement.member}-{digest.hex()[:8]}."
-    place = path.with_name(f"{path.stem}.{what}{member}.sig")
+    target = path.with_name(f"{path.stem}.{what}{member}.sig")
     tree = file.model_dump(mode="json", exclude_none=True)
-    write_public(place, json.dumps(tree, indent=2) + "\n")
-    return place
+    write_public(target, json.dumps(tree, indent=2) + "\n")
+    return target
 
 
 def write_public(path: Path, text: str) -> None:
-    """Replace a file's content; a kill at any point leaves the old file or the new one.
+    """Replace a file atomically: a crash at any point leaves the old content or the new one.
 
     Raises:
         AgreementError: If it cannot be written.
@@ -222,10 +226,10 @@ def write_public(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """A small text file.
+    """Read a small text file.
 
     Raises:
-        AgreementError: If it cannot be read, is no text, or is far too large.
+        AgreementError: If it cannot be read, is not UTF-8 text, or is larger than 4 MiB.
     """
     try:
         with path.open("rb") as file:
@@ -257,14 +261,14 @@ def _read_signature(path: Path) -> SignatureFile:
 
 
 def _gathered(files: list[tuple[Path, SignatureFile]]) -> list[SignedStatement]:
-    """The statements in some files, each with all its signatures."""
+    """Merge signature files into statements, each with all its signatures."""
     statements: dict[str, SignedStatement] = {}
-    for place, file in files:
+    for found, file in files:
         if file.statement is None:
             continue
         digest = apply_key_changes(file.statement).hex()
         if file.digest != digest:
-            raise AgreementError(f"{place}: the statement was changed after it was signed")
+            raise AgreementError(f"{found}: the statement was changed after it was signed")
         others = statements[digest].signatures if digest in statements else {}
         statements[digest] = SignedStatement(
             statement=file.statement, signatures={**others, file.member: file.signature}
@@ -273,11 +277,12 @@ def _gathered(files: list[tuple[Path, SignatureFile]]) -> list[SignedStatement]:
 
 
 def _in_order(signed: SignedAgreement, statements: list[SignedStatement]) -> Folder:
-    """The chain of statements, as far as it is complete.
+    """Order statements into the longest valid chain; the rest is returned as waiting.
 
-    Where a revocation and another statement follow on the same state, the revocation counts: what
-    a stolen key has signed shall not keep the others from declaring it void.
+    Where a revocation and another statement follow on the same state, the revocation takes
+    precedence: a statement signed with a stolen key must not prevent its revocation.
     """
+    # False sorts first: the revocations come before the rotations.
     left = sorted(statements, key=lambda entry: entry.statement.kind != "revocation")
     while True:
         extended = [(entry, _extended(signed, entry)) for entry in left]
@@ -286,6 +291,8 @@ def _in_order(signed: SignedAgreement, statements: list[SignedStatement]) -> Fol
         ]
         if not valid:
             return Folder(signed, tuple((entry, str(reason)) for entry, reason in extended))
+        # Two statements of one kind on one state have no order; choosing one would let the order
+        # in which files are listed decide about keys.
         kinds = [entry.statement.kind for entry, _ in valid]
         if kinds.count(kinds[0]) > 1:
             names = " and ".join(entry.statement.member for entry, _ in valid[:2])
@@ -298,7 +305,7 @@ def _in_order(signed: SignedAgreement, statements: list[SignedStatement]) -> Fol
 
 
 def _extended(signed: SignedAgreement, statement: SignedStatement) -> SignedAgreement | str:
-    """The agreement with one statement more, or why that statement does not count."""
+    """Return the agreement with one more statement, or the reason why it is not valid yet."""
     longer = signed.model_copy(update={"statements": (*signed.statements, statement)})
     try:
         standing(longer)

@@ -1,4 +1,7 @@
-"""From one agreement to the next: amendments, and what a member remembers to have accepted."""
+"""Agreement versions: amendments, and the version that a member has pinned.
+
+Pinning protects against rollback: a coordinator cannot bring a member back to an older agreement.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,10 @@ from securefl.errors import AgreementError
 
 
 def enlarged(agreement: Agreement, parties: tuple[Party, ...], where: str) -> Agreement:
-    """A draft with more members; a quorum of all stays one of all.
+    """Return a draft with more members; a quorum of all members stays a quorum of all.
 
     Raises:
-        AgreementError: If a name or a key is there already.
+        AgreementError: If a name or a key is in use already.
     """
     members = (*agreement.members, *parties)
     return from_tree({**to_tree(agreement), **_roster(members, agreement)}, where)
@@ -51,21 +54,21 @@ def amended(
     coordinator: Party | None = None,
     broker: Broker | None = None,
 ) -> Agreement:
-    """The agreement that replaces a signed one; nobody gets a new key by it.
+    """Return the agreement that replaces a signed one; it changes no member's key.
 
     Args:
-        signed: What is replaced. Keys that statements changed since are those that count now.
-        created: From when the new one is valid.
-        expires: Until when; as before if not given.
+        signed: The agreement that is replaced; keys changed by statements are taken over.
+        created: Start of validity, with a time zone.
+        expires: End of validity; unchanged if not given.
         added: Members to add.
-        removed: Members to leave out.
-        quorum: How many have to sign; as before if not given, or all if it was all.
-        config: What to train; as before if not given.
-        coordinator: Who relays and sums; as before if not given.
-        broker: Where they meet; as before if not given.
+        removed: Names of members to remove.
+        quorum: Number of required signatures; unchanged if not given, or all if it was all.
+        config: What to train; unchanged if not given.
+        coordinator: The party that relays and sums; unchanged if not given.
+        broker: The message broker; unchanged if not given.
 
     Raises:
-        AgreementError: If it contradicts itself.
+        AgreementError: If the new version is inconsistent.
     """
     now, old = standing(signed), signed.agreement
     unknown = sorted(removed - {member.name for member in now.members})
@@ -88,22 +91,23 @@ def amended(
 
 
 def _roster(members: tuple[Party, ...], old: Agreement) -> dict[str, Any]:
-    everybody = old.quorum == len(old.members)
+    unanimous = old.quorum == len(old.members)
     least = max(smallest_quorum(len(members)), min(old.quorum, len(members)))
     return {
         "members": [member.model_dump() for member in members],
-        "quorum": len(members) if everybody else least,
+        "quorum": len(members) if unanimous else least,
     }
 
 
 def check_version(old: SignedAgreement, new: SignedAgreement) -> None:
-    """Whether an agreement follows on another: the quorum of the old members signed it.
+    """Verify that an agreement succeeds another: a quorum of the old members signed it.
 
-    Without that, whoever writes an amendment could bring members of his own, enough to sign it.
-    Versions in between may be missing: the signatures of the old members say all there is to say.
+    Without this check, the author of an amendment could add members under his control until they
+    form a quorum of the new version. Versions in between may be missing, since the signatures of
+    the old members on the new version are sufficient.
 
     Raises:
-        AgreementError: If it does not.
+        AgreementError: If it is not newer, does not follow on the old one, or lacks signatures.
     """
     before = standing(old)
     if new.agreement.number <= old.agreement.number:
@@ -111,12 +115,14 @@ def check_version(old: SignedAgreement, new: SignedAgreement) -> None:
             f"version {new.agreement.number} is not newer than the accepted version"
             f" {old.agreement.number}"
         )
+    # Only the direct successor names the old state; a later one names a version in between.
     next_one = new.agreement.number == old.agreement.number + 1
     if next_one and new.agreement.previous != before.digest.hex():
         raise AgreementError(
             f"version {new.agreement.number} does not follow on the accepted version"
             f" {old.agreement.number}"
         )
+    # Counted under the keys of the old agreement: keys in the new one are what is to be proven.
     needed = min(old.agreement.quorum, len(before.members))
     signers = signers_under(new, {m.name: (m.public,) for m in before.members})
     if len(signers) < needed:
@@ -126,17 +132,18 @@ def check_version(old: SignedAgreement, new: SignedAgreement) -> None:
 
 
 def remember(folder: Path, signed: SignedAgreement) -> None:
-    """Note that a member starts under an agreement, so that it never starts under an older one.
+    """Pin the agreement that a member starts under, so that it never starts under an older one.
 
-    An older version is signed by all, and perhaps not expired. So is one without the statement that
-    declared a key void. Only who has seen the newer one can refuse them.
+    An older version carries all signatures and may not have expired. The same holds for a copy
+    without the statement that revoked a key. Only a party that has seen the newer state can refuse
+    them, so the member records it (rollback protection).
 
     Args:
-        folder: The member's own folder; one file in it for each name of an agreement.
-        signed: What `admit` found in force.
+        folder: The member's own folder; it holds one file for each name of an agreement.
+        signed: An agreement that was verified to be in force.
 
     Raises:
-        AgreementError: If it does not follow on what the member last started under.
+        AgreementError: If it does not succeed the pinned agreement.
     """
     path = folder / f"accepted-{signed.agreement.name}.json"
     if path.exists():
@@ -152,7 +159,7 @@ def remember(folder: Path, signed: SignedAgreement) -> None:
 
 
 def _continues(before: SignedAgreement, signed: SignedAgreement) -> bool:
-    """Whether it is the same agreement, with the same statements and perhaps more."""
+    """Return whether it is the same agreement, with the pinned statements and possibly more."""
     if agreement_digest(before.agreement) != agreement_digest(signed.agreement):
         return False
     count = len(before.statements)
@@ -162,7 +169,7 @@ def _continues(before: SignedAgreement, signed: SignedAgreement) -> bool:
     return True
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401 - whatever is in the file
+def _json(path: Path) -> Any:  # noqa: ANN401 - JSON of any type
     try:
         return json.loads(read_text(path))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a member does at its own desk: make a key, sign, replace a key, see how things stand."""
+"""Operations of a member on an agreement: generate a key, sign, rotate, revoke, show the status."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from securefl_protocols.primitives.signing import SigningKey
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key that was just made.
+    """A newly generated identity key.
 
     Attributes:
-        key: The file that nobody else may have.
-        card: The file that everybody may have.
-        fingerprint: Of the card.
+        key: File with the private key, encrypted; it stays with its owner.
+        card: File with the public key bundle, for all other parties.
+        fingerprint: Fingerprint of the public key bundle.
     """
 
     key: Path
@@ -57,13 +57,13 @@ class NewKey:
 
 @dataclass(frozen=True)
 class Change:
-    """A statement that was signed.
+    """A key-change statement that was signed.
 
     Attributes:
-        file: Where the signature is.
-        member: Whose key changes.
-        signatures: How many have signed.
-        needed: How many have to.
+        file: File with the signature.
+        member: The member whose key changes.
+        signatures: Number of signatures so far.
+        needed: Number of signatures required.
     """
 
     file: Path
@@ -74,15 +74,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Status:
-    """How things stand with an agreement.
+    """Status of an agreement.
 
     Attributes:
-        agreement: What was agreed.
-        fingerprint: Of the agreement with all changes of keys, to compare before signing.
-        members: Who is a member now.
-        signed: Names of those whose signature counts.
+        agreement: The agreement.
+        fingerprint: Fingerprint of the agreement with all key changes, to compare before signing.
+        members: The current members.
+        signed: Names of the members whose signature is valid.
         problem: Why it is not in force; empty if it is.
-        waiting: Changes of keys that do not count yet, with the reason.
+        waiting: Key changes that are not in effect yet, with the reason.
     """
 
     agreement: Agreement
@@ -94,28 +94,28 @@ class Status:
 
 
 def make_key(folder: Path, name: str, passphrase: bytes) -> NewKey:
-    """A new identity key, `NAME.key` under a passphrase, and its card, `NAME.card`.
+    """Generate an identity key, `NAME.key` under a passphrase, and its key bundle, `NAME.card`.
 
     Raises:
-        AgreementError: If the name is not allowed, or the card cannot be written.
-        KeyFileError: If the key cannot be written, or the passphrase is short.
+        AgreementError: If the name is not allowed, or the bundle cannot be written.
+        KeyFileError: If the key cannot be written, or the passphrase is too short.
     """
     key = generate_key()
-    card = key_bundle_of(name, key)
-    place, public = folder / f"{name}.key", folder / f"{name}.card"
-    write_key(place, key, passphrase)
-    write_card(public, card)
-    return NewKey(place, public, card.fingerprint)
+    bundle = key_bundle_of(name, key)
+    secret, public = folder / f"{name}.key", folder / f"{name}.card"
+    write_key(secret, key, passphrase)
+    write_card(public, bundle)
+    return NewKey(secret, public, bundle.fingerprint)
 
 
 def sign_agreement(path: Path, key: SigningKey) -> tuple[str, Path]:
-    """Sign an agreement's file; one that was edited is written in its one form first.
+    """Sign an agreement's file, after writing an edited one in its canonical form.
 
     Returns:
-        Who signed, and where the signature is.
+        Name of the signer, and path of the signature.
 
     Raises:
-        AgreementError: If the key is nobody's, or a file is wrong.
+        AgreementError: If the key is no member's, or a file is invalid.
     """
     agreement = read_draft(path)
     if read_text(path) != agreement_toml(agreement):
@@ -128,7 +128,7 @@ def rotate(path: Path, old: SigningKey, new: SigningKey) -> Change:
     """Replace a member's own key.
 
     Raises:
-        AgreementError: If the old key is nobody's, or the new one was used before.
+        AgreementError: If the old key is no member's, or the new one was used before.
     """
     signed = read_folder(path).signed
     name = _owner(standing(signed), old, path)
@@ -142,11 +142,11 @@ def revoke(path: Path, name: str, key: SigningKey, card: KeyBundle | None = None
     Args:
         path: The agreement's file.
         name: The member whose key is void.
-        key: The key of whoever signs.
-        card: The member's new card, if it stays.
+        key: Identity key of the member that signs.
+        card: The member's new key bundle, if it stays.
 
     Raises:
-        AgreementError: If one of the two is no member, or they are the same.
+        AgreementError: If one of the two is not a member, or they are the same.
     """
     signed = read_folder(path).signed
     now = standing(signed)
@@ -163,10 +163,10 @@ def revoke(path: Path, name: str, key: SigningKey, card: KeyBundle | None = None
 
 
 def status(path: Path, at: datetime) -> Status:
-    """How things stand with an agreement's file at a time.
+    """Return the status of an agreement's file at a given time.
 
     Raises:
-        AgreementError: If a file is wrong.
+        AgreementError: If a file is invalid.
     """
     folder = read_folder(path)
     now = standing(folder.signed)
@@ -198,14 +198,15 @@ def _signed_change(
 ) -> Change:
     ((name, key),) = keys.items()
     if statement.card is not None:
-        _check_card(signed, statement.member, statement.card)
+        _check_bundle(signed, statement.member, statement.card)
     digest = apply_key_changes(statement)
-    place = write_signature(path, name, sign_statement(statement, key), digest, statement)
-    return Change(place, statement.member, _count(path, digest), needed)
+    file = write_signature(path, name, sign_statement(statement, key), digest, statement)
+    return Change(file, statement.member, _count(path, digest), needed)
 
 
-def _check_card(signed: SignedAgreement, name: str, card: KeyBundle) -> None:
-    """Before a statement is signed, not when somebody reads it."""
+def _check_bundle(signed: SignedAgreement, name: str, card: KeyBundle) -> None:
+    # `standing` repeats these checks at every reader; here they stop a member from signing a
+    # statement that all others would refuse.
     now = standing(signed)
     if card.name != name:
         raise AgreementError(f"the card is of {card.name} and not of {name}")
@@ -214,7 +215,7 @@ def _check_card(signed: SignedAgreement, name: str, card: KeyBundle) -> None:
 
 
 def _count(path: Path, digest: bytes) -> int:
-    """How many signatures of a statement lie beside the agreement."""
+    """Return the number of signatures of a statement among the files of the agreement."""
     folder = read_folder(path)
     entries = [*folder.signed.statements, *(entry for entry, _ in folder.waiting)]
     return sum(len(e.signatures) for e in entries if apply_key_changes(e.statement) == digest)

@@ -1,4 +1,4 @@
-"""Fingerprints: digests short enough to read to each other over the phone."""
+"""Fingerprints: truncated digests for comparison by phone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ GROUPS, GROUP = 6, 4
 
 
 def fingerprint(digest: bytes) -> str:
-    """The first 120 bits of a digest as six groups of four letters and digits (RFC 4648 base32).
+    """Return the first 120 bits of a digest as six groups of four base32 characters (RFC 4648).
 
-    Whoever wants another key to have a given fingerprint has to try 2^120 keys. Somebody who makes
-    two keys of his own with one fingerprint needs 2^60 tries and wins nothing by it: an agreement
-    holds one key a name, and all members sign the whole key. The alphabet has no 0, 1, 8 or 9,
-    which sound and look like letters.
+    A second preimage takes about 2^120 trials. A collision between two keys of one's own takes
+    about 2^60 and gains nothing: an agreement holds one key for each name, and members sign the
+    whole key. The base32 alphabet has no 0, 1, 8 or 9, which are confused with letters.
 
     Args:
-        digest: At least 15 bytes, for example of SHA-256.
+        digest: At least 15 bytes, for example SHA-256.
     """
     text = base64.b32encode(digest[: GROUPS * GROUP * 5 // 8]).decode()
     return " ".join(text[start : start + GROUP] for start in range(0, len(text), GROUP))

@@ -1,4 +1,4 @@
-"""The one way to write what is signed: RFC 8785 (JSON Canonicalization Scheme)."""
+"""Canonical JSON for digests and signatures: RFC 8785 (JSON Canonicalization Scheme)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 def canonical_bytes(tree: Mapping[str, Any]) -> bytes:
-    """The bytes that stand for a JSON object in digests and signatures.
+    """Return the canonical RFC 8785 bytes of a JSON object.
 
     Raises:
-        AgreementError: If a number has no one way to be written (an integer above 2^53).
+        AgreementError: If a number has no canonical form (an integer above 2^53).
     """
     try:
         return rfc8785.dumps(dict(tree))
@@ -29,7 +29,7 @@ def canonical_bytes(tree: Mapping[str, Any]) -> bytes:
 
 
 def to_timestamp(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the second.
+    """Format a time as RFC 3339 in UTC, to the second.
 
     Args:
         moment: A time with a time zone.
@@ -38,11 +38,12 @@ def to_timestamp(moment: datetime) -> str:
 
 
 def from_timestamp(text: str) -> datetime:
-    """What `to_timestamp` wrote.
+    """Parse the output of `to_timestamp`.
 
     Raises:
-        ValueError: If the text is not in that form, or there is no such day.
+        ValueError: If the text is not in that form, or is no valid date.
     """
+    # `strptime` accepts other spellings of one time ("2026-1-31"); a signed text must have one.
     if not _TIME.fullmatch(text):
         raise ValueError("a time is written like 2026-01-31T09:00:00Z")
     return datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)

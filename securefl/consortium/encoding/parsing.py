@@ -1,4 +1,4 @@
-"""Documents from outside become models, or one line that says what is wrong with them."""
+"""Parsing of untrusted documents into models, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def parsed(model: type[ModelT], tree: Mapping[str, Any], where: str) -> ModelT:
-    """A model from a tree.
+    """Validate a tree against a model.
 
     Args:
-        model: What the tree should be.
-        tree: As JSON or TOML gave it.
-        where: The file or thing, to begin the error with.
+        model: The expected model.
+        tree: Decoded JSON or TOML.
+        where: Source of the tree, which error messages begin with.
 
     Raises:
-        AgreementError: If it is none; one line with the key.
+        AgreementError: If it is invalid; the message is one line that names the key.
     """
     try:
         return model.model_validate(tree)
     except ValidationError as error:
+        # Inputs stay out of the message: it is shown and logged, and the file is another party's.
         first = error.errors(include_input=False, include_url=False)[0]
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""Key files: created for their owner alone, refused if anybody else can read them."""
+"""Key files: created with mode 0600, and refused if readable by other users."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from securefl_protocols.primitives.signing import SigningKey
 
 OWNER_ONLY = 0o600
 SHORTEST_PASSPHRASE = 12
+"""Bytes; scrypt slows guessing down, but cannot make up for a short passphrase."""
 _LARGEST_SECRET = 1 << 16
+"""Bytes that are read of a file at most."""
 
 
 def generate_key() -> SigningKey:
-    """A new identity key from the operating system's randomness."""
+    """Generate an identity key from the operating system's randomness."""
     return SigningKey.generate(os.urandom)
 
 
@@ -27,14 +29,14 @@ def write_key(path: Path, key: SigningKey, passphrase: bytes) -> None:
     """Write an identity key under a passphrase to a new file of mode 0600.
 
     Raises:
-        KeyFileError: If the file exists or cannot be written, or the passphrase is short.
+        KeyFileError: If the file exists or cannot be written, or the passphrase is too short.
     """
     check_passphrase(passphrase)
     write_secret(path, encrypted_pem(_private(key), passphrase, os.urandom))
 
 
 def write_clear_key(path: Path, key: SigningKey) -> None:
-    """Write an identity key in the clear, mode 0600: for runs in which one machine is everybody.
+    """Write an unencrypted identity key, mode 0600, for simulations on one machine.
 
     Raises:
         KeyFileError: If the file exists or cannot be written.
@@ -43,14 +45,14 @@ def write_clear_key(path: Path, key: SigningKey) -> None:
 
 
 def read_key(path: Path, passphrase: bytes | None = None) -> SigningKey:
-    """The identity key in a file.
+    """Read the identity key in a file.
 
     Args:
         path: The file.
-        passphrase: Its passphrase, or None where it is in the clear.
+        passphrase: Its passphrase; None where it is not encrypted.
 
     Raises:
-        KeyFileError: If it cannot be read, somebody else can read it, or the passphrase is wrong.
+        KeyFileError: If it cannot be read, other users can read it, or the passphrase is wrong.
     """
     text = read_secret(path)
     try:
@@ -60,29 +62,29 @@ def read_key(path: Path, passphrase: bytes | None = None) -> SigningKey:
 
 
 def needs_passphrase(path: Path) -> bool:
-    """Whether the key in a file is encrypted.
+    """Return whether the key in a file is encrypted.
 
     Raises:
-        KeyFileError: If it cannot be read, or somebody else can read it.
+        KeyFileError: If it cannot be read, or other users can read it.
     """
     return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in read_secret(path)
 
 
 def check_passphrase(passphrase: bytes) -> None:
-    """Refuses passphrases that are searched in no time.
+    """Refuse passphrases that are short enough for an exhaustive search.
 
     Raises:
-        KeyFileError: If there are fewer than 12 bytes.
+        KeyFileError: If it has fewer than 12 bytes.
     """
     if len(passphrase) < SHORTEST_PASSPHRASE:
         raise KeyFileError(f"a passphrase has at least {SHORTEST_PASSPHRASE} characters")
 
 
 def read_passphrase(path: Path) -> bytes:
-    """The first line of a file that nobody else can read.
+    """Read a passphrase: the first line of a file that only its owner can read.
 
     Raises:
-        KeyFileError: If it cannot be read, somebody else can read it, or it is empty.
+        KeyFileError: If it cannot be read, other users can read it, or the line is empty.
     """
     line = read_secret(path).split(b"\n", 1)[0].removesuffix(b"\r")
     if not line:
@@ -91,21 +93,23 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def read_secret(path: Path) -> bytes:
-    """A small file that only its owner can read.
+    """Read a small file that only its owner can read.
 
-    Owner and mode are those of the open file, so that it cannot be exchanged in between.
+    Owner and mode are checked on the open file descriptor, so that the file cannot be exchanged
+    between check and use.
 
     Raises:
-        KeyFileError: If it cannot be read, is not a plain file, or is open to others.
+        KeyFileError: If it cannot be read, is not a regular file, or other users can read it.
     """
     try:
-        # Opening a pipe would wait for somebody to write into it.
+        # Without O_NONBLOCK, opening a pipe would block until a writer appears.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
                 raise KeyFileError(f"{path} is not a plain file")
             if state.st_mode & 0o077:
-                raise KeyFileError(f"{path} can be read by others; mend it with: chmod 600 {path}")
+                raise KeyFileError(f"{path} can be read by others; fix it with: chmod 600 {path}")
+            # Root may provide keys, as a secret store does; another user could replace them.
             if state.st_uid not in {0, os.geteuid()}:
                 raise KeyFileError(f"{path} belongs to another user")
             return file.read(_LARGEST_SECRET)
@@ -114,7 +118,7 @@ def read_secret(path: Path) -> bytes:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """A new file of mode 0600: whole or not at all, and never over another.
+    """Write a new file of mode 0600, atomically and never over an existing one.
 
     Raises:
         KeyFileError: If the file exists or cannot be written.
@@ -128,6 +132,7 @@ def write_secret(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            # A link fails where the target exists; a rename would replace it, and with it a key.
             os.link(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

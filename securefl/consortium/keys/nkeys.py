@@ -1,7 +1,8 @@
-"""The key with which a party logs in to the broker: an Ed25519 key of its own, in NATS's spelling.
+"""Broker login keys: an Ed25519 key pair for each party in the nkey encoding of NATS.
 
-The broker lets the client sign a challenge of the broker's choosing, without a label. The identity
-key never signs such a thing: the broker's key is derived from it, for this one use.
+On login, the client signs a challenge that the broker chooses, without a domain-separation label. A
+malicious broker could send the bytes of another statement as a challenge. The identity key
+therefore never signs one; a separate key for this single purpose is derived from it.
 """
 
 from __future__ import annotations
@@ -16,61 +17,62 @@ from securefl_protocols.primitives.signing import SigningKey
 
 LABEL = b"securefl/1/broker user key"
 _USER = 20 << 3
-"""What makes NATS's public user keys begin with U."""
+"""nkey prefix of a public user key; the text begins with U."""
 _SEED = 18 << 3
-"""And seeds with S."""
+"""nkey prefix of a seed; the text begins with S."""
 
 
 class BrokerKey:
-    """A party's key to the broker. Its `repr` shows the public key alone.
+    """A party's broker login key; its `repr` shows the public key only.
 
     Attributes:
-        public: The public key as the broker's configuration names it, 56 characters from U on.
+        public: The public key as in the broker's configuration, 56 characters beginning with U.
     """
 
     def __init__(self, identity: SigningKey) -> None:
-        """Derives the key: HKDF-SHA256 of the identity key, bound to label and public key."""
+        """Derive the key: HKDF-SHA256 of the identity key, bound to label and public key."""
         seed = derive_key(identity.private_bytes(), label=LABEL, context=identity.public)
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = encode_public(self._key.public_key().public_bytes_raw())
 
     def seed(self) -> str:
-        """The private key in NATS's spelling, 58 characters from SU on, for `nats-py` to sign with.
+        """Return the private key as nkey seed, 58 characters beginning with SU, for `nats-py`.
 
-        It opens the broker and nothing else; not to be written anywhere.
+        It grants login to the broker and nothing else. It must not be written to disk.
         """
-        # Two prefixes of five bits, what follows is a seed and whose: seed << 8 | user << 3.
+        # Two prefixes of five bits each: that it is a seed, and of which kind of key.
         prefix = ((_SEED << 8) | (_USER << 3)).to_bytes(2, "big")
-        return _spelled(prefix + self._key.private_bytes_raw())
+        return _encoded(prefix + self._key.private_bytes_raw())
 
     def __repr__(self) -> str:
         return f"BrokerKey(public={self.public})"
 
 
 def encode_public(public: bytes) -> str:
-    """NATS's spelling of a public user key: base32 of prefix, key and CRC-16/XMODEM.
+    """Encode a public user key as nkey: base32 of prefix, key and CRC-16/XMODEM.
 
     Args:
         public: 32 bytes.
     """
-    return _spelled(bytes([_USER]) + public)
+    return _encoded(bytes([_USER]) + public)
 
 
 def decode_public(text: str) -> bytes:
-    """The 32 bytes of a public user key.
+    """Decode a public user key to its 32 bytes.
 
     Raises:
-        ValueError: If the text is no such key, or a character of it is wrong.
+        ValueError: If the text is not a public user key, or its checksum does not match.
     """
     try:
         content = base64.b32decode(text)
     except ValueError:
         content = b""
+    # Re-encoding refuses a wrong checksum and a second spelling of one key alike.
     if len(content) != 35 or encode_public(content[1:33]) != text:
         raise ValueError("no public user key of NATS, or a character of it is wrong")
     return content[1:33]
 
 
-def _spelled(content: bytes) -> str:
+def _encoded(content: bytes) -> str:
     check = binascii.crc_hqx(content, 0).to_bytes(2, "little")
     return base64.b32encode(content + check).decode().rstrip("=")

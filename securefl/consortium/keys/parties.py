@@ -1,4 +1,4 @@
-"""A party and its card: the public keys that it hands out, signed with its identity key."""
+"""Parties and their public key bundles, which are signed with the identity key in them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ LABEL = b"securefl/1/party"
 _PRIME = (1 << 255) - 19
 
 
-def _known_point(text: str) -> str:
-    """Refuses keys under which anybody can sign, and second spellings of one key.
+def _safe_point(text: str) -> str:
+    """Refuse low-order Ed25519 keys, and non-canonical encodings of a key.
 
-    With a key of low order a signature fits nearly every message. Such a point maps to one of
-    X25519's (u = (1 + y) / (1 - y), RFC 7748 section 4.1), for which there is a check.
+    Under a key of low order, one signature is valid for nearly every message, so that no private
+    key is needed. Such a point maps to a low-order point of X25519 by u = (1 + y) / (1 - y)
+    (RFC 7748 section 4.1), which `check_public_key` refuses.
     """
     y = int.from_bytes(bytes.fromhex(text), "little") & ((1 << 255) - 1)
     if y >= _PRIME or y in {1, _PRIME - 1}:
@@ -39,22 +40,22 @@ def _known_point(text: str) -> str:
     return text
 
 
-def _known_user(text: str) -> str:
+def _valid_user(text: str) -> str:
     decode_public(text)
     return text
 
 
-IdentityHex = Annotated[Hex32, AfterValidator(_known_point)]
-BrokerUser = Annotated[str, Field(strict=True), AfterValidator(_known_user)]
+IdentityHex = Annotated[Hex32, AfterValidator(_safe_point)]
+BrokerUser = Annotated[str, Field(strict=True), AfterValidator(_valid_user)]
 
 
 class Party(Settings):
     """A member or the coordinator.
 
     Attributes:
-        name: What it is called: letters, digits, dots, hyphens and underscores of ASCII.
+        name: Letters, digits, dots, hyphens and underscores of ASCII.
         identity: Public Ed25519 key, hex; signs agreements, ledgers and messages.
-        broker: Public key with which it logs in to the broker, in NATS's spelling.
+        broker: Public broker login key, as NATS nkey.
     """
 
     name: MemberName
@@ -63,32 +64,32 @@ class Party(Settings):
 
     @property
     def fingerprint(self) -> str:
-        """What two people compare by phone; stands for name and both keys."""
+        """Return the fingerprint of name and both keys, for comparison by phone."""
         return fingerprint(labelled_digest(LABEL, self.content()))
 
     @property
     def public(self) -> bytes:
-        """The identity key, 32 bytes."""
+        """Return the public identity key, 32 bytes."""
         return bytes.fromhex(self.identity)
 
     def content(self) -> bytes:
-        """What the party's card is signed over."""
+        """Return the RFC 8785 bytes over which the key bundle is signed."""
         return canonical_bytes({name: getattr(self, name) for name in Party.model_fields})
 
 
 class KeyBundle(Party):
-    """A party, signed with its own key: who hands it out has that key.
+    """A party's public keys, self-signed as proof that it holds the private key.
 
-    Nobody can therefore be entered with the key of somebody else.
+    Without that proof, a member could register the public key of another party as its own.
     """
 
     signature: Hex64
 
     def party(self) -> Party:
-        """The party, if the card's signature fits.
+        """Return the party, after verifying the signature.
 
         Raises:
-            AgreementError: If it does not.
+            AgreementError: If the signature is invalid.
         """
         try:
             verify(self.public, bytes.fromhex(self.signature), LABEL, self.content())
@@ -100,7 +101,7 @@ class KeyBundle(Party):
 
 
 def party_of(name: str, key: SigningKey) -> Party:
-    """The party that holds an identity key.
+    """Return the party with a given identity key.
 
     Raises:
         AgreementError: If the name is not allowed.
@@ -110,7 +111,7 @@ def party_of(name: str, key: SigningKey) -> Party:
 
 
 def key_bundle_of(name: str, key: SigningKey) -> KeyBundle:
-    """The card of the holder of an identity key.
+    """Return the signed public key bundle of a party.
 
     Raises:
         AgreementError: If the name is not allowed.

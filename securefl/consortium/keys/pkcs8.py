@@ -1,8 +1,8 @@
-"""Private keys under a passphrase: PKCS#8 (RFC 5958) with PBES2, scrypt and AES-256-CBC.
+"""Encrypted private keys: PKCS#8 (RFC 5958) with PBES2, scrypt and AES-256-CBC.
 
-The library that holds the keys writes PKCS#8 with 2,048 rounds of PBKDF2 and no way to ask for
-more: a graphics card tries millions of passphrases a second against that. RFC 7914 section 7
-defines the same container with scrypt, which `openssl pkey` and the library itself read.
+The `cryptography` package writes PKCS#8 with 2,048 rounds of PBKDF2 and no option for more; a GPU
+tries millions of passphrases a second against that. RFC 7914 section 7 defines the same container
+with scrypt, which `openssl pkey` and the package itself can read.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _MOST_WORK = {
     bytes.fromhex("06092b06010401da47040b"): (3, 1 << 22),  # scrypt: N r p; ours is 655,360
     bytes.fromhex("06092a864886f70d01050c"): (1, 10_000_000),  # PBKDF2: rounds
 }
-"""How many numbers make up the cost of a derivation, and the largest product that is tried.
+"""By key derivation: how many parameters make up its cost, and the largest accepted product.
 
-That is seconds, and half a gigabyte. The library sets no limit: one changed bit took 16 gigabytes
-and 90 seconds."""
+The limits allow seconds and half a gigabyte. OpenSSL sets none: a file with one flipped bit took
+16 gigabytes and 90 seconds."""
 _PBES2 = bytes.fromhex("06092a864886f70d01050d")
 _SCRYPT = bytes.fromhex("06092b06010401da47040b")
 _AES_256_CBC = bytes.fromhex("060960864801650304012a")
@@ -45,16 +45,16 @@ _BODY = re.compile(rb"-----BEGIN ENCRYPTED PRIVATE KEY-----(.*?)-----END", re.DO
 
 
 class KeyTextError(ValueError):
-    """A private key cannot be read; the text says why and shows nothing of it."""
+    """Raised if a private key cannot be read; the message never contains key material."""
 
 
 def encrypted_pem(key: PrivateKeyTypes, passphrase: bytes, entropy: Entropy) -> bytes:
-    """A private key under a passphrase.
+    """Encrypt a private key under a passphrase, as PEM.
 
     Args:
         key: The key.
         passphrase: At least one byte.
-        entropy: Where salt and initialisation vector come from.
+        entropy: Source of the salt and the initialisation vector.
     """
     salt, iv = draw(entropy, 16), draw(entropy, 16)
     wrapping = Scrypt(salt=salt, length=32, n=COST, r=BLOCKS, p=LANES).derive(passphrase)
@@ -66,23 +66,23 @@ def encrypted_pem(key: PrivateKeyTypes, passphrase: bytes, entropy: Entropy) -> 
 
 
 def clear_pem(key: PrivateKeyTypes) -> bytes:
-    """A private key in the clear, for a simulation in which one machine holds all keys."""
+    """Return a private key as unencrypted PEM, for simulations on one machine."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def read_pem(text: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
-    """Reads any PKCS#8 private key.
+    """Read any PKCS#8 private key.
 
     Raises:
-        KeyTextError: It is none, the passphrase is missing, needless or wrong, or the file asks for
-            more work than any honest one.
+        KeyTextError: If it is not a private key, the passphrase is missing, unneeded or wrong, or
+            the key derivation would exceed the accepted cost.
     """
-    if passphrase is not None and _asks_too_much(text):
+    if passphrase is not None and _too_costly(text):
         raise KeyTextError("asks for more work than any honest key file")
     try:
         return load_pem_private_key(text, passphrase)
     except TypeError:
-        # An empty passphrase counts as none in the library.
+        # The library treats an empty passphrase as none, and raises TypeError for both mismatches.
         wanted = "is not encrypted" if passphrase else "is encrypted and needs a passphrase"
         raise KeyTextError(wanted) from None
     except (ValueError, UnsupportedAlgorithm, InternalError):
@@ -92,20 +92,20 @@ def read_pem(text: bytes, passphrase: bytes | None) -> PrivateKeyTypes:
 
 
 def ed25519(key: PrivateKeyTypes) -> bytes:
-    """The 32-byte seed of an Ed25519 key.
+    """Return the 32-byte seed of an Ed25519 key.
 
     Raises:
-        KeyTextError: It is a key of another kind.
+        KeyTextError: If it is a key of another kind.
     """
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyTextError("is no Ed25519 key")
     return key.private_bytes_raw()
 
 
-def _asks_too_much(text: bytes) -> bool:
-    """Whether to derive the key would be more work than `_MOST_WORK` allows.
+def _too_costly(text: bytes) -> bool:
+    """Return whether deriving the key would exceed the cost that `_MOST_WORK` accepts.
 
-    What cannot be read here, the library cannot read either, and refuses.
+    A structure that this parser cannot read is refused by the library, so it counts as cheap.
     """
     for body in _BODY.findall(text):
         content = base64.b64decode(body + b"===")
@@ -117,7 +117,7 @@ def _asks_too_much(text: bytes) -> bool:
 
 
 def _costs(parameters: bytes) -> list[int]:
-    """The integers that follow the salt in SEQUENCE { salt OCTET STRING, cost INTEGER, ... }."""
+    """Return the integers after the salt in SEQUENCE { salt OCTET STRING, cost INTEGER, ... }."""
     costs: list[int] = []
     _, rest, _ = _first(parameters)
     _, _, rest = _first(rest)
@@ -129,7 +129,7 @@ def _costs(parameters: bytes) -> list[int]:
 
 
 def _first(content: bytes) -> tuple[int, bytes, bytes]:
-    """Tag and content of the first element (X.690 section 8.1), and what follows; 0 at the end."""
+    """Split off the first element (X.690 section 8.1): tag, content, rest; tag 0 at the end."""
     if len(content) < 2:
         return 0, b"", b""
     tag, size, start = content[0], content[1], 2
@@ -140,7 +140,7 @@ def _first(content: bytes) -> tuple[int, bytes, bytes]:
 
 
 def _structure(salt: bytes, iv: bytes, sealed: bytes) -> bytes:
-    """EncryptedPrivateKeyInfo of RFC 5958 section 3 with the parameters of RFC 7914 section 7."""
+    """Return EncryptedPrivateKeyInfo (RFC 5958 section 3) with parameters of RFC 7914 section 7."""
     numbers = b"".join(_integer(number) for number in (COST, BLOCKS, LANES, 32))
     derivation = _der(_SEQUENCE, _SCRYPT + _der(_SEQUENCE, _der(_OCTETS, salt) + numbers))
     encryption = _der(_SEQUENCE, _AES_256_CBC + _der(_OCTETS, iv))
@@ -149,11 +149,12 @@ def _structure(salt: bytes, iv: bytes, sealed: bytes) -> bytes:
 
 
 def _integer(number: int) -> bytes:
+    # One byte more than the bits need: DER integers are signed, and a leading 1 means negative.
     return _der(_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
 def _der(tag: int, content: bytes) -> bytes:
-    """Tag, length, content (X.690 section 8.1)."""
+    """Encode tag, length and content (X.690 section 8.1)."""
     size = len(content)
     if size < 128:
         return bytes([tag, size]) + content

@@ -1,7 +1,8 @@
-"""Certificates for the broker's TLS: an authority of the consortium's own, and the broker's.
+"""TLS certificates of the broker: a private certificate authority and the server certificate.
 
-Members have none. They log in with a key of their own (`broker_keys`), and take the broker's
-certificate from the one authority that stands in the agreement they signed.
+Members have no certificate. They log in with their own nkey (`nkeys`) and trust only the authority
+in the agreement that they signed, so that no public authority can issue a certificate for a
+man-in-the-middle.
 """
 
 from __future__ import annotations
@@ -25,30 +26,32 @@ AUTHORITY, AUTHORITY_KEY = "ca.pem", "ca.key"
 BROKER, BROKER_KEY = "broker.pem", "broker.key"
 AUTHORITY_DAYS = 3650
 _EARLIER = timedelta(minutes=5)
+"""Validity begins this much earlier, for parties whose clocks are behind."""
 
 
 def create_authority(
     folder: Path, name: str, passphrase: bytes, at: datetime, days: int = AUTHORITY_DAYS
 ) -> Path:
-    """A new authority: `ca.pem` for everybody, `ca.key` under a passphrase, mode 0600.
+    """Create an authority: public `ca.pem`, and `ca.key` under a passphrase, mode 0600.
 
     Args:
-        folder: Where both are written.
-        name: What the authority is called.
+        folder: Folder for both files.
+        name: Name of the authority.
         passphrase: Protects the key.
-        at: From when it is valid, with a time zone.
-        days: For how long.
+        at: Start of validity, with a time zone.
+        days: Length of validity.
 
     Returns:
         The path of the certificate.
 
     Raises:
-        KeyFileError: If a file exists or cannot be written, or the passphrase is short.
+        KeyFileError: If a file exists or cannot be written, or the passphrase is too short.
     """
     check_passphrase(passphrase)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(name)
     builder = _builder(subject, subject, key.public_key(), at, days)
+    # Path length 0: the authority issues server certificates only, and no further authority.
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
     certificate = builder.sign(key, SHA256())
@@ -59,14 +62,14 @@ def create_authority(
 def issue_broker(
     folder: Path, hosts: tuple[str, ...], passphrase: bytes, at: datetime, days: int
 ) -> Path:
-    """A certificate for the broker: `broker.pem`, and `broker.key` in the clear, mode 0600.
+    """Issue the broker's certificate: `broker.pem`, and unencrypted `broker.key`, mode 0600.
 
     Args:
-        folder: Where the authority is, and the certificate will be.
-        hosts: Names and addresses under which the broker is reached.
-        passphrase: Of the authority's key.
-        at: From when it is valid, with a time zone.
-        days: For how long.
+        folder: Folder of the authority and of the new files.
+        hosts: Host names and addresses of the broker.
+        passphrase: Passphrase of the authority's key.
+        at: Start of validity, with a time zone.
+        days: Length of validity.
 
     Returns:
         The path of the certificate.
@@ -92,10 +95,10 @@ def issue_broker(
 
 
 def checked_certificate(pem: str) -> str:
-    """The text of a certificate, unchanged.
+    """Return the text of a certificate unchanged, after parsing it.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not a certificate.
     """
     x509.load_pem_x509_certificate(pem.encode())
     return pem
@@ -137,20 +140,20 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
 def _authority(
     folder: Path, passphrase: bytes
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    path, place = folder / AUTHORITY_KEY, folder / AUTHORITY
+    path, public = folder / AUTHORITY_KEY, folder / AUTHORITY
     try:
         key = read_pem(read_secret(path), passphrase)
-        certificate = x509.load_pem_x509_certificate(place.read_bytes())
+        certificate = x509.load_pem_x509_certificate(public.read_bytes())
     except KeyTextError as error:
         raise KeyFileError(f"{path} {error}") from None
     except OSError as error:
-        raise KeyFileError(f"cannot read {place}: {error.strerror}") from None
+        raise KeyFileError(f"cannot read {public}: {error.strerror}") from None
     except ValueError:
-        raise KeyFileError(f"{place} is no certificate") from None
+        raise KeyFileError(f"{public} is no certificate") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeyFileError(f"{path} is no key of an authority")
     if certificate.public_key() != key.public_key():
-        raise KeyFileError(f"{path} is not the key of {place}")
+        raise KeyFileError(f"{path} is not the key of {public}")
     return certificate, key
 
 
@@ -176,7 +179,8 @@ def _name(common: str) -> x509.Name:
 
 
 def _write_certificate(path: Path, certificate: x509.Certificate) -> Path:
-    # Written as a new file for its owner, then opened to all: a certificate is public.
+    # `write_secret` gives atomicity and refuses to overwrite; a certificate is public, so the mode
+    # is relaxed afterwards.
     write_secret(path, certificate.public_bytes(Encoding.PEM))
     path.chmod(0o644)
     return path

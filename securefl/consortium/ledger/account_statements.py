@@ -1,6 +1,6 @@
-"""What the members' books say, for a person: what is spent and left, and in which runs.
+"""Budget reports from the members' ledgers: spent and remaining budget, runs and refusals.
 
-Epsilons of different units are never added or compared.
+Epsilons of different privacy units are never added or compared.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow,
 from securefl.errors import InputError
 
 ACCOUNTANT = "rdp"
-"""Prices what may have been priced by several accountants; never below what was spent."""
+"""Accountant of reports over runs with different accountants; RDP is an upper bound for all."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """What one unit of one data set has paid.
+    """Budget account of one privacy unit of one data set.
 
     Attributes:
-        member: Whose data.
-        data_set: What the data set is called.
-        unit: Whose presence is hidden; None for releases without any noise.
-        runs: In how many runs.
-        releases: How many updates left the member, or may have.
-        epsilon: All of them together, at `delta`; None where no noise was added, which no epsilon
-            bounds.
-        delta: At which epsilon is given.
-        cap: What the member's policy allows.
-        left: Cap less epsilon.
+        member: Owner of the data.
+        data_set: Display name of the data set.
+        unit: Privacy unit; None for releases without noise.
+        runs: Number of runs with releases.
+        releases: Number of updates that left the member, or may have left.
+        epsilon: Epsilon of their composition at `delta`; None for releases without noise, which
+            have no finite epsilon.
+        delta: Delta of `epsilon`.
+        cap: Cap of the member's policy.
+        left: Cap minus epsilon, at least 0.
     """
 
     member: str
@@ -53,18 +53,18 @@ class RunBudgetRow:
     """One run in a member's history.
 
     Attributes:
-        member: Whose book.
-        started: When.
-        run: Its name, hex.
-        directory: Where its files lay.
-        data_set: What the data set is called.
+        member: Owner of the ledger.
+        started: Time of the start.
+        run: Run id, hex.
+        directory: The run's directory.
+        data_set: Display name of the data set.
         task: Name of the task.
-        mode: How updates travelled.
-        dp: How single units were protected.
+        mode: Aggregation mode.
+        dp: Differential-privacy mode.
         unit: Privacy unit; None without differential privacy.
-        releases: How many updates left the member, or may have.
-        epsilon: This run alone, at its own delta; None without differential privacy.
-        delta: Of the run.
+        releases: Number of updates that left the member, or may have left.
+        epsilon: Epsilon of this run alone at its delta; None without differential privacy.
+        delta: Delta of the run.
         state: `ended`, or `not ended`: killed, failed, or under way.
     """
 
@@ -85,15 +85,15 @@ class RunBudgetRow:
 
 @dataclass(frozen=True)
 class RefusalLine:
-    """Something that a member refused.
+    """One refusal of a member.
 
     Attributes:
-        member: Whose book.
-        time: When.
-        run: The run, hex.
-        round: The round; 0 for the whole run.
-        reason: Which rule.
-        text: The rule in words.
+        member: Owner of the ledger.
+        time: Time of the refusal.
+        run: Run id, hex.
+        round: Number of the round; 0 for the whole run.
+        reason: The violated rule.
+        text: User-facing message.
     """
 
     member: str
@@ -107,65 +107,67 @@ class RefusalLine:
 def accounts(
     folder: Path, *, policy: Path | None = None, member: str | None = None
 ) -> tuple[Account, ...]:
-    """What every data set has paid, unit by unit.
+    """Return the accounts of every data set by privacy unit.
 
     Args:
-        folder: Folder of the books.
-        policy: Where the policies are; the caps of the last runs where not given.
-        member: Whose; everybody's where not given.
+        folder: Folder of the ledgers.
+        policy: Policy file or folder; the caps of the last runs apply if not given.
+        member: Restrict to one member; all members if not given.
 
     Raises:
-        InputError: If a book is damaged, or there is none of that member.
+        InputError: If a ledger is damaged, or the member has none.
     """
     return tuple(
         account
-        for name, book in books_in(folder, member)
-        for account in _accounts(name, book, policy)
+        for name, ledger in ledgers_in(folder, member)
+        for account in _accounts(name, ledger, policy)
     )
 
 
 def run_lines(folder: Path, member: str | None = None) -> tuple[RunBudgetRow, ...]:
-    """All runs of all members, the oldest first.
+    """Return all runs of all members, the oldest first.
 
     Raises:
-        InputError: If a book is damaged, or there is none of that member.
+        InputError: If a ledger is damaged, or the member has none.
     """
-    lines = [line for name, book in books_in(folder, member) for line in _run_lines(name, book)]
+    ledgers = ledgers_in(folder, member)
+    lines = [line for name, ledger in ledgers for line in _run_lines(name, ledger)]
     return tuple(sorted(lines, key=lambda line: line.started))
 
 
 def refusal_lines(folder: Path, member: str | None = None) -> tuple[RefusalLine, ...]:
-    """All that members refused, the oldest first.
+    """Return all refusals of all members, the oldest first.
 
     Raises:
-        InputError: If a book is damaged, or there is none of that member.
+        InputError: If a ledger is damaged, or the member has none.
     """
-    lines = [line for name, book in books_in(folder, member) for line in _refusals(name, book)]
+    ledgers = ledgers_in(folder, member)
+    lines = [line for name, ledger in ledgers for line in _refusals(name, ledger)]
     return tuple(sorted(lines, key=lambda line: line.time))
 
 
-def books_in(folder: Path, member: str | None) -> Iterator[tuple[str, PrivacyLedger]]:
-    """The books of a folder by member, open until the next is asked for.
+def ledgers_in(folder: Path, member: str | None) -> Iterator[tuple[str, PrivacyLedger]]:
+    """Yield the ledgers in a folder with their members; each is closed when the next is opened.
 
     Raises:
-        InputError: If there is none of that member.
+        InputError: If the member has no ledger.
     """
     paths = sorted(folder.glob("*.sqlite"))
     if member is not None:
         paths = [path for path in paths if path.stem == member]
         if not paths:
-            raise InputError(f"{folder} holds no book of '{member}'")
+            raise InputError(f"{folder} holds no ledger of '{member}'")
     for path in paths:
-        with closing(PrivacyLedger(path)) as book:
-            yield path.stem, book
+        with closing(PrivacyLedger(path)) as ledger:
+            yield path.stem, ledger
 
 
-def _accounts(name: str, book: PrivacyLedger, policy: Path | None) -> Iterator[Account]:
-    for data_set in book.data_sets():
-        releases = book.releases(data_set.number)
-        runs = [row for row in book.runs() if row.data_set == data_set.number]
+def _accounts(name: str, ledger: PrivacyLedger, policy: Path | None) -> Iterator[Account]:
+    for data_set in ledger.data_sets():
+        releases = ledger.releases(data_set.number)
+        runs = [row for row in ledger.runs() if row.data_set == data_set.number]
         for unit in _units(releases):
-            cap = _cap(name, unit, book, runs, policy)
+            cap = _cap(name, unit, ledger, runs, policy)
             deltas = [row.delta for row in runs if row.unit == unit and row.delta is not None]
             delta = cap.delta if cap else min(deltas)
             mechanisms = _spent_by(releases, unit)
@@ -181,31 +183,31 @@ def _accounts(name: str, book: PrivacyLedger, policy: Path | None) -> Iterator[A
                 cap=cap,
                 left=None if cap is None else max(0.0, cap.epsilon - epsilon),
             )
-        bare = [one for one in releases if one.mechanism is None]
-        if bare:
-            count = len({one.run for one in bare})
-            yield Account(name, data_set.label, None, count, len(bare), None, None, None, None)
+        unprotected = [one for one in releases if one.mechanism is None]
+        if unprotected:
+            count, total = len({one.run for one in unprotected}), len(unprotected)
+            yield Account(name, data_set.label, None, count, total, None, None, None, None)
 
 
 def _cap(
-    name: str, unit: str, book: PrivacyLedger, runs: list[RunRow], policy: Path | None
+    name: str, unit: str, ledger: PrivacyLedger, runs: list[RunRow], policy: Path | None
 ) -> Cap | None:
-    """The cap of the policy that is shown, or else of the last run's."""
+    """Return the cap of the given policy, or else the cap that the last run recorded."""
     stated = policy_of(policy, name)
     if stated is not None:
         found = {str(kind): cap for kind, cap in stated.cap.items()}.get(unit)
         return Cap(epsilon=found.epsilon, delta=found.delta) if found else None
     for row in reversed([row for row in runs if row.unit == unit]):
-        start = book.entry_of(row.run, "start", 0)
+        start = ledger.entry_of(row.run, "start", 0)
         if start is not None and isinstance(start.event, Start):
             return start.event.cap
     return None
 
 
-def _run_lines(name: str, book: PrivacyLedger) -> Iterator[RunBudgetRow]:
-    labels = {one.number: one.label for one in book.data_sets()}
-    for row in book.runs():
-        releases = [one for one in book.releases(row.data_set) if one.run == row.run]
+def _run_lines(name: str, ledger: PrivacyLedger) -> Iterator[RunBudgetRow]:
+    labels = {one.number: one.label for one in ledger.data_sets()}
+    for row in ledger.runs():
+        releases = [one for one in ledger.releases(row.data_set) if one.run == row.run]
         mechanisms = _spent_by(releases, row.unit)
         private = row.delta is not None and row.accountant is not None
         yield RunBudgetRow(
@@ -225,8 +227,8 @@ def _run_lines(name: str, book: PrivacyLedger) -> Iterator[RunBudgetRow]:
         )
 
 
-def _refusals(name: str, book: PrivacyLedger) -> Iterator[RefusalLine]:
-    for entry in book.refusals():
+def _refusals(name: str, ledger: PrivacyLedger) -> Iterator[RefusalLine]:
+    for entry in ledger.refusals():
         if entry.event.kind == "refusal":
             refusal = entry.event
             yield RefusalLine(

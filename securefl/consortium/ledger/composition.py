@@ -1,4 +1,7 @@
-"""From recorded mechanisms to epsilon. An unknown mechanism is refused, never priced as nothing."""
+"""Privacy composition of recorded mechanisms.
+
+An unknown mechanism is refused; it never counts as free.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,11 @@ SAMPLED_SKELLAM = SampledSkellam.recorded_as
 
 
 def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> float:
-    """Epsilon of all the mechanisms together; 0 for none.
+    """Return epsilon of the composition of mechanisms; 0 for none.
 
     Args:
-        mechanisms: Of one unit: epsilons of different units do not add up.
-        delta: At which epsilon is wanted.
+        mechanisms: Mechanisms of one privacy unit; losses of different units do not compose.
+        delta: Target delta.
         accountant: "rdp" or "prv".
 
     Raises:
@@ -45,12 +48,12 @@ def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> f
 
 
 def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -> float:
-    """Epsilon for a customer whom several retailers know; infinite where no bound is known.
+    """Return epsilon for a customer of several retailers; infinite where no bound is known.
 
     Args:
-        charges: For each mechanism of one step, and the number of her retailers that used it under
-            one shared noise, how often.
-        delta: At which epsilon is wanted.
+        charges: Number of steps, by mechanism (of one step) and number of the customer's retailers
+            that take part under one shared noise.
+        delta: Target delta.
 
     Raises:
         LedgerError: If a mechanism is unknown.
@@ -65,10 +68,10 @@ def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -
 
 
 def as_event(mechanism: Mechanism) -> PrivacyEvent:
-    """The accountant's event for a recorded mechanism.
+    """Return the accountant's event for a recorded mechanism.
 
     Raises:
-        LedgerError: If the mechanism is unknown, or cannot be priced as it was sampled.
+        LedgerError: If the mechanism is unknown, or cannot be accounted with its sampler.
     """
     kind = recorded_event(mechanism.name)
     if kind is None:
@@ -80,11 +83,11 @@ def as_event(mechanism: Mechanism) -> PrivacyEvent:
 
 
 def recorded(event: PrivacyEvent, facts: Mapping[str, Any]) -> Mechanism:
-    """The mechanism that an event is written down as.
+    """Return the ledger record of an event.
 
     Args:
-        event: What happened.
-        facts: The fields that say how, whatever the law of the noise.
+        event: The accountant's event.
+        facts: Fields of the record that do not depend on the noise distribution.
     """
     own = event.own_fields()
     kind = SkellamMechanism if own else Mechanism
@@ -92,7 +95,7 @@ def recorded(event: PrivacyEvent, facts: Mapping[str, Any]) -> Mechanism:
 
 
 def joined(mechanisms: Iterable[Mechanism]) -> tuple[Mechanism, ...]:
-    """The same with equal mechanisms made one: composition minds neither order nor grouping."""
+    """Merge equal mechanisms; composition depends neither on order nor on grouping."""
     steps: Counter[Mechanism] = Counter()
     for mechanism in mechanisms:
         steps[mechanism.model_copy(update={"steps": 1})] += mechanism.steps

@@ -1,4 +1,4 @@
-"""What is a member's own and no part of an agreement: its book, its policy, its data set."""
+"""The member's own ledger context: privacy ledger, policy and data set, outside any agreement."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ HOME = "SECUREFL_HOME"
 
 
 def default_books() -> Path:
-    """`$SECUREFL_HOME/books`, else `$XDG_DATA_HOME/securefl/books`, else below `~/.local/share`.
+    """Return the default folder of ledgers.
+
+    It is `$SECUREFL_HOME/books`, else `$XDG_DATA_HOME/securefl/books`, else below `~/.local/share`.
 
     Raises:
-        InputError: None of the variables is set and this user has no home.
+        InputError: If no variable is set and the user has no home directory.
     """
     own, data = os.environ.get(HOME), os.environ.get("XDG_DATA_HOME")
     if own:
@@ -27,16 +29,16 @@ def default_books() -> Path:
         base = Path(data) if data else Path.home() / ".local" / "share"
     except RuntimeError:
         raise InputError(
-            f"no place for the members' books: use --book DIR, or set {HOME}"
+            f"no folder for the members' ledgers: use --book DIR, or set {HOME}"
         ) from None
     return base / "securefl" / "books"
 
 
 class RefusedError(InputError):
-    """The member does not do what it was asked; its policy or its budget forbids it.
+    """Raised if the member's policy or budget forbids what was requested.
 
     Attributes:
-        refusal: What its book says of it.
+        refusal: The refusal as recorded in the member's ledger.
     """
 
     wire_name: ClassVar[str] = "RefusedError"
@@ -48,13 +50,13 @@ class RefusedError(InputError):
 
 @dataclass(frozen=True)
 class LedgerContext:
-    """What is a member's own and no part of an agreement.
+    """Ledger folder, policy and data set of one member.
 
     Attributes:
-        books: Folder of the member's book.
-        policy: Its policy; None allows everything and caps nothing.
+        books: Folder of the member's privacy ledger.
+        policy: Its policy; None allows everything and sets no cap.
         digest: Digest of its tables, hex.
-        label: What a person calls the data set where the policy has no name for it.
+        label: Display name of the data set where the policy does not name it.
     """
 
     books: Path

@@ -1,4 +1,4 @@
-"""What an entry says instead of the thing itself: digests and commitments, 32 bytes in hex."""
+"""Digests and commitments in ledger entries, 32 bytes in hex each."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PACKAGES = ("securefl", "securefl_protocols")
 
 
 def config_digest(agreement: Agreement) -> str:
-    """Stands for what was agreed to train: the configuration as it stands in the agreement."""
+    """Return the digest of the configuration in an agreement."""
     content = canonical_bytes(to_tree(agreement)["config"])
     return labelled_digest(CONFIG_LABEL, content).hex()
 
 
 @lru_cache(maxsize=1)
 def code_digest() -> str:
-    """Stands for the installed sources: over version, relative paths and contents."""
+    """Return the digest of the installed sources: version, relative paths and contents."""
     fields = [__version__.encode()]
     for package in _PACKAGES:
         spec = find_spec(package)
@@ -40,10 +40,10 @@ def code_digest() -> str:
 
 
 def units_commitment(units: int, salt: bytes) -> str:
-    """Commits to a number of units without telling it; opened by showing both.
+    """Return a hiding commitment to a number of privacy units; opened by showing both arguments.
 
     Args:
-        units: Number of units in the member's data.
-        salt: 32 secret random bytes: the number alone could be guessed.
+        units: Number of privacy units in the member's data.
+        salt: 32 secret random bytes; without them, all plausible numbers could be tried.
     """
     return labelled_digest(UNITS_LABEL, units.to_bytes(8, "big"), salt).hex()

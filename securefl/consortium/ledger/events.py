@@ -1,8 +1,8 @@
-"""What a member writes down of a run: one signed entry an event, without gaps.
+"""Ledger events of a run, and the signed entries that hold them.
 
-An entry says what happened and in which numbers; it holds no datum. What an auditor has to judge
-(sampler, randomness, accountant, unit, adjacency) is text and not an enumeration, so that a wrong
-one can be read and named.
+An entry states events and their parameters, and contains no data of customers. What an auditor has
+to judge (sampler, randomness, accountant, privacy unit, adjacency) is text and not an enumeration,
+so that a wrong value parses and is named by a check.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from securefl.config.privacy import Protection
 
 DIGEST_PATTERN = "^[0-9a-f]{64}$"
 ZEROS = "0" * 64
-"""In the place of a digest of what precedes the first entry."""
+"""The `previous` field of the first entry."""
 
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
 """32 bytes in lower-case hex."""
@@ -31,32 +31,32 @@ Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 """RFC 3339, UTC, to the second."""
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 LARGEST_INTEGER = (1 << 53) - 1
-"""RFC 8785 section 3.2.2.3: JSON numbers are doubles, and larger integers have no one form."""
+"""RFC 8785 section 3.2.2.3: JSON numbers are doubles; larger integers have no canonical form."""
 Count = Annotated[NonNegativeInt, Field(le=LARGEST_INTEGER)]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class Record(BaseModel):
-    """A part of an entry: immutable, and strict about unknown keys and types."""
+    """Base of all records: immutable, and strict about unknown keys and types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Mechanism(Record):
-    """One private mechanism, used `steps` times: all that an accountant needs to price it.
+    """One private mechanism, applied `steps` times, with all that an accountant needs.
 
     Attributes:
         name: "sampled-gaussian" is Gaussian noise on the sum over a random sample of units,
             "sampled-skellam" the same with Skellam noise.
-        unit: Whose presence is hidden.
-        adjacency: Between which data sets the two cannot be told apart.
-        noise_multiplier: sigma; the noise on a sum has deviation sigma times the clip norm.
-        clip_norm: Largest norm of a unit's contribution.
-        sampling_rate: Probability of a unit to be in a step.
-        steps: How many times.
-        sampler: How the batches were really drawn.
-        rng: Where noise and batches came from.
-        accountant: Who priced it.
+        unit: Privacy unit.
+        adjacency: Relation between neighbouring data sets.
+        noise_multiplier: sigma; the noise on a sum has standard deviation sigma times clip norm.
+        clip_norm: Largest Euclidean norm of a privacy unit's contribution.
+        sampling_rate: Probability that a privacy unit is sampled in a step.
+        steps: Number of steps.
+        sampler: Sampling scheme as implemented.
+        rng: Source of noise and batches, as implemented.
+        accountant: Accountant of the recorded epsilon.
     """
 
     name: Name
@@ -72,12 +72,12 @@ class Mechanism(Record):
 
 
 class SkellamMechanism(Mechanism):
-    """The same with Skellam noise on integers, whose price is not that of its deviation alone.
+    """A mechanism with Skellam noise on integers, whose loss depends on more than sigma.
 
     Attributes:
-        variance: Of the noise in the sum that is counted on, in squared integer units.
-        sensitivity: What one unit moves the integers by, in Euclidean norm.
-        coordinates: Of the sum.
+        variance: Guaranteed variance of the noise in the sum, in squared integer units.
+        sensitivity: Euclidean sensitivity of the integer sum to one privacy unit.
+        coordinates: Number of coordinates of the sum.
     """
 
     variance: Annotated[PositiveInt, Field(le=LARGEST_INTEGER)]
@@ -86,35 +86,36 @@ class SkellamMechanism(Mechanism):
 
 
 AnyMechanism = SkellamMechanism | Mechanism
-"""What an entry may say; the two have different fields."""
+"""Mechanisms that an entry may hold; the two have different fields."""
 
 
 class Cap(Record):
-    """What a unit of a data set may lose over the life of the data."""
+    """Lifetime cap of a privacy unit of a data set."""
 
     epsilon: PositiveFloat
     delta: Probability
 
 
 class Start(Record):
-    """The member takes part; the first entry of a run.
+    """Start of participation; the first entry of a run.
 
-    Without differential privacy, unit, delta, accountant and epsilon are null: nothing is claimed.
+    Without differential privacy, unit, delta, accountant and epsilon are null: no claim is made.
 
     Attributes:
         config: Digest of the configuration in the agreement.
         code: Digest of the installed sources.
-        code_version: Their version.
-        policy: Digest of the member's policy file; null without one.
-        data_set: Stands for the member's data set in all its runs, and says nothing about it.
-        unit: Whose presence is hidden.
-        delta: At which epsilon is given in this run's entries.
-        accountant: Who prices this run's entries.
-        cap: What the policy allows this unit over the life of the data.
-        units: Commitment to the number of units; see `digests.units_commitment`.
-        epsilon_before: What the data had paid before this run.
-        history: All earlier mechanisms on the data, in this unit; equal ones are joined.
-        unprotected_before: Earlier releases from the data without any noise.
+        code_version: Version of the installed sources.
+        policy: Digest of the member's policy; null without one.
+        data_set: Random pseudonym of the member's data set, the same in all its runs.
+        unit: Privacy unit.
+        delta: Delta of the epsilons in this run's entries.
+        accountant: Accountant of the epsilons in this run's entries.
+        cap: The policy's lifetime cap for this privacy unit.
+        units: Commitment to the number of privacy units; see `digests.units_commitment`.
+        epsilon_before: Epsilon spent on the data before this run.
+        history: All earlier mechanisms on the data for this privacy unit; equal ones are merged.
+            With them an auditor can recompute `epsilon_before`.
+        unprotected_before: Number of earlier releases from the data without noise.
     """
 
     kind: Literal["start"] = "start"
@@ -134,21 +135,21 @@ class Start(Record):
 
 
 class Release(Record):
-    """An update is about to leave the member.
+    """Release of an update, recorded before it leaves the member.
 
     Attributes:
         round: Number of the round, from 1.
-        mode: How the update travels.
-        dp: How single units are protected.
+        mode: Aggregation mode.
+        dp: Differential-privacy mode.
         model_before: Digest of the shared model that training started from.
-        threshold: Fewest survivors that a sum may have, which in a complete graph is also how many
-            shares unmask it; null in mode `plain`.
-        cohort: Who was asked, in roster order.
-        mechanism: What this release costs; null without differential privacy, and for a repeat.
-        delta: At which the epsilons are given; null without differential privacy.
-        epsilon_before: Over the life of the data, before this release.
-        epsilon_after: Over the life of the data, with this release.
-        repeat_of: Sequence number of the release whose update is sent again; it costs nothing.
+        threshold: Smallest number of survivors in a sum; in a complete graph also the number of
+            shares that unmask it; null in mode `plain`.
+        cohort: Members of the cohort, in roster order.
+        mechanism: The charged mechanism; null without differential privacy, and for a repeat.
+        delta: Delta of the epsilons; null without differential privacy.
+        epsilon_before: Epsilon over the life of the data, before this release.
+        epsilon_after: Epsilon over the life of the data, with this release.
+        repeat_of: Sequence number of the release whose update is sent again at no cost.
     """
 
     kind: Literal["release"] = "release"
@@ -166,12 +167,12 @@ class Release(Record):
 
 
 class Outcome(Record):
-    """How a round ended, as far as this member can tell.
+    """Outcome of a round, as known to this member.
 
     Attributes:
         round: Number of the round.
-        survivors: Whose updates are in the sum, in roster order.
-        model_after: Digest of the shared model that the round ended with.
+        survivors: Members whose updates are in the sum, in roster order.
+        model_after: Digest of the shared model after the round.
         transcript: Digest of the signed transcript of the masked sum; null in mode `plain`.
     """
 
@@ -188,13 +189,13 @@ RefusalReason = Literal[
 
 
 class Refusal(Record):
-    """The member did not do what it was asked; nothing was trained.
+    """Refusal of a round or run; nothing was trained.
 
     Attributes:
         round: Number of the round; 0 for the whole run.
-        reason: Which rule of the policy or the budget forbids it.
-        asked: The number that was asked for, where the rule has one.
-        allowed: The number that the rule allows.
+        reason: The violated rule of the policy or the budget.
+        asked: The requested number, for rules with a limit.
+        allowed: The limit.
     """
 
     kind: Literal["refusal"] = "refusal"
@@ -205,11 +206,11 @@ class Refusal(Record):
 
 
 class End(Record):
-    """The run is over for this member.
+    """End of the run at this member.
 
     Attributes:
-        rounds: Rounds that ended with an outcome.
-        epsilon_after: Over the life of the data; null without differential privacy.
+        rounds: Number of rounds that ended with an outcome.
+        epsilon_after: Epsilon over the life of the data; null without differential privacy.
     """
 
     kind: Literal["end"] = "end"
@@ -224,17 +225,17 @@ Event = Annotated[
 
 
 class Entry(Record):
-    """One event of one member in one run, chained to the member's entry before it.
+    """One event of one member in one run, chained to the member's previous entry.
 
     Attributes:
-        version: Of this format.
-        run: Names the run.
+        version: Version of this format.
+        run: Run id.
         agreement: Digest of the consortium agreement.
-        member: Whose entry it is.
+        member: Author of the entry.
         sequence: 0, 1, 2, ... for each member and run, without gaps.
         previous: Digest of the member's previous entry in this run; zeros for the first.
-        time: When it was written, by the member's clock.
-        event: What happened.
+        time: Time of writing, by the member's clock.
+        event: The event.
     """
 
     version: Literal[1] = 1

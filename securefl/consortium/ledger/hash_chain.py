@@ -1,6 +1,6 @@
-"""Entries as bytes, digests, signatures and a chain.
+"""The hash chain of signed ledger entries.
 
-The bytes are RFC 8785 canonical JSON, so that an entry has one form and everybody hashes the same.
+Entries are RFC 8785 canonical JSON, so that an entry has exactly one encoding and one digest.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ ENTRY_LABEL = b"securefl/1/ledger-entry"
 
 
 class LedgerError(SecureflError):
-    """An entry, a chain, a head or a proof is not what it should be."""
+    """Raised if an entry, a chain, a tree head or a proof is invalid."""
 
     wire_name: ClassVar[str] = "LedgerError"
 
 
 def canonical(record: BaseModel) -> bytes:
-    """The record's RFC 8785 bytes."""
+    """Return the RFC 8785 bytes of a record."""
     return canonical_bytes(record.model_dump(mode="json"))
 
 
 def entry_digest(entry: Entry) -> str:
-    """What the next entry's `previous` holds: labelled SHA-256 of the canonical bytes, in hex."""
+    """Return the labelled SHA-256 of an entry, hex: the `previous` field of the next entry."""
     return labelled_digest(ENTRY_LABEL, canonical(entry)).hex()
 
 
 def timestamp(moment: datetime | None = None) -> str:
-    """RFC 3339 in UTC to the second; now, where no moment is given."""
+    """Format a time as RFC 3339 in UTC to the second; the current time by default."""
     return to_timestamp(moment or datetime.now(UTC))
 
 
 def next_entry(
     last: Entry | None, event: Event, *, run: str, agreement: str, member: str, time: str
 ) -> Entry:
-    """The entry that follows `last`, or the member's first one in this run."""
+    """Return the entry that follows `last`, or the member's first one in this run."""
     return Entry(
         run=run,
         agreement=agreement,
@@ -59,15 +59,15 @@ def next_entry(
 
 
 def sign(entry: Entry, key: SigningKey) -> SignedEntry:
-    """The entry with the member's Ed25519 signature over its canonical bytes."""
+    """Return the entry with the member's Ed25519 signature over its canonical bytes."""
     return SignedEntry(entry=entry, signature=key.sign(ENTRY_LABEL, canonical(entry)).hex())
 
 
 def verify(signed: SignedEntry, public: bytes) -> None:
-    """Check an entry's signature against the member's pinned key (32 bytes).
+    """Verify an entry's signature against the member's pinned key (32 bytes).
 
     Raises:
-        LedgerError: If it does not fit.
+        LedgerError: If it is invalid.
     """
     signature = bytes.fromhex(signed.signature)
     try:
@@ -78,10 +78,10 @@ def verify(signed: SignedEntry, public: bytes) -> None:
 
 
 def read_entry(data: bytes) -> SignedEntry:
-    """A signed entry from its canonical bytes.
+    """Parse a signed entry from its canonical bytes.
 
     Raises:
-        LedgerError: If the bytes are no entry, or not in their one form.
+        LedgerError: If the bytes are not an entry, or not canonical.
     """
     try:
         signed = SignedEntry.model_validate_json(data)
@@ -89,13 +89,14 @@ def read_entry(data: bytes) -> SignedEntry:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "entry"
         raise LedgerError(f"this is no ledger entry: {place}: {first['msg']}") from None
+    # Another encoding of the same entry would verify and still hash to another leaf of the log.
     if canonical(signed) != data:
         raise LedgerError("the entry is not in its canonical form")
     return signed
 
 
 def follows(entry: Entry, last: Entry | None) -> bool:
-    """Whether an entry continues the chain that ends with `last`."""
+    """Return whether an entry continues the chain that ends with `last`."""
     if last is None:
         return entry.sequence == 0 and entry.previous == ZEROS
     same = (entry.run, entry.agreement, entry.member) == (last.run, last.agreement, last.member)
@@ -103,10 +104,10 @@ def follows(entry: Entry, last: Entry | None) -> bool:
 
 
 def check_chain(entries: Sequence[SignedEntry], public: bytes) -> None:
-    """Check one member's entries of one run: signatures, numbers and links.
+    """Verify one member's entries of one run: signatures, sequence numbers and links.
 
     Raises:
-        LedgerError: At the first entry that does not fit.
+        LedgerError: At the first invalid entry.
     """
     last: Entry | None = None
     for signed in entries:

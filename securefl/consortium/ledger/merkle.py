@@ -1,8 +1,9 @@
 """The Merkle tree of RFC 9162, sections 2.1.1 to 2.1.5, with SHA-256.
 
-A leaf and an inner node are hashed under prefixes of their own, so that neither can be passed off
-as the other. The tree keeps the hash of every complete subtree: a leaf is appended in O(1) on
-average, and a root or a proof for any size that the tree ever had costs O(log^2 n).
+Leaves and inner nodes are hashed with different prefixes, so that neither can be presented as the
+other (second-preimage resistance, section 2.1.1). The tree stores the hash of every complete
+subtree: appending a leaf takes amortised O(1), and a root or a proof for any earlier size of the
+tree O(log^2 n).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Proof = tuple[bytes, ...]
 
 
 def leaf_hash(data: bytes) -> bytes:
-    """The 32 bytes of a leaf: SHA-256(0x00 || data)."""
+    """Return the hash of a leaf, SHA-256(0x00 || data), 32 bytes."""
     return hashlib.sha256(b"\x00" + data).digest()
 
 
@@ -30,12 +31,12 @@ class MerkleTree:
     """An append-only tree.
 
     Args:
-        leaf_hashes: The first leaves, as `leaf_hash` gives them.
+        leaf_hashes: Hashes of the first leaves; see `leaf_hash`.
     """
 
     def __init__(self, leaf_hashes: Iterable[bytes] = ()) -> None:
         self._levels: list[list[bytes]] = [[]]
-        """At level k the hashes of the complete subtrees of 2^k leaves, from the left."""
+        """At index k, the hashes of the complete subtrees of 2^k leaves, from the left."""
         for leaf in leaf_hashes:
             self.append(leaf)
 
@@ -43,7 +44,7 @@ class MerkleTree:
         return len(self._levels[0])
 
     def append(self, leaf: bytes) -> None:
-        """Adds the hash of a leaf at the right."""
+        """Append the hash of a leaf on the right."""
         node, level = leaf, 0
         self._levels[0].append(node)
         while len(self._levels[level]) % 2 == 0:
@@ -54,19 +55,19 @@ class MerkleTree:
             self._levels[level].append(node)
 
     def root(self, size: int | None = None) -> bytes:
-        """The root of the first `size` leaves, 32 bytes; of all where no size is given.
+        """Return the root of the first `size` leaves, 32 bytes; of all leaves by default.
 
         Raises:
-            ValueError: The tree has fewer leaves.
+            ValueError: If the tree has fewer leaves.
         """
         size = self._checked(size)
         return self._subtree(0, size) if size else EMPTY_ROOT
 
     def inclusion_proof(self, index: int, size: int | None = None) -> Proof:
-        """PATH(index, D[size]) of section 2.1.3.1.
+        """Return PATH(index, D[size]) of section 2.1.3.1.
 
         Raises:
-            ValueError: There is no such leaf among the first `size`.
+            ValueError: If there is no such leaf among the first `size`.
         """
         size = self._checked(size)
         if not 0 <= index < size:
@@ -74,10 +75,10 @@ class MerkleTree:
         return self._path(index, 0, size)
 
     def consistency_proof(self, old: int, new: int | None = None) -> Proof:
-        """PROOF(old, D[new]) of section 2.1.4.1; nothing where the old tree is empty or the new.
+        """Return PROOF(old, D[new]) of section 2.1.4.1; empty for an empty or unchanged old tree.
 
         Raises:
-            ValueError: The sizes are not ones that the tree had one after the other.
+            ValueError: If the tree did not have these sizes in this order.
         """
         new = self._checked(new)
         if not 0 <= old <= new:
@@ -106,7 +107,7 @@ class MerkleTree:
         return (*self._path(index, middle, end), self._subtree(start, middle))
 
     def _subproof(self, old: int, start: int, end: int, *, whole: bool) -> Proof:
-        """SUBPROOF of section 2.1.4.1; `whole` is its flag b: the old root is known already."""
+        """Return SUBPROOF of section 2.1.4.1; `whole` is its flag b: the old root is known."""
         if old == end:
             return () if whole else (self._subtree(start, end),)
         middle = start + _split(end - start)
@@ -118,29 +119,29 @@ class MerkleTree:
 
 
 def _split(width: int) -> int:
-    """The largest power of two below `width`."""
+    """Return the largest power of two below `width`."""
     return 1 << (width - 1).bit_length() - 1
 
 
 def root(leaf_hashes: Iterable[bytes]) -> bytes:
-    """MTH of section 2.1.1 over leaves as `leaf_hash` gives them, 32 bytes."""
+    """Return MTH of section 2.1.1 over leaf hashes, 32 bytes."""
     return MerkleTree(leaf_hashes).root()
 
 
 def inclusion_proof(leaf_hashes: Iterable[bytes], index: int) -> Proof:
-    """PATH(index, D[n]) of section 2.1.3.1 over all the leaves given.
+    """Return PATH(index, D[n]) of section 2.1.3.1 over all leaves.
 
     Raises:
-        ValueError: There is no such leaf.
+        ValueError: If there is no such leaf.
     """
     return MerkleTree(leaf_hashes).inclusion_proof(index)
 
 
 def consistency_proof(leaf_hashes: Iterable[bytes], old: int) -> Proof:
-    """PROOF(old, D[n]) of section 2.1.4.1 over all the leaves given.
+    """Return PROOF(old, D[n]) of section 2.1.4.1 over all leaves.
 
     Raises:
-        ValueError: There are fewer leaves than in the old tree.
+        ValueError: If there are fewer leaves than in the old tree.
     """
     return MerkleTree(leaf_hashes).consistency_proof(old)
 
@@ -148,14 +149,14 @@ def consistency_proof(leaf_hashes: Iterable[bytes], old: int) -> Proof:
 def verify_inclusion(
     leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected: bytes
 ) -> bool:
-    """Whether a leaf is the one at `index` of the tree (section 2.1.3.2).
+    """Verify that a leaf is at `index` of the tree (section 2.1.3.2).
 
     Args:
-        leaf: Its hash, as `leaf_hash` gives it.
-        index: Its place, from 0.
-        size: How many leaves the tree has.
-        proof: What `inclusion_proof` gave, from anybody.
-        expected: The root of the tree.
+        leaf: Hash of the leaf; see `leaf_hash`.
+        index: Index of the leaf, from 0.
+        size: Number of leaves of the tree.
+        proof: Inclusion proof from an untrusted source.
+        expected: Trusted root of the tree.
     """
     if not 0 <= index < size:
         return False
@@ -176,17 +177,17 @@ def verify_inclusion(
 def verify_consistency(
     old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
 ) -> bool:
-    """Whether the tree of `new` leaves goes on from that of `old` leaves (section 2.1.4.2).
+    """Verify that the tree of `new` leaves extends that of `old` leaves (section 2.1.4.2).
 
-    The RFC asks for `0 < old < new`; a tree of equal size has to be the same, and an empty one
-    comes before all.
+    The RFC requires `0 < old < new`. In addition, trees of equal size must have equal roots, and
+    the empty tree is extended by every tree; both take an empty proof.
 
     Args:
-        old: Leaves of the earlier tree.
-        new: Leaves of the later tree.
-        old_root: Root of the earlier tree.
-        new_root: Root of the later tree.
-        proof: What `consistency_proof` gave, from anybody.
+        old: Number of leaves of the earlier tree.
+        new: Number of leaves of the later tree.
+        old_root: Root of the earlier tree, 32 bytes.
+        new_root: Root of the later tree, 32 bytes.
+        proof: Consistency proof from an untrusted source.
     """
     if not 0 <= old <= new:
         return False
@@ -194,12 +195,13 @@ def verify_consistency(
         return not proof and old_root == new_root
     if old == 0:
         return not proof and old_root == EMPTY_ROOT
+    # For a power of two, the old root is itself the first node of the path (step 2).
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     return bool(path) and _climb(old, new, path) == (old_root, new_root)
 
 
 def _climb(old: int, new: int, path: list[bytes]) -> tuple[bytes, bytes] | None:
-    """The two roots that a proof stands for (section 2.1.4.2, steps 3 to 6), or None."""
+    """Return the two roots that a proof leads to (section 2.1.4.2, steps 3 to 6), or None."""
     place, last = old - 1, new - 1
     while place & 1:
         place, last = place >> 1, last >> 1

@@ -1,9 +1,9 @@
-"""What a customer of several retailers has paid: more than at one, most of all under shared noise.
+"""Privacy loss of customers of several retailers (cross-silo user overlap).
 
-Noise that each retailer adds by itself composes. Noise that they share is there once, and a
-customer of r of them moves the sum at each of hers. Nobody knows who is whose customer, so what is
-stated is an upper bound for any r: of what retailers released by themselves, what the r paid that
-paid most; of every shared sum, that she was in it at as many retailers as could be.
+Independent noise of each retailer composes as usual. Noise shared by all retailers is added once,
+while a customer of r retailers changes the sum r times. No party knows the overlap, so the result
+is an upper bound for any r: for independent releases, the charges of the r retailers that spent
+most; for every shared sum, participation at as many retailers as possible.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from securefl.consortium.ledger.account_statements import ACCOUNTANT, books_in
+from securefl.consortium.ledger.account_statements import ACCOUNTANT, ledgers_in
 from securefl.consortium.ledger.composition import compose, compose_shared
 from securefl.consortium.ledger.events import Mechanism
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow
@@ -22,18 +22,18 @@ from securefl.privacy.accounting.spent import privacy_unit
 from securefl.privacy.mechanisms import mechanism_kind
 
 Sum = tuple[str, int, int]
-"""A run, a round of it, and which charge of the round where a member was charged twice."""
+"""Run id, round, and index of the charge where a member was charged twice in the round."""
 
 
 @dataclass(frozen=True)
 class SharedCustomer:
-    """What a customer of several retailers may have paid, in the worst case.
+    """Worst-case privacy loss of a customer of several retailers.
 
     Attributes:
-        unit: Whose presence is hidden.
-        retailers: Of how many retailers.
-        epsilon: What she has paid at most, at `delta`; None where no bound is known.
-        delta: At which epsilon is given.
+        unit: Privacy unit.
+        retailers: Number of retailers that have the customer.
+        epsilon: Upper bound of their epsilon at `delta`; None where no bound is known.
+        delta: Delta of `epsilon`.
     """
 
     unit: str
@@ -44,13 +44,13 @@ class SharedCustomer:
 
 @dataclass(frozen=True)
 class SharedRun:
-    """What one run under shared noise cost a customer of several retailers.
+    """Privacy loss of a customer of several retailers in one run under shared noise.
 
     Attributes:
-        run: Its name, hex.
-        retailers: Of how many retailers.
-        epsilon: What she has paid at most, at `delta`; None where no bound is known.
-        delta: Of the run.
+        run: Run id, hex.
+        retailers: Number of retailers that have the customer.
+        epsilon: Upper bound of their epsilon at `delta`; None where no bound is known.
+        delta: Delta of the run.
     """
 
     run: str
@@ -61,11 +61,11 @@ class SharedRun:
 
 @dataclass
 class _Spent:
-    """What one retailer's data have paid for one unit.
+    """Charges to one privacy unit at one retailer.
 
     Attributes:
-        own: Under noise of the retailer's own.
-        shared: Under noise that was shared, sum by sum.
+        own: Mechanisms with the retailer's own noise.
+        shared: Mechanisms with shared noise, by sum.
     """
 
     own: list[Mechanism] = field(default_factory=list)
@@ -77,21 +77,21 @@ class _Spent:
 
 
 def shared_customers(folder: Path, delta: float | None = None) -> tuple[SharedCustomer, ...]:
-    """What a customer of 1, 2, ... retailers may have paid.
+    """Return the worst-case privacy loss of a customer of 1, 2, ... retailers.
 
     Args:
-        folder: Folder of the books.
-        delta: At which epsilon is given; the smallest of all runs where not given.
+        folder: Folder of the ledgers.
+        delta: Delta of the results; the smallest of all runs if not given.
 
     Raises:
-        InputError: If a book is damaged.
+        InputError: If a ledger is damaged.
     """
     spent: dict[str, list[_Spent]] = defaultdict(list)
     deltas = []
-    for _, book in books_in(folder, None):
-        for unit, paid in _by_unit(book).items():
-            spent[unit].append(paid)
-        deltas += [row.delta for row in book.runs() if row.delta is not None]
+    for _, ledger in ledgers_in(folder, None):
+        for unit, charges in _by_unit(ledger).items():
+            spent[unit].append(charges)
+        deltas += [row.delta for row in ledger.runs() if row.delta is not None]
     if not spent:
         return ()
     at = min(deltas) if delta is None else delta
@@ -103,18 +103,18 @@ def shared_customers(folder: Path, delta: float | None = None) -> tuple[SharedCu
 
 
 def shared_runs(folder: Path) -> tuple[SharedRun, ...]:
-    """Every run in which retailers shared the noise for customers, for 2 and for all of its own.
+    """Return the loss in every run with shared noise, for 2 and for all of its retailers.
 
     Raises:
-        InputError: If a book is damaged.
+        InputError: If a ledger is damaged.
     """
     deltas: dict[str, float] = {}
     runs: dict[str, list[_Spent]] = defaultdict(list)
-    for _, book in books_in(folder, None):
-        deltas |= {row.run: row.delta for row in book.runs() if row.delta is not None}
-        paid = _by_unit(book).get("customer", _Spent())
-        for run in {place[0] for place in paid.shared}:
-            part = {place: one for place, one in paid.shared.items() if place[0] == run}
+    for _, ledger in ledgers_in(folder, None):
+        deltas |= {row.run: row.delta for row in ledger.runs() if row.delta is not None}
+        charges = _by_unit(ledger).get("customer", _Spent())
+        for run in {key[0] for key in charges.shared}:
+            part = {key: charge for key, charge in charges.shared.items() if key[0] == run}
             runs[run].append(_Spent(shared=part))
     return tuple(
         SharedRun(run, retailers, epsilon, deltas[run])
@@ -124,18 +124,19 @@ def shared_runs(folder: Path) -> tuple[SharedRun, ...]:
     )
 
 
-def _by_unit(book: PrivacyLedger) -> dict[str, _Spent]:
-    """What one book says, for units that several retailers can have."""
-    sharing = {row.run for row in book.runs() if _customers_share_noise(row)}
+def _by_unit(ledger: PrivacyLedger) -> dict[str, _Spent]:
+    """Return the charges in one ledger, by privacy unit that retailers can have in common."""
+    sharing = {row.run for row in ledger.runs() if _customers_share_noise(row)}
     found: dict[str, _Spent] = defaultdict(_Spent)
-    for release in _charged(book):
+    for release in _charged(ledger):
         mechanism = release.mechanism
         assert mechanism is not None
-        paid = found[mechanism.unit]
+        spent = found[mechanism.unit]
         if release.run in sharing:
-            paid.shared[_free(paid.shared, release.run, release.round)] = mechanism
+            spent.shared[_free_key(spent.shared, release.run, release.round)] = mechanism
         else:
-            paid.own.append(mechanism)
+            spent.own.append(mechanism)
+    # With the member as privacy unit, there is no unit that two members have in common.
     found.pop("member", None)
     return dict(found)
 
@@ -145,13 +146,13 @@ def _customers_share_noise(row: RunRow) -> bool:
     return covers and mechanism_kind(row.dp, row.unit).shares_noise
 
 
-def _charged(book: PrivacyLedger) -> Iterable[ReleaseRow]:
-    for data_set in book.data_sets():
-        releases = book.releases(data_set.number)
+def _charged(ledger: PrivacyLedger) -> Iterable[ReleaseRow]:
+    for data_set in ledger.data_sets():
+        releases = ledger.releases(data_set.number)
         yield from (release for release in releases if release.mechanism is not None)
 
 
-def _free(taken: dict[Sum, Mechanism], run: str, number: int) -> Sum:
+def _free_key(taken: dict[Sum, Mechanism], run: str, number: int) -> Sum:
     again = 0
     while (run, number, again) in taken:
         again += 1
@@ -159,18 +160,20 @@ def _free(taken: dict[Sum, Mechanism], run: str, number: int) -> Sum:
 
 
 def _at_most(spent: Sequence[_Spent], delta: float) -> Iterator[tuple[int, float | None]]:
-    """For 1, 2, ... of the retailers, the bound."""
+    """Yield the upper bound for a customer of 1, 2, ... of the retailers."""
     yield 1, max(compose(one.all, delta, ACCOUNTANT) for one in spent)
-    dearest = sorted(spent, key=lambda one: -compose(one.own, delta, ACCOUNTANT))
+    by_cost = sorted(spent, key=lambda one: -compose(one.own, delta, ACCOUNTANT))
     sums: dict[Sum, list[Mechanism]] = defaultdict(list)
     for one in spent:
-        for place, mechanism in one.shared.items():
-            sums[place].append(mechanism)
+        for key, mechanism in one.shared.items():
+            sums[key].append(mechanism)
     for retailers in range(2, len(spent) + 1):
         charges: Counter[tuple[Mechanism, int]] = Counter()
-        for one in dearest[:retailers]:
+        for one in by_cost[:retailers]:
             for mechanism in one.own:
                 charges[_of_one_step(mechanism), 1] += mechanism.steps
+        # One sum has one noise, but members may have recorded it differently: the least noise is
+        # assumed, and that the customer is at every retailer of the sum.
         for found in sums.values():
             worst = min(found, key=lambda mechanism: mechanism.noise_multiplier)
             charges[_of_one_step(worst), min(retailers, len(found))] += worst.steps

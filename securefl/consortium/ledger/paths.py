@@ -1,4 +1,4 @@
-"""Where the members' books and policies lie in a run on one machine; kept for when it goes on."""
+"""Paths of the members' ledgers and policies in a run on one machine, stored for resumption."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FILE = "places.toml"
 
 @dataclass(frozen=True)
 class LedgerPaths:
-    """What is the members' own.
+    """Paths outside of the run directory, which outlive the run.
 
     Attributes:
-        books: Folder of their books.
-        policy: A policy for all of them, or a folder with one `<member>.toml` each; None for none.
+        books: Folder of the members' privacy ledgers.
+        policy: A policy for all members, or a folder with one `<member>.toml` each; None for none.
     """
 
     books: Path
@@ -31,19 +31,19 @@ class LedgerPaths:
 
     @classmethod
     def usual(cls, books: Path | None = None, policy: Path | None = None) -> Self:
-        """The places that were named, and the usual one for the books where none was.
+        """Return the given paths, with the default folder where no ledger folder is given.
 
         Raises:
-            InputError: If this user has no home for books.
+            InputError: If there is no default folder for ledgers.
         """
         found = default_books() if books is None else books.absolute()
         return cls(found, None if policy is None else policy.absolute())
 
     def check(self) -> None:
-        """Look at the policies before a run is begun.
+        """Validate the policies before a run begins.
 
         Raises:
-            ConfigError: If there is none, or one does not validate.
+            ConfigError: If there is no policy, or one does not validate.
         """
         if self.policy is None:
             return
@@ -54,7 +54,7 @@ class LedgerPaths:
             load_policy(file)
 
     def write(self, folder: Path) -> None:
-        """Keep the places with a run.
+        """Store the paths in a run directory, so that the run resumes with the same ledgers.
 
         Raises:
             RunDirectoryError: If the file cannot be written.
@@ -65,7 +65,7 @@ class LedgerPaths:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The places that a run was begun with.
+        """Read the paths that a run began with.
 
         Raises:
             RunDirectoryError: If the file is missing or damaged.

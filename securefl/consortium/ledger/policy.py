@@ -1,7 +1,7 @@
-"""A member's own policy: what it takes part in, and what its data may ever lose.
+"""A member's privacy policy: which runs it joins, and the lifetime budget of its data.
 
-The policy is the member's and not the consortium's. It is looked at on the member's machine, before
-any datum is, and whatever a coordinator asks.
+The policy belongs to the member and not to the consortium. It is enforced on the member's machine,
+before any data are read, whatever the coordinator requests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POLICY_LABEL = b"securefl/1/policy"
 
 
 class CapSettings(Settings):
-    """What a unit may lose over the life of a data set, all runs and tasks together."""
+    """Lifetime cap of a privacy unit of a data set, over all runs and tasks."""
 
     epsilon: PositiveFloat
     delta: Probability
@@ -36,18 +36,18 @@ class Policy(Settings):
     """A policy file; docs/ledger.md explains each key.
 
     Attributes:
-        version: Of this format.
-        data_set: The member's name for its data set. The cap belongs to the name, so that
-            tomorrow's tables with one more row are still the same data.
-        cap: Cap for each unit.
-        tasks: Tasks that are allowed, "analytics" among them; all where not given.
-        units: Units that are allowed; those with a cap where not given.
-        modes: How updates may travel.
-        dp: Protections that are allowed.
-        least_members: Fewest members that a round may be agreed for.
-        least_threshold: Fewest shares that may unmask a sum.
-        retention_days: Entries of ended runs are dropped from the book after so many days. What
-            was spent is never dropped.
+        version: Version of this format.
+        data_set: The member's name for its data set. The cap applies to the name, so that
+            tables with one more row still count as the same data.
+        cap: Cap for each privacy unit.
+        tasks: Allowed tasks, "analytics" among them; all if not given.
+        units: Allowed privacy units; those with a cap if not given.
+        modes: Allowed aggregation modes.
+        dp: Allowed differential-privacy modes.
+        least_members: Smallest allowed cohort.
+        least_threshold: Smallest allowed threshold of shares that unmask a sum.
+        retention_days: Entries of ended runs are deleted from the ledger after so many days.
+            Charges are never deleted.
     """
 
     version: Literal[1]
@@ -63,6 +63,7 @@ class Policy(Settings):
 
     @model_validator(mode="after")
     def _cap_that_binds(self) -> Self:
+        # One update without noise has no finite epsilon, and no cap could account for it.
         if not all(map(protects, self.dp)) and self.cap:
             raise ValueError("dp: a cap binds nothing where 'none' is allowed")
         if any(map(protects, self.dp)) and not self.cap:
@@ -73,12 +74,12 @@ class Policy(Settings):
         return self
 
     def refusal(self, config: RunConfig, members: int, task: str | None = None) -> Refusal | None:
-        """Why this policy forbids a run of `members` members; None where it does not.
+        """Return the refusal of a run by this policy; None where the run is allowed.
 
         Args:
-            config: What was agreed.
-            members: How many members the consortium has.
-            task: What is done where it is no task of a training.
+            config: The agreed configuration.
+            members: Number of members of the consortium.
+            task: Name of what is run where it is not a training task.
         """
         asked = config.privacy
         cohort = cohort_size(config.cohort, members)
@@ -112,7 +113,7 @@ def refuse(
     asked: float | None = None,
     allowed: float | None = None,
 ) -> Refusal:
-    """A refusal of a round, or of the whole run where no round is named."""
+    """Return a refusal of a round, or of the whole run if no round is given."""
     return Refusal(round=number, reason=reason, asked=asked, allowed=allowed)
 
 
@@ -130,15 +131,15 @@ _REASONS: dict[RefusalReason, str] = {
 
 
 def in_words(refusal: Refusal) -> str:
-    """A refusal as a clause for a person; `asked` and `allowed` stand in it."""
+    """Return a user-facing message for a refusal, with the requested and the allowed number."""
     return _REASONS[refusal.reason].format(asked=refusal.asked, allowed=refusal.allowed)
 
 
 def load_policy(path: Path) -> Policy:
-    """The policy in a TOML file.
+    """Read a policy from a TOML file.
 
     Raises:
-        ConfigError: If it cannot be read, or does not validate; one line with the key.
+        ConfigError: If it cannot be read, or does not validate; one line that names the key.
     """
     try:
         return Policy.model_validate(read_toml(path))
@@ -147,7 +148,7 @@ def load_policy(path: Path) -> Policy:
 
 
 def policy_of(place: Path | None, member: str) -> Policy | None:
-    """A member's policy from a file for all, or from a folder with one `<member>.toml` each.
+    """Read a member's policy from a file for all, or a folder with one `<member>.toml` each.
 
     Raises:
         ConfigError: If the file does not exist or does not validate.
@@ -158,12 +159,12 @@ def policy_of(place: Path | None, member: str) -> Policy | None:
 
 
 def policy_digest(policy: Policy) -> str:
-    """Stands for a policy in entries: over its RFC 8785 JSON with every default filled in."""
+    """Return the digest of a policy's RFC 8785 JSON with every default filled in."""
     return labelled_digest(POLICY_LABEL, canonical(policy)).hex()
 
 
 def _explain(error: ValidationError) -> str:
-    # A misspelt key is also a missing one; the former says what to mend.
+    # A misspelt key is reported twice, as unknown and as missing; the former tells how to fix it.
     first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     path = [str(part) for part in first["loc"] if part != "[key]"]
     if first["type"] == "extra_forbidden":

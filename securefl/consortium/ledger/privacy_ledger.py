@@ -1,8 +1,8 @@
-"""A member's book: what its data have paid for, in all runs and tasks, and what it has signed.
+"""The privacy ledger: a member's spent budget and signed entries over all runs and tasks.
 
-One SQLite file a member, which outlives every run. A transaction that has returned survives a kill
-and a power cut (write-ahead log, synchronous=FULL). Two runs at once share the book: whoever looks
-at what is spent and adds to it does so in one transaction.
+It is one SQLite file for each member, which outlives every run. A transaction that has returned
+survives process and power failures (write-ahead log, synchronous=FULL). Concurrent runs share the
+ledger; reading the spent budget and adding to it therefore belong to one transaction.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from securefl.consortium.ledger.tree_heads import TreeHead, read_head
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run as the book knows it.
+    """A run in the privacy ledger.
 
     Attributes:
-        run: Its name, hex.
-        data_set: Number of the data set in this book.
+        run: Run id, hex.
+        data_set: Number of the data set in this ledger.
         task: Name of the task.
-        mode: How updates travelled.
-        dp: How single units were protected.
+        mode: Aggregation mode.
+        dp: Differential-privacy mode.
         unit: Privacy unit; None without differential privacy.
-        delta: Of the run; None without differential privacy.
-        accountant: Who priced its entries.
-        started: When it began here.
-        directory: Where the run's files lay.
-        units: Number of units; opens the commitment of the `start` entry together with `salt`.
-        salt: 32 secret bytes.
-        ended: Whether it came to its end, 0 or 1.
+        delta: Delta of the run; None without differential privacy.
+        accountant: Accountant of the recorded epsilons; None without differential privacy.
+        started: Time of the start at this member.
+        directory: The run's directory.
+        units: Number of privacy units; opens the commitment of the `start` entry with `salt`.
+        salt: 32 secret random bytes.
+        ended: Whether the run has ended, 0 or 1.
     """
 
     run: str
@@ -58,12 +58,12 @@ class RunRow:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set as the book knows it.
+    """A data set in the privacy ledger.
 
     Attributes:
-        number: Its number in this book.
-        pseudonym: 32 random bytes in hex that stand for it in entries.
-        label: What a person calls it.
+        number: Its number in this ledger.
+        pseudonym: 32 random bytes, hex, that identify it in entries and reveal nothing about it.
+        label: Display name.
     """
 
     number: int
@@ -77,10 +77,10 @@ class ReleaseRow:
 
     Attributes:
         data_set: Number of the data set.
-        run: The run.
-        round: The round.
-        time: When.
-        mechanism: What it cost; None where no noise was added.
+        run: Run id, hex.
+        round: Number of the round.
+        time: Time of the charge.
+        mechanism: The charged mechanism; None where no noise was added.
     """
 
     data_set: int
@@ -121,39 +121,41 @@ _ANY_MECHANISM: TypeAdapter[AnyMechanism] = TypeAdapter(AnyMechanism)
 
 @lru_cache(maxsize=1024)
 def _mechanism(text: str) -> Mechanism:
-    """Rounds of a run have the same mechanism, and a book is read in each of them."""
+    """Parse a mechanism; cached, since all rounds of a run share one and every round reads it."""
     return _ANY_MECHANISM.validate_json(text)
 
 
 def book_path(folder: Path, member: str) -> Path:
-    """Where a member's book lies in a folder of books."""
+    """Return the path of a member's ledger in a folder of ledgers."""
     return folder / f"{member}.sqlite"
 
 
 class PrivacyLedger(Database):
-    """An open book.
+    """An open privacy ledger.
 
     Args:
-        path: The file; made where there is none.
+        path: The file; created if it does not exist.
 
     Raises:
-        DatabaseError: If it cannot be opened, or is no book.
+        DatabaseError: If it cannot be opened, or is not a privacy ledger.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _SCHEMA, _VERSION)
 
     def data_set(self, digest: str, name: str | None, label: str) -> DataSet:
-        """The data set with a digest of its tables or a name; made where the book has none.
+        """Return the data set with a digest of its tables or a name; create it if there is none.
 
-        Whatever once stood under the digest or the name counts: two that turn out to be one are
-        joined, and what both have spent stays. To be called in a transaction.
+        Everything charged under the digest or the name counts: two data sets that turn out to be
+        one are merged, with the charges of both. To be called in a transaction.
         """
         keys = [f"digest:{digest}", *([f"name:{name}"] if name else [])]
         found = sorted({number for key in keys for number in self._numbers(key)})
         number = found[0] if found else self._new_data_set(name or label)
+        # Merging is one-way: dropping the name from a policy later must not split the account and
+        # so reset what was spent.
         for other in found[1:]:
-            self._join(number, other)
+            self._merge(number, other)
         for key in keys:
             self.insert("INSERT OR IGNORE INTO data_set_keys VALUES (?, ?)", (key, number))
         if name:
@@ -161,21 +163,21 @@ class PrivacyLedger(Database):
         return next(one for one in self.data_sets() if one.number == number)
 
     def data_sets(self) -> tuple[DataSet, ...]:
-        """All data sets, the oldest first."""
+        """Return all data sets, the oldest first."""
         rows = self.rows("SELECT id, pseudonym, label FROM data_sets ORDER BY id")
         return tuple(DataSet(*row) for row in rows)
 
     def add_run(self, row: RunRow) -> None:
-        """Note that a run began; to be called in a transaction."""
+        """Record the start of a run; to be called in a transaction."""
         self.insert(f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES ({_RUN_MARKS})", astuple(row))  # noqa: S608 - constants
 
     def run(self, run: str) -> RunRow | None:
-        """A run, if it began here."""
+        """Return a run; None if it never started at this member."""
         rows = self.rows(f"SELECT {_RUN_COLUMNS} FROM runs WHERE run = ?", (run,))  # noqa: S608 - constants
         return RunRow(*rows[0]) if rows else None
 
     def runs(self) -> tuple[RunRow, ...]:
-        """All runs, the oldest first."""
+        """Return all runs, the oldest first."""
         rows = self.rows(f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY rowid")  # noqa: S608 - constants
         return tuple(RunRow(*row) for row in rows)
 
@@ -189,7 +191,7 @@ class PrivacyLedger(Database):
         )
 
     def releases(self, data_set: int) -> tuple[ReleaseRow, ...]:
-        """All releases from a data set, the oldest first."""
+        """Return all releases from a data set, the oldest first."""
         rows = self.rows(
             "SELECT run, round, time, mechanism FROM releases WHERE data_set = ? ORDER BY id",
             (data_set,),
@@ -200,12 +202,12 @@ class PrivacyLedger(Database):
         )
 
     def spent(self, data_set: int, unit: str, run: str | None = None) -> list[Mechanism]:
-        """What a unit of a data set has paid, equal mechanisms joined, the last one last.
+        """Return all mechanisms charged to a privacy unit; equal ones merged, the latest last.
 
         Args:
             data_set: Number of the data set.
-            unit: Whose presence is hidden.
-            run: One run alone; all of them where not given.
+            unit: Privacy unit.
+            run: Restrict to one run; all runs if not given.
         """
         rows = self.rows(
             "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?1"
@@ -221,13 +223,13 @@ class PrivacyLedger(Database):
         ]
 
     def unprotected(self, data_set: int) -> int:
-        """How many updates left the data set without noise."""
+        """Return the number of releases from a data set without noise."""
         statement = "SELECT COUNT(*) FROM releases WHERE data_set = ? AND mechanism IS NULL"
         count: int = self.rows(statement, (data_set,))[0][0]
         return count
 
     def add_entry(self, signed: SignedEntry) -> None:
-        """Add a signed entry and note how the run stands; to be called in a transaction."""
+        """Add a signed entry and update the state of its run; to be called in a transaction."""
         entry = signed.entry
         number = getattr(entry.event, "round", 0)
         self.insert(
@@ -238,7 +240,7 @@ class PrivacyLedger(Database):
             self.insert("UPDATE runs SET ended = 1 WHERE run = ?", (entry.run,))
 
     def entries(self, run: str, since: int = 0) -> tuple[bytes, ...]:
-        """The run's entries from a sequence number on, as canonical bytes."""
+        """Return the run's entries from a sequence number on, as canonical bytes."""
         rows = self.rows(
             "SELECT bytes FROM entries WHERE run = ? AND sequence >= ? ORDER BY sequence",
             (run, since),
@@ -246,7 +248,7 @@ class PrivacyLedger(Database):
         return tuple(row[0] for row in rows)
 
     def last_entry(self, run: str) -> Entry | None:
-        """The run's last entry."""
+        """Return the run's last entry; None if there is none."""
         return self._entry(
             self.rows(
                 "SELECT bytes FROM entries WHERE run = ? ORDER BY sequence DESC LIMIT 1", (run,)
@@ -254,7 +256,7 @@ class PrivacyLedger(Database):
         )
 
     def entry_of(self, run: str, kind: str, number: int) -> Entry | None:
-        """The last entry of a kind in a round."""
+        """Return the last entry of a kind in a round; None if there is none."""
         return self._entry(
             self.rows(
                 "SELECT bytes FROM entries WHERE run = ? AND kind = ? AND round = ?"
@@ -264,12 +266,12 @@ class PrivacyLedger(Database):
         )
 
     def refusals(self) -> tuple[Entry, ...]:
-        """All that was refused, the oldest first."""
+        """Return all refusals, the oldest first."""
         rows = self.rows("SELECT bytes FROM entries WHERE kind = 'refusal' ORDER BY time, run")
         return tuple(entry for row in rows if (entry := self._entry([row])) is not None)
 
     def head(self, run: str) -> tuple[TreeHead | None, int]:
-        """The last head that was countersigned, and how many own entries were proven to be in."""
+        """Return the last countersigned tree head, and how many own entries were proven in it."""
         rows = self.rows("SELECT head, proven FROM runs WHERE run = ?", (run,))
         if not rows or rows[0][0] is None:
             return None, 0
@@ -279,14 +281,14 @@ class PrivacyLedger(Database):
             raise self.damaged(error) from None
 
     def set_head(self, run: str, head: TreeHead, proven: int) -> None:
-        """Note a head before its signature leaves."""
+        """Record a countersigned tree head; to be called before its signature is sent."""
         with self.transaction():
             self.insert(
                 "UPDATE runs SET head = ?, proven = ? WHERE run = ?", (canonical(head), proven, run)
             )
 
     def forget_entries_before(self, time: str) -> None:
-        """Drop the entries of runs that ended before a time; what was spent stays for ever."""
+        """Delete the entries of runs that ended before a time; charges are never deleted."""
         with self.transaction():
             self.insert(
                 "DELETE FROM entries WHERE run IN (SELECT run FROM entries GROUP BY run"
@@ -298,7 +300,7 @@ class PrivacyLedger(Database):
         rows = self.rows("SELECT data_set FROM data_set_keys WHERE key = ?", (key,))
         return [row[0] for row in rows]
 
-    def _join(self, number: int, other: int) -> None:
+    def _merge(self, number: int, other: int) -> None:
         for change in (
             "UPDATE data_set_keys SET data_set = ? WHERE data_set = ?",
             "UPDATE runs SET data_set = ? WHERE data_set = ?",

@@ -1,4 +1,4 @@
-"""What a member writes of a release: the round that was asked for, and its price."""
+"""Builders of the entries for the start of a run and for releases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from securefl.privacy.mechanisms import mechanism_for
 def opening_row(
     run: str, config: RunConfig, data_set: DataSet, units: int, directory: Path
 ) -> RunRow:
-    """The run as the member's book notes it."""
+    """Return the row of a new run in the member's privacy ledger."""
     settings = config.privacy
     private = mechanism_for(settings).private
     return RunRow(
@@ -53,15 +53,15 @@ def opening_event(
     spent: Sequence[Mechanism],
     unprotected: int,
 ) -> Start:
-    """The first entry of a run.
+    """Return the first entry of a run.
 
     Args:
-        row: The run as the book notes it.
-        agreement: What was agreed.
+        row: The run's row in the privacy ledger.
+        agreement: The consortium agreement.
         policy: The member's policy.
         data_set: The data set.
-        spent: What the run's unit has paid for before.
-        unprotected: How many updates left the data set without noise before.
+        spent: Mechanisms charged to the run's privacy unit before.
+        unprotected: Number of earlier releases from the data set without noise.
     """
     before = None
     if row.delta is not None and row.accountant is not None:
@@ -84,7 +84,7 @@ def opening_event(
 
 
 def cap_of(policy: Policy | None, config: RunConfig) -> Cap | None:
-    """What a policy allows a run's unit over the life of the data."""
+    """Return a policy's lifetime cap for a run's privacy unit; None without policy or privacy."""
     if policy is None or not mechanism_for(config.privacy).private:
         return None
     cap = policy.cap[config.privacy.unit]
@@ -93,13 +93,13 @@ def cap_of(policy: Policy | None, config: RunConfig) -> Cap | None:
 
 @dataclass(frozen=True)
 class RequestedRound:
-    """What a member was asked for last.
+    """The round that a member was last asked to train.
 
     Attributes:
         number: Number of the round.
-        cohort: Who is asked, in roster order.
+        cohort: Members of the cohort, in roster order.
         model: Digest of the shared model that training starts from, hex.
-        charged: Its release is written and paid for.
+        charged: Whether its release is recorded and charged.
     """
 
     number: int
@@ -111,7 +111,7 @@ class RequestedRound:
 def recorded_mechanism(
     settings: PrivacySettings, event: PrivacyEvent, clip_norm: float, rng: str
 ) -> Mechanism:
-    """A mechanism with its unit, and with the sampler and the noise as implemented."""
+    """Return the ledger record of a mechanism, with sampler and randomness as implemented."""
     common = {
         "unit": settings.unit,
         "adjacency": mechanism_for(settings).adjacency,
@@ -135,14 +135,14 @@ def release_event(
     after: float | None = None,
     repeat_of: int | None = None,
 ) -> Release:
-    """The entry of a release.
+    """Return the entry of a release.
 
     Args:
         config: The run's configuration.
         asked: The round.
-        mechanism: What it costs; None costs nothing.
-        before: What the data had paid over their life before it, at the run's delta.
-        after: The same after it.
+        mechanism: The charged mechanism; None for no charge.
+        before: Epsilon over the life of the data before it, at the run's delta.
+        after: Epsilon over the life of the data with it, at the run's delta.
         repeat_of: Sequence number of the first release of the same update.
     """
     least = least_survivors(config.cohort, len(asked.cohort))

@@ -1,4 +1,4 @@
-"""SQLite files that survive a kill and a power cut, and say in one line what is wrong with them."""
+"""SQLite files that survive process and power failures, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WAIT = 60.0
 
 
 class DatabaseError(InputError):
-    """A ledger's file cannot be read or written; nothing goes on without it."""
+    """Raised if a ledger's file cannot be read or written; the run stops."""
 
     wire_name: ClassVar[str] = "DatabaseError"
 
@@ -24,9 +24,9 @@ class Database:
     """An open file: write-ahead log, synchronous=FULL, readable by its owner alone.
 
     Args:
-        path: The file; made where there is none.
-        schema: SQL that makes the tables of a new file.
-        version: Of the schema.
+        path: The file; created if it does not exist.
+        schema: SQL that creates the tables of a new file.
+        version: Version of the schema.
 
     Raises:
         DatabaseError: If it cannot be opened, is damaged, or has another version.
@@ -37,7 +37,7 @@ class Database:
         with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            # Used in one thread; but one that is forgotten may be closed by any.
+            # Each object is used in one thread, but the garbage collector may close it in another.
             self._connection = sqlite3.connect(
                 path, timeout=_WAIT, isolation_level=None, check_same_thread=False
             )
@@ -46,22 +46,24 @@ class Database:
         self._prepare(schema, version)
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a statement gives."""
+        """Execute a statement and return its rows."""
         with self._usable():
             return self._connection.execute(statement, values).fetchall()
 
     def insert(self, statement: str, values: Sequence[object] = ()) -> int:
-        """Change something; the number of the row that was inserted last."""
+        """Execute a change and return the id of the row inserted last."""
         with self._usable():
             return self._connection.execute(statement, values).lastrowid or 0
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, durable when it returns, and nobody else writes in between.
+        """Run a block atomically, durably, and with exclusive write access.
 
         Raises:
-            DatabaseError: If the file is damaged, the disk full, or somebody keeps it locked.
+            DatabaseError: If the file is damaged or locked by another process, or the disk is full.
         """
+        # IMMEDIATE takes the write lock before the first read: with a deferred transaction, two
+        # processes could both read the same spent budget and then both add to it.
         self.rows("BEGIN IMMEDIATE")
         try:
             yield
@@ -71,7 +73,7 @@ class Database:
         self.rows("COMMIT")
 
     def damaged(self, what: object) -> DatabaseError:
-        """The error for content that makes no sense."""
+        """Return the error for invalid content."""
         return DatabaseError(f"{self.path} is damaged: {what}")
 
     def close(self) -> None:
@@ -94,7 +96,7 @@ class Database:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """What the database or the disk has to say, as one line."""
+        """Translate errors of the database and the disk into one-line messages."""
         try:
             yield
         except sqlite3.OperationalError as error:

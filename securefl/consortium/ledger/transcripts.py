@@ -1,4 +1,4 @@
-"""Transcripts of masked sums beside the log: large, and kept as long as there is room for them."""
+"""Archive of the transcripts of masked sums, which are large and therefore rotated."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _MEBIBYTE = 1 << 20
 
 
 def transcript_path(folder: Path, number: int) -> Path:
-    """Where the transcript of a round lies."""
+    """Return the path of a round's transcript."""
     return folder / f"round-{number:06d}.msgpack"
 
 
 class TranscriptArchive:
-    """Keeps the newest transcripts.
+    """Size-limited archive of the newest transcripts.
 
-    Every digest is in the log for good; a transcript that was dropped for lack of room is missed
-    by nobody but the auditor who wants to recompute that one sum.
+    The log keeps every digest permanently. A transcript that was dropped is only needed to replay
+    that one sum in an audit.
 
     Args:
-        folder: Where they lie.
-        mebibytes: How much room they have; 0 keeps none.
+        folder: Folder of the transcripts.
+        mebibytes: Size limit; 0 stores none.
     """
 
     def __init__(self, folder: Path, mebibytes: int) -> None:
@@ -31,7 +31,7 @@ class TranscriptArchive:
         self._room = mebibytes * _MEBIBYTE
 
     def keep(self, number: int, transcript: Transcript | None) -> str | None:
-        """Keep a round's transcript, and drop the oldest that there is no room for.
+        """Store a round's transcript, and drop the oldest beyond the size limit.
 
         Returns:
             The transcript's digest in hex; None for None.
@@ -47,8 +47,8 @@ class TranscriptArchive:
                 write_atomically(transcript_path(self._folder, number), content)
         return transcript.digest().hex()
 
-    def _make_room(self, size: int, place: Path) -> bool:
-        old = [path for path in sorted(self._folder.glob("round-*.msgpack")) if path != place]
+    def _make_room(self, size: int, target: Path) -> bool:
+        old = [path for path in sorted(self._folder.glob("round-*.msgpack")) if path != target]
         taken = sum(path.stat().st_size for path in old)
         while old and taken + size > self._room:
             taken -= old[0].stat().st_size

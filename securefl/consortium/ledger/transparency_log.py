@@ -1,7 +1,7 @@
-"""The coordinator's log of all members' entries: append-only, durable, and provable to everybody.
+"""The coordinator's transparency log of all members' entries: append-only, durable and provable.
 
-Entries stand in the order in which they arrived. A head over them (RFC 9162) goes to all members,
-whose signatures on it are kept beside it.
+Entries are kept in order of arrival. A tree head over them (RFC 9162) is sent to all members, whose
+countersignatures are stored with it.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ CREATE TABLE countersignatures (
 
 
 class LogError(InputError):
-    """What a member handed in does not continue the log."""
+    """Raised if entries or a signature of a member do not fit the log."""
 
     wire_name: ClassVar[str] = "LogError"
 
 
 def open_log(path: Path, consortium: Consortium) -> Log:
-    """The log of a consortium's run.
+    """Open the log of a consortium's run.
 
     Raises:
-        DatabaseError: If it cannot be opened, or is no log of this run.
+        DatabaseError: If it cannot be opened, or is not the log of this run.
     """
     roster = consortium.roster
     identities = dict(zip(roster.names, roster.identities, strict=True))
@@ -66,13 +66,13 @@ class Log(Database):
     """An open log of one run.
 
     Args:
-        path: The file; made where there is none.
-        run: Names the run, hex.
+        path: The file; created if it does not exist.
+        run: Run id, hex.
         agreement: Digest of the consortium agreement, hex.
-        identities: Member to its pinned public key.
+        identities: Pinned public key, 32 bytes, by member.
 
     Raises:
-        DatabaseError: If it cannot be opened, or is no log of this run.
+        DatabaseError: If it cannot be opened, or is not the log of this run.
     """
 
     def __init__(
@@ -89,48 +89,50 @@ class Log(Database):
             self._note(self._read(data), data)
 
     def entries(self) -> tuple[bytes, ...]:
-        """All entries in their order, as canonical bytes."""
+        """Return all entries in log order, as canonical bytes."""
         return tuple(row[0] for row in self.rows("SELECT bytes FROM entries ORDER BY place"))
 
     def count(self, member: str) -> int:
-        """How many entries of a member are in the log, which is its next sequence number."""
+        """Return the number of a member's entries, which is its next sequence number."""
         return len(self._places[member])
 
     def places(self, member: str) -> tuple[int, ...]:
-        """Where a member's entries stand, by sequence number."""
+        """Return the log indices of a member's entries, by sequence number."""
         return tuple(self._places[member])
 
     def append(self, member: str, entries: Iterable[bytes]) -> None:
-        """Take over what a member handed in, durably.
+        """Append a member's entries durably, all or none.
 
         Raises:
             LogError: If an entry is malformed, not the member's own, or does not follow its last.
         """
         last = self._last.get(member)
-        taken = []
+        # All are verified before the first is stored, so that a bad batch leaves no part behind.
+        accepted = []
         for data in entries:
             last = self._checked(member, data, last)
-            taken.append((last, data))
+            accepted.append((last, data))
         with self.transaction():
-            for place, (signed, data) in enumerate(taken, start=len(self.tree)):
+            for place, (signed, data) in enumerate(accepted, start=len(self.tree)):
                 self.insert(
                     "INSERT INTO entries VALUES (?, ?, ?, ?)",
                     (place, member, signed.entry.sequence, data),
                 )
-        for signed, data in taken:
+        for signed, data in accepted:
             self._note(signed, data)
 
     def new_head(self) -> TreeHead:
-        """The head over all entries, noted before anybody sees it.
+        """Return the tree head over all entries, stored before it is sent to any member.
 
-        The head of a size is made once, so that nobody is asked to sign two.
+        The head of a given size is created once, so that members never sign two of one size, also
+        when a restarted coordinator asks again.
         """
         size = len(self.tree)
         known = self.rows("SELECT bytes FROM heads WHERE size = ?", (size,))
         if known:
             return self._head(known[0][0])
         last = self.rows("SELECT bytes FROM heads ORDER BY size DESC LIMIT 1")
-        # A clock that was set back must not make a head older than the one before it.
+        # Members refuse a head older than the last one, even if only the clock was set back.
         time = max([timestamp(), *(self._head(row[0]).time for row in last)])
         head = TreeHead(run=self.run, size=size, root=self.tree.root().hex(), time=time)
         with self.transaction():
@@ -138,10 +140,10 @@ class Log(Database):
         return head
 
     def countersigned(self, head: TreeHead, member: str, signature: bytes) -> None:
-        """Keep a member's signature on a head.
+        """Store a member's countersignature on a tree head.
 
         Raises:
-            LogError: If it does not fit.
+            LogError: If it is invalid.
         """
         try:
             check_countersignature(head, signature, self._identities[member], member=member)
@@ -153,7 +155,7 @@ class Log(Database):
         )
 
     def heads(self) -> tuple[SignedHead, ...]:
-        """All heads with their countersignatures, by size."""
+        """Return all tree heads with their countersignatures, by size."""
         signatures: dict[int, dict[str, str]] = {}
         for size, member, signature in self.rows("SELECT * FROM countersignatures ORDER BY member"):
             signatures.setdefault(size, {})[member] = signature.hex()
@@ -163,7 +165,7 @@ class Log(Database):
         )
 
     def inclusions(self, member: str, head: TreeHead) -> dict[int, tuple[int, Proof]]:
-        """Place and proof, by sequence number, of what a member has not seen proven to be in."""
+        """Return index and inclusion proof of entries not yet proven, by sequence number."""
         places = self._places[member]
         first = bisect_left(places, self._last_signed(member))
         return {
@@ -172,15 +174,15 @@ class Log(Database):
         }
 
     def consistency(self, member: str, signed: int, head: TreeHead) -> Proof:
-        """Proof that a head extends the last one that a member signed.
+        """Return the proof that a tree head extends the last one that a member signed.
 
         Args:
-            member: The member, for the error.
-            signed: Size of that head, as the member says.
+            member: The member, for the error message.
+            signed: Size of that head, as reported by the member.
             head: The new head.
 
         Raises:
-            LogError: If the member signed more than the log has: it is not the log it was.
+            LogError: If the member signed more entries than the log has: the log lost entries.
         """
         if signed > head.size:
             raise LogError(

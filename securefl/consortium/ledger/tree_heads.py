@@ -1,8 +1,8 @@
-"""Heads of the coordinator's log, and the members' signatures on them.
+"""Tree heads of the coordinator's log, and the members' countersignatures.
 
-A head says how many entries the log has and what they hash to (RFC 9162 section 4.10). A member
-signs a head only after it has seen that it extends the last one that it signed. A log that shows
-different members different entries therefore never gets all signatures on one head.
+A tree head states the size of the log and its Merkle root (RFC 9162 section 4.10). A member signs a
+head only if it extends the last head that it signed. A log that presents a split view therefore
+never collects all signatures on one head.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class TreeHead(Record):
     """The state of a log.
 
     Attributes:
-        run: Names the run that the log is of.
+        run: Run id, hex.
         size: Number of entries.
         root: Merkle root over the first `size` entries.
-        time: When the coordinator made the head, by its clock.
+        time: Time of creation, by the coordinator's clock.
     """
 
     run: Digest
@@ -36,22 +36,22 @@ class TreeHead(Record):
 
 
 class SignedHead(Record):
-    """A head with the signatures of the members that countersigned it (64 bytes each, in hex)."""
+    """A tree head with its countersignatures by member (64 bytes each, in hex)."""
 
     head: TreeHead
     signatures: dict[Name, Annotated[str, Field(pattern="^[0-9a-f]{128}$")]]
 
 
 def countersign(head: TreeHead, key: SigningKey) -> bytes:
-    """The member's Ed25519 signature over the head's canonical bytes, 64 bytes."""
+    """Return the member's Ed25519 signature over the head's canonical bytes, 64 bytes."""
     return key.sign(HEAD_LABEL, canonical(head))
 
 
 def check_countersignature(head: TreeHead, signature: bytes, public: bytes, *, member: str) -> None:
-    """Check a member's signature on a head against its pinned key (32 bytes).
+    """Verify a member's signature on a head against its pinned key (32 bytes).
 
     Raises:
-        LedgerError: If it does not fit.
+        LedgerError: If it is invalid.
     """
     try:
         verify(public, signature, HEAD_LABEL, canonical(head))
@@ -62,10 +62,10 @@ def check_countersignature(head: TreeHead, signature: bytes, public: bytes, *, m
 
 
 def read_head(data: bytes) -> TreeHead:
-    """A head from its canonical bytes.
+    """Parse a tree head from its canonical bytes.
 
     Raises:
-        LedgerError: If the bytes are no head, or not in their one form.
+        LedgerError: If the bytes are not a tree head, or not canonical.
     """
     try:
         head = TreeHead.model_validate_json(data)

@@ -1,8 +1,8 @@
-"""A member's check of the coordinator's log: it signs a head that it has seen to extend the last.
+"""The member as log witness: it countersigns only tree heads that extend the last one it signed.
 
-Whoever keeps the log could show one member one log and another member another, or drop what was
-in it. Both need a head that does not extend one of the heads that somebody signed, and that
-somebody refuses here (RFC 9162 sections 2.1.3.2 and 2.1.4.2).
+The coordinator could present a split view, with different logs for different members, or delete
+entries. Both require a head that does not extend the head that some member has signed, and that
+member refuses it here (RFC 9162 sections 2.1.3.2 and 2.1.4.2).
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from securefl.consortium.ledger.tree_heads import TreeHead, countersign, read_he
 from securefl_protocols.primitives.signing import SigningKey
 
 CLOCK_SKEW = timedelta(minutes=5)
-"""How far the coordinator's clock may be ahead of the member's."""
+"""Accepted lead of the coordinator's clock over the member's."""
 
 
 class SplitViewError(LedgerError):
-    """The log does not extend the one that this member signed, or lacks its entries."""
+    """Raised if the log does not extend what this member signed, or lacks its entries."""
 
     wire_name: ClassVar[str] = "ForkError"
 
 
 @dataclass(frozen=True)
 class UnverifiedTreeHead:
-    """A head and what proves that it may be signed.
+    """A tree head with its proofs, as received from the coordinator.
 
     Attributes:
         head: The head's canonical bytes.
-        consistency: That it extends the last head which this member signed.
-        inclusions: Sequence number of each own entry since then to its place and its proof.
+        consistency: Proof that it extends the last head which this member signed.
+        inclusions: Log index and inclusion proof of each own entry since then, by sequence
+            number.
     """
 
     head: bytes
@@ -43,30 +44,32 @@ class UnverifiedTreeHead:
     inclusions: Mapping[int, tuple[int, Sequence[bytes]]]
 
 
-def sign_head(book: PrivacyLedger, run: str, key: SigningKey, shown: UnverifiedTreeHead) -> bytes:
-    """Check a head, note it, and sign it.
+def sign_head(ledger: PrivacyLedger, run: str, key: SigningKey, shown: UnverifiedTreeHead) -> bytes:
+    """Verify a tree head, record it, and sign it.
 
     Args:
-        book: The member's book, which knows the last head that it signed.
-        run: The run, hex.
+        ledger: The member's privacy ledger, which holds the last head that it signed.
+        run: Run id, hex.
         key: The member's identity key.
-        shown: What the coordinator shows.
+        shown: Head and proofs from the coordinator.
 
     Returns:
         The signature, 64 bytes.
 
     Raises:
-        SplitViewError: If the head does not extend the last one, or an own entry is not in it.
+        SplitViewError: If the head does not extend the last one, or lacks an own entry.
         LedgerError: If the head is malformed, of another run, or from the future.
     """
     head = read_head(shown.head)
-    last, proven = book.head(run)
+    last, proven = ledger.head(run)
     _check_place(head, run, last)
     _check_extends(head, last, shown.consistency)
-    own = book.entries(run, proven)
+    own = ledger.entries(run, proven)
     for sequence, entry in enumerate(own, start=proven):
         _check_included(head, sequence, entry, shown.inclusions)
-    book.set_head(run, head, proven + len(own))
+    # Durable before the signature exists: a member that forgot this head in a crash could be made
+    # to sign a fork of it.
+    ledger.set_head(run, head, proven + len(own))
     return countersign(head, key)
 
 
@@ -80,8 +83,8 @@ def _check_place(head: TreeHead, run: str, last: TreeHead | None) -> None:
 
 
 def _check_extends(head: TreeHead, last: TreeHead | None, proof: Sequence[bytes]) -> None:
-    # A member that was killed before its signature had left is asked the same once more, with the
-    # proof of before: that the head extends the one that was signed before this one.
+    # A member that crashed before its signature was sent is asked for the same head again. The
+    # proof then starts from the head before `last`, so equality has to take its place.
     if last is None or last == head:
         return
     roots = bytes.fromhex(last.root), bytes.fromhex(head.root)

@@ -132,7 +132,7 @@ def test_the_same_update_sent_again_costs_nothing(released):
 
 def test_a_book_that_was_closed_holds_all_and_is_opened_again(released):
     ledger = released(rounds=1)
-    before, path = events(ledger), ledger.book.path
+    before, path = events(ledger), ledger.privacy_ledger.path
     ledger.close()
     ledger.close()
     assert not path.with_name(f"{path.name}-wal").exists()
@@ -204,8 +204,8 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
 
 def test_a_full_disk_is_one_line_and_charges_nothing(released, tmp_path):
     ledger = released(rounds=1)
-    pages = ledger.book.rows("PRAGMA page_count")[0][0]
-    ledger.book.rows(f"PRAGMA max_page_count = {pages}")
+    pages = ledger.privacy_ledger.rows("PRAGMA page_count")[0][0]
+    ledger.privacy_ledger.rows(f"PRAGMA max_page_count = {pages}")
     ledger.enter(2, NAMES, MODEL)
 
     def charge_on():
@@ -222,7 +222,7 @@ def test_retention_drops_entries_and_never_what_was_spent(released, tmp_path):
     ledger = released(rounds=2)
     ledger.end(2)
     open_run = released(rounds=1, run=2)
-    ledger.book.forget_entries_before("9999-01-01T00:00:00Z")
+    ledger.privacy_ledger.forget_entries_before("9999-01-01T00:00:00Z")
     assert ledger.entries(0) == ()
     assert len(open_run.entries(0)) == 2
     assert open_run.life_epsilon() == epsilon_of([STEP] * 3, 1e-5)
@@ -268,7 +268,7 @@ def test_statements_show_what_no_epsilon_covers_and_what_was_refused(member, tmp
     assert (account.unit, account.epsilon, account.releases) == (None, None, 1)
     (refusal,) = refusal_lines(tmp_path / "books")
     assert (refusal.round, refusal.reason) == (1, "cap")
-    with pytest.raises(InputError, match="no book of 'nobody'"):
+    with pytest.raises(InputError, match="no ledger of 'nobody'"):
         run_lines(tmp_path / "books", "nobody")
 
 

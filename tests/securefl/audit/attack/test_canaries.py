@@ -26,7 +26,7 @@ def test_without_noise_each_canary_that_is_in_moves_its_own_coordinate_by_the_cl
     member, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(GaussianNoise, "add_", lambda *_: None)
-    game = MembershipGame.toss(40, len(member.data.examples), 5)
+    game = MembershipGame.sample(40, len(member.data.examples), 5)
     probed = probe(member, game, tmp_path)
     privacy = member.config.privacy
     one = privacy.learning_rate * privacy.clip_norm / privacy.expected_batch
@@ -38,7 +38,7 @@ def test_without_noise_each_canary_that_is_in_moves_its_own_coordinate_by_the_cl
 
 def test_a_canary_without_pull_leaves_no_trace(member, monkeypatch, tmp_path):
     monkeypatch.setattr(GaussianNoise, "add_", lambda *_: None)
-    game = MembershipGame.toss(40, len(member.data.examples), 5)
+    game = MembershipGame.sample(40, len(member.data.examples), 5)
     assert not probe(member, game, tmp_path, pull=0.0).scores(40).any()
 
 
@@ -73,8 +73,8 @@ def test_the_canaries_are_released_like_everything_else(member):
 
 
 def test_the_coins_are_fair_and_repeatable():
-    game = MembershipGame.toss(4000, 300, 1)
+    game = MembershipGame.sample(4000, 300, 1)
     assert abs(game.canaries.mean() - 0.5) < 0.05
     assert abs(game.customers.mean() - 0.5) < 0.15
-    assert np.array_equal(game.canaries, MembershipGame.toss(4000, 300, 1).canaries)
-    assert MembershipGame.toss(0, 1, 2).customers.all()
+    assert np.array_equal(game.canaries, MembershipGame.sample(4000, 300, 1).canaries)
+    assert MembershipGame.sample(0, 1, 2).customers.all()

@@ -93,7 +93,7 @@ def test_losses_are_repeatable_and_leave_the_random_state_alone(member):
 
 
 def test_training_without_privacy_can_be_attacked_too(member, tmp_path):
-    game = MembershipGame.toss(0, len(member.data.examples), 1)
+    game = MembershipGame.sample(0, len(member.data.examples), 1)
     bare = probe(unprotected(member), game, tmp_path)
     assert bare.spending is None
     assert membership(member, bare, game.customers, 1e-5, 0.95).area.value > 0.5

@@ -1,4 +1,4 @@
-"""Everything that stands in a report, before it becomes a page."""
+"""The view model of the report: sections, tables and charts, independent of HTML."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _ARMS = {
     "federated": "Federated",
     "pooled": "All data in one place",
 }
-"""Arms of the pictures in the order of the legend; the obvious rule has a name of its own."""
+"""Titles of the experiment variants in legend order; the baseline is titled by its metric."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """A table as text.
+    """A table of formatted cells.
 
     Attributes:
-        caption: What it shows.
+        caption: Caption.
         columns: Column titles.
-        rows: Cells, the first of each row being its heading.
-        totals: Rows below a line.
-        marks: A word for each row that the style sheet may colour it by; none if empty.
+        rows: Cells by row; the first cell of a row is its heading.
+        totals: Summary rows below a line.
+        marks: CSS class of each row; none if empty.
     """
 
     caption: str
@@ -41,22 +41,22 @@ class Figures:
 
     @property
     def marked(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        """Every row with its mark."""
+        """Return every row with its CSS class."""
         return tuple(zip(self.marks or ("",) * len(self.rows), self.rows, strict=True))
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page.
+    """A section of the page.
 
     Attributes:
-        anchor: Its name in links.
-        title: Its heading.
-        paragraphs: What has to be said.
-        points: The same as a list.
-        charts: Pictures.
-        tables: Tables; they say what the pictures say, and more.
-        commands: What a reader can type.
+        anchor: Fragment identifier.
+        title: Heading.
+        paragraphs: Paragraphs of text.
+        points: Items of a list.
+        charts: Charts.
+        tables: Tables; they contain all figures of the charts, for accessibility.
+        commands: Shell commands.
     """
 
     anchor: str
@@ -70,15 +70,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A run for its readers.
+    """The report of one run.
 
     Attributes:
-        title: What was run.
-        subtitle: With whom, how, how long.
-        conclusion: What came out, in a sentence.
-        cards: The three answers on top.
-        sections: The rest, from results to proofs.
-        version: Of securefl.
+        title: Title with the task.
+        subtitle: Retailers, mode, rounds, seed and duration.
+        conclusion: The conclusion in one sentence.
+        cards: Summary cards.
+        sections: Sections in order.
+        version: Version of securefl.
     """
 
     title: str
@@ -90,7 +90,7 @@ class Report:
 
 
 def utility(result: RunResult) -> Section:
-    """What the retailers reach: alone, together, and with all data in one place."""
+    """Return the section on utility: local-only, federated and centralized training."""
     summary = summarise(result)
     charts = tuple(
         _utility_chart(result, m, label) for m, label in headline_metrics(result).items()
@@ -109,7 +109,8 @@ def _figures(table: SummaryTable) -> Figures:
 
 
 def _utility_chart(result: RunResult, metric: str, label: MetricLabel) -> Chart:
-    names = {arm: title or label.baseline for arm, title in _ARMS.items() if arm in result.metrics}
+    titles = {arm: title or label.baseline for arm, title in _ARMS.items()}
+    names = {arm: title for arm, title in titles.items() if arm in result.metrics}
     rows = {
         member.name: {title: member.metrics[arm][metric] for arm, title in names.items()}
         for member in result.members
@@ -126,7 +127,7 @@ def _utility_chart(result: RunResult, metric: str, label: MetricLabel) -> Chart:
 
 
 def beside(result: RunResult, other: RunResult) -> Section:
-    """The same task under another protection."""
+    """Return the section that compares two runs of one task under different protection."""
     metrics = [m for m in headline_metrics(result) if m in other.metrics["federated"]]
     rows = []
     for metric in metrics:
@@ -154,7 +155,7 @@ def _protected(result: RunResult) -> str:
 
 
 def subtitle(result: RunResult) -> str:
-    """With whom, how, how long."""
+    """Return the subtitle: retailers, mode, rounds, seed and duration."""
     return (
         f"{len(result.members)} retailers, mode {result.mode}, {rounds_done(result.rounds)}, seed"
         f" {result.seed}, {result.seconds:.0f} seconds"

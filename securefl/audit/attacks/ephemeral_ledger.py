@@ -1,4 +1,4 @@
-"""A member's ledger in a folder of the audit's own: real entries, and no real budget is spent."""
+"""An ephemeral member ledger for attacks: real entries, without charging the real budget."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ _VALID = timedelta(days=1)
 
 
 def ledger_context_in(folder: Path) -> LedgerContext:
-    """A book in a folder, under no policy."""
+    """Return a ledger context in a folder, without a policy."""
     return LedgerContext(books=folder, policy=None, digest="0" * 64, label="attacked")
 
 
-class OwnBook:
-    """Takes a member through the rounds of a run as the engine would.
+class EphemeralLedger:
+    """A member ledger under a throw-away agreement, driven round by round as in a run.
 
     Args:
-        name: Of the member.
-        config: Of the run.
-        folder: Where the book lies; new and empty.
-        units: Number of the member's units.
+        name: Name of the member.
+        config: Configuration of the run.
+        folder: Folder of the ledger; new and empty.
+        units: Number of the member's privacy units.
     """
 
     def __init__(self, name: str, config: RunConfig, folder: Path, units: int) -> None:
+        # The agreement needs the smallest allowed cohort; the other members exist as keys only.
         self.names = (name, *(f"other-{n}" for n in range(1, config.cohort.minimum)))
         keys = {name: generate_key() for name in self.names}
         now = datetime.now(UTC)
@@ -51,5 +52,5 @@ class OwnBook:
         self.ledger.begin(units)
 
     def enter(self, number: int, shared: FloatVector) -> None:
-        """A round begins from a shared model, float32 [d]."""
+        """Begin a round from a shared model, float32 [d]."""
         self.ledger.enter(number, self.names, model_digest(shared).hex())
