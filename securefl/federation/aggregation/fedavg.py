@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
-from securefl.federation.messages import messages as m
 from securefl.federation.transport.exchange import Exchange, failed, nobody_left
 from securefl.ml.parameters import FloatVector
 

@@ -10,6 +10,7 @@ import msgpack
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import InputError, SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.aggregation.session_parameters import (
@@ -17,7 +18,6 @@ from securefl.federation.aggregation.session_parameters import (
     decode_loss,
     session_params,
 )
-from securefl.federation.messages import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.cpu import cores
 from securefl.ml.parameters import FloatVector, model_digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl_protocols.session.dropouts import ServerStep
 from securefl_protocols.session.results import RoundResult

@@ -18,6 +18,7 @@ from securefl.data.digests import tables_digest
 from securefl.data.schema import ANONYMOUS
 from securefl.data.tables import RetailData
 from securefl.errors import InputError, SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.analytics.columns import Catalogue, IntVector
@@ -31,7 +32,6 @@ from securefl.federation.analytics.terms import (
     query_digest,
     query_session,
 )
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.transport.base import Transport
 from securefl.federation.transport.exchange import Exchange

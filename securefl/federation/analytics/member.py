@@ -21,6 +21,7 @@ from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.data.tables import RetailerTables
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.analytics.columns import Catalogue
 from securefl.federation.analytics.contributions import contribution
 from securefl.federation.analytics.queries import Query, read_query
@@ -35,7 +36,6 @@ from securefl.federation.analytics.terms import (
 )
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.secure_client import AbortedError
-from securefl.federation.messages import messages as m
 from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.shares import NoisePlan
 from securefl.privacy.plan import PrivacyPlan

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.transparency_log import Log
 from securefl.consortium.ledger.tree_heads import TreeHead
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange, failed
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.transcripts import TranscriptArchive
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.messages import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, total

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from securefl.config.schema import ServerSettings
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.messages.messages import pack_vector
+from securefl.federation.messages import pack_vector
 from securefl.ml.parameters import FloatVector
 
 

@@ -8,7 +8,7 @@ from securefl.consortium.ledger.events import Refusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.policy import in_words
 from securefl.errors import SecureflError
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 
 
 class RefusingMember:

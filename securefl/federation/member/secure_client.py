@@ -16,6 +16,7 @@ import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
@@ -23,7 +24,6 @@ from securefl.federation.aggregation.session_parameters import (
     session_params,
 )
 from securefl.federation.member.model_verifier import ModelVerifier
-from securefl.federation.messages import messages as m
 from securefl.ml.parameters import FloatVector, UpdateVector, model_digest
 from securefl_protocols.noise.layers import NoiseLayers
 from securefl_protocols.primitives.entropy import Entropy, draw

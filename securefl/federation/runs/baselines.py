@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from securefl.federation import messages as m
 from securefl.federation.coordinator.rounds import (
     Federation,
     RoundState,
@@ -10,7 +11,6 @@ from securefl.federation.coordinator.rounds import (
     evaluate_noised_baseline,
     evaluate_released,
 )
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.prepare import POOLED, Prepared
 from securefl.ml.metrics.sums import MetricSums
 from securefl.privacy.mechanisms import mechanism_for

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from securefl.config.schema import RunConfig
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.fedavg import weighted_mean
 from securefl.federation.aggregation.secure import MaskedSum, SecureAggregator
 from securefl.federation.aggregation.session_parameters import encode_update
 from securefl.federation.coordinator.rounds import Federation
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.directory import RunDirectory, make_empty
 from securefl.federation.runs.progress import Progress, Silent
 from securefl.federation.runs.result import Numbers, json_ready

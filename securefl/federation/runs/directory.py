@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -154,10 +155,14 @@ class RunDirectory:
             write_atomically(self.start_path, shared.astype("<f4", copy=False).tobytes())
 
     def save_round(self, record: RoundRecord, state: RoundState) -> None:
-        """Make a round durable; the members have saved theirs before."""
-        write_checkpoint(self._checkpoint, state, self._digest())
+        """Make a round durable; the members' states are durable already."""
+        # The metrics line first: `restore` cuts off a line without a checkpoint, while nothing
+        # could reconstruct a line that a checkpoint lacks, and the ledger is concluded from it.
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(record)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        write_checkpoint(self._checkpoint, state, self._digest())
 
     def restore(self, state: RoundState) -> None:
         """Bring a fresh state to the last checkpoint, if there is one.

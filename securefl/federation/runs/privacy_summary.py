@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from securefl.config.schema import RunConfig
 from securefl.config.task_registry import declaration
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.runs.result import MemberPrivacy, RunPrivacy
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.accounting.spent import privacy_unit, shown_customer_epsilon

@@ -15,11 +15,11 @@ import torch
 from securefl.config.cohort import cohort_size
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import AgreementError, RunDirectoryError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence, FaultTolerantExchange
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation, RoundRecord
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.agreement import keep_agreement
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks, RoundLoop, Trained, federation_of, taking_part

@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar
 import msgpack
 
 from securefl.errors import RunDirectoryError
+from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
-from securefl.federation.messages import messages as m
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part

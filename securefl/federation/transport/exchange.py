@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeVar
 
 from securefl.errors import InputError, SecureflError
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.base import Transport
 
 AnswerT = TypeVar("AnswerT", bound=m.Message)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from securefl.config.schema import Dropout
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.base import Delivery, OpenTransport
 from securefl_protocols.session.dropouts import COLLECTED_IN, ServerStep
 from securefl_protocols.wire.codec import open_envelope

@@ -7,10 +7,10 @@ from securefl.config.schema import Dropout
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.signatures import SignedAgreement
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.fedavg import weighted_mean
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.compare import compare
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare

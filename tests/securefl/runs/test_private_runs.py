@@ -7,9 +7,9 @@ from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.composition import as_event
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.errors import ConfigError, InputError, SecureflError
+from securefl.federation import messages as m
 from securefl.federation.coordinator.rounds import evaluate as evaluate_round
 from securefl.federation.member.updates.local_dp import RELEASE
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.agreement import read_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.evaluate import evaluate

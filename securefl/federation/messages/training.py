@@ -1,75 +1,15 @@
-"""What coordinator and members say to each other, as strict msgpack.
+"""What coordinator and members send each other about models, scores and the run itself.
 
-A message is a map with a `kind`; an unknown kind, a missing, unknown or mistyped field is refused.
-Vectors travel as little-endian float32 bytes. No message carries code.
+Class names are private to this code: on the wire, the frozen `kind` alone names a message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import msgpack
-import numpy as np
-from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt
 
-from securefl.federation.messages.base import Message, MessageError
-from securefl.federation.messages.ledger import (
-    Conclude,
-    Countersigned,
-    Entries,
-    Finish,
-    Refused,
-    ShowHead,
-    StartRun,
-)
-from securefl.ml.metrics.sums import MetricSums, Ratio
-from securefl.ml.parameters import FloatVector
-
-__all__ = [
-    "Absent",
-    "AnyMessage",
-    "BaselineRequest",
-    "BudgetRequest",
-    "BudgetResponse",
-    "CacheMiss",
-    "Conclude",
-    "Countersigned",
-    "DebugDisclose",
-    "Done",
-    "Entries",
-    "Evaluate",
-    "EvaluateReleased",
-    "Failure",
-    "Finish",
-    "Keep",
-    "LocalOnlyRequest",
-    "LocalOnlyResult",
-    "Message",
-    "MessageError",
-    "NoisedBaselineRequest",
-    "Protocol",
-    "QueryRequest",
-    "RatioFields",
-    "Refused",
-    "Restore",
-    "Save",
-    "Scores",
-    "ShowHead",
-    "Shutdown",
-    "SplitName",
-    "StartRun",
-    "TallyFields",
-    "Train",
-    "TrainMasked",
-    "Update",
-    "decode",
-    "encode",
-    "pack_tallies",
-    "pack_vector",
-    "unpack_tallies",
-    "unpack_vector",
-]
+from securefl.federation.messages.base import Message
 
 SplitName = Literal["train", "validation", "test"]
 RatioFields = tuple[float, float, bool]
@@ -275,95 +215,3 @@ class Failure(Message):
     kind: Literal["failure"] = "failure"
     error: str
     text: str
-
-
-AnyMessage = (
-    Train
-    | Update
-    | TrainMasked
-    | QueryRequest
-    | Protocol
-    | DebugDisclose
-    | Evaluate
-    | EvaluateReleased
-    | BaselineRequest
-    | NoisedBaselineRequest
-    | Scores
-    | Keep
-    | LocalOnlyRequest
-    | LocalOnlyResult
-    | Save
-    | Restore
-    | BudgetRequest
-    | BudgetResponse
-    | StartRun
-    | Conclude
-    | Finish
-    | Entries
-    | ShowHead
-    | Countersigned
-    | Refused
-    | Shutdown
-    | CacheMiss
-    | Done
-    | Absent
-    | Failure
-)
-_ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="kind")])
-
-
-def encode(message: Message) -> bytes:
-    """The message's bytes."""
-    packed: bytes = msgpack.packb(message.model_dump())
-    return packed
-
-
-def decode(data: bytes) -> AnyMessage:
-    """The message in `data`.
-
-    Raises:
-        MessageError: If the bytes are not exactly one well-formed message.
-    """
-    try:
-        fields: Any = msgpack.unpackb(data, use_list=False)
-        return _ADAPTER.validate_python(fields)
-    except (ValueError, TypeError, msgpack.UnpackException, ValidationError) as error:
-        raise MessageError(f"malformed message ({type(error).__name__})") from None
-
-
-def pack_vector(vector: FloatVector) -> bytes:
-    """A float32 vector [d] as little-endian bytes [4 d]."""
-    return vector.astype("<f4", copy=False).tobytes()
-
-
-def unpack_vector(data: bytes) -> FloatVector:
-    """The inverse of `pack_vector`; the result can be written to.
-
-    Raises:
-        MessageError: If the length is no multiple of four, or a coordinate is not finite.
-    """
-    if len(data) % 4:
-        raise MessageError("malformed vector (its length is no multiple of four)")
-    vector = np.frombuffer(data, dtype="<f4").astype(np.float32)
-    if not np.isfinite(vector).all():
-        raise MessageError("malformed vector (a coordinate is not finite)")
-    return vector
-
-
-def pack_tallies(tallies: Mapping[str, MetricSums]) -> dict[str, TallyFields]:
-    """Tallies by retailer as plain fields."""
-    return {
-        retailer: {
-            name: (float(ratio.numerator), float(ratio.denominator), ratio.root)
-            for name, ratio in tally.ratios.items()
-        }
-        for retailer, tally in tallies.items()
-    }
-
-
-def unpack_tallies(fields: Mapping[str, TallyFields]) -> dict[str, MetricSums]:
-    """The inverse of `pack_tallies`."""
-    return {
-        retailer: MetricSums({name: Ratio(*ratio) for name, ratio in tally.items()})
-        for retailer, tally in fields.items()
-    }
