@@ -33,11 +33,11 @@ class LazyGroup(click.Group):
         self._sources = dict(commands_from)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the table."""
+        """Return the names, in the order of the table."""
         return list(self._sources)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name, imported now; None if there is none."""
+        """Return the command of a name, imported now; None if there is none."""
         if cmd_name not in self._sources:
             return None
         module, attribute = self._sources[cmd_name][0].split(":")
@@ -56,7 +56,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the nearest name where there is no such command."""
+        """Return as click does it, with the nearest name where there is no such command."""
         if args and args[0] not in self._sources and not args[0].startswith("-"):
             from securefl.config.load import nearest
 

@@ -97,7 +97,7 @@ def _report(error: Exception) -> int:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """The line and the exit code for an error."""
+    """Return the line and the exit code for an error."""
     from securefl.errors import SecureflError
 
     match error:
@@ -118,7 +118,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _unexpected(error: Exception) -> str:
-    """A bug: its traceback goes to a file, or to the screen if asked for."""
+    """Return a bug: its traceback goes to a file, or to the screen if asked for."""
     trace = "".join(traceback.format_exception(error))
     if os.environ.get(DEBUG):
         click.echo(trace, err=True, nl=False)

@@ -106,7 +106,7 @@ _bins_option = click.option(
 
 
 def _shared(*columns: str) -> Callable[[CommandT], CommandT]:
-    """The column, one of these, and what all queries take."""
+    """Return the column, one of these, and what all queries take."""
 
     def decorate(command: CommandT) -> CommandT:
         for option in reversed(_OPTIONS):

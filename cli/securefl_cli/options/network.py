@@ -14,7 +14,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def seconds_option(name: str, default: float, text: str) -> Callable[[CommandT], CommandT]:
-    """A positive number of seconds."""
+    """Return a positive number of seconds."""
     return click.option(
         name,
         type=click.FloatRange(min=0, min_open=True),
@@ -48,7 +48,7 @@ own_policy_option = click.option(
 
 
 def connection_options(command: CommandT) -> CommandT:
-    """The agreement, our key, the agreed facts, and which run."""
+    """Return the agreement, our key, the agreed facts, and which run."""
     for option in (
         click.option(
             "--run",

@@ -20,7 +20,7 @@ VARIABLE = "SECUREFL_PASSPHRASE"
 
 
 def passphrase_option(command: CommandT) -> CommandT:
-    """The file with the passphrase of a key."""
+    """Return the file with the passphrase of a key."""
     return click.option(
         "--passphrase-file",
         type=click.Path(path_type=Path),
@@ -30,7 +30,7 @@ def passphrase_option(command: CommandT) -> CommandT:
 
 
 def key_option(command: CommandT) -> CommandT:
-    """The member's own key."""
+    """Return the member's own key."""
     return click.option(
         "--key",
         required=True,
@@ -41,7 +41,7 @@ def key_option(command: CommandT) -> CommandT:
 
 
 def passphrase(file: Path | None, question: str, *, twice: bool = False) -> bytes:
-    """The passphrase for a key.
+    """Return the passphrase for a key.
 
     Args:
         file: The file with it, if one was named.
@@ -67,7 +67,7 @@ def passphrase(file: Path | None, question: str, *, twice: bool = False) -> byte
 
 
 def unlocked(path: Path, file: Path | None) -> SigningKey:
-    """The identity key in a file, whose passphrase is asked for if it has one.
+    """Return the identity key in a file, whose passphrase is asked for if it has one.
 
     Raises:
         KeyFileError: If the key cannot be used.

@@ -28,7 +28,7 @@ class Name(click.Choice[str]):
     """One of a few names; a wrong one is answered with the nearest."""
 
     def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
-        """The text after click's `Invalid value for ...:`."""
+        """Return the text after click's `Invalid value for ...:`."""
         return f"unknown name '{value}'{nearest(str(value), tuple(self.choices))}"
 
 
@@ -96,14 +96,14 @@ _RUN_OPTIONS = (
 
 
 def run_options(command: CommandT) -> CommandT:
-    """The configuration file and everything that overrides it."""
+    """Return the configuration file and everything that overrides it."""
     for option in reversed(_RUN_OPTIONS):
         command = option(command)
     return command
 
 
 def resolve(config: Path | None, options: dict[str, Any]) -> RunConfig:
-    """The configuration from a file and the options that were given.
+    """Return the configuration from a file and the options that were given.
 
     Raises:
         ConfigError: If it does not validate, or task and model do not fit.

@@ -46,7 +46,7 @@ def print_standing(out: Console, status: Status, path: str) -> None:
 
 
 def next_step(status: Status, path: str) -> str:
-    """The command that comes next."""
+    """Return the command that comes next."""
     missing = [member.name for member in status.members if member.name not in status.signed]
     if "expired" in status.problem:
         return f"securefl agreement amend {path} --days 365"
@@ -58,7 +58,7 @@ def next_step(status: Status, path: str) -> str:
 
 
 def training(config: RunConfig) -> str:
-    """What is trained, in a line."""
+    """Return what is trained, in a line."""
     model = config.model.name
     return (
         f"{config.task} ({model}), {config.rounds} rounds, mode {config.mode}, seed {config.seed}"
@@ -66,7 +66,7 @@ def training(config: RunConfig) -> str:
 
 
 def protection(config: RunConfig) -> str:
-    """How single customers are protected, in a line."""
+    """Return how single customers are protected, in a line."""
     privacy = config.privacy
     if not protects(privacy.dp):
         return "not protected by any noise (no differential privacy)"
@@ -77,7 +77,7 @@ def protection(config: RunConfig) -> str:
 
 
 def smallest_round(agreement: Agreement) -> str:
-    """How many members a round needs."""
+    """Return how many members a round needs."""
     return (
         f"at least {agreement.config.cohort.minimum} members; of n in a session,"
         f" {agreement.threshold} open a mask"
@@ -85,7 +85,7 @@ def smallest_round(agreement: Agreement) -> str:
 
 
 def agreement_json(status: Status) -> dict[str, Any]:
-    """What `--format json` prints."""
+    """Return what `--format json` prints."""
     agreement = status.agreement
     return {
         "name": agreement.name,

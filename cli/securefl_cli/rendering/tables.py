@@ -151,7 +151,7 @@ def plain_table(
     rows: Sequence[Sequence[str]],
     totals: Sequence[Sequence[str]] = (),
 ) -> Table:
-    """A table whose first column is text and whose others are numbers; totals stand below."""
+    """Return a table whose first column is text and whose others are numbers; totals stand below."""
     gap = int(len(columns) < _MANY)
     drawn = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False, pad_edge=False)
     for position, column in enumerate(columns):

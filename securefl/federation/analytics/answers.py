@@ -49,7 +49,7 @@ def rows_of(
     at: Sequence[float] = (0.5,),
     length: int = 100,
 ) -> tuple[Row, ...]:
-    """The answer in a sum.
+    """Return the answer in a sum.
 
     Args:
         query: What was asked.
@@ -77,7 +77,7 @@ def rows_of(
 
 
 def bin_names(query: Query) -> tuple[str, ...]:
-    """What a histogram's bins are called; the outer ones are open to their sides."""
+    """Return what a histogram's bins are called; the outer ones are open to their sides."""
     edges = _edges(query)
     return tuple(f"{low:g} to {high:g}" for low, high in pairwise(edges))
 
@@ -92,7 +92,7 @@ def _around(name: str, value: float, deviation: float) -> Row:
 
 
 def _mean(query: Query, total: IntVector, deviation: float) -> Row:
-    """The ratio of two noised sums; its deviation by the delta method, cut to the range."""
+    """Return the ratio of two noised sums; its deviation by the delta method, cut to the range."""
     low, high = query.range
     middle, half = (low + high) / 2, (high - low) / 2
     above, count = float(total[0]), float(total[1])
@@ -124,7 +124,7 @@ def _share_deviation(share: float, bins: float, of: int) -> float:
 
 
 def _quantile(query: Query, total: IntVector, deviation: float, level: float) -> Row:
-    """Where the cumulated histogram, made monotone (Ayer et al. 1955), reaches a level."""
+    """Return where the cumulated histogram, made monotone (Ayer et al. 1955), reaches a level."""
     if not 0 < level < 1:
         raise ConfigError(f"a quantile is between 0 and 1, and {level:g} is not")
     edges = _edges(query)

@@ -64,7 +64,7 @@ class Answer:
     truth: ExactAnswer | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the truth is in it only where it was asked for."""
+        """Return plain values; the truth is in it only where it was asked for."""
         tree = asdict(self) | {"query": self.query.model_dump(mode="json")}
         tree["adjacency"] = privacy_unit("customer").adjacency
         if self.truth is None:
@@ -109,7 +109,7 @@ def answer_from(
     length: int = 100,
     truth: bool = False,
 ) -> Answer:
-    """The same from tables that are loaded already."""
+    """Return the same from tables that are loaded already."""
     catalogue = Catalogue(data.products)
     # What no member could do is told before anybody is asked, and pays.
     noise_of(config, len(data.members), query, catalogue)

@@ -125,20 +125,20 @@ class Catalogue:
         return frame_digest(self.products)
 
     def names(self, column: str) -> tuple[str, ...]:
-        """All names of a column of `TEXTS`, in the order of an answer."""
+        """Return all names of a column of `TEXTS`, in the order of an answer."""
         return tuple(str(name) for name in self._sorted(column))
 
     def about(self, product: str) -> str:
-        """What kind of product a number stands for."""
+        """Return what kind of product a number stands for."""
         kind = self._known.loc[self._known["product"] == int(product), "kind"]
         return str(kind.iloc[0])
 
     def count(self, column: str) -> int:
-        """How many names a column of `TEXTS` has."""
+        """Return how many names a column of `TEXTS` has."""
         return len(self._sorted(column))
 
     def records(self, lines: pd.DataFrame, column: str) -> Names:
-        """A record a purchase line of a known product, by known customers.
+        """Return a record a purchase line of a known product, by known customers.
 
         Args:
             lines: A retailer's transactions.
@@ -156,7 +156,7 @@ class Catalogue:
 
 
 def number_records(lines: pd.DataFrame, column: str) -> Numbers:
-    """The records of a column of numbers, by known customers.
+    """Return the records of a column of numbers, by known customers.
 
     Args:
         lines: A retailer's transactions.

@@ -33,7 +33,7 @@ def steps(query: Query) -> int:
 
 
 def step(query: Query) -> float:
-    """What one integer step of a sum or mean stands for, in the column's own unit."""
+    """Return what one integer step of a sum or mean stands for, in the column's own unit."""
     low, high = query.range
     largest = (high - low) / 2 if query.kind == "mean" else max(abs(low), abs(high))
     return largest / steps(query)
@@ -47,7 +47,7 @@ def dimension(query: Query, catalogue: Catalogue) -> int:
 
 
 def sensitivity(query: Query, catalogue: Catalogue) -> Sensitivity:
-    """How far one customer of so many retailers as agreed moves the sum of all members."""
+    """Return how far one customer of so many retailers as agreed moves the sum of all members."""
     return Sensitivity(query.retailers * _one_retailer(query), dimension(query, catalogue))
 
 
@@ -65,7 +65,7 @@ def _one_retailer(query: Query) -> float:
 def contribution(
     tables: RetailerTables, catalogue: Catalogue, query: Query, source: WordSource
 ) -> IntVector:
-    """The member's integers, int64 [d], without noise.
+    """Return the member's integers, int64 [d], without noise.
 
     Args:
         tables: The retailer's tables.
@@ -94,7 +94,7 @@ def bin_of(value: DoubleVector, query: Query) -> IntVector:
 
 
 def _summed(numbers: Numbers, query: Query) -> IntVector:
-    """Each customer's total, of all records, cut to what so many as agreed can come to."""
+    """Return each customer's total, of all records, cut to what so many as agreed can come to."""
     _, customer = np.unique(numbers.customer, return_inverse=True)
     totals = np.bincount(customer, weights=numbers.value)
     low, high = query.range
@@ -104,7 +104,7 @@ def _summed(numbers: Numbers, query: Query) -> IntVector:
 
 
 def _averaged(numbers: Numbers, query: Query, source: WordSource) -> IntVector:
-    """Sum and number of the records that count, both in steps.
+    """Return sum and number of the records that count, both in steps.
 
     Around the middle of the range a number is half as large, and so is the noise.
     """
@@ -116,7 +116,7 @@ def _averaged(numbers: Numbers, query: Query, source: WordSource) -> IntVector:
 
 
 def _in_steps(value: DoubleVector, query: Query, records: int) -> IntVector:
-    """Numbers that so many records can come to, in steps, rounded to the nearest."""
+    """Return numbers that so many records can come to, in steps, rounded to the nearest."""
     limit = records * steps(query)
     return np.clip(np.rint(value / step(query)), -limit, limit).astype(np.int64)
 
@@ -131,14 +131,14 @@ def _counted(
 
 
 def _tickets(size: int, source: WordSource) -> IntVector:
-    """A random number for each record, int64 [n]."""
+    """Return a random number for each record, int64 [n]."""
     tickets = np.empty(size, dtype=np.int64)
     source.fill(tickets)
     return tickets
 
 
 def _at_most(most: int, group: IntVector, tickets: IntVector) -> IntVector:
-    """Which records are among the `most` of their group with the smallest tickets, int64 [m]."""
+    """Return which records are among the `most` of their group with the smallest tickets, int64 [m]."""
     order = np.lexsort((tickets, group))
     ordered = group[order]
     first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: ordered.size])

@@ -67,7 +67,7 @@ class NoisedSum:
 def analysts(
     config: RunConfig, data: RetailData, catalogue: Catalogue, places: LedgerPaths
 ) -> list[QueryContext]:
-    """The members of a query on one machine: new keys, and each one's own book and policy.
+    """Return the members of a query on one machine: new keys, and each one's own book and policy.
 
     Raises:
         ConfigError: If a policy does not exist or does not validate.
@@ -147,7 +147,7 @@ def _refused(exchange: Exchange) -> dict[str, str]:
 
 
 def _no_answer(exchange: Exchange, session: ServerSessionRunner, reason: str) -> SecureflError:
-    """The error for a query without a sum; who was refused can ask otherwise."""
+    """Return the error for a query without a sum; who was refused can ask otherwise."""
     refused = [f"{name} refused: {text}" for name, text in _refused(exchange).items()]
     if refused:
         return InputError(f"the query has no answer: {'; '.join(refused)}")

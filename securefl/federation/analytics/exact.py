@@ -42,7 +42,7 @@ def truth_of(
     answer: Sequence[Row],
     at: Sequence[float],
 ) -> ExactAnswer:
-    """The truth beside an answer.
+    """Return the truth beside an answer.
 
     Args:
         query: What was asked.

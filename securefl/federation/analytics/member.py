@@ -82,7 +82,7 @@ class QueryContext:
         return self.units
 
     def build(self) -> AnalyticsMember | RefusingMember:
-        """The member; one whose policy forbids the query looks at no datum."""
+        """Return the member; one whose policy forbids the query looks at no datum."""
         ledger = MemberLedger(
             self.name, self.identity, self.consortium, self.custody, Path(), task=TASK
         )
@@ -125,7 +125,7 @@ class AnalyticsMember:
         }
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The reply to one message; an error that a person can mend becomes a `Failure`."""
+        """Return the reply to one message; an error that a person can mend becomes a `Failure`."""
         try:
             request = m.decode(message)
             answer = self._answers.get(type(request))

@@ -83,7 +83,7 @@ class Query(Settings):
         return self.low, self.high
 
     def canonical(self) -> bytes:
-        """The one form in which it is sent and hashed: RFC 8785."""
+        """Return the one form in which it is sent and hashed: RFC 8785."""
         return canonical_bytes(self.model_dump(mode="json"))
 
 
@@ -97,7 +97,7 @@ def ask_for(
     bins: int | None = None,
     retailers: int = 1,
 ) -> Query:
-    """A query with the usual public bounds where none were given.
+    """Return a query with the usual public bounds where none were given.
 
     Raises:
         ConfigError: If column, kind and bounds do not fit together; one line.
@@ -124,7 +124,7 @@ def ask_for(
 
 
 def read_query(data: bytes) -> Query:
-    """The query in a message.
+    """Return the query in a message.
 
     Raises:
         ConfigError: If it is none, or not in its canonical form.

@@ -16,7 +16,7 @@ def analytics_config(
     delta: float | None = None,
     colluding: int | None = None,
 ) -> RunConfig:
-    """What the members of a query agree on.
+    """Return what the members of a query agree on.
 
     Args:
         path: A configuration file, for its data, cohort and privacy.

@@ -40,7 +40,7 @@ def answer_digest(total: LaneVector) -> bytes:
 
 
 def noise_of(config: RunConfig, members: int, query: Query, catalogue: Catalogue) -> NoisePlan:
-    """The shares under which the answer costs a customer the agreed budget.
+    """Return the shares under which the answer costs a customer the agreed budget.
 
     Raises:
         ConfigError: If there is no budget, nobody honest is left in a sum, or no noise is enough.
@@ -65,7 +65,7 @@ def _planned(
 
 
 def price_of(noise: NoisePlan) -> SampledGaussian:
-    """What an answer is charged as: the Gaussian that its shares cost no more than."""
+    """Return what an answer is charged as: the Gaussian that its shares cost no more than."""
     assert isinstance(noise.event, SampledGaussian)
     return noise.event
 

@@ -55,7 +55,7 @@ class UpdateStore(Protocol):
         """See above."""
 
     def recall(self, name: str) -> bytes | None:
-        """What was kept under a name."""
+        """Return what was kept under a name."""
 
     def keep(self, name: str, training: bytes) -> None:
         """Keep a training under a name; durable, and for nobody else to read, on return."""
@@ -76,7 +76,7 @@ class NoOpStore:
 def pack_training(
     change: Tensor, loss: float, layers: NoiseLayers | None, state: MemberState
 ) -> bytes:
-    """A round's change (float32 [d]) and loss, and the member's state after training.
+    """Return a round's change (float32 [d]) and loss, and the member's state after training.
 
     Of noise layers the anchor is kept and not what opens them.
     """
@@ -90,7 +90,7 @@ def pack_training(
 def unpack_training(
     packed: bytes, optimizer: torch.optim.Optimizer | None
 ) -> tuple[Tensor, float, NoiseLayers | None, MemberState]:
-    """The inverse of `pack_training`; the optimizer's state is written into `optimizer`."""
+    """Return the inverse of `pack_training`; the optimizer's state is written into `optimizer`."""
     tensors = safetensors.torch.load(packed)
     length = int.from_bytes(packed[:8], "little")
     metadata = json.loads(packed[8 : 8 + length])["__metadata__"]
@@ -101,7 +101,7 @@ def unpack_training(
 
 
 def state_path(directory: Path, round_number: int) -> Path:
-    """Where the state of a round lies."""
+    """Return where the state of a round lies."""
     return directory / f"round-{round_number}.safetensors"
 
 

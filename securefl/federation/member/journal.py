@@ -107,7 +107,7 @@ class MemberJournal:
         return Question(question_id, body, seed)
 
     def heard(self, question_id: str) -> bool:
-        """Whether this question was written down since the last snapshot, or is older than that.
+        """Return whether this question was written down since the last snapshot, or is older than that.
 
         Raises:
             ValueError: If the id is not of the form that the coordinator gives.
@@ -122,7 +122,7 @@ class MemberJournal:
         return row is not None and (section, number) <= tuple(row)
 
     def questions(self) -> Iterator[Question]:
-        """What was asked since the last snapshot, in order.
+        """Yield what was asked since the last snapshot, in order.
 
         Raises:
             RunDirectoryError: If the journal is of another key, or damaged.
@@ -146,7 +146,7 @@ class MemberJournal:
         self._remove([old] if old else [])
 
     def recall(self, name: str) -> bytes | None:
-        """What was kept under a name.
+        """Return what was kept under a name.
 
         Raises:
             RunDirectoryError: If the journal is of another key, or damaged.
@@ -228,7 +228,7 @@ class MemberJournal:
 
 
 def _numbers(question_id: str) -> tuple[str, int, int]:
-    """Epoch, section and number of a question.
+    """Return epoch, section and number of a question.
 
     Raises:
         ValueError: If the id is not of this form.

@@ -79,11 +79,11 @@ class MemberSpec:
         return self.data.samples
 
     def ledger(self) -> MemberLedger:
-        """What the member writes down; its book is opened when it is first needed."""
+        """Return what the member writes down; its book is opened when it is first needed."""
         return MemberLedger(self.name, self.identity, self.consortium, self.custody, self.directory)
 
     def build(self) -> Member | RefusingMember:
-        """The member; one whose policy forbids the run looks at no datum."""
+        """Return the member; one whose policy forbids the run looks at no datum."""
         ledger = self.ledger()
         refusal = ledger.refusal()
         return Member(self, ledger) if refusal is None else RefusingMember(ledger, refusal)
@@ -133,7 +133,7 @@ class Member:
         }
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The reply to one message; an error that a person can mend becomes a `Failure`."""
+        """Return the reply to one message; an error that a person can mend becomes a `Failure`."""
         try:
             request = m.decode(message)
             answer = self._answers.get(type(request))
@@ -168,13 +168,13 @@ class Member:
         return _in_the_clear(update)
 
     def _update(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
-        """The update of a round that starts from a shared model as it travels."""
+        """Return the update of a round that starts from a shared model as it travels."""
         start = self._shared(shared)
         self.ledger.begin(self._units)
         return self.rounds.update_of(number, start, cohort)
 
     def _shared(self, data: bytes) -> FloatVector:
-        """A shared model from the wire, of this model's length."""
+        """Return a shared model from the wire, of this model's length."""
         vector = m.unpack_vector(data)
         if vector.shape != self._shape:
             raise m.MessageError(f"a model of {vector.shape[0]} coordinates is not ours")
@@ -307,11 +307,11 @@ class Member:
         self.masked.earliest = self.ledger.last_round() + 1
 
     def following(self) -> bytes | None:
-        """The model that follows from the last sum, as it travels; None if we cannot tell."""
+        """Return the model that follows from the last sum, as it travels; None if we cannot tell."""
         return self.masked.following()
 
     def state(self) -> bytes:
-        """What a member that is restarted has to know beside what it saved; secret."""
+        """Return what a member that is restarted has to know beside what it saved; secret."""
         fields = {
             "saved": self._saved,
             "answered": sorted(self._answered, key=str),

@@ -45,11 +45,11 @@ class ModelVerifier:
             self._round, self._expected = number, self._server.apply(shared, change)
 
     def following(self) -> bytes | None:
-        """The model that the last sum led to, as little-endian float32; None if we cannot tell."""
+        """Return the model that the last sum led to, as little-endian float32; None if we cannot tell."""
         return None if self._expected is None else pack_vector(self._expected)
 
     def state(self) -> dict[str, Any]:
-        """What a member that is restarted has to know, as plain values."""
+        """Return what a member that is restarted has to know, as plain values."""
         moments = {} if self._server is None else self._server.moments
         return {
             "waiting": self.waiting,
@@ -73,7 +73,7 @@ class ModelVerifier:
         )
 
     def is_expected(self, number: int, shared: FloatVector) -> bool:
-        """Whether `shared` may be what round `number` ended with, as far as we can tell."""
+        """Return whether `shared` may be what round `number` ended with, as far as we can tell."""
         if self._expected is None or number != self._round:
             return True
         return np.array_equal(shared, self._expected)

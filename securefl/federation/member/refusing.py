@@ -24,7 +24,7 @@ class RefusingMember:
         self._refusal = refusal
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The refusal, whatever is asked."""
+        """Return the refusal, whatever is asked."""
         try:
             m.decode(message)
             self._ledger.refuse(self._refusal)
@@ -44,7 +44,7 @@ class RefusingMember:
         """It follows no model."""
 
     def state(self) -> bytes:
-        """It has nothing to know."""
+        """Return it has nothing to know."""
         return b""
 
     def restore(self, state: bytes) -> None:
@@ -52,7 +52,7 @@ class RefusingMember:
 
 
 def refused(refusal: Refusal, entries: tuple[bytes, ...] = ()) -> m.Refused:
-    """A refusal as a message."""
+    """Return a refusal as a message."""
     return m.Refused(
         round=refusal.round, reason=refusal.reason, text=in_words(refusal), entries=entries
     )

@@ -52,7 +52,7 @@ class MemberRounds:
         self._memory = memory
 
     def update_of(self, number: int, start: FloatVector, cohort: tuple[str, ...]) -> TrainedUpdate:
-        """The update of a round; a round that is tried again is not trained again.
+        """Return the update of a round; a round that is tried again is not trained again.
 
         Args:
             number: Number of the round.
@@ -102,7 +102,7 @@ class MemberRounds:
         return TrainedUpdate(number, start, done.change, done.loss, weight, done.layers)
 
     def _remembered(self, number: int, start: FloatVector) -> TrainedUpdate | None:
-        """The training that this member did for the round before it was restarted."""
+        """Return the training that this member did for the round before it was restarted."""
         packed = self._memory.recall(_name_of(number, start))
         if packed is None:
             return None
@@ -121,5 +121,5 @@ class MemberRounds:
 
 
 def _name_of(number: int, start: FloatVector) -> str:
-    """Names a round's training from a model."""
+    """Return names a round's training from a model."""
     return f"training-{number}-{model_digest(start).hex()}"

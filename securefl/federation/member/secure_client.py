@@ -249,7 +249,7 @@ class MaskedMember:
         return m.Protocol(round=update.round, payload=keys)
 
     def _client(self, opening: _Opening) -> tuple[ClientSession, bytes]:
-        """The session with its two keys from the opening's secret, and what it advertises."""
+        """Return the session with its two keys from the opening's secret, and what it advertises."""
         client = ClientSession(
             plan=opening.terms.plan,
             roster=self._consortium.part(opening.cohort),
@@ -269,11 +269,11 @@ class MaskedMember:
         return m.Protocol(round=update.round, payload=shares)
 
     def following(self) -> bytes | None:
-        """The model that follows from the last sum, as it travels; None if we cannot tell."""
+        """Return the model that follows from the last sum, as it travels; None if we cannot tell."""
         return self._follower.following()
 
     def state(self) -> bytes:
-        """What a member that is restarted between two rounds has to know; secret.
+        """Return what a member that is restarted between two rounds has to know; secret.
 
         The rounds of an open session go on under its keys, which is why they are in here.
         """
@@ -326,5 +326,5 @@ class MaskedMember:
         )
 
     def may_score(self, number: int, shared: FloatVector) -> bool:
-        """Whether round `number` may have ended with this model, as far as we can tell."""
+        """Return whether round `number` may have ended with this model, as far as we can tell."""
         return self._follower.is_expected(number, shared)

@@ -88,13 +88,13 @@ _ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(disc
 
 
 def encode(message: Message) -> bytes:
-    """The message's bytes."""
+    """Return the message's bytes."""
     packed: bytes = msgpack.packb(message.model_dump())
     return packed
 
 
 def decode(data: bytes) -> AnyMessage:
-    """The message in `data`.
+    """Return the message in `data`.
 
     Raises:
         MessageError: If the bytes are not exactly one well-formed message.
@@ -107,12 +107,12 @@ def decode(data: bytes) -> AnyMessage:
 
 
 def pack_vector(vector: FloatVector) -> bytes:
-    """A float32 vector [d] as little-endian bytes [4 d]."""
+    """Return a float32 vector [d] as little-endian bytes [4 d]."""
     return vector.astype("<f4", copy=False).tobytes()
 
 
 def unpack_vector(data: bytes) -> FloatVector:
-    """The inverse of `pack_vector`; the result can be written to.
+    """Return the inverse of `pack_vector`; the result can be written to.
 
     Raises:
         MessageError: If the length is no multiple of four, or a coordinate is not finite.
@@ -137,7 +137,7 @@ def pack_tallies(tallies: Mapping[str, MetricSums]) -> dict[str, TallyFields]:
 
 
 def unpack_tallies(fields: Mapping[str, TallyFields]) -> dict[str, MetricSums]:
-    """The inverse of `pack_tallies`."""
+    """Return the inverse of `pack_tallies`."""
     return {
         retailer: MetricSums({name: Ratio(*ratio) for name, ratio in tally.items()})
         for retailer, tally in fields.items()

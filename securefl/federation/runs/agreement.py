@@ -24,7 +24,7 @@ KEY = "identity.pem"
 def resident_consortium(
     prepared: Prepared, directory: RunDirectory
 ) -> tuple[Consortium, dict[str, bytes]]:
-    """The consortium of a run directory; made, and written, where there is none yet.
+    """Return the consortium of a run directory; made, and written, where there is none yet.
 
     A run that goes on after it was killed goes on under the same keys, the same agreement and the
     same name, so that its ledger is one ledger.
@@ -52,7 +52,7 @@ def resident_consortium(
 
 
 def read_agreement(directory: RunDirectory) -> SignedAgreement:
-    """The signed agreement of a run.
+    """Return the signed agreement of a run.
 
     Raises:
         RunDirectoryError: If there is none, or it is damaged.
@@ -67,7 +67,7 @@ def read_agreement(directory: RunDirectory) -> SignedAgreement:
 
 
 def read_run(directory: RunDirectory) -> bytes:
-    """The name of a run, 32 bytes.
+    """Return the name of a run, 32 bytes.
 
     Raises:
         RunDirectoryError: If there is none, or it is damaged.

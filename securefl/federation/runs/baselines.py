@@ -27,7 +27,7 @@ def request_pooled(federation: Federation, prepared: Prepared) -> None:
 
 
 def evaluate_arms(federation: Federation, prepared: Prepared, state: RoundState) -> Arms:
-    """Every arm on the test split, by member."""
+    """Return every arm on the test split, by member."""
     arms: Arms = {"federated": evaluate_best(federation, state, "test")}
     if prepared.config.references.enabled:
         arms["alone"] = _alone(federation, prepared)

@@ -81,7 +81,7 @@ class Comparison:
         return self.integer_sums_identical and self.max_abs_difference <= self.bound
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         plain: dict[str, Any] = json_ready(asdict(self))
         return plain
 

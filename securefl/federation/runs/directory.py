@@ -74,7 +74,7 @@ class RunDirectory:
     def create(
         cls, path: Path, config: RunConfig, places: LedgerPaths | None = None
     ) -> RunDirectory:
-        """A new directory with the resolved configuration in it.
+        """Return a new directory with the resolved configuration in it.
 
         Args:
             path: Where it is to be.
@@ -94,7 +94,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """The directory of a run that was begun.
+        """Return the directory of a run that was begun.
 
         Raises:
             RunDirectoryError: If it is none.
@@ -146,7 +146,7 @@ class RunDirectory:
         return self.path / "start.f32"
 
     def member_path(self, name: str) -> Path:
-        """A member's own folder."""
+        """Return a member's own folder."""
         return self.path / "members" / name
 
     def keep_start(self, shared: FloatVector) -> None:
@@ -179,7 +179,7 @@ class RunDirectory:
         write_atomically(self._metrics, "".join(kept).encode())
 
     def records(self) -> list[RoundRecord]:
-        """The rounds that have ended.
+        """Return the rounds that have ended.
 
         Raises:
             RunDirectoryError: If their file is damaged.
@@ -195,7 +195,7 @@ class RunDirectory:
         write_atomically(self.path / "result.json", text.encode())
 
     def result(self) -> RunResult | None:
-        """The closing result, if the run has ended.
+        """Return the closing result, if the run has ended.
 
         Raises:
             RunDirectoryError: If it is damaged.

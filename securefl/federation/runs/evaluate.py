@@ -66,7 +66,7 @@ def evaluate(path: Path, split: Split = "test") -> Evaluation:
 
 
 def _finished(path: Path) -> tuple[RunDirectory, RunResult]:
-    """The directory of a finished run, and its result."""
+    """Return the directory of a finished run, and its result."""
     if (path / REPEAT).exists():
         raise RunDirectoryError(f"{path} holds several runs; name one of its seed-* directories")
     directory = RunDirectory.open(path)
@@ -77,13 +77,13 @@ def _finished(path: Path) -> tuple[RunDirectory, RunResult]:
 
 
 def _for_scoring(config: RunConfig) -> RunConfig:
-    """The same without what only training needs: a GPU, and the model that it started from."""
+    """Return the same without what only training needs: a GPU, and the model that it started from."""
     engine = config.engine.model_copy(update={"device": "cpu"})
     return config.model_copy(update={"engine": engine, "warm_start": None})
 
 
 def _released(directory: RunDirectory, prepared: Prepared) -> tuple[int, FloatVector]:
-    """The round that was best, and its shared model, float32 [d]."""
+    """Return the round that was best, and its shared model, float32 [d]."""
     tensors, metadata = read_tensors(directory.model_path)
     try:
         model = prepared.task.model(prepared.facts, 0)

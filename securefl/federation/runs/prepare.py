@@ -47,7 +47,7 @@ class Prepared:
     data_sets: dict[str, str]
 
     def pooled(self, without: Collection[str] = ()) -> MemberData:
-        """All data in one place, for the reference that no consortium may have.
+        """Return all data in one place, for the reference that no consortium may have.
 
         Args:
             without: Members that take no part.
@@ -93,7 +93,7 @@ def check_noise(config: RunConfig, members: int, dimension: int) -> None:
 
 
 def starting_model(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:
-    """The shared model before the first round, float32 [d]; from the seed, or an earlier run.
+    """Return the shared model before the first round, float32 [d]; from the seed, or an earlier run.
 
     Raises:
         InputError: If the earlier run's weights are of another model.

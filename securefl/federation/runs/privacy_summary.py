@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
 
 
 def run_privacy(config: RunConfig, accounts: Mapping[str, m.BudgetResponse]) -> RunPrivacy | None:
-    """The members' accounts as they stand in a result; None for a run without a budget."""
+    """Return the members' accounts as they stand in a result; None for a run without a budget."""
     if not accounts:
         return None
     settings, mechanism = config.privacy, mechanism_for(config.privacy)
@@ -57,7 +57,7 @@ def run_privacy(config: RunConfig, accounts: Mapping[str, m.BudgetResponse]) -> 
 
 
 def composed_privacy(runs: Sequence[RunPrivacy]) -> RunPrivacy | None:
-    """What several runs on the same data have spent together; None if they had no budget.
+    """Return what several runs on the same data have spent together; None if they had no budget.
 
     Each step is taken to have had the least noise of its run, which is never too little to charge.
     """
@@ -98,7 +98,7 @@ def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[f
 
 
 def _event(account: MemberPrivacy) -> SampledGaussian:
-    """All steps of a run, each taken to have had its least noise."""
+    """Return all steps of a run, each taken to have had its least noise."""
     return SampledGaussian(account.noise_multiplier, account.sampling_rate, account.steps)
 
 
@@ -112,7 +112,7 @@ def _at_two_retailers(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) ->
 
 
 def guarantee(privacy: RunPrivacy) -> str:
-    """The guarantee in one clause."""
+    """Return the guarantee in one clause."""
     if "TEST SEED" in privacy.mechanism:
         return "NOT PROTECTED: the noise came from a test seed, which anyone can repeat"
     return (
@@ -124,7 +124,7 @@ def guarantee(privacy: RunPrivacy) -> str:
 
 
 def _at_two(privacy: RunPrivacy) -> str:
-    """What shared noise means for a customer whom two retailers know."""
+    """Return what shared noise means for a customer whom two retailers know."""
     known = [member.two_retailers_epsilon for member in privacy.members]
     if "shares" not in privacy.mechanism or not known:
         return ""
@@ -136,7 +136,7 @@ def _at_two(privacy: RunPrivacy) -> str:
 
 
 def _beside(privacy: RunPrivacy) -> str:
-    """What protecting another unit means for a customer."""
+    """Return what protecting another unit means for a customer."""
     if privacy_unit(privacy.unit).covers_customers:
         return _at_two(privacy)
     known = [member.customer_epsilon for member in privacy.members]

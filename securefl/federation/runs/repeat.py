@@ -54,7 +54,7 @@ class RepeatResult:
     runs: tuple[RunResult, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; a metric without a case is null."""
+        """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
         return plain
 
@@ -79,7 +79,7 @@ class RepeatDirectory:
     def create(
         cls, path: Path, config: RunConfig, repeats: int, places: LedgerPaths | None = None
     ) -> RepeatDirectory:
-        """A new directory, with what is to be run in it.
+        """Return a new directory, with what is to be run in it.
 
         Args:
             path: Where it is to be.
@@ -104,7 +104,7 @@ class RepeatDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RepeatDirectory:
-        """The directory of a repeated run that was begun.
+        """Return the directory of a repeated run that was begun.
 
         Raises:
             RunDirectoryError: If it is none, or is damaged.
@@ -122,7 +122,7 @@ class RepeatDirectory:
             raise RunDirectoryError(str(error)) from None
 
     def runs(self) -> Iterator[RunDirectory]:
-        """Each seed's run directory, begun where it was not yet."""
+        """Yield each seed's run directory, begun where it was not yet."""
         for seed in range(self.config.seed, self.config.seed + self.repeats):
             path = self.path / f"seed-{seed}"
             if (path / CONFIG).exists():
@@ -199,7 +199,7 @@ def _mean_members(results: Sequence[RunResult]) -> tuple[MemberResult, ...]:
 def _over(
     tables: Sequence[dict[str, Numbers]], statistic: Callable[[Sequence[float]], float]
 ) -> dict[str, Numbers]:
-    """One statistic over the tables, number by number."""
+    """Return one statistic over the tables, number by number."""
     return {
         arm: {metric: statistic([table[arm][metric] for table in tables]) for metric in numbers}
         for arm, numbers in tables[0].items()

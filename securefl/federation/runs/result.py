@@ -14,7 +14,7 @@ from securefl.federation.coordinator.rounds import RoundRecord
 
 
 def round_cost(record: RoundRecord) -> RoundCost:
-    """What a round took."""
+    """Return what a round took."""
     return RoundCost(
         round=record.round,
         seconds=record.seconds,
@@ -28,7 +28,7 @@ def round_cost(record: RoundRecord) -> RoundCost:
 def run_refusals(
     whole_run: Mapping[str, str], records: Sequence[RoundRecord]
 ) -> tuple[Refusal, ...]:
-    """Who refused the run, and then who refused rounds, each from the first on.
+    """Return who refused the run, and then who refused rounds, each from the first on.
 
     Args:
         whole_run: Member to reason.
@@ -196,13 +196,13 @@ class RunResult:
     ledger: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; a metric without a case is null."""
+        """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
         return plain
 
 
 def result_from_json(text: str, path: Path) -> RunResult:
-    """The inverse of `RunResult.to_json`.
+    """Return the inverse of `RunResult.to_json`.
 
     Raises:
         RunDirectoryError: If the text is not of this kind.
@@ -240,7 +240,7 @@ def _numbers(arms: Mapping[str, Mapping[str, float | None]]) -> dict[str, Number
 
 
 def json_ready(value: Any) -> Any:  # noqa: ANN401 - walks a JSON tree
-    """A tree with null in the place of NaN and infinity, which JSON does not have."""
+    """Return a tree with null in the place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: json_ready(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -29,7 +29,7 @@ LOCAL_VALIDITY = timedelta(days=3650)
 
 
 def local_consortium(prepared: Prepared) -> tuple[Consortium, dict[str, bytes]]:
-    """A consortium for a run on one machine: new identity keys, and a run id of its own.
+    """Return a consortium for a run on one machine: new identity keys, and a run id of its own.
 
     Returns:
         What everybody knows, and each member's private identity key.
@@ -74,7 +74,7 @@ def member_specs(
     *,
     discloses: bool = False,
 ) -> list[MemberSpec]:
-    """What the engine builds the members from, in roster order."""
+    """Return what the engine builds the members from, in roster order."""
     return [
         MemberSpec(
             config=prepared.config,
@@ -91,7 +91,7 @@ def member_specs(
 
 
 def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> LedgerContext:
-    """A member's book and policy in a run on one machine.
+    """Return a member's book and policy in a run on one machine.
 
     Raises:
         ConfigError: If its policy does not exist or does not validate.
@@ -119,7 +119,7 @@ def open_engine(
 def _pooled(
     prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
 ) -> list[MemberSpec]:
-    """The reference that holds all data; in no cohort, it has no key of the roster and no book."""
+    """Return the reference that holds all data; in no cohort, it has no key of the roster and no book."""
     if not prepared.config.references.enabled:
         return []
     refusing = {spec.name for spec in members if spec.ledger().refusal() is not None}

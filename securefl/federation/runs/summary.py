@@ -67,7 +67,7 @@ class Summary:
 
 
 def summarise(result: Result) -> Summary:
-    """The closing summary of a run or of a repeated one."""
+    """Return the closing summary of a run or of a repeated one."""
     metrics = headline_metrics(result)
     return Summary(
         heading=_heading(result),
@@ -81,13 +81,13 @@ def summarise(result: Result) -> Summary:
 
 
 def headline_metrics(result: Result) -> dict[str, MetricLabel]:
-    """The metrics that the summary shows, the decisive one first."""
+    """Return the metrics that the summary shows, the decisive one first."""
     known = {m: LABELS[m] for m in result.metrics["federated"] if m in LABELS}
     return {metric: found for metric, found in known.items() if found.headline}
 
 
 def gain(candidate: float, reference: float, higher_is_better: bool) -> float:
-    """How much better the candidate is, in percent of the reference; negative where it is worse."""
+    """Return how much better the candidate is, in percent of the reference; negative where it is worse."""
     if not reference:
         return math.nan
     change = 100 * (candidate - reference) / reference
@@ -105,7 +105,7 @@ def _heading(result: Result) -> str:
 
 
 def rounds_done(rounds: int) -> str:
-    """How many rounds, in words."""
+    """Return how many rounds, in words."""
     return f"{rounds} round" if rounds == 1 else f"{rounds} rounds"
 
 
@@ -124,7 +124,7 @@ def _table(result: Result, metric: str, found: MetricLabel) -> SummaryTable:
 
 
 def _arms(metrics: Mapping[str, Numbers], found: MetricLabel) -> dict[str, str]:
-    """Columns by arm; `gain` is the one that is computed here."""
+    """Return columns by arm; `gain` is the one that is computed here."""
     known = {
         "alone": "Alone",
         "federated": "Federated",
@@ -174,7 +174,7 @@ def _cell(metrics: Mapping[str, Numbers], arm: str, metric: str) -> str:
 
 
 def gain_over_alone(metrics: Mapping[str, Numbers], metric: str, found: MetricLabel) -> float:
-    """How much better the federation is than training alone, in percent; see `gain`."""
+    """Return how much better the federation is than training alone, in percent; see `gain`."""
     return gain(metrics["federated"][metric], metrics["alone"][metric], found.higher_is_better)
 
 
@@ -258,7 +258,7 @@ def _verdict(result: Result, metric: str, found: MetricLabel) -> str:
 
 
 def _noise(result: Result, metric: str, found: MetricLabel) -> float:
-    """Percent that a gain must reach to be one: `PARITY`, or more where seeds differ by more."""
+    """Return percent that a gain must reach to be one: `PARITY`, or more where seeds differ by more."""
     if not isinstance(result, RepeatResult):
         return PARITY
     spread = sample_deviation([gain_over_alone(run.metrics, metric, found) for run in result.runs])

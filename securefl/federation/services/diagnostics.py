@@ -170,7 +170,7 @@ def _certificate(context: ConnectionContext, now: datetime) -> str:
 
 
 def _shown(broker: Broker) -> bytes:
-    """The certificate that the broker shows, checked against the agreement's authority.
+    """Return the certificate that the broker shows, checked against the agreement's authority.
 
     NATS begins in the clear with one line of JSON and changes to TLS after it.
     """

@@ -13,7 +13,7 @@ class JsonLines(logging.Formatter):
     """Time, level, where, and what; of an error its class, never its text or its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         moment = datetime.fromtimestamp(record.created, UTC)
         fields = {
             "time": moment.isoformat(timespec="milliseconds"),

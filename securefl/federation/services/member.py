@@ -101,7 +101,7 @@ def _spec(
 
 
 def own_tables(config: RunConfig, name: str, folder: Path | None) -> RetailerTables:
-    """A member's own tables, and nobody else's.
+    """Return a member's own tables, and nobody else's.
 
     Args:
         config: What was agreed.
@@ -120,7 +120,7 @@ def own_tables(config: RunConfig, name: str, folder: Path | None) -> RetailerTab
 
 
 def _with_own_root(config: RunConfig, folder: Path | None) -> RunConfig:
-    """What was agreed, with the catalogue in the member's own folder."""
+    """Return what was agreed, with the catalogue in the member's own folder."""
     data = config.data
     if not isinstance(data, FilesSettings) or folder is None:
         return config
@@ -128,7 +128,7 @@ def _with_own_root(config: RunConfig, folder: Path | None) -> RunConfig:
 
 
 def _own_settings(settings: DataSettings, name: str, folder: Path | None) -> DataSettings:
-    """The source with this member's files alone, where members have files of their own."""
+    """Return the source with this member's files alone, where members have files of their own."""
     if isinstance(settings, FilesSettings):
         own = tuple(member for member in settings.members if member.name == name)
         if not own or folder is None:

@@ -45,7 +45,7 @@ class QuestionEntropy:
         self._stream = DeterministicEntropy(seed)
 
     def __call__(self, length: int) -> bytes:
-        """The next bytes."""
+        """Return the next bytes."""
         return self._stream(length)
 
 
@@ -73,13 +73,13 @@ class DurableMember(Protocol):
     """A party that can be built anew from what it said it has to know."""
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The reply to one message."""
+        """Return the reply to one message."""
 
     def following(self) -> bytes | None:
-        """The model that follows from the last sum, as it travels."""
+        """Return the model that follows from the last sum, as it travels."""
 
     def state(self) -> bytes:
-        """What it has to know between two rounds."""
+        """Return what it has to know between two rounds."""
 
     def restore(self, state: bytes) -> None:
         """The inverse of `state`."""
@@ -173,11 +173,11 @@ class MemberProcess:
             end.keys.erase()
 
     def _until_next_beat(self) -> float:
-        """A member that was never asked anything cannot be asked before its key is known."""
+        """Return a member that was never asked anything cannot be asked before its key is known."""
         return _FIRST_BEATS if self._end.keys.of(COORDINATOR_NAME) is None else BEAT_SECONDS
 
     def _said(self) -> Part:
-        """What a heartbeat says: our key of the run, and what we are at to who may know."""
+        """Return what a heartbeat says: our key of the run, and what we are at to who may know."""
         end = self._end
         note = Envelope(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
         try:
@@ -237,13 +237,13 @@ class MemberProcess:
         self._insist(lambda: self._end.journal.snapshot(question.id, packed))
 
     def _note(self, question: str, reply: bytes) -> Envelope:
-        """The answer to a question; the same bytes under the same name, however often."""
+        """Return the answer to a question; the same bytes under the same name, however often."""
         end = self._end
         name = f"{token(end.name)}.{question}"
         return Envelope(end.name, COORDINATOR_NAME, name, question, reply)
 
     def _handled(self, question: Question) -> bytes:
-        """The member's reply; of an error, its class and an id that our own log explains."""
+        """Return the member's reply; of an error, its class and an id that our own log explains."""
         body = self._models.whole(question.body)
         if body is None:
             return m.encode(m.CacheMiss())
@@ -272,7 +272,7 @@ class MemberProcess:
 
 
 def _where(error: Exception) -> str:
-    """Class and place of a bug; its text may hold data."""
+    """Return class and place of a bug; its text may hold data."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     place = f"{last.filename}:{last.lineno}" if last else "nowhere"

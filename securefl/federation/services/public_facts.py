@@ -93,7 +93,7 @@ def check_facts(config: RunConfig, facts: Facts) -> None:
 
 
 def _made(config: RunConfig, data: RetailData) -> tuple[object, bytes]:
-    """What the task calls facts, and the file that holds them."""
+    """Return what the task calls facts, and the file that holds them."""
     content = create_task(config).agree(data)
     tree = {"version": _VERSION, "task": config.task, "facts": _plain(content)}
     settings = agreed_alone(config.data)
@@ -103,7 +103,7 @@ def _made(config: RunConfig, data: RetailData) -> tuple[object, bytes]:
 
 
 def read_facts(path: Path) -> Facts:
-    """The facts in a file.
+    """Return the facts in a file.
 
     Raises:
         InputError: If it is missing or damaged.
@@ -146,13 +146,13 @@ def _column(column: pd.Series) -> Any:  # noqa: ANN401 - as above
 
 
 def _classes(task: str) -> _Classes:
-    """What a task's facts may be made of: nothing else is ever built from a file."""
+    """Return what a task's facts may be made of: nothing else is ever built from a file."""
     kinds = (resolve(place) for place in declaration(task).facts)
     return {format_name(kind): kind for kind in kinds}
 
 
 def format_name(kind: type) -> str:
-    """What a class of facts is called in the file, whatever it is called in the code.
+    """Return what a class of facts is called in the file, whatever it is called in the code.
 
     The file's digest names the run, so this may not change. A class does not inherit it: two would
     be one in the file.

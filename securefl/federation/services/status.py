@@ -116,7 +116,7 @@ class StatusFile(LivenessTracker):
 
 
 def read_status(directory: Path) -> dict[str, Any]:
-    """What a coordinator wrote last.
+    """Return what a coordinator wrote last.
 
     Raises:
         RunDirectoryError: If there is none.
@@ -129,7 +129,7 @@ def read_status(directory: Path) -> dict[str, Any]:
 
 
 def clock(seconds: float | None, now: float | None = None) -> str:
-    """How long ago, for a table."""
+    """Return how long ago, for a table."""
     if seconds is None:
         return "never"
     age = max(0.0, (time.time() if now is None else now) - seconds)

@@ -32,7 +32,7 @@ _COMMANDS = {
 
 
 def agreement_argument(command: CommandT) -> CommandT:
-    """The agreement's file."""
+    """Return the agreement's file."""
     return click.argument("agreement", type=click.Path(path_type=Path), metavar="AGREEMENT")(
         command
     )
@@ -63,7 +63,7 @@ _MEETING = (
 
 
 def meeting_options(command: CommandT) -> CommandT:
-    """Who coordinates, and where the members meet."""
+    """Return who coordinates, and where the members meet."""
     for option in reversed(_MEETING):
         command = option(command)
     return command

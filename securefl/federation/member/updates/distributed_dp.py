@@ -69,10 +69,10 @@ class DistributedUpdates(ABC):
 
     @abstractmethod
     def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Words:
-        """What the member adds to the sum of a round, but for the noise: int64 [coordinates]."""
+        """Return what the member adds to the sum of a round, but for the noise: int64 [coordinates]."""
 
     def train(self, number: int) -> RoundChange:
-        """What a round adds to the sum, noise included, in multiples of the agreed step.
+        """Return what a round adds to the sum, noise included, in multiples of the agreed step.
 
         The loss is 0, whatever it was: it is a fact about customers, and not released.
 
@@ -92,7 +92,7 @@ class DistributedUpdates(ABC):
         return RoundChange(share, 0.0, layers)
 
     def spending(self) -> Spending:
-        """What the member has spent so far."""
+        """Return what the member has spent so far."""
         return self._budget.spending()
 
     def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
@@ -107,7 +107,7 @@ class DistributedUpdates(ABC):
         return share, layers
 
     def _noise(self, stream: AesCtrRng) -> tuple[Words, NoiseChain | None]:
-        """A share, in one piece or in layers that can be opened."""
+        """Return a share, in one piece or in layers that can be opened."""
         count, layers = self.plan.code.coordinates, self.plan.layers
         if layers is None:
             share = np.empty(count, dtype=np.int64)

@@ -103,7 +103,7 @@ class MemberUpdates:
 def round_training(
     learner: LocalProblem, model: nn.Module, directory: Path, charges: Charges, members: int
 ) -> RoundTraining:
-    """The training that the configuration asks for.
+    """Return the training that the configuration asks for.
 
     Args:
         learner: The member's data, task and configuration.

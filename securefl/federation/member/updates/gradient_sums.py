@@ -45,7 +45,7 @@ class GradientSumUpdates(DistributedUpdates):
     def _clipped_sum(
         self, examples: Examples, stream: AesCtrRng, account: PrivacyAccountant
     ) -> DoubleVector:
-        """Sum of the clipped gradients of one Poisson batch, float64 [d].
+        """Return sum of the clipped gradients of one Poisson batch, float64 [d].
 
         It is computed in double precision, because what a float32 sum is off by would have to be
         paid for.

@@ -54,7 +54,7 @@ class LocalDpUpdates:
         self._model = model
 
     def train(self, number: int) -> RoundChange:
-        """The private steps of a round; the model is left releasable.
+        """Return the private steps of a round; the model is left releasable.
 
         The loss is 0, whatever it was: it is a fact about customers, and not released.
 
@@ -76,7 +76,7 @@ class LocalDpUpdates:
         return RoundChange(shared_vector(self._model) - start, 0.0)
 
     def spending(self) -> Spending:
-        """What the member has spent so far."""
+        """Return what the member has spent so far."""
         return self._budget.spending()
 
     def _train(self, number: int) -> None:

@@ -88,7 +88,7 @@ class NoisySeriesTrainer:
         return series + self._deviation * noise
 
     def _released_so_far(self) -> tuple[Series, float, int]:
-        """Sum of the releases, variance of its noise, and how many they are."""
+        """Return sum of the releases, variance of its noise, and how many they are."""
         if not self._path.exists():
             return np.zeros(()), 0.0, 0
         tensors, _ = read_tensors(self._path)

@@ -24,7 +24,7 @@ class ReleaseCache:
         self._name = name
 
     def get(self, number: int, start: FloatVector) -> tuple[UpdateVector, str] | None:
-        """The release of round `number` from the model `start`, and what was noted with it.
+        """Return the release of round `number` from the model `start`, and what was noted with it.
 
         None if it was not made before.
         """

@@ -27,7 +27,7 @@ class RunBudget:
     charges: Charges
 
     def noise_multiplier(self, number: int) -> float:
-        """The noise of round `number` and of those after it, from what is left.
+        """Return the noise of round `number` and of those after it, from what is left.
 
         Raises:
             RefusedError: If nothing is left of the budget.
@@ -47,7 +47,7 @@ class RunBudget:
             ) from None
 
     def account(self, rng: str) -> RunAccount:
-        """The account that the next round is charged to.
+        """Return the account that the next round is charged to.
 
         Args:
             rng: Where its noise and batches come from, as implemented.
@@ -60,5 +60,5 @@ class RunBudget:
         )
 
     def spending(self) -> Spending:
-        """What the member has spent so far."""
+        """Return what the member has spent so far."""
         return self.plan.spending(self.charges.charged())
