@@ -155,7 +155,7 @@ def test_a_member_in_mode_secure_answers_no_plain_training_request(parties):
 def test_a_member_lays_nothing_open_outside_a_comparison(parties):
     prepared, consortium, transport = parties()
     SecureAggregator(consortium).aggregate(Exchange(transport), 1, prepared.shared, names(prepared))
-    with pytest.raises(SecureflError, match="lays nothing open"):
+    with pytest.raises(SecureflError, match="discloses no update"):
         Exchange(transport).ask_all(names(prepared), m.DebugDisclose(round=1), m.Update)
 
 

@@ -290,7 +290,7 @@ def test_a_test_seed_is_labelled_as_protecting_nobody(private_run):
 def test_no_score_of_a_single_round_is_told(private_run, monkeypatch):
     """Scores are exact: one a round would tell of the same customers over and over."""
     monkeypatch.setattr("securefl.federation.coordinator.rounds._validated", asked_all_the_same)
-    with pytest.raises(SecureflError, match="no score of single rounds"):
+    with pytest.raises(SecureflError, match="no score of a single round"):
         private_run()
 
 
