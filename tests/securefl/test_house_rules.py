@@ -26,7 +26,7 @@ LONG = {
 }
 """File to its lines, where they are more than `LONGEST`."""
 
-SMALL = 19
+SMALL = 18
 """How many small files have one importer; lower it when one is merged."""
 
 

@@ -49,14 +49,14 @@ def doctor(
     from securefl.federation.services.diagnostics import PreflightContext, examine
 
     private = unlocked(key, passphrase_file)
-    patient = PreflightContext(agreement, private, facts, run_name, policy, data, state)
+    party = PreflightContext(agreement, private, facts, run_name, policy, data, state)
     findings = []
-    for finding in examine(patient):
+    for finding in examine(party):
         findings.append(finding)
         if format == "text":
             click.echo(f"{'ok  ' if finding.fine else 'FAIL'}  {finding.name}: {finding.said}")
             if finding.mend:
-                click.echo(f"      mend: {finding.mend}")
+                click.echo(f"      how to fix: {finding.mend}")
     if format == "json":
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     if not all(finding.fine for finding in findings):

@@ -27,9 +27,9 @@ from securefl.ml.tensor_io import write_atomically
 
 
 def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> Path:
-    """`runs/<task>-<kind>-seed<seed>-<UTC time>`, below the working directory.
+    """Return `runs/<task>-<kind>-seed<seed>-<UTC time>`, below the working directory.
 
-    A second run of the same second gets a number behind it.
+    A second run of the same second gets a number appended.
     """
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     name = f"{config.task}-{kind}-seed{config.seed}-{moment:%Y%m%dT%H%M%SZ}"
@@ -45,10 +45,10 @@ REPEAT = "repeat.toml"
 
 
 def make_empty(path: Path) -> None:
-    """Make a directory that holds nothing yet.
+    """Create an empty directory.
 
     Raises:
-        RunDirectoryError: If something is there already, or it cannot be written.
+        RunDirectoryError: If it exists and is not empty, or it cannot be written.
     """
     try:
         taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
@@ -63,7 +63,7 @@ def make_empty(path: Path) -> None:
 
 
 class RunDirectory:
-    """One run's files. Nothing in it is ever overwritten by another run."""
+    """The files of one run, which no other run overwrites."""
 
     def __init__(self, path: Path, config: RunConfig, places: LedgerPaths | None = None) -> None:
         self.path = path
@@ -77,12 +77,12 @@ class RunDirectory:
         """Return a new directory with the resolved configuration in it.
 
         Args:
-            path: Where it is to be.
+            path: The new directory.
             config: The run's configuration.
-            places: Where the members' books and policies are; the usual ones if not given.
+            places: Paths of the members' ledgers and policies; the default ones if not given.
 
         Raises:
-            RunDirectoryError: If something is there already, or it cannot be written.
+            RunDirectoryError: If it exists and is not empty, or it cannot be written.
             ConfigError: If there is no such policy.
         """
         directory = cls(path, config, places)
@@ -110,7 +110,7 @@ class RunDirectory:
         """Keep other processes out for as long as this run writes.
 
         Raises:
-            RunDirectoryError: If another process is at it, or it cannot be written.
+            RunDirectoryError: If another process has the lock, or it cannot be written.
         """
         with self._lock_file() as file:
             try:
@@ -150,7 +150,7 @@ class RunDirectory:
         return self.path / "members" / name
 
     def keep_start(self, shared: FloatVector) -> None:
-        """Keep the model before the first round: from it an auditor follows all others."""
+        """Keep the model before the first round, from which an auditor recomputes the others."""
         if not self.start_path.exists():
             write_atomically(self.start_path, shared.astype("<f4", copy=False).tobytes())
 
@@ -214,7 +214,7 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     def _lines(self) -> list[str]:
-        """Complete lines; a kill may have left half of the last one."""
+        """Return the complete lines; a kill may have left half of the last one."""
         if not self._metrics.exists():
             return []
         lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)

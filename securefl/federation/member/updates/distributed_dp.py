@@ -121,5 +121,5 @@ class DistributedUpdates(ABC):
 
     @cached_property
     def _sampler(self) -> DiscreteGaussian | Skellam:
-        """The sampler of all rounds' shares, cached: its tables take longer to build than to use."""
+        """The sampler of all rounds' shares; its tables take longer to build than to use."""
         return self.plan.noise.sampler()
