@@ -19,7 +19,7 @@ from securefl_cli.options.run import format_option
 
 
 @click.command(
-    short_help="Say what stands in the way of taking part, and how to mend it.",
+    short_help="Check what keeps you from taking part, and how to fix it.",
     epilog="""\b
     Examples:
       securefl doctor agreement.toml --key north.key --facts agreed.facts --data tables
@@ -42,9 +42,9 @@ def doctor(
     policy: Path | None,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
-    """Look at clock, agreement, policy, disk, key, data, certificate and connection.
+    """Check clock, agreement, policy, disk, key, data, certificate and connection.
 
-    Exit code 0 if all is well, 1 if something is to be mended.
+    Exit code 0 if all checks pass, 1 if something has to be fixed.
     """
     from securefl.federation.services.diagnostics import PreflightContext, examine
 

@@ -1,4 +1,4 @@
-"""How long is left, as text."""
+"""The remaining time, as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RemainingTime:
         self._done = 0
 
     def after(self, left: int) -> float:
-        """Return seconds that the rounds that are left will take, one more being done."""
+        """Count one more round, and return the estimated seconds of the `left` ones."""
         self._done += 1
         return (time.monotonic() - self._started) / self._done * left
 

@@ -140,6 +140,7 @@ def _tickets(size: int, source: WordSource) -> IntVector:
 
 def _at_most(most: int, group: IntVector, tickets: IntVector) -> IntVector:
     """Return the indices of the `most` records a group with the smallest tickets, int64 [m]."""
+    # Tickets are compared within a group alone: another customer's records change nothing here.
     order = np.lexsort((tickets, group))
     ordered = group[order]
     first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: ordered.size])
