@@ -1,7 +1,6 @@
 """A member: its data, its model, its answers to the coordinator; independent of the engine.
 
-A member answers what one table allows (`Member._answers`), each request once where the answer says
-something about customers. Everything else is refused, whatever the coordinator's reason to ask.
+A member answers what one table allows (`Member._answers`), and refuses everything else.
 """
 
 from __future__ import annotations
@@ -175,8 +174,7 @@ class Member:
     def _update(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
         """Return the update of a round that starts from a shared model as it travels."""
         start = self._shared(shared)
-        # Recorded before the first use of data in the run, for a coordinator that skips `StartRun`.
-        self.ledger.begin(self._units)
+        self.ledger.begin(self._units)  # before data are used, even if `StartRun` was left out
         return self.rounds.update_of(number, start, cohort)
 
     def _shared(self, data: bytes) -> FloatVector:
@@ -197,8 +195,7 @@ class Member:
             raise m.MessageError(f"round {request.round} was not agreed")
         if request.split == "validation" and self.mechanism.private:
             raise m.MessageError("under a budget no score of a single round is released")
-        # Marked as answered before the model is checked, so that a refusal cannot be used to try
-        # models until one is accepted.
+        # Before the model is checked: models cannot be tried until one is accepted.
         self._once("evaluate", request.round, request.split)
         shared = self._shared(request.shared)
         if not request.kept and not self.masked.may_score(request.round, shared):
@@ -310,10 +307,8 @@ class Member:
         return m.Done()
 
     def begin_after_loss(self) -> None:
-        """Enter no round of which the ledger has a release: this member may have been in its sum.
-
-        For a member that has lost its journal, or never had one; then there is no release.
-        """
+        """Without a journal, enter no round of which the ledger has a release."""
+        # This member may have been in its sum before it lost the journal. A new one has no release.
         self.masked.earliest = self.ledger.last_round() + 1
 
     def following(self) -> bytes | None:
