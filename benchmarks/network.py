@@ -213,7 +213,7 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
             context.run,
             RunKeys(folder / "hub", context.key, context.run.id, COORDINATOR_NAME),
             journal=CoordinatorJournal(folder / "hub"),
-            patience=TimeoutPolicy(
+            timeouts=TimeoutPolicy(
                 quorum=default_threshold(case.members), silence=900.0, least=900.0
             ),
             watch=counter,

@@ -97,7 +97,7 @@ def coordinator(
 
     log_to()
     context = connection_context(agreement, unlocked(key, passphrase_file), facts, run_name)
-    patience = TimeoutPolicy(
+    timeouts = TimeoutPolicy(
         step=step_deadline, training=training_deadline, silence=silence, least=stragglers
     )
     with ExitStack() as stack:
@@ -106,7 +106,7 @@ def coordinator(
         if metrics_port is not None:
             serve_metrics(metrics_port, lambda: read_status(out))
         progress = stack.enter_context(watch(quiet=quiet))
-        result = coordinate(context, out, patience, progress)
+        result = coordinate(context, out, timeouts, progress)
     if format == "json":
         click.echo(json.dumps(result.to_json(), allow_nan=False))
         return

@@ -21,7 +21,7 @@ def print_accounts(
     """Print what each data set has spent, then what shared customers have."""
     screen = console()
     if not accounts:
-        screen.print(f"Nothing has been released; there is no book in {books}.")
+        screen.print(f"Nothing has been released; there is no privacy ledger in {books}.")
         return
     table = _table("Retailer", "Data set", "Unit", "Runs", "Releases", "Spent", "Cap", "Left")
     for one in accounts:
@@ -63,7 +63,7 @@ def print_history(
     """Print every run, the cost of shared noise for shared customers, and all refusals."""
     screen = console()
     if not runs and not refusals:
-        screen.print(f"No run is in the books; there is none in {books}.")
+        screen.print(f"No run is recorded; there is no privacy ledger in {books}.")
         return
     table = _table("Started", "Retailer", "Data set", "Task", "Mode", "Releases", "Spent", "State")
     for run in runs:

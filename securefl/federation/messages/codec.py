@@ -88,7 +88,7 @@ _ADAPTER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(disc
 
 
 def encode(message: Message) -> bytes:
-    """Return the message's bytes."""
+    """Return a message as msgpack bytes."""
     packed: bytes = msgpack.packb(message.model_dump())
     return packed
 
@@ -112,7 +112,7 @@ def pack_vector(vector: FloatVector) -> bytes:
 
 
 def unpack_vector(data: bytes) -> FloatVector:
-    """Return the inverse of `pack_vector`; the result can be written to.
+    """Return the vector in bytes of `pack_vector`, as a writable array [d].
 
     Raises:
         MessageError: If the length is no multiple of four, or a coordinate is not finite.
@@ -120,13 +120,14 @@ def unpack_vector(data: bytes) -> FloatVector:
     if len(data) % 4:
         raise MessageError("malformed vector (its length is no multiple of four)")
     vector = np.frombuffer(data, dtype="<f4").astype(np.float32)
+    # One infinity or NaN would spoil the sum of all members, and a model for good.
     if not np.isfinite(vector).all():
         raise MessageError("malformed vector (a coordinate is not finite)")
     return vector
 
 
 def pack_tallies(tallies: Mapping[str, MetricSums]) -> dict[str, TallyFields]:
-    """Tallies by retailer as plain fields."""
+    """Return metric sums by retailer as plain fields."""
     return {
         retailer: {
             name: (float(ratio.numerator), float(ratio.denominator), ratio.root)
@@ -137,7 +138,7 @@ def pack_tallies(tallies: Mapping[str, MetricSums]) -> dict[str, TallyFields]:
 
 
 def unpack_tallies(fields: Mapping[str, TallyFields]) -> dict[str, MetricSums]:
-    """Return the inverse of `pack_tallies`."""
+    """Return the metric sums in fields of `pack_tallies`."""
     return {
         retailer: MetricSums({name: Ratio(*ratio) for name, ratio in tally.items()})
         for retailer, tally in fields.items()

@@ -25,7 +25,13 @@ class Train(Message):
 
 
 class Update(Message):
-    """Member to coordinator, mode `plain`: the change of the shared parameters, in the clear."""
+    """Member to coordinator, mode `plain`: its update in the clear.
+
+    Attributes:
+        samples: Sample count, the weight in FedAvg.
+        change: Change of the shared parameters, float32 [d].
+        loss: Mean training loss.
+    """
 
     kind: Literal["update"] = "update"
     round: NonNegativeInt
@@ -38,6 +44,7 @@ class TrainMasked(Message):
     """Coordinator to member, mode `secure`: train, and enter the round's masked sum.
 
     Attributes:
+        shared: The shared model, float32 [d].
         cohort: The members of the session, in roster order.
         session: Number of the session; a new number starts one with fresh keys.
     """
@@ -50,7 +57,7 @@ class TrainMasked(Message):
 
 
 class QueryRequest(Message):
-    """Coordinator to member: answer a query about your customers, in a masked sum alone.
+    """Coordinator to member: answer a query about your customers, only in a masked sum.
 
     Attributes:
         query: Canonical JSON of the query.
@@ -71,7 +78,7 @@ class Protocol(Message):
 
 
 class DebugDisclose(Message):
-    """Coordinator to member, in `securefl compare` alone: lay the round's change open."""
+    """Coordinator to member, in `securefl compare` alone: disclose the round's update."""
 
     kind: Literal["reveal"] = "reveal"
     round: NonNegativeInt
@@ -81,7 +88,7 @@ class Evaluate(Message):
     """Coordinator to member: score this shared model on a split.
 
     Attributes:
-        kept: Use the local parameters of the kept round instead of the present ones.
+        kept: Whether to use the local parameters of the kept round instead of the present ones.
     """
 
     kind: Literal["evaluate"] = "evaluate"
@@ -92,28 +99,28 @@ class Evaluate(Message):
 
 
 class EvaluateReleased(Message):
-    """Coordinator to member: score this shared model on the test split with nothing of your own."""
+    """Coordinator to member: score this shared model alone, without your local part, on test."""
 
     kind: Literal["evaluate-released"] = "evaluate-released"
     shared: bytes
 
 
 class BaselineRequest(Message):
-    """Coordinator to member: score the obvious rule on a split."""
+    """Coordinator to member: score the baseline on a split."""
 
     kind: Literal["naive"] = "naive"
     split: SplitName
 
 
 class Scores(Message):
-    """Member to coordinator: the metric sums that were asked for."""
+    """Member to coordinator: the requested metric sums, by retailer."""
 
     kind: Literal["scores"] = "scores"
     tallies: dict[str, TallyFields]
 
 
 class NoisedBaselineRequest(Message):
-    """Coordinator to member: score the obvious rule as the run's budget alone would buy it."""
+    """Coordinator to member: score the baseline under noise of the run's whole budget."""
 
     kind: Literal["noised-naive"] = "noised-naive"
 
@@ -126,7 +133,7 @@ class Keep(Message):
 
 
 class LocalOnlyRequest(Message):
-    """Coordinator to member: train without the federation, as a reference."""
+    """Coordinator to member: train without the federation, as a baseline."""
 
     kind: Literal["train-alone"] = "train-alone"
     arm: Literal["alone", "pooled"]
@@ -134,7 +141,7 @@ class LocalOnlyRequest(Message):
 
 
 class LocalOnlyResult(Message):
-    """Member to coordinator: how training alone went, at its best round on validation."""
+    """Member to coordinator: the local-only baseline's scores at its best validation round."""
 
     kind: Literal["alone"] = "alone"
     best_round: NonNegativeInt
@@ -156,20 +163,20 @@ class Restore(Message):
 
 
 class BudgetRequest(Message):
-    """Coordinator to member, under differential privacy: say what has been spent."""
+    """Coordinator to member, under differential privacy: report the spent budget."""
 
     kind: Literal["spend"] = "spend"
 
 
 class BudgetResponse(Message):
-    """Member to coordinator: its account; nothing in it depends on data.
+    """Member to coordinator: its privacy account; nothing in it depends on data.
 
     Attributes:
         epsilon: Spent in this run.
-        customer_epsilon: What that comes to for a whole customer; None where no bound is known.
+        customer_epsilon: Epsilon for a whole customer; None where no bound is known.
         two_retailers_epsilon: For a customer of two retailers under shared noise; None without.
         life: Spent over the life of the data, this run included, at the run's delta.
-        cap: What may be spent over the life of the data at `cap_delta`; None without a policy.
+        cap: Allowed over the life of the data at `cap_delta`; None without a policy.
     """
 
     kind: Literal["spent"] = "spent"
@@ -186,13 +193,13 @@ class BudgetResponse(Message):
 
 
 class CacheMiss(Message):
-    """Member to coordinator, over a network: the model that was named is not here; send it."""
+    """Member to coordinator, over a network: the named model is not here; send it."""
 
     kind: Literal["lacking"] = "lacking"
 
 
 class Shutdown(Message):
-    """Coordinator to member, over a network: nothing more is asked; erase the run's secrets."""
+    """Coordinator to member, over a network: no more requests; erase the run's secrets."""
 
     kind: Literal["leave"] = "leave"
 
@@ -204,13 +211,13 @@ class Done(Message):
 
 
 class Absent(Message):
-    """On a member's behalf: it has dropped out of this round and will not answer."""
+    """From the transport, for a member: it has dropped out of this round and will not answer."""
 
     kind: Literal["absent"] = "absent"
 
 
 class Failure(Message):
-    """Member to coordinator: the request failed; the `wire_name` of the error and one line."""
+    """Member to coordinator: the request failed, with the error's `wire_name` and one line."""
 
     kind: Literal["failure"] = "failure"
     error: str

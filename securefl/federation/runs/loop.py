@@ -69,7 +69,7 @@ class Hooks:
         """Bring members and aggregator to where they were when `done` rounds were complete."""
 
     def begin_round(self, number: int) -> None:
-        """A round is about to run."""
+        """Called before a round runs."""
 
     def attempt(self, number: int, run: Callable[[], RoundRecord]) -> RoundRecord:
         """Run a round, and decide what a failure of it means; by default it ends the run."""
@@ -77,22 +77,22 @@ class Hooks:
         return run()
 
     def members_saved(self, federation: Federation, done: int) -> None:
-        """All members' states are durable and the checkpoint is not: save what goes with it."""
+        """Save what belongs to a checkpoint: members' states are durable, and it is not yet."""
 
     def round_saved(self, record: RoundRecord) -> None:
-        """The checkpoint is durable: what led to it is no longer needed."""
+        """Drop what led to a checkpoint, which is durable now."""
 
     def before_ledger(self) -> None:
-        """The members are about to be asked for their ledger entries."""
+        """Called before the members are asked for their ledger entries."""
 
     def rounds_ended(self, federation: Federation) -> None:
-        """The last round is complete."""
+        """Called after the last round."""
 
     def before_closing(self) -> None:
-        """The members are about to be asked for the closing evaluation."""
+        """Called before the members are asked for the closing evaluation."""
 
     def ended(self, federation: Federation) -> None:
-        """The ledger is complete; nothing more is asked of the members."""
+        """Called when the ledger is complete, after all requests of the loop."""
 
 
 @dataclass(frozen=True)

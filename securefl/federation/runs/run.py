@@ -31,7 +31,7 @@ class RunObserver(Protocol):
         """Return the aggregator that is used in place of the given one."""
 
     def rounds_ended(self, federation: Federation) -> None:
-        """Take note that the last round is complete."""
+        """Called after the last round."""
 
 
 @dataclass(frozen=True)

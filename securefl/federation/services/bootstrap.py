@@ -68,11 +68,11 @@ class ConnectionContext:
         return int(broker.url.rpartition(":")[2])
 
     @contextmanager
-    def connected(self, patience: float = 60.0) -> Iterator[NatsClient]:
+    def connected(self, timeout: float = 60.0) -> Iterator[NatsClient]:
         """Our connection.
 
         Args:
-            patience: Seconds within which the first connection has to succeed.
+            timeout: Seconds within which the first connection has to succeed.
 
         Raises:
             EngineError: If the broker cannot be reached, or rejects our login.
@@ -84,7 +84,7 @@ class ConnectionContext:
             authority.write_text(broker.authority, encoding="utf-8")
             address = BrokerAddress(broker.url, authority, BrokerKey(self.key))
             inbox = self.run.layout.inbox(self.name or "coordinator")
-            with NatsClient(address, inbox, patience) as link:
+            with NatsClient(address, inbox, timeout) as link:
                 yield link
 
 

@@ -112,7 +112,7 @@ class NetworkHooks(Hooks):
 def coordinate(
     context: ConnectionContext,
     path: Path,
-    patience: TimeoutPolicy,
+    timeouts: TimeoutPolicy,
     progress: Progress | None = None,
 ) -> RunResult:
     """Run what was agreed, from the point where this coordinator ended last.
@@ -120,7 +120,7 @@ def coordinate(
     Args:
         context: The agreement and the coordinator's key.
         path: The run's directory, created where it does not exist.
-        patience: How long members are waited for.
+        timeouts: How long members are waited for.
         progress: Receives the progress.
 
     Raises:
@@ -134,17 +134,17 @@ def coordinate(
 
     def train() -> tuple[Prepared, Trained]:
         prepared = _prepared(context)
-        return prepared, _trained(context, prepared, directory, patience, progress or Silent())
+        return prepared, _trained(context, prepared, directory, timeouts, progress or Silent())
 
     return completed(directory, train)
 
 
-def agreed_patience(context: ConnectionContext, patience: TimeoutPolicy) -> TimeoutPolicy:
+def agreed_timeouts(context: ConnectionContext, timeouts: TimeoutPolicy) -> TimeoutPolicy:
     """Return the timeouts with the quorum that the agreement's rounds need."""
     config, count = context.config, len(context.run.members)
     size = cohort_size(config.cohort, count)
     least = default_threshold(size) if config.mode == "secure" else 1
-    return TimeoutPolicy(**(vars(patience) | {"quorum": max(config.cohort.minimum, least)}))
+    return TimeoutPolicy(**(vars(timeouts) | {"quorum": max(config.cohort.minimum, least)}))
 
 
 def _directory(path: Path, context: ConnectionContext) -> RunDirectory:
@@ -171,7 +171,7 @@ def _trained(
     context: ConnectionContext,
     prepared: Prepared,
     directory: RunDirectory,
-    patience: TimeoutPolicy,
+    timeouts: TimeoutPolicy,
     watch: Progress,
 ) -> Trained:
     consortium = context.consortium
@@ -184,9 +184,9 @@ def _trained(
         link = stack.enter_context(context.connected())
         log = stack.enter_context(closing(open_log(directory.ledger_path, consortium)))
         status = StatusFile(directory.path, context, link)
-        patient = agreed_patience(context, patience)
+        agreed = agreed_timeouts(context, timeouts)
         transport = NatsTransport(
-            link, context.run, keys, journal=journal, patience=patient, watch=status
+            link, context.run, keys, journal=journal, timeouts=agreed, watch=status
         )
         hooks = NetworkHooks(transport, journal, status, prepared.config.rounds)
         # Training needs to tell a failure from an absence; the ledger's requests must not be

@@ -235,7 +235,7 @@ def coordinator_life(scene, death=None):
             scene.run,
             keys,
             journal=journal,
-            patience=patience,
+            timeouts=patience,
             watch=counted,
         )
         transport.death, transport.mark = death, scene.folder / "coordinator.dead"

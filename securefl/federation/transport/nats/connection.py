@@ -83,13 +83,13 @@ class NatsClient:
         said_wrong: The broker's last complaints.
     """
 
-    def __init__(self, address: BrokerAddress, inbox: str, patience: float = 10.0) -> None:
+    def __init__(self, address: BrokerAddress, inbox: str, timeout: float = 10.0) -> None:
         """Connect.
 
         Args:
             address: The broker.
             inbox: Prefix of our reply subjects.
-            patience: Seconds within which the first connection has to succeed.
+            timeout: Seconds within which the first connection has to succeed.
 
         Raises:
             EngineError: If it does not; one line with the reason.
@@ -106,7 +106,7 @@ class NatsClient:
         self._trouble = ""
         self._unstored = 0
         self._reconnected = asyncio.Event()
-        self._run(self._connect(patience))
+        self._run(self._connect(timeout))
 
     @property
     def client(self) -> Client:
@@ -133,11 +133,11 @@ class NatsClient:
         future: Future[ResultT] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(seconds)
 
-    async def _connect(self, patience: float) -> None:
-        """Connect within `patience` seconds; the library alone would retry forever."""
+    async def _connect(self, timeout: float) -> None:
+        """Connect within `timeout` seconds; the library alone would retry forever."""
         self._client = Client()
         try:
-            await asyncio.wait_for(self._client.connect(**self._options()), patience)
+            await asyncio.wait_for(self._client.connect(**self._options()), timeout)
         except (NatsError, OSError, TimeoutError) as error:
             why = self._trouble or reason(error)
             raise EngineError(f"no connection to {self._address.url}: {why}") from None

@@ -92,7 +92,7 @@ class NatsTransport:
         keys: RunKeys,
         *,
         journal: CoordinatorJournal,
-        patience: TimeoutPolicy,
+        timeouts: TimeoutPolicy,
         watch: LivenessTracker,
     ) -> None:
         """Start to listen to the members.
@@ -102,18 +102,18 @@ class NatsTransport:
             run: The run.
             keys: The coordinator's key of the run, and those of the members.
             journal: Keeps the answers.
-            patience: How long answers may take.
+            timeouts: How long answers may take.
             watch: The liveness of the members.
         """
         self._link, self._run, self._keys = link, run, keys
-        self._journal, self._patience = journal, patience
+        self._journal, self._timeouts = journal, timeouts
         self.watch = watch
         self._section, self._number = 0, 0
         self._batch = _Batch()
         self._ready: deque[Delivery] = deque()
         self._past: deque[Event] = deque()
-        self._told: set[str] = set()
-        self._deaf: float | None = None
+        self._recorded: set[str] = set()
+        self._lost_at: float | None = None
         self._holdings, self._namer = ModelHoldings(), ModelNamer()
         self._listen()
 
@@ -157,7 +157,7 @@ class NatsTransport:
         self._section, self._number = section, 0
         self._batch = _Batch()
         self._past = deque(self._journal.events(section))
-        self._told = {event.request for event in self._past}
+        self._recorded = {event.request for event in self._past}
 
     def publish(self, party: str, message: bytes) -> None:
         """See `Transport.publish`; a request with an answer in the journal is not sent again."""
@@ -166,7 +166,7 @@ class NatsTransport:
         now = time.monotonic()
         if not self._batch.open:
             self._batch = _Batch()
-        limits = self._patience.limit(message), self._patience.last(message)
+        limits = self._timeouts.limit(message), self._timeouts.last(message)
         self._batch.asked += 1
         question = _Question(request, message, now, *limits)
         self._batch.open[party] = question
@@ -184,7 +184,7 @@ class NatsTransport:
     def _send(self, party: str, question: _Question, message: bytes) -> None:
         question.sealed_for = self._keys.of(party)
         # Without a key it cannot be sealed; `_send_to_newcomers` sends it later.
-        if question.request in self._told or question.sealed_for is None:
+        if question.request in self._recorded or question.sealed_for is None:
             return
         note = Envelope(COORDINATOR_NAME, party, question.request, "", message)
         self._link.send(self._run.layout.to_member(party), note, self._keys)
@@ -231,10 +231,10 @@ class NatsTransport:
     def _hears(self, now: float) -> bool:
         """Return whether the broker is reachable; time without it counts against no member."""
         if not self._link.connected:
-            self._deaf = now if self._deaf is None else self._deaf
+            self._lost_at = now if self._lost_at is None else self._lost_at
             return False
-        if self._deaf is not None:
-            missed, self._deaf = now - self._deaf, None
+        if self._lost_at is not None:
+            missed, self._lost_at = now - self._lost_at, None
             self._batch.postpone(missed)
         return True
 
@@ -242,20 +242,20 @@ class NatsTransport:
         """Return all that has arrived, after waiting a tick for the first."""
         arrived: list[Arrival | Exception] = []
         with contextlib.suppress(queue.Empty):
-            arrived.append(self._link.arrivals.get(timeout=self._patience.tick))
+            arrived.append(self._link.arrivals.get(timeout=self._timeouts.tick))
             while True:
                 arrived.append(self._link.arrivals.get_nowait())
         return arrived
 
     def _late(self, now: float) -> list[str]:
         batch = self._batch
-        if batch.enough is None and batch.answered >= min(batch.asked, self._patience.quorum):
+        if batch.enough is None and batch.answered >= min(batch.asked, self._timeouts.quorum):
             batch.enough = now
         return [
             party
             for party, question in batch.open.items()
             if now - question.asked > question.last
-            or self._patience.over(
+            or self._timeouts.over(
                 elapsed=now - question.asked,
                 limit=question.limit,
                 quorum=None if batch.enough is None else batch.enough - question.asked,
