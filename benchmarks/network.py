@@ -32,10 +32,10 @@ from securefl.consortium.agreement.workflow import sign_agreement
 from securefl.consortium.keys.key_files import generate_key, read_key, write_clear_key
 from securefl.consortium.keys.parties import key_bundle_of
 from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
+from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.member.journal import MemberJournal
-from securefl.federation.messages import messages as m
 from securefl.federation.services.bootstrap import ConnectionContext, connection_context
 from securefl.federation.services.member_process import (
     JournalMemory,
@@ -213,7 +213,7 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
             context.run,
             RunKeys(folder / "hub", context.key, context.run.id, COORDINATOR_NAME),
             journal=CoordinatorJournal(folder / "hub"),
-            patience=TimeoutPolicy(
+            timeouts=TimeoutPolicy(
                 quorum=default_threshold(case.members), silence=900.0, least=900.0
             ),
             watch=counter,

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from harness import Row, main
 from securefl.config.load import load_config
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare
 from securefl.federation.runs.simulation import local_consortium, member_specs

@@ -1,7 +1,7 @@
-"""Federated learning for retailers that compete.
+"""Federated learning for competing retailers.
 
-The names of `securefl.api` can be had from here. They are imported when they are used, so that
-`import securefl` does not wait for torch.
+Re-exports the names of `securefl.api`. Each is imported on first use, so that `import securefl`
+does not wait for torch.
 """
 
 from importlib import import_module
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """A name of `securefl.api`, imported now."""
+    """Return a name of `securefl.api`, imported on first use (PEP 562)."""
     if name in __all__:
         return getattr(import_module("securefl.api"), name)
     raise AttributeError(f"module 'securefl' has no attribute '{name}'")

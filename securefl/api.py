@@ -1,6 +1,6 @@
-"""The library in a few lines: configure, load, run, evaluate; docs/python-api.md has an example.
+"""The public Python API: configure, load, run, evaluate; docs/python-api.md has an example.
 
-`securefl` exports all of it.
+`securefl` re-exports all of it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ def configure(
     config: AnyPath | None = None,
     **options: Any,  # noqa: ANN401 - validated as a configuration
 ) -> RunConfig:
-    """The settings of a run.
+    """Return the settings of a run.
 
     Args:
         config: A TOML file, or None for the defaults of task and source.
-        **options: What overrides it, named as on the command line (`task`, `data`, `model`,
+        **options: Overrides of it, named as on the command line (`task`, `data`, `model`,
             `mode`, `rounds`, `seed`, `device`, `workers`, `references`), or a whole section of a
             file as a dictionary: `training={"batch_size": 64}`.
 
@@ -63,7 +63,7 @@ def configure(
 
 
 def load(config: RunConfig) -> RetailData:
-    """The checked tables of all retailers, as a simulation on one machine sees them.
+    """Return the validated tables of all retailers, as a simulation on one machine reads them.
 
     Raises:
         InputError: If a file or a package is missing, or a table breaks the schema.
@@ -84,13 +84,13 @@ def run(
     Args:
         config: The settings.
         out: A new directory for the run; one below `runs/` if not given.
-        progress: Who is told how it goes.
-        book: Folder of the retailers' books, which outlive runs; docs/ledger.md says which one if
-            not given.
+        progress: Receives the progress of the run.
+        book: Folder of the retailers' privacy ledgers, which outlive runs; docs/ledger.md names the
+            default.
         policy: A policy for all retailers, or a folder with one `<retailer>.toml` each.
 
     Raises:
-        SecureflError: Whatever a person can mend, as one line.
+        SecureflError: A user-facing error, as one line.
     """
     places = _places(book, policy)
     return run_directory(RunDirectory.create(_place(out, config), config, places), progress)
@@ -105,12 +105,13 @@ def repeat(
     book: AnyPath | None = None,
     policy: AnyPath | None = None,
 ) -> RepeatResult:
-    """The same under `repeats` seeds from the configuration's on, with mean and spread.
+    """Run under `repeats` consecutive seeds, and return each result with mean and spread.
 
-    All of them train on the same data, and their budgets add up.
+    The first seed is the configuration's. All runs train on the same data, so their privacy budgets
+    compose.
 
     Raises:
-        SecureflError: Whatever a person can mend, as one line.
+        SecureflError: A user-facing error, as one line.
     """
     places = _places(book, policy)
     directory = RepeatDirectory.create(_place(out, config), config, repeats, places)
@@ -118,10 +119,10 @@ def repeat(
 
 
 def resume(run_dir: AnyPath, progress: Progress | None = None) -> RunResult | RepeatResult:
-    """Go on with a run that was interrupted, as if it had not been.
+    """Resume an interrupted run; the result is the same as without the interruption.
 
     Raises:
-        SecureflError: Whatever a person can mend, as one line.
+        SecureflError: A user-facing error, as one line.
     """
     return resume_run(Path(run_dir), progress)
 
@@ -130,7 +131,7 @@ def evaluate(run_dir: AnyPath, split: Split = "test") -> Evaluation:
     """Score the model of a finished run again, by retailer.
 
     Raises:
-        SecureflError: Whatever a person can mend, as one line.
+        SecureflError: A user-facing error, as one line.
     """
     return evaluate_run(Path(run_dir), split)
 

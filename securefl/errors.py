@@ -1,18 +1,18 @@
-"""What can go wrong outside the protocol, as exceptions whose text is one line for a person.
+"""User-facing errors: exceptions whose text is a one-line message.
 
-The command line prints that line on stderr and exits with `exit_code`; nobody needs a traceback to
-mend an input.
+The command line prints that line on stderr and exits with `exit_code`, without a traceback: what is
+wrong is an input and not the code. Every other exception is a bug.
 """
 
 from typing import ClassVar
 
 
 class SecureflError(Exception):
-    """Something the caller can mend; `str()` is one line that says what and where.
+    """An error that the caller can fix; `str()` is one line that says what and where.
 
     Attributes:
-        wire_name: Names the class to other parties (`Failure.error`); each class has its own, and
-            keeps it whatever the class is called.
+        wire_name: Identifies the class to other parties (`Failure.error`). Each class has its own
+            and keeps it when the class is renamed, because parties may run different versions.
         exit_code: Of a command that ends with it.
     """
 

@@ -1,4 +1,4 @@
-"""Commands that are imported when they are used, so that `securefl --help` answers at once."""
+"""Commands that are imported on first use, so that `securefl --help` does not wait for torch."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import click
 
 
 class Interrupted(Exception):
-    """The user pressed Ctrl-C; the text says how to go on."""
+    """The user pressed Ctrl-C; the text says how to resume."""
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and one line of help."""
+    """A group with a table of its commands: name, module and one line of help."""
 
     def __init__(
         self,
@@ -33,11 +33,11 @@ class LazyGroup(click.Group):
         self._sources = dict(commands_from)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the table."""
+        """Return the names, in the order of the table."""
         return list(self._sources)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name, imported now; None if there is none."""
+        """Import and return the command of a name; None if there is none."""
         if cmd_name not in self._sources:
             return None
         module, attribute = self._sources[cmd_name][0].split(":")
@@ -45,18 +45,18 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands in the help, without importing any."""
+        """Write the list of commands in the help, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_) for name, (_, help_) in self._sources.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Show the help to whoever names no command."""
+        """Show the help where no command is named."""
         return super().parse_args(ctx, args or ["--help"])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, with the nearest name where there is no such command."""
+        """Resolve a command as click does, and suggest the nearest name for an unknown one."""
         if args and args[0] not in self._sources and not args[0].startswith("-"):
             from securefl.config.load import nearest
 
@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; Ctrl-C ends it with one line and no blank one."""
+        """Run the command; Ctrl-C ends it with one line."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

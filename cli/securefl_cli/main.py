@@ -1,4 +1,4 @@
-"""The console entry: hand over to a command, and turn whatever goes wrong into one line."""
+"""The console entry: run a command, and turn an error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COMMANDS = {
     ),
     "compare": (
         "securefl_cli.commands.compare:compare",
-        "Hold masked training against plain training.",
+        "Compare masked training with plain training.",
     ),
     "budget": (
         "securefl_cli.commands.budget:budget",
@@ -33,7 +33,7 @@ _COMMANDS = {
     ),
     "audit": (
         "securefl_cli.commands.audit.main:audit",
-        "Check what a run claims, trusting nobody.",
+        "Check a run's claims without trusting any party.",
     ),
     "report": ("securefl_cli.commands.report:report", "Write a finished run as one HTML page."),
     "analytics": (
@@ -54,9 +54,9 @@ _COMMANDS = {
     "member": ("securefl_cli.commands.member:member", "Take part from a machine of your own."),
     "status": (
         "securefl_cli.commands.status:status",
-        "Show what a coordinator is at, and who is there.",
+        "Show what a coordinator does, and which members are there.",
     ),
-    "doctor": ("securefl_cli.commands.doctor:doctor", "Say what stands in the way of taking part."),
+    "doctor": ("securefl_cli.commands.doctor:doctor", "Check what keeps you from taking part."),
     "config": ("securefl_cli.commands.config:config", "Show or start a configuration file."),
 }
 
@@ -64,7 +64,7 @@ _COMMANDS = {
 @click.group(cls=LazyGroup, commands_from=_COMMANDS)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def securefl() -> None:
-    """Train one model with competing retailers; nobody sees anybody's data.
+    """Train one model with competing retailers; no party sees another's data.
 
     Start with: securefl run --data tutorial
     """
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: What follows the program's name; that of the process where not given.
+        arguments: The arguments after the program's name; those of the process if not given.
 
     Returns:
         The exit code: 0, 1 (failed), 2 (wrong input), 70 (a bug) or 130 (interrupted).
@@ -97,7 +97,7 @@ def _report(error: Exception) -> int:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """The line and the exit code for an error."""
+    """Return the line and the exit code for an error."""
     from securefl.errors import SecureflError
 
     match error:
@@ -118,7 +118,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _unexpected(error: Exception) -> str:
-    """A bug: its traceback goes to a file, or to the screen if asked for."""
+    """Return the line of a bug; its traceback goes to a file, or to the screen if requested."""
     trace = "".join(traceback.format_exception(error))
     if os.environ.get(DEBUG):
         click.echo(trace, err=True, nl=False)
@@ -131,7 +131,7 @@ def _unexpected(error: Exception) -> str:
 
 
 def _close_quietly() -> int:
-    """Whoever read our output has gone; writing on would only fail again at exit."""
+    """Discard further output: its reader is gone, and the flush at exit would fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     return 1

@@ -52,7 +52,9 @@ def test_a_repeated_run_is_several_runs_in_the_books(ran, cli):
 
 def test_a_policy_binds_and_says_why(ran, here):
     (here / "policy.toml").write_text(FORBIDS)
-    ran("--policy", "policy.toml").refused("nobody takes part", "does not allow the mode", code=2)
+    ran("--policy", "policy.toml").refused(
+        "no member takes part", "does not allow the mode", code=2
+    )
 
 
 def test_a_member_that_refuses_is_named_in_the_summary(ran, cli, here):

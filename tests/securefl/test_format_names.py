@@ -12,8 +12,8 @@ import securefl_cli
 from securefl.config.task_registry import TASKS, declaration
 from securefl.errors import SecureflError
 from securefl.federation.member.refusing import RefusingMember
+from securefl.federation.messages import decode
 from securefl.federation.messages.base import MessageError
-from securefl.federation.messages.messages import decode
 from securefl.federation.services.public_facts import format_name, make_facts, read_facts
 from securefl.federation.transport.exchange import _INPUT_ERRORS
 from securefl.tasks.recommendation.rating_task import RatingFacts

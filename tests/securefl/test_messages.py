@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.ml.metrics.sums import MetricSums, Ratio
 
 

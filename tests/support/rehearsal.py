@@ -8,8 +8,8 @@ import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
-from securefl.federation.messages import messages as m
 from securefl.ml.parameters import FloatVector
 from securefl.ml.seeds import derive_seed
 from securefl_protocols.primitives.entropy import Entropy

@@ -50,10 +50,10 @@ _COMMANDS = {
 
 @click.group(cls=LazyGroup, commands_from=_COMMANDS)
 def analytics() -> None:
-    """Statistics over all retailers' customers; no retailer shows its own.
+    """Statistics over all retailers' customers, without disclosing any retailer's own.
 
-    Each retailer bounds what a customer adds, pays from the customer's budget, adds its share of
-    the noise and masks; only the noised sum of all is ever seen.
+    Each retailer bounds each customer's contribution, charges the customer's budget, adds its share
+    of the noise and masks; only the noised sum of all is disclosed.
     """
 
 
@@ -68,7 +68,7 @@ _OPTIONS = (
         "--records",
         type=click.IntRange(min=1),
         metavar="N",
-        help="So many records of a customer count at most.",
+        help="Largest number of a customer's records that count.",
     ),
     click.option(
         "--retailers",
@@ -76,13 +76,13 @@ _OPTIONS = (
         default=1,
         show_default=True,
         metavar="N",
-        help="The budget is for customers of so many retailers.",
+        help="Number of retailers of a customer that the budget covers.",
     ),
     click.option(
         "--colluding",
         type=click.IntRange(min=0),
         metavar="N",
-        help="So many retailers may pool what they know; 1 if not given.",
+        help="Number of retailers that may collude; 1 if not given.",
     ),
     book_option,
     policy_option,
@@ -98,7 +98,7 @@ _range_option = click.option(
     "limits",
     type=(float, float),
     metavar="LOW HIGH",
-    help="Numbers beyond count as the nearer end.",
+    help="Numbers beyond are clipped to the nearer end.",
 )
 _bins_option = click.option(
     "--bins", type=click.IntRange(min=1), metavar="N", help="Parts of the range."
@@ -106,7 +106,7 @@ _bins_option = click.option(
 
 
 def _shared(*columns: str) -> Callable[[CommandT], CommandT]:
-    """The column, one of these, and what all queries take."""
+    """Return a decorator with the column, one of these, and the options of all queries."""
 
     def decorate(command: CommandT) -> CommandT:
         for option in reversed(_OPTIONS):
@@ -130,7 +130,7 @@ def _shared(*columns: str) -> Callable[[CommandT], CommandT]:
 @_shared(*NUMBER_COLUMNS)
 @_range_option
 def sum_(**options: Any) -> None:  # noqa: ANN401 - as click parsed them
-    """Print the sum of a column; a customer's total is cut to what N records can come to."""
+    """Print the sum of a column; a customer's total is clipped to N times the range."""
     _answer("sum", options)
 
 
@@ -167,7 +167,7 @@ def mean(**options: Any) -> None:  # noqa: ANN401 - as click parsed them
 @_range_option
 @_bins_option
 def histogram(**options: Any) -> None:  # noqa: ANN401 - as click parsed them
-    """Print which share of the records is in each bin, or under each name."""
+    """Print the share of the records in each bin, or under each name."""
     _answer("histogram", options)
 
 
@@ -189,7 +189,7 @@ def histogram(**options: Any) -> None:  # noqa: ANN401 - as click parsed them
     default="0.25,0.5,0.75",
     show_default=True,
     metavar="Q,Q,...",
-    help="Which quantiles, each between 0 and 1; their number costs nothing.",
+    help="Levels of the quantiles, each between 0 and 1; their number costs no budget.",
 )
 def quantiles(*, at: str, **options: Any) -> None:  # noqa: ANN401 - as click parsed them
     """Print below which number so many of the records are."""
@@ -214,7 +214,7 @@ def quantiles(*, at: str, **options: Any) -> None:  # noqa: ANN401 - as click pa
     default=20,
     show_default=True,
     metavar="N",
-    help="Length of the list; it costs nothing.",
+    help="Length of the list; it costs no budget.",
 )
 def top(*, length: int, **options: Any) -> None:  # noqa: ANN401 - as click parsed them
     """Print what most customers bought, and how many; a customer counts once for each."""
@@ -225,7 +225,7 @@ def _levels(text: str) -> tuple[float, ...]:
     try:
         levels = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"'{text}' is no list of numbers", param_hint="--at") from None
+        raise click.BadParameter(f"'{text}' is not a list of numbers", param_hint="--at") from None
     if not all(0 < level < 1 for level in levels):
         raise click.BadParameter("a quantile is between 0 and 1", param_hint="--at")
     return levels

@@ -49,7 +49,7 @@ def plan(
     format: str,  # noqa: A002 - named after the option
     **options: Any,  # noqa: ANN401 - the run options, as click parsed them
 ) -> None:
-    """Print the noise that a budget asks for, and what every round will have spent.
+    """Print the noise of a budget, and the epsilon spent after every round.
 
     No data are loaded: all of it follows from the settings.
     """
@@ -65,7 +65,7 @@ def plan(
     print_budget(table)
 
 
-member_option = click.option("--member", metavar="NAME", help="One retailer's book alone.")
+member_option = click.option("--member", metavar="NAME", help="Only this retailer's ledger.")
 
 
 @click.command(
@@ -98,9 +98,9 @@ def show(
 ) -> None:
     """Print what is spent and left for each data set and unit, over all runs and tasks.
 
-    Failed runs and tuning runs count like all others. A customer of several retailers has paid
-    the composition of what each of them has spent, stated for those that have spent most; under
-    noise that retailers share she pays for being in the sum at each of hers.
+    Failed runs and tuning runs count like all others. A customer of several retailers has the
+    composition of what each of them has spent, stated for those that have spent most; under noise
+    that retailers share they are charged for being in the sum at each of them.
     """
     from securefl.consortium.ledger.account_statements import accounts
     from securefl.consortium.ledger.overlap import shared_customers
@@ -136,7 +136,7 @@ def history(
     member: str | None,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
-    """Print every run that is in the books: ended, killed or failed, private or not."""
+    """Print every run in the ledgers: ended, killed or failed, private or not."""
     from securefl.consortium.ledger.account_statements import refusal_lines, run_lines
     from securefl.consortium.ledger.overlap import shared_runs
     from securefl.consortium.ledger.paths import LedgerPaths
@@ -154,5 +154,5 @@ def history(
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - dataclasses and pydantic models
-    """JSON values of the records that the books are read into."""
+    """Return the JSON values of a ledger's records."""
     return value.model_dump() if hasattr(value, "model_dump") else vars(value)

@@ -14,7 +14,7 @@ from securefl_cli.rendering.progress import watch
 
 
 @click.command(
-    short_help="Check that masked training gives what plain training gives.",
+    short_help="Check that masked training gives the result of plain training.",
     epilog="""\b
     Examples:
       securefl compare                       real groceries, default settings
@@ -52,10 +52,10 @@ def compare(
     quiet: bool,
     **options: Any,  # noqa: ANN401 - the run options, as click parsed them
 ) -> None:
-    """Train plain and masked from the same seed, and hold one against the other.
+    """Train plain and masked from the same seed, and compare the two.
 
     In every round the masked sum is compared bit by bit with the sum of the same integers in the
-    clear, and the mean with float FedAvg. Exits with 1 if either is not as promised.
+    clear, and the mean with float FedAvg. Exits with 1 if a sum differs or a bound is exceeded.
     """
     resolved = resolve(config, options | {"simulation": {"dropouts": parse_dropouts(drops)}})
     from securefl.federation.runs.compare import compare as side_by_side

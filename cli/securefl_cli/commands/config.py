@@ -84,7 +84,7 @@ def show(
     help="Where the data come from.",
 )
 def init(*, file: Path, task: str, data: str) -> None:
-    """Write a commented configuration to FILE (securefl.toml if not given); never over another."""
+    """Write a commented configuration to the new FILE (securefl.toml if not given)."""
     write_starter(file, task, data)
     click.echo(f"Wrote {file}. Edit it, look at the data with: securefl data describe {file}")
     click.echo(f"Then train with: securefl run {file}")

@@ -29,7 +29,7 @@ from securefl_cli.rendering.progress import watch
     default=Path("securefl-run"),
     show_default=True,
     metavar="DIR",
-    help="The run's directory; one that was begun is gone on with.",
+    help="The run's directory; a run that was begun there is resumed.",
 )
 @click.option(
     "--embedded",
@@ -50,12 +50,12 @@ from securefl_cli.rendering.progress import watch
 @seconds_option(
     "--silence",
     30.0,
-    "A member that is not heard of for so long is gone on without, if enough are left.",
+    "A round goes on without a member that was silent for so long, if enough are left.",
 )
 @seconds_option(
     "--stragglers",
     60.0,
-    "Once enough have answered, the others have so long at least.",
+    "Least time for the other members once enough have answered.",
 )
 @click.option(
     "--metrics-port",
@@ -84,7 +84,7 @@ def coordinator(
 ) -> None:
     """Relay, sum and publish for the members of AGREEMENT.
 
-    Start it again after a crash: it goes on in the middle of the round. It writes a log to stderr,
+    Start it again after a crash: it resumes in the middle of the round. It writes a log to stderr,
     one JSON object a line.
     """
     from securefl.federation.services.bootstrap import connection_context
@@ -97,7 +97,7 @@ def coordinator(
 
     log_to()
     context = connection_context(agreement, unlocked(key, passphrase_file), facts, run_name)
-    patience = TimeoutPolicy(
+    timeouts = TimeoutPolicy(
         step=step_deadline, training=training_deadline, silence=silence, least=stragglers
     )
     with ExitStack() as stack:
@@ -106,7 +106,7 @@ def coordinator(
         if metrics_port is not None:
             serve_metrics(metrics_port, lambda: read_status(out))
         progress = stack.enter_context(watch(quiet=quiet))
-        result = coordinate(context, out, patience, progress)
+        result = coordinate(context, out, timeouts, progress)
     if format == "json":
         click.echo(json.dumps(result.to_json(), allow_nan=False))
         return

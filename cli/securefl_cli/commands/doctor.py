@@ -19,7 +19,7 @@ from securefl_cli.options.run import format_option
 
 
 @click.command(
-    short_help="Say what stands in the way of taking part, and how to mend it.",
+    short_help="Check what keeps you from taking part, and how to fix it.",
     epilog="""\b
     Examples:
       securefl doctor agreement.toml --key north.key --facts agreed.facts --data tables
@@ -42,21 +42,21 @@ def doctor(
     policy: Path | None,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
-    """Look at clock, agreement, policy, disk, key, data, certificate and connection.
+    """Check clock, agreement, policy, disk, key, data, certificate and connection.
 
-    Exit code 0 if all is well, 1 if something is to be mended.
+    Exit code 0 if all checks pass, 1 if something has to be fixed.
     """
     from securefl.federation.services.diagnostics import PreflightContext, examine
 
     private = unlocked(key, passphrase_file)
-    patient = PreflightContext(agreement, private, facts, run_name, policy, data, state)
+    party = PreflightContext(agreement, private, facts, run_name, policy, data, state)
     findings = []
-    for finding in examine(patient):
+    for finding in examine(party):
         findings.append(finding)
         if format == "text":
             click.echo(f"{'ok  ' if finding.fine else 'FAIL'}  {finding.name}: {finding.said}")
             if finding.mend:
-                click.echo(f"      mend: {finding.mend}")
+                click.echo(f"      how to fix: {finding.mend}")
     if format == "json":
         click.echo(json.dumps([asdict(finding) for finding in findings]))
     if not all(finding.fine for finding in findings):

@@ -23,10 +23,10 @@ import click
     help="The new file.",
 )
 def facts(*, config: Path, out: Path) -> None:
-    """Write products, calendar and sizes that everybody trains on the same of.
+    """Write the products, calendar and sizes that all members share.
 
     Every party reads this file; docs/network.md says what is in it. It comes from the tables of all
-    members, or, where the configuration says data.period, from catalogue and period alone.
+    members, or, where the configuration has data.period, from catalogue and period alone.
     """
     from securefl.federation.services.public_facts import make_facts
     from securefl_cli.options.run import resolve

@@ -27,7 +27,7 @@ from securefl_cli.options.passphrase import passphrase, passphrase_option
 )
 @passphrase_option
 def keygen(*, name: str, out: Path, passphrase_file: Path | None) -> None:
-    """Make a key for NAME: NAME.key stays with you, NAME.card goes to the others."""
+    """Generate a key for NAME: NAME.key stays with you, NAME.card goes to the others."""
     from securefl.consortium.agreement.workflow import make_key
 
     secret = passphrase(passphrase_file, "New passphrase (12 characters or more)", twice=True)
@@ -35,12 +35,12 @@ def keygen(*, name: str, out: Path, passphrase_file: Path | None) -> None:
     from securefl_cli.rendering.screen import console, copyable, labelled
 
     shown = console()
-    copyable(shown, "Key", f"{made.key}  (encrypted; give it to nobody, keep a copy)")
+    copyable(shown, "Key", f"{made.key}  (encrypted; keep it secret, keep a copy)")
     copyable(shown, "Card", f"{made.card}  (public)")
     copyable(shown, "Fingerprint", made.fingerprint)
     labelled(
         shown,
         "Next",
-        f"mail {made.card.name} to whoever writes the agreement, and read the fingerprint to them"
-        " by phone: the mail can be exchanged on its way, a voice you know cannot.",
+        f"mail {made.card.name} to the author of the agreement, and read the fingerprint to them"
+        " by phone: mail can be exchanged on its way, a voice that they know cannot.",
     )

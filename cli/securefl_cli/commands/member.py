@@ -31,7 +31,7 @@ from securefl_cli.options.passphrase import unlocked
     "--book",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where your book lies, for the life of your data; a usual place if not given.",
+    help="Folder of your privacy ledger, for the life of your data; a default if not given.",
 )
 @own_policy_option
 def member(
@@ -46,9 +46,9 @@ def member(
     book: Path | None,
     policy: Path | None,
 ) -> None:
-    """Answer the coordinator's questions until the run is over.
+    """Answer the coordinator's requests until the run is over.
 
-    Start it again after a crash: it goes on where it was. It writes a log to stderr, one JSON
+    Start it again after a crash: it resumes where it was. It writes a log to stderr, one JSON
     object a line.
     """
     from securefl.consortium.ledger.data_custody import default_books

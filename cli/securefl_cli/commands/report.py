@@ -32,8 +32,8 @@ import click
 def report(*, run: Path, beside: Path | None, out: Path | None) -> None:
     """Write a run as one HTML page that needs no network and contains no script.
 
-    On top it says for a manager what was gained, what it cost in privacy and who took part; below,
-    every figure, how the rounds went, what an audit says, and how to verify it.
+    The top summarizes for a manager what was gained, what it cost in privacy and who took part;
+    below are all figures, the rounds, the result of an audit, and how to verify it.
     """
     from securefl.audit.report.page import write_report
 

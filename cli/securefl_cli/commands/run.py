@@ -55,7 +55,7 @@ _RESUME_TAKES = {"resume", "format", "quiet"}
     "--resume",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Go on with a run that was interrupted, as if it had not been.",
+    help="Resume an interrupted run; the result is that of an uninterrupted one.",
 )
 @book_option
 @policy_option
@@ -105,7 +105,7 @@ def run(
 
 
 def _refuse_options_beside_resume(ctx: click.Context) -> None:
-    """A run goes on as it was begun."""
+    """Refuse options that a resumed run cannot take: it keeps the settings it was begun with."""
     given = [
         "a configuration" if name == "config" else f"--{name}"
         for name in ctx.params
@@ -125,7 +125,7 @@ def _begin(
     options: dict[str, Any],
     places: LedgerPaths,
 ) -> Path:
-    """Make the run's directory; the settings are checked before anything is written."""
+    """Create the run's directory; the settings are checked before anything is written."""
     resolved = resolve(config, options)
     from securefl.federation.runs.directory import RunDirectory, default_path
     from securefl.federation.runs.repeat import RepeatDirectory

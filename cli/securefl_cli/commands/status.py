@@ -12,7 +12,7 @@ from securefl_cli.options.run import format_option
 
 
 @click.command(
-    short_help="Show what a coordinator is at, and who is there.",
+    short_help="Show what a coordinator does, and which members are there.",
     epilog="""\b
     Examples:
       securefl status securefl-run

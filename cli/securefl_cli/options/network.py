@@ -14,7 +14,7 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def seconds_option(name: str, default: float, text: str) -> Callable[[CommandT], CommandT]:
-    """A positive number of seconds."""
+    """Return an option of a positive number of seconds."""
     return click.option(
         name,
         type=click.FloatRange(min=0, min_open=True),
@@ -29,7 +29,7 @@ own_data_option = click.option(
     "--data",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder with your own tables; nobody else's are read.",
+    help="Folder with your own tables; no other member's are read.",
 )
 state_option = click.option(
     "--state",
@@ -37,18 +37,18 @@ state_option = click.option(
     default=Path("securefl-member"),
     show_default=True,
     metavar="DIR",
-    help="Where the member keeps what it needs to go on after a restart.",
+    help="Folder of the member's state, from which it resumes after a restart.",
 )
 own_policy_option = click.option(
     "--policy",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What you take part in, and what your data may ever lose.",
+    help="Your policy: what you take part in, and the budget of your data.",
 )
 
 
 def connection_options(command: CommandT) -> CommandT:
-    """The agreement, our key, the agreed facts, and which run."""
+    """Add the options of the agreement, our key, the agreed facts, and the run."""
     for option in (
         click.option(
             "--run",
@@ -56,7 +56,7 @@ def connection_options(command: CommandT) -> CommandT:
             default="1",
             show_default=True,
             metavar="NAME",
-            help="Which run of this agreement; every party says the same.",
+            help="Name of this run of the agreement, the same at every party.",
         ),
         passphrase_option,
         click.option(

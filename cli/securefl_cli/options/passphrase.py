@@ -1,4 +1,7 @@
-"""Where passphrases come from: a file, the environment, or the keyboard; never an argument."""
+"""Passphrases from a file, the environment, or the keyboard.
+
+Never from an argument: those are visible to other users of the machine and stay in histories.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ VARIABLE = "SECUREFL_PASSPHRASE"
 
 
 def passphrase_option(command: CommandT) -> CommandT:
-    """The file with the passphrase of a key."""
+    """Add the option of the file with a key's passphrase."""
     return click.option(
         "--passphrase-file",
         type=click.Path(path_type=Path),
@@ -30,7 +33,7 @@ def passphrase_option(command: CommandT) -> CommandT:
 
 
 def key_option(command: CommandT) -> CommandT:
-    """The member's own key."""
+    """Add the option of the party's own key."""
     return click.option(
         "--key",
         required=True,
@@ -41,15 +44,15 @@ def key_option(command: CommandT) -> CommandT:
 
 
 def passphrase(file: Path | None, question: str, *, twice: bool = False) -> bytes:
-    """The passphrase for a key.
+    """Return the passphrase for a key.
 
     Args:
         file: The file with it, if one was named.
-        question: What is asked on a terminal.
-        twice: Ask again, where a typing error would lock the key for good.
+        question: The prompt on a terminal.
+        twice: Ask twice, where a typing error would lock the key for good.
 
     Raises:
-        KeyFileError: If there is none to be had, or the file cannot be used.
+        KeyFileError: If there is none, or the file cannot be used.
     """
     from securefl.consortium.keys.key_files import read_passphrase
 
@@ -67,7 +70,7 @@ def passphrase(file: Path | None, question: str, *, twice: bool = False) -> byte
 
 
 def unlocked(path: Path, file: Path | None) -> SigningKey:
-    """The identity key in a file, whose passphrase is asked for if it has one.
+    """Return the identity key in a file; ask for its passphrase if it has one.
 
     Raises:
         KeyFileError: If the key cannot be used.

@@ -1,4 +1,4 @@
-"""Options that several commands take, and the configuration that they add up to."""
+"""Options that several commands share, and the configuration that results from them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 class Name(click.Choice[str]):
-    """One of a few names; a wrong one is answered with the nearest."""
+    """A choice of names that suggests the nearest one for a wrong one."""
 
     def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
-        """The text after click's `Invalid value for ...:`."""
+        """Return the text after click's `Invalid value for ...:`."""
         return f"unknown name '{value}'{nearest(str(value), tuple(self.choices))}"
 
 
@@ -53,7 +53,7 @@ book_option = click.option(
     "--book",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="The retailers' books of what their data have spent; $SECUREFL_HOME/books if not given.",
+    help="Folder of the retailers' privacy ledgers; $SECUREFL_HOME/books if not given.",
 )
 policy_option = click.option(
     "--policy",
@@ -66,14 +66,14 @@ _RUN_OPTIONS = (
     config_argument,
     task_option,
     data_option,
-    click.option("--model", metavar="NAME", help="Which of the task's models is trained."),
+    click.option("--model", metavar="NAME", help="One of the task's models."),
     click.option("--mode", type=Name(MODES), help="How the retailers' updates are protected."),
     click.option("--dp", type=Name(protections()), help="How single customers are protected."),
     click.option(
         "--epsilon", type=float, metavar="E", help="Budget of the whole run for each customer."
     ),
     click.option("--delta", type=float, metavar="D", help="Its delta, below 1 over the customers."),
-    click.option("--unit", type=Name(UNITS), help="What the budget is for."),
+    click.option("--unit", type=Name(UNITS), help="The privacy unit that the budget is for."),
     click.option("--rounds", type=click.IntRange(min=1), help="Rounds of training.", metavar="N"),
     click.option(
         "--seed", type=click.IntRange(min=0), help="Fixes every random draw.", metavar="N"
@@ -96,17 +96,17 @@ _RUN_OPTIONS = (
 
 
 def run_options(command: CommandT) -> CommandT:
-    """The configuration file and everything that overrides it."""
+    """Add the argument of the configuration file and the options that override it."""
     for option in reversed(_RUN_OPTIONS):
         command = option(command)
     return command
 
 
 def resolve(config: Path | None, options: dict[str, Any]) -> RunConfig:
-    """The configuration from a file and the options that were given.
+    """Return the configuration from a file and the options that were given.
 
     Raises:
-        ConfigError: If it does not validate, or task and model do not fit.
+        ConfigError: If it does not validate, or task and model do not match.
     """
     resolved = load_config(config, options_tree(**options))
     check_model(resolved)

@@ -1,4 +1,4 @@
-"""Drawing agreements: nothing is decided here."""
+"""Rendering of agreements; no decision is made here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from securefl_cli.rendering.screen import console, copyable, labelled
 
 
 def print_agreement(status: Status, path: str) -> None:
-    """The whole of an agreement, and who signed it."""
+    """Print an agreement and its signatures."""
     out, agreement = console(), status.agreement
     out.print(Text(f"{agreement.name}, version {agreement.number}", style="bold"))
     out.print()
@@ -38,7 +38,7 @@ def print_agreement(status: Status, path: str) -> None:
 
 
 def print_standing(out: Console, status: Status, path: str) -> None:
-    """Whether it is in force, and what to do next."""
+    """Print whether an agreement is in force, and what to do next."""
     for text in status.waiting:
         labelled(out, "Waiting", text)
     labelled(out, "In force", f"no: {status.problem}" if status.problem else "yes")
@@ -46,7 +46,7 @@ def print_standing(out: Console, status: Status, path: str) -> None:
 
 
 def next_step(status: Status, path: str) -> str:
-    """The command that comes next."""
+    """Return the next command."""
     missing = [member.name for member in status.members if member.name not in status.signed]
     if "expired" in status.problem:
         return f"securefl agreement amend {path} --days 365"
@@ -58,7 +58,7 @@ def next_step(status: Status, path: str) -> str:
 
 
 def training(config: RunConfig) -> str:
-    """What is trained, in a line."""
+    """Return a line about the training."""
     model = config.model.name
     return (
         f"{config.task} ({model}), {config.rounds} rounds, mode {config.mode}, seed {config.seed}"
@@ -66,7 +66,7 @@ def training(config: RunConfig) -> str:
 
 
 def protection(config: RunConfig) -> str:
-    """How single customers are protected, in a line."""
+    """Return a line about the protection of customers."""
     privacy = config.privacy
     if not protects(privacy.dp):
         return "not protected by any noise (no differential privacy)"
@@ -77,7 +77,7 @@ def protection(config: RunConfig) -> str:
 
 
 def smallest_round(agreement: Agreement) -> str:
-    """How many members a round needs."""
+    """Return a line about the number of members that a round needs."""
     return (
         f"at least {agreement.config.cohort.minimum} members; of n in a session,"
         f" {agreement.threshold} open a mask"
@@ -85,7 +85,7 @@ def smallest_round(agreement: Agreement) -> str:
 
 
 def agreement_json(status: Status) -> dict[str, Any]:
-    """What `--format json` prints."""
+    """Return the JSON values of `--format json`."""
     agreement = status.agreement
     return {
         "name": agreement.name,

@@ -1,4 +1,4 @@
-"""Drawing answers: nothing is computed here."""
+"""Rendering of answers; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _VALUES: dict[Kind, str] = {"histogram": "Share", "top": "Customers"}
 
 
 def print_answer(answer: Answer, books: Path) -> None:
-    """An answer with its protection; the exact one beside it only where it was asked for."""
+    """Print an answer and its privacy guarantee; the exact one only where it was requested."""
     out = console()
     out.print()
     out.print(Text(_heading(answer), style="bold"))

@@ -1,4 +1,4 @@
-"""Drawing audits: nothing is computed here."""
+"""Rendering of audits; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAME_WIDTH, _VERDICT_WIDTH = 20, 11
 
 
 def print_audit(audit: Audit) -> None:
-    """Every check with its verdict, what to do where one does not pass, and what is not proved."""
+    """Print every check with its verdict, how to fix failures, and what is not proved."""
     out = console()
     out.print()
     out.print(Text(f"Audit of {audit.source}", style="bold"), soft_wrap=True)
@@ -65,7 +65,7 @@ def _checks(checks: list[Checked]) -> Padding:
 
 
 def _print_remedies(out: Console, audit: Audit) -> None:
-    """Checks that had nothing to look at are no reason to act."""
+    """Print how to fix failed and doubtful checks; one that was skipped needs no action."""
     troubled = [check for check in audit.checks if check.verdict in {"fail", "warn"}]
     if not troubled:
         return
@@ -89,7 +89,7 @@ def _print_limits(out: Console) -> None:
 
 
 def print_explanation(story: Explanation) -> None:
-    """Who did what in a run, and what it cost whom."""
+    """Print what each member did in a run, and what it cost in privacy."""
     out = console()
     out.print()
     out.print(Text(f"{story.task}, agreement '{story.agreement}'", style="bold"))

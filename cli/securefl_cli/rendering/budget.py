@@ -1,4 +1,4 @@
-"""Drawing what the books say: nothing is computed here."""
+"""Rendering of privacy ledgers; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from securefl_cli.rendering.screen import console
 def print_accounts(
     accounts: Sequence[Account], customers: Sequence[SharedCustomer], books: Path
 ) -> None:
-    """What each data set has spent, then what shared customers have."""
+    """Print what each data set has spent, then what shared customers have."""
     screen = console()
     if not accounts:
-        screen.print(f"Nothing has been released; there is no book in {books}.")
+        screen.print(f"Nothing has been released; there is no privacy ledger in {books}.")
         return
     table = _table("Retailer", "Data set", "Unit", "Runs", "Releases", "Spent", "Cap", "Left")
     for one in accounts:
@@ -60,10 +60,10 @@ def print_history(
     shared: Sequence[SharedRun],
     books: Path,
 ) -> None:
-    """Every run, what those under shared noise cost customers of several, and what was refused."""
+    """Print every run, the cost of shared noise for shared customers, and all refusals."""
     screen = console()
     if not runs and not refusals:
-        screen.print(f"No run is in the books; there is none in {books}.")
+        screen.print(f"No run is recorded; there is no privacy ledger in {books}.")
         return
     table = _table("Started", "Retailer", "Data set", "Task", "Mode", "Releases", "Spent", "State")
     for run in runs:

@@ -1,4 +1,4 @@
-"""How long is left, as text."""
+"""The remaining time, as text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class RemainingTime:
         self._done = 0
 
     def after(self, left: int) -> float:
-        """Seconds that the rounds that are left will take, one more being done."""
+        """Count one more round, and return the estimated seconds of the `left` ones."""
         self._done += 1
         return (time.monotonic() - self._started) / self._done * left
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss, or h:mm:ss from an hour on."""
+    """Return seconds as m:ss, or h:mm:ss from an hour on."""
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

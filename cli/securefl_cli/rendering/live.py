@@ -1,4 +1,4 @@
-"""The live display on a terminal: the present stage moves, what is over stays as a line."""
+"""The live display on a terminal: a moving line of the present stage, one line of each past one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LiveProgress:
-    """A stage shows its text and its time; the rounds show a bar, loss, metric and time left."""
+    """A display of stages with their time, and of rounds with bar, loss, metric and time left."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
@@ -67,7 +67,7 @@ class LiveProgress:
         self._display.start()
 
     def _close(self, *, over: bool) -> None:
-        """Take the moving line away; leave what was reached where the stage is over."""
+        """Remove the moving line, and print the result where the stage is over."""
         if self._display is None:
             return
         self._display.stop()

@@ -1,4 +1,4 @@
-"""How far a run is: a live display on a terminal, plain lines elsewhere, always on stderr."""
+"""Progress of a run: a live display on a terminal, plain lines elsewhere, always on stderr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from securefl_cli.rendering.clock import RemainingTime, clock
 
 @contextmanager
 def watch(*, quiet: bool) -> Iterator[Progress | None]:
-    """The display for a run, for as long as the block lasts; None if nothing shall be shown."""
+    """Show a run's progress within the block; None if nothing is to be shown."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
@@ -60,7 +60,7 @@ class PlainProgress:
 
 
 def figures(record: RoundRecord) -> str:
-    """Training loss and the decisive metric, or what was spent where neither may be told."""
+    """Return loss and decisive metric, or the spent epsilon where neither may be released."""
     spent = record.epsilon
     first = f"loss {record.loss:.4f}" if spent is None else f"epsilon {spent:.3f}"
     if record.customer_epsilon is not None:

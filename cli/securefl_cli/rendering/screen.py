@@ -1,4 +1,4 @@
-"""What all commands write on stdout: its width, a label with text beside it, a line to copy."""
+"""Output of all commands on stdout: its width, text with a label, a line to copy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _LABEL_WIDTH = 12
 
 
 def console() -> Console:
-    """Stdout, no wider than is good to read; no colours and no wrapping hints in a file."""
+    """Return a console on stdout, at most `WIDEST` wide, without colours in a file."""
     found = Console(highlight=False, soft_wrap=False)
     found.width = min(found.width, WIDEST)
     return found
 
 
 def labelled(out: Console, label: str, text: str) -> None:
-    """A label and wrapped text beside it."""
+    """Print a label and wrapped text next to it."""
     indent = " " * _LABEL_WIDTH
     lines = textwrap.wrap(
         text, out.width, initial_indent=label.ljust(_LABEL_WIDTH), subsequent_indent=indent
@@ -27,5 +27,5 @@ def labelled(out: Console, label: str, text: str) -> None:
 
 
 def copyable(out: Console, label: str, text: str) -> None:
-    """A path or a command stays on one line, however long."""
+    """Print a path or a command on one line, however long, so that it can be copied."""
     out.print(label.ljust(_LABEL_WIDTH) + text, markup=False, soft_wrap=True)

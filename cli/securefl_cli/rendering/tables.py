@@ -1,4 +1,4 @@
-"""Drawing: nothing is computed here."""
+"""Rendering of summaries and tables; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
 _WIDEST_NAME = 16
 """A longer name in the first column is folded where there is no room."""
 _HEADING = 8
-"""A heading is wrapped at so many characters, or wider where a word or a cell is."""
+"""Characters at which a heading is wrapped, unless a word or a cell is wider."""
 _MANY = 8
-"""So many columns stand closer together, to fit a terminal."""
+"""Number of columns from which on they are closer together, to fit a terminal."""
 _COSTS = (
     ("Seconds in all", "seconds", "{:,.1f}", 1.0),
     ("Seconds a round", "aggregation_seconds", "{:,.2f}", 1.0),
@@ -35,7 +35,7 @@ _COSTS = (
 
 
 def print_summary(summary: Summary) -> None:
-    """The closing summary of a run."""
+    """Print the closing summary of a run."""
     out = console()
     out.print()
     out.print(Text(summary.heading, style="bold"))
@@ -53,7 +53,7 @@ def print_summary(summary: Summary) -> None:
 
 
 def print_description(description: Description) -> None:
-    """What a data set holds, one row a retailer."""
+    """Print the description of a data set, one row a retailer."""
     out = console()
     columns = ("Retailer", "Customers", "Products", "Baskets", "Rows", "Revenue", "Period")
     rows = [
@@ -79,7 +79,7 @@ def print_description(description: Description) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Whether masked sums are exact, and what they cost, beside training in the clear."""
+    """Print whether masked sums are exact, and their cost next to training in the clear."""
     out = console()
     plain, secure = comparison.plain, comparison.secure
     out.print()
@@ -110,7 +110,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def print_budget(table: BudgetTable) -> None:
-    """What every round will have spent of a run's budget."""
+    """Print the budget that is spent after every round of a run."""
     out = console()
     settings, budget = table.plan.settings, table.plan.budget
     out.print(
@@ -151,7 +151,7 @@ def plain_table(
     rows: Sequence[Sequence[str]],
     totals: Sequence[Sequence[str]] = (),
 ) -> Table:
-    """A table whose first column is text and whose others are numbers; totals stand below."""
+    """Return a table whose first column is text and whose others are numbers, totals last."""
     gap = int(len(columns) < _MANY)
     drawn = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False, pad_edge=False)
     for position, column in enumerate(columns):

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.audit.attacks.ephemeral_ledger import ledger_context_in
+from securefl.federation import messages as m
 from securefl.federation.aggregation.session_parameters import agreed_format
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import aggregator_of
 from securefl.federation.runs.prepare import Prepared

@@ -1,4 +1,4 @@
-"""What every mode of aggregation delivers."""
+"""The interface of all modes of aggregation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Aggregate:
         samples: Sum of the weights.
         loss: Weighted mean of the members' training losses.
         survivors: The members whose change is in the mean.
-        transcript: What the sum can be recomputed from; None where nothing was masked.
+        transcript: From which the sum can be recomputed; None where nothing was masked.
     """
 
     change: npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ class Aggregate:
 
 
 class Aggregator(Protocol):
-    """Has a cohort train and delivers its weighted mean."""
+    """The training of a cohort, and the weighted mean of its changes."""
 
     def aggregate(
         self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]

@@ -1,4 +1,8 @@
-"""Who takes part in a round. Members compute it themselves, so that nobody chooses it for them."""
+"""The cohort of a round, which every member computes for itself.
+
+A coordinator that could choose cohorts could compare the sums of two that differ in one member
+(differencing attack).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from securefl.ml.seeds import derive_seed
 
 
 def agreed_cohort(config: RunConfig, members: tuple[str, ...], number: int) -> tuple[str, ...]:
-    """The members of a round: a random share of all, never fewer than the agreed minimum.
+    """Return the members of a round: a random share of all, never fewer than the agreed minimum.
 
     Args:
         config: What was agreed; its seed fixes the draw.
@@ -21,6 +25,8 @@ def agreed_cohort(config: RunConfig, members: tuple[str, ...], number: int) -> t
         The cohort, in roster order.
     """
     size = cohort_size(config.cohort, len(members))
+    # Public and reproducible: what protects members is that the draw is fixed with the agreement,
+    # before any data are used, and not that it is unpredictable.
     draw = random.Random(derive_seed(config.seed, "cohort", number))  # noqa: S311 - not a secret
     chosen = set(draw.sample(members, size))
     return tuple(name for name in members if name in chosen)

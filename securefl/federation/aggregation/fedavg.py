@@ -1,4 +1,4 @@
-"""Mode `plain`: the tutorial's FedAvg, the baseline. The coordinator sees every member's change."""
+"""Mode `plain`: FedAvg without masks, the baseline. The coordinator sees every member's change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
-from securefl.federation.messages import messages as m
-from securefl.federation.transport.exchange import Exchange, failed, nobody_left
+from securefl.federation.transport.exchange import Exchange, failed, none_left
 from securefl.ml.parameters import FloatVector
 
 
@@ -24,12 +24,12 @@ class PlainAggregator:
         replies = exchange.replies(dict.fromkeys(cohort, request))
         updates = _updates(replies)
         if not updates:
-            raise nobody_left(round_number, replies)
+            raise none_left(round_number, replies)
         return weighted_mean(updates, shared.shape[0])
 
 
 def _updates(replies: Mapping[str, m.Message]) -> dict[str, m.Update]:
-    """The survivors' updates; a failure ends the run, an absence or a refusal does not."""
+    """Return the survivors' updates; a failure ends the run, an absence or a refusal does not."""
     updates = {}
     for name, reply in replies.items():
         if isinstance(reply, m.Update):
@@ -40,9 +40,11 @@ def _updates(replies: Mapping[str, m.Message]) -> dict[str, m.Update]:
 
 
 def weighted_mean(updates: Mapping[str, m.Update], dimension: int) -> Aggregate:
-    """`sum(w_i * change_i) / sum(w_i)` with sample counts as weights (McMahan et al. 2017).
+    """Return `sum(w_i * change_i) / sum(w_i)` with sample counts as weights (McMahan et al. 2017).
 
-    Summed in float64 in the order of the members, so that the same seed gives the same bits.
+    Args:
+        updates: Member to its update; changes are float32 [d].
+        dimension: d.
 
     Raises:
         SecureflError: If no sample is left, or a change has another length.
@@ -50,6 +52,8 @@ def weighted_mean(updates: Mapping[str, m.Update], dimension: int) -> Aggregate:
     samples = sum(update.samples for update in updates.values())
     if samples == 0:
         raise SecureflError("the cohort has no samples to average over")
+    # In float64 and in roster order: a float sum depends on its order, and the same seed is to give
+    # the same bits.
     total = np.zeros(dimension)
     loss = 0.0
     for name, update in updates.items():

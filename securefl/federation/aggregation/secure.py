@@ -1,4 +1,4 @@
-"""Mode `secure`: the coordinator gets the cohort's sum, and of no member more than a mask."""
+"""Mode `secure`: the coordinator learns the cohort's sum, and no single member's update."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgpack
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import InputError, SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.aggregation.session_parameters import (
@@ -17,7 +18,6 @@ from securefl.federation.aggregation.session_parameters import (
     decode_loss,
     session_params,
 )
-from securefl.federation.messages import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.cpu import cores
 from securefl.ml.parameters import FloatVector, model_digest
@@ -29,21 +29,21 @@ from securefl_protocols.wire.transcript import Transcript
 
 
 class RoundFailedError(SecureflError):
-    """A round has no sum, however often it was tried; nothing of it was applied."""
+    """A round has no sum after all attempts; nothing of it was applied."""
 
     wire_name: ClassVar[str] = "RoundFailedError"
 
 
 @dataclass(frozen=True)
 class MaskedSum:
-    """What a round of a session gave.
+    """The result of a round of a session.
 
     Attributes:
-        terms: The session's terms.
+        terms: The session's parameters.
         total: Sum of the survivors' inputs, uint32 or uint64 [d + 2].
         survivors: Their names.
-        transcript: What the sum can be recomputed from.
-        opened: By survivor, the keys of noise layers that are taken back.
+        transcript: From which the sum can be recomputed.
+        opened: By survivor, the keys of noise layers that are removed from the sum.
     """
 
     terms: SessionParams
@@ -55,11 +55,11 @@ class MaskedSum:
 
 @dataclass(kw_only=True)
 class _Session(ServerSessionRunner):
-    """A driven session with what its aggregator must remember of it.
+    """A session with what its aggregator must remember of it.
 
     Attributes:
-        number: Tells the members' sessions apart.
-        terms: Its terms.
+        number: Identifies it to the members.
+        terms: Its parameters.
         opening: The round that it was opened for, and the digest of that round's model.
     """
 
@@ -68,13 +68,16 @@ class _Session(ServerSessionRunner):
     opening: tuple[int, bytes]
 
     def serves(self, cohort: tuple[str, ...]) -> bool:
-        """Whether another round of these members can begin in it."""
+        """Return whether another round of these members can begin in it."""
         idle = self.server.step is ServerStep.IDLE
         return self.usable and idle and self.cohort == cohort
 
 
 class SecureAggregator:
-    """Drives one session after another; a session serves many rounds while its members stay."""
+    """The aggregator of masked sums; a session serves many rounds while its members stay.
+
+    Keys are agreed once a session, because that costs more than a round.
+    """
 
     def __init__(self, consortium: Consortium) -> None:
         self._consortium = consortium
@@ -93,12 +96,12 @@ class SecureAggregator:
 
     @staticmethod
     def decoded(result: MaskedSum) -> Aggregate:
-        """The weighted mean that a sum stands for."""
+        """Return the weighted mean that a sum stands for."""
         encoding = result.terms.encoding
         try:
             decoded = result.terms.decode(result.total, result.opened)
         except ProtocolError as error:
-            raise RoundFailedError(f"the sum makes no sense: {error}") from None
+            raise RoundFailedError(f"the sum cannot be decoded: {error}") from None
         return Aggregate(
             change=decoded.mean[:-1],
             samples=decoded.total_weight,
@@ -110,7 +113,11 @@ class SecureAggregator:
     def masked_sum(
         self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
     ) -> MaskedSum:
-        """The survivors' sum of a round, tried again under fresh keys where it fails."""
+        """Return the survivors' sum of a round.
+
+        Raises:
+            RoundFailedError: If too few members are left in every attempt.
+        """
         reason = ""
         for _ in range(self._consortium.config.secure.attempts):
             session = self._session_for(round_number, shared, cohort)
@@ -123,6 +130,8 @@ class SecureAggregator:
             try:
                 result = session.run(exchange, request, round_number, model_digest(shared))
             except ProtocolError as error:
+                # Tried again in a new session: the keys of a failed one may be partly disclosed.
+                # A member whose update was unmasked refuses, so that no round has two sums.
                 session.usable, reason = False, str(error)
                 continue
             survivors = tuple(cohort[index] for index in result.survivors)
@@ -157,12 +166,12 @@ class SecureAggregator:
             context=terms.context,
             number=opening[0],
             model=opening[1],
-            threads=cores(),  # while it unmasks, the members wait
+            threads=cores(),  # idle otherwise: the members wait while it unmasks
         )
         return _Session(number=number, cohort=cohort, terms=terms, opening=opening, server=server)
 
     def state(self) -> bytes:
-        """What a coordinator that is restarted between two rounds has to know; not secret."""
+        """Return what a coordinator that is restarted between two rounds needs; not secret."""
         session = self._session
         usable = session is not None and session.serves(session.cohort)
         fields = {
@@ -173,7 +182,7 @@ class SecureAggregator:
         return packed
 
     def restore(self, state: bytes) -> None:
-        """The inverse of `state`, in an aggregator that has run nothing yet."""
+        """Take up a `state` in an aggregator that has run nothing yet."""
         fields = msgpack.unpackb(state, strict_map_key=False)
         self._sessions = fields["sessions"]
         kept = fields["session"]

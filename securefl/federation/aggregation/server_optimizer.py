@@ -1,4 +1,4 @@
-"""How the coordinator applies the cohort's weighted mean change: FedAvg, FedAvgM, FedAdam."""
+"""The server optimizers that apply the cohort's weighted mean change: FedAvg, FedAvgM, FedAdam."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ DoubleVector = npt.NDArray[np.float64]
 
 
 class ServerOptimizer:
-    """Applies mean changes to the shared model; its state goes into the checkpoint.
+    """The optimizer of the shared model; its state is part of the checkpoint.
 
     Algorithm 2 of Reddi et al. 2021 (Adaptive Federated Optimization). FedAvg adds the mean change,
-    FedAvgM keeps a momentum of it, FedAdam divides that by the root of the second moment; as there,
-    neither moment is corrected for its bias.
+    FedAvgM keeps a momentum of it, FedAdam divides that by the root of the second moment; as in the
+    paper, neither moment is corrected for its bias.
+
+    Attributes:
+        moments: By name, float64 [d]; none for FedAvg.
     """
 
     def __init__(self, settings: ServerSettings, dimension: int) -> None:
@@ -28,7 +31,14 @@ class ServerOptimizer:
         }
 
     def apply(self, shared: FloatVector, change: DoubleVector) -> FloatVector:
-        """The next shared model: float32 [d] from float32 [d] and the mean change, float64 [d]."""
+        """Return the next shared model, float32 [d].
+
+        Args:
+            shared: The present shared model, float32 [d].
+            change: The cohort's mean change, float64 [d].
+        """
+        # Members repeat this computation to verify the next model, so it has to give the same bits
+        # everywhere: float64 throughout, and one rounding at the end.
         step = self.settings.learning_rate * self._direction(change)
         step += shared
         return step.astype(np.float32)

@@ -1,11 +1,11 @@
-"""One session of masked sums, step by step, over an exchange; whatever is summed in it."""
+"""The driver of a server session over an exchange, whatever is summed in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl_protocols.session.dropouts import ServerStep
 from securefl_protocols.session.results import RoundResult
@@ -14,13 +14,13 @@ from securefl_protocols.session.server import ServerSession
 
 @dataclass(kw_only=True)
 class ServerSessionRunner:
-    """A server session and the members that it is held with.
+    """A server session and its members.
 
     Attributes:
-        cohort: Its members.
+        cohort: Its members, in roster order.
         server: The session.
         usable: Whether another round may begin in it.
-        failures: What went wrong at members, the first thing of each, in words.
+        failures: By member, the text of its first failure.
     """
 
     cohort: tuple[str, ...]
@@ -29,13 +29,13 @@ class ServerSessionRunner:
     failures: dict[str, str] = field(default_factory=dict)
 
     def run(self, exchange: Exchange, opening: m.Message, number: int, model: bytes) -> RoundResult:
-        """One round, from the message that opens it to the sum that everybody is shown.
+        """Run one round, from the message that opens it to the sum that all members are shown.
 
         Args:
             exchange: The way to the members.
-            opening: What everybody is asked first; the answer is the session's first message.
+            opening: The first request to all members; the answer is the session's first message.
             number: Number of the round.
-            model: 32 bytes, the digest of what the round is about.
+            model: 32 bytes, the digest of the model (or query) of the round.
 
         Raises:
             ProtocolError: If too few members are left.
@@ -66,7 +66,7 @@ class ServerSessionRunner:
                 if self.server.receive(self.cohort.index(name), reply.payload) is not None:
                     self.usable = False
             elif isinstance(reply, m.Refused):
-                continue  # It has left for reasons of its own, and the others go on.
+                continue  # It has left by its own policy; the session of the others is intact.
             elif self.server.step is ServerStep.ADVERTISE or not isinstance(reply, m.Absent):
                 # Without keys in this session, or after an abort, a member needs a new one.
                 self.usable = False
@@ -75,7 +75,7 @@ class ServerSessionRunner:
         """Show the sum to all that were asked to unmask it, also where their answer was lost.
 
         A member that helped to unmask enters no later round before it has seen the sum. One that
-        refuses the sum leaves this session; it cannot stop the others.
+        rejects the sum leaves this session and cannot stop the others.
         """
         replies = exchange.replies(dict.fromkeys(asked, shown))
         if any(isinstance(reply, m.Failure) for reply in replies.values()):

@@ -1,4 +1,9 @@
-"""What members and coordinator compute alike for a masked sum, each for itself."""
+"""The parameters of a session, which members and coordinator compute each for itself.
+
+Nothing here is taken from a message: a parameter that the coordinator could choose would be a way
+to attack. What is agreed enters the session's context, so that parties that differ in it cannot
+complete a round.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +32,7 @@ from securefl.consortium.agreement.context import Consortium
 
 TERMS_LABEL = b"securefl/1/terms"
 LOSS_RANGE = float(1 << 20)
-"""A training loss up to here can be summed; it is telemetry and shares the update's format."""
+"""Largest training loss that can be summed; it is telemetry and shares the update's format."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,10 @@ class SessionParams:
     Attributes:
         encoding: How changes become integers.
         plan: The session plan.
-        context: What every message is bound to.
+        context: Bound into every message.
         dimension: d, coordinates of the shared model.
-        layers: How the members' noise is cut, where some of it is taken back.
-        rotation: What whole updates were rotated by, where a member is the unit.
+        layers: How the members' noise is split, where excess noise is removed.
+        rotation: The rotation of whole updates, where a member is the privacy unit.
     """
 
     encoding: FixedPoint
@@ -51,17 +56,17 @@ class SessionParams:
     rotation: Rotation | None = None
 
     def decode(self, total: RingVector, opened: Mapping[int, Sequence[bytes]]) -> WeightedMean:
-        """What a sum says once the noise is gone that nobody dropped out for.
+        """Return the weighted mean of a sum, with excess noise removed.
 
         Args:
-            total: The sum as it was unmasked, in the lane; loss and weight come last.
-            opened: By survivor, the keys of its layers that are taken back.
+            total: The sum as it was unmasked, in the lane [d + 2]; loss and weight come last.
+            opened: By survivor, the keys of its noise layers that are removed.
 
         Returns:
             The mean change and, last, the mean loss: [d + 1].
 
         Raises:
-            RangeError: If the sum makes no sense.
+            RangeError: If the sum is outside what so many members can add up to.
         """
         if self.layers is not None and opened:
             from securefl.privacy.noise.xnoise import layered_sampler
@@ -78,10 +83,15 @@ class SessionParams:
 
 
 def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoint:
-    """How the changes of a cohort of so many become integers, where no noise decides it.
+    """Return the fixed-point encoding of a cohort's changes without integer noise.
 
-    With `bits = "auto"`, 32 bits are taken where `FixedPoint.error_bound` is within the tolerance
-    for the smallest sum of the sample counts that was agreed, and one sample where none was.
+    With `bits = "auto"`, 32 bits are used where `FixedPoint.error_bound` is within the tolerance
+    for the smallest agreed sum of the sample counts, and for one sample where none was agreed.
+
+    Args:
+        config: What was agreed.
+        members: Members of the cohort.
+        dimension: d.
 
     Raises:
         PlanError: If the numbers do not fit the lane.
@@ -103,7 +113,7 @@ def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoi
 
 
 def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -> SumFormat:
-    """How what a cohort sends becomes a masked sum, and the sum a mean.
+    """Return the number format of a cohort's masked sum.
 
     Args:
         config: What was agreed.
@@ -112,7 +122,7 @@ def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -
         dimension: d.
 
     Raises:
-        ConfigError: If no noise keeps to the budget, or it is too little to be cut.
+        ConfigError: If no noise keeps to the budget, or it is too little to be split into layers.
         PlanError: If the numbers do not fit the lane.
     """
     found = mechanism_for(config.privacy).sum_format(
@@ -124,10 +134,10 @@ def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -
 def session_params(
     consortium: Consortium, cohort: tuple[str, ...], dimension: int
 ) -> SessionParams:
-    """The terms of a session.
+    """Return the parameters of a session.
 
     Args:
-        consortium: Who takes part, and what was agreed.
+        consortium: The parties and their agreement.
         cohort: The members of the session.
         dimension: d, coordinates of the shared model; loss and weight come behind them.
 
@@ -150,8 +160,8 @@ def session_params(
             encoding.fraction_bits.to_bytes(4, "big", signed=True),
             *([] if layers is None else [layers.target.to_bytes(8, "big")]),
         ),
-        # Fixed with the agreement: a coordinator that could try seeds would look for a graph in
-        # which its friends surround somebody.
+        # Fixed with the agreement: a coordinator that could try seeds would search for a graph in
+        # which all neighbours of a victim collude with it (Bell et al. 2020).
         graph_seed=agreed,
         rounds=config.secure.rounds_per_session,
         min_members=least_survivors(config.cohort, len(cohort)),
@@ -164,7 +174,9 @@ def session_params(
 def encode_update(
     encoding: FixedPoint, change: UpdateVector, loss: float, samples: int
 ) -> RingVector:
-    """A member's input: `samples * (change, loss)` and `samples`, as integers [d + 2].
+    """Return a member's input: `samples * (change, loss)` and `samples`, as integers [d + 2].
+
+    The weight is under the masks too, so that no sample count of a single member is disclosed.
 
     Raises:
         RangeError: If a coordinate or the sample count is beyond what was agreed.
@@ -176,5 +188,5 @@ def encode_update(
 
 
 def decode_loss(encoding: FixedPoint, mean: float) -> float:
-    """The mean training loss from its coordinate of the mean."""
+    """Return the mean training loss from its coordinate of the mean; see `encode_update`."""
     return mean * (LOSS_RANGE / encoding.limit)

@@ -1,1 +1,1 @@
-"""Private statistics over all members, without training."""
+"""Private statistics over all members' customers, without training."""

@@ -1,7 +1,7 @@
-"""From noised integers to an answer: whatever happens here sees no datum and costs nothing.
+"""From noised integers to an answer: post-processing, which uses no data and costs no budget.
 
-Ranges are those of the noise alone, 95 of 100; what bounding each customer leaves out is not in
-them. Counts may be negative before they are shown; only what is printed is cut at zero.
+Ranges are 95 % intervals of the noise alone, without the bias of bounding each customer. Counts
+may be negative here; only printed ones are cut at zero.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from securefl.federation.analytics.contributions import step
 from securefl.federation.analytics.queries import Query
 
 _TWO_SIDED = 1.959964
-"""Standard deviations that 95 of 100 normal draws are within."""
+"""The 97.5 % quantile of the standard normal distribution, for 95 % intervals."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Row:
     Attributes:
         name: A quantile, a bin, a name of the column, or the statistic itself.
         value: The estimate: a share of the records for a histogram, customers for a list.
-        low: Where its range begins.
-        high: Where its range ends.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
     """
 
     name: str
@@ -49,15 +49,15 @@ def rows_of(
     at: Sequence[float] = (0.5,),
     length: int = 100,
 ) -> tuple[Row, ...]:
-    """The answer in a sum.
+    """Return the answer in a sum.
 
     Args:
-        query: What was asked.
+        query: The query.
         catalogue: The agreed catalogue.
         total: The sum, int64 [d].
-        deviation: Of the noise in each coordinate.
-        at: Which quantiles, each in (0, 1).
-        length: How many names a list of the top has.
+        deviation: Standard deviation of the noise in each coordinate, in integer units.
+        at: The quantiles' levels, each in (0, 1).
+        length: Number of names in a list of the top.
 
     Raises:
         ConfigError: If a quantile is not between 0 and 1.
@@ -77,7 +77,7 @@ def rows_of(
 
 
 def bin_names(query: Query) -> tuple[str, ...]:
-    """What a histogram's bins are called; the outer ones are open to their sides."""
+    """Return the names of a histogram's bins; the outer ones include all values beyond them."""
     edges = _edges(query)
     return tuple(f"{low:g} to {high:g}" for low, high in pairwise(edges))
 
@@ -92,12 +92,12 @@ def _around(name: str, value: float, deviation: float) -> Row:
 
 
 def _mean(query: Query, total: IntVector, deviation: float) -> Row:
-    """The ratio of two noised sums; its deviation by the delta method, cut to the range."""
+    """Return the ratio of two noised sums; its deviation by the delta method, cut to the range."""
     low, high = query.range
     middle, half = (low + high) / 2, (high - low) / 2
     above, count = float(total[0]), float(total[1])
     if count <= _TWO_SIDED * deviation:
-        return Row("mean", middle, low, high)  # nothing is left of so few records in the noise
+        return Row("mean", middle, low, high)  # the count is within its noise
     ratio = min(1.0, max(-1.0, above / count))
     spread = half * deviation / count * math.sqrt(1 + ratio**2)
     found = _around("mean", middle + half * ratio, spread)
@@ -115,16 +115,20 @@ def _shares(names: Sequence[str], total: IntVector, deviation: float) -> tuple[R
 
 
 def _share_deviation(share: float, bins: float, of: int) -> float:
-    """Of the share in some of all bins, in deviations of a bin over the number of records.
+    """Return a share's standard deviation, in deviations of one bin over the number of records.
 
-    To first order a share F of noised counts errs by (1 - F) for noise in its own bins and by F
-    for noise in the others, over their sum.
+    To first order (delta method), a share F of noised counts errs by (1 - F) for noise in its own
+    bins and by F for noise in the others, over their sum.
     """
     return math.sqrt(bins * (1 - share) ** 2 + (of - bins) * share**2)
 
 
 def _quantile(query: Query, total: IntVector, deviation: float, level: float) -> Row:
-    """Where the cumulated histogram, made monotone (Ayer et al. 1955), reaches a level."""
+    """Return where the cumulated histogram, made monotone (Ayer et al. 1955), reaches a level.
+
+    Raises:
+        ConfigError: If the level is not between 0 and 1.
+    """
     if not 0 < level < 1:
         raise ConfigError(f"a quantile is between 0 and 1, and {level:g} is not")
     edges = _edges(query)

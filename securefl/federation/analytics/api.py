@@ -1,4 +1,4 @@
-"""A query from configuration to answer on one machine: members apart, over the local engine."""
+"""A query on one machine, from configuration to answer, over the local engine."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from securefl.privacy.plan import PrivacyPlan
 
 @dataclass(frozen=True)
 class Answer:
-    """What came out of a query, and under which protection.
+    """The answer of a query, and its privacy guarantee; the field names are keys of its JSON.
 
     Attributes:
-        query: What was asked.
+        query: The query.
         rows: The answer.
-        survivors: Whose customers it is about.
-        members: How many were asked.
-        refused: Who refused, and why.
-        epsilon: What each customer of one of them paid.
+        survivors: The members whose customers are in it.
+        members: Number of members that were asked.
+        refused: Member to the reason of its refusal.
+        epsilon: Epsilon for a customer of one retailer.
         delta: Its delta.
-        colluding: How many members may pool their noise.
-        deviation: Of the noise in each integer of the sum.
-        sensitivity: How far one customer moves them, in Euclidean norm.
+        colluding: Number of members that may collude, by subtracting their own noise.
+        deviation: Standard deviation of the noise in each integer of the sum.
+        sensitivity: L2 sensitivity of the sum to one customer, in integer units.
         floor: What the largest of so many integers' noise comes to (Gaussian maximum,
             sqrt(2 log d) deviations); a count below may be noise alone.
-        elsewhere: By number of retailers, what a customer of so many of them paid.
-        about: By name, what it stands for; for product numbers.
-        truth: The exact answer, in a simulation that asked for it.
+        elsewhere: Number of retailers to epsilon for a customer of so many of them.
+        about: Product number to its kind.
+        truth: The exact answer, in a simulation that requested it.
     """
 
     query: Query
@@ -64,7 +64,7 @@ class Answer:
     truth: ExactAnswer | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the truth is in it only where it was asked for."""
+        """Return plain JSON values; the exact answer is in it only where it was requested."""
         tree = asdict(self) | {"query": self.query.model_dump(mode="json")}
         tree["adjacency"] = privacy_unit("customer").adjacency
         if self.truth is None:
@@ -81,15 +81,15 @@ def answer(
     length: int = 100,
     truth: bool = False,
 ) -> Answer:
-    """Load the data, ask all retailers, and read the answer from their sum.
+    """Load the data, ask all retailers, and compute the answer from their noised sum.
 
     Args:
         config: Data, cohort and budget; dp = "distributed".
-        query: What is asked.
-        places: The members' books and policies.
-        at: Which quantiles.
-        length: Names in a list of the top.
-        truth: Also compute the exact answer, which no consortium could.
+        query: The query.
+        places: Paths of the members' ledgers and policies.
+        at: The quantiles' levels.
+        length: Number of names in a list of the top.
+        truth: Also compute the exact answer, which only a simulation can.
 
     Raises:
         InputError: If settings, data, policies or budget do not allow it.
@@ -109,9 +109,9 @@ def answer_from(
     length: int = 100,
     truth: bool = False,
 ) -> Answer:
-    """The same from tables that are loaded already."""
+    """Return the answer from tables that are already loaded; see `answer`."""
     catalogue = Catalogue(data.products)
-    # What no member could do is told before anybody is asked, and pays.
+    # Refuse what no member could answer before any member is asked and charged.
     noise_of(config, len(data.members), query, catalogue)
     specs = analysts(config, data, catalogue, places)
     for spec in specs:
@@ -121,16 +121,17 @@ def answer_from(
     with WithDropouts(engine, dropouts) if dropouts else engine as transport:
         found = ask(specs[0].consortium, catalogue, query, transport)
     rows = rows_of(query, catalogue, found.total, found.deviation, at=at, length=length)
-    told = _told(config, query, rows, found)
+    result = _answer(config, query, rows, found)
     if query.kind == "top" and query.column == "product":
-        told = replace(told, about={row.name: catalogue.about(row.name) for row in rows})
-    return replace(told, truth=truth_of(query, data, catalogue, rows, at)) if truth else told
+        result = replace(result, about={row.name: catalogue.about(row.name) for row in rows})
+    return replace(result, truth=truth_of(query, data, catalogue, rows, at)) if truth else result
 
 
-def _told(config: RunConfig, query: Query, rows: tuple[Row, ...], found: NoisedSum) -> Answer:
+def _answer(config: RunConfig, query: Query, rows: tuple[Row, ...], found: NoisedSum) -> Answer:
     settings, sigma = config.privacy, price_of(found.noise).noise_multiplier
 
-    def price(retailers: int) -> float:
+    def epsilon(retailers: int) -> float:
+        # A customer of more retailers than the query allows moves the sum further, by their ratio.
         less = query.retailers / max(query.retailers, retailers)
         event = SampledGaussian(sigma * less, 1.0, 1)
         return epsilon_of([event], settings.delta, settings.accountant)
@@ -141,11 +142,11 @@ def _told(config: RunConfig, query: Query, rows: tuple[Row, ...], found: NoisedS
         survivors=found.survivors,
         members=found.asked,
         refused=found.refused,
-        epsilon=price(1),
+        epsilon=epsilon(1),
         delta=settings.delta,
         colluding=settings.distributed.colluding,
         deviation=found.deviation,
         sensitivity=found.noise.sensitivity.l2,
         floor=found.deviation * math.sqrt(2 * math.log(max(2, found.total.size))),
-        elsewhere={count: price(count) for count in range(2, found.asked + 1)},
+        elsewhere={count: epsilon(count) for count in range(2, found.asked + 1)},
     )

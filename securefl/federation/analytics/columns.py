@@ -1,4 +1,4 @@
-"""The columns that can be asked about, from a retailer's purchases: one record a line or basket."""
+"""The columns of queries, from a retailer's purchases: one record a line, basket or customer."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Number:
     """A column of numbers.
 
     Attributes:
-        record: What one record is.
-        low: Where its usual range begins; public, and no property of any data.
-        high: Where it ends.
-        text: What the column holds.
-        read: Customers and values, one row a record, from transactions.
-        single: Whether a customer has one record only.
+        record: The kind of its records.
+        low: Lower end of its default range; a public constant, which depends on no data.
+        high: Upper end of its default range.
+        text: Description of the values.
+        read: Returns customers and values, one row a record, from transactions.
+        single: Whether a customer has only one record.
     """
 
     record: str
@@ -43,8 +43,8 @@ class Numbers:
     """Records of numbers.
 
     Attributes:
-        customer: Whose, int64 [n].
-        value: float64 [n].
+        customer: The record's customer, int64 [n].
+        value: The number, float64 [n].
     """
 
     customer: IntVector
@@ -56,8 +56,8 @@ class Names:
     """Records of names.
 
     Attributes:
-        customer: Whose, int64 [n].
-        position: Of the name in the column's public list, int64 [n].
+        customer: The record's customer, int64 [n].
+        position: Index of the name in the column's public list, int64 [n].
     """
 
     customer: IntVector
@@ -108,7 +108,7 @@ COLUMNS = (*NUMBERS, *TEXTS)
 
 
 class Catalogue:
-    """The agreed catalogue: the only place that names come from. Which were sold is secret.
+    """The agreed catalogue, the only source of names: which products were sold is secret.
 
     Args:
         products: One row a product.
@@ -121,24 +121,24 @@ class Catalogue:
 
     @cached_property
     def digest(self) -> bytes:
-        """32 bytes that stand for all of it."""
+        """The digest of all of it, 32 bytes."""
         return frame_digest(self.products)
 
     def names(self, column: str) -> tuple[str, ...]:
-        """All names of a column of `TEXTS`, in the order of an answer."""
+        """Return all names of a column of `TEXTS`, in the order of an answer."""
         return tuple(str(name) for name in self._sorted(column))
 
     def about(self, product: str) -> str:
-        """What kind of product a number stands for."""
+        """Return the kind of a product by its number."""
         kind = self._known.loc[self._known["product"] == int(product), "kind"]
         return str(kind.iloc[0])
 
     def count(self, column: str) -> int:
-        """How many names a column of `TEXTS` has."""
+        """Return the number of names of a column of `TEXTS`."""
         return len(self._sorted(column))
 
     def records(self, lines: pd.DataFrame, column: str) -> Names:
-        """A record a purchase line of a known product, by known customers.
+        """Return one record for each purchase line of a known product by a known customer.
 
         Args:
             lines: A retailer's transactions.
@@ -156,12 +156,13 @@ class Catalogue:
 
 
 def number_records(lines: pd.DataFrame, column: str) -> Numbers:
-    """The records of a column of numbers, by known customers.
+    """Return the records of a column of numbers of known customers.
 
     Args:
         lines: A retailer's transactions.
         column: A column of `NUMBERS`.
     """
+    # An anonymous line belongs to no customer whose contribution could be bounded.
     kept = lines[lines["customer"] != ANONYMOUS]
     records = NUMBERS[column].read(kept)
     return Numbers(records["customer"].to_numpy(np.int64), records["value"].to_numpy(np.float64))

@@ -1,8 +1,8 @@
-"""A member's part of an answer: integers [d] that no single customer moves further than agreed.
+"""A member's part of an answer: integers [d] with a bounded contribution of each customer.
 
-Which of a customer's records count is drawn from that customer's records alone, so that adding or
-removing another customer changes nothing in it. Each record adds bounded integers; the bounds add
-up to the sensitivity of `sensitivity`. docs/analytics.md has the proof.
+The records of a customer that count are sampled from that customer's records alone, so that adding
+or removing another customer does not change the sample. Each record adds bounded integers; the
+bounds add up to `sensitivity`. docs/analytics.md has the proof.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ _COARSEST = 16
 
 
 def steps(query: Query) -> int:
-    """Into how many integer steps the largest number of a sum is cut; fewer for more records."""
+    """Return the number of integer steps of the largest number of a sum; fewer for more records."""
     return max(_COARSEST, _FINEST // query.records)
 
 
 def step(query: Query) -> float:
-    """What one integer step of a sum or mean stands for, in the column's own unit."""
+    """Return the size of one integer step of a sum or mean, in the column's own unit."""
     low, high = query.range
     largest = (high - low) / 2 if query.kind == "mean" else max(abs(low), abs(high))
     return largest / steps(query)
 
 
 def dimension(query: Query, catalogue: Catalogue) -> int:
-    """d, how many integers the answer has; from public facts alone."""
+    """Return d, the number of integers of the answer, from public information alone."""
     if query.kind in ("sum", "mean"):
         return 1 if query.kind == "sum" else 2
     return query.bins or catalogue.count(query.column)
 
 
 def sensitivity(query: Query, catalogue: Catalogue) -> Sensitivity:
-    """How far one customer of so many retailers as agreed moves the sum of all members."""
+    """Return the sensitivity of all members' sum to a customer of `query.retailers` retailers."""
     return Sensitivity(query.retailers * _one_retailer(query), dimension(query, catalogue))
 
 
 def _one_retailer(query: Query) -> float:
-    """Largest Euclidean norm of what a customer adds at one retailer."""
+    """Return the largest L2 norm of a customer's contribution at one retailer."""
     if query.kind == "sum":
         return float(query.records * steps(query))
     if query.kind == "mean":
@@ -65,13 +65,13 @@ def _one_retailer(query: Query) -> float:
 def contribution(
     tables: RetailerTables, catalogue: Catalogue, query: Query, source: UniformWordSource
 ) -> IntVector:
-    """The member's integers, int64 [d], without noise.
+    """Return the member's integers, int64 [d], without noise.
 
     Args:
         tables: The retailer's tables.
         catalogue: The agreed catalogue.
-        query: What was asked.
-        source: Which records of a customer count is drawn from it.
+        query: The query.
+        source: The random words that select which records of a customer count.
     """
     if query.low is None:
         names = catalogue.records(tables.transactions, query.column)
@@ -86,7 +86,7 @@ def contribution(
 
 
 def bin_of(value: DoubleVector, query: Query) -> IntVector:
-    """In which bin numbers are, int64 [n]; those out of range in the first or the last."""
+    """Return the bin of each number, int64 [n]; outside the range, the first or the last one."""
     assert query.bins is not None
     low, high = query.range
     place = np.floor((value - low) * (query.bins / (high - low)))
@@ -94,7 +94,7 @@ def bin_of(value: DoubleVector, query: Query) -> IntVector:
 
 
 def _summed(numbers: Numbers, query: Query) -> IntVector:
-    """Each customer's total, of all records, cut to what so many as agreed can come to."""
+    """Return the sum of customers' totals, each clipped to `query.records` times the range."""
     _, customer = np.unique(numbers.customer, return_inverse=True)
     totals = np.bincount(customer, weights=numbers.value)
     low, high = query.range
@@ -104,9 +104,9 @@ def _summed(numbers: Numbers, query: Query) -> IntVector:
 
 
 def _averaged(numbers: Numbers, query: Query, source: UniformWordSource) -> IntVector:
-    """Sum and number of the records that count, both in steps.
+    """Return sum and number of the records that count, both in steps.
 
-    Around the middle of the range a number is half as large, and so is the noise.
+    Numbers are centred at the middle of the range, which halves their bound and so the noise.
     """
     chosen = _at_most(query.records, numbers.customer, _tickets(numbers.customer.size, source))
     low, high = query.range
@@ -116,7 +116,8 @@ def _averaged(numbers: Numbers, query: Query, source: UniformWordSource) -> IntV
 
 
 def _in_steps(value: DoubleVector, query: Query, records: int) -> IntVector:
-    """Numbers that so many records can come to, in steps, rounded to the nearest."""
+    """Return sums of at most so many records, in steps, rounded to the nearest."""
+    # Clipped after rounding, so that the bound holds for the integers and not only before it.
     limit = records * steps(query)
     return np.clip(np.rint(value / step(query)), -limit, limit).astype(np.int64)
 
@@ -131,14 +132,15 @@ def _counted(
 
 
 def _tickets(size: int, source: UniformWordSource) -> IntVector:
-    """A random number for each record, int64 [n]."""
+    """Return a random number for each record, int64 [n]."""
     tickets = np.empty(size, dtype=np.int64)
     source.fill(tickets)
     return tickets
 
 
 def _at_most(most: int, group: IntVector, tickets: IntVector) -> IntVector:
-    """Which records are among the `most` of their group with the smallest tickets, int64 [m]."""
+    """Return the indices of the `most` records a group with the smallest tickets, int64 [m]."""
+    # Tickets are compared within a group alone: another customer's records change nothing here.
     order = np.lexsort((tickets, group))
     ordered = group[order]
     first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: ordered.size])

@@ -1,4 +1,4 @@
-"""The coordinator's side of a query: one session, one sum, and what everybody may know of it."""
+"""The coordinator's side of a query: one session and one noised sum."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from securefl.data.digests import tables_digest
 from securefl.data.schema import ANONYMOUS
 from securefl.data.tables import RetailData
 from securefl.errors import InputError, SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.analytics.columns import Catalogue, IntVector
@@ -31,7 +32,6 @@ from securefl.federation.analytics.terms import (
     query_digest,
     query_session,
 )
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.transport.base import Transport
 from securefl.federation.transport.exchange import Exchange
@@ -42,14 +42,14 @@ from securefl_protocols.session.server import ServerSession
 
 @dataclass(frozen=True)
 class NoisedSum:
-    """What a query gave: all that anybody learns.
+    """The result of a query: everything that a party learns of the others.
 
     Attributes:
         total: Sum of the survivors' integers with their noise shares, int64 [d].
-        survivors: Whose integers are in it.
-        asked: How many were asked.
-        refused: Who refused, and why in words.
-        noise: The plan of the shares.
+        survivors: The members whose integers are in it.
+        asked: Number of members that were asked.
+        refused: Member to the reason of its refusal.
+        noise: The plan of the noise shares.
     """
 
     total: IntVector
@@ -67,7 +67,7 @@ class NoisedSum:
 def analysts(
     config: RunConfig, data: RetailData, catalogue: Catalogue, places: LedgerPaths
 ) -> list[QueryContext]:
-    """The members of a query on one machine: new keys, and each one's own book and policy.
+    """Return the members of a query on one machine: new keys, own ledgers and policies.
 
     Raises:
         ConfigError: If a policy does not exist or does not validate.
@@ -98,13 +98,13 @@ def ask(
     """Ask all members over a transport.
 
     Args:
-        consortium: Who takes part, and what was agreed.
+        consortium: The parties and their agreement.
         catalogue: The agreed catalogue.
-        query: What is asked.
+        query: The query.
         transport: The way to the members.
 
     Raises:
-        RoundFailedError: If too few members are left; who had entered has paid all the same.
+        RoundFailedError: If too few members are left; members that had entered stay charged.
         InputError: If the consortium is too small for a masked sum, or too many refused.
     """
     names = consortium.roster.names
@@ -133,11 +133,11 @@ def ask(
 def _conclude(
     exchange: Exchange, survivors: Sequence[str], answer: bytes, transcript: bytes
 ) -> None:
-    """Let the members write down how it ended; one that does not answer has its charge anyway."""
-    told = m.Conclude(
+    """Have the members record the outcome; one that does not answer has its charge anyway."""
+    outcome = m.Conclude(
         round=ROUND, survivors=tuple(survivors), model=answer, transcript=transcript, since=0
     )
-    replies = exchange.replies(dict.fromkeys(survivors, told))
+    replies = exchange.replies(dict.fromkeys(survivors, outcome))
     there = [name for name, reply in replies.items() if isinstance(reply, m.Entries)]
     exchange.replies(dict.fromkeys(there, m.Finish(rounds=1, since=0)))
 
@@ -147,7 +147,7 @@ def _refused(exchange: Exchange) -> dict[str, str]:
 
 
 def _no_answer(exchange: Exchange, session: ServerSessionRunner, reason: str) -> SecureflError:
-    """The error for a query without a sum; who was refused can ask otherwise."""
+    """Return the error for a query without a sum; after a refusal, a wrong input."""
     refused = [f"{name} refused: {text}" for name, text in _refused(exchange).items()]
     if refused:
         return InputError(f"the query has no answer: {'; '.join(refused)}")

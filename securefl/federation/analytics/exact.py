@@ -1,7 +1,6 @@
-"""The exact answers, for a simulation on one machine that wants to know how far off it is.
+"""The exact, non-private answers, for a simulation that measures the error of the private ones.
 
-No consortium has these: they read all members' tables and add no noise. Nothing here is used by a
-member.
+No consortium has these: they read all members' tables and add no noise. No member uses this file.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from securefl.privacy.noise.csprng import AesCtrRng
 
 @dataclass(frozen=True)
 class ExactAnswer:
-    """What the answer would be without protection.
+    """The answer without privacy protection.
 
     Attributes:
         exact: By name of the answer's rows, over all records of all known customers.
         bounded: The same over the records that count, without noise.
-        overlap: How many of the listed names are in the exact list of the same length; None for
-            what is no list.
+        overlap: Number of listed names that are in the exact list of the same length; None for
+            other queries.
     """
 
     exact: dict[str, float]
@@ -42,14 +41,14 @@ def truth_of(
     answer: Sequence[Row],
     at: Sequence[float],
 ) -> ExactAnswer:
-    """The truth beside an answer.
+    """Return the exact answer that a private one is compared with.
 
     Args:
-        query: What was asked.
+        query: The query.
         data: All members' tables.
         catalogue: The agreed catalogue.
-        answer: What came out.
-        at: Which quantiles.
+        answer: The private answer.
+        at: The quantiles' levels.
     """
     parts = [contribution(one, catalogue, query, AesCtrRng()) for one in data.members]
     total = np.sum(parts, axis=0)
@@ -91,7 +90,7 @@ def _statistics(query: Query, values: DoubleVector, at: Sequence[float]) -> dict
 
 
 def _name_counts(query: Query, data: RetailData, catalogue: Catalogue) -> IntVector:
-    """Customers by name for a list of the top, records for a histogram, int64 [d]."""
+    """Return the count of customers (top) or records (histogram) by name, int64 [d]."""
     counts = np.zeros(catalogue.count(query.column), dtype=np.int64)
     for one in data.members:
         records = catalogue.records(one.transactions, query.column)

@@ -1,9 +1,9 @@
-"""A member's side of a query: it checks, pays, adds its noise share, and masks; in this order.
+"""A member's side of a query: check, charge, add the noise share, mask, in this order.
 
-What may be asked is decided here and not by the coordinator: a member answers one query a run, the
-one that its policy and its cap allow, with the noise that was agreed. A session that failed is paid
-for once it was entered, and never entered again: of two sums of one answer that differ in a member,
-the difference would be that member's answer with one share of noise.
+What may be asked is decided here and not by the coordinator: a member answers one query a run, if
+its policy and its cap allow it, with the noise that was agreed. A session that failed stays charged
+once it was entered, and is never entered again: the difference of two sums that differ in one
+member is that member's answer with a single share of noise.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.data.tables import RetailerTables
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.analytics.columns import Catalogue
 from securefl.federation.analytics.contributions import contribution
 from securefl.federation.analytics.queries import Query, read_query
@@ -35,7 +36,6 @@ from securefl.federation.analytics.terms import (
 )
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.secure_client import AbortedError
-from securefl.federation.messages import messages as m
 from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.shares import NoisePlan
 from securefl.privacy.plan import PrivacyPlan
@@ -54,13 +54,13 @@ class QueryContext:
     """Everything a process needs to host a member that answers a query.
 
     Attributes:
-        tables: The retailer's tables; not looked at before the query is paid for.
-        units: Its customers, counted when the tables were loaded.
+        tables: The retailer's tables; not used before the query is charged.
+        units: Number of its customers, counted when the tables were loaded.
         catalogue: The agreed catalogue.
-        custody: Book, policy and data set.
-        consortium: Who takes part, and what was agreed.
+        custody: Ledger, policy and data set.
+        consortium: The parties and their agreement.
         identity: The member's private Ed25519 key, 32 bytes.
-        entropy: What its session is drawn from.
+        entropy: The source of its session's randomness.
     """
 
     tables: RetailerTables
@@ -78,11 +78,11 @@ class QueryContext:
 
     @property
     def cost(self) -> int:
-        """Customers."""
+        """Number of customers."""
         return self.units
 
     def build(self) -> AnalyticsMember | RefusingMember:
-        """The member; one whose policy forbids the query looks at no datum."""
+        """Return the member; one whose policy forbids the query reads no data."""
         ledger = MemberLedger(
             self.name, self.identity, self.consortium, self.custody, Path(), task=TASK
         )
@@ -96,8 +96,8 @@ class _Entered:
 
     Attributes:
         query: The query.
-        digest: 32 bytes that stand for it.
-        noise: The share, as this member computed it.
+        digest: Its digest, 32 bytes.
+        noise: The plan of the noise share, as this member computed it.
         client: The session.
         result: The sum, once it was shown and verified.
     """
@@ -110,7 +110,7 @@ class _Entered:
 
 
 class AnalyticsMember:
-    """Answers the coordinator's messages about one query."""
+    """A member that answers the coordinator's messages about one query."""
 
     def __init__(self, spec: QueryContext, ledger: MemberLedger) -> None:
         self.ledger = ledger
@@ -125,7 +125,7 @@ class AnalyticsMember:
         }
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The reply to one message; an error that a person can mend becomes a `Failure`."""
+        """Return the reply to one message; a user-facing error becomes a `Failure`."""
         try:
             request = m.decode(message)
             answer = self._answers.get(type(request))
@@ -142,7 +142,7 @@ class AnalyticsMember:
         return [m.encode(reply)]
 
     def close(self) -> None:
-        """Close its book."""
+        """Close its ledger."""
         self.ledger.close()
 
     def _ask(self, request: m.QueryRequest) -> m.Message:
@@ -155,6 +155,8 @@ class AnalyticsMember:
         noise = noise_of(consortium.config, len(request.cohort), query, self._spec.catalogue)
         PrivacyPlan.of(consortium.config).check_units(self._spec.name, self._spec.units)
         digest = query_digest(query, self._spec.catalogue)
+        # Before the session is entered: a member that its cap forbids to answer refuses here, where
+        # the others can still go on without it. It is charged only when data are used (`_begin`).
         self.ledger.begin(self._spec.units)
         self.ledger.enter(ROUND, request.cohort, digest.hex())
         self.ledger.check(price_of(noise), **self._terms_of(noise))
@@ -189,7 +191,7 @@ class AnalyticsMember:
         return m.Protocol(round=ROUND, payload=answers[0])
 
     def _begin(self, entered: _Entered) -> bytes:
-        """Pay, and only then read the data; whoever cannot pay sends nothing."""
+        """Charge the query, and only then read the data; a refused charge sends nothing."""
         self.ledger.charge(price_of(entered.noise), **self._terms_of(entered.noise))
         return entered.client.begin_round(ROUND, entered.digest, self._noised(entered))
 

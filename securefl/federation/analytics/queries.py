@@ -1,7 +1,7 @@
-"""What is asked: a statistic of a column, with a public bound on what one customer adds to it.
+"""Queries: a statistic of a column, with a public bound on each customer's contribution.
 
-Everything in a query is public and fixed before any datum is read. Its canonical JSON is part of
-every context of the session, so that members who were asked different things have no sum.
+Everything in a query is public and fixed before any data are read. Its canonical JSON is part of
+the session's context, so that members that were asked different queries have no common sum.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Query(Settings):
     """One query.
 
     Attributes:
-        kind: Which statistic.
-        column: Of which column; see `columns`.
-        records: So many records of a customer count at most, drawn at random by its retailer; in
-            a sum all count, and the customer's total is cut to what so many could come to.
-        repeats: So many of them count at most in one bin, or under one name.
-        low: Smaller numbers count as this one.
-        high: Larger numbers count as this one.
-        bins: Into how many equal parts the range is cut; None for a column of names.
-        retailers: So many retailers may have the same customer.
+        kind: The statistic.
+        column: The column; see `columns`.
+        records: Largest number of a customer's records that count, sampled by their retailer; in a
+            sum all count, and the customer's total is clipped to so many times the range.
+        repeats: Largest number of them that count in one bin, or under one name.
+        low: Smaller numbers are clipped to it.
+        high: Larger numbers are clipped to it.
+        bins: Number of equal bins of the range; None for a column of names.
+        retailers: Largest number of retailers with the same customer.
     """
 
     kind: Kind
@@ -83,7 +83,7 @@ class Query(Settings):
         return self.low, self.high
 
     def canonical(self) -> bytes:
-        """The one form in which it is sent and hashed: RFC 8785."""
+        """Return its canonical JSON (RFC 8785), in which it is sent and hashed."""
         return canonical_bytes(self.model_dump(mode="json"))
 
 
@@ -97,10 +97,10 @@ def ask_for(
     bins: int | None = None,
     retailers: int = 1,
 ) -> Query:
-    """A query with the usual public bounds where none were given.
+    """Return a query, with the default public bounds where none are given.
 
     Raises:
-        ConfigError: If column, kind and bounds do not fit together; one line.
+        ConfigError: If column, kind and bounds do not match; one line.
     """
     number = NUMBERS.get(column)
     most = min(records or _RECORDS[kind], MOST_RECORDS)
@@ -124,15 +124,16 @@ def ask_for(
 
 
 def read_query(data: bytes) -> Query:
-    """The query in a message.
+    """Return the query in a message.
 
     Raises:
-        ConfigError: If it is none, or not in its canonical form.
+        ConfigError: If it is not a query, or not in its canonical form.
     """
     try:
         query = Query.model_validate_json(data)
     except ValidationError as error:
         raise ConfigError(f"this is no query: {_line(error)}") from None
+    # The digest of these bytes is signed: two spellings of one query would be two queries.
     if query.canonical() != data:
         raise ConfigError("this is no query: it is not in its canonical form")
     return query

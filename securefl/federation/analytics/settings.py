@@ -16,14 +16,14 @@ def analytics_config(
     delta: float | None = None,
     colluding: int | None = None,
 ) -> RunConfig:
-    """What the members of a query agree on.
+    """Return the agreed configuration of a query.
 
     Args:
         path: A configuration file, for its data, cohort and privacy.
         data: Name of a source, instead of the file's.
         epsilon: Budget of each customer.
         delta: Its delta; the file's or the usual one if not given.
-        colluding: How many members may collude; likewise.
+        colluding: Number of members that may collude; likewise.
 
     Raises:
         ConfigError: If it does not validate.

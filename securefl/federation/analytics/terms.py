@@ -1,4 +1,4 @@
-"""What members and coordinator compute alike for a query, each for itself."""
+"""The parameters of a query's session, which members and coordinator compute each for itself."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ ROUND = 1
 
 
 def query_digest(query: Query, catalogue: Catalogue) -> bytes:
-    """32 bytes that stand for a query and the catalogue that it is answered over."""
+    """Return the digest of a query and of the catalogue that it is answered over, 32 bytes."""
     return labelled_digest(QUERY_LABEL, query.canonical(), catalogue.digest)
 
 
 def answer_digest(total: RingVector) -> bytes:
-    """32 bytes that stand for a sum."""
+    """Return the digest of a sum, 32 bytes."""
     return labelled_digest(ANSWER_LABEL, total.tobytes())
 
 
 def noise_of(config: RunConfig, members: int, query: Query, catalogue: Catalogue) -> NoisePlan:
-    """The shares under which the answer costs a customer the agreed budget.
+    """Return the noise shares under which the answer costs a customer the agreed budget.
 
     Raises:
-        ConfigError: If there is no budget, nobody honest is left in a sum, or no noise is enough.
+        ConfigError: If there is no budget, no honest member is left in a sum, or no noise is
+            enough.
     """
     settings = config.privacy
     _check_agreed(settings)
@@ -65,7 +66,7 @@ def _planned(
 
 
 def price_of(noise: NoisePlan) -> SampledGaussian:
-    """What an answer is charged as: the Gaussian that its shares cost no more than."""
+    """Return the event that an answer is charged as: a Gaussian that bounds its noise shares."""
     assert isinstance(noise.event, SampledGaussian)
     return noise.event
 
@@ -80,7 +81,7 @@ def _check_agreed(settings: PrivacySettings) -> None:
 def query_session(
     consortium: Consortium, query: Query, catalogue: Catalogue
 ) -> tuple[SessionPlan, SessionContext]:
-    """Plan and context of the one session in which a query is answered.
+    """Return plan and context of the one session in which a query is answered.
 
     Raises:
         PlanError: If the consortium is too small.

@@ -1,11 +1,11 @@
-"""Fault-tolerant exchanges: a member that is away, or fails, is left out of what others answer."""
+"""Fault-tolerant exchanges: a member that is away or fails does not stop the others."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
 
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import AnswerT, Exchange
 
@@ -13,25 +13,25 @@ _log = logging.getLogger(__name__)
 
 
 class FaultTolerantExchange(Exchange):
-    """Collects the answers of the members that answer."""
+    """An exchange that collects the answers that there are."""
 
     def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
-        """The next answer of each party that gives one, in the order of `parties`.
+        """Return the next answer of each party that gives one, in the order of `parties`.
 
         Raises:
-            DeadlineExceeded: If none did.
+            DeadlineExceeded: If none does.
         """
         answers = {party: self._any(party) for party in parties}
         for party, answer in answers.items():
             _log_failure(party, answer)
         given = {party: answer for party, answer in answers.items() if isinstance(answer, kind)}
         if answers and not given:
-            raise DeadlineExceeded(f"nobody answered with '{kind.__name__}'")
+            raise DeadlineExceeded(f"no member answered with '{kind.__name__}'")
         return given
 
 
 class FailuresAsAbsence(FaultTolerantExchange):
-    """Treats a member that fails as one that is away: it cannot end the run of the others."""
+    """An exchange that treats a failing member as absent, so that it cannot end the others' run."""
 
     def replies(self, requests: Mapping[str, m.Message]) -> dict[str, m.Message]:
         """See `Exchange.replies`."""

@@ -1,4 +1,4 @@
-"""The coordinator's side: it collects what the members signed, and shows them the head over it."""
+"""The coordinator's side of the ledger: collect signed entries, have tree heads countersigned."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.transparency_log import Log
 from securefl.consortium.ledger.tree_heads import TreeHead
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange, failed
 
 
 class Recorder:
-    """Keeps a run's log up to date, round by round.
+    """The keeper of a run's log, round by round.
 
-    A member that does not answer hands its entries in later; until then its signature is missing
-    under the heads, and everybody can see that.
+    A member that does not answer sends its entries later; until then its cosignature is missing
+    under the tree heads, which any reader of the log sees.
 
     Args:
         log: The run's log.
@@ -29,10 +29,10 @@ class Recorder:
         self._names = names
 
     def begin(self) -> tuple[str, ...]:
-        """Ask everybody to take part.
+        """Ask all members to take part.
 
         Returns:
-            Those that do, in roster order.
+            The members that do, in roster order.
 
         Raises:
             MemberFailedError: If a member failed.
@@ -40,6 +40,7 @@ class Recorder:
         requests = {name: m.StartRun(since=self._log.count(name)) for name in self._names}
         replies = self._exchange.replies(requests)
         for name, reply in replies.items():
+            # A refusal is an entry as well: an auditor sees who did not take part, and why.
             if isinstance(reply, m.Refused):
                 self._log.append(name, reply.entries[self._log.count(name) :])
         self._take(replies)
@@ -54,10 +55,10 @@ class Recorder:
         model: bytes,
         transcript: bytes | None,
     ) -> None:
-        """Tell everybody how a round ended, and have the log countersigned.
+        """Announce to all members how a round ended, and have the log cosigned.
 
         Args:
-            members: Who takes part in the run.
+            members: The members that take part in the run.
             number: Number of the round.
             survivors: Whose updates are in the sum.
             model: Digest of the shared model that the round ended with, 32 bytes.
@@ -77,7 +78,7 @@ class Recorder:
         )
 
     def finish(self, members: tuple[str, ...], rounds: int) -> None:
-        """Tell everybody that the run is over, and have the log countersigned."""
+        """Announce to all members that the run is over, and have the log cosigned."""
         self._collect(
             {name: m.Finish(rounds=rounds, since=self._log.count(name)) for name in members}
         )
@@ -90,6 +91,8 @@ class Recorder:
         for name, reply in replies.items():
             if not isinstance(reply, m.Entries | m.Refused | m.Absent):
                 raise failed(name, reply)
+        # All entries first, then one head over them: each member signs the same head, so that two
+        # members that were shown different logs would notice (split view).
         for name, answer in answers.items():
             self._log.append(name, answer.entries)
         if answers:

@@ -1,4 +1,4 @@
-"""The main job, top to bottom: train -> aggregate -> apply -> evaluate, round after round."""
+"""One round, top to bottom: train -> aggregate -> apply -> evaluate."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.transcripts import TranscriptArchive
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.messages import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, total
@@ -23,7 +23,7 @@ from securefl.privacy.mechanisms import mechanism_for
 
 @dataclass
 class RoundState:
-    """Where a run stands after a round; a checkpoint is this and the members' own states.
+    """The state of a run after a round; a checkpoint is this and the members' own states.
 
     Attributes:
         round: Rounds done.
@@ -44,20 +44,20 @@ class RoundState:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What is written down of a round.
+    """The record of a round, one line of `metrics.jsonl`.
 
     Attributes:
         round: Its number, from 1.
-        cohort: The members that were asked.
+        cohort: The members of the round.
         survivors: The members whose change is in the mean.
         loss: Weighted mean training loss.
         validation: The metrics over all members' validation cases; none under a budget.
         best: Whether it is the best round so far.
         seconds: Wall time.
-        epsilon: What the member that spent most has spent so far; None without a budget.
-        customer_epsilon: The same for a whole customer where records are the unit, infinite where
-            no bound is known; None where customers are.
-        refused: Who refused to take part, and why.
+        epsilon: The largest epsilon that a member has spent in this run; None without a budget.
+        customer_epsilon: The same for a whole customer where records are the privacy unit, infinite
+            where no bound is known; None where customers are.
+        refused: The members that refused to take part, with their reasons.
         bytes_up: Bytes received from each member in training and evaluation.
         bytes_down: Bytes sent to each member in training and evaluation.
         transcript: Digest of the masked sum's transcript, hex; None in mode `plain`.
@@ -80,15 +80,16 @@ class RoundRecord:
 
 @dataclass(frozen=True)
 class Federation:
-    """Who takes part, and how they are reached.
+    """The parties of a run, and the way to them.
 
     Attributes:
         config: The run's configuration.
-        roster: All members, in roster order; cohorts are agreed among them.
+        roster: All members, in roster order; cohorts are drawn from them.
         members: Those of them that take part.
         exchange: The way to them.
-        aggregator: How a cohort's changes become one.
-        decisive: The metric that decides on validation.
+        aggregator: Combines a cohort's changes into one.
+        archive: The transcripts of masked sums.
+        decisive: The metric that selects the best round on validation.
     """
 
     config: RunConfig
@@ -110,13 +111,13 @@ class Federation:
 
 
 def initial_state(config: RunConfig, shared: FloatVector) -> RoundState:
-    """The state before the first round."""
+    """Return the state before the first round."""
     server = ServerOptimizer(config.server, shared.shape[0])
     return RoundState(0, shared, server, 0, float("nan"), shared)
 
 
 def run_round(federation: Federation, state: RoundState) -> RoundRecord:
-    """One round; changes `state`."""
+    """Run one round, change `state` to the state after it, and return its record."""
     started, exchange = time.perf_counter(), federation.exchange
     up, down = Counter(exchange.bytes_up), Counter(exchange.bytes_down)
     number = state.round + 1
@@ -127,6 +128,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     state.round = number
     validation = _validated(federation, state)
     best = _keep_if_best(federation, state, validation)
+    # After the round, so that the record has what it cost; the accounts depend on no data.
     accounts = tuple(spent(federation).values())
     return RoundRecord(
         round=number,
@@ -150,7 +152,7 @@ def _more(now: Counter[str], before: Counter[str], names: Sequence[str]) -> dict
 
 
 def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[str, MetricSums]:
-    """Each member's metric sums for the present shared model."""
+    """Return each member's metric sums for the present shared model."""
     request = m.Evaluate(
         round=state.round, shared=m.pack_vector(state.shared), split=split, kept=False
     )
@@ -158,7 +160,7 @@ def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[st
 
 
 def evaluate_best(federation: Federation, state: RoundState, split: Split) -> dict[str, MetricSums]:
-    """Each member's metric sums for the best round's model, shared and local parts."""
+    """Return each member's metric sums for the best round's model, shared and local parts."""
     request = m.Evaluate(
         round=state.best_round, shared=m.pack_vector(state.best_shared), split=split, kept=True
     )
@@ -166,17 +168,17 @@ def evaluate_best(federation: Federation, state: RoundState, split: Split) -> di
 
 
 def evaluate_baseline(federation: Federation, split: Split) -> dict[str, MetricSums]:
-    """Each member's metric sums for the obvious rule."""
+    """Return each member's metric sums for the baseline."""
     return _scores(federation, federation.members, m.BaselineRequest(split=split))
 
 
 def evaluate_noised_baseline(federation: Federation) -> dict[str, MetricSums]:
-    """Each member's metric sums on its test cases for the obvious rule, noised."""
+    """Return each member's metric sums on its test cases for the noised baseline."""
     return _scores(federation, federation.members, m.NoisedBaselineRequest())
 
 
 def spent(federation: Federation) -> dict[str, m.BudgetResponse]:
-    """Each member's account; none without a budget."""
+    """Return each member's account; none without a budget."""
     if not mechanism_for(federation.config.privacy).private:
         return {}
     return federation.exchange.ask_all(federation.members, m.BudgetRequest(), m.BudgetResponse)
@@ -190,7 +192,7 @@ def _for_a_customer(config: RunConfig, accounts: Sequence[m.BudgetResponse]) -> 
 
 
 def evaluate_released(federation: Federation, state: RoundState) -> dict[str, MetricSums]:
-    """Each member's metric sums on its test cases for the shared model with nothing beside it."""
+    """Return each member's metric sums on its test cases for the shared model alone."""
     request = m.EvaluateReleased(shared=m.pack_vector(state.best_shared))
     return _scores(federation, federation.members, request)
 
@@ -203,7 +205,8 @@ def _scores(
 
 
 def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
-    """How the present model does on validation; under a budget, scores would be releases."""
+    """Return the present model's metrics on validation; none under a budget."""
+    # Scores are functions of customers' data: under a budget they would be releases of their own.
     if mechanism_for(federation.config.privacy).private:
         return {}
     return total(evaluate(federation, state, "validation").values()).values()
@@ -212,7 +215,7 @@ def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
 def _keep_if_best(
     federation: Federation, state: RoundState, validation: Mapping[str, float]
 ) -> bool:
-    """Without a score to choose by, the last round is the result."""
+    """Keep a round that is the best so far; without scores, the last round is the result."""
     value = validation.get(federation.decisive.name, math.nan)
     if validation and state.best_round and not federation.decisive.better(value, state.best_value):
         return False

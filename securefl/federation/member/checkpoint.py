@@ -1,4 +1,4 @@
-"""What a member makes durable between rounds: its local parameters and its optimizer's state."""
+"""A member's durable state between rounds: its local parameters and its optimizer's state."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MemberState:
     Attributes:
         local: The local parameters now.
         kept: The local parameters of the best round so far.
-        optimizer: Its state is saved and restored in place; None has no state.
+        optimizer: The optimizer whose state is saved, and restored in place; None without one.
     """
 
     local: dict[str, Tensor]
@@ -44,10 +44,10 @@ class MemberState:
 
 
 class UpdateStore(Protocol):
-    """What a member that may be killed at any moment remembers of a round's training.
+    """The store of finished trainings, for a member that may be killed at any moment.
 
     Attributes:
-        replaying: The member answers a question that it has answered before.
+        replaying: Whether the member answers a request that it has answered before.
     """
 
     @property
@@ -55,14 +55,14 @@ class UpdateStore(Protocol):
         """See above."""
 
     def recall(self, name: str) -> bytes | None:
-        """What was kept under a name."""
+        """Return the training under a name; None without one."""
 
     def keep(self, name: str, training: bytes) -> None:
-        """Keep a training under a name; durable, and for nobody else to read, on return."""
+        """Keep a training under a name; durable and encrypted on return."""
 
 
 class NoOpStore:
-    """Of a member that is never restarted in the middle of a round."""
+    """The store of a member that is never restarted in the middle of a round; keeps nothing."""
 
     replaying = False
 
@@ -76,10 +76,9 @@ class NoOpStore:
 def pack_training(
     change: Tensor, loss: float, layers: NoiseLayers | None, state: MemberState
 ) -> bytes:
-    """A round's change (float32 [d]) and loss, and the member's state after training.
-
-    Of noise layers the anchor is kept and not what opens them.
-    """
+    """Return a round's change (float32 [d]) and loss, and the member's state after training."""
+    # Of noise layers only the anchor: with their keys on disk, noise of a sum could be removed
+    # later by an attacker that steals the disk.
     tensors = {"change": change, **_state_tensors(state)}
     anchor = layers.anchor.hex() if layers else ""
     metadata = {"loss": json.dumps(loss), "anchor": anchor}
@@ -90,7 +89,7 @@ def pack_training(
 def unpack_training(
     packed: bytes, optimizer: torch.optim.Optimizer | None
 ) -> tuple[Tensor, float, NoiseLayers | None, MemberState]:
-    """The inverse of `pack_training`; the optimizer's state is written into `optimizer`."""
+    """Return the inverse of `pack_training`; the optimizer's state is written into `optimizer`."""
     tensors = safetensors.torch.load(packed)
     length = int.from_bytes(packed[:8], "little")
     metadata = json.loads(packed[8 : 8 + length])["__metadata__"]
@@ -101,12 +100,15 @@ def unpack_training(
 
 
 def state_path(directory: Path, round_number: int) -> Path:
-    """Where the state of a round lies."""
+    """Return the file of a round's state."""
     return directory / f"round-{round_number}.safetensors"
 
 
 def save_member(directory: Path, round_number: int, state: MemberState) -> None:
-    """Write the state of a round and drop all but the one before it."""
+    """Write the state of a round, and delete all but the one before it.
+
+    That one is needed where the coordinator dies before its own checkpoint and repeats the round.
+    """
     tensors = _state_tensors(state)
     write_tensors(state_path(directory, round_number), tensors, {"round": str(round_number)})
     recent = {state_path(directory, round_number), state_path(directory, round_number - 1)}

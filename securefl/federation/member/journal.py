@@ -1,12 +1,12 @@
-"""What a member writes down before it acts: every question, and the entropy that it answers with.
+"""A member's journal: every request, and the entropy of its answer, written before it is answered.
 
-A member that was killed takes its last snapshot, answers the questions since then once more with
-the same entropy, and is where it was: with the same keys, shares and masks, so that nothing that
-has left the machine is ever answered differently.
+A restarted member takes its last snapshot, answers the requests since then once more with the same
+entropy, and is in the same state: with the same keys, shares and masks, so that no request is ever
+answered in two ways. Two different answers would reuse masks or release two noises.
 
-What is secret lies here under AES-256-GCM with a key of its own, and that key under one derived
-from the member's identity key. Deleting a row therefore erases what it guards, wherever the disk
-may still keep the old blocks of a file.
+Secrets are under AES-256-GCM with a key of their own, and that key is under one derived from the
+member's identity key. Deleting a row therefore erases what it protects, even where the disk still
+has old blocks of a file (crypto-shredding).
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, key BLOB NOT NULL, fi
 
 @dataclass(frozen=True)
 class Question:
-    """A question as it was written down.
+    """A request as it stands in the journal.
 
     Attributes:
-        id: Names it.
-        body: What was asked.
+        id: Identifies it.
+        body: The message.
         seed: 32 secret bytes; all entropy of the answer comes from them.
     """
 
@@ -56,15 +56,15 @@ class Question:
 
 
 class MemberJournal:
-    """A member's own file in one run; one process at a time."""
+    """A member's journal of one run; for one process at a time."""
 
     def __init__(self, directory: Path, identity: bytes, run: bytes) -> None:
-        """Opens the journal, or begins one.
+        """Open the journal, or create one.
 
         Args:
-            directory: Where it lies.
+            directory: The folder of its files.
             identity: The member's private identity key, 32 bytes.
-            run: Names the run, 32 bytes.
+            run: Identifies the run, 32 bytes.
 
         Raises:
             RunDirectoryError: If it cannot be written.
@@ -84,16 +84,16 @@ class MemberJournal:
 
     @property
     def empty(self) -> bool:
-        """Whether this journal has never seen a question: a new member, or a lost disk."""
+        """Whether this journal has never had a request: a new member, or a lost disk."""
         seen = "SELECT 1 FROM progress UNION SELECT 1 FROM questions"
         return self._database.execute(seen).fetchone() is None
 
     def add(self, question_id: str, body: bytes) -> Question:
-        """Write a question down, with fresh entropy for its answer; durable on return.
+        """Write a request, with fresh entropy for its answer; durable on return.
 
         Raises:
-            RunDirectoryError: If the disk does not take it.
-            sqlite3.Error: If the disk does not take it.
+            RunDirectoryError: If its file cannot be written.
+            sqlite3.Error: If its row cannot be written.
         """
         _numbers(question_id)
         seed = os.urandom(32)
@@ -107,7 +107,7 @@ class MemberJournal:
         return Question(question_id, body, seed)
 
     def heard(self, question_id: str) -> bool:
-        """Whether this question was written down since the last snapshot, or is older than that.
+        """Return whether this request was written before, or is older than the last snapshot.
 
         Raises:
             ValueError: If the id is not of the form that the coordinator gives.
@@ -122,7 +122,7 @@ class MemberJournal:
         return row is not None and (section, number) <= tuple(row)
 
     def questions(self) -> Iterator[Question]:
-        """What was asked since the last snapshot, in order.
+        """Yield the requests since the last snapshot, in order.
 
         Raises:
             RunDirectoryError: If the journal is of another key, or damaged.
@@ -135,7 +135,7 @@ class MemberJournal:
             yield Question(name, content, self._opened(self._key, seed, name))
 
     def keep(self, name: str, secret: bytes) -> None:
-        """Keep something secret under a name, over what lay there before."""
+        """Keep a secret under a name, in the place of an earlier one."""
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
         write_atomically(self._directory / file, self._sealed(key, secret, name))
         old = self._file_of(name)
@@ -146,7 +146,7 @@ class MemberJournal:
         self._remove([old] if old else [])
 
     def recall(self, name: str) -> bytes | None:
-        """What was kept under a name.
+        """Return the secret under a name; None without one.
 
         Raises:
             RunDirectoryError: If the journal is of another key, or damaged.
@@ -160,12 +160,14 @@ class MemberJournal:
         return self._opened(key, read_whole(self._directory / row[1]), name)
 
     def snapshot(self, question_id: str, state: bytes) -> None:
-        """Replace all that lies here by a state from which the member goes on.
+        """Replace the content of the journal by a state from which the member goes on.
 
         Args:
-            question_id: The question after which it goes on; older ones are not heard any more.
+            question_id: The last request in the state; it and older ones are not answered again.
             state: The state.
         """
+        # The new file is durable before the transaction names it, and old files are deleted after
+        # it: a kill at any point leaves either the old content or the new one, whole.
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
         write_atomically(self._directory / file, self._sealed(key, state, "snapshot"))
         old = self._files()
@@ -207,7 +209,7 @@ class MemberJournal:
         return None if row is None else str(row[0])
 
     def _remove(self, files: list[str]) -> None:
-        """Rows are overwritten, also in the log that lies before the database; files go."""
+        """Delete files, and truncate the write-ahead log, which still has the deleted rows."""
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for file in files:
             (self._directory / file).unlink(missing_ok=True)
@@ -228,7 +230,7 @@ class MemberJournal:
 
 
 def _numbers(question_id: str) -> tuple[str, int, int]:
-    """Epoch, section and number of a question.
+    """Return epoch, section and number of a question.
 
     Raises:
         ValueError: If the id is not of this form.

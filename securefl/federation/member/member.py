@@ -1,4 +1,7 @@
-"""A member: its data, its model, what it answers. Nothing here knows which engine carries it."""
+"""A member: its data, its model, its answers to the coordinator; independent of the engine.
+
+A member answers what one table allows (`Member._answers`), and refuses everything else.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_outputs
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.rounds import MemberRounds
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
 from securefl.federation.member.updates.factory import round_training
-from securefl.federation.messages import messages as m
 from securefl.ml.parameters import (
     FloatVector,
     load_local,
@@ -42,19 +45,19 @@ from securefl_protocols.primitives.entropy import Entropy
 
 @dataclass(frozen=True)
 class MemberSpec:
-    """Everything a process needs to host a member.
+    """Everything that a process needs to host a member.
 
     Attributes:
         config: The run's configuration.
-        facts: What the task's members agreed on.
+        facts: The task's agreed public metadata.
         data: This member's data.
-        directory: Where the member keeps its own state between rounds.
-        custody: The member's book and policy.
-        consortium: Who takes part, as this member knows it.
+        directory: The member's folder for its state between rounds.
+        custody: The member's ledger and policy.
+        consortium: The parties and their agreement, as this member knows them.
         identity: The member's private Ed25519 key, 32 bytes.
-        reveals: Lay changes open when asked; for `securefl compare` alone.
-        entropy: What its session is drawn from.
-        memory: What it remembers of a training when it is restarted in the middle of a round.
+        discloses: Whether it discloses updates when asked; for `securefl compare` alone.
+        entropy: The source of its session's randomness.
+        memory: Keeps a training for a restart in the middle of a round.
     """
 
     config: RunConfig
@@ -75,22 +78,22 @@ class MemberSpec:
 
     @property
     def cost(self) -> int:
-        """Training samples."""
+        """Number of training samples."""
         return self.data.samples
 
     def ledger(self) -> MemberLedger:
-        """What the member writes down; its book is opened when it is first needed."""
+        """Return the member's ledger; its file is opened when it is first needed."""
         return MemberLedger(self.name, self.identity, self.consortium, self.custody, self.directory)
 
     def build(self) -> Member | RefusingMember:
-        """The member; one whose policy forbids the run looks at no datum."""
+        """Return the member; one whose policy forbids the run reads no data."""
         ledger = self.ledger()
         refusal = ledger.refusal()
         return Member(self, ledger) if refusal is None else RefusingMember(ledger, refusal)
 
 
 class Member:
-    """Answers the coordinator's messages, one at a time."""
+    """A member that answers the coordinator's messages, one at a time."""
 
     def __init__(self, spec: MemberSpec, ledger: MemberLedger) -> None:
         self.ledger = ledger
@@ -133,7 +136,7 @@ class Member:
         }
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The reply to one message; an error that a person can mend becomes a `Failure`."""
+        """Return the reply to one message; a user-facing error becomes a `Failure`."""
         try:
             request = m.decode(message)
             answer = self._answers.get(type(request))
@@ -147,7 +150,7 @@ class Member:
         return [m.encode(reply)]
 
     def close(self) -> None:
-        """Close its book."""
+        """Close its ledger."""
         self.ledger.close()
 
     def _train(self, request: m.Train) -> m.Update:
@@ -157,6 +160,7 @@ class Member:
         return _in_the_clear(self._update(request.round, request.shared, cohort))
 
     def _train_masked(self, request: m.TrainMasked) -> m.Message:
+        # Admitted before it is trained: a request that is not what was agreed costs no budget.
         self.masked.admit(request)
         update = self._update(request.round, request.shared, request.cohort)
         return self.masked.enter(request, update)
@@ -164,24 +168,24 @@ class Member:
     def _reveal(self, request: m.DebugDisclose) -> m.Update:
         update = self.rounds.update
         if not self._reveals or update is None or update.round != request.round:
-            raise m.MessageError("this member lays nothing open")
+            raise m.MessageError("this member discloses no update")
         return _in_the_clear(update)
 
     def _update(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
-        """The update of a round that starts from a shared model as it travels."""
+        """Return the update of a round that starts from a shared model as it travels."""
         start = self._shared(shared)
-        self.ledger.begin(self._units)
+        self.ledger.begin(self._units)  # before data are used, even if `StartRun` was left out
         return self.rounds.update_of(number, start, cohort)
 
     def _shared(self, data: bytes) -> FloatVector:
-        """A shared model from the wire, of this model's length."""
+        """Return a shared model from the wire, of this model's length."""
         vector = m.unpack_vector(data)
         if vector.shape != self._shape:
             raise m.MessageError(f"a model of {vector.shape[0]} coordinates is not ours")
         return vector
 
     def _once(self, *question: str | int) -> None:
-        """Refuse a question that was answered: scores of models at will would tell of customers."""
+        """Refuse a question that was answered: scores of arbitrary models would leak customers."""
         if question in self._answered:
             raise m.MessageError("this question was answered before")
         self._answered.add(question)
@@ -190,7 +194,8 @@ class Member:
         if not 0 <= request.round <= self.config.rounds:
             raise m.MessageError(f"round {request.round} was not agreed")
         if request.split == "validation" and self.mechanism.private:
-            raise m.MessageError("under a budget no score of single rounds is told")
+            raise m.MessageError("under a budget no score of a single round is released")
+        # Before the model is checked: models cannot be tried until one is accepted.
         self._once("evaluate", request.round, request.split)
         shared = self._shared(request.shared)
         if not request.kept and not self.masked.may_score(request.round, shared):
@@ -229,8 +234,9 @@ class Member:
         return self._entries(request.since)
 
     def _conclude(self, request: m.Conclude) -> m.Entries:
-        number, told = self._round_model
-        if number == request.round and told != request.model:
+        # The entry is signed: it must not say of a round what this member knows to be wrong.
+        number, scored = self._round_model
+        if number == request.round and scored != request.model:
             raise m.MessageError(f"round {number} ended with another model")
         number, survivors = self.masked.last_sum
         if number == request.round and survivors != request.survivors:
@@ -244,12 +250,12 @@ class Member:
         return self._entries(request.since)
 
     def _finish(self, request: m.Finish) -> m.Entries:
-        self._hand_over()
+        self._write_outputs()
         self.ledger.end(request.rounds)
         return self._entries(request.since)
 
-    def _hand_over(self) -> None:
-        """Write what the member reads off the result into its own folder."""
+    def _write_outputs(self) -> None:
+        """Write the member's predictions into its own folder."""
         if self._result is None:
             return
         load_shared(self.model, self._result)
@@ -294,24 +300,23 @@ class Member:
         return m.Done()
 
     def _restore(self, request: m.Restore) -> m.Done:
+        # Taken back, the round would be trained again and enter a second sum.
         if request.round < self.masked.last_unmasked:
             raise m.MessageError("a round whose sum was unmasked is not taken back")
         self.rounds.go_back_to(self.directory, request.round)
         return m.Done()
 
     def begin_after_loss(self) -> None:
-        """Enter no round of which the book has a release: this member may have been in its sum.
-
-        For a member that has lost its journal, or never had one; then there is no release.
-        """
+        """Without a journal, enter no round of which the ledger has a release."""
+        # This member may have been in its sum before it lost the journal. A new one has no release.
         self.masked.earliest = self.ledger.last_round() + 1
 
     def following(self) -> bytes | None:
-        """The model that follows from the last sum, as it travels; None if we cannot tell."""
+        """Return the model that follows from the last sum, as it travels; None if unknown."""
         return self.masked.following()
 
     def state(self) -> bytes:
-        """What a member that is restarted has to know beside what it saved; secret."""
+        """Return what a restarted member needs besides its saved states; secret."""
         fields = {
             "saved": self._saved,
             "answered": sorted(self._answered, key=str),
@@ -322,10 +327,10 @@ class Member:
         return packed
 
     def restore(self, state: bytes) -> None:
-        """The inverse of `state`, in a member that has answered nothing yet.
+        """Take up a `state` in a member that has answered nothing yet.
 
         Raises:
-            RunDirectoryError: If what it saved is not there.
+            RunDirectoryError: If its saved state is not there.
         """
         fields = msgpack.unpackb(state, use_list=False)
         if fields["saved"]:

@@ -1,4 +1,4 @@
-"""The next model follows from the last one and the sum: a member computes it for itself."""
+"""Verification of the shared model: a member computes the next one from the last and the sum."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy.typing as npt
 
 from securefl.config.schema import ServerSettings
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.messages.messages import pack_vector
+from securefl.federation.messages import pack_vector
 from securefl.ml.parameters import FloatVector
 
 
 class ModelVerifier:
-    """What a member knows of the shared model from the sums that it has verified.
+    """The shared model as it follows from the sums that the member has verified.
 
-    Without it, the sum could be right and the next model anything that the coordinator likes: one
-    made to lay members' data open, or an old one under a new number. A server optimizer with
-    moments can be followed only by a member that saw every sum; with FedAvg, one sum is enough.
+    Without it, the sum could be right and the next model anything that the coordinator chooses: one
+    made to extract members' data, or an old one under a new number. A server optimizer with moments
+    can be followed only by a member that saw every sum; with FedAvg, one sum is enough.
 
     Attributes:
-        waiting: We helped to unmask a sum that was not shown to us yet.
+        waiting: Whether we helped to unmask a sum that was not shown to us yet.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -33,7 +33,10 @@ class ModelVerifier:
         self._expected: FloatVector | None = None
 
     def wait(self) -> None:
-        """Our shares for a sum have left; no later round is entered before the sum is here."""
+        """Note that our shares for a sum have left: no later round is entered before the sum.
+
+        Else a coordinator could withhold sums, and with them what the next model is checked with.
+        """
         self.waiting = True
 
     def follow(self, number: int, shared: FloatVector, change: npt.NDArray[np.float64]) -> None:
@@ -41,15 +44,17 @@ class ModelVerifier:
         self.waiting = False
         if self._server is None:
             self._server = ServerOptimizer(self._settings, shared.shape[0])
+        # After a missed sum, the moments are unknown: no expectation is better than a wrong one,
+        # which would make this member reject the models of an honest coordinator.
         if number == self._round + 1 or not self._server.moments:
             self._round, self._expected = number, self._server.apply(shared, change)
 
     def following(self) -> bytes | None:
-        """The model that the last sum led to, as little-endian float32; None if we cannot tell."""
+        """Return the model that follows from the last sum, as `<f4` bytes; None if unknown."""
         return None if self._expected is None else pack_vector(self._expected)
 
     def state(self) -> dict[str, Any]:
-        """What a member that is restarted has to know, as plain values."""
+        """Return what a restarted member needs, as plain values."""
         moments = {} if self._server is None else self._server.moments
         return {
             "waiting": self.waiting,
@@ -59,7 +64,7 @@ class ModelVerifier:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """The inverse of `state`."""
+        """Take up a `state`."""
         self.waiting, self._round = state["waiting"], state["round"]
         if state["expected"] is None:
             return
@@ -73,7 +78,7 @@ class ModelVerifier:
         )
 
     def is_expected(self, number: int, shared: FloatVector) -> bool:
-        """Whether `shared` may be what round `number` ended with, as far as we can tell."""
+        """Return whether round `number` may have ended with `shared`; True where unknown."""
         if self._expected is None or number != self._round:
             return True
         return np.array_equal(shared, self._expected)

@@ -1,4 +1,4 @@
-"""A member whose own policy forbids the run: it looks at no datum and answers with its refusal."""
+"""A member whose own policy forbids the run: it reads no data and answers with its refusal."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from securefl.consortium.ledger.events import Refusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.policy import in_words
 from securefl.errors import SecureflError
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 
 
 class RefusingMember:
-    """Answers every message with the same refusal.
+    """A member that answers every message with the same refusal.
 
     Args:
-        ledger: What the member writes down; the refusal is its entry.
+        ledger: The member's ledger; the refusal becomes an entry.
         refusal: What the policy forbids.
     """
 
@@ -24,7 +24,7 @@ class RefusingMember:
         self._refusal = refusal
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The refusal, whatever is asked."""
+        """Return the refusal, whatever the message."""
         try:
             m.decode(message)
             self._ledger.refuse(self._refusal)
@@ -34,17 +34,17 @@ class RefusingMember:
         return [m.encode(reply)]
 
     def close(self) -> None:
-        """Close its book."""
+        """Close its ledger."""
         self._ledger.close()
 
     def begin_after_loss(self) -> None:
-        """It enters no round anyway."""
+        """Do nothing: it enters no round."""
 
     def following(self) -> None:
-        """It follows no model."""
+        """Return None: it follows no model."""
 
     def state(self) -> bytes:
-        """It has nothing to know."""
+        """Return nothing: it has no state."""
         return b""
 
     def restore(self, state: bytes) -> None:
@@ -52,7 +52,7 @@ class RefusingMember:
 
 
 def refused(refusal: Refusal, entries: tuple[bytes, ...] = ()) -> m.Refused:
-    """A refusal as a message."""
+    """Return a refusal as a message."""
     return m.Refused(
         round=refusal.round, reason=refusal.reason, text=in_words(refusal), entries=entries
     )

@@ -1,4 +1,4 @@
-"""What a member trains, round by round: its model, and what it keeps of each round."""
+"""A member's training, round by round: its model, and what it keeps of each round."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from securefl.privacy.round_updates import RoundChange, RoundTraining
 
 
 class MemberRounds:
-    """The rounds that a member has trained; the ledger has each before anybody else has it.
+    """The rounds that a member has trained; each is in its ledger before it leaves the member.
 
     Args:
         model: The member's model, whose shared parameters the rounds set.
         trainer: Trains it.
-        ledger: What the member writes down.
-        memory: What it remembers when it is restarted in the middle of a round.
+        ledger: The member's ledger.
+        memory: Keeps a training for a restart in the middle of a round.
 
     Attributes:
         update: The newest update.
@@ -52,17 +52,19 @@ class MemberRounds:
         self._memory = memory
 
     def update_of(self, number: int, start: FloatVector, cohort: tuple[str, ...]) -> TrainedUpdate:
-        """The update of a round; a round that is tried again is not trained again.
+        """Return the update of a round; a round that is tried again is not trained again.
 
         Args:
             number: Number of the round.
             start: The shared model that it starts from, float32 [d].
-            cohort: Who is asked, in roster order.
+            cohort: The members of the round, in roster order.
 
         Raises:
             RefusedError: If the member's cap does not allow it.
         """
         self._ledger.enter(number, cohort, model_digest(start).hex())
+        # Trained again, the round would be a second release with a noise of its own, to be charged
+        # again. The same update, sent again, releases nothing new.
         done = self.update
         if done is not None and done.round == number and np.array_equal(done.shared, start):
             if not self._memory.replaying:
@@ -72,7 +74,7 @@ class MemberRounds:
         return self.update
 
     def keep(self) -> None:
-        """Note that the local parameters are those of the best round."""
+        """Keep the local parameters as those of the best round."""
         self.kept = local_state(self._model)
 
     def save(self, directory: Path, number: int) -> None:
@@ -102,7 +104,7 @@ class MemberRounds:
         return TrainedUpdate(number, start, done.change, done.loss, weight, done.layers)
 
     def _remembered(self, number: int, start: FloatVector) -> TrainedUpdate | None:
-        """The training that this member did for the round before it was restarted."""
+        """Return the update of a training that was finished before a restart; None without one."""
         packed = self._memory.recall(_name_of(number, start))
         if packed is None:
             return None
@@ -121,5 +123,5 @@ class MemberRounds:
 
 
 def _name_of(number: int, start: FloatVector) -> str:
-    """Names a round's training from a model."""
+    """Return the name under which a round's training from a model is kept."""
     return f"training-{number}-{model_digest(start).hex()}"

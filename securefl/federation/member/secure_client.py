@@ -1,8 +1,8 @@
 """A member's side of mode `secure`: its update enters a masked sum and is never sent alone.
 
 What a coordinator may ask is decided here and not by the coordinator: which cohort, in which order,
-from which model. An update is unmasked in one sum at most, because of two sums that differ in one
-member the difference is that member's update.
+from which model. An update is unmasked in one sum at most, because the difference of two sums that
+differ in one member is that member's update.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
@@ -23,7 +24,6 @@ from securefl.federation.aggregation.session_parameters import (
     session_params,
 )
 from securefl.federation.member.model_verifier import ModelVerifier
-from securefl.federation.messages import messages as m
 from securefl.ml.parameters import FloatVector, UpdateVector, model_digest
 from securefl_protocols.noise.layers import NoiseLayers
 from securefl_protocols.primitives.entropy import Entropy, draw
@@ -42,7 +42,7 @@ class AbortedError(SecureflError):
 
 @dataclass(frozen=True)
 class TrainedUpdate:
-    """What local training in a round gave.
+    """The result of local training in a round.
 
     Attributes:
         round: Number of the round.
@@ -50,7 +50,7 @@ class TrainedUpdate:
         change: The change of the shared parameters, float32 [d], or float64 [d] if it is noised.
         loss: Mean training loss.
         samples: Sample count, the weight.
-        layers: Of the noise in the change, where some of it may be taken back.
+        layers: Layers of the noise in the change, where excess noise may be removed.
     """
 
     round: int
@@ -63,15 +63,15 @@ class TrainedUpdate:
 
 @dataclass
 class _Session:
-    """An open session, and the update of the round that it is in.
+    """An open session, and the update of its present round.
 
     Attributes:
-        number: What the coordinator calls it.
-        opening: Its terms, and the round and the model that it was opened for.
+        number: Its number at the coordinator.
+        opening: Its parameters, and the round and the model that it was opened for.
         update: The update of the round.
         model: Digest of the model that the round was admitted with.
         rounds: The rounds that were entered.
-        keys: The message with everybody's keys; empty before it came.
+        keys: The message with all members' keys; empty before it arrived.
     """
 
     number: int
@@ -85,11 +85,11 @@ class _Session:
 
 @dataclass(frozen=True)
 class _Opening:
-    """What a session was opened with: enough to open the same one again.
+    """The input of opening a session: enough to open the same one again after a restart.
 
     Attributes:
         cohort: Its members.
-        terms: Its terms.
+        terms: Its parameters.
         round: The first round.
         model: Digest of the model of that round.
         secret: The entropy that its keys were drawn from.
@@ -103,7 +103,10 @@ class _Opening:
 
 
 class _KeysFirst:
-    """Entropy that begins with what a session's keys were drawn from."""
+    """A source of entropy that begins with the bytes of a session's keys.
+
+    A reopened session has the same keys in this way, while all later draws are fresh.
+    """
 
     def __init__(self, secret: bytes, entropy: Entropy) -> None:
         self._secret, self._entropy = secret, entropy
@@ -116,13 +119,13 @@ class _KeysFirst:
 
 
 class MaskedMember:
-    """Holds a member's session and answers its messages.
+    """A member's session of masked sums.
 
     Attributes:
         last_unmasked: The last round for whose sum our shares have left; 0 before the first.
-        last_sum: The last round whose sum we verified, and whose updates are in it.
-        earliest: No round before this one is entered: a member that lost what it knew may have
-            entered them, and two sums of a round would give its update away.
+        last_sum: The last round whose sum we verified, and the members whose updates are in it.
+        earliest: No round before this one is entered: a member that lost its state may have entered
+            them, and two sums of a round would disclose its update.
     """
 
     def __init__(
@@ -132,13 +135,13 @@ class MaskedMember:
         consortium: Consortium,
         entropy: Entropy = os.urandom,
     ) -> None:
-        """Waits for the first session.
+        """Start without a session.
 
         Args:
             name: The member's name.
             identity: Its private identity key, 32 bytes.
-            consortium: Who takes part, and what was agreed.
-            entropy: Where all its randomness comes from.
+            consortium: The parties and their agreement.
+            entropy: The source of all its randomness.
         """
         self._name = name
         self._entropy = entropy
@@ -163,16 +166,22 @@ class MaskedMember:
             raise AbortedError(f"round {number} is none of the {config.rounds} that were agreed")
         if request.cohort != agreed_cohort(config, names, number):
             raise AbortedError(f"this is not the cohort that was agreed for round {number}")
+        # Two sums of one round would differ in the dropouts, and so disclose single updates.
         if number <= self.last_unmasked:
             raise AbortedError(f"the update of round {number} has entered a sum already")
         if number < self.earliest:
             raise AbortedError(f"this member may have been in round {number} and forgotten it")
+        # Rounds only go forward: an earlier one could be asked again with another model.
         if number < self._pinned[0]:
             raise AbortedError(f"round {self._pinned[0]} has begun; round {number} is over")
         self._admit_model(number, m.unpack_vector(request.shared))
 
     def _admit_model(self, number: int, shared: FloatVector) -> None:
-        """One model a round, and where we know the sum before it, the one that follows from it."""
+        """Admit one model a round: the one that follows from the last sum, where that is known.
+
+        A coordinator that could choose models could send one member a model that makes its update
+        stand out in the sum (model inconsistency, Pasquini et al. 2021).
+        """
         digest = model_digest(shared)
         if number == self._pinned[0] and digest != self._pinned[1]:
             raise AbortedError(f"another model was sent for round {number} before")
@@ -183,7 +192,7 @@ class MaskedMember:
         self._pinned = (number, digest)
 
     def enter(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Message:
-        """Take the trained update into the round that was asked for and admitted.
+        """Enter the trained update into the round, which was admitted before.
 
         Raises:
             AbortedError: If the session is not what was agreed, or update or sample count are out
@@ -228,6 +237,7 @@ class MaskedMember:
         if isinstance(answer, RoundResult):
             self._follow(session, answer)
             return m.Done()
+        # From here on the update can be in a sum, whether or not the answer arrives.
         if session.client.state is ClientState.UNMASKED:
             self.last_unmasked = session.update.round
             self._follower.wait()
@@ -249,7 +259,7 @@ class MaskedMember:
         return m.Protocol(round=update.round, payload=keys)
 
     def _client(self, opening: _Opening) -> tuple[ClientSession, bytes]:
-        """The session with its two keys from the opening's secret, and what it advertises."""
+        """Return the session with its two keys from the opening's secret, and its first message."""
         client = ClientSession(
             plan=opening.terms.plan,
             roster=self._consortium.part(opening.cohort),
@@ -269,13 +279,13 @@ class MaskedMember:
         return m.Protocol(round=update.round, payload=shares)
 
     def following(self) -> bytes | None:
-        """The model that follows from the last sum, as it travels; None if we cannot tell."""
+        """Return the model that follows from the last sum, as it travels; None if unknown."""
         return self._follower.following()
 
     def state(self) -> bytes:
-        """What a member that is restarted between two rounds has to know; secret.
+        """Return what a member that is restarted between two rounds needs; secret.
 
-        The rounds of an open session go on under its keys, which is why they are in here.
+        Later rounds of an open session use its keys, so they are part of it.
         """
         fields = {
             "last_unmasked": self.last_unmasked,
@@ -304,7 +314,7 @@ class MaskedMember:
         }
 
     def restore(self, state: bytes) -> None:
-        """The inverse of `state`, in a member that has answered nothing yet."""
+        """Take up a `state` in a member that has answered nothing yet."""
         fields = msgpack.unpackb(state)
         self.last_unmasked, self.earliest = fields["last_unmasked"], fields["earliest"]
         self._pinned = (fields["pinned"][0], fields["pinned"][1])
@@ -318,6 +328,7 @@ class MaskedMember:
         opening = _Opening(cohort, terms, fields["round"], fields["model"], fields["secret"])
         client, _ = self._client(opening)
         client.receive(fields["keys"])
+        # Used rounds are skipped: their pairwise masks must never cover a second vector.
         client.skip_to(max(fields["rounds"]), len(fields["rounds"]))
         empty = np.zeros(0, dtype=np.float32)
         nothing = TrainedUpdate(0, empty, empty, 0.0, 0)
@@ -326,5 +337,5 @@ class MaskedMember:
         )
 
     def may_score(self, number: int, shared: FloatVector) -> bool:
-        """Whether round `number` may have ended with this model, as far as we can tell."""
+        """Return whether round `number` may have ended with this model; True where unknown."""
         return self._follower.is_expected(number, shared)

@@ -1,4 +1,4 @@
-"""What every message between coordinator and members has in common."""
+"""The base of all messages between the coordinator and the members."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class MessageError(SecureflError):
 
 
 class Message(BaseModel):
-    """A message; `kind` names it on the wire."""
+    """A message; its `kind` is its name on the wire.
+
+    Strict: no value is converted, and unknown fields are refused, so that every accepted message
+    has exactly one meaning at both ends.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -1,4 +1,4 @@
-"""What coordinator and members say to each other about the ledger."""
+"""Messages about the ledger, between the coordinator and the members."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StartRun(Message):
     """Coordinator to member: take part in this run, or refuse.
 
     Attributes:
-        since: How many of the member's entries the coordinator has.
+        since: Number of the member's entries that the coordinator has.
     """
 
     kind: Literal["begin"] = "begin"
@@ -23,13 +23,13 @@ class StartRun(Message):
 
 
 class Conclude(Message):
-    """Coordinator to member: this is how a round ended; hand in what you wrote of it.
+    """Coordinator to member: record how a round ended, and send your entries.
 
     Attributes:
-        survivors: Whose updates are in the sum, in roster order.
+        survivors: The members whose updates are in the sum, in roster order.
         model: Digest of the shared model that the round ended with, 32 bytes.
         transcript: Digest of the masked sum's transcript, 32 bytes; None in mode `plain`.
-        since: How many of the member's entries the coordinator has.
+        since: Number of the member's entries that the coordinator has.
     """
 
     kind: Literal["conclude"] = "conclude"
@@ -41,7 +41,7 @@ class Conclude(Message):
 
 
 class Finish(Message):
-    """Coordinator to member: the run is over; hand in what you wrote."""
+    """Coordinator to member: the run is over; send your entries."""
 
     kind: Literal["finish"] = "finish"
     rounds: NonNegativeInt
@@ -52,8 +52,8 @@ class Entries(Message):
     """Member to coordinator: its signed ledger entries.
 
     Attributes:
-        entries: Canonical bytes of each, from the asked sequence number on.
-        signed: Size of the last head that the member countersigned; 0 before the first.
+        entries: Canonical bytes of each, from the requested sequence number on.
+        signed: Size of the last tree head that the member cosigned; 0 before the first.
     """
 
     kind: Literal["entries"] = "entries"
@@ -62,12 +62,12 @@ class Entries(Message):
 
 
 class ShowHead(Message):
-    """Coordinator to member: a head of the log, and why it may be signed.
+    """Coordinator to member: a tree head of the log, with the proofs that let a member cosign it.
 
     Attributes:
-        head: Canonical bytes of the head.
-        consistency: Proof that it extends the last head which the member signed.
-        inclusions: Of each new entry of the member: sequence number, place, proof.
+        head: Canonical bytes of the tree head.
+        consistency: Proof that it extends the last head that the member cosigned (RFC 9162).
+        inclusions: For each new entry of the member: sequence number, leaf index, inclusion proof.
     """
 
     kind: Literal["show-head"] = "show-head"
@@ -77,20 +77,20 @@ class ShowHead(Message):
 
 
 class Countersigned(Message):
-    """Member to coordinator: its signature on the head that was shown."""
+    """Member to coordinator: its cosignature of the tree head that it was shown."""
 
     kind: Literal["countersigned"] = "countersigned"
     signature: Annotated[bytes, Field(min_length=64, max_length=64)]
 
 
 class Refused(Message):
-    """Member to coordinator: its policy or its budget forbids what was asked.
+    """Member to coordinator: its policy or its budget forbids the request.
 
     Attributes:
         round: Number of the round; 0 refuses the whole run.
-        reason: Which rule, as in the ledger's entry.
-        text: The rule in words, with its numbers.
-        entries: The member's entries, where it takes no part in the run.
+        reason: Name of the rule, as in the ledger's entry.
+        text: The rule as text, with its numbers.
+        entries: The member's entries, where it does not take part in the run.
     """
 
     kind: Literal["refused"] = "refused"

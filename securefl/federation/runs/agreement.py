@@ -1,4 +1,4 @@
-"""Who is who in a run on one machine: keys and an agreement, made once and kept with the run."""
+"""Keys and agreement of a run on one machine, created once and kept in its directory."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ KEY = "identity.pem"
 def resident_consortium(
     prepared: Prepared, directory: RunDirectory
 ) -> tuple[Consortium, dict[str, bytes]]:
-    """The consortium of a run directory; made, and written, where there is none yet.
+    """Return the consortium of a run directory; created and written where there is none yet.
 
-    A run that goes on after it was killed goes on under the same keys, the same agreement and the
-    same name, so that its ledger is one ledger.
+    A resumed run has the same keys, the same agreement and the same run id, so that its ledger is
+    one ledger.
 
     Returns:
-        What everybody knows, and each member's private identity key.
+        The consortium, and each member's private identity key.
 
     Raises:
-        RunDirectoryError: If what was written is damaged, or of other members or settings.
+        RunDirectoryError: If a file is damaged, or belongs to other members or settings.
     """
     names = [member.name for member in prepared.members]
     keys = {name: _key(directory, name) for name in names}
@@ -46,13 +46,14 @@ def resident_consortium(
     same_keys = dict(zip(roster.names, roster.identities, strict=True)) == {
         name: key.public for name, key in keys.items()
     }
+    # The directory may have been edited meanwhile: another agreement must not be used unnoticed.
     if not same_keys or to_tree(signed.agreement)["config"] != agreed_config(prepared.config):
         raise RunDirectoryError(f"{path} is of other members or settings than this run's")
     return Consortium(signed, run), {name: key.private_bytes() for name, key in keys.items()}
 
 
 def read_agreement(directory: RunDirectory) -> SignedAgreement:
-    """The signed agreement of a run.
+    """Return the signed agreement of a run.
 
     Raises:
         RunDirectoryError: If there is none, or it is damaged.
@@ -67,7 +68,7 @@ def read_agreement(directory: RunDirectory) -> SignedAgreement:
 
 
 def read_run(directory: RunDirectory) -> bytes:
-    """The name of a run, 32 bytes.
+    """Return the id of a run, 32 bytes.
 
     Raises:
         RunDirectoryError: If there is none, or it is damaged.
@@ -87,13 +88,12 @@ def _key(directory: RunDirectory, name: str) -> SigningKey:
 
 
 def keep_agreement(directory: RunDirectory, signed: SignedAgreement, run: bytes) -> None:
-    """Write a run's agreement and name into its directory, where auditors look for them.
-
-    The agreement comes last: where it is, all is.
+    """Write a run's agreement and id into its directory, where auditors expect them.
 
     Raises:
         RunDirectoryError: If they cannot be written.
     """
+    # The agreement comes last: where it exists, the run's id does as well.
     write_atomically(directory.path / RUN, json.dumps({"run": run.hex()}).encode())
     text = json.dumps(signed.to_json(), indent=2, ensure_ascii=False) + "\n"
     write_atomically(directory.path / AGREEMENT, text.encode())

@@ -1,7 +1,8 @@
-"""The federation and its references, scored on the same test cases."""
+"""The federation and its baselines, scored on the same test cases."""
 
 from __future__ import annotations
 
+from securefl.federation import messages as m
 from securefl.federation.coordinator.rounds import (
     Federation,
     RoundState,
@@ -10,24 +11,23 @@ from securefl.federation.coordinator.rounds import (
     evaluate_noised_baseline,
     evaluate_released,
 )
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.prepare import POOLED, Prepared
 from securefl.ml.metrics.sums import MetricSums
 from securefl.privacy.mechanisms import mechanism_for
 
 Arms = dict[str, dict[str, MetricSums]]
-"""Arm to member to metric sums on the member's test cases."""
+"""Arm (the federation or a baseline) to member to metric sums on the member's test cases."""
 
 
 def request_pooled(federation: Federation, prepared: Prepared) -> None:
-    """Have the arm with all data in one place train beside the rounds, which take their time."""
+    """Start the training of the centralized baseline, which runs concurrently with the rounds."""
     if prepared.config.references.enabled:
         start = m.pack_vector(prepared.shared)
         federation.exchange.request(POOLED, m.LocalOnlyRequest(arm="pooled", shared=start))
 
 
 def evaluate_arms(federation: Federation, prepared: Prepared, state: RoundState) -> Arms:
-    """Every arm on the test split, by member."""
+    """Return the metric sums of every arm on the test split, by member."""
     arms: Arms = {"federated": evaluate_best(federation, state, "test")}
     if prepared.config.references.enabled:
         arms["alone"] = _alone(federation, prepared)

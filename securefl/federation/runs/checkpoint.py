@@ -1,4 +1,4 @@
-"""The coordinator's part of a checkpoint: the shared model, the best one, the server's moments."""
+"""The coordinator's checkpoint: the shared model, the best one, the server optimizer's moments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
     Args:
         path: The checkpoint's file.
         state: The state to write.
-        run_digest: Names the configuration, so that no other run takes the state up.
+        run_digest: Identifies the configuration, so that no other run restores the state.
     """
     tensors: dict[str, Tensor] = {
         "shared": torch.from_numpy(state.shared),
@@ -40,7 +40,7 @@ def write_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
 
 
 def read_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
-    """Bring a fresh `state` to where the checkpoint stands.
+    """Bring a fresh `state` to that of the checkpoint.
 
     Raises:
         RunDirectoryError: If the file is damaged, or belongs to another configuration.

@@ -1,4 +1,4 @@
-"""Plain and secure training side by side: are the masked sums exact, and what do they cost?"""
+"""Plain and secure training compared: are the masked sums exact, and what do they cost?"""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from securefl.config.schema import RunConfig
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.fedavg import weighted_mean
 from securefl.federation.aggregation.secure import MaskedSum, SecureAggregator
 from securefl.federation.aggregation.session_parameters import encode_update
 from securefl.federation.coordinator.rounds import Federation
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.directory import RunDirectory, make_empty
 from securefl.federation.runs.progress import Progress, Silent
 from securefl.federation.runs.result import Numbers, json_ready
@@ -47,7 +47,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `securefl compare` reports.
+    """The result of `securefl compare`.
 
     Attributes:
         task: Name of the task.
@@ -57,11 +57,11 @@ class Comparison:
             the same integers in the clear.
         max_abs_difference: Largest difference of a coordinate between the decoded mean and float
             FedAvg of the same updates, over all rounds.
-        bound: What that difference may be at most, over all rounds.
+        bound: The proven bound of that difference, over all rounds.
         dropouts: Round to the members that were not in its sum.
         plain: The baseline.
         secure: The masked training.
-        run_dir: Where both lie.
+        run_dir: The folder of both runs.
     """
 
     task: str
@@ -77,18 +77,18 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
-        """Whether the sums are exact and the float results as close as promised."""
+        """Whether the sums are exact and the float results within the bound."""
         return self.integer_sums_identical and self.max_abs_difference <= self.bound
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         plain: dict[str, Any] = json_ready(asdict(self))
         return plain
 
 
 @dataclass
 class Stopwatch:
-    """Times the aggregation of a run and counts its bytes; changes nothing."""
+    """An observer that times the aggregation of a run and counts its bytes."""
 
     seconds: list[float] = field(default_factory=list)
     bytes_up: float = 0.0
@@ -123,7 +123,7 @@ class _Timed:
 
 @dataclass
 class SumCheck(Stopwatch):
-    """Recomputes every masked sum from the updates that the members lay open."""
+    """An observer that recomputes every masked sum from updates that the members disclose."""
 
     identical: bool = True
     largest_difference: float = 0.0
@@ -159,7 +159,7 @@ class _Checked:
     check: SumCheck
     inner: SecureAggregator
     aside: Exchange
-    """Asks for the updates in the clear without counting as traffic of the run."""
+    """Requests the updates in the clear; its bytes do not count as traffic of the run."""
 
     def aggregate(
         self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
@@ -180,7 +180,7 @@ def compare(config: RunConfig, path: Path, progress: Progress | None = None) -> 
     """Train plain and secure from the same seed, in `path/plain` and `path/secure`.
 
     Raises:
-        SecureflError: Whatever a person can mend, as one line.
+        SecureflError: A user-facing error, as one line.
     """
     watch = progress or Silent()
     make_empty(path)

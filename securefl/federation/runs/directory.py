@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,9 +27,9 @@ from securefl.ml.tensor_io import write_atomically
 
 
 def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> Path:
-    """`runs/<task>-<kind>-seed<seed>-<UTC time>`, below the working directory.
+    """Return `runs/<task>-<kind>-seed<seed>-<UTC time>`, below the working directory.
 
-    A second run of the same second gets a number behind it.
+    A second run of the same second gets a number appended.
     """
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     name = f"{config.task}-{kind}-seed{config.seed}-{moment:%Y%m%dT%H%M%SZ}"
@@ -44,10 +45,10 @@ REPEAT = "repeat.toml"
 
 
 def make_empty(path: Path) -> None:
-    """Make a directory that holds nothing yet.
+    """Create an empty directory.
 
     Raises:
-        RunDirectoryError: If something is there already, or it cannot be written.
+        RunDirectoryError: If it exists and is not empty, or it cannot be written.
     """
     try:
         taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
@@ -62,7 +63,7 @@ def make_empty(path: Path) -> None:
 
 
 class RunDirectory:
-    """One run's files. Nothing in it is ever overwritten by another run."""
+    """The files of one run, which no other run overwrites."""
 
     def __init__(self, path: Path, config: RunConfig, places: LedgerPaths | None = None) -> None:
         self.path = path
@@ -73,15 +74,15 @@ class RunDirectory:
     def create(
         cls, path: Path, config: RunConfig, places: LedgerPaths | None = None
     ) -> RunDirectory:
-        """A new directory with the resolved configuration in it.
+        """Return a new directory with the resolved configuration in it.
 
         Args:
-            path: Where it is to be.
+            path: The new directory.
             config: The run's configuration.
-            places: Where the members' books and policies are; the usual ones if not given.
+            places: Paths of the members' ledgers and policies; the default ones if not given.
 
         Raises:
-            RunDirectoryError: If something is there already, or it cannot be written.
+            RunDirectoryError: If it exists and is not empty, or it cannot be written.
             ConfigError: If there is no such policy.
         """
         directory = cls(path, config, places)
@@ -93,7 +94,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """The directory of a run that was begun.
+        """Return the directory of a run that was begun.
 
         Raises:
             RunDirectoryError: If it is none.
@@ -109,7 +110,7 @@ class RunDirectory:
         """Keep other processes out for as long as this run writes.
 
         Raises:
-            RunDirectoryError: If another process is at it, or it cannot be written.
+            RunDirectoryError: If another process has the lock, or it cannot be written.
         """
         with self._lock_file() as file:
             try:
@@ -145,19 +146,23 @@ class RunDirectory:
         return self.path / "start.f32"
 
     def member_path(self, name: str) -> Path:
-        """A member's own folder."""
+        """Return a member's own folder."""
         return self.path / "members" / name
 
     def keep_start(self, shared: FloatVector) -> None:
-        """Keep the model before the first round: from it an auditor follows all others."""
+        """Keep the model before the first round, from which an auditor recomputes the others."""
         if not self.start_path.exists():
             write_atomically(self.start_path, shared.astype("<f4", copy=False).tobytes())
 
     def save_round(self, record: RoundRecord, state: RoundState) -> None:
-        """Make a round durable; the members have saved theirs before."""
-        write_checkpoint(self._checkpoint, state, self._digest())
+        """Make a round durable; the members' states are durable already."""
+        # The metrics line first: `restore` cuts off a line without a checkpoint, while nothing
+        # could reconstruct a line that a checkpoint lacks, and the ledger is concluded from it.
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(record)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        write_checkpoint(self._checkpoint, state, self._digest())
 
     def restore(self, state: RoundState) -> None:
         """Bring a fresh state to the last checkpoint, if there is one.
@@ -174,7 +179,7 @@ class RunDirectory:
         write_atomically(self._metrics, "".join(kept).encode())
 
     def records(self) -> list[RoundRecord]:
-        """The rounds that have ended.
+        """Return the rounds that have ended.
 
         Raises:
             RunDirectoryError: If their file is damaged.
@@ -190,7 +195,7 @@ class RunDirectory:
         write_atomically(self.path / "result.json", text.encode())
 
     def result(self) -> RunResult | None:
-        """The closing result, if the run has ended.
+        """Return the closing result, if the run has ended.
 
         Raises:
             RunDirectoryError: If it is damaged.
@@ -209,7 +214,7 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     def _lines(self) -> list[str]:
-        """Complete lines; a kill may have left half of the last one."""
+        """Return the complete lines; a kill may have left half of the last one."""
         if not self._metrics.exists():
             return []
         lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""Scoring a finished run again, from what lies in its directory and its data."""
+"""Scoring of a finished run, from its directory and its data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from securefl.ml.tensor_io import read_tensors
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good the released model is, with each retailer's own local part.
+    """The metrics of the released model, with each retailer's own local part.
 
     Attributes:
         split: `train`, `validation` or `test`.
@@ -40,11 +40,11 @@ class Evaluation:
 
 
 def evaluate(path: Path, split: Split = "test") -> Evaluation:
-    """Rebuild the members of a finished run and score its best round; writes nothing.
+    """Rebuild the members of a finished run and score its best round, without writing anything.
 
     Raises:
-        RunDirectoryError: If it is no finished run, or a file of it is damaged.
-        InputError: If the split does not exist, or the data have gone.
+        RunDirectoryError: If it is not a finished run, or a file of it is damaged.
+        InputError: If the split does not exist, or the data are missing.
     """
     if split not in ("train", "validation", "test"):
         raise InputError(f"no split '{split}'; there are train, validation and test")
@@ -66,7 +66,7 @@ def evaluate(path: Path, split: Split = "test") -> Evaluation:
 
 
 def _finished(path: Path) -> tuple[RunDirectory, RunResult]:
-    """The directory of a finished run, and its result."""
+    """Return the directory of a finished run, and its result."""
     if (path / REPEAT).exists():
         raise RunDirectoryError(f"{path} holds several runs; name one of its seed-* directories")
     directory = RunDirectory.open(path)
@@ -77,16 +77,16 @@ def _finished(path: Path) -> tuple[RunDirectory, RunResult]:
 
 
 def _for_scoring(config: RunConfig) -> RunConfig:
-    """The same without what only training needs: a GPU, and the model that it started from."""
+    """Return the configuration without what only training needs: a GPU, a warm start."""
     engine = config.engine.model_copy(update={"device": "cpu"})
     return config.model_copy(update={"engine": engine, "warm_start": None})
 
 
 def _released(directory: RunDirectory, prepared: Prepared) -> tuple[int, FloatVector]:
-    """The round that was best, and its shared model, float32 [d]."""
+    """Return the round that was best, and its shared model, float32 [d]."""
     tensors, metadata = read_tensors(directory.model_path)
     try:
         model = prepared.task.model(prepared.facts, 0)
         return int(metadata["round"]), joined_shared(model, tensors)
     except (KeyError, ValueError) as error:
-        raise RunDirectoryError(f"{directory.model_path} does not fit its run: {error}") from None
+        raise RunDirectoryError(f"{directory.model_path} does not match its run: {error}") from None

@@ -1,8 +1,8 @@
 """The one run loop: restore, round after round, close; a simulation and a service differ in hooks.
 
-A run is built from a `Federation` (who takes part, and how they are reached), a `RunDirectory`
-(what is durable), a `Recorder` (the ledger) and `Hooks` (what one way of running adds). Nothing
-else runs rounds, restores them, concludes them in the ledger or evaluates their end.
+A run is built from a `Federation` (the parties, and the way to them), a `RunDirectory` (what is
+durable), a `Recorder` (the ledger) and `Hooks` (what one way of running adds). Nothing else runs
+rounds, restores them, concludes them in the ledger or evaluates their end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from securefl.ml.parameters import model_digest
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",
-    False: "Evaluating on the test cases",
+    False: "Evaluating on the test cases",  # without baselines
 }
 
 
@@ -69,7 +69,7 @@ class Hooks:
         """Bring members and aggregator to where they were when `done` rounds were complete."""
 
     def begin_round(self, number: int) -> None:
-        """A round is about to run."""
+        """Called before a round runs."""
 
     def attempt(self, number: int, run: Callable[[], RoundRecord]) -> RoundRecord:
         """Run a round, and decide what a failure of it means; by default it ends the run."""
@@ -77,22 +77,22 @@ class Hooks:
         return run()
 
     def members_saved(self, federation: Federation, done: int) -> None:
-        """All members' states are durable and the checkpoint is not: save what goes with it."""
+        """Save what belongs to a checkpoint: members' states are durable, and it is not yet."""
 
     def round_saved(self, record: RoundRecord) -> None:
-        """The checkpoint is durable: what led to it is no longer needed."""
+        """Drop what led to a checkpoint, which is durable now."""
 
     def before_ledger(self) -> None:
-        """The members are about to be asked for their ledger entries."""
+        """Called before the members are asked for their ledger entries."""
 
     def rounds_ended(self, federation: Federation) -> None:
-        """The last round is complete."""
+        """Called after the last round."""
 
     def before_closing(self) -> None:
-        """The members are about to be asked for the closing evaluation."""
+        """Called before the members are asked for the closing evaluation."""
 
     def ended(self, federation: Federation) -> None:
-        """The ledger is complete; nothing more is asked of the members."""
+        """Called when the ledger is complete, after all requests of the loop."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ class RoundLoop:
     """A run, from the last checkpoint to the closing evaluation.
 
     Attributes:
-        federation: Who takes part, and how they are reached.
+        federation: The parties, and the way to them.
         hooks: What this way of running adds.
-        prepared: What the run starts from.
-        directory: Where it is made durable.
+        prepared: Task, data and starting model.
+        directory: The run's durable files.
         recorder: The coordinator's side of the ledger.
-        watch: What is shown of its progress.
+        watch: Receives the progress.
     """
 
     federation: Federation
@@ -204,7 +204,7 @@ def federation_of(
     """Return the federation of a run.
 
     Args:
-        prepared: What the run starts from.
+        prepared: Task, data and starting model.
         directory: The run's directory, for the transcripts of its masked sums.
         consortium: All members and what they agreed on.
         exchange: The way to the members.
@@ -236,5 +236,5 @@ def taking_part(recorder: Recorder, exchange: Exchange) -> tuple[str, ...]:
     members = recorder.begin()
     if not members:
         name, text = next(iter(exchange.refused_in(0).items()))
-        raise InputError(f"nobody takes part: {name} refused: {text}")
+        raise InputError(f"no member takes part: {name} refused: {text}")
     return members

@@ -1,4 +1,4 @@
-"""load -> partition: from a configuration to the members' data and where training starts."""
+"""load -> partition: from a configuration to the members' data and the starting model."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ POOLED = "pooled"
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a run on one machine starts from.
+    """The input of a run's rounds.
 
     Attributes:
         config: The run's configuration.
         task: Its task.
-        facts: What the members agree on.
+        facts: The task's agreed public metadata.
         members: The members' data, in roster order.
         shared: The shared model before the first round, float32 [d].
         data_sets: Member to the digest of its tables.
@@ -47,10 +47,10 @@ class Prepared:
     data_sets: dict[str, str]
 
     def pooled(self, without: Collection[str] = ()) -> MemberData:
-        """All data in one place, for the reference that no consortium may have.
+        """Return the data of all members together, for the centralized baseline.
 
         Args:
-            without: Members that take no part.
+            without: Members that do not take part.
         """
         members = [member for member in self.members if member.name not in without]
         pooled: MemberData = self.task.pool(members, self.facts)
@@ -58,18 +58,18 @@ class Prepared:
 
 
 def prepare(config: RunConfig) -> Prepared:
-    """Load the source and cut every member's data.
+    """Load the source and prepare every member's data.
 
     Raises:
-        InputError: If source, task and model do not fit together, or a table is wrong.
+        InputError: If source, task and model do not match, or a table is wrong.
     """
     check_model(config)
-    choose_device(config.engine.device)  # before anything is loaded or started
+    choose_device(config.engine.device)  # a wrong device is refused before minutes of loading
     return prepare_data(config, load(config.data))
 
 
 def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
-    """Cut every member's data from tables that are loaded already."""
+    """Prepare every member's data from tables that are already loaded."""
     task = create_task(config)
     facts = task.agree(common_data(config.data, lambda: data))
     members = tuple(task.prepare(tables, facts) for tables in data.members)
@@ -84,16 +84,16 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:
-    """Refuse a mechanism that cannot keep to the budget, or has no price, before a member pays.
+    """Refuse a mechanism that cannot keep to the budget, before a member is charged.
 
     Raises:
-        ConfigError: If they cannot, or would leave nothing to learn.
+        ConfigError: If it cannot, or if its noise would leave nothing to learn.
     """
     mechanism_for(config.privacy).check(config, members, dimension)
 
 
 def starting_model(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:
-    """The shared model before the first round, float32 [d]; from the seed, or an earlier run.
+    """Return the shared model before the first round, float32 [d], from seed or an earlier run.
 
     Raises:
         InputError: If the earlier run's weights are of another model.

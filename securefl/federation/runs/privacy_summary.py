@@ -1,4 +1,4 @@
-"""How a run's customers were protected: from the members' accounts to a result and a sentence."""
+"""The privacy summary of a run: from the members' accounts to a result and a sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from securefl.config.schema import RunConfig
 from securefl.config.task_registry import declaration
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.runs.result import MemberPrivacy, RunPrivacy
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.accounting.spent import privacy_unit, shown_customer_epsilon
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
 
 
 def run_privacy(config: RunConfig, accounts: Mapping[str, m.BudgetResponse]) -> RunPrivacy | None:
-    """The members' accounts as they stand in a result; None for a run without a budget."""
+    """Return the members' accounts for a run's result; None for a run without a budget."""
     if not accounts:
         return None
     settings, mechanism = config.privacy, mechanism_for(config.privacy)
@@ -57,9 +57,9 @@ def run_privacy(config: RunConfig, accounts: Mapping[str, m.BudgetResponse]) -> 
 
 
 def composed_privacy(runs: Sequence[RunPrivacy]) -> RunPrivacy | None:
-    """What several runs on the same data have spent together; None if they had no budget.
+    """Return the composition of several runs on the same data; None if they had no budget.
 
-    Each step is taken to have had the least noise of its run, which is never too little to charge.
+    Each step counts with the least noise multiplier of its run, so that epsilon is an upper bound.
     """
     if not runs:
         return None
@@ -82,9 +82,9 @@ def _composed_member(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> 
 
 
 def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[float, float | None]:
-    """Epsilon of one member's runs, and what they come to for a customer of it."""
+    """Return the composed epsilon of one member's runs, and that for a customer of it."""
     if "Skellam" in privacy.mechanism:
-        # Its price is not that of its deviation; the book has the whole of it.
+        # Its epsilon does not follow from its deviation alone; the ledger has the composed one.
         life = max(account.life for account in accounts)
         return life, life if privacy_unit(privacy.unit).covers_customers else None
     # Opacus takes seconds to import, and runs without a budget have no use for it.
@@ -98,7 +98,7 @@ def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[f
 
 
 def _event(account: MemberPrivacy) -> SampledGaussian:
-    """All steps of a run, each taken to have had its least noise."""
+    """Return all steps of a run as one event, each with the run's least noise multiplier."""
     return SampledGaussian(account.noise_multiplier, account.sampling_rate, account.steps)
 
 
@@ -112,7 +112,7 @@ def _at_two_retailers(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) ->
 
 
 def guarantee(privacy: RunPrivacy) -> str:
-    """The guarantee in one clause."""
+    """Return the guarantee in one clause."""
     if "TEST SEED" in privacy.mechanism:
         return "NOT PROTECTED: the noise came from a test seed, which anyone can repeat"
     return (
@@ -124,7 +124,7 @@ def guarantee(privacy: RunPrivacy) -> str:
 
 
 def _at_two(privacy: RunPrivacy) -> str:
-    """What shared noise means for a customer whom two retailers know."""
+    """Return the clause about shared noise for a customer of two retailers."""
     known = [member.two_retailers_epsilon for member in privacy.members]
     if "shares" not in privacy.mechanism or not known:
         return ""
@@ -136,7 +136,7 @@ def _at_two(privacy: RunPrivacy) -> str:
 
 
 def _beside(privacy: RunPrivacy) -> str:
-    """What protecting another unit means for a customer."""
+    """Return the clause about whole customers, where another unit is protected."""
     if privacy_unit(privacy.unit).covers_customers:
         return _at_two(privacy)
     known = [member.customer_epsilon for member in privacy.members]

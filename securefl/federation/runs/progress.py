@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it; the command line draws it."""
+"""Progress of a run, as callbacks; the command line draws it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from securefl.federation.coordinator.rounds import RoundRecord
 
 
 class Progress(Protocol):
-    """Called from the run's own thread, between the steps."""
+    """Callbacks from the run's own thread, between the steps."""
 
     def stage(self, text: str) -> None:
-        """A new stage begins: loading, preparing, training, evaluating."""
+        """Show a new stage: loading, preparing, training, evaluating."""
 
     def begin(self, done: int, rounds: int) -> None:
-        """The rounds begin, `done` of them being done already."""
+        """Show the start of the rounds, of which `done` are done already."""
 
     def round(self, record: RoundRecord) -> None:
-        """A round has ended and is durable."""
+        """Show a round that has ended and is durable."""
 
 
 class Silent:
-    """Nobody watches."""
+    """Progress that is not shown."""
 
     def stage(self, text: str) -> None:
         """See `Progress.stage`."""

@@ -1,4 +1,4 @@
-"""The same run under several seeds: one sub-directory a seed, then mean and spread over them."""
+"""A run under several seeds: one sub-directory a seed, then mean and spread over them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class RepeatResult:
     runs: tuple[RunResult, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; a metric without a case is null."""
+        """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
         return plain
 
@@ -64,10 +64,10 @@ class RepeatDirectory:
     """A directory with one run directory a seed.
 
     Attributes:
-        path: Where it is.
+        path: The directory.
         config: The configuration, with the first seed.
-        repeats: How many seeds.
-        places: Where the members' books and policies are.
+        repeats: Number of seeds.
+        places: Paths of the members' ledgers and policies.
     """
 
     path: Path
@@ -79,17 +79,17 @@ class RepeatDirectory:
     def create(
         cls, path: Path, config: RunConfig, repeats: int, places: LedgerPaths | None = None
     ) -> RepeatDirectory:
-        """A new directory, with what is to be run in it.
+        """Return a new directory, with the configuration of its runs in it.
 
         Args:
-            path: Where it is to be.
+            path: The new directory.
             config: The configuration, with the first seed.
-            repeats: How many seeds.
-            places: Where the members' books and policies are; the usual ones if not given.
+            repeats: Number of seeds.
+            places: Paths of the members' ledgers and policies; the default ones if not given.
 
         Raises:
-            InputError: If there is nothing to repeat.
-            RunDirectoryError: If something is there already, or it cannot be written.
+            InputError: If `repeats` is less than 1.
+            RunDirectoryError: If it exists and is not empty, or it cannot be written.
         """
         if repeats < 1:
             raise InputError(f"a run cannot be repeated {repeats} times")
@@ -104,10 +104,10 @@ class RepeatDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RepeatDirectory:
-        """The directory of a repeated run that was begun.
+        """Return the directory of a repeated run that was begun.
 
         Raises:
-            RunDirectoryError: If it is none, or is damaged.
+            RunDirectoryError: If it is not one, or is damaged.
         """
         file = path / REPEAT
         try:
@@ -122,7 +122,7 @@ class RepeatDirectory:
             raise RunDirectoryError(str(error)) from None
 
     def runs(self) -> Iterator[RunDirectory]:
-        """Each seed's run directory, begun where it was not yet."""
+        """Yield each seed's run directory, created where it does not exist yet."""
         for seed in range(self.config.seed, self.config.seed + self.repeats):
             path = self.path / f"seed-{seed}"
             if (path / CONFIG).exists():
@@ -133,10 +133,10 @@ class RepeatDirectory:
 
 
 def run_repeated(directory: RepeatDirectory, progress: Progress | None = None) -> RepeatResult:
-    """Run what is left of a repeated run; what has ended is taken from its directory.
+    """Run what is left of a repeated run; results of finished runs are read.
 
     Raises:
-        SecureflError: Whatever a person can mend, as one line.
+        SecureflError: A user-facing error, as one line.
     """
     watch = progress or Silent()
     results = []
@@ -150,10 +150,10 @@ def run_repeated(directory: RepeatDirectory, progress: Progress | None = None) -
 
 
 def resume(path: Path, progress: Progress | None = None) -> RunResult | RepeatResult:
-    """Go on with whatever was begun in a directory, a single run or a repeated one.
+    """Resume the run of a directory, a single or a repeated one.
 
     Raises:
-        RunDirectoryError: If nothing was begun there, or it is damaged.
+        RunDirectoryError: If the directory has no run, or is damaged.
     """
     if (path / REPEAT).exists():
         return run_repeated(RepeatDirectory.open(path), progress)
@@ -161,7 +161,7 @@ def resume(path: Path, progress: Progress | None = None) -> RunResult | RepeatRe
 
 
 def summarise_runs(results: Sequence[RunResult], path: Path) -> RepeatResult:
-    """Mean and spread over the results of one configuration under several seeds."""
+    """Return mean and spread over the results of one configuration under several seeds."""
     first = results[0]
     return RepeatResult(
         task=first.task,
@@ -180,7 +180,7 @@ def summarise_runs(results: Sequence[RunResult], path: Path) -> RepeatResult:
 
 
 def sample_deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation, with n - 1 below; NaN for fewer than two values."""
+    """Return the sample standard deviation (n - 1); NaN for fewer than two values."""
     return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
@@ -199,7 +199,7 @@ def _mean_members(results: Sequence[RunResult]) -> tuple[MemberResult, ...]:
 def _over(
     tables: Sequence[dict[str, Numbers]], statistic: Callable[[Sequence[float]], float]
 ) -> dict[str, Numbers]:
-    """One statistic over the tables, number by number."""
+    """Return one statistic over the tables, for each arm and metric."""
     return {
         arm: {metric: statistic([table[arm][metric] for table in tables]) for metric in numbers}
         for arm, numbers in tables[0].items()

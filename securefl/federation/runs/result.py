@@ -1,4 +1,7 @@
-"""A run's result: what `--format json` prints and `result.json` keeps."""
+"""A run's result: the content of `result.json` and of `--format json`.
+
+Field names of these classes are keys of that JSON, and so are frozen.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from securefl.federation.coordinator.rounds import RoundRecord
 
 
 def round_cost(record: RoundRecord) -> RoundCost:
-    """What a round took."""
+    """Return the cost of a round."""
     return RoundCost(
         round=record.round,
         seconds=record.seconds,
@@ -28,7 +31,7 @@ def round_cost(record: RoundRecord) -> RoundCost:
 def run_refusals(
     whole_run: Mapping[str, str], records: Sequence[RoundRecord]
 ) -> tuple[Refusal, ...]:
-    """Who refused the run, and then who refused rounds, each from the first on.
+    """Return the refusals of the run, and then those of rounds, the first of each member.
 
     Args:
         whole_run: Member to reason.
@@ -50,8 +53,8 @@ class MemberResult:
 
     Attributes:
         name: The member's name.
-        samples: Its training samples, which are its FedAvg weight; 0 where a coordinator on a
-            machine of its own is not told.
+        samples: Number of its training samples, its FedAvg weight; 0 over a network, where the
+            coordinator does not learn it.
         metrics: Arm (`federated`, `alone`, `baseline`, ...) to metric to number, on its test cases.
     """
 
@@ -62,12 +65,12 @@ class MemberResult:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A retailer that did not do what it was asked; its own policy or budget forbade it.
+    """The refusal of a retailer whose own policy or budget forbids a request.
 
     Attributes:
         member: Its name.
         round: The first round that it refused; 0 for the whole run.
-        reason: Why, in words.
+        reason: The rule, as text.
     """
 
     member: str
@@ -77,15 +80,15 @@ class Refusal:
 
 @dataclass(frozen=True)
 class RoundCost:
-    """What a round took.
+    """The cost of a round.
 
     Attributes:
         round: Its number, from 1.
         seconds: Wall time.
-        survivors: Whose updates are in the sum.
+        survivors: The members whose updates are in the sum.
         bytes_up: Member to bytes that it sent in training and evaluation.
         bytes_down: Member to bytes that it received in training and evaluation.
-        epsilon: What the member that spent most had spent by then; None without a budget.
+        epsilon: The largest epsilon that a member had spent by then; None without a budget.
     """
 
     round: int
@@ -98,18 +101,18 @@ class RoundCost:
 
 @dataclass(frozen=True)
 class MemberPrivacy:
-    """What a retailer's customers have paid.
+    """The privacy account of a retailer's customers.
 
     Attributes:
         name: The member's name.
         epsilon: Spent on this run, at the run's delta.
         noise_multiplier: sigma; the noise on a step's sum has deviation sigma times the clip norm.
-        clip_norm: Largest norm of a unit's gradient.
-        sampling_rate: Probability of a unit to be in a step.
+        clip_norm: Largest norm of a privacy unit's gradient.
+        sampling_rate: Probability of a privacy unit to be in a step.
         steps: Private steps.
-        customer_epsilon: What that comes to for a whole customer; None where no bound is known.
-        two_retailers_epsilon: For a customer of two retailers under shared noise; None without, or
-            where no bound is known.
+        customer_epsilon: Epsilon for a whole customer; None where no bound is known.
+        two_retailers_epsilon: For a customer of two retailers under shared noise; None without it,
+            or where no bound is known.
         life: Spent over the life of the data, earlier runs included, at the run's delta.
         cap: What its policy allows over the life of the data, at `cap_delta`; None without one.
         cap_delta: Delta of the cap.
@@ -130,19 +133,19 @@ class MemberPrivacy:
 
 @dataclass(frozen=True)
 class RunPrivacy:
-    """How customers were protected.
+    """The privacy guarantee of a run.
 
     Attributes:
-        unit: Whose presence is hidden.
-        protects: What a unit is, in the task's words.
-        records_per_customer: Most records of one customer that count; None where the unit is the
-            customer.
-        adjacency: Between which data sets the two cannot be told apart.
-        mechanism: What was done.
-        against: From whom a unit is hidden.
-        accountant: Who says what it cost.
+        unit: The privacy unit.
+        protects: What a unit is in this task.
+        records_per_customer: Largest number of records of one customer that count; None where the
+            unit is the customer.
+        adjacency: The neighbouring relation of data sets.
+        mechanism: The mechanism.
+        against: The adversary.
+        accountant: The accountant that computed epsilon.
         delta: Probability with which the bound may fail.
-        members: Each retailer's account; a customer of several has paid the composition of theirs.
+        members: Each retailer's account; for a customer of several, their accounts compose.
     """
 
     unit: str
@@ -157,7 +160,7 @@ class RunPrivacy:
 
     @property
     def largest_epsilon(self) -> float:
-        """What the member that spent most has spent on this run."""
+        """The largest epsilon that a member has spent on this run."""
         return max(member.epsilon for member in self.members)
 
 
@@ -174,11 +177,11 @@ class RunResult:
         members: The retailers in roster order.
         seconds: Wall time of this process's part of the run.
         metrics: Arm to metric to number over all retailers' test cases.
-        privacy: How customers were protected; None says that nothing was done for them.
-        run_dir: Where everything lies.
-        refusals: Who refused what.
-        history: What each round took.
-        ledger: The coordinator's log of all members' signed entries.
+        privacy: The privacy guarantee; None without differential privacy.
+        run_dir: The run's directory.
+        refusals: The members' refusals.
+        history: The cost of each round.
+        ledger: File of the coordinator's log of all members' signed entries.
     """
 
     task: str
@@ -196,13 +199,13 @@ class RunResult:
     ledger: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; a metric without a case is null."""
+        """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
         return plain
 
 
 def result_from_json(text: str, path: Path) -> RunResult:
-    """The inverse of `RunResult.to_json`.
+    """Return the result in a text of `RunResult.to_json`.
 
     Raises:
         RunDirectoryError: If the text is not of this kind.
@@ -240,7 +243,7 @@ def _numbers(arms: Mapping[str, Mapping[str, float | None]]) -> dict[str, Number
 
 
 def json_ready(value: Any) -> Any:  # noqa: ANN401 - walks a JSON tree
-    """A tree with null in the place of NaN and infinity, which JSON does not have."""
+    """Return a tree with None in the place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: json_ready(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -25,21 +25,21 @@ from securefl.federation.transport.exchange import Exchange
 
 
 class RunObserver(Protocol):
-    """Observes a simulated run; its members reveal to it what they are asked for."""
+    """An observer of a simulated run, whose members disclose their updates to it."""
 
     def observe(self, aggregator: Aggregator, transport: Transport) -> Aggregator:
         """Return the aggregator that is used in place of the given one."""
 
     def rounds_ended(self, federation: Federation) -> None:
-        """The last round is complete."""
+        """Called after the last round."""
 
 
 @dataclass(frozen=True)
 class SimulationHooks(Hooks):
-    """What a simulation adds: its members are new objects and have to be told to restore.
+    """The hooks of a simulation, whose members are new objects and have to be restored.
 
     Attributes:
-        observer: Who observes the run, if it is observed.
+        observer: The observer of the run, if it has one.
     """
 
     observer: RunObserver | None
@@ -64,8 +64,8 @@ def run(
     A run that has ended already is not run again.
 
     Args:
-        directory: Where the run lives.
-        progress: What is shown of its progress.
+        directory: The run's directory.
+        progress: Receives the progress.
         observer: Observes its rounds; only a simulation can have one.
 
     Raises:

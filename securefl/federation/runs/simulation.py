@@ -1,12 +1,13 @@
-"""Which process hosts whom when a run stays on one machine."""
+"""The local simulation of a consortium: its keys and agreement, its members, and their engine."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import entry_points
 
-from securefl.config.schema import EngineSettings, RunConfig
+from securefl.config.schema import ENGINES, LOCAL_ENGINE, EngineSettings, RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import new_agreement
 from securefl.consortium.agreement.signatures import SignedAgreement, signed_by
@@ -14,25 +15,27 @@ from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.parties import party_of
 from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.policy import policy_of
+from securefl.errors import ConfigError
 from securefl.federation.member.member import MemberSpec
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
-from securefl.federation.transport.base import HostedParties, OpenTransport
+from securefl.federation.transport.base import Engine, HostedParties, OpenTransport
 from securefl.federation.transport.fault_injection import WithDropouts
-from securefl.federation.transport.registry import engine_of
+from securefl.federation.transport.local import open_local
 from securefl.ml.cpu import cores
 from securefl_protocols.primitives.signing import SigningKey
 
 SMALL_WORK = 3_000_000
-"""Below so many training samples, starting worker processes costs more than it saves."""
+"""Training samples of a run below which starting worker processes costs more than it saves."""
 LOCAL_VALIDITY = timedelta(days=3650)
+"""Long, because a run that is resumed or audited years later needs an agreement in force."""
 
 
 def local_consortium(prepared: Prepared) -> tuple[Consortium, dict[str, bytes]]:
-    """A consortium for a run on one machine: new identity keys, and a run id of its own.
+    """Return an ephemeral consortium for a run on one machine: new identity keys, a new run id.
 
     Returns:
-        What everybody knows, and each member's private identity key.
+        The consortium, and each member's private identity key.
 
     Raises:
         AgreementError: If two members' names can be taken for each other.
@@ -49,8 +52,8 @@ def local_agreement(
     """Return the agreement of a run or a query on one machine, signed by all members.
 
     Args:
-        title: What the agreement is called.
-        config: What is agreed on.
+        title: The agreement's title.
+        config: The agreed configuration.
         keys: Member to identity key, in roster order.
 
     Raises:
@@ -74,7 +77,7 @@ def member_specs(
     *,
     discloses: bool = False,
 ) -> list[MemberSpec]:
-    """What the engine builds the members from, in roster order."""
+    """Return the specs from which the engine builds the members, in roster order."""
     return [
         MemberSpec(
             config=prepared.config,
@@ -91,7 +94,7 @@ def member_specs(
 
 
 def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> LedgerContext:
-    """A member's book and policy in a run on one machine.
+    """Return a member's ledger and policy in a run on one machine.
 
     Raises:
         ConfigError: If its policy does not exist or does not validate.
@@ -107,7 +110,7 @@ def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> Ledg
 def open_engine(
     prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
 ) -> OpenTransport:
-    """Return the configured engine with all parties in it, and the simulated dropouts around it."""
+    """Return the configured engine with all parties, wrapped in the simulated dropouts."""
     config = prepared.config
     workers = choose_workers(config.engine, config, sum(spec.cost for spec in members))
     parties = HostedParties(members, _pooled(prepared, directory, members), workers)
@@ -116,12 +119,28 @@ def open_engine(
     return WithDropouts(engine, dropouts) if dropouts else engine
 
 
+def engine_of(name: str) -> Engine:
+    """Return the engine of a valid `engine.name`; an installed one is imported only here.
+
+    Raises:
+        ConfigError: If two distributions register the name: which one runs must not be chance.
+    """
+    if name == LOCAL_ENGINE:
+        return open_local
+    registered, *others = entry_points(group=ENGINES, name=name)
+    if others:
+        raise ConfigError(f"engine.name: more than one distribution registers '{name}'")
+    engine: Engine = registered.load()
+    return engine
+
+
 def _pooled(
     prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
 ) -> list[MemberSpec]:
-    """The reference that holds all data; in no cohort, it has no key of the roster and no book."""
+    """Return the centralized baseline; it is in no cohort, and has no roster key and no ledger."""
     if not prepared.config.references.enabled:
         return []
+    # The data of a member that refuses the run are used nowhere, and so not in a baseline either.
     refusing = {spec.name for spec in members if spec.ledger().refusal() is not None}
     if refusing == {spec.name for spec in members}:
         return []
@@ -133,7 +152,7 @@ def _pooled(
 
 
 def choose_workers(engine: EngineSettings, config: RunConfig, samples: int) -> int:
-    """Worker processes for the members: as many as asked for, else one a core where it pays."""
+    """Return the number of worker processes: the configured one, else one a core if it pays."""
     if engine.workers:
         return engine.workers
     work = samples * config.training.local_epochs * config.rounds

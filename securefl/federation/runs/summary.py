@@ -1,4 +1,4 @@
-"""What a run's figures say, for a retailer: tables, one verdict, how customers were protected."""
+"""The closing summary of a run for a retailer: tables, a conclusion, the privacy guarantee."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from securefl.federation.runs.result import Numbers, RunResult
 
 Result = RunResult | RepeatResult
 PARITY: Final = 2.0
-"""Percent. A smaller difference is called parity: another seed may turn it round."""
+"""Percent. A smaller difference is called parity, as another seed may reverse it."""
 
 _PROTECTION: Final = {
     "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
@@ -28,7 +28,7 @@ _PROTECTION: Final = {
 
 @dataclass(frozen=True)
 class SummaryTable:
-    """One metric, retailer by retailer, as text to be drawn.
+    """One metric, retailer by retailer, as text.
 
     Attributes:
         heading: The metric's name and what it means.
@@ -45,16 +45,16 @@ class SummaryTable:
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything that a run ends with.
+    """The content of the closing summary.
 
     Attributes:
         heading: Task, mode, rounds and seeds.
         tables: One a headline metric.
-        notes: What has to be known to read them.
-        conclusion: What they say, in plain words.
-        protection: How customers were protected; says so where they were not.
-        run_dir: Where everything lies.
-        next_command: What to try next.
+        notes: Explanations of the tables.
+        conclusion: What they mean for a retailer.
+        protection: The privacy guarantee; says so where there is none.
+        run_dir: The run's directory.
+        next_command: A command to try next.
     """
 
     heading: str
@@ -67,7 +67,7 @@ class Summary:
 
 
 def summarise(result: Result) -> Summary:
-    """The closing summary of a run or of a repeated one."""
+    """Return the closing summary of a run or of a repeated one."""
     metrics = headline_metrics(result)
     return Summary(
         heading=_heading(result),
@@ -81,13 +81,13 @@ def summarise(result: Result) -> Summary:
 
 
 def headline_metrics(result: Result) -> dict[str, MetricLabel]:
-    """The metrics that the summary shows, the decisive one first."""
+    """Return the metrics that the summary shows, the decisive one first."""
     known = {m: LABELS[m] for m in result.metrics["federated"] if m in LABELS}
     return {metric: found for metric, found in known.items() if found.headline}
 
 
 def gain(candidate: float, reference: float, higher_is_better: bool) -> float:
-    """How much better the candidate is, in percent of the reference; negative where it is worse."""
+    """Return the candidate's gain in percent of the reference; negative where it is worse."""
     if not reference:
         return math.nan
     change = 100 * (candidate - reference) / reference
@@ -105,7 +105,7 @@ def _heading(result: Result) -> str:
 
 
 def rounds_done(rounds: int) -> str:
-    """How many rounds, in words."""
+    """Return the number of rounds as text."""
     return f"{rounds} round" if rounds == 1 else f"{rounds} rounds"
 
 
@@ -124,7 +124,7 @@ def _table(result: Result, metric: str, found: MetricLabel) -> SummaryTable:
 
 
 def _arms(metrics: Mapping[str, Numbers], found: MetricLabel) -> dict[str, str]:
-    """Columns by arm; `gain` is the one that is computed here."""
+    """Return the column titles by arm; `gain` is computed here, all others are measured."""
     known = {
         "alone": "Alone",
         "federated": "Federated",
@@ -174,7 +174,7 @@ def _cell(metrics: Mapping[str, Numbers], arm: str, metric: str) -> str:
 
 
 def gain_over_alone(metrics: Mapping[str, Numbers], metric: str, found: MetricLabel) -> float:
-    """How much better the federation is than training alone, in percent; see `gain`."""
+    """Return the federation's gain over local-only training, in percent; see `gain`."""
     return gain(metrics["federated"][metric], metrics["alone"][metric], found.higher_is_better)
 
 
@@ -201,8 +201,8 @@ def _notes(federated: Numbers) -> Iterator[str]:
         )
     covered = {name.partition("@")[2]: v for name, v in federated.items() if _coverage(name, v)}
     if covered:
-        told = ", ".join(f"{float(level):.1%}: {v:.1%}" for level, v in covered.items())
-        yield f"Share of sales that stayed below each quantile ({told})."
+        shares = ", ".join(f"{float(level):.1%}: {v:.1%}" for level, v in covered.items())
+        yield f"Share of sales that stayed below each quantile ({shares})."
     training = federated.get("train_accuracy", math.nan)
     if not math.isnan(training):
         yield (
@@ -258,7 +258,7 @@ def _verdict(result: Result, metric: str, found: MetricLabel) -> str:
 
 
 def _noise(result: Result, metric: str, found: MetricLabel) -> float:
-    """Percent that a gain must reach to be one: `PARITY`, or more where seeds differ by more."""
+    """Return the smallest gain in percent that counts: `PARITY`, or the spread over seeds."""
     if not isinstance(result, RepeatResult):
         return PARITY
     spread = sample_deviation([gain_over_alone(run.metrics, metric, found) for run in result.runs])
@@ -271,7 +271,7 @@ def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
     if math.isnan(ahead) or ahead <= 0:
         return ""
     rule = found.baseline.lower()
-    return f" The obvious rule ({rule}) does better: {shown(metric, baseline)}."
+    return f" The baseline ({rule}) does better: {shown(metric, baseline)}."
 
 
 def _protection(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""What a member checks before it starts: the agreement is in force, and its policy allows it."""
+"""Admission of a party: the agreement is in force, and a member's own policy allows it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def admit(
     Args:
         signed: The agreement with signatures and statements.
         at: The time, with a time zone.
-        member: Who asks; it has to be a member, and to have signed itself.
+        member: The checking party; it has to be a member, and to have signed itself.
         policy: The member's own policy; None allows everything.
 
     Returns:
-        The members and the digest that counts.
+        The members now, and the digest that is in force.
 
     Raises:
         AgreementError: If it is not in force, or the policy forbids what was agreed.

@@ -1,4 +1,4 @@
-"""From an agreement and a key to a connection: who we are, which run this is, where they meet."""
+"""From an agreement and a key to a connection: our name, the run's id, the broker's address."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ RUN_LABEL = b"securefl/1/run"
 
 @dataclass(frozen=True)
 class ConnectionContext:
-    """A run of a consortium as one of its parties enters it.
+    """A run of a consortium, as one of its parties enters it.
 
     Attributes:
         signed: The agreement.
-        standing: Who is a member now.
-        facts: What all train on the same of.
+        standing: The members now.
+        facts: The agreed public metadata.
         key: Our identity key.
         name: Our name; None for the coordinator.
         run: The run.
@@ -50,32 +50,32 @@ class ConnectionContext:
 
     @property
     def consortium(self) -> Consortium:
-        """What the members' sessions are made of."""
+        """The consortium of the run, the input of every session."""
         return Consortium(self.signed, self.run.id)
 
     @property
     def config(self) -> RunConfig:
-        """What was agreed, without references, which need data in one place."""
+        """The agreed configuration without baselines, some of which need centralized data."""
         config = self.signed.agreement.config
         off = config.references.model_copy(update={"enabled": False})
         return config.model_copy(update={"references": off})
 
     @property
     def port(self) -> int:
-        """Where the broker listens."""
+        """The broker's port."""
         broker = self.signed.agreement.broker
         assert broker is not None
         return int(broker.url.rpartition(":")[2])
 
     @contextmanager
-    def connected(self, patience: float = 60.0) -> Iterator[NatsClient]:
+    def connected(self, timeout: float = 60.0) -> Iterator[NatsClient]:
         """Our connection.
 
         Args:
-            patience: Seconds in which the first connection has to succeed.
+            timeout: Seconds within which the first connection has to succeed.
 
         Raises:
-            EngineError: If the broker cannot be reached, or does not let us in.
+            EngineError: If the broker cannot be reached, or rejects our login.
         """
         broker = self.signed.agreement.broker
         assert broker is not None
@@ -84,7 +84,7 @@ class ConnectionContext:
             authority.write_text(broker.authority, encoding="utf-8")
             address = BrokerAddress(broker.url, authority, BrokerKey(self.key))
             inbox = self.run.layout.inbox(self.name or "coordinator")
-            with NatsClient(address, inbox, patience) as link:
+            with NatsClient(address, inbox, timeout) as link:
                 yield link
 
 
@@ -97,18 +97,18 @@ def connection_context(
     policy: Policy | None = None,
     at: datetime | None = None,
 ) -> ConnectionContext:
-    """Read what was agreed, and find our place in it.
+    """Read the agreement and the facts, and find our role by our key.
 
     Args:
-        agreement: The agreement's file, with signatures and statements beside it.
+        agreement: The agreement's file, next to its signatures and statements.
         key: Our identity key.
         facts: The file with the agreed facts.
-        run: What this run is called; one agreement can have several.
+        run: This run's name; one agreement can have several runs.
         policy: A member's own policy.
         at: The time; now if not given.
 
     Raises:
-        AgreementError: If the agreement is not in force, or the key is nobody's in it.
+        AgreementError: If the agreement is not in force, or the key belongs to no party of it.
         InputError: If the facts cannot be read.
     """
     signed, now = read_signed(agreement), at or datetime.now(UTC)
@@ -119,6 +119,8 @@ def connection_context(
     if signed.agreement.coordinator is None or signed.agreement.broker is None:
         raise AgreementError(f"{agreement} names no coordinator or no broker: it is of one machine")
     agreed = read_facts(facts)
+    # The id covers agreement, facts and name: parties that differ in one of them share no run, and
+    # so no key and no subject, instead of training on different vocabularies.
     names = Run(
         id=labelled_digest(RUN_LABEL, standing.digest, agreed.digest, run.encode()),
         layout=Layout(broker_id(standing)),

@@ -1,4 +1,4 @@
-"""The coordinator on a machine of its own: the run loop, with members that can vanish."""
+"""The coordinator as a service: the run loop over a network, with members that can vanish."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch
 from securefl.config.cohort import cohort_size
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import AgreementError, RunDirectoryError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence, FaultTolerantExchange
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation, RoundRecord
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.agreement import keep_agreement
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks, RoundLoop, Trained, federation_of, taking_part
@@ -44,17 +44,17 @@ _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 @dataclass(frozen=True)
 class NetworkHooks(Hooks):
-    """What a service adds to the loop: a journal of what was answered, retries, and a status.
+    """The hooks of a service: a journal of answers, retries, and a status file.
 
-    What is asked in a section of the journal is asked again as a whole after a restart, and
-    answered from the journal as far as it goes. Questions of the ledger stand outside: they name
-    the entries that the log has by now, and so are other questions after a restart.
+    Requests in a section of the journal are made again as a whole after a restart, and answered
+    from the journal as far as it goes. Requests of the ledger are outside of sections: they depend
+    on the entries that the log has by now, and so are different requests after a restart.
 
     Attributes:
         transport: The way to the members.
-        journal: What they answered.
-        status: What `securefl status` shows.
-        rounds: Rounds of the run.
+        journal: Their answers.
+        status: The file that `securefl status` shows.
+        rounds: Number of rounds of the run.
     """
 
     transport: NatsTransport
@@ -63,7 +63,7 @@ class NetworkHooks(Hooks):
     rounds: int
 
     def restore(self, federation: Federation, done: int) -> None:
-        """See `Hooks.restore`; members live on, or restore themselves from their own journals."""
+        """See `Hooks.restore`; members are still running, or restore from their own journals."""
         kept, aggregator = self.journal.snapshot(done), federation.aggregator
         if kept is not None and isinstance(aggregator, SecureAggregator):
             aggregator.restore(kept)
@@ -74,7 +74,7 @@ class NetworkHooks(Hooks):
         self.status.round(number, self.rounds)
 
     def attempt(self, number: int, run: Callable[[], RoundRecord]) -> RoundRecord:
-        """Run a round, and try again for as long as it has no sum."""
+        """Run a round, and retry as long as it has no sum."""
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return run()
@@ -103,7 +103,7 @@ class NetworkHooks(Hooks):
         self.transport.begin_section("closing")
 
     def ended(self, federation: Federation) -> None:
-        """Let the members go."""
+        """Release the members, which erase the run's secrets."""
         self.transport.begin_section("leaving")
         federation.exchange.replies(dict.fromkeys(federation.members, m.Shutdown()))
         self.status.over()
@@ -112,16 +112,16 @@ class NetworkHooks(Hooks):
 def coordinate(
     context: ConnectionContext,
     path: Path,
-    patience: TimeoutPolicy,
+    timeouts: TimeoutPolicy,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Run what was agreed, from wherever this coordinator was when it ended last.
+    """Run what was agreed, from the point where this coordinator ended last.
 
     Args:
         context: The agreement and the coordinator's key.
-        path: The run's directory, made where there is none.
-        patience: How long members are waited for.
-        progress: What is shown of the run's progress.
+        path: The run's directory, created where it does not exist.
+        timeouts: How long members are waited for.
+        progress: Receives the progress.
 
     Raises:
         SecureflError: A user-facing error, as one line.
@@ -134,17 +134,17 @@ def coordinate(
 
     def train() -> tuple[Prepared, Trained]:
         prepared = _prepared(context)
-        return prepared, _trained(context, prepared, directory, patience, progress or Silent())
+        return prepared, _trained(context, prepared, directory, timeouts, progress or Silent())
 
     return completed(directory, train)
 
 
-def agreed_patience(context: ConnectionContext, patience: TimeoutPolicy) -> TimeoutPolicy:
-    """Return the same with the quorum that the agreement's rounds need."""
+def agreed_timeouts(context: ConnectionContext, timeouts: TimeoutPolicy) -> TimeoutPolicy:
+    """Return the timeouts with the quorum that the agreement's rounds need."""
     config, count = context.config, len(context.run.members)
     size = cohort_size(config.cohort, count)
     least = default_threshold(size) if config.mode == "secure" else 1
-    return TimeoutPolicy(**(vars(patience) | {"quorum": max(config.cohort.minimum, least)}))
+    return TimeoutPolicy(**(vars(timeouts) | {"quorum": max(config.cohort.minimum, least)}))
 
 
 def _directory(path: Path, context: ConnectionContext) -> RunDirectory:
@@ -159,7 +159,7 @@ def _directory(path: Path, context: ConnectionContext) -> RunDirectory:
 
 
 def _prepared(context: ConnectionContext) -> Prepared:
-    """Return what the coordinator starts from: no record of any member."""
+    """Return the coordinator's input of the rounds, which has no data of any member."""
     config, facts = context.config, context.facts.content
     task = create_task(config)
     shared = starting_model(config, task, facts)
@@ -171,7 +171,7 @@ def _trained(
     context: ConnectionContext,
     prepared: Prepared,
     directory: RunDirectory,
-    patience: TimeoutPolicy,
+    timeouts: TimeoutPolicy,
     watch: Progress,
 ) -> Trained:
     consortium = context.consortium
@@ -184,11 +184,13 @@ def _trained(
         link = stack.enter_context(context.connected())
         log = stack.enter_context(closing(open_log(directory.ledger_path, consortium)))
         status = StatusFile(directory.path, context, link)
-        patient = agreed_patience(context, patience)
+        agreed = agreed_timeouts(context, timeouts)
         transport = NatsTransport(
-            link, context.run, keys, journal=journal, patience=patient, watch=status
+            link, context.run, keys, journal=journal, timeouts=agreed, watch=status
         )
         hooks = NetworkHooks(transport, journal, status, prepared.config.rounds)
+        # Training needs to tell a failure from an absence; the ledger's requests must not be
+        # stopped by one failing member. Both see the same refusals.
         exchange = FaultTolerantExchange(transport)
         recorded = FailuresAsAbsence(transport)
         exchange.refusals = recorded.refusals
@@ -199,6 +201,6 @@ def _trained(
         federation = federation_of(prepared, directory, consortium, exchange, members)
         trained = RoundLoop(federation, hooks, prepared, directory, recorder, watch).run()
         link.flush()
-        # The run's keys go only now: until its last message has left, a restart needs them.
+        # The run's keys are erased only now: until the last message has left, a restart needs them.
         keys.erase()
         return trained

@@ -1,4 +1,4 @@
-"""What stands between a party and a run: each thing looked at once, with what to mend."""
+"""Preflight checks of a party before a run, each with how to fix what it finds."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _WARN_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check; the field names are keys of the JSON output.
 
     Attributes:
-        name: What it was.
-        fine: Whether it stands in no run's way.
-        said: What was seen, in one line.
-        mend: What to do about it; empty where nothing is to be done.
+        name: The check.
+        fine: Whether it passed.
+        said: What was found, in one line.
+        mend: How to fix it; empty where it passed.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class PreflightContext:
-    """Whose way into a run is looked at.
+    """The party and the run that are checked.
 
     Attributes:
         agreement: The agreement's file.
         key: The party's key.
         facts: The agreed facts.
-        run: What the run is called.
+        run: The run's name.
         policy: A member's policy file, if it has one.
         data: The folder of a member's tables, if it has one.
         state: The folder of its journal.
@@ -68,19 +68,17 @@ class PreflightContext:
     state: Path
 
 
-def examine(patient: PreflightContext, at: datetime | None = None) -> Iterator[Finding]:
-    """Look at everything, cheap things first; later ones are left out where they make no sense."""
+def examine(party: PreflightContext, at: datetime | None = None) -> Iterator[Finding]:
+    """Run all checks, cheap ones first; checks without their preconditions are skipped."""
     now = at or datetime.now(UTC)
-    yield _looked("clock", lambda: _clock(patient, now), "set the clock; use NTP")
+    yield _looked("clock", lambda: _clock(party, now), "set the clock; use NTP")
     yield _looked(
-        "agreement", lambda: _agreement(patient, now), "see: securefl agreement show AGREEMENT"
+        "agreement", lambda: _agreement(party, now), "see: securefl agreement show AGREEMENT"
     )
-    yield _looked("policy", lambda: _policy(patient, now), "change the policy, or do not take part")
-    yield _looked("disk", lambda: _disk(patient), "make room, or name another --state")
+    yield _looked("policy", lambda: _policy(party, now), "change the policy, or do not take part")
+    yield _looked("disk", lambda: _disk(party), "make room, or name another --state")
     try:
-        context = connection_context(
-            patient.agreement, patient.key, patient.facts, patient.run, at=now
-        )
+        context = connection_context(party.agreement, party.key, party.facts, party.run, at=now)
     except SecureflError as error:
         yield Finding("key and facts", False, str(error), "use the key and the facts agreed on")
         return
@@ -88,11 +86,11 @@ def examine(patient: PreflightContext, at: datetime | None = None) -> Iterator[F
         "key and facts", True, f"{_who(context)}, facts {context.facts.digest.hex()[:16]}"
     )
     if context.name is not None:
-        yield _looked("data", lambda: _data(context, patient), "see: securefl data describe")
+        yield _looked("data", lambda: _data(context, party), "see: securefl data describe")
     yield _looked(
         "certificate",
         lambda: _certificate(context, now),
-        "renew it: securefl agreement ca; if it is another authority's, somebody is in between",
+        "renew it: securefl agreement ca; another authority's may be a man in the middle",
     )
     yield _looked(
         "connection",
@@ -113,8 +111,8 @@ def _who(context: ConnectionContext) -> str:
     return "the coordinator" if context.name is None else context.name
 
 
-def _clock(patient: PreflightContext, now: datetime) -> str:
-    created = from_timestamp(read_signed(patient.agreement).agreement.created)
+def _clock(party: PreflightContext, now: datetime) -> str:
+    created = from_timestamp(read_signed(party.agreement).agreement.created)
     if created - now > SKEW:
         raise ValueError(
             f"this clock shows {now:%Y-%m-%d %H:%M} UTC, before the agreement was made"
@@ -122,36 +120,36 @@ def _clock(patient: PreflightContext, now: datetime) -> str:
     return f"{now:%Y-%m-%d %H:%M:%S} UTC; {SKEW.seconds // 60} minutes of difference are tolerated"
 
 
-def _agreement(patient: PreflightContext, now: datetime) -> str:
-    signed = read_signed(patient.agreement)
+def _agreement(party: PreflightContext, now: datetime) -> str:
+    signed = read_signed(party.agreement)
     standing = admit(signed, now)
     return f"in force until {signed.agreement.expires}, {len(standing.members)} members"
 
 
-def _policy(patient: PreflightContext, now: datetime) -> str:
-    if patient.policy is None:
-        return "none: whatever is agreed is done"
-    rules: Policy = load_policy(patient.policy)
-    admit(read_signed(patient.agreement), now, policy=rules)
-    return f"{patient.policy} allows it"
+def _policy(party: PreflightContext, now: datetime) -> str:
+    if party.policy is None:
+        return "none: everything that is agreed is allowed"
+    rules: Policy = load_policy(party.policy)
+    admit(read_signed(party.agreement), now, policy=rules)
+    return f"{party.policy} allows it"
 
 
-def _disk(patient: PreflightContext) -> str:
-    patient.state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=patient.state) as file:
+def _disk(party: PreflightContext) -> str:
+    party.state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=party.state) as file:
         file.write(bytes(4096))
-    free = shutil.disk_usage(patient.state).free
+    free = shutil.disk_usage(party.state).free
     if free < _WARN_BYTES:
-        raise ValueError(f"{patient.state} has {free >> 20} MiB left")
-    return f"{patient.state} can be written, {free >> 30} GiB left"
+        raise ValueError(f"{party.state} has {free >> 20} MiB left")
+    return f"{party.state} can be written, {free >> 30} GiB left"
 
 
-def _data(context: ConnectionContext, patient: PreflightContext) -> str:
+def _data(context: ConnectionContext, party: PreflightContext) -> str:
     from securefl.federation.services.member import own_tables
     from securefl.tasks.registry import create_task
 
     assert context.name is not None
-    tables = own_tables(context.config, context.name, patient.data)
+    tables = own_tables(context.config, context.name, party.data)
     prepared = create_task(context.config).prepare(tables, context.facts.content)
     return f"{len(tables.transactions)} transactions, {prepared.samples} training samples"
 
@@ -170,10 +168,8 @@ def _certificate(context: ConnectionContext, now: datetime) -> str:
 
 
 def _shown(broker: Broker) -> bytes:
-    """The certificate that the broker shows, checked against the agreement's authority.
-
-    NATS begins in the clear with one line of JSON and changes to TLS after it.
-    """
+    """Return the broker's certificate (DER), verified with the agreement's authority."""
+    # NATS starts in the clear with one line of JSON and upgrades to TLS after it.
     host, _, port = broker.url.removeprefix("tls://").rpartition(":")
     context = ssl.create_default_context(cadata=broker.authority)
     with socket.create_connection((host, int(port)), timeout=_SECONDS) as plain:
@@ -185,4 +181,4 @@ def _shown(broker: Broker) -> bytes:
 def _connection(context: ConnectionContext) -> str:
     with context.connected(_SECONDS) as link:
         seconds = link.round_trip()
-    return f"let in as {_who(context)}, there and back in {1000 * seconds:.0f} ms"
+    return f"logged in as {_who(context)}, round trip {1000 * seconds:.0f} ms"

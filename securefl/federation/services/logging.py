@@ -1,4 +1,4 @@
-"""Logs of coordinator and member: one JSON object a line, and nothing secret in it."""
+"""Logs of coordinator and member: one JSON object a line, without secrets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TextIO
 
 
 class JsonLines(logging.Formatter):
-    """Time, level, where, and what; of an error its class, never its text or its traceback."""
+    """A formatter of JSON lines; of an exception only the class, as its text may hold data."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         moment = datetime.fromtimestamp(record.created, UTC)
         fields = {
             "time": moment.isoformat(timespec="milliseconds"),
@@ -37,5 +37,5 @@ def log_to(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("securefl").setLevel(level)
-    # It warns at every end of a TLS connection.
+    # asyncio warns at every end of a TLS connection.
     logging.getLogger("asyncio").setLevel(logging.ERROR)

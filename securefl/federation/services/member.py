@@ -1,4 +1,4 @@
-"""Building a member on its own machine: own tables, own book, own journal."""
+"""A member as a service on its own machine: its own tables, ledger and journal."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from securefl.tasks.registry import create_task
 
 @dataclass(frozen=True)
 class MemberPaths:
-    """Where a member keeps what is its own.
+    """A member's own files.
 
     Attributes:
         state: Folder of its journal and of its local part of the model.
-        books: Folder of its book.
+        books: Folder of its ledger.
         policy: Its policy; None allows everything.
         data: Folder with its own tables; None where a package has them.
     """
@@ -49,26 +49,28 @@ class MemberPaths:
     data: Path | None
 
 
-def serve(context: ConnectionContext, desk: MemberPaths) -> None:
-    """Take part in a run until the coordinator says that it is over.
+def serve(context: ConnectionContext, paths: MemberPaths) -> None:
+    """Take part in a run until the coordinator releases the member.
 
     Raises:
-        SecureflError: Whatever a person can mend, as one line.
+        SecureflError: A user-facing error, as one line.
     """
     if context.name is None:
         raise AgreementError("this is the coordinator's key; a member has one of its own")
-    remember(desk.state, context.signed)
+    # Before all else: an older version of the agreement than one that was seen is refused.
+    remember(paths.state, context.signed)
     keep_freed_memory()
     torch.set_num_threads(1)
     run = context.run.id
-    place = desk.state / run.hex()[:16]
+    place = paths.state / run.hex()[:16]
     identity = context.key.private_bytes()
     with (
         closing(MemberJournal(place, identity, run)) as journal,
         closing(RunKeys(place, context.key, run, context.name)) as keys,
     ):
         entropy, memory = QuestionEntropy(), JournalMemory(journal)
-        with closing(_spec(context, desk, place, entropy, memory).build()) as member:
+        with closing(_spec(context, paths, place, entropy, memory).build()) as member:
+            # A lost disk looks like a new member, but the ledger may have releases of this run.
             if journal.empty:
                 member.begin_after_loss()
             with context.connected() as link:
@@ -78,21 +80,21 @@ def serve(context: ConnectionContext, desk: MemberPaths) -> None:
 
 def _spec(
     context: ConnectionContext,
-    desk: MemberPaths,
+    paths: MemberPaths,
     place: Path,
     entropy: QuestionEntropy,
     memory: JournalMemory,
 ) -> MemberSpec:
     assert context.name is not None
     config = context.config
-    check_facts(_with_own_root(config, desk.data), context.facts)
-    tables = own_tables(config, context.name, desk.data)
+    check_facts(_with_own_root(config, paths.data), context.facts)
+    tables = own_tables(config, context.name, paths.data)
     return MemberSpec(
         config=config,
         facts=context.facts.content,
         data=create_task(config).prepare(tables, context.facts.content),
         directory=place,
-        custody=LedgerContext(desk.books, desk.policy, tables_digest(tables), config.data.source),
+        custody=LedgerContext(paths.books, paths.policy, tables_digest(tables), config.data.source),
         consortium=context.consortium,
         identity=context.key.private_bytes(),
         entropy=entropy,
@@ -101,12 +103,12 @@ def _spec(
 
 
 def own_tables(config: RunConfig, name: str, folder: Path | None) -> RetailerTables:
-    """A member's own tables, and nobody else's.
+    """Return a member's own tables.
 
     Args:
-        config: What was agreed.
+        config: The agreed configuration.
         name: The member's name.
-        folder: Where its files are.
+        folder: The folder of its files.
 
     Raises:
         InputError: If the member has no tables in the source.
@@ -120,7 +122,7 @@ def own_tables(config: RunConfig, name: str, folder: Path | None) -> RetailerTab
 
 
 def _with_own_root(config: RunConfig, folder: Path | None) -> RunConfig:
-    """What was agreed, with the catalogue in the member's own folder."""
+    """Return the agreed configuration with the member's own folder as the root of the catalogue."""
     data = config.data
     if not isinstance(data, FilesSettings) or folder is None:
         return config
@@ -128,7 +130,7 @@ def _with_own_root(config: RunConfig, folder: Path | None) -> RunConfig:
 
 
 def _own_settings(settings: DataSettings, name: str, folder: Path | None) -> DataSettings:
-    """The source with this member's files alone, where members have files of their own."""
+    """Return the source with only this member's files, where members have files of their own."""
     if isinstance(settings, FilesSettings):
         own = tuple(member for member in settings.members if member.name == name)
         if not own or folder is None:

@@ -1,4 +1,4 @@
-"""A member on a machine of its own: reads questions, answers them, and survives being killed."""
+"""The process of a member: read requests, answer them, and survive being killed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar
 import msgpack
 
 from securefl.errors import RunDirectoryError
+from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
-from securefl.federation.messages import messages as m
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
@@ -35,22 +35,26 @@ _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class QuestionEntropy:
-    """All randomness of an answer, from the seed that was written down with its question."""
+    """The randomness of an answer, from the seed in the journal with its request.
+
+    An answer that is computed again after a restart is the same bytes in this way: a second, other
+    answer would reuse masks or be a second release.
+    """
 
     def __init__(self) -> None:
         self._stream = DeterministicEntropy(os.urandom(32))
 
     def begin(self, seed: bytes) -> None:
-        """Draw from a question's own seed from here on."""
+        """Draw from a request's own seed from here on."""
         self._stream = DeterministicEntropy(seed)
 
     def __call__(self, length: int) -> bytes:
-        """The next bytes."""
+        """Return the next bytes."""
         return self._stream(length)
 
 
 class JournalMemory:
-    """Keeps trainings in a member's journal, encrypted, until the round is over.
+    """An `UpdateStore` in a member's journal, encrypted, until the round is over.
 
     Attributes:
         replaying: See `UpdateStore`.
@@ -70,24 +74,24 @@ class JournalMemory:
 
 
 class DurableMember(Protocol):
-    """A party that can be built anew from what it said it has to know."""
+    """A party that can be restored from the state that it returned."""
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The reply to one message."""
+        """Return the reply to one message."""
 
     def following(self) -> bytes | None:
-        """The model that follows from the last sum, as it travels."""
+        """Return the model that follows from the last sum, as it travels."""
 
     def state(self) -> bytes:
-        """What it has to know between two rounds."""
+        """Return what it needs between two rounds."""
 
     def restore(self, state: bytes) -> None:
-        """The inverse of `state`."""
+        """Take up a `state`."""
 
 
 @dataclass(frozen=True)
 class MemberEnd:
-    """What a member's process is connected with.
+    """A member's end of the connection, with its durable state.
 
     Attributes:
         name: The member's name.
@@ -95,8 +99,8 @@ class MemberEnd:
         run: The run.
         link: Its connection.
         journal: Its journal.
-        entropy: What its session draws from.
-        memory: What it remembers of its trainings.
+        entropy: The source of its session's randomness.
+        memory: Keeps its trainings.
     """
 
     name: str
@@ -109,14 +113,14 @@ class MemberEnd:
 
 
 class MemberProcess:
-    """Answers questions one at a time, each once, until the coordinator lets it go."""
+    """The loop that answers requests one at a time, each once, until the member is released."""
 
     def __init__(self, end: MemberEnd, member: DurableMember) -> None:
-        """Brings the member to where it was.
+        """Restore the member from its journal.
 
         Args:
-            end: What it is connected with.
-            member: The member, freshly built.
+            end: Its connection and durable state.
+            member: The member, newly built.
 
         Raises:
             RunDirectoryError: If the journal is damaged or of another key.
@@ -132,14 +136,16 @@ class MemberProcess:
         self._replay(list(end.journal.questions()))
 
     def _replay(self, questions: list[Question]) -> None:
-        """Answer again what was asked since; only of the last one it is open how far we came."""
+        """Answer the requests since the snapshot again."""
+        # All answers but the last were complete, so their side effects are in the ledger already;
+        # how far the last one came is unknown.
         for place, question in enumerate(questions, 1):
             self._end.memory.replaying = place < len(questions)
             self._last = self._answer(question)
         self._end.memory.replaying = False
 
     def _restore(self, kept: bytes) -> None:
-        """Take up the state that was kept with the answer to the question that it was kept at."""
+        """Take up a snapshot: the member's state, and the answer to the request that it was of."""
         fields = msgpack.unpackb(kept)
         self._released = fields["released"]
         if not self._released:
@@ -173,11 +179,12 @@ class MemberProcess:
             end.keys.erase()
 
     def _until_next_beat(self) -> float:
-        """A member that was never asked anything cannot be asked before its key is known."""
+        """Return the seconds to the next heartbeat."""
+        # Heartbeats announce our key, and nothing can be sent to us before: the first ones hurry.
         return _FIRST_BEATS if self._end.keys.of(COORDINATOR_NAME) is None else BEAT_SECONDS
 
     def _said(self) -> Part:
-        """What a heartbeat says: our key of the run, and what we are at to who may know."""
+        """Return a heartbeat: our key of the run, and our activity, sealed for the coordinator."""
         end = self._end
         note = Envelope(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
         try:
@@ -193,6 +200,8 @@ class MemberProcess:
             _log.warning("a question without a proper id is dropped")
             arrival.acknowledge()
             return
+        # A repeated request is never answered anew. The last answer may have been lost, and is sent
+        # again; of older ones the coordinator has the answers, or it would not have gone on.
         if heard:
             arrival.acknowledge()
             if self._last is not None and self._last.answers == note.id:
@@ -200,12 +209,14 @@ class MemberProcess:
             return
         body = self._models.lasting(note.body)
         question = self._insist(lambda: self._end.journal.add(note.id, body))
+        # Acknowledged once it is in the journal, and before it is answered: a kill after this line
+        # repeats the answer from the journal, with the same entropy.
         arrival.acknowledge()
         self._last = self._answer(question)
         self._send(self._last)
 
     def _insist(self, write: Callable[[], ResultT]) -> ResultT:
-        """Write to the journal; a full disk is waited for, and nothing is answered meanwhile."""
+        """Write to the journal; wait while the disk is full, and answer nothing meanwhile."""
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return write()
@@ -226,7 +237,7 @@ class MemberProcess:
         return self._note(question.id, reply)
 
     def _keep(self, question: Question, reply: bytes) -> None:
-        """Go on from here after a restart; what came before is erased, a whole run's with it."""
+        """Write a snapshot, from which a restart goes on; it erases all older secrets."""
         fields = {
             "question": question.id,
             "reply": reply,
@@ -237,20 +248,23 @@ class MemberProcess:
         self._insist(lambda: self._end.journal.snapshot(question.id, packed))
 
     def _note(self, question: str, reply: bytes) -> Envelope:
-        """The answer to a question; the same bytes under the same name, however often."""
+        """Return the answer to a request; repeated, it has the same id and the same bytes."""
         end = self._end
         name = f"{token(end.name)}.{question}"
         return Envelope(end.name, COORDINATOR_NAME, name, question, reply)
 
     def _handled(self, question: Question) -> bytes:
-        """The member's reply; of an error, its class and an id that our own log explains."""
+        """Return the member's reply; of an error, only its class and an id in our own log.
+
+        The text of an error may hold data, and the coordinator is another party.
+        """
         body = self._models.whole(question.body)
         if body is None:
             return m.encode(m.CacheMiss())
         try:
             (reply,) = self._member.handle(body)
         except Exception as error:
-            # A bug here must not end the run of the others.
+            # A bug of this member must not end the run of the others.
             return self._failure(question, "InternalError", _where(error))
         if kind_of(reply) != "failure":
             return reply
@@ -260,7 +274,7 @@ class MemberProcess:
 
     def _failure(self, question: Question, error: str, text: str) -> bytes:
         name = os.urandom(4).hex()
-        # What is answered again after a restart is said to nobody, but for the last answer.
+        # Answers that are repeated after a restart are not sent, except for the last one.
         level = logging.INFO if self._end.memory.replaying else logging.ERROR
         where = {"question": question.id}
         _log.log(level, "answer %s failed: %s: %s", name, error, text, extra=where)
@@ -272,7 +286,7 @@ class MemberProcess:
 
 
 def _where(error: Exception) -> str:
-    """Class and place of a bug; its text may hold data."""
+    """Return class and place of a bug, without its text, which may hold data."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     place = f"{last.filename}:{last.lineno}" if last else "nowhere"

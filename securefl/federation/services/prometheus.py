@@ -12,7 +12,7 @@ Tree = dict[str, Any]
 
 
 def serve_metrics(port: int, status: Callable[[], Tree]) -> None:
-    """Answer on `http://127.0.0.1:port/metrics` for as long as this process lives.
+    """Serve `http://127.0.0.1:port/metrics` as long as this process runs.
 
     Raises:
         InputError: If the package for it is not installed, or the port is taken.
@@ -30,7 +30,7 @@ def serve_metrics(port: int, status: Callable[[], Tree]) -> None:
 
 
 class _Collector:
-    """Reads the status whenever Prometheus asks."""
+    """A collector that reads the status at every scrape."""
 
     def __init__(self, status: Callable[[], Tree]) -> None:
         self._status = status

@@ -1,10 +1,10 @@
-"""The facts that all members train on the same of: products, calendar, sizes; one file, agreed.
+"""Facts: the public metadata that all members share (products, calendar, sizes), in one file.
 
-On one machine a task reads them off everybody's tables. Where members have machines of their own
-nobody sees everybody's tables, so the facts are written to a file, which every party reads. The
-run's name is made of the file's digest: parties with different facts do not understand each other.
+On one machine a task derives them from all members' tables. Over a network no party has all tables,
+so the facts are in a file that every party reads. The file's digest is part of the run's id, so
+that parties with different facts cannot exchange messages.
 
-What the file says, every member learns. `docs/network.md` says for each task what that is.
+Every member learns the content of the file; `docs/network.md` lists it for each task.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _Classes = dict[str, Callable[..., Any]]
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts as they were read.
+    """Facts from a file.
 
     Attributes:
         digest: SHA-256 of the file.
-        content: What the task calls facts.
+        content: The task's own facts object.
     """
 
     digest: bytes
@@ -54,7 +54,7 @@ class Facts:
 
 
 def make_facts(config: RunConfig, path: Path) -> Facts:
-    """Write the facts that a configuration's data agree on to a new file.
+    """Write the facts of a configuration's data to a new file.
 
     Raises:
         InputError: If the data are wrong, or the file exists or cannot be written.
@@ -68,16 +68,17 @@ def make_facts(config: RunConfig, path: Path) -> Facts:
 
 
 def check_facts(config: RunConfig, facts: Facts) -> None:
-    """Refuse facts that are not those of the agreement, where it says what they are.
+    """Refuse facts that do not follow from the agreed catalogue and period.
 
-    Without an agreed period they come from everybody's tables, and nobody alone can check them.
+    Without an agreed period they come from all members' tables, and no single member can check
+    them.
 
     Args:
-        config: What was agreed; the root of its data is where the catalogue lies here.
-        facts: As they were read.
+        config: What was agreed; the root of its data is the folder of the catalogue here.
+        facts: The facts of the file.
 
     Raises:
-        AgreementError: If they are others.
+        AgreementError: If they differ.
         InputError: If the catalogue is missing.
         DataError: If the catalogue is wrong.
     """
@@ -93,7 +94,7 @@ def check_facts(config: RunConfig, facts: Facts) -> None:
 
 
 def _made(config: RunConfig, data: RetailData) -> tuple[object, bytes]:
-    """What the task calls facts, and the file that holds them."""
+    """Return the task's facts, and the bytes of their file."""
     content = create_task(config).agree(data)
     tree = {"version": _VERSION, "task": config.task, "facts": _plain(content)}
     settings = agreed_alone(config.data)
@@ -103,7 +104,7 @@ def _made(config: RunConfig, data: RetailData) -> tuple[object, bytes]:
 
 
 def read_facts(path: Path) -> Facts:
-    """The facts in a file.
+    """Return the facts in a file.
 
     Raises:
         InputError: If it is missing or damaged.
@@ -146,19 +147,22 @@ def _column(column: pd.Series) -> Any:  # noqa: ANN401 - as above
 
 
 def _classes(task: str) -> _Classes:
-    """What a task's facts may be made of: nothing else is ever built from a file."""
+    """Return the classes of a task's facts by name; no other class is ever built from a file.
+
+    The file comes from another party, so this list is what keeps it from being code.
+    """
     kinds = (resolve(place) for place in declaration(task).facts)
     return {format_name(kind): kind for kind in kinds}
 
 
 def format_name(kind: type) -> str:
-    """What a class of facts is called in the file, whatever it is called in the code.
+    """Return the name of a class of facts in the file, which a rename in the code does not change.
 
-    The file's digest names the run, so this may not change. A class does not inherit it: two would
-    be one in the file.
+    The file's digest is part of the run's id, so the name is frozen. It is not inherited: two
+    classes would have the same name in the file.
 
     Raises:
-        TypeError: If the class says no name of its own.
+        TypeError: If the class has no name of its own.
     """
     name = vars(kind).get("format_name")
     if not isinstance(name, str):
@@ -182,6 +186,7 @@ def _built(tree: Any, classes: _Classes) -> Any:  # noqa: ANN401 - as above
 
 def _array(content: list[Any]) -> np.ndarray[Any, Any]:
     dtype, shape, data = content
+    # Objects would be unpickled, which runs code of the file's author.
     if np.dtype(dtype).hasobject:
         raise ValueError("an array of objects")
     return np.frombuffer(data, dtype=dtype).reshape(shape).copy()

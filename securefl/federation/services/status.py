@@ -1,4 +1,4 @@
-"""What is going on, in a file that `securefl status` reads: nothing in it is secret."""
+"""The coordinator's status file, which `securefl status` reads; it contains no secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EVERY = 1.0
 
 
 class StatusFile(LivenessTracker):
-    """The coordinator's view of its members, written anew every second while a run lasts."""
+    """The coordinator's view of its members, rewritten every second during a run."""
 
     def __init__(self, directory: Path, context: ConnectionContext, link: NatsClient) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class StatusFile(LivenessTracker):
         self._totals: dict[str, list[int]] = {name: [0, 0] for name in self._members}
 
     def heard(self, name: str, content: bytes) -> None:
-        """A heartbeat of a member, by the token of its subject."""
+        """Note a heartbeat of a member, by the token of its subject."""
         super().heard(name, content)
         with self._lock:
             member = self._members.get(name)
@@ -56,7 +56,7 @@ class StatusFile(LivenessTracker):
         self._write()
 
     def asked(self, party: str, message: bytes) -> None:
-        """A question went out."""
+        """Note that a request has gone out."""
         super().asked(party, message)
         with self._lock:
             self._members[token(party)]["asked"] = kind_of(message)
@@ -64,7 +64,7 @@ class StatusFile(LivenessTracker):
         self._write()
 
     def answered(self, party: str, size: int) -> None:
-        """An answer came."""
+        """Note that an answer has arrived."""
         super().answered(party, size)
         with self._lock:
             self._members[token(party)] |= {"asked": "", "away": False, "heard": time.time()}
@@ -72,26 +72,26 @@ class StatusFile(LivenessTracker):
         self._write()
 
     def gone(self, party: str) -> None:
-        """The round goes on without a member."""
+        """Note that the round goes on without a member."""
         super().gone(party)
         with self._lock:
             self._members[token(party)] |= {"away": True, "asked": ""}
         self._write()
 
     def round(self, number: int, rounds: int) -> None:
-        """A round begins."""
+        """Note that a round begins."""
         self._set(round=number, rounds=rounds, state="training", trouble="")
 
     def ended(self, record: RoundRecord) -> None:
-        """A round has ended."""
+        """Note that a round has ended."""
         self._set(epsilon=record.epsilon, trouble="")
 
     def failed(self, reason: str) -> None:
-        """A round has no sum and is tried again."""
+        """Note that a round has no sum and is tried again."""
         self._set(state="trying again", trouble=reason)
 
     def over(self) -> None:
-        """The run is over."""
+        """Note that the run is over."""
         self._set(state="over")
 
     def _set(self, **fields: Any) -> None:  # noqa: ANN401 - what JSON takes
@@ -116,7 +116,7 @@ class StatusFile(LivenessTracker):
 
 
 def read_status(directory: Path) -> dict[str, Any]:
-    """What a coordinator wrote last.
+    """Return the last status that a coordinator wrote.
 
     Raises:
         RunDirectoryError: If there is none.
@@ -129,7 +129,7 @@ def read_status(directory: Path) -> dict[str, Any]:
 
 
 def clock(seconds: float | None, now: float | None = None) -> str:
-    """How long ago, for a table."""
+    """Return the age of a time (seconds since the epoch), as text for a table."""
     if seconds is None:
         return "never"
     age = max(0.0, (time.time() if now is None else now) - seconds)

@@ -1,1 +1,1 @@
-"""What carries the messages between the coordinator and the members."""
+"""Transports: how messages travel between the coordinator and the members."""

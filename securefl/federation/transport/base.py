@@ -1,4 +1,4 @@
-"""The interfaces between the rounds, what carries their messages, and the parties behind it."""
+"""The interfaces between the rounds, the transport of their messages, and the parties behind it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EngineError(SecureflError):
 
 
 class DeadlineExceeded(SecureflError):
-    """Nothing arrived in time."""
+    """No message arrived in time."""
 
     wire_name: ClassVar[str] = "DeadlineExceeded"
 
@@ -26,7 +26,7 @@ class Delivery:
     """A message as it arrived.
 
     Attributes:
-        sender: Name of the party that the engine vouches for.
+        sender: Name of the sending party, authenticated by the engine.
         message: The bytes.
     """
 
@@ -38,10 +38,10 @@ class Transport(Protocol):
     """The coordinator's end of an engine."""
 
     def publish(self, party: str, message: bytes) -> None:
-        """Hand a message to a party; never waits for it to be handled."""
+        """Send a message to a party, without waiting until it is handled."""
 
     def receive(self, timeout: float | None = None) -> Delivery:
-        """The next message from any party.
+        """Return the next message from any party.
 
         Args:
             timeout: Seconds to wait; None waits as long as an answer can still come.
@@ -59,21 +59,21 @@ class OpenTransport(Transport, Protocol):
         """Open it."""
 
     def __exit__(self, *details: object) -> None:
-        """Close it, and end whatever it started."""
+        """Close it, and end the processes and threads that it started."""
 
 
 class Party(Protocol):
-    """Something that answers messages."""
+    """An endpoint that answers messages."""
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """The replies to one message, in order."""
+        """Return the replies to one message, in order."""
 
     def close(self) -> None:
-        """Let go of the files that are open."""
+        """Close all open files."""
 
 
 class PartySpec(Protocol):
-    """Builds a party in the process that will host it; can be pickled."""
+    """The picklable description from which a process builds the party that it hosts."""
 
     @property
     def name(self) -> str:
@@ -81,19 +81,19 @@ class PartySpec(Protocol):
 
     @property
     def cost(self) -> int:
-        """Relative work, which decides who shares a process with whom."""
+        """Relative work, by which parties are balanced over processes."""
 
     def build(self) -> Party:
-        """The party."""
+        """Return the party."""
 
 
 @dataclass(frozen=True)
 class HostedParties:
-    """What an engine hosts in a simulated run.
+    """The parties that an engine hosts in a simulated run.
 
     Attributes:
         members: The members, in roster order.
-        pooled: The pooled reference, which trains beside the rounds; at most one.
+        pooled: The centralized baseline, which trains concurrently with the rounds; at most one.
         workers: Processes for the members, where the engine has processes; 1 or more.
     """
 
@@ -103,7 +103,7 @@ class HostedParties:
 
 
 class Engine(Protocol):
-    """Opens a transport behind which all parties of a simulated run are hosted."""
+    """A factory of transports that host all parties of a simulated run."""
 
     def __call__(self, parties: HostedParties) -> OpenTransport:
-        """Build every party once, and return the way to them."""
+        """Build every party once, and return the transport to them."""

@@ -1,4 +1,4 @@
-"""Asking members and waiting for their answers, over any engine."""
+"""Request and reply between the coordinator and the members, over any engine."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeVar
 
 from securefl.errors import InputError, SecureflError
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.base import Transport
 
 AnswerT = TypeVar("AnswerT", bound=m.Message)
 
 
 class MemberFailedError(SecureflError):
-    """A member could not do what it was asked; the text names the member and the reason."""
+    """A member could not carry out a request; the text names the member and the reason."""
 
     wire_name: ClassVar[str] = "MemberFailedError"
 
 
 class MemberInputError(MemberFailedError, InputError):
-    """A member failed for what it was given: a table, a setting, a damaged file."""
+    """A member failed because of its input: a table, a setting, a damaged file."""
 
     wire_name: ClassVar[str] = "MemberInputError"
 
 
 _INPUT_ERRORS = {"InputError", "DataError", "ConfigError", "RunDirectoryError", "DatabaseError"}
-"""The `wire_name`s of errors that say that a member was given something wrong."""
+"""The `wire_name`s of errors that stand for a wrong input at a member."""
 
 
 class Exchange:
-    """Requests out, answers in; a party answers in the order in which it was asked.
+    """A request-reply client; a party answers in the order in which it was asked.
 
     Attributes:
         bytes_down: Bytes sent to each party.
         bytes_up: Bytes received from each party.
-        refusals: What each party refused, the last of each round; one that refused the whole run
-            is asked nothing more.
+        refusals: Each party's refusals by round, the last of each; round 0 is the whole run, after
+            which a party is asked nothing more.
     """
 
     def __init__(self, transport: Transport, timeout: float | None = None) -> None:
@@ -49,7 +49,8 @@ class Exchange:
         self._written: tuple[m.Message, bytes] | None = None
 
     def request(self, party: str, message: m.Message) -> None:
-        """Ask one party; its answer is collected later."""
+        """Send a request to one party; its answer is collected later."""
+        # The same question usually goes to all members, and encoding copies the whole model.
         if self._written is None or self._written[0] is not message:
             self._written = message, m.encode(message)
         data = self._written[1]
@@ -57,16 +58,16 @@ class Exchange:
         self._transport.publish(party, data)
 
     def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
-        """The next answer of each party, in the order of `parties`.
+        """Return the next answer of each party, in the order of `parties`.
 
         Raises:
-            MemberFailedError: If a party failed, or answered something else.
-            DeadlineExceeded: If an answer is missing in time.
+            MemberFailedError: If a party failed, or answered with another kind of message.
+            DeadlineExceeded: If an answer does not arrive in time.
         """
         return {party: self._next(party, kind) for party in parties}
 
     def ask(self, requests: Mapping[str, m.Message], kind: type[AnswerT]) -> dict[str, AnswerT]:
-        """Ask each party its own question and wait for all answers."""
+        """Send each party its own request and wait for all answers."""
         for party, message in requests.items():
             self.request(party, message)
         return self.collect(requests, kind)
@@ -74,11 +75,11 @@ class Exchange:
     def ask_all(
         self, parties: Iterable[str], message: m.Message, kind: type[AnswerT]
     ) -> dict[str, AnswerT]:
-        """Ask all parties the same question and wait for all answers."""
+        """Send all parties the same request and wait for all answers."""
         return self.ask(dict.fromkeys(parties, message), kind)
 
     def replies(self, requests: Mapping[str, m.Message]) -> dict[str, m.Message]:
-        """Ask each party its own question and take whatever it answers, failures included."""
+        """Send each party its own request and return any answer, failures included."""
         left = {party: refused[0] for party, refused in self.refusals.items() if 0 in refused}
         for party, message in requests.items():
             if party not in left:
@@ -86,7 +87,7 @@ class Exchange:
         return {party: left.get(party) or self._any(party) for party in requests}
 
     def refused_in(self, number: int) -> dict[str, str]:
-        """Who refused a round, or the whole run (0), and why in words."""
+        """Return the parties that refused a round, or the whole run (0), with their reasons."""
         return {
             party: refused[number].text
             for party, refused in self.refusals.items()
@@ -94,6 +95,8 @@ class Exchange:
         }
 
     def _any(self, party: str) -> m.Message:
+        # Answers of other parties may arrive first; they wait in their queues until they are asked
+        # for, so that results have roster order and not the order of the network.
         while not self._arrived[party]:
             delivery = self._transport.receive(self._timeout)
             self.bytes_up[delivery.sender] += len(delivery.message)
@@ -110,16 +113,16 @@ class Exchange:
         return answer
 
 
-def nobody_left(number: int, replies: Mapping[str, m.Message]) -> SecureflError:
-    """The error for a round in which nobody trained."""
+def none_left(number: int, replies: Mapping[str, m.Message]) -> SecureflError:
+    """Return the error for a round in which no member trained."""
     for party, reply in replies.items():
         if isinstance(reply, m.Refused):
             return failed(party, reply)
-    return MemberFailedError(f"nobody is left in round {number}")
+    return MemberFailedError(f"no member is left in round {number}")
 
 
 def failed(party: str, answer: m.Message) -> SecureflError:
-    """The error for an answer that was not the one asked for."""
+    """Return the error for an answer of an unexpected kind."""
     if isinstance(answer, m.Refused):
         return MemberInputError(f"{party} refused: {answer.text}")
     if isinstance(answer, m.Failure):

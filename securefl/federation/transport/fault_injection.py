@@ -1,4 +1,4 @@
-"""Members that vanish in the middle of a round, around any transport, for simulations and tests."""
+"""Simulated dropouts: members that vanish in the middle of a round, over any transport."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from securefl.config.schema import Dropout
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.base import Delivery, OpenTransport
 from securefl_protocols.session.dropouts import COLLECTED_IN, ServerStep
 from securefl_protocols.wire.codec import open_envelope
@@ -21,7 +21,7 @@ _STEPS = {
 
 
 class WithDropouts:
-    """Swallows a member's messages from one step of one round on, until the next round."""
+    """A transport that drops a member's messages from one step of a round to the round's end."""
 
     def __init__(self, inner: OpenTransport, dropouts: Sequence[Dropout]) -> None:
         self._inner = inner
@@ -32,7 +32,7 @@ class WithDropouts:
         self._inner.publish(party, message)
 
     def receive(self, timeout: float | None = None) -> Delivery:
-        """See `Transport.receive`; what is swallowed arrives as `Absent`."""
+        """See `Transport.receive`; a dropped message arrives as `Absent`."""
         delivery = self._inner.receive(timeout)
         message = m.decode(delivery.message)
         if isinstance(message, m.Protocol | m.Update):
@@ -50,7 +50,7 @@ class WithDropouts:
 
 
 def _step_of(message: m.Protocol | m.Update) -> ServerStep:
-    """The protocol's step; an update in the clear counts as the masked input that it replaces."""
+    """Return the protocol's step; an update in the clear counts as a masked input."""
     if isinstance(message, m.Update):
         return ServerStep.MASK
     return COLLECTED_IN[open_envelope(message.payload, largest=len(message.payload)).kind]

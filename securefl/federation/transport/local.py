@@ -1,7 +1,7 @@
 """The local engine: every member on this machine, in this process or in worker processes.
 
-Each member's state lives apart in its own object; members meet only in the messages. A worker
-process runs one torch thread: on shared cores, several spin against each other.
+Each member's state is in an object of its own; members interact only through messages. A worker
+process runs one torch thread: on shared cores, several threads compete by spinning.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from securefl.federation.transport.base import (
 )
 
 _CRASH = ""
-"""In the place of a party's name: the worker's last words, a traceback."""
+"""In the place of a party's name: the message is a traceback, and the worker has ended."""
 
 
 class WorkerCrashedError(RuntimeError):
@@ -42,8 +42,8 @@ class WorkerCrashedError(RuntimeError):
 def open_local(parties: HostedParties) -> OpenTransport:
     """Open the local engine.
 
-    The pooled reference has a process of its own. It has as much work as all members together and
-    no need to wait for rounds, so it fills the cores while members wait for each other.
+    The centralized baseline has a process of its own. It has as much work as all members together
+    and no need to wait for rounds, so it fills the cores while members wait for each other.
     """
     if parties.workers == 1:
         return InProcess([*parties.members, *parties.pooled])
@@ -67,7 +67,7 @@ class InProcess:
         """See `Transport.receive`; the work happens here, so the timeout does not apply."""
         while not self._outbox:
             if not self._inbox:
-                raise DeadlineExceeded("no member has anything left to say")
+                raise DeadlineExceeded("no answer is pending")
             name, message = self._inbox.popleft()
             self._outbox.extend(Delivery(name, m) for m in self._parties[name].handle(message))
         return self._outbox.popleft()
@@ -83,7 +83,7 @@ class InProcess:
 
 
 class WorkerProcesses:
-    """Parties spread over worker processes that are started afresh (never forked)."""
+    """Parties spread over worker processes, which are spawned and never forked."""
 
     def __init__(self, groups: Sequence[Sequence[PartySpec]]) -> None:
         self._deliveries: queue.Queue[Delivery | Exception] = queue.Queue()
@@ -93,10 +93,11 @@ class WorkerProcesses:
             self._start(specs)
 
     def _start(self, specs: Sequence[PartySpec]) -> None:
+        # A fork would copy the locks of torch's thread pools in whatever state they are in.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        with _deaf_to_interrupts():
+        with _interrupts_ignored():
             process.start()
         theirs.close()
         # Plain pickle and not the connection's own: that one would move tensors through /dev/shm,
@@ -105,7 +106,7 @@ class WorkerProcesses:
         self._processes.append(process)
         self._connections.update({spec.name: ours for spec in specs})
         names = ", ".join(spec.name for spec in specs)
-        # A thread drains every pipe: two ends that both write large messages would wait forever.
+        # A thread drains every pipe: two ends that both write large messages would deadlock.
         threading.Thread(target=self._drain, args=(ours, names), daemon=True).start()
 
     def _drain(self, connection: Connection, names: str) -> None:
@@ -150,7 +151,7 @@ class WorkerProcesses:
 
 
 def _serve(connection: Connection) -> None:
-    """A worker's life: build the parties, then answer until the coordinator is gone."""
+    """Run a worker: build the parties, then answer until the coordinator has closed the pipe."""
     torch.set_num_threads(1)
     try:
         specs: list[PartySpec] = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's
@@ -166,8 +167,8 @@ def _serve(connection: Connection) -> None:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started in here ignore Ctrl-C: the coordinator hears it too, and ends them."""
+def _interrupts_ignored() -> Iterator[None]:
+    """Have processes started in here ignore Ctrl-C: the coordinator gets it too, and ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -179,7 +180,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def balanced(specs: Sequence[PartySpec], groups: int) -> list[list[PartySpec]]:
-    """Parties spread so that no group has much more work: longest first, to the least loaded."""
+    """Return the parties in groups of similar cost: largest first, to the least loaded group."""
     result: list[list[PartySpec]] = [[] for _ in range(min(groups, len(specs)))]
     for spec in sorted(specs, key=lambda s: (-s.cost, s.name)):
         min(result, key=lambda group: sum(s.cost for s in group)).append(spec)

@@ -1,8 +1,8 @@
-"""A model goes over the wire once: what a member holds, or computes from a sum, is only named.
+"""Content-addressed model cache: a model that a member has is named by its SHA-256, and not sent.
 
-A question with a long `shared` field is sent with the SHA-256 of the model in its place. A member
-that has the model puts it back; one that has not answers `CacheMiss`, and is sent all of it.
-Nothing depends on the coordinator's guess of who has what.
+A request with a long `shared` field is sent with the digest in its place. A member that has the
+model, or computes it from the last sum, puts it back; one that does not answers `CacheMiss`, and is
+sent the model. A wrong guess of the coordinator costs a message and changes no result.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _CARRYING = frozenset(("train", "train-masked", "evaluate", "evaluate-released")
 _LONG = 4096
 _KEPT = 2
 _TRIES = 2
-"""After so many models in a row that a member could not compute, it is sent new ones in full."""
+"""After so many consecutive models that a member could not compute, new ones are sent in full."""
 
 
 class ModelNamer:
-    """Replaces the model in questions by its name; most questions go to all members alike."""
+    """The naming of the model in a request, done once for all members that get the same one."""
 
     def __init__(self) -> None:
         self._last: tuple[bytes, tuple[bytes, bytes] | None] = b"", None
@@ -38,7 +38,7 @@ class ModelNamer:
 
 
 def named(message: bytes) -> tuple[bytes, bytes] | None:
-    """The digest of the model in a question, and the question without it; None if it has none."""
+    """Return the digest of the model in a request, and the request without it; None without one."""
     if len(message) < _LONG or kind_of(message) not in _CARRYING:
         return None
     fields = msgpack.unpackb(message)
@@ -48,22 +48,22 @@ def named(message: bytes) -> tuple[bytes, bytes] | None:
 
 
 class ModelHoldings:
-    """The coordinator's guess of which models each member has; a wrong one costs a message."""
+    """The coordinator's estimate of which models each member has; a wrong one costs a message."""
 
     def __init__(self) -> None:
         self._sent: defaultdict[str, OrderedDict[bytes, None]] = defaultdict(OrderedDict)
         self._lacked: defaultdict[str, int] = defaultdict(int)
 
     def worth_naming(self, party: str, digest: bytes) -> bool:
-        """Whether the member may have the model: it was sent, or follows from a sum."""
+        """Return whether the member may have the model: it was sent, or follows from a sum."""
         return digest in self._sent[party] or self._lacked[party] < _TRIES
 
     def lacked(self, party: str) -> None:
-        """It did not."""
+        """Note that the member did not have the model."""
         self._lacked[party] += 1
 
     def has(self, party: str, digest: bytes, *, computed: bool) -> None:
-        """The member answered a question about this model, so it has it."""
+        """Note that the member has this model: it answered a request about it."""
         if computed and digest not in self._sent[party]:
             self._lacked[party] = 0
         _remember(self._sent[party], digest, None)
@@ -73,16 +73,16 @@ class Models:
     """The models that a member has, by digest."""
 
     def __init__(self, following: Callable[[], bytes | None]) -> None:
-        """Begins with none.
+        """Start without models.
 
         Args:
-            following: The model that follows from the last sum, if the member knows one.
+            following: Returns the model that follows from the last sum, if the member knows one.
         """
         self._following = following
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
 
     def whole(self, message: bytes) -> bytes | None:
-        """A question with its model in it; None where the model that is named is not here."""
+        """Return a request with its model in it; None where the named model is not here."""
         if kind_of(message) not in _CARRYING:
             return message
         fields = msgpack.unpackb(message)
@@ -98,10 +98,10 @@ class Models:
         return packed
 
     def lasting(self, message: bytes) -> bytes:
-        """A question as it is written down, so that it can be answered again after a restart.
+        """Return a request as the journal keeps it, so that it can be answered after a restart.
 
-        A model that follows from the last sum is found again then. One that is here because it was
-        sent for an earlier question is not: the question is written down with it.
+        A model that follows from the last sum can be computed again after a restart. One that is
+        here because an earlier request carried it cannot, so the request is kept with the model.
         """
         if len(message) >= _LONG or kind_of(message) not in _CARRYING:
             return message
@@ -114,7 +114,7 @@ class Models:
         return self._kept[digest] if digest in self._kept else self._followed(digest)
 
     def _followed(self, digest: bytes) -> bytes | None:
-        """The model that follows from the last sum, if it is this one."""
+        """Return the model that follows from the last sum, if it is this one."""
         model = self._following()
         if model is None or sha256(model).digest() != digest:
             return None

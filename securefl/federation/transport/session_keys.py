@@ -1,9 +1,10 @@
-"""The key that a party has for one run alone, and the keys that the others announced.
+"""A party's key for one run, and the keys that the other parties announced.
 
-An X25519 key is drawn when a party enters a run and erased when the run is over. Whoever has
-recorded what a broker carried, and later steals identity keys and disks, therefore reads nothing of
-a run that is over. In between the key lies on the party's disk, under AES-256-GCM with a key
-derived from its identity key: a party that was killed can read what the broker has for it.
+An X25519 key is drawn when a party enters a run and erased when the run is over: forward secrecy.
+An attacker that recorded the broker's traffic, and later steals identity keys and disks, therefore
+reads nothing of a finished run. During the run the key is on the party's disk, under AES-256-GCM
+with a key derived from its identity key, so that a restarted party can read what the broker stored
+for it.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ CREATE TABLE IF NOT EXISTS others (name TEXT PRIMARY KEY, public BLOB NOT NULL);
 
 
 def announcement(run: bytes, name: str, public: bytes) -> bytes:
-    """What a party signs with its identity key to make a run key its own."""
+    """Return the 32 bytes that a party signs with its identity key to announce a run key."""
     return labelled_digest(ANNOUNCEMENT_LABEL, run, name.encode(), public)
 
 
 def check_announcement(
     identity: bytes, signature: bytes, run: bytes, name: str, public: bytes
 ) -> None:
-    """Checks that a party announced a key for this run.
+    """Check that a party announced a key for this run.
+
+    Without the signature, a broker could announce keys of its own to both sides (man in the
+    middle); without the run in it, it could replay the key of another run.
 
     Raises:
         RemoteProtocolError: If it did not.
@@ -46,33 +50,34 @@ def check_announcement(
 
 
 class RunKeys:
-    """Our key of one run, and the others'.
+    """Our key of one run, and the other parties'.
 
     Attributes:
-        run: 32 bytes, names the run.
-        name: Who we are in it.
+        run: 32 bytes, identifies the run.
+        name: Our name in it.
         own: Our key.
-        headers: Our public key, signed with our identity key; stands on all that we say.
+        headers: Our public key, signed with our identity key; headers of every message of ours.
     """
 
     def __init__(self, directory: Path, identity: SigningKey, run: bytes, name: str) -> None:
-        """Takes the key that lies here, or draws one.
+        """Read the key in the directory, or draw one.
 
         Args:
-            directory: Where it lies.
+            directory: The folder of the key file.
             identity: Our identity key.
-            run: 32 bytes, names the run.
+            run: 32 bytes, identifies the run.
             name: Our name.
 
         Raises:
-            RunDirectoryError: If the file cannot be used, or is of another identity.
+            RunDirectoryError: If the file cannot be used, or belongs to another identity.
         """
         self.run, self.name = run, name
         self._file = directory / "run-keys.sqlite"
         self._storage = derive_key(identity.private_bytes(), label=STORAGE_LABEL, context=run)
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Written by the connection's thread, one statement at a time.
+            # Written by the connection's thread, one statement at a time. Deleted content is
+            # overwritten: an erased key must not be left in free pages of the file.
             self._database = sqlite3.connect(
                 self._file, isolation_level=None, check_same_thread=False
             )
@@ -104,18 +109,18 @@ class RunKeys:
         return key
 
     def of(self, other: str) -> bytes | None:
-        """The key that another party announced last, 32 bytes; None before it did."""
+        """Return the key that another party announced last, 32 bytes; None before it did."""
         return self._others.get(other)
 
     def meet(self, other: str, public: bytes) -> None:
-        """Another party announced a key; from here on it is spoken to under this one."""
+        """Take the key that another party announced; later messages to it are sealed under it."""
         if self._others.get(other) == public:
             return
         self._database.execute("INSERT OR REPLACE INTO others VALUES (?, ?)", (other, public))
         self._others[other] = public
 
     def erase(self) -> None:
-        """The run is over: nobody is to read it again, and be it with our identity key."""
+        """Erase our key: from here on, our identity key does not open the run's messages either."""
         self._database.execute("DELETE FROM own")
 
     def close(self) -> None:

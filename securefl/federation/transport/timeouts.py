@@ -1,4 +1,4 @@
-"""How long the coordinator waits for whom: deadlines, the quorum and the straggler rule."""
+"""Timeouts of the coordinator: deadlines, the quorum and the straggler rule."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _TRAINING = frozenset(("train", "train-masked", "train-alone"))
 class TimeoutPolicy:
     """When the coordinator goes on without a member.
 
-    While fewer than the quorum have answered, nobody is given up before `give_up`: the round would
-    fail anyway, and whoever comes back goes on where it was.
+    While fewer than the quorum have answered, no member is given up before `give_up`: the round
+    would fail anyway, and a member that comes back resumes where it was.
 
     Attributes:
         step: Seconds for an answer that needs no training.
         training: Seconds for an answer that does.
-        silence: Seconds without a heartbeat after which a member is not waited for any longer.
-        straggler: Once the quorum has answered, the others have so many times as long as it took.
+        silence: Seconds without a heartbeat after which a member is no longer waited for.
+        straggler: Multiple of the quorum's time within which the other members have to answer.
         least: Seconds that stragglers have in any case.
         quorum: How many answers a round needs.
-        give_up: Seconds after which a round is given up though the quorum has not answered.
-        tick: Seconds between two looks at the clock.
+        give_up: Seconds after which an answer is given up even without a quorum.
+        tick: Seconds between two checks of the clock.
     """
 
     step: float = 60.0
@@ -37,24 +37,22 @@ class TimeoutPolicy:
     tick: float = 0.1
 
     def limit(self, message: bytes) -> float:
-        """Seconds that an answer to this message may take."""
+        """Return the seconds that an answer to this message may take."""
         return self.training if kind_of(message) in _TRAINING else self.step
 
     def last(self, message: bytes) -> float:
-        """Seconds after which an answer is given up whatever the others did.
-
-        Whoever does not say goodbye holds nobody up.
-        """
+        """Return the seconds after which an answer is given up whatever the other members did."""
+        # At the end of a run no quorum is needed: a missing goodbye must not delay the others.
         return self.step if kind_of(message) == "leave" else self.give_up
 
     def over(self, *, elapsed: float, limit: float, quorum: float | None, silent: float) -> bool:
-        """Whether a member is not waited for any longer, though its last moment has not come.
+        """Return whether a member is given up before the time of `last`.
 
         Args:
             elapsed: Seconds since the question.
             limit: The question's limit, as `limit` gave it.
             quorum: Seconds after which the quorum had answered; None if it has not.
-            silent: Seconds since the member was last heard of.
+            silent: Seconds since the member was last heard from.
         """
         if quorum is None:
             return False
@@ -63,7 +61,8 @@ class TimeoutPolicy:
 
 
 def kind_of(message: bytes) -> str:
-    """The kind of a message, without reading all of it; empty where it cannot be seen."""
+    """Return the kind of a message from its first bytes; empty where it is not readable there."""
+    # `kind` is the first field of every message, and a message may have hundreds of megabytes.
     unpacker = msgpack.Unpacker(max_buffer_size=0)
     unpacker.feed(message[:64])
     try:

@@ -7,10 +7,10 @@ from securefl.config.schema import Dropout
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.signatures import SignedAgreement
 from securefl.errors import SecureflError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.fedavg import weighted_mean
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.compare import compare
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare
@@ -155,7 +155,7 @@ def test_a_member_in_mode_secure_answers_no_plain_training_request(parties):
 def test_a_member_lays_nothing_open_outside_a_comparison(parties):
     prepared, consortium, transport = parties()
     SecureAggregator(consortium).aggregate(Exchange(transport), 1, prepared.shared, names(prepared))
-    with pytest.raises(SecureflError, match="lays nothing open"):
+    with pytest.raises(SecureflError, match="discloses no update"):
         Exchange(transport).ask_all(names(prepared), m.DebugDisclose(round=1), m.Update)
 
 

@@ -14,10 +14,10 @@ from securefl.consortium.ledger.hash_chain import check_chain, read_entry
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, InputError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError
 from securefl.federation.analytics.contributions import contribution, sensitivity
 from securefl.federation.analytics.queries import ask_for
-from securefl.federation.messages import messages as m
 from securefl.federation.transport.fault_injection import WithDropouts
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian

@@ -11,7 +11,7 @@ from securefl.config.load import load_config
 from securefl.errors import ConfigError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
-from securefl.federation.transport.registry import engine_of
+from securefl.federation.runs.simulation import engine_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "new-engine.md").read_text(encoding="utf-8")
 

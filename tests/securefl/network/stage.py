@@ -29,10 +29,10 @@ from securefl.consortium.agreement.model import new_agreement
 from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.parties import party_of
+from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.member.journal import MemberJournal
-from securefl.federation.messages import messages as m
 from securefl.federation.services.logging import log_to
 from securefl.federation.services.member_process import (
     JournalMemory,
@@ -235,7 +235,7 @@ def coordinator_life(scene, death=None):
             scene.run,
             keys,
             journal=journal,
-            patience=patience,
+            timeouts=patience,
             watch=counted,
         )
         transport.death, transport.mark = death, scene.folder / "coordinator.dead"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from securefl.errors import RunDirectoryError
+from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal
-from securefl.federation.messages import messages as m
 from securefl.federation.services.member_process import (
     JournalMemory,
     MemberEnd,

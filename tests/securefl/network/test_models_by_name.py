@@ -3,7 +3,7 @@
 import json
 import os
 
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.model_cache import ModelHoldings, Models, named
 
 MODEL = os.urandom(8192)

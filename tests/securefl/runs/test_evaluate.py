@@ -50,5 +50,5 @@ def test_weights_of_another_model(small_run):
     tensors, metadata = read_tensors(directory.model_path)
     name = next(iter(tensors))
     write_tensors(directory.model_path, {**tensors, name: torch.zeros(1, 1, 1)}, metadata)
-    with pytest.raises(RunDirectoryError, match="does not fit its run"):
+    with pytest.raises(RunDirectoryError, match="does not match its run"):
         securefl.evaluate(directory.path)

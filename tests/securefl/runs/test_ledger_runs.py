@@ -218,7 +218,7 @@ def test_no_reference_pools_the_data_of_a_member_that_refuses(tmp_path, small_co
 
 def test_nothing_is_trained_if_everybody_refuses(tmp_path, private, policies):
     text = POLICY.format(epsilon=9.0).replace('["plain", "secure"]', '["secure"]')
-    with pytest.raises(InputError, match=r"nobody takes part: north refused: .* the mode"):
+    with pytest.raises(InputError, match=r"no member takes part: north refused: .* the mode"):
         run(begin(tmp_path / "run", private(), policies(text)))
 
 

@@ -5,6 +5,7 @@ import pytest
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation
+from securefl.federation.runs.checkpoint import write_checkpoint
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks
 from securefl.federation.runs.run import SimulationHooks, run
@@ -68,6 +69,28 @@ def test_a_restart_concludes_the_last_round_again(calls, tmp_path, small_config,
     calls.clear()
     run(RunDirectory.open(directory.path))
     assert calls == ["restore", "before_ledger", "conclude", *ROUND, *CLOSING]
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_kill_beside_the_checkpoint_is_resumed(written, tmp_path, small_config, monkeypatch):
+    """Killed just before or just after the second checkpoint, a run ends with the same rounds."""
+    whole = RunDirectory.create(tmp_path / "whole", small_config())
+    begun = RunDirectory.create(tmp_path / "begun", small_config())
+    run(whole)
+
+    def die(path, state, run_digest):
+        if state.round < 2 or written:
+            write_checkpoint(path, state, run_digest)
+        if state.round == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("securefl.federation.runs.directory.write_checkpoint", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(begun)
+    run(RunDirectory.open(begun.path))
+    assert [record.round for record in begun.records()] == [1, 2, 3]
+    assert begun.model_path.read_bytes() == whole.model_path.read_bytes()
 
 
 def test_a_hook_may_run_a_failed_round_again(small_run, monkeypatch):

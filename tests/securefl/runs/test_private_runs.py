@@ -7,9 +7,9 @@ from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.composition import as_event
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.errors import ConfigError, InputError, SecureflError
+from securefl.federation import messages as m
 from securefl.federation.coordinator.rounds import evaluate as evaluate_round
 from securefl.federation.member.updates.local_dp import RELEASE
-from securefl.federation.messages import messages as m
 from securefl.federation.runs.agreement import read_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.evaluate import evaluate
@@ -290,7 +290,7 @@ def test_a_test_seed_is_labelled_as_protecting_nobody(private_run):
 def test_no_score_of_a_single_round_is_told(private_run, monkeypatch):
     """Scores are exact: one a round would tell of the same customers over and over."""
     monkeypatch.setattr("securefl.federation.coordinator.rounds._validated", asked_all_the_same)
-    with pytest.raises(SecureflError, match="no score of single rounds"):
+    with pytest.raises(SecureflError, match="no score of a single round"):
         private_run()
 
 

@@ -87,7 +87,7 @@ def test_a_gain_within_the_spread_over_seeds_is_parity():
 
 
 def test_an_obvious_rule_that_is_better_is_not_hidden():
-    assert "The obvious rule (popularity) does better: 0.500." in (
+    assert "The baseline (popularity) does better: 0.500." in (
         summarise(result(baseline=0.5)).conclusion
     )
     assert "obvious" not in summarise(result(baseline=0.1)).conclusion

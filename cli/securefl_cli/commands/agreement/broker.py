@@ -85,7 +85,7 @@ def ca(*, folder: Path, host: tuple[str, ...], days: int, passphrase_file: Path 
     help="Where the configuration is written; here if not given.",
 )
 def broker_config(*, agreement: Path, tls: Path, out: Path) -> None:
-    """Write nats-server.conf: TLS, each member by its own key, confined to its subjects."""
+    """Write nats-server.conf: TLS, a login key for each member, permissions for its subjects."""
     from securefl.consortium.agreement.storage import read_signed
     from securefl.federation.transport.nats.broker_config import write_broker_config
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @key_option
 @passphrase_option
 def sign(*, agreement: Path, key: Path, passphrase_file: Path | None) -> None:
-    """Sign AGREEMENT. The signature is a file of its own beside it, to be mailed to the others."""
+    """Sign AGREEMENT. The signature is a file of its own next to it, to be sent to the others."""
     from securefl.consortium.agreement.workflow import sign_agreement, status
 
     name, place = sign_agreement(agreement, unlocked(key, passphrase_file))
@@ -50,7 +50,7 @@ def sign(*, agreement: Path, key: Path, passphrase_file: Path | None) -> None:
     """
 )
 @agreement_argument
-@click.option("--member", metavar="NAME", help="Who asks: is a member and has signed.")
+@click.option("--member", metavar="NAME", help="You: a member that has signed.")
 @click.option(
     "--policy",
     type=click.Path(path_type=Path),
@@ -103,11 +103,11 @@ def verify(*, agreement: Path, member: str | None, policy: Path | None) -> None:
 )
 @passphrase_option
 def rotate(*, agreement: Path, key: Path, new: Path, passphrase_file: Path | None) -> None:
-    """Replace your own key in AGREEMENT; nobody else has to sign for it."""
-    from securefl.consortium.agreement import workflow as desk
+    """Replace your own key in AGREEMENT; no other member has to sign for it."""
+    from securefl.consortium.agreement import workflow
 
     old = unlocked(key, passphrase_file)
-    change = desk.rotate(agreement, old, unlocked(new, passphrase_file))
+    change = workflow.rotate(agreement, old, unlocked(new, passphrase_file))
     _print_change(agreement, change, f"{change.member} has a new key")
 
 
@@ -132,11 +132,11 @@ def revoke(
     *, agreement: Path, name: str, key: Path, card: Path | None, passphrase_file: Path | None
 ) -> None:
     """Sign that the key of the member NAME is void; it is when enough others have signed that."""
-    from securefl.consortium.agreement import workflow as desk
+    from securefl.consortium.agreement import workflow
     from securefl.consortium.agreement.storage import read_card
 
     replaced = None if card is None else read_card(card)
-    change = desk.revoke(agreement, name, unlocked(key, passphrase_file), replaced)
+    change = workflow.revoke(agreement, name, unlocked(key, passphrase_file), replaced)
     _print_change(agreement, change, f"the key of {name} is void")
 
 

@@ -1,4 +1,4 @@
-"""`securefl agreement`: write an agreement, look at it, replace it."""
+"""`securefl agreement`: write, show and replace an agreement."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _KEYS = "securefl_cli.commands.agreement.keys"
 _BROKER = "securefl_cli.commands.agreement.broker"
 _COMMANDS = {
     "new": (f"{_HERE}:new", "Write an agreement from a configuration and cards."),
-    "add": (f"{_HERE}:add", "Add members to an agreement that nobody has signed."),
-    "show": (f"{_HERE}:show", "Print what was agreed, and who signed it."),
+    "add": (f"{_HERE}:add", "Add members to an agreement without signatures."),
+    "show": (f"{_HERE}:show", "Print an agreement and its signatures."),
     "sign": (f"{_KEYS}:sign", "Sign it with your key."),
     "verify": (f"{_KEYS}:verify", "Say whether it is in force, and fits your policy."),
     "amend": (f"{_HERE}:amend", "Write the version that replaces a signed one."),
@@ -32,14 +32,14 @@ _COMMANDS = {
 
 
 def agreement_argument(command: CommandT) -> CommandT:
-    """The agreement's file."""
+    """Add the argument of the agreement's file."""
     return click.argument("agreement", type=click.Path(path_type=Path), metavar="AGREEMENT")(
         command
     )
 
 
 def cards_option(name: str, text: str) -> Callable[[CommandT], CommandT]:
-    """Cards of members, one after the other."""
+    """Return an option of members' cards, which can be repeated."""
     return click.option(
         name, multiple=True, type=click.Path(path_type=Path), metavar="CARD", help=text
     )
@@ -52,7 +52,7 @@ _MEETING = (
         metavar="CARD",
         help="Card of the coordinator, for members on machines of their own.",
     ),
-    click.option("--broker", metavar="URL", help="Where they meet, tls://host:port."),
+    click.option("--broker", metavar="URL", help="Address of the broker, tls://host:port."),
     click.option(
         "--ca",
         type=click.Path(path_type=Path),
@@ -63,7 +63,7 @@ _MEETING = (
 
 
 def meeting_options(command: CommandT) -> CommandT:
-    """Who coordinates, and where the members meet."""
+    """Add the options of the coordinator and the broker."""
     for option in reversed(_MEETING):
         command = option(command)
     return command
@@ -92,7 +92,7 @@ def agreement() -> None:
     """
 )
 @agreement_argument
-@click.option("--name", default="consortium", show_default=True, help="What it is called.")
+@click.option("--name", default="consortium", show_default=True, help="Its name.")
 @click.option(
     "--config",
     required=True,
@@ -175,7 +175,7 @@ def show(
     agreement: Path,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
-    """Print what AGREEMENT says, who signed it, and whether it is in force."""
+    """Print AGREEMENT, its signatures, and whether it is in force."""
     if format == "json":
         _print_json(agreement)
         return
@@ -224,7 +224,7 @@ def amend(
     ca: Path | None,
     out: Path | None,
 ) -> None:
-    """Write the version that replaces AGREEMENT. All keys stay as they are; all sign anew."""
+    """Write the version that replaces AGREEMENT. All keys stay the same; all members sign again."""
     from securefl.consortium.agreement.drafting import replacement
     from securefl_cli.options.run import resolve
 

@@ -25,7 +25,7 @@ _EPSILON = 4.0
 
 
 @click.command(
-    short_help="Attack private training, and hold what it gives away against the claim.",
+    short_help="Attack private training, and compare what it discloses with the claim.",
     epilog="""\b
     Examples:
       securefl audit attack                          real groceries, epsilon 4
@@ -42,14 +42,16 @@ _EPSILON = 4.0
 )
 @click.option("--delta", type=float, metavar="D", help="Its delta.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds of training.")
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Data, coins and model.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="Seed of data, draws and model."
+)
 @click.option(
     "--canaries",
     type=click.IntRange(min=200),
     default=5000,
     show_default=True,
     metavar="N",
-    help="Made-up customers, each in or out by a fair coin; more see more.",
+    help="Synthetic customers, each in or out at random; more of them give tighter bounds.",
 )
 @format_option
 @quiet_option
@@ -68,8 +70,8 @@ def attack(
     """Train privately on this machine and attack what is released.
 
     Canaries, loss-based membership inference and product rows, each with a lower bound of epsilon
-    (95 % confidence) beside the claimed one. Exits with 1 if a claim is refuted. No book of a
-    retailer is touched, and nothing leaves this machine.
+    (95 % confidence) next to the claimed one. Exits with 1 if a claim is refuted. No retailer's
+    ledger is charged, and nothing leaves this machine.
     """
     claim = _EPSILON if epsilon is None and config is None else epsilon
     resolved = resolve(config, {**options, "dp": "local", "epsilon": claim})

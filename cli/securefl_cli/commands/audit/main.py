@@ -18,11 +18,11 @@ _COMMANDS = {
     ),
     "explain": (
         "securefl_cli.commands.audit.main:explain",
-        "Say what a bundle tells, member by member.",
+        "Explain a bundle, member by member.",
     ),
     "attack": (
         "securefl_cli.commands.audit.attack:attack",
-        "Attack private training; hold it to its word.",
+        "Attack private training to test its claim.",
     ),
 }
 
@@ -33,7 +33,7 @@ bundle_argument = click.argument(
 
 @click.group(cls=LazyGroup, commands_from=_COMMANDS)
 def audit() -> None:
-    """Check what a run claims, trusting nobody."""
+    """Check a run's claims without trusting any party."""
 
 
 @click.command(
@@ -50,15 +50,15 @@ def audit() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
     metavar="BUNDLE.json",
-    help="The bundle's file; transcripts go to a folder beside it.",
+    help="The bundle's file; transcripts go to a folder next to it.",
 )
 @click.option(
     "--open-units",
     is_flag=True,
-    help="Show the auditor how many units each member has, from the members' books here.",
+    help="Disclose to the auditor each member's number of units, from the ledgers here.",
 )
 def export(*, run: Path, out: Path, open_units: bool) -> None:
-    """Write everything that an auditor of RUN needs: entries, heads, proofs, transcripts."""
+    """Write all that an auditor of RUN needs: entries, tree heads, proofs, transcripts."""
     from securefl.audit.export import export as write
 
     bundle = write(run, out, open_units=open_units)
@@ -82,7 +82,7 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
     "--agreement",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="The agreement as you got it from a member: agreement.toml or agreement.json.",
+    help="The agreement as a member gave it to you: agreement.toml or agreement.json.",
 )
 @click.option(
     "--other",
@@ -126,7 +126,7 @@ def verify(
 
 
 @click.command(
-    short_help="Say what a bundle tells, member by member.",
+    short_help="Explain a bundle, member by member.",
     epilog="""\b
     Examples:
       securefl audit explain bundle.json
@@ -136,14 +136,14 @@ def verify(
 @bundle_argument
 @format_option
 def explain(*, bundle: Path, format: str) -> None:  # noqa: A002 - named after the option
-    """Say who took part in BUNDLE.json, what was done, and what it cost whom.
+    """Print the members of BUNDLE.json, what each did, and what it cost in privacy.
 
-    This is what the bundle says; whether it holds is for `securefl audit verify`.
+    This is what the bundle claims; `securefl audit verify` checks it.
     """
     from securefl.audit.bundle.inputs import read_bundle
-    from securefl.audit.explain import explain as told
+    from securefl.audit.explain import explain as explained
 
-    explanation = told(read_bundle(bundle))
+    explanation = explained(read_bundle(bundle))
     if format == "json":
         click.echo(json.dumps(explanation.to_json(), allow_nan=False))
         return

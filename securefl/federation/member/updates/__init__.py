@@ -1,1 +1,1 @@
-"""A member's update in a round, one file for each way to make it."""
+"""A member's update of a round, one file for each way to compute it."""

@@ -1,7 +1,7 @@
-"""Whole updates under noise shares: local training as without privacy, and a member is the unit.
+"""Client-level DP: whole updates under noise shares, with a member as the privacy unit.
 
-For consortia so large that one update is hidden by the sum of all; `privacy.member_level` has the
-mechanism.
+Training is as without privacy. For consortia so large that one update is hidden by the sum of all;
+`privacy.encoding.client_update` has the mechanism.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Rounds under distributed differential privacy: integers with a noise share, for a masked sum.
 
-A round releases one thing: what the member sums up, rounded to integers, plus its own share of
-integer noise. That is handed over to be masked, and nothing else. No share is enough by itself: the
-shares of all honest survivors together are.
+A round releases one thing: the member's sum, rounded to integers, plus its own share of integer
+noise. Only that is masked and sent. No single share gives enough noise for the guarantee; the
+shares of all honest survivors together do.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class DistributedUpdates(ABC):
     Args:
         learner: The member's data, task and configuration.
         model: Its shared parameters begin as the coordinator sent them.
-        directory: Where the member keeps the share that it handed over last.
-        charges: Where a round's price is written down before the data are touched.
-        members: Members in the roster.
+        directory: The folder of the share that was released last.
+        charges: The ledger's account; a round is charged before its data are used.
+        members: Number of members in the roster.
 
     Raises:
         ConfigError: If no honest member is left in a sum.
     """
 
     weight = 1
-    """The same for every member: a sample count is a fact about customers, and not released."""
+    """The same for every member: a sample count depends on customers, and is not released."""
     optimizer: torch.optim.Optimizer | None = None
 
     def __init__(
@@ -69,12 +69,12 @@ class DistributedUpdates(ABC):
 
     @abstractmethod
     def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Int64Vector:
-        """What the member adds to the sum of a round, but for the noise: int64 [coordinates]."""
+        """Return the member's part of the sum of a round, without noise, int64 [coordinates]."""
 
     def train(self, number: int) -> RoundChange:
-        """What a round adds to the sum, noise included, in multiples of the agreed step.
+        """Return the member's part of the sum of a round, with noise, in multiples of the step.
 
-        The loss is 0, whatever it was: it is a fact about customers, and not released.
+        The loss is always 0: it depends on customers, and is not released.
 
         Raises:
             RefusedError: If nothing is left of the budget, or of the member's cap; nothing was
@@ -84,21 +84,24 @@ class DistributedUpdates(ABC):
         kept = self._releases.get(number, start)
         if kept is not None:
             share, anchor = kept
-            # What opens the layers is in no file: whoever was restarted takes nothing back.
-            forgotten = UnopenableLayers(bytes.fromhex(anchor)) if anchor else None
-            return RoundChange(share, 0.0, forgotten)
+            # The keys of the layers are in no file, so a restarted member opens none of them. The
+            # sum keeps that member's excess noise, which costs accuracy and no privacy.
+            unopenable = UnopenableLayers(bytes.fromhex(anchor)) if anchor else None
+            return RoundChange(share, 0.0, unopenable)
         share, layers = self._share(number)
+        # Durable before it leaves: made again after a kill, it would be a second release.
         self._releases.put(number, start, share, layers.anchor.hex() if layers else "")
         return RoundChange(share, 0.0, layers)
 
     def spending(self) -> Spending:
-        """What the member has spent so far."""
+        """Return what the member has spent so far."""
         return self._budget.spending()
 
     def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
         stream = member_stream(self.plan.base.settings, self.learner.data.name, number)
         seed_torch_rng(stream)
         account = self._budget.account(stream.description)
+        # Charge before use: a kill after this line can waste budget, and never overspend it.
         account.charge(self.plan.event)
         total = self.integers(number, stream, account)
         noise, layers = self._noise(stream)
@@ -107,7 +110,7 @@ class DistributedUpdates(ABC):
         return share, layers
 
     def _noise(self, stream: AesCtrRng) -> tuple[Int64Vector, NoiseChain | None]:
-        """A share, in one piece or in layers that can be opened."""
+        """Return a noise share, int64 [coordinates], and its layers where it has some."""
         count, layers = self.plan.code.coordinates, self.plan.layers
         if layers is None:
             share = np.empty(count, dtype=np.int64)
@@ -118,5 +121,5 @@ class DistributedUpdates(ABC):
 
     @cached_property
     def _sampler(self) -> DiscreteGaussian | Skellam:
-        """Of every round's share; its tables take longer to make than to use."""
+        """The sampler of all rounds' shares; its tables take longer to build than to use."""
         return self.plan.noise.sampler()

@@ -1,4 +1,4 @@
-"""What a member does in a round: made by its mechanism, out of the updates that there are."""
+"""A member's training in a round, built by the privacy mechanism of the run."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ RELEASE = "release.safetensors"
 
 @dataclass(frozen=True)
 class MemberUpdates:
-    """A `MemberContext`: what this member offers to the mechanism of the run.
+    """A `MemberContext`: what this member provides to the mechanism of the run.
 
-    What needs Opacus is imported when it is asked for: that takes seconds, and a run without a
-    budget has no use for it.
+    Modules that need Opacus are imported on first use: that takes seconds, and a run without a
+    budget does not need them.
 
     Attributes:
         learner: The member's data, task and configuration.
-        model: What is trained, in place.
-        directory: Where the member keeps its files of this run.
-        charges: Where the price of private training is written down.
-        members: Members in the roster.
+        model: The model, trained in place.
+        directory: The folder of the member's files of this run.
+        charges: The ledger's account, which private training is charged to.
+        members: Number of members in the roster.
     """
 
     learner: LocalProblem
@@ -103,14 +103,14 @@ class MemberUpdates:
 def round_training(
     learner: LocalProblem, model: nn.Module, directory: Path, charges: Charges, members: int
 ) -> RoundTraining:
-    """The training that the configuration asks for.
+    """Return the training that the configuration asks for.
 
     Args:
         learner: The member's data, task and configuration.
-        model: What is trained, in place.
-        directory: Where the member keeps its files of this run.
-        charges: Where the price of private training is written down.
-        members: Members in the roster.
+        model: The model, trained in place.
+        directory: The folder of the member's files of this run.
+        charges: The ledger's account, which private training is charged to.
+        members: Number of members in the roster.
 
     Raises:
         InputError: If the member's data cannot be protected as the configuration says.

@@ -1,6 +1,6 @@
-"""Private gradient rounds: a round is one step, and hides single customers or records.
+"""Private gradient rounds: a round is one step, and its unit is a customer or a record.
 
-The member draws its customers, sums their clipped gradients and rounds the sum to integers.
+The member samples its customers, sums their clipped gradients and rounds the sum to integers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class GradientSumUpdates(DistributedUpdates):
 
     def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Int64Vector:
         """See `DistributedUpdates.integers`."""
+        # On the CPU, in double precision: the bound on rounding errors is proven for that.
         self.model.to("cpu")
         clipped = self._clipped_sum(self.learner.units(number), stream, account)
         return gradient_integers(clipped, self.plan.base.settings, self.plan.limit)
@@ -33,7 +34,7 @@ class GradientSumUpdates(DistributedUpdates):
         """See `DistributedUpdates.train`.
 
         Raises:
-            ConfigError: If delta says nothing for so many units, or they are too many for a sum in
+            ConfigError: If delta is too large for so many units, or they are too many for a sum in
                 double precision.
         """
         data = self.learner.data
@@ -45,10 +46,10 @@ class GradientSumUpdates(DistributedUpdates):
     def _clipped_sum(
         self, examples: Examples, stream: AesCtrRng, account: PrivacyAccountant
     ) -> DoubleVector:
-        """Sum of the clipped gradients of one Poisson batch, float64 [d].
+        """Return the sum of the clipped gradients of one Poisson batch, float64 [d].
 
-        It is computed in double precision, because what a float32 sum is off by would have to be
-        paid for.
+        It is computed in double precision, because the rounding error of a float32 sum would have
+        to be added to the sensitivity.
         """
         settings = self.plan.base.settings
         sampling = SamplingPlan(settings.sampling_rate, settings.steps, settings.expected_batch)

@@ -1,4 +1,4 @@
-"""A member's private training over a run: calibrated before the first step, accounted for good."""
+"""Local DP: a member's private training over a run, calibrated before the first step."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ RELEASE = "release.safetensors"
 
 
 class LocalDpUpdates:
-    """Trains one member's model privately, round after round, within the run's budget.
+    """The private training of one member's model, round after round, within the run's budget.
 
-    Every round has a key stream and an optimizer of its own; what lasts is the book. The noise
-    follows from the budget and from what is left of it, so that a member that is built anew in the
-    middle of a run goes on where its book stands.
+    Every round has a random stream and an optimizer of its own; the only lasting state is the
+    ledger. The noise follows from what is left of the budget, so that a restarted member goes on
+    from what its ledger has.
 
     Args:
         learner: The member's data, task and configuration.
-        model: Its shared parameters are what is released.
-        directory: Where the member keeps the update that it released last.
-        charges: Where a round's price is written down before the data are touched.
+        model: The model; its shared parameters are released.
+        directory: The folder of the update that was released last.
+        charges: The ledger's account; a round is charged before its data are used.
     """
 
     weight = 1
-    """The same for every member: a sample count is a fact about customers, and not released."""
+    """The same for every member: a sample count depends on customers, and is not released."""
     optimizer = None
-    """Nothing to keep: the optimizer begins anew with every round."""
+    """Without state between rounds: each round has a new optimizer."""
 
     def __init__(
         self, learner: LocalProblem, model: nn.Module, directory: Path, charges: Charges
@@ -54,19 +54,21 @@ class LocalDpUpdates:
         self._model = model
 
     def train(self, number: int) -> RoundChange:
-        """The private steps of a round; the model is left releasable.
+        """Run the private steps of a round, and return the change of the model.
 
-        The loss is 0, whatever it was: it is a fact about customers, and not released.
+        The loss is always 0: it depends on customers, and is not released.
 
         Raises:
             RefusedError: If nothing is left of the budget, or of the member's cap; nothing was
                 trained.
-            ConfigError: If no noise keeps to the budget at all, or delta says nothing for so many
+            ConfigError: If no noise keeps to the budget at all, or delta is too large for so many
                 units.
         """
         self.plan.check_units(self._learner.data.name, self._learner.data.units)
         self._model.to("cpu")
         start = shared_vector(self._model)
+        # A release that was made before a kill is sent again: it is paid for, and a second one of
+        # the same round would have to be paid for as well.
         kept = self._releases.get(number, start)
         if kept is None:
             self._train(number)
@@ -76,7 +78,7 @@ class LocalDpUpdates:
         return RoundChange(shared_vector(self._model) - start, 0.0)
 
     def spending(self) -> Spending:
-        """What the member has spent so far."""
+        """Return what the member has spent so far."""
         return self._budget.spending()
 
     def _train(self, number: int) -> None:
@@ -92,7 +94,7 @@ class LocalDpUpdates:
     def _trainer(
         self, number: int, stream: AesCtrRng, account: RunAccount
     ) -> PrivateTrainer | NoisySeriesTrainer:
-        """Noise on each step's gradients, or on the series that all steps see."""
+        """Return the trainer: noise on each step's gradients, or on the series of all steps."""
         learner, settings = self._learner, self._settings(number)
         if learner.task.input_perturbation is not None:
             return NoisySeriesTrainer(

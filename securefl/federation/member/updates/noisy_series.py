@@ -1,8 +1,8 @@
-"""Input perturbation: the noise is in the series, and training on them costs nothing more.
+"""Input perturbation: noise in the series, so that training on them is post-processing.
 
-In each round the member releases its bounded series once more with fresh noise, and trains on the
-mean of all that it released so far. After R rounds the mean has the noise of one release for the
-whole budget; a run that ends earlier has spent less.
+In each round the member releases its bounded series again with fresh noise, and trains on the mean
+of all its releases so far. After R rounds the mean has the noise of one release for the whole
+budget; a run that ends earlier has spent less.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class NoisySeriesTrainer:
     Args:
         learner: The member's data, task and configuration.
         model: Trained from its present state.
-        noise_multiplier: sigma of this round's release.
-        bound: What one unit moves the series by.
-        directory: Where the member keeps the sum of its releases.
+        noise_multiplier: sigma of this round's release, in multiples of `bound`.
+        bound: Sensitivity: the L2 norm of the largest change of the series by one privacy unit.
+        directory: The folder of the sum of all releases.
         stream: The member's own randomness.
-        accountant: Charged before the series are looked at.
+        accountant: Charged before the series are used.
     """
 
     def __init__(
@@ -63,7 +63,8 @@ class NoisySeriesTrainer:
         self._accountant = accountant
 
     def train_round(self) -> None:
-        """Release, and train on what is released."""
+        """Release the series, and train on the mean of all releases."""
+        # Charge before use: a kill after this line can waste budget, and never overspend it.
         self._accountant.charge(self.event)
         total, variance, count = self._released_so_far()
         total = total + self._release()
@@ -72,6 +73,7 @@ class NoisySeriesTrainer:
         write_tensors(
             self._path, {name: torch.from_numpy(part) for name, part in state.items()}, {}
         )
+        # From here on only releases are used, and no raw series.
         learner = self._learner
         rows = self.series.noised_units(
             learner.data, learner.facts, total / count, variance**0.5 / count
@@ -80,7 +82,7 @@ class NoisySeriesTrainer:
         LocalTrainer(self._model, rows, learner.task.loss, training, device).train(self._seed)
 
     def close(self) -> None:
-        """Nothing was hooked."""
+        """Do nothing: no layer was hooked."""
 
     def _release(self) -> Series:
         series = self.series.bounded_series(self._learner.data)
@@ -88,7 +90,7 @@ class NoisySeriesTrainer:
         return series + self._deviation * noise
 
     def _released_so_far(self) -> tuple[Series, float, int]:
-        """Sum of the releases, variance of its noise, and how many they are."""
+        """Return the sum of the releases, the variance of its noise, and their number."""
         if not self._path.exists():
             return np.zeros(()), 0.0, 0
         tensors, _ = read_tensors(self._path)

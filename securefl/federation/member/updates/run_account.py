@@ -1,4 +1,4 @@
-"""One member's account of one run: nothing is trained that was not written down before."""
+"""One member's account of one run, with charge before use: training follows its ledger entry."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from securefl.privacy.accounting.events import PrivacyEvent
 
 
 class RunAccount(PrivacyAccountant):
-    """An accountant that refuses what the run cannot afford, and has the rest written down first.
+    """An accountant that refuses events beyond the run's budget, and writes all others first.
 
     Args:
         name: "rdp" or "prv".
-        budget: The run's; the member's cap over the life of its data is looked at by `write`.
-        events: What was charged in this run before, for instance by a process that was killed.
+        budget: The run's; the member's cap over the life of its data is checked by `write`.
+        events: Events that were charged in this run before, for instance before a kill.
         write: Makes an event durable, or raises; called before the event counts.
     """
 
@@ -35,7 +35,7 @@ class RunAccount(PrivacyAccountant):
         self._write = write
 
     def charge(self, event: PrivacyEvent) -> None:
-        """Have an event written down; to be called before the data are touched.
+        """Charge an event to the ledger; to be called before the data are used.
 
         Raises:
             RefusedError: If the event does not fit the budget.
@@ -43,5 +43,6 @@ class RunAccount(PrivacyAccountant):
         after = self.epsilon(self.budget.delta, then=event)
         if after > self.budget.epsilon:
             raise RefusedError(refuse("budget", asked=after, allowed=self.budget.epsilon))
+        # Durable first: where the write fails, nothing was charged here and nothing is trained.
         self._write(event)
         super().charge(event)

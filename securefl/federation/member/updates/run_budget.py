@@ -1,4 +1,4 @@
-"""What a run's budget still allows: the noise of the next round, and the account it goes to."""
+"""A run's remaining budget: the noise of the next round, and the account that is charged."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class RunBudget:
     """One member's budget in one run.
 
     Attributes:
-        plan: What was planned.
-        charges: Where a round's price is written down before the data are touched.
+        plan: The run's plan.
+        charges: The ledger's account; a round is charged before its data are used.
     """
 
     plan: PrivacyPlan
     charges: Charges
 
     def noise_multiplier(self, number: int) -> float:
-        """The noise of round `number` and of those after it, from what is left.
+        """Return the noise multiplier of round `number` and of later ones, from what is left.
 
         Raises:
             RefusedError: If nothing is left of the budget.
@@ -35,6 +35,8 @@ class RunBudget:
         """
         charged = self.charges.charged()
         left = max(1, self.plan.rounds - number + 1)
+        # Calibrated to what is left, so that rounds that were charged twice (a kill after the
+        # charge) make later noise larger and never exceed the budget.
         try:
             return self.plan.sigma(left, charged)
         except ConfigError:
@@ -47,10 +49,10 @@ class RunBudget:
             ) from None
 
     def account(self, rng: str) -> RunAccount:
-        """The account that the next round is charged to.
+        """Return the account that the next round is charged to.
 
         Args:
-            rng: Where its noise and batches come from, as implemented.
+            rng: The generator of its noise and batches, as implemented; part of the entry.
         """
         return RunAccount(
             self.plan.settings.accountant,
@@ -60,5 +62,5 @@ class RunBudget:
         )
 
     def spending(self) -> Spending:
-        """What the member has spent so far."""
+        """Return what the member has spent so far."""
         return self.plan.spending(self.charges.charged())

@@ -1,4 +1,4 @@
-"""The broker's configuration: TLS, and every party confined to its own subjects."""
+"""The broker's configuration: TLS, and permissions of each party for its own subjects alone."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from securefl.federation.transport.nats.subjects import MAX_PAYLOAD, Layout, Per
 
 CONFIG = "nats-server.conf"
 MAX_PENDING = 8 * MAX_PAYLOAD
-"""A member that reads slower than others write is not cut off before so many bytes wait."""
+"""Bytes that may wait for a slow reader before the broker disconnects it."""
 
 
 def broker_id(now: AgreementStatus) -> str:
-    """What the consortium is called on the broker; another one after every change of a key."""
+    """Return the consortium's name on the broker, 16 hex digits."""
+    # It changes with every key, so that messages for an old key are on subjects that no party uses.
     return now.digest.hex()[:16]
 
 
 def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, store: Path) -> str:
-    """The configuration of nats-server for an agreement.
+    """Return the configuration of nats-server for an agreement.
 
-    Nobody who is not in the agreement can connect, and nobody in it can read or write what is
-    another's: a subject that is not listed is forbidden.
+    Only parties of the agreement can connect, and none can read or write another's messages: a
+    subject that is not listed is forbidden.
 
     Args:
         signed: The agreement.

@@ -1,9 +1,9 @@
-"""A sealed message, cut into parts that a broker takes, and put together again.
+"""Sealed messages in chunks that a broker accepts, and their reassembly.
 
 Each part is under AES-256-GCM with a key that only sender and receiver can derive: HKDF of the
-X25519 secret of their two keys of the run (`run_keys.py`), over a salt of the message and over who
-says what to whom in which run. A broker, or whoever else can publish to a subject, can lose and
-repeat messages; it can neither read nor make nor change one.
+X25519 secret of their two keys of the run (`session_keys.py`), over a salt of the message and over
+sender, receiver, ids and run. A broker, or another party that can publish to a subject, can drop
+and repeat messages; it can neither read nor forge nor change one.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ ID_HEADER, _ANSWERS, _PART, SALT_HEADER = (
     "Securefl-Salt",
 )
 _OPEN = 4
-"""So many messages can be incomplete at a time; parts of one arrive in a row."""
+"""Incomplete messages of a sender at a time; more would let it fill the receiver's memory.
+
+The parts of one message arrive one after the other, so a correct sender needs few."""
 
 
 class BadPartError(SecureflError):
-    """What arrived is no part of a message, or not of the sender that the subject names."""
+    """What arrived is not a part of a message, or not from the sender that the subject names."""
 
     wire_name: ClassVar[str] = "BadPartError"
 
@@ -57,9 +59,9 @@ class Envelope:
     """A message with what its seal covers.
 
     Attributes:
-        sender: Name of the party that says it.
-        receiver: Name of the party that it is for.
-        id: Names the message; a repeated one has the same.
+        sender: Name of the sending party.
+        receiver: Name of the receiving party.
+        id: Identifies the message; a repeated one has the same.
         answers: The id of the message that it answers; empty for none.
         body: The message.
     """
@@ -72,18 +74,18 @@ class Envelope:
 
     @property
     def count(self) -> int:
-        """How many parts it has."""
+        """The number of its parts."""
         return max(1, -(-len(self.body) // CHUNK_BYTES))
 
     def parts(self, keys: RunKeys) -> Iterator[tuple[dict[str, str], bytes]]:
-        """Headers and content of each part, in order; the broker stores each part once.
-
-        Each call seals anew, under another salt: two calls can meet two versions of a body, and
-        parts of two versions must never be taken for one message.
+        """Yield headers and content of each part, in order; the broker stores each part once.
 
         Raises:
             PeerKeyUnknownError: If the receiver has announced no key.
         """
+        # Each call has a salt, and so a key, of its own. A restarted sender can send another body
+        # under the same id: under one key that would reuse nonces, and parts of two bodies could be
+        # combined into one message.
         public, salt = keys.of(self.receiver), os.urandom(SALT_BYTES)
         if public is None:
             raise PeerKeyUnknownError(f"{self.receiver} has announced no key yet")
@@ -99,11 +101,11 @@ class Envelope:
 
 @dataclass(frozen=True)
 class _Lock:
-    """What the parts of one message are sealed with.
+    """The key of one message's parts, and the context that it is bound to.
 
     Attributes:
         key: 32 bytes, of this message alone.
-        statement: 32 bytes that stand for all that the message is bound to.
+        statement: 32 bytes, the digest of that context; associated data of every part.
     """
 
     key: bytes = field(repr=False)
@@ -116,23 +118,26 @@ class _Lock:
         return unseal(self.key, content, self._bound(part, count), _nonce(part))
 
     def _bound(self, part: int, count: int) -> bytes:
+        # Position and number of parts are authenticated: else a broker could reorder or cut off.
         return self.statement + f"{part}/{count}".encode()
 
 
 def _nonce(part: int) -> bytes:
-    """A number is enough: no two messages have the same key."""
+    """Return the part's number as a nonce; unique, because no two messages have the same key."""
     return part.to_bytes(NONCE_BYTES, "big")
 
 
 def _lock(keys: RunKeys, public: bytes, note: Envelope, fresh: tuple[bytes, bytes, bytes]) -> _Lock:
-    """The lock of a message.
+    """Return the lock of a message.
 
     Args:
         keys: Ours.
         public: The other party's key.
-        note: The message; its body does not matter.
+        note: The message; its body is not used.
         fresh: The sender's key, the receiver's key and the salt.
     """
+    # The statement has sender and receiver in this order, so that a message cannot be reflected to
+    # its sender, and both keys, so that it is bound to this very key agreement.
     texts = [text.encode() for text in (note.sender, note.receiver, note.id, note.answers)]
     statement = labelled_digest(LABEL, keys.run, *texts, *fresh)
     secret = keys.own.shared_secret(public)
@@ -141,25 +146,25 @@ def _lock(keys: RunKeys, public: bytes, note: Envelope, fresh: tuple[bytes, byte
 
 @dataclass
 class _Incomplete:
-    """A message of which parts are missing."""
+    """A message with missing parts."""
 
     lock: _Lock
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
 class Reassembler:
-    """Opens the parts of one sender's messages and puts them together.
+    """The reassembly of one sender's messages from sealed parts.
 
     Attributes:
         name: The sender.
     """
 
     def __init__(self, keys: RunKeys, sender: str, identity: bytes) -> None:
-        """Listens to one sender.
+        """Start without parts.
 
         Args:
-            keys: Ours; they meet the sender's.
-            sender: Whose messages these are.
+            keys: Ours; they take the key that the sender announces.
+            sender: The sender's name.
             identity: The sender's public Ed25519 key, 32 bytes.
         """
         self._keys, self.name, self._identity = keys, sender, identity
@@ -167,7 +172,7 @@ class Reassembler:
         self._announced: tuple[str, str] | None = None
 
     def announced(self, headers: Mapping[str, str]) -> bytes:
-        """The sender's key of the run, from the headers of anything that it said.
+        """Return the sender's key of the run, from the headers of any message of it.
 
         Raises:
             BadPartError: If the sender did not sign it.
@@ -175,6 +180,7 @@ class Reassembler:
         spelt = headers.get(KEY_HEADER, ""), headers.get(SIGNATURE_HEADER, "")
         try:
             public, signature = (bytes.fromhex(text) for text in spelt)
+            # Every part carries the announcement; one that was verified is not verified again.
             if spelt != self._announced:
                 check_announcement(self._identity, signature, self._keys.run, self.name, public)
         except (RemoteProtocolError, ValueError):
@@ -183,10 +189,10 @@ class Reassembler:
         return public
 
     def add(self, headers: Mapping[str, str], content: bytes) -> Envelope | None:
-        """Takes one part; the message when it is complete.
+        """Take one part, and return the message once it is complete.
 
         Raises:
-            BadPartError: If the part is none, or not the sender's, or not for us and this run.
+            BadPartError: If it is not a part, or not the sender's, or not for us and this run.
         """
         part, count = _numbers(headers)
         key = tuple(
@@ -199,6 +205,8 @@ class Reassembler:
             message.parts[part] = message.lock.unseal(part, count, content)
         except (RemoteProtocolError, ValueError):
             raise BadPartError(f"a message of {self.name} cannot be opened") from None
+        # Only now: that the part opened shows that the sender holds this key at present, and is not
+        # another party that replays its announcement.
         self._keys.meet(self.name, public)
         if len(message.parts) < count:
             self._keep(key, message)
@@ -223,6 +231,7 @@ def _numbers(headers: Mapping[str, str]) -> tuple[int, int]:
         part, count = (int(number) for number in headers.get(_PART, "").split("/"))
     except ValueError:
         raise BadPartError("a part without a number") from None
+    # Before anything is allocated: the headers are unauthenticated until the part is opened.
     if not 0 <= part < count <= LARGEST_MESSAGE // CHUNK_BYTES:
         raise BadPartError("a part with an impossible number")
     return part, count

@@ -1,7 +1,7 @@
-"""One party's connection to a NATS broker: a thread with an event loop, and a face without one.
+"""A synchronous NATS client of one party, over a thread with an event loop.
 
-What is sent is sent until the broker has stored it, over as many connections as that takes; what
-arrives stays on the broker until it is acknowledged. Nothing here knows what the messages say.
+A message is sent until the broker has stored it, over as many connections as that takes; an
+arriving message stays on the broker until it is acknowledged. This file knows no message's content.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ from securefl.federation.transport.session_keys import RunKeys
 
 ResultT = TypeVar("ResultT")
 Part = tuple[dict[str, str], bytes]
-"""Headers and content of what goes out or comes in at once."""
+"""Headers and content of one NATS message."""
 _log = logging.getLogger(__name__)
 _STORED_SECONDS = 60.0
 _IN_FLIGHT = 2
-"""Parts of one message that are on their way at a time."""
+"""Parts of one message that are in flight at a time."""
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class Login(Protocol):
-    """Proves to the broker who we are."""
+    """The identity with which a party logs in at the broker."""
 
     @property
     def public(self) -> str:
         """The public key as the broker's configuration names it."""
 
     def seed(self) -> str:
-        """The private key in NATS's spelling, for the library that signs with it."""
+        """Return the private key in NATS's spelling, for the library that signs with it."""
 
 
 @dataclass(frozen=True)
 class BrokerAddress:
-    """Where the broker is, and how it proves that it is the one.
+    """The broker's address, and how it is authenticated.
 
     Attributes:
         url: `tls://host:port`, or `nats://host:port` where nothing leaves the machine.
         authority: Certificate of the authority that signed the broker's; required for TLS.
-        login: Our key at the broker; None for a broker that asks for none.
+        login: Our key at the broker; None for a broker without logins.
     """
 
     url: str
@@ -67,7 +67,7 @@ class BrokerAddress:
     login: Login | None = None
 
     def tls(self) -> ssl.SSLContext | None:
-        """The context of the connection; TLS 1.3 with the consortium's authority alone."""
+        """Return the context of the connection; TLS 1.3 with the consortium's authority alone."""
         if self.authority is None:
             return None
         context = ssl.create_default_context(cafile=str(self.authority))
@@ -76,23 +76,23 @@ class BrokerAddress:
 
 
 class NatsClient:
-    """A party's connection; reconnects by itself for as long as it is open.
+    """A party's connection, which reconnects by itself as long as it is open.
 
     Attributes:
-        arrivals: What has arrived, in order; an exception ends the connection.
-        said_wrong: What the broker complained of last.
+        arrivals: Received messages, in order; an exception ends the connection.
+        said_wrong: The broker's last complaints.
     """
 
-    def __init__(self, address: BrokerAddress, inbox: str, patience: float = 10.0) -> None:
-        """Connects.
+    def __init__(self, address: BrokerAddress, inbox: str, timeout: float = 10.0) -> None:
+        """Connect.
 
         Args:
             address: The broker.
             inbox: Prefix of our reply subjects.
-            patience: Seconds in which the first connection has to succeed.
+            timeout: Seconds within which the first connection has to succeed.
 
         Raises:
-            EngineError: If it does not; one line that says why.
+            EngineError: If it does not; one line with the reason.
         """
         self.arrivals: queue.Queue[Arrival | Exception] = queue.Queue()
         self.said_wrong: deque[str] = deque(maxlen=16)
@@ -106,11 +106,11 @@ class NatsClient:
         self._trouble = ""
         self._unstored = 0
         self._reconnected = asyncio.Event()
-        self._run(self._connect(patience))
+        self._run(self._connect(timeout))
 
     @property
     def client(self) -> Client:
-        """The library's client, for whoever makes streams; used inside `run` alone."""
+        """The library's client, for the code that creates streams; only inside `run`."""
         return self._client
 
     @property
@@ -119,7 +119,7 @@ class NatsClient:
         return bool(self._client.is_connected)
 
     def run(self, work: Coroutine[Any, Any, ResultT], seconds: float = 30.0) -> ResultT:
-        """Do something with the client and wait for it.
+        """Run work on the event loop and wait for it.
 
         Raises:
             EngineError: If it fails, or takes too long.
@@ -133,11 +133,11 @@ class NatsClient:
         future: Future[ResultT] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(seconds)
 
-    async def _connect(self, patience: float) -> None:
-        """The library tries for as long as it is let."""
+    async def _connect(self, timeout: float) -> None:
+        """Connect within `timeout` seconds; the library alone would retry forever."""
         self._client = Client()
         try:
-            await asyncio.wait_for(self._client.connect(**self._options()), patience)
+            await asyncio.wait_for(self._client.connect(**self._options()), timeout)
         except (NatsError, OSError, TimeoutError) as error:
             why = self._trouble or reason(error)
             raise EngineError(f"no connection to {self._address.url}: {why}") from None
@@ -178,13 +178,13 @@ class NatsClient:
         self._reconnected.clear()
 
     def send(self, subject: str, note: Envelope, keys: RunKeys) -> None:
-        """Send a message; returns at once, and goes on until the broker has stored it."""
+        """Send a message in the background, until the broker has stored it."""
         self._unstored += 1
         parts = note.parts(keys)
         self._loop.call_soon_threadsafe(lambda: self._spawn(self._send_parts(subject, parts)))
 
     async def _send_parts(self, subject: str, parts: Iterator[Part]) -> None:
-        # A slow line is not filled with parts that all wait for each other, and are sent again.
+        # A slow line must not be filled with parts that wait for each other until they time out.
         await asyncio.gather(*(self._store_in_turn(subject, parts) for _ in range(_IN_FLIGHT)))
         self._unstored -= 1
 
@@ -193,7 +193,7 @@ class NatsClient:
             await self._store(subject, *part)
 
     async def _store(self, subject: str, headers: dict[str, str], content: bytes) -> None:
-        """Publish one part until the broker says that it has it; it stores an id once."""
+        """Publish one part until the broker acknowledges it; it stores an id once."""
         for attempt in range(1 << 30):
             try:
                 answer = await self._answer(
@@ -207,7 +207,7 @@ class NatsClient:
             await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
 
     async def _answer(self, request: Coroutine[Any, Any, Msg]) -> Msg:
-        """The broker's answer; a new connection has lost it, and nobody waits for it then."""
+        """Return the broker's answer; after a reconnection it is lost, and no longer waited for."""
         asked = self._loop.create_task(request)
         anew = self._loop.create_task(self._reconnected.wait())
         try:
@@ -220,7 +220,7 @@ class NatsClient:
             anew.cancel()
 
     def beat(self, subject: str, every: Callable[[], float], said: Callable[[], Part]) -> None:
-        """Say every few seconds that we are there."""
+        """Publish a heartbeat every few seconds."""
         self._run(self._spawned(self._beat(subject, every, said)))
 
     async def _beat(
@@ -234,7 +234,7 @@ class NatsClient:
             await asyncio.sleep(every())
 
     def listen_for_beats(self, subject: str, heard: Callable[[str, Part], None]) -> None:
-        """Be told of every heartbeat: its subject, and what it says."""
+        """Call `heard` for every heartbeat, with its subject and content."""
 
         async def on_beat(message: Msg) -> None:
             heard(message.subject, (message.headers or {}, message.data))
@@ -245,12 +245,12 @@ class NatsClient:
         await self._client.subscribe(subject, cb=callback, pending_bytes_limit=-1)
 
     def read(self, stream: str, consumer: str, senders: Mapping[str, Reassembler]) -> None:
-        """Put whatever arrives at a consumer into `arrivals`.
+        """Put all messages of a consumer into `arrivals`.
 
         Args:
             stream: The stream.
             consumer: Our consumer there.
-            senders: Subject to whoever may use it.
+            senders: Subject to the one sender that may use it.
         """
         reader = Reader(self, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", senders)
         self._run(self._spawned(reader.pull_for_good()))
@@ -269,7 +269,7 @@ class NatsClient:
             self.arrivals.put(EngineError(f"the connection failed: {reason(task.exception())}"))
 
     async def _claim_for_good(self) -> None:
-        """Keep what we work on from being delivered again, to us."""
+        """Keep the broker from redelivering the messages that we are working on."""
         while True:
             await asyncio.sleep(ACK_SECONDS / 3)
             for message in list(self._claimed.values()):
@@ -277,11 +277,11 @@ class NatsClient:
                     await message.in_progress()
 
     def claim(self, message: Msg) -> None:
-        """Hold a part until its message is acknowledged."""
+        """Claim a part until its message is acknowledged."""
         self._claimed[message.metadata.sequence.stream] = message
 
     def acknowledger(self, messages: list[Msg]) -> Callable[[], None]:
-        """What tells the broker that these parts are on our own disk; never waits."""
+        """Return a call that acknowledges these parts in the background."""
 
         async def acknowledge() -> None:
             for message in messages:
@@ -295,7 +295,7 @@ class NatsClient:
         return schedule
 
     def round_trip(self) -> float:
-        """Seconds to the broker and back.
+        """Return the seconds to the broker and back.
 
         Raises:
             EngineError: If it does not answer.
@@ -305,7 +305,7 @@ class NatsClient:
         return time.monotonic() - started
 
     def flush(self, seconds: float = 5.0) -> bool:
-        """Wait until the broker has stored what was sent; whether it has within `seconds`."""
+        """Wait until the broker has stored what was sent, and return whether it has in time."""
         until = time.monotonic() + seconds
         while self._unstored and time.monotonic() < until:
             time.sleep(0.005)

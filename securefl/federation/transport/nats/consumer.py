@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PULL, _PULL_SECONDS = 8, 5.0
-"""Parts that are asked for at a time: fewer bytes than a broker buffers for a client (64 MiB)."""
+"""Parts of one pull: fewer bytes than a broker buffers for a client (64 MiB)."""
 _PAUSE = 0.2
 _STATUS = "Status"
 _INCOMPLETE = 256
-"""Messages of all senders that may be incomplete at a time."""
+"""Incomplete messages of all senders at a time; the oldest is dropped first."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A message that arrived.
+    """A received message.
 
     Attributes:
         note: The message, opened.
-        acknowledge: Tells the broker that the message is on our own disk.
+        acknowledge: Tells the broker to delete the message, because it is on our own disk.
     """
 
     note: Envelope
@@ -47,15 +47,15 @@ class Arrival:
 
 
 class Reader:
-    """Pulls from a consumer: a few parts at a time, so that a slow reader holds little memory."""
+    """The pulling from a consumer, a few parts at a time, so that memory stays bounded."""
 
     def __init__(self, link: NatsClient, subject: str, senders: Mapping[str, Reassembler]) -> None:
-        """Waits for `pull_for_good`.
+        """Start without parts; `pull_for_good` does the work.
 
         Args:
             link: The connection.
-            subject: Where more parts are asked for.
-            senders: Subject to whoever may use it.
+            subject: The subject of pull requests.
+            senders: Subject to the one sender that may use it.
         """
         self._link, self._subject, self._senders = link, subject, senders
         self._parts: dict[tuple[str, str, str], list[Msg]] = {}
@@ -63,7 +63,7 @@ class Reader:
         self._again = asyncio.Event()
 
     async def pull_for_good(self) -> None:
-        """Ask for parts, and for more when they have come or nobody answers."""
+        """Pull parts, and pull again when they have arrived or the request has expired."""
         client = self._link.client
         inbox = client.new_inbox()
         await client.subscribe(inbox, cb=self._take, pending_bytes_limit=-1)
@@ -96,9 +96,10 @@ class Reader:
         sender = self._senders.get(message.subject)
         try:
             if sender is None:
-                raise BadPartError(f"nobody we know speaks on {message.subject}")
+                raise BadPartError(f"no known party sends on {message.subject}")
             note = sender.add(headers, message.data)
         except BadPartError as error:
+            # Acknowledged all the same: the broker would redeliver it for ever.
             _log.warning("%s; it is dropped", error)
             self._link.acknowledger([message])()
             return
@@ -110,12 +111,12 @@ class Reader:
             self._link.arrivals.put(Arrival(note, self._link.acknowledger(self._all_of(key))))
 
     def _all_of(self, key: tuple[str, str, str]) -> list[Msg]:
-        """The parts of a message, and what is left of it from a sender that died over it."""
+        """Return the parts of a message, and those of earlier attempts of a sender that died."""
         same = [other for other in self._parts if other[:2] == key[:2]]
         return [part for other in same for part in self._parts.pop(other)]
 
 
 def reason(error: BaseException | None) -> str:
-    """Class and text of an error in one line; the library's often have no text."""
+    """Return class and text of an error in one line; errors of nats-py often have no text."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""A NATS broker of our own, for trials and tests: `nats-server` as package or system have it."""
+"""A local NATS broker for trials and tests, from the `nats-server` of a package or the system."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _START_SECONDS = 10.0
 
 
 def broker_program() -> str:
-    """The `nats-server` to start.
+    """Return the `nats-server` to start.
 
     Raises:
         InputError: If there is none.
@@ -31,14 +31,14 @@ def broker_program() -> str:
 
 
 class Broker:
-    """A broker process; it ends with its `with` block."""
+    """A broker process, which ends with its `with` block."""
 
     def __init__(self, configuration: Path, port: int) -> None:
-        """Starts it and waits until it listens.
+        """Start it and wait until it listens.
 
         Args:
             configuration: The server's configuration file.
-            port: Where it will listen.
+            port: Its port.
 
         Raises:
             EngineError: If it ends at once, or does not listen in time.
@@ -65,16 +65,16 @@ class Broker:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         return self._process.pid
 
     def kill(self) -> None:
-        """SIGKILL, to see what survives."""
+        """Kill it with SIGKILL, as a crash would end it."""
         self._process.kill()
         self._process.wait()
 
     def start_again(self) -> None:
-        """Start it on what it has stored."""
+        """Start it again on its stored messages."""
         self._process = self._started()
 
     def __enter__(self) -> Self:

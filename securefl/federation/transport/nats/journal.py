@@ -1,7 +1,7 @@
-"""What the coordinator writes down of a round before it acts on it: who said what, in which order.
+"""The coordinator's journal: every answer, in order, written before it is acted on.
 
-The round driver is deterministic. A coordinator that was killed reads its last checkpoint, asks its
-questions again, and gets the answers from here until it is where it was; only then from members.
+The run loop is deterministic. A restarted coordinator reads its last checkpoint, asks its questions
+again, and takes the answers from the journal as long as it has them; only then from members.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from securefl.errors import RunDirectoryError
 from securefl.ml.tensor_io import read_whole, write_atomically
 
 _SMALL = 64 << 10
-"""A longer message lies in a file of its own: databases write large values twice."""
+"""Bytes. A longer message is in a file of its own: SQLite's WAL would write it twice."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS coordinator (epoch TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sections (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);
@@ -30,12 +30,12 @@ CREATE TABLE IF NOT EXISTS snapshots (done INTEGER PRIMARY KEY, state BLOB NOT N
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened.
+    """An answer, or its absence.
 
     Attributes:
         party: The member.
-        request: The id of what it was asked.
-        body: What it answered; None says that it did not answer in time.
+        request: The id of the request.
+        body: The answer; None where it did not arrive in time.
     """
 
     party: str
@@ -44,20 +44,23 @@ class Event:
 
 
 class CoordinatorJournal:
-    """The coordinator's own file.
+    """The coordinator's journal of a run.
 
-    A section is a part of a run that is repeated as a whole after a restart, a round for example.
+    A section is a part of a run that is repeated as a whole after a restart, for example a round.
 
     Attributes:
-        epoch: Drawn once for this file, so that a coordinator that lost it does not repeat ids.
+        epoch: Drawn once for this file, so that a coordinator that lost it does not reuse ids,
+            which members would take for repeated requests.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Opens the journal, or begins one.
+        """Open the journal, or create one.
 
         Raises:
             RunDirectoryError: If it cannot be written, or is damaged.
         """
+        # synchronous=FULL: an answer is acknowledged to the broker once it is here, and is deleted
+        # there, so it has to survive a power failure.
         self._directory = directory
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -80,13 +83,13 @@ class CoordinatorJournal:
         return epoch
 
     def section(self, name: str) -> int:
-        """The number of the section of this name; the same one after a restart."""
+        """Return the number of a named section; it is the same one after a restart."""
         find = "SELECT number FROM sections WHERE name = ?"
         row = self._database.execute(find, (name,)).fetchone()
         return self._numbered(name) if row is None else int(row[0])
 
     def passing_section(self) -> int:
-        """The number of a section that is not repeated: after a restart it is another one."""
+        """Return the number of a section that is not repeated; after a restart it is a new one."""
         return self._numbered(None)
 
     def _numbered(self, name: str | None) -> int:
@@ -94,7 +97,7 @@ class CoordinatorJournal:
         return int(inserted.lastrowid or 0)
 
     def record(self, section: int, events: Iterable[Event]) -> None:
-        """Write down what has happened; durable when this returns."""
+        """Write events; they are durable on return."""
         rows = [(section, e.party, e.request, *self._kept(e)) for e in events]
         with self._database:
             self._database.execute("BEGIN")
@@ -111,7 +114,7 @@ class CoordinatorJournal:
         return None, name
 
     def events(self, section: int) -> list[Event]:
-        """What has happened in a section, in order."""
+        """Return the events of a section, in order."""
         rows = self._database.execute(
             "SELECT party, request, body, file FROM events WHERE section = ? ORDER BY place",
             (section,),
@@ -122,17 +125,17 @@ class CoordinatorJournal:
         ]
 
     def keep_snapshot(self, done: int, state: bytes) -> None:
-        """What the aggregator must know when so many rounds are done, beside the checkpoint."""
+        """Keep the aggregator's state after `done` rounds, next to the checkpoint."""
         self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", (done, state))
 
     def snapshot(self, done: int) -> bytes | None:
-        """What `keep_snapshot` was given."""
+        """Return the state that `keep_snapshot` kept after `done` rounds; None without one."""
         find = "SELECT state FROM snapshots WHERE done = ?"
         row = self._database.execute(find, (done,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def forget(self, done: int) -> None:
-        """So many rounds are done, and their checkpoint is written: drop what led there."""
+        """Delete what led to the checkpoint after `done` rounds, which is durable."""
         rows = self._database.execute("SELECT file FROM events WHERE file IS NOT NULL")
         files = [file for (file,) in rows]
         with self._database:

@@ -1,10 +1,10 @@
-"""Every subject, stream and consumer of a consortium on a NATS broker, and who may use which.
+"""Subjects, streams and consumers of a consortium on a NATS broker, and their permissions.
 
-The coordinator makes the streams. A member dials out, pulls from its own consumer, and publishes to
-its own subjects; `member_rights` is all that a broker has to allow it.
+The coordinator creates the streams. A member dials out, pulls from its own consumer, and publishes
+to its own subjects; `member_rights` is all that a broker has to allow it.
 
 A stream keeps a message until its reader has acknowledged it (work-queue retention), and readers
-acknowledge what they have on their own disks.
+acknowledge what is on their own disks.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ CHUNK_BYTES = 4 << 20
 headers."""
 MAX_PAYLOAD = 8 << 20
 ACK_SECONDS = 3.0
-"""A message that its reader does not claim to be working on for so long is delivered again."""
+"""Seconds without a claim of the reader after which a message is delivered again."""
 DUPLICATE_SECONDS = 3600.0
-"""A message that is published twice within so long is stored once."""
+"""Seconds within which a message that is published twice is stored once."""
 COORDINATOR = "coordinator"
-"""Name of the coordinator's consumer and inbox; member names never meet it in a subject."""
+"""Name of the coordinator's consumer and inbox; no member name collides with it in a subject."""
 
 
 @dataclass(frozen=True)
 class Permissions:
-    """What a user of the broker may do.
+    """The permissions of a user of the broker.
 
     Attributes:
         publish: Subjects that it may publish to.
@@ -42,24 +42,24 @@ class Permissions:
 
 @dataclass(frozen=True)
 class Layout:
-    """The names of one consortium.
+    """The names of one consortium on the broker.
 
     Attributes:
-        consortium: Names it on the broker: letters, digits and hyphens.
+        consortium: Identifies it there: letters, digits and hyphens.
     """
 
     consortium: str
 
     def to_member(self, member: str) -> str:
-        """Subject of what the coordinator tells a member."""
+        """Return the subject of the coordinator's messages to a member."""
         return f"securefl.{self.consortium}.to.{token(member)}"
 
     def from_member(self, member: str) -> str:
-        """Subject of what a member tells the coordinator."""
+        """Return the subject of a member's messages to the coordinator."""
         return f"securefl.{self.consortium}.from.{token(member)}"
 
     def beat(self, member: str) -> str:
-        """Subject of a member's heartbeats, which nobody stores."""
+        """Return the subject of a member's heartbeats, which are not stored."""
         return f"securefl.{self.consortium}.beat.{token(member)}"
 
     @property
@@ -69,35 +69,35 @@ class Layout:
 
     @property
     def down(self) -> str:
-        """Stream of what the coordinator says."""
+        """Stream of the coordinator's messages."""
         return f"securefl-{self.consortium}-down"
 
     @property
     def up(self) -> str:
-        """Stream of what the members say."""
+        """Stream of the members' messages."""
         return f"securefl-{self.consortium}-up"
 
     def inbox(self, party: str) -> str:
-        """Prefix of a party's reply subjects."""
+        """Return the prefix of a party's reply subjects."""
         return f"_INBOX.securefl.{self.consortium}.{token(party)}"
 
     def streams(self) -> list[StreamConfig]:
-        """Both streams, kept on the broker's disk."""
+        """Return both streams, kept on the broker's disk."""
         return [
             _stream(self.down, f"securefl.{self.consortium}.to.*"),
             _stream(self.up, f"securefl.{self.consortium}.from.*"),
         ]
 
     def member_consumer(self, member: str) -> ConsumerConfig:
-        """The consumer through which a member reads."""
+        """Return the consumer through which a member reads."""
         return _consumer(token(member), self.to_member(member))
 
     def coordinator_consumer(self) -> ConsumerConfig:
-        """The consumer through which the coordinator reads."""
+        """Return the consumer through which the coordinator reads."""
         return _consumer(COORDINATOR, f"securefl.{self.consortium}.from.*")
 
     def member_rights(self, member: str) -> Permissions:
-        """All that a member does on the broker; nothing in it reaches another member."""
+        """Return a member's permissions; none of them reaches another member."""
         name = token(member)
         return Permissions(
             publish=(
@@ -110,7 +110,7 @@ class Layout:
         )
 
     def coordinator_rights(self) -> Permissions:
-        """All that the coordinator does on the broker."""
+        """Return the coordinator's permissions."""
         streams = (self.down, self.up)
         verbs = ("STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.PURGE", "STREAM.DELETE")
         api = [f"$JS.API.{verb}.{stream}" for verb in verbs for stream in streams]
@@ -132,7 +132,8 @@ class Layout:
 
 
 def token(name: str) -> str:
-    """A party's name as one token of a subject; no name has an equals sign, so no two meet."""
+    """Return a party's name as one token of a subject."""
+    # A dot separates tokens. No name has an equals sign, so no two names have the same token.
     return name.replace(".", "=")
 
 

@@ -1,4 +1,4 @@
-"""The coordinator's end of the NATS engine: questions to members on machines of their own.
+"""The coordinator's end of the NATS engine: requests to members on machines of their own.
 
 An answer is written to the journal before it is acknowledged, and acknowledged before it is acted
 on. No decision compares the clocks of two machines: deadlines run on the coordinator's alone.
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from securefl.federation.messages import messages as m
+from securefl.federation import messages as m
 from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.model_cache import ModelHoldings, ModelNamer
@@ -31,15 +31,15 @@ COORDINATOR_NAME = "coordinator"
 BEAT = "beat"
 """Id of every heartbeat."""
 _WHOLE = 1_000_000
-"""Added to the number of a question that is asked again with its model in it."""
+"""Added to the number of a request that is sent again with its model."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a consortium, as the engine needs to know it.
+    """One run of a consortium, as the engine sees it.
 
     Attributes:
-        id: 32 bytes, names the run.
+        id: 32 bytes, identifies the run.
         layout: Its subjects.
         members: Names and public identity keys.
         coordinator: The coordinator's public identity key.
@@ -53,7 +53,7 @@ class Run:
 
 @dataclass
 class _Question:
-    """A question that was not answered yet; `sealed_for` is the key that it was sent under."""
+    """An unanswered request; `sealed_for` is the key of the member that it was sealed for."""
 
     request: str
     message: bytes
@@ -67,7 +67,7 @@ class _Question:
 
 @dataclass
 class _Batch:
-    """Questions that were asked together, how many were answered, and when that were enough."""
+    """Requests that were sent together; `enough` is when a quorum of them was answered."""
 
     asked: int = 0
     answered: int = 0
@@ -75,7 +75,7 @@ class _Batch:
     open: dict[str, _Question] = field(default_factory=dict)
 
     def postpone(self, seconds: float) -> None:
-        """Let all of it have happened so much later."""
+        """Move all times by so many seconds into the future."""
         for question in self.open.values():
             question.asked += seconds
         if self.enough is not None:
@@ -83,7 +83,7 @@ class _Batch:
 
 
 class NatsTransport:
-    """See `Transport`. A member that does not answer in time is `Absent`."""
+    """The `Transport` over NATS; a member that does not answer in time is `Absent`."""
 
     def __init__(
         self,
@@ -92,28 +92,28 @@ class NatsTransport:
         keys: RunKeys,
         *,
         journal: CoordinatorJournal,
-        patience: TimeoutPolicy,
+        timeouts: TimeoutPolicy,
         watch: LivenessTracker,
     ) -> None:
-        """Begins to listen to the members.
+        """Start to listen to the members.
 
         Args:
             link: The coordinator's connection.
             run: The run.
             keys: The coordinator's key of the run, and those of the members.
-            journal: Where answers are written down.
-            patience: How long answers may take.
-            watch: Who keeps track of the members.
+            journal: Keeps the answers.
+            timeouts: How long answers may take.
+            watch: The liveness of the members.
         """
         self._link, self._run, self._keys = link, run, keys
-        self._journal, self._patience = journal, patience
+        self._journal, self._timeouts = journal, timeouts
         self.watch = watch
         self._section, self._number = 0, 0
         self._batch = _Batch()
         self._ready: deque[Delivery] = deque()
         self._past: deque[Event] = deque()
-        self._told: set[str] = set()
-        self._deaf: float | None = None
+        self._recorded: set[str] = set()
+        self._lost_at: float | None = None
         self._holdings, self._namer = ModelHoldings(), ModelNamer()
         self._listen()
 
@@ -132,7 +132,7 @@ class NatsTransport:
         }
 
     def _on_beat(self, subject: str, said: Part) -> None:
-        """A heartbeat; before a member knows our key it has its own alone to say."""
+        """Take a heartbeat; before a member knows our key, it only announces its own."""
         sender = self._beating.get(subject)
         if sender is None:
             return
@@ -146,34 +146,34 @@ class NatsTransport:
         self.watch.heard(token(sender.name), said_at or b"")
 
     def begin_section(self, name: str) -> None:
-        """A part that is repeated as a whole after a restart; what was answered is known."""
+        """Begin a part that a restart repeats as a whole, with the answers in the journal."""
         self._enter(self._journal.section(name))
 
     def begin_passing(self) -> None:
-        """A part that does not mind being done twice, and is asked anew after a restart."""
+        """Begin an idempotent part, which a restart asks the members again."""
         self._enter(self._journal.passing_section())
 
     def _enter(self, section: int) -> None:
         self._section, self._number = section, 0
         self._batch = _Batch()
         self._past = deque(self._journal.events(section))
-        self._told = {event.request for event in self._past}
+        self._recorded = {event.request for event in self._past}
 
     def publish(self, party: str, message: bytes) -> None:
-        """See `Transport.publish`; an answer that is in the journal is not asked for again."""
+        """See `Transport.publish`; a request with an answer in the journal is not sent again."""
         self._number += 1
         request = f"{self._journal.epoch}.{self._section}.{self._number}"
         now = time.monotonic()
         if not self._batch.open:
             self._batch = _Batch()
-        limits = self._patience.limit(message), self._patience.last(message)
+        limits = self._timeouts.limit(message), self._timeouts.last(message)
         self._batch.asked += 1
         question = _Question(request, message, now, *limits)
         self._batch.open[party] = question
         self._send(party, question, self._shortened(party, question))
 
     def _shortened(self, party: str, question: _Question) -> bytes:
-        """The question, with its model only named where the member may have it."""
+        """Return the request, with its model only named where the member may have it."""
         short = self._namer.named(question.message)
         if short is None:
             return question.message
@@ -183,20 +183,21 @@ class NatsTransport:
 
     def _send(self, party: str, question: _Question, message: bytes) -> None:
         question.sealed_for = self._keys.of(party)
-        if question.request in self._told or question.sealed_for is None:
+        # Without a key it cannot be sealed; `_send_to_newcomers` sends it later.
+        if question.request in self._recorded or question.sealed_for is None:
             return
         note = Envelope(COORDINATOR_NAME, party, question.request, "", message)
         self._link.send(self._run.layout.to_member(party), note, self._keys)
         self.watch.asked(party, message)
 
     def _send_to_newcomers(self) -> None:
-        """A member that has just announced a key, its first or a new one, can read nothing yet."""
+        """Send open requests to members with a new key, which could not read them before."""
         for party, question in self._batch.open.items():
             if question.sealed_for != self._keys.of(party):
                 self._send(party, question, self._shortened(party, question))
 
     def _send_whole(self, party: str, question: _Question) -> None:
-        """The member has not got the model: ask again, with it."""
+        """Send a request again with its model, because the member does not have it."""
         self._holdings.lacked(party)
         epoch, section, number = question.request.split(".")
         question.request = f"{epoch}.{section}.{int(number) + _WHOLE}"
@@ -209,7 +210,7 @@ class NatsTransport:
         until = None if timeout is None else time.monotonic() + timeout
         while not self._ready:
             if not self._batch.open:
-                raise DeadlineExceeded("no member has anything left to say")
+                raise DeadlineExceeded("no answer is pending")
             if self._past:
                 self._accept([self._past.popleft()])
             else:
@@ -228,33 +229,33 @@ class NatsTransport:
         self._take(self._arrivals())
 
     def _hears(self, now: float) -> bool:
-        """Whether the broker is there; nobody is blamed for the time in which it was not."""
+        """Return whether the broker is reachable; time without it counts against no member."""
         if not self._link.connected:
-            self._deaf = now if self._deaf is None else self._deaf
+            self._lost_at = now if self._lost_at is None else self._lost_at
             return False
-        if self._deaf is not None:
-            missed, self._deaf = now - self._deaf, None
+        if self._lost_at is not None:
+            missed, self._lost_at = now - self._lost_at, None
             self._batch.postpone(missed)
         return True
 
     def _arrivals(self) -> list[Arrival | Exception]:
-        """All that has arrived; waits a moment for the first."""
+        """Return all that has arrived, after waiting a tick for the first."""
         arrived: list[Arrival | Exception] = []
         with contextlib.suppress(queue.Empty):
-            arrived.append(self._link.arrivals.get(timeout=self._patience.tick))
+            arrived.append(self._link.arrivals.get(timeout=self._timeouts.tick))
             while True:
                 arrived.append(self._link.arrivals.get_nowait())
         return arrived
 
     def _late(self, now: float) -> list[str]:
         batch = self._batch
-        if batch.enough is None and batch.answered >= min(batch.asked, self._patience.quorum):
+        if batch.enough is None and batch.answered >= min(batch.asked, self._timeouts.quorum):
             batch.enough = now
         return [
             party
             for party, question in batch.open.items()
             if now - question.asked > question.last
-            or self._patience.over(
+            or self._timeouts.over(
                 elapsed=now - question.asked,
                 limit=question.limit,
                 quorum=None if batch.enough is None else batch.enough - question.asked,
@@ -263,7 +264,7 @@ class NatsTransport:
         ]
 
     def _give_up(self, parties: list[str]) -> None:
-        """Go on without these members; what they have not read yet is of no use any more."""
+        """Go on without these members, and delete the requests that they have not read."""
         for party in parties:
             _log.warning("no answer from %s in time; the round goes on without it", party)
             self._link.run(_purge(self._link, self._run.layout, party))
@@ -273,7 +274,12 @@ class NatsTransport:
         self._accept(events)
 
     def _take(self, arrivals: list[Arrival | Exception]) -> None:
-        """Write answers down, acknowledge them, and act on them, in this order."""
+        """Write answers to the journal, acknowledge them, and act on them.
+
+        In this order: a kill after the first step finds them in the journal, and one before it
+        finds them on the broker. An answer that was acted on and then lost could be given
+        differently the second time.
+        """
         notes: dict[str, Envelope] = {}
         for arrival in arrivals:
             if isinstance(arrival, Exception):
@@ -294,7 +300,7 @@ class NatsTransport:
         for event in events:
             question = self._batch.open.pop(event.party, None)
             if question is None or question.request != event.request:
-                raise EngineError("the journal does not fit the run that it belongs to")
+                raise EngineError("the journal does not match the run that it belongs to")
             if event.body is not None and kind_of(event.body) == "lacking":
                 self._send_whole(event.party, question)
                 continue
@@ -308,7 +314,7 @@ class NatsTransport:
 
 
 def _step_in(sender: Reassembler, said: Part) -> bytes | None:
-    """What a member is at; None where it could not say so under a key of ours."""
+    """Return a member's activity; None where it could not seal it for a key of ours."""
     note = sender.add(*said) if said[1] else None
     return note.body if note is not None and note.id == BEAT else None
 

@@ -1,0 +1,224 @@
+"""What coordinator and members send each other about models, scores and the run itself.
+
+Class names are private to this code: on the wire, the frozen `kind` alone names a message.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import NonNegativeInt
+
+from securefl.federation.messages.base import Message
+
+SplitName = Literal["train", "validation", "test"]
+RatioFields = tuple[float, float, bool]
+TallyFields = dict[str, RatioFields]
+
+
+class Train(Message):
+    """Coordinator to member: train on this shared model and answer with an `Update`."""
+
+    kind: Literal["train"] = "train"
+    round: NonNegativeInt
+    shared: bytes
+
+
+class Update(Message):
+    """Member to coordinator, mode `plain`: its update in the clear.
+
+    Attributes:
+        samples: Sample count, the weight in FedAvg.
+        change: Change of the shared parameters, float32 [d].
+        loss: Mean training loss.
+    """
+
+    kind: Literal["update"] = "update"
+    round: NonNegativeInt
+    samples: NonNegativeInt
+    change: bytes
+    loss: float
+
+
+class TrainMasked(Message):
+    """Coordinator to member, mode `secure`: train, and enter the round's masked sum.
+
+    Attributes:
+        shared: The shared model, float32 [d].
+        cohort: The members of the session, in roster order.
+        session: Number of the session; a new number starts one with fresh keys.
+    """
+
+    kind: Literal["train-masked"] = "train-masked"
+    round: NonNegativeInt
+    shared: bytes
+    cohort: tuple[str, ...]
+    session: NonNegativeInt
+
+
+class QueryRequest(Message):
+    """Coordinator to member: answer a query about your customers, only in a masked sum.
+
+    Attributes:
+        query: Canonical JSON of the query.
+        cohort: The members of the session, in roster order.
+    """
+
+    kind: Literal["ask"] = "ask"
+    query: bytes
+    cohort: tuple[str, ...]
+
+
+class Protocol(Message):
+    """Either way, mode `secure`: one message of the secure-aggregation session."""
+
+    kind: Literal["protocol"] = "protocol"
+    round: NonNegativeInt
+    payload: bytes
+
+
+class DebugDisclose(Message):
+    """Coordinator to member, in `securefl compare` alone: disclose the round's update."""
+
+    kind: Literal["reveal"] = "reveal"
+    round: NonNegativeInt
+
+
+class Evaluate(Message):
+    """Coordinator to member: score this shared model on a split.
+
+    Attributes:
+        kept: Whether to use the local parameters of the kept round instead of the present ones.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+    round: NonNegativeInt
+    shared: bytes
+    split: SplitName
+    kept: bool
+
+
+class EvaluateReleased(Message):
+    """Coordinator to member: score this shared model alone, without your local part, on test."""
+
+    kind: Literal["evaluate-released"] = "evaluate-released"
+    shared: bytes
+
+
+class BaselineRequest(Message):
+    """Coordinator to member: score the baseline on a split."""
+
+    kind: Literal["naive"] = "naive"
+    split: SplitName
+
+
+class Scores(Message):
+    """Member to coordinator: the requested metric sums, by retailer."""
+
+    kind: Literal["scores"] = "scores"
+    tallies: dict[str, TallyFields]
+
+
+class NoisedBaselineRequest(Message):
+    """Coordinator to member: score the baseline under noise of the run's whole budget."""
+
+    kind: Literal["noised-naive"] = "noised-naive"
+
+
+class Keep(Message):
+    """Coordinator to member: this round is the best so far; keep its local parameters."""
+
+    kind: Literal["keep"] = "keep"
+    round: NonNegativeInt
+
+
+class LocalOnlyRequest(Message):
+    """Coordinator to member: train without the federation, as a baseline."""
+
+    kind: Literal["train-alone"] = "train-alone"
+    arm: Literal["alone", "pooled"]
+    shared: bytes
+
+
+class LocalOnlyResult(Message):
+    """Member to coordinator: the local-only baseline's scores at its best validation round."""
+
+    kind: Literal["alone"] = "alone"
+    best_round: NonNegativeInt
+    tallies: dict[str, TallyFields]
+
+
+class Save(Message):
+    """Coordinator to member: make your state durable under this round's number."""
+
+    kind: Literal["save"] = "save"
+    round: NonNegativeInt
+
+
+class Restore(Message):
+    """Coordinator to member: go back to the state saved under this round's number."""
+
+    kind: Literal["restore"] = "restore"
+    round: NonNegativeInt
+
+
+class BudgetRequest(Message):
+    """Coordinator to member, under differential privacy: report the spent budget."""
+
+    kind: Literal["spend"] = "spend"
+
+
+class BudgetResponse(Message):
+    """Member to coordinator: its privacy account; nothing in it depends on data.
+
+    Attributes:
+        epsilon: Spent in this run.
+        customer_epsilon: Epsilon for a whole customer; None where no bound is known.
+        two_retailers_epsilon: For a customer of two retailers under shared noise; None without.
+        life: Spent over the life of the data, this run included, at the run's delta.
+        cap: Allowed over the life of the data at `cap_delta`; None without a policy.
+    """
+
+    kind: Literal["spent"] = "spent"
+    epsilon: float
+    noise_multiplier: float
+    clip_norm: float
+    sampling_rate: float
+    steps: NonNegativeInt
+    customer_epsilon: float | None
+    two_retailers_epsilon: float | None
+    life: float
+    cap: float | None
+    cap_delta: float | None
+
+
+class CacheMiss(Message):
+    """Member to coordinator, over a network: the named model is not here; send it."""
+
+    kind: Literal["lacking"] = "lacking"
+
+
+class Shutdown(Message):
+    """Coordinator to member, over a network: no more requests; erase the run's secrets."""
+
+    kind: Literal["leave"] = "leave"
+
+
+class Done(Message):
+    """Member to coordinator: a request without a result is carried out."""
+
+    kind: Literal["done"] = "done"
+
+
+class Absent(Message):
+    """From the transport, for a member: it has dropped out of this round and will not answer."""
+
+    kind: Literal["absent"] = "absent"
+
+
+class Failure(Message):
+    """Member to coordinator: the request failed, with the error's `wire_name` and one line."""
+
+    kind: Literal["failure"] = "failure"
+    error: str
+    text: str
