@@ -22,7 +22,11 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 RankingLoss = Literal["softmax", "sampled-softmax", "bpr"]
 
 
-class FactorizationSettings(NamedSettings):
+class RankingSettings(NamedSettings):
+    """Settings of a model that ranks products for customers."""
+
+
+class FactorizationSettings(RankingSettings):
     """Matrix factorisation for purchases: customer vectors stay at the retailer."""
 
     name: Literal["mf"] = "mf"
@@ -36,7 +40,7 @@ class FactorizationSettings(NamedSettings):
     )
 
 
-class HierarchicalSettings(NamedSettings):
+class HierarchicalSettings(RankingSettings):
     """Matrix factorisation with a layer of the retailer's own between products and customers."""
 
     name: Literal["hierarchical"] = "hierarchical"
@@ -49,7 +53,7 @@ class HierarchicalSettings(NamedSettings):
     )
 
 
-class NcfSettings(NamedSettings):
+class NcfSettings(RankingSettings):
     """Neural collaborative filtering for purchases: customer vectors stay at the retailer."""
 
     name: Literal["ncf"] = "ncf"
@@ -80,7 +84,7 @@ class LocalModelSettings(Settings):
     )
 
 
-class ProfileSettings(NamedSettings):
+class ProfileSettings(RankingSettings):
     """Purchases from the kinds of things a customer bought: small enough to train privately."""
 
     name: Literal["profile"] = "profile"

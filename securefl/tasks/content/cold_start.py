@@ -18,7 +18,7 @@ from securefl.tasks.common.cold_start_split import cold_cases, cold_products
 from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.common.settings import NewProductSettings
 from securefl.tasks.common.splits import Purchases
-from securefl.tasks.content.spec import RANKED_COLD, cold_metric
+from securefl.tasks.content.settings import RANKED_COLD, cold_metric
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 
 _COLD: Final = ", new products"

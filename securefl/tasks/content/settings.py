@@ -12,10 +12,17 @@ from pydantic import (
     model_validator,
 )
 
-from securefl.config.base import NamedSettings, Settings
-from securefl.tasks.common.settings import (
-    Fraction,
-)
+from securefl.config.base import Settings
+from securefl.tasks.common.settings import Fraction, RankingSettings
+
+RANKED_COLD: Final = ("ndcg@10_expected", "hr@10", "ndcg@10")
+"""The ranking metrics that are also reported over the cases of new products."""
+
+
+def cold_metric(name: str) -> str:
+    """What a ranking metric is called over the cases of new products."""
+    return f"{name}_cold"
+
 
 Feature = Literal["department", "category", "kind", "brand", "size", "price", "product"]
 
@@ -76,7 +83,7 @@ class HybridOwnSettings(ContentOwnSettings):
     id_dropout: Fraction = 0.2
 
 
-class FeatureSettings(NamedSettings, RankerSettings):
+class FeatureSettings(RankingSettings, RankerSettings):
     """A shared ranker, and what a retailer keeps beside it."""
 
     knows_products: ClassVar[bool]

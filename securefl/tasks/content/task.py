@@ -10,7 +10,6 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor, nn
 
-from securefl.config.base import NamedSettings
 from securefl.config.schema import RunConfig, TrainingSettings
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch
@@ -22,9 +21,7 @@ from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.content.model import FeatureRanker
 from securefl.tasks.content.settings import (
     ContentOwnSettings,
-    ContentSettings,
     FeatureSettings,
-    HybridSettings,
     RankerSettings,
 )
 from securefl.tasks.recommendation.item_knn import neighbours
@@ -52,7 +49,6 @@ class FeatureTask(RecommendationTask):
     """Ranks a retailer's products from what the products that a customer bought are."""
 
     settings: FeatureSettings
-    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (ContentSettings, HybridSettings)
 
     def agree(self, data: RetailData) -> FeatureFacts:
         """See `RecommendationTask.agree`; with the features of the agreed catalogue."""
@@ -186,7 +182,8 @@ def with_own_model(config: RunConfig) -> RunConfig:
 
 def own_settings(config: RunConfig) -> ContentOwnSettings:
     """How a retailer trains what it keeps."""
-    assert isinstance(config.model, ContentSettings | HybridSettings)
+    assert isinstance(config.model, FeatureSettings)
+    assert isinstance(config.model.own, ContentOwnSettings)
     return config.model.own
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from securefl.ml.metrics.sums import MetricSums, Ratio
-from securefl.tasks.inventory.spec import InventorySettings
+from securefl.tasks.inventory.settings import InventorySettings
 
 Floats = npt.NDArray[np.float64]
 

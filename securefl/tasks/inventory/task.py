@@ -25,8 +25,8 @@ from securefl.tasks.demand.quantile_task import QuantileTask
 from securefl.tasks.demand.series import Floats, Ints
 from securefl.tasks.demand.task import DemandMember, DemandTask, doubles
 from securefl.tasks.demand.windows import Cases, Grid
+from securefl.tasks.inventory.settings import InventorySettings
 from securefl.tasks.inventory.simulation import ReorderLevels, order_levels, simulate, stock_tally
-from securefl.tasks.inventory.spec import InventorySettings
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from securefl.data.tables import RetailerTables
 from securefl.tasks.demand.series import UNKNOWN, WEEK, Days, Floats, Ints, Vocabulary
-from securefl.tasks.pricing.spec import PricingSettings
+from securefl.tasks.pricing.settings import PricingSettings
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from securefl.tasks.pricing.spec import PricingSettings
+from securefl.tasks.pricing.settings import PricingSettings
 
 CURVE: Final = tuple(percent / 100 for percent in range(-20, 21, 5))
 """Changes of a price at which revenue and margin are told."""

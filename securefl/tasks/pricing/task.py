@@ -44,7 +44,7 @@ from securefl.tasks.pricing.price_optimization import (
     price_curve,
     usual_product,
 )
-from securefl.tasks.pricing.spec import ElasticitySettings, PricingSettings
+from securefl.tasks.pricing.settings import ElasticitySettings, PricingSettings
 from securefl.tasks.pricing.sufficient_statistics import bounded, customer_statistics
 
 _RECENT: Final = 8

@@ -11,12 +11,10 @@ from pydantic import (
 )
 
 from securefl.config.base import NamedSettings
-from securefl.tasks.common.settings import (
-    Fraction,
-)
+from securefl.tasks.common.settings import Fraction, RankingSettings
 
 
-class EaseSettings(NamedSettings):
+class EaseSettings(RankingSettings):
     """Item-to-item scores in closed form, from a sum over customers that takes one round."""
 
     name: Literal["ease"] = "ease"

@@ -1,4 +1,4 @@
-"""The tasks whose declarations stand apart from their code, so that torch can wait."""
+"""Specification of the task `recommendation`; no torch here."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from securefl.config.base import NamedSettings
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
@@ -34,14 +33,13 @@ from securefl.tasks.common.settings import (
     FactorizationSettings,
     HierarchicalSettings,
     NcfSettings,
-    ProfileSettings,
+    RankingSettings,
     RecommendationSettings,
 )
 from securefl.tasks.common.splits import Purchases
 from securefl.tasks.recommendation.models.factorization import Factorization, PurchaseModel
 from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactorization
 from securefl.tasks.recommendation.models.ncf import NcfRanker
-from securefl.tasks.recommendation.settings import EaseSettings
 
 LEVELS: Final = ("department", "category", "kind")
 
@@ -83,14 +81,6 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
     """
 
     name: ClassVar[str] = "recommendation"
-    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (
-        EaseSettings,
-        FactorizationSettings,
-        HierarchicalSettings,
-        NcfSettings,
-        ProfileSettings,
-    )
-    """What its model may be."""
     metrics: ClassVar[tuple[MetricSpec, ...]] = tuple(
         MetricSpec(name, higher_is_better=True)
         for name in ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
@@ -98,9 +88,9 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if not isinstance(config.model, self.kinds):
+        if not isinstance(config.model, RankingSettings):
             raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
-        self.settings = config.model
+        self.settings: RankingSettings = config.model
         assert isinstance(config.cuts, RecommendationSettings)
         self.cuts: RecommendationSettings = config.cuts
 

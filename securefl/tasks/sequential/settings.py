@@ -12,11 +12,11 @@ from pydantic import (
     model_validator,
 )
 
-from securefl.config.base import NamedSettings
 from securefl.tasks.common.settings import (
     Fraction,
     LocalModelSettings,
     RankingLoss,
+    RankingSettings,
 )
 
 
@@ -34,7 +34,7 @@ class SequenceOwnSettings(LocalModelSettings):
     popularity_step: PositiveFloat = 1.0
 
 
-class SequenceSettings(NamedSettings):
+class SequenceSettings(RankingSettings):
     """What the models of purchases in order have in common."""
 
     dim: PositiveInt = 64

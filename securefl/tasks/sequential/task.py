@@ -11,21 +11,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from securefl.config.base import NamedSettings
 from securefl.ml.batches import Batch
 from securefl.tasks.common.contribution_bounds import drawn
 from securefl.tasks.common.histories import OrderedExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.task import RankingFacts, RecommendationTask
 from securefl.tasks.sequential.model import SequenceRanker
-from securefl.tasks.sequential.settings import AttentionSettings, GruSettings, SequenceSettings
+from securefl.tasks.sequential.settings import SequenceSettings
 
 
 class SequentialTask(RecommendationTask):
     """Ranks a retailer's products from what a customer bought in order."""
 
     name: ClassVar[str] = "sequential"
-    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (GruSettings, AttentionSettings)
     settings: SequenceSettings
 
     def units(self, cut: RetailerCases) -> OrderedExamples:

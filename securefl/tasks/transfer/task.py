@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from securefl.config.base import NamedSettings
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
@@ -31,7 +30,7 @@ from securefl.tasks.content.model import OUT_OF_REACH, DomainRanker
 from securefl.tasks.content.task import FeatureFacts, FeatureTask
 from securefl.tasks.recommendation.profile import surprise_at
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember
-from securefl.tasks.transfer.settings import TransferCuts, TransferSettings
+from securefl.tasks.transfer.settings import TransferCuts
 
 _EVERYBODY: Final = 1 << 16
 _HIDDEN: Final = 0.5
@@ -82,7 +81,6 @@ class TransferTask(FeatureTask):
     """Ranks the products of the target departments."""
 
     name: ClassVar[str] = "transfer"
-    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (TransferSettings,)
     cuts: TransferCuts
 
     def __init__(self, config: RunConfig) -> None:

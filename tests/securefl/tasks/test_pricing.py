@@ -19,7 +19,7 @@ from securefl.ml.metrics.sums import total
 from securefl.tasks.pricing.elasticities import SufficientStatistics, estimated
 from securefl.tasks.pricing.price_list import Lines, price_list
 from securefl.tasks.pricing.price_optimization import Product, advice_row, price_range, recommended
-from securefl.tasks.pricing.spec import PricingSettings
+from securefl.tasks.pricing.settings import PricingSettings
 from securefl.tasks.pricing.sufficient_statistics import bounded, customer_statistics
 from securefl.tasks.registry import create_task
 

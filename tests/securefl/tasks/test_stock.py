@@ -9,7 +9,7 @@ from securefl.tasks.inventory.simulation import (
     simulate,
     stock_tally,
 )
-from securefl.tasks.inventory.spec import InventorySettings
+from securefl.tasks.inventory.settings import InventorySettings
 
 LEVELS = (0.1, 0.5, 0.9, 0.975)
 
