@@ -129,11 +129,13 @@ class Task(ABC, Generic[FactsT, MemberT]):
             Retailer to metric sums: one entry for a member, one a retailer for pooled data.
         """
 
-    def released(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, MetricSums]:
+    def evaluate_shared(
+        self, model: nn.Module, member: MemberT, split: Split
+    ) -> dict[str, MetricSums]:
         """The metrics of the shared parameters alone; the same where a member adds nothing."""
         return self.evaluate(model, member, split)
 
-    def own(self, member: MemberT, split: Split) -> dict[str, MetricSums] | None:
+    def evaluate_local(self, member: MemberT, split: Split) -> dict[str, MetricSums] | None:
         """The metrics of what a member serves without any shared model; None without such a part.
 
         It is the reference of a party alone where it exists.
@@ -141,7 +143,7 @@ class Task(ABC, Generic[FactsT, MemberT]):
         del member, split
         return None
 
-    def recommendations(self, model: nn.Module, member: MemberT) -> Mapping[str, pd.DataFrame]:
+    def local_outputs(self, model: nn.Module, member: MemberT) -> Mapping[str, pd.DataFrame]:
         """What a member reads off the result: tables by name, for its own folder and nobody else.
 
         They may hold anything of the member's own data, and never leave it.
@@ -150,15 +152,15 @@ class Task(ABC, Generic[FactsT, MemberT]):
         return {}
 
     @property
-    def noised_rule(self) -> str | None:
+    def noised_baseline_name(self) -> str | None:
         """The arm in which the obvious rule is noised within the run's budget; None without one."""
         return None
 
-    def noised_naive(self, member: MemberT, split: Split) -> dict[str, MetricSums]:
+    def noised_baseline(self, member: MemberT, split: Split) -> dict[str, MetricSums]:
         """The metrics of the obvious rule, noised as if the whole budget were spent on it.
 
         Raises:
-            NotImplementedError: If the task has no such rule (`noised_rule`).
+            NotImplementedError: If the task has no such rule (`noised_baseline_name`).
         """
         raise NotImplementedError(f"{self.name} has no rule that can be noised")
 

@@ -54,7 +54,7 @@ class ChurnFacts:
 
 
 @dataclass(frozen=True)
-class Cases:
+class ChurnExamples:
     """Customers at cut-offs.
 
     Attributes:
@@ -83,13 +83,16 @@ def agreed_facts(data: RetailData, settings: ChurnSettings) -> ChurnFacts:
     filed = data.products.set_index("product")["category"].reindex(products)
     codes = np.unique(filed.to_numpy(str), return_inverse=True)[1].astype(np.int64)
     facts = ChurnFacts(begin, end, products, codes, event_products(settings.events, data))
-    weeks, needed = (end - begin) // WEEK, (end - cutoffs(end, settings)["train"][-1]) // WEEK
+    weeks, needed = (
+        (end - begin) // WEEK,
+        (end - observation_dates(end, settings)["train"][-1]) // WEEK,
+    )
     if weeks <= needed:
         raise DataError(f"{data.source}: {weeks} weeks of purchases, but more than {needed} needed")
     return facts
 
 
-def cutoffs(end: int, settings: ChurnSettings) -> dict[Split, tuple[int, ...]]:
+def observation_dates(end: int, settings: ChurnSettings) -> dict[Split, tuple[int, ...]]:
     """The cut-offs of each split, in ns since 1970, the latest first.
 
     The weeks in which a case is decided end before the next split's cut-off, so that everything
@@ -104,7 +107,7 @@ def cutoffs(end: int, settings: ChurnSettings) -> dict[Split, tuple[int, ...]]:
     }
 
 
-class RetailerCases:
+class RetailerObservations:
     """One retailer's customers, as they were at any cut-off.
 
     Args:
@@ -119,11 +122,11 @@ class RetailerCases:
         self.facts = facts
         self.settings = settings
 
-    def at(self, moments: Sequence[int]) -> Cases:
+    def at(self, moments: Sequence[int]) -> ChurnExamples:
         """The cases at some cut-offs, in ns since 1970."""
         parts = [self._at(moment) for moment in moments]
         customers, features, gone = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Cases(
+        return ChurnExamples(
             customers=torch.from_numpy(customers),
             features=torch.from_numpy(features.astype(np.float32)),
             gone=torch.from_numpy(gone),

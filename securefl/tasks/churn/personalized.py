@@ -17,14 +17,14 @@ from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.score_blending import best_share
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
-from securefl.tasks.churn.examples import Cases, ChurnFacts
-from securefl.tasks.churn.task import ChurnMember, ChurnTask, churn_tally
+from securefl.tasks.churn.examples import ChurnExamples, ChurnFacts
+from securefl.tasks.churn.task import ChurnMember, ChurnTask, churn_metrics
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.local_baseline import own_model
+from securefl.tasks.common.local_baseline import train_local_model
 
 
 @dataclass(frozen=True)
-class ServingMember(ChurnMember):
+class PersonalizedMember(ChurnMember):
     """A member with a model of its own.
 
     Attributes:
@@ -36,9 +36,9 @@ class ServingMember(ChurnMember):
     facts: ChurnFacts
 
     @cached_property
-    def own(self) -> nn.Module:
+    def local(self) -> nn.Module:
         """The own model, trained without noise when it is first served."""
-        return own_model(LocalProblem(self.task.config, self.task, self.facts, self))
+        return train_local_model(LocalProblem(self.task.config, self.task, self.facts, self))
 
 
 class PrivateChurnTask(ChurnTask):
@@ -50,13 +50,13 @@ class PrivateChurnTask(ChurnTask):
 
     exact: ClassVar[type[ChurnTask]] = ChurnTask
 
-    def prepare(self, tables: RetailerTables, facts: ChurnFacts) -> ServingMember:
+    def prepare(self, tables: RetailerTables, facts: ChurnFacts) -> PersonalizedMember:
         """See `ChurnTask.prepare`."""
-        return self._serving(super().prepare(tables, facts), facts)
+        return self._personalized(super().prepare(tables, facts), facts)
 
-    def pool(self, members: Sequence[ChurnMember], facts: ChurnFacts) -> ServingMember:
+    def pool(self, members: Sequence[ChurnMember], facts: ChurnFacts) -> PersonalizedMember:
         """See `ChurnTask.pool`."""
-        return self._serving(super().pool(members, facts), facts)
+        return self._personalized(super().pool(members, facts), facts)
 
     def evaluate(
         self, model: nn.Module, member: ChurnMember, split: Split
@@ -64,41 +64,43 @@ class PrivateChurnTask(ChurnTask):
         """Metrics of what is served, the share of the shared model chosen on validation."""
         tallies = {}
         for name, own in member.cases.items():
-            validation = _Mixture(model, _serving_member(member).own, own["validation"])
+            validation = _Mixture(model, _personalized_member(member).local, own["validation"])
             share = best_share(validation.log_loss)
-            tallies[name] = _Mixture(model, _serving_member(member).own, own[split]).tally(share)
+            tallies[name] = _Mixture(model, _personalized_member(member).local, own[split]).tally(
+                share
+            )
         return tallies
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: ChurnMember, split: Split
     ) -> dict[str, MetricSums]:
         """Metrics of the shared model, and of nothing else."""
         return super().evaluate(model, member, split)
 
-    def own(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
+    def evaluate_local(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
         """Metrics of the own model, and of nothing else."""
-        return super().evaluate(_serving_member(member).own, member, split)
+        return super().evaluate(_personalized_member(member).local, member, split)
 
-    def _serving(self, member: ChurnMember, facts: ChurnFacts) -> ServingMember:
-        return ServingMember(**vars(member), task=self.exact(self.config), facts=facts)
+    def _personalized(self, member: ChurnMember, facts: ChurnFacts) -> PersonalizedMember:
+        return PersonalizedMember(**vars(member), task=self.exact(self.config), facts=facts)
 
 
 class _Mixture:
     """Weighted means of what two models say of the same cases, on the scale of log-odds."""
 
-    def __init__(self, shared: nn.Module, own: nn.Module, cases: Cases) -> None:
+    def __init__(self, shared: nn.Module, own: nn.Module, cases: ChurnExamples) -> None:
         self.shared: Tensor = shared(cases.features)
         self.own: Tensor = own(cases.features)
         self.cases = cases
 
     def tally(self, share: float) -> MetricSums:
-        return churn_tally(share * self.shared + (1 - share) * self.own, self.cases)
+        return churn_metrics(share * self.shared + (1 - share) * self.own, self.cases)
 
     def log_loss(self, share: float) -> float:
         return self.tally(share).ratios["log_loss"].numerator
 
 
-def _serving_member(member: ChurnMember) -> ServingMember:
-    if not isinstance(member, ServingMember):
+def _personalized_member(member: ChurnMember) -> PersonalizedMember:
+    if not isinstance(member, PersonalizedMember):
         raise TypeError(f"{member.name} has no model of its own")
     return member

@@ -33,12 +33,12 @@ _PRIVATE_TASK: Final = "securefl.tasks.churn.personalized:PrivateChurnTask"
 
 CHURN: Final = TaskSpec(
     name="churn",
-    learns="which customers will not come back",
+    description="which customers will not come back",
     models=(
         ModelSpec(LogisticSettings, _TASK, _PRIVATE_TASK, units=_UNITS),
         ModelSpec(MlpSettings, _TASK, _PRIVATE_TASK, units=_UNITS),
     ),
-    cuts=ChurnSettings,
+    split_settings=ChurnSettings,
     defaults={
         "complete-journey": packaged(__package__, "complete-journey"),
         "tutorial": packaged(__package__, "tutorial"),

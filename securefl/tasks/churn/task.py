@@ -25,7 +25,13 @@ from securefl.ml.metrics.classification import classification_tally
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import MemberData, Task
-from securefl.tasks.churn.examples import Cases, ChurnFacts, RetailerCases, agreed_facts, cutoffs
+from securefl.tasks.churn.examples import (
+    ChurnExamples,
+    ChurnFacts,
+    RetailerObservations,
+    agreed_facts,
+    observation_dates,
+)
 from securefl.tasks.churn.model import Classifier
 from securefl.tasks.churn.settings import ChurnSettings, LogisticSettings, MlpSettings
 from securefl.tasks.common.contribution_bounds import UserBatches
@@ -44,7 +50,7 @@ class ChurnMember(MemberData):
     """
 
     examples: UserBatches
-    cases: Mapping[str, Mapping[Split, Cases]]
+    cases: Mapping[str, Mapping[Split, ChurnExamples]]
 
 
 class ChurnTask(Task[ChurnFacts, ChurnMember]):
@@ -62,12 +68,12 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         assert isinstance(config.cuts, ChurnSettings)
-        self.cuts = config.cuts
+        self.split = config.cuts
         self.settings: NamedSettings = config.model
 
     def agree(self, data: RetailData) -> ChurnFacts:
         """The period and the catalogue; see `agreed_facts`."""
-        return agreed_facts(data, self.cuts)
+        return agreed_facts(data, self.split)
 
     def prepare(self, tables: RetailerTables, facts: ChurnFacts) -> ChurnMember:
         """The retailer's customers at all cut-offs.
@@ -75,16 +81,19 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
         Raises:
             DataError: If no customer has bought enough to be trained on.
         """
-        cut = RetailerCases(tables, facts, self.cuts)
-        cases = {split: cut.at(moments) for split, moments in cutoffs(facts.end, self.cuts).items()}
+        cut = RetailerObservations(tables, facts, self.split)
+        cases = {
+            split: cut.at(moments)
+            for split, moments in observation_dates(facts.end, self.split).items()
+        }
         training = cases["train"]
         if not len(training.customers):
             raise DataError(
-                f"{tables.name}: no customer bought {self.cuts.min_baskets} baskets before a "
+                f"{tables.name}: no customer bought {self.split.min_baskets} baskets before a "
                 "cut-off (churn.min_baskets)"
             )
         columns = (training.features, training.gone)
-        units = UserBatches.of(training.customers, columns, self.cuts.training_cutoffs)
+        units = UserBatches.of(training.customers, columns, self.split.training_cutoffs)
         return _member(tables.name, units, {tables.name: cases})
 
     def pool(self, members: Sequence[ChurnMember], facts: ChurnFacts) -> ChurnMember:
@@ -97,7 +106,7 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
     def model(self, facts: ChurnFacts, customers: int) -> nn.Module:
         """The classifier; all of its parameters are shared."""
         assert isinstance(self.settings, LogisticSettings | MlpSettings)
-        return Classifier(self.settings, self.cuts.features)
+        return Classifier(self.settings, self.split.features)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean cross-entropy of each customer's cases, float [B]."""
@@ -112,19 +121,19 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
     ) -> dict[str, MetricSums]:
         """Metrics of the model's probabilities, by retailer."""
         return {
-            name: churn_tally(model(own[split].features), own[split])
+            name: churn_metrics(model(own[split].features), own[split])
             for name, own in member.cases.items()
         }
 
     def baseline(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
         """The same for the longer away, the likelier gone: each retailer's own rule."""
         return {
-            name: churn_tally(recency_rule(own["train"], own[split]), own[split])
+            name: churn_metrics(recency_rule(own["train"], own[split]), own[split])
             for name, own in member.cases.items()
         }
 
 
-def recency_rule(known: Cases, cases: Cases) -> Tensor:
+def recency_rule(known: ChurnExamples, cases: ChurnExamples) -> Tensor:
     """Log-odds from how long a customer has been away and nothing else, float64 [N].
 
     A logistic regression with one weight, by Newton's method, on the training cases of a retailer;
@@ -142,12 +151,12 @@ def recency_rule(known: Cases, cases: Cases) -> Tensor:
     return cases.features[:, 0].double() * weights[0] + weights[1]
 
 
-def churn_tally(logits: Tensor, cases: Cases) -> MetricSums:
+def churn_metrics(logits: Tensor, cases: ChurnExamples) -> MetricSums:
     """The metric sums of log-odds, float [N]."""
     return classification_tally(logits.detach().numpy().astype(np.float64), cases.gone.numpy())
 
 
 def _member(
-    name: str, units: UserBatches, cases: Mapping[str, Mapping[Split, Cases]]
+    name: str, units: UserBatches, cases: Mapping[str, Mapping[Split, ChurnExamples]]
 ) -> ChurnMember:
     return ChurnMember(name, units, samples=len(units), customers=0, cases=cases)

@@ -19,23 +19,23 @@ from torch import Tensor
 from securefl.ml.metrics.ranking import RankingCases, parts_of
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
-from securefl.tasks.common.splits import HeldOut, Ints, Purchases, draw_negatives, draws
+from securefl.tasks.common.splits import HeldOut, Ints, Purchases, pair_hash, sample_negatives
 
 Floats = npt.NDArray[np.float64]
 
-_NOBODY: Final = -7
+_NO_CUSTOMER: Final = -7
 """In the place of a customer in the hash of products."""
-_BY_CHANCE: Final = 1 << 16
+_HASH_RANGE: Final = 1 << 16
 
 
-def cold_products(products: Ints, share: float) -> Tensor:
+def cold_start_products(products: Ints, share: float) -> Tensor:
     """Which products count as new, bool [I]: about `share` of them."""
-    hashed = draws(np.full(len(products), _NOBODY), products) % np.uint64(_BY_CHANCE)
-    return torch.from_numpy(hashed < np.uint64(share * _BY_CHANCE))
+    hashed = pair_hash(np.full(len(products), _NO_CUSTOMER), products) % np.uint64(_HASH_RANGE)
+    return torch.from_numpy(hashed < np.uint64(share * _HASH_RANGE))
 
 
 @dataclass(frozen=True)
-class ColdSales:
+class ColdStartSales:
     """First purchases of new products by the customers of one retailer's cut.
 
     Attributes:
@@ -51,7 +51,7 @@ class ColdSales:
     time: Ints
 
     @classmethod
-    def of(cls, lines: Purchases, cut: HeldOut) -> ColdSales:
+    def of(cls, lines: Purchases, cut: HeldOut) -> ColdStartSales:
         """From the lines of new products alone."""
         own = lines.at(np.isin(lines.customer, cut.customers))
         row = np.searchsorted(cut.customers, own.customer)
@@ -65,12 +65,12 @@ class ColdSales:
         """Customers' rows and the first product of each that was bought in her own span of time."""
         inside = (self.time > after[self.row]) & (self.time <= until[self.row])
         row, item, time = self.row[inside], self.item[inside], self.time[inside]
-        order = np.lexsort((item, draws(self.customer[inside], item), time, row))
+        order = np.lexsort((item, pair_hash(self.customer[inside], item), time, row))
         rows, first = np.unique(row[order], return_index=True)
         return rows, item[order][first]
 
 
-def cold_cases(
+def cold_start_cases(
     warm: RetailerCases, lines: Purchases, cold: Tensor, alike: Tensor
 ) -> Mapping[Split, Cases]:
     """The cold cases of one retailer by split.
@@ -82,7 +82,7 @@ def cold_cases(
         alike: A public code of each product, int64 [I]; what a new product is expected to sell is
             the mean of the others of the same code.
     """
-    sales = ColdSales.of(lines, warm.cut)
+    sales = ColdStartSales.of(lines, warm.cut)
     trained, known = (part.latest(warm.customers) for part in (warm.cut.training, warm.cut.known))
     end = np.full(warm.customers, np.iinfo(np.int64).max)
     spans: Mapping[Split, tuple[Ints, Ints]] = {
@@ -92,18 +92,18 @@ def cold_cases(
     found = warm.cases()
     sold = np.unique(lines.item)
     return {
-        split: _Cold(found[split], warm, sales, sold, cold, alike).cases(*span, stream)
+        split: _ColdStart(found[split], warm, sales, sold, cold, alike).cases(*span, stream)
         for stream, (split, span) in enumerate(spans.items(), start=2)
     }
 
 
 @dataclass(frozen=True)
-class _Cold:
+class _ColdStart:
     """One split's cases of known products, to be turned into those of new ones."""
 
     warm: Cases
     retailer: RetailerCases
-    sales: ColdSales
+    sales: ColdStartSales
     sold: Ints
     cold: Tensor
     alike: Tensor
@@ -133,7 +133,7 @@ class _Cold:
             time=self.sales.time[place],
         )
         cut = replace(whole, customers=whole.customers[rows], bought=bought)
-        negatives = draw_negatives(cut, self.sold, self.retailer.settings.negatives, stream)
+        negatives = sample_negatives(cut, self.sold, self.retailer.settings.negatives, stream)
         return RankingCases(
             positive=torch.from_numpy(positive),
             negatives=torch.from_numpy(negatives),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from securefl.ml.batches import Batch
-from securefl.tasks.common.splits import Ints, draws
+from securefl.tasks.common.splits import Ints, pair_hash
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class UserBatches:
         slots = torch.arange(int(lengths.max()) if len(index) else 0)
         present = slots[None, :] < lengths[:, None]
         position = (begin[:, None] + slots[None, :]) * present
-        position, present = drawn(position, present, self.limit)
+        position, present = sample_rows(position, present, self.limit)
         return *(column[position] for column in self.columns), present
 
 
-def drawn(values: Tensor, present: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+def sample_rows(values: Tensor, present: Tensor, limit: int) -> tuple[Tensor, Tensor]:
     """At most `limit` of the present values of each row, each as likely as any other.
 
     Args:
@@ -82,7 +82,7 @@ def drawn(values: Tensor, present: Tensor, limit: int) -> tuple[Tensor, Tensor]:
     return values.gather(1, order), present.gather(1, order)
 
 
-def alone_in_their_slots(customer: Ints, item: Ints, slots: int) -> npt.NDArray[np.bool_]:
+def unique_per_slot(customer: Ints, item: Ints, slots: int) -> npt.NDArray[np.bool_]:
     """Which records count if each customer has `slots` slots, and a slot holds one record or none.
 
     A record's slot is a hash of its customer and its item. Two records in one slot do not count,
@@ -97,7 +97,7 @@ def alone_in_their_slots(customer: Ints, item: Ints, slots: int) -> npt.NDArray[
     Returns:
         A mask, bool [P]; at most `slots` records of a customer count.
     """
-    slot = (draws(customer, item) % np.uint64(slots)).astype(np.int64)
+    slot = (pair_hash(customer, item) % np.uint64(slots)).astype(np.int64)
     place = np.unique(np.stack([customer, slot]), axis=1, return_inverse=True)[1].reshape(-1)
     counts: npt.NDArray[np.bool_] = np.bincount(place)[place] == 1
     return counts

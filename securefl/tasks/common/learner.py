@@ -54,22 +54,22 @@ class LocalProblem:
         device = choose_device(self.config.engine.device)
         return LocalTrainer(model, self.data.examples, self.task.loss, settings, device)
 
-    def score_released(self, model: nn.Module) -> dict[str, MetricSums]:
+    def score_shared(self, model: nn.Module) -> dict[str, MetricSums]:
         """The metrics on the test split of the shared parameters alone, by retailer."""
         model.to("cpu").eval()
         with torch.no_grad():
-            return self.task.released(model, self.data, "test")
+            return self.task.evaluate_shared(model, self.data, "test")
 
-    def score_own(self) -> dict[str, MetricSums] | None:
+    def score_local(self) -> dict[str, MetricSums] | None:
         """The metrics on the test split of what the party serves without any shared model."""
         with torch.no_grad():
-            return self.task.own(self.data, "test")
+            return self.task.evaluate_local(self.data, "test")
 
-    def recommendations(self, model: nn.Module) -> Mapping[str, pd.DataFrame]:
+    def local_outputs(self, model: nn.Module) -> Mapping[str, pd.DataFrame]:
         """What the party reads off a model, as tables by name."""
         model.to("cpu").eval()
         with torch.no_grad():
-            found: Mapping[str, pd.DataFrame] = self.task.recommendations(model, self.data)
+            found: Mapping[str, pd.DataFrame] = self.task.local_outputs(model, self.data)
             return found
 
     def score(self, model: nn.Module, split: Split) -> dict[str, MetricSums]:

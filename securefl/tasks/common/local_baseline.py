@@ -35,7 +35,7 @@ def train_local_only(
     round counts, so that no arm is favoured. Where the task serves a part of the party's own beside
     the shared model, that part is what the party has without the federation.
     """
-    own = learner.score_own()
+    own = learner.score_local()
     if own is not None:
         return LocalOnlyTraining(0, own)
     model = learner.fresh_model("alone")
@@ -44,7 +44,7 @@ def train_local_only(
     return LocalOnlyTraining(best, learner.score(model, "test"))
 
 
-def own_model(learner: LocalProblem) -> nn.Module:
+def train_local_model(learner: LocalProblem) -> nn.Module:
     """What a retailer serves of its own beside a shared model: trained as it would be alone.
 
     It may be asked for in the middle of an evaluation, where no gradient is kept.

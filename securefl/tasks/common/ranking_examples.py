@@ -16,7 +16,7 @@ from securefl.ml.metrics.ranking import RankingCases
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.histories import CustomerExamples, Histories
 from securefl.tasks.common.settings import RecommendationSettings
-from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, draw_negatives, hold_out
+from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, hold_out, sample_negatives
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -139,7 +139,7 @@ class RetailerCases:
             known=self._histories(known, np.ones(len(known.item))),
             ranking=RankingCases(
                 positive=torch.from_numpy(positive),
-                negatives=torch.from_numpy(draw_negatives(cut, self.sold, count, stream)),
+                negatives=torch.from_numpy(sample_negatives(cut, self.sold, count, stream)),
                 bought_start=self._starts(cut.bought),
                 bought=torch.from_numpy(cut.bought.item),
                 sold=torch.from_numpy(np.bincount(self.sold, minlength=self.products) > 0),

@@ -105,12 +105,12 @@ def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
         training=_pairs_of(lines, row, ordinal, kept, ordinal < previous[row]),
         known=_pairs_of(lines, row, ordinal, kept, ordinal < last[row]),
         bought=_pairs_of(lines, row, ordinal, kept, np.isin(row, kept)),
-        validation=discoveries.drawn(previous)[kept],
-        test=discoveries.drawn(last)[kept],
+        validation=discoveries.chosen(previous)[kept],
+        test=discoveries.chosen(last)[kept],
     )
 
 
-def draw_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> Ints:
+def sample_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> Ints:
     """Products of `catalogue` that the customer never bought, uniform and without replacement.
 
     Args:
@@ -128,8 +128,8 @@ def draw_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> In
         bought = cut.bought.item[bounds[row] : bounds[row + 1]]
         never = catalogue[~np.isin(catalogue, bought, assume_unique=True)]
         generator = np.random.default_rng([_SPLIT, stream, int(customer) & (2**64 - 1)])
-        drawn = generator.choice(never, min(count, len(never)), replace=False)
-        result[row, : len(drawn)] = drawn
+        sampled = generator.choice(never, min(count, len(never)), replace=False)
+        result[row, : len(sampled)] = sampled
     return result
 
 
@@ -181,18 +181,18 @@ class _Discoveries:
     row: Ints
     ordinal: Ints
 
-    def drawn(self, basket: Ints) -> Ints:
+    def chosen(self, basket: Ints) -> Ints:
         """Of each row's products in its `basket`, the one with the smallest draw; -1 for none."""
         within = self.ordinal == basket[self.row]
         lines, row = self.lines.at(within), self.row[within]
-        order = np.lexsort((lines.item, draws(lines.customer, lines.item), row))
+        order = np.lexsort((lines.item, pair_hash(lines.customer, lines.item), row))
         rows, positions = np.unique(row[order], return_index=True)
         chosen = np.full(len(basket), -1, dtype=np.int64)
         chosen[rows] = lines.item[order][positions]
         return chosen
 
 
-def draws(customer: Ints, item: Ints) -> NDArray[np.uint64]:
+def pair_hash(customer: Ints, item: Ints) -> NDArray[np.uint64]:
     """A hash of customer and product: SplitMix64's finaliser (Steele et al. 2014), twice."""
     state = np.full(len(customer), _SPLIT, dtype=np.uint64)
     for part in (customer, item):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, Ratio
-from securefl.tasks.common.cold_start_split import cold_cases, cold_products
+from securefl.tasks.common.cold_start_split import cold_start_cases, cold_start_products
 from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.common.settings import NewProductSettings
 from securefl.tasks.common.splits import Purchases
@@ -28,29 +28,29 @@ _KIND: Final = 2
 class NewProductTask(RecommendationTask):
     """Holds some products out of training altogether, and ranks them as well."""
 
-    cuts: NewProductSettings
+    split: NewProductSettings
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
         *RecommendationTask.metrics,
         *(MetricSpec(cold_metric(name), higher_is_better=True) for name in RANKED_COLD),
     )
 
-    def cold(self, facts: RankingFacts) -> Tensor:
+    def new_products(self, facts: RankingFacts) -> Tensor:
         """Which products count as new, bool [I]."""
-        return cold_products(facts.products, self.cuts.cold)
+        return cold_start_products(facts.products, self.split.cold)
 
     def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
         """The lines of known products."""
         lines = super().purchases(tables, facts)
-        return lines.at(~self.cold(facts).numpy()[lines.item])
+        return lines.at(~self.new_products(facts).numpy()[lines.item])
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> RankingMember:
         """See `RecommendationTask.member`; the cases of new products are a group beside it."""
-        plain, cold = super().member(tables, cut, facts), self.cold(facts)
+        plain, cold = super().member(tables, cut, facts), self.new_products(facts)
         lines = super().purchases(tables, facts)
         new = lines.at(cold.numpy()[lines.item])
-        cases = cold_cases(cut, new, cold, facts.levels[_KIND])
+        cases = cold_start_cases(cut, new, cold, facts.levels[_KIND])
         return replace(plain, cases={**plain.cases, tables.name + _COLD: cases})
 
     def evaluate(
@@ -59,15 +59,15 @@ class NewProductTask(RecommendationTask):
         """See `RecommendationTask.evaluate`."""
         return _joined(super().evaluate(model, member, split))
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """See `Task.released`."""
-        return _joined(super().released(model, member, split))
+        """See `Task.evaluate_shared`."""
+        return _joined(super().evaluate_shared(model, member, split))
 
-    def own(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
-        """See `Task.own`."""
-        found = super().own(member, split)
+    def evaluate_local(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
+        """See `Task.evaluate_local`."""
+        found = super().evaluate_local(member, split)
         return None if found is None else _joined(found)
 
     def baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
@@ -75,7 +75,7 @@ class NewProductTask(RecommendationTask):
         return _joined(super().baseline(member, split))
 
     @property
-    def noised_rule(self) -> str | None:
+    def noised_baseline_name(self) -> str | None:
         """None: a noised list says nothing of new products."""
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from securefl.tasks.content.cold_start import NewProductTask
-from securefl.tasks.content.task import FeatureTask, ServedFeatureTask
+from securefl.tasks.content.task import FeatureTask, PersonalizedFeatureTask
 from securefl.tasks.recommendation.ease import EaseTask
 
 
@@ -13,7 +13,7 @@ class NewProductFeatureTask(NewProductTask, FeatureTask):
     """Ranks known and new products by the model alone."""
 
 
-class HybridTask(NewProductTask, ServedFeatureTask):
+class HybridTask(NewProductTask, PersonalizedFeatureTask):
     """Features, and products themselves once they were sold."""
 
     name: ClassVar[str] = "hybrid"

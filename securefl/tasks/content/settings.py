@@ -63,7 +63,7 @@ class RankerSettings(Settings):
     )
 
 
-class ContentOwnSettings(RankerSettings):
+class ContentLocalSettings(RankerSettings):
     """What a retailer trains for itself beside the shared model, without noise: never released."""
 
     mapped: Mapped = _OF_CONTENT
@@ -76,7 +76,7 @@ class ContentOwnSettings(RankerSettings):
     )
 
 
-class HybridOwnSettings(ContentOwnSettings):
+class HybridLocalSettings(ContentLocalSettings):
     """The same where products are known by themselves."""
 
     mapped: Mapped = _WITH_PRODUCTS
@@ -108,7 +108,7 @@ class ContentSettings(FeatureSettings):
     knows_products: ClassVar[bool] = False
     name: Literal["content"] = "content"
     mapped: Mapped = _OF_CONTENT
-    own: ContentOwnSettings = ContentOwnSettings()
+    own: ContentLocalSettings = ContentLocalSettings()
 
 
 class HybridSettings(FeatureSettings):
@@ -118,4 +118,4 @@ class HybridSettings(FeatureSettings):
     name: Literal["hybrid"] = "hybrid"
     mapped: Mapped = _WITH_PRODUCTS
     id_dropout: Fraction = 0.2
-    own: HybridOwnSettings = HybridOwnSettings()
+    own: HybridLocalSettings = HybridLocalSettings()

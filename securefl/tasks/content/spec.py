@@ -48,7 +48,7 @@ def on_every_source(private: Tree) -> dict[tuple[str, str], Tree]:
 
 HYBRID: Final = TaskSpec(
     name="hybrid",
-    learns="which products a customer buys next, new ones included",
+    description="which products a customer buys next, new ones included",
     models=(
         ModelSpec(
             HybridSettings,
@@ -62,7 +62,7 @@ HYBRID: Final = TaskSpec(
             changes=EASE_CHANGES,
         ),
     ),
-    cuts=NewProductSettings,
+    split_settings=NewProductSettings,
     defaults=_defaults("hybrid"),
     changes=on_every_source(packaged(__package__, "hybrid-complete-journey-private")),
     labels=COLD_LABELS,
@@ -71,7 +71,7 @@ HYBRID: Final = TaskSpec(
 
 CONTENT: Final = TaskSpec(
     name="content",
-    learns="which products a customer buys next, from what products are",
+    description="which products a customer buys next, from what products are",
     models=(
         ModelSpec(
             ContentSettings,
@@ -79,7 +79,7 @@ CONTENT: Final = TaskSpec(
             units={"customer": A_CUSTOMER},
         ),
     ),
-    cuts=NewProductSettings,
+    split_settings=NewProductSettings,
     defaults=_defaults("content"),
     changes=on_every_source(packaged(__package__, "content-complete-journey-private")),
     labels=COLD_LABELS,

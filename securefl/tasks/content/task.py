@@ -20,14 +20,14 @@ from securefl.tasks.common.product_features import product_features
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.content.model import FeatureRanker
 from securefl.tasks.content.settings import (
-    ContentOwnSettings,
+    ContentLocalSettings,
     FeatureSettings,
     RankerSettings,
 )
 from securefl.tasks.recommendation.item_knn import neighbours
 from securefl.tasks.recommendation.models.ease import ItemToItem, multi_hot
 from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
-from securefl.tasks.recommendation.profile import surprise
+from securefl.tasks.recommendation.profile import masked_loss
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 
 _PATIENCE: Final = 2
@@ -59,7 +59,7 @@ class FeatureTask(RecommendationTask):
         """The customers to train on, with nothing in a unit that comes from another one."""
         return cut.separate_examples()
 
-    def cold(self, facts: RankingFacts) -> Tensor:
+    def new_products(self, facts: RankingFacts) -> Tensor:
         """Which products count as new, bool [I]: none."""
         return torch.zeros(len(facts.products), dtype=torch.bool)
 
@@ -67,12 +67,14 @@ class FeatureTask(RecommendationTask):
         """The same for every number of customers: none has a vector of her own."""
         del customers
         assert isinstance(facts, FeatureFacts)
-        return FeatureRanker(self.settings, facts.features, self.cold(facts))
+        return FeatureRanker(self.settings, facts.features, self.new_products(facts))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Weighted surprise at a part of what she bought, given the other part, float [B]."""
         _, items, weights, _ = batch
-        return surprise(feature_ranker(model).scores_of_known, items, weights, self.settings.shown)
+        return masked_loss(
+            feature_ranker(model).scores_of_known, items, weights, self.settings.shown
+        )
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
         """See `RecommendationTask.scores`; nothing but the model enters them."""
@@ -84,7 +86,7 @@ class FeatureTask(RecommendationTask):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnFeatures(LocalScores):
+class LocalFeatureScores(LocalScores):
     """A retailer's own models.
 
     Attributes:
@@ -116,19 +118,19 @@ class FeatureMember(RankingMember):
     facts: FeatureFacts
 
     @cached_property
-    def own(self) -> OwnFeatures:
+    def local(self) -> LocalFeatureScores:
         """The own scores, computed when they are first served."""
-        settings = own_settings(self.twin.config)
-        ranker = train_alone_for_itself(self)
+        settings = local_settings(self.twin.config)
+        ranker = train_local_ranker(self)
         products = len(self.facts.products)
         together = neighbours(self.examples.histories, products, settings.ridge)
-        own = OwnFeatures(weights={}, validation={}, together=together, ranker=ranker)
+        own = LocalFeatureScores(weights={}, validation={}, together=together, ranker=ranker)
         return own.weighed(self.cases)
 
 
-def train_alone_for_itself(member: FeatureMember) -> FeatureRanker:
+def train_local_ranker(member: FeatureMember) -> FeatureRanker:
     """The own model of a member, as its best round on validation left it."""
-    task, settings = member.twin, own_settings(member.twin.config)
+    task, settings = member.twin, local_settings(member.twin.config)
     learner = LocalProblem(task.config, task, member.facts, member)
     model = learner.fresh_model("own")
     training = TrainingSettings(
@@ -141,7 +143,7 @@ def train_alone_for_itself(member: FeatureMember) -> FeatureRanker:
     return feature_ranker(model).eval()
 
 
-class ServedFeatureTask(PersonalizedTask, FeatureTask):
+class PersonalizedFeatureTask(PersonalizedTask, FeatureTask):
     """Serves the shared ranker in a blend with each retailer's own scores."""
 
     twin: ClassVar[type[FeatureTask]] = FeatureTask
@@ -150,29 +152,29 @@ class ServedFeatureTask(PersonalizedTask, FeatureTask):
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> RankingMember:
         """See `RecommendationTask.member`."""
-        return self._served(super().member(tables, cut, facts), facts)
+        return self._personalized(super().member(tables, cut, facts), facts)
 
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> FeatureMember:
         """See `RecommendationTask.pool`."""
-        return self._served(super().pool(members, facts), facts)
+        return self._personalized(super().pool(members, facts), facts)
 
     def shared_parts(self, model: nn.Module) -> Parts:
         """See `PersonalizedTask`."""
         return partial(self.parts, model)
 
-    def own_scores(self, member: RankingMember) -> OwnFeatures:
+    def local_scores(self, member: RankingMember) -> LocalFeatureScores:
         """Own recent sales, item-to-item model and ranker."""
         if not isinstance(member, FeatureMember):
             raise TypeError(f"{member.name} has no scores of its own")
-        return member.own
+        return member.local
 
-    def _served(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
+    def _personalized(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
         assert isinstance(facts, FeatureFacts)
-        twin = self.twin(with_own_model(self.config))
+        twin = self.twin(with_local_model(self.config))
         return FeatureMember(**vars(member), twin=twin, facts=facts)
 
 
-def with_own_model(config: RunConfig) -> RunConfig:
+def with_local_model(config: RunConfig) -> RunConfig:
     """The same with a retailer's own model in the place of the shared one."""
     shared = config.model
     assert isinstance(shared, FeatureSettings)
@@ -180,10 +182,10 @@ def with_own_model(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"model": shared.model_copy(update=own)})
 
 
-def own_settings(config: RunConfig) -> ContentOwnSettings:
+def local_settings(config: RunConfig) -> ContentLocalSettings:
     """How a retailer trains what it keeps."""
     assert isinstance(config.model, FeatureSettings)
-    assert isinstance(config.model.own, ContentOwnSettings)
+    assert isinstance(config.model.own, ContentLocalSettings)
     return config.model.own
 
 

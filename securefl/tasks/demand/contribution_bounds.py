@@ -10,7 +10,7 @@ from securefl.config.privacy import Unit
 from securefl.data.tables import RetailerTables
 from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Vocabulary
 
-_NOBODY = -1
+_UNKNOWN_CUSTOMER = -1
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Contributions:
         """Number of units: customers that are known, or lines."""
         if unit == "record":
             return len(self.customer)
-        return len(np.unique(self.customer[self.customer != _NOBODY]))
+        return len(np.unique(self.customer[self.customer != _UNKNOWN_CUSTOMER]))
 
     def of_customers(self, bound: float) -> Floats:
         """The series with each customer's additions scaled to a norm of at most `bound`, [K, T].
@@ -71,12 +71,12 @@ class Contributions:
         return cut._summed(bound * records)
 
     def _known(self) -> Contributions:
-        known = self.customer != _NOBODY
+        known = self.customer != _UNKNOWN_CUSTOMER
         return Contributions(self.customer[known], self.cell[known], self.units[known], self.shape)
 
     def _apart(self) -> Ints:
         """Customers, with a number of its own for each line of an unknown one."""
-        unknown = self.customer == _NOBODY
+        unknown = self.customer == _UNKNOWN_CUSTOMER
         first = self.customer.max(initial=0) + 1
         return np.where(unknown, first + np.arange(len(self.customer)), self.customer)
 

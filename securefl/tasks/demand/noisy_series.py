@@ -109,14 +109,14 @@ class NoisySeriesTask(DemandTask):
         """
         mean = series.mean(axis=1)
         mean[UNKNOWN] = -np.inf
-        least = max(self.cuts.min_training_mean, self.config.privacy.least_signal * deviation)
+        least = max(self.split.min_training_mean, self.config.privacy.least_signal * deviation)
         chosen = np.flatnonzero(mean >= min(least, mean.max()))
         grid = self._noised_grid(member.name, series, facts)
         steps = self.trained_steps(self._training_steps(facts))
         return TensorExamples(grid.cases(chosen, steps).batch)
 
     def _training_steps(self, facts: DemandFacts) -> range:
-        cuts = self.cuts
+        cuts = self.split
         return time_cuts(
             self.cadence.warmup, len(facts.steps), cuts.validation_steps, cuts.test_steps
         )["train"]

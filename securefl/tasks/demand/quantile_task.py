@@ -17,7 +17,7 @@ from securefl.tasks.demand.personalized import PrivateDemandTask
 from securefl.tasks.demand.quantile_model import QuantileForecaster, QuantileTarget
 from securefl.tasks.demand.settings import QuantileForecasterSettings
 from securefl.tasks.demand.task import DemandFacts, DemandTask, doubles
-from securefl.tasks.demand.windows import Cases
+from securefl.tasks.demand.windows import ForecastExamples
 
 
 class QuantileTask(DemandTask):
@@ -45,14 +45,16 @@ class QuantileTask(DemandTask):
         """See `DemandTask.target`."""
         return QuantileTarget(self.levels)
 
-    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
+    def scored(self, forecast: Tensor, cases: ForecastExamples) -> MetricSums:
         """See `DemandTask.scored`; a case's scale is one unit more than its recent mean."""
         level = cases.batch[2]
         return quantile_tally(
             doubles(forecast), doubles(cases.demand), doubles(level.exp()), self.levels
         )
 
-    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
+    def averaged(
+        self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
+    ) -> Tensor:
         """A moving average times the quantiles of its own past errors, float32 [N, Q].
 
         An error is a ratio, and those of all of the retailer's series count together: of a single
@@ -72,6 +74,6 @@ class PrivateQuantileTask(PrivateDemandTask, QuantileTask):
     exact: ClassVar[type[DemandTask]] = QuantileTask
 
 
-def _log_ratio(cases: Cases, rule: int) -> Tensor:
+def _log_ratio(cases: ForecastExamples, rule: int) -> Tensor:
     """Log of demand over a moving average, one unit more on both sides, float32 [N]."""
     return torch.log1p(cases.demand) - torch.log1p(cases.baseline[rule])

@@ -57,7 +57,7 @@ from securefl.tasks.demand.settings import (
     ForecasterSettings,
     TutorialForecasterSettings,
 )
-from securefl.tasks.demand.windows import Cases, Grid, time_cuts
+from securefl.tasks.demand.windows import ForecastExamples, Grid, time_cuts
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class DemandMember(MemberData):
         keys: Names of the series.
     """
 
-    cases: Mapping[str, Mapping[Split, Cases]]
-    coming: Mapping[str, Cases]
+    cases: Mapping[str, Mapping[Split, ForecastExamples]]
+    coming: Mapping[str, ForecastExamples]
     keys: tuple[str, ...]
 
 
@@ -108,8 +108,8 @@ class DemandTask(Task[DemandFacts, DemandMember]):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         assert isinstance(config.cuts, DemandSettings)
-        self.cuts = config.cuts
-        self.cadence = CADENCES[self.cuts.step]
+        self.split = config.cuts
+        self.cadence = CADENCES[self.split.step]
         self.settings = config.model
 
     def agree(self, data: RetailData) -> DemandFacts:
@@ -119,12 +119,12 @@ class DemandTask(Task[DemandFacts, DemandMember]):
             DataError: If too few steps are left to train on.
         """
         steps = complete_steps(data, self.cadence)
-        needed = self.cadence.warmup + 1 + self.cuts.validation_steps + self.cuts.test_steps
+        needed = self.cadence.warmup + 1 + self.split.validation_steps + self.split.test_steps
         if len(steps) < needed:
             raise DataError(
                 f"{data.source}: {len(steps)} complete {self.cadence.name}s, but {needed} needed"
             )
-        words = vocabulary(data.products, self.cuts.level)
+        words = vocabulary(data.products, self.split.level)
         return DemandFacts(steps, words, tuple(m.name for m in data.members), data.promotions)
 
     def prepare(self, tables: RetailerTables, facts: DemandFacts) -> DemandMember:
@@ -140,20 +140,20 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         steps = time_cuts(
             self.cadence.warmup,
             len(facts.steps),
-            self.cuts.validation_steps,
-            self.cuts.test_steps,
+            self.split.validation_steps,
+            self.split.test_steps,
         )
         mean = grid.demand[:, : steps["train"].stop].mean(axis=1)
         mean[UNKNOWN] = -np.inf
-        least = min(self.cuts.min_training_mean, self.cuts.min_mean)
+        least = min(self.split.min_training_mean, self.split.min_mean)
         trained = np.flatnonzero(mean >= least)
         if trained.size == 0:
             raise DataError(
-                f"{tables.name}: no {self.cuts.level} sells {least:g} units a {self.cadence.name} "
+                f"{tables.name}: no {self.split.level} sells {least:g} units a {self.cadence.name} "
                 "on average (demand.min_training_mean)"
             )
         units = grid.cases(trained, self.trained_steps(steps["train"])).batch
-        evaluated = np.flatnonzero(mean >= self.cuts.min_mean)
+        evaluated = np.flatnonzero(mean >= self.split.min_mean)
         coming = grid.cases(evaluated, range(len(facts.steps), len(facts.steps) + 1))
         cases = {split: self.cases(grid, evaluated, span) for split, span in steps.items()}
         own = {tables.name: cases}, {tables.name: coming}
@@ -196,7 +196,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         """
         return {name: self._best_average(own, split) for name, own in member.cases.items()}
 
-    def forecast(self, model: nn.Module, cases: Cases) -> Tensor:
+    def forecast(self, model: nn.Module, cases: ForecastExamples) -> Tensor:
         """What the model forecasts in units, float32 [N], or one a quantile [N, Q]."""
         inputs, series, level, _ = cases.batch
         return self.target.quantity(model(inputs, series, level))
@@ -205,16 +205,18 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         """What is forecast for the step after the data, as `forecast` gives it."""
         return self.forecast(model, member.coming[member.name])
 
-    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
+    def scored(self, forecast: Tensor, cases: ForecastExamples) -> MetricSums:
         """Metric sums of forecasts in units."""
         return forecast_tally(doubles(forecast), doubles(cases.demand))
 
-    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
+    def averaged(
+        self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
+    ) -> Tensor:
         """What a moving average forecasts in units; `past` is all that was known before."""
         del past
         return cases.baseline[rule]
 
-    def _best_average(self, cases: Mapping[Split, Cases], split: Split) -> MetricSums:
+    def _best_average(self, cases: Mapping[Split, ForecastExamples], split: Split) -> MetricSums:
         deciding = self.metrics[0].name
         past = (cases["train"], cases["validation"])
         errors = [
@@ -241,7 +243,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         """Those of the training steps from which a whole horizon lies within them."""
         return range(steps.start, steps.stop - self.horizon + 1)
 
-    def cases(self, grid: Grid, series: Ints, steps: range) -> Cases:
+    def cases(self, grid: Grid, series: Ints, steps: range) -> ForecastExamples:
         """The cases of some series (int64 [S]) that are evaluated for a span of steps."""
         return grid.cases(series, steps)
 
@@ -284,8 +286,8 @@ def _planned(promotions: pd.DataFrame | None, step: np.datetime64) -> bool:
 def _member(
     name: str,
     units: Batch,
-    cases: Mapping[str, Mapping[Split, Cases]],
-    coming: Mapping[str, Cases],
+    cases: Mapping[str, Mapping[Split, ForecastExamples]],
+    coming: Mapping[str, ForecastExamples],
     keys: tuple[str, ...],
 ) -> DemandMember:
     rows, examples = len(units[0]), TensorExamples(units)

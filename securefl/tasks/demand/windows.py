@@ -15,7 +15,7 @@ from securefl.tasks.demand.series import Floats, Ints
 
 
 @dataclass(frozen=True)
-class Cases:
+class ForecastExamples:
     """Forecasts to make, one series at one step each.
 
     Attributes:
@@ -51,11 +51,11 @@ class Grid:
     demand: Floats
     horizon: int = 1
 
-    def cases(self, series: Ints, steps: range) -> Cases:
+    def cases(self, series: Ints, steps: range) -> ForecastExamples:
         """The cases of some series (int64 [S], indices into the vocabulary) at some steps."""
         block = np.ix_(series, np.array(steps))
         inputs, demand = self.inputs[block], ahead(self.demand, self.horizon)[block]
-        return Cases(
+        return ForecastExamples(
             batch=(
                 torch.from_numpy(inputs.reshape(-1, inputs.shape[2])),
                 torch.from_numpy(np.repeat(series, len(steps))),

@@ -28,11 +28,11 @@ class ReorderLevels:
 
     Attributes:
         reorder: s; at a stock of so many units or fewer an order is placed.
-        full: S, what stock and orders on the way are filled up to.
+        order_up_to: S, what stock and orders on the way are filled up to.
     """
 
     reorder: Floats
-    full: Floats
+    order_up_to: Floats
 
 
 def order_levels(
@@ -102,19 +102,21 @@ def simulate(demand: Floats, levels: ReorderLevels, settings: InventorySettings)
         settings: The rule and its lead time.
     """
     if settings.policy == "newsvendor":
-        served = np.minimum(demand, levels.full)
-        return Weeks(demand, served, levels.full - served, np.zeros_like(demand))
+        served = np.minimum(demand, levels.order_up_to)
+        return Weeks(demand, served, levels.order_up_to - served, np.zeros_like(demand))
     return _reordered(demand, levels, settings)
 
 
 def _reordered(demand: Floats, levels: ReorderLevels, settings: InventorySettings) -> Weeks:
     """The stock may fall below 0 where unmet demand is backordered; it is served on arrival."""
-    stock = levels.full[:, 0].copy()
+    stock = levels.order_up_to[:, 0].copy()
     coming = np.zeros((settings.lead_time + 1, len(demand)))
     weeks = Weeks(demand, *(np.zeros_like(demand) for _ in range(3)))
     for week in range(demand.shape[1]):
         position = stock + coming.sum(axis=0)
-        placed = np.where(position <= levels.reorder[:, week], levels.full[:, week] - position, 0.0)
+        placed = np.where(
+            position <= levels.reorder[:, week], levels.order_up_to[:, week] - position, 0.0
+        )
         weeks.orders[:, week] = placed > 0
         coming[settings.lead_time] += placed
         stock = stock + coming[0]
@@ -128,7 +130,7 @@ def _reordered(demand: Floats, levels: ReorderLevels, settings: InventorySetting
     return weeks
 
 
-def stock_tally(weeks: Weeks, counted: int, settings: InventorySettings) -> MetricSums:
+def stock_metrics(weeks: Weeks, counted: int, settings: InventorySettings) -> MetricSums:
     """Costs and service of the last `counted` weeks.
 
     `stock_cost` is holding, shortage and orders over the units asked for, `fill_rate` the share of

@@ -20,7 +20,7 @@ def _label(title: str, meaning: str, *, better: bool, percent: bool, headline: b
 
 INVENTORY: Final = TaskSpec(
     name="inventory",
-    learns="how much to keep in stock",
+    description="how much to keep in stock",
     models=(
         ModelSpec(
             QuantileForecasterSettings,
@@ -30,7 +30,7 @@ INVENTORY: Final = TaskSpec(
             trained_under=("local",),
         ),
     ),
-    cuts=InventorySettings,
+    split_settings=InventorySettings,
     defaults={"complete-journey": packaged(__package__, "complete-journey")},
     changes={
         ("complete-journey", "local"): packaged("securefl.tasks.demand", "complete-journey-local")

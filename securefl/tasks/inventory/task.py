@@ -24,13 +24,13 @@ from securefl.tasks.demand.personalized import PrivateDemandTask
 from securefl.tasks.demand.quantile_task import QuantileTask
 from securefl.tasks.demand.series import Floats, Ints
 from securefl.tasks.demand.task import DemandMember, DemandTask, doubles
-from securefl.tasks.demand.windows import Cases, Grid
+from securefl.tasks.demand.windows import ForecastExamples, Grid
 from securefl.tasks.inventory.settings import InventorySettings
-from securefl.tasks.inventory.simulation import ReorderLevels, order_levels, simulate, stock_tally
+from securefl.tasks.inventory.simulation import ReorderLevels, order_levels, simulate, stock_metrics
 
 
 @dataclass(frozen=True)
-class StockCases(Cases):
+class StockExamples(ForecastExamples):
     """Series over consecutive weeks, the first of which only fill the stock.
 
     Attributes:
@@ -73,45 +73,47 @@ class InventoryTask(QuantileTask):
         """See `DemandTask.horizon`."""
         return self.stock.horizon
 
-    def cases(self, grid: Grid, series: Ints, steps: range) -> StockCases:
+    def cases(self, grid: Grid, series: Ints, steps: range) -> StockExamples:
         """The weeks of a span, and as many before it as validate, to fill the stock."""
-        first = max(self.cadence.warmup, steps.start - self.cuts.validation_steps)
+        first = max(self.cadence.warmup, steps.start - self.split.validation_steps)
         weeks = range(min(first, steps.start), steps.stop)
         plain = grid.cases(series, weeks)
         sold = grid.demand[np.ix_(series, np.array(weeks))]
-        return StockCases(plain.batch, plain.baseline, sold, len(steps))
+        return StockExamples(plain.batch, plain.baseline, sold, len(steps))
 
-    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
+    def scored(self, forecast: Tensor, cases: ForecastExamples) -> MetricSums:
         """Costs and service of the stock that is ordered from quantiles, float32 [N, Q]."""
-        assert isinstance(cases, StockCases)
+        assert isinstance(cases, StockExamples)
         weeks = simulate(cases.sold, self.order_levels(forecast, cases.sold.shape), self.stock)
-        return stock_tally(weeks, cases.counted, self.stock)
+        return stock_metrics(weeks, cases.counted, self.stock)
 
     def order_levels(self, forecast: Tensor, shape: tuple[int, ...]) -> ReorderLevels:
         """What to order up to, by series and week."""
         quantiles = doubles(forecast).reshape(*shape, len(self.levels))
         return order_levels(quantiles, self.levels, self.stock)
 
-    def recommendations(self, model: nn.Module, member: DemandMember) -> Mapping[str, pd.DataFrame]:
+    def local_outputs(self, model: nn.Module, member: DemandMember) -> Mapping[str, pd.DataFrame]:
         """What to order up to next week, by series, and the quantiles that it follows from."""
         coming, keys = member.coming[member.name], member.keys
         forecast = self.coming(model, member)
         levels = self.order_levels(forecast, (len(forecast), 1))
-        table = pd.DataFrame({self.cuts.level: [keys[i] for i in coming.batch[1].tolist()]})
+        table = pd.DataFrame({self.split.level: [keys[i] for i in coming.batch[1].tolist()]})
         table["mean_last_weeks"] = doubles(coming.baseline[-1])
         table["order_when_at_or_below"] = levels.reorder[:, 0]
-        table["order_up_to"] = levels.full[:, 0]
+        table["order_up_to"] = levels.order_up_to[:, 0]
         for column, level in enumerate(self.levels):
             table[f"demand_{level:g}"] = doubles(forecast[:, column])
         return {"order-levels": table}
 
-    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
+    def averaged(
+        self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
+    ) -> Tensor:
         """A moving average with a safety stock of z times its past error, float32 [N, Q].
 
         The error is the root of the mean square over the past weeks of the same series, and of the
         whole horizon, as textbooks have it (Silver, Pyke and Thomas 2017, section 6.7).
         """
-        assert isinstance(cases, StockCases)
+        assert isinstance(cases, StockExamples)
         misses = torch.cat([_misses(part, rule, self.horizon) for part in past], dim=1)
         error = misses.square().mean(dim=1).sqrt()
         error = error.repeat_interleave(cases.sold.shape[1]).unsqueeze(1)
@@ -125,9 +127,9 @@ class PrivateInventoryTask(PrivateDemandTask, InventoryTask):
     exact: ClassVar[type[DemandTask]] = InventoryTask
 
 
-def _misses(cases: Cases, rule: int, horizon: int) -> Tensor:
+def _misses(cases: ForecastExamples, rule: int, horizon: int) -> Tensor:
     """Errors of a moving average over the counted weeks whose horizon lies in the past, [K, t]."""
-    assert isinstance(cases, StockCases)
+    assert isinstance(cases, StockExamples)
     misses = (cases.demand - cases.baseline[rule]).reshape(cases.sold.shape)
     weeks = misses.shape[1]
     return misses[:, weeks - cases.counted : weeks - horizon + 1]

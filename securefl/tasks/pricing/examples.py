@@ -78,7 +78,7 @@ def priced_sales(
     )
 
 
-def told(value: Floats, error: Floats, present: Ints) -> dict[str, Ratio]:
+def elasticity_metrics(value: Floats, error: Floats, present: Ints) -> dict[str, Ratio]:
     """What the elasticities of a retailer's own categories look like (int64 [C], keys)."""
     count = float(len(present))
     return {
@@ -89,6 +89,8 @@ def told(value: Floats, error: Floats, present: Ints) -> dict[str, Ratio]:
     }
 
 
-def nothing_told() -> dict[str, Ratio]:
+def no_elasticity_metrics() -> dict[str, Ratio]:
     """The same where there are no elasticities."""
-    return dict.fromkeys(told(np.zeros(1), np.zeros(1), np.zeros(0, dtype=np.int64)), Ratio(0, 0))
+    return dict.fromkeys(
+        elasticity_metrics(np.zeros(1), np.zeros(1), np.zeros(0, dtype=np.int64)), Ratio(0, 0)
+    )

@@ -67,7 +67,7 @@ _LABELS: Final = {
 
 PRICING: Final = TaskSpec(
     name="pricing",
-    learns="how much less is bought of what costs more",
+    description="how much less is bought of what costs more",
     models=(
         ModelSpec(
             ElasticitySettings,
@@ -75,7 +75,7 @@ PRICING: Final = TaskSpec(
             units={"customer": A_SHOPPER},
         ),
     ),
-    cuts=PricingSettings,
+    split_settings=PricingSettings,
     defaults={"complete-journey": packaged(__package__, "complete-journey")},
     changes={
         ("complete-journey", protection): packaged(__package__, "private")

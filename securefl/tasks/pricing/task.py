@@ -35,7 +35,12 @@ from securefl.tasks.demand.series import (
 )
 from securefl.tasks.demand.windows import time_cuts
 from securefl.tasks.pricing.elasticities import Elasticities, SufficientStatistics, estimated
-from securefl.tasks.pricing.examples import PricedSales, nothing_told, priced_sales, told
+from securefl.tasks.pricing.examples import (
+    PricedSales,
+    elasticity_metrics,
+    no_elasticity_metrics,
+    priced_sales,
+)
 from securefl.tasks.pricing.linear_statistics import UnitSums, unit_sums
 from securefl.tasks.pricing.price_list import Lines, PriceList, price_list
 from securefl.tasks.pricing.price_optimization import (
@@ -112,7 +117,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         super().__init__(config)
         assert isinstance(config.cuts, PricingSettings)
         assert isinstance(config.model, ElasticitySettings)
-        self.cuts, self.settings = config.cuts, config.model
+        self.split, self.settings = config.cuts, config.model
         self.mechanism = mechanism_for(config.privacy)
 
     def agree(self, data: RetailData) -> PricingFacts:
@@ -122,7 +127,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             DataError: If no week is left to train on.
         """
         weeks = complete_steps(data, WEEK)
-        needed = 2 + self.cuts.validation_steps + self.cuts.test_steps
+        needed = 2 + self.split.validation_steps + self.split.test_steps
         if len(weeks) < needed:
             raise DataError(f"{data.source}: {len(weeks)} complete weeks, but {needed} needed")
         return PricingFacts(weeks, vocabulary(data.products, "category"), len(data.members))
@@ -133,12 +138,17 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         Raises:
             DataError: If no product has a price in enough weeks, or no customer is known.
         """
-        splits = time_cuts(0, len(facts.weeks), self.cuts.validation_steps, self.cuts.test_steps)
+        splits = time_cuts(
+            0,
+            len(facts.weeks),
+            self.split.validation_steps,
+            self.split.test_steps,
+        )
         training = splits["train"].stop
         lines = Lines.of(tables, facts.weeks)
         if not (lines.week < training).any():
             raise DataError(f"{tables.name}: no purchase of a known customer at a price")
-        prices = price_list(lines, facts.words, len(facts.weeks), training, self.cuts)
+        prices = price_list(lines, facts.words, len(facts.weeks), training, self.split)
         if not len(prices.products):
             raise DataError(
                 f"{tables.name}: no product of a known category has a price in enough weeks"
@@ -153,7 +163,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             statistics,
             facts,
             {tables.name: prices},
-            {tables.name: priced_sales(lines, prices, splits, self.cuts.min_mean)},
+            {tables.name: priced_sales(lines, prices, splits, self.split.min_mean)},
         )
 
     def pool(self, members: Sequence[PricingMember], facts: PricingFacts) -> PricingMember:
@@ -175,36 +185,34 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         self, model: nn.Module, member: PricingMember, split: Split
     ) -> dict[str, MetricSums]:
         """Held-out sales under the mean of shared and own elasticities, chosen on validation."""
-        shared, own = self.shared(model, member), self.own_elasticities(member)
+        shared, own = self.shared(model, member), self.local_elasticities(member)
         return {
-            name: _scored(member, name, split, *self._served(shared, own, member.sales[name]))
+            name: _scored(member, name, split, *self._personalized(shared, own, member.sales[name]))
             for name in member.sales
         }
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: PricingMember, split: Split
     ) -> dict[str, MetricSums]:
         """Held-out sales under the shared elasticities alone."""
         return _by_retailer(member, split, self.shared(model, member))
 
-    def own(self, member: PricingMember, split: Split) -> dict[str, MetricSums]:
+    def evaluate_local(self, member: PricingMember, split: Split) -> dict[str, MetricSums]:
         """Held-out sales under the elasticities of the retailer's own customers."""
-        return _by_retailer(member, split, self.own_elasticities(member))
+        return _by_retailer(member, split, self.local_elasticities(member))
 
     def baseline(self, member: PricingMember, split: Split) -> dict[str, MetricSums]:
         """Held-out sales if no price mattered."""
         nothing = np.zeros(len(member.keys))
         return {
-            name: MetricSums(sales.scored(nothing, split) | nothing_told())
+            name: MetricSums(sales.scored(nothing, split) | no_elasticity_metrics())
             for name, sales in member.sales.items()
         }
 
-    def recommendations(
-        self, model: nn.Module, member: PricingMember
-    ) -> Mapping[str, pd.DataFrame]:
+    def local_outputs(self, model: nn.Module, member: PricingMember) -> Mapping[str, pd.DataFrame]:
         """Recommended prices by product, and revenue and margin by price and category."""
-        shared, own = self.shared(model, member), self.own_elasticities(member)
-        value, error = self._served(shared, own, member.sales[member.name])
+        shared, own = self.shared(model, member), self.local_elasticities(member)
+        value, error = self._personalized(shared, own, member.sales[member.name])
         return {
             "prices": self._prices(member, value, error),
             "price-curves": self._curves(member, value, error),
@@ -220,7 +228,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         noise = self.mechanism.summed_deviation(self.config, member.parties, len(values))
         return estimated(self._sums(values, noise))
 
-    def own_elasticities(self, member: PricingMember) -> Elasticities:
+    def local_elasticities(self, member: PricingMember) -> Elasticities:
         """The elasticities of a member's own customers, without noise."""
         return estimated(self._sums(member.sums))
 
@@ -261,7 +269,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             privacy_units=len(statistics),
         )
 
-    def _served(
+    def _personalized(
         self, shared: Elasticities, own: Elasticities, sales: PricedSales
     ) -> tuple[Floats, Floats]:
         """What a retailer goes by and its error, float64 [K] each.
@@ -284,18 +292,18 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         rows = []
         for row, units in zip(sales.rows, sales.units[:, -_RECENT:].mean(axis=1), strict=True):
             key = prices.category[row]
-            cost = self.cuts.cost_share * prices.shelf[row]
+            cost = self.split.cost_share * prices.shelf[row]
             product = Product(
                 float(prices.paid[row, -1]), float(cost), float(units), value[key], error[key]
             )
             head = {"product": int(prices.products[row]), "category": member.keys[key]}
-            rows.append(head | advice_row(product, self.cuts))
+            rows.append(head | advice_row(product, self.split))
         return pd.DataFrame(rows)
 
     def _curves(self, member: PricingMember, value: Floats, error: Floats) -> pd.DataFrame:
         curves = []
         for key in member.present(member.name):
-            curve = price_curve(usual_product(value[key], error[key], self.cuts), self.cuts)
+            curve = price_curve(usual_product(value[key], error[key], self.split), self.split)
             head = {"category": member.keys[key], "elasticity": value[key]}
             curves.append(curve.assign(**head, standard_error=error[key]))
         return pd.concat(curves, ignore_index=True)
@@ -308,5 +316,5 @@ def _by_retailer(member: PricingMember, split: Split, found: Elasticities) -> di
 def _scored(
     member: PricingMember, name: str, split: Split, value: Floats, error: Floats
 ) -> MetricSums:
-    looks = told(value, error, member.present(name))
+    looks = elasticity_metrics(value, error, member.present(name))
     return MetricSums(member.sales[name].scored(value, split) | looks)

@@ -20,7 +20,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.histories import CustomerExamples, joined
 from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.common.settings import LocalModelSettings
-from securefl.tasks.recommendation.local_model import LocalModel, train_local_model
+from securefl.tasks.recommendation.local_model import LocalModels, train_local_models
 from securefl.tasks.recommendation.personalization import Parts, PersonalizedTask
 from securefl.tasks.recommendation.profile import ProfileTask
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
@@ -38,24 +38,26 @@ class BlendedMember(RankingMember):
     """A member with a part of its own.
 
     Attributes:
-        own_units: The customers as a factorisation of the own part is trained on them.
+        factorization_units: The customers as a factorisation of the own part is trained on them.
         twin_units: The same as the twin is trained on them.
         twin: The task whose model the own part has one of, of the shared model's kind.
         facts: What the members agree on.
     """
 
-    own_units: CustomerExamples
+    factorization_units: CustomerExamples
     twin_units: CustomerExamples
     twin: RecommendationTask
     facts: RankingFacts
 
     @cached_property
-    def own(self) -> LocalModel:
+    def local(self) -> LocalModels:
         """The own part, trained when it is first served."""
         settings = self.twin.settings
         assert isinstance(settings, HasLocalModel)
         apart = replace(self, examples=self.twin_units)
-        return train_local_model(self.twin, self.facts, apart, self.own_units, settings.own)
+        return train_local_models(
+            self.twin, self.facts, apart, self.factorization_units, settings.own
+        )
 
 
 class BlendedTask(PersonalizedTask):
@@ -79,7 +81,7 @@ class BlendedTask(PersonalizedTask):
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> BlendedMember:
         """See `RecommendationTask.pool`."""
         blended = [_blended_member(member) for member in members]
-        units = joined([member.own_units for member in blended])
+        units = joined([member.factorization_units for member in blended])
         twin_units = joined([member.twin_units for member in blended])
         return self._blended(super().pool(members, facts), units, twin_units, facts)
 
@@ -87,11 +89,11 @@ class BlendedTask(PersonalizedTask):
         """See `PersonalizedTask`."""
         return partial(self.parts, model)
 
-    def own_scores(self, member: RankingMember) -> LocalModel:
+    def local_scores(self, member: RankingMember) -> LocalModels:
         """See `PersonalizedTask`."""
-        return _blended_member(member).own
+        return _blended_member(member).local
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
         """Ranks by what is released, and by nothing else."""
@@ -110,7 +112,7 @@ class BlendedTask(PersonalizedTask):
             samples=member.samples,
             customers=member.customers,
             cases=member.cases,
-            own_units=units,
+            factorization_units=units,
             twin_units=twin_units,
             twin=self.twin(),
             facts=facts,

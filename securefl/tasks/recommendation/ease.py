@@ -48,7 +48,7 @@ class EaseFacts(RankingFacts):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnItems(LocalScores):
+class LocalItemScores(LocalScores):
     """A retailer's own recent sales, and its own item-to-item model of all products.
 
     Attributes:
@@ -77,10 +77,10 @@ class EaseMember(RankingMember):
     ridge: float
 
     @cached_property
-    def own(self) -> OwnItems:
+    def local(self) -> LocalItemScores:
         """The own scores, computed when they are first served."""
         together = neighbours(self.examples.histories, self.products, self.ridge)
-        return OwnItems(weights={}, validation={}, together=together).weighed(self.cases)
+        return LocalItemScores(weights={}, validation={}, together=together).weighed(self.cases)
 
 
 class EaseTask(PersonalizedTask):
@@ -132,11 +132,11 @@ class EaseTask(PersonalizedTask):
 
         return parts
 
-    def own_scores(self, member: RankingMember) -> OwnItems:
+    def local_scores(self, member: RankingMember) -> LocalItemScores:
         """Own recent sales and own item-to-item model."""
         if not isinstance(member, EaseMember):
             raise TypeError(f"{member.name} has no item-to-item model of its own")
-        return member.own
+        return member.local
 
     def _solved(self, ranker: EaseRanker) -> tuple[ItemToItem, Tensor]:
         """The item-to-item model, and the items' counts in units of the mean one, float32 [N]."""

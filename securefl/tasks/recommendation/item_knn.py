@@ -14,10 +14,10 @@ _CHUNK: Final = 4096
 
 def neighbours(histories: Histories, products: int, ridge: float) -> ItemToItem:
     """The item-to-item model of a retailer's training histories; `ridge` is lambda above 0."""
-    everybody = torch.arange(len(histories))
+    customers = torch.arange(len(histories))
     if len(histories) < products:
-        return ItemToItem.of_rows(multi_hot(*histories.padded(everybody), products), ridge)
+        return ItemToItem.of_rows(multi_hot(*histories.padded(customers), products), ridge)
     batches = (
-        multi_hot(*histories.padded(index), products) for index in torch.split(everybody, _CHUNK)
+        multi_hot(*histories.padded(index), products) for index in torch.split(customers, _CHUNK)
     )
     return ItemToItem.of_gram(gram(batches), ridge)

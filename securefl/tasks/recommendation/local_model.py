@@ -29,7 +29,7 @@ _PATIENCE: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalModel(LocalScores):
+class LocalModels(LocalScores):
     """A retailer's own models, and how much each counts.
 
     Attributes:
@@ -56,13 +56,13 @@ class LocalModel(LocalScores):
         return torch.stack(parts, dim=2)
 
 
-def train_local_model(
+def train_local_models(
     task: RecommendationTask,
     facts: RankingFacts,
     member: RankingMember,
     units: CustomerExamples,
     settings: LocalModelSettings,
-) -> LocalModel:
+) -> LocalModels:
     """Everything that a retailer can do alone, on its own customers.
 
     Args:
@@ -81,7 +81,7 @@ def train_local_model(
         settings.factorization_rate,
     )
     assert isinstance(factorization, PurchaseModel)
-    own = LocalModel(
+    own = LocalModels(
         weights={},
         validation={},
         factorization=factorization,

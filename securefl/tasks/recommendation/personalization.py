@@ -80,51 +80,53 @@ class PersonalizedTask(RecommendationTask):
         """The parts of the scores that the shared model gives."""
 
     @abstractmethod
-    def own_scores(self, member: RankingMember) -> LocalScores:
+    def local_scores(self, member: RankingMember) -> LocalScores:
         """What the member serves beside it; computed when it is first asked for."""
 
     def evaluate(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
         """Ranks by the blend of own and shared scores, its weights chosen on validation."""
-        shared, own = self.shared_parts(model), self.own_scores(member)
+        shared, own = self.shared_parts(model), self.local_scores(member)
         return {
-            name: served_tally(shared, own, name, splits, split)
+            name: personalized_metrics(shared, own, name, splits, split)
             for name, splits in member.cases.items()
         }
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
         """Ranks by the shared parts alone, their weights chosen on validation."""
         shared = self.shared_parts(model)
         return {
-            name: blended_tally(shared, shared, splits, split)
+            name: blended_metrics(shared, shared, splits, split)
             for name, splits in member.cases.items()
         }
 
-    def own(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
+    def evaluate_local(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
         """Ranks by the own scores, and by nothing else."""
-        own = self.own_scores(member)
-        return {name: own_tally(own, name, splits, split) for name, splits in member.cases.items()}
+        own = self.local_scores(member)
+        return {
+            name: local_metrics(own, name, splits, split) for name, splits in member.cases.items()
+        }
 
 
-def served_tally(
+def personalized_metrics(
     shared: Parts, own: LocalScores, retailer: str, splits: Splits, split: Split
 ) -> MetricSums:
     """How one retailer's cases are ranked by the blend of its own and the shared scores."""
     known: Scores = partial(_rows, own.validation[retailer])
     found = known if split == "validation" else partial(own.scores, retailer, splits[split])
-    return blended_tally(_beside(known, shared), _beside(found, shared), splits, split)
+    return blended_metrics(_beside(known, shared), _beside(found, shared), splits, split)
 
 
-def own_tally(own: LocalScores, retailer: str, splits: Splits, split: Split) -> MetricSums:
+def local_metrics(own: LocalScores, retailer: str, splits: Splits, split: Split) -> MetricSums:
     """How one retailer's cases are ranked by its own scores."""
     cases = splits[split]
     return ranking_tally(partial(own.scores, retailer, cases), cases.ranking)
 
 
-def blended_tally(chooses: Parts, ranks: Parts, splits: Splits, split: Split) -> MetricSums:
+def blended_metrics(chooses: Parts, ranks: Parts, splits: Splits, split: Split) -> MetricSums:
     """How one retailer's cases are ranked by parts with weights that its validation cases chose.
 
     Args:

@@ -18,7 +18,7 @@ from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.score_blending import chosen_weights
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
-from securefl.tasks.common.contribution_bounds import drawn
+from securefl.tasks.common.contribution_bounds import sample_rows
 from securefl.tasks.common.histories import CustomerExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.common.settings import FactorizationSettings, NcfSettings
@@ -54,7 +54,7 @@ class PrivatePurchaseTask(RecommendationTask):
         """The loss of each customer from at most `privacy.interactions` of her purchases, [B]."""
         customer, items, weights, _ = batch
         position = torch.arange(items.shape[1]).expand_as(items)
-        kept, present = drawn(position, weights > 0, self.config.privacy.interactions)
+        kept, present = sample_rows(position, weights > 0, self.config.privacy.interactions)
         weights = weights.gather(1, kept) * present
         share = weights / weights.sum(dim=1, keepdim=True)
         ranker = _ranker(model)
@@ -73,7 +73,7 @@ class PrivatePurchaseTask(RecommendationTask):
             tallies[name] = ranking_tally(score, splits[split].ranking)
         return tallies
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
         """Ranks without the retailer's own popularity."""

@@ -37,7 +37,7 @@ class ProfileTask(RecommendationTask):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Weighted surprise at a part of what she bought, given the other part, float [B]."""
         _, items, weights, _ = batch
-        return surprise(model, items, weights, self.settings.shown)
+        return masked_loss(model, items, weights, self.settings.shown)
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
         """See `RecommendationTask.scores`; nothing but the model enters them."""
@@ -50,7 +50,7 @@ class ProfileTask(RecommendationTask):
         return torch.stack((ranker.common(len(index)), taste), dim=2)
 
 
-def surprise(
+def masked_loss(
     scores_of: Callable[[Tensor, Tensor], Tensor], items: Tensor, weights: Tensor, share: float
 ) -> Tensor:
     """Weighted surprise at a part of what customers bought, given the other part, float [B].
@@ -63,10 +63,10 @@ def surprise(
     """
     shown = (torch.rand_like(weights) < share) & (weights > 0)
     hidden = weights * ~shown
-    return surprise_at(scores_of(items, shown.to(weights.dtype)), items, hidden)
+    return softmax_loss(scores_of(items, shown.to(weights.dtype)), items, hidden)
 
 
-def surprise_at(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
+def softmax_loss(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
     """Mean surprise at what customers bought, under a softmax over all products, float [B].
 
     Args:

@@ -23,8 +23,8 @@ from securefl.ml.batches import Batch, Examples, TensorExamples
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.tasks.base import MemberData, Task
-from securefl.tasks.common.contribution_bounds import UserBatches, alone_in_their_slots
-from securefl.tasks.common.splits import draws
+from securefl.tasks.common.contribution_bounds import UserBatches, unique_per_slot
+from securefl.tasks.common.splits import pair_hash
 from securefl.tasks.recommendation.models.ncf import RatingNcf
 from securefl.tasks.recommendation.settings import RatingNcfSettings
 
@@ -222,7 +222,9 @@ class PrivateRatingTask(RatingTask):
     def split(self, columns: Batch) -> dict[Split, Batch]:
         """A cut that looks at one rating at a time."""
         customer, product, _ = (column.numpy() for column in columns)
-        share = torch.from_numpy((draws(customer, product) % np.uint64(HELD_OUT)).astype(np.int64))
+        share = torch.from_numpy(
+            (pair_hash(customer, product) % np.uint64(HELD_OUT)).astype(np.int64)
+        )
         parts = {name: share == number for number, name in _SHARES}
         parts["train"] = share >= len(_SHARES)
         return {name: tuple(column[rows] for column in columns) for name, rows in parts.items()}
@@ -233,7 +235,7 @@ class PrivateRatingTask(RatingTask):
         if privacy.unit == "customer":
             return UserBatches.of(training[0], training, privacy.interactions)
         customer, product, _ = (column.numpy() for column in training)
-        counts = alone_in_their_slots(customer, product, privacy.records_per_customer)
+        counts = unique_per_slot(customer, product, privacy.records_per_customer)
         return TensorExamples(tuple(column[torch.from_numpy(counts)] for column in training))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:

@@ -30,7 +30,7 @@ EASE_CHANGES: Final[Mapping[str, Tree]] = {
 
 RECOMMENDATION: Final = TaskSpec(
     name="recommendation",
-    learns="which products a customer buys next",
+    description="which products a customer buys next",
     models=(
         ModelSpec(FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
         ModelSpec(HierarchicalSettings, _PURCHASES),
@@ -53,7 +53,7 @@ RECOMMENDATION: Final = TaskSpec(
             units={**_BY_CUSTOMER, "record": "one rating"},
         ),
     ),
-    cuts=RecommendationSettings,
+    split_settings=RecommendationSettings,
     defaults={
         "complete-journey": packaged(__package__, "complete-journey"),
         "tutorial": packaged(__package__, "tutorial"),

@@ -92,7 +92,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
         self.settings: RankingSettings = config.model
         assert isinstance(config.cuts, RecommendationSettings)
-        self.cuts: RecommendationSettings = config.cuts
+        self.split: RecommendationSettings = config.cuts
 
     def agree(self, data: RetailData) -> RankingFacts:
         """The assortment, its hierarchy and the period.
@@ -101,10 +101,10 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             DataError: If no product was bought by enough customers.
         """
         found = buyers(data)
-        products = np.sort(found.index[found >= self.cuts.min_households].to_numpy(np.int64))
+        products = np.sort(found.index[found >= self.split.min_households].to_numpy(np.int64))
         if not len(products):
             raise DataError(
-                f"{data.source}: no product was bought by {self.cuts.min_households} customers"
+                f"{data.source}: no product was bought by {self.split.min_households} customers"
             )
         catalogue = data.products.set_index("product").reindex(products)
         end = max(int(nanoseconds(m.transactions["time"]).max()) for m in data.members)
@@ -117,10 +117,10 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             DataError: If no customer has enough purchases.
         """
         purchases = self.purchases(tables, facts)
-        cut = RetailerCases(purchases, len(facts.products), facts.end, self.cuts)
+        cut = RetailerCases(purchases, len(facts.products), facts.end, self.split)
         if cut.customers == 0:
             raise DataError(
-                f"{tables.name}: no customer bought {self.cuts.min_products} different products, "
+                f"{tables.name}: no customer bought {self.split.min_products} different products, "
                 "new ones on three occasions or more"
             )
         return self.member(tables, cut, facts)
@@ -207,11 +207,11 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         }
 
     @property
-    def noised_rule(self) -> str | None:
+    def noised_baseline_name(self) -> str | None:
         """Popularity, noised so that customers are protected; there is none for another unit."""
         return "popularity_private" if self.config.privacy.unit == "customer" else None
 
-    def noised_naive(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
+    def noised_baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
         """Every customer is shown the retailer's list as one release of it would read."""
         # Opacus takes seconds to import, and a run without a budget has no use for it.
         from securefl.tasks.recommendation.dp_popularity import noised_popularity

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from securefl.tasks.recommendation.models.factorization import ProductVectors
-from securefl.tasks.recommendation.models.ranking_losses import drawn_products, ranking_losses
+from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 from securefl.tasks.sequential.encoders import CausalAttention, Recurrent
 from securefl.tasks.sequential.settings import AttentionSettings, GruSettings, SequenceSettings
 
@@ -131,7 +131,7 @@ class SequenceRanker(nn.Module):
         customers = self._customers(vectors, known)
         chosen, targets = self._targets(known, weights)
         before = (chosen - 1).clamp(min=0)[:, :, None].expand(-1, -1, customers.shape[2])
-        surprise = self._surprise(vectors, customers.gather(1, before), items, prior)
+        surprise = self._purchase_losses(vectors, customers.gather(1, before), items, prior)
         by_basket = (targets * surprise).sum(dim=2) / targets.sum(dim=2).clamp(min=1e-9)
         counted = (targets.sum(dim=2) > 0).to(weights.dtype)
         mean = (by_basket * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
@@ -186,15 +186,17 @@ class SequenceRanker(nn.Module):
         hit = (ahead >= 0) & (ahead < self.settings.horizon)
         return chosen, weights[:, None, :] * (hit & (by_slot.gather(1, chosen) > 0)[:, :, None])
 
-    def _surprise(self, vectors: Tensor, states: Tensor, items: Tensor, prior: Tensor) -> Tensor:
+    def _purchase_losses(
+        self, vectors: Tensor, states: Tensor, items: Tensor, prior: Tensor
+    ) -> Tensor:
         """The loss of each product bought, after each of the states [B, S, dim]: [B, S, K]."""
         known = self.common(len(items)) + prior
         if self.settings.loss == "softmax":
             scores = states @ vectors.T + known[:, None, :]
             bought = scores.gather(2, items[:, None, :].expand(-1, states.shape[1], -1))
             return ranking_losses("softmax", bought, scores)
-        drawn = drawn_products(len(items), self.settings.negatives, len(vectors), items.device)
-        candidates = torch.cat([items, drawn], dim=1)
+        sampled = sampled_products(len(items), self.settings.negatives, len(vectors), items.device)
+        candidates = torch.cat([items, sampled], dim=1)
         chosen = functional.embedding(candidates, vectors)
         scores = states @ chosen.mT + known.gather(1, candidates)[:, None, :]
         count = items.shape[1]

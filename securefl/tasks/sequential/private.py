@@ -15,11 +15,11 @@ from securefl.tasks.common.histories import OrderedExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.common.settings import LocalModelSettings
 from securefl.tasks.recommendation.blending import BlendedTask
-from securefl.tasks.sequential.settings import SequenceOwnSettings
-from securefl.tasks.sequential.task import SequentialTask, sequence_ranker, some
+from securefl.tasks.sequential.settings import SequenceLocalSettings
+from securefl.tasks.sequential.task import SequentialTask, sample_purchases, sequence_ranker
 
 _OF_THE_MODEL: Final = (
-    SequenceOwnSettings.model_fields.keys() - LocalModelSettings.model_fields.keys()
+    SequenceLocalSettings.model_fields.keys() - LocalModelSettings.model_fields.keys()
 )
 
 
@@ -33,7 +33,7 @@ class SeparateSequentialTask(SequentialTask):
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss of each customer from at most `privacy.interactions` of her purchases, [B]."""
         _, items, weights, _, baskets = batch
-        kept, present, weights = some(weights, self.config.privacy.interactions)
+        kept, present, weights = sample_purchases(weights, self.config.privacy.interactions)
         items, baskets = items.gather(1, kept), baskets.gather(1, kept)
         ranker = sequence_ranker(model)
         nothing = weights.new_zeros(()).expand(len(items), ranker.count)

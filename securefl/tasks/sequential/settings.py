@@ -20,7 +20,7 @@ from securefl.tasks.common.settings import (
 )
 
 
-class SequenceOwnSettings(LocalModelSettings):
+class SequenceLocalSettings(LocalModelSettings):
     """The same with a model of sequences, whose settings mean what they mean in section `model`."""
 
     dim: PositiveInt = 64
@@ -69,7 +69,7 @@ class SequenceSettings(RankingSettings):
     popularity_step: PositiveFloat = Field(
         1.0, description="Scale of a product's popularity, and root of how much faster it learns."
     )
-    own: SequenceOwnSettings = SequenceOwnSettings()
+    own: SequenceLocalSettings = SequenceLocalSettings()
 
 
 class GruSettings(SequenceSettings):

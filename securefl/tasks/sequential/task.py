@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.ml.batches import Batch
-from securefl.tasks.common.contribution_bounds import drawn
+from securefl.tasks.common.contribution_bounds import sample_rows
 from securefl.tasks.common.histories import OrderedExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.task import RankingFacts, RecommendationTask
@@ -39,7 +39,7 @@ class SequentialTask(RecommendationTask):
         """Surprise at what is new in each customer's baskets, given those before, float [B]."""
         ranker = sequence_ranker(model)
         _, items, weights, prior, baskets = batch
-        kept, present, weights = some(weights, self.settings.purchases)
+        kept, present, weights = sample_purchases(weights, self.settings.purchases)
         return ranker.losses(
             items.gather(1, kept), present, weights, baskets.gather(1, kept), prior
         )
@@ -56,7 +56,7 @@ class SequentialTask(RecommendationTask):
         return torch.stack((ranker.common(len(index)), taste), dim=2)
 
 
-def some(weights: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
+def sample_purchases(weights: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
     """At most `limit` of each customer's purchases, each as likely as any other.
 
     Args:
@@ -68,7 +68,7 @@ def some(weights: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
         weights, float [B, k], which add up to what they did.
     """
     place = torch.arange(weights.shape[1]).expand_as(weights)
-    kept, there = drawn(place, weights > 0, limit)
+    kept, there = sample_rows(place, weights > 0, limit)
     bought = (weights > 0).sum(dim=1, keepdim=True)
     present = there * (bought / there.sum(dim=1, keepdim=True)).to(weights.dtype)
     chosen = weights.gather(1, kept) * there

@@ -14,17 +14,17 @@ from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.local_baseline import own_model
+from securefl.tasks.common.local_baseline import train_local_model
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.content.model import FeatureRanker
-from securefl.tasks.content.task import feature_ranker, ranker_parts, with_own_model
+from securefl.tasks.content.task import feature_ranker, ranker_parts, with_local_model
 from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 from securefl.tasks.transfer.task import TransferMember, TransferTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnTransfer(LocalScores):
+class LocalTransferScores(LocalScores):
     """What a retailer knows of the target by itself.
 
     Attributes:
@@ -40,7 +40,7 @@ class OwnTransfer(LocalScores):
 
 
 @dataclass(frozen=True)
-class ServingTransferMember(TransferMember):
+class PersonalizedTransferMember(TransferMember):
     """A member with scores of its own.
 
     Attributes:
@@ -52,46 +52,50 @@ class ServingTransferMember(TransferMember):
     facts: RankingFacts
 
     @cached_property
-    def own(self) -> OwnTransfer:
+    def local(self) -> LocalTransferScores:
         """The own scores, computed when they are first served."""
-        config = with_own_model(self.config)
+        config = with_local_model(self.config)
         learner = LocalProblem(config, TransferTask(config), self.facts, self)
-        ranker = feature_ranker(own_model(learner))
-        own = OwnTransfer(weights={}, validation={}, ranker=ranker)
+        ranker = feature_ranker(train_local_model(learner))
+        own = LocalTransferScores(weights={}, validation={}, ranker=ranker)
         return own.weighed(self.cases)
 
 
-class ServedTransferTask(PersonalizedTask, TransferTask):
+class PersonalizedTransferTask(PersonalizedTask, TransferTask):
     """Serves the shared ranker in a blend with each retailer's own scores."""
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
-    ) -> ServingTransferMember:
+    ) -> PersonalizedTransferMember:
         """See `TransferTask.member`."""
-        return self._serving(TransferTask.member(self, tables, cut, facts), facts)
+        return self._personalized(TransferTask.member(self, tables, cut, facts), facts)
 
-    def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> ServingTransferMember:
+    def pool(
+        self, members: Sequence[RankingMember], facts: RankingFacts
+    ) -> PersonalizedTransferMember:
         """See `TransferTask.pool`."""
-        return self._serving(TransferTask.pool(self, members, facts), facts)
+        return self._personalized(TransferTask.pool(self, members, facts), facts)
 
     def shared_parts(self, model: nn.Module) -> Parts:
         """What the shared ranker says, [B, I, 1]."""
         return partial(_one_part, feature_ranker(model))
 
-    def own_scores(self, member: RankingMember) -> OwnTransfer:
+    def local_scores(self, member: RankingMember) -> LocalTransferScores:
         """Own popularity and own ranker."""
-        if not isinstance(member, ServingTransferMember):
+        if not isinstance(member, PersonalizedTransferMember):
             raise TypeError(f"{member.name} has no scores of its own")
-        return member.own
+        return member.local
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
         """Ranks by the shared ranker, and by nothing else."""
         return RecommendationTask.evaluate(self, model, member, split)
 
-    def _serving(self, member: TransferMember, facts: RankingFacts) -> ServingTransferMember:
-        return ServingTransferMember(**vars(member), config=self.config, facts=facts)
+    def _personalized(
+        self, member: TransferMember, facts: RankingFacts
+    ) -> PersonalizedTransferMember:
+        return PersonalizedTransferMember(**vars(member), config=self.config, facts=facts)
 
 
 def _whole(ranker: FeatureRanker, cases: Cases, index: Tensor) -> Tensor:

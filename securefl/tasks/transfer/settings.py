@@ -21,7 +21,7 @@ from securefl.tasks.content.settings import (
 )
 
 
-class TransferOwnSettings(RankerSettings):
+class TransferLocalSettings(RankerSettings):
     """The ranker of new departments that a retailer trains for itself: never released."""
 
     rank: PositiveInt = 32
@@ -35,10 +35,10 @@ class TransferSettings(FeatureSettings):
     name: Literal["transfer"] = "transfer"
     rank: PositiveInt = Field(32, description="Rank of the map between features.")
     mapped: Mapped = _WITH_PRODUCTS
-    own: TransferOwnSettings = TransferOwnSettings()
+    own: TransferLocalSettings = TransferLocalSettings()
 
 
-class TransferCuts(RecommendationSettings):
+class TransferSplitSettings(RecommendationSettings):
     """Cuts of the transfer task; `min_products` are of the target departments."""
 
     departments: tuple[str, ...] = Field(

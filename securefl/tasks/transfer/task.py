@@ -25,14 +25,14 @@ from securefl.ml.metrics.spec import Split
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.histories import CustomerExamples, Histories, joined
 from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
-from securefl.tasks.common.splits import Ints, Pairs, Purchases, draws
+from securefl.tasks.common.splits import Ints, Pairs, Purchases, pair_hash
 from securefl.tasks.content.model import OUT_OF_REACH, DomainRanker
 from securefl.tasks.content.task import FeatureFacts, FeatureTask
-from securefl.tasks.recommendation.profile import surprise_at
+from securefl.tasks.recommendation.profile import softmax_loss
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember
-from securefl.tasks.transfer.settings import TransferCuts
+from securefl.tasks.transfer.settings import TransferSplitSettings
 
-_EVERYBODY: Final = 1 << 16
+_HASH_RANGE: Final = 1 << 16
 _HIDDEN: Final = 0.5
 """How often all that a customer bought of the target is hidden from the model in a step."""
 
@@ -81,13 +81,13 @@ class TransferTask(FeatureTask):
     """Ranks the products of the target departments."""
 
     name: ClassVar[str] = "transfer"
-    cuts: TransferCuts
+    split: TransferSplitSettings
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if self.cuts.source_rounds > config.rounds:
+        if self.split.source_rounds > config.rounds:
             raise ConfigError(
-                f"transfer.source_rounds: {self.cuts.source_rounds} of {config.rounds} rounds"
+                f"transfer.source_rounds: {self.split.source_rounds} of {config.rounds} rounds"
             )
 
     def agree(self, data: RetailData) -> TransferFacts:
@@ -98,11 +98,11 @@ class TransferTask(FeatureTask):
         """
         facts = super().agree(data)
         department = data.products.set_index("product")["department"].reindex(facts.products)
-        target = department.isin(self.cuts.departments).to_numpy()
+        target = department.isin(self.split.departments).to_numpy()
         if target.all() or not target.any():
             raise DataError(
                 f"{data.source}: {'all' if target.all() else 'no'} products are of the departments"
-                f" {', '.join(self.cuts.departments)} (transfer.departments)"
+                f" {', '.join(self.split.departments)} (transfer.departments)"
             )
         return TransferFacts(**vars(facts), target=torch.from_numpy(target.copy()))
 
@@ -116,7 +116,7 @@ class TransferTask(FeatureTask):
     ) -> TransferMember:
         """See `RecommendationTask.member`."""
         lines = super().purchases(tables, facts)
-        past = Past.of(lines, cut, _transfer(facts).target, self.cuts.customers)
+        past = Past.of(lines, cut, _transfer(facts).target, self.split.customers)
         source, both = past.until("training", shown=False), past.until("training")
         known = past.known_customers
         return TransferMember(
@@ -139,11 +139,11 @@ class TransferTask(FeatureTask):
         """See `FeatureTask.model`."""
         del customers
         agreed = _transfer(facts)
-        return DomainRanker(self.settings, agreed.features, self.cold(facts), agreed.target)
+        return DomainRanker(self.settings, agreed.features, self.new_products(facts), agreed.target)
 
     def units_in(self, member: MemberData, number: int) -> Examples:
         """The source in the first rounds, then the target."""
-        if number <= self.cuts.source_rounds:
+        if number <= self.split.source_rounds:
             return member.examples
         return _of_target(member).target_examples
 
@@ -163,10 +163,10 @@ class TransferTask(FeatureTask):
         hidden = weights * (~shown & inside)
         scores = ranker(items, shown.to(weights.dtype))
         scores = scores.masked_fill(target[None, :] != of_target[:, None], OUT_OF_REACH)
-        return surprise_at(scores, items, hidden)
+        return softmax_loss(scores, items, hidden)
 
     @property
-    def noised_rule(self) -> str | None:
+    def noised_baseline_name(self) -> str | None:
         """None: few customers have a past that a list could be made of."""
         return None
 
@@ -194,8 +194,8 @@ class Past:
         """From all lines; about `share` of the customers, by a hash, have a past of the target."""
         customers = cut.cut.customers
         own = lines.at(np.isin(lines.customer, customers) & ~target.numpy()[lines.item])
-        hashed = draws(customers, np.full(len(customers), _EVERYBODY)) % np.uint64(_EVERYBODY)
-        has_target = hashed < np.uint64(share * _EVERYBODY)
+        hashed = pair_hash(customers, np.full(len(customers), _HASH_RANGE)) % np.uint64(_HASH_RANGE)
+        has_target = hashed < np.uint64(share * _HASH_RANGE)
         has_target[hashed.argmin()] = True  # a retailer with nobody could not train
         return cls(cut, np.searchsorted(customers, own.customer), own.item, own.time, has_target)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from securefl.tasks.common.settings import FactorizationSettings, HierarchicalSettings, NcfSettings
-from securefl.tasks.recommendation.models.ranking_losses import drawn_products, ranking_losses
+from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 
 
 class ProductVectors(nn.Module):
@@ -152,8 +152,8 @@ class Factorization(PurchaseModel):
             against = self.scores(customer, items, present, prior)
             bought = against.gather(1, items)
         else:
-            drawn = drawn_products(len(items), self.negatives, len(self.bias), items.device)
-            candidates = torch.cat([items, drawn], dim=1)
+            sampled = sampled_products(len(items), self.negatives, len(self.bias), items.device)
+            candidates = torch.cat([items, sampled], dim=1)
             scores = self._chosen(customer, items, present, prior, candidates)
             count = items.shape[1]
             bought, against = scores[:, :count], scores[:, count:]

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from securefl.tasks.common.settings import NcfSettings
 from securefl.tasks.recommendation.models.factorization import PurchaseModel
-from securefl.tasks.recommendation.models.ranking_losses import drawn_products, ranking_losses
+from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 from securefl.tasks.recommendation.settings import RatingNcfSettings
 
 
@@ -42,9 +42,9 @@ class NcfRanker(PurchaseModel):
         vectors = self.products()
         present = (weights > 0).to(weights.dtype)
         customers = self.customer_vectors(vectors, customer, items, present)
-        drawn = torch.multinomial(weights, self.positives, replacement=True)
-        bought = items.gather(1, drawn)
-        others = drawn_products(len(items), self.negatives, len(vectors), items.device)
+        sampled = torch.multinomial(weights, self.positives, replacement=True)
+        bought = items.gather(1, sampled)
+        others = sampled_products(len(items), self.negatives, len(vectors), items.device)
         scores = self._pairs(vectors, customers, torch.cat([bought, others], dim=1), prior)
         positive, negative = scores[:, : self.positives], scores[:, self.positives :]
         surprise = ranking_losses("sampled-softmax", positive, negative)

@@ -32,7 +32,7 @@ def ranking_losses(kind: RankingLoss, bought: Tensor, against: Tensor) -> Tensor
     return functional.softplus(normaliser - bought)
 
 
-def drawn_products(customers: int, count: int, products: int, device: torch.device) -> Tensor:
+def sampled_products(customers: int, count: int, products: int, device: torch.device) -> Tensor:
     """Products drawn uniformly with replacement for each customer, int64 [B, count].
 
     What she bought is not left out: of thousands of products that is a small share, and leaving it
