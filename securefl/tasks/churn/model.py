@@ -1,4 +1,4 @@
-"""Models of churn: log-odds that a customer does not come back."""
+"""Churn models: log-odds that a customer does not come back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from securefl.tasks.churn.settings import LogisticSettings, MlpSettings
 
 
 class Classifier(nn.Module):
-    """Log-odds of not coming back: a weighted sum, and a hidden layer's correction where asked for.
+    """Log-odds of churn: a weighted sum, plus a hidden layer if configured.
 
     Args:
         settings: Sizes.
@@ -30,7 +30,8 @@ class Classifier(nn.Module):
             self.hidden = nn.Sequential(layer, nn.ReLU(), nn.Dropout(settings.dropout), head)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Log-odds, float [...], from features [..., F]."""
+        """Return log-odds, float [...], from features [..., F]."""
+        # Centred by a constant, not by the data: a mean over customers would not be private.
         centred = features - 0.5
         score: Tensor = self.direct(centred)
         if self.hidden is not None:

@@ -1,6 +1,6 @@
-"""Churn as a retailer serves it: a model of its own in a mixture with the shared private one.
+"""Personalized churn predictions: a local model in a mixture with the shared private one.
 
-The own model is trained without noise and never leaves the retailer; only the shared one is
+The local model is trained without noise and never leaves the retailer; only the shared one is
 released.
 """
 
@@ -25,10 +25,10 @@ from securefl.tasks.common.local_baseline import train_local_model
 
 @dataclass(frozen=True)
 class PersonalizedMember(ChurnMember):
-    """A member with a model of its own.
+    """A member with a local model.
 
     Attributes:
-        task: The task without a mixture.
+        task: The task of the local model.
         facts: What the members agree on.
     """
 
@@ -37,15 +37,15 @@ class PersonalizedMember(ChurnMember):
 
     @cached_property
     def local(self) -> nn.Module:
-        """The own model, trained without noise when it is first served."""
+        """The local model, trained without noise on first use."""
         return train_local_model(LocalProblem(self.task.config, self.task, self.facts, self))
 
 
 class PrivateChurnTask(ChurnTask):
-    """Serves the shared model in a mixture with each retailer's own.
+    """Predicts with a mixture of the shared model and each retailer's local one.
 
     Attributes:
-        exact: The task of a retailer alone.
+        exact: The task of the local model.
     """
 
     exact: ClassVar[type[ChurnTask]] = ChurnTask
@@ -61,24 +61,23 @@ class PrivateChurnTask(ChurnTask):
     def evaluate(
         self, model: nn.Module, member: ChurnMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Metrics of what is served, the share of the shared model chosen on validation."""
-        tallies = {}
-        for name, own in member.cases.items():
-            validation = _Mixture(model, _personalized_member(member).local, own["validation"])
+        """Return the metrics of the mixture, its share selected on validation."""
+        found, local = {}, _personalized_member(member).local
+        for name, splits in member.cases.items():
+            validation = _Mixture(model, local, splits["validation"])
+            # Selected on validation, which is private to the retailer: the share is not released.
             share = best_share(validation.log_loss)
-            tallies[name] = _Mixture(model, _personalized_member(member).local, own[split]).tally(
-                share
-            )
-        return tallies
+            found[name] = _Mixture(model, local, splits[split]).metrics(share)
+        return found
 
     def evaluate_shared(
         self, model: nn.Module, member: ChurnMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Metrics of the shared model, and of nothing else."""
+        """Return the metrics of the shared model alone."""
         return super().evaluate(model, member, split)
 
     def evaluate_local(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
-        """Metrics of the own model, and of nothing else."""
+        """Return the metrics of the local model alone."""
         return super().evaluate(_personalized_member(member).local, member, split)
 
     def _personalized(self, member: ChurnMember, facts: ChurnFacts) -> PersonalizedMember:
@@ -86,21 +85,21 @@ class PrivateChurnTask(ChurnTask):
 
 
 class _Mixture:
-    """Weighted means of what two models say of the same cases, on the scale of log-odds."""
+    """Weighted means of two models' log-odds of the same cases."""
 
-    def __init__(self, shared: nn.Module, own: nn.Module, cases: ChurnExamples) -> None:
+    def __init__(self, shared: nn.Module, local: nn.Module, cases: ChurnExamples) -> None:
         self.shared: Tensor = shared(cases.features)
-        self.own: Tensor = own(cases.features)
+        self.local: Tensor = local(cases.features)
         self.cases = cases
 
-    def tally(self, share: float) -> MetricSums:
-        return churn_metrics(share * self.shared + (1 - share) * self.own, self.cases)
+    def metrics(self, share: float) -> MetricSums:
+        return churn_metrics(share * self.shared + (1 - share) * self.local, self.cases)
 
     def log_loss(self, share: float) -> float:
-        return self.tally(share).ratios["log_loss"].numerator
+        return self.metrics(share).ratios["log_loss"].numerator
 
 
 def _personalized_member(member: ChurnMember) -> PersonalizedMember:
     if not isinstance(member, PersonalizedMember):
-        raise TypeError(f"{member.name} has no model of its own")
+        raise TypeError(f"{member.name} has no local model")
     return member

@@ -61,7 +61,7 @@ CHURN: Final = TaskSpec(
             headline=True,
         ),
         "log_loss": _label(
-            "Log loss", "how surprised the forecast is", higher=False, headline=True
+            "Log loss", "negative log-likelihood of the outcome", higher=False, headline=True
         ),
         "brier": _label(
             "Brier score", "squared error of the probabilities", higher=False, headline=False

@@ -1,8 +1,8 @@
-"""Churn: which customers of a retailer will not come back, from how they bought so far.
+"""Churn: predict which customers of a retailer will not come back, from their past purchases.
 
-A case is a customer at a cut-off: what she did before it is known, and whether she comes back
-within the weeks after it has to be foreseen. A customer's cases at all training cut-offs are one
-unit, so that what is clipped for her covers all of them.
+A case is a customer at an observation date: features from before it, and whether they come back in
+the weeks after it. A customer's cases at all training dates are one privacy unit, so that one
+clipped gradient covers all of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ChurnMember(MemberData):
     """Customers with their training cases, and the cases that are evaluated.
 
     Attributes:
-        examples: Customers as units: features, whether she was gone, and a mask.
+        examples: Customers as privacy units: features, churn labels, and a mask.
         cases: Retailer to split to cases: one retailer for a member, all of them for pooled data.
     """
 
@@ -54,7 +54,7 @@ class ChurnMember(MemberData):
 
 
 class ChurnTask(Task[ChurnFacts, ChurnMember]):
-    """Foresees which customers will not come back."""
+    """Predicts which customers will not come back."""
 
     name: ClassVar[str] = "churn"
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
@@ -72,11 +72,11 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
         self.settings: NamedSettings = config.model
 
     def agree(self, data: RetailData) -> ChurnFacts:
-        """The period and the catalogue; see `agreed_facts`."""
+        """Return the period and the catalogue; see `agreed_facts`."""
         return agreed_facts(data, self.split)
 
     def prepare(self, tables: RetailerTables, facts: ChurnFacts) -> ChurnMember:
-        """The retailer's customers at all cut-offs.
+        """Return the retailer's customers at all observation dates.
 
         Raises:
             DataError: If no customer has bought enough to be trained on.
@@ -97,19 +97,19 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
         return _member(tables.name, units, {tables.name: cases})
 
     def pool(self, members: Sequence[ChurnMember], facts: ChurnFacts) -> ChurnMember:
-        """All retailers' customers; one of several retailers is as many units."""
+        """Return all retailers' customers; one of several retailers is as many examples."""
         del facts
         units = UserBatches.joined([member.examples for member in members])
-        cases = {name: own for member in members for name, own in member.cases.items()}
+        cases = {name: splits for member in members for name, splits in member.cases.items()}
         return _member("pooled", units, cases)
 
     def model(self, facts: ChurnFacts, customers: int) -> nn.Module:
-        """The classifier; all of its parameters are shared."""
+        """Return the classifier; all of its parameters are shared."""
         assert isinstance(self.settings, LogisticSettings | MlpSettings)
         return Classifier(self.settings, self.split.features)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Mean cross-entropy of each customer's cases, float [B]."""
+        """Return the mean cross-entropy of each customer's cases, float [B]."""
         features, gone, present = batch
         logits = model(features)
         truth = gone.to(logits.dtype)
@@ -119,25 +119,25 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
     def evaluate(
         self, model: nn.Module, member: ChurnMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Metrics of the model's probabilities, by retailer."""
+        """Return the metrics of the model's probabilities, by retailer."""
         return {
-            name: churn_metrics(model(own[split].features), own[split])
-            for name, own in member.cases.items()
+            name: churn_metrics(model(splits[split].features), splits[split])
+            for name, splits in member.cases.items()
         }
 
     def baseline(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
-        """The same for the longer away, the likelier gone: each retailer's own rule."""
+        """Return the metrics of recency alone, fitted by each retailer."""
         return {
-            name: churn_metrics(recency_rule(own["train"], own[split]), own[split])
-            for name, own in member.cases.items()
+            name: churn_metrics(recency_rule(splits["train"], splits[split]), splits[split])
+            for name, splits in member.cases.items()
         }
 
 
 def recency_rule(known: ChurnExamples, cases: ChurnExamples) -> Tensor:
-    """Log-odds from how long a customer has been away and nothing else, float64 [N].
+    """Return log-odds from recency alone, float64 [N].
 
-    A logistic regression with one weight, by Newton's method, on the training cases of a retailer;
-    a small ridge keeps it finite where all of them came back.
+    A logistic regression with one weight, fitted by Newton's method on the training cases of a
+    retailer; a small ridge keeps it finite where all of them came back.
     """
     away = known.features[:, :1].double()
     design, truth = torch.cat([away, torch.ones_like(away)], dim=1), known.gone.double()
@@ -152,7 +152,7 @@ def recency_rule(known: ChurnExamples, cases: ChurnExamples) -> Tensor:
 
 
 def churn_metrics(logits: Tensor, cases: ChurnExamples) -> MetricSums:
-    """The metric sums of log-odds, float [N]."""
+    """Return the metric sums of log-odds, float [N]."""
     return classification_tally(logits.detach().numpy().astype(np.float64), cases.gone.numpy())
 
 

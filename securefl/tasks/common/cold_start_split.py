@@ -24,7 +24,7 @@ from securefl.tasks.common.splits import HeldOut, Ints, Purchases, pair_hash, sa
 Floats = npt.NDArray[np.float64]
 
 _NO_CUSTOMER: Final = -7
-"""Stands for the customer where products alone are hashed; no customer id is negative."""
+"""Stands for the customer where products alone are hashed; it is no customer's id."""
 _HASH_RANGE: Final = 1 << 16
 """Resolution of a share that a hash decides."""
 

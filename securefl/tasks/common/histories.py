@@ -46,7 +46,7 @@ class Histories:
         return self.items[position].long() * inside, self.weights[position] * inside
 
     def padded_baskets(self, index: Tensor) -> Tensor:
-        """The baskets of the purchases in `padded`, int64 [B, K]; 0 at padding."""
+        """Return the baskets of the purchases in `padded`, int64 [B, K]; 0 at padding."""
         position, inside = self._places(index)
         return self.baskets[position].long() * inside
 
@@ -77,7 +77,11 @@ class CustomerExamples:
         return len(self.histories)
 
     def batch(self, index: Tensor) -> Batch:
-        """Customers int64 [B], items int64 [B, K], weights float32 [B, K], prior float32 [B, I]."""
+        """Return a batch of customers.
+
+        Returns:
+            Customers int64 [B], items int64 [B, K], weights float32 [B, K], prior float32 [B, I].
+        """
         items, weights = self.histories.padded(index)
         return index, items, weights, self.prior[self.home[index]]
 
@@ -88,7 +92,7 @@ class OrderedExamples(CustomerExamples):
 
     @classmethod
     def of(cls, customers: CustomerExamples) -> OrderedExamples:
-        """The same customers."""
+        """Build them from the same customers without order."""
         return cls(customers.histories, customers.home, customers.prior)
 
     def batch(self, index: Tensor) -> Batch:

@@ -1,7 +1,7 @@
-"""Ranking tasks with cases of new products beside the usual ones.
+"""Ranking tasks with cold-start cases of new products.
 
-New products are ranked among themselves: which of what came in today is shown to her? The obvious
-rule has no sales to go by, and takes the mean sales of the known products of the same kind.
+New products are ranked among themselves: which of today's new products should a customer see? The
+baseline has no sales of them, and uses the mean sales of the known products of the same kind.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KIND: Final = 2
 
 
 class NewProductTask(RecommendationTask):
-    """Holds some products out of training altogether, and ranks them as well."""
+    """Holds some products out of training, and ranks them as well."""
 
     split: NewProductSettings
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
@@ -35,18 +35,18 @@ class NewProductTask(RecommendationTask):
     )
 
     def new_products(self, facts: RankingFacts) -> Tensor:
-        """Which products count as new, bool [I]."""
+        """Return which products count as new, bool [I]."""
         return cold_start_products(facts.products, self.split.cold)
 
     def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
-        """The lines of known products."""
+        """Return the lines of known products."""
         lines = super().purchases(tables, facts)
         return lines.at(~self.new_products(facts).numpy()[lines.item])
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> RankingMember:
-        """See `RecommendationTask.member`; the cases of new products are a group beside it."""
+        """See `RecommendationTask.member`; the cases of new products are a group of their own."""
         plain, cold = super().member(tables, cut, facts), self.new_products(facts)
         lines = super().purchases(tables, facts)
         new = lines.at(cold.numpy()[lines.item])
@@ -71,23 +71,23 @@ class NewProductTask(RecommendationTask):
         return None if found is None else _joined(found)
 
     def baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
-        """Known products by own popularity, new ones by that of their kind."""
+        """Rank known products by own popularity, new ones by the popularity of their kind."""
         return _joined(super().baseline(member, split))
 
     @property
     def noised_baseline_name(self) -> str | None:
-        """None: a noised list says nothing of new products."""
+        """None: a private popularity list has no sales of new products."""
         return None
 
 
 def _joined(groups: dict[str, MetricSums]) -> dict[str, MetricSums]:
-    """Each retailer's tally with that of its new products in metrics of their own."""
+    """Merge each retailer's metrics with those of its new products, under names of their own."""
     return {
-        name: MetricSums({**tally.ratios, **_of_new(groups[name + _COLD])})
-        for name, tally in groups.items()
+        name: MetricSums({**sums.ratios, **_of_new(groups[name + _COLD])})
+        for name, sums in groups.items()
         if not name.endswith(_COLD)
     }
 
 
-def _of_new(tally: MetricSums) -> dict[str, Ratio]:
-    return {cold_metric(name): tally.ratios[name] for name in RANKED_COLD}
+def _of_new(sums: MetricSums) -> dict[str, Ratio]:
+    return {cold_metric(name): sums.ratios[name] for name in RANKED_COLD}

@@ -1,4 +1,4 @@
-"""Ranking by what products are and by themselves, new products included: `hybrid` and `content`."""
+"""Ranking by product features and product ids, new products included: `hybrid`, `content`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ class NewProductFeatureTask(NewProductTask, FeatureTask):
 
 
 class HybridTask(NewProductTask, PersonalizedFeatureTask):
-    """Features, and products themselves once they were sold."""
+    """Features, and product ids once products were sold."""
 
     name: ClassVar[str] = "hybrid"
     twin: ClassVar[type[FeatureTask]] = NewProductFeatureTask
 
 
 class ContentTask(HybridTask):
-    """Features alone: no product is known by itself."""
+    """Features alone, without product ids."""
 
     name: ClassVar[str] = "content"
 
 
 class HybridEaseTask(NewProductTask, EaseTask):
-    """What is bought together, with new products, of which it knows nothing but their kind."""
+    """Co-purchases, with new products, of which the model knows nothing but the kind."""
 
     name: ClassVar[str] = "hybrid"

@@ -1,4 +1,4 @@
-"""Purchases ranked by what products are, and served beside what a retailer keeps to itself."""
+"""Ranking by product features, personalized with each retailer's local models."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FeatureFacts(RankingFacts):
 
 
 class FeatureTask(RecommendationTask):
-    """Ranks a retailer's products from what the products that a customer bought are."""
+    """Ranks a retailer's products from the features of a customer's purchases."""
 
     settings: FeatureSettings
 
@@ -56,49 +56,49 @@ class FeatureTask(RecommendationTask):
         return FeatureFacts(**vars(facts), features=product_features(data, facts.products))
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train on, with nothing in a unit that comes from another one."""
+        """Return training examples that are independent of each other."""
         return cut.separate_examples()
 
     def new_products(self, facts: RankingFacts) -> Tensor:
-        """Which products count as new, bool [I]: none."""
+        """Return which products count as new, bool [I]: none."""
         return torch.zeros(len(facts.products), dtype=torch.bool)
 
     def model(self, facts: RankingFacts, customers: int) -> FeatureRanker:
-        """The same for every number of customers: none has a vector of her own."""
+        """Return the model, which has no parameters of single customers."""
         del customers
         assert isinstance(facts, FeatureFacts)
         return FeatureRanker(self.settings, facts.features, self.new_products(facts))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Weighted surprise at a part of what she bought, given the other part, float [B]."""
+        """Return the weighted loss of hidden purchases given the shown ones, float [B]."""
         _, items, weights, _ = batch
         return masked_loss(
             feature_ranker(model).scores_of_known, items, weights, self.settings.shown
         )
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """See `RecommendationTask.scores`; nothing but the model enters them."""
+        """See `RecommendationTask.scores`; no local popularity is added."""
         return self.parts(model, cases, index).sum(dim=2)
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """What all customers have in common, and what is about her, float [B, I, 2]."""
+        """Return the common and the customer's part of the scores, float [B, I, 2]."""
         return ranker_parts(feature_ranker(model), cases, index)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalFeatureScores(LocalScores):
-    """A retailer's own models.
+    """A retailer's local models.
 
     Attributes:
-        together: What is bought together at its shop.
-        ranker: The shared model's kind, trained on its customers alone.
+        together: Item-to-item model of its customers.
+        ranker: Model of the shared one's kind, trained on its customers alone.
     """
 
     together: ItemToItem
     ranker: FeatureRanker
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `LocalScores.parts`: own recent sales and the models, float32 [B, I, 4]."""
+        """See `LocalScores.parts`: recent sales and the local models, float32 [B, I, 4]."""
         prior = cases.prior.expand(len(index), -1)
         history = multi_hot(*cases.known.padded(index), prior.shape[1])
         own = torch.stack((prior, self.together.scores(history)), dim=2)
@@ -107,10 +107,10 @@ class LocalFeatureScores(LocalScores):
 
 @dataclass(frozen=True)
 class FeatureMember(RankingMember):
-    """A member with scores of its own.
+    """A member with local scores.
 
     Attributes:
-        twin: The task whose model the own scores have one of.
+        twin: Task of the local model of the shared one's kind.
         facts: What the members agree on.
     """
 
@@ -119,7 +119,7 @@ class FeatureMember(RankingMember):
 
     @cached_property
     def local(self) -> LocalFeatureScores:
-        """The own scores, computed when they are first served."""
+        """The local scores, computed on first use."""
         settings = local_settings(self.twin.config)
         ranker = train_local_ranker(self)
         products = len(self.facts.products)
@@ -129,7 +129,7 @@ class FeatureMember(RankingMember):
 
 
 def train_local_ranker(member: FeatureMember) -> FeatureRanker:
-    """The own model of a member, as its best round on validation left it."""
+    """Train the local model of a member, up to its best round on validation."""
     task, settings = member.twin, local_settings(member.twin.config)
     learner = LocalProblem(task.config, task, member.facts, member)
     model = learner.fresh_model("own")
@@ -138,13 +138,13 @@ def train_local_ranker(member: FeatureMember) -> FeatureRanker:
         batch_size=settings.batch_size,
         local_epochs=settings.epochs_a_round,
     )
-    with torch.enable_grad():  # it is trained when first served, where no gradient is kept
+    with torch.enable_grad():  # trained on first use, during an evaluation without gradients
         train_to_best(learner, model, training, settings.rounds, _PATIENCE)
     return feature_ranker(model).eval()
 
 
 class PersonalizedFeatureTask(PersonalizedTask, FeatureTask):
-    """Serves the shared ranker in a blend with each retailer's own scores."""
+    """Blends the shared model with each retailer's local scores."""
 
     twin: ClassVar[type[FeatureTask]] = FeatureTask
 
@@ -163,9 +163,9 @@ class PersonalizedFeatureTask(PersonalizedTask, FeatureTask):
         return partial(self.parts, model)
 
     def local_scores(self, member: RankingMember) -> LocalFeatureScores:
-        """Own recent sales, item-to-item model and ranker."""
+        """Return recent sales, item-to-item model and local ranker."""
         if not isinstance(member, FeatureMember):
-            raise TypeError(f"{member.name} has no scores of its own")
+            raise TypeError(f"{member.name} has no local scores")
         return member.local
 
     def _personalized(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
@@ -175,7 +175,7 @@ class PersonalizedFeatureTask(PersonalizedTask, FeatureTask):
 
 
 def with_local_model(config: RunConfig) -> RunConfig:
-    """The same with a retailer's own model in the place of the shared one."""
+    """Return the configuration with the local model's sizes instead of the shared one's."""
     shared = config.model
     assert isinstance(shared, FeatureSettings)
     own = {name: getattr(shared.own, name) for name in RankerSettings.model_fields}
@@ -183,17 +183,17 @@ def with_local_model(config: RunConfig) -> RunConfig:
 
 
 def local_settings(config: RunConfig) -> ContentLocalSettings:
-    """How a retailer trains what it keeps."""
+    """Return the settings of the local model."""
     assert isinstance(config.model, FeatureSettings)
     assert isinstance(config.model.own, ContentLocalSettings)
     return config.model.own
 
 
 def feature_ranker(model: nn.Module) -> FeatureRanker:
-    """The model, which has to be of this kind.
+    """Return the model as a feature model.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is of another class.
     """
     if not isinstance(model, FeatureRanker):
         raise TypeError(f"{type(model).__name__} does not rank by features")
@@ -201,6 +201,6 @@ def feature_ranker(model: nn.Module) -> FeatureRanker:
 
 
 def ranker_parts(ranker: FeatureRanker, cases: Cases, index: Tensor) -> Tensor:
-    """What all customers have in common, and what is about her, float32 [B, I, 2]."""
+    """Return the common and the customer's part of the scores, float32 [B, I, 2]."""
     taste = ranker.taste(*cases.known.padded(index))
     return torch.stack((ranker.common(1).expand_as(taste), taste), dim=2)

@@ -1,7 +1,7 @@
-"""Demand as a retailer serves it: its own forecaster beside the shared private one.
+"""Personalized demand forecasts: a local forecaster mixed with the shared private one.
 
-The own forecaster sees the exact series and never leaves the retailer; only the shared one, which
-sees noised series alone, is released.
+The local forecaster is trained on the exact series and never leaves the retailer; only the shared
+one, which is trained on noised series alone, is released.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from securefl.tasks.demand.windows import ForecastExamples
 
 @dataclass(frozen=True)
 class PersonalizedMember(NoisedMember):
-    """A member with a forecaster of its own.
+    """A member with a local forecaster.
 
     Attributes:
         task: The task without noise.
@@ -37,12 +37,12 @@ class PersonalizedMember(NoisedMember):
 
     @cached_property
     def local(self) -> nn.Module:
-        """The own forecaster, trained on the exact series when it is first served."""
+        """The local forecaster, trained on the exact series on first use."""
         return train_local_model(LocalProblem(self.task.config, self.task, self.facts, self.exact))
 
 
 class PrivateDemandTask(NoisySeriesTask):
-    """Serves the shared forecaster in a mean with each retailer's own."""
+    """Forecasts with a mean of the shared forecaster and each retailer's local one."""
 
     def prepare(self, tables: RetailerTables, facts: DemandFacts) -> PersonalizedMember:
         """See `NoisySeriesTask.prepare`."""
@@ -55,30 +55,32 @@ class PrivateDemandTask(NoisySeriesTask):
     def evaluate(
         self, model: nn.Module, member: DemandMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Errors of what is served, the share of the shared forecast chosen on validation."""
-        serving = _personalized_member(member)
-        tallies = {}
+        """Return the errors of the mixture, its share selected on validation."""
+        personal = _personalized_member(member)
+        found = {}
         for name in member.cases:
-            share = self._best_share(model, serving, name)
-            tallies[name] = self._mixture_metrics(model, serving, name, split, share)
-        return tallies
+            share = self._best_share(model, personal, name)
+            found[name] = self._mixture_metrics(model, personal, name, split, share)
+        return found
 
     def coming(self, model: nn.Module, member: DemandMember) -> Tensor:
-        """What is served for the step after the data."""
-        serving, name = _personalized_member(member), member.name
-        share = self._best_share(model, serving, name)
-        return self._mixture(model, serving, member.coming[name], serving.exact.coming[name], share)
+        """Return the mixture's forecast of the step after the data."""
+        personal, name = _personalized_member(member), member.name
+        share = self._best_share(model, personal, name)
+        return self._mixture(
+            model, personal, member.coming[name], personal.exact.coming[name], share
+        )
 
     def evaluate_shared(
         self, model: nn.Module, member: DemandMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Errors of the shared forecaster, and of nothing else."""
+        """Return the errors of the shared forecaster alone."""
         return super().evaluate(model, member, split)
 
     def evaluate_local(self, member: DemandMember, split: Split) -> dict[str, MetricSums]:
-        """Errors of the own forecaster, and of nothing else."""
-        serving = _personalized_member(member)
-        return serving.task.evaluate(serving.local, serving.exact, split)
+        """Return the errors of the local forecaster alone."""
+        personal = _personalized_member(member)
+        return personal.task.evaluate(personal.local, personal.exact, split)
 
     def _best_share(self, model: nn.Module, member: PersonalizedMember, name: str) -> float:
         metric = self.metrics[0].name
@@ -102,9 +104,9 @@ class PrivateDemandTask(NoisySeriesTask):
         exact: ForecastExamples,
         share: float,
     ) -> Tensor:
-        """What is served, in units; a mean of ascending quantiles ascends."""
-        own = self.forecast(member.local, exact)
-        return share * self.forecast(model, cases) + (1 - share) * own
+        """Return the mixture, in units; a mean of ascending quantiles is ascending."""
+        local = self.forecast(member.local, exact)
+        return share * self.forecast(model, cases) + (1 - share) * local
 
     def _personalized(self, member: NoisedMember, facts: DemandFacts) -> PersonalizedMember:
         return PersonalizedMember(**vars(member), task=self.exact(self.config), facts=facts)
@@ -112,5 +114,5 @@ class PrivateDemandTask(NoisySeriesTask):
 
 def _personalized_member(member: DemandMember) -> PersonalizedMember:
     if not isinstance(member, PersonalizedMember):
-        raise TypeError(f"{member.name} has no forecaster of its own")
+        raise TypeError(f"{member.name} has no local forecaster")
     return member

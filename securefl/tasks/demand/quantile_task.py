@@ -1,4 +1,4 @@
-"""Demand as quantiles, for whoever has to decide how much to keep in stock."""
+"""Quantile forecasts of demand, on which stock decisions are based."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class QuantileTask(DemandTask):
     def averaged(
         self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
     ) -> Tensor:
-        """A moving average times the quantiles of its own past errors, float32 [N, Q].
+        """Return a moving average times the quantiles of its past errors, float32 [N, Q].
 
-        An error is a ratio, and those of all of the retailer's series count together: of a single
-        series too few are known to tell a quantile in the tail.
+        An error is a ratio, and those of all of the retailer's series are pooled: a single series
+        has too few for a quantile in the tail.
         """
         known = torch.cat([_log_ratio(part, rule) for part in past])
         if not len(known):
@@ -69,11 +69,11 @@ class QuantileTask(DemandTask):
 
 
 class PrivateQuantileTask(PrivateDemandTask, QuantileTask):
-    """The same from noised series, served in a mean with each retailer's own quantiles."""
+    """The same from noised series, mixed with each retailer's local quantiles."""
 
     exact: ClassVar[type[DemandTask]] = QuantileTask
 
 
 def _log_ratio(cases: ForecastExamples, rule: int) -> Tensor:
-    """Log of demand over a moving average, one unit more on both sides, float32 [N]."""
+    """Return the log ratio of demand to a moving average, plus one each, float32 [N]."""
     return torch.log1p(cases.demand) - torch.log1p(cases.baseline[rule])

@@ -1,7 +1,7 @@
-"""Demand one step ahead, for every retailer's own series.
+"""Demand forecasts one step ahead, for every retailer's own series.
 
-Time decides what is held out: the last steps test, those before them validate, the rest trains.
-Every forecast is made one step ahead, from everything that had been sold by then.
+The split is by time: the last steps are for testing, those before them for validation, the rest for
+training. Every forecast is one step ahead, from all sales until then.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ from securefl.tasks.demand.windows import ForecastExamples, Grid, time_cuts
 
 @dataclass(frozen=True)
 class DemandFacts:
-    """What all members agree on: none of it comes from a retailer's sales.
+    """What all members agree on; none of it comes from a retailer's sales.
 
     Attributes:
         steps: First days of all steps, datetime64[D] [T].
         words: The keys of the series, from the agreed catalogue.
         members: The members' names, in the consortium's order.
-        promotions: Displays and mailers, as in `RetailData.promotions`: they hang in the shops and
-            lie in the mail, so that no member learns more than a competitor's shopper.
+        promotions: Displays and mailers, as in `RetailData.promotions`: they are public in shops
+            and mail, so that members learn no more than a shopper of a competitor.
     """
 
     format_name: ClassVar[str] = "DemandFacts"
@@ -81,11 +81,11 @@ class DemandFacts:
 
 @dataclass(frozen=True)
 class DemandMember(MemberData):
-    """Training rows, and the cases that are evaluated.
+    """Training rows and evaluation cases.
 
     Attributes:
         cases: Retailer to split to cases: one retailer for a member, all of them for pooled data.
-        coming: Retailer to the same series in the step after the data, whose demand nobody knows.
+        coming: Retailer to the same series in the step after the data, whose demand is unknown.
         keys: Names of the series.
     """
 
@@ -113,7 +113,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         self.settings = config.model
 
     def agree(self, data: RetailData) -> DemandFacts:
-        """The calendar of complete steps, the series' keys and the published promotions.
+        """Return the calendar of complete steps, the series' keys and published promotions.
 
         Raises:
             DataError: If too few steps are left to train on.
@@ -128,9 +128,9 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         return DemandFacts(steps, words, tuple(m.name for m in data.members), data.promotions)
 
     def prepare(self, tables: RetailerTables, facts: DemandFacts) -> DemandMember:
-        """Cut one retailer's series in time; its training steps alone decide which count.
+        """Split one retailer's series in time; its training steps alone select the series.
 
-        A retailer whose series are all too small to be evaluated still trains.
+        A retailer whose series are all too small for evaluation still trains.
 
         Raises:
             DataError: If none of the retailer's series is large enough to train on.
@@ -160,15 +160,15 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         return _member(tables.name, units, *own, facts.words.keys)
 
     def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> DemandMember:
-        """All retailers' rows, one after the other, and everybody's cases."""
+        """Return all retailers' rows and cases."""
         units = zip(*(all_units(member.examples) for member in members), strict=True)
-        cases = {name: own for member in members for name, own in member.cases.items()}
-        coming = {name: own for member in members for name, own in member.coming.items()}
+        cases = {name: splits for member in members for name, splits in member.cases.items()}
+        coming = {name: case for member in members for name, case in member.coming.items()}
         joined = tuple(torch.cat(part) for part in units)
         return _member("pooled", joined, cases, coming, facts.words.keys)
 
     def model(self, facts: DemandFacts, customers: int) -> nn.Module:
-        """A forecaster; all of its parameters are shared."""
+        """Return a forecaster; all of its parameters are shared."""
         if isinstance(self.settings, TutorialForecasterSettings):
             return TutorialForecaster(self.settings, TUTORIAL_INPUTS)
         assert isinstance(self.settings, ForecasterSettings)
@@ -176,43 +176,43 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         return Forecaster(self.settings, inputs, len(facts.words.keys))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of each row, float32 [B]."""
+        """Return the loss of each row, float32 [B]."""
         inputs, series, level, demand = batch
         return self.target.loss(model(inputs, series, level), demand)
 
     def evaluate(
         self, model: nn.Module, member: DemandMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Errors of the model's forecasts, by retailer."""
+        """Return the errors of the model's forecasts, by retailer."""
         return {
-            name: self.scored(self.forecast(model, own[split]), own[split])
-            for name, own in member.cases.items()
+            name: self.scored(self.forecast(model, splits[split]), splits[split])
+            for name, splits in member.cases.items()
         }
 
     def baseline(self, member: DemandMember, split: Split) -> dict[str, MetricSums]:
-        """Errors of the moving average that served a retailer best in all steps before the test.
+        """Return the errors of each retailer's best moving average in all steps before the test.
 
         A window of one step, the last value, is among them.
         """
-        return {name: self._best_average(own, split) for name, own in member.cases.items()}
+        return {name: self._best_average(splits, split) for name, splits in member.cases.items()}
 
     def forecast(self, model: nn.Module, cases: ForecastExamples) -> Tensor:
-        """What the model forecasts in units, float32 [N], or one a quantile [N, Q]."""
+        """Return the model's forecasts in units, float32 [N], or quantiles [N, Q]."""
         inputs, series, level, _ = cases.batch
         return self.target.quantity(model(inputs, series, level))
 
     def coming(self, model: nn.Module, member: DemandMember) -> Tensor:
-        """What is forecast for the step after the data, as `forecast` gives it."""
+        """Return the forecast of the step after the data; shape as of `forecast`."""
         return self.forecast(model, member.coming[member.name])
 
     def scored(self, forecast: Tensor, cases: ForecastExamples) -> MetricSums:
-        """Metric sums of forecasts in units."""
+        """Return the metric sums of forecasts in units."""
         return forecast_tally(doubles(forecast), doubles(cases.demand))
 
     def averaged(
         self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
     ) -> Tensor:
-        """What a moving average forecasts in units; `past` is all that was known before."""
+        """Return a moving average's forecasts in units; `past` are the cases before."""
         del past
         return cases.baseline[rule]
 
@@ -228,7 +228,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
     @property
     def target(self) -> Target:
-        """What the model's output means, and what its error costs."""
+        """Scale of the model's output, and its loss."""
         if isinstance(self.settings, TutorialForecasterSettings):
             return RawTarget()
         assert isinstance(self.settings, ForecasterSettings)
@@ -236,19 +236,19 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
     @property
     def horizon(self) -> int:
-        """Steps that a forecast is for."""
+        """Number of steps that a forecast covers."""
         return 1
 
     def trained_steps(self, steps: range) -> range:
-        """Those of the training steps from which a whole horizon lies within them."""
+        """Return the training steps whose whole horizon lies within the training steps."""
         return range(steps.start, steps.stop - self.horizon + 1)
 
     def cases(self, grid: Grid, series: Ints, steps: range) -> ForecastExamples:
-        """The cases of some series (int64 [S]) that are evaluated for a span of steps."""
+        """Return the evaluation cases of some series (int64 [S]) over a span of steps."""
         return grid.cases(series, steps)
 
     def _grid(self, name: str, sold: Sales, facts: DemandFacts) -> Grid:
-        """All series at all steps and at the one after them."""
+        """Return all series at all steps and at the one after them."""
         steps, sold = with_coming(facts.steps, self.cadence), sold.with_coming()
         demand = sold.by_key(facts.words)
         uplift = self._uplift(name, sold, steps, facts)
@@ -259,7 +259,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         return Grid(inputs, made.level, made.baseline, demand, self.horizon)
 
     def _inputs(self, name: str, made: Features, facts: DemandFacts) -> Float32s:
-        """What the configured model sees of the features."""
+        """Return the configured model's inputs, float32 [K, T, F]."""
         if not isinstance(self.settings, TutorialForecasterSettings):
             return made.inputs
         series, steps, _ = made.inputs.shape
@@ -276,7 +276,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
 
 def _planned(promotions: pd.DataFrame | None, step: np.datetime64) -> bool:
-    """Whether anything is known of the promotions of a step."""
+    """Return whether any promotion of a step is known."""
     if promotions is None:
         return False
     week = mondays(np.array([step]))[0]
@@ -297,6 +297,6 @@ def _member(
 
 
 def doubles(values: Tensor) -> Floats:
-    """As float64, on the CPU."""
+    """Return the values as float64, on the CPU."""
     found: Floats = values.detach().cpu().double().numpy()
     return found

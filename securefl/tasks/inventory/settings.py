@@ -1,4 +1,4 @@
-"""Settings of the stock: how series are split, what stock costs, and which rule orders it."""
+"""Settings of the stock policy and its costs, and of the split of series."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from securefl.tasks.demand.settings import DemandSettings
 
 
 class InventorySettings(DemandSettings):
-    """Cuts of the series, and costs of their stock in multiples of any currency."""
+    """Split of the series, and costs of their stock in any currency."""
 
     policy: Literal["newsvendor", "reorder"] = Field(
         "newsvendor",
@@ -18,17 +18,17 @@ class InventorySettings(DemandSettings):
         " reorder: stock is kept, and filled up to S once it falls to s.",
     )
     holding_cost: PositiveFloat = Field(
-        1.0, description="Of a unit that is left at the end of a week; newsvendor: written off."
+        1.0, description="Cost of a unit left at the end of a week; newsvendor: written off."
     )
-    shortage_cost: PositiveFloat = Field(4.0, description="Of a unit that was asked for in vain.")
+    shortage_cost: PositiveFloat = Field(4.0, description="Cost of a unit of unmet demand.")
     order_cost: NonNegativeFloat = Field(
-        200.0, description="Of an order, however large; reorder alone."
+        200.0, description="Fixed cost of an order; reorder alone."
     )
     lead_time: NonNegativeInt = Field(
         1, description="Weeks between an order and its arrival; reorder alone."
     )
     unmet: Literal["lost", "backordered"] = Field(
-        "lost", description="What becomes of demand that finds no stock; reorder alone."
+        "lost", description="Treatment of unmet demand; reorder alone."
     )
 
     @property
@@ -38,5 +38,5 @@ class InventorySettings(DemandSettings):
 
     @property
     def horizon(self) -> int:
-        """Weeks that an order has to last for: until the next one arrives."""
+        """Weeks that an order has to cover, until the next one arrives."""
         return 1 if self.policy == "newsvendor" else self.lead_time + 1

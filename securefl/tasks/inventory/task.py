@@ -1,7 +1,7 @@
-"""Inventory: quantile forecasts of demand, judged by what the stock ordered from them costs.
+"""Inventory: quantile forecasts of demand, evaluated by the cost of the stock ordered from them.
 
-The forecaster is trained as in the task demand; what decides is the cost of a simulated stock on
-weeks that are held out.
+The forecaster is trained as in the task demand; the metric is the cost of a simulated stock over
+held-out weeks.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from securefl.tasks.inventory.simulation import ReorderLevels, order_levels, sim
 
 @dataclass(frozen=True)
 class StockExamples(ForecastExamples):
-    """Series over consecutive weeks, the first of which only fill the stock.
+    """Series over consecutive weeks, the first of which are the simulation's warm-up.
 
     Attributes:
         sold: Units by series and week, float64 [K, T]; a case of `batch` is one of its cells.
-        counted: How many of the last weeks count.
+        counted: Number of last weeks that are evaluated.
     """
 
     sold: Floats
@@ -46,7 +46,7 @@ class InventoryTask(QuantileTask):
     """Orders stock from quantile forecasts.
 
     Raises:
-        ConfigError: If the costs ask for a quantile that the model does not forecast.
+        ConfigError: If the costs need a quantile outside the model's levels.
     """
 
     name: ClassVar[str] = "inventory"
@@ -74,7 +74,7 @@ class InventoryTask(QuantileTask):
         return self.stock.horizon
 
     def cases(self, grid: Grid, series: Ints, steps: range) -> StockExamples:
-        """The weeks of a span, and as many before it as validate, to fill the stock."""
+        """Return the weeks of a span, and as many before it as validate, as warm-up."""
         first = max(self.cadence.warmup, steps.start - self.split.validation_steps)
         weeks = range(min(first, steps.start), steps.stop)
         plain = grid.cases(series, weeks)
@@ -82,18 +82,18 @@ class InventoryTask(QuantileTask):
         return StockExamples(plain.batch, plain.baseline, sold, len(steps))
 
     def scored(self, forecast: Tensor, cases: ForecastExamples) -> MetricSums:
-        """Costs and service of the stock that is ordered from quantiles, float32 [N, Q]."""
+        """Return costs and service level of stock ordered from quantiles, float32 [N, Q]."""
         assert isinstance(cases, StockExamples)
         weeks = simulate(cases.sold, self.order_levels(forecast, cases.sold.shape), self.stock)
         return stock_metrics(weeks, cases.counted, self.stock)
 
     def order_levels(self, forecast: Tensor, shape: tuple[int, ...]) -> ReorderLevels:
-        """What to order up to, by series and week."""
+        """Return reorder points and order-up-to levels, by series and week."""
         quantiles = doubles(forecast).reshape(*shape, len(self.levels))
         return order_levels(quantiles, self.levels, self.stock)
 
     def local_outputs(self, model: nn.Module, member: DemandMember) -> Mapping[str, pd.DataFrame]:
-        """What to order up to next week, by series, and the quantiles that it follows from."""
+        """Return next week's order-up-to levels by series, and their quantiles."""
         coming, keys = member.coming[member.name], member.keys
         forecast = self.coming(model, member)
         levels = self.order_levels(forecast, (len(forecast), 1))
@@ -108,10 +108,10 @@ class InventoryTask(QuantileTask):
     def averaged(
         self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
     ) -> Tensor:
-        """A moving average with a safety stock of z times its past error, float32 [N, Q].
+        """Return a moving average plus a safety stock of z times its past error, float32 [N, Q].
 
-        The error is the root of the mean square over the past weeks of the same series, and of the
-        whole horizon, as textbooks have it (Silver, Pyke and Thomas 2017, section 6.7).
+        The error is the root mean square over the past weeks of the same series, over the whole
+        horizon (Silver, Pyke and Thomas 2017, section 6.7).
         """
         assert isinstance(cases, StockExamples)
         misses = torch.cat([_misses(part, rule, self.horizon) for part in past], dim=1)
@@ -122,13 +122,13 @@ class InventoryTask(QuantileTask):
 
 
 class PrivateInventoryTask(PrivateDemandTask, InventoryTask):
-    """The same from noised series, served in a mean with each retailer's own quantiles."""
+    """The same from noised series, mixed with each retailer's local quantiles."""
 
     exact: ClassVar[type[DemandTask]] = InventoryTask
 
 
 def _misses(cases: ForecastExamples, rule: int, horizon: int) -> Tensor:
-    """Errors of a moving average over the counted weeks whose horizon lies in the past, [K, t]."""
+    """Return a moving average's errors over counted weeks with a past horizon, [K, t]."""
     assert isinstance(cases, StockExamples)
     misses = (cases.demand - cases.baseline[rule]).reshape(cases.sold.shape)
     weeks = misses.shape[1]

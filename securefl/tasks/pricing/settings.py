@@ -1,4 +1,4 @@
-"""Settings of the elasticities, how prices are read, and what limits a new one."""
+"""Settings of the elasticities, of the price list, and limits of recommended prices."""
 
 from __future__ import annotations
 
@@ -16,36 +16,37 @@ class ElasticitySettings(NamedSettings):
     name: Literal["elasticity"] = "elasticity"
     reference: float = Field(
         -1.5,
-        description="Elasticity at which customers' statistics are taken; it need only be near,"
-        " and is a public constant.",
+        description="Elasticity at which customers' statistics are computed; a public constant that"
+        " need only be near the result.",
     )
     influence: PositiveFloat = Field(
         3.0,
-        description="Largest norm of a customer's statistics, so that no single one decides.",
+        description="Largest norm of a customer's statistics, which bounds each one's influence.",
     )
 
 
 class PricingSettings(Settings):
-    """How prices are read from the receipts, and what a recommended price has to keep to."""
+    """Split settings of the pricing task, and constraints of a recommended price."""
 
     priced_share: Probability = Field(
-        0.5, description="A product counts if its price is known in such a share of the weeks."
+        0.5, description="Share of weeks in which the price of a product must be known."
     )
     log_limit: PositiveFloat = Field(
-        1.0, description="A price further from the usual one, in logarithms, counts as so far."
+        1.0, description="Clip of the log ratio of a price to the usual one."
     )
     min_mean: PositiveFloat = Field(
-        5.0, description="A product is evaluated if it sells so many units a week."
+        5.0, description="Units per week that an evaluated product must sell."
     )
     test_steps: PositiveInt = Field(6, description="Held-out weeks at the end.")
     validation_steps: PositiveInt = Field(5, description="Weeks before them.")
     cost_share: Fraction = Field(
-        0.7, description="What a product costs the retailer, as a share of its usual shelf price."
+        0.7, description="Cost of a product to the retailer, as a share of its usual shelf price."
     )
     min_margin: Fraction = Field(
-        0.05, description="A price is never below the cost and so much of it on top."
+        0.05,
+        description="Smallest margin of a recommended price over the cost, as a share of the cost.",
     )
     max_change: Fraction = Field(0.1, description="Largest change of a price from week to week.")
     confidence: Probability = Field(
-        0.95, description="Of the interval of an elasticity that a price has to be good for."
+        0.95, description="Confidence of the elasticity interval that a price is robust to."
     )

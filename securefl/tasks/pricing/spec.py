@@ -23,7 +23,7 @@ def _label(title: str, meaning: str, *, better: bool, percent: bool, headline: b
 _LABELS: Final = {
     "deviance": _label(
         "Deviance",
-        "how far units sold are from what prices foretell",
+        "how far units sold are from those predicted",
         better=False,
         percent=False,
         headline=True,

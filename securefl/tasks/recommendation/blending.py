@@ -1,7 +1,7 @@
-"""Purchases as a retailer serves them: its own unreleased part beside the shared private model.
+"""Personalized ranking: each retailer's local models blended with the shared private model.
 
-Only the shared model is released. The own part and the weights of the blend stay at the retailer,
-which chooses them on its own validation purchases.
+Only the shared model is released. The local models and the weights of the blend stay at the
+retailer, which selects them on its own validation purchases.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from securefl.tasks.recommendation.task import RankingFacts, RankingMember, Reco
 
 @runtime_checkable
 class HasLocalModel(Protocol):
-    """Settings of a model that a retailer blends with a part of its own."""
+    """Settings of a model that a retailer blends with local models."""
 
     own: LocalModelSettings
 
 
 @dataclass(frozen=True)
 class BlendedMember(RankingMember):
-    """A member with a part of its own.
+    """A member with local models.
 
     Attributes:
-        factorization_units: The customers as a factorisation of the own part is trained on them.
-        twin_units: The same as the twin is trained on them.
-        twin: The task whose model the own part has one of, of the shared model's kind.
+        factorization_units: Training examples of the local factorisation.
+        twin_units: Training examples of the twin.
+        twin: Task of the twin, a local model of the shared one's kind.
         facts: What the members agree on.
     """
 
@@ -51,7 +51,7 @@ class BlendedMember(RankingMember):
 
     @cached_property
     def local(self) -> LocalModels:
-        """The own part, trained when it is first served."""
+        """The local models, trained on first use."""
         settings = self.twin.settings
         assert isinstance(settings, HasLocalModel)
         apart = replace(self, examples=self.twin_units)
@@ -61,14 +61,14 @@ class BlendedMember(RankingMember):
 
 
 class BlendedTask(PersonalizedTask):
-    """Serves the shared model in a blend with each retailer's own part."""
+    """Blends the shared model with each retailer's local models."""
 
     @abstractmethod
     def twin(self) -> RecommendationTask:
-        """The task of a retailer alone, with a model of the shared one's kind."""
+        """Return the task of a local model of the shared one's kind."""
 
     def twin_units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train that model on."""
+        """Return the training examples of that model."""
         return self.units(cut)
 
     def member(
@@ -96,7 +96,7 @@ class BlendedTask(PersonalizedTask):
     def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks by what is released, and by nothing else."""
+        """Rank by the released model alone."""
         return RecommendationTask.evaluate(self, model, member, split)
 
     def _blended(
@@ -120,7 +120,7 @@ class BlendedTask(PersonalizedTask):
 
 
 class BlendedProfileTask(ProfileTask, BlendedTask):
-    """Profiles, and a retailer's own part beside them."""
+    """Profiles, blended with each retailer's local models."""
 
     def twin(self) -> ProfileTask:
         """See `BlendedTask`."""
@@ -129,5 +129,5 @@ class BlendedProfileTask(ProfileTask, BlendedTask):
 
 def _blended_member(member: RankingMember) -> BlendedMember:
     if not isinstance(member, BlendedMember):
-        raise TypeError(f"{member.name} has no part of its own")
+        raise TypeError(f"{member.name} has no local model")
     return member

@@ -26,7 +26,7 @@ EASE_CHANGES: Final[Mapping[str, Tree]] = {
     "local": packaged(__package__, "ease-private"),
     "distributed": packaged(__package__, "ease-private"),
 }
-"""A Gram matrix takes one round, whatever the other models of its task take."""
+"""A Gram matrix takes one round, unlike the other models of its task."""
 
 RECOMMENDATION: Final = TaskSpec(
     name="recommendation",

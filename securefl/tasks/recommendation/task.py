@@ -1,4 +1,4 @@
-"""Purchases: rank what a customer never bought, so that what she buys next comes first."""
+"""Recommendation: rank products that a customer never bought, the next purchase first."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
     """Ranks a retailer's products for a customer.
 
     Raises:
-        ConfigError: If the configured model is none of this task.
+        ConfigError: If the configured model does not rank purchases.
     """
 
     name: ClassVar[str] = "recommendation"
@@ -95,7 +95,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         self.split: RecommendationSettings = config.cuts
 
     def agree(self, data: RetailData) -> RankingFacts:
-        """The assortment, its hierarchy and the period.
+        """Return the assortment, its hierarchy and the period.
 
         Raises:
             DataError: If no product was bought by enough customers.
@@ -111,7 +111,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         return RankingFacts(products, tuple(_codes(catalogue[level]) for level in LEVELS), end)
 
     def prepare(self, tables: RetailerTables, facts: RankingFacts) -> RankingMember:
-        """The retailer's customers, cut as `hold_out` says.
+        """Return the retailer's customers, split by `hold_out`.
 
         Raises:
             DataError: If no customer has enough purchases.
@@ -126,13 +126,13 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         return self.member(tables, cut, facts)
 
     def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
-        """The retailer's lines that are cut."""
+        """Return the retailer's lines to be split."""
         return purchases_of(tables.transactions, facts.products)
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> RankingMember:
-        """The retailer's customers as cut."""
+        """Return the member of a retailer's split purchases."""
         del facts
         examples = self.units(cut)
         return RankingMember(
@@ -144,11 +144,11 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         )
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train on."""
+        """Return the customers as training examples."""
         return cut.examples()
 
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> RankingMember:
-        """All retailers' customers under one model; each keeps its own catalogue and prior."""
+        """Return all retailers' customers under one model; each keeps its catalogue and prior."""
         cases: dict[str, Mapping[Split, Cases]] = {}
         customers = 0
         for member in members:
@@ -164,7 +164,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         )
 
     def model(self, facts: RankingFacts, customers: int) -> nn.Module:
-        """The configured ranker over the assortment."""
+        """Return the configured model over the assortment."""
         products = len(facts.products)
         if isinstance(self.settings, FactorizationSettings):
             return Factorization(self.settings, facts.levels, products, customers)
@@ -174,31 +174,31 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         return NcfRanker(self.settings, facts.levels, products, customers)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of each customer, float [B]."""
+        """Return the loss of each customer, float [B]."""
         customer, items, weights, prior = batch
         return _ranker(model).losses(customer, items, weights, prior)
 
     def evaluate(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks of the held-out purchases, by retailer."""
+        """Rank the held-out purchases, by retailer."""
         return {
             name: ranking_tally(partial(self.scores, model, splits[split]), splits[split].ranking)
             for name, splits in member.cases.items()
         }
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """The model's scores of all products for the cases at `index`, float [B, I]."""
+        """Return the scores of all products for the cases at `index` (int64 [B]), float [B, I]."""
         items, present = cases.known.padded(index)
         prior = cases.prior.expand(len(index), -1)
         return _ranker(model).scores(cases.customers[index], items, present, prior)
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """The same in parts that a retailer may weigh apart, float [B, I, P]; here in one."""
+        """Return the scores as components to be weighted, float [B, I, P]; here one."""
         return self.scores(model, cases, index)[:, :, None]
 
     def baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
-        """Every customer is shown what most customers of the retailer bought."""
+        """Rank for every customer by the retailer's popularity."""
         return {
             name: ranking_tally(
                 partial(_same_for_all, splits[split].popularity), splits[split].ranking
@@ -212,8 +212,8 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         return "popularity_private" if self.config.privacy.unit == "customer" else None
 
     def noised_baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
-        """Every customer is shown the retailer's list as one release of it would read."""
-        # Opacus takes seconds to import, and a run without a budget has no use for it.
+        """Rank for every customer by one private release of the retailer's popularity."""
+        # Opacus takes seconds to import, and a run without a budget does not need it.
         from securefl.tasks.recommendation.dp_popularity import noised_popularity
 
         products = member.cases[member.name][split].prior.shape[0]
@@ -226,14 +226,14 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
 
 def buyers(data: RetailData) -> pd.Series:
-    """Customers of all members together who bought a product, by product id."""
+    """Return the number of customers of all members who bought a product, by product id."""
     columns = ["customer", "product"]
     lines = pd.concat([known_lines(m.transactions)[columns] for m in data.members])
     return lines.drop_duplicates()["product"].value_counts()
 
 
 def _codes(names: pd.Series) -> Tensor:
-    """Names as codes, int64 [I], in alphabetic order; an unknown name is one of its own."""
+    """Return names as codes, int64 [I], in alphabetic order; unknown is a code of its own."""
     codes = np.unique(names.fillna("").to_numpy(str), return_inverse=True)[1]
     return torch.from_numpy(codes.astype(np.int64))
 
@@ -245,5 +245,5 @@ def _ranker(model: nn.Module) -> PurchaseModel:
 
 
 def _same_for_all(scores: Tensor, index: Tensor) -> Tensor:
-    """One list of scores, [I], for every case at `index`."""
+    """Return one list of scores, [I], for every case at `index`, [B, I]."""
     return scores.expand(len(index), -1)

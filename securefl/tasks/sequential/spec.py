@@ -18,7 +18,7 @@ _PRIVATE: Final = packaged(__package__, "complete-journey-private")
 
 SEQUENTIAL: Final = TaskSpec(
     name="sequential",
-    description="which products a customer buys next, from what she bought in order",
+    description="which products a customer buys next, from what they bought in order",
     models=tuple(
         ModelSpec(
             settings,

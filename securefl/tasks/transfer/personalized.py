@@ -1,4 +1,4 @@
-"""The target's products as a retailer serves them: its own scores beside the shared model."""
+"""Personalized ranking of the target departments: local scores blended with the shared model."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from securefl.tasks.transfer.task import TransferMember, TransferTask
 
 @dataclass(frozen=True, kw_only=True)
 class LocalTransferScores(LocalScores):
-    """What a retailer knows of the target by itself.
+    """Local scores of the target departments.
 
     Attributes:
-        ranker: The shared model's kind, trained on its customers alone.
+        ranker: Model of the shared one's kind, trained on its customers alone.
     """
 
     ranker: FeatureRanker
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `LocalScores.parts`: own popularity of the target and own ranker, [B, I, 2]."""
+        """See `LocalScores.parts`: local popularity and local ranker, [B, I, 2]."""
         found = _whole(self.ranker, cases, index)
         return torch.stack((cases.prior.expand_as(found), found), dim=2)
 
 
 @dataclass(frozen=True)
 class PersonalizedTransferMember(TransferMember):
-    """A member with scores of its own.
+    """A member with local scores.
 
     Attributes:
         config: The run's configuration.
@@ -53,7 +53,7 @@ class PersonalizedTransferMember(TransferMember):
 
     @cached_property
     def local(self) -> LocalTransferScores:
-        """The own scores, computed when they are first served."""
+        """The local scores, computed on first use."""
         config = with_local_model(self.config)
         learner = LocalProblem(config, TransferTask(config), self.facts, self)
         ranker = feature_ranker(train_local_model(learner))
@@ -62,7 +62,7 @@ class PersonalizedTransferMember(TransferMember):
 
 
 class PersonalizedTransferTask(PersonalizedTask, TransferTask):
-    """Serves the shared ranker in a blend with each retailer's own scores."""
+    """Blends the shared model with each retailer's local scores."""
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
@@ -77,19 +77,19 @@ class PersonalizedTransferTask(PersonalizedTask, TransferTask):
         return self._personalized(TransferTask.pool(self, members, facts), facts)
 
     def shared_parts(self, model: nn.Module) -> Parts:
-        """What the shared ranker says, [B, I, 1]."""
+        """Return the scores of the shared model, [B, I, 1]."""
         return partial(_one_part, feature_ranker(model))
 
     def local_scores(self, member: RankingMember) -> LocalTransferScores:
-        """Own popularity and own ranker."""
+        """Return local popularity and local ranker."""
         if not isinstance(member, PersonalizedTransferMember):
-            raise TypeError(f"{member.name} has no scores of its own")
+            raise TypeError(f"{member.name} has no local scores")
         return member.local
 
     def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks by the shared ranker, and by nothing else."""
+        """Rank by the shared model alone."""
         return RecommendationTask.evaluate(self, model, member, split)
 
     def _personalized(
