@@ -31,7 +31,7 @@ from securefl.tasks.recommendation.personalization import (
     Parts,
     PersonalizedTask,
     Splits,
-    blended_tally,
+    blended_metrics,
 )
 from tuning_recommendation import learners, tallies, trained
 
@@ -167,7 +167,7 @@ def blend(fits: Sequence[Fitted]) -> list[MetricSums]:
     found = []
     for name, splits in fits[0].cases.items():
         parts = joined([fit.parts[name] for fit in fits])
-        found.append(blended_tally(parts, parts, splits, "test"))
+        found.append(blended_metrics(parts, parts, splits, "test"))
     return found
 
 
@@ -182,11 +182,14 @@ def private(data: MovieLens, seeds: range, most: int) -> list[Row]:
         own = {"rounds": min(40, most)}
         changes = {"seed": seed, "privacy": {"epsilon": 1.0}, "model": {"own": own}}
         start = prepared(data, merge(PRIVATE, changes))
-        arms.setdefault("own part", []).append(scored(start, start.task.own))
+        arms.setdefault("own part", []).append(scored(start, start.task.evaluate_local))
         for epsilon in EPSILONS:
             model = start.task.model(start.facts, 0)
             load_shared(model, train_privately(start, epsilon).shared)
-            for said, score in (("served", start.task.evaluate), ("released", start.task.released)):
+            for said, score in (
+                ("served", start.task.evaluate),
+                ("released", start.task.evaluate_shared),
+            ):
                 found = scored(start, partial(score, model.eval()))
                 arms.setdefault(f"epsilon {epsilon:g}, {said}", []).append(found)
     return [row(f"private: {name}", found) for name, found in arms.items()]

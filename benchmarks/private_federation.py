@@ -92,7 +92,7 @@ def arms_of(prepared: Prepared, release: Release) -> dict[str, Tallies]:
     model = prepared.task.model(prepared.facts, 0)
     load_shared(model, release.shared)
     model.eval()
-    score = {"federated": prepared.task.evaluate, "released": prepared.task.released}
+    score = {"federated": prepared.task.evaluate, "released": prepared.task.evaluate_shared}
     return {
         arm: {m.name: one(model, m, "test")[m.name] for m in prepared.members}
         for arm, one in score.items()
@@ -103,7 +103,9 @@ def arms_of(prepared: Prepared, release: Release) -> dict[str, Tallies]:
 def exact_arms(prepared: Prepared) -> dict[str, Tallies]:
     """Each retailer with all that it can do alone, and its popularity list; nothing is noised."""
     return {
-        "alone": {m.name: prepared.task.own(m, "test")[m.name] for m in prepared.members},
+        "alone": {
+            m.name: prepared.task.evaluate_local(m, "test")[m.name] for m in prepared.members
+        },
         "popularity": {m.name: prepared.task.baseline(m, "test")[m.name] for m in prepared.members},
     }
 

@@ -114,7 +114,7 @@ def measured(customers: int) -> list[Row]:
 def train_own_parts(prepared: Prepared) -> None:
     """What each retailer keeps to itself; it is trained when it is first asked for."""
     for member in prepared.members:
-        _ = member.own  # type: ignore[attr-defined]
+        _ = member.local  # type: ignore[attr-defined]
 
 
 def timed(action):

@@ -235,7 +235,9 @@ def _siblings(path: list[str], task: str) -> list[str]:
         declared = declaration(task)
         kinds = [choice.settings for choice in declared.models if choice.name in path[:2]]
         section = (
-            (kinds or [declared.models[0].settings])[0] if path[0] == "model" else declared.cuts
+            (kinds or [declared.models[0].settings])[0]
+            if path[0] == "model"
+            else declared.split_settings
         )
         return _fields_at(
             section, [part for part in path[1:-1] if part not in declared.model_names]

@@ -213,7 +213,7 @@ class RunConfig(Settings):
         if CUTS in tree:
             raise ValueError(f"unknown key '{CUTS}'; did you mean '{tree['task']}'?")
         for other in set(TASKS) & tree.keys() - {tree["task"]}:
-            declaration(other).cuts.model_validate(tree[other])
+            declaration(other).split_settings.model_validate(tree[other])
         kept = {name: part for name, part in tree.items() if name not in TASKS}
         return kept | {CUTS: tree.get(tree["task"], {})}
 
@@ -224,7 +224,7 @@ class RunConfig(Settings):
             return section
         declared = declaration(info.data["task"])
         if info.field_name == CUTS:
-            return declared.cuts.model_validate(section)
+            return declared.split_settings.model_validate(section)
         return declared.model_adapter.validate_python(section)
 
     @model_validator(mode="after")
@@ -233,7 +233,7 @@ class RunConfig(Settings):
         choice = declared.choice(self.model.name)
         if choice is None or not isinstance(self.model, choice.settings):
             raise ValueError(f"model.name: task '{self.task}' has no model '{self.model.name}'")
-        if type(self.cuts) is not declared.cuts:
+        if type(self.cuts) is not declared.split_settings:
             raise ValueError(f"{self.task}: these are settings of another task")
         return self
 

@@ -24,8 +24,8 @@ TaskMaker = Callable[[Any], Any]
 """From a `RunConfig` to a `Task`: this room knows neither."""
 
 
-class NoCuts(Settings):
-    """A task that cuts its data in one way alone."""
+class NoSplitSettings(Settings):
+    """A task that splits its data in one way alone."""
 
 
 @dataclass(frozen=True)
@@ -67,26 +67,26 @@ class TaskSpec:
 
     Attributes:
         name: What it is called on the command line; also the name of its section.
-        learns: What it learns, in a few words.
+        description: What it learns, in a few words.
         models: What it can train, the default first.
         defaults: Source to a complete configuration; `files` has the one of `complete-journey`.
         changes: Source and protection to what they change in the defaults.
-        cuts: The section named after the task: how its data are cut.
+        split_settings: The section named after the task: how its data are split.
         labels: How its metrics are shown, where no other task has them.
         facts: `module:Class` of everything that the facts of its members are made of; each has a
             `format_name` of its own.
         releases: What noise is added to: the gradients of each step, or series that are released
             once a round and trained on.
-        hands_over: Name of each table that a retailer finds in its own folder, to what it holds;
-            see `Task.recommendations`.
+        outputs: Name of each table that a retailer finds in its own folder, to what it holds;
+            see `Task.local_outputs`.
     """
 
     name: str
-    learns: str
+    description: str
     models: tuple[ModelSpec, ...]
     defaults: Mapping[str, Tree]
     changes: Mapping[tuple[str, str], Tree] = field(default_factory=dict)
-    cuts: type[Settings] = NoCuts
+    split_settings: type[Settings] = NoSplitSettings
     labels: Mapping[str, MetricLabel] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
     releases: Literal["gradients", "series"] = "gradients"

@@ -1,6 +1,6 @@
-"""What a task is: how its data are cut, its model, its loss a unit, and its metrics.
+"""Interface of a task: splits of its data, model, loss per training example, and metrics.
 
-A task knows nothing of rounds, engines, masks or noise; they know nothing of products or weeks.
+A task knows nothing of rounds, engines, masks or noise; those know nothing of products or weeks.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from securefl.ml.metrics.sums import MetricSums
 
 @dataclass(frozen=True)
 class MemberData:
-    """One member's data, ready to train and evaluate on. Tasks extend it with their held-out cases.
+    """One member's data, ready for training and evaluation; tasks add their held-out cases.
 
     Attributes:
         name: The member's name.
-        examples: The training units.
+        examples: The training examples.
         samples: The FedAvg weight of this member: its number of training samples.
         customers: Rows that the member's local parameters need (0 if the model has none).
     """
@@ -40,7 +40,7 @@ class MemberData:
 
     @property
     def units(self) -> int:
-        """Number of units that privacy hides one of; a fact about customers, and not released."""
+        """Number of privacy units; it says something about customers and is never released."""
         return len(self.examples)
 
 
@@ -49,10 +49,13 @@ Series = npt.NDArray[np.float64]
 
 
 class InputPerturbation(Protocol):
-    """What a task has whose data are noised once a round, in the place of each step's gradients."""
+    """Input perturbation: the task's data are noised once a round, instead of each gradient."""
 
     def bounded_series(self, member: Any) -> Series:  # noqa: ANN401 - of the task's own kind
-        """What is noised: one privacy unit moves it by its bound, in the Euclidean norm."""
+        """Return the series to be noised, float64 [K, T].
+
+        Adding or removing one privacy unit moves them by at most its bound, in Euclidean norm.
+        """
 
     def noised_units(
         self,
@@ -61,13 +64,14 @@ class InputPerturbation(Protocol):
         series: Series,
         deviation: float,
     ) -> Examples:
-        """What the shared model trains on, from noised series alone.
+        """Return the shared model's training examples, from noised series alone.
 
         Args:
-            member: Whose they are; nothing of its data but its name may be looked at.
+            member: Owner of the series; of its data only the name may be read, or the result would
+                no longer be post-processing of a private release.
             facts: What the members agree on.
-            series: The mean of all that was released.
-            deviation: Of the noise in each cell.
+            series: Mean of all released series, float64 [K, T].
+            deviation: Standard deviation of the noise in each cell.
         """
 
 
@@ -76,95 +80,105 @@ MemberT = TypeVar("MemberT", bound=MemberData)
 
 
 class Task(ABC, Generic[FactsT, MemberT]):
-    """One retail task. `FactsT` is what all members agree on before training."""
+    """A retail task; `FactsT` is what all members agree on before training."""
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[MetricSpec, ...]]
-    """Reported metrics; the first decides on validation (early stopping, tuning)."""
+    """Reported metrics; the first selects the round on validation (early stopping, tuning)."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
 
     @abstractmethod
     def agree(self, data: RetailData) -> FactsT:
-        """The public facts that fix the model's shape, from the agreed catalogue and calendar."""
+        """Return the public metadata that fixes the model's shape, from catalogue and calendar."""
 
     @abstractmethod
     def prepare(self, tables: RetailerTables, facts: FactsT) -> MemberT:
-        """One member's training units and held-out cases, from its own tables alone."""
+        """Return one member's training examples and held-out cases, from its own tables alone."""
 
     @abstractmethod
     def pool(self, members: Sequence[MemberT], facts: FactsT) -> MemberT:
-        """All members' data in one place: the reference that no consortium may have."""
+        """Return all members' data centralized, for a baseline that no consortium may compute."""
 
     @abstractmethod
     def model(self, facts: FactsT, customers: int) -> nn.Module:
-        """A freshly initialised model from torch's current random state.
+        """Return a freshly initialised model, from torch's current random state.
 
-        Modules whose class lists names in `local_parameters` keep those at the member.
+        Parameters that a module's class lists in `local_parameters` stay at the member.
+
+        Args:
+            facts: What the members agree on.
+            customers: Rows of the member's local parameters; `MemberData.customers`.
         """
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of each unit, float [B]; a unit's gradient is what privacy clips."""
+        """Return the loss of each example, float [B].
+
+        Privacy clips each example's gradient, which must therefore depend on that example and on
+        public metadata alone.
+        """
 
     def units_in(self, member: MemberT, number: int) -> Examples:
-        """The units that round `number`, from 1, trains on: the same in every round, by default."""
+        """Return the examples of round `number`, counted from 1; by default the same in all."""
         del number
         return member.examples
 
     @property
     def input_perturbation(self) -> InputPerturbation | None:
-        """How the task's data are noised; None where noise goes into each step's gradients.
+        """How the task's data are noised; None where noise is added to each step's gradients.
 
-        Local differential privacy asks for it, so that training names no task.
+        Local differential privacy reads it here, so that the training code names no task.
         """
         return None
 
     @abstractmethod
     def evaluate(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, MetricSums]:
-        """All metrics on one split; the model is in eval mode and no gradient is kept.
+        """Return all metrics on one split; the model is in eval mode, without gradients.
 
         Returns:
-            Retailer to metric sums: one entry for a member, one a retailer for pooled data.
+            Retailer to metric sums: one entry for a member, one per retailer for pooled data.
         """
 
-    def released(self, model: nn.Module, member: MemberT, split: Split) -> dict[str, MetricSums]:
-        """The metrics of the shared parameters alone; the same where a member adds nothing."""
+    def evaluate_shared(
+        self, model: nn.Module, member: MemberT, split: Split
+    ) -> dict[str, MetricSums]:
+        """Return the metrics of the shared parameters alone, without personalization."""
         return self.evaluate(model, member, split)
 
-    def own(self, member: MemberT, split: Split) -> dict[str, MetricSums] | None:
-        """The metrics of what a member serves without any shared model; None without such a part.
+    def evaluate_local(self, member: MemberT, split: Split) -> dict[str, MetricSums] | None:
+        """Return the metrics of the member's local model alone; None without such a model.
 
-        It is the reference of a party alone where it exists.
+        Where it exists, it is the local-only baseline.
         """
         del member, split
         return None
 
-    def recommendations(self, model: nn.Module, member: MemberT) -> Mapping[str, pd.DataFrame]:
-        """What a member reads off the result: tables by name, for its own folder and nobody else.
+    def local_outputs(self, model: nn.Module, member: MemberT) -> Mapping[str, pd.DataFrame]:
+        """Return the member's local outputs, as tables by name, for its own folder alone.
 
-        They may hold anything of the member's own data, and never leave it.
+        They may contain any of the member's own data, and are never sent.
         """
         del model, member
         return {}
 
     @property
-    def noised_rule(self) -> str | None:
-        """The arm in which the obvious rule is noised within the run's budget; None without one."""
+    def noised_baseline_name(self) -> str | None:
+        """Name of the differentially private baseline in the results; None without one."""
         return None
 
-    def noised_naive(self, member: MemberT, split: Split) -> dict[str, MetricSums]:
-        """The metrics of the obvious rule, noised as if the whole budget were spent on it.
+    def noised_baseline(self, member: MemberT, split: Split) -> dict[str, MetricSums]:
+        """Return the metrics of the baseline released under the whole privacy budget.
 
         Raises:
-            NotImplementedError: If the task has no such rule (`noised_rule`).
+            NotImplementedError: If the task has none (`noised_baseline_name`).
         """
-        raise NotImplementedError(f"{self.name} has no rule that can be noised")
+        raise NotImplementedError(f"{self.name} has no baseline that can be noised")
 
     @abstractmethod
     def baseline(self, member: MemberT, split: Split) -> dict[str, MetricSums]:
-        """The same metrics for the obvious rule: popularity, or last value and moving average."""
+        """Return the metrics of the naive baseline, such as popularity or a moving average."""
 
 
 AnyTask = Task[Any, Any]

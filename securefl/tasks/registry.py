@@ -1,4 +1,4 @@
-"""From a configuration to the task that it names, and the models that a task refuses."""
+"""Creation of the task that a configuration names, and refusal of unprotected models."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from securefl.errors import ConfigError
 
-if TYPE_CHECKING:  # a configuration is checked without waiting for torch
+if TYPE_CHECKING:  # a configuration is checked without importing torch
     from securefl.config.schema import RunConfig
     from securefl.tasks.base import AnyTask
 from securefl.config.task_registry import declaration, resolve
 
 
 def check_model(config: RunConfig) -> None:
-    """Refuse a model that cannot protect what it is asked to.
+    """Refuse a model that cannot give the configured protection.
 
     Raises:
         ConfigError: If the model cannot be trained privately, or not for this unit.
     """
-    # A configuration is checked against `declaration` below, before there is any mechanism.
+    # Imported here: the mechanisms import torch, which a valid configuration need not wait for.
     from securefl.privacy.mechanisms import mechanism_for
 
     model, privacy = config.model.name, config.privacy
@@ -28,6 +28,7 @@ def check_model(config: RunConfig) -> None:
         return
     if not choice.units:
         raise ConfigError(f"privacy.dp: model '{model}' cannot be trained privately")
+    # Clipping bounds one unit's gradient only where no other unit enters that gradient.
     if privacy.unit not in choice.units:
         raise ConfigError(
             f"privacy.unit: model '{model}' cannot hide a {privacy.unit}, for what it learns of"
@@ -42,12 +43,13 @@ def check_model(config: RunConfig) -> None:
 
 
 def create_task(config: RunConfig) -> AnyTask:
-    """The task that a configuration names."""
+    """Create the task that a configuration names."""
     from securefl.privacy.mechanisms import mechanism_for
 
     choice = declaration(config.task).choice(config.model.name)
     assert choice is not None  # the configuration was validated
-    # With examples as privacy units the data are cut, or the loss is taken, example by example.
+    # Under example-level privacy no example's loss may depend on another one, which plain training
+    # allows (popularity priors, weights that are normalised over customers).
     private = mechanism_for(config.privacy).by_example and choice.private_task is not None
     maker = choice.private_task if private else choice.task
     assert maker is not None

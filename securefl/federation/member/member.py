@@ -128,7 +128,7 @@ class Member:
             m.ShowHead: self._countersign,
             m.BudgetRequest: self._spent,
             m.BaselineRequest: self._naive,
-            m.NoisedBaselineRequest: self._noised_naive,
+            m.NoisedBaselineRequest: self._noised_baseline,
             m.Keep: self._keep,
             m.LocalOnlyRequest: self._train_alone,
             m.Save: self._save,
@@ -214,7 +214,7 @@ class Member:
     def _evaluate_released(self, request: m.EvaluateReleased) -> m.Scores:
         self._once("released")
         load_shared(self.model, self._shared(request.shared))
-        return m.Scores(tallies=m.pack_tallies(self.learner.score_released(self.model)))
+        return m.Scores(tallies=m.pack_tallies(self.learner.score_shared(self.model)))
 
     def _spent(self, request: m.BudgetRequest) -> m.BudgetResponse:
         del request
@@ -260,7 +260,7 @@ class Member:
             return
         load_shared(self.model, self._result)
         load_local(self.model, self.rounds.kept)
-        write_outputs(self.directory, self.learner.recommendations(self.model))
+        write_outputs(self.directory, self.learner.local_outputs(self.model))
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())
@@ -274,10 +274,10 @@ class Member:
         tallies = self.learner.task.baseline(self.learner.data, request.split)
         return m.Scores(tallies=m.pack_tallies(tallies))
 
-    def _noised_naive(self, request: m.NoisedBaselineRequest) -> m.Scores:
+    def _noised_baseline(self, request: m.NoisedBaselineRequest) -> m.Scores:
         del request
         self._once("noised-naive")
-        tallies = self.learner.task.noised_naive(self.learner.data, "test")
+        tallies = self.learner.task.noised_baseline(self.learner.data, "test")
         return m.Scores(tallies=m.pack_tallies(tallies))
 
     def _keep(self, request: m.Keep) -> m.Done:

@@ -36,8 +36,8 @@ def evaluate_arms(federation: Federation, prepared: Prepared, state: RoundState)
         arms["pooled"] = {name: tallies[name] for name in federation.members}
     if mechanism_for(prepared.config.privacy).private:
         arms["released"] = evaluate_released(federation, state)
-        if prepared.task.noised_rule is not None:
-            arms[prepared.task.noised_rule] = evaluate_noised_baseline(federation)
+        if prepared.task.noised_baseline_name is not None:
+            arms[prepared.task.noised_baseline_name] = evaluate_noised_baseline(federation)
     arms["naive"] = evaluate_baseline(federation, "test")
     return arms
 

@@ -1,4 +1,4 @@
-"""Customers at cut-offs: what was known of each by then, and whether she came back afterwards."""
+"""Customers at observation dates: features known by then, and whether they came back."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _DAY = WEEK // 7
 
 @dataclass(frozen=True)
 class ChurnFacts:
-    """What all members agree on: none of it comes from a retailer's purchases but the period.
+    """What all members agree on; only the period comes from the retailers' purchases.
 
     Attributes:
         begin: The first day of the period, in ns since 1970.
         end: The day after its last, in ns since 1970.
         products: The catalogue's products, int64 [I], ascending.
         category: The code of each one's category, int64 [I].
-        event_products: The products that each word of `churn.events` speaks of; none means all.
+        event_products: The products that each word of `churn.events` names; none means all.
     """
 
     format_name: ClassVar[str] = "ChurnFacts"
@@ -54,13 +54,13 @@ class ChurnFacts:
 
 
 @dataclass(frozen=True)
-class Cases:
-    """Customers at cut-offs.
+class ChurnExamples:
+    """Customers at observation dates.
 
     Attributes:
-        customers: Whose case each is, int64 [N].
-        features: What was known, float32 [N, F]; the first is how long she has been away.
-        gone: Whether she did not come back, bool [N].
+        customers: Customer of each case, int64 [N].
+        features: Features known at the date, float32 [N, F]; the first is recency.
+        gone: Whether the customer did not come back, bool [N].
     """
 
     customers: Tensor
@@ -69,11 +69,11 @@ class Cases:
 
 
 def agreed_facts(data: RetailData, settings: ChurnSettings) -> ChurnFacts:
-    """The period and the catalogue.
+    """Return the period and the catalogue.
 
     Raises:
-        ConfigError: If a word of `churn.profile` is none.
-        DataError: If the period is too short for the cut-offs, or a word says nothing.
+        ConfigError: If a word of `churn.profile` is malformed.
+        DataError: If the period is too short for the cut-offs, or a word matches nothing.
     """
     check_profiles(settings.profile, data)
     times = [member.transactions["time"].to_numpy("datetime64[ns]") for member in data.members]
@@ -83,17 +83,20 @@ def agreed_facts(data: RetailData, settings: ChurnSettings) -> ChurnFacts:
     filed = data.products.set_index("product")["category"].reindex(products)
     codes = np.unique(filed.to_numpy(str), return_inverse=True)[1].astype(np.int64)
     facts = ChurnFacts(begin, end, products, codes, event_products(settings.events, data))
-    weeks, needed = (end - begin) // WEEK, (end - cutoffs(end, settings)["train"][-1]) // WEEK
+    weeks, needed = (
+        (end - begin) // WEEK,
+        (end - observation_dates(end, settings)["train"][-1]) // WEEK,
+    )
     if weeks <= needed:
         raise DataError(f"{data.source}: {weeks} weeks of purchases, but more than {needed} needed")
     return facts
 
 
-def cutoffs(end: int, settings: ChurnSettings) -> dict[Split, tuple[int, ...]]:
-    """The cut-offs of each split, in ns since 1970, the latest first.
+def observation_dates(end: int, settings: ChurnSettings) -> dict[Split, tuple[int, ...]]:
+    """Return the observation dates of each split, in ns since 1970, the latest first.
 
-    The weeks in which a case is decided end before the next split's cut-off, so that everything
-    that is trained on, or chosen by, had happened by the time of the test.
+    The outcome window of a case ends before the next split's date, so that everything used for
+    training or selection had happened by the time of the test.
     """
     horizon, step = settings.horizon_weeks * WEEK, settings.step_weeks * WEEK
     last = end - 3 * horizon
@@ -104,13 +107,13 @@ def cutoffs(end: int, settings: ChurnSettings) -> dict[Split, tuple[int, ...]]:
     }
 
 
-class RetailerCases:
-    """One retailer's customers, as they were at any cut-off.
+class RetailerObservations:
+    """One retailer's customers at any observation date.
 
     Args:
         tables: The retailer's own tables.
         facts: What the members agree on.
-        settings: Who counts.
+        settings: Split settings.
     """
 
     def __init__(self, tables: RetailerTables, facts: ChurnFacts, settings: ChurnSettings) -> None:
@@ -119,11 +122,11 @@ class RetailerCases:
         self.facts = facts
         self.settings = settings
 
-    def at(self, moments: Sequence[int]) -> Cases:
-        """The cases at some cut-offs, in ns since 1970."""
+    def at(self, moments: Sequence[int]) -> ChurnExamples:
+        """Return the cases at some observation dates, in ns since 1970."""
         parts = [self._at(moment) for moment in moments]
         customers, features, gone = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return Cases(
+        return ChurnExamples(
             customers=torch.from_numpy(customers),
             features=torch.from_numpy(features.astype(np.float32)),
             gone=torch.from_numpy(gone),

@@ -1,6 +1,6 @@
-"""What is known of a customer at a moment: how lately, often, much and regularly she bought.
+"""RFM features of a customer at a date: recency, frequency, monetary value and regularity.
 
-Every figure is scaled with public constants, so that no customer changes another one's features,
+Every feature is scaled with public constants, so that no customer changes another one's features,
 and lies between 0 and 1 (trends between -1 and 1).
 """
 
@@ -45,8 +45,8 @@ class Lines:
         time: Nanoseconds since 1970, int64.
         product: Product ids, int64.
         category: Codes of the products' categories, int64.
-        value: What was paid, float64.
-        discount: What was taken off, float64.
+        value: Amount paid, float64.
+        discount: Discount, float64.
     """
 
     customer: Ints
@@ -59,7 +59,7 @@ class Lines:
 
     @classmethod
     def of(cls, transactions: pd.DataFrame, products: Ints, category: Ints) -> Lines:
-        """A retailer's lines.
+        """Return a retailer's lines of known customers.
 
         Args:
             transactions: As in `RetailerTables`.
@@ -80,7 +80,7 @@ class Lines:
         )
 
     def between(self, first: int, last: int) -> Lines:
-        """The lines from `first` on and before `last`, in ns since 1970."""
+        """Return the lines from `first` on and before `last`, in ns since 1970."""
         span = slice(*np.searchsorted(self.time, [first, last]))
         return Lines(**{name: part[span] for name, part in vars(self).items()})
 
@@ -91,10 +91,10 @@ class Visits:
 
     Attributes:
         customers: Ids of the n customers, ascending, int64 [n].
-        row: Which of them a basket is of, int64.
-        age: Weeks from the basket to the moment, float64.
-        value: What was paid, float64.
-        line: The customer's row of each line that the baskets were made from, int64 [L].
+        row: Row of each basket's customer, int64.
+        age: Weeks from the basket to the date, float64.
+        value: Amount paid, float64.
+        line: Row of the customer of each purchase line, int64 [L].
     """
 
     customers: Ints
@@ -105,7 +105,7 @@ class Visits:
 
     @classmethod
     def of(cls, lines: Lines, moment: int) -> Visits:
-        """The baskets of the lines, as they are known at `moment` (ns since 1970)."""
+        """Group lines into baskets, seen from `moment` (ns since 1970)."""
         customers, line = np.unique(lines.customer, return_inverse=True)
         order = np.lexsort((lines.basket, line))
         new = np.ones(len(order), dtype=bool)
@@ -124,26 +124,26 @@ class Visits:
         )
 
     def counts(self, within: float = np.inf) -> Floats:
-        """Each customer's baskets of the last `within` weeks, float64 [n]."""
+        """Return each customer's number of baskets in the last `within` weeks, float64 [n]."""
         return self._summed(np.ones(len(self.row)), within)
 
     def spent(self, within: float = np.inf) -> Floats:
-        """What each customer paid in the last `within` weeks, float64 [n]."""
+        """Return the amount that each customer paid in the last `within` weeks, float64 [n]."""
         return self._summed(self.value, within)
 
     def recency(self) -> Floats:
-        """Weeks since each customer's last basket, float64 [n]."""
+        """Return weeks since each customer's last basket, float64 [n]."""
         found = np.full(len(self.customers), np.inf)
         np.minimum.at(found, self.row, self.age)
         return found
 
     def of_lines(self, weights: Floats | npt.NDArray[np.bool_]) -> Floats:
-        """Sum of what each customer's lines weigh, float64 [n]."""
+        """Return the sum of the weights of each customer's lines, float64 [n]."""
         summed = np.bincount(self.line, weights, minlength=len(self.customers))
         return summed.astype(np.float64)
 
     def distinct(self, codes: Ints) -> Floats:
-        """Different values of `codes` (int64 [L]) among each customer's lines, float64 [n]."""
+        """Return each customer's number of distinct `codes` (int64 [L]), float64 [n]."""
         rows = np.unique(np.stack([self.line, codes]), axis=1)[0]
         return np.bincount(rows, minlength=len(self.customers)).astype(np.float64)
 
@@ -154,7 +154,7 @@ class Visits:
 
 
 def purchase_features(lines: Lines, visits: Visits) -> Floats:
-    """The figures called `FEATURES` of each customer, float64 [n, F]."""
+    """Return the `FEATURES` of each customer, float64 [n, F]."""
     recency, baskets = visits.recency(), visits.counts()
     discount, value = visits.of_lines(lines.discount), visits.of_lines(lines.value)
     return np.stack(
@@ -176,13 +176,13 @@ def purchase_features(lines: Lines, visits: Visits) -> Floats:
 
 
 def scaled(values: Floats, most: float) -> Floats:
-    """log(1 + value) over that of `most`; a value beyond it counts as `most`, float64 [n]."""
+    """Return log(1 + value) / log(1 + most), the value clipped at `most`, float64 [n]."""
     logs: Floats = np.log1p(np.minimum(values, most)) / np.log1p(most)
     return logs
 
 
 def _rhythm(visits: Visits, recency: Floats) -> tuple[Floats, ...]:
-    """Mean of the gaps between baskets, their spread, and the present absence beside them."""
+    """Return mean and spread of the gaps between baskets, and recency relative to them."""
     same = np.diff(visits.row) == 0
     gap, row = -np.diff(visits.age)[same], visits.row[1:][same]
     count = len(visits.customers)
@@ -202,7 +202,7 @@ def _rhythm(visits: Visits, recency: Floats) -> tuple[Floats, ...]:
 
 
 def _trend(lately: Floats, both: Floats, most: float) -> Floats:
-    """How much more the last weeks had than those before, on a log scale, -1 to 1."""
+    """Return the log ratio of the last weeks to those before, scaled to -1..1, float64 [n]."""
     change = np.log1p(lately) - np.log1p(both - lately)
     clipped: Floats = np.clip(change, -most, most) / most
     return clipped

@@ -1,4 +1,4 @@
-"""Settings of the churn models, and how cases are split."""
+"""Settings of the churn models, and of the split into cases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from securefl.config.base import NamedSettings, Settings
 
 WINDOWS: Final = (4, 8, 16)
-"""Weeks before the moment over which baskets and spending are summed."""
+"""Weeks before the observation date over which baskets and spending are summed."""
 
 
 FEATURES: Final = (
@@ -35,16 +35,17 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class LogisticSettings(NamedSettings):
-    """Churn from a weighted sum of what is known of a customer."""
+    """Churn from a weighted sum of a customer's features."""
 
     name: Literal["logistic"] = "logistic"
     expected_share: Share = Field(
-        0.08, description="Share not coming back that the model begins with; agreed, not counted."
+        0.08,
+        description="Initial share of churners in the model; agreed, not counted in data.",
     )
 
 
 class MlpSettings(NamedSettings):
-    """Churn from a weighted sum and a hidden layer beside it."""
+    """Churn from a weighted sum plus a hidden layer."""
 
     name: Literal["mlp"] = "mlp"
     expected_share: Share = 0.08
@@ -53,26 +54,28 @@ class MlpSettings(NamedSettings):
 
 
 class ChurnSettings(Settings):
-    """Cuts of the churn task."""
+    """Split settings of the churn task."""
 
     min_baskets: PositiveInt = Field(
-        5, description="A customer counts at a cut-off if she bought so many baskets before it."
+        5, description="Baskets before a cut-off that a customer needs to be a case of it."
     )
     active_weeks: PositiveInt = Field(
-        52, description="A customer counts at a cut-off if she bought in so many weeks before it."
+        52, description="Weeks before a cut-off in which a customer must have bought to be a case."
     )
     horizon_weeks: PositiveInt = Field(
-        8, description="Who buys nothing in so many weeks after a cut-off has not come back."
+        8, description="A customer without a purchase in so many weeks after a cut-off has churned."
     )
-    history_weeks: PositiveInt = Field(52, description="So many weeks before a cut-off are seen.")
+    history_weeks: PositiveInt = Field(
+        52, description="Weeks before a cut-off whose purchases are features."
+    )
     training_cutoffs: PositiveInt = Field(
-        5, description="Cut-offs to train on; a customer's cases at all of them are one unit."
+        5, description="Training cut-offs; a customer's cases at all of them are one privacy unit."
     )
     step_weeks: PositiveInt = Field(4, description="Weeks between two of them.")
     profile: tuple[str, ...] = Field(
         (),
-        description="What profiles say, as agreed words 'attribute=level', for example 'age=65+';"
-        " a customer of whom it is unknown has none of them.",
+        description="Profile attributes, as agreed words 'attribute=level', for example 'age=65+';"
+        " a customer for whom it is unknown has none of them.",
     )
     events: tuple[str, ...] = Field(
         (),

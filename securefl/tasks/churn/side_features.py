@@ -1,7 +1,7 @@
-"""What a retailer knows of a customer beside her purchases: her profile, and what happened to her.
+"""Side features of a customer other than purchases: profile and events.
 
-Both are read by an agreed vocabulary of words. What a retailer does not know is 0, so that members
-with profiles and members without train the same model.
+An agreed vocabulary of words defines both. Unknown values are 0, so that members with and without
+profiles train the same model.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from securefl.errors import ConfigError, DataError
 from securefl.tasks.churn.rfm_features import WEEK, Floats, Ints, scaled
 
 EVENT_WEEKS: Final = 8
-"""Weeks before the moment in which events are counted."""
+"""Weeks before the observation date in which events are counted."""
 
 _EVENTS: Final = 50.0
 _WEEKS: Final = 52.0
 
 
 def profile_pairs(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Attribute and level of each word `attribute=level`.
+    """Return attribute and level of each word `attribute=level`.
 
     Raises:
         ConfigError: If a word has another form.
@@ -38,11 +38,11 @@ def profile_pairs(words: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def check_profiles(words: Sequence[str], data: RetailData) -> None:
-    """Refuse an attribute that no retailer has: a slip of the pen would be a column of zeros.
+    """Refuse an attribute that no retailer has: a typing error would be a column of zeros.
 
     Raises:
-        ConfigError: If a word has another form.
-        DataError: If there is no such attribute.
+        ConfigError: If a word is malformed.
+        DataError: If no retailer has such an attribute.
     """
     known = {str(c) for m in data.members if m.profiles is not None for c in m.profiles.columns}
     for attribute, _ in profile_pairs(words):
@@ -53,7 +53,7 @@ def check_profiles(words: Sequence[str], data: RetailData) -> None:
 def profile_features(
     profiles: pd.DataFrame | None, words: Sequence[str], customers: Ints
 ) -> Floats:
-    """1 where a customer has the level of a word, else 0, float64 [n, W]."""
+    """Return 1 where a customer has the level of a word, else 0, float64 [n, W]."""
     found = np.zeros((len(customers), len(words)))
     if profiles is None or not words:
         return found
@@ -65,10 +65,10 @@ def profile_features(
 
 
 def event_products(words: Sequence[str], data: RetailData) -> tuple[Ints, ...]:
-    """The products that each word `event` or `event:name` speaks of, int64, ascending.
+    """Return the products that each word `event` or `event:name` names, int64, ascending.
 
-    The name is that of a department or category of the catalogue; without one, the array is empty
-    and every event counts.
+    The name is a department or category of the catalogue; without a name, the array is empty and
+    every event counts.
 
     Raises:
         DataError: If the catalogue has no such department or category.
@@ -91,14 +91,14 @@ def event_features(
     customers: Ints,
     moment: int,
 ) -> Floats:
-    """How many events of each word there were lately, and how lately the last was, [n, 2 W].
+    """Return the recent count of each word's events and the last one's recency, [n, 2 W].
 
     Args:
         browsing: As in `RetailerTables`.
         words: The agreed words.
-        products: What `event_products` says of them.
-        customers: Whose, int64 [n], ascending.
-        moment: Events from then on are unknown, in ns since 1970.
+        products: Result of `event_products`.
+        customers: Customers, int64 [n], ascending.
+        moment: Observation date in ns since 1970; later events are not used.
     """
     found = np.zeros((len(customers), 2 * len(words)))
     if browsing is None or not words:
@@ -118,7 +118,7 @@ def event_features(
 
 
 def _count_and_nearness(row: Ints, age: Floats, customers: int) -> Floats:
-    """Float64 [n, 2]; both are 0 for a customer without such an event."""
+    """Return count and recency, float64 [n, 2]; both 0 for a customer without such an event."""
     count = np.bincount(row, age <= EVENT_WEEKS, minlength=customers).astype(np.float64)
     last = np.full(customers, _WEEKS)
     np.minimum.at(last, row, age)

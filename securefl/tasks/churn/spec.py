@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
+from securefl.config.privacy import Unit
 from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.churn.settings import ChurnSettings, LogisticSettings, MlpSettings
 
@@ -23,20 +25,20 @@ def _label(title: str, meaning: str, *, higher: bool, headline: bool) -> MetricL
     )
 
 
-_A_CUSTOMER: Final = "everything that one retailer knows of one customer"
-
-
+_UNITS: Final[Mapping[Unit, str]] = {
+    "customer": "everything that one retailer knows of one customer"
+}
 _TASK: Final = "securefl.tasks.churn.task:ChurnTask"
-_PRIVATE_TASK: Final = "securefl.tasks.churn.task:PrivateChurnTask"
+_PRIVATE_TASK: Final = "securefl.tasks.churn.personalized:PrivateChurnTask"
 
 CHURN: Final = TaskSpec(
     name="churn",
-    learns="which customers will not come back",
-    models=tuple(
-        ModelSpec(settings, _TASK, _PRIVATE_TASK, units={"customer": _A_CUSTOMER})
-        for settings in (LogisticSettings, MlpSettings)
+    description="which customers will not come back",
+    models=(
+        ModelSpec(LogisticSettings, _TASK, _PRIVATE_TASK, units=_UNITS),
+        ModelSpec(MlpSettings, _TASK, _PRIVATE_TASK, units=_UNITS),
     ),
-    cuts=ChurnSettings,
+    split_settings=ChurnSettings,
     defaults={
         "complete-journey": packaged(__package__, "complete-journey"),
         "tutorial": packaged(__package__, "tutorial"),
@@ -59,7 +61,7 @@ CHURN: Final = TaskSpec(
             headline=True,
         ),
         "log_loss": _label(
-            "Log loss", "how surprised the forecast is", higher=False, headline=True
+            "Log loss", "negative log-likelihood of the outcome", higher=False, headline=True
         ),
         "brier": _label(
             "Brier score", "squared error of the probabilities", higher=False, headline=False

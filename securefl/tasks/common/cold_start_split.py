@@ -1,8 +1,8 @@
-"""Products that count as new: held out of training altogether, and ranked among themselves.
+"""Cold-start split: products that count as new, held out of training and ranked among themselves.
 
-Which products these are is a hash of their ids, which nobody's data move. Their purchases are taken
-out of everything that is trained on or known of a customer. A cold case is the first such product
-that a customer bought after all that is known of her then.
+A hash of the product ids selects them, so that no customer's data influence the selection. Their
+purchases are removed from all training data and from all known histories. A cold-start case is the
+first such product that a customer bought after everything that is known of them at that time.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ from torch import Tensor
 from securefl.ml.metrics.ranking import RankingCases, parts_of
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
-from securefl.tasks.common.splits import HeldOut, Ints, Purchases, draw_negatives, draws
+from securefl.tasks.common.splits import HeldOut, Ints, Purchases, pair_hash, sample_negatives
 
 Floats = npt.NDArray[np.float64]
 
-_NOBODY: Final = -7
-"""In the place of a customer in the hash of products."""
-_BY_CHANCE: Final = 1 << 16
+_NO_CUSTOMER: Final = -7
+"""Stands for the customer where products alone are hashed; it is no customer's id."""
+_HASH_RANGE: Final = 1 << 16
+"""Resolution of a share that a hash decides."""
 
 
-def cold_products(products: Ints, share: float) -> Tensor:
-    """Which products count as new, bool [I]: about `share` of them."""
-    hashed = draws(np.full(len(products), _NOBODY), products) % np.uint64(_BY_CHANCE)
-    return torch.from_numpy(hashed < np.uint64(share * _BY_CHANCE))
+def cold_start_products(products: Ints, share: float) -> Tensor:
+    """Return which products count as new, bool [I]: about `share` of them."""
+    hashed = pair_hash(np.full(len(products), _NO_CUSTOMER), products) % np.uint64(_HASH_RANGE)
+    return torch.from_numpy(hashed < np.uint64(share * _HASH_RANGE))
 
 
 @dataclass(frozen=True)
-class ColdSales:
-    """First purchases of new products by the customers of one retailer's cut.
+class ColdStartSales:
+    """First purchases of new products by the customers of one retailer's split.
 
     Attributes:
         customer: Customer ids, int64 [P].
-        row: The same as rows of the cut, int64 [P]; ascending, with `item` within.
+        row: The same as rows of the split, int64 [P]; ascending, with `item` within.
         item: Products, int64 [P].
-        time: When each was bought first, int64 [P].
+        time: Time of each first purchase, int64 [P].
     """
 
     customer: Ints
@@ -51,8 +52,8 @@ class ColdSales:
     time: Ints
 
     @classmethod
-    def of(cls, lines: Purchases, cut: HeldOut) -> ColdSales:
-        """From the lines of new products alone."""
+    def of(cls, lines: Purchases, cut: HeldOut) -> ColdStartSales:
+        """Build them from the lines of new products alone."""
         own = lines.at(np.isin(lines.customer, cut.customers))
         row = np.searchsorted(cut.customers, own.customer)
         order = np.lexsort((own.time, own.item, row))
@@ -62,27 +63,27 @@ class ColdSales:
         return cls(own.customer[first], row[first], own.item[first], own.time[first])
 
     def within(self, after: Ints, until: Ints) -> tuple[Ints, Ints]:
-        """Customers' rows and the first product of each that was bought in her own span of time."""
+        """Return customers' rows, and the first product of each within their own time span."""
         inside = (self.time > after[self.row]) & (self.time <= until[self.row])
         row, item, time = self.row[inside], self.item[inside], self.time[inside]
-        order = np.lexsort((item, draws(self.customer[inside], item), time, row))
+        order = np.lexsort((item, pair_hash(self.customer[inside], item), time, row))
         rows, first = np.unique(row[order], return_index=True)
         return rows, item[order][first]
 
 
-def cold_cases(
+def cold_start_cases(
     warm: RetailerCases, lines: Purchases, cold: Tensor, alike: Tensor
 ) -> Mapping[Split, Cases]:
-    """The cold cases of one retailer by split.
+    """Return the cold-start cases of one retailer by split.
 
     Args:
-        warm: The retailer's purchases of other products, cut.
+        warm: The retailer's purchases of other products, split.
         lines: Its purchases of new products.
         cold: Which products are new, bool [I].
-        alike: A public code of each product, int64 [I]; what a new product is expected to sell is
-            the mean of the others of the same code.
+        alike: A public code of each product, int64 [I]; expected sales of a new product are the
+            mean of the known products with the same code.
     """
-    sales = ColdSales.of(lines, warm.cut)
+    sales = ColdStartSales.of(lines, warm.cut)
     trained, known = (part.latest(warm.customers) for part in (warm.cut.training, warm.cut.known))
     end = np.full(warm.customers, np.iinfo(np.int64).max)
     spans: Mapping[Split, tuple[Ints, Ints]] = {
@@ -92,18 +93,18 @@ def cold_cases(
     found = warm.cases()
     sold = np.unique(lines.item)
     return {
-        split: _Cold(found[split], warm, sales, sold, cold, alike).cases(*span, stream)
+        split: _ColdStart(found[split], warm, sales, sold, cold, alike).cases(*span, stream)
         for stream, (split, span) in enumerate(spans.items(), start=2)
     }
 
 
 @dataclass(frozen=True)
-class _Cold:
-    """One split's cases of known products, to be turned into those of new ones."""
+class _ColdStart:
+    """One split's cases of known products, from which those of new ones are derived."""
 
     warm: Cases
     retailer: RetailerCases
-    sales: ColdSales
+    sales: ColdStartSales
     sold: Ints
     cold: Tensor
     alike: Tensor
@@ -126,6 +127,7 @@ class _Cold:
         begin, found = parts_of(torch.from_numpy(start), torch.from_numpy(rows))
         place = found.numpy()
         whole = self.retailer.cut
+        # Competitors must not be products that the customer bought: of new ones, in any split.
         bought = replace(
             whole.bought,
             row=np.repeat(np.arange(len(rows)), begin.diff().numpy()),
@@ -133,7 +135,7 @@ class _Cold:
             time=self.sales.time[place],
         )
         cut = replace(whole, customers=whole.customers[rows], bought=bought)
-        negatives = draw_negatives(cut, self.sold, self.retailer.settings.negatives, stream)
+        negatives = sample_negatives(cut, self.sold, self.retailer.settings.negatives, stream)
         return RankingCases(
             positive=torch.from_numpy(positive),
             negatives=torch.from_numpy(negatives),
@@ -143,7 +145,7 @@ class _Cold:
         )
 
     def _expected(self, sales: Tensor) -> Tensor:
-        """Sales by product, float32 [I], a new product having the mean of known ones like it."""
+        """Return sales by product, float32 [I]; a new one has the mean of its code's known ones."""
         known = ~self.cold
         size = int(self.alike.max()) + 1
         sums = torch.zeros(size).index_add_(0, self.alike[known], sales[known])

@@ -1,7 +1,7 @@
-"""Units with a public bound on what one customer brings in.
+"""Privacy units with a public bound on one customer's contribution.
 
-Whatever is chosen here is chosen from one customer's own rows, by coins of its own, so that no
-customer changes what another one brings in.
+Every choice made here looks at one customer's own rows and uses random draws of its own, so that
+no customer changes another one's contribution.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 
 from securefl.ml.batches import Batch
-from securefl.tasks.common.splits import Ints, draws
+from securefl.tasks.common.splits import Ints, pair_hash
 
 
 @dataclass(frozen=True)
 class UserBatches:
-    """Rows by customer: a unit is a customer with at most `limit` of her rows, drawn each time.
+    """User-level batches: an example is a customer with at most `limit` sampled rows.
 
     Attributes:
         start: Where each customer's rows begin, int64 [n + 1].
         columns: The rows, customer by customer, [P, ...] each.
-        limit: Most rows k of a unit.
+        limit: Largest number of rows k of a customer; resampled for every batch.
     """
 
     start: Tensor
@@ -35,7 +35,7 @@ class UserBatches:
 
     @classmethod
     def of(cls, owner: Tensor, columns: tuple[Tensor, ...], limit: int) -> UserBatches:
-        """Rows in any order, `owner` (int64 [P]) saying whose each is."""
+        """Group rows in any order by their customer, `owner` (int64 [P])."""
         order = torch.argsort(owner, stable=True)
         counts = torch.unique(owner, return_counts=True)[1]
         start = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
@@ -43,7 +43,7 @@ class UserBatches:
 
     @classmethod
     def joined(cls, parts: Sequence[UserBatches]) -> UserBatches:
-        """The customers of several retailers, one retailer after the other."""
+        """Concatenate the customers of several retailers."""
         rows = [0, *accumulate(int(part.start[-1]) for part in parts)]
         starts = [part.start[1:] + before for part, before in zip(parts, rows, strict=False)]
         return cls(
@@ -56,48 +56,49 @@ class UserBatches:
         return len(self.start) - 1
 
     def batch(self, index: Tensor) -> Batch:
-        """The columns, [B, k, ...] each, and a mask, bool [B, k], for customers int64 [B]."""
+        """Return the columns [B, k, ...] and a mask, bool [B, k], of the customers int64 [B]."""
         begin, lengths = self.start[index], (self.start[1:] - self.start[:-1])[index]
         slots = torch.arange(int(lengths.max()) if len(index) else 0)
         present = slots[None, :] < lengths[:, None]
         position = (begin[:, None] + slots[None, :]) * present
-        position, present = drawn(position, present, self.limit)
+        position, present = sample_rows(position, present, self.limit)
         return *(column[position] for column in self.columns), present
 
 
-def drawn(values: Tensor, present: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """At most `limit` of the present values of each row, each as likely as any other.
+def sample_rows(values: Tensor, present: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """Sample at most `limit` of the present values of each row, uniformly without replacement.
 
     Args:
         values: [B, K].
-        present: Which of them there are, bool [B, K].
+        present: Mask of the values that exist, bool [B, K].
         limit: k.
 
     Returns:
-        Values and which of them are present, both [B, min(K, k)].
+        Values and their mask, both [B, min(K, k)].
     """
     if values.shape[1] <= limit:
         return values, present
+    # An absent value's key exceeds every random key in [0, 1), so that it is taken last.
     order = torch.where(present, torch.rand(values.shape), 2.0).argsort(dim=1)[:, :limit]
     return values.gather(1, order), present.gather(1, order)
 
 
-def alone_in_their_slots(customer: Ints, item: Ints, slots: int) -> npt.NDArray[np.bool_]:
-    """Which records count if each customer has `slots` slots, and a slot holds one record or none.
+def unique_per_slot(customer: Ints, item: Ints, slots: int) -> npt.NDArray[np.bool_]:
+    """Return which records are kept if each of a customer's `slots` slots holds at most one.
 
-    A record's slot is a hash of its customer and its item. Two records in one slot do not count,
-    so that one record more or less changes what counts by one record: it counts itself, or it
-    pushes another one out, or neither. Keeping the first few instead would change two.
+    A record's slot is a hash of its customer and its item; records that share a slot are all
+    dropped. So adding or removing one record changes the kept set by at most one record: itself,
+    or one that it collides with. Keeping the first few records instead could change two.
 
     Args:
-        customer: Whose each record is, int64 [P].
-        item: What it is about, int64 [P].
-        slots: Most records of a customer.
+        customer: Customer of each record, int64 [P].
+        item: Item of each record, int64 [P].
+        slots: Largest number of kept records of a customer.
 
     Returns:
-        A mask, bool [P]; at most `slots` records of a customer count.
+        A mask, bool [P].
     """
-    slot = (draws(customer, item) % np.uint64(slots)).astype(np.int64)
+    slot = (pair_hash(customer, item) % np.uint64(slots)).astype(np.int64)
     place = np.unique(np.stack([customer, slot]), axis=1, return_inverse=True)[1].reshape(-1)
     counts: npt.NDArray[np.bool_] = np.bincount(place)[place] == 1
     return counts

@@ -1,4 +1,4 @@
-"""Purchase histories as compact tensors: one unit is one customer with all that she bought."""
+"""Purchase histories as compact tensors: an example is a customer with their whole history."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Histories:
     """The purchases of n customers, one after the other.
 
     Attributes:
-        start: Where each customer's part begins, int64 [n + 1].
+        start: Offset of each customer's part, int64 [n + 1].
         items: Products, int32 [P].
-        weights: How much each purchase counts, float32 [P], above 0.
-        baskets: In which of the customer's discovery baskets it was bought first, int32 [P].
+        weights: Weight of each purchase, float32 [P], above 0.
+        baskets: Discovery basket of the customer in which it was bought first, int32 [P].
     """
 
     start: Tensor
@@ -32,13 +32,13 @@ class Histories:
         return len(self.start) - 1
 
     def at(self, rows: Tensor) -> Histories:
-        """The histories of some customers, in the order of `rows`, int64 [m]."""
+        """Return the histories of some customers, in the order of `rows`, int64 [m]."""
         start, place = parts_of(self.start, rows)
         columns = [field.name for field in fields(self) if field.name != "start"]
         return replace(self, start=start, **{name: getattr(self, name)[place] for name in columns})
 
     def padded(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The histories at `index` (int64 [B]) as items int64 [B, K] and weights float32 [B, K].
+        """Return the histories at `index` (int64 [B]): items int64 [B, K], weights float32 [B, K].
 
         K is the longest of these histories; weight 0 is padding.
         """
@@ -46,12 +46,12 @@ class Histories:
         return self.items[position].long() * inside, self.weights[position] * inside
 
     def padded_baskets(self, index: Tensor) -> Tensor:
-        """The baskets of the purchases in `padded`, int64 [B, K]; 0 at padding."""
+        """Return the baskets of the purchases in `padded`, int64 [B, K]; 0 at padding."""
         position, inside = self._places(index)
         return self.baskets[position].long() * inside
 
     def _places(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the purchases of the customers at `index` lie, and which are theirs, [B, K]."""
+        """Return positions of the purchases of the customers at `index` and their mask, [B, K]."""
         begin, lengths = self.start[index], (self.start[1:] - self.start[:-1])[index]
         column = torch.arange(int(lengths.max()) if len(index) else 0)
         inside = column[None, :] < lengths[:, None]
@@ -61,7 +61,7 @@ class Histories:
 
 @dataclass(frozen=True)
 class CustomerExamples:
-    """Customers as training units.
+    """Customers as training examples.
 
     Attributes:
         histories: What each customer bought.
@@ -77,27 +77,31 @@ class CustomerExamples:
         return len(self.histories)
 
     def batch(self, index: Tensor) -> Batch:
-        """Customers int64 [B], items int64 [B, K], weights float32 [B, K], prior float32 [B, I]."""
+        """Return a batch of customers.
+
+        Returns:
+            Customers int64 [B], items int64 [B, K], weights float32 [B, K], prior float32 [B, I].
+        """
         items, weights = self.histories.padded(index)
         return index, items, weights, self.prior[self.home[index]]
 
 
 @dataclass(frozen=True)
 class OrderedExamples(CustomerExamples):
-    """Customers with the order of what they bought."""
+    """Customers with the order of their purchases."""
 
     @classmethod
     def of(cls, customers: CustomerExamples) -> OrderedExamples:
-        """The same customers."""
+        """Build them from the same customers without order."""
         return cls(customers.histories, customers.home, customers.prior)
 
     def batch(self, index: Tensor) -> Batch:
-        """As without order, and the baskets of the purchases, int64 [B, K]."""
+        """Return the unordered batch and the baskets of the purchases, int64 [B, K]."""
         return *super().batch(index), self.histories.padded_baskets(index)
 
 
 def joined(parts: Sequence[CustomerExamples]) -> CustomerExamples:
-    """The customers of several retailers, one retailer after the other, of the first one's kind."""
+    """Concatenate the customers of several retailers, as examples of the first part's class."""
     starts, homes, purchases, rows = [torch.zeros(1, dtype=torch.int64)], [], 0, 0
     for part in parts:
         starts.append(part.histories.start[1:] + purchases)

@@ -1,4 +1,4 @@
-"""One party's data with the task's model and loss: whatever trains, trains through this."""
+"""One party's learning problem: its data with the task's model and loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from securefl.tasks.base import AnyTask, MemberData
 
 @dataclass(frozen=True)
 class LocalProblem:
-    """A party's data and how the run's task learns from them.
+    """A party's data and the run's task; all training code works on it.
 
     Attributes:
         config: The run's configuration.
@@ -37,43 +37,43 @@ class LocalProblem:
     data: MemberData
 
     def seed(self, *purpose: str | int) -> int:
-        """A seed of this party's own for one purpose."""
+        """Return a seed for one purpose of this party."""
         return derive_seed(self.config.seed, self.data.name, *purpose)
 
     def units(self, number: int) -> Examples:
-        """The units that round `number` trains on."""
+        """Return the training examples of round `number`."""
         return self.task.units_in(self.data, number)
 
     def fresh_model(self, purpose: str) -> nn.Module:
-        """A newly initialised model on the CPU, the same for the same seed."""
+        """Return a newly initialised model on the CPU, deterministic in the seed."""
         torch.manual_seed(self.seed(purpose))
         return self.task.model(self.facts, self.data.customers)
 
     def trainer(self, model: nn.Module, settings: TrainingSettings) -> LocalTrainer:
-        """A trainer of this party's units."""
+        """Return a trainer on this party's examples."""
         device = choose_device(self.config.engine.device)
         return LocalTrainer(model, self.data.examples, self.task.loss, settings, device)
 
-    def score_released(self, model: nn.Module) -> dict[str, MetricSums]:
-        """The metrics on the test split of the shared parameters alone, by retailer."""
+    def score_shared(self, model: nn.Module) -> dict[str, MetricSums]:
+        """Return the test metrics of the shared parameters alone, by retailer."""
         model.to("cpu").eval()
         with torch.no_grad():
-            return self.task.released(model, self.data, "test")
+            return self.task.evaluate_shared(model, self.data, "test")
 
-    def score_own(self) -> dict[str, MetricSums] | None:
-        """The metrics on the test split of what the party serves without any shared model."""
+    def score_local(self) -> dict[str, MetricSums] | None:
+        """Return the test metrics of the party's local model alone; None without one."""
         with torch.no_grad():
-            return self.task.own(self.data, "test")
+            return self.task.evaluate_local(self.data, "test")
 
-    def recommendations(self, model: nn.Module) -> Mapping[str, pd.DataFrame]:
-        """What the party reads off a model, as tables by name."""
+    def local_outputs(self, model: nn.Module) -> Mapping[str, pd.DataFrame]:
+        """Return the party's local outputs, as tables by name."""
         model.to("cpu").eval()
         with torch.no_grad():
-            found: Mapping[str, pd.DataFrame] = self.task.recommendations(model, self.data)
+            found: Mapping[str, pd.DataFrame] = self.task.local_outputs(model, self.data)
             return found
 
     def score(self, model: nn.Module, split: Split) -> dict[str, MetricSums]:
-        """The metrics of a model on one split by retailer, computed on the CPU."""
+        """Return the metrics of a model on one split by retailer, computed on the CPU."""
         model.to("cpu").eval()
         with torch.no_grad():
             return self.task.evaluate(model, self.data, split)

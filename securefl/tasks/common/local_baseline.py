@@ -1,4 +1,4 @@
-"""Training without a federation: the references that it is measured against, and own models."""
+"""Training without a federation: the local-only baseline, and local models."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from securefl.tasks.common.learner import LocalProblem
 
 @dataclass(frozen=True)
 class LocalOnlyTraining:
-    """How training without the federation went.
+    """Result of training without the federation.
 
     Attributes:
-        best_round: The round that was best on validation; 0 where a retailer's own part is it.
+        best_round: The best round on validation; 0 where the task's local model is the baseline.
         tallies: The metrics of that round on the test split, by retailer.
     """
 
@@ -27,65 +27,63 @@ class LocalOnlyTraining:
 
 
 def train_local_only(
-    learner: LocalProblem, settings: TrainingSettings, rounds: int, shared: FloatVector
+    problem: LocalProblem, settings: TrainingSettings, rounds: int, shared: FloatVector
 ) -> LocalOnlyTraining:
-    """As many rounds as the federation, on one party's data.
+    """Train on one party's data, for as many rounds as the federation.
 
-    The model starts where the federation starts, is scored on validation as often, and its best
-    round counts, so that no arm is favoured. Where the task serves a part of the party's own beside
-    the shared model, that part is what the party has without the federation.
+    The model starts from the same weights, is evaluated on validation as often, and its best round
+    is reported, so that neither side of the comparison is favoured. Where the task personalizes
+    with a local model, that model is what the party has without the federation.
     """
-    own = learner.score_own()
-    if own is not None:
-        return LocalOnlyTraining(0, own)
-    model = learner.fresh_model("alone")
+    local = problem.score_local()
+    if local is not None:
+        return LocalOnlyTraining(0, local)
+    model = problem.fresh_model("alone")
     load_shared(model, shared)
-    best = train_to_best(learner, model, settings, rounds)
-    return LocalOnlyTraining(best, learner.score(model, "test"))
+    best = train_to_best(problem, model, settings, rounds)
+    return LocalOnlyTraining(best, problem.score(model, "test"))
 
 
-def own_model(learner: LocalProblem) -> nn.Module:
-    """What a retailer serves of its own beside a shared model: trained as it would be alone.
-
-    It may be asked for in the middle of an evaluation, where no gradient is kept.
-    """
-    config, model = learner.config, learner.fresh_model("own")
-    with torch.enable_grad():
-        train_to_best(learner, model, config.references.alone, config.rounds)
+def train_local_model(problem: LocalProblem) -> nn.Module:
+    """Train the local model of a personalized prediction, as the local-only baseline is trained."""
+    config, model = problem.config, problem.fresh_model("own")
+    with torch.enable_grad():  # trained on first use, during an evaluation without gradients
+        train_to_best(problem, model, config.references.alone, config.rounds)
     return model.eval()
 
 
 def train_to_best(
-    learner: LocalProblem,
+    problem: LocalProblem,
     model: nn.Module,
     settings: TrainingSettings,
     rounds: int,
     patience: int | None = None,
 ) -> int:
-    """Train a model on one party's data and leave it as its best round on validation left it.
+    """Train a model on one party's data and restore its best round on validation.
 
     Args:
-        learner: The party's data and task.
-        model: What is trained, from its present state.
-        settings: How a round is trained.
-        rounds: How many at most.
-        patience: Stop once so many rounds in a row were no better; None never does.
+        problem: The party's data and task.
+        model: Trained in place, from its present state.
+        settings: Training of one round.
+        rounds: Largest number of rounds.
+        patience: Stop after so many rounds without improvement; None never stops early.
 
     Returns:
         The best round, from 1.
 
     Raises:
-        ValueError: If there is no round.
+        ValueError: If `rounds` is below 1.
     """
     if rounds < 1:
         raise ValueError("training alone needs at least one round")
-    decisive = learner.task.metrics[0]
-    trainer = learner.trainer(model, settings)
+    decisive = problem.task.metrics[0]
+    trainer = problem.trainer(model, settings)
     best, best_value, kept = 0, float("nan"), model.state_dict()
     for number in range(1, rounds + 1):
-        trainer.train(learner.seed("alone", number), learner.units(number))
-        validation = total(learner.score(model, "validation").values())
+        trainer.train(problem.seed("alone", number), problem.units(number))
+        validation = total(problem.score(model, "validation").values())
         value = validation.ratios[decisive.name].value
+        # The first round is kept even where its metric is NaN, so that a model is always left.
         if best == 0 or decisive.better(value, best_value):
             best, best_value = number, value
             kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What the presence of a privacy unit comes to, in words."""
+"""Descriptions of privacy units, as results state them."""
 
 from __future__ import annotations
 

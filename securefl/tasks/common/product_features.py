@@ -1,7 +1,7 @@
-"""What the agreed catalogue says of a product, as codes: hierarchy, brand, size and price band.
+"""Product features from the agreed catalogue, as codes: hierarchy, brand, size and price band.
 
-All of it is public: it is printed on the package or hangs in the shop. Bands have fixed edges, so
-that nothing is scaled by anybody's data.
+All of it is public: printed on the package or displayed in the shop. Bands have fixed edges, so
+that no feature is scaled by private data.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ _PRICES: Final = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 15.0])
 
 
 def product_features(data: RetailData, products: npt.NDArray[np.int64]) -> tuple[Tensor, ...]:
-    """Codes of the products in each of `FEATURES`, int64 [I] each.
+    """Return codes of the products in each of `FEATURES`, int64 [I] each.
 
     Args:
-        data: The tables; of the transactions only shelf prices are looked at.
+        data: The tables; of the transactions only shelf prices are read.
         products: Product ids, int64 [I], ascending.
     """
     catalogue = data.products.set_index("product").reindex(products)
@@ -60,10 +60,10 @@ def product_features(data: RetailData, products: npt.NDArray[np.int64]) -> tuple
 
 
 def size_band(text: str) -> str:
-    """A package size such as `10.5 OZ`, `6/12 OZ` or `1 1/2 LB`, as a band of a factor of two.
+    """Return the band, a factor of two wide, of a size such as `10.5 OZ`, `6/12 OZ`, `1 1/2 LB`.
 
-    A fraction is one if it is below 1 and its divisor is 2, 3, 4 or 8; else `6/12 OZ` are six of
-    twelve ounces. What is no amount of a known unit is its own band, empty if there is none.
+    `a/b` is a fraction if it is below 1 and b is 2, 3, 4 or 8; otherwise `6/12 OZ` is six packages
+    of twelve ounces. Text without an amount in a known unit is the band `other`, or empty.
     """
     found = _SIZE.match(text.strip().upper())
     if found is None:
@@ -86,11 +86,11 @@ def _amount(found: re.Match[str]) -> float:
 
 
 def price_bands(data: RetailData, products: npt.NDArray[np.int64]) -> pd.Series:
-    """Bands of the products' shelf prices, as text [I]; empty where nobody sold one.
+    """Return bands of the products' shelf prices, as text [I]; empty without any sale.
 
-    The shelf price is what a unit costs before anything is taken off: it hangs in the shop, for
-    competitors to read. A table of transactions shows it as (value + discount) / quantity; the
-    median over all members' lines stands for it.
+    The shelf price is the price of a unit before discounts, which is displayed in the shop and
+    known to competitors. In a table of transactions it is (value + discount) / quantity; the
+    median over all members' lines is used.
     """
     lines = pd.concat([known_lines(member.transactions) for member in data.members])
     price = (lines["value"] + lines["discount"]) / lines["quantity"]

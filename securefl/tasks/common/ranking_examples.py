@@ -1,4 +1,4 @@
-"""From one retailer's cut purchases to weighted histories, its own prior and held-out cases."""
+"""Weighted histories, popularity prior and held-out cases of one retailer's split purchases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from securefl.ml.metrics.ranking import RankingCases
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.histories import CustomerExamples, Histories
 from securefl.tasks.common.settings import RecommendationSettings
-from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, draw_negatives, hold_out
+from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, hold_out, sample_negatives
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -28,13 +28,13 @@ PRIOR_FLOOR: Final = 0.1
 
 @dataclass(frozen=True)
 class Cases:
-    """One retailer's held-out purchases and what is known when they happen.
+    """One retailer's held-out purchases, and what is known before each of them.
 
     Attributes:
         customers: Rows of the customers in the party's model, int64 [n].
-        known: What each had bought by then.
+        known: Earlier purchases of each.
         ranking: The held-out purchases and their competitors.
-        prior: The retailer's own known part of the scores, float32 [I].
+        prior: The retailer's fixed part of the scores, from its own popularity, float32 [I].
         popularity: Customers who bought each product in training, float32 [I].
     """
 
@@ -45,7 +45,7 @@ class Cases:
     popularity: Tensor
 
     def at(self, rows: Tensor) -> Cases:
-        """Some of the cases, in the order of `rows`, int64 [m]."""
+        """Return some of the cases, in the order of `rows`, int64 [m]."""
         return replace(
             self,
             customers=self.customers[rows],
@@ -54,12 +54,12 @@ class Cases:
         )
 
     def after(self, customers: int) -> Cases:
-        """The same cases in a model whose first `customers` rows are other retailers'."""
+        """Shift the customer rows by `customers`, the rows of the retailers before."""
         return replace(self, customers=self.customers + customers)
 
 
 def purchases_of(transactions: pd.DataFrame, products: Ints) -> Purchases:
-    """The lines of products in the assortment (int64 [I], ascending), with products as rows."""
+    """Return the lines of products in the assortment (int64 [I], ascending), products as rows."""
     known = known_lines(transactions)
     lines = known[known["product"].isin(products)]
     return Purchases(
@@ -71,23 +71,23 @@ def purchases_of(transactions: pd.DataFrame, products: Ints) -> Purchases:
 
 
 def known_lines(transactions: pd.DataFrame) -> pd.DataFrame:
-    """The lines of a known customer and a listed product; the schema has -1 for the others."""
+    """Return the lines of a known customer and a listed product; the schema has -1 for others."""
     return transactions[(transactions["customer"] >= 0) & (transactions["product"] >= 0)]
 
 
 def nanoseconds(times: pd.Series) -> Ints:
-    """Times as int64 nanoseconds since 1970, whatever the column's own unit."""
+    """Return times as int64 nanoseconds since 1970, independent of the column's resolution."""
     return times.to_numpy("datetime64[ns]").astype(np.int64)
 
 
 class RetailerCases:
-    """Cuts one retailer's purchases and lays them out for training and evaluation.
+    """One retailer's purchases, split and laid out for training and evaluation.
 
     Args:
         purchases: The retailer's lines.
         products: Number of products I of the assortment.
         end: The last moment of the agreed period, in ns since 1970.
-        settings: How to cut.
+        settings: Settings of the split.
     """
 
     def __init__(
@@ -102,11 +102,14 @@ class RetailerCases:
 
     @property
     def customers(self) -> int:
-        """Number of customers n that are trained on and evaluated."""
+        """Number n of customers in training and evaluation."""
         return len(self.cut.customers)
 
     def examples(self) -> CustomerExamples:
-        """The customers as units whose weights sum to 1 on average."""
+        """Return the customers as examples whose weights sum to 1 on average over customers.
+
+        The common scale and the prior depend on all customers: for training without a budget only.
+        """
         scale = self.customers / self.weights.sum()
         return CustomerExamples(
             histories=self._histories(self.cut.training, self.weights * scale),
@@ -115,7 +118,7 @@ class RetailerCases:
         )
 
     def separate_examples(self) -> CustomerExamples:
-        """The customers as units with nothing in one that comes from another; weights sum to 1."""
+        """Return the customers as examples that are independent of each other; weights sum to 1."""
         row = self.cut.training.row
         sums = np.bincount(row, self.weights, minlength=self.customers)
         return CustomerExamples(
@@ -125,7 +128,7 @@ class RetailerCases:
         )
 
     def cases(self) -> Mapping[Split, Cases]:
-        """The held-out purchases by split."""
+        """Return the held-out purchases by split."""
         return {
             "validation": self._cases(self.cut.training, self.cut.validation, stream=0),
             "test": self._cases(self.cut.known, self.cut.test, stream=1),
@@ -139,7 +142,7 @@ class RetailerCases:
             known=self._histories(known, np.ones(len(known.item))),
             ranking=RankingCases(
                 positive=torch.from_numpy(positive),
-                negatives=torch.from_numpy(draw_negatives(cut, self.sold, count, stream)),
+                negatives=torch.from_numpy(sample_negatives(cut, self.sold, count, stream)),
                 bought_start=self._starts(cut.bought),
                 bought=torch.from_numpy(cut.bought.item),
                 sold=torch.from_numpy(np.bincount(self.sold, minlength=self.products) > 0),
@@ -149,13 +152,13 @@ class RetailerCases:
         )
 
     def _prior(self) -> Tensor:
-        """Logarithm of each product's recent share of the retailer's sales, scaled, float32 [I]."""
+        """Return the scaled logarithm of each product's recent share of sales, float32 [I]."""
         recent = self._summed(self.weights)
         share = recent / recent.mean()
         return torch.from_numpy(self.settings.prior * np.log(share + PRIOR_FLOOR)).float()
 
     def _summed(self, weights: Floats) -> Floats:
-        """Sum of the training pairs' weights by product, float64 [I]."""
+        """Return the sum of the training pairs' weights by product, float64 [I]."""
         summed = np.bincount(self.cut.training.item, weights, minlength=self.products)
         return summed.astype(np.float64)
 

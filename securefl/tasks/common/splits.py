@@ -1,8 +1,8 @@
-"""Leave-last-basket-out: which purchases a recommender trains on, and which it has to foresee.
+"""Leave-last-basket-out split of purchases into training, validation and test.
 
-The rule, which decides every score, is written out in docs/recommendation.md. It looks at one
-customer at a time and draws with a hash of the customer and the product, so that a customer's
-held-out products depend on neither the run's seed, nor the row order, nor the other customers.
+docs/recommendation.md has the rule, on which every score depends. It looks at one customer at a
+time and samples by a hash of customer and product, so that a customer's held-out products depend
+neither on the run's seed, nor on the row order, nor on other customers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 _SPLIT = 174
-"""Part of every draw; a constant of the rule and no setting."""
+"""Seed of every sample of the rule; a constant, so that all runs have the same split."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Purchases:
         customer: Customer ids.
         item: Rows of the agreed assortment.
         basket: Basket ids, unique for a customer.
-        time: When the line was bought, in any unit that orders.
+        time: Time of the purchase, in any unit that orders.
     """
 
     customer: Ints
@@ -35,7 +35,7 @@ class Purchases:
     time: Ints
 
     def at(self, selector: NDArray[np.int64] | NDArray[np.bool_]) -> Purchases:
-        """The lines that `selector` picks, in its order."""
+        """Return the selected lines, in the order of `selector`."""
         return Purchases(
             self.customer[selector], self.item[selector], self.basket[selector], self.time[selector]
         )
@@ -48,9 +48,9 @@ class Pairs:
     Attributes:
         row: Customer rows, int64 [P].
         item: Products, int64 [P].
-        time: When the pair was bought last, int64 [P], in the unit of the purchases.
-        basket: In which of the customer's discovery baskets it was bought first, int64 [P], counted
-            from 0.
+        time: Last purchase of the pair, int64 [P], in the unit of the purchases.
+        basket: Discovery basket of the customer in which the pair was bought first, int64 [P],
+            counted from 0.
     """
 
     row: Ints
@@ -59,7 +59,7 @@ class Pairs:
     basket: Ints
 
     def latest(self, customers: int) -> Ints:
-        """When each of so many customers bought last, int64 [n]; the smallest number for nobody."""
+        """Return each customer's last purchase time, int64 [n]; the smallest int64 without any."""
         latest = np.full(customers, np.iinfo(np.int64).min)
         np.maximum.at(latest, self.row, self.time)
         return latest
@@ -67,13 +67,13 @@ class Pairs:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One retailer's purchases, cut. Customers are rows 0..n-1 in ascending order of their id.
+    """One retailer's purchases, split; customers are rows 0..n-1 in ascending order of their id.
 
     Attributes:
         customers: Customer id of each row, int64 [n].
-        training: What each customer bought before the validation basket.
-        known: What each customer bought before the test basket.
-        bought: What each customer bought in the whole period.
+        training: Purchases before each customer's validation basket.
+        known: Purchases before each customer's test basket.
+        bought: Purchases in the whole period.
         validation: Held-out product of each row, int64 [n].
         test: Held-out product of each row, int64 [n].
     """
@@ -87,11 +87,11 @@ class HeldOut:
 
 
 def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
-    """Cut one retailer's purchases; customers with fewer than `min_products` are left out.
+    """Split one retailer's purchases; leave out customers with fewer than `min_products`.
 
-    A customer's discovery basket is one that holds a product never bought before. A product drawn
-    from the last of them is the test case, one from the last but one the validation case, and
-    training ends before the latter. Customers without a purchase to train on are left out.
+    A discovery basket of a customer contains a product that they never bought before. A new product
+    sampled from the last one is the test case, one from the last but one the validation case, and
+    training ends before the latter. Customers without a training purchase are left out.
     """
     lines = _in_order(_active(purchases, min_products))
     row = np.unique(lines.customer, return_inverse=True)[1]
@@ -105,22 +105,22 @@ def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
         training=_pairs_of(lines, row, ordinal, kept, ordinal < previous[row]),
         known=_pairs_of(lines, row, ordinal, kept, ordinal < last[row]),
         bought=_pairs_of(lines, row, ordinal, kept, np.isin(row, kept)),
-        validation=discoveries.drawn(previous)[kept],
-        test=discoveries.drawn(last)[kept],
+        validation=discoveries.chosen(previous)[kept],
+        test=discoveries.chosen(last)[kept],
     )
 
 
-def draw_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> Ints:
-    """Products of `catalogue` that the customer never bought, uniform and without replacement.
+def sample_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> Ints:
+    """Sample products that the customer never bought, uniformly without replacement.
 
     Args:
-        cut: The retailer's purchases, cut; customer ids seed the draws.
+        cut: The retailer's purchases, split; customer ids seed the samples.
         catalogue: Products that the retailer sells, int64 [c], ascending.
-        count: How many.
-        stream: Which of several independent draws this is.
+        count: Number of products per customer.
+        stream: Number of the independent random stream.
 
     Returns:
-        Products, int64 [n, count]; -1 fills a row whose catalogue has fewer.
+        Products, int64 [n, count]; padded with -1 where the catalogue has fewer.
     """
     result = np.full((len(cut.customers), count), -1, dtype=np.int64)
     bounds = np.searchsorted(cut.bought.row, np.arange(len(cut.customers) + 1))
@@ -128,20 +128,20 @@ def draw_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> In
         bought = cut.bought.item[bounds[row] : bounds[row + 1]]
         never = catalogue[~np.isin(catalogue, bought, assume_unique=True)]
         generator = np.random.default_rng([_SPLIT, stream, int(customer) & (2**64 - 1)])
-        drawn = generator.choice(never, min(count, len(never)), replace=False)
-        result[row, : len(drawn)] = drawn
+        sampled = generator.choice(never, min(count, len(never)), replace=False)
+        result[row, : len(sampled)] = sampled
     return result
 
 
 def _active(purchases: Purchases, min_products: int) -> Purchases:
-    """The lines of customers with at least `min_products` distinct products."""
+    """Return the lines of customers with at least `min_products` distinct products."""
     customers, row = np.unique(purchases.customer, return_inverse=True)
     products = np.bincount(row[_first_lines(row, purchases.item)], minlength=len(customers))
     return purchases.at(products[row] >= min_products)
 
 
 def _in_order(purchases: Purchases) -> Purchases:
-    """Lines by customer, start of the basket, basket and product."""
+    """Sort lines by customer, start of the basket, basket and product."""
     together = purchases.at(np.lexsort((purchases.time, purchases.basket, purchases.customer)))
     ordinal = _basket_ordinal(together)
     start = together.time[np.unique(ordinal, return_index=True)[1]][ordinal]
@@ -150,20 +150,20 @@ def _in_order(purchases: Purchases) -> Purchases:
 
 
 def _basket_ordinal(lines: Purchases) -> Ints:
-    """Number of the basket that each line belongs to, over lines that lie together by basket."""
+    """Return the number of each line's basket, over lines grouped by basket, int64 [L]."""
     starts = np.zeros(len(lines.customer), dtype=np.int64)
     starts[1:] = (np.diff(lines.customer) != 0) | (np.diff(lines.basket) != 0)
     return np.cumsum(starts)
 
 
 def _first_lines(row: Ints, item: Ints) -> Ints:
-    """Positions of the first line of each pair of customer and product, over lines in order."""
+    """Return positions of the first line of each pair of customer and product, ascending."""
     key = row * (item.max(initial=0) + 1) + item
     return np.sort(np.unique(key, return_index=True)[1])
 
 
 def _discovery_baskets(row: Ints, ordinal: Ints) -> tuple[Ints, Ints]:
-    """Numbers of each customer's last and last but one discovery basket; -1 for none."""
+    """Return each customer's last and last but one discovery basket, int64 [n]; -1 for none."""
     size = row.max(initial=-1) + 1
     last = np.full(size, -1, dtype=np.int64)
     np.maximum.at(last, row, ordinal)
@@ -181,19 +181,19 @@ class _Discoveries:
     row: Ints
     ordinal: Ints
 
-    def drawn(self, basket: Ints) -> Ints:
-        """Of each row's products in its `basket`, the one with the smallest draw; -1 for none."""
+    def chosen(self, basket: Ints) -> Ints:
+        """Return each row's product in its `basket` with the smallest hash, int64 [n]; else -1."""
         within = self.ordinal == basket[self.row]
         lines, row = self.lines.at(within), self.row[within]
-        order = np.lexsort((lines.item, draws(lines.customer, lines.item), row))
+        order = np.lexsort((lines.item, pair_hash(lines.customer, lines.item), row))
         rows, positions = np.unique(row[order], return_index=True)
         chosen = np.full(len(basket), -1, dtype=np.int64)
         chosen[rows] = lines.item[order][positions]
         return chosen
 
 
-def draws(customer: Ints, item: Ints) -> NDArray[np.uint64]:
-    """A hash of customer and product: SplitMix64's finaliser (Steele et al. 2014), twice."""
+def pair_hash(customer: Ints, item: Ints) -> NDArray[np.uint64]:
+    """Hash customer and product, uint64 [P]: SplitMix64's finaliser (Steele et al. 2014), twice."""
     state = np.full(len(customer), _SPLIT, dtype=np.uint64)
     for part in (customer, item):
         state = (state ^ part.astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
@@ -206,7 +206,7 @@ def draws(customer: Ints, item: Ints) -> NDArray[np.uint64]:
 def _pairs_of(
     lines: Purchases, row: Ints, ordinal: Ints, kept: Ints, within: NDArray[np.bool_]
 ) -> Pairs:
-    """The distinct pairs of the lines `within`, over the customers `kept`, numbered anew."""
+    """Return the distinct pairs of the lines `within`, over the renumbered customers `kept`."""
     chosen = within & np.isin(row, kept)
     new, picked = np.searchsorted(kept, row[chosen]), lines.at(chosen)
     order = np.lexsort((picked.time, picked.item, new))
@@ -220,7 +220,7 @@ def _pairs_of(
 
 
 def _numbered(row: Ints, ordinal: Ints) -> Ints:
-    """Ordinals that grow from row to row, counted from 0 within each row without gaps."""
+    """Renumber ordinals that grow from row to row: from 0 within each row, without gaps."""
     dense = np.unique(ordinal, return_inverse=True)[1]
     lowest = np.full(row.max(initial=-1) + 1, len(dense))
     np.minimum.at(lowest, row, dense)

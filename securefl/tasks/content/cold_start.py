@@ -1,7 +1,7 @@
-"""Ranking tasks with cases of new products beside the usual ones.
+"""Ranking tasks with cold-start cases of new products.
 
-New products are ranked among themselves: which of what came in today is shown to her? The obvious
-rule has no sales to go by, and takes the mean sales of the known products of the same kind.
+New products are ranked among themselves: which of today's new products should a customer see? The
+baseline has no sales of them, and uses the mean sales of the known products of the same kind.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, Ratio
-from securefl.tasks.common.cold_start_split import cold_cases, cold_products
+from securefl.tasks.common.cold_start_split import cold_start_cases, cold_start_products
 from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.common.settings import NewProductSettings
 from securefl.tasks.common.splits import Purchases
-from securefl.tasks.content.spec import RANKED_COLD, cold_metric
+from securefl.tasks.content.settings import RANKED_COLD, cold_metric
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 
 _COLD: Final = ", new products"
@@ -26,31 +26,31 @@ _KIND: Final = 2
 
 
 class NewProductTask(RecommendationTask):
-    """Holds some products out of training altogether, and ranks them as well."""
+    """Holds some products out of training, and ranks them as well."""
 
-    cuts: NewProductSettings
+    split: NewProductSettings
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
         *RecommendationTask.metrics,
         *(MetricSpec(cold_metric(name), higher_is_better=True) for name in RANKED_COLD),
     )
 
-    def cold(self, facts: RankingFacts) -> Tensor:
-        """Which products count as new, bool [I]."""
-        return cold_products(facts.products, self.cuts.cold)
+    def new_products(self, facts: RankingFacts) -> Tensor:
+        """Return which products count as new, bool [I]."""
+        return cold_start_products(facts.products, self.split.cold)
 
     def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
-        """The lines of known products."""
+        """Return the lines of known products."""
         lines = super().purchases(tables, facts)
-        return lines.at(~self.cold(facts).numpy()[lines.item])
+        return lines.at(~self.new_products(facts).numpy()[lines.item])
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> RankingMember:
-        """See `RecommendationTask.member`; the cases of new products are a group beside it."""
-        plain, cold = super().member(tables, cut, facts), self.cold(facts)
+        """See `RecommendationTask.member`; the cases of new products are a group of their own."""
+        plain, cold = super().member(tables, cut, facts), self.new_products(facts)
         lines = super().purchases(tables, facts)
         new = lines.at(cold.numpy()[lines.item])
-        cases = cold_cases(cut, new, cold, facts.levels[_KIND])
+        cases = cold_start_cases(cut, new, cold, facts.levels[_KIND])
         return replace(plain, cases={**plain.cases, tables.name + _COLD: cases})
 
     def evaluate(
@@ -59,35 +59,35 @@ class NewProductTask(RecommendationTask):
         """See `RecommendationTask.evaluate`."""
         return _joined(super().evaluate(model, member, split))
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """See `Task.released`."""
-        return _joined(super().released(model, member, split))
+        """See `Task.evaluate_shared`."""
+        return _joined(super().evaluate_shared(model, member, split))
 
-    def own(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
-        """See `Task.own`."""
-        found = super().own(member, split)
+    def evaluate_local(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
+        """See `Task.evaluate_local`."""
+        found = super().evaluate_local(member, split)
         return None if found is None else _joined(found)
 
     def baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
-        """Known products by own popularity, new ones by that of their kind."""
+        """Rank known products by own popularity, new ones by the popularity of their kind."""
         return _joined(super().baseline(member, split))
 
     @property
-    def noised_rule(self) -> str | None:
-        """None: a noised list says nothing of new products."""
+    def noised_baseline_name(self) -> str | None:
+        """None: a private popularity list has no sales of new products."""
         return None
 
 
 def _joined(groups: dict[str, MetricSums]) -> dict[str, MetricSums]:
-    """Each retailer's tally with that of its new products in metrics of their own."""
+    """Merge each retailer's metrics with those of its new products, under names of their own."""
     return {
-        name: MetricSums({**tally.ratios, **_of_new(groups[name + _COLD])})
-        for name, tally in groups.items()
+        name: MetricSums({**sums.ratios, **_of_new(groups[name + _COLD])})
+        for name, sums in groups.items()
         if not name.endswith(_COLD)
     }
 
 
-def _of_new(tally: MetricSums) -> dict[str, Ratio]:
-    return {cold_metric(name): tally.ratios[name] for name in RANKED_COLD}
+def _of_new(sums: MetricSums) -> dict[str, Ratio]:
+    return {cold_metric(name): sums.ratios[name] for name in RANKED_COLD}

@@ -1,9 +1,8 @@
-"""What customers buy next from what products are: their features and, where known, themselves.
+"""Feature model: next purchases from product features and, where known, product ids.
 
-A customer is what she bought, counted on every feature of the public catalogue, and has no vector
-of her own. A product is the sum of what its features say of it, and of what is learned of itself
-once it has been sold; so a product that nobody bought yet has a place in the list from its first
-day.
+A customer is represented by their purchases, counted on every feature of the public catalogue, and
+has no vector. A product is the sum of its features' scores and, once it has been sold, of a score
+of its own id; so a product without any sale has a rank from its first day.
 """
 
 from __future__ import annotations
@@ -18,27 +17,27 @@ from securefl.tasks.content.settings import FeatureSettings
 from securefl.tasks.recommendation.models.profile import HistoryRanker, shares_of
 
 OUT_OF_REACH: Final = -1e4
-"""The score of a product that does not compete."""
+"""Score of a masked product."""
 
 
 class FeatureRanker(HistoryRanker):
-    """Scores all products from one customer's own history, and from nothing else.
+    """Scores all products from one customer's own history alone.
 
-    With f(i) the code of product i in feature f, and x_f the roots of the shares of what she bought
-    by that feature,
+    With f(i) the code of product i in feature f, and x_f the roots of the customer's purchase
+    shares by that feature,
 
         score(i) = sum_f (p_f + g_f x_f + D_f E x)[f(i)]
 
-    where E x maps her profile over the mapped features to a few numbers, and D_f maps those back.
-    Each popularity p_f is a weight times a scale, and learns as fast as the square of that scale.
+    where E x maps the profile over the mapped features to a low-rank code, and D_f maps it back.
+    Each popularity p_f is a weight times a scale; its learning rate grows with the squared scale.
     Every parameter is shared and belongs to a linear layer, and a customer's scores depend on no
-    other customer, so that her gradient is hers alone.
+    other customer, so that per-customer gradients exist and can be clipped.
 
     Args:
-        settings: Sizes, and which features are mapped.
+        settings: Sizes, and the mapped features.
         features: Codes of the products in each feature, int64 [I] each, in the order of the
-            settings' `features`; a model that knows products themselves has them as the last one.
-        cold: Products that count as never sold, bool [I]: nothing is learned of them by themselves.
+            settings' `features`; a model with product ids has them as the last one.
+        cold: Products that count as never sold, bool [I]: their ids get no score.
     """
 
     def __init__(self, settings: FeatureSettings, features: Sequence[Tensor], cold: Tensor) -> None:
@@ -65,18 +64,21 @@ class FeatureRanker(HistoryRanker):
         self.begin(settings.rank, settings.repeat)
 
     def scores_of_known(self, items: Tensor, present: Tensor) -> Tensor:
-        """The same, new products out of reach: while there are none, nobody can pass them over."""
+        """Return the scores with new products masked: in training they are not yet on sale.
+
+        Without the mask the softmax would learn that they are never bought.
+        """
         scores: Tensor = self(items, present)
         return scores.masked_fill(self.cold, OUT_OF_REACH)
 
     def common(self, customers: int) -> Tensor:
-        """The part of the scores that all customers have in common, float [B, I]."""
+        """Return the part of the scores that all customers have in common, float [B, I]."""
         weight = self.popularity.weight
         scores: Tensor = self.popularity(weight.new_full((customers, 1), self.step)) * self.taper
         return self._of_products(torch.split(scores, self.sizes, dim=1))
 
     def taste(self, items: Tensor, present: Tensor) -> Tensor:
-        """The part of the scores that is about the customer, float [B, I]."""
+        """Return the part of the scores that depends on the customer, float [B, I]."""
         profiles = {
             place: shares_of(codes[items], present, size)
             for place, (codes, size) in enumerate(zip(self.codes, self.sizes, strict=True))
@@ -93,7 +95,7 @@ class FeatureRanker(HistoryRanker):
         return self._of_products(parts)
 
     def _of_products(self, parts: Sequence[Tensor | None]) -> Tensor:
-        """The sum over features of what is said of each product's code, float [B, I]."""
+        """Return the sum over features of the score of each product's code, float [B, I]."""
         total: Tensor | None = None
         for name, part, codes in zip(self.names, parts, self.codes, strict=True):
             if part is None:
@@ -104,10 +106,10 @@ class FeatureRanker(HistoryRanker):
         return total
 
     def _of_sold(self, part: Tensor) -> Tensor:
-        """What is said of products themselves, a part of it hidden in training, float [B, I].
+        """Return the scores of product ids, a random part hidden in training, float [B, I].
 
-        Features have to do without it then, as they have to for a new product (Volkovs et al.
-        2017, DropoutNet).
+        Where they are hidden, the features alone have to predict, as for a new product (Volkovs et
+        al. 2017, DropoutNet).
         """
         known = ~self.cold.expand_as(part)
         if self.training and self.id_dropout:
@@ -122,7 +124,7 @@ class DomainRanker(FeatureRanker):
         settings: See `FeatureRanker`.
         features: See `FeatureRanker`.
         cold: See `FeatureRanker`.
-        target: Which products are of the second domain, bool [I].
+        target: Mask of the products of the second domain, bool [I].
     """
 
     def __init__(

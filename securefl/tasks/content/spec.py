@@ -1,4 +1,4 @@
-"""The tasks that rank products by what they are, declared apart from their code (no torch here)."""
+"""Specifications of the tasks `hybrid` and `content`; no torch here."""
 
 from dataclasses import replace
 from typing import Final
@@ -9,18 +9,14 @@ from securefl.config.privacy import PROTECTED
 from securefl.config.task_spec import ModelSpec, TaskSpec, Tree
 from securefl.tasks.common.privacy_units import A_CUSTOMER
 from securefl.tasks.common.settings import NewProductSettings
-from securefl.tasks.content.settings import ContentSettings, HybridSettings
+from securefl.tasks.content.settings import (
+    RANKED_COLD,
+    ContentSettings,
+    HybridSettings,
+    cold_metric,
+)
 from securefl.tasks.recommendation.settings import EaseSettings
 from securefl.tasks.recommendation.spec import EASE_CHANGES
-
-RANKED_COLD: Final = ("ndcg@10_expected", "hr@10", "ndcg@10")
-"""The ranking metrics that are also reported over the cases of new products."""
-
-
-def cold_metric(name: str) -> str:
-    """What a ranking metric is called over the cases of new products."""
-    return f"{name}_cold"
-
 
 COLD_LABELS: Final[dict[str, MetricLabel]] = {
     cold_metric(name): replace(
@@ -52,7 +48,7 @@ def on_every_source(private: Tree) -> dict[tuple[str, str], Tree]:
 
 HYBRID: Final = TaskSpec(
     name="hybrid",
-    learns="which products a customer buys next, new ones included",
+    description="which products a customer buys next, new ones included",
     models=(
         ModelSpec(
             HybridSettings,
@@ -66,7 +62,7 @@ HYBRID: Final = TaskSpec(
             changes=EASE_CHANGES,
         ),
     ),
-    cuts=NewProductSettings,
+    split_settings=NewProductSettings,
     defaults=_defaults("hybrid"),
     changes=on_every_source(packaged(__package__, "hybrid-complete-journey-private")),
     labels=COLD_LABELS,
@@ -75,7 +71,7 @@ HYBRID: Final = TaskSpec(
 
 CONTENT: Final = TaskSpec(
     name="content",
-    learns="which products a customer buys next, from what products are",
+    description="which products a customer buys next, from what products are",
     models=(
         ModelSpec(
             ContentSettings,
@@ -83,7 +79,7 @@ CONTENT: Final = TaskSpec(
             units={"customer": A_CUSTOMER},
         ),
     ),
-    cuts=NewProductSettings,
+    split_settings=NewProductSettings,
     defaults=_defaults("content"),
     changes=on_every_source(packaged(__package__, "content-complete-journey-private")),
     labels=COLD_LABELS,

@@ -1,4 +1,4 @@
-"""Purchases ranked by what products are, and served beside what a retailer keeps to itself."""
+"""Ranking by product features, personalized with each retailer's local models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import ClassVar, Final
 import torch
 from torch import Tensor, nn
 
-from securefl.config.base import NamedSettings
 from securefl.config.schema import RunConfig, TrainingSettings
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch
@@ -21,16 +20,14 @@ from securefl.tasks.common.product_features import product_features
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.content.model import FeatureRanker
 from securefl.tasks.content.settings import (
-    ContentOwnSettings,
-    ContentSettings,
+    ContentLocalSettings,
     FeatureSettings,
-    HybridSettings,
     RankerSettings,
 )
 from securefl.tasks.recommendation.item_knn import neighbours
 from securefl.tasks.recommendation.models.ease import ItemToItem, multi_hot
 from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
-from securefl.tasks.recommendation.profile import surprise
+from securefl.tasks.recommendation.profile import masked_loss
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 
 _PATIENCE: Final = 2
@@ -49,10 +46,9 @@ class FeatureFacts(RankingFacts):
 
 
 class FeatureTask(RecommendationTask):
-    """Ranks a retailer's products from what the products that a customer bought are."""
+    """Ranks a retailer's products from the features of a customer's purchases."""
 
     settings: FeatureSettings
-    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (ContentSettings, HybridSettings)
 
     def agree(self, data: RetailData) -> FeatureFacts:
         """See `RecommendationTask.agree`; with the features of the agreed catalogue."""
@@ -60,47 +56,49 @@ class FeatureTask(RecommendationTask):
         return FeatureFacts(**vars(facts), features=product_features(data, facts.products))
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train on, with nothing in a unit that comes from another one."""
+        """Return training examples that are independent of each other."""
         return cut.separate_examples()
 
-    def cold(self, facts: RankingFacts) -> Tensor:
-        """Which products count as new, bool [I]: none."""
+    def new_products(self, facts: RankingFacts) -> Tensor:
+        """Return which products count as new, bool [I]: none."""
         return torch.zeros(len(facts.products), dtype=torch.bool)
 
     def model(self, facts: RankingFacts, customers: int) -> FeatureRanker:
-        """The same for every number of customers: none has a vector of her own."""
+        """Return the model, which has no parameters of single customers."""
         del customers
         assert isinstance(facts, FeatureFacts)
-        return FeatureRanker(self.settings, facts.features, self.cold(facts))
+        return FeatureRanker(self.settings, facts.features, self.new_products(facts))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Weighted surprise at a part of what she bought, given the other part, float [B]."""
+        """Return the weighted loss of hidden purchases given the shown ones, float [B]."""
         _, items, weights, _ = batch
-        return surprise(feature_ranker(model).scores_of_known, items, weights, self.settings.shown)
+        return masked_loss(
+            feature_ranker(model).scores_of_known, items, weights, self.settings.shown
+        )
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """See `RecommendationTask.scores`; nothing but the model enters them."""
+        """See `RecommendationTask.scores`; no local popularity is added."""
         return self.parts(model, cases, index).sum(dim=2)
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """What all customers have in common, and what is about her, float [B, I, 2]."""
+        """Return the common and the customer's part of the scores, float [B, I, 2]."""
         return ranker_parts(feature_ranker(model), cases, index)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnFeatures(LocalScores):
-    """A retailer's own models.
+class LocalFeatureScores(LocalScores):
+    """A retailer's local models.
 
     Attributes:
-        together: What is bought together at its shop.
-        ranker: The shared model's kind, trained on its customers alone.
+        together: Item-to-item model of its customers.
+        ranker: Model of the shared one's kind, trained on its customers alone.
     """
 
     together: ItemToItem
     ranker: FeatureRanker
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `LocalScores.parts`: own recent sales and the models, float32 [B, I, 4]."""
+        """See `LocalScores.parts`: recent sales and the local models, float32 [B, I, 4]."""
         prior = cases.prior.expand(len(index), -1)
         history = multi_hot(*cases.known.padded(index), prior.shape[1])
         own = torch.stack((prior, self.together.scores(history)), dim=2)
@@ -109,10 +107,10 @@ class OwnFeatures(LocalScores):
 
 @dataclass(frozen=True)
 class FeatureMember(RankingMember):
-    """A member with scores of its own.
+    """A member with local scores.
 
     Attributes:
-        twin: The task whose model the own scores have one of.
+        twin: Task of the local model of the shared one's kind.
         facts: What the members agree on.
     """
 
@@ -120,19 +118,19 @@ class FeatureMember(RankingMember):
     facts: FeatureFacts
 
     @cached_property
-    def own(self) -> OwnFeatures:
-        """The own scores, computed when they are first served."""
-        settings = own_settings(self.twin.config)
-        ranker = train_alone_for_itself(self)
+    def local(self) -> LocalFeatureScores:
+        """The local scores, computed on first use."""
+        settings = local_settings(self.twin.config)
+        ranker = train_local_ranker(self)
         products = len(self.facts.products)
         together = neighbours(self.examples.histories, products, settings.ridge)
-        own = OwnFeatures(weights={}, validation={}, together=together, ranker=ranker)
+        own = LocalFeatureScores(weights={}, validation={}, together=together, ranker=ranker)
         return own.weighed(self.cases)
 
 
-def train_alone_for_itself(member: FeatureMember) -> FeatureRanker:
-    """The own model of a member, as its best round on validation left it."""
-    task, settings = member.twin, own_settings(member.twin.config)
+def train_local_ranker(member: FeatureMember) -> FeatureRanker:
+    """Train the local model of a member, up to its best round on validation."""
+    task, settings = member.twin, local_settings(member.twin.config)
     learner = LocalProblem(task.config, task, member.facts, member)
     model = learner.fresh_model("own")
     training = TrainingSettings(
@@ -140,13 +138,13 @@ def train_alone_for_itself(member: FeatureMember) -> FeatureRanker:
         batch_size=settings.batch_size,
         local_epochs=settings.epochs_a_round,
     )
-    with torch.enable_grad():  # it is trained when first served, where no gradient is kept
+    with torch.enable_grad():  # trained on first use, during an evaluation without gradients
         train_to_best(learner, model, training, settings.rounds, _PATIENCE)
     return feature_ranker(model).eval()
 
 
-class ServedFeatureTask(PersonalizedTask, FeatureTask):
-    """Serves the shared ranker in a blend with each retailer's own scores."""
+class PersonalizedFeatureTask(PersonalizedTask, FeatureTask):
+    """Blends the shared model with each retailer's local scores."""
 
     twin: ClassVar[type[FeatureTask]] = FeatureTask
 
@@ -154,47 +152,48 @@ class ServedFeatureTask(PersonalizedTask, FeatureTask):
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> RankingMember:
         """See `RecommendationTask.member`."""
-        return self._served(super().member(tables, cut, facts), facts)
+        return self._personalized(super().member(tables, cut, facts), facts)
 
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> FeatureMember:
         """See `RecommendationTask.pool`."""
-        return self._served(super().pool(members, facts), facts)
+        return self._personalized(super().pool(members, facts), facts)
 
     def shared_parts(self, model: nn.Module) -> Parts:
         """See `PersonalizedTask`."""
         return partial(self.parts, model)
 
-    def own_scores(self, member: RankingMember) -> OwnFeatures:
-        """Own recent sales, item-to-item model and ranker."""
+    def local_scores(self, member: RankingMember) -> LocalFeatureScores:
+        """Return recent sales, item-to-item model and local ranker."""
         if not isinstance(member, FeatureMember):
-            raise TypeError(f"{member.name} has no scores of its own")
-        return member.own
+            raise TypeError(f"{member.name} has no local scores")
+        return member.local
 
-    def _served(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
+    def _personalized(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
         assert isinstance(facts, FeatureFacts)
-        twin = self.twin(with_own_model(self.config))
+        twin = self.twin(with_local_model(self.config))
         return FeatureMember(**vars(member), twin=twin, facts=facts)
 
 
-def with_own_model(config: RunConfig) -> RunConfig:
-    """The same with a retailer's own model in the place of the shared one."""
+def with_local_model(config: RunConfig) -> RunConfig:
+    """Return the configuration with the local model's sizes instead of the shared one's."""
     shared = config.model
     assert isinstance(shared, FeatureSettings)
     own = {name: getattr(shared.own, name) for name in RankerSettings.model_fields}
     return config.model_copy(update={"model": shared.model_copy(update=own)})
 
 
-def own_settings(config: RunConfig) -> ContentOwnSettings:
-    """How a retailer trains what it keeps."""
-    assert isinstance(config.model, ContentSettings | HybridSettings)
+def local_settings(config: RunConfig) -> ContentLocalSettings:
+    """Return the settings of the local model."""
+    assert isinstance(config.model, FeatureSettings)
+    assert isinstance(config.model.own, ContentLocalSettings)
     return config.model.own
 
 
 def feature_ranker(model: nn.Module) -> FeatureRanker:
-    """The model, which has to be of this kind.
+    """Return the model as a feature model.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is of another class.
     """
     if not isinstance(model, FeatureRanker):
         raise TypeError(f"{type(model).__name__} does not rank by features")
@@ -202,6 +201,6 @@ def feature_ranker(model: nn.Module) -> FeatureRanker:
 
 
 def ranker_parts(ranker: FeatureRanker, cases: Cases, index: Tensor) -> Tensor:
-    """What all customers have in common, and what is about her, float32 [B, I, 2]."""
+    """Return the common and the customer's part of the scores, float32 [B, I, 2]."""
     taste = ranker.taste(*cases.known.padded(index))
     return torch.stack((ranker.common(1).expand_as(taste), taste), dim=2)

@@ -1,4 +1,4 @@
-"""What single customers add to a retailer's series, with a public bound on each of them."""
+"""Contributions of single customers to a retailer's series, with a public bound on each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from securefl.config.privacy import Unit
 from securefl.data.tables import RetailerTables
 from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Vocabulary
 
-_NOBODY = -1
+_UNKNOWN_CUSTOMER = -1
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Contributions:
     """Purchase lines as additions to cells of series by step.
 
     Attributes:
-        customer: Whose each line is, int64 [L]; -1 where nobody knows.
+        customer: Customer of each line, int64 [L]; -1 where unknown.
         cell: Series times steps plus step, int64 [L].
         units: Units bought, float64 [L], not negative.
         shape: Series K and steps T.
@@ -33,7 +33,7 @@ class Contributions:
     def of(
         cls, tables: RetailerTables, words: Vocabulary, steps: Days, cadence: Cadence
     ) -> Contributions:
-        """The lines of one retailer within `steps`, datetime64[D] [T]."""
+        """Return the lines of one retailer within `steps`, datetime64[D] [T]."""
         lines = tables.transactions
         days = lines["time"].to_numpy().astype("datetime64[D]")
         step = (days - steps[0]).astype(np.int64) // cadence.days
@@ -47,36 +47,37 @@ class Contributions:
         )
 
     def count(self, unit: Unit) -> int:
-        """Number of units: customers that are known, or lines."""
+        """Return the number of privacy units: known customers, or lines."""
         if unit == "record":
             return len(self.customer)
-        return len(np.unique(self.customer[self.customer != _NOBODY]))
+        return len(np.unique(self.customer[self.customer != _UNKNOWN_CUSTOMER]))
 
     def of_customers(self, bound: float) -> Floats:
-        """The series with each customer's additions scaled to a norm of at most `bound`, [K, T].
+        """Return the series with each customer's additions clipped to norm `bound`, [K, T].
 
-        One customer more or less moves the series by at most `bound` in the Euclidean norm over all
-        cells. Lines of unknown customers are left out: nobody can tell how many are one person's.
+        Adding or removing one customer moves the series by at most `bound` in the Euclidean norm
+        over all cells. Lines of unknown customers are left out: any number of them may belong to
+        one person.
         """
         return self._known()._summed(bound)
 
     def of_records(self, bound: float, records: int) -> Floats:
-        """The series with each line cut at `bound` units, float64 [K, T].
+        """Return the series with each line clipped at `bound` units, float64 [K, T].
 
-        One line more or less moves the series by at most `bound`, and one customer by at most
-        `records` times as much: her additions are scaled to that norm, and scaling onto a ball
-        brings nothing farther apart. A line of an unknown customer is a customer of its own.
+        Adding or removing one line moves the series by at most `bound`, and one customer by at most
+        `records` times as much: their additions are scaled to that norm, and projection onto a ball
+        is non-expansive. A line of an unknown customer counts as a customer of its own.
         """
         cut = Contributions(self._apart(), self.cell, np.minimum(self.units, bound), self.shape)
         return cut._summed(bound * records)
 
     def _known(self) -> Contributions:
-        known = self.customer != _NOBODY
+        known = self.customer != _UNKNOWN_CUSTOMER
         return Contributions(self.customer[known], self.cell[known], self.units[known], self.shape)
 
     def _apart(self) -> Ints:
-        """Customers, with a number of its own for each line of an unknown one."""
-        unknown = self.customer == _NOBODY
+        """Return customers, int64 [L], each line of an unknown one having a number of its own."""
+        unknown = self.customer == _UNKNOWN_CUSTOMER
         first = self.customer.max(initial=0) + 1
         return np.where(unknown, first + np.arange(len(self.customer)), self.customer)
 

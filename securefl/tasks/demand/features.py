@@ -1,8 +1,8 @@
-"""What the forecaster sees of a series before a step begins.
+"""Forecaster inputs, computed before a step begins.
 
-Everything about step t is made from demand before t, and from what is fixed in advance: the
-calendar and the planned promotions. Ratios are logarithms relative to the level of the series, so
-that a retailer's size never enters; the level itself is added back to the model's output.
+Inputs of step t use demand before t, the calendar and the planned promotions alone. Ratios are
+logarithms relative to the level of the series, so that a retailer's size never enters; the level
+itself is added back to the model's output.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from securefl.tasks.demand.series import Cadence, Days, Floats
 Float32s = npt.NDArray[np.float32]
 
 RATIO_LIMIT: Final = 2.0
-"""Log ratios are cut here: beyond a factor of 7 a series has begun, ended or run out of stock."""
+"""Clip of log ratios: beyond a factor of 7 a series has begun, ended or run out of stock."""
 
 HARMONICS: Final = (1, 2)
-"""Waves a month that the position in the month is described by."""
+"""Harmonics per month that encode the position in the month."""
 
 FIRST_DAYS: Final = 7
 """Days of a month that count as its beginning, when salaries and benefits have been paid."""
@@ -37,7 +37,7 @@ class Features:
     Attributes:
         inputs: Float32 [S, T, F].
         level: log(1 + mean demand of the recent windows), float32 [S, T].
-        naive: Moving averages in units, one a window of the cadence, float32 [R, S, T].
+        baseline: Moving averages in units, one per window of the cadence, float32 [R, S, T].
     """
 
     inputs: Float32s
@@ -46,7 +46,7 @@ class Features:
 
 
 def feature_count(cadence: Cadence) -> int:
-    """Number F of inputs that `features` makes."""
+    """Return the number F of inputs that `features` computes."""
     own = len(cadence.lags) + len(cadence.windows) + 3
     season = cadence.season if cadence.season > 1 else 0
     return own + len(COMPARED) + 1 + 2 * len(HARMONICS) + season
@@ -55,14 +55,14 @@ def feature_count(cadence: Cadence) -> int:
 def features(
     demand: Floats, total: Floats, uplift: Floats, steps: Days, cadence: Cadence
 ) -> Features:
-    """The inputs of all series at all steps; the first `cadence.warmup` steps are not meaningful.
+    """Compute the inputs of all series and steps; those of the warm-up are not meaningful.
 
     Args:
         demand: Units by series and step, float64 [S, T].
         total: Units of the whole retailer by step, float64 [T].
         uplift: `planned_uplift` of the series, float64 [S, T, len(COMPARED)].
         steps: First days of the steps, datetime64[D] [T].
-        cadence: How to look back.
+        cadence: Lags and windows; its `warmup` first steps have too little history.
     """
     level = np.log1p(np.mean([moving_average(demand, w) for w in cadence.level], axis=0))
     past = [lagged(demand, k) for k in cadence.lags]
@@ -81,14 +81,14 @@ def features(
 
 
 def lagged(demand: Floats, back: int) -> Floats:
-    """Demand `back` steps before, 0 where there was none; float64 [S, T]."""
+    """Return demand `back` steps before, 0 where there was none; float64 [S, T]."""
     result = np.zeros_like(demand)
     result[:, back:] = demand[:, :-back]
     return result
 
 
 def moving_average(demand: Floats, window: int) -> Floats:
-    """Mean demand of the last `window` steps before each step, of fewer at the start; [S, T]."""
+    """Return mean demand of the `window` steps before each, of fewer at the start; [S, T]."""
     sums = np.concatenate([np.zeros((len(demand), 1)), np.cumsum(demand, axis=1)], axis=1)
     end = np.arange(demand.shape[1])
     start = np.maximum(end - window, 0)
@@ -97,17 +97,17 @@ def moving_average(demand: Floats, window: int) -> Floats:
 
 
 def _traffic(total: Floats, cadence: Cadence, series: int) -> Floats:
-    """Log ratio of the retailer's last step to its recent mean, float64 [S, T]."""
+    """Return the log ratio of the retailer's last step to its recent mean, float64 [S, T]."""
     one = total[None, :]
     ratio = np.log1p(lagged(one, 1)) - np.log1p(moving_average(one, cadence.windows[0]))
     return np.repeat(ratio, series, axis=0)
 
 
 def calendar(steps: Days, cadence: Cadence) -> list[Floats]:
-    """Known in advance for every step, float64 [T] each.
+    """Return calendar inputs, known in advance for every step, float64 [T] each.
 
     The share of the step's days at the beginning of a month, the position of its middle in the
-    month as waves, and, where steps have a season, which step of it this is.
+    month as harmonics, and, where steps have a season, the step's place in it.
     """
     offsets = np.arange(cadence.days).astype("timedelta64[D]")
     days = steps[:, None] + offsets
@@ -123,7 +123,7 @@ def calendar(steps: Days, cadence: Cadence) -> list[Floats]:
 
 
 def _day_of_month(days: Days) -> Floats:
-    """0 on the first; same shape as `days`."""
+    """Return days since the first of the month; same shape as `days`."""
     first = days.astype("datetime64[M]").astype("datetime64[D]")
     number: Floats = (days - first).astype(np.float64)
     return number
@@ -137,7 +137,7 @@ def _days_in_month(days: Days) -> Floats:
 
 
 def tutorial_inputs(steps: int, retailer: int, cadence: Cadence) -> Float32s:
-    """The seven features of the tutorial, float32 [T, 7]: weekday, day, their waves, retailer.
+    """Return the tutorial's features, float32 [T, 7]: weekday, day, harmonics, retailer.
 
     Args:
         steps: Number of steps T.

@@ -1,4 +1,4 @@
-"""Models of the demand task, and the scale on which each is trained.
+"""Models of the demand task and their training targets.
 
 Both take the same three tensors: `inputs` float32 [B, F], `series` int64 [B] (index of the series'
 key in the agreed vocabulary) and `level` float32 [B], log(1 + recent mean demand).
@@ -20,10 +20,9 @@ from securefl.tasks.demand.settings import NetworkSettings, TutorialForecasterSe
 class Forecaster(nn.Module):
     """Corrects the recent mean: log demand = level + linear(inputs) + network(inputs, embedding).
 
-    Before training it forecasts the recent mean itself, and whatever it learns is relative to the
-    size of the series. That is what retailers of different size can learn together: how demand
-    moves, not how much of it they have. The embedding tells the agreed categories (or products)
-    apart.
+    Before training it forecasts the recent mean, and everything it learns is relative to the size
+    of the series: retailers of different size share how demand moves, not how large it is. The
+    embedding distinguishes the agreed categories (or products).
 
     Args:
         settings: Sizes.
@@ -46,7 +45,7 @@ class Forecaster(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, inputs: Tensor, series: Tensor, level: Tensor) -> Tensor:
-        """Forecasts log(1 + demand), float32 [B]."""
+        """Forecast log(1 + demand), float32 [B]."""
         hidden = self.hidden(torch.cat([inputs, self.embedding(series)], dim=1))
         change: Tensor = self.head(hidden) + self.direct(inputs)
         return level + change.squeeze(1)
@@ -55,7 +54,7 @@ class Forecaster(nn.Module):
 class TutorialForecaster(nn.Module):
     """The tutorial's network: ReLU layers with dropout after each, and a ReLU on the output.
 
-    Its inputs do not tell products apart, so that it can learn no more than an average over them.
+    Its inputs do not distinguish products, so that it learns an average over them.
 
     Args:
         settings: Sizes.
@@ -72,7 +71,7 @@ class TutorialForecaster(nn.Module):
         self.net = nn.Sequential(*layers, nn.Linear(settings.hidden, 1), nn.ReLU())
 
     def forward(self, inputs: Tensor, series: Tensor, level: Tensor) -> Tensor:
-        """Forecasts demand in units, float32 [B]; neither series nor level are looked at."""
+        """Forecast demand in units, float32 [B]; neither series nor level are used."""
         demand: Tensor = self.net(inputs)
         return demand.squeeze(1)
 
@@ -83,13 +82,13 @@ def _hidden_layers(inputs: int, hidden: int, layers: int) -> list[nn.Module]:
 
 
 class Target(Protocol):
-    """What a model's output means, and what its error costs."""
+    """Training target: the scale of a model's output, and its loss."""
 
     def loss(self, output: Tensor, demand: Tensor) -> Tensor:
-        """Loss of each unit, float32 [B], for demand in units."""
+        """Return the loss of each example, float32 [B], for demand in units."""
 
     def quantity(self, output: Tensor) -> Tensor:
-        """The output as demand in units, float32 [B], >= 0."""
+        """Return the output as demand in units, float32 [B], >= 0."""
 
 
 @dataclass(frozen=True)
@@ -97,19 +96,19 @@ class LogTarget:
     """Output is log(1 + demand); Huber loss, so that errors count in percent and outliers little.
 
     Attributes:
-        delta: Error in log units from which on the loss grows linearly (Huber 1964).
+        delta: Error in log units beyond which the loss is linear (Huber 1964).
     """
 
     delta: float
 
     def loss(self, output: Tensor, demand: Tensor) -> Tensor:
-        """Huber loss over `delta`, hence about the absolute error in log units."""
+        """Return the Huber loss over `delta`, roughly the absolute error in log units."""
         return functional.huber_loss(
             output, torch.log1p(demand), reduction="none", delta=self.delta
         ).div(self.delta)
 
     def quantity(self, output: Tensor) -> Tensor:
-        """exp(output) - 1, cut at 0."""
+        """Return exp(output) - 1, clipped at 0."""
         return torch.expm1(output).clamp_min(0.0)
 
 
@@ -117,9 +116,9 @@ class RawTarget:
     """Output is demand in units, squared error, as in the tutorial."""
 
     def loss(self, output: Tensor, demand: Tensor) -> Tensor:
-        """Squared error in units."""
+        """Return the squared error in units."""
         return (output - demand).square()
 
     def quantity(self, output: Tensor) -> Tensor:
-        """The output itself."""
+        """Return the output itself."""
         return output

@@ -1,9 +1,9 @@
-"""Demand from noised series: what a customer bought moves them no more than the noise hides.
+"""Demand from noisy series: input perturbation with a bound on each customer's contribution.
 
-A row of the forecaster is a series' week, behind which stand many customers, so that no clipping of
-row gradients hides one of them. Here the series themselves are bounded by customer and noised, and
-the shared model is trained on nothing else. Planned promotions count by number, which is public,
-and not by what they sold before.
+A training row of the forecaster is a week of a series, to which many customers contribute, so that
+clipping row gradients protects no customer. Instead the series are bounded by customer and noised,
+and the shared model is trained on them alone. Planned promotions enter by their number, which is
+public, and not by their past sales.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from securefl.tasks.demand.windows import Grid, time_cuts
 
 @dataclass(frozen=True)
 class NoisedMember(DemandMember):
-    """A member that can bound what each customer adds to its training steps.
+    """A member with bounded contributions of each customer to its training steps.
 
     Attributes:
-        contributions: Who added what, over the steps up to the end of training.
-        exact: The same member as it is without noise, for the part that it never releases.
+        contributions: Purchase lines up to the end of training.
+        exact: The same member without noise, for the local model, which is never released.
         privacy_units: Number of customers or of purchase lines.
     """
 
@@ -47,7 +47,7 @@ class NoisedMember(DemandMember):
 
 
 class NoisySeriesTask(DemandTask):
-    """Forecasts demand with a model that sees noised series alone.
+    """Forecasts demand with a model that is trained on noised series alone.
 
     Attributes:
         exact: The task without noise.
@@ -59,7 +59,7 @@ class NoisySeriesTask(DemandTask):
         """See `DemandTask.prepare`.
 
         Raises:
-            DataError: If customers are to be hidden and the data know none.
+            DataError: If the data have no privacy unit of the configured kind.
         """
         training = facts.steps[: self._training_steps(facts).stop]
         contributions = Contributions.of(tables, facts.words, training, self.cadence)
@@ -75,7 +75,7 @@ class NoisySeriesTask(DemandTask):
         return _noised(member, contributions, exact, count)
 
     def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> NoisedMember:
-        """See `DemandTask.pool`; what is pooled is a reference and never released."""
+        """See `DemandTask.pool`; pooled data are for a baseline and never released."""
         noised = [noised_member(member) for member in members]
         exact = super().pool([member.exact for member in noised], facts)
         count = sum(member.privacy_units for member in noised)
@@ -83,11 +83,11 @@ class NoisySeriesTask(DemandTask):
 
     @property
     def input_perturbation(self) -> NoisySeriesTask:
-        """See `Task.input_perturbation`: rows of a series have no gradient of a customer's own."""
+        """See `Task.input_perturbation`: a series' rows have no per-customer gradient."""
         return self
 
     def bounded_series(self, member: DemandMember) -> Floats:
-        """The series that are noised, float64 [K, T]: one unit moves them by its bound."""
+        """Return the series to be noised, float64 [K, T], each privacy unit bounded."""
         privacy, contributions = self.config.privacy, noised_member(member).contributions
         if privacy.unit == "customer":
             return contributions.of_customers(privacy.clip_norm)
@@ -96,27 +96,28 @@ class NoisySeriesTask(DemandTask):
     def noised_units(
         self, member: DemandMember, facts: DemandFacts, series: Floats, deviation: float
     ) -> Examples:
-        """Training rows from noised series alone, float64 [K, T].
+        """Return training rows from noised series alone, float64 [K, T].
 
-        Series count whose noised mean reaches `demand.min_training_mean` and stands out of the
-        noise; the largest one always does.
+        Series are used whose noised mean reaches `demand.min_training_mean` and exceeds the noise;
+        the largest one is always used.
 
         Args:
-            member: Whose they are; only its name is looked at.
+            member: Owner of the series; only its name is read.
             facts: What the members agree on.
             series: The noised series.
-            deviation: Of the noise in each cell.
+            deviation: Standard deviation of the noise in each cell.
         """
         mean = series.mean(axis=1)
         mean[UNKNOWN] = -np.inf
-        least = max(self.cuts.min_training_mean, self.config.privacy.least_signal * deviation)
+        # Selected on the noised series: a selection on the exact ones would be a second release.
+        least = max(self.split.min_training_mean, self.config.privacy.least_signal * deviation)
         chosen = np.flatnonzero(mean >= min(least, mean.max()))
         grid = self._noised_grid(member.name, series, facts)
         steps = self.trained_steps(self._training_steps(facts))
         return TensorExamples(grid.cases(chosen, steps).batch)
 
     def _training_steps(self, facts: DemandFacts) -> range:
-        cuts = self.cuts
+        cuts = self.split
         return time_cuts(
             self.cadence.warmup, len(facts.steps), cuts.validation_steps, cuts.test_steps
         )["train"]
@@ -134,7 +135,7 @@ class NoisySeriesTask(DemandTask):
         return self._promoted(name, steps, facts)
 
     def _promoted(self, name: str, steps: Days, facts: DemandFacts) -> Floats:
-        """Log ratios of the number of promoted products to that of past steps, [K, T, 2]."""
+        """Return log ratios of the number of promoted products to past steps, [K, T, 2]."""
         counts = _promoted_products(name, steps, facts)
         past = [np.log1p(counts) - np.log1p(moving_average(counts, w)) for w in COMPARED]
         uplift: Floats = np.clip(np.stack(past, axis=2), -RATIO_LIMIT, RATIO_LIMIT)
@@ -142,13 +143,13 @@ class NoisySeriesTask(DemandTask):
 
 
 def noised_member(member: MemberData) -> NoisedMember:
-    """The member, which has to be of this kind.
+    """Return the member as one with bounded contributions.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is of another class.
     """
     if not isinstance(member, NoisedMember):
-        raise TypeError(f"{member.name} cannot bound its customers")
+        raise TypeError(f"{member.name} has no bounded contributions")
     return member
 
 
@@ -170,7 +171,7 @@ def _noised(
 
 
 def _promoted_products(name: str, steps: Days, facts: DemandFacts) -> Floats:
-    """Products of each key that are on display or in a mailer, by step, float64 [K, T]."""
+    """Return the number of promoted products of each key, by step, float64 [K, T]."""
     counts = np.zeros((len(facts.words.keys), len(steps)))
     if facts.promotions is None:
         return counts

@@ -1,7 +1,7 @@
-"""Demand as a retailer serves it: its own forecaster beside the shared private one.
+"""Personalized demand forecasts: a local forecaster mixed with the shared private one.
 
-The own forecaster sees the exact series and never leaves the retailer; only the shared one, which
-sees noised series alone, is released.
+The local forecaster is trained on the exact series and never leaves the retailer; only the shared
+one, which is trained on noised series alone, is released.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from securefl.ml.metrics.score_blending import best_share
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.local_baseline import own_model
+from securefl.tasks.common.local_baseline import train_local_model
 from securefl.tasks.demand.noisy_series import NoisedMember, NoisySeriesTask
 from securefl.tasks.demand.task import DemandFacts, DemandMember, DemandTask
-from securefl.tasks.demand.windows import Cases
+from securefl.tasks.demand.windows import ForecastExamples
 
 
 @dataclass(frozen=True)
-class ServingMember(NoisedMember):
-    """A member with a forecaster of its own.
+class PersonalizedMember(NoisedMember):
+    """A member with a local forecaster.
 
     Attributes:
         task: The task without noise.
@@ -36,74 +36,83 @@ class ServingMember(NoisedMember):
     facts: DemandFacts
 
     @cached_property
-    def own(self) -> nn.Module:
-        """The own forecaster, trained on the exact series when it is first served."""
-        return own_model(LocalProblem(self.task.config, self.task, self.facts, self.exact))
+    def local(self) -> nn.Module:
+        """The local forecaster, trained on the exact series on first use."""
+        return train_local_model(LocalProblem(self.task.config, self.task, self.facts, self.exact))
 
 
 class PrivateDemandTask(NoisySeriesTask):
-    """Serves the shared forecaster in a mean with each retailer's own."""
+    """Forecasts with a mean of the shared forecaster and each retailer's local one."""
 
-    def prepare(self, tables: RetailerTables, facts: DemandFacts) -> ServingMember:
+    def prepare(self, tables: RetailerTables, facts: DemandFacts) -> PersonalizedMember:
         """See `NoisySeriesTask.prepare`."""
-        return self._serving(super().prepare(tables, facts), facts)
+        return self._personalized(super().prepare(tables, facts), facts)
 
-    def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> ServingMember:
+    def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> PersonalizedMember:
         """See `NoisySeriesTask.pool`."""
-        return self._serving(super().pool(members, facts), facts)
+        return self._personalized(super().pool(members, facts), facts)
 
     def evaluate(
         self, model: nn.Module, member: DemandMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Errors of what is served, the share of the shared forecast chosen on validation."""
-        serving = _serving_member(member)
-        tallies = {}
+        """Return the errors of the mixture, its share selected on validation."""
+        personal = _personalized_member(member)
+        found = {}
         for name in member.cases:
-            share = self._best_share(model, serving, name)
-            tallies[name] = self._served(model, serving, name, split, share)
-        return tallies
+            share = self._best_share(model, personal, name)
+            found[name] = self._mixture_metrics(model, personal, name, split, share)
+        return found
 
     def coming(self, model: nn.Module, member: DemandMember) -> Tensor:
-        """What is served for the step after the data."""
-        serving, name = _serving_member(member), member.name
-        share = self._best_share(model, serving, name)
-        return self._mixed(model, serving, member.coming[name], serving.exact.coming[name], share)
-
-    def released(
-        self, model: nn.Module, member: DemandMember, split: Split
-    ) -> dict[str, MetricSums]:
-        """Errors of the shared forecaster, and of nothing else."""
-        return super().evaluate(model, member, split)
-
-    def own(self, member: DemandMember, split: Split) -> dict[str, MetricSums]:
-        """Errors of the own forecaster, and of nothing else."""
-        serving = _serving_member(member)
-        return serving.task.evaluate(serving.own, serving.exact, split)
-
-    def _best_share(self, model: nn.Module, member: ServingMember, name: str) -> float:
-        metric = self.metrics[0].name
-        return best_share(
-            lambda share: self._served(model, member, name, "validation", share).values()[metric]
+        """Return the mixture's forecast of the step after the data."""
+        personal, name = _personalized_member(member), member.name
+        share = self._best_share(model, personal, name)
+        return self._mixture(
+            model, personal, member.coming[name], personal.exact.coming[name], share
         )
 
-    def _served(
-        self, model: nn.Module, member: ServingMember, name: str, split: Split, share: float
+    def evaluate_shared(
+        self, model: nn.Module, member: DemandMember, split: Split
+    ) -> dict[str, MetricSums]:
+        """Return the errors of the shared forecaster alone."""
+        return super().evaluate(model, member, split)
+
+    def evaluate_local(self, member: DemandMember, split: Split) -> dict[str, MetricSums]:
+        """Return the errors of the local forecaster alone."""
+        personal = _personalized_member(member)
+        return personal.task.evaluate(personal.local, personal.exact, split)
+
+    def _best_share(self, model: nn.Module, member: PersonalizedMember, name: str) -> float:
+        metric = self.metrics[0].name
+        return best_share(
+            lambda share: self._mixture_metrics(model, member, name, "validation", share).values()[
+                metric
+            ]
+        )
+
+    def _mixture_metrics(
+        self, model: nn.Module, member: PersonalizedMember, name: str, split: Split, share: float
     ) -> MetricSums:
         cases, exact = member.cases[name][split], member.exact.cases[name][split]
-        return self.scored(self._mixed(model, member, cases, exact, share), cases)
+        return self.scored(self._mixture(model, member, cases, exact, share), cases)
 
-    def _mixed(
-        self, model: nn.Module, member: ServingMember, cases: Cases, exact: Cases, share: float
+    def _mixture(
+        self,
+        model: nn.Module,
+        member: PersonalizedMember,
+        cases: ForecastExamples,
+        exact: ForecastExamples,
+        share: float,
     ) -> Tensor:
-        """What is served, in units; a mean of ascending quantiles ascends."""
-        own = self.forecast(member.own, exact)
-        return share * self.forecast(model, cases) + (1 - share) * own
+        """Return the mixture, in units; a mean of ascending quantiles is ascending."""
+        local = self.forecast(member.local, exact)
+        return share * self.forecast(model, cases) + (1 - share) * local
 
-    def _serving(self, member: NoisedMember, facts: DemandFacts) -> ServingMember:
-        return ServingMember(**vars(member), task=self.exact(self.config), facts=facts)
+    def _personalized(self, member: NoisedMember, facts: DemandFacts) -> PersonalizedMember:
+        return PersonalizedMember(**vars(member), task=self.exact(self.config), facts=facts)
 
 
-def _serving_member(member: DemandMember) -> ServingMember:
-    if not isinstance(member, ServingMember):
-        raise TypeError(f"{member.name} has no forecaster of its own")
+def _personalized_member(member: DemandMember) -> PersonalizedMember:
+    if not isinstance(member, PersonalizedMember):
+        raise TypeError(f"{member.name} has no local forecaster")
     return member

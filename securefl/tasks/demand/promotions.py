@@ -1,7 +1,7 @@
-"""What the displays and mailers planned for a step should do to a series.
+"""Expected effect of a step's planned displays and mailers on a series.
 
-Promotions are planned: those of a step are known before it begins. What they did to each product in
-the past is known too. Both together say by how much the promotions alone move a series.
+Promotions of a step are planned, and known before it begins; so is their past effect on each
+product. Together they give the change of a series that is due to promotions alone.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ COMPARED: Final = (4, 1)
 """Numbers of past steps whose promotions the planned ones are compared with."""
 
 PRIOR_STEPS: Final = 2.0
-"""Weight of the retailer's average uplift against what was seen of one product, in steps."""
+"""Weight of the retailer's average uplift against one product's observed one, in steps."""
 
 _HALF: Final = 0.5
 """Units added to both sides of a ratio, so that series without past sales have a ratio of 1."""
 
 
 def promotion_states(promotions: pd.DataFrame, products: Ints, steps: Days) -> States:
-    """Which promotion every product is in: display + 2 * mailer, int8 [P, T].
+    """Return the promotion state of every product: display + 2 * mailer, int8 [P, T].
 
     Args:
         promotions: One retailer's rows of `RetailData.promotions`.
@@ -48,14 +48,14 @@ def promotion_states(promotions: pd.DataFrame, products: Ints, steps: Days) -> S
 
 
 def mondays(steps: Days) -> Days:
-    """The Monday of each day's week, datetime64[D] [T]."""
+    """Return the Monday of each day's week, datetime64[D] [T]."""
     weekday = (steps.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01: a Thursday
     first: Days = steps - weekday.astype("timedelta64[D]")
     return first
 
 
 def planned_uplift(sold: Sales, state: States, key: Ints, keys: int) -> Floats:
-    """Log ratio of expected sales under the planned promotions and under those of past steps.
+    """Return the log ratio of expected sales under planned and under past promotions.
 
     For step t, a product's expected sales in a state are its mean over the steps before t in that
     state, shrunk towards its mean over all steps before t times the retailer's average uplift of
@@ -65,11 +65,11 @@ def planned_uplift(sold: Sales, state: States, key: Ints, keys: int) -> Floats:
     Args:
         sold: Sales by product, P rows, T steps.
         state: `promotion_states` of the same products, int8 [P, T].
-        key: The key that each product counts towards, int64 [P].
+        key: Key of each product's series, int64 [P].
         keys: Number of keys K.
 
     Returns:
-        Float64 [K, T, len(COMPARED)]; step t looks at sales before t and promotions up to t.
+        Float64 [K, T, len(COMPARED)]; step t uses sales before t and promotions up to t.
     """
     steps = sold.units.shape[1]
     result = np.zeros((keys, steps, len(COMPARED)))
@@ -103,7 +103,7 @@ class _Memory:
         self._steps[state, self._rows] += 1
 
     def expected(self) -> Floats:
-        """Expected sales of each product in each state, float64 [STATES, P]."""
+        """Return expected sales of each product in each state, float64 [STATES, P]."""
         mean = self._units.sum(axis=0) / self._steps.sum(axis=0)
         base = self._steps @ mean
         total = self._units.sum(axis=1)

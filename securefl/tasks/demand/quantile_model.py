@@ -1,7 +1,7 @@
-"""Demand as quantiles: how much sells at most with each of the agreed probabilities.
+"""Quantile forecasts of demand at agreed probabilities.
 
-The quantiles of a series cannot cross: the median is forecast, and each further one lies a positive
-gap above or below its neighbour.
+The quantiles of a series cannot cross: the model forecasts the median, and each further quantile is
+a positive gap above or below its neighbour.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from securefl.tasks.demand.forecaster import Forecaster
 from securefl.tasks.demand.settings import MEDIAN, QuantileForecasterSettings
 
 _START_SPREAD = 0.15
-"""Standard deviation of log demand that an untrained model states."""
+"""Standard deviation of log demand in an untrained model."""
 
 
 class QuantileForecaster(nn.Module):
     """A `Forecaster` of the median, with gaps to the other quantiles.
 
-    Gaps are those of a normal law times a positive factor, whose logarithm is linear in the inputs
-    and has a part of its own for each key of the catalogue. So weight decay pulls towards the
-    normal law, and not towards wide gaps.
+    Gaps are those of a normal distribution times a positive factor, whose logarithm is linear in
+    the inputs plus a bias for each key of the catalogue. So weight decay pulls towards the normal
+    distribution, and not towards wide gaps.
 
     Args:
         settings: Sizes and the Q levels.
@@ -45,7 +45,7 @@ class QuantileForecaster(nn.Module):
         self.register_buffer("normal", scores.diff() * _START_SPREAD, persistent=False)
 
     def forward(self, inputs: Tensor, series: Tensor, level: Tensor) -> Tensor:
-        """Quantiles of log(1 + demand), ascending, float32 [B, Q]."""
+        """Return quantiles of log(1 + demand), ascending, float32 [B, Q]."""
         median = self.median(inputs, series, level).unsqueeze(1)
         gaps = self.normal * (self.gaps(inputs) + self.width(series)).exp()
         down = gaps[:, : self.below].flip(1).cumsum(1).flip(1)
@@ -57,7 +57,7 @@ class QuantileForecaster(nn.Module):
 class QuantileTarget:
     """Output is quantiles of log(1 + demand).
 
-    Quantiles pass through a growing function as they are, so that those of the logarithm give those
+    Quantiles are equivariant under increasing functions, so that those of the logarithm give those
     of the demand.
 
     Attributes:
@@ -67,21 +67,21 @@ class QuantileTarget:
     levels: tuple[float, ...]
 
     def loss(self, output: Tensor, demand: Tensor) -> Tensor:
-        """Pinball loss in log units, mean over the levels, float32 [B]."""
+        """Return the pinball loss in log units, mean over the levels, float32 [B]."""
         levels = output.new_tensor(self.levels)
         return pinball(output, torch.log1p(demand).unsqueeze(1), levels).mean(dim=1)
 
     def quantity(self, output: Tensor) -> Tensor:
-        """exp(output) - 1, cut at 0, float32 [B, Q]."""
+        """Return exp(output) - 1, clipped at 0, float32 [B, Q]."""
         return torch.expm1(output).clamp_min(0.0)
 
 
 def pinball(quantile: Tensor, value: Tensor, levels: Tensor) -> Tensor:
-    """The loss that a level's true quantile minimises (Koenker and Bassett 1978), [N, Q].
+    """Return the pinball loss (Koenker and Bassett 1978), [N, Q].
 
     Args:
         quantile: Forecasts, [N, Q].
-        value: What happened, [N, 1].
+        value: Observed values, [N, 1].
         levels: Probabilities, [Q].
     """
     miss = value - quantile

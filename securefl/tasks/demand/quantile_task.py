@@ -1,4 +1,4 @@
-"""Demand as quantiles, for whoever has to decide how much to keep in stock."""
+"""Quantile forecasts of demand, on which stock decisions are based."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from securefl.tasks.demand.personalized import PrivateDemandTask
 from securefl.tasks.demand.quantile_model import QuantileForecaster, QuantileTarget
 from securefl.tasks.demand.settings import QuantileForecasterSettings
 from securefl.tasks.demand.task import DemandFacts, DemandTask, doubles
-from securefl.tasks.demand.windows import Cases
+from securefl.tasks.demand.windows import ForecastExamples
 
 
 class QuantileTask(DemandTask):
@@ -45,18 +45,20 @@ class QuantileTask(DemandTask):
         """See `DemandTask.target`."""
         return QuantileTarget(self.levels)
 
-    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
+    def scored(self, forecast: Tensor, cases: ForecastExamples) -> MetricSums:
         """See `DemandTask.scored`; a case's scale is one unit more than its recent mean."""
         level = cases.batch[2]
         return quantile_tally(
             doubles(forecast), doubles(cases.demand), doubles(level.exp()), self.levels
         )
 
-    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
-        """A moving average times the quantiles of its own past errors, float32 [N, Q].
+    def averaged(
+        self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
+    ) -> Tensor:
+        """Return a moving average times the quantiles of its past errors, float32 [N, Q].
 
-        An error is a ratio, and those of all of the retailer's series count together: of a single
-        series too few are known to tell a quantile in the tail.
+        An error is a ratio, and those of all of the retailer's series are pooled: a single series
+        has too few for a quantile in the tail.
         """
         known = torch.cat([_log_ratio(part, rule) for part in past])
         if not len(known):
@@ -67,11 +69,11 @@ class QuantileTask(DemandTask):
 
 
 class PrivateQuantileTask(PrivateDemandTask, QuantileTask):
-    """The same from noised series, served in a mean with each retailer's own quantiles."""
+    """The same from noised series, mixed with each retailer's local quantiles."""
 
     exact: ClassVar[type[DemandTask]] = QuantileTask
 
 
-def _log_ratio(cases: Cases, rule: int) -> Tensor:
-    """Log of demand over a moving average, one unit more on both sides, float32 [N]."""
+def _log_ratio(cases: ForecastExamples, rule: int) -> Tensor:
+    """Return the log ratio of demand to a moving average, plus one each, float32 [N]."""
     return torch.log1p(cases.demand) - torch.log1p(cases.baseline[rule])

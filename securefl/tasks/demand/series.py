@@ -1,7 +1,7 @@
-"""From purchase lines to demand by series and step of time.
+"""Demand by series and time step, from purchase lines.
 
 A series is one key of the agreed catalogue (a department, a category or a product) at one retailer;
-key 0 stands for everything that the catalogue does not know. Weeks start on Monday.
+key 0 is everything that the catalogue does not list. Weeks start on Monday.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ UNKNOWN: Final = 0
 
 @dataclass(frozen=True)
 class Cadence:
-    """A step of time and how the forecaster looks back on it.
+    """A time step and the forecaster's lags and windows on it.
 
     Attributes:
         name: `week` or `day`.
         days: Length of a step in days.
         lags: Steps back whose demand is an input.
         windows: Numbers of past steps whose mean demand is an input.
-        level: Windows whose means, averaged, are the level that the model corrects.
-        naive: Windows of the moving averages that it is compared with; 1 is the last value.
-        season: Length of the cycle of the calendar's step number; 1 if there is none.
+        level: Windows whose averaged means are the level that the model corrects.
+        baseline: Windows of the baseline's moving averages; 1 is the last value.
+        season: Length of the season in steps; 1 if there is none.
     """
 
     name: Literal["week", "day"]
@@ -48,7 +48,7 @@ class Cadence:
 
     @property
     def warmup(self) -> int:
-        """Steps that must lie behind the first one that is trained on."""
+        """Number of steps before the first training step."""
         return max(*self.level, *self.lags)
 
 
@@ -75,7 +75,7 @@ CADENCES: Final = {cadence.name: cadence for cadence in (WEEK, DAY)}
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The agreed keys and which key each product of the catalogue belongs to.
+    """The agreed keys, and the key of each product of the catalogue.
 
     Attributes:
         keys: Names by index; index 0 is the unknown.
@@ -89,7 +89,7 @@ class Vocabulary:
     index: Ints
 
     def of(self, products: Ints) -> Ints:
-        """Key index of each product id, `UNKNOWN` where the catalogue does not have it."""
+        """Return the key index of each product id, `UNKNOWN` where the catalogue lacks it."""
         if self.products.size == 0:
             return np.full(products.shape, UNKNOWN, dtype=np.int64)
         place = np.searchsorted(self.products, products).clip(max=self.products.size - 1)
@@ -97,11 +97,11 @@ class Vocabulary:
 
 
 def vocabulary(products: pd.DataFrame, level: Level) -> Vocabulary:
-    """The keys of one level of the agreed catalogue, in the order of their names.
+    """Return the keys of one level of the agreed catalogue, in the order of their names.
 
     Args:
         products: The catalogue, as in `RetailData.products`.
-        level: What a series is.
+        level: Level of the series.
     """
     ordered = products.sort_values("product", kind="stable")
     names = ordered[level].astype(str).to_numpy(dtype=object)
@@ -115,9 +115,9 @@ def vocabulary(products: pd.DataFrame, level: Level) -> Vocabulary:
 
 
 def complete_steps(data: RetailData, cadence: Cadence) -> Days:
-    """First days of the steps that the data cover in full, datetime64[D] [T], ascending.
+    """Return first days of the completely covered steps, datetime64[D] [T], ascending.
 
-    A week that is cut off at either end of the data would look like a week of low demand.
+    A truncated week at either end of the data would look like a week of low demand.
 
     Raises:
         DataError: If there is no such step.
@@ -136,21 +136,21 @@ def complete_steps(data: RetailData, cadence: Cadence) -> Days:
 
 
 def with_coming(steps: Days, cadence: Cadence) -> Days:
-    """The steps and the one after them, datetime64[D] [T + 1]."""
+    """Return the steps and the one after them, datetime64[D] [T + 1]."""
     return np.append(steps, steps[-1] + np.timedelta64(cadence.days, "D"))
 
 
 def _weekday(day: np.datetime64) -> int:
-    """0 on Mondays; 1970-01-01 was a Thursday."""
+    """Return the weekday, 0 on Mondays; 1970-01-01 was a Thursday."""
     return int(day.astype("datetime64[D]").astype(np.int64) + 3) % 7
 
 
 @dataclass(frozen=True)
 class Sales:
-    """What one retailer sold by product and step.
+    """Units sold by one retailer, by product and step.
 
     Attributes:
-        products: Product ids that it sold in these steps, int64 [P], ascending.
+        products: Ids of the products sold in these steps, int64 [P], ascending.
         units: Units sold, float64 [P, T].
     """
 
@@ -158,16 +158,16 @@ class Sales:
     units: Floats
 
     def with_coming(self) -> Sales:
-        """The same with one step more, in which nothing was sold yet."""
+        """Return the same with one more step, without sales."""
         return Sales(self.products, np.pad(self.units, ((0, 0), (0, 1))))
 
     def by_key(self, words: Vocabulary) -> Floats:
-        """Units by key of the vocabulary and step, float64 [K, T]."""
+        """Return units by key of the vocabulary and step, float64 [K, T]."""
         return sum_by(words.of(self.products), self.units, len(words.keys))
 
 
 def sales(tables: RetailerTables, steps: Days, cadence: Cadence) -> Sales:
-    """Add up one retailer's purchase lines; lines outside the steps are left out."""
+    """Sum one retailer's purchase lines; lines outside the steps are left out."""
     lines = tables.transactions
     days = lines["time"].to_numpy().astype("datetime64[D]")
     step = (days - steps[0]).astype(np.int64) // cadence.days
@@ -181,7 +181,7 @@ def sales(tables: RetailerTables, steps: Days, cadence: Cadence) -> Sales:
 
 
 def sum_by(group: Ints, values: Floats, groups: int) -> Floats:
-    """Sums of rows [P, ...] by group (int64 [P]), float64 [groups, ...]."""
+    """Return sums of rows [P, ...] by group (int64 [P]), float64 [groups, ...]."""
     result = np.zeros((groups, *values.shape[1:]))
     np.add.at(result, group, values)
     return result

@@ -1,4 +1,4 @@
-"""Settings of the forecasters, and how series are split."""
+"""Settings of the forecasters, and of the split of series."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class ForecasterSettings(NetworkSettings):
 
 
 class QuantileForecasterSettings(NetworkSettings):
-    """The same inputs, and how much sells at most with each of a few probabilities."""
+    """The same inputs, for quantile forecasts."""
 
     name: Literal["quantile-forecaster"] = "quantile-forecaster"
     levels: tuple[Probability, ...] = Field(
         (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975),
-        description="Probabilities, ascending and with 0.5; each has a forecast of its own.",
+        description="Probabilities of the forecast quantiles, ascending and with 0.5.",
     )
 
     @field_validator("levels")
@@ -64,19 +64,19 @@ class TutorialForecasterSettings(NamedSettings):
 
 
 class DemandSettings(Settings):
-    """Cuts of the demand task."""
+    """Split settings of the demand task."""
 
     level: Literal["department", "category", "product"] = Field(
-        "category", description="What a series is, at each retailer."
+        "category", description="Level of the product hierarchy that defines a retailer's series."
     )
     step: Literal["week", "day"] = Field("week", description="Length of a step of time.")
     min_mean: NonNegativeFloat = Field(
         100.0,
-        description="A series is evaluated if its mean over the training steps reaches so many "
-        "units; each retailer decides on its own.",
+        description="Mean over the training steps, in units, that an evaluated series must reach;"
+        " applied by each retailer to its own series.",
     )
     min_training_mean: NonNegativeFloat = Field(
-        20.0, description="A series is trained on if its mean reaches so many units."
+        20.0, description="Mean in units that a training series must reach."
     )
     test_steps: PositiveInt = Field(6, description="Held-out steps (weeks or days) at the end.")
     validation_steps: PositiveInt = Field(5, description="Steps before them, to choose a round.")

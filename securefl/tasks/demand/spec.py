@@ -28,7 +28,7 @@ _PRIVATE_QUANTILES = "securefl.tasks.demand.quantile_task:PrivateQuantileTask"
 
 DEMAND: Final = TaskSpec(
     name="demand",
-    learns="how many units sell in the coming week or day",
+    description="how many units sell in the coming week or day",
     models=tuple(
         ModelSpec(
             settings,
@@ -43,7 +43,7 @@ DEMAND: Final = TaskSpec(
             (TutorialForecasterSettings, _DEMAND, _PRIVATE_DEMAND),
         )
     ),
-    cuts=DemandSettings,
+    split_settings=DemandSettings,
     defaults={
         "complete-journey": packaged(__package__, "complete-journey"),
         "tutorial": packaged(__package__, "tutorial"),

@@ -1,7 +1,7 @@
-"""Demand one step ahead, for every retailer's own series.
+"""Demand forecasts one step ahead, for every retailer's own series.
 
-Time decides what is held out: the last steps test, those before them validate, the rest trains.
-Every forecast is made one step ahead, from everything that had been sold by then.
+The split is by time: the last steps are for testing, those before them for validation, the rest for
+training. Every forecast is one step ahead, from all sales until then.
 """
 
 from __future__ import annotations
@@ -57,19 +57,19 @@ from securefl.tasks.demand.settings import (
     ForecasterSettings,
     TutorialForecasterSettings,
 )
-from securefl.tasks.demand.windows import Cases, Grid, time_cuts
+from securefl.tasks.demand.windows import ForecastExamples, Grid, time_cuts
 
 
 @dataclass(frozen=True)
 class DemandFacts:
-    """What all members agree on: none of it comes from a retailer's sales.
+    """What all members agree on; none of it comes from a retailer's sales.
 
     Attributes:
         steps: First days of all steps, datetime64[D] [T].
         words: The keys of the series, from the agreed catalogue.
         members: The members' names, in the consortium's order.
-        promotions: Displays and mailers, as in `RetailData.promotions`: they hang in the shops and
-            lie in the mail, so that no member learns more than a competitor's shopper.
+        promotions: Displays and mailers, as in `RetailData.promotions`: they are public in shops
+            and mail, so that members learn no more than a shopper of a competitor.
     """
 
     format_name: ClassVar[str] = "DemandFacts"
@@ -81,16 +81,16 @@ class DemandFacts:
 
 @dataclass(frozen=True)
 class DemandMember(MemberData):
-    """Training rows, and the cases that are evaluated.
+    """Training rows and evaluation cases.
 
     Attributes:
         cases: Retailer to split to cases: one retailer for a member, all of them for pooled data.
-        coming: Retailer to the same series in the step after the data, whose demand nobody knows.
+        coming: Retailer to the same series in the step after the data, whose demand is unknown.
         keys: Names of the series.
     """
 
-    cases: Mapping[str, Mapping[Split, Cases]]
-    coming: Mapping[str, Cases]
+    cases: Mapping[str, Mapping[Split, ForecastExamples]]
+    coming: Mapping[str, ForecastExamples]
     keys: tuple[str, ...]
 
 
@@ -108,29 +108,29 @@ class DemandTask(Task[DemandFacts, DemandMember]):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         assert isinstance(config.cuts, DemandSettings)
-        self.cuts = config.cuts
-        self.cadence = CADENCES[self.cuts.step]
+        self.split = config.cuts
+        self.cadence = CADENCES[self.split.step]
         self.settings = config.model
 
     def agree(self, data: RetailData) -> DemandFacts:
-        """The calendar of complete steps, the series' keys and the published promotions.
+        """Return the calendar of complete steps, the series' keys and published promotions.
 
         Raises:
             DataError: If too few steps are left to train on.
         """
         steps = complete_steps(data, self.cadence)
-        needed = self.cadence.warmup + 1 + self.cuts.validation_steps + self.cuts.test_steps
+        needed = self.cadence.warmup + 1 + self.split.validation_steps + self.split.test_steps
         if len(steps) < needed:
             raise DataError(
                 f"{data.source}: {len(steps)} complete {self.cadence.name}s, but {needed} needed"
             )
-        words = vocabulary(data.products, self.cuts.level)
+        words = vocabulary(data.products, self.split.level)
         return DemandFacts(steps, words, tuple(m.name for m in data.members), data.promotions)
 
     def prepare(self, tables: RetailerTables, facts: DemandFacts) -> DemandMember:
-        """Cut one retailer's series in time; its training steps alone decide which count.
+        """Split one retailer's series in time; its training steps alone select the series.
 
-        A retailer whose series are all too small to be evaluated still trains.
+        A retailer whose series are all too small for evaluation still trains.
 
         Raises:
             DataError: If none of the retailer's series is large enough to train on.
@@ -140,35 +140,35 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         steps = time_cuts(
             self.cadence.warmup,
             len(facts.steps),
-            self.cuts.validation_steps,
-            self.cuts.test_steps,
+            self.split.validation_steps,
+            self.split.test_steps,
         )
         mean = grid.demand[:, : steps["train"].stop].mean(axis=1)
         mean[UNKNOWN] = -np.inf
-        least = min(self.cuts.min_training_mean, self.cuts.min_mean)
+        least = min(self.split.min_training_mean, self.split.min_mean)
         trained = np.flatnonzero(mean >= least)
         if trained.size == 0:
             raise DataError(
-                f"{tables.name}: no {self.cuts.level} sells {least:g} units a {self.cadence.name} "
+                f"{tables.name}: no {self.split.level} sells {least:g} units a {self.cadence.name} "
                 "on average (demand.min_training_mean)"
             )
         units = grid.cases(trained, self.trained_steps(steps["train"])).batch
-        evaluated = np.flatnonzero(mean >= self.cuts.min_mean)
+        evaluated = np.flatnonzero(mean >= self.split.min_mean)
         coming = grid.cases(evaluated, range(len(facts.steps), len(facts.steps) + 1))
         cases = {split: self.cases(grid, evaluated, span) for split, span in steps.items()}
         own = {tables.name: cases}, {tables.name: coming}
         return _member(tables.name, units, *own, facts.words.keys)
 
     def pool(self, members: Sequence[DemandMember], facts: DemandFacts) -> DemandMember:
-        """All retailers' rows, one after the other, and everybody's cases."""
+        """Return all retailers' rows and cases."""
         units = zip(*(all_units(member.examples) for member in members), strict=True)
-        cases = {name: own for member in members for name, own in member.cases.items()}
-        coming = {name: own for member in members for name, own in member.coming.items()}
+        cases = {name: splits for member in members for name, splits in member.cases.items()}
+        coming = {name: case for member in members for name, case in member.coming.items()}
         joined = tuple(torch.cat(part) for part in units)
         return _member("pooled", joined, cases, coming, facts.words.keys)
 
     def model(self, facts: DemandFacts, customers: int) -> nn.Module:
-        """A forecaster; all of its parameters are shared."""
+        """Return a forecaster; all of its parameters are shared."""
         if isinstance(self.settings, TutorialForecasterSettings):
             return TutorialForecaster(self.settings, TUTORIAL_INPUTS)
         assert isinstance(self.settings, ForecasterSettings)
@@ -176,45 +176,47 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         return Forecaster(self.settings, inputs, len(facts.words.keys))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of each row, float32 [B]."""
+        """Return the loss of each row, float32 [B]."""
         inputs, series, level, demand = batch
         return self.target.loss(model(inputs, series, level), demand)
 
     def evaluate(
         self, model: nn.Module, member: DemandMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Errors of the model's forecasts, by retailer."""
+        """Return the errors of the model's forecasts, by retailer."""
         return {
-            name: self.scored(self.forecast(model, own[split]), own[split])
-            for name, own in member.cases.items()
+            name: self.scored(self.forecast(model, splits[split]), splits[split])
+            for name, splits in member.cases.items()
         }
 
     def baseline(self, member: DemandMember, split: Split) -> dict[str, MetricSums]:
-        """Errors of the moving average that served a retailer best in all steps before the test.
+        """Return the errors of each retailer's best moving average in all steps before the test.
 
         A window of one step, the last value, is among them.
         """
-        return {name: self._best_average(own, split) for name, own in member.cases.items()}
+        return {name: self._best_average(splits, split) for name, splits in member.cases.items()}
 
-    def forecast(self, model: nn.Module, cases: Cases) -> Tensor:
-        """What the model forecasts in units, float32 [N], or one a quantile [N, Q]."""
+    def forecast(self, model: nn.Module, cases: ForecastExamples) -> Tensor:
+        """Return the model's forecasts in units, float32 [N], or quantiles [N, Q]."""
         inputs, series, level, _ = cases.batch
         return self.target.quantity(model(inputs, series, level))
 
     def coming(self, model: nn.Module, member: DemandMember) -> Tensor:
-        """What is forecast for the step after the data, as `forecast` gives it."""
+        """Return the forecast of the step after the data; shape as of `forecast`."""
         return self.forecast(model, member.coming[member.name])
 
-    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
-        """Metric sums of forecasts in units."""
+    def scored(self, forecast: Tensor, cases: ForecastExamples) -> MetricSums:
+        """Return the metric sums of forecasts in units."""
         return forecast_tally(doubles(forecast), doubles(cases.demand))
 
-    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
-        """What a moving average forecasts in units; `past` is all that was known before."""
+    def averaged(
+        self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
+    ) -> Tensor:
+        """Return a moving average's forecasts in units; `past` are the cases before."""
         del past
         return cases.baseline[rule]
 
-    def _best_average(self, cases: Mapping[Split, Cases], split: Split) -> MetricSums:
+    def _best_average(self, cases: Mapping[Split, ForecastExamples], split: Split) -> MetricSums:
         deciding = self.metrics[0].name
         past = (cases["train"], cases["validation"])
         errors = [
@@ -226,7 +228,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
     @property
     def target(self) -> Target:
-        """What the model's output means, and what its error costs."""
+        """Scale of the model's output, and its loss."""
         if isinstance(self.settings, TutorialForecasterSettings):
             return RawTarget()
         assert isinstance(self.settings, ForecasterSettings)
@@ -234,19 +236,19 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
     @property
     def horizon(self) -> int:
-        """Steps that a forecast is for."""
+        """Number of steps that a forecast covers."""
         return 1
 
     def trained_steps(self, steps: range) -> range:
-        """Those of the training steps from which a whole horizon lies within them."""
+        """Return the training steps whose whole horizon lies within the training steps."""
         return range(steps.start, steps.stop - self.horizon + 1)
 
-    def cases(self, grid: Grid, series: Ints, steps: range) -> Cases:
-        """The cases of some series (int64 [S]) that are evaluated for a span of steps."""
+    def cases(self, grid: Grid, series: Ints, steps: range) -> ForecastExamples:
+        """Return the evaluation cases of some series (int64 [S]) over a span of steps."""
         return grid.cases(series, steps)
 
     def _grid(self, name: str, sold: Sales, facts: DemandFacts) -> Grid:
-        """All series at all steps and at the one after them."""
+        """Return all series at all steps and at the one after them."""
         steps, sold = with_coming(facts.steps, self.cadence), sold.with_coming()
         demand = sold.by_key(facts.words)
         uplift = self._uplift(name, sold, steps, facts)
@@ -257,7 +259,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         return Grid(inputs, made.level, made.baseline, demand, self.horizon)
 
     def _inputs(self, name: str, made: Features, facts: DemandFacts) -> Float32s:
-        """What the configured model sees of the features."""
+        """Return the configured model's inputs, float32 [K, T, F]."""
         if not isinstance(self.settings, TutorialForecasterSettings):
             return made.inputs
         series, steps, _ = made.inputs.shape
@@ -274,7 +276,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
 
 def _planned(promotions: pd.DataFrame | None, step: np.datetime64) -> bool:
-    """Whether anything is known of the promotions of a step."""
+    """Return whether any promotion of a step is known."""
     if promotions is None:
         return False
     week = mondays(np.array([step]))[0]
@@ -284,8 +286,8 @@ def _planned(promotions: pd.DataFrame | None, step: np.datetime64) -> bool:
 def _member(
     name: str,
     units: Batch,
-    cases: Mapping[str, Mapping[Split, Cases]],
-    coming: Mapping[str, Cases],
+    cases: Mapping[str, Mapping[Split, ForecastExamples]],
+    coming: Mapping[str, ForecastExamples],
     keys: tuple[str, ...],
 ) -> DemandMember:
     rows, examples = len(units[0]), TensorExamples(units)
@@ -295,6 +297,6 @@ def _member(
 
 
 def doubles(values: Tensor) -> Floats:
-    """As float64, on the CPU."""
+    """Return the values as float64, on the CPU."""
     found: Floats = values.detach().cpu().double().numpy()
     return found

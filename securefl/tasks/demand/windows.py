@@ -1,4 +1,4 @@
-"""Series and steps as rows of tensors, cut into training, validation and test by time."""
+"""Series and steps as rows of tensors, split by time into training, validation and test."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from securefl.tasks.demand.series import Floats, Ints
 
 
 @dataclass(frozen=True)
-class Cases:
+class ForecastExamples:
     """Forecasts to make, one series at one step each.
 
     Attributes:
         batch: Inputs float32 [N, F], series int64 [N], level float32 [N] and demand in units a
             step over the horizon, float32 [N].
-        naive: The moving averages' forecasts in units, float32 [R, N].
+        baseline: The moving averages' forecasts in units, float32 [R, N].
     """
 
     batch: Batch
@@ -29,20 +29,20 @@ class Cases:
 
     @property
     def demand(self) -> Tensor:
-        """What was sold in units, float32 [N]."""
+        """Units sold, float32 [N]."""
         return self.batch[3]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Everything about K series at T steps.
+    """Inputs and demand of K series at T steps.
 
     Attributes:
         inputs: Float32 [K, T, F].
         level: Float32 [K, T].
-        naive: Float32 [R, K, T].
+        baseline: Float32 [R, K, T].
         demand: Units, float64 [K, T].
-        horizon: Steps that a forecast is for, its own among them.
+        horizon: Number of steps that a forecast covers, its own included.
     """
 
     inputs: Float32s
@@ -51,11 +51,11 @@ class Grid:
     demand: Floats
     horizon: int = 1
 
-    def cases(self, series: Ints, steps: range) -> Cases:
-        """The cases of some series (int64 [S], indices into the vocabulary) at some steps."""
+    def cases(self, series: Ints, steps: range) -> ForecastExamples:
+        """Return the examples of some series (int64 [S], vocabulary indices) at some steps."""
         block = np.ix_(series, np.array(steps))
         inputs, demand = self.inputs[block], ahead(self.demand, self.horizon)[block]
-        return Cases(
+        return ForecastExamples(
             batch=(
                 torch.from_numpy(inputs.reshape(-1, inputs.shape[2])),
                 torch.from_numpy(np.repeat(series, len(steps))),
@@ -69,7 +69,7 @@ class Grid:
 
 
 def ahead(demand: Floats, horizon: int) -> Floats:
-    """Mean demand of each step and the `horizon - 1` after it, of fewer at the end; [K, T]."""
+    """Return mean demand over each step's horizon, of fewer steps at the end; [K, T]."""
     sums = np.concatenate([np.zeros((len(demand), 1)), np.cumsum(demand, axis=1)], axis=1)
     start = np.arange(demand.shape[1])
     end = np.minimum(start + horizon, demand.shape[1])
@@ -78,11 +78,11 @@ def ahead(demand: Floats, horizon: int) -> Floats:
 
 
 def time_cuts(first: int, steps: int, validation: int, test: int) -> dict[Split, range]:
-    """Which steps train, validate and test: the last ones are held out.
+    """Return the steps of training, validation and test; the last ones are held out.
 
     Args:
-        first: First step that can be trained on.
-        steps: Number of steps in all.
+        first: First possible training step.
+        steps: Total number of steps.
         validation: Number of steps before the test.
         test: Number of steps at the end.
     """

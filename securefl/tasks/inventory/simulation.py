@@ -1,7 +1,7 @@
-"""Stock week by week under a rule for ordering, and what it costs.
+"""Weekly simulation of a stock policy, newsvendor or (s, S), and its costs.
 
-Sales stand for demand: what was asked for and not there is in no record, so that all rules are
-judged on demand that is too low where the shop itself ran out.
+Sales are used as demand: unmet demand is not recorded, so that all policies are evaluated on demand
+that is too low where the shop itself ran out of stock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from securefl.ml.metrics.sums import MetricSums, Ratio
-from securefl.tasks.inventory.spec import InventorySettings
+from securefl.tasks.inventory.settings import InventorySettings
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,21 +24,21 @@ _SHORT: Final = 1.5
 
 @dataclass(frozen=True)
 class ReorderLevels:
-    """When to order and how far to fill up, in units, float64 [K, T] each.
+    """Reorder points and order-up-to levels, in units, float64 [K, T] each.
 
     Attributes:
-        reorder: s; at a stock of so many units or fewer an order is placed.
-        full: S, what stock and orders on the way are filled up to.
+        reorder: s; an order is placed at an inventory position of at most s.
+        order_up_to: S; orders raise the inventory position to S.
     """
 
     reorder: Floats
-    full: Floats
+    order_up_to: Floats
 
 
 def order_levels(
     quantiles: Floats, levels: tuple[float, ...], settings: InventorySettings
 ) -> ReorderLevels:
-    """The levels of both rules from quantiles of mean weekly demand over the horizon.
+    """Return the levels of both policies from quantiles of mean weekly demand.
 
     newsvendor: the quantile at the critical level (Arrow, Harris and Marschak 1951). reorder: s is
     that quantile of the demand until the next order can arrive, and S lies one economic order
@@ -47,9 +47,9 @@ def order_levels(
     order is due nearly every week whatever S is, and S is s (Ehrhardt and Mosier 1984).
 
     Args:
-        quantiles: Float64 [K, T, Q], ascending in the last axis.
+        quantiles: Of mean demand over the horizon, float64 [K, T, Q], ascending in the last axis.
         levels: Their Q probabilities.
-        settings: Costs and rule.
+        settings: Costs and policy.
     """
     protected = settings.horizon * at_level(quantiles, levels, settings.critical_level)
     if settings.policy == "newsvendor":
@@ -60,9 +60,9 @@ def order_levels(
 
 
 def at_level(quantiles: Floats, levels: tuple[float, ...], level: float) -> Floats:
-    """The quantile at any level between the first and the last, float64 [K, T].
+    """Return the quantile at a level between the first and the last, float64 [K, T].
 
-    Between two levels it is linear in the normal score, which is exact for a normal law.
+    It is interpolated linearly in the normal score, which is exact for a normal distribution.
     """
     scores, wanted = norm.ppf(levels), norm.ppf(level)
     right = int(np.clip(np.searchsorted(scores, wanted), 1, len(levels) - 1))
@@ -73,11 +73,11 @@ def at_level(quantiles: Floats, levels: tuple[float, ...], level: float) -> Floa
 
 @dataclass(frozen=True)
 class Weeks:
-    """What happened in each week, in units, float64 [K, T] each.
+    """Result of a simulation by week, in units, float64 [K, T] each.
 
     Attributes:
-        demand: What was asked for.
-        served: What of it was there at once.
+        demand: Units demanded.
+        served: Units delivered immediately.
         left: Stock at the end of the week.
         orders: Orders placed, 0 or 1.
     """
@@ -89,32 +89,34 @@ class Weeks:
 
 
 def simulate(demand: Floats, levels: ReorderLevels, settings: InventorySettings) -> Weeks:
-    """Run the stock of K series over T weeks.
+    """Simulate the stock of K series over T weeks.
 
-    A week begins with the arrival of what was ordered `lead_time` weeks ago and a look at the
-    stock, orders on the way included, after which an order may be placed; then demand comes. The
-    first week begins with S in stock. Under `newsvendor` every week begins with S and nothing is
-    carried over.
+    A week begins with the arrival of the order of `lead_time` weeks ago; then the inventory
+    position, outstanding orders included, is reviewed and an order may be placed; then demand
+    occurs. The first week begins with S in stock. Under `newsvendor` every week begins with S and
+    nothing is carried over.
 
     Args:
-        demand: Units asked for, float64 [K, T].
-        levels: What was decided before each week.
-        settings: The rule and its lead time.
+        demand: Units demanded, float64 [K, T].
+        levels: Levels set before each week.
+        settings: Policy and lead time.
     """
     if settings.policy == "newsvendor":
-        served = np.minimum(demand, levels.full)
-        return Weeks(demand, served, levels.full - served, np.zeros_like(demand))
+        served = np.minimum(demand, levels.order_up_to)
+        return Weeks(demand, served, levels.order_up_to - served, np.zeros_like(demand))
     return _reordered(demand, levels, settings)
 
 
 def _reordered(demand: Floats, levels: ReorderLevels, settings: InventorySettings) -> Weeks:
-    """The stock may fall below 0 where unmet demand is backordered; it is served on arrival."""
-    stock = levels.full[:, 0].copy()
+    """Simulate the (s, S) policy; stock below 0 is backordered demand, met on arrival."""
+    stock = levels.order_up_to[:, 0].copy()
     coming = np.zeros((settings.lead_time + 1, len(demand)))
     weeks = Weeks(demand, *(np.zeros_like(demand) for _ in range(3)))
     for week in range(demand.shape[1]):
         position = stock + coming.sum(axis=0)
-        placed = np.where(position <= levels.reorder[:, week], levels.full[:, week] - position, 0.0)
+        placed = np.where(
+            position <= levels.reorder[:, week], levels.order_up_to[:, week] - position, 0.0
+        )
         weeks.orders[:, week] = placed > 0
         coming[settings.lead_time] += placed
         stock = stock + coming[0]
@@ -128,13 +130,13 @@ def _reordered(demand: Floats, levels: ReorderLevels, settings: InventorySetting
     return weeks
 
 
-def stock_tally(weeks: Weeks, counted: int, settings: InventorySettings) -> MetricSums:
-    """Costs and service of the last `counted` weeks.
+def stock_metrics(weeks: Weeks, counted: int, settings: InventorySettings) -> MetricSums:
+    """Return costs and service level of the last `counted` weeks.
 
-    `stock_cost` is holding, shortage and orders over the units asked for, `fill_rate` the share of
-    these that was served at once, `in_stock` the share of weeks in which all were, and `left_over`
-    what was left at the ends of the weeks over the units asked for. A unit that waits is short
-    once, in the week in which it was asked for.
+    `stock_cost` is the cost of holding, shortage and orders per unit demanded, `fill_rate` the
+    share of demand delivered immediately, `in_stock` the share of weeks without shortage, and
+    `left_over` the stock at the ends of weeks per unit demanded. A backordered unit counts as
+    short once, in the week of its demand.
     """
     last = slice(weeks.demand.shape[1] - counted, None)
     demand, served, left = (part[:, last] for part in (weeks.demand, weeks.served, weeks.left))

@@ -1,50 +1,15 @@
-"""The task `inventory`, as it declares itself: what stock costs, and which rule orders it."""
+"""Specification of the task `inventory`; no torch here."""
 
 from __future__ import annotations
 
-from typing import Final, Literal
-
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from typing import Final
 
 from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
 from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.common.privacy_units import A_BUYER, A_LINE
-from securefl.tasks.demand.settings import DemandSettings, QuantileForecasterSettings
-
-
-class InventorySettings(DemandSettings):
-    """Cuts of the series, and costs of their stock in multiples of any currency."""
-
-    policy: Literal["newsvendor", "reorder"] = Field(
-        "newsvendor",
-        description="newsvendor: each week is stocked anew, and what is left is written off."
-        " reorder: stock is kept, and filled up to S once it falls to s.",
-    )
-    holding_cost: PositiveFloat = Field(
-        1.0, description="Of a unit that is left at the end of a week; newsvendor: written off."
-    )
-    shortage_cost: PositiveFloat = Field(4.0, description="Of a unit that was asked for in vain.")
-    order_cost: NonNegativeFloat = Field(
-        200.0, description="Of an order, however large; reorder alone."
-    )
-    lead_time: NonNegativeInt = Field(
-        1, description="Weeks between an order and its arrival; reorder alone."
-    )
-    unmet: Literal["lost", "backordered"] = Field(
-        "lost", description="What becomes of demand that finds no stock; reorder alone."
-    )
-
-    @property
-    def critical_level(self) -> float:
-        """Probability with which demand should be met: cu / (cu + co), Arrow et al. (1951)."""
-        return self.shortage_cost / (self.shortage_cost + self.holding_cost)
-
-    @property
-    def horizon(self) -> int:
-        """Weeks that an order has to last for: until the next one arrives."""
-        return 1 if self.policy == "newsvendor" else self.lead_time + 1
-
+from securefl.tasks.demand.settings import QuantileForecasterSettings
+from securefl.tasks.inventory.settings import InventorySettings
 
 _NAIVE: Final = "Moving average, safety stock"
 
@@ -55,7 +20,7 @@ def _label(title: str, meaning: str, *, better: bool, percent: bool, headline: b
 
 INVENTORY: Final = TaskSpec(
     name="inventory",
-    learns="how much to keep in stock",
+    description="how much to keep in stock",
     models=(
         ModelSpec(
             QuantileForecasterSettings,
@@ -65,7 +30,7 @@ INVENTORY: Final = TaskSpec(
             trained_under=("local",),
         ),
     ),
-    cuts=InventorySettings,
+    split_settings=InventorySettings,
     defaults={"complete-journey": packaged(__package__, "complete-journey")},
     changes={
         ("complete-journey", "local"): packaged("securefl.tasks.demand", "complete-journey-local")

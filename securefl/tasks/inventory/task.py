@@ -1,7 +1,7 @@
-"""Inventory: quantile forecasts of demand, judged by what the stock ordered from them costs.
+"""Inventory: quantile forecasts of demand, evaluated by the cost of the stock ordered from them.
 
-The forecaster is trained as in the task demand; what decides is the cost of a simulated stock on
-weeks that are held out.
+The forecaster is trained as in the task demand; the metric is the cost of a simulated stock over
+held-out weeks.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from securefl.tasks.demand.personalized import PrivateDemandTask
 from securefl.tasks.demand.quantile_task import QuantileTask
 from securefl.tasks.demand.series import Floats, Ints
 from securefl.tasks.demand.task import DemandMember, DemandTask, doubles
-from securefl.tasks.demand.windows import Cases, Grid
-from securefl.tasks.inventory.simulation import ReorderLevels, order_levels, simulate, stock_tally
-from securefl.tasks.inventory.spec import InventorySettings
+from securefl.tasks.demand.windows import ForecastExamples, Grid
+from securefl.tasks.inventory.settings import InventorySettings
+from securefl.tasks.inventory.simulation import ReorderLevels, order_levels, simulate, stock_metrics
 
 
 @dataclass(frozen=True)
-class StockCases(Cases):
-    """Series over consecutive weeks, the first of which only fill the stock.
+class StockExamples(ForecastExamples):
+    """Series over consecutive weeks, the first of which are the simulation's warm-up.
 
     Attributes:
         sold: Units by series and week, float64 [K, T]; a case of `batch` is one of its cells.
-        counted: How many of the last weeks count.
+        counted: Number of last weeks that are evaluated.
     """
 
     sold: Floats
@@ -46,7 +46,7 @@ class InventoryTask(QuantileTask):
     """Orders stock from quantile forecasts.
 
     Raises:
-        ConfigError: If the costs ask for a quantile that the model does not forecast.
+        ConfigError: If the costs need a quantile outside the model's levels.
     """
 
     name: ClassVar[str] = "inventory"
@@ -73,45 +73,47 @@ class InventoryTask(QuantileTask):
         """See `DemandTask.horizon`."""
         return self.stock.horizon
 
-    def cases(self, grid: Grid, series: Ints, steps: range) -> StockCases:
-        """The weeks of a span, and as many before it as validate, to fill the stock."""
-        first = max(self.cadence.warmup, steps.start - self.cuts.validation_steps)
+    def cases(self, grid: Grid, series: Ints, steps: range) -> StockExamples:
+        """Return the weeks of a span, and as many before it as validate, as warm-up."""
+        first = max(self.cadence.warmup, steps.start - self.split.validation_steps)
         weeks = range(min(first, steps.start), steps.stop)
         plain = grid.cases(series, weeks)
         sold = grid.demand[np.ix_(series, np.array(weeks))]
-        return StockCases(plain.batch, plain.baseline, sold, len(steps))
+        return StockExamples(plain.batch, plain.baseline, sold, len(steps))
 
-    def scored(self, forecast: Tensor, cases: Cases) -> MetricSums:
-        """Costs and service of the stock that is ordered from quantiles, float32 [N, Q]."""
-        assert isinstance(cases, StockCases)
+    def scored(self, forecast: Tensor, cases: ForecastExamples) -> MetricSums:
+        """Return costs and service level of stock ordered from quantiles, float32 [N, Q]."""
+        assert isinstance(cases, StockExamples)
         weeks = simulate(cases.sold, self.order_levels(forecast, cases.sold.shape), self.stock)
-        return stock_tally(weeks, cases.counted, self.stock)
+        return stock_metrics(weeks, cases.counted, self.stock)
 
     def order_levels(self, forecast: Tensor, shape: tuple[int, ...]) -> ReorderLevels:
-        """What to order up to, by series and week."""
+        """Return reorder points and order-up-to levels, by series and week."""
         quantiles = doubles(forecast).reshape(*shape, len(self.levels))
         return order_levels(quantiles, self.levels, self.stock)
 
-    def recommendations(self, model: nn.Module, member: DemandMember) -> Mapping[str, pd.DataFrame]:
-        """What to order up to next week, by series, and the quantiles that it follows from."""
+    def local_outputs(self, model: nn.Module, member: DemandMember) -> Mapping[str, pd.DataFrame]:
+        """Return next week's order-up-to levels by series, and their quantiles."""
         coming, keys = member.coming[member.name], member.keys
         forecast = self.coming(model, member)
         levels = self.order_levels(forecast, (len(forecast), 1))
-        table = pd.DataFrame({self.cuts.level: [keys[i] for i in coming.batch[1].tolist()]})
+        table = pd.DataFrame({self.split.level: [keys[i] for i in coming.batch[1].tolist()]})
         table["mean_last_weeks"] = doubles(coming.baseline[-1])
         table["order_when_at_or_below"] = levels.reorder[:, 0]
-        table["order_up_to"] = levels.full[:, 0]
+        table["order_up_to"] = levels.order_up_to[:, 0]
         for column, level in enumerate(self.levels):
             table[f"demand_{level:g}"] = doubles(forecast[:, column])
         return {"order-levels": table}
 
-    def averaged(self, rule: int, past: Sequence[Cases], cases: Cases) -> Tensor:
-        """A moving average with a safety stock of z times its past error, float32 [N, Q].
+    def averaged(
+        self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
+    ) -> Tensor:
+        """Return a moving average plus a safety stock of z times its past error, float32 [N, Q].
 
-        The error is the root of the mean square over the past weeks of the same series, and of the
-        whole horizon, as textbooks have it (Silver, Pyke and Thomas 2017, section 6.7).
+        The error is the root mean square over the past weeks of the same series, over the whole
+        horizon (Silver, Pyke and Thomas 2017, section 6.7).
         """
-        assert isinstance(cases, StockCases)
+        assert isinstance(cases, StockExamples)
         misses = torch.cat([_misses(part, rule, self.horizon) for part in past], dim=1)
         error = misses.square().mean(dim=1).sqrt()
         error = error.repeat_interleave(cases.sold.shape[1]).unsqueeze(1)
@@ -120,14 +122,14 @@ class InventoryTask(QuantileTask):
 
 
 class PrivateInventoryTask(PrivateDemandTask, InventoryTask):
-    """The same from noised series, served in a mean with each retailer's own quantiles."""
+    """The same from noised series, mixed with each retailer's local quantiles."""
 
     exact: ClassVar[type[DemandTask]] = InventoryTask
 
 
-def _misses(cases: Cases, rule: int, horizon: int) -> Tensor:
-    """Errors of a moving average over the counted weeks whose horizon lies in the past, [K, t]."""
-    assert isinstance(cases, StockCases)
+def _misses(cases: ForecastExamples, rule: int, horizon: int) -> Tensor:
+    """Return a moving average's errors over counted weeks with a past horizon, [K, t]."""
+    assert isinstance(cases, StockExamples)
     misses = (cases.demand - cases.baseline[rule]).reshape(cases.sold.shape)
     weeks = misses.shape[1]
     return misses[:, weeks - cases.counted : weeks - horizon + 1]

@@ -1,4 +1,4 @@
-"""From sums over customers to elasticities by category with standard errors, noise included."""
+"""Elasticities by category from sums over customers, with standard errors including noise."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy.typing as npt
 from securefl.tasks.demand.series import Floats
 
 _OUT_OF_NOISE: Final = 3.0
-"""Deviations of the noise that a category's information has to reach to count by itself."""
+"""Noise deviations that a category's information must reach for an estimate of its own."""
 
 _LEAST_INFORMATION: Final = 1.0
 
 
 @dataclass(frozen=True)
 class SufficientStatistics:
-    """Statistics of customers, summed.
+    """Sums of the customers' sufficient statistics.
 
     Attributes:
         values: Score, information and scaled dispersion, float64 [2 K + 1]; see `bounded`.
-        influence: Bound on a customer.
-        reference: Elasticity at which they were taken.
-        deviation: Of the noise in each of them; 0 without any.
+        influence: Norm bound of a customer's statistics.
+        reference: Elasticity at which they were computed.
+        deviation: Standard deviation of the noise in each; 0 without noise.
     """
 
     values: Floats
@@ -46,8 +46,8 @@ class SufficientStatistics:
     def dispersion(self) -> float:
         """Variance of a score over its information, 1 for independent Poisson units.
 
-        Customers buy several units at once; the mean square of their scores says how much more
-        they vary together (quasi-likelihood; McCullagh and Nelder 1989, section 9.2).
+        Customers buy several units at once; the mean square of their scores measures the
+        overdispersion (quasi-likelihood; McCullagh and Nelder 1989, section 9.2).
         """
         squares = max(float(self.values[-1]) * 4 * self.influence, 0.0)
         total = float(self.information.sum())
@@ -56,15 +56,15 @@ class SufficientStatistics:
 
 @dataclass(frozen=True)
 class Elasticities:
-    """What is known of each category's elasticity.
+    """Estimated elasticities by category.
 
     Attributes:
         value: Posterior means, float64 [K].
         error: Their standard errors, float64 [K].
         common: Mean over all categories.
         spread: Standard deviation of the categories about it.
-        own: Which categories have information of their own, bool [K]; the others have the common
-            value and its uncertainty.
+        own: Mask of the categories with an estimate of their own, bool [K]; the others have the
+            common value and its uncertainty.
     """
 
     value: Floats
@@ -75,7 +75,7 @@ class Elasticities:
 
 
 def estimated(sums: SufficientStatistics) -> Elasticities:
-    """Elasticities shrunk towards their common mean, as far as each is uncertain.
+    """Estimate elasticities, shrunk towards their common mean by their uncertainty.
 
     A category's estimate is r + g / h. Its variance has two parts: phi h / h^2 from the customers,
     and s^2 (1 + (g / h)^2) / h^2 from noise of deviation s in g and h (the delta method). Mean and
@@ -100,7 +100,7 @@ def estimated(sums: SufficientStatistics) -> Elasticities:
 
 
 def _moments(step: Floats, variance: Floats) -> tuple[float, float, float]:
-    """Common mean, its variance, and the spread about it (DerSimonian and Laird 1986)."""
+    """Return common mean, its variance, and the spread about it (DerSimonian and Laird 1986)."""
     if not len(step):
         return 0.0, 1.0, 1.0
     precision = 1 / variance

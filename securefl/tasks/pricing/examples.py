@@ -1,4 +1,4 @@
-"""Units of each product in held-out weeks, given prices and visits: what elasticities foretell."""
+"""Predicted units of each product in held-out weeks, given elasticities, prices and visits."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from securefl.tasks.pricing.price_list import Lines, PriceList, added
 
 @dataclass(frozen=True)
 class PricedSales:
-    """What one retailer sold of the products that are evaluated.
+    """One retailer's sales of the evaluated products.
 
     Attributes:
         rows: Their rows in the price list, int64 [P].
         category: Key of each, int64 [P].
-        relative: Log prices against the usual ones, float64 [P, T].
+        relative: Log prices relative to the usual ones, float64 [P, T].
         units: Units sold, float64 [P, T].
-        visits: Baskets a week, float64 [T].
-        splits: Which weeks train, validate and test.
+        visits: Baskets per week, float64 [T].
+        splits: Weeks of training, validation and test.
     """
 
     rows: Ints
@@ -35,10 +35,10 @@ class PricedSales:
     splits: dict[Split, range]
 
     def expected(self, elasticity: Floats, split: Split) -> Floats:
-        """Units given prices and visits, float64 [P, t].
+        """Return predicted units given prices and visits, float64 [P, t].
 
-        A product's rate a visit at its usual price is what explains its sales in all weeks before
-        the split under the same elasticities (float64 [K]).
+        A product's rate per visit at its usual price is fitted to its sales in all weeks before
+        the split, under the same elasticities (float64 [K]).
         """
         weeks = self.splits[split]
         before = slice(0, weeks.start) if split != "train" else slice(weeks.start, weeks.stop)
@@ -48,10 +48,10 @@ class PricedSales:
         return expected
 
     def scored(self, elasticity: Floats, split: Split) -> dict[str, Ratio]:
-        """How far sales are from what the elasticities foretell; all 0 says that no price matters.
+        """Return the prediction errors of sales; elasticities of 0 ignore prices.
 
-        `deviance` is the mean of the Poisson deviance, twice what the log-likelihood of the units
-        falls short of the best possible (McCullagh and Nelder 1989, section 2.3).
+        `deviance` is the mean Poisson deviance, twice the difference of the log-likelihood of the
+        units to the saturated model's (McCullagh and Nelder 1989, section 2.3).
         """
         weeks = self.splits[split]
         sold = self.units[:, weeks.start : weeks.stop].reshape(-1)
@@ -65,7 +65,7 @@ class PricedSales:
 def priced_sales(
     lines: Lines, prices: PriceList, splits: dict[Split, range], min_mean: float
 ) -> PricedSales:
-    """The products that sell at least `min_mean` units a week over the training weeks."""
+    """Return the products that sell at least `min_mean` units a week over the training weeks."""
     weeks = splits["test"].stop
     row = prices.rows(lines.product)
     cell = row[row >= 0] * weeks + lines.week[row >= 0]
@@ -78,8 +78,8 @@ def priced_sales(
     )
 
 
-def told(value: Floats, error: Floats, present: Ints) -> dict[str, Ratio]:
-    """What the elasticities of a retailer's own categories look like (int64 [C], keys)."""
+def elasticity_metrics(value: Floats, error: Floats, present: Ints) -> dict[str, Ratio]:
+    """Return summary metrics of the elasticities of a retailer's categories (int64 [C], keys)."""
     count = float(len(present))
     return {
         "standard_error": Ratio(float(error[present].sum()), count),
@@ -89,6 +89,8 @@ def told(value: Floats, error: Floats, present: Ints) -> dict[str, Ratio]:
     }
 
 
-def nothing_told() -> dict[str, Ratio]:
-    """The same where there are no elasticities."""
-    return dict.fromkeys(told(np.zeros(1), np.zeros(1), np.zeros(0, dtype=np.int64)), Ratio(0, 0))
+def no_elasticity_metrics() -> dict[str, Ratio]:
+    """Return the summary metrics without elasticities, which count for nothing in a sum."""
+    return dict.fromkeys(
+        elasticity_metrics(np.zeros(1), np.zeros(1), np.zeros(0, dtype=np.int64)), Ratio(0, 0)
+    )

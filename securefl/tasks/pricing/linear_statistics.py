@@ -1,4 +1,4 @@
-"""Sums over units as the parameters of a loss that is linear in them."""
+"""Sums over privacy units as the parameters of a loss that is linear in them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 class UnitSums(nn.Module):
     """D sums over units.
 
-    A unit's gradient is minus its own statistics. So one step of gradient descent from 0 at
-    learning rate 1 on all units leaves their mean, masks add it up exactly, and clipping and noise
-    make it private, as they do with any other gradient.
+    The gradient of a unit is minus its statistics. So one step of gradient descent from 0 at
+    learning rate 1 on all units gives their mean, secure aggregation sums it exactly, and clipping
+    and noise make it private, as with any other gradient.
 
     Args:
         size: Number of sums D.
@@ -22,22 +22,22 @@ class UnitSums(nn.Module):
         nn.init.zeros_(self.sums.weight)
 
     def losses(self, statistics: Tensor) -> Tensor:
-        """Minus each unit's statistics (float [B, D]) times the sums, float [B]."""
+        """Return minus each unit's statistics (float [B, D]) times the sums, float [B]."""
         found: Tensor = self.sums(statistics.to(self.sums.weight.dtype))
         return -found.squeeze(1)
 
     @property
     def values(self) -> Tensor:
-        """What was summed, up to a public factor, float32 [D]."""
+        """The sums, up to a public factor, float32 [D]."""
         return self.sums.weight.detach()[0]
 
 
 def unit_sums(model: nn.Module) -> UnitSums:
-    """The model, which has to be of this kind.
+    """Return the model as sums over units.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is of another class.
     """
     if not isinstance(model, UnitSums):
-        raise TypeError(f"{type(model).__name__} holds no sums")
+        raise TypeError(f"{type(model).__name__} has no sums over units")
     return model

@@ -1,7 +1,7 @@
-"""A retailer's own price list: what each product cost in each week, the same for every customer.
+"""A retailer's price list: the price of each product in each week, the same for every customer.
 
-A list of prices hangs in the shop and is no customer's secret. Where a retailer has it on file it
-should be read from there; here it is the median of what was paid in a week, from the receipts.
+Prices are public in the shop and not sensitive to any customer. A retailer with a file of prices
+should read them from there; here a price is the median paid in a week, from the receipts.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import pandas as pd
 
 from securefl.data.tables import RetailerTables
 from securefl.tasks.demand.series import UNKNOWN, WEEK, Days, Floats, Ints, Vocabulary
-from securefl.tasks.pricing.spec import PricingSettings
+from securefl.tasks.pricing.settings import PricingSettings
 
 
 @dataclass(frozen=True)
 class PriceList:
-    """P products in T weeks.
+    """Prices of P products in T weeks.
 
     Attributes:
         products: Product ids, int64 [P], ascending.
         category: Key of each, int64 [P].
         usual: Median price in the training weeks, float64 [P].
         shelf: The same without discounts, float64 [P].
-        paid: What was paid for a unit, shelf price less discount, float64 [P, T]; the usual price
-            where nobody bought.
-        relative: log(paid / usual), cut at the agreed limit, float64 [P, T].
+        paid: Price paid for a unit, shelf price less discount, float64 [P, T]; the usual price in
+            weeks without a sale.
+        relative: log(paid / usual), clipped at the agreed limit, float64 [P, T].
     """
 
     products: Ints
@@ -38,7 +38,7 @@ class PriceList:
     relative: Floats
 
     def rows(self, products: Ints) -> Ints:
-        """Row of each product id, int64; -1 where it has no price."""
+        """Return the row of each product id, int64; -1 where it has no price."""
         if not len(self.products):
             return np.full(products.shape, -1, dtype=np.int64)
         place = np.searchsorted(self.products, products).clip(max=len(self.products) - 1)
@@ -46,7 +46,7 @@ class PriceList:
 
 
 def added(cells: Ints, amounts: Floats, shape: tuple[int, int]) -> Floats:
-    """Amounts by cell of a table, row by row, float64 of that shape."""
+    """Return sums of amounts by cell of a row-major table, float64 of that shape."""
     table = np.bincount(cells, amounts, minlength=shape[0] * shape[1]).astype(np.float64)
     return table.reshape(shape)
 
@@ -65,7 +65,7 @@ class Lines:
 
     @classmethod
     def of(cls, tables: RetailerTables, weeks: Days) -> Lines:
-        """The lines within the weeks; nobody's purchases and what was free are left out."""
+        """Return the lines within the weeks; unknown customers and free items are left out."""
         lines = tables.transactions
         days = lines["time"].to_numpy().astype("datetime64[D]")
         week = (days - weeks[0]).astype(np.int64) // WEEK.days
@@ -88,14 +88,14 @@ class Lines:
 def price_list(
     lines: Lines, words: Vocabulary, weeks: int, training: int, settings: PricingSettings
 ) -> PriceList:
-    """The products whose price is known in enough of the training weeks.
+    """Return the prices of products that are known in enough of the training weeks.
 
     Args:
         lines: One retailer's lines.
         words: The agreed categories; products of none have no elasticity and are left out.
         weeks: Number of weeks T.
-        training: How many of them train; no later week decides which products there are.
-        settings: What counts as enough.
+        training: Number of training weeks; later weeks do not influence the selection.
+        settings: The share of weeks that is enough, and the limit of relative prices.
     """
     frame = pd.DataFrame({"product": lines.product, "week": lines.week})
     medians = {

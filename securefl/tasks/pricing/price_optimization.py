@@ -1,7 +1,7 @@
-"""The price to recommend: one for everybody, within limits, good for all of an interval.
+"""Robust price recommendation: one price for all customers, within limits.
 
-Nothing here can be told who is buying: a price follows from the price list, what a product sells,
-what it costs, and the elasticity of its category.
+No input depends on who is buying, which excludes personalized prices: a price follows from the
+price list, a product's sales and cost, and the elasticity of its category.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from securefl.tasks.pricing.spec import PricingSettings
+from securefl.tasks.pricing.settings import PricingSettings
 
 CURVE: Final = tuple(percent / 100 for percent in range(-20, 21, 5))
-"""Changes of a price at which revenue and margin are told."""
+"""Price changes of the revenue and margin curves."""
 
 _NEGLIGIBLE: Final = 1e-3
-"""A share of the margin that is no reason to change a price."""
+"""Improvement of the margin, as a share, below which a price is not changed."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """What is known of one product at one retailer.
+    """Inputs of the price of one product at one retailer.
 
     Attributes:
-        price: What a unit costs its buyers now.
-        cost: What it costs the retailer.
-        units: Units a week at that price.
-        elasticity: Of its category.
-        error: Standard error of that.
+        price: Current price of a unit.
+        cost: Cost of a unit to the retailer.
+        units: Units per week at that price.
+        elasticity: Elasticity of its category.
+        error: Standard error of the elasticity.
     """
 
     price: float
@@ -41,34 +41,34 @@ class Product:
     error: float
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Bounds on the elasticity, the lower first; demand that grows with a price is none."""
+        """Return the elasticity's interval, lower bound first, clipped at 0 from above."""
         reach = float(norm.ppf((1 + confidence) / 2)) * self.error
         return min(self.elasticity - reach, 0.0), min(self.elasticity + reach, 0.0)
 
     def sold(self, price: float, elasticity: float) -> float:
-        """Units a week at another price: log units are linear in log price."""
+        """Return units per week at another price: log units are linear in log price."""
         return self.units * float((price / self.price) ** elasticity)
 
     def revenue(self, price: float, elasticity: float) -> float:
-        """What the buyers pay in a week."""
+        """Return the weekly revenue."""
         return price * self.sold(price, elasticity)
 
     def margin(self, price: float, elasticity: float) -> float:
-        """What is left of it after the cost."""
+        """Return the weekly margin, revenue less cost."""
         return (price - self.cost) * self.sold(price, elasticity)
 
     def worst_margin(self, price: float, confidence: float) -> float:
-        """The margin under the elasticity of the interval that is worst for this price.
+        """Return the margin under the interval's worst elasticity for this price.
 
-        It is one of the two ends, since the margin is monotone in the elasticity.
+        The worst one is one of the two ends, since the margin is monotone in the elasticity.
         """
         return min(self.margin(price, end) for end in self.interval(confidence))
 
 
 def price_range(product: Product, settings: PricingSettings) -> tuple[float, float]:
-    """Lowest and highest price that may be recommended.
+    """Return the lowest and the highest price that may be recommended.
 
-    A product that is sold below the floor may stay where it is, and is not made cheaper.
+    A product priced below the floor may keep its price, and is not made cheaper.
     """
     floor = product.cost * (1 + settings.min_margin)
     low = max(product.price * (1 - settings.max_change), min(floor, product.price))
@@ -76,11 +76,11 @@ def price_range(product: Product, settings: PricingSettings) -> tuple[float, flo
 
 
 def recommended(product: Product, settings: PricingSettings) -> float:
-    """The price whose margin is largest in the worst case of the elasticity's interval.
+    """Return the price with the largest worst-case margin over the elasticity's interval.
 
-    The present price has no worst case: it is kept unless another one is better for all of the
-    interval. On either side of it the objective is smooth, and searched by itself (Brent 1973,
-    bounded).
+    The current price has no uncertainty: it is kept unless another one is better for all of the
+    interval. The objective is smooth on either side of it, and each side is searched separately
+    (Brent 1973, bounded).
     """
     low, high = price_range(product, settings)
     best, value = product.price, product.margin(product.price, product.elasticity)
@@ -99,7 +99,7 @@ def recommended(product: Product, settings: PricingSettings) -> float:
 
 
 def advice_row(product: Product, settings: PricingSettings) -> dict[str, float]:
-    """What a retailer reads about one product; shares are of the present week's figures."""
+    """Return the output columns of one product; changes are per week, in currency."""
     price = recommended(product, settings)
     low, high = price_range(product, settings)
     now = product.margin(product.price, product.elasticity)
@@ -126,7 +126,7 @@ def advice_row(product: Product, settings: PricingSettings) -> dict[str, float]:
 
 
 def price_curve(product: Product, settings: PricingSettings) -> pd.DataFrame:
-    """Revenue and margin at other prices as shares of today's, with bounds, a row a change."""
+    """Return revenue and margin at other prices in percent of today's, with bounds, by row."""
     rows = []
     for change in CURVE:
         price = product.price * (1 + change)
@@ -141,5 +141,5 @@ def price_curve(product: Product, settings: PricingSettings) -> pd.DataFrame:
 
 
 def usual_product(elasticity: float, error: float, settings: PricingSettings) -> Product:
-    """A product of a category, its usual price and its weekly sales both being 1."""
+    """Return a representative product of a category, with price and weekly sales of 1."""
     return Product(1.0, settings.cost_share, 1.0, float(elasticity), float(error))

@@ -1,18 +1,18 @@
-"""What one customer says about price elasticities, from her own purchases and the price list alone.
+"""Sufficient statistics of elasticities by customer, from own purchases and the price list alone.
 
-Given how often a customer buys a product at all, and in which weeks she shops, the weeks in which
-she buys it say how much she minds its price: units bought are Poisson with mean
-`a_ji e_jt exp(b_c x_it)`, a_ji her liking of product i, e_jt her visits in week t, x_it the log
-price and b_c the elasticity of its category. Conditional on her total of i, a_ji is gone
+Given how often a customer buys a product, and in which weeks they shop, the weeks of purchase show
+their price sensitivity: units bought are Poisson with mean `a_ji e_jt exp(b_c x_it)`, a_ji being
+the customer's preference for product i, e_jt their visits in week t, x_it the log price and b_c
+the elasticity of its category. Conditional on their total of i, a_ji cancels
 (fixed-effects Poisson; Hausman, Hall and Griliches 1984, section 2), and busy weeks count as many
-visits. Elasticities come out right even where counts are not Poisson (Wooldridge 1999), and weeks
+visits. The estimate is consistent even where counts are not Poisson (Wooldridge 1999), and weeks
 without a purchase count.
 
-At a reference elasticity r the score and the information of b_c are sums over her units,
+At a reference elasticity r the score and the information of b_c are sums over their units,
 
     g_jc = sum u_jit (x_it - m_ji),    h_jc = sum u_jit v_ji,
 
-m_ji and v_ji being mean and variance of x_i over her weeks under weights `e_jt exp(r x_it)`. Both
+m_ji and v_ji being mean and variance of x_i over their weeks under weights `e_jt exp(r x_it)`. Both
 are sums over customers, and one Newton step `r + g_c / h_c` from a near r is as good as the maximum
 of the likelihood (Le Cam 1956; van der Vaart 1998, section 5.7).
 """
@@ -33,14 +33,14 @@ _CHUNK: Final = 512
 def customer_statistics(
     lines: Lines, prices: PriceList, training: int, categories: int, reference: float
 ) -> tuple[Floats, Floats]:
-    """Score and information of each category's elasticity, float64 [n, K] each, by customer.
+    """Return score and information of each category's elasticity, float64 [n, K] each.
 
-    A customer's row depends on her own lines and on the price list.
+    A customer's row depends on their own lines and on the price list alone.
 
     Args:
         lines: One retailer's lines.
         prices: Its price list.
-        training: Weeks that train; later lines are not looked at.
+        training: Number of training weeks; later lines are not used.
         categories: Number of categories K.
         reference: r.
     """
@@ -60,7 +60,7 @@ def customer_statistics(
 
 
 def bounded(score: Floats, information: Floats, influence: float) -> Floats:
-    """Statistics of norm at most `influence` a customer, float64 [n, 2 K + 1].
+    """Clip each customer's statistics to norm `influence`, float64 [n, 2 K + 1].
 
     Score, information, and the squared norm of the score, scaled by `1 / (4 influence)` so that it
     adds little to the norm. A customer who is scaled down counts less in all of them, so that their
@@ -74,7 +74,7 @@ def bounded(score: Floats, information: Floats, influence: float) -> Floats:
 
 
 def _visits(owner: Ints, week: Ints, basket: Ints, shape: tuple[int, int]) -> Floats:
-    """Baskets by customer and week, float64 [n, T]."""
+    """Return baskets by customer and week, float64 [n, T]."""
     trips = np.unique(np.stack([owner, week, basket]), axis=1)
     cells = trips[0] * shape[1] + trips[1]
     return added(cells, np.ones(len(cells)), shape)
@@ -83,7 +83,7 @@ def _visits(owner: Ints, week: Ints, basket: Ints, shape: tuple[int, int]) -> Fl
 def _moments(
     visits: Floats, relative: Floats, reference: float, owner: Ints, row: Ints
 ) -> tuple[Floats, Floats]:
-    """Mean and variance of the price of product `row` over the weeks of customer `owner`, [L]."""
+    """Return mean and variance of product `row`'s price over `owner`'s weeks, float64 [L]."""
     weights = np.exp(reference * relative)
     powers = [weights, weights * relative, weights * relative**2]
     mean, variance = np.zeros(len(owner)), np.zeros(len(owner))

@@ -1,7 +1,7 @@
-"""Own-price elasticities by category from all retailers' customers, and prices that follow.
+"""Own-price elasticities by category from all retailers' customers, and recommended prices.
 
-What is shared are sums over customers. From them follow the elasticities, and each retailer serves
-them in a mean with those of its own customers alone.
+The shared parameters are sums over customers, from which the elasticities follow. Each retailer
+personalizes them by a mean with the elasticities of its own customers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ from securefl.tasks.demand.series import (
 )
 from securefl.tasks.demand.windows import time_cuts
 from securefl.tasks.pricing.elasticities import Elasticities, SufficientStatistics, estimated
-from securefl.tasks.pricing.examples import PricedSales, nothing_told, priced_sales, told
+from securefl.tasks.pricing.examples import (
+    PricedSales,
+    elasticity_metrics,
+    no_elasticity_metrics,
+    priced_sales,
+)
 from securefl.tasks.pricing.linear_statistics import UnitSums, unit_sums
 from securefl.tasks.pricing.price_list import Lines, PriceList, price_list
 from securefl.tasks.pricing.price_optimization import (
@@ -44,16 +49,16 @@ from securefl.tasks.pricing.price_optimization import (
     price_curve,
     usual_product,
 )
-from securefl.tasks.pricing.spec import ElasticitySettings, PricingSettings
+from securefl.tasks.pricing.settings import ElasticitySettings, PricingSettings
 from securefl.tasks.pricing.sufficient_statistics import bounded, customer_statistics
 
 _RECENT: Final = 8
-"""Weeks whose mean is what a product sells now."""
+"""Number of last weeks whose mean is the current sales of a product."""
 
 
 @dataclass(frozen=True)
 class PricingFacts:
-    """What all members agree on: none of it is a price.
+    """What all members agree on; none of it is a price.
 
     Attributes:
         weeks: First days of all weeks, datetime64[D] [T].
@@ -72,11 +77,11 @@ class PricingMember(MemberData):
     """A member's statistics, its prices and its held-out sales.
 
     Attributes:
-        sums: Its own customers' statistics, summed; under a budget they are not released.
+        sums: Sums of its own customers' statistics; under a budget they are not released.
         parties: Number of members in the shared sums.
         keys: Names of the categories.
         prices: Retailer to price list: one retailer for a member, all of them for pooled data.
-        sales: The same for what is evaluated.
+        sales: Retailer to evaluated sales.
         privacy_units: Number of customers.
     """
 
@@ -93,12 +98,12 @@ class PricingMember(MemberData):
         return self.privacy_units
 
     def present(self, name: str) -> Ints:
-        """Keys of the categories in which a retailer has prices, int64."""
+        """Return the keys of the categories in which a retailer has prices, int64."""
         return np.unique(self.prices[name].category)
 
 
 class PricingTask(Task[PricingFacts, PricingMember]):
-    """Learns how much less is bought of what costs more."""
+    """Estimates own-price elasticities by category."""
 
     name: ClassVar[str] = "pricing"
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
@@ -112,33 +117,38 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         super().__init__(config)
         assert isinstance(config.cuts, PricingSettings)
         assert isinstance(config.model, ElasticitySettings)
-        self.cuts, self.settings = config.cuts, config.model
+        self.split, self.settings = config.cuts, config.model
         self.mechanism = mechanism_for(config.privacy)
 
     def agree(self, data: RetailData) -> PricingFacts:
-        """The calendar and the categories.
+        """Return the calendar and the categories.
 
         Raises:
             DataError: If no week is left to train on.
         """
         weeks = complete_steps(data, WEEK)
-        needed = 2 + self.cuts.validation_steps + self.cuts.test_steps
+        needed = 2 + self.split.validation_steps + self.split.test_steps
         if len(weeks) < needed:
             raise DataError(f"{data.source}: {len(weeks)} complete weeks, but {needed} needed")
         return PricingFacts(weeks, vocabulary(data.products, "category"), len(data.members))
 
     def prepare(self, tables: RetailerTables, facts: PricingFacts) -> PricingMember:
-        """One retailer's price list, and what each of its customers says.
+        """Return one retailer's price list and its customers' statistics.
 
         Raises:
             DataError: If no product has a price in enough weeks, or no customer is known.
         """
-        splits = time_cuts(0, len(facts.weeks), self.cuts.validation_steps, self.cuts.test_steps)
+        splits = time_cuts(
+            0,
+            len(facts.weeks),
+            self.split.validation_steps,
+            self.split.test_steps,
+        )
         training = splits["train"].stop
         lines = Lines.of(tables, facts.weeks)
         if not (lines.week < training).any():
             raise DataError(f"{tables.name}: no purchase of a known customer at a price")
-        prices = price_list(lines, facts.words, len(facts.weeks), training, self.cuts)
+        prices = price_list(lines, facts.words, len(facts.weeks), training, self.split)
         if not len(prices.products):
             raise DataError(
                 f"{tables.name}: no product of a known category has a price in enough weeks"
@@ -153,75 +163,75 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             statistics,
             facts,
             {tables.name: prices},
-            {tables.name: priced_sales(lines, prices, splits, self.cuts.min_mean)},
+            {tables.name: priced_sales(lines, prices, splits, self.split.min_mean)},
         )
 
     def pool(self, members: Sequence[PricingMember], facts: PricingFacts) -> PricingMember:
-        """All retailers' customers, and everybody's prices and sales."""
+        """Return all retailers' customers, prices and sales."""
         sums = np.sum([member.sums for member in members], axis=0)
-        prices = {name: own for member in members for name, own in member.prices.items()}
-        sales = {name: own for member in members for name, own in member.sales.items()}
+        prices = {name: one for member in members for name, one in member.prices.items()}
+        sales = {name: one for member in members for name, one in member.sales.items()}
         return self._member("pooled", sums[None, :], facts, prices, sales)
 
     def model(self, facts: PricingFacts, customers: int) -> UnitSums:
-        """Sums of zero."""
+        """Return sums of zero."""
         return UnitSums(2 * len(facts.words.keys) + 1)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Minus each unit's own statistics, times the sums, float [B]."""
+        """Return minus each unit's statistics times the sums, float [B]."""
         return unit_sums(model).losses(batch[0])
 
     def evaluate(
         self, model: nn.Module, member: PricingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Held-out sales under the mean of shared and own elasticities, chosen on validation."""
-        shared, own = self.shared(model, member), self.own_elasticities(member)
+        """Predict held-out sales by the mean of shared and local elasticities."""
+        shared, local = self.shared(model, member), self.local_elasticities(member)
         return {
-            name: _scored(member, name, split, *self._served(shared, own, member.sales[name]))
+            name: _scored(
+                member, name, split, *self._personalized(shared, local, member.sales[name])
+            )
             for name in member.sales
         }
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: PricingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Held-out sales under the shared elasticities alone."""
+        """Predict held-out sales by the shared elasticities alone."""
         return _by_retailer(member, split, self.shared(model, member))
 
-    def own(self, member: PricingMember, split: Split) -> dict[str, MetricSums]:
-        """Held-out sales under the elasticities of the retailer's own customers."""
-        return _by_retailer(member, split, self.own_elasticities(member))
+    def evaluate_local(self, member: PricingMember, split: Split) -> dict[str, MetricSums]:
+        """Predict held-out sales by the elasticities of the retailer's own customers."""
+        return _by_retailer(member, split, self.local_elasticities(member))
 
     def baseline(self, member: PricingMember, split: Split) -> dict[str, MetricSums]:
-        """Held-out sales if no price mattered."""
+        """Predict held-out sales without any effect of prices."""
         nothing = np.zeros(len(member.keys))
         return {
-            name: MetricSums(sales.scored(nothing, split) | nothing_told())
+            name: MetricSums(sales.scored(nothing, split) | no_elasticity_metrics())
             for name, sales in member.sales.items()
         }
 
-    def recommendations(
-        self, model: nn.Module, member: PricingMember
-    ) -> Mapping[str, pd.DataFrame]:
-        """Recommended prices by product, and revenue and margin by price and category."""
-        shared, own = self.shared(model, member), self.own_elasticities(member)
-        value, error = self._served(shared, own, member.sales[member.name])
+    def local_outputs(self, model: nn.Module, member: PricingMember) -> Mapping[str, pd.DataFrame]:
+        """Return recommended prices by product, and revenue and margin by price and category."""
+        shared, local = self.shared(model, member), self.local_elasticities(member)
+        value, error = self._personalized(shared, local, member.sales[member.name])
         return {
             "prices": self._prices(member, value, error),
             "price-curves": self._curves(member, value, error),
         }
 
     def shared(self, model: nn.Module, member: PricingMember) -> Elasticities:
-        """The elasticities that follow from the shared sums, noise included in their errors.
+        """Return the elasticities of the shared sums, with the noise in their standard errors.
 
-        The model is the mean over the members; one that dropped out counts as an average one.
+        The model is the mean over the members; a dropout counts as an average member.
         """
         factor = member.parties * self.config.privacy.expected_batch
         values = unit_sums(model).values.double().numpy() * factor
         noise = self.mechanism.summed_deviation(self.config, member.parties, len(values))
         return estimated(self._sums(values, noise))
 
-    def own_elasticities(self, member: PricingMember) -> Elasticities:
-        """The elasticities of a member's own customers, without noise."""
+    def local_elasticities(self, member: PricingMember) -> Elasticities:
+        """Return the elasticities of a member's own customers, without noise."""
         return estimated(self._sums(member.sums))
 
     def _sums(self, values: Floats, deviation: float = 0.0) -> SufficientStatistics:
@@ -237,10 +247,9 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         prices: Mapping[str, PriceList],
         sales: Mapping[str, PricedSales],
     ) -> PricingMember:
-        """Customers are the units under a budget; without one, the retailer's sum is the only one.
+        """Return the member; an example is a customer under a budget, else the retailer's sum.
 
-        Without a budget the mean over units would be a mean over customers, and nobody would know
-        how many stand behind it.
+        Without a budget the mean over customers would lose their number, which the sum needs.
         """
         sums = statistics.sum(axis=0)
         units = (
@@ -261,41 +270,41 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             privacy_units=len(statistics),
         )
 
-    def _served(
-        self, shared: Elasticities, own: Elasticities, sales: PricedSales
+    def _personalized(
+        self, shared: Elasticities, local: Elasticities, sales: PricedSales
     ) -> tuple[Floats, Floats]:
-        """What a retailer goes by and its error, float64 [K] each.
+        """Return a retailer's personalized elasticities and their errors, float64 [K] each.
 
-        The two estimates have customers in common. The error of their mean is at most the mean of
-        their errors, whatever their correlation.
+        The two estimates share customers. The error of their mean is at most the mean of their
+        errors, for any correlation.
         """
 
         def mixed(share: float) -> Floats:
-            return share * shared.value + (1 - share) * own.value
+            return share * shared.value + (1 - share) * local.value
 
         def deviance(share: float) -> float:
             return sales.scored(mixed(share), "validation")["deviance"].value
 
         share = best_share(deviance)
-        return mixed(share), share * shared.error + (1 - share) * own.error
+        return mixed(share), share * shared.error + (1 - share) * local.error
 
     def _prices(self, member: PricingMember, value: Floats, error: Floats) -> pd.DataFrame:
         prices, sales = member.prices[member.name], member.sales[member.name]
         rows = []
         for row, units in zip(sales.rows, sales.units[:, -_RECENT:].mean(axis=1), strict=True):
             key = prices.category[row]
-            cost = self.cuts.cost_share * prices.shelf[row]
+            cost = self.split.cost_share * prices.shelf[row]
             product = Product(
                 float(prices.paid[row, -1]), float(cost), float(units), value[key], error[key]
             )
             head = {"product": int(prices.products[row]), "category": member.keys[key]}
-            rows.append(head | advice_row(product, self.cuts))
+            rows.append(head | advice_row(product, self.split))
         return pd.DataFrame(rows)
 
     def _curves(self, member: PricingMember, value: Floats, error: Floats) -> pd.DataFrame:
         curves = []
         for key in member.present(member.name):
-            curve = price_curve(usual_product(value[key], error[key], self.cuts), self.cuts)
+            curve = price_curve(usual_product(value[key], error[key], self.split), self.split)
             head = {"category": member.keys[key], "elasticity": value[key]}
             curves.append(curve.assign(**head, standard_error=error[key]))
         return pd.concat(curves, ignore_index=True)
@@ -308,5 +317,5 @@ def _by_retailer(member: PricingMember, split: Split, found: Elasticities) -> di
 def _scored(
     member: PricingMember, name: str, split: Split, value: Floats, error: Floats
 ) -> MetricSums:
-    looks = told(value, error, member.present(name))
-    return MetricSums(member.sales[name].scored(value, split) | looks)
+    summary = elasticity_metrics(value, error, member.present(name))
+    return MetricSums(member.sales[name].scored(value, split) | summary)

@@ -1,7 +1,7 @@
-"""Purchases as a retailer serves them: its own unreleased part beside the shared private model.
+"""Personalized ranking: each retailer's local models blended with the shared private model.
 
-Only the shared model is released. The own part and the weights of the blend stay at the retailer,
-which chooses them on its own validation purchases.
+Only the shared model is released. The local models and the weights of the blend stay at the
+retailer, which selects them on its own validation purchases.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.histories import CustomerExamples, joined
 from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.common.settings import LocalModelSettings
-from securefl.tasks.recommendation.local_model import LocalModel, train_local_model
+from securefl.tasks.recommendation.local_model import LocalModels, train_local_models
 from securefl.tasks.recommendation.personalization import Parts, PersonalizedTask
 from securefl.tasks.recommendation.profile import ProfileTask
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
@@ -28,45 +28,47 @@ from securefl.tasks.recommendation.task import RankingFacts, RankingMember, Reco
 
 @runtime_checkable
 class HasLocalModel(Protocol):
-    """Settings of a model that a retailer blends with a part of its own."""
+    """Settings of a model that a retailer blends with local models."""
 
     own: LocalModelSettings
 
 
 @dataclass(frozen=True)
 class BlendedMember(RankingMember):
-    """A member with a part of its own.
+    """A member with local models.
 
     Attributes:
-        own_units: The customers as a factorisation of the own part is trained on them.
-        twin_units: The same as the twin is trained on them.
-        twin: The task whose model the own part has one of, of the shared model's kind.
+        factorization_units: Training examples of the local factorisation.
+        twin_units: Training examples of the twin.
+        twin: Task of the twin, a local model of the shared one's kind.
         facts: What the members agree on.
     """
 
-    own_units: CustomerExamples
+    factorization_units: CustomerExamples
     twin_units: CustomerExamples
     twin: RecommendationTask
     facts: RankingFacts
 
     @cached_property
-    def own(self) -> LocalModel:
-        """The own part, trained when it is first served."""
+    def local(self) -> LocalModels:
+        """The local models, trained on first use."""
         settings = self.twin.settings
         assert isinstance(settings, HasLocalModel)
         apart = replace(self, examples=self.twin_units)
-        return train_local_model(self.twin, self.facts, apart, self.own_units, settings.own)
+        return train_local_models(
+            self.twin, self.facts, apart, self.factorization_units, settings.own
+        )
 
 
 class BlendedTask(PersonalizedTask):
-    """Serves the shared model in a blend with each retailer's own part."""
+    """Blends the shared model with each retailer's local models."""
 
     @abstractmethod
     def twin(self) -> RecommendationTask:
-        """The task of a retailer alone, with a model of the shared one's kind."""
+        """Return the task of a local model of the shared one's kind."""
 
     def twin_units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train that model on."""
+        """Return the training examples of that model."""
         return self.units(cut)
 
     def member(
@@ -79,7 +81,7 @@ class BlendedTask(PersonalizedTask):
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> BlendedMember:
         """See `RecommendationTask.pool`."""
         blended = [_blended_member(member) for member in members]
-        units = joined([member.own_units for member in blended])
+        units = joined([member.factorization_units for member in blended])
         twin_units = joined([member.twin_units for member in blended])
         return self._blended(super().pool(members, facts), units, twin_units, facts)
 
@@ -87,14 +89,14 @@ class BlendedTask(PersonalizedTask):
         """See `PersonalizedTask`."""
         return partial(self.parts, model)
 
-    def own_scores(self, member: RankingMember) -> LocalModel:
+    def local_scores(self, member: RankingMember) -> LocalModels:
         """See `PersonalizedTask`."""
-        return _blended_member(member).own
+        return _blended_member(member).local
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks by what is released, and by nothing else."""
+        """Rank by the released model alone."""
         return RecommendationTask.evaluate(self, model, member, split)
 
     def _blended(
@@ -110,7 +112,7 @@ class BlendedTask(PersonalizedTask):
             samples=member.samples,
             customers=member.customers,
             cases=member.cases,
-            own_units=units,
+            factorization_units=units,
             twin_units=twin_units,
             twin=self.twin(),
             facts=facts,
@@ -118,7 +120,7 @@ class BlendedTask(PersonalizedTask):
 
 
 class BlendedProfileTask(ProfileTask, BlendedTask):
-    """Profiles, and a retailer's own part beside them."""
+    """Profiles, blended with each retailer's local models."""
 
     def twin(self) -> ProfileTask:
         """See `BlendedTask`."""
@@ -127,5 +129,5 @@ class BlendedProfileTask(ProfileTask, BlendedTask):
 
 def _blended_member(member: RankingMember) -> BlendedMember:
     if not isinstance(member, BlendedMember):
-        raise TypeError(f"{member.name} has no part of its own")
+        raise TypeError(f"{member.name} has no local model")
     return member

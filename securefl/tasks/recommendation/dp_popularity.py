@@ -1,8 +1,8 @@
-"""Popularity as a retailer could release it under a budget: what a private model has to beat.
+"""Differentially private popularity: the baseline that a private model has to beat.
 
-It is a reference: nothing of it leaves the retailer but the score of the list, as with the other
-figures of a closing table, and it is charged to nobody. To release it besides the model would cost
-its budget once more.
+Nothing of it leaves the retailer but the metrics of the list, as with the other baselines of a
+result, and the privacy budget ledger is not charged. Releasing the list as well would cost its
+budget in addition to the model's.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from securefl.tasks.common.histories import Histories
 def noised_popularity(
     member: str, histories: Histories, products: int, settings: PrivacySettings
 ) -> Tensor:
-    """One release of the products' popularity under the whole budget of a run, float32 [I].
+    """Return one release of popularity under the whole budget of a run, float32 [I].
 
     The Gaussian mechanism (Dwork and Roth 2014, appendix A) on `bounded_counts`, whose sensitivity
-    to a customer is 1, priced by the run's accountant as one step on all customers.
+    to one customer is 1, calibrated by the run's accountant as one step on all customers.
 
     Raises:
-        ConfigError: If there is no budget, or no noise keeps to it.
+        ConfigError: If there is no budget, or no noise multiplier satisfies it.
     """
     if settings.epsilon is None:
         raise ConfigError("privacy.epsilon: a noised list needs a budget")
@@ -44,7 +44,10 @@ def noised_popularity(
 
 
 def bounded_counts(histories: Histories, products: int) -> Tensor:
-    """Weighted purchases by product, float32 [I]; each customer's share in it has length 1."""
+    """Return weighted purchases by product, float32 [I].
+
+    Each customer adds a vector of Euclidean norm 1, which is the L2 sensitivity.
+    """
     owner = torch.repeat_interleave(torch.arange(len(histories)), histories.start.diff())
     squares = torch.zeros(len(histories)).index_add_(0, owner, histories.weights.square())
     shares = histories.weights / squares.sqrt()[owner]

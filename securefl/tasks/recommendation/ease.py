@@ -1,7 +1,7 @@
-"""Purchases by what is bought together, counted over all retailers' customers in one round.
+"""Item-to-item ranking from co-purchases, summed over all retailers' customers in one round.
 
-The shared parameters are the Gram matrix of an agreed set of items. Whoever has the sum solves for
-the item-to-item weights; each retailer ranks by them beside scores of its own.
+The shared parameters are the Gram matrix of an agreed set of items. Each retailer solves it for
+the item-to-item weights, and ranks by a blend of their scores with local scores.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class EaseFacts(RankingFacts):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnItems(LocalScores):
-    """A retailer's own recent sales, and its own item-to-item model of all products.
+class LocalItemScores(LocalScores):
+    """A retailer's recent sales, and its local item-to-item model of all products.
 
     Attributes:
-        together: What is bought together at its shop.
+        together: Item-to-item model of its own customers.
     """
 
     together: ItemToItem
@@ -66,25 +66,25 @@ class OwnItems(LocalScores):
 
 @dataclass(frozen=True)
 class EaseMember(RankingMember):
-    """A member with scores of its own.
+    """A member with local scores.
 
     Attributes:
         products: Number of products I.
-        ridge: Regularisation of its own item-to-item model, in customers.
+        ridge: Regularisation of its local item-to-item model, in customers.
     """
 
     products: int
     ridge: float
 
     @cached_property
-    def own(self) -> OwnItems:
-        """The own scores, computed when they are first served."""
+    def local(self) -> LocalItemScores:
+        """The local scores, computed on first use."""
         together = neighbours(self.examples.histories, self.products, self.ridge)
-        return OwnItems(weights={}, validation={}, together=together).weighed(self.cases)
+        return LocalItemScores(weights={}, validation={}, together=together).weighed(self.cases)
 
 
 class EaseTask(PersonalizedTask):
-    """Ranks a retailer's products by what all retailers' customers bought together."""
+    """Ranks a retailer's products by co-purchases of all retailers' customers."""
 
     settings: EaseSettings
 
@@ -93,7 +93,7 @@ class EaseTask(PersonalizedTask):
         self.noised = mechanism_for(config.privacy).private
 
     def agree(self, data: RetailData) -> EaseFacts:
-        """See `RecommendationTask.agree`; the items are counted as the assortment is."""
+        """See `RecommendationTask.agree`; items are selected from the same public counts."""
         facts = super().agree(data)
         return EaseFacts(**vars(facts), rows=self._rows(data, facts))
 
@@ -108,19 +108,22 @@ class EaseTask(PersonalizedTask):
         return self._member(super().pool(members, facts), facts)
 
     def model(self, facts: RankingFacts, customers: int) -> EaseRanker:
-        """A Gram matrix of zeros."""
+        """Return a Gram matrix of zeros."""
         del customers
         assert isinstance(facts, EaseFacts)
         return EaseRanker(facts.rows)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Minus each customer's own part in the Gram matrix, times the matrix, float [B]."""
+        """Return minus each customer's part of the Gram matrix times the matrix, float [B].
+
+        It is linear in the parameters, so that a gradient step on it is a sum of the parts.
+        """
         _, items, weights, _ = batch
         ranker = ease_ranker(model)
         return ranker.losses(ranker.bought(items, weights))
 
     def shared_parts(self, model: nn.Module) -> Parts:
-        """How many bought an item, and what is bought together, [B, I, 2]."""
+        """Return the shared parts: log item counts and item-to-item scores, [B, I, 2]."""
         ranker = ease_ranker(model)
         together, counts = self._solved(ranker)
 
@@ -132,15 +135,17 @@ class EaseTask(PersonalizedTask):
 
         return parts
 
-    def own_scores(self, member: RankingMember) -> OwnItems:
-        """Own recent sales and own item-to-item model."""
+    def local_scores(self, member: RankingMember) -> LocalItemScores:
+        """Return recent sales and the local item-to-item model."""
         if not isinstance(member, EaseMember):
-            raise TypeError(f"{member.name} has no item-to-item model of its own")
-        return member.own
+            raise TypeError(f"{member.name} has no local item-to-item model")
+        return member.local
 
     def _solved(self, ranker: EaseRanker) -> tuple[ItemToItem, Tensor]:
-        """The item-to-item model, and the items' counts in units of the mean one, float32 [N]."""
+        """Return the item-to-item model, and item counts over their mean, float32 [N]."""
         together = ranker.matrix.double()
+        # Noise makes the matrix asymmetric and indefinite; the Cholesky factorisation needs it to
+        # be symmetric and positive definite.
         if self.noised:
             together = nearest_gram(together)
         counts = together.diagonal()
@@ -170,11 +175,11 @@ class EaseTask(PersonalizedTask):
 
 
 def ease_ranker(model: nn.Module) -> EaseRanker:
-    """The model, which has to be of this kind.
+    """Return the model as a Gram matrix model.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is of another class.
     """
     if not isinstance(model, EaseRanker):
-        raise TypeError(f"{type(model).__name__} is no Gram matrix")
+        raise TypeError(f"{type(model).__name__} is not a Gram matrix")
     return model

@@ -1,4 +1,4 @@
-"""What is bought together at one retailer, from its own customers alone."""
+"""Item-to-item model of one retailer, from its own customers alone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ _CHUNK: Final = 4096
 
 
 def neighbours(histories: Histories, products: int, ridge: float) -> ItemToItem:
-    """The item-to-item model of a retailer's training histories; `ridge` is lambda above 0."""
-    everybody = torch.arange(len(histories))
+    """Fit the item-to-item model of a retailer's training histories.
+
+    Args:
+        histories: Its customers' purchases.
+        products: Number of products I.
+        ridge: Regularisation lambda, above 0, in customers.
+    """
+    customers = torch.arange(len(histories))
+    # The smaller of the two matrices is inverted: [n, n] of customers or [I, I] of products.
     if len(histories) < products:
-        return ItemToItem.of_rows(multi_hot(*histories.padded(everybody), products), ridge)
+        return ItemToItem.of_rows(multi_hot(*histories.padded(customers), products), ridge)
     batches = (
-        multi_hot(*histories.padded(index), products) for index in torch.split(everybody, _CHUNK)
+        multi_hot(*histories.padded(index), products) for index in torch.split(customers, _CHUNK)
     )
     return ItemToItem.of_gram(gram(batches), ridge)

@@ -1,7 +1,7 @@
-"""What a retailer serves beside the shared model and never releases: models of its own.
+"""Local models of a retailer, which it blends with the shared model and never releases.
 
-They are computed exactly, from its own customers alone, and need no noise because nobody outside
-ever sees them. docs/privacy.md, "What is never released".
+They are trained exactly, from its own customers alone, and need no noise because they never leave
+the retailer. docs/privacy.md, "What is never released".
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _PATIENCE: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalModel(LocalScores):
-    """A retailer's own models, and how much each counts.
+class LocalModels(LocalScores):
+    """A retailer's local models and their weights.
 
     Attributes:
         factorization: Trained on its customers, one vector each.
-        neighbours: What is bought together at its shop.
-        twin: A model of the shared one's kind, trained on its customers alone.
+        neighbours: Item-to-item model of its customers.
+        twin: Model of the shared one's kind, trained on its customers alone.
         task: The task of that model.
     """
 
@@ -45,7 +45,7 @@ class LocalModel(LocalScores):
     task: RecommendationTask
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `LocalScores.parts`; one a model, [B, I, 3]."""
+        """See `LocalScores.parts`; one per model, [B, I, 3]."""
         items, present = cases.known.padded(index)
         prior = cases.prior.expand(len(index), -1)
         parts = (
@@ -56,20 +56,20 @@ class LocalModel(LocalScores):
         return torch.stack(parts, dim=2)
 
 
-def train_local_model(
+def train_local_models(
     task: RecommendationTask,
     facts: RankingFacts,
     member: RankingMember,
     units: CustomerExamples,
     settings: LocalModelSettings,
-) -> LocalModel:
-    """Everything that a retailer can do alone, on its own customers.
+) -> LocalModels:
+    """Train a retailer's local models on its own customers.
 
     Args:
-        task: The task of a model of the shared one's kind; the seed of its configuration decides.
+        task: The task of the twin, whose configuration has the seed.
         facts: What the members agree on.
-        member: The retailer's customers, as that model is trained on them.
-        units: The same customers as a factorisation is trained on them.
+        member: The retailer's customers, as training examples of the twin.
+        units: The same customers as training examples of the factorisation.
         settings: Sizes and rates.
     """
     alone = task.config.model_copy(
@@ -81,7 +81,7 @@ def train_local_model(
         settings.factorization_rate,
     )
     assert isinstance(factorization, PurchaseModel)
-    own = LocalModel(
+    own = LocalModels(
         weights={},
         validation={},
         factorization=factorization,
@@ -99,6 +99,6 @@ def _trained(learner: LocalProblem, settings: LocalModelSettings, rate: float) -
         local_epochs=settings.epochs_a_round,
     )
     model = learner.fresh_model("own")
-    with torch.enable_grad():  # it is trained when first served, where no gradient is kept
+    with torch.enable_grad():  # trained on first use, during an evaluation without gradients
         train_to_best(learner, model, training, settings.rounds, _PATIENCE)
     return model

@@ -1,7 +1,7 @@
-"""Purchases as a retailer serves them: scores of its own, never released, beside a shared model.
+"""Personalized ranking: a shared model blended with local scores that are never released.
 
-The own scores and all weights stay at the retailer, which chooses them on its own validation
-purchases. What is never released needs no noise.
+The local scores and all weights stay at the retailer, which selects the weights on its own
+validation purchases. What is never released needs no noise.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from securefl.tasks.recommendation.task import RankingMember, RecommendationTask
 
 Splits = Mapping[Split, Cases]
 Parts = Callable[[Cases, Tensor], Tensor]
-"""Cases and positions of some of them, int64 [B], to parts of all products' scores, [B, I, P]."""
+"""From cases and positions of some of them, int64 [B], to score components, [B, I, P]."""
 
 _CHUNK: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalScores(ABC):
-    """What a retailer can say alone, as a weighted sum of parts.
+    """Scores from a retailer's own data, as a weighted sum of components.
 
     Attributes:
-        weights: Retailer to the weights of the parts, float64 [P]; chosen on validation.
-        validation: Retailer to the scores of all products for its validation cases, float32 [n, I]:
-            every round of a run asks for them again.
+        weights: Retailer to component weights, float64 [P], selected on validation.
+        validation: Retailer to the scores of all products for its validation cases, float32 [n, I],
+            cached because every round of a run needs them.
     """
 
     weights: Mapping[str, Tensor]
@@ -45,15 +45,15 @@ class LocalScores(ABC):
 
     @abstractmethod
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """Parts of the scores of all products, float32 [B, I, P], none of them released."""
+        """Return components of all products' scores, float32 [B, I, P]; none is released."""
 
     def scores(self, retailer: str, cases: Cases, index: Tensor) -> Tensor:
-        """The retailer's own scores of all products, float32 [B, I]."""
+        """Return the retailer's local scores of all products, float32 [B, I]."""
         return self.parts(cases, index) @ self.weights[retailer].float()
 
     @torch.no_grad()
     def weighed(self, cases: Mapping[str, Splits]) -> Self:
-        """The same parts with the weights that these retailers' validation purchases ask for."""
+        """Return the components with weights selected on these retailers' validation purchases."""
         validation = {name: splits["validation"] for name, splits in cases.items()}
         weights = {
             name: chosen_weights(partial(self.parts, part), part.ranking)
@@ -69,69 +69,71 @@ class LocalScores(ABC):
 
 
 class PersonalizedTask(RecommendationTask):
-    """Serves a shared model in a blend with each retailer's own scores."""
+    """Blends a shared model with each retailer's local scores."""
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train on, with nothing in a unit that comes from another one."""
+        """Return training examples that are independent of each other."""
         return cut.separate_examples()
 
     @abstractmethod
     def shared_parts(self, model: nn.Module) -> Parts:
-        """The parts of the scores that the shared model gives."""
+        """Return the score components of the shared model."""
 
     @abstractmethod
-    def own_scores(self, member: RankingMember) -> LocalScores:
-        """What the member serves beside it; computed when it is first asked for."""
+    def local_scores(self, member: RankingMember) -> LocalScores:
+        """Return the member's local scores, computed on first use."""
 
     def evaluate(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks by the blend of own and shared scores, its weights chosen on validation."""
-        shared, own = self.shared_parts(model), self.own_scores(member)
+        """Rank by the blend of local and shared scores, weights selected on validation."""
+        shared, own = self.shared_parts(model), self.local_scores(member)
         return {
-            name: served_tally(shared, own, name, splits, split)
+            name: personalized_metrics(shared, own, name, splits, split)
             for name, splits in member.cases.items()
         }
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks by the shared parts alone, their weights chosen on validation."""
+        """Rank by the shared components alone, weights selected on validation."""
         shared = self.shared_parts(model)
         return {
-            name: blended_tally(shared, shared, splits, split)
+            name: blended_metrics(shared, shared, splits, split)
             for name, splits in member.cases.items()
         }
 
-    def own(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
-        """Ranks by the own scores, and by nothing else."""
-        own = self.own_scores(member)
-        return {name: own_tally(own, name, splits, split) for name, splits in member.cases.items()}
+    def evaluate_local(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
+        """Rank by the local scores alone."""
+        own = self.local_scores(member)
+        return {
+            name: local_metrics(own, name, splits, split) for name, splits in member.cases.items()
+        }
 
 
-def served_tally(
+def personalized_metrics(
     shared: Parts, own: LocalScores, retailer: str, splits: Splits, split: Split
 ) -> MetricSums:
-    """How one retailer's cases are ranked by the blend of its own and the shared scores."""
+    """Return the ranking metrics of a retailer under the blend of local and shared scores."""
     known: Scores = partial(_rows, own.validation[retailer])
     found = known if split == "validation" else partial(own.scores, retailer, splits[split])
-    return blended_tally(_beside(known, shared), _beside(found, shared), splits, split)
+    return blended_metrics(_beside(known, shared), _beside(found, shared), splits, split)
 
 
-def own_tally(own: LocalScores, retailer: str, splits: Splits, split: Split) -> MetricSums:
-    """How one retailer's cases are ranked by its own scores."""
+def local_metrics(own: LocalScores, retailer: str, splits: Splits, split: Split) -> MetricSums:
+    """Return the ranking metrics of a retailer under its local scores."""
     cases = splits[split]
     return ranking_tally(partial(own.scores, retailer, cases), cases.ranking)
 
 
-def blended_tally(chooses: Parts, ranks: Parts, splits: Splits, split: Split) -> MetricSums:
-    """How one retailer's cases are ranked by parts with weights that its validation cases chose.
+def blended_metrics(chooses: Parts, ranks: Parts, splits: Splits, split: Split) -> MetricSums:
+    """Return the ranking metrics of score components, weighted as validation selects.
 
     Args:
-        chooses: The parts as they are for validation cases.
-        ranks: The same parts for the cases of `split`.
+        chooses: The components of validation cases.
+        ranks: The same components of the cases of `split`.
         splits: The retailer's cases.
-        split: Those that are ranked.
+        split: The cases to rank.
     """
     validation, cases = splits["validation"], splits[split]
     weights = chosen_weights(partial(chooses, validation), validation.ranking)

@@ -1,9 +1,9 @@
-"""Purchases with the other recommenders under differential privacy, a unit being a customer.
+"""Models `mf` and `ncf` under differential privacy, with a customer as the privacy unit.
 
-Without it, these models add each retailer's exact popularity to every score and weigh customers
-against each other, so that one customer is in the gradients of all. Here a customer's weights sum
-to 1 by themselves and no popularity is known to the loss: the model learns it with the rest, under
-the same noise. What a retailer serves is a blend of the shared scores with its own popularity.
+Without privacy, these models add each retailer's exact popularity to every score and weigh
+customers against each other, so that one customer enters the gradients of all. Here each
+customer's weights sum to 1 and no popularity enters the loss: the model learns it with the rest,
+under the same noise. Personalized predictions blend the shared scores with local popularity.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.score_blending import chosen_weights
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
-from securefl.tasks.common.contribution_bounds import drawn
+from securefl.tasks.common.contribution_bounds import sample_rows
 from securefl.tasks.common.histories import CustomerExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.common.settings import FactorizationSettings, NcfSettings
@@ -28,22 +28,22 @@ from securefl.tasks.recommendation.task import RankingFacts, RankingMember, Reco
 
 
 class PrivateFactorization(DenseHistories, Factorization):
-    """`Factorization` in operations that can be differentiated for many customers at once."""
+    """`Factorization` in operations that `torch.func` differentiates by customer."""
 
 
 class PrivateNcf(DenseHistories, NcfRanker):
-    """`NcfRanker` in operations that can be differentiated for many customers at once."""
+    """`NcfRanker` in operations that `torch.func` differentiates by customer."""
 
 
 class PrivatePurchaseTask(RecommendationTask):
     """Ranks a retailer's products with `mf` or `ncf`, trained privately."""
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train on, with nothing in a unit that comes from another one."""
+        """Return training examples that are independent of each other."""
         return cut.separate_examples()
 
     def model(self, facts: RankingFacts, customers: int) -> DenseHistories:
-        """Matrix factorisation or NCF over the assortment."""
+        """Return matrix factorisation or NCF over the assortment."""
         products = len(facts.products)
         if isinstance(self.settings, FactorizationSettings):
             return PrivateFactorization(self.settings, facts.levels, products, customers)
@@ -51,10 +51,11 @@ class PrivatePurchaseTask(RecommendationTask):
         return PrivateNcf(self.settings, facts.levels, products, customers)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of each customer from at most `privacy.interactions` of her purchases, [B]."""
+        """Return each customer's loss from at most `privacy.interactions` purchases, float [B]."""
         customer, items, weights, _ = batch
         position = torch.arange(items.shape[1]).expand_as(items)
-        kept, present = drawn(position, weights > 0, self.config.privacy.interactions)
+        kept, present = sample_rows(position, weights > 0, self.config.privacy.interactions)
+        # Normalised within the customer: a scale over all of them would leak into each gradient.
         weights = weights.gather(1, kept) * present
         share = weights / weights.sum(dim=1, keepdim=True)
         ranker = _ranker(model)
@@ -63,7 +64,7 @@ class PrivatePurchaseTask(RecommendationTask):
     def evaluate(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks by the blend of own popularity and shared scores, chosen on validation."""
+        """Rank by the blend of local popularity and shared scores, selected on validation."""
         ranker = _ranker(model)
         tallies = {}
         for name, splits in member.cases.items():
@@ -73,10 +74,10 @@ class PrivatePurchaseTask(RecommendationTask):
             tallies[name] = ranking_tally(score, splits[split].ranking)
         return tallies
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks without the retailer's own popularity."""
+        """Rank without the retailer's local popularity."""
         ranker = _ranker(model)
         return {
             name: ranking_tally(partial(_shared, ranker, splits[split]), splits[split].ranking)
@@ -91,7 +92,7 @@ def _ranker(model: nn.Module) -> DenseHistories:
 
 
 def _nothing(ranker: DenseHistories, customers: int) -> Tensor:
-    """No known part of the scores, float [B, I]."""
+    """Return a zero prior of the scores, float [B, I]."""
     return ranker.bias.new_zeros(()).expand(customers, len(ranker.bias))
 
 
@@ -101,7 +102,7 @@ def _shared(ranker: DenseHistories, cases: Cases, index: Tensor) -> Tensor:
 
 
 def _parts(ranker: DenseHistories, cases: Cases, index: Tensor) -> Tensor:
-    """Own popularity, shared popularity and shared taste, float32 [B, I, 3]."""
+    """Return local popularity, shared popularity and shared taste, float32 [B, I, 3]."""
     shared = _shared(ranker, cases, index)
     popularity = ranker.bias.expand_as(shared)
     own = cases.prior.expand(len(index), -1)

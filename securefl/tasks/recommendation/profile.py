@@ -1,7 +1,7 @@
-"""Purchases with a model that can be trained privately: what is shared hides every customer.
+"""Ranking with profiles, a model that is small enough to train privately.
 
-A customer's loss depends on nothing but her own purchases: no exact popularity enters it, and her
-weights sum to 1 whatever the others bought.
+A customer's loss depends on their own purchases alone: no exact popularity enters it, and their
+weights sum to 1 independently of all other customers.
 """
 
 from __future__ import annotations
@@ -21,58 +21,58 @@ from securefl.tasks.recommendation.task import RankingFacts, RecommendationTask
 
 
 class ProfileTask(RecommendationTask):
-    """Ranks a retailer's products from what kinds of things a customer bought."""
+    """Ranks a retailer's products from the categories that a customer bought."""
 
     settings: ProfileSettings
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train on, with nothing in a unit that comes from another one."""
+        """Return training examples that are independent of each other."""
         return cut.separate_examples()
 
     def model(self, facts: RankingFacts, customers: int) -> ProfileRanker:
-        """The same for every number of customers: none has a vector of her own."""
+        """Return the model, which has no parameters of single customers."""
         del customers
         return ProfileRanker(self.settings, facts.levels, len(facts.products))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Weighted surprise at a part of what she bought, given the other part, float [B]."""
+        """Return the weighted loss of hidden purchases given the shown ones, float [B]."""
         _, items, weights, _ = batch
-        return surprise(model, items, weights, self.settings.shown)
+        return masked_loss(model, items, weights, self.settings.shown)
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """See `RecommendationTask.scores`; nothing but the model enters them."""
+        """See `RecommendationTask.scores`; no local popularity is added."""
         return self.parts(model, cases, index).sum(dim=2)
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """Shared popularity and taste, float [B, I, 2]."""
+        """Return shared popularity and taste, float [B, I, 2]."""
         ranker = profile_ranker(model)
         taste = ranker.taste(*cases.known.padded(index))
         return torch.stack((ranker.common(len(index)), taste), dim=2)
 
 
-def surprise(
+def masked_loss(
     scores_of: Callable[[Tensor, Tensor], Tensor], items: Tensor, weights: Tensor, share: float
 ) -> Tensor:
-    """Weighted surprise at a part of what customers bought, given the other part, float [B].
+    """Return the weighted loss of hidden purchases given the shown ones, float [B].
 
     Args:
-        scores_of: Products and which of them are shown, [B, K] each, to scores of all products.
-        items: What each customer bought, int64 [B, K].
-        weights: How much each purchase counts, float [B, K]; 0 is padding.
-        share: Of the purchases that are shown, each by a coin of its own.
+        scores_of: From products and a mask of the shown ones, [B, K] each, to scores [B, I].
+        items: Products that each customer bought, int64 [B, K].
+        weights: Weight of each purchase, float [B, K]; 0 is padding.
+        share: Probability with which each purchase is shown, independently of the others.
     """
     shown = (torch.rand_like(weights) < share) & (weights > 0)
     hidden = weights * ~shown
-    return surprise_at(scores_of(items, shown.to(weights.dtype)), items, hidden)
+    return softmax_loss(scores_of(items, shown.to(weights.dtype)), items, hidden)
 
 
-def surprise_at(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
-    """Mean surprise at what customers bought, under a softmax over all products, float [B].
+def softmax_loss(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of purchases under a softmax, float [B].
 
     Args:
-        scores: Of all products, float [B, I].
-        items: What each bought, int64 [B, K].
-        weights: How much it counts to foresee each, float [B, K].
+        scores: Scores of all products, float [B, I].
+        items: Products that each customer bought, int64 [B, K].
+        weights: Weight of each purchase in the loss, float [B, K].
     """
     targets = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-9)
     found = ranking_losses("softmax", scores.gather(1, items), scores)
@@ -80,10 +80,10 @@ def surprise_at(scores: Tensor, items: Tensor, weights: Tensor) -> Tensor:
 
 
 def profile_ranker(model: nn.Module) -> ProfileRanker:
-    """The model, which has to be of this kind.
+    """Return the model as a profile model.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is of another class.
     """
     if not isinstance(model, ProfileRanker):
         raise TypeError(f"{type(model).__name__} does not rank by profiles")

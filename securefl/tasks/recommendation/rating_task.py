@@ -1,7 +1,7 @@
-"""Ratings as classes: the tutorial's network and loss, scored on ratings it was not trained on.
+"""Ratings as classes: the tutorial's network and loss, evaluated on held-out ratings.
 
-It is the tutorial's federation as it stands: the whole model is shared, customer vectors included,
-and row u of the customer table is customer u of every retailer, though they are different people.
+It reproduces the tutorial's federation: the whole model is shared, customer vectors included, and
+row u of the customer table is customer u of every retailer, although they are different people.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from securefl.ml.batches import Batch, Examples, TensorExamples
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.tasks.base import MemberData, Task
-from securefl.tasks.common.contribution_bounds import UserBatches, alone_in_their_slots
-from securefl.tasks.common.splits import draws
+from securefl.tasks.common.contribution_bounds import UserBatches, unique_per_slot
+from securefl.tasks.common.splits import pair_hash
 from securefl.tasks.recommendation.models.ncf import RatingNcf
 from securefl.tasks.recommendation.settings import RatingNcfSettings
 
@@ -32,15 +32,15 @@ _SHARES: tuple[tuple[int, Split], ...] = ((0, "test"), (1, "validation"))
 
 
 _SPLIT: Final = 174
-"""Seeds which ratings are held out; a constant of the rule and no setting."""
+"""Seed of the split; a constant, so that all runs have the same one."""
 HELD_OUT: Final = 20
-"""One rating in so many validates, and one tests: few, to stay near the tutorial's training set."""
+"""One rating in so many validates and one tests: few, to stay near the tutorial's training."""
 _CHUNK: Final = 8192
 
 
 @dataclass(frozen=True)
 class RatingFacts:
-    """Sizes of the tables: customers and products as every member numbers them.
+    """Sizes of the tables, with the same numbers of customers and products at every member.
 
     Attributes:
         customers: Rows of the customer table.
@@ -68,7 +68,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
     """Predicts the class of a rating.
 
     Raises:
-        ConfigError: If the configured model is none of this task.
+        ConfigError: If the configured model does not classify ratings.
     """
 
     name: ClassVar[str] = "recommendation"
@@ -84,7 +84,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         self.settings = config.model
 
     def agree(self, data: RetailData) -> RatingFacts:
-        """The sizes of the tables.
+        """Return the sizes of the tables.
 
         Raises:
             DataError: If a member has no ratings, or a customer's number is negative.
@@ -100,7 +100,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         return RatingFacts(customers, np.unique(products))
 
     def prepare(self, tables: RetailerTables, facts: RatingFacts) -> RatingMember:
-        """A twentieth of the ratings for validation, as many for testing, the rest to train on.
+        """Split the ratings: a twentieth for validation, as many for testing, the rest to train.
 
         Raises:
             DataError: If there are too few ratings, or one is outside the classes.
@@ -121,7 +121,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         )
 
     def split(self, columns: Batch) -> dict[Split, Batch]:
-        """A random cut that depends on the number of ratings and never on the run's seed."""
+        """Split at random, depending on the number of ratings and never on the run's seed."""
         count = len(columns[0])
         held = count // HELD_OUT
         order = torch.from_numpy(np.random.default_rng([_SPLIT, count]).permutation(count))
@@ -135,11 +135,11 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         }
 
     def units(self, training: Batch) -> Examples:
-        """What is trained on: each rating is a unit."""
+        """Return training examples; each rating is one."""
         return TensorExamples(training)
 
     def pool(self, members: Sequence[RatingMember], facts: RatingFacts) -> RatingMember:
-        """All ratings in one place, on the same tables."""
+        """Return all members' ratings, centralized."""
         splits = {name: parts for member in members for name, parts in member.splits.items()}
         training = tuple(
             torch.cat(column) for column in zip(*(s["train"] for s in splits.values()), strict=True)
@@ -153,18 +153,18 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         )
 
     def model(self, facts: RatingFacts, customers: int) -> RatingNcf:
-        """The tutorial's network; it has no local rows, so `customers` is 0."""
+        """Return the tutorial's network; it has no local rows, so `customers` is 0."""
         return RatingNcf(self.settings, facts.customers, len(facts.products))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy of each rating, float [B]."""
+        """Return the cross-entropy of each rating, float [B]."""
         customer, product, rating = batch
         return functional.cross_entropy(model(customer, product), rating, reduction="none")
 
     def evaluate(
         self, model: nn.Module, member: RatingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Share of right classes on `split`, and beside it on the training ratings."""
+        """Return the accuracy on `split`, and on the training ratings."""
         return {
             name: MetricSums(
                 {
@@ -176,7 +176,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         }
 
     def baseline(self, member: RatingMember, split: Split) -> dict[str, MetricSums]:
-        """The class that is most frequent in the retailer's training ratings."""
+        """Predict the most frequent class of the retailer's training ratings."""
         tallies = {}
         for name, parts in member.splits.items():
             frequent = parts["train"][2].mode().values
@@ -192,7 +192,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
 
 
 def _columns(ratings: pd.DataFrame, facts: RatingFacts) -> Batch:
-    """Customers, products as rows of the catalogue, and classes, int64 [N] each."""
+    """Return customers, products as rows of the catalogue, and classes, int64 [N] each."""
     columns = (
         ratings["customer"].to_numpy(np.int64),
         np.searchsorted(facts.products, ratings["product"].to_numpy(np.int64)),
@@ -202,7 +202,7 @@ def _columns(ratings: pd.DataFrame, facts: RatingFacts) -> Batch:
 
 
 def _predicted(model: nn.Module, part: Batch) -> Tensor:
-    """The most likely class of each rating, int64 [N]."""
+    """Return the most likely class of each rating, int64 [N]."""
     customers, products, _ = part
     chunks = [
         model(customers[start : start + _CHUNK], products[start : start + _CHUNK]).argmax(dim=1)
@@ -217,27 +217,31 @@ def _accuracy(predicted: Tensor, part: Batch) -> Ratio:
 
 
 class PrivateRatingTask(RatingTask):
-    """Predicts the class of a rating; a unit is a rating or a customer, as the privacy unit is."""
+    """Predicts the class of a rating; an example is a privacy unit, a rating or a customer."""
 
     def split(self, columns: Batch) -> dict[Split, Batch]:
-        """A cut that looks at one rating at a time."""
+        """Split by a hash of each rating, so that no rating's split depends on the others."""
         customer, product, _ = (column.numpy() for column in columns)
-        share = torch.from_numpy((draws(customer, product) % np.uint64(HELD_OUT)).astype(np.int64))
+        share = torch.from_numpy(
+            (pair_hash(customer, product) % np.uint64(HELD_OUT)).astype(np.int64)
+        )
         parts = {name: share == number for number, name in _SHARES}
         parts["train"] = share >= len(_SHARES)
         return {name: tuple(column[rows] for column in columns) for name, rows in parts.items()}
 
     def units(self, training: Batch) -> Examples:
-        """Single ratings, or customers with theirs."""
+        """Return single ratings, or customers with their ratings."""
         privacy = self.config.privacy
         if privacy.unit == "customer":
             return UserBatches.of(training[0], training, privacy.interactions)
+        # One customer has at most `records_per_customer` records, so that group privacy over them
+        # bounds what the release says of a customer.
         customer, product, _ = (column.numpy() for column in training)
-        counts = alone_in_their_slots(customer, product, privacy.records_per_customer)
+        counts = unique_per_slot(customer, product, privacy.records_per_customer)
         return TensorExamples(tuple(column[torch.from_numpy(counts)] for column in training))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy of each rating, or its mean over each customer's ratings, float [B]."""
+        """Return the cross-entropy of each rating, or its mean over each customer, float [B]."""
         if self.config.privacy.unit == "record":
             return super().loss(model, batch)
         customer, product, rating, present = batch

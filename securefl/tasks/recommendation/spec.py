@@ -1,4 +1,4 @@
-"""The tasks whose declarations stand apart from their code, so that torch can wait."""
+"""Specification of the task `recommendation`; no torch here."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -26,11 +26,11 @@ EASE_CHANGES: Final[Mapping[str, Tree]] = {
     "local": packaged(__package__, "ease-private"),
     "distributed": packaged(__package__, "ease-private"),
 }
-"""A Gram matrix takes one round, whatever the other models of its task take."""
+"""A Gram matrix takes one round, unlike the other models of its task."""
 
 RECOMMENDATION: Final = TaskSpec(
     name="recommendation",
-    learns="which products a customer buys next",
+    description="which products a customer buys next",
     models=(
         ModelSpec(FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
         ModelSpec(HierarchicalSettings, _PURCHASES),
@@ -53,7 +53,7 @@ RECOMMENDATION: Final = TaskSpec(
             units={**_BY_CUSTOMER, "record": "one rating"},
         ),
     ),
-    cuts=RecommendationSettings,
+    split_settings=RecommendationSettings,
     defaults={
         "complete-journey": packaged(__package__, "complete-journey"),
         "tutorial": packaged(__package__, "tutorial"),

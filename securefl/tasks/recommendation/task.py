@@ -1,4 +1,4 @@
-"""Purchases: rank what a customer never bought, so that what she buys next comes first."""
+"""Recommendation: rank products that a customer never bought, the next purchase first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from securefl.config.base import NamedSettings
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
@@ -34,14 +33,13 @@ from securefl.tasks.common.settings import (
     FactorizationSettings,
     HierarchicalSettings,
     NcfSettings,
-    ProfileSettings,
+    RankingSettings,
     RecommendationSettings,
 )
 from securefl.tasks.common.splits import Purchases
 from securefl.tasks.recommendation.models.factorization import Factorization, PurchaseModel
 from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactorization
 from securefl.tasks.recommendation.models.ncf import NcfRanker
-from securefl.tasks.recommendation.settings import EaseSettings
 
 LEVELS: Final = ("department", "category", "kind")
 
@@ -79,18 +77,10 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
     """Ranks a retailer's products for a customer.
 
     Raises:
-        ConfigError: If the configured model is none of this task.
+        ConfigError: If the configured model does not rank purchases.
     """
 
     name: ClassVar[str] = "recommendation"
-    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (
-        EaseSettings,
-        FactorizationSettings,
-        HierarchicalSettings,
-        NcfSettings,
-        ProfileSettings,
-    )
-    """What its model may be."""
     metrics: ClassVar[tuple[MetricSpec, ...]] = tuple(
         MetricSpec(name, higher_is_better=True)
         for name in ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
@@ -98,51 +88,51 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if not isinstance(config.model, self.kinds):
+        if not isinstance(config.model, RankingSettings):
             raise ConfigError(f"model.name: '{config.model.name}' does not rank purchases")
-        self.settings = config.model
+        self.settings: RankingSettings = config.model
         assert isinstance(config.cuts, RecommendationSettings)
-        self.cuts: RecommendationSettings = config.cuts
+        self.split: RecommendationSettings = config.cuts
 
     def agree(self, data: RetailData) -> RankingFacts:
-        """The assortment, its hierarchy and the period.
+        """Return the assortment, its hierarchy and the period.
 
         Raises:
             DataError: If no product was bought by enough customers.
         """
         found = buyers(data)
-        products = np.sort(found.index[found >= self.cuts.min_households].to_numpy(np.int64))
+        products = np.sort(found.index[found >= self.split.min_households].to_numpy(np.int64))
         if not len(products):
             raise DataError(
-                f"{data.source}: no product was bought by {self.cuts.min_households} customers"
+                f"{data.source}: no product was bought by {self.split.min_households} customers"
             )
         catalogue = data.products.set_index("product").reindex(products)
         end = max(int(nanoseconds(m.transactions["time"]).max()) for m in data.members)
         return RankingFacts(products, tuple(_codes(catalogue[level]) for level in LEVELS), end)
 
     def prepare(self, tables: RetailerTables, facts: RankingFacts) -> RankingMember:
-        """The retailer's customers, cut as `hold_out` says.
+        """Return the retailer's customers, split by `hold_out`.
 
         Raises:
             DataError: If no customer has enough purchases.
         """
         purchases = self.purchases(tables, facts)
-        cut = RetailerCases(purchases, len(facts.products), facts.end, self.cuts)
+        cut = RetailerCases(purchases, len(facts.products), facts.end, self.split)
         if cut.customers == 0:
             raise DataError(
-                f"{tables.name}: no customer bought {self.cuts.min_products} different products, "
+                f"{tables.name}: no customer bought {self.split.min_products} different products, "
                 "new ones on three occasions or more"
             )
         return self.member(tables, cut, facts)
 
     def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
-        """The retailer's lines that are cut."""
+        """Return the retailer's lines to be split."""
         return purchases_of(tables.transactions, facts.products)
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
     ) -> RankingMember:
-        """The retailer's customers as cut."""
+        """Return the member of a retailer's split purchases."""
         del facts
         examples = self.units(cut)
         return RankingMember(
@@ -154,11 +144,11 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         )
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
-        """The customers to train on."""
+        """Return the customers as training examples."""
         return cut.examples()
 
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> RankingMember:
-        """All retailers' customers under one model; each keeps its own catalogue and prior."""
+        """Return all retailers' customers under one model; each keeps its catalogue and prior."""
         cases: dict[str, Mapping[Split, Cases]] = {}
         customers = 0
         for member in members:
@@ -174,7 +164,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         )
 
     def model(self, facts: RankingFacts, customers: int) -> nn.Module:
-        """The configured ranker over the assortment."""
+        """Return the configured model over the assortment."""
         products = len(facts.products)
         if isinstance(self.settings, FactorizationSettings):
             return Factorization(self.settings, facts.levels, products, customers)
@@ -184,31 +174,31 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         return NcfRanker(self.settings, facts.levels, products, customers)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of each customer, float [B]."""
+        """Return the loss of each customer, float [B]."""
         customer, items, weights, prior = batch
         return _ranker(model).losses(customer, items, weights, prior)
 
     def evaluate(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks of the held-out purchases, by retailer."""
+        """Rank the held-out purchases, by retailer."""
         return {
             name: ranking_tally(partial(self.scores, model, splits[split]), splits[split].ranking)
             for name, splits in member.cases.items()
         }
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """The model's scores of all products for the cases at `index`, float [B, I]."""
+        """Return the scores of all products for the cases at `index` (int64 [B]), float [B, I]."""
         items, present = cases.known.padded(index)
         prior = cases.prior.expand(len(index), -1)
         return _ranker(model).scores(cases.customers[index], items, present, prior)
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """The same in parts that a retailer may weigh apart, float [B, I, P]; here in one."""
+        """Return the scores as components to be weighted, float [B, I, P]; here one."""
         return self.scores(model, cases, index)[:, :, None]
 
     def baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
-        """Every customer is shown what most customers of the retailer bought."""
+        """Rank for every customer by the retailer's popularity."""
         return {
             name: ranking_tally(
                 partial(_same_for_all, splits[split].popularity), splits[split].ranking
@@ -217,13 +207,13 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         }
 
     @property
-    def noised_rule(self) -> str | None:
+    def noised_baseline_name(self) -> str | None:
         """Popularity, noised so that customers are protected; there is none for another unit."""
         return "popularity_private" if self.config.privacy.unit == "customer" else None
 
-    def noised_naive(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
-        """Every customer is shown the retailer's list as one release of it would read."""
-        # Opacus takes seconds to import, and a run without a budget has no use for it.
+    def noised_baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
+        """Rank for every customer by one private release of the retailer's popularity."""
+        # Opacus takes seconds to import, and a run without a budget does not need it.
         from securefl.tasks.recommendation.dp_popularity import noised_popularity
 
         products = member.cases[member.name][split].prior.shape[0]
@@ -236,14 +226,14 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
 
 def buyers(data: RetailData) -> pd.Series:
-    """Customers of all members together who bought a product, by product id."""
+    """Return the number of customers of all members who bought a product, by product id."""
     columns = ["customer", "product"]
     lines = pd.concat([known_lines(m.transactions)[columns] for m in data.members])
     return lines.drop_duplicates()["product"].value_counts()
 
 
 def _codes(names: pd.Series) -> Tensor:
-    """Names as codes, int64 [I], in alphabetic order; an unknown name is one of its own."""
+    """Return names as codes, int64 [I], in alphabetic order; unknown is a code of its own."""
     codes = np.unique(names.fillna("").to_numpy(str), return_inverse=True)[1]
     return torch.from_numpy(codes.astype(np.int64))
 
@@ -255,5 +245,5 @@ def _ranker(model: nn.Module) -> PurchaseModel:
 
 
 def _same_for_all(scores: Tensor, index: Tensor) -> Tensor:
-    """One list of scores, [I], for every case at `index`."""
+    """Return one list of scores, [I], for every case at `index`, [B, I]."""
     return scores.expand(len(index), -1)

@@ -1,7 +1,7 @@
-"""Two ways to read baskets in order, made of `nn.Linear` alone.
+"""Two encoders of ordered baskets, built from `nn.Linear` alone.
 
-Then every path to a customer's own gradient knows the layers, which it does not with `nn.GRU` and
-`nn.MultiheadAttention`; and what is normalised has no parameters of its own.
+So every per-customer gradient path supports their layers, unlike `nn.GRU` and
+`nn.MultiheadAttention`; normalisation has no parameters.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Recurrent(nn.Module):
         self.out = nn.Linear(hidden, dim)
 
     def forward(self, contents: Tensor, filled: Tensor) -> Tensor:
-        """The state after each basket, [B, L, dim], from contents [B, L, dim].
+        """Return the state after each basket, [B, L, dim], from contents [B, L, dim].
 
-        A basket that is not `filled` (bool [B, L]) leaves the state as it is.
+        A basket that is not `filled` (bool [B, L]) leaves the state unchanged.
         """
         inputs = self.of_input(contents)
         state = inputs.new_zeros(len(contents), self.hidden)
@@ -52,9 +52,9 @@ class Recurrent(nn.Module):
 class CausalAttention(nn.Module):
     """One block of self-attention over the baskets so far (SASRec, Kang and McAuley 2018).
 
-    Order enters through a penalty that grows with the distance, a fixed slope a head, in place of
-    learned positions (ALiBi, Press et al. 2022): customers have few baskets, and it has no
-    parameters.
+    Order enters through a penalty that grows with the distance, with a fixed slope per head,
+    instead of learned positions (ALiBi, Press et al. 2022): customers have few baskets, and the
+    penalty has no parameters.
 
     Args:
         dim: Length of what goes in and comes out.
@@ -72,7 +72,7 @@ class CausalAttention(nn.Module):
         self.outer = nn.Linear(hidden, dim)
 
     def forward(self, contents: Tensor, filled: Tensor) -> Tensor:
-        """The state after each basket, [B, L, dim]; see `Recurrent.forward`."""
+        """Return the state after each basket, [B, L, dim]; see `Recurrent.forward`."""
         read = _normalised(contents)
         queries, keys, values = (
             layer(read).unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -85,9 +85,10 @@ class CausalAttention(nn.Module):
         return found
 
     def _penalty(self, filled: Tensor) -> Tensor:
-        """What is added to the agreement of basket i with j, [B, heads, L, L]."""
+        """Return the additive attention bias of basket i to j, [B, heads, L, L]."""
         place = torch.arange(filled.shape[1], device=filled.device)
         distance = place[:, None] - place[None, :]
+        # An empty basket attends to itself, or its softmax would have no finite entry.
         seen = (distance >= 0) & (filled[:, None, :] | (distance == 0))
         slopes = 2.0 ** -(8.0 / self.heads * torch.arange(1, self.heads + 1, device=filled.device))
         far = -slopes[:, None, None] * distance

@@ -1,9 +1,9 @@
-"""What a customer buys next from what she bought in order: her state after each basket.
+"""Sequence model: next purchases from a customer's state after each basket.
 
-A customer is all that she has bought so far plus the state of a recurrent or self-attentive encoder
-over her baskets; she has no vector of her own, so that all parameters are shared and whoever came
-yesterday is served. Products are vectors made of the levels of the public hierarchy: learned ones,
-or, where noise would drown them, fixed public codes between which only small maps are learned.
+A customer is the sum of all earlier purchases plus the state of a recurrent or self-attentive
+encoder over their baskets, without a vector of their own: all parameters are shared, and a new
+customer needs no training. Product vectors are sums over the levels of the public hierarchy:
+learned ones or, where noise would dominate them, fixed public codes with small learned maps.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from securefl.tasks.recommendation.models.factorization import ProductVectors
-from securefl.tasks.recommendation.models.ranking_losses import drawn_products, ranking_losses
+from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 from securefl.tasks.sequential.encoders import CausalAttention, Recurrent
 from securefl.tasks.sequential.settings import AttentionSettings, GruSettings, SequenceSettings
 
 _CODES: int = 174
-"""Seeds the fixed codes, which everybody has to have the same of; no setting."""
+"""Seed of the fixed codes, which must be identical at all members; therefore not a setting."""
 
 
 class ProductCodes(nn.Module):
-    """Fixed vectors: products of one kind, category or department have a part in common.
+    """Fixed vectors: products of one kind, category or department share a component.
 
     A level's codes are independent normal vectors of length 1 on average, so that inner products
     count the levels that two products share (Johnson and Lindenstrauss 1984). They are public and
@@ -46,20 +46,20 @@ class ProductCodes(nn.Module):
         self.register_buffer("vectors", rows.sum(dim=0) / len(sizes) ** 0.5, persistent=False)
 
     def forward(self) -> Tensor:
-        """All vectors, float [I, dim]."""
+        """Return all vectors, float [I, dim]."""
         return self.vectors
 
 
 @dataclass(frozen=True)
 class Baskets:
-    """The purchases of some customers in order.
+    """Ordered purchases of some customers.
 
     Attributes:
         items: Products, int64 [B, K].
-        present: How many purchases each stands for, 0 at padding and where it is hidden, float
+        present: Number of purchases that each represents, 0 at padding and where hidden, float
             [B, K].
-        slots: Which of the newest `length` baskets each is in, int64 [B, K]; the newest is the
-            last, and slot 0 also holds everything older.
+        slots: Index of each purchase's basket among the newest `length`, int64 [B, K]; the newest
+            is the last, and slot 0 also has everything older.
     """
 
     items: Tensor
@@ -68,13 +68,13 @@ class Baskets:
 
     @classmethod
     def of(cls, items: Tensor, present: Tensor, baskets: Tensor, length: int) -> Baskets:
-        """From the numbers of the baskets, int64 [B, K], ascending from each customer's oldest."""
+        """Build them from basket numbers, int64 [B, K], ascending from each customer's oldest."""
         known = torch.where(present > 0, baskets, -1)
         newest = known.amax(dim=1, keepdim=True)
         return cls(items, present, (baskets - newest + length - 1).clamp(0, length - 1))
 
     def summed(self, values: Tensor, length: int) -> Tensor:
-        """Sums by basket of values [B, K, d], [B, length, d]."""
+        """Return sums by basket, [B, length, d], of values [B, K, d]."""
         weighted = values * self.present[:, :, None]
         sums = weighted.new_zeros(len(values), length, values.shape[2])
         return sums.scatter_add(1, self.slots[:, :, None].expand_as(weighted), weighted)
@@ -84,7 +84,7 @@ class SequenceRanker(nn.Module):
     """Scores all products after each basket of a customer.
 
     Args:
-        settings: Sizes, and which encoder.
+        settings: Sizes and the encoder.
         levels: Codes of the products on each level of the hierarchy, int64 [I] each.
         products: Number of products I.
     """
@@ -111,19 +111,19 @@ class SequenceRanker(nn.Module):
     def losses(
         self, items: Tensor, present: Tensor, weights: Tensor, baskets: Tensor, prior: Tensor
     ) -> Tensor:
-        """Surprise at what is new after some moments, given what was bought before, float [B].
+        """Return the loss of new products in some baskets, given the baskets before, float [B].
 
-        `positions` baskets are drawn a customer, by the weight of what is new in them and without
-        replacement (Efraimidis and Spirakis 2006). What is new in each and in the `horizon - 1`
-        after it is foreseen from those before. All drawn baskets count the same, what is new counts
-        by its weight, and a customer as much as her purchases together.
+        `positions` baskets are sampled per customer, by the weight of their new products and
+        without replacement (Efraimidis and Spirakis 2006). The model predicts the new products of
+        each, and of the `horizon - 1` baskets after it, from those before. All sampled baskets
+        have the same weight, new products their own, and a customer the sum of their purchases.
 
         Args:
-            items: What each bought, int64 [B, K].
-            present: How many of her purchases each stands for, float [B, K]; 0 is padding.
-            weights: How much it counts to foresee each, float [B, K]; 0 at padding.
+            items: Products that each bought, int64 [B, K].
+            present: Number of purchases that each represents, float [B, K]; 0 is padding.
+            weights: Weight of each purchase in the loss, float [B, K]; 0 at padding.
             baskets: Numbers of the baskets, int64 [B, K], ascending from the oldest.
-            prior: Known part of the scores, float [B, I].
+            prior: Fixed part of the scores, float [B, I].
         """
         length = self.settings.length
         known = Baskets.of(items, present, baskets, length)
@@ -131,27 +131,27 @@ class SequenceRanker(nn.Module):
         customers = self._customers(vectors, known)
         chosen, targets = self._targets(known, weights)
         before = (chosen - 1).clamp(min=0)[:, :, None].expand(-1, -1, customers.shape[2])
-        surprise = self._surprise(vectors, customers.gather(1, before), items, prior)
-        by_basket = (targets * surprise).sum(dim=2) / targets.sum(dim=2).clamp(min=1e-9)
+        losses = self._purchase_losses(vectors, customers.gather(1, before), items, prior)
+        by_basket = (targets * losses).sum(dim=2) / targets.sum(dim=2).clamp(min=1e-9)
         counted = (targets.sum(dim=2) > 0).to(weights.dtype)
         mean = (by_basket * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
         return weights.sum(dim=1) * mean
 
     def common(self, customers: int) -> Tensor:
-        """The part of the scores that all customers have in common, float [B, I]."""
+        """Return the part of the scores that all customers have in common, float [B, I]."""
         step = self.popularity.weight.new_full((customers, 1), self.settings.popularity_step)
         scores: Tensor = self.popularity(step)
         return scores
 
     def taste(self, items: Tensor, present: Tensor, baskets: Tensor) -> Tensor:
-        """The part of the scores that is about the customer, after her last basket, [B, I]."""
+        """Return the scores' part that depends on the customer, after the last basket, [B, I]."""
         vectors = self.products()
         known = Baskets.of(items, present, baskets, self.settings.length)
         customers = self._customers(vectors, known)[:, -1]
         return torch.mm(customers, vectors.T)
 
     def _customers(self, vectors: Tensor, known: Baskets) -> Tensor:
-        """What each customer is after each basket, [B, length, dim]."""
+        """Return each customer's representation after each basket, [B, length, dim]."""
         length = self.settings.length
         kept = functional.dropout(known.present, self.settings.history_dropout, self.training)
         shown = Baskets(known.items, kept, known.slots)
@@ -164,21 +164,22 @@ class SequenceRanker(nn.Module):
         return found
 
     def _shortened(self, sums: Tensor, counts: Tensor) -> Tensor:
-        """Sums of vectors over the roots of their numbers; of fixed codes, of length 1.
+        """Return sums of vectors over the roots of their counts; sums of fixed codes, of norm 1.
 
-        Else whoever buys much would fill her clipped gradient with how much she buys.
+        Otherwise the clipped gradient of a frequent customer would mostly encode how much they buy.
         """
         if self.settings.vectors == "fixed":
             return functional.normalize(sums, dim=2)
         return sums / counts.clamp(min=1).sqrt()
 
     def _targets(self, known: Baskets, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots to foresee from, int64 [B, S], and weights of what is new there, [B, S, K]."""
+        """Return sampled slots, int64 [B, S], and weights of their new products, [B, S, K]."""
         length = self.settings.length
         by_slot = Baskets(known.items, weights, known.slots).summed(
             torch.ones_like(weights)[:, :, None], length
         )[:, :, 0]
         by_slot = by_slot * (by_slot.cumsum(dim=1) > by_slot)  # before the first, nothing is known
+        # Keys log(u) / w: the largest S of them are a weighted sample without replacement.
         keys = torch.rand_like(by_slot).log() / by_slot.clamp(min=1e-9)
         keys = torch.where(by_slot > 0, keys, float("-inf"))
         chosen = keys.topk(min(self.settings.positions, length), dim=1).indices
@@ -186,15 +187,17 @@ class SequenceRanker(nn.Module):
         hit = (ahead >= 0) & (ahead < self.settings.horizon)
         return chosen, weights[:, None, :] * (hit & (by_slot.gather(1, chosen) > 0)[:, :, None])
 
-    def _surprise(self, vectors: Tensor, states: Tensor, items: Tensor, prior: Tensor) -> Tensor:
-        """The loss of each product bought, after each of the states [B, S, dim]: [B, S, K]."""
+    def _purchase_losses(
+        self, vectors: Tensor, states: Tensor, items: Tensor, prior: Tensor
+    ) -> Tensor:
+        """Return the loss of each purchase after each of the states [B, S, dim], [B, S, K]."""
         known = self.common(len(items)) + prior
         if self.settings.loss == "softmax":
             scores = states @ vectors.T + known[:, None, :]
             bought = scores.gather(2, items[:, None, :].expand(-1, states.shape[1], -1))
             return ranking_losses("softmax", bought, scores)
-        drawn = drawn_products(len(items), self.settings.negatives, len(vectors), items.device)
-        candidates = torch.cat([items, drawn], dim=1)
+        sampled = sampled_products(len(items), self.settings.negatives, len(vectors), items.device)
+        candidates = torch.cat([items, sampled], dim=1)
         chosen = functional.embedding(candidates, vectors)
         scores = states @ chosen.mT + known.gather(1, candidates)[:, None, :]
         count = items.shape[1]

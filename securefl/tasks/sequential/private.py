@@ -1,7 +1,8 @@
-"""Purchases in order under differential privacy, a unit being a customer's whole sequence.
+"""Ranking from sequences under differential privacy, with a customer's sequence as the unit.
 
-A customer's loss depends on nothing but her own purchases: no exact popularity enters it, and her
-weights sum to 1 whatever the others bought. What a retailer serves is a blend with its own part.
+A customer's loss depends on their own purchases alone: no exact popularity enters it, and their
+weights sum to 1 independently of all other customers. Personalized predictions blend the shared
+model with local ones.
 """
 
 from __future__ import annotations
@@ -15,40 +16,40 @@ from securefl.tasks.common.histories import OrderedExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.common.settings import LocalModelSettings
 from securefl.tasks.recommendation.blending import BlendedTask
-from securefl.tasks.sequential.settings import SequenceOwnSettings
-from securefl.tasks.sequential.task import SequentialTask, sequence_ranker, some
+from securefl.tasks.sequential.settings import SequenceLocalSettings
+from securefl.tasks.sequential.task import SequentialTask, sample_purchases, sequence_ranker
 
 _OF_THE_MODEL: Final = (
-    SequenceOwnSettings.model_fields.keys() - LocalModelSettings.model_fields.keys()
+    SequenceLocalSettings.model_fields.keys() - LocalModelSettings.model_fields.keys()
 )
 
 
 class SeparateSequentialTask(SequentialTask):
-    """Ranks from sequences, nothing of one customer being in another one's loss or scores."""
+    """Ranks from sequences, with losses and scores that are independent between customers."""
 
     def units(self, cut: RetailerCases) -> OrderedExamples:
-        """The customers to train on, with nothing in a unit that comes from another one."""
+        """Return training examples that are independent of each other."""
         return OrderedExamples.of(cut.separate_examples())
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The loss of each customer from at most `privacy.interactions` of her purchases, [B]."""
+        """Return each customer's loss from at most `privacy.interactions` purchases, float [B]."""
         _, items, weights, _, baskets = batch
-        kept, present, weights = some(weights, self.config.privacy.interactions)
+        kept, present, weights = sample_purchases(weights, self.config.privacy.interactions)
         items, baskets = items.gather(1, kept), baskets.gather(1, kept)
         ranker = sequence_ranker(model)
         nothing = weights.new_zeros(()).expand(len(items), ranker.count)
         return ranker.losses(items, present, weights, baskets, nothing)
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """See `RecommendationTask.scores`; the retailer's own popularity does not enter them."""
+        """See `RecommendationTask.scores`; no local popularity is added."""
         return self.parts(model, cases, index).sum(dim=2)
 
 
 class PrivateSequentialTask(SeparateSequentialTask, BlendedTask):
-    """The same with a retailer's own part beside it.
+    """The same, blended with a retailer's local models.
 
-    A model that never leaves needs no noise, so that the own part has one with learned vectors and
-    with settings of its own.
+    A model that never leaves the retailer needs no noise, so that the local one has learned vectors
+    and settings of its own.
     """
 
     def twin(self) -> SequentialTask:

@@ -12,16 +12,16 @@ from pydantic import (
     model_validator,
 )
 
-from securefl.config.base import NamedSettings
 from securefl.tasks.common.settings import (
     Fraction,
     LocalModelSettings,
     RankingLoss,
+    RankingSettings,
 )
 
 
-class SequenceOwnSettings(LocalModelSettings):
-    """The same with a model of sequences, whose settings mean what they mean in section `model`."""
+class SequenceLocalSettings(LocalModelSettings):
+    """Local models with one of sequences, whose settings are those of section `model`."""
 
     dim: PositiveInt = 64
     hidden: PositiveInt = 64
@@ -34,42 +34,40 @@ class SequenceOwnSettings(LocalModelSettings):
     popularity_step: PositiveFloat = 1.0
 
 
-class SequenceSettings(NamedSettings):
-    """What the models of purchases in order have in common."""
+class SequenceSettings(RankingSettings):
+    """Common settings of the sequence models."""
 
     dim: PositiveInt = 64
     hidden: PositiveInt = 64
     length: Annotated[int, Field(ge=2)] = Field(
-        16, description="So many of the newest baskets are read in order; older ones count as one."
+        16, description="Number of newest baskets that are read in order; older ones count as one."
     )
     vectors: Literal["learned", "fixed"] = Field(
         "learned",
         description="Whether products have learned vectors, or fixed codes of the public hierarchy,"
         " between which little has to be learned.",
     )
-    loss: RankingLoss = Field(
-        "sampled-softmax", description="What purchases are trained to stand above."
-    )
+    loss: RankingLoss = Field("sampled-softmax", description="Ranking loss of the purchases.")
     negatives: PositiveInt = Field(
-        512, description="Products drawn for a customer in each step, but with loss softmax."
+        512, description="Products sampled for a customer in each step, except with loss softmax."
     )
     purchases: PositiveInt = Field(
-        128, description="So many purchases of a customer enter a step at most, drawn anew in each."
+        128, description="Largest number of a customer's purchases in a step, resampled in each."
     )
     positions: PositiveInt = Field(
-        8, description="Baskets of a customer that are foreseen in each step, drawn by weight."
+        8, description="Baskets of a customer that are predicted in each step, sampled by weight."
     )
     horizon: PositiveInt = Field(
-        1, description="So many baskets are foreseen at once: 1 is the next one alone."
+        1, description="Number of baskets that are predicted at once: 1 is the next one alone."
     )
     history_dropout: Fraction = 0.5
     recall: NonNegativeFloat = Field(
-        1.0, description="How much likeness to what she bought counts before training."
+        1.0, description="Initial weight of similarity to earlier purchases."
     )
     popularity_step: PositiveFloat = Field(
         1.0, description="Scale of a product's popularity, and root of how much faster it learns."
     )
-    own: SequenceOwnSettings = SequenceOwnSettings()
+    own: SequenceLocalSettings = SequenceLocalSettings()
 
 
 class GruSettings(SequenceSettings):

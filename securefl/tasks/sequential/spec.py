@@ -18,7 +18,7 @@ _PRIVATE: Final = packaged(__package__, "complete-journey-private")
 
 SEQUENTIAL: Final = TaskSpec(
     name="sequential",
-    learns="which products a customer buys next, from what she bought in order",
+    description="which products a customer buys next, from what they bought in order",
     models=tuple(
         ModelSpec(
             settings,
@@ -32,7 +32,7 @@ SEQUENTIAL: Final = TaskSpec(
         )
         for name, settings in (("gru", GruSettings), ("attention", AttentionSettings))
     ),
-    cuts=RecommendationSettings,
+    split_settings=RecommendationSettings,
     defaults={"complete-journey": packaged(__package__, "complete-journey")},
     changes={("complete-journey", protection): _PRIVATE for protection in PROTECTED},
     facts=("securefl.tasks.recommendation.task:RankingFacts",),

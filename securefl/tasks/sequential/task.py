@@ -1,7 +1,7 @@
-"""Purchases in order: rank what a customer never bought, so that her next basket's news come first.
+"""Sequential recommendation: rank products that a customer never bought, from ordered baskets.
 
-The same cut, competitors and metrics as task `recommendation`, so that the figures stand side by
-side; a unit is the whole sequence of a customer at a retailer.
+Split, negatives and metrics are those of task `recommendation`, so that results are comparable; a
+training example is the whole sequence of a customer at a retailer.
 """
 
 from __future__ import annotations
@@ -11,37 +11,35 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from securefl.config.base import NamedSettings
 from securefl.ml.batches import Batch
-from securefl.tasks.common.contribution_bounds import drawn
+from securefl.tasks.common.contribution_bounds import sample_rows
 from securefl.tasks.common.histories import OrderedExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.task import RankingFacts, RecommendationTask
 from securefl.tasks.sequential.model import SequenceRanker
-from securefl.tasks.sequential.settings import AttentionSettings, GruSettings, SequenceSettings
+from securefl.tasks.sequential.settings import SequenceSettings
 
 
 class SequentialTask(RecommendationTask):
-    """Ranks a retailer's products from what a customer bought in order."""
+    """Ranks a retailer's products from a customer's ordered purchases."""
 
     name: ClassVar[str] = "sequential"
-    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (GruSettings, AttentionSettings)
     settings: SequenceSettings
 
     def units(self, cut: RetailerCases) -> OrderedExamples:
-        """The customers to train on, with the order of what they bought."""
+        """Return the customers as training examples, with the order of their purchases."""
         return OrderedExamples.of(cut.examples())
 
     def model(self, facts: RankingFacts, customers: int) -> SequenceRanker:
-        """The same for every number of customers: none has a vector of her own."""
+        """Return the model, which has no parameters of single customers."""
         del customers
         return SequenceRanker(self.settings, facts.levels, len(facts.products))
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Surprise at what is new in each customer's baskets, given those before, float [B]."""
+        """Return the loss of new products in each customer's baskets, float [B]."""
         ranker = sequence_ranker(model)
         _, items, weights, prior, baskets = batch
-        kept, present, weights = some(weights, self.settings.purchases)
+        kept, present, weights = sample_purchases(weights, self.settings.purchases)
         return ranker.losses(
             items.gather(1, kept), present, weights, baskets.gather(1, kept), prior
         )
@@ -51,26 +49,26 @@ class SequentialTask(RecommendationTask):
         return self.parts(model, cases, index).sum(dim=2) + cases.prior
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """Shared popularity and taste, float [B, I, 2]."""
+        """Return shared popularity and taste, float [B, I, 2]."""
         ranker = sequence_ranker(model)
         items, present = cases.known.padded(index)
         taste = ranker.taste(items, present, cases.known.padded_baskets(index))
         return torch.stack((ranker.common(len(index)), taste), dim=2)
 
 
-def some(weights: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
-    """At most `limit` of each customer's purchases, each as likely as any other.
+def sample_purchases(weights: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sample at most `limit` of each customer's purchases, uniformly without replacement.
 
     Args:
-        weights: How much each counts, float [B, K]; 0 is padding.
-        limit: k.
+        weights: Weight of each purchase, float [B, K]; 0 is padding.
+        limit: Largest number k.
 
     Returns:
-        Their columns, int64 [B, k]; how many purchases each stands for, float [B, k]; and their
-        weights, float [B, k], which add up to what they did.
+        Their columns, int64 [B, k]; the number of purchases that each represents, float [B, k];
+        and their weights, float [B, k], rescaled to the sum before sampling.
     """
     place = torch.arange(weights.shape[1]).expand_as(weights)
-    kept, there = drawn(place, weights > 0, limit)
+    kept, there = sample_rows(place, weights > 0, limit)
     bought = (weights > 0).sum(dim=1, keepdim=True)
     present = there * (bought / there.sum(dim=1, keepdim=True)).to(weights.dtype)
     chosen = weights.gather(1, kept) * there
@@ -79,10 +77,10 @@ def some(weights: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def sequence_ranker(model: nn.Module) -> SequenceRanker:
-    """The model, which has to be of this kind.
+    """Return the model as a sequence model.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is of another class.
     """
     if not isinstance(model, SequenceRanker):
         raise TypeError(f"{type(model).__name__} does not rank sequences")

@@ -1,4 +1,4 @@
-"""The target's products as a retailer serves them: its own scores beside the shared model."""
+"""Personalized ranking of the target departments: local scores blended with the shared model."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.local_baseline import own_model
+from securefl.tasks.common.local_baseline import train_local_model
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.content.model import FeatureRanker
-from securefl.tasks.content.task import feature_ranker, ranker_parts, with_own_model
+from securefl.tasks.content.task import feature_ranker, ranker_parts, with_local_model
 from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
 from securefl.tasks.transfer.task import TransferMember, TransferTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnTransfer(LocalScores):
-    """What a retailer knows of the target by itself.
+class LocalTransferScores(LocalScores):
+    """Local scores of the target departments.
 
     Attributes:
-        ranker: The shared model's kind, trained on its customers alone.
+        ranker: Model of the shared one's kind, trained on its customers alone.
     """
 
     ranker: FeatureRanker
 
     def parts(self, cases: Cases, index: Tensor) -> Tensor:
-        """See `LocalScores.parts`: own popularity of the target and own ranker, [B, I, 2]."""
+        """See `LocalScores.parts`: local popularity and local ranker, [B, I, 2]."""
         found = _whole(self.ranker, cases, index)
         return torch.stack((cases.prior.expand_as(found), found), dim=2)
 
 
 @dataclass(frozen=True)
-class ServingTransferMember(TransferMember):
-    """A member with scores of its own.
+class PersonalizedTransferMember(TransferMember):
+    """A member with local scores.
 
     Attributes:
         config: The run's configuration.
@@ -52,46 +52,50 @@ class ServingTransferMember(TransferMember):
     facts: RankingFacts
 
     @cached_property
-    def own(self) -> OwnTransfer:
-        """The own scores, computed when they are first served."""
-        config = with_own_model(self.config)
+    def local(self) -> LocalTransferScores:
+        """The local scores, computed on first use."""
+        config = with_local_model(self.config)
         learner = LocalProblem(config, TransferTask(config), self.facts, self)
-        ranker = feature_ranker(own_model(learner))
-        own = OwnTransfer(weights={}, validation={}, ranker=ranker)
+        ranker = feature_ranker(train_local_model(learner))
+        own = LocalTransferScores(weights={}, validation={}, ranker=ranker)
         return own.weighed(self.cases)
 
 
-class ServedTransferTask(PersonalizedTask, TransferTask):
-    """Serves the shared ranker in a blend with each retailer's own scores."""
+class PersonalizedTransferTask(PersonalizedTask, TransferTask):
+    """Blends the shared model with each retailer's local scores."""
 
     def member(
         self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
-    ) -> ServingTransferMember:
+    ) -> PersonalizedTransferMember:
         """See `TransferTask.member`."""
-        return self._serving(TransferTask.member(self, tables, cut, facts), facts)
+        return self._personalized(TransferTask.member(self, tables, cut, facts), facts)
 
-    def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> ServingTransferMember:
+    def pool(
+        self, members: Sequence[RankingMember], facts: RankingFacts
+    ) -> PersonalizedTransferMember:
         """See `TransferTask.pool`."""
-        return self._serving(TransferTask.pool(self, members, facts), facts)
+        return self._personalized(TransferTask.pool(self, members, facts), facts)
 
     def shared_parts(self, model: nn.Module) -> Parts:
-        """What the shared ranker says, [B, I, 1]."""
+        """Return the scores of the shared model, [B, I, 1]."""
         return partial(_one_part, feature_ranker(model))
 
-    def own_scores(self, member: RankingMember) -> OwnTransfer:
-        """Own popularity and own ranker."""
-        if not isinstance(member, ServingTransferMember):
-            raise TypeError(f"{member.name} has no scores of its own")
-        return member.own
+    def local_scores(self, member: RankingMember) -> LocalTransferScores:
+        """Return local popularity and local ranker."""
+        if not isinstance(member, PersonalizedTransferMember):
+            raise TypeError(f"{member.name} has no local scores")
+        return member.local
 
-    def released(
+    def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
-        """Ranks by the shared ranker, and by nothing else."""
+        """Rank by the shared model alone."""
         return RecommendationTask.evaluate(self, model, member, split)
 
-    def _serving(self, member: TransferMember, facts: RankingFacts) -> ServingTransferMember:
-        return ServingTransferMember(**vars(member), config=self.config, facts=facts)
+    def _personalized(
+        self, member: TransferMember, facts: RankingFacts
+    ) -> PersonalizedTransferMember:
+        return PersonalizedTransferMember(**vars(member), config=self.config, facts=facts)
 
 
 def _whole(ranker: FeatureRanker, cases: Cases, index: Tensor) -> Tensor:

@@ -21,25 +21,25 @@ from securefl.tasks.content.settings import (
 )
 
 
-class TransferOwnSettings(RankerSettings):
-    """The ranker of new departments that a retailer trains for itself: never released."""
+class TransferLocalSettings(RankerSettings):
+    """The retailer's local ranker of new departments; never released."""
 
     rank: PositiveInt = 32
     mapped: Mapped = _WITH_PRODUCTS
 
 
 class TransferSettings(FeatureSettings):
-    """As the hybrid, learned on some departments and then on others."""
+    """The hybrid model, trained on some departments and then on others."""
 
     knows_products: ClassVar[bool] = True
     name: Literal["transfer"] = "transfer"
     rank: PositiveInt = Field(32, description="Rank of the map between features.")
     mapped: Mapped = _WITH_PRODUCTS
-    own: TransferOwnSettings = TransferOwnSettings()
+    own: TransferLocalSettings = TransferLocalSettings()
 
 
-class TransferCuts(RecommendationSettings):
-    """Cuts of the transfer task; `min_products` are of the target departments."""
+class TransferSplitSettings(RecommendationSettings):
+    """Split settings of the transfer task; `min_products` are of the target departments."""
 
     departments: tuple[str, ...] = Field(
         ("COSMETICS", "DRUG GM", "NUTRITION"),
@@ -47,9 +47,9 @@ class TransferCuts(RecommendationSettings):
     )
     customers: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.05,
-        description="Share of customers, by a hash, whose past of the target may be learned from;"
+        description="Share of customers, by a hash, whose purchases of the target are trained on;"
         " the others are new to it.",
     )
     source_rounds: NonNegativeInt = Field(
-        4, description="So many rounds train on the other departments first; 0 starts cold."
+        4, description="Rounds of training on the other departments before; 0 is a cold start."
     )

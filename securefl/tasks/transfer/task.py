@@ -1,9 +1,9 @@
-"""What is learned of some departments starts another one: cross-domain recommendation.
+"""Cross-domain recommendation: transfer from source departments to target departments.
 
-The first rounds train on the source departments, of which every customer has a past; the others on
-the target departments, of which a part of the customers has one. The model maps what a customer
-bought, whatever department it is of, to a few numbers, and those to what she buys next. The way in,
-and what is learned of brands, sizes and prices, carries over.
+The first rounds train on the source departments, of which every customer has purchases; the others
+on the target departments, of which a share of the customers has some. The model maps a customer's
+purchases of any department to a low-rank code, and the code to the next purchases. The encoder, and
+the parameters of brands, sizes and prices, carry over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from securefl.config.base import NamedSettings
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
@@ -26,16 +25,17 @@ from securefl.ml.metrics.spec import Split
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.histories import CustomerExamples, Histories, joined
 from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
-from securefl.tasks.common.splits import Ints, Pairs, Purchases, draws
+from securefl.tasks.common.splits import Ints, Pairs, Purchases, pair_hash
 from securefl.tasks.content.model import OUT_OF_REACH, DomainRanker
 from securefl.tasks.content.task import FeatureFacts, FeatureTask
-from securefl.tasks.recommendation.profile import surprise_at
+from securefl.tasks.recommendation.profile import softmax_loss
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember
-from securefl.tasks.transfer.settings import TransferCuts, TransferSettings
+from securefl.tasks.transfer.settings import TransferSplitSettings
 
-_EVERYBODY: Final = 1 << 16
+_HASH_RANGE: Final = 1 << 16
+"""Resolution of a share that a hash decides; in the hash it stands for the product."""
 _HIDDEN: Final = 0.5
-"""How often all that a customer bought of the target is hidden from the model in a step."""
+"""Probability with which all of a customer's target purchases are hidden in a step."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class TransferFacts(FeatureFacts):
     """What all members agree on.
 
     Attributes:
-        target: Which products belong to the target departments, bool [I].
+        target: Mask of the products of the target departments, bool [I].
     """
 
     format_name: ClassVar[str] = "TransferFacts"
@@ -52,27 +52,27 @@ class TransferFacts(FeatureFacts):
 
 @dataclass(frozen=True)
 class DomainExamples(CustomerExamples):
-    """Customers as units of one domain.
+    """Customers as training examples of one domain.
 
     Attributes:
-        target: Whether they are trained on for the target.
+        target: Whether the loss is over the target domain.
     """
 
     target: bool
 
     def batch(self, index: Tensor) -> Batch:
-        """Items int64 [B, K], weights float32 [B, K], 0 at padding, and the domain, bool [B]."""
+        """Return items int64 [B, K], weights float32 [B, K], 0 at padding, and domain bool [B]."""
         items, weights = self.histories.padded(index)
         return items, weights, torch.full((len(index),), self.target)
 
 
 @dataclass(frozen=True)
 class TransferMember(RankingMember):
-    """A member with a past of the target departments, too.
+    """A member with purchases of the target departments.
 
     Attributes:
-        examples: All customers with what they bought of the source departments.
-        target_examples: The customers with a past of the target, with all that they bought.
+        examples: All customers with their purchases of the source departments.
+        target_examples: The customers with purchases of the target, with all their purchases.
     """
 
     target_examples: DomainExamples
@@ -82,14 +82,13 @@ class TransferTask(FeatureTask):
     """Ranks the products of the target departments."""
 
     name: ClassVar[str] = "transfer"
-    kinds: ClassVar[tuple[type[NamedSettings], ...]] = (TransferSettings,)
-    cuts: TransferCuts
+    split: TransferSplitSettings
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        if self.cuts.source_rounds > config.rounds:
+        if self.split.source_rounds > config.rounds:
             raise ConfigError(
-                f"transfer.source_rounds: {self.cuts.source_rounds} of {config.rounds} rounds"
+                f"transfer.source_rounds: {self.split.source_rounds} of {config.rounds} rounds"
             )
 
     def agree(self, data: RetailData) -> TransferFacts:
@@ -100,16 +99,16 @@ class TransferTask(FeatureTask):
         """
         facts = super().agree(data)
         department = data.products.set_index("product")["department"].reindex(facts.products)
-        target = department.isin(self.cuts.departments).to_numpy()
+        target = department.isin(self.split.departments).to_numpy()
         if target.all() or not target.any():
             raise DataError(
                 f"{data.source}: {'all' if target.all() else 'no'} products are of the departments"
-                f" {', '.join(self.cuts.departments)} (transfer.departments)"
+                f" {', '.join(self.split.departments)} (transfer.departments)"
             )
         return TransferFacts(**vars(facts), target=torch.from_numpy(target.copy()))
 
     def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
-        """The lines of the target departments: they decide who is evaluated, and on what."""
+        """Return the lines of the target departments, which define the evaluation cases."""
         lines = super().purchases(tables, facts)
         return lines.at(_transfer(facts).target.numpy()[lines.item])
 
@@ -118,7 +117,7 @@ class TransferTask(FeatureTask):
     ) -> TransferMember:
         """See `RecommendationTask.member`."""
         lines = super().purchases(tables, facts)
-        past = Past.of(lines, cut, _transfer(facts).target, self.cuts.customers)
+        past = Past.of(lines, cut, _transfer(facts).target, self.split.customers)
         source, both = past.until("training", shown=False), past.until("training")
         known = past.known_customers
         return TransferMember(
@@ -141,48 +140,48 @@ class TransferTask(FeatureTask):
         """See `FeatureTask.model`."""
         del customers
         agreed = _transfer(facts)
-        return DomainRanker(self.settings, agreed.features, self.cold(facts), agreed.target)
+        return DomainRanker(self.settings, agreed.features, self.new_products(facts), agreed.target)
 
     def units_in(self, member: MemberData, number: int) -> Examples:
-        """The source in the first rounds, then the target."""
-        if number <= self.cuts.source_rounds:
+        """Return the source examples in the first rounds, then the target examples."""
+        if number <= self.split.source_rounds:
             return member.examples
         return _of_target(member).target_examples
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Surprise at a part of what she bought of the domain, given others of all, float [B].
+        """Return the loss of hidden purchases of the domain, given shown ones of all, float [B].
 
-        The domain's products compete among themselves. For half of the customers nothing of the
-        target is shown, as of those who never bought there.
+        The softmax is over the domain's products. For half of the customers no purchase of the
+        target is shown, as for customers who are new to it.
         """
         items, weights, of_target = batch
         ranker = domain_ranker(model)
         target = ranker.target
         inside = target[items] == of_target[:, None]
         newcomer = (torch.rand(len(items), 1) < _HIDDEN) & of_target[:, None]
-        coins = torch.rand_like(weights) < self.settings.shown
-        shown = coins & (weights > 0) & ~(newcomer & target[items])
+        sampled = torch.rand_like(weights) < self.settings.shown
+        shown = sampled & (weights > 0) & ~(newcomer & target[items])
         hidden = weights * (~shown & inside)
         scores = ranker(items, shown.to(weights.dtype))
         scores = scores.masked_fill(target[None, :] != of_target[:, None], OUT_OF_REACH)
-        return surprise_at(scores, items, hidden)
+        return softmax_loss(scores, items, hidden)
 
     @property
-    def noised_rule(self) -> str | None:
-        """None: few customers have a past that a list could be made of."""
+    def noised_baseline_name(self) -> str | None:
+        """None: too few customers have purchases for a popularity list."""
         return None
 
 
 @dataclass(frozen=True)
 class Past:
-    """What a retailer's customers bought before they are evaluated, by domain.
+    """Purchases of a retailer's customers before the evaluation cases, by domain.
 
     Attributes:
-        cut: Its purchases of the target departments, cut.
+        cut: Its purchases of the target departments, split.
         row: Customers' rows of the lines of the source departments, int64 [P].
         item: Products of those lines, int64 [P].
-        time: When they were bought, int64 [P].
-        has_target: Which customers' purchases of the target may be looked at, bool [n].
+        time: Time of those purchases, int64 [P].
+        has_target: Mask of the customers whose target purchases may be used, bool [n].
     """
 
     cut: RetailerCases
@@ -193,25 +192,25 @@ class Past:
 
     @classmethod
     def of(cls, lines: Purchases, cut: RetailerCases, target: Tensor, share: float) -> Past:
-        """From all lines; about `share` of the customers, by a hash, have a past of the target."""
+        """Build it from all lines; a hash selects about `share` of the customers for the target."""
         customers = cut.cut.customers
         own = lines.at(np.isin(lines.customer, customers) & ~target.numpy()[lines.item])
-        hashed = draws(customers, np.full(len(customers), _EVERYBODY)) % np.uint64(_EVERYBODY)
-        has_target = hashed < np.uint64(share * _EVERYBODY)
-        has_target[hashed.argmin()] = True  # a retailer with nobody could not train
+        hashed = pair_hash(customers, np.full(len(customers), _HASH_RANGE)) % np.uint64(_HASH_RANGE)
+        has_target = hashed < np.uint64(share * _HASH_RANGE)
+        has_target[hashed.argmin()] = True  # one customer at least, or the retailer could not train
         return cls(cut, np.searchsorted(customers, own.customer), own.item, own.time, has_target)
 
     @property
     def known_customers(self) -> Tensor:
-        """Rows of those who have a past of the target, int64."""
+        """Rows of the customers with target purchases, int64."""
         return torch.from_numpy(np.flatnonzero(self.has_target))
 
     def until(self, what: Literal["training", "known"], *, shown: bool = True) -> Histories:
-        """What each customer bought of both domains up to the last target purchase of a part.
+        """Return purchases of both domains up to each customer's last target purchase of a part.
 
         Args:
-            what: The part of the cut, which ends before the held-out basket.
-            shown: Whether the target itself counts, of those whose past of it may be looked at.
+            what: Part of the split, which ends before the held-out basket.
+            shown: Whether the selected customers' target purchases are included.
         """
         pairs: Pairs = getattr(self.cut.cut, what)
         before = self.time <= pairs.latest(self.cut.customers)[self.row]
@@ -221,7 +220,7 @@ class Past:
         return _histories(row, item, self.cut.customers)
 
     def cases(self) -> Mapping[Split, Cases]:
-        """The held-out purchases; validation has those customers alone who have a past."""
+        """Return the held-out purchases; validation has only customers with target purchases."""
         found = self.cut.cases()
         popularity = torch.zeros(self.cut.products)
         pairs = self.cut.cut.training
@@ -238,7 +237,7 @@ class Past:
 
 
 def _histories(row: Ints, item: Ints, customers: int) -> Histories:
-    """Distinct pairs as histories in which every purchase counts the same, whenever it was."""
+    """Return distinct pairs as histories in which every purchase has the same weight."""
     pairs = np.unique(np.stack([row, item], axis=1), axis=0)
     start = np.searchsorted(pairs[:, 0], np.arange(customers + 1))
     return Histories(
@@ -261,16 +260,16 @@ def _transfer(facts: RankingFacts) -> TransferFacts:
 
 def _of_target(member: MemberData) -> TransferMember:
     if not isinstance(member, TransferMember):
-        raise TypeError(f"{member.name} knows no target departments")
+        raise TypeError(f"{member.name} has no target departments")
     return member
 
 
 def domain_ranker(model: nn.Module) -> DomainRanker:
-    """The model, which has to be of this kind.
+    """Return the model as one of two domains.
 
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is of another class.
     """
     if not isinstance(model, DomainRanker):
-        raise TypeError(f"{type(model).__name__} knows no domains")
+        raise TypeError(f"{type(model).__name__} has no domains")
     return model

@@ -7,7 +7,7 @@ import torch
 
 from securefl.tasks.common.settings import FactorizationSettings
 from securefl.tasks.recommendation.models.factorization import Factorization
-from securefl.tasks.recommendation.models.ranking_losses import drawn_products, ranking_losses
+from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 
 BOUGHT = torch.tensor([[0.5, -1.0], [2.0, 0.0]], dtype=torch.float64)
 AGAINST = torch.tensor([[0.1, 0.2, -0.3], [1.0, -1.0, 3.0]], dtype=torch.float64)
@@ -43,7 +43,7 @@ def test_a_sampled_softmax_over_all_products_is_the_softmax():
 
 def test_products_are_drawn_uniformly():
     torch.manual_seed(0)
-    counts = torch.bincount(drawn_products(100, 500, 10, torch.device("cpu")).flatten())
+    counts = torch.bincount(sampled_products(100, 500, 10, torch.device("cpu")).flatten())
     assert counts.sum() == 50_000
     assert (counts - 5000).abs().max() < 5 * math.sqrt(50_000 * 0.1 * 0.9)
 
@@ -61,7 +61,7 @@ def test_mf_trains_on_the_scores_that_it_ranks_by(kind, monkeypatch):
     customer, prior = torch.tensor([2, 0]), torch.randn(2, 12)
     drawn = torch.tensor([[0, 5, 11, 7, 7], [1, 2, 3, 4, 5]])
     monkeypatch.setattr(
-        "securefl.tasks.recommendation.models.factorization.drawn_products", lambda *_: drawn
+        "securefl.tasks.recommendation.models.factorization.sampled_products", lambda *_: drawn
     )
     scores = model.scores(customer, items, (weights > 0).float(), prior)
     surprise = ranking_losses(kind, scores.gather(1, items), scores.gather(1, drawn))

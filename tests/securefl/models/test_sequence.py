@@ -98,7 +98,7 @@ def test_products_of_one_kind_have_one_code():
 def test_the_loss_is_that_of_each_basket_given_those_before(kind, loss, horizon, monkeypatch):
     model = ranker(kind, loss=loss, negatives=5, horizon=horizon)
     drawn, prior = torch.tensor([[0, 6, 11, 8, 8], [1, 2, 3, 6, 7]]), torch.randn(2, PRODUCTS)
-    monkeypatch.setattr("securefl.tasks.sequential.model.drawn_products", lambda *_: drawn)
+    monkeypatch.setattr("securefl.tasks.sequential.model.sampled_products", lambda *_: drawn)
     expected = []
     for row in range(2):
         by_basket = []

@@ -38,9 +38,9 @@ def test_a_shared_model_that_says_nothing_leaves_the_own_part(prepared, split):
     _, task, facts, members = prepared
     model, member = silent_model(task, facts), members[0]
     with torch.no_grad():
-        released = task.released(model, member, split)[member.name].values()
+        released = task.evaluate_shared(model, member, split)[member.name].values()
         served = task.evaluate(model, member, split)[member.name].values()
-        own = task.own(member, split)[member.name].values()
+        own = task.evaluate_local(member, split)[member.name].values()
     assert released["hr@10_full"] == 0  # nothing but ties
     assert own["hr@10_full"] > 0
     assert served == own
@@ -54,19 +54,19 @@ def test_a_shared_model_that_knows_the_answers_is_heard(prepared):
     with torch.no_grad():
         model.popularity.weight[held_out.unique()] = 1.0
         served = task.evaluate(model, member, "validation")[member.name].values()
-        own = task.own(member, "validation")[member.name].values()
+        own = task.evaluate_local(member, "validation")[member.name].values()
     assert served["ndcg@10"] > own["ndcg@10"] + 0.1
 
 
 def test_the_own_part_is_made_of_the_members_customers_alone(prepared):
     _, _, facts, members = prepared
-    own = members[0].own
+    own = members[0].local
     assert isinstance(own.factorization, Factorization)
     assert len(own.factorization.customers.weight) == len(members[0].examples)
     assert len(own.neighbours.diagonal) == len(facts.products)
     assert set(own.weights) == {members[0].name}
     assert (own.weights[members[0].name] >= 0).all()
-    again = replace(members[0]).own
+    again = replace(members[0]).local
     assert torch.equal(again.factorization.bias, own.factorization.bias)
 
 
@@ -75,15 +75,15 @@ def test_the_reference_of_a_party_alone_is_its_own_part(prepared):
     learner = LocalProblem(config, task, facts, members[0])
     start = task.model(facts, 0)
     result = train_local_only(learner, config.references.alone, 3, shared_vector(start))
-    assert result.tallies == task.own(members[0], "test")
+    assert result.tallies == task.evaluate_local(members[0], "test")
 
 
 def test_pooled_customers_keep_their_rows_and_their_retailers_weights(prepared):
     _, task, facts, members = prepared
     pooled = task.pool(members, facts)
-    assert len(pooled.own.factorization.customers.weight) == sum(len(m.examples) for m in members)
-    assert set(pooled.own.weights) == {member.name for member in members}
-    assert total(task.own(pooled, "test").values()).values()["hr@10"] > 0
+    assert len(pooled.local.factorization.customers.weight) == sum(len(m.examples) for m in members)
+    assert set(pooled.local.weights) == {member.name for member in members}
+    assert total(task.evaluate_local(pooled, "test").values()).values()["hr@10"] > 0
 
 
 def test_training_to_the_best_round_leaves_that_round(prepared):

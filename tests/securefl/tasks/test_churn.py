@@ -16,7 +16,7 @@ from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.batches import all_units
 from securefl.ml.metrics.sums import total
-from securefl.tasks.churn.examples import RetailerCases, cutoffs
+from securefl.tasks.churn.examples import RetailerObservations, observation_dates
 from securefl.tasks.churn.rfm_features import WEEK, Lines, Visits, purchase_features
 from securefl.tasks.churn.settings import FEATURES
 from securefl.tasks.churn.task import recency_rule
@@ -120,13 +120,13 @@ def test_every_feature_of_one_customer_by_hand():
 
 def test_features_and_cases_see_nothing_of_the_future():
     prepared = prepared_for()
-    facts, settings = prepared.facts, prepared.task.cuts
+    facts, settings = prepared.facts, prepared.task.split
     tables = shoppers().members[0]
-    moment = cutoffs(facts.end, settings)["validation"][0]
+    moment = observation_dates(facts.end, settings)["validation"][0]
     before = tables.transactions["time"] < pd.Timestamp(moment)
     past = dataclasses.replace(tables, transactions=tables.transactions[before])
-    whole = RetailerCases(tables, facts, settings).at([moment])
-    cut = RetailerCases(past, facts, settings).at([moment])
+    whole = RetailerObservations(tables, facts, settings).at([moment])
+    cut = RetailerObservations(past, facts, settings).at([moment])
     assert torch.equal(whole.customers, cut.customers)
     assert torch.equal(whole.features, cut.features)
     assert cut.gone.all()
@@ -134,8 +134,8 @@ def test_features_and_cases_see_nothing_of_the_future():
 
 
 def test_all_that_is_trained_on_had_happened_before_the_test():
-    settings = prepared_for().task.cuts
-    found = cutoffs(60 * WEEK, settings)
+    settings = prepared_for().task.split
+    found = observation_dates(60 * WEEK, settings)
     horizon = settings.horizon_weeks * WEEK
     assert len(found["train"]) == settings.training_cutoffs
     assert max(found["train"]) + horizon <= min(found["validation"])
@@ -146,8 +146,8 @@ def test_all_that_is_trained_on_had_happened_before_the_test():
 def test_who_counts_and_who_is_gone():
     data = shoppers()
     prepared = prepared_for(data)
-    settings = prepared.task.cuts
-    moment = pd.Timestamp(cutoffs(prepared.facts.end, settings)["test"][0])
+    settings = prepared.task.split
+    moment = pd.Timestamp(observation_dates(prepared.facts.end, settings)["test"][0])
     sales = data.members[1].transactions
     before, after = sales[sales["time"] < moment], sales[sales["time"] >= moment]
     known = before[before["time"] >= moment - pd.Timedelta(weeks=52)]
@@ -258,8 +258,8 @@ def test_what_is_served_is_never_worse_on_validation_than_either_model_alone():
         arm: score["retailer-0"].values()["log_loss"]
         for arm, score in (
             ("served", task.evaluate(noisy, member, "validation")),
-            ("released", task.released(noisy, member, "validation")),
-            ("own", task.own(member, "validation")),
+            ("released", task.evaluate_shared(noisy, member, "validation")),
+            ("own", task.evaluate_local(member, "validation")),
         )
     }
     assert found["served"] <= min(found["released"], found["own"])
@@ -292,7 +292,7 @@ def test_profiles_are_words_and_what_is_unknown_is_nothing():
 
 def test_events_count_by_word_and_only_before_the_cutoff():
     prepared = prepared_for()
-    moment = pd.Timestamp(cutoffs(prepared.facts.end, prepared.task.cuts)["test"][0])
+    moment = pd.Timestamp(observation_dates(prepared.facts.end, prepared.task.split)["test"][0])
     week = pd.Timedelta(weeks=1)
     customer = int(prepared.members[0].cases["retailer-0"]["test"].customers[0])
     browsing = pd.DataFrame(

@@ -97,18 +97,18 @@ def test_members_train_on_their_own_series_before_validation():
     task, _, members = prepared(configured(demand={"min_mean": 100}), consortium())
     for member in members:
         cases = member.cases[member.name]
-        assert len(cases["test"].demand) % task.cuts.test_steps == 0
+        assert len(cases["test"].demand) % task.split.test_steps == 0
         assert member.samples == len(member.examples)
     small, large = members
     assert 0 < len(small.cases["r0"]["test"].demand) < len(large.cases["r1"]["test"].demand)
-    steps = WEEKS - task.cuts.test_steps - task.cuts.validation_steps - task.cadence.warmup
+    steps = WEEKS - task.split.test_steps - task.split.validation_steps - task.cadence.warmup
     assert large.samples == 12 * steps
 
 
 def test_nothing_that_is_held_out_reaches_training_or_the_choice_of_series():
     data = consortium()
     task, facts, before = prepared(configured(), data)
-    held_out = MONDAYS[WEEKS - task.cuts.test_steps - task.cuts.validation_steps]
+    held_out = MONDAYS[WEEKS - task.split.test_steps - task.split.validation_steps]
     for tables in data.members:
         lines = tables.transactions
         future = lines["time"] >= held_out
@@ -131,7 +131,7 @@ def test_held_out_demand_is_what_was_sold():
     cases = members[0].cases["r0"]["test"]
     series = facts.words.keys.index("category 03")
     assert cases.demand[cases.batch[1] == series].round().tolist() == sold
-    assert task.cuts.test_steps == 6
+    assert task.split.test_steps == 6
 
 
 def test_pooling_keeps_every_row_and_scores_each_retailer():

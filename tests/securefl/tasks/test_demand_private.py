@@ -174,8 +174,8 @@ def test_what_is_served_is_no_worse_on_validation_than_the_own_forecaster(prepar
                 total(scored(member, "validation").values()).values()["mape"]
                 for scored in (
                     lambda m, s: task.evaluate(model, m, s),
-                    task.own,
-                    lambda m, s: task.released(model, m, s),
+                    task.evaluate_local,
+                    lambda m, s: task.evaluate_shared(model, m, s),
                 )
             )
             assert served <= own + 1e-9

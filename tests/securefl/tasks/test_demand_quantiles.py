@@ -81,6 +81,6 @@ def test_what_is_served_privately_is_a_mean_of_quantiles_that_do_not_cross(purch
         assert (task.coming(model, member).diff(dim=1) >= 0).all()
         served, own = (
             overall([scored(member, "validation")])["pinball"]
-            for scored in (lambda m, s: task.evaluate(model, m, s), task.own)
+            for scored in (lambda m, s: task.evaluate(model, m, s), task.evaluate_local)
         )
     assert served <= own + 1e-9

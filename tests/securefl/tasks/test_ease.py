@@ -81,14 +81,14 @@ def test_a_matrix_of_zeros_leaves_the_own_scores(config):
     model = task.model(facts, 0)
     with torch.no_grad():
         served = task.evaluate(model, members[0], "test")
-        assert served == task.own(members[0], "test")
-        released = task.released(model, members[0], "test")
+        assert served == task.evaluate_local(members[0], "test")
+        released = task.evaluate_shared(model, members[0], "test")
     assert total(released.values()).values()["hr@10_full"] < 1
 
 
 def test_the_own_scores_are_the_retailers_alone(config):
     _task, facts, members = prepared(config())
-    own, cases = members[0].own, members[0].cases[members[0].name]["test"]
+    own, cases = members[0].local, members[0].cases[members[0].name]["test"]
     index = torch.arange(3)
     parts = own.parts(cases, index)
     rows = multi_hot(*members[0].examples.histories.padded(torch.arange(24)), len(facts.products))
@@ -143,6 +143,6 @@ def test_what_is_bought_together_at_the_others_helps_a_retailer(config):
                 torch.cat([items, torch.tensor([held_out])])[None], torch.ones(1, len(items) + 1)
             )
             model.together.weight += pair.T @ pair
-        released = total(task.released(model, few, "test").values()).values()
+        released = total(task.evaluate_shared(model, few, "test").values()).values()
     baseline = total(task.baseline(few, "test").values()).values()
     assert released["ndcg@10"] > baseline["ndcg@10"] + 0.1

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, draw_negatives, hold_out
+from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, hold_out, sample_negatives
 
 
 def purchases(lines):
@@ -120,7 +120,7 @@ def three_customers() -> HeldOut:
 
 def test_negatives_are_sold_never_bought_and_distinct():
     catalogue = np.arange(0, 200, 2)
-    drawn = draw_negatives(three_customers(), catalogue, 40, stream=0)
+    drawn = sample_negatives(three_customers(), catalogue, 40, stream=0)
 
     for row in range(3):
         assert len(set(drawn[row].tolist())) == 40
@@ -129,15 +129,17 @@ def test_negatives_are_sold_never_bought_and_distinct():
 
 def test_negatives_differ_by_customer_and_stream_and_repeat():
     catalogue = np.arange(1000)
-    first = draw_negatives(three_customers(), catalogue, 20, stream=0)
+    first = sample_negatives(three_customers(), catalogue, 20, stream=0)
 
-    np.testing.assert_array_equal(first, draw_negatives(three_customers(), catalogue, 20, stream=0))
+    np.testing.assert_array_equal(
+        first, sample_negatives(three_customers(), catalogue, 20, stream=0)
+    )
     assert (first[0] != first[1]).any()
-    assert (first != draw_negatives(three_customers(), catalogue, 20, stream=1)).any()
+    assert (first != sample_negatives(three_customers(), catalogue, 20, stream=1)).any()
 
 
 def test_a_small_catalogue_fills_with_minus_one():
-    drawn = draw_negatives(three_customers(), np.arange(8), 10, stream=0)
+    drawn = sample_negatives(three_customers(), np.arange(8), 10, stream=0)
 
     assert (drawn >= 0).sum(axis=1).tolist() == [5, 5, 5]
     assert (drawn[:, 5:] == -1).all()

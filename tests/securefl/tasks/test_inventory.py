@@ -60,7 +60,7 @@ def test_no_row_and_no_order_looks_at_what_is_sold_later(prepared, policy):
     torch.manual_seed(0)
     model = task.model(facts, 0).eval()
     cases = before.cases[tables.name]["test"]
-    levels = task.order_levels(task.forecast(model, cases), cases.sold.shape).full
+    levels = task.order_levels(task.forecast(model, cases), cases.sold.shape).order_up_to
     held_out = pd.Timestamp(facts.steps[steps - 12])
     last_but_one = pd.Timestamp(facts.steps[steps - 2])
     for first, rows in ((held_out, True), (last_but_one, False)):
@@ -72,7 +72,7 @@ def test_no_row_and_no_order_looks_at_what_is_sold_later(prepared, policy):
             pairs = zip(all_units(before.examples), all_units(after.examples), strict=True)
             assert all(torch.equal(a, b) for a, b in pairs)
     other = after.cases[tables.name]["test"]
-    changed = task.order_levels(task.forecast(model, other), other.sold.shape).full
+    changed = task.order_levels(task.forecast(model, other), other.sold.shape).order_up_to
     assert np.array_equal(levels[:, :-1], changed[:, :-1])
     assert not np.array_equal(cases.sold[:, -2:], other.sold[:, -2:])
 
@@ -126,6 +126,6 @@ def test_a_private_run_serves_no_dearer_stock_than_alone_on_validation(prepared)
     with torch.no_grad():
         served, own = (
             total(found(member, "validation").values()).values()["stock_cost"]
-            for found in (lambda m, s: task.evaluate(model, m, s), task.own)
+            for found in (lambda m, s: task.evaluate(model, m, s), task.evaluate_local)
         )
     assert served <= own + 1e-9

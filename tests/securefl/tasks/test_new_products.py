@@ -15,10 +15,10 @@ from securefl.federation.runs.summary import summarise
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.metrics.sums import total
 from securefl.ml.sgd import LocalTrainer
-from securefl.tasks.common.cold_start_split import cold_products
+from securefl.tasks.common.cold_start_split import cold_start_products
 from securefl.tasks.content.hybrid import HybridTask
 from securefl.tasks.content.settings import RankerSettings
-from securefl.tasks.content.task import with_own_model
+from securefl.tasks.content.task import with_local_model
 from securefl.tasks.registry import create_task
 
 CUTS = {"min_households": 3, "min_products": 4, "negatives": 9, "cold": 0.25}
@@ -45,15 +45,15 @@ def prepared(config):
 
 def test_which_products_are_new_depends_on_their_ids_alone():
     ids = np.arange(5000)
-    cold = cold_products(ids, 0.1)
+    cold = cold_start_products(ids, 0.1)
     assert 0.08 < float(cold.float().mean()) < 0.12
-    assert torch.equal(cold_products(ids[1000:2000], 0.1), cold[1000:2000])
-    assert (cold <= cold_products(ids, 0.3)).all()
+    assert torch.equal(cold_start_products(ids[1000:2000], 0.1), cold[1000:2000])
+    assert (cold <= cold_start_products(ids, 0.3)).all()
 
 
 def test_no_new_product_is_trained_on_or_known_of_a_customer(config):
     task, facts, members = prepared(config())
-    cold = task.cold(facts)
+    cold = task.new_products(facts)
     assert 0 < int(cold.sum()) < len(cold)
     for member in members:
         assert not cold[member.examples.histories.items.long()].any()
@@ -66,7 +66,7 @@ def test_no_new_product_is_trained_on_or_known_of_a_customer(config):
 
 def test_a_new_product_is_one_she_bought_after_all_that_is_known_of_her(config):
     task, facts, members = prepared(config())
-    cold = task.cold(facts)
+    cold = task.new_products(facts)
     for tables, member in zip(load(task.config.data).members, members, strict=True):
         lines = tables.transactions
         ids = np.sort(lines["customer"].unique())
@@ -92,7 +92,7 @@ def test_a_new_product_is_one_she_bought_after_all_that_is_known_of_her(config):
 
 def test_the_rule_for_a_new_product_is_the_mean_of_its_kind(config):
     task, facts, members = prepared(config())
-    cold, kind = task.cold(facts), facts.levels[2]
+    cold, kind = task.new_products(facts), facts.levels[2]
     cases = members[0].cases[f"{members[0].name}, new products"]["test"]
     known = members[0].cases[members[0].name]["test"].popularity
     for item in cold.nonzero().flatten().tolist():
@@ -120,13 +120,13 @@ def test_pooled_customers_keep_their_retailers_new_products(config):
     pooled = task.pool(members, facts)
     model = task.model(facts, 0).eval()
     with torch.no_grad():
-        one = [task.released(model, member, "test") for member in members]
+        one = [task.evaluate_shared(model, member, "test") for member in members]
         assert task.baseline(pooled, "test") == {
             name: tally
             for member in members
             for name, tally in task.baseline(member, "test").items()
         }
-        found = task.released(model, pooled, "test")
+        found = task.evaluate_shared(model, pooled, "test")
     assert set(found) == {member.name for member in members}
     assert {metric.name for metric in task.metrics} == set(one[0][members[0].name].ratios)
 
@@ -154,7 +154,7 @@ def test_a_run_scores_every_arm_on_new_products_too(tmp_path, config, mode, mode
 def test_what_noise_asks_of_the_shared_model_is_not_asked_of_the_own_one():
     privacy = {"dp": "local", "epsilon": 8.0}
     config = load_config(None, {"task": "hybrid", "privacy": privacy})
-    shared, own = config.model, with_own_model(config).model
+    shared, own = config.model, with_local_model(config).model
     plain = load_config(None, {"task": "hybrid"}).model
     assert (shared.rank, shared.popularity_step, shared.repeat) == (16, 10.0, 2.0)
     for name in RankerSettings.model_fields:
@@ -217,7 +217,7 @@ def test_training_learns_where_a_new_product_belongs(task):
     trainer = LocalTrainer(model, member.examples, made.loss, chosen.training, torch.device("cpu"))
     trainer.train(1)
     with torch.no_grad():
-        found = total(made.released(model.eval(), member, "test").values()).values()
+        found = total(made.evaluate_shared(model.eval(), member, "test").values()).values()
     baseline = total(made.baseline(member, "test").values()).values()
     assert found["ndcg@10_cold"] > baseline["ndcg@10_cold"] + 0.2
     assert found["ndcg@10"] > baseline["ndcg@10"] + 0.1

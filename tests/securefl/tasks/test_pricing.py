@@ -19,7 +19,7 @@ from securefl.ml.metrics.sums import total
 from securefl.tasks.pricing.elasticities import SufficientStatistics, estimated
 from securefl.tasks.pricing.price_list import Lines, price_list
 from securefl.tasks.pricing.price_optimization import Product, advice_row, price_range, recommended
-from securefl.tasks.pricing.spec import PricingSettings
+from securefl.tasks.pricing.settings import PricingSettings
 from securefl.tasks.pricing.sufficient_statistics import bounded, customer_statistics
 from securefl.tasks.registry import create_task
 
@@ -91,7 +91,7 @@ def prepared(tree, **changes):
 def parts(task, facts, tables):
     lines = Lines.of(tables, facts.weeks)
     training = len(facts.weeks) - 11
-    prices = price_list(lines, facts.words, len(facts.weeks), training, task.cuts)
+    prices = price_list(lines, facts.words, len(facts.weeks), training, task.split)
     return lines, prices, training
 
 
@@ -101,8 +101,8 @@ def chosen(lines, kept):
 
 def test_planted_elasticities_are_found_and_together_more_exactly_than_alone(planted):
     task, facts, _, members = prepared(planted)
-    together = task.own_elasticities(task.pool(members, facts))
-    alone = [task.own_elasticities(member) for member in members]
+    together = task.local_elasticities(task.pool(members, facts))
+    alone = [task.local_elasticities(member) for member in members]
     keys = [facts.words.keys.index(name) for name in TRUE]
     truth = np.array([*TRUE.values()])
     assert (np.abs(together.value[keys] - truth) < 3 * together.error[keys]).all()
@@ -114,7 +114,7 @@ def test_planted_elasticities_are_found_and_together_more_exactly_than_alone(pla
 def test_standard_errors_say_how_far_estimates_scatter(planted):
     task, facts, _, members = prepared(planted)
     keys = [facts.words.keys.index(name) for name in TRUE]
-    found = [task.own_elasticities(member) for member in members]
+    found = [task.local_elasticities(member) for member in members]
     misses = np.array([(f.value[keys] - [*TRUE.values()]) / f.error[keys] for f in found])
     assert 0.3 < np.sqrt((misses**2).mean()) < 1.7
 
@@ -122,7 +122,7 @@ def test_standard_errors_say_how_far_estimates_scatter(planted):
 def test_prices_foretell_held_out_sales_better_than_ignoring_them(planted):
     task, facts, _, members = prepared(planted)
     pooled = task.pool(members, facts)
-    own = total(task.own(pooled, "test").values()).values()
+    own = total(task.evaluate_local(pooled, "test").values()).values()
     baseline = total(task.baseline(pooled, "test").values()).values()
     assert own["deviance"] < 0.95 * baseline["deviance"]
     assert own["units_wape"] < baseline["units_wape"]

@@ -111,5 +111,5 @@ def test_what_is_served_joins_the_retailers_own_popularity(prepared):
         for parameter in model.parameters():
             parameter.zero_()
         served = task.evaluate(model, member, "test")[member.name].values()
-        released = task.released(model, member, "test")[member.name].values()
+        released = task.evaluate_shared(model, member, "test")[member.name].values()
     assert served["hr@10_full"] > released["hr@10_full"] == 0

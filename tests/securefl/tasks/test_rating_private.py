@@ -6,7 +6,7 @@ import torch
 
 from securefl.config.load import load_config, merge
 from securefl.data.sources.registry import load
-from securefl.tasks.common.contribution_bounds import UserBatches, alone_in_their_slots, drawn
+from securefl.tasks.common.contribution_bounds import UserBatches, sample_rows, unique_per_slot
 from securefl.tasks.registry import create_task
 
 RATINGS = {
@@ -52,8 +52,8 @@ def test_a_customer_has_no_more_records_than_was_agreed(cut):
     _, member, _ = cut("record", records_per_customer=8)
     assert torch.bincount(member.examples.tensors[0]).max() <= 8
     customer, item = np.zeros(100, dtype=np.int64), np.arange(100)
-    assert alone_in_their_slots(customer, item, 16).sum() <= 16
-    assert alone_in_their_slots(customer, item, 1 << 40).all()
+    assert unique_per_slot(customer, item, 16).sum() <= 16
+    assert unique_per_slot(customer, item, 1 << 40).all()
 
 
 def test_one_customer_more_is_one_unit_more_and_leaves_the_others_as_they_are(cut):
@@ -96,4 +96,4 @@ def test_a_long_history_is_drawn_from_anew_and_evenly():
 
 def test_nothing_is_drawn_where_all_fits():
     values, present = torch.arange(6).view(2, 3), torch.tensor([[1, 1, 0], [1, 0, 0]]).bool()
-    assert drawn(values, present, 3) == (values, present)
+    assert sample_rows(values, present, 3) == (values, present)

@@ -15,7 +15,7 @@ def test_every_packaged_default_is_a_configuration_of_its_task(name):
         config = load_config(None, {"task": name, "data": {"source": source}})
         assert config.task == name
         assert config.model.name in declared.model_names
-        assert type(config.cuts) is declared.cuts
+        assert type(config.cuts) is declared.split_settings
 
 
 @pytest.mark.parametrize("name", TASKS)

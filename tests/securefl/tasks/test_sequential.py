@@ -25,7 +25,7 @@ from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
 from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.tasks.registry import create_task
-from securefl.tasks.sequential.task import some
+from securefl.tasks.sequential.task import sample_purchases
 
 PRODUCTS = 60
 MODELS = ("gru", "attention")
@@ -102,7 +102,7 @@ def test_training_learns_the_order(data, model):
 def test_the_held_out_purchases_are_those_of_recommendation(data):
     task = make_task()
     facts, (member, _) = prepared(task, data)
-    tree = {"task": "recommendation", "recommendation": task.cuts.model_dump()}
+    tree = {"task": "recommendation", "recommendation": task.split.model_dump()}
     other = create_task(load_config(None, tree))
     same = other.prepare(data.members[0], facts)
     for split in ("validation", "test"):
@@ -250,13 +250,13 @@ def test_a_shared_model_that_says_nothing_leaves_the_own_part(private):
     model = task.model(facts, 0).eval()
     for parameter in model.parameters():
         parameter.zero_()
-    released = task.released(model, members[0], "test")[members[0].name].values()
+    released = task.evaluate_shared(model, members[0], "test")[members[0].name].values()
     served = task.evaluate(model, members[0], "test")[members[0].name].values()
-    own = task.own(members[0], "test")[members[0].name].values()
+    own = task.evaluate_local(members[0], "test")[members[0].name].values()
     assert released["hr@10_full"] == 0  # nothing but ties
     assert served == own
     assert own["hr@10_full"] > 0
-    assert members[0].own.twin.settings.vectors == "learned"
+    assert members[0].local.twin.settings.vectors == "learned"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -279,7 +279,7 @@ def test_heads_that_do_not_divide_are_refused():
 
 def test_some_purchases_stand_for_all():
     weights = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.0, 0.0]])
-    kept, present, chosen = some(weights, 2)
+    kept, present, chosen = sample_purchases(weights, 2)
     torch.testing.assert_close(present, torch.tensor([[2.0, 2.0], [1.0, 1.0]]))
     torch.testing.assert_close(chosen.sum(dim=1), torch.ones(2))
     ratio = weights.gather(1, kept) / chosen

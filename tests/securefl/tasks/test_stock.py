@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from securefl.tasks.inventory.settings import InventorySettings
 from securefl.tasks.inventory.simulation import (
     ReorderLevels,
     at_level,
     order_levels,
     simulate,
-    stock_tally,
+    stock_metrics,
 )
-from securefl.tasks.inventory.spec import InventorySettings
 
 LEVELS = (0.1, 0.5, 0.9, 0.975)
 
@@ -27,7 +27,7 @@ def test_the_critical_level_is_what_weighs_shortage_against_left_over():
     for level in (0.5, 0.65, 0.75, 0.85, 0.95):
         stocked = ReorderLevels(*(np.full(draws.shape, norm.ppf(level, 100, 20)),) * 2)
         weeks = simulate(draws, stocked, settings)
-        costs.append(stock_tally(weeks, draws.shape[1], settings).values()["stock_cost"])
+        costs.append(stock_metrics(weeks, draws.shape[1], settings).values()["stock_cost"])
     assert costs.index(min(costs)) == 2
 
 
@@ -42,7 +42,7 @@ def test_each_newsvendor_week_is_stocked_anew():
     weeks = simulate(np.array([[8.0, 12.0, 3.0]]), levels_of(10, 10, 3), settings)
     assert weeks.served.tolist() == [[8, 10, 3]]
     assert weeks.left.tolist() == [[2, 0, 7]]
-    found = stock_tally(weeks, 2, settings).values()
+    found = stock_metrics(weeks, 2, settings).values()
     assert found["stock_cost"] == pytest.approx((7 + 4 * 2) / 15)
     assert found["fill_rate"] == pytest.approx(13 / 15)
     assert found["in_stock"] == 0.5
@@ -57,7 +57,7 @@ def test_an_order_is_placed_at_s_fills_up_to_big_s_and_arrives_after_its_lead_ti
     assert weeks.orders.tolist() == [[0, 1, 0, 1]]
     assert weeks.served.tolist() == [[6, 4, 6, 0]]
     assert weeks.left.tolist() == [[4, 0, 0, 0]]
-    found = stock_tally(weeks, 4, settings).values()
+    found = stock_metrics(weeks, 4, settings).values()
     assert found["stock_cost"] == pytest.approx((4 + 4 * 8 + 2 * 5) / 24)
 
 
@@ -94,6 +94,6 @@ def test_an_order_lasts_for_the_lead_time_and_holds_an_economic_quantity():
     quantiles = norm.ppf(LEVELS, 100, 10).reshape(1, 1, -1)
     found = order_levels(quantiles, LEVELS, settings)
     assert found.reorder == pytest.approx(3 * norm.ppf(0.9, 100, 10))
-    assert found.full - found.reorder == pytest.approx(np.sqrt(2 * 200 * 100))
+    assert found.order_up_to - found.reorder == pytest.approx(np.sqrt(2 * 200 * 100))
     small = settings.model_copy(update={"order_cost": 50.0})
-    assert order_levels(quantiles, LEVELS, small).full == pytest.approx(found.reorder)
+    assert order_levels(quantiles, LEVELS, small).order_up_to == pytest.approx(found.reorder)

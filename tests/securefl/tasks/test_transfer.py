@@ -101,7 +101,9 @@ def test_a_units_loss_is_hers_and_of_her_domain(config):
     torch.manual_seed(1)
     before = task.loss(model, batch)
     shifted = facts.target.logical_not().float() * 50
-    ranker = type(model)(task.settings, facts.features, task.cold(facts), facts.target).eval()
+    ranker = type(model)(
+        task.settings, facts.features, task.new_products(facts), facts.target
+    ).eval()
     ranker.load_state_dict(model.state_dict())
     products = len(facts.products)
     with torch.no_grad():

@@ -1,9 +1,9 @@
-"""Item-to-item scores in closed form, from nothing but how often products are bought together.
+"""Item-to-item scores in closed form, from co-purchase counts alone.
 
 With X the customers' purchases (one row a customer) and `P = (X' X + lambda E)^-1`, the scores of
 a history x are `x B`, `B = E - P / diag(P)`: the least squares model of each product by all others
-(EASE; Steck 2019, eq. 8). All that it takes of the customers is the Gram matrix `X' X`, which is a
-sum over customers, and therefore over retailers.
+(EASE; Steck 2019, eq. 8). Of the customers it needs only the Gram matrix `X' X`, which is a sum
+over customers, and therefore over retailers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 def gram(rows: Iterable[Tensor]) -> Tensor:
-    """`X' X`, float64 [I, I], of the rows of X in batches, float [B, I] each.
+    """Return `X' X`, float64 [I, I], of the rows of X in batches, float [B, I] each.
 
     Raises:
         ValueError: If there is no batch.
@@ -31,10 +31,10 @@ def gram(rows: Iterable[Tensor]) -> Tensor:
 
 
 def nearest_gram(noised: Tensor) -> Tensor:
-    """The Gram matrix nearest to a noised one, [I, I]: symmetric, without negative eigenvalues.
+    """Return the nearest Gram matrix of a noised one, [I, I]: symmetric, eigenvalues >= 0.
 
-    Higham 1988, theorem 2.1 (Frobenius norm). Whatever is computed from a private release is as
-    private as it.
+    Higham 1988, theorem 2.1 (Frobenius norm). It is post-processing of a private release, and
+    costs no further budget.
     """
     values, vectors = torch.linalg.eigh((noised + noised.T) / 2)
     nearest: Tensor = (vectors * values.clamp(min=0)) @ vectors.T
@@ -43,7 +43,7 @@ def nearest_gram(noised: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ItemToItem:
-    """EASE, as what it makes of a history.
+    """A fitted EASE model.
 
     Attributes:
         explains: float32 matrices whose product is `E - lambda P`: one [I, I], or [I, n] and
@@ -56,7 +56,7 @@ class ItemToItem:
 
     @classmethod
     def of_gram(cls, together: Tensor, ridge: float) -> ItemToItem:
-        """From the Gram matrix, [I, I]; `ridge` is lambda above 0."""
+        """Fit from the Gram matrix, [I, I]; `ridge` is lambda above 0."""
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(_with_ridge(together, ridge)))
         unexplained = ridge * inverse
         explained = torch.eye(len(together), dtype=torch.float64) - unexplained
@@ -64,7 +64,7 @@ class ItemToItem:
 
     @classmethod
     def of_rows(cls, bought: Tensor, ridge: float) -> ItemToItem:
-        """The same from X itself, float32 [n, I], where customers are fewer than products.
+        """Fit from X itself, float32 [n, I], where customers are fewer than products.
 
         By the matrix inversion lemma `E - lambda P = X' (lambda E + X X')^-1 X`.
         """
@@ -72,7 +72,7 @@ class ItemToItem:
         return cls((bought.T, weighted), 1 - (bought * weighted).sum(dim=0))
 
     def scores(self, history: Tensor) -> Tensor:
-        """Scores of all products, float32 [B, I], for histories float32 [B, I]."""
+        """Return scores of all products, float32 [B, I], for histories float32 [B, I]."""
         explained = history
         for matrix in self.explains:
             explained = explained @ matrix
@@ -80,16 +80,16 @@ class ItemToItem:
 
 
 def _with_ridge(products: Tensor, ridge: float) -> Tensor:
-    """A matrix of inner products as float64, `ridge` added to its diagonal."""
+    """Return a matrix of inner products as float64, `ridge` added to its diagonal."""
     return products.double() + ridge * torch.eye(len(products), dtype=torch.float64)
 
 
 class GramMatrix(nn.Module):
     """The Gram matrix as the parameters of a loss that is linear in them.
 
-    A unit's gradient is minus its own `x x'`. So one step of gradient descent from 0 at learning
-    rate 1 on all units leaves their mean, masks add it up exactly, and clipping and noise make it
-    private, as they do with any other gradient.
+    The gradient of an example is minus its `x x'`. So one step of gradient descent from 0 at
+    learning rate 1 on all examples gives their mean, secure aggregation sums it exactly, and
+    clipping and noise make it private, as with any other gradient.
 
     Args:
         items: Number of items I.
@@ -101,19 +101,19 @@ class GramMatrix(nn.Module):
         nn.init.zeros_(self.together.weight)
 
     def losses(self, bought: Tensor) -> Tensor:
-        """Minus `x' G x` of each row x of X, float [B], for rows float [B, I]."""
+        """Return minus `x' G x` of each row x of X, float [B], for rows float [B, I]."""
         rows = bought.to(self.together.weight.dtype)
         products: Tensor = self.together(rows)
         return -(rows * products).sum(dim=1)
 
     @property
     def matrix(self) -> Tensor:
-        """What was summed, up to a public factor, float32 [I, I]."""
+        """The sum, up to a public factor, float32 [I, I]."""
         return self.together.weight.detach()
 
 
 class EaseRanker(GramMatrix):
-    """A Gram matrix of an agreed set of items that the products of an assortment belong to.
+    """A Gram matrix of agreed items, to which the products of an assortment belong.
 
     Args:
         rows: The item of each product, int64 [I]; -1 for products that belong to none.
@@ -125,17 +125,17 @@ class EaseRanker(GramMatrix):
         self.register_buffer("rows", rows, persistent=False)
 
     def bought(self, items: Tensor, present: Tensor) -> Tensor:
-        """Padded histories of products (int64 and float [B, K]) as rows of X, float32 [B, N]."""
+        """Return padded histories (int64 and float [B, K]) as rows of X, float32 [B, N]."""
         rows = self.rows[items]
         counts = present * (rows >= 0)
         return multi_hot(rows.clamp(min=0), counts, self.together.in_features)
 
     def spread(self, scores: Tensor, otherwise: float) -> Tensor:
-        """Scores of items, [B, N], as scores of products, [B, I]; the others get `otherwise`."""
+        """Return item scores, [B, N], as product scores, [B, I]; others get `otherwise`."""
         return torch.where(self.rows >= 0, scores[:, self.rows.clamp(min=0)], otherwise)
 
 
 def multi_hot(items: Tensor, present: Tensor, count: int) -> Tensor:
-    """Padded histories (int64 and float [B, K]) as float32 [B, count], 1 where bought."""
+    """Return padded histories (int64 and float [B, K]) as float32 [B, count], 1 if bought."""
     marks = torch.zeros(len(items), count)
     return marks.scatter_reduce_(1, items, (present > 0).float(), "amax")

@@ -1,9 +1,9 @@
-"""Models of what a customer buys next: product vectors are shared, customer vectors stay local.
+"""Factorisation models of purchases: product vectors are shared, customer vectors stay local.
 
-A customer is the sum of a vector of her own, which never leaves the retailer, and of the vectors of
-the products she bought, so that few customers a retailer are enough and a new one needs no training
-(Koren 2008, asymmetric SVD). A product is the sum of its own vector and of those of the levels of
-the public hierarchy it hangs in, so that rarely sold products borrow from their kind.
+A customer is the sum of their own vector, which never leaves the retailer, and of the vectors of
+the products they bought, so that few customers per retailer suffice and a new one needs no training
+(Koren 2008, asymmetric SVD). A product is the sum of its own vector and of those of its levels in
+the public hierarchy, so that rarely sold products borrow from their category.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from securefl.tasks.common.settings import FactorizationSettings, HierarchicalSettings, NcfSettings
-from securefl.tasks.recommendation.models.ranking_losses import drawn_products, ranking_losses
+from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 
 
 class ProductVectors(nn.Module):
-    """One vector a product: its own, plus one for each level of the hierarchy.
+    """Product vectors: one per product, plus one for each level of the hierarchy.
 
     Args:
         levels: Codes of the products on each level, int64 [I] each, public and agreed.
@@ -30,7 +30,7 @@ class ProductVectors(nn.Module):
     """
 
     reads_whole_tables: ClassVar[bool] = True
-    """Every customer's loss reads all rows, so that no layer sees whose they are."""
+    """Every customer's loss reads all rows, so that a layer cannot tell customers' gradients."""
 
     def __init__(self, levels: Sequence[Tensor], products: int, dim: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class ProductVectors(nn.Module):
             _initialise(parameter)
 
     def forward(self) -> Tensor:
-        """All vectors, float [I, dim]."""
+        """Return all vectors, float [I, dim]."""
         vectors = self.own.weight
         for codes, embedding in zip(self.codes, self.of_level, strict=True):
             vectors = vectors + embedding(codes)
@@ -56,7 +56,7 @@ def _initialise(parameter: Tensor) -> None:
 
 
 class PurchaseModel(nn.Module, ABC):
-    """What the ranking models have in common: customers, products and popularity.
+    """Base of the factorisation models: customers, products and popularity.
 
     Args:
         settings: Sizes.
@@ -84,26 +84,26 @@ class PurchaseModel(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, customer: Tensor, items: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
-        """The negative log-likelihood of each customer's purchases, float [B].
+        """Return the negative log-likelihood of each customer's purchases, float [B].
 
         Args:
             customer: Rows of the customers, int64 [B].
-            items: What each bought, int64 [B, K].
-            weights: How much each purchase counts, float [B, K]; 0 is padding.
-            prior: Known part of the scores, float [B, I].
+            items: Products that each bought, int64 [B, K].
+            weights: Weight of each purchase, float [B, K]; 0 is padding.
+            prior: Fixed part of the scores, float [B, I].
         """
 
     @abstractmethod
     def scores(self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor) -> Tensor:
-        """Scores of all products, float [B, I]; `present` (float [B, K]) is 0 at padding."""
+        """Return scores of all products, float [B, I]; `present` (float [B, K]) is 0 at padding."""
 
     def customer_vectors(
         self, vectors: Tensor, customer: Tensor, items: Tensor, present: Tensor
     ) -> Tensor:
-        """The customers' own vectors plus the sum of what they bought over its root count, [B, d].
+        """Return the customers' own vectors plus their products' sum over its root count, [B, d].
 
-        The root keeps what many purchases say louder than what few say, without letting the length
-        of a history drown its direction.
+        Dividing by the root, and not by the count, lets longer histories count more without
+        letting their length dominate.
         """
         count = present.sum(dim=1, keepdim=True).clamp(min=1)
         kept = functional.dropout(present, self.history_dropout, self.training)
@@ -112,12 +112,12 @@ class PurchaseModel(nn.Module, ABC):
         return own + self.history_gain * history
 
     def history_sum(self, vectors: Tensor, items: Tensor, weights: Tensor) -> Tensor:
-        """The weighted sums of the vectors of items int64 [B, K], float [B, d]."""
+        """Return the weighted sums of the vectors of items int64 [B, K], float [B, d]."""
         return functional.embedding_bag(items, vectors, per_sample_weights=weights, mode="sum")
 
 
 class DenseHistories(PurchaseModel):
-    """The same sums as products with rows of weights, which `torch.vmap` can differentiate."""
+    """Sums as matrix products with rows of weights, which `torch.vmap` can differentiate."""
 
     def history_sum(self, vectors: Tensor, items: Tensor, weights: Tensor) -> Tensor:
         """See `PurchaseModel.history_sum`."""
@@ -126,7 +126,7 @@ class DenseHistories(PurchaseModel):
 
 
 class Factorization(PurchaseModel):
-    """Matrix factorisation, trained under a softmax over the whole assortment or on drawn products.
+    """Matrix factorisation, trained under a full softmax or on sampled products.
 
     Args:
         settings: Sizes and the loss.
@@ -146,33 +146,33 @@ class Factorization(PurchaseModel):
         self.loss, self.negatives = settings.loss, settings.negatives
 
     def losses(self, customer: Tensor, items: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
-        """The sum of `ranking_losses` of each customer's purchases, weighted, float [B]."""
+        """Return the weighted sum of `ranking_losses` of each customer's purchases, float [B]."""
         present = (weights > 0).to(weights.dtype)
         if self.loss == "softmax":
             against = self.scores(customer, items, present, prior)
             bought = against.gather(1, items)
         else:
-            drawn = drawn_products(len(items), self.negatives, len(self.bias), items.device)
-            candidates = torch.cat([items, drawn], dim=1)
+            sampled = sampled_products(len(items), self.negatives, len(self.bias), items.device)
+            candidates = torch.cat([items, sampled], dim=1)
             scores = self._chosen(customer, items, present, prior, candidates)
             count = items.shape[1]
             bought, against = scores[:, :count], scores[:, count:]
         return (weights * ranking_losses(self.loss, bought, against)).sum(dim=1)
 
     def scores(self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor) -> Tensor:
-        """Inner products with all product vectors, plus bias and prior, float [B, I]."""
+        """Return inner products with all product vectors, plus bias and prior, float [B, I]."""
         vectors = self.products()
         customers = self.customer_vectors(vectors, customer, items, present)
         return torch.addmm(self.common(prior), customers, vectors.T)
 
     def common(self, prior: Tensor) -> Tensor:
-        """The part of the scores that is not about the customer, float [B, I]."""
+        """Return the part of the scores that does not depend on the customer, float [B, I]."""
         return self.bias + prior
 
     def _chosen(
         self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor, candidates: Tensor
     ) -> Tensor:
-        """The same of the given products alone, int64 [B, C]: float [B, C]."""
+        """Return the scores of the given products alone, int64 [B, C]: float [B, C]."""
         vectors = self.products()
         customers = self.customer_vectors(vectors, customer, items, present)
         chosen = functional.embedding(candidates, vectors)

@@ -1,8 +1,8 @@
-"""Matrix factorisation in three levels: what all share, what a retailer adds, what a customer adds.
+"""Matrix factorisation in three levels: shared, per retailer and per customer.
 
-After Wu et al. (2021), hierarchical personalized federated learning: the product vectors are the
-trunk that all retailers train together; a layer of the retailer's own changes them for its shop;
-and a customer has a vector of her own. Retailer layer and customer vectors never leave.
+After Wu et al. (2021), hierarchical personalized federated learning: all retailers train the
+product vectors together; a local layer adapts them to a retailer; and each customer has a vector.
+Retailer layer and customer vectors never leave the retailer.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from securefl.tasks.recommendation.models.factorization import Factorization
 
 
 class RetailerLayer(nn.Module):
-    """What a retailer changes: how well a product sells there, and what likeness means there.
+    """A retailer's local layer: a bias per product, and a low-rank change of customer vectors.
 
-    It begins as no change at all.
+    It is initialised to the identity.
 
     Args:
         products: Number of products I.
@@ -36,13 +36,13 @@ class RetailerLayer(nn.Module):
         nn.init.zeros_(self.outer.weight)
 
     def forward(self, customers: Tensor) -> Tensor:
-        """Vectors of customers, float [B, dim], as they are compared with this shop's products."""
+        """Return the changed vectors of customers, float [B, dim]."""
         changed: Tensor = customers + self.outer(self.inner(customers))
         return changed
 
 
 class HierarchicalFactorization(Factorization):
-    """`Factorization` with a retailer's own layer between customers and products.
+    """`Factorization` with a retailer's local layer between customers and products.
 
     Args:
         settings: Sizes and the loss.
@@ -71,5 +71,5 @@ class HierarchicalFactorization(Factorization):
         return found
 
     def common(self, prior: Tensor) -> Tensor:
-        """See `Factorization.common`; with the retailer's own bias."""
+        """See `Factorization.common`; with the retailer's local bias."""
         return super().common(prior) + self.retailer.bias

@@ -1,4 +1,4 @@
-"""Neural collaborative filtering: for purchases, and the tutorial's classifier of ratings."""
+"""Neural collaborative filtering of purchases, and the tutorial's classifier of ratings."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch.nn import functional
 
 from securefl.tasks.common.settings import NcfSettings
 from securefl.tasks.recommendation.models.factorization import PurchaseModel
-from securefl.tasks.recommendation.models.ranking_losses import drawn_products, ranking_losses
+from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 from securefl.tasks.recommendation.settings import RatingNcfSettings
 
 
 class NcfRanker(PurchaseModel):
     """NeuMF (He et al. 2017): an inner product beside a hidden layer, under a sampled softmax.
 
-    The hidden layer sees customer and product side by side. Its weight is kept in two halves, so
-    that all pairs of B customers and I products cost one addition each and not one product of
-    matrices each.
+    The hidden layer takes customer and product vectors, concatenated. Its weight is stored in two
+    halves, so that all pairs of B customers and I products cost one addition each, and not one
+    matrix product each.
     """
 
     def __init__(
@@ -34,24 +34,24 @@ class NcfRanker(PurchaseModel):
         self.out = nn.Linear(settings.hidden, 1, bias=False)
 
     def losses(self, customer: Tensor, items: Tensor, weights: Tensor, prior: Tensor) -> Tensor:
-        """Softmax of drawn purchases against drawn products, times the customer's weight, [B].
+        """Return the sampled softmax loss, times the customer's weight, float [B].
 
-        Purchases are drawn by weight with replacement, the products they compete with uniformly,
-        anew for each customer.
+        Purchases are sampled by weight with replacement, their negatives uniformly, independently
+        for each customer.
         """
         vectors = self.products()
         present = (weights > 0).to(weights.dtype)
         customers = self.customer_vectors(vectors, customer, items, present)
-        drawn = torch.multinomial(weights, self.positives, replacement=True)
-        bought = items.gather(1, drawn)
-        others = drawn_products(len(items), self.negatives, len(vectors), items.device)
+        sampled = torch.multinomial(weights, self.positives, replacement=True)
+        bought = items.gather(1, sampled)
+        others = sampled_products(len(items), self.negatives, len(vectors), items.device)
         scores = self._pairs(vectors, customers, torch.cat([bought, others], dim=1), prior)
         positive, negative = scores[:, : self.positives], scores[:, self.positives :]
-        surprise = ranking_losses("sampled-softmax", positive, negative)
-        return weights.sum(dim=1) * surprise.mean(dim=1)
+        losses = ranking_losses("sampled-softmax", positive, negative)
+        return weights.sum(dim=1) * losses.mean(dim=1)
 
     def scores(self, customer: Tensor, items: Tensor, present: Tensor, prior: Tensor) -> Tensor:
-        """Scores of all products, float [B, I], one customer after the other to bound memory."""
+        """Return scores of all products, float [B, I], customer by customer to bound memory."""
         vectors = self.products()
         customers = self.customer_vectors(vectors, customer, items, present)
         hidden, weight = self.of_product(vectors), self.out.weight[0]
@@ -59,7 +59,7 @@ class NcfRanker(PurchaseModel):
         return torch.addmm(self.bias + prior, customers, vectors.T) + torch.stack(deep)
 
     def _pairs(self, vectors: Tensor, customers: Tensor, items: Tensor, prior: Tensor) -> Tensor:
-        """Scores of the given products, int64 [B, C], for each customer, float [B, C]."""
+        """Return scores of the given products, int64 [B, C], for each customer, float [B, C]."""
         chosen = functional.embedding(items, vectors)
         shallow = torch.einsum("bd,bcd->bc", customers, chosen)
         hidden = torch.relu(self.of_customer(customers)[:, None, :] + self.of_product(chosen))
@@ -70,8 +70,8 @@ class NcfRanker(PurchaseModel):
 class RatingNcf(nn.Module):
     """The tutorial's classifier: embeddings of customer and product into an MLP over classes.
 
-    Everything is shared, as in the tutorial, the customer vectors included: it is the baseline that
-    shows what a federation must not do. Row u is customer u of every retailer.
+    All parameters are shared, as in the tutorial, customer vectors included: the baseline shows
+    what a federation must avoid. Row u is customer u of every retailer.
 
     Args:
         settings: Sizes.
@@ -90,7 +90,7 @@ class RatingNcf(nn.Module):
         self.classify = nn.Sequential(*layers, nn.Linear(sizes[-1], settings.classes))
 
     def forward(self, customer: Tensor, product: Tensor) -> Tensor:
-        """Logits over the classes, float [..., classes], of pairs of int64 [...]."""
+        """Return logits over the classes, float [..., classes], of pairs of int64 [...]."""
         pair = torch.cat([self.customers(customer), self.products(product)], dim=-1)
         logits: Tensor = self.classify(pair)
         return logits

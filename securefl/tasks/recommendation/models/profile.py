@@ -1,8 +1,8 @@
-"""What customers buy next from what kinds of things they bought, small enough to train privately.
+"""Profile model: next purchases from categories bought before, small enough to train privately.
 
-A customer is what she bought, counted on the levels of the public product hierarchy, and has no
-vector of her own. The parameters are a popularity a product, a low-rank map between categories,
-and how much it counts that she bought from the same department, category or kind before.
+A customer is represented by their purchases, counted on the levels of the public product hierarchy,
+and has no vector. The parameters are a popularity per product, a low-rank map between categories,
+and weights of earlier purchases from the same department, category or kind.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from securefl.tasks.common.settings import ProfileSettings
 
 
 class HistoryRanker(nn.Module, ABC):
-    """What scores of all products from one customer's own history have in common.
+    """Base of models that score all products from one customer's own history.
 
     Attributes:
-        encode: From a profile to a few numbers.
-        decode: Back from there.
-        popularity: What all customers have in common.
-        repeat: How much it counts to have bought alike, by level.
+        encode: Map of a profile to a low-rank code.
+        decode: Map of the code back to categories.
+        popularity: Score that all customers have in common.
+        repeat: Weight of similar earlier purchases, by level.
     """
 
     encode: nn.Linear
@@ -32,16 +32,16 @@ class HistoryRanker(nn.Module, ABC):
     repeat: nn.ModuleList
 
     def forward(self, items: Tensor, present: Tensor) -> Tensor:
-        """Scores of all products, float [B, I].
+        """Return scores of all products, float [B, I].
 
         Args:
-            items: What each customer bought, int64 [B, K].
-            present: 1 where it counts, 0 at padding and where it is hidden, float [B, K].
+            items: Products that each customer bought, int64 [B, K].
+            present: 1 for shown purchases, 0 for padding and hidden ones, float [B, K].
         """
         return self.common(len(items)) + self.taste(items, present)
 
     def begin(self, rank: int, repeat: float) -> None:
-        """The scores before training: what is like what she bought, and nothing else."""
+        """Initialise: the scores are the similarity to earlier purchases alone."""
         nn.init.normal_(self.encode.weight, std=rank**-0.5)
         nn.init.zeros_(self.decode.weight)
         nn.init.zeros_(self.popularity.weight)
@@ -50,18 +50,18 @@ class HistoryRanker(nn.Module, ABC):
 
     @abstractmethod
     def common(self, customers: int) -> Tensor:
-        """The part of the scores that all customers have in common, float [B, I]."""
+        """Return the part of the scores that all customers have in common, float [B, I]."""
 
     @abstractmethod
     def taste(self, items: Tensor, present: Tensor) -> Tensor:
-        """The part of the scores that is about the customer, float [B, I]."""
+        """Return the part of the scores that depends on the customer, float [B, I]."""
 
 
 class ProfileRanker(HistoryRanker):
-    """Scores all products from one customer's own history, and from nothing else.
+    """Scores all products from one customer's own history alone.
 
     Every parameter is shared and belongs to a linear layer, and a customer's scores depend on no
-    other customer, so that her gradient is hers alone.
+    other customer, so that per-customer gradients exist and can be clipped.
 
     Args:
         settings: Sizes.
@@ -83,13 +83,13 @@ class ProfileRanker(HistoryRanker):
         self.begin(settings.rank, settings.repeat)
 
     def common(self, customers: int) -> Tensor:
-        """The part of the scores that all customers have in common, float [B, I]."""
+        """Return the part of the scores that all customers have in common, float [B, I]."""
         weight = self.popularity.weight
         scores: Tensor = self.popularity(weight.new_full((customers, 1), self.step))
         return scores
 
     def taste(self, items: Tensor, present: Tensor) -> Tensor:
-        """The part of the scores that is about the customer, float [B, I]."""
+        """Return the part of the scores that depends on the customer, float [B, I]."""
         profiles = [
             shares_of(codes[items], present, size)
             for codes, size in zip(self.codes, self.sizes, strict=True)
@@ -104,6 +104,6 @@ class ProfileRanker(HistoryRanker):
 
 
 def shares_of(codes: Tensor, present: Tensor, size: int) -> Tensor:
-    """Roots of the shares of what was bought, float [B, size]: length 1, or 0 if nothing was."""
+    """Return roots of the purchase shares by code, float [B, size]: norm 1, or 0 if empty."""
     counts = present.new_zeros(len(codes), size).scatter_add_(1, codes, present)
     return (counts / present.sum(dim=1, keepdim=True).clamp(min=1)).sqrt()

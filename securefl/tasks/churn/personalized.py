@@ -1,0 +1,105 @@
+"""Personalized churn predictions: a local model in a mixture with the shared private one.
+
+The local model is trained without noise and never leaves the retailer; only the shared one is
+released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from securefl.data.tables import RetailerTables
+from securefl.ml.metrics.score_blending import best_share
+from securefl.ml.metrics.spec import Split
+from securefl.ml.metrics.sums import MetricSums
+from securefl.tasks.churn.examples import ChurnExamples, ChurnFacts
+from securefl.tasks.churn.task import ChurnMember, ChurnTask, churn_metrics
+from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.local_baseline import train_local_model
+
+
+@dataclass(frozen=True)
+class PersonalizedMember(ChurnMember):
+    """A member with a local model.
+
+    Attributes:
+        task: The task of the local model.
+        facts: What the members agree on.
+    """
+
+    task: ChurnTask
+    facts: ChurnFacts
+
+    @cached_property
+    def local(self) -> nn.Module:
+        """The local model, trained without noise on first use."""
+        return train_local_model(LocalProblem(self.task.config, self.task, self.facts, self))
+
+
+class PrivateChurnTask(ChurnTask):
+    """Predicts with a mixture of the shared model and each retailer's local one.
+
+    Attributes:
+        exact: The task of the local model.
+    """
+
+    exact: ClassVar[type[ChurnTask]] = ChurnTask
+
+    def prepare(self, tables: RetailerTables, facts: ChurnFacts) -> PersonalizedMember:
+        """See `ChurnTask.prepare`."""
+        return self._personalized(super().prepare(tables, facts), facts)
+
+    def pool(self, members: Sequence[ChurnMember], facts: ChurnFacts) -> PersonalizedMember:
+        """See `ChurnTask.pool`."""
+        return self._personalized(super().pool(members, facts), facts)
+
+    def evaluate(
+        self, model: nn.Module, member: ChurnMember, split: Split
+    ) -> dict[str, MetricSums]:
+        """Return the metrics of the mixture, its share selected on validation."""
+        found, local = {}, _personalized_member(member).local
+        for name, splits in member.cases.items():
+            validation = _Mixture(model, local, splits["validation"])
+            # Selected on validation, which is private to the retailer: the share is not released.
+            share = best_share(validation.log_loss)
+            found[name] = _Mixture(model, local, splits[split]).metrics(share)
+        return found
+
+    def evaluate_shared(
+        self, model: nn.Module, member: ChurnMember, split: Split
+    ) -> dict[str, MetricSums]:
+        """Return the metrics of the shared model alone."""
+        return super().evaluate(model, member, split)
+
+    def evaluate_local(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
+        """Return the metrics of the local model alone."""
+        return super().evaluate(_personalized_member(member).local, member, split)
+
+    def _personalized(self, member: ChurnMember, facts: ChurnFacts) -> PersonalizedMember:
+        return PersonalizedMember(**vars(member), task=self.exact(self.config), facts=facts)
+
+
+class _Mixture:
+    """Weighted means of two models' log-odds of the same cases."""
+
+    def __init__(self, shared: nn.Module, local: nn.Module, cases: ChurnExamples) -> None:
+        self.shared: Tensor = shared(cases.features)
+        self.local: Tensor = local(cases.features)
+        self.cases = cases
+
+    def metrics(self, share: float) -> MetricSums:
+        return churn_metrics(share * self.shared + (1 - share) * self.local, self.cases)
+
+    def log_loss(self, share: float) -> float:
+        return self.metrics(share).ratios["log_loss"].numerator
+
+
+def _personalized_member(member: ChurnMember) -> PersonalizedMember:
+    if not isinstance(member, PersonalizedMember):
+        raise TypeError(f"{member.name} has no local model")
+    return member
