@@ -47,7 +47,7 @@ def test_the_page_adds_a_task_that_trains_in_every_mode(installed, here):
     )
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
     page = (here / "runs" / "local" / "report.html").read_text(encoding="utf-8")
-    assert "Foreseen" in page
+    assert "Correct" in page
     assert "As before" in page
 
 
