@@ -67,7 +67,7 @@ def test_every_command_that_a_document_shows_exists(path):
                 assert word.split("=")[0] in known, f"{path.name}: {text}"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_relative_link_of_a_document_leads_somewhere(path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
         assert (path.parent / target).exists(), f"{path.name} -> {target}"
