@@ -11,6 +11,12 @@ from securefl_cli.main import securefl
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = [
+    file.relative_to(ROOT).as_posix()
+    for folder in ("securefl", "protocols", "cli", "tests", "benchmarks")
+    for file in (ROOT / folder).rglob("*.py")
+]
 
 
 def defined_tests(files):
@@ -61,7 +67,16 @@ def test_every_command_that_a_document_shows_exists(path):
                 assert word.split("=")[0] in known, f"{path.name}: {text}"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_relative_link_of_a_document_leads_somewhere(path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
         assert (path.parent / target).exists(), f"{path.name} -> {target}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_python_file_that_a_page_names_exists(path):
+    """By the end of its path; what a page has its reader write begins with `securefl_`."""
+    named = set(re.findall(r"`((?:[\w-]+/)*\w+\.py)\b", path.read_text("utf-8")))
+    for name in named:
+        if not name.startswith("securefl_"):
+            assert any(f"/{file}".endswith(f"/{name}") for file in SOURCES), name

@@ -1,6 +1,10 @@
-"""A mechanism of one's own: this file and one registration, and a whole run goes through."""
+"""docs/new-mechanism.md adds a mechanism as it says, and a whole run goes through."""
 
+import re
+import sys
+import types
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,59 +25,22 @@ from securefl.federation.runs.summary import summarise
 from securefl.privacy.accounting import events
 from securefl.privacy.accounting.accountant import UnsupportedEventError, epsilon_of
 from securefl.privacy.accounting.events import DpEvent, SampledGaussian
-from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for, register, registry
+from securefl.privacy.mechanisms import mechanism_for, register, registry
 from securefl.privacy.noise.gaussian import GaussianNoise
-from securefl.privacy.round_updates import RoundChange
+
+PAGE = (Path(__file__).parents[3] / "docs" / "new-mechanism.md").read_text(encoding="utf-8")
+FILE, REGISTRATION, SHOWN = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
-class OutputPerturbation(PrivacyMechanism):
-    """Plain training; the whole update is clipped to C and gets Gaussian noise at the member.
-
-    A customer more or less makes it another vector of norm C, at most 2 C away.
-    """
-
-    dp = "output"
-    by_example = False
-
-    def describe(self, releases):
-        return "Gaussian (whole updates, clipped, local noise)"
-
-    def against(self):
-        return "everyone who sees what its retailer releases"
-
-    def noise_added(self):
-        return "added by each retailer to its update"
-
-    def make_update(self, context):
-        return NoisedUpdates(context)
+def imported(source):
+    """What an import of the page's file gives."""
+    module = sys.modules["securefl_output"] = types.ModuleType("securefl_output")
+    exec(compile(source, "securefl_output.py", "exec"), vars(module))
+    return module
 
 
-class NoisedUpdates:
-    weight = 1
-    optimizer = None
-
-    def __init__(self, context):
-        self._context = context
-        self._budget = context.budget()
-        self._plain = context.fedavg()
-
-    def train(self, number):
-        context, start = self._context, self._context.shared()
-        kept = context.releases().get(number, start)
-        if kept is not None:
-            return RoundChange(kept[0], 0.0)
-        stream, bound = context.stream(number), context.config.privacy.clip_norm
-        sigma = self._budget.noise_multiplier(number)
-        self._budget.account(stream.description).charge(SampledGaussian(sigma, 1.0, 1))
-        change = self._plain.train(number).change
-        change = change * min(1.0, bound / np.linalg.norm(change))
-        normal = GaussianNoise(stream).standard(change.size, torch.float64).numpy()
-        release = (change + 2 * bound * sigma * normal).astype(np.float32)
-        context.releases().put(number, start, release)
-        return RoundChange(release, 0.0)
-
-    def spending(self):
-        return self._budget.spending()
+OutputPerturbation = imported(FILE).OutputPerturbation
+NoisedUpdates = sys.modules["securefl_output"].NoisedUpdates
 
 
 @dataclass(frozen=True)
@@ -111,12 +78,18 @@ class UnpricedAndUnchecked(Unpriced):
 
 
 @pytest.fixture
-def toys(monkeypatch):
-    """One registration each, for one test."""
+def registered(monkeypatch):
+    """The page's registration, for one test."""
     monkeypatch.setattr(registry, "_MECHANISMS", list(registry._MECHANISMS))
     monkeypatch.setattr(privacy_config, "_registered", list(privacy_config._registered))
     monkeypatch.setattr(events, "_RECORDED", dict(events._RECORDED))
-    for kind in (OutputPerturbation, Unpriced, UnpricedAndUnchecked):
+    exec(compile(REGISTRATION, "new-mechanism.md", "exec"), {})
+
+
+@pytest.fixture
+def toys(registered):
+    """Two more that no accountant has a price for."""
+    for kind in (Unpriced, UnpricedAndUnchecked):
         register(kind)
 
 
@@ -128,6 +101,28 @@ def config(toys, purchases):
         return load_config(None, merge({**purchases, "model": {}}, merge(chosen, changes)))
 
     return make
+
+
+def test_page_s_mechanism_runs_as_shown(registered, tmp_path, monkeypatch):
+    """In both modes, charged by the same ledgers, verified by the audit."""
+    monkeypatch.setenv("SECUREFL_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    exec(compile(SHOWN, "new-mechanism.md", "exec"), {"__name__": "__main__"})
+
+
+def test_page_s_mechanism_clips_what_it_releases(registered, config, tmp_path, monkeypatch):
+    """Without noise, the release is the plain update cut to the clip norm."""
+    seen = []
+    monkeypatch.setattr(GaussianNoise, "standard", lambda _, count, dtype: torch.zeros(count))
+    train = NoisedUpdates.train
+    monkeypatch.setattr(
+        NoisedUpdates,
+        "train",
+        lambda self, number: seen.append(train(self, number)) or seen[-1],
+    )
+    run(RunDirectory.create(tmp_path / "run", config(rounds=1, privacy={"clip_norm": 1e-3})))
+    assert [np.linalg.norm(one.change) for one in seen] == [pytest.approx(1e-3)] * 4
+    assert {one.loss for one in seen} == {0.0}
 
 
 @pytest.mark.parametrize("mode", ["plain", "secure"])
