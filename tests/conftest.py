@@ -1,12 +1,13 @@
-"""For all tests: examples are not timed, for machines are shared; no book of ours is touched."""
+"""For all tests: examples are not timed, for machines are shared; no book of ours is touched.
+
+Fixtures import what takes long themselves: pytest reads this file once more than it has workers,
+and before they start.
+"""
 
 import pytest
-import torch
 from hypothesis import settings
 
 from securefl.config.load import load_config, merge
-from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.run import run
 from support.command_line import command_line
 from support.named_keys import NAMES, key_of
 from support.small_runs import SMALL_DEMAND, SMALL_RATINGS, purchases_in
@@ -17,6 +18,8 @@ settings.load_profile("securefl")
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -48,6 +51,8 @@ def small_config(purchases):
 @pytest.fixture
 def small_run(tmp_path, small_config):
     """Makes a small run; returns its result and its directory."""
+    from securefl.federation.runs.directory import RunDirectory
+    from securefl.federation.runs.run import run
 
     def make(name="run", kind="demand", **changes):
         directory = RunDirectory.create(tmp_path / name, small_config(kind, **changes))

@@ -1,17 +1,16 @@
 """New products: held out of training altogether, and ranked among themselves."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from securefl.config.load import load_config, merge
+from securefl.config.load import load_config
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError
-from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.run import run
-from securefl.federation.runs.summary import summarise
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.metrics.sums import total
 from securefl.ml.sgd import LocalTrainer
@@ -20,27 +19,12 @@ from securefl.tasks.content.hybrid import HybridTask
 from securefl.tasks.content.settings import RankerSettings
 from securefl.tasks.content.task import with_own_model
 from securefl.tasks.registry import create_task
-
-CUTS = {"min_households": 3, "min_products": 4, "negatives": 9, "cold": 0.25}
-SMALL = {"rank": 2, "own": {"rank": 2, "mapped": ["category"], "rounds": 1}}
-PRIVATE = {"dp": "local", "epsilon": 8.0, "delta": 1e-3, "expected_batch": 20.0}
+from support.task_configs import content_config, prepared
 
 
 @pytest.fixture
 def config(purchases):
-    def make(task="hybrid", **changes):
-        kept = {name: part for name, part in purchases.items() if name != "recommendation"}
-        small = {} if changes.get("model", {}).get("name") == "ease" else {"model": SMALL}
-        base = {**kept, "model": {}, "task": task, task: CUTS, "rounds": 2}
-        return load_config(None, merge(merge(base, small), changes))
-
-    return make
-
-
-def prepared(config):
-    task, data = create_task(config), load(config.data)
-    facts = task.agree(data)
-    return task, facts, [task.prepare(tables, facts) for tables in data.members]
+    return partial(content_config, purchases)
 
 
 def test_which_products_are_new_depends_on_their_ids_alone():
@@ -127,26 +111,6 @@ def test_pooled_customers_keep_their_retailers_new_products(config):
         found = task.released(model, pooled, "test")
     assert set(found) == {member.name for member in members}
     assert {metric.name for metric in task.metrics} == set(one[0][members[0].name].ratios)
-
-
-@pytest.mark.parametrize(("protection", "mode"), [("local", "plain"), ("distributed", "secure")])
-def test_a_private_run_end_to_end(tmp_path, config, protection, mode):
-    privacy = PRIVATE | {"dp": protection}
-    directory = RunDirectory.create(tmp_path / "run", config(mode=mode, privacy=privacy))
-    result = run(directory)
-    assert result.metrics["released"].keys() == result.metrics["federated"].keys()
-    assert 0 < result.privacy.members[0].epsilon <= 8.0
-    headings = [table.heading for table in summarise(result).tables]
-    assert any(heading.startswith("HR@10 new") for heading in headings)
-
-
-@pytest.mark.parametrize("mode", ["plain", "secure"])
-@pytest.mark.parametrize("model", ["hybrid", "ease"])
-def test_a_run_scores_every_arm_on_new_products_too(tmp_path, config, mode, model):
-    changes = {"model": {"name": model}, "rounds": 1, "references": {"enabled": mode == "plain"}}
-    result = run(RunDirectory.create(tmp_path / "run", config(mode=mode, **changes)))
-    for arm in result.metrics.values():
-        assert 0 <= arm["hr@10_cold"] <= 1
 
 
 def test_what_noise_asks_of_the_shared_model_is_not_asked_of_the_own_one():

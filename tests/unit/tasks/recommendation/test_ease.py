@@ -1,54 +1,21 @@
 """What is bought together, counted over all retailers in one round."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from securefl.config.load import load_config, merge
 from securefl.data.sources.registry import load
-from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.run import run
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.metrics.sums import total
-from securefl.ml.tensor_io import read_tensors
-from securefl.tasks.recommendation.models.ease import gram, multi_hot
-from securefl.tasks.registry import create_task
-
-EASE = {"rounds": 1, "model": {"name": "ease", "items": 30, "own_ridge": 5.0}}
-PRIVATE = {"dp": "local", "epsilon": 8.0, "delta": 1e-3, "expected_batch": 20.0}
+from securefl.tasks.recommendation.models.ease import multi_hot
+from support.task_configs import ease_config, prepared
 
 
 @pytest.fixture
 def config(purchases):
-    def make(**changes):
-        return load_config(None, merge({**purchases, "model": {}}, merge(EASE, changes)))
-
-    return make
-
-
-def prepared(config):
-    task, data = create_task(config), load(config.data)
-    facts = task.agree(data)
-    return task, facts, [task.prepare(tables, facts) for tables in data.members]
-
-
-def exact_gram(task, facts, members):
-    model = task.model(facts, 0)
-    histories = (m.examples.histories.padded(torch.arange(len(m.examples))) for m in members)
-    return gram(model.bought(*history) for history in histories)
-
-
-@pytest.mark.parametrize("mode", ["plain", "secure"])
-def test_the_trained_matrix_is_the_exact_sum_over_all_retailers_customers(tmp_path, config, mode):
-    chosen = config(mode=mode)
-    directory = RunDirectory.create(tmp_path / mode, chosen)
-    run(directory)
-    task, facts, members = prepared(chosen)
-    customers = sum(len(member.examples) for member in members)
-    mean = read_tensors(directory.model_path)[0]["together.weight"].double()
-    exact = exact_gram(task, facts, members)
-    assert torch.equal((mean * customers).round(), exact)
-    assert float(exact.diagonal().min()) > 0
+    return partial(ease_config, purchases)
 
 
 def test_the_items_are_those_that_most_customers_bought(config):
@@ -98,29 +65,6 @@ def test_the_own_scores_are_the_retailers_alone(config):
     history = multi_hot(*cases.known.padded(index), len(facts.products))
     torch.testing.assert_close(parts[:, :, 1], history @ weights, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(parts[:, :, 0], cases.prior.expand(3, -1))
-
-
-@pytest.mark.parametrize(("protection", "mode"), [("local", "plain"), ("distributed", "secure")])
-def test_a_private_run_releases_a_noised_matrix(tmp_path, config, protection, mode):
-    chosen = config(
-        mode=mode, privacy=PRIVATE | {"dp": protection}, model={"level": "category", "items": 8}
-    )
-    assert (chosen.rounds, chosen.privacy.steps, chosen.server.learning_rate) == (1, 1, 1.0)
-    directory = RunDirectory.create(tmp_path / "run", chosen)
-    result = run(directory)
-    task, facts, members = prepared(chosen)
-    found = read_tensors(directory.model_path)[0]["together.weight"].double()
-    clipped = torch.zeros(8, 8, dtype=torch.float64)
-    for member in members:
-        rows = task.model(facts, 0).bought(
-            *member.examples.histories.padded(torch.arange(len(member.examples)))
-        )
-        clipped += gram([rows / rows.norm(dim=1, keepdim=True)])
-    noise = found * 20 * len(members) - clipped
-    sigma = result.privacy.members[0].noise_multiplier
-    honest = len(members) if protection == "local" else 1
-    assert 0.5 < float(noise.std()) / (sigma * honest**0.5) < 2.5
-    assert {"federated", "released", "naive"} <= set(result.metrics)
 
 
 def test_facts_survive_a_file(tmp_path, config):

@@ -11,14 +11,11 @@ from securefl.config.load import default_config, load_config, merge, validate
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError
-from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.run import run
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.batches import all_units
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import local_parameters
 from securefl.ml.sgd import LocalTrainer
-from securefl.ml.tensor_io import read_tensors
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.per_example import clip_factors
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
@@ -26,6 +23,7 @@ from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
 from securefl.privacy.noise.csprng import KeyStream
 from securefl.tasks.registry import create_task
 from securefl.tasks.sequential.task import some
+from support.task_configs import sequential_config as small
 
 PRODUCTS = 60
 MODELS = ("gru", "attention")
@@ -131,36 +129,7 @@ def test_another_tasks_model_is_refused(data):
         make_task().loss(torch.nn.Linear(1, 1), (None,) * 5)
 
 
-def small(purchases, changes):
-    """The configuration of a small run on files."""
-    kept = {name: part for name, part in purchases.items() if name != "recommendation"}
-    tree = {"task": "sequential", "sequential": purchases["recommendation"], "model": {}}
-    sizes = {"dim": 4, "hidden": 4, "length": 4, "positions": 4, "history_dropout": 0.0}
-    own = {"own": {"rounds": 2, "batch_size": 8, "factorization": {"dim": 4}}}
-    return load_config(None, merge({**kept, **tree}, merge({"model": sizes | own}, changes)))
-
-
 PRIVATE = {"dp": "local", "epsilon": 4.0, "delta": 1e-3, "expected_batch": 20.0}
-
-
-def test_masked_and_plain_runs_learn_the_same(purchases, tmp_path):
-    found = []
-    for mode in ("plain", "secure"):
-        config = small(purchases, {"mode": mode, "rounds": 2, "model": {"name": "gru"}})
-        directory = RunDirectory.create(tmp_path / mode, config)
-        found.append((run(directory).metrics["federated"], read_tensors(directory.model_path)[0]))
-    (plain, expected), (secure, weights) = found
-    assert secure == pytest.approx(plain, abs=1e-6)
-    for name, tensor in expected.items():
-        torch.testing.assert_close(weights[name], tensor, atol=1e-6, rtol=0)
-
-
-def test_a_private_run_stays_within_its_budget_and_serves_the_own_part(purchases, tmp_path):
-    config = small(purchases, {"rounds": 2, "model": {"name": "gru"}, "privacy": PRIVATE})
-    result = run(RunDirectory.create(tmp_path / "run", config))
-    assert {member.epsilon <= 4.0 for member in result.privacy.members} == {True}
-    assert result.metrics["federated"]["hr@10_full"] > 0
-    assert {"released", "popularity_private"} <= result.metrics.keys()
 
 
 def test_facts_are_read_as_they_were_written(purchases, tmp_path):

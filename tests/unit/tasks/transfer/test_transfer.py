@@ -1,50 +1,29 @@
 """What is learned of some departments starts another one."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from securefl.config.load import load_config, merge
+from securefl.config.load import load_config
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
-from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.run import run
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.metrics.sums import total
 from securefl.tasks.common.learner import Learner
 from securefl.tasks.common.local_baseline import train_to_best
 from securefl.tasks.common.splits import hold_out
 from securefl.tasks.registry import create_task
-
-CUTS = {
-    "min_households": 3,
-    "min_products": 3,
-    "negatives": 5,
-    "departments": ["department 1"],
-    "customers": 0.4,
-    "source_rounds": 1,
-}
-PRIVATE = {"dp": "local", "epsilon": 8.0, "delta": 1e-3, "expected_batch": 20.0}
+from support.task_configs import TRANSFER_CUTS, prepared, transfer_config
 
 
 @pytest.fixture
 def config(purchases):
-    def make(**changes):
-        kept = {name: part for name, part in purchases.items() if name != "recommendation"}
-        base = {**kept, "model": {"rank": 2}, "task": "transfer", "transfer": CUTS, "rounds": 2}
-        return load_config(None, merge(base, changes))
-
-    return make
-
-
-def prepared(config):
-    task, data = create_task(config), load(config.data)
-    facts = task.agree(data)
-    return task, facts, [task.prepare(tables, facts) for tables in data.members]
+    return partial(transfer_config, purchases)
 
 
 def test_the_first_rounds_see_the_source_alone_and_the_others_few_customers_pasts(config):
@@ -61,7 +40,7 @@ def test_nothing_is_known_of_a_customer_that_comes_after_what_is_held_out(config
     task, facts, members = prepared(config())
     for tables, member in zip(load(task.config.data).members, members, strict=True):
         lines = tables.transactions
-        ids = hold_out(task.purchases(tables, facts), CUTS["min_products"]).customers
+        ids = hold_out(task.purchases(tables, facts), TRANSFER_CUTS["min_products"]).customers
         for cases in member.cases[member.name].values():
             for place, row in enumerate(cases.customers.tolist()):
                 own = lines[lines["customer"] == ids[row]].groupby("product")["time"].min()
@@ -165,23 +144,6 @@ def test_a_domain_without_products_is_named(made, config):
         learned(made, 1, departments=("toys",))
     with pytest.raises(ConfigError, match=r"transfer.source_rounds: 5 of 2 rounds"):
         create_task(config(transfer={"source_rounds": 5}))
-
-
-@pytest.mark.parametrize(
-    ("mode", "privacy"),
-    [
-        ("plain", {}),
-        ("secure", {}),
-        ("plain", PRIVATE),
-        ("secure", PRIVATE | {"dp": "distributed"}),
-    ],
-)
-def test_a_run_end_to_end(tmp_path, config, mode, privacy):
-    chosen = config(mode=mode, privacy=privacy, references={"enabled": not privacy})
-    result = run(RunDirectory.create(tmp_path / "run", chosen))
-    expected = {"released"} if privacy else {"alone", "pooled"}
-    assert set(result.metrics) == {"federated", "naive"} | expected
-    assert result.rounds == 2
 
 
 def test_facts_survive_a_file(tmp_path, config):
