@@ -5,12 +5,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from scipy.stats import chisquare
-from session_driver import Consortium, Exchange, inputs, small_plan
 
 from securefl_protocols.noise import discrete_gaussian, skellam
 from securefl_protocols.noise.alias_table import WEIGHT_BITS, weights_of
 from securefl_protocols.noise.words import UniformWords
 from securefl_protocols.session.dropouts import ServerStep
+from support.session_driver import Consortium, Exchange, inputs, small_plan
 
 MEMBERS, DIMENSION, SHARE = 5, 60_000, Fraction(3)
 LAWS = {discrete_gaussian.DiscreteGaussian: discrete_gaussian, skellam.Skellam: skellam}

@@ -6,7 +6,6 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from hashlib import sha256
 
-import make_noise_vectors
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import ive
 from scipy.stats import chisquare, norm
 
+from protocols.generate import noise as generator
 from securefl_protocols.noise import discrete_gaussian, skellam
 from securefl_protocols.noise.alias_table import WEIGHT_BITS, AliasTable, weights_of
 from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian, high_precision
@@ -21,6 +21,7 @@ from securefl_protocols.noise.skellam import Skellam
 from securefl_protocols.noise.skellam_rejection import REACH, RejectionTest
 from securefl_protocols.noise.words import UniformWords
 from securefl_protocols.primitives.errors import LocalProtocolError
+from support.paths import VECTOR_FOLDER
 
 LAWS = [DiscreteGaussian, Skellam]
 ONE = 1 << WEIGHT_BITS
@@ -44,17 +45,17 @@ class Script:
 
 
 def test_the_committed_vectors():
-    for name, text in make_noise_vectors.files().items():
-        committed = (make_noise_vectors.FOLDER / name).read_text(encoding="utf-8")
+    for name, text in generator.files().items():
+        committed = (VECTOR_FOLDER / name).read_text(encoding="utf-8")
         assert committed == text, name
 
 
 @pytest.mark.parametrize(
-    "case", make_noise_vectors.noise_bad_parameters()["cases"], ids=lambda case: case["why"]
+    "case", generator.noise_bad_parameters()["cases"], ids=lambda case: case["why"]
 )
 def test_a_variance_out_of_range_is_refused(case):
     with pytest.raises(LocalProtocolError):
-        make_noise_vectors.LAWS[case["law"]](Fraction(case["variance"]))
+        generator.LAWS[case["law"]](Fraction(case["variance"]))
 
 
 @pytest.mark.parametrize("law", LAWS)

@@ -10,12 +10,12 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from session_driver import MODEL, Consortium, inputs, plain_sum, small_plan
 
 from securefl_protocols.primitives.errors import TooFewSurvivors
 from securefl_protocols.session.client import MAY_BEGIN, ClientState
 from securefl_protocols.session.dropouts import ServerStep
 from securefl_protocols.session.results import RoundResult
+from support.session_driver import MODEL, Consortium, inputs, plain_sum, small_plan
 
 MEMBERS = 6
 SUMS: list[int] = []

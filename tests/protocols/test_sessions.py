@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from session_driver import MODEL, Consortium, Exchange, inputs, plain_sum, small_plan
 
 from securefl_protocols.primitives.errors import TooFewSurvivors
 from securefl_protocols.primitives.ring import RingDtype
@@ -13,6 +12,7 @@ from securefl_protocols.session.client import ClientState
 from securefl_protocols.session.dropouts import DropoutReason, ServerStep
 from securefl_protocols.session.replay import replay
 from securefl_protocols.wire.transcript import Transcript
+from support.session_driver import MODEL, Consortium, Exchange, inputs, plain_sum, small_plan
 
 STEPS = list(ServerStep)[:5]
 COUNTED = {ServerStep.CONSISTENCY, ServerStep.UNMASK}

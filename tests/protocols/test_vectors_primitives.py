@@ -1,12 +1,11 @@
 """The committed vectors: made again they are the same, and every bad one is refused."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from protocols.generate import primitives
 from securefl_protocols.encoding.fixed_point import FixedPoint
 from securefl_protocols.primitives import prg, shamir
 from securefl_protocols.primitives.entropy import DeterministicEntropy
@@ -18,13 +17,13 @@ from securefl_protocols.primitives.signing import SigningKey, verify
 from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.session.graph import neighbour_graph, smallest_degree
 from securefl_protocols.session.masking import mask, pairwise_mask_key, self_mask_key
+from support.paths import VECTOR_FOLDER
 
-FOLDER = Path(__file__).parent / "vectors"
 BLAME = {"local": LocalProtocolError, "remote": RemoteProtocolError}
 
 
 def load(name):
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((VECTOR_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def bad(name):
@@ -38,14 +37,10 @@ def raw(case, *names):
 
 
 def test_the_program_makes_the_committed_files():
-    path = FOLDER.parent / "make_vectors.py"
-    spec = importlib.util.spec_from_file_location("make_vectors", path)
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
-    made = program.files()
+    made = primitives.files()
     assert len(made) == 15
     for name, text in made.items():
-        assert (FOLDER / name).read_text(encoding="utf-8") == text, name
+        assert (VECTOR_FOLDER / name).read_text(encoding="utf-8") == text, name
 
 
 @pytest.mark.parametrize("case", load("shamir")["cases"])

@@ -2,10 +2,10 @@
 
 import json
 
-import make_session_vectors as maker
 import numpy as np
 import pytest
 
+from protocols.generate import sessions as maker
 from securefl_protocols.noise.layers import NoiseChain
 from securefl_protocols.primitives.entropy import DeterministicEntropy
 from securefl_protocols.primitives.errors import RemoteProtocolError
@@ -18,15 +18,16 @@ from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
 from securefl_protocols.wire.context import SessionContext
 from securefl_protocols.wire.roster import Roster
+from support.paths import VECTOR_FOLDER
 
 
 def load(name):
-    return json.loads((maker.FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((VECTOR_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", maker.MAKERS)
 def test_vectors_are_made_again_byte_by_byte(name):
-    assert (maker.FOLDER / f"{name}.json").read_text(encoding="utf-8") == maker.text_of(name)
+    assert (VECTOR_FOLDER / f"{name}.json").read_text(encoding="utf-8") == maker.text_of(name)
 
 
 class Followed:

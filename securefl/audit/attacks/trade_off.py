@@ -52,7 +52,7 @@ class ComposedLoss:
 
     @classmethod
     def of(cls, event: SampledGaussian) -> ComposedLoss:
-        """Compose the loss of all steps of an event, in the dominating direction at epsilon >= 0."""
+        """Compose the loss of all steps of an event, dominating direction, epsilon >= 0."""
         spacing, reach = _EXCESS / event.steps, _reach(event)
         domain = Domain.create_aligned(-reach, reach, spacing)
         step = PoissonSubsampledGaussianPRV(event.sampling_rate, event.noise_multiplier)

@@ -1,0 +1,81 @@
+"""What the documents promise exists: the tests of SECURITY.md, the commands of README.md."""
+
+import re
+import shlex
+
+import click
+import pytest
+
+from securefl_cli.main import securefl
+from support.paths import ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = [
+    file.relative_to(ROOT).as_posix()
+    for folder in ("securefl", "protocols", "cli", "tests", "benchmarks")
+    for file in (ROOT / folder).rglob("*.py")
+]
+
+
+def defined_tests(files):
+    found = set()
+    for path in (ROOT / "tests").rglob(files):
+        found |= set(re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.M))
+    return found
+
+
+def commands_in(path):
+    for block in re.findall(r"```(?:console|sh|bash)\n(.*?)```", path.read_text("utf-8"), re.S):
+        for line in block.splitlines():
+            text = line.removeprefix("$ ").strip()
+            if text.startswith("securefl "):
+                yield text.split("  #")[0]
+
+
+def option_names(command):
+    return {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
+
+
+def names_in_security_md():
+    """Pairs of file (or nothing) and test; a name that ends in an ellipsis begins several tests."""
+    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    return sorted(set(re.findall(r"`(?:([\w/]+\.py)::)?(test_\w+?(?:_…)?)`", text)))
+
+
+@pytest.mark.parametrize(("file", "name"), names_in_security_md())
+def test_every_test_that_security_md_names_exists(file, name):
+    found = defined_tests(file or "test_*.py")
+    if name.endswith("…"):
+        assert any(test.startswith(name.removesuffix("…")) for test in found)
+    else:
+        assert name in found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_a_document_shows_exists(path):
+    for text in commands_in(path):
+        command, context = securefl, click.Context(securefl)
+        for word in shlex.split(text)[1:]:
+            if isinstance(command, click.Group) and not word.startswith("-"):
+                found = command.get_command(context, word)
+                assert found is not None, f"{path.name}: {text}"
+                command = found
+            elif word.startswith("-"):
+                known = option_names(command) | {"--help", "--version"}
+                assert word.split("=")[0] in known, f"{path.name}: {text}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_relative_link_of_a_document_leads_somewhere(path):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text("utf-8")):
+        assert (path.parent / target).exists(), f"{path.name} -> {target}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_python_file_that_a_page_names_exists(path):
+    """By the end of its path; what a page has its reader write begins with `securefl_`."""
+    named = set(re.findall(r"`((?:[\w-]+/)*\w+\.py)\b", path.read_text("utf-8")))
+    for name in named:
+        if not name.startswith("securefl_"):
+            assert any(f"/{file}".endswith(f"/{name}") for file in SOURCES), name

@@ -1,0 +1,51 @@
+"""Every manipulation is found by the check that is named for it; the honest bundle passes."""
+
+import pytest
+
+from securefl.audit.bundle.bundle import Opening
+from securefl.audit.checks.registry import CHECKS, SCHEMA
+from securefl.audit.verify import verify
+from support.bundle_mutations import TABLE
+from support.bundle_scenario import NOW, SALT, UNITS, honest
+
+
+@pytest.fixture(scope="session")
+def run():
+    return honest()
+
+
+def named(audit):
+    return {check.name: check for check in audit.checks}
+
+
+def test_the_honest_bundle_passes(run, tmp_path):
+    run.openings = tuple(Opening(member=m, units=n, salt=SALT.hex()) for m, n in UNITS.items())
+    bundle = run.seal(tmp_path)
+    run.openings = ()
+    audit = verify(bundle, folder=tmp_path, agreement=bundle.agreement, other=bundle, now=NOW)
+    found = {check.name: check.verdict for check in audit.checks}
+    assert found.pop("earlier-runs") == "not checked"
+    assert set(found.values()) == {"pass"}, audit
+    assert (audit.verdict, audit.exit_code) == ("pass", 0)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_a_manipulation_is_found_by_its_check(run, row, tmp_path):
+    try:
+        bundle, arguments = row.act(run)
+    except ValueError:
+        assert row.check == SCHEMA
+        return
+    audit = verify(bundle, **{"now": NOW} | arguments)
+    check = named(audit)[row.check]
+    assert check.verdict == row.verdict, check
+    assert check.where
+    assert check.remedy
+    if row.verdict != "not checked":
+        assert audit.exit_code == {"fail": 1, "warn": 3}[audit.verdict]
+
+
+def test_there_are_enough_manipulations_and_nearly_every_check_has_one():
+    assert len({row.name for row in TABLE}) == len(TABLE) >= 30
+    with_files = {"transcripts-signed", "sums-replayed", "models-from-sums"}
+    assert {row.check for row in TABLE} | with_files == {c.name for c in CHECKS} | {SCHEMA}

@@ -1,0 +1,8 @@
+"""Where the checkout lies that is tested."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+DOCS = ROOT / "docs"
+VECTOR_FOLDER = TESTS / "protocols" / "vectors"
