@@ -24,7 +24,6 @@ from securefl.consortium.ledger.events import (
     Outcome,
     Refusal,
     Release,
-    Start,
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
 from securefl.consortium.ledger.policy import refuse
@@ -262,9 +261,8 @@ class MemberLedger:
 
     def life_epsilon(self) -> float:
         """Return the epsilon spent over the life of the data, at this run's delta."""
-        return self._priced(
-            self.privacy_ledger.spent(self._row.data_set, self._config.privacy.unit)
-        )
+        unit = self._config.privacy.unit
+        return self._priced(self.privacy_ledger.spent(self._row.data_set, unit))
 
     @property
     def cap(self) -> Cap | None:
@@ -337,13 +335,9 @@ class MemberLedger:
     def _check_same_run(self) -> None:
         # After a restart, a coordinator could present other terms under the same run id.
         start = self.privacy_ledger.entry_of(self.run, "start", 0)
-        same = (
-            start is not None
-            and isinstance(start.event, Start)
-            and start.event.config == config_digest(self._consortium.signed.agreement)
-            and start.agreement == self._consortium.digest().hex()
-        )
-        if not same:
+        terms = config_digest(self._consortium.signed.agreement), self._consortium.digest().hex()
+        begun = None if start is None else (getattr(start.event, "config", None), start.agreement)
+        if begun != terms:
             raise LedgerError(f"{self.name} began this run under another agreement")
 
     def _apply_retention(self) -> None:

@@ -59,7 +59,7 @@ class SessionParams:
         """Return the weighted mean of a sum, with excess noise removed.
 
         Args:
-            total: The sum as it was unmasked, in the lane [d + 2]; loss and weight come last.
+            total: The sum as it was unmasked, in the ring [d + 2]; loss and weight come last.
             opened: By survivor, the keys of its noise layers that are removed.
 
         Returns:
@@ -94,7 +94,7 @@ def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoi
         dimension: d.
 
     Raises:
-        PlanError: If the numbers do not fit the lane.
+        PlanError: If the numbers do not fit the ring.
     """
     settings = config.secure
     finest = partial(
@@ -123,7 +123,7 @@ def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -
 
     Raises:
         ConfigError: If no noise keeps to the budget, or it is too little to be split into layers.
-        PlanError: If the numbers do not fit the lane.
+        PlanError: If the numbers do not fit the ring.
     """
     found = mechanism_for(config.privacy).sum_format(
         config, roster=roster, cohort=cohort, dimension=dimension
@@ -142,7 +142,7 @@ def session_params(
         dimension: d, coordinates of the shared model; loss and weight come behind them.
 
     Raises:
-        PlanError: If the numbers do not fit the lane, or the cohort is too small.
+        PlanError: If the numbers do not fit the ring, or the cohort is too small.
     """
     config, agreed = consortium.config, consortium.digest()
     form = agreed_format(config, len(consortium.roster), len(cohort), dimension)

@@ -104,7 +104,7 @@ def test_queries_add_up_in_the_books_until_a_cap_refuses_and_nothing_is_charged(
         ("mean value --epsilon 1 --colluding 4", "no honest member"),
         ("mean value --epsilon 1 --delta 0.5", "delta"),
         ("quantiles value --epsilon 1 --at 1.5", "between 0 and 1"),
-        ("quantiles value --epsilon 1 --at a,b", "no list of numbers"),
+        ("quantiles value --epsilon 1 --at a,b", "not a list of numbers"),
         ("histogram value --epsilon 1 --records 99999", "records"),
         ("mean value --epsilon 1 --policy none.toml", "none.toml"),
     ],

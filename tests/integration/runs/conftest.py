@@ -58,10 +58,10 @@ class SumsSeen:
 
     def integers(self):
         """What was summed in each round, int64, without loss and weight."""
-        lanes = [seen.terms.encoding.lane for seen in self.totals]
+        rings = [seen.terms.encoding.ring for seen in self.totals]
         return [
-            seen.total.view(lane.signed_dtype)[:-2].astype(np.int64)
-            for seen, lane in zip(self.totals, lanes, strict=True)
+            seen.total.view(ring.signed_dtype)[:-2].astype(np.int64)
+            for seen, ring in zip(self.totals, rings, strict=True)
         ]
 
     def observe(self, aggregator, transport):

@@ -117,7 +117,7 @@ def test_a_budget_that_is_used_up_is_refused():
     with pytest.raises(ConfigError, match="cannot be kept"):
         noise_multiplier(Budget(1.0, 1e-5), sampling_rate=0.1, steps=10, spent=spent)
     for values in ((0.0, 1e-5), (1.0, 0.0), (1.0, 1.0)):
-        with pytest.raises(ConfigError, match="no budget"):
+        with pytest.raises(ConfigError, match="invalid budget"):
             Budget(*values)
 
 
