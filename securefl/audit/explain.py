@@ -13,7 +13,7 @@ from securefl.audit.bundle.bundle import Bundle
 from securefl.audit.bundle.case import Log
 from securefl.audit.checks.budgets import claims_of
 from securefl.audit.checks.registry import NOT_PROVED
-from securefl.config.privacy import protects
+from securefl.config.privacy import PrivacySettings, protects
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.ledger.events import Mechanism, Refusal, Release
 
@@ -128,8 +128,10 @@ def explain(bundle: Bundle) -> Explanation:
         entries=len(log.lines),
         heads=len(bundle.heads),
         transcripts=len(bundle.transcripts),
-        members=tuple(_account(log, member, config.privacy.delta) for member in log.by_member),
-        customer_of_all=_price(everything, config.privacy.delta) if private else None,
+        members=tuple(_account(log, member, config.privacy) for member in log.by_member),
+        customer_of_all=(
+            _price(everything, config.privacy.delta, config.privacy.accountant) if private else None
+        ),
     )
 
 
@@ -151,11 +153,15 @@ def _spent(log: Log, member: str) -> list[Mechanism]:
     return [m for _, release in log.of(Release, member) if (m := release.mechanism)]
 
 
-def _account(log: Log, member: str, delta: float) -> MemberAccount:
+def _account(log: Log, member: str, agreed: PrivacySettings) -> MemberAccount:
     releases = [release for _, release in log.of(Release, member)]
     spent, claims = _spent(log, member), claims_of(log, member)
     start = log.starts[member][1] if member in log.starts else None
     private = start is not None and start.delta is not None
+
+    def priced(mechanisms: list[Mechanism]) -> float | None:
+        return _price(mechanisms, agreed.delta, agreed.accountant)
+
     repeats = sum(release.repeat_of is not None for release in releases)
     return MemberAccount(
         name=member,
@@ -165,16 +171,16 @@ def _account(log: Log, member: str, delta: float) -> MemberAccount:
         steps=sum(mechanism.steps for mechanism in spent),
         noise=min((mechanism.noise_multiplier for mechanism in spent), default=None),
         epsilon_before=start.epsilon_before if start else None,
-        epsilon_run=_price(spent, delta) if private else None,
+        epsilon_run=priced(spent) if private else None,
         epsilon_life=claims[-1].epsilon if claims else None,
-        epsilon_recomputed=_price(_life(log, member), delta) if private else None,
+        epsilon_recomputed=priced(_life(log, member)) if private else None,
         cap=start.cap.epsilon if start and start.cap else None,
         unprotected_before=start.unprotected_before if start else 0,
     )
 
 
-def _price(mechanisms: list[Mechanism], delta: float) -> float | None:
+def _price(mechanisms: list[Mechanism], delta: float, charged_by: str | None) -> float | None:
     try:
-        return epsilon_of(mechanisms, delta)
+        return epsilon_of(mechanisms, delta, charged_by)
     except UnpricedError:
         return None

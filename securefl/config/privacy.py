@@ -106,7 +106,11 @@ class PrivacySettings(Settings):
         description="So many of a customer's purchases or ratings enter a step at most, drawn anew"
         " by the retailer in each.",
     )
-    accountant: Literal["rdp", "prv"] = "rdp"
+    accountant: Literal["pld", "prv", "rdp"] = Field(
+        "pld",
+        description="What computes epsilon: pld is exact without sampling and tight with it; rdp is"
+        " the bound that needs the least arithmetic. Skellam noise has rdp alone.",
+    )
     clip_norm: PositiveFloat = Field(
         1.0,
         description="Largest norm of a unit's gradient; for demand, of the units it adds to the"
@@ -212,7 +216,10 @@ class PrivacySettings(Settings):
 def implied(privacy: Mapping[str, Any]) -> dict[str, Any]:
     """What follows from a section `privacy` that says which mechanism, where it says no other.
 
-    A masked sum is one step, and a member is in every sum.
+    A masked sum is one step, and a member is in every sum; Skellam noise has one accountant.
     """
-    steps = {"steps": 1} if privacy.get("dp") == "distributed" else {}
-    return steps | ({"sampling_rate": 1.0} if privacy.get("unit") == "member" else {})
+    made: dict[str, Any] = {"steps": 1} if privacy.get("dp") == "distributed" else {}
+    shares = privacy.get("distributed")
+    if isinstance(shares, Mapping) and shares.get("law") == "skellam":
+        made |= {"accountant": "rdp"}
+    return made | ({"sampling_rate": 1.0} if privacy.get("unit") == "member" else {})

@@ -172,6 +172,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
             "mode": "secure" if masked else "plain",
             "rounds": rounds,
             "privacy": {
+                "accountant": STEP.accountant,
                 "dp": "local" if private else "none",
                 "epsilon": 20.0 if private else None,
                 "sampling_rate": step.sampling_rate,

@@ -53,12 +53,13 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
                 continue
             try:
                 claims = claims_of(case.log, member)
-                for claim, epsilon in under_reported(claims, start.delta):
+                for claim, epsilon in under_reported(claims, start.delta, start.accountant):
                     yield failed(
                         f"epsilon is {epsilon:.4g}, recorded was {claim.epsilon:.4g}", claim.where
                     )
                 everything = [m for claim in claims for m in claim.mechanisms]
-                highest = max(highest, epsilon_of(everything, start.delta))
+                second = epsilon_of(everything, start.delta, start.accountant)
+                highest = max(highest, second)
             except BeyondReachError as error:
                 yield warned(str(error), line.where)
             except UnpricedError as error:
@@ -68,7 +69,7 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
     if found.verdict != "pass":
         return found
     return passed(
-        f"privacy loss distributions: at most {highest:.4g}, recorded up to {_recorded(case):.4g}"
+        f"a second accountant: at most {highest:.4g}, recorded up to {_recorded(case):.4g}"
     )
 
 
@@ -126,7 +127,7 @@ def budget_kept(case: AuditContext) -> Finding:
                 life = [*start.history, *spent]
                 bounds.append((life, start.cap.epsilon, start.cap.delta, "member's cap"))
             for mechanisms, bound, delta, name in bounds:
-                epsilon = _priced(mechanisms, delta)
+                epsilon = _priced(mechanisms, delta, start.accountant)
                 if bound is not None and exceeded(epsilon, bound):
                     yield failed(
                         f"epsilon {epsilon:.4g} is above the {name}, {bound:g}", line.where
@@ -139,10 +140,10 @@ def budget_kept(case: AuditContext) -> Finding:
     )
 
 
-def _priced(mechanisms: Sequence[Mechanism], delta: float) -> float:
+def _priced(mechanisms: Sequence[Mechanism], delta: float, charged_by: str | None) -> float:
     """Return epsilon; 0 where it cannot be computed, which `epsilon_recomputed` reports."""
     try:
-        return epsilon_of(mechanisms, delta)
+        return epsilon_of(mechanisms, delta, charged_by)
     except UnpricedError:
         return 0.0
 

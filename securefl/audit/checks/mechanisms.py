@@ -14,7 +14,7 @@ from securefl.consortium.ledger.events import Mechanism, Release, SkellamMechani
 from securefl.privacy.mechanisms import mechanism_for
 
 NO_PRIVACY = skipped("the run claims no differential privacy")
-ACCOUNTANTS = ("rdp", "prv")
+ACCOUNTANTS = ("pld", "prv", "rdp")
 _ADJACENCY: Final[Mapping[Unit, str]] = {
     "customer": "add or remove one customer",
     "record": "add or remove one record",

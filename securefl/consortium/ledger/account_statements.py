@@ -16,8 +16,8 @@ from securefl.consortium.ledger.policy import in_words, policy_of
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow
 from securefl.errors import InputError
 
-ACCOUNTANT = "rdp"
-"""Accountant of reports over runs with different accountants; RDP is an upper bound for all."""
+ACCOUNTANT = "pld"
+"""Accountant of reports over runs with different accountants; a bound of whatever they charged."""
 
 
 @dataclass(frozen=True)

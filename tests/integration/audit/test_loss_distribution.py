@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import optimize, stats
 
-from securefl.audit.accountants.pld import SMALLEST_DELTA, Composition
+from securefl.privacy.accounting.pld import SMALLEST_DELTA, Composition
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
 from support.loss_distributions import loss_distribution_epsilon

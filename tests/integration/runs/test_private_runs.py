@@ -72,7 +72,7 @@ def test_a_private_run_says_what_it_spent_and_keeps_to_its_budget(private_run, m
         *("unit", "protects", "records_per_customer", "adjacency", "mechanism", "against"),
         *("accountant", "delta", "members"),
     }
-    assert (privacy["unit"], privacy["accountant"], privacy["delta"]) == ("customer", "rdp", 1e-3)
+    assert (privacy["unit"], privacy["accountant"], privacy["delta"]) == ("customer", "pld", 1e-3)
     assert [member["name"] for member in privacy["members"]] == ["north", "south", "west", "east"]
     for member in privacy["members"]:
         assert set(member) == {

@@ -140,7 +140,7 @@ def test_toy_mechanism_runs_to_ledger_and_table(config, tmp_path, mode):
         assert [(m.name, m.steps, m.unit) for m in charged] == [
             ("sampled-gaussian", 1, "customer")
         ] * 3
-        assert account.epsilon == pytest.approx(compose(charged, 1e-3, "rdp"))
+        assert account.epsilon == pytest.approx(compose(charged, 1e-3, "pld"))
         assert account.epsilon == epsilon_of(list(map(as_event, charged)), 1e-3)
         assert 2.9 < account.epsilon <= 3.0
     shown = summarise(result)
