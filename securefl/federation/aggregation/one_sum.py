@@ -38,6 +38,7 @@ class OneSum:
         consortium: Consortium,
         name: str,
         identity: bytes,
+        *,
         parameters: tuple[SessionPlan, SessionContext],
         number: int,
         digest: bytes,

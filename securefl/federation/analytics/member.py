@@ -165,7 +165,13 @@ class AnalyticsMember:
         spec = self._spec
         parameters = query_session(spec.consortium, query, spec.catalogue)
         return OneSum(
-            spec.consortium, spec.name, spec.identity, parameters, ROUND, digest, spec.entropy
+            spec.consortium,
+            spec.name,
+            spec.identity,
+            parameters=parameters,
+            number=ROUND,
+            digest=digest,
+            entropy=spec.entropy,
         )
 
     def _receive(self, message: m.Protocol) -> m.Message:

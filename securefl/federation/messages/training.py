@@ -177,6 +177,7 @@ class BudgetResponse(Message):
         two_retailers_epsilon: For a customer of two retailers under shared noise; None without.
         life: Spent over the life of the data, this run included, at the run's delta.
         cap: Allowed over the life of the data at `cap_delta`; None without a policy.
+        score_noise: Noise multiplier of the scores; None where none were released.
     """
 
     kind: Literal["spent"] = "spent"
@@ -190,6 +191,7 @@ class BudgetResponse(Message):
     life: float
     cap: float | None
     cap_delta: float | None
+    score_noise: float | None
 
 
 class CacheMiss(Message):
