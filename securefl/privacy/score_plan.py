@@ -23,7 +23,9 @@ from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.accounting.sensitivity import Sensitivity
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.noise.shares import NoisePlan, gaussian_shares, honest_shares, set_aside
+from securefl_protocols.wire.context import labelled_digest
 
+SCORES_LABEL: Final = b"securefl/1/scores"
 _SAFE: Final = 1 + 1e-9
 """Factor on the root of a monotone function, which a solver may find on the wrong side."""
 
@@ -32,6 +34,12 @@ def score_table(config: RunConfig) -> ScoreTable | None:
     """Return the bounded scores of a run's model under its privacy unit; None without any."""
     choice = declaration(config.task).choice(config.model.name)
     return None if choice is None else choice.scores.get(config.privacy.unit)
+
+
+def table_digest(table: ScoreTable) -> bytes:
+    """Return the digest of a table of bounds, 32 bytes; two tables of equal content share it."""
+    parts = [table.arm, *(f"{name} {bound}" for name, bound in table.metrics.items())]
+    return labelled_digest(SCORES_LABEL, *(part.encode() for part in parts))
 
 
 def score_budget(config: RunConfig) -> Budget | None:

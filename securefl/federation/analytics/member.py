@@ -156,7 +156,7 @@ class AnalyticsMember:
         # the others can still go on without it. It is charged only when data are used (`_begin`).
         self.ledger.begin(self._spec.units)
         self.ledger.enter(ROUND, request.cohort, digest.hex())
-        self.ledger.check(price_of(noise), **self._terms_of(noise))
+        self.ledger.check(ROUND, price_of(noise), **self._terms_of(noise))
         session = self._session(query, digest)
         self._entered = _Entered(query, digest, noise, session)
         return m.Protocol(round=ROUND, payload=session.start())
