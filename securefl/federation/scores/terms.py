@@ -55,7 +55,7 @@ def score_terms(consortium: Consortium) -> ScoreTerms | None:
     if noise is None:
         return None
     number = config.rounds + 1
-    plan, context = _session(consortium, table_digest(table), number, table.dimension)
+    plan, context = score_session(consortium, table_digest(table), number, table.dimension)
     return ScoreTerms(table, noise, number, plan, context)
 
 
@@ -72,7 +72,7 @@ def ring_vector(integers: Integers) -> RingVector:
     return integers.astype(RING.signed_dtype).view(RING.dtype)
 
 
-def _session(
+def score_session(
     consortium: Consortium, scores: bytes, number: int, dimension: int
 ) -> tuple[SessionPlan, SessionContext]:
     """Return plan and context of a session of one sum of scores among all members."""
