@@ -150,7 +150,7 @@ def _life(log: Log, member: str) -> list[Mechanism]:
 
 
 def _spent(log: Log, member: str) -> list[Mechanism]:
-    return [m for _, release in log.of(Release, member) if (m := release.mechanism)]
+    return [mechanism for _, mechanism in log.charges(member)]
 
 
 def _account(log: Log, member: str, agreed: PrivacySettings) -> MemberAccount:

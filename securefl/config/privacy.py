@@ -106,6 +106,11 @@ class PrivacySettings(Settings):
         description="So many of a customer's purchases or ratings enter a step at most, drawn anew"
         " by the retailer in each.",
     )
+    scores: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+        0.05,
+        description="Part of epsilon that is kept for the closing scores, which leave with noise"
+        " alone; with 0, no score leaves a retailer.",
+    )
     accountant: Literal["pld", "prv", "rdp"] = Field(
         "pld",
         description="What computes epsilon: pld is exact without sampling and tight with it; rdp is"

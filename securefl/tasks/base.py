@@ -20,6 +20,7 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch, Examples
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.privacy.mechanisms import mechanism_for
 
 
@@ -155,6 +156,17 @@ class Task(ABC, Generic[FactsT, MemberT]):
     ) -> dict[str, MetricSums]:
         """Return the metrics of the shared parameters alone, without personalization."""
         return self.evaluate(model, member, split)
+
+    def unit_scores(self, model: nn.Module, member: MemberT, split: Split) -> UnitSums:
+        """Return what each privacy unit adds to the scores that the task bounds.
+
+        Those of `ModelSpec.scores`. No unit's part may depend on other units: no weight, list or
+        normalisation that was fitted to them, and no row of a batch beside them.
+
+        Raises:
+            NotImplementedError: If the task bounds no score.
+        """
+        raise NotImplementedError(f"{self.name} has no score with a bound for one unit")
 
     def evaluate_local(self, member: MemberT, split: Split) -> dict[str, MetricSums] | None:
         """Return the metrics of the member's local model alone; None without such a model.

@@ -13,7 +13,7 @@ from datetime import timedelta
 from securefl.audit.bundle.bundle import Opening, parse
 from securefl.consortium.ledger.events import End, Outcome, Refusal, Release, Start
 from securefl_protocols.primitives.signing import SigningKey
-from support.bundle_scenario import NOW, SALT, STEP, Scenario, Written, honest
+from support.bundle_scenario import NOW, SALT, STEP, Scenario, Written, honest, scored
 
 CHEAT = "retailer-1"
 HONEST = "retailer-0"
@@ -56,6 +56,11 @@ def member(kind, update, number=None, who=CHEAT):
 def mechanism(**fields):
     """A member records another mechanism."""
     return member(Release, lambda event: {"mechanism": STEP.model_copy(update=fields)})
+
+
+def scores(**fields):
+    """A member records other scores than the agreed ones."""
+    return "scores-agreed", lambda run: (scored(run, CHEAT, **fields).seal(), {})
 
 
 def rewritten(change):
@@ -370,6 +375,21 @@ TABLE = (
     ),
     Manipulation(
         "a release without noise", "mechanism-agreed", member(Release, {"mechanism": None}, 2)
+    ),
+    Manipulation("less noise on scores", *scores(mechanism={"noise_multiplier": 1.0})),
+    Manipulation("scores that may move further", *scores(mechanism={"clip_norm": 1.0})),
+    Manipulation("scores at a sampling rate", *scores(mechanism={"sampling_rate": 0.5})),
+    Manipulation("scores under other bounds", *scores(scores=FALSE)),
+    Manipulation("scores of another model", *scores(model=FALSE)),
+    Manipulation("scores of few members", *scores(cohort=("retailer-0", "retailer-1"))),
+    Manipulation("scores in a sum of their own number", *scores(round=2)),
+    Manipulation(
+        "scores that leave twice", "scores-agreed", lambda run: (scored(scored(run)).seal(), {})
+    ),
+    Manipulation(
+        "scores that cost less than they do",
+        "epsilon-recomputed",
+        lambda run: (scored(run, CHEAT, epsilon_after=0.5).seal(), {}),
     ),
     Manipulation("a larger clip norm", "mechanism-agreed", mechanism(clip_norm=8.0)),
     Manipulation("a higher sampling rate", "mechanism-agreed", mechanism(sampling_rate=0.9)),

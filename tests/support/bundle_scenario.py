@@ -22,13 +22,23 @@ from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.keys.parties import party_of
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.digests import config_digest, units_commitment
-from securefl.consortium.ledger.events import Cap, End, Mechanism, Outcome, Release, Start
+from securefl.consortium.ledger.events import (
+    Cap,
+    End,
+    Mechanism,
+    Outcome,
+    Release,
+    ScoreRelease,
+    Start,
+)
 from securefl.consortium.ledger.hash_chain import canonical, next_entry, sign, timestamp
 from securefl.consortium.ledger.merkle import MerkleTree, leaf_hash
 from securefl.consortium.ledger.tree_heads import SignedHead, TreeHead, countersign
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
+from securefl.federation.scores.bounded import sensitivity
 from securefl.ml.parameters import model_digest
+from securefl.privacy.score_plan import score_event, score_table, table_digest
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
 from securefl_protocols.session.dropouts import ServerStep
@@ -193,6 +203,50 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
     scenario = Scenario(keys, consortium, [])
     _write(scenario, config, rounds, tuple(history), step if private else None)
     return scenario
+
+
+def scored(scenario, who=None, **changes):
+    """The run with a release of scores before its end, changed for one member or for all."""
+    config = scenario.consortium.signed.agreement.config
+    table, event, names = score_table(config), score_event(config), tuple(scenario.keys)
+    found = STEP.model_copy(
+        update={
+            "noise_multiplier": event.noise_multiplier,
+            "clip_norm": sensitivity(table).l2,
+            "sampling_rate": 1.0,
+            "steps": 1,
+        }
+    )
+    released = [written.event for written in scenario.script if isinstance(written.event, Release)]
+    spent = [release.mechanism for release in released[:: len(names)]]
+    delta, number = config.privacy.delta, config.rounds + 1
+
+    def release(name):
+        mine = changes if who in {None, name} else {}
+        mechanism = found.model_copy(update=mine.get("mechanism", {}))
+        fields = {
+            "round": number,
+            "model": scenario.model,
+            "scores": table_digest(table).hex(),
+            "threshold": 4,
+            "cohort": names,
+            "delta": delta,
+            "epsilon_before": compose(spent, delta, "rdp"),
+            "epsilon_after": compose([*spent, mechanism], delta, "rdp"),
+        }
+        fields |= {key: value for key, value in mine.items() if key != "mechanism"}
+        return ScoreRelease(mechanism=mechanism, **fields)
+
+    def insert(script):
+        place = next(at for at, written in enumerate(script) if isinstance(written.event, End))
+        minute, after = script[place].minute, compose([*spent, found], delta, "rdp")
+        script[place:place] = [Written(name, release(name), minute) for name in names]
+        for at, written in enumerate(script):
+            if isinstance(written.event, End):
+                end = written.event.model_copy(update={"epsilon_after": after})
+                script[at] = replace(written, event=end)
+
+    return scenario.changed(insert)
 
 
 def _write(scenario, config, rounds, history, step):

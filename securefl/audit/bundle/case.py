@@ -17,9 +17,11 @@ from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import (
     Entry,
     Event,
+    Mechanism,
     Outcome,
     Refusal,
     Release,
+    ScoreRelease,
     SignedEntry,
     Start,
 )
@@ -147,6 +149,14 @@ class Log:
         for line, event in self.of(Release):
             grouped[event.round].append((line, event))
         return dict(grouped)
+
+    def charges(self, member: str | None = None) -> Iterator[tuple[LogEntry, Mechanism]]:
+        """Yield every charged mechanism: those of updates, and those of scores, in log order."""
+        lines = self.lines if member is None else self.by_member.get(member, [])
+        for line in lines:
+            event = line.entry.event
+            if isinstance(event, Release | ScoreRelease) and event.mechanism is not None:
+                yield line, event.mechanism
 
     @cached_property
     def outcomes(self) -> dict[int, dict[str, tuple[LogEntry, Outcome]]]:

@@ -17,7 +17,7 @@ from securefl.audit.bundle.case import AuditContext, Log, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.audit.checks.chains import unsound
 from securefl.audit.checks.mechanisms import NO_PRIVACY
-from securefl.consortium.ledger.events import End, Mechanism, Release, Start
+from securefl.consortium.ledger.events import End, Mechanism, Release, ScoreRelease, Start
 
 _ROUNDING = 1e-9
 """Relative tolerance for composing the same mechanisms in another order."""
@@ -30,7 +30,10 @@ def claims_of(log: Log, member: str) -> list[Claim]:
         match line.entry.event:
             case Start(history=history, epsilon_before=epsilon) if epsilon is not None:
                 claims.append(Claim(line.where, history, epsilon))
-            case Release(mechanism=mechanism, epsilon_after=epsilon) if epsilon is not None:
+            case (
+                Release(mechanism=mechanism, epsilon_after=epsilon)
+                | ScoreRelease(mechanism=mechanism, epsilon_after=epsilon)
+            ) if epsilon is not None:
                 claims.append(Claim(line.where, (mechanism,) if mechanism else (), epsilon))
             case End(epsilon_after=epsilon) if epsilon is not None:
                 claims.append(Claim(line.where, (), epsilon))
@@ -96,7 +99,10 @@ def _resets(lines: Sequence[LogEntry]) -> Iterator[Finding]:
         match line.entry.event:
             case Start(epsilon_before=before):
                 stages = [before]
-            case Release(mechanism=mechanism, epsilon_before=before, epsilon_after=after):
+            case (
+                Release(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
+                | ScoreRelease(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
+            ):
                 stages = [before, after] if mechanism is not None else []
             case End(epsilon_after=after):
                 stages = [after]
@@ -120,7 +126,7 @@ def budget_kept(case: AuditContext) -> Finding:
 
     def faults() -> Iterator[Finding]:
         for member, (line, start) in case.log.starts.items():
-            spent = [m for _, r in case.log.of(Release, member) if (m := r.mechanism)]
+            spent = [mechanism for _, mechanism in case.log.charges(member)]
             # Spent budget is recomputed here, since a recorded epsilon is the member's own claim.
             bounds = [(spent, agreed.epsilon, agreed.delta, "agreed budget of the run")]
             if start.cap is not None and spent:
@@ -174,10 +180,10 @@ def _uncounted(one: Log, two: Log, member: str) -> Iterator[Finding]:
     (_, first), (line, second) = earlier.starts[member], later.starts[member]
     before = [
         mechanism
-        for entry, release in earlier.of(Release, member)
+        for entry, mechanism in earlier.charges(member)
         # Runs may overlap in time: only what was released before the later run began is in its
         # history.
-        if (mechanism := release.mechanism) and entry.entry.time <= line.entry.time
+        if entry.entry.time <= line.entry.time
     ]
     spent = _by_mechanism(m for m in (*first.history, *before) if m.unit == second.unit)
     if steps := (spent - _by_mechanism(second.history)).total():

@@ -10,7 +10,13 @@ from securefl.audit.bundle.findings import Finding, failed, passed, skipped, wor
 from securefl.config.privacy import Unit
 from securefl.consortium.ledger.composition import SAMPLED_SKELLAM
 from securefl.consortium.ledger.digests import units_commitment
-from securefl.consortium.ledger.events import Mechanism, Release, SkellamMechanism, Start
+from securefl.consortium.ledger.events import (
+    Mechanism,
+    Release,
+    ScoreRelease,
+    SkellamMechanism,
+    Start,
+)
 from securefl.privacy.mechanisms import mechanism_for
 
 NO_PRIVACY = skipped("the run claims no differential privacy")
@@ -29,7 +35,7 @@ def recorded(case: AuditContext) -> Iterator[tuple[LogEntry, Mechanism]]:
         event = line.entry.event
         if isinstance(event, Start):
             yield from ((line, mechanism) for mechanism in event.history)
-        elif isinstance(event, Release) and event.mechanism is not None:
+        elif isinstance(event, Release | ScoreRelease) and event.mechanism is not None:
             yield line, event.mechanism
 
 

@@ -14,6 +14,7 @@ from securefl.audit.checks import (
     logs,
     mechanisms,
     rounds,
+    scores,
     sums,
 )
 from securefl.audit.checks import (
@@ -159,6 +160,13 @@ CHECKS: tuple[Check, ...] = (
         "The member trained otherwise than agreed. Its epsilon is not the agreed one.",
     ),
     Check(
+        "scores-agreed",
+        _PRIVACY,
+        scores.scores_agreed,
+        "The scores say more than was agreed. Add their price to the run's before you state an"
+        " epsilon.",
+    ),
+    Check(
         "sampler-accounted",
         _PRIVACY,
         mechanisms.sampler_accounted,
@@ -247,7 +255,10 @@ NOT_PROVED: tuple[str, ...] = (
     ),
     "That members did not all collude: whoever holds every key can sign any history.",
     "That a number of units is right: a commitment binds a member to one number, true or not.",
-    "What metrics tell: scores on validation and test cases leave the members without noise.",
+    (
+        "What a run without a budget tells by its metrics: only under a budget do scores leave with"
+        " noise, bounded and charged."
+    ),
     "That times are right: they are the clocks of those who signed.",
 )
 """What is not proved even if every check passes."""

@@ -13,7 +13,7 @@ from securefl.audit.export import bundle_of
 from securefl.audit.report.rounds import Paths
 from securefl.audit.report.view_model import Figures, Section
 from securefl.audit.verify import Audit, verify
-from securefl.consortium.ledger.events import Release, SignedEntry
+from securefl.consortium.ledger.events import Release, ScoreRelease, SignedEntry
 from securefl.federation.runs.directory import RunDirectory
 
 _SHOWN: Final = {"pass": "✓ pass", "warn": "! doubtful", "fail": "✗ fail"}
@@ -54,7 +54,7 @@ def _paths(entries: Iterable[SignedEntry]) -> Paths:
     found: dict[str, list[tuple[int, float]]] = {}
     for signed in entries:
         event = signed.entry.event
-        if isinstance(event, Release) and event.epsilon_after is not None:
+        if isinstance(event, Release | ScoreRelease) and event.epsilon_after is not None:
             found.setdefault(signed.entry.member, []).append((event.round, event.epsilon_after))
     return found
 

@@ -7,10 +7,12 @@ for an update that has left.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.composition import as_event, compose
@@ -24,6 +26,7 @@ from securefl.consortium.ledger.events import (
     Outcome,
     Refusal,
     Release,
+    ScoreRelease,
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
 from securefl.consortium.ledger.policy import refuse
@@ -35,11 +38,14 @@ from securefl.consortium.ledger.releases import (
     opening_row,
     recorded_mechanism,
     release_event,
+    score_release_event,
 )
 from securefl.consortium.ledger.witness import UnverifiedTreeHead, sign_head
 from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.mechanisms import mechanism_for
 from securefl_protocols.primitives.signing import SigningKey
+
+_SCORES: Final[str] = ScoreRelease.model_fields["kind"].default
 
 
 class MemberLedger:
@@ -128,27 +134,76 @@ class MemberLedger:
         """
         asked = self._round
         mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
+        self._charge(
+            asked.number,
+            mechanism,
+            lambda before, after: release_event(
+                self._config, asked, mechanism, before=before, after=after
+            ),
+        )
+        self._asked = replace(asked, charged=True)
+
+    def charge_scores(
+        self,
+        asked: RequestedRound,
+        scores: bytes,
+        event: PrivacyEvent,
+        *,
+        clip_norm: float,
+        rng: str,
+    ) -> None:
+        """Charge the scores that are about to be computed and write their entry.
+
+        Args:
+            asked: The sum: its number, its members, and the model that is scored.
+            scores: Digest of the bounds of all scores in the sum, 32 bytes.
+            event: The mechanism.
+            clip_norm: Sensitivity of the integers in the sum.
+            rng: Source of the noise, as implemented.
+
+        Raises:
+            RefusedError: If the member's cap does not allow it; nothing is charged.
+            LedgerError: If the run's scores were charged before: they are released once.
+        """
+        if self.scores_charged():
+            raise LedgerError("the scores of this run were released before")
+        mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
+        self._charge(
+            asked.number,
+            mechanism,
+            lambda before, after: score_release_event(
+                self._config, asked, scores, mechanism, before=before, after=after
+            ),
+        )
+
+    def scores_charged(self) -> bool:
+        """Return whether the scores of this run were charged."""
+        number = self._config.rounds + 1
+        return self.privacy_ledger.entry_of(self.run, _SCORES, number) is not None
+
+    def _charge(
+        self, number: int, mechanism: Mechanism, entry: Callable[[float, float], Event]
+    ) -> None:
+        """Charge a mechanism and write its entry, built from epsilon before and after."""
         # Reading what is spent and charging belong to one transaction: two runs that share the
         # ledger could otherwise both take the budget that is left for one.
         with self.privacy_ledger.transaction():
             spent = self.privacy_ledger.spent(self._row.data_set, mechanism.unit)
-            self._keep_to_cap(asked.number, [*spent, mechanism])
-            self._release(
-                mechanism,
-                before=self._priced(spent),
-                after=self._priced([*spent, mechanism]),
+            self._keep_to_cap(number, [*spent, mechanism])
+            self.privacy_ledger.add_release(
+                ReleaseRow(self._row.data_set, self.run, number, timestamp(), mechanism)
             )
-        self._asked = replace(asked, charged=True)
+            self._write(entry(self._priced(spent), self._priced([*spent, mechanism])))
 
-    def check(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
-        """Refuse what `charge` would refuse, without charging.
+    def check(self, number: int, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
+        """Refuse what charging an event in round `number` would refuse, without charging.
 
         Raises:
             RefusedError: If the member's cap does not allow it.
         """
         mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
         spent = self.privacy_ledger.spent(self._row.data_set, mechanism.unit)
-        self._keep_to_cap(self._round.number, [*spent, mechanism])
+        self._keep_to_cap(number, [*spent, mechanism])
 
     def trained(self) -> None:
         """Record the release of the trained round, unless `charge` has recorded it.
@@ -164,7 +219,11 @@ class MemberLedger:
             self.sent_again()
             return
         with self.privacy_ledger.transaction():
-            self._release(None)
+            asked = self._round
+            self.privacy_ledger.add_release(
+                ReleaseRow(self._row.data_set, self.run, asked.number, timestamp(), None)
+            )
+            self._write(release_event(self._config, asked))
 
     def sent_again(self) -> None:
         """Record that the update of an earlier release is sent again, at no cost.
@@ -309,16 +368,6 @@ class MemberLedger:
         after = compose(mechanisms, cap.delta, self._config.privacy.accountant)
         if after > cap.epsilon:
             raise RefusedError(refuse("cap", number=number, asked=after, allowed=cap.epsilon))
-
-    def _release(
-        self, mechanism: Mechanism | None, before: float | None = None, after: float | None = None
-    ) -> None:
-        """Charge the release and write its entry, in the caller's transaction."""
-        asked = self._round
-        self.privacy_ledger.add_release(
-            ReleaseRow(self._row.data_set, self.run, asked.number, timestamp(), mechanism)
-        )
-        self._write(release_event(self._config, asked, mechanism, before=before, after=after))
 
     def _write(self, event: Event) -> None:
         """Sign and add the next entry, in the caller's transaction."""

@@ -21,12 +21,14 @@ class ServerSessionRunner:
         server: The session.
         usable: Whether another round may begin in it.
         failures: By member, the text of its first failure.
+        carrier: The message that carries the session's bytes, either way.
     """
 
     cohort: tuple[str, ...]
     server: ServerSession
     usable: bool = True
     failures: dict[str, str] = field(default_factory=dict)
+    carrier: type[m.Protocol | m.ScoreProtocol] = m.Protocol
 
     def run(self, exchange: Exchange, opening: m.Message, number: int, model: bytes) -> RoundResult:
         """Run one round, from the message that opens it to the sum that all members are shown.
@@ -51,10 +53,10 @@ class ServerSessionRunner:
                 server.begin_round(number, model)
             if closing:
                 payload = next(iter(outgoing.values()))
-                self._show_sum(exchange, requests, m.Protocol(round=number, payload=payload))
+                self._show_sum(exchange, requests, self.carrier(round=number, payload=payload))
                 return server.result()
             requests = {
-                self.cohort[index]: m.Protocol(round=number, payload=payload)
+                self.cohort[index]: self.carrier(round=number, payload=payload)
                 for index, payload in outgoing.items()
             }
 
@@ -62,7 +64,7 @@ class ServerSessionRunner:
         for name, reply in replies.items():
             if isinstance(reply, m.Failure):
                 self.failures.setdefault(name, reply.text)
-            if isinstance(reply, m.Protocol):
+            if isinstance(reply, self.carrier):
                 if self.server.receive(self.cohort.index(name), reply.payload) is not None:
                     self.usable = False
             elif isinstance(reply, m.Refused):
@@ -71,7 +73,7 @@ class ServerSessionRunner:
                 # Without keys in this session, or after an abort, a member needs a new one.
                 self.usable = False
 
-    def _show_sum(self, exchange: Exchange, asked: Iterable[str], shown: m.Protocol) -> None:
+    def _show_sum(self, exchange: Exchange, asked: Iterable[str], shown: m.Message) -> None:
         """Show the sum to all that were asked to unmask it, also where their answer was lost.
 
         A member that helped to unmask enters no later round before it has seen the sum. One that

@@ -42,6 +42,8 @@ from securefl.federation.messages.training import (
     QueryRequest,
     Restore,
     Save,
+    ScoreProtocol,
+    ScoreRequest,
     Scores,
     Shutdown,
     TallyFields,
@@ -58,6 +60,8 @@ AnyMessage = (
     | TrainMasked
     | QueryRequest
     | Protocol
+    | ScoreRequest
+    | ScoreProtocol
     | DebugDisclose
     | Evaluate
     | EvaluateReleased

@@ -77,6 +77,29 @@ class Protocol(Message):
     payload: bytes
 
 
+class ScoreRequest(Message):
+    """Coordinator to member: enter the masked sum of scores that was agreed.
+
+    Attributes:
+        number: Number of the sum: one more than the rounds of the run.
+        shared: The shared model that is scored, float32 [d].
+        cohort: The members of the session, in roster order.
+    """
+
+    kind: Literal["release-scores"] = "release-scores"
+    number: NonNegativeInt
+    shared: bytes
+    cohort: tuple[str, ...]
+
+
+class ScoreProtocol(Message):
+    """Either way: one message of the session in which scores are summed."""
+
+    kind: Literal["score-protocol"] = "score-protocol"
+    round: NonNegativeInt
+    payload: bytes
+
+
 class DebugDisclose(Message):
     """Coordinator to member, in `securefl compare` alone: disclose the round's update."""
 
@@ -177,6 +200,7 @@ class BudgetResponse(Message):
         two_retailers_epsilon: For a customer of two retailers under shared noise; None without.
         life: Spent over the life of the data, this run included, at the run's delta.
         cap: Allowed over the life of the data at `cap_delta`; None without a policy.
+        score_noise: Noise multiplier of the scores; None where none were released.
     """
 
     kind: Literal["spent"] = "spent"
@@ -190,6 +214,7 @@ class BudgetResponse(Message):
     life: float
     cap: float | None
     cap_delta: float | None
+    score_noise: float | None
 
 
 class CacheMiss(Message):

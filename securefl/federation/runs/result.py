@@ -116,6 +116,8 @@ class MemberPrivacy:
         life: Spent over the life of the data, earlier runs included, at the run's delta.
         cap: What its policy allows over the life of the data, at `cap_delta`; None without one.
         cap_delta: Delta of the cap.
+        score_noise: Noise multiplier of the scores, in multiples of their sensitivity; None where
+            none were released.
     """
 
     name: str
@@ -129,6 +131,7 @@ class MemberPrivacy:
     two_retailers_epsilon: float | None = None
     cap: float | None = None
     cap_delta: float | None = None
+    score_noise: float | None = None
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ class DistributedDP(PrivacyMechanism):
             sampling_rate=plan.settings.sampling_rate,
             steps=plan.rounds * plan.settings.steps,
             law=_SKELLAM,
+            spent=plan.reserved,
         ).event
 
     def check(self, config: RunConfig, members: int, dimension: int) -> None:

@@ -25,7 +25,7 @@ from securefl.privacy.accounting.discrete_gaussian_bound import (
     log_factor,
     rounding_variance,
 )
-from securefl.privacy.accounting.events import SampledGaussian, SampledSkellam
+from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian, SampledSkellam
 from securefl.privacy.accounting.sensitivity import Sensitivity
 from securefl.privacy.accounting.skellam_rdp import skellam_epsilon
 from securefl_protocols.noise.discrete_gaussian import (
@@ -107,7 +107,7 @@ def plan_noise(
     steps: int,
     law: IntegerLaw = "discrete-gaussian",
     accountant: AccountantName | None = None,
-    spent: Sequence[SampledGaussian] = (),
+    spent: Sequence[PrivacyEvent] = (),
 ) -> NoisePlan:
     """Return the least noise that keeps all steps within the budget.
 
@@ -191,7 +191,7 @@ def _share_variance(deviation: float, shares: int, allowed: float) -> int:
 
 
 def _skellam_plan(
-    budget: Budget, least: SampledSkellam, spent: Sequence[SampledGaussian]
+    budget: Budget, least: SampledSkellam, spent: Sequence[PrivacyEvent]
 ) -> NoisePlan:
     """Return the plan of the least share variance, to one in ten thousand, by bisection.
 

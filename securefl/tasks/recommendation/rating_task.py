@@ -22,6 +22,7 @@ from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch, Examples, TensorExamples
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, Ratio
+from securefl.ml.metrics.unit_sums import UnitSums, by_unit
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.common.contribution_bounds import UserBatches, unique_per_slot
 from securefl.tasks.common.splits import pair_hash
@@ -248,6 +249,19 @@ class PrivateRatingTask(RatingTask):
         parts = {name: share == number for number, name in _SHARES}
         parts["train"] = share >= len(_SHARES)
         return {name: tuple(column[rows] for column in columns) for name, rows in parts.items()}
+
+    def unit_scores(self, model: nn.Module, member: RatingMember, split: Split) -> UnitSums:
+        """See `Task.unit_scores`; by customer, or by rating."""
+        customer, product, rating = member.splits[member.name][split]
+        places = torch.arange(len(rating))[:, None]
+        # One at a time: a row of a batch may differ in its last bit with the rows beside it.
+        found = [model(customer[place], product[place]).argmax(dim=1) for place in places]
+        hits = (torch.cat([rating[:0], *found]) == rating).double().numpy()
+        ones = np.ones(len(hits))
+        if self.config.privacy.unit == "record":
+            return UnitSums({"accuracy": hits}, {"cases": ones})
+        owners = customer.numpy()
+        return UnitSums({"accuracy": by_unit(owners, hits)}, {"cases": by_unit(owners, ones)})
 
     def units(self, training: Batch) -> Examples:
         """Return single ratings, or customers with their ratings."""
