@@ -55,7 +55,7 @@ class Case:
         if self.degree is None or plan.degree == self.degree:
             return plan
         threshold = math.ceil(0.7 * self.degree)
-        return replace(plan, degree=self.degree, threshold=threshold, with_checksum=False)
+        return replace(plan, degree=self.degree, threshold=threshold)
 
 
 @dataclass

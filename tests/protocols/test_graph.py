@@ -2,7 +2,7 @@
 
 from collections import Counter
 from fractions import Fraction
-from math import comb, floor
+from math import ceil, comb, floor
 
 import pytest
 
@@ -10,9 +10,10 @@ from securefl_protocols.primitives.errors import PlanError
 from securefl_protocols.session.graph import (
     _below,
     _permutation,
-    _stays_connected,
+    colluders,
     default_threshold,
     neighbour_graph,
+    privacy_bits,
     smallest_degree,
 )
 
@@ -22,10 +23,10 @@ SEED = bytes(range(32))
 @pytest.mark.parametrize(
     ("members", "gamma", "delta", "expected"),
     [
-        (100, 0.05, 0.05, (16, 11)),
-        (1000, 0.05, 0.05, (52, 37)),
-        (100, 0.33, 0.05, (42, 37)),
-        (1000, 0.33, 0.05, (132, 109)),
+        (500, 0.05, 0.05, (66, 51)),
+        (1000, 0.05, 0.05, (78, 60)),
+        (1000, 0.2, 0.05, (144, 120)),
+        (1000, Fraction(1, 3), 0.05, (218, 188)),
     ],
 )
 def test_the_known_rows(members, gamma, delta, expected):
@@ -40,19 +41,18 @@ def at_least(population, marked, draws, bound):
     )
 
 
-def holds(members, gamma, delta, degree, threshold):
-    """Bell's three conditions with probabilities as fractions."""
-    colluding = floor(Fraction(str(gamma)) * members)
+def holds(members, gamma, delta, degree, threshold, bits=100):
+    """The conditions of docs/protocol.md, with probabilities as fractions."""
+    colluding = max(1, floor(Fraction(str(gamma)) * members))
     dropped = floor(Fraction(str(delta)) * members)
-    pairs = Fraction(members * (members - degree - 1), 2)
-    gap = Fraction(1)
-    for step in range(degree):
-        gap *= Fraction(max(colluding + dropped - step, 0), members - step)
-    split_view = at_least(members - 1, colluding, degree, 2 * threshold - degree)
+    both = members * at_least(members - 1, colluding, degree, 2 * threshold - degree)
+    run = at_least(members, colluding, degree // 2, threshold - degree // 2)
+    pairs = Fraction(members * (members - 1), 2)
     lost = 1 - at_least(members - 1, members - 1 - dropped, degree, threshold)
     return (
-        pairs * gap < Fraction(1, 2**41)
-        and members * split_view < Fraction(1, 2**41)
+        degree < 2 * threshold
+        and both < Fraction(1, 2 ** (bits + 1))
+        and pairs * run * run < Fraction(1, 2 ** (bits + 1))
         and members * lost < Fraction(1, 2**20)
     )
 
@@ -64,18 +64,24 @@ def holds(members, gamma, delta, degree, threshold):
 def test_no_smaller_degree_or_threshold_satisfies_all_three(members, gamma, delta):
     degree, threshold = smallest_degree(members, gamma, delta)
     assert holds(members, gamma, delta, degree, threshold)
-    assert threshold == 2 or not holds(members, gamma, delta, degree, threshold - 1)
+    assert not holds(members, gamma, delta, degree, threshold - 1)
     for smaller in range(2, degree, 2):
         assert not any(holds(members, gamma, delta, smaller, t) for t in range(2, smaller + 1))
 
 
-@pytest.mark.parametrize(("members", "removed"), [(101, 30), (200, 60), (500, 50), (300, 200)])
-def test_connectivity_bounds_two_gaps_on_the_circle(members, removed):
-    for degree in range(2, min(members - 2, removed + 4), 2):
-        gaps = Fraction(members * (members - degree - 1), 2)
-        for step in range(degree):
-            gaps *= Fraction(max(removed - step, 0), members - step)
-        assert _stays_connected(members, degree, removed, 41) == (gaps < Fraction(1, 2**41))
+@pytest.mark.parametrize(("degree", "threshold"), [(78, 60), (70, 52), (90, 80)])
+def test_stated_bits_are_those_of_both_events(degree, threshold):
+    colluding = colluders(1000, 0.05)
+    both = 1000 * at_least(999, colluding, degree, 2 * threshold - degree)
+    run = at_least(1000, colluding, degree // 2, threshold - degree // 2)
+    failing = both + Fraction(1000 * 999, 2) * run * run
+    stated = privacy_bits(1000, degree, threshold, colluding)
+    assert Fraction(2) ** -ceil(stated + 0.01) < failing < Fraction(2) ** -floor(stated - 0.01)
+
+
+def test_no_fraction_is_rounded_to_no_colluder():
+    assert colluders(10, 0.0) == 1
+    assert colluders(300, 1 / 3) == colluders(300, Fraction(1, 3)) == 100
 
 
 def test_a_degree_is_never_zero():

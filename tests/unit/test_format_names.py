@@ -65,6 +65,8 @@ MESSAGES = {
     5: "Unmask",
     6: "LayeredInput",
     7: "LayeredUnmask",
+    8: "CommittedKeys",
+    9: "Reveal",
     65: "KeyList",
     66: "Shares",
     67: "SurvivorSet",
@@ -72,6 +74,8 @@ MESSAGES = {
     69: "RoundSum",
     70: "LayeredSurvivors",
     71: "LayeredSum",
+    72: "CommittedKeyList",
+    73: "GraphDraw",
 }
 
 
@@ -160,4 +164,4 @@ def test_failure_of_a_renamed_error_is_the_same():
 def test_signature_domain_of_a_renamed_message_is_the_same():
     """Members with a renamed class verify what others signed."""
     with renamed(MaskedInput):
-        assert signature_domain(MaskedInput) == b"securefl/1/MaskedInput"
+        assert signature_domain(MaskedInput) == b"securefl/2/MaskedInput"

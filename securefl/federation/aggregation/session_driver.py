@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange
-from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.dropouts import OPENING, ServerStep
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
 
@@ -46,10 +46,10 @@ class ServerSessionRunner:
         requests: dict[str, m.Message] = dict.fromkeys(self.cohort, opening)
         while True:
             self._collect(exchange.replies(requests))
-            advertising = server.step is ServerStep.ADVERTISE
+            keys_missing = server.step in OPENING
             closing = server.step is ServerStep.UNMASK
             outgoing = server.end_step()
-            if advertising:
+            if keys_missing and server.step is ServerStep.IDLE:
                 server.begin_round(number, model)
             if closing:
                 payload = next(iter(outgoing.values()))
@@ -69,7 +69,7 @@ class ServerSessionRunner:
                     self.usable = False
             elif isinstance(reply, m.Refused):
                 continue  # It has left by its own policy; the session of the others is intact.
-            elif self.server.step is ServerStep.ADVERTISE or not isinstance(reply, m.Absent):
+            elif self.server.step in OPENING or not isinstance(reply, m.Absent):
                 # Without keys in this session, or after an abort, a member needs a new one.
                 self.usable = False
 

@@ -228,7 +228,8 @@ class MaskedMember:
     def _answer(self, session: _Session, payload: bytes) -> m.Message:
         before = session.client.state
         answers = session.client.receive(payload)
-        if before is ClientState.ADVERTISED and session.client.state is ClientState.READY:
+        opening = before in (ClientState.ADVERTISED, ClientState.REVEALED)
+        if opening and session.client.state is ClientState.READY:
             session.keys = payload
             return self._begin(session)
         if not answers:  # a repeated message
