@@ -89,7 +89,6 @@ def score_session(
             number.to_bytes(8, "big"),
             *(name.encode() for name in names),
         ),
-        graph_seed=agreed,
         rounds=1,
         min_members=least_survivors(consortium.config.cohort, len(names)),
     )

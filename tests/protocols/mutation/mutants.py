@@ -149,7 +149,7 @@ def survives(mutant: Mutant) -> bool:
         tests = [str(ROOT / "tests" / "protocols" / name) for name in TESTS]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
         try:
-            ended = subprocess.run(  # noqa: S603 - our own tests
+            ended = subprocess.run(
                 [*command, "--override-ini=pythonpath=", *tests],
                 env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
                 cwd=ROOT,
