@@ -106,7 +106,10 @@ class HooksPath(GradientPath):
     def __init__(self, model: nn.Module, rows: LocalRows, optimizer: HooksOptimizer) -> None:
         super().__init__(model, rows)
         self.optimizer = optimizer
-        self._hooks = _PaddedGradSample(model, loss_reduction="sum")
+        try:
+            self._hooks = _PaddedGradSample(model, loss_reduction="sum")
+        except NotImplementedError:
+            raise UnsupportedLayerError("hooks know no layers with buffers of their own") from None
 
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """See `GradientPath`."""
