@@ -95,7 +95,7 @@ class BookkeepingPath(GradientPath):
         optimizer: BookkeepingOptimizer,
         tables: dict[nn.Embedding, LazyNoiseTable],
     ) -> None:
-        super().__init__(model, rows)
+        super().__init__(model, rows, optimizer.max_grad_norm)
         self.optimizer = optimizer
         self.tables = tables
         self.layers = supported_layers(model)
@@ -111,9 +111,8 @@ class BookkeepingPath(GradientPath):
             squared += _squared_norms(use)
             mass += _mass(use).square()
         norms: Tensor = squared.sqrt()
-        bound = self.optimizer.max_grad_norm
-        factors = clip_factors(norms, bound)
-        cancelling = norms.isfinite() & ~(factors * mass.sqrt() <= _MOST_MASS * bound)
+        factors = self.factors(norms)
+        cancelling = (factors > 0) & ~(factors * mass.sqrt() <= _MOST_MASS * self.clip_norm)
         for unit in cancelling.nonzero().flatten().tolist():
             self._add_exactly([use.of(unit) for use in used])
         factors = factors.masked_fill(cancelling, 0.0)
@@ -204,7 +203,7 @@ class BookkeepingPath(GradientPath):
         """
         rows = [_gradients(use) for use in uses]
         norms = lengths([part.reshape(1, -1) for _, parts in rows for part in parts])
-        factor = clip_factors(norms, self.optimizer.max_grad_norm)
+        factor = clip_factors(norms, self.clip_norm)
         for use, (index, parts) in zip(uses, rows, strict=True):
             table = self._table(use)
             if table is not None and index is not None:
