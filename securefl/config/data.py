@@ -151,6 +151,11 @@ class FilesSettings(Settings):
     promotions: Path | None = Field(
         default=None, description="Columns `member`, `product`, `week`, `display`, `mailer`."
     )
+    prices: Path | None = Field(
+        default=None,
+        description="Columns `member`, `product`, `week`, `price`: what a shop charged everyone;"
+        " pricing under a budget needs them, for prices on receipts depend on who bought.",
+    )
     period: tuple[date, date] | None = Field(
         default=None,
         description="First and last day that all train on. With it, what all agree on comes from "

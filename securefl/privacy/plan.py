@@ -78,6 +78,14 @@ class PrivacyPlan:
         """Public bound on a customer's records; None where records are not the unit."""
         return self.mechanism.unit.records(self.settings)
 
+    @property
+    def agreed_units(self) -> int:
+        """The number of units that the public constants stand for: expected batch over rate.
+
+        A retailer's own number is what is hidden, so that no refusal may depend on it.
+        """
+        return math.ceil(self.settings.expected_batch / self.settings.sampling_rate)
+
     def event(self, sigma: float, rounds: int = 1) -> PrivacyEvent:
         """Return the event of `rounds` rounds under noise multiplier `sigma`."""
         steps = rounds * self.settings.steps

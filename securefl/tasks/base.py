@@ -20,6 +20,7 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch, Examples
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
+from securefl.privacy.mechanisms import mechanism_for
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,14 @@ class Task(ABC, Generic[FactsT, MemberT]):
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
+
+    @property
+    def hides_units(self) -> bool:
+        """Whether the run hides single units, so that no refusal may depend on one of them.
+
+        A member without any unit then takes part like the others, with noise alone.
+        """
+        return mechanism_for(self.config.privacy).by_example
 
     @abstractmethod
     def agree(self, data: RetailData) -> FactsT:

@@ -14,7 +14,13 @@ from torch.func import functional_call, grad, vmap
 from securefl.ml.batches import Batch
 from securefl.ml.parameters import shared_parameters
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer
-from securefl.privacy.dpsgd.per_example import GradientPath, UnitLoss, all_finite, clip_factors
+from securefl.privacy.dpsgd.per_example import (
+    GradientPath,
+    UnitLoss,
+    clip_factors,
+    kept,
+    lengths,
+)
 from securefl.privacy.dpsgd.private_rows import LocalRows
 
 _INSTANTIATED_FLOATS = 1 << 24
@@ -50,13 +56,10 @@ class VectorisedPath(GradientPath):
             shared, rows = self._gradients(loss, [p[units] for p in batch], [o[units] for o in own])
             norms.append(self._add_clipped(shared, sums))
             own_gradients.append(rows)
-        found = torch.cat(norms)
-        # The sums are this call's own until here: a batch with a NaN leaves no trace.
-        if all_finite(found):
-            self.rows.accumulate([torch.cat(parts) for parts in zip(*own_gradients, strict=True)])
-            for name, parameter in self._parameters.items():
-                self.optimizer.sum_of(parameter).add_(sums[name])
-        return found
+        self.rows.accumulate([torch.cat(parts) for parts in zip(*own_gradients, strict=True)])
+        for name, parameter in self._parameters.items():
+            self.optimizer.sum_of(parameter).add_(sums[name])
+        return torch.cat(norms)
 
     def close(self) -> None:
         """See `GradientPath`; there are no hooks."""
@@ -81,10 +84,11 @@ class VectorisedPath(GradientPath):
     def _add_clipped(self, gradients: dict[str, Tensor], sums: dict[str, Tensor]) -> Tensor:
         """Add the clipped gradients to `sums`; return their norms before clipping, [b]."""
         flat = {name: gradient.reshape(len(gradient), -1) for name, gradient in gradients.items()}
-        norms: Tensor = torch.stack([each.norm(dim=1) for each in flat.values()]).norm(dim=0)
+        norms = lengths([*flat.values()])
         factors = clip_factors(norms, self.optimizer.max_grad_norm)
         for name, each in flat.items():
-            sums[name].add_((factors @ each).view_as(sums[name]))
+            clipped = factors.to(each.dtype) @ kept(each, factors)
+            sums[name].add_(clipped.view_as(sums[name]))
         return norms
 
 

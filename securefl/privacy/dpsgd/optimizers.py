@@ -72,6 +72,15 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
         if self.noise_multiplier > 0:
             self.noise.add_(gradients, self.noise_multiplier * self.max_grad_norm)
 
+    def add_clipped(self, factors: Tensor) -> None:
+        """Add each unit's gradient (`grad_sample`, [B, ...]), times its factor [B], to the sums."""
+        for parameter in self.params:
+            sample = parameter.grad_sample
+            total = torch.tensordot(factors.to(sample.dtype), sample, dims=1)
+            before = parameter.summed_grad
+            parameter.summed_grad = total if before is None else before + total
+            parameter.grad_sample = None
+
     def clipped_sum(self) -> Tensor:
         """Return the step's sum of clipped gradients over all parameters, [d]; it is not noised."""
         sums = [getattr(p, "summed_grad", None) for p in self.params]

@@ -65,10 +65,6 @@ class LocalRows:
         self._index = index
         self._seen = []
 
-    def restart(self) -> None:
-        """Announce that the same units go through the model once more."""
-        self._seen = []
-
     @contextmanager
     def supplying(self, outputs: Sequence[Tensor]) -> Iterator[None]:
         """Let the tables return `outputs`, in order, in place of their rows."""

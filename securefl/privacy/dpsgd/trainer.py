@@ -24,9 +24,10 @@ from securefl.privacy.dpsgd.book_keeping import BookkeepingPath, is_known
 from securefl.privacy.dpsgd.functorch import VectorisedPath
 from securefl.privacy.dpsgd.lazy_noise import LazyNoiseTable
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer, HooksOptimizer
-from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss, all_finite
+from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.private_rows import LocalRows
+from securefl.privacy.dpsgd.synthetic_units import made_up_parameters, synthetic_units
 from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.gaussian import GaussianNoise
 
@@ -118,6 +119,7 @@ class PrivateTrainer:
         self.rows = LocalRows(model, settings.sampling.expected_batch)
         self.tables = self._lazy_tables()
         self.optimizer, self.path = self._private_path()
+        self._checked = False
         self._row_optimizer = self._inner_optimizer(self.rows.parameters)
 
     def train_round(self) -> None:
@@ -165,6 +167,7 @@ class PrivateTrainer:
         self.rows.close()
 
     def _accumulate_all(self, index: Tensor) -> None:
+        self._check_layers()
         self.optimizer.zero_grad(set_to_none=True)
         for piece in torch.split(index, self.settings.piece):
             self._accumulate(piece)
@@ -175,16 +178,23 @@ class PrivateTrainer:
             self._row_optimizer.zero_grad(set_to_none=True)
 
     def _accumulate(self, index: Tensor) -> None:
-        """Add the units' clipped gradients; a unit whose gradient is not finite contributes 0.
-
-        Whether it is finite depends on the unit alone, so that leaving it out is a way of clipping.
-        """
-        while len(index):
+        """Add the units' clipped gradients, in one pass whatever they are."""
+        if len(index):
             self.rows.begin(index)
-            norms = self.path.accumulate(self.loss, self.examples.batch(index))
-            if all_finite(norms):
-                return
-            index = index[norms.isfinite()]
+            self.path.accumulate(self.loss, self.examples.batch(index))
+
+    def _check_layers(self) -> None:
+        """Check the path once, before a unit is read.
+
+        On units and parameters that were made up: were it on the first batch, one customer, or
+        what a coordinator sends, could decide whether a round fails.
+        """
+        if self._checked:
+            return
+        self._checked = True
+        synthetic = synthetic_units(self.examples)
+        with made_up_parameters(self.model):
+            self.path.check(self.loss, synthetic)
 
     def _lazy_tables(self) -> dict[nn.Embedding, LazyNoiseTable]:
         settings = self.settings

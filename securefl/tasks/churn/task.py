@@ -79,7 +79,7 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
         """Return the retailer's customers at all observation dates.
 
         Raises:
-            DataError: If no customer has bought enough to be trained on.
+            DataError: If no customer has bought enough to be trained on, and none is to be hidden.
         """
         cut = RetailerObservations(tables, facts, self.split)
         cases = {
@@ -87,7 +87,7 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
             for split, moments in observation_dates(facts.end, self.split).items()
         }
         training = cases["train"]
-        if not len(training.customers):
+        if not len(training.customers) and not self.hides_units:
             raise DataError(
                 f"{tables.name}: no customer bought {self.split.min_baskets} baskets before a "
                 "cut-off (churn.min_baskets)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +12,18 @@ from securefl.data.tables import RetailerTables
 from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Vocabulary
 
 _UNKNOWN_CUSTOMER = -1
+_MOST_UNITS: Final = 1e6
+"""Units of a line that count; a public constant beyond what any shop sells at once."""
+
+
+def bounded_units(quantity: Floats) -> Floats:
+    """Return the units of each line that count, float64 [L] in 0.._MOST_UNITS; 0 if not finite.
+
+    Each line is bounded by itself and before anything is added up, so that a sum of squares stays
+    finite whatever a customer bought, and no line makes a sum infinite or NaN.
+    """
+    known = np.where(np.isfinite(quantity), quantity, 0.0)
+    return np.clip(known, 0.0, _MOST_UNITS)
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class Contributions:
         return cls(
             customer=lines["customer"].to_numpy(np.int64)[inside],
             cell=series * len(steps) + step[inside],
-            units=np.maximum(lines["quantity"].to_numpy(np.float64)[inside], 0.0),
+            units=bounded_units(lines["quantity"].to_numpy(np.float64)[inside]),
             shape=(len(words.keys), len(steps)),
         )
 
@@ -78,8 +91,8 @@ class Contributions:
     def _apart(self) -> Ints:
         """Return customers, int64 [L], each line of an unknown one having a number of its own."""
         unknown = self.customer == _UNKNOWN_CUSTOMER
-        first = self.customer.max(initial=0) + 1
-        return np.where(unknown, first + np.arange(len(self.customer)), self.customer)
+        below = _UNKNOWN_CUSTOMER - 1 - np.arange(len(self.customer))  # ids are not negative
+        return np.where(unknown, below, self.customer)
 
     def _summed(self, bound: float) -> Floats:
         cells = self.shape[0] * self.shape[1]

@@ -133,7 +133,8 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         A retailer whose series are all too small for evaluation still trains.
 
         Raises:
-            DataError: If none of the retailer's series is large enough to train on.
+            DataError: If none of the retailer's series is large enough to train on, and no unit
+                is to be hidden.
         """
         sold = sales(tables, facts.steps, self.cadence)
         grid = self._grid(tables.name, sold, facts)
@@ -147,7 +148,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         mean[UNKNOWN] = -np.inf
         least = min(self.split.min_training_mean, self.split.min_mean)
         trained = np.flatnonzero(mean >= least)
-        if trained.size == 0:
+        if trained.size == 0 and not self.hides_units:
             raise DataError(
                 f"{tables.name}: no {self.split.level} sells {least:g} units a {self.cadence.name} "
                 "on average (demand.min_training_mean)"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.errors import DataError
+from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch, TensorExamples
 from securefl.ml.metrics.score_blending import best_share
 from securefl.ml.metrics.spec import MetricSpec, Split
@@ -42,7 +42,7 @@ from securefl.tasks.pricing.examples import (
     priced_sales,
 )
 from securefl.tasks.pricing.linear_statistics import UnitSums, unit_sums
-from securefl.tasks.pricing.price_list import Lines, PriceList, price_list
+from securefl.tasks.pricing.price_list import Lines, PriceList, price_list, supplied_prices
 from securefl.tasks.pricing.price_optimization import (
     Product,
     advice_row,
@@ -70,6 +70,18 @@ class PricingFacts:
     weeks: Days
     words: Vocabulary
     members: int
+
+
+@dataclass(frozen=True)
+class PricedFacts(PricingFacts):
+    """The same with the shops' own price lists, which everyone can read off their shelves.
+
+    Attributes:
+        prices: As in `RetailData.prices`.
+    """
+
+    format_name: ClassVar[str] = "PricedFacts"
+    prices: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -125,19 +137,26 @@ class PricingTask(Task[PricingFacts, PricingMember]):
 
         Raises:
             DataError: If no week is left to train on.
+            ConfigError: If customers are to be hidden, and no prices are supplied.
         """
+        self._check_prices(supplied=data.prices is not None)
         weeks = complete_steps(data, WEEK)
         needed = 2 + self.split.validation_steps + self.split.test_steps
         if len(weeks) < needed:
             raise DataError(f"{data.source}: {len(weeks)} complete weeks, but {needed} needed")
-        return PricingFacts(weeks, vocabulary(data.products, "category"), len(data.members))
+        words = vocabulary(data.products, "category")
+        facts = PricingFacts(weeks, words, len(data.members))
+        return facts if data.prices is None else PricedFacts(**vars(facts), prices=data.prices)
 
     def prepare(self, tables: RetailerTables, facts: PricingFacts) -> PricingMember:
         """Return one retailer's price list and its customers' statistics.
 
         Raises:
-            DataError: If no product has a price in enough weeks, or no customer is known.
+            DataError: If no product has a price in enough weeks, or no customer is known and none
+                is to be hidden.
+            ConfigError: See `agree`.
         """
+        self._check_prices(supplied=isinstance(facts, PricedFacts))
         splits = time_cuts(
             0,
             len(facts.weeks),
@@ -146,9 +165,9 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         )
         training = splits["train"].stop
         lines = Lines.of(tables, facts.weeks)
-        if not (lines.week < training).any():
+        if not (lines.week < training).any() and not self.hides_units:
             raise DataError(f"{tables.name}: no purchase of a known customer at a price")
-        prices = price_list(lines, facts.words, len(facts.weeks), training, self.split)
+        prices = self._price_list(tables.name, lines, facts, training)
         if not len(prices.products):
             raise DataError(
                 f"{tables.name}: no product of a known category has a price in enough weeks"
@@ -165,6 +184,23 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             {tables.name: prices},
             {tables.name: priced_sales(lines, prices, splits, self.split.min_mean)},
         )
+
+    def _price_list(self, name: str, lines: Lines, facts: PricingFacts, training: int) -> PriceList:
+        if not isinstance(facts, PricedFacts):
+            return price_list(lines, facts.words, len(facts.weeks), training, self.split)
+        own = facts.prices[facts.prices["member"] == name]
+        return supplied_prices(own, facts.words, facts.weeks, training, self.split)
+
+    def _check_prices(self, *, supplied: bool) -> None:
+        """Refuse prices off receipts where customers are to be hidden.
+
+        Which price a median is, and which product has one at all, depends on who bought.
+        """
+        if self.hides_units and not supplied:
+            raise ConfigError(
+                "privacy.dp: pricing needs the shops' own price lists (data.prices), for prices"
+                " read off receipts depend on the customers that are to be hidden"
+            )
 
     def pool(self, members: Sequence[PricingMember], facts: PricingFacts) -> PricingMember:
         """Return all retailers' customers, prices and sales."""

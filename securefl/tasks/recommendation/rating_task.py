@@ -105,13 +105,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         Raises:
             DataError: If there are too few ratings, or one is outside the classes.
         """
-        ratings = tables.transactions
-        classes = ratings["rating"]
-        if len(ratings) < HELD_OUT:
-            raise DataError(f"{tables.name}: {len(ratings)} ratings, but {HELD_OUT} are needed")
-        if classes.min() < 0 or classes.max() >= self.settings.classes:
-            raise DataError(f"{tables.name}: a rating is outside 0..{self.settings.classes - 1}")
-        splits = self.split(_columns(ratings, facts))
+        splits = self.split(_columns(self.usable(tables, facts), facts))
         return RatingMember(
             name=tables.name,
             examples=self.units(splits["train"]),
@@ -119,6 +113,21 @@ class RatingTask(Task[RatingFacts, RatingMember]):
             customers=0,
             splits={tables.name: splits},
         )
+
+    def usable(self, tables: RetailerTables, facts: RatingFacts) -> pd.DataFrame:
+        """Return the ratings to be split.
+
+        Raises:
+            DataError: See `prepare`.
+        """
+        del facts
+        ratings = tables.transactions
+        classes = ratings["rating"]
+        if len(ratings) < HELD_OUT:
+            raise DataError(f"{tables.name}: {len(ratings)} ratings, but {HELD_OUT} are needed")
+        if classes.min() < 0 or classes.max() >= self.settings.classes:
+            raise DataError(f"{tables.name}: a rating is outside 0..{self.settings.classes - 1}")
+        return ratings
 
     def split(self, columns: Batch) -> dict[Split, Batch]:
         """Split at random, depending on the number of ratings and never on the run's seed."""
@@ -218,6 +227,17 @@ def _accuracy(predicted: Tensor, part: Batch) -> Ratio:
 
 class PrivateRatingTask(RatingTask):
     """Predicts the class of a rating; an example is a privacy unit, a rating or a customer."""
+
+    def usable(self, tables: RetailerTables, facts: RatingFacts) -> pd.DataFrame:
+        """Return the ratings of agreed customers, products and classes; others are left out.
+
+        Each by itself: a refusal of the table would tell that one customer is in it.
+        """
+        ratings = tables.transactions
+        agreed = ratings["rating"].between(0, self.settings.classes - 1)
+        agreed &= ratings["customer"].between(0, facts.customers - 1)
+        agreed &= ratings["product"].isin(facts.products)
+        return ratings[agreed]
 
     def split(self, columns: Batch) -> dict[Split, Batch]:
         """Split by a hash of each rating, so that no rating's split depends on the others."""

@@ -114,11 +114,11 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         """Return the retailer's customers, split by `hold_out`.
 
         Raises:
-            DataError: If no customer has enough purchases.
+            DataError: If no customer has enough purchases, and none is to be hidden.
         """
         purchases = self.purchases(tables, facts)
         cut = RetailerCases(purchases, len(facts.products), facts.end, self.split)
-        if cut.customers == 0:
+        if cut.customers == 0 and not self.hides_units:
             raise DataError(
                 f"{tables.name}: no customer bought {self.split.min_products} different products, "
                 "new ones on three occasions or more"
