@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from securefl.config.schema import RunConfig
 from securefl.federation.scores.bounded import STEPS, metric_sums
 from securefl.federation.scores.coordinator import ScoreSum
+from securefl.federation.scores.exact_session import ExactScores
 from securefl.privacy.accounting.spent import MemberUnit
 from securefl.privacy.score_plan import score_budget, score_table
 
@@ -32,19 +33,17 @@ class ReleasedScore:
 
 @dataclass(frozen=True)
 class ReleasedScores:
-    """The scores of a run under a budget, as everyone may see them.
+    """The scores of a run over all members, as everyone may see them.
 
     Attributes:
-        arm: The scored arm; empty where no score left.
-        metrics: Metric to its value and standard error.
+        arms: Scored arm to metric to its value and standard error; none where no score left.
         survivors: The members in the sum.
         epsilon: The part of the budget that was kept for scores.
-        noise_multiplier: Of the noise, in multiples of the sensitivity; 0 where no score left.
+        noise_multiplier: Of the noise, in multiples of the sensitivity; 0 where scores are exact.
         withheld: What did not leave (a metric, or `all` of them) to the reason.
     """
 
-    arm: str = ""
-    metrics: Mapping[str, ReleasedScore] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, ReleasedScore]] = field(default_factory=dict)
     survivors: tuple[str, ...] = ()
     epsilon: float = 0.0
     noise_multiplier: float = 0.0
@@ -57,12 +56,14 @@ class ReleasedScores:
         Raises:
             KeyError, TypeError: If the values are of another kind.
         """
-        metrics = {
-            name: ReleasedScore(**{k: math.nan if v is None else v for k, v in score.items()})
-            for name, score in fields["metrics"].items()
+        arms = {
+            arm: {
+                name: ReleasedScore(**{k: math.nan if v is None else v for k, v in score.items()})
+                for name, score in metrics.items()
+            }
+            for arm, metrics in fields["arms"].items()
         }
-        survivors = tuple(fields["survivors"])
-        return cls(**{**fields, "metrics": metrics, "survivors": survivors})
+        return cls(**{**fields, "arms": arms, "survivors": tuple(fields["survivors"])})
 
 
 def released_scores(
@@ -87,13 +88,27 @@ def released_scores(
         ratio = sums.ratios[name]
         shown[name] = _score(ratio.numerator, ratio.denominator, *errors)
     return ReleasedScores(
-        arm=table.arm,
-        metrics=shown,
+        arms={table.arm: shown},
         survivors=found.survivors,
         epsilon=budget.epsilon,
         noise_multiplier=found.terms.noise.event.noise_multiplier,
         withheld=withheld,
     )
+
+
+def exact_scores(found: ExactScores | str) -> ReleasedScores:
+    """Return the statement of exact sums, without a budget: their standard errors are 0.
+
+    Args:
+        found: The exact sums, or why there are none.
+    """
+    if isinstance(found, str):
+        return ReleasedScores(withheld={"all": found})
+    arms = {
+        arm: {name: ReleasedScore(value, 0.0) for name, value in sums.values().items()}
+        for arm, sums in found.arms.items()
+    }
+    return ReleasedScores(arms=arms, survivors=found.survivors)
 
 
 def standard_error(ratio: float, denominator: float, numerator_error: float, error: float) -> float:
