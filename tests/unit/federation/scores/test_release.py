@@ -12,7 +12,7 @@ from securefl.consortium.ledger.hash_chain import check_chain, read_entry
 from securefl.federation import messages as m
 from securefl.federation.scores.bounded import STEPS, bounded_integers
 from securefl.federation.scores.coordinator import ScoreSum
-from securefl.federation.scores.statement import released_scores, standard_error
+from securefl.federation.scores.noised_statement import released_scores, standard_error
 from securefl.federation.scores.terms import score_terms
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.unit_sums import UnitSums
