@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+SCORES_LABEL: Final = b"securefl/1/scores"
+"""Labels every digest of scores: their bounds, their sessions, the models that they are of."""
 CASES: Final = "cases"
 """The name of the denominator of metrics that are means over held-out cases."""
 

@@ -16,7 +16,7 @@ from scipy.special import log_ndtr, ndtr
 
 from securefl.config.cohort import least_survivors
 from securefl.config.schema import RunConfig
-from securefl.config.score_bounds import ScoreTable
+from securefl.config.score_bounds import SCORES_LABEL, ScoreTable
 from securefl.config.task_registry import declaration
 from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.accounting.events import SampledGaussian
@@ -25,7 +25,6 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.noise.shares import NoisePlan, gaussian_shares, honest_shares, set_aside
 from securefl_protocols.wire.context import labelled_digest
 
-SCORES_LABEL: Final = b"securefl/1/scores"
 _SAFE: Final = 1 + 1e-9
 """Factor on the root of a monotone function, which a solver may find on the wrong side."""
 

@@ -99,6 +99,14 @@ class Task(ABC, Generic[FactsT, MemberT]):
         """
         return mechanism_for(self.config.privacy).by_example
 
+    @property
+    def scored_metrics(self) -> tuple[MetricSpec, ...]:
+        """All metrics of an evaluation with their denominators, the reported ones among them.
+
+        It follows from the configuration alone: it is the layout of the members' sums.
+        """
+        return self.metrics
+
     @abstractmethod
     def agree(self, data: RetailData) -> FactsT:
         """Return the public metadata that fixes the model's shape, from catalogue and calendar."""

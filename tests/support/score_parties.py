@@ -17,11 +17,18 @@ from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.scores.coordinator import sum_scores
 from securefl.federation.scores.member import MemberScores
 from securefl.federation.transport.exchange import Exchange
-from securefl.federation.transport.fault_injection import WithDropouts
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.unit_sums import UnitSums
+from securefl_protocols.session.dropouts import COLLECTED_IN, ServerStep
+from securefl_protocols.wire.codec import open_envelope
 
 NAMES = ("north", "south", "west", "east", "mid")
+STEPS = {
+    "shares": ServerStep.SHARE,
+    "masked-input": ServerStep.MASK,
+    "consistency": ServerStep.CONSISTENCY,
+    "unmask": ServerStep.UNMASK,
+}
 MODEL = np.arange(6, dtype=np.float32)
 
 
@@ -78,6 +85,33 @@ class ScoreParty:
         self.spec.ledger.close()
 
 
+class WithoutScores:
+    """A transport on which some members vanish from a step of a sum of scores on."""
+
+    def __init__(self, inner, dropouts):
+        self._inner = inner
+        self._gone = {(one.member, one.round): STEPS[one.step] for one in dropouts}
+
+    def publish(self, party, message):
+        self._inner.publish(party, message)
+
+    def receive(self, timeout=None):
+        delivery = self._inner.receive(timeout)
+        message = m.decode(delivery.message)
+        if isinstance(message, m.ScoreProtocol):
+            step = COLLECTED_IN[open_envelope(message.payload, largest=1 << 20).kind]
+            if step >= self._gone.get((delivery.sender, message.round), ServerStep.CLOSED):
+                return replace(delivery, message=m.encode(m.Absent()))
+        return delivery
+
+    def __enter__(self):
+        self._inner.__enter__()
+        return self
+
+    def __exit__(self, *details):
+        self._inner.__exit__(*details)
+
+
 def score_specs(config, folder, policy=None, names=NAMES, units=ratings_units):
     """Members under one agreement, each with its own units and ledger."""
     keys = {name: generate_key() for name in names}
@@ -94,7 +128,7 @@ def score_specs(config, folder, policy=None, names=NAMES, units=ratings_units):
 def ask_scores(specs, dropouts=(), engine=InProcess):
     """The sum of all members' scores, as the coordinator gets it, or why there is none."""
     inner = engine(specs)
-    with WithDropouts(inner, dropouts) if dropouts else inner as transport:
+    with WithoutScores(inner, dropouts) if dropouts else inner as transport:
         return sum_scores(Exchange(transport), specs[0].consortium, MODEL)
 
 

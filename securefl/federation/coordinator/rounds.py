@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.scores.exact import ExactLayout
+from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, total
@@ -90,6 +93,8 @@ class Federation:
         aggregator: Combines a cohort's changes into one.
         archive: The transcripts of masked sums.
         decisive: The metric that selects the best round on validation.
+        consortium: All members and what they agreed on.
+        layout: All metrics of the task, as members sum them.
     """
 
     config: RunConfig
@@ -99,6 +104,8 @@ class Federation:
     aggregator: Aggregator
     archive: TranscriptArchive
     decisive: MetricSpec
+    consortium: Consortium
+    layout: ExactLayout
 
     def save_members(self, round_number: int) -> None:
         """Have every member make its state after a round durable."""
@@ -209,13 +216,25 @@ def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
     # Scores are functions of customers' data: under a budget they would be releases of their own.
     if mechanism_for(federation.config.privacy).private:
         return {}
-    return total(evaluate(federation, state, "validation").values()).values()
+    if federation.config.mode == "plain":
+        return total(evaluate(federation, state, "validation").values()).values()
+    found = sum_exact(
+        federation.exchange,
+        federation.consortium,
+        federation.layout,
+        state.round,
+        state.shared,
+    )
+    return {} if isinstance(found, str) else found.arms["federated"].values()
 
 
 def _keep_if_best(
     federation: Federation, state: RoundState, validation: Mapping[str, float]
 ) -> bool:
-    """Keep a round that is the best so far; without scores, the last round is the result."""
+    """Keep a round that is the best so far; under a budget, the last round is the result."""
+    private = mechanism_for(federation.config.privacy).private
+    if not (validation or private) and state.best_round:
+        return False  # the sum of its scores failed, so nothing says that it is better
     value = validation.get(federation.decisive.name, math.nan)
     if validation and state.best_round and not federation.decisive.better(value, state.best_value):
         return False

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-import numpy as np
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
@@ -24,9 +23,11 @@ from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_outputs
 from securefl.federation.member.refusing import RefusingMember, refused
-from securefl.federation.member.rounds import MemberRounds
+from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
+from securefl.federation.member.sum_scoring import SumScoring
 from securefl.federation.member.updates.factory import round_training
+from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import (
     FloatVector,
     load_local,
@@ -106,6 +107,7 @@ class Member:
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
+        self.scores = ScoreParty(spec, ledger, SumScoring(self.learner, self.model, self.rounds))
         self._reveals = spec.discloses
         self._names = spec.consortium.roster.names
         self.mechanism = mechanism_for(spec.config.privacy)
@@ -120,6 +122,8 @@ class Member:
             m.Train: self._train,
             m.TrainMasked: self._train_masked,
             m.Protocol: self.masked.receive,
+            m.ScoreRequest: self._enter_scores,
+            m.ScoreProtocol: self.scores.receive,
             m.DebugDisclose: self._reveal,
             m.Evaluate: self._evaluate,
             m.EvaluateReleased: self._evaluate_released,
@@ -157,7 +161,7 @@ class Member:
         if self.config.mode != "plain":
             raise m.MessageError(f"in mode '{self.config.mode}' no update is sent in the clear")
         cohort = agreed_cohort(self.config, self._names, request.round)
-        return _in_the_clear(self._update(request.round, request.shared, cohort))
+        return in_the_clear(self._update(request.round, request.shared, cohort))
 
     def _train_masked(self, request: m.TrainMasked) -> m.Message:
         # Admitted before it is trained: a request that is not what was agreed costs no budget.
@@ -169,7 +173,7 @@ class Member:
         update = self.rounds.update
         if not self._reveals or update is None or update.round != request.round:
             raise m.MessageError("this member discloses no update")
-        return _in_the_clear(update)
+        return in_the_clear(update)
 
     def _update(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
         """Return the update of a round that starts from a shared model as it travels."""
@@ -210,6 +214,12 @@ class Member:
         tallies = self.learner.score(self.model, request.split)
         load_local(self.model, present)
         return m.Scores(tallies=m.pack_tallies(tallies))
+
+    def _enter_scores(self, request: m.ScoreRequest) -> m.Message:
+        shared = self._shared(request.shared)
+        reply = self.scores.enter(request, shared, self.masked.may_score)
+        self._round_model = (request.number, model_digest(shared))
+        return reply
 
     def _evaluate_released(self, request: m.EvaluateReleased) -> m.Scores:
         self._once("released")
@@ -322,9 +332,9 @@ class Member:
             "answered": sorted(self._answered, key=str),
             "model": self._round_model,
             "masked": self.masked.state(),
+            "scores": self.scores.last,
         }
-        packed: bytes = msgpack.packb(fields)
-        return packed
+        return bytes(msgpack.packb(fields))
 
     def restore(self, state: bytes) -> None:
         """Take up a `state` in a member that has answered nothing yet.
@@ -336,14 +346,5 @@ class Member:
         if fields["saved"]:
             self.rounds.go_back_to(self.directory, fields["saved"])
         self._saved, self._answered = fields["saved"], set(fields["answered"])
-        self._round_model = fields["model"]
+        self._round_model, self.scores.last = fields["model"], fields["scores"]
         self.masked.restore(fields["masked"])
-
-
-def _in_the_clear(update: TrainedUpdate) -> m.Update:
-    return m.Update(
-        round=update.round,
-        samples=update.samples,
-        change=m.pack_vector(update.change.astype(np.float32, copy=False)),
-        loss=update.loss,
-    )

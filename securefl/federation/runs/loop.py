@@ -26,11 +26,14 @@ from securefl.federation.coordinator.rounds import (
     spent,
 )
 from securefl.federation.runs.baselines import Arms, evaluate_arms, request_pooled
+from securefl.federation.runs.closing_scores import closing_scores
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
 from securefl.federation.runs.privacy_summary import run_privacy
 from securefl.federation.runs.progress import Progress
 from securefl.federation.runs.result import RunPrivacy
+from securefl.federation.scores.exact import ExactLayout
+from securefl.federation.scores.statement import ReleasedScores
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.parameters import model_digest
 
@@ -50,6 +53,7 @@ class Trained:
         privacy: How customers were protected; None without a budget.
         members: The members that took part.
         refused: The members that refused the whole run, and why.
+        scores: The scores that every party sees; None in mode `plain` without a budget.
     """
 
     state: RoundState
@@ -57,6 +61,7 @@ class Trained:
     privacy: RunPrivacy | None
     members: tuple[str, ...]
     refused: dict[str, str]
+    scores: ReleasedScores | None
 
 
 class Hooks:
@@ -185,13 +190,14 @@ class RoundLoop:
         self.watch.stage(_CLOSING[config.references.enabled])
         self.hooks.before_closing()
         arms = evaluate_arms(federation, self.prepared, state)
+        scores = closing_scores(federation, state)
         privacy = run_privacy(config, spent(federation))
         # Last of all questions: with it, a member writes its outputs and ends its ledger.
         self.hooks.before_ledger()
         self.recorder.finish(federation.members, state.round)
         self.hooks.ended(federation)
         refused = federation.exchange.refused_in(0)
-        return Trained(state, arms, privacy, federation.members, refused)
+        return Trained(state, arms, privacy, federation.members, refused, scores)
 
 
 def federation_of(
@@ -219,6 +225,8 @@ def federation_of(
         aggregator=aggregator_of(consortium),
         archive=TranscriptArchive(directory.transcripts, config.ledger.transcript_mebibytes),
         decisive=prepared.task.metrics[0],
+        consortium=consortium,
+        layout=ExactLayout(prepared.task.scored_metrics),
     )
 
 

@@ -64,6 +64,7 @@ def _write_result(
         refusals=run_refusals(trained.refused, records),
         history=tuple(round_cost(record) for record in records),
         ledger=str(directory.ledger_path),
+        scores=trained.scores,
     )
     directory.save_result(result)
     return result

@@ -14,6 +14,7 @@ from typing import Any
 
 from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.scores.statement import ReleasedScores
 
 
 def round_cost(record: RoundRecord) -> RoundCost:
@@ -185,6 +186,8 @@ class RunResult:
         refusals: The members' refusals.
         history: The cost of each round.
         ledger: File of the coordinator's log of all members' signed entries.
+        scores: The scores over all members that every party sees, with their standard errors under
+            a budget; None in mode `plain` without one.
     """
 
     task: str
@@ -200,6 +203,7 @@ class RunResult:
     refusals: tuple[Refusal, ...] = ()
     history: tuple[RoundCost, ...] = ()
     ledger: str = ""
+    scores: ReleasedScores | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
@@ -221,6 +225,8 @@ def result_from_json(text: str, path: Path) -> RunResult:
         fields |= {"members": members, "metrics": _numbers(fields["metrics"])}
         fields["privacy"] = _privacy(fields["privacy"])
         fields["refusals"] = tuple(Refusal(**refusal) for refusal in fields["refusals"])
+        scores = fields.get("scores")
+        fields["scores"] = None if scores is None else ReleasedScores.from_json(scores)
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):

@@ -11,7 +11,8 @@ from securefl.errors import ConfigError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.scores.bounded import Integers
-from securefl.federation.scores.terms import RING, ScoreTerms, score_terms, scored
+from securefl.federation.scores.session import RING, scored
+from securefl.federation.scores.terms import ScoreTerms, score_terms
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.parameters import FloatVector, model_digest
 from securefl_protocols.primitives.errors import PlanError, ProtocolError

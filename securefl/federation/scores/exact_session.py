@@ -21,7 +21,7 @@ from securefl.federation import messages as m
 from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.scores.exact import MOST_MEMBERS, ExactLayout
-from securefl.federation.scores.terms import RING, ring_vector, score_session, scored
+from securefl.federation.scores.session import RING, ring_vector, score_session, scored
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.parameters import FloatVector, model_digest

@@ -22,7 +22,8 @@ from securefl.consortium.ledger.releases import RequestedRound
 from securefl.federation import messages as m
 from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.scores.bounded import Integers, bounded_integers
-from securefl.federation.scores.terms import ScoreTerms, ring_vector, score_terms, scored
+from securefl.federation.scores.session import ring_vector, scored
+from securefl.federation.scores.terms import ScoreTerms, score_terms
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.ml.parameters import FloatVector, model_digest
 from securefl.privacy.noise.csprng import member_stream

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Self
 
-from securefl.config.schema import RunConfig
-from securefl.federation.scores.bounded import STEPS, metric_sums
-from securefl.federation.scores.coordinator import ScoreSum
-from securefl.privacy.accounting.spent import MemberUnit
-from securefl.privacy.score_plan import score_budget, score_table
-
-_LEAST: Final = 3.0
-"""Standard errors by which a noised denominator has to be above 0 for its ratio to be shown."""
+from securefl.federation.scores.exact_session import ExactScores
 
 
 @dataclass(frozen=True)
@@ -23,7 +16,8 @@ class ReleasedScore:
 
     Attributes:
         value: The ratio of the noised sums.
-        standard_error: What noise alone makes of it; see `standard_error`.
+        standard_error: What noise alone makes of it; see
+            `noised_statement.standard_error`.
     """
 
     value: float
@@ -32,19 +26,17 @@ class ReleasedScore:
 
 @dataclass(frozen=True)
 class ReleasedScores:
-    """The scores of a run under a budget, as everyone may see them.
+    """The scores of a run over all members, as everyone may see them.
 
     Attributes:
-        arm: The scored arm; empty where no score left.
-        metrics: Metric to its value and standard error.
+        arms: Scored arm to metric to its value and standard error; none where no score left.
         survivors: The members in the sum.
         epsilon: The part of the budget that was kept for scores.
-        noise_multiplier: Of the noise, in multiples of the sensitivity; 0 where no score left.
+        noise_multiplier: Of the noise, in multiples of the sensitivity; 0 where scores are exact.
         withheld: What did not leave (a metric, or `all` of them) to the reason.
     """
 
-    arm: str = ""
-    metrics: Mapping[str, ReleasedScore] = field(default_factory=dict)
+    arms: Mapping[str, Mapping[str, ReleasedScore]] = field(default_factory=dict)
     survivors: tuple[str, ...] = ()
     epsilon: float = 0.0
     noise_multiplier: float = 0.0
@@ -57,80 +49,26 @@ class ReleasedScores:
         Raises:
             KeyError, TypeError: If the values are of another kind.
         """
-        metrics = {
-            name: ReleasedScore(**{k: math.nan if v is None else v for k, v in score.items()})
-            for name, score in fields["metrics"].items()
+        arms = {
+            arm: {
+                name: ReleasedScore(**{k: math.nan if v is None else v for k, v in score.items()})
+                for name, score in metrics.items()
+            }
+            for arm, metrics in fields["arms"].items()
         }
-        survivors = tuple(fields["survivors"])
-        return cls(**{**fields, "metrics": metrics, "survivors": survivors})
+        return cls(**{**fields, "arms": arms, "survivors": tuple(fields["survivors"])})
 
 
-def released_scores(
-    config: RunConfig, metrics: Sequence[str], found: ScoreSum | str
-) -> ReleasedScores:
-    """Return the statement of a run's scores.
+def exact_scores(found: ExactScores | str) -> ReleasedScores:
+    """Return the statement of exact sums, without a budget: their standard errors are 0.
 
     Args:
-        config: The run's configuration.
-        metrics: The metrics that the task reports.
-        found: The noised sum, or why there is none.
+        found: The exact sums, or why there are none.
     """
-    withheld = _withheld(config, metrics)
     if isinstance(found, str):
-        return ReleasedScores(withheld={"all": found} if "all" not in withheld else withheld)
-    table, budget = found.terms.table, score_budget(config)
-    assert budget is not None
-    sums, unit = metric_sums(table, found.total), found.deviation / STEPS
-    shown = {}
-    for name, bound in table.metrics.items():
-        errors = (unit * bound.numerator, unit * bound.count)
-        ratio = sums.ratios[name]
-        shown[name] = _score(ratio.numerator, ratio.denominator, *errors)
-    return ReleasedScores(
-        arm=table.arm,
-        metrics=shown,
-        survivors=found.survivors,
-        epsilon=budget.epsilon,
-        noise_multiplier=found.terms.noise.event.noise_multiplier,
-        withheld=withheld,
-    )
-
-
-def standard_error(ratio: float, denominator: float, numerator_error: float, error: float) -> float:
-    """Return the standard error of a ratio N / D of two sums with independent noise.
-
-    By the delta method, to first order: sqrt(s_N^2 + r^2 s_D^2) / |D|, with r = N / D and s_N, s_D
-    the standard deviations of the noise in N and D. It is the error of what was released about the
-    exact ratio of the bounded sums; how few cases there are is not in it.
-
-    Args:
-        ratio: r.
-        denominator: D, as released.
-        numerator_error: s_N.
-        error: s_D.
-    """
-    return math.hypot(numerator_error, ratio * error) / abs(denominator)
-
-
-def _score(
-    numerator: float, denominator: float, numerator_error: float, error: float
-) -> ReleasedScore:
-    """Return a score; NaN where noise drowns its denominator, of which no ratio says anything."""
-    if denominator < _LEAST * error:
-        return ReleasedScore(math.nan, math.nan)
-    ratio = numerator / denominator
-    return ReleasedScore(ratio, standard_error(ratio, denominator, numerator_error, error))
-
-
-def _withheld(config: RunConfig, metrics: Sequence[str]) -> dict[str, str]:
-    """Return what does not leave, by name, and the reason; from the agreement alone."""
-    privacy, table = config.privacy, score_table(config)
-    if not privacy.scores:
-        return {"all": "privacy.scores is 0"}
-    if privacy.unit == MemberUnit.name:
-        return {"all": "a member's scores are all its own, and nothing bounds them"}
-    if table is None:
-        model = config.model.name
-        return {"all": f"no score of model '{model}' has a bound for one {privacy.unit}"}
-    reason = f"no bound is known for one {privacy.unit}"
-    return {name: reason for name in metrics if name not in table.metrics}
+        return ReleasedScores(withheld={"all": found})
+    arms = {
+        arm: {name: ReleasedScore(value, 0.0) for name, value in sums.values().items()}
+        for arm, sums in found.arms.items()
+    }
+    return ReleasedScores(arms=arms, survivors=found.survivors)

@@ -35,7 +35,7 @@ class WithDropouts:
         """See `Transport.receive`; a dropped message arrives as `Absent`."""
         delivery = self._inner.receive(timeout)
         message = m.decode(delivery.message)
-        if isinstance(message, m.Protocol | m.ScoreProtocol | m.Update):
+        if isinstance(message, m.Protocol | m.Update):
             gone_from = self._planned.get((delivery.sender, message.round), ServerStep.CLOSED)
             if _step_of(message) >= gone_from:
                 return Delivery(delivery.sender, m.encode(m.Absent()))
@@ -49,7 +49,7 @@ class WithDropouts:
         self._inner.__exit__(*details)
 
 
-def _step_of(message: m.Protocol | m.ScoreProtocol | m.Update) -> ServerStep:
+def _step_of(message: m.Protocol | m.Update) -> ServerStep:
     """Return the protocol's step; an update in the clear counts as a masked input."""
     if isinstance(message, m.Update):
         return ServerStep.MASK

@@ -58,11 +58,11 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
 
     name: ClassVar[str] = "churn"
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
-        MetricSpec("log_loss", higher_is_better=False),
+        MetricSpec("log_loss", higher_is_better=False, counted_as="cases"),
         MetricSpec("auc", higher_is_better=True),
         MetricSpec("average_precision", higher_is_better=True),
-        MetricSpec("brier", higher_is_better=False),
-        MetricSpec("calibration_error", higher_is_better=False),
+        MetricSpec("brier", higher_is_better=False, counted_as="cases"),
+        MetricSpec("calibration_error", higher_is_better=False, counted_as="cases"),
     )
 
     def __init__(self, config: RunConfig) -> None:

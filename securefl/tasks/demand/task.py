@@ -99,10 +99,10 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
     name: ClassVar[str] = "demand"
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
-        MetricSpec("mape", higher_is_better=False),
-        MetricSpec("wape", higher_is_better=False),
-        MetricSpec("mae", higher_is_better=False),
-        MetricSpec("rmse", higher_is_better=False),
+        MetricSpec("mape", higher_is_better=False, counted_as="cases with sales"),
+        MetricSpec("wape", higher_is_better=False, counted_as="units sold"),
+        MetricSpec("mae", higher_is_better=False, counted_as="cases"),
+        MetricSpec("rmse", higher_is_better=False, counted_as="cases", root=True),
     )
 
     def __init__(self, config: RunConfig) -> None:
@@ -111,6 +111,16 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         self.split = config.cuts
         self.cadence = CADENCES[self.split.step]
         self.settings = config.model
+
+    @property
+    def scored_metrics(self) -> tuple[MetricSpec, ...]:
+        """See `Task.scored_metrics`."""
+        return (
+            *self.metrics,
+            MetricSpec("mape_floor", higher_is_better=False, counted_as="cases with sales"),
+            MetricSpec("wape_floor", higher_is_better=False, counted_as="units sold"),
+            MetricSpec("zero_demand", higher_is_better=False, counted_as="cases"),
+        )
 
     def agree(self, data: RetailData) -> DemandFacts:
         """Return the calendar of complete steps, the series' keys and published promotions.

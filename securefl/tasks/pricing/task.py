@@ -122,8 +122,14 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         MetricSpec("deviance", higher_is_better=False),
         MetricSpec("units_wape", higher_is_better=False),
         MetricSpec("units_mape", higher_is_better=False),
-        MetricSpec("standard_error", higher_is_better=False),
+        MetricSpec("standard_error", higher_is_better=False, counted_as="estimates"),
     )
+
+    @property
+    def scored_metrics(self) -> tuple[MetricSpec, ...]:
+        """See `Task.scored_metrics`."""
+        shown = ("elasticity", "negative", "significant")
+        return (*self.metrics, *(MetricSpec(name, True, counted_as="estimates") for name in shown))
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)

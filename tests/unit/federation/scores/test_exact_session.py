@@ -15,11 +15,10 @@ from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import MemberExactScores, sum_exact
 from securefl.federation.transport.exchange import Exchange
-from securefl.federation.transport.fault_injection import WithDropouts
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums, Ratio, total
-from support.score_parties import MODEL, NAMES
+from support.score_parties import MODEL, NAMES, WithoutScores
 from support.small_runs import SMALL_RATINGS
 
 LAYOUT = ExactLayout(
@@ -86,7 +85,7 @@ def specs(consortium):
 
 def asked(specs, consortium, number, dropouts=()):
     inner = InProcess(specs)
-    with WithDropouts(inner, dropouts) if dropouts else inner as transport:
+    with WithoutScores(inner, dropouts) if dropouts else inner as transport:
         return sum_exact(Exchange(transport), consortium[1], LAYOUT, number, MODEL)
 
 

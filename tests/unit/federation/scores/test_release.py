@@ -12,7 +12,7 @@ from securefl.consortium.ledger.hash_chain import check_chain, read_entry
 from securefl.federation import messages as m
 from securefl.federation.scores.bounded import STEPS, bounded_integers
 from securefl.federation.scores.coordinator import ScoreSum
-from securefl.federation.scores.statement import released_scores, standard_error
+from securefl.federation.scores.noised_statement import released_scores, standard_error
 from securefl.federation.scores.terms import score_terms
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.unit_sums import UnitSums
@@ -208,13 +208,12 @@ def test_the_statement_has_value_and_standard_error(tmp_path):
     specs = score_specs(config, tmp_path)
     found = ask_scores(specs)
     stated = released_scores(config, METRICS, found)
-    score = stated.metrics["accuracy"]
+    score = stated.arms["federated"]["accuracy"]
     exact = truth(specs)
     draw = np.random.default_rng(5).normal(0, found.deviation, (20_000, 2))
     ratios = (exact[0] + draw[:, 0]) / (exact[1] + draw[:, 1])
     assert score.standard_error == pytest.approx(ratios.std(), rel=0.1)
     assert abs(score.value - exact[0] / exact[1]) < 6 * score.standard_error
-    assert stated.arm == "federated"
     assert stated.survivors == NAMES
     assert set(stated.withheld) == {"train_accuracy"}
 
@@ -223,7 +222,7 @@ def test_a_drowned_denominator_has_no_ratio(tmp_path):
     """Where noise is as large as the count, nothing is shown."""
     config = config_of({**LOCAL, "epsilon": 0.1})
     specs = score_specs(config, tmp_path, units=lambda seed: ratings_units(seed, 2))
-    score = released_scores(config, METRICS, ask_scores(specs)).metrics["accuracy"]
+    score = released_scores(config, METRICS, ask_scores(specs)).arms["federated"]["accuracy"]
     assert np.isnan(score.value)
     assert np.isnan(score.standard_error)
 
@@ -240,7 +239,7 @@ def test_the_statement_says_what_does_not_leave(tmp_path):
     assert released_scores(config, METRICS, "x").withheld == {"all": "privacy.scores is 0"}
     failed = released_scores(config_of(LOCAL), METRICS, "too few are left")
     assert failed.withheld == {"all": "too few are left"}
-    assert failed.metrics == {}
+    assert failed.arms == {}
 
 
 def test_one_unit_cannot_fill_a_sum(tmp_path):
