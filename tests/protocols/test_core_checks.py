@@ -13,7 +13,7 @@ from securefl_protocols.primitives.errors import (
     TooFewSurvivors,
 )
 from securefl_protocols.primitives.ring import RingDtype
-from securefl_protocols.primitives.shamir import PRIME, combine, share_to_bytes, split
+from securefl_protocols.primitives.shamir import combine, share_to_bytes, split
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.unmasking import rebuild, revealed_shares
 from securefl_protocols.wire.roster import members_to_bits
