@@ -54,7 +54,7 @@ class Member:
         return self.inner.begin_round(number, MODEL, vector, layers, only)
 
     def receive(self, data):
-        """What to send, and at the end (sum, survivors, opened layers); or None and who survived."""
+        """What to send, and at the end sum, survivors and opened layers; or who survived."""
         try:
             answers = self.inner.receive(data)
         except (WrongSum, ChecksumFailed) as failed:
