@@ -245,8 +245,8 @@ def dealt(plan, dealers, threshold=None, holders=None):
         shares = split(
             [secrets[d]], plan.members, threshold or plan.threshold, entropy_of(f"dealer {d}")
         )
-        for h in unmasked:
-            unmasked[h][d] = share_to_bytes(shares[h][0])
+        for h, rows in unmasked.items():
+            rows[d] = share_to_bytes(shares[h][0])
     return secrets, unmasked
 
 
