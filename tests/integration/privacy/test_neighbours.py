@@ -10,18 +10,8 @@ from securefl.config.load import load_config, merge
 from securefl.data.tables import RetailerTables
 from securefl.tasks.common.splits import pair_hash
 from securefl.tasks.registry import create_task
-from support.neighbours import (
-    BASE,
-    REFUSED,
-    SLACK,
-    Case,
-    Retailer,
-    adversary,
-    cases,
-    compared,
-    largest,
-    receipts,
-)
+from support.neighbours import REFUSED, SLACK, Case, Retailer, cases, compared, largest
+from support.neighbours_data import BASE, adversary, receipts
 
 BY_DEFAULT = list(cases(("auto",)))
 QUICK = [case for case in BY_DEFAULT if case.dp == "local" or case.unit == "member"]
