@@ -21,6 +21,7 @@ from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.accounting.group_privacy import shared_epsilon
 from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for
+from securefl.privacy.noise.shares import set_aside
 
 _MOST_OF_BEFORE = 4.0
 """Largest factor by which later rounds may have more noise; more would undo what was learned."""
@@ -111,13 +112,16 @@ class PrivacyPlan:
         Raises:
             ConfigError: If no noise keeps to the budget, or none that leaves anything to learn.
         """
+        # Less what the samplers' distance from their laws may cost.
+        kept = set_aside(self.budget)
         if spent:
             before = spent[-1].noise_multiplier
-            if self.epsilon([*spent, self.event(before, rounds)]) <= self.budget.epsilon:
+            events = [*spent, self.event(before, rounds)]
+            if epsilon_of(events, kept.delta, self.settings.accountant) <= kept.epsilon:
                 return before
         sigma = calibrated(
             lambda tried: self.event(tried, rounds),
-            self.budget,
+            kept,
             accountant=self.settings.accountant,
             spent=spent,
         )
