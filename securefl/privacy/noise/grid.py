@@ -26,7 +26,7 @@ from securefl.errors import ConfigError
 from securefl.privacy.accounting.discrete_gaussian_bound import log_factor, rounding_variance
 from securefl.privacy.accounting.sensitivity import Sensitivity, rounded_sum, rounding_step
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl_protocols.noise.discrete_gaussian import DiscreteGaussian
+from securefl.privacy.noise.direct_tables import CHUNK, DirectTables
 
 Float64 = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float64] | npt.NDArray[np.float32]
@@ -50,7 +50,6 @@ _FACTOR = 2.0**-100
 
 Over 2^60 coordinates and steps, epsilon grows by 2^-38: far less than what `set_aside` keeps.
 """
-_CHUNK = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,7 @@ class GridNoise:
 
     def __init__(self, stream: AesCtrRng) -> None:
         self.stream = stream
-        self._drawn = np.empty(_CHUNK, dtype=np.int64)
-        self._rounded = np.empty(_CHUNK, dtype=np.float64)
+        self._rounded = np.empty(CHUNK, dtype=np.float64)
 
     def release(self, total: Float64, grid: Grid, out: Floats, scale: float = 1.0) -> None:
         """Write `scale` times the noised sum into `out`; `total` stays secret.
@@ -136,16 +134,15 @@ class GridNoise:
                 f"a grid of {grid.sensitivity.dimension} coordinates for {total.shape}"
             )
         sampler = _sampler(grid.variance, threading.get_ident())
-        for start in range(0, total.size, _CHUNK):
-            piece = total[start : start + _CHUNK]
-            drawn, rounded = self._drawn[: piece.size], self._rounded[: piece.size]
-            sampler.fill(self.stream, drawn)
+        for start in range(0, total.size, CHUNK):
+            piece = total[start : start + CHUNK]
+            rounded = self._rounded[: piece.size]
             np.multiply(piece, 1 / grid.step, out=rounded)
             np.rint(rounded, out=rounded)
             # Both are whole numbers far below 2^53, and so is their sum: exact in float64.
-            np.add(rounded, drawn, out=rounded)
+            sampler.add_to(rounded, self.stream)
             np.multiply(
-                rounded, scale * grid.step, out=out[start : start + _CHUNK], casting="same_kind"
+                rounded, scale * grid.step, out=out[start : start + CHUNK], casting="same_kind"
             )
 
     def noised(self, total: Float64, clip_norm: float, noise_multiplier: float) -> Float64:
@@ -157,7 +154,7 @@ class GridNoise:
 
 
 @lru_cache(maxsize=16)
-def _sampler(variance: int, thread: int) -> DiscreteGaussian:
+def _sampler(variance: int, thread: int) -> DirectTables:
     """Return the sampler of a variance: its tables take longer to make than a small release."""
     del thread  # of its own in each thread: a sampler has buffers
-    return DiscreteGaussian(variance)
+    return DirectTables(variance)
