@@ -148,11 +148,6 @@ class PrivacySettings(Settings):
         " bookkeeping where it knows every layer, and vectorised elsewhere.",
     )
     distributed: DistributedSettings = DistributedSettings()
-    lazy_rows: PositiveInt | None = Field(
-        None,
-        description="Tables with so many rows get their noise when a row is read, and before a"
-        " release; for sgd without momentum and decay.",
-    )
     insecure_testing_seed: NonNegativeInt | None = Field(
         None,
         description="FOR TESTS ONLY: noise that can be repeated, and therefore protects nobody.",
@@ -172,6 +167,16 @@ class PrivacySettings(Settings):
             )
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_lazy_noise(cls, values: object) -> object:
+        if isinstance(values, Mapping) and "lazy_rows" in values:
+            raise ValueError(
+                "'lazy_rows' was removed: noise that is added later, to rounded parameters, is not"
+                " the exact noise that is accounted for"
+            )
+        return values
+
     @model_validator(mode="after")
     def _budget_where_it_counts(self) -> Self:
         if protects(self.dp) and self.epsilon is None:
@@ -186,8 +191,6 @@ class PrivacySettings(Settings):
             return self
         if self.steps != 1:
             raise ValueError("steps: with dp = 'distributed' a round is one step")
-        if self.lazy_rows is not None:
-            raise ValueError("lazy_rows: noise in a masked sum cannot be lazy")
         return self
 
     @model_validator(mode="after")
@@ -208,13 +211,6 @@ class PrivacySettings(Settings):
             raise ValueError("unit: only a sum hides a member; it needs dp = 'distributed'")
         if self.sampling_rate != 1:
             raise ValueError("sampling_rate: with unit 'member' every update is in the sum")
-        return self
-
-    @model_validator(mode="after")
-    def _lazy_where_it_is_exact(self) -> Self:
-        linear = self.optimizer == "sgd" and not self.momentum and not self.weight_decay
-        if self.lazy_rows is not None and not linear:
-            raise ValueError("lazy_rows needs optimizer = 'sgd' without momentum and weight_decay")
         return self
 
 

@@ -136,8 +136,8 @@ class PrivacyPlan:
 
     @property
     def kept(self) -> Budget:
-        """The budget that events are calibrated to; a little is set aside for reserved noise."""
-        return set_aside(self.budget) if self.reserved else self.budget
+        """The budget less what the samplers' distance from their laws may cost."""
+        return set_aside(self.budget)
 
     def training(self, events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
         """Return the events of training among those that were charged."""

@@ -28,7 +28,6 @@ from securefl.privacy.dpsgd.layer_norms import (
     weighted,
     without_padding,
 )
-from securefl.privacy.dpsgd.lazy_noise import LazyNoiseTable
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer
 from securefl.privacy.dpsgd.per_example import (
     GradientPath,
@@ -82,7 +81,6 @@ class BookkeepingPath(GradientPath):
         model: Every shared parameter belongs to exactly one `nn.Linear` or `nn.Embedding`.
         rows: The model's local tables.
         optimizer: Receives the clipped sums.
-        tables: Embeddings whose noise is lazy.
 
     Raises:
         UnsupportedLayerError: If a shared parameter belongs to any other layer.
@@ -93,11 +91,9 @@ class BookkeepingPath(GradientPath):
         model: nn.Module,
         rows: LocalRows,
         optimizer: BookkeepingOptimizer,
-        tables: dict[nn.Embedding, LazyNoiseTable],
     ) -> None:
         super().__init__(model, rows, optimizer.max_grad_norm)
         self.optimizer = optimizer
-        self.tables = tables
         self.layers = supported_layers(model)
         self._parameters = list(shared_parameters(model).values())
         self._reads: list[_Read] | None = None
@@ -143,11 +139,9 @@ class BookkeepingPath(GradientPath):
             _compare(name, found[parameter], wanted)
 
     def close(self) -> None:
-        """See `GradientPath`; lazy tables are flushed."""
+        """See `GradientPath`."""
         for handle in self._handles:
             handle.remove()
-        for table in self.tables.values():
-            table.close()
 
     def _backpropagate(
         self, loss: UnitLoss, batch: Batch
@@ -188,12 +182,7 @@ class BookkeepingPath(GradientPath):
                 parameter.requires_grad_(True)
 
     def _add(self, use: _Used, factors: Tensor) -> None:
-        use = use.without(factors)
-        table = self._table(use)
-        if table is None:
-            _add_weighted(use, factors, self.optimizer.sum_of)
-        else:
-            table.accumulate(use.inputs.flatten(), weighted(use.backprops, factors))
+        _add_weighted(use.without(factors), factors, self.optimizer.sum_of)
 
     def _add_exactly(self, uses: list[_Used]) -> None:
         """Add one unit's gradient by itself, clipped by the norm of the very numbers added.
@@ -205,10 +194,6 @@ class BookkeepingPath(GradientPath):
         norms = lengths([part.reshape(1, -1) for _, parts in rows for part in parts])
         factor = clip_factors(norms, self.clip_norm)
         for use, (index, parts) in zip(uses, rows, strict=True):
-            table = self._table(use)
-            if table is not None and index is not None:
-                table.accumulate(index, (parts[0] * factor).to(table.table.weight.dtype))
-                continue
             for parameter, part in zip(use.layer.parameters(), parts, strict=True):
                 total = self.optimizer.sum_of(parameter)
                 clipped = (part * factor).to(total.dtype)
@@ -216,9 +201,6 @@ class BookkeepingPath(GradientPath):
                     total.add_(clipped)
                 else:
                     total.index_add_(0, index, clipped)
-
-    def _table(self, use: _Used) -> LazyNoiseTable | None:
-        return self.tables.get(use.layer) if isinstance(use.layer, nn.Embedding) else None
 
 
 def supported_layers(model: nn.Module) -> list[Layer]:
@@ -325,12 +307,17 @@ def _gradients(use: _Used) -> tuple[Tensor | None, list[Tensor]]:
 
 
 def _add_weighted(use: _Used, factors: Tensor, into: Callable[[Tensor], Tensor]) -> None:
-    """Add the sum over units of factor times gradient to what `into` gives for each parameter."""
-    rows = weighted(use.backprops, factors)
+    """Add the sum over units of factor times gradient to what `into` gives for each parameter.
+
+    In the precision of that: products of two float32 are exact in float64, and so only their
+    addition errs.
+    """
+    total = into(use.layer.weight)
+    rows = weighted(use.backprops, factors).to(total.dtype)
     if isinstance(use.layer, nn.Embedding):
-        into(use.layer.weight).index_add_(0, use.inputs.flatten(), rows)
+        total.index_add_(0, use.inputs.flatten(), rows)
         return
-    into(use.layer.weight).addmm_(rows.mT, use.inputs.flatten(0, 1))
+    total.addmm_(rows.mT, use.inputs.flatten(0, 1).to(total.dtype))
     if use.layer.bias is not None:
         into(use.layer.bias).add_(rows.sum(0))
 

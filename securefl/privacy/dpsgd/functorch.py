@@ -51,7 +51,9 @@ class VectorisedPath(GradientPath):
         with torch.no_grad():
             loss(self.model, batch)  # records which local rows each unit reads
         own = [output.detach() for output in self.rows.outputs]
-        sums = {name: torch.zeros_like(p) for name, p in self._parameters.items()}
+        sums = {
+            name: torch.zeros_like(p, dtype=torch.float64) for name, p in self._parameters.items()
+        }
         norms, own_gradients = [], []
         for units in torch.split(torch.arange(len(batch[0])), self._at_once):
             shared, rows = self._gradients(loss, [p[units] for p in batch], [o[units] for o in own])
@@ -100,7 +102,7 @@ class VectorisedPath(GradientPath):
         norms = lengths([*flat.values()])
         factors = self.factors(norms, first)
         for name, each in flat.items():
-            clipped = factors.to(each.dtype) @ kept(each, factors)
+            clipped = factors.double() @ kept(each, factors).double()
             sums[name].add_(clipped.view_as(sums[name]))
         return norms
 

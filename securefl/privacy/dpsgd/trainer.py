@@ -22,14 +22,13 @@ from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.dpsgd.book_keeping import BookkeepingPath, is_known
 from securefl.privacy.dpsgd.functorch import VectorisedPath
-from securefl.privacy.dpsgd.lazy_noise import LazyNoiseTable
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer, HooksOptimizer
 from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.private_rows import LocalRows
 from securefl.privacy.dpsgd.synthetic_units import made_up_parameters, synthetic_units
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.gaussian import GaussianNoise
+from securefl.privacy.noise.grid import LARGEST_BATCH, GridNoise
 
 PathName = Literal["auto", "hooks", "bookkeeping", "vectorised"]
 
@@ -56,8 +55,6 @@ class PrivateSettings:
         weight_decay: L2 penalty, added after the noise.
         momentum: Of SGD.
         path: How gradients are computed; auto takes bookkeeping where it supports every layer.
-        lazy_rows: Embeddings with at least so many rows get lazy noise; needs bookkeeping and SGD
-            without momentum and decay. None: never.
         piece: Largest number of units processed at once; changes no number. 128 customers with
             10,000 scores each stay in the cache and take half the time of all at once.
     """
@@ -70,15 +67,11 @@ class PrivateSettings:
     weight_decay: float = 0.0
     momentum: float = 0.0
     path: PathName = "bookkeeping"
-    lazy_rows: int | None = None
     piece: int = 128
 
     def __post_init__(self) -> None:
         if self.clip_norm <= 0 or self.noise_multiplier < 0 or self.piece < 1:
             raise ValueError("clip norm and piece must be positive, the noise not negative")
-        lazy = self.path in ("auto", "bookkeeping") and self.optimizer == "sgd"
-        if self.lazy_rows is not None and (not lazy or self.momentum or self.weight_decay):
-            raise ValueError("lazy noise needs bookkeeping and SGD without momentum and decay")
 
     @property
     def event(self) -> SampledGaussian:
@@ -117,46 +110,40 @@ class PrivateTrainer:
         self.loss = loss
         self.settings = settings
         self.accountant = accountant
-        self.noise = GaussianNoise(stream)
+        self.noise = GridNoise(stream)
         self.sampler = PoissonSampler(settings.sampling, len(examples), stream)
         self.rows = LocalRows(model, settings.sampling.expected_batch)
-        self.tables = self._lazy_tables()
         self.optimizer, self.path = self._private_path()
         self._checked = False
         self._row_optimizer = self._inner_optimizer(self.rows.parameters)
 
     def train_round(self) -> None:
-        """Take the steps of one round from the model's present state; leave it releasable."""
+        """Take the steps of one round from the model's present state; leave it releasable.
+
+        Raises:
+            ConfigError: If the units are too many for the bound on a sum's rounding error.
+        """
+        if len(self.examples) > LARGEST_BATCH:
+            raise ConfigError(f"more than {LARGEST_BATCH:,} units cannot be summed exactly enough")
         # Before the first batch: a run that fails midway has used the data and has to pay for it.
         self.accountant.charge(self.settings.event)
         self.model.train()
         for index in self.sampler:
             self.step(index)
         self.rows.end()
-        # Rows that lag behind have less noise than was accounted for, so none may be released.
-        for table in self.tables.values():
-            table.flush()
 
     def step(self, index: Tensor) -> None:
         """Take one step on the units `index`, int64 [b], b >= 0; noise is added whatever b is."""
         self._accumulate_all(index)
         self.optimizer.step()
-        rate = self.optimizer.param_groups[0]["lr"]
-        for table in self.tables.values():
-            table.step(rate)
         self._step_rows()
 
     def clipped_sum(self, index: Tensor) -> Tensor:
-        """Return the sum of the clipped gradients of the units `index`, float32 [d], in wire order.
+        """Return the sum of the clipped gradients of the units `index`, float64 [d], in wire order.
 
         It has no noise and must not leave the member as it is: the caller adds a noise share and a
         mask. The shared parameters stay as they are; the units' own rows are trained.
-
-        Raises:
-            ValueError: If a table's noise is lazy: its sum is not the model's.
         """
-        if self.tables:
-            raise ValueError("a table with lazy noise has no sum of its own")
         self._accumulate_all(index)
         total = self.optimizer.clipped_sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -205,35 +192,13 @@ class PrivateTrainer:
         with made_up_parameters(self.model):
             self.path.check(self.loss, synthetic)
 
-    def _lazy_tables(self) -> dict[nn.Embedding, LazyNoiseTable]:
-        settings = self.settings
-        if settings.lazy_rows is None:
-            return {}
-        shared = {id(p) for p in shared_parameters(self.model).values()}
-        return {
-            module: LazyNoiseTable(
-                module,
-                self.noise,
-                std=settings.noise_multiplier * settings.clip_norm,
-                expected_batch=settings.sampling.expected_batch,
-            )
-            for module in self.model.modules()
-            if isinstance(module, nn.Embedding)
-            and id(module.weight) in shared
-            and module.num_embeddings >= settings.lazy_rows
-        }
-
     def _private_path(self) -> tuple[HooksOptimizer, GradientPath]:
-        lazy = {id(table.weight) for table in self.tables}
-        dense = [p for p in shared_parameters(self.model).values() if id(p) not in lazy]
-        inner = self._inner_optimizer(dense)
+        inner = self._inner_optimizer([*shared_parameters(self.model).values()])
         if inner is None:
-            raise ValueError("the model shares nothing but lazy tables")
+            raise ValueError("the model shares no parameter")
         name = self.settings.path
         if name == "auto":
             name = "bookkeeping" if is_known(self.model) else "vectorised"
-        if self.tables and name != "bookkeeping":
-            raise ConfigError("lazy noise needs a model of which bookkeeping supports every layer")
         optimizer = _OPTIMIZERS[name](
             inner,
             noise=self.noise,
@@ -246,7 +211,7 @@ class PrivateTrainer:
     def _path(self, name: PathName, optimizer: HooksOptimizer) -> GradientPath:
         if isinstance(optimizer, BookkeepingOptimizer):
             if name == "bookkeeping":
-                return BookkeepingPath(self.model, self.rows, optimizer, self.tables)
+                return BookkeepingPath(self.model, self.rows, optimizer)
             return VectorisedPath(self.model, self.rows, optimizer)
         return HooksPath(self.model, self.rows, optimizer)
 

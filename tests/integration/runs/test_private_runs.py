@@ -263,8 +263,8 @@ def test_delta_has_to_be_smaller_than_one_over_the_customers(private_run):
             "trained under --dp local alone",
         ),
         (
-            {"privacy": {"dp": "local", "epsilon": 1.0, "lazy_rows": 9, "optimizer": "adam"}},
-            "lazy_rows needs",
+            {"privacy": {"dp": "local", "epsilon": 1.0, "lazy_rows": 9}},
+            "lazy_rows' was removed",
         ),
     ],
 )

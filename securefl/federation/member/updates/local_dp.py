@@ -127,5 +127,4 @@ class LocalDpUpdates:
             weight_decay=settings.weight_decay,
             momentum=settings.momentum,
             path=settings.gradients,
-            lazy_rows=settings.lazy_rows,
         )

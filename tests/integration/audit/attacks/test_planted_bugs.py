@@ -13,7 +13,7 @@ from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation.member.updates import local_dp as private
 from securefl.privacy.dpsgd import book_keeping as bookkeeping
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.gaussian import GaussianNoise
+from support.local_noise import divide
 
 CANARIES = "canaries, f-DP"
 DIFFERENCE = "difference of two members, f-DP"
@@ -49,16 +49,14 @@ def test_an_honest_run_with_sampled_batches_passes(on_canaries):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_off_by_half_is_caught(on_canaries, monkeypatch, seed):
-    add = GaussianNoise.add_
-    monkeypatch.setattr(GaussianNoise, "add_", lambda self, t, std: add(self, t, std / 2))
+    divide(monkeypatch, by=2)
     found = on_canaries(seed=seed)
     assert CANARIES in refuted(found)
     assert 0.5 < found[CANARIES].numbers["noise_scale"] < 1.0
 
 
 def test_an_optimizer_that_blurs_the_release_hides_no_bug(on_canaries, monkeypatch):
-    add = GaussianNoise.add_
-    monkeypatch.setattr(GaussianNoise, "add_", lambda self, t, std: add(self, t, std / 2))
+    divide(monkeypatch, by=2)
     assert CANARIES in refuted(on_canaries(optimizer="adam", learning_rate=0.01))
 
 
