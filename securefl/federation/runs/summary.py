@@ -15,6 +15,7 @@ from securefl.federation.runs.directory import CONFIG
 from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.repeat import RepeatResult, sample_deviation
 from securefl.federation.runs.result import Numbers, RunResult
+from securefl.federation.runs.score_notes import score_notes
 
 Result = RunResult | RepeatResult
 PARITY: Final = 2.0
@@ -72,7 +73,12 @@ def summarise(result: Result) -> Summary:
     return Summary(
         heading=_heading(result),
         tables=tuple(_table(result, metric, found) for metric, found in metrics.items()),
-        notes=(*_refused(result), *_notes(result.metrics["federated"]), *_handed(result.task)),
+        notes=(
+            *_refused(result),
+            *_scores(result),
+            *_notes(result.metrics["federated"]),
+            *_handed(result.task),
+        ),
         conclusion=_conclusion(result, *next(iter(metrics.items()))),
         protection=_protection(result),
         run_dir=result.run_dir,
@@ -187,6 +193,11 @@ def _refused(result: Result) -> Iterator[str]:
         for refusal in run.refusals:
             what = f"rounds from {refusal.round} on" if refusal.round else "to take part"
             yield f"{refusal.member} refused {what}: {refusal.reason}."
+
+
+def _scores(result: Result) -> Iterator[str]:
+    for run in result.runs if isinstance(result, RepeatResult) else (result,):
+        yield from score_notes(run.scores)
 
 
 def _notes(federated: Numbers) -> Iterator[str]:
