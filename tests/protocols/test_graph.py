@@ -2,6 +2,7 @@
 
 from collections import Counter
 from fractions import Fraction
+from itertools import combinations
 from math import ceil, comb, floor
 
 import pytest
@@ -16,6 +17,7 @@ from securefl_protocols.session.graph import (
     privacy_bits,
     smallest_degree,
 )
+from support.paths import DOCS
 
 SEED = bytes(range(32))
 
@@ -153,3 +155,77 @@ def test_the_default_threshold_is_above_two_thirds(members, threshold):
     assert default_threshold(members) == threshold
     with pytest.raises(PlanError):
         default_threshold(1)
+
+
+def rows_of_the_specification():
+    """n, colluding members, k, t and both bounds, as docs/protocol.md states them."""
+    text = (DOCS / "protocol.md").read_text(encoding="utf-8")
+    table = text.split("| one draw is bad |")[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+
+
+@pytest.mark.parametrize("row", rows_of_the_specification(), ids=lambda row: f"{row[0]} {row[1]}")
+def test_table_of_the_specification(row):
+    """Every row of degree, threshold and bits is what the package computes."""
+    members, colluding = int(row[0]), int(row[1].split()[0])
+    percent = int(row[1].split("(")[1].split()[0])
+    gamma = Fraction(1, 3) if percent == 33 else Fraction(percent, 100)
+    degree, threshold = smallest_degree(members, gamma, 0.05)
+    assert colluders(members, gamma) == colluding
+    assert [str(degree), str(threshold)] == row[2:4]
+    bits = privacy_bits(members, degree, threshold, colluding)
+    assert bits >= 100
+    never = bits == float("inf")
+    assert row[4] == ("never" if never else f"2^-{floor(bits)}")
+    assert row[5] == ("never" if never else f"2^-{floor(bits - 60)}")
+
+
+def test_table_covers_what_was_asked():
+    found = {(int(row[0]), row[1].split("(")[1].split()[0]) for row in rows_of_the_specification()}
+    assert found == {(n, p) for n in (100, 500, 1000, 5000) for p in ("5", "10", "20", "33")}
+
+
+def test_theorem_by_search_on_small_circles():
+    """Where no two runs hold enough colluders, dropouts cut the circle nowhere.
+
+    Every choice of colluding members and dropouts on a circle of ten: if the honest that are
+    left fall apart, and each end of a part has its t signers, the two runs are there.
+    """
+    members, degree, threshold = 10, 4, 3
+    half = degree // 2
+    falling_apart = 0
+    for colluding in combinations(range(members), 4):
+        honest = [m for m in range(members) if m not in colluding]
+        for size in range(len(honest)):
+            for dropped in combinations(honest, size):
+                left = [m for m in honest if m not in dropped]
+                parts = parts_of(left, members, half)
+                signing = {*left, *colluding}
+                if len(parts) < 2 or not all(
+                    len(near(m, members, half) & signing) >= threshold for m in left
+                ):
+                    continue
+                falling_apart += 1
+                runs = [
+                    {(start + step) % members for step in range(half)} for start in range(members)
+                ]
+                full = [r for r in runs if len(r & set(colluding)) >= threshold - half]
+                assert any(not a & b for a in full for b in full)
+    assert falling_apart > 0
+
+
+def near(member, members, half):
+    return {(member + step) % members for step in range(-half, half + 1) if step}
+
+
+def parts_of(left, members, half):
+    parts, rest = [], set(left)
+    while rest:
+        part, frontier = set(), [min(rest)]
+        while frontier:
+            member = frontier.pop()
+            part.add(member)
+            frontier.extend((near(member, members, half) & rest) - part)
+        parts.append(part)
+        rest -= part
+    return parts
