@@ -22,7 +22,9 @@ from securefl.consortium.ledger.events import (
     Event,
     Mechanism,
     Outcome,
+    QuestionRefusal,
     Refusal,
+    RefusedQuestion,
     Release,
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
@@ -111,7 +113,6 @@ class MemberLedger:
             number: Number of the round.
             cohort: Members of the cohort, in roster order.
             model: Digest of the shared model that training starts from, hex.
-
         """
         self._asked = RequestedRound(number, cohort, model)
 
@@ -133,11 +134,8 @@ class MemberLedger:
         with self.privacy_ledger.transaction():
             spent = self.privacy_ledger.spent(self._row.data_set, mechanism.unit)
             self._keep_to_cap(asked.number, [*spent, mechanism])
-            self._release(
-                mechanism,
-                before=self._priced(spent),
-                after=self._priced([*spent, mechanism]),
-            )
+            before, after = self._priced(spent), self._priced([*spent, mechanism])
+            self._release(mechanism, before=before, after=after)
         self._asked = replace(asked, charged=True)
 
     def check(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
@@ -189,6 +187,12 @@ class MemberLedger:
             with self.privacy_ledger.transaction():
                 self._write(refusal)
 
+    def refuse_question(self, question: str, phase: str, reason: QuestionRefusal) -> None:
+        """Record a question that is not answered; once a run, so that asking on adds nothing."""
+        if question not in self.privacy_ledger.refused_questions(self.run):
+            with self.privacy_ledger.transaction():
+                self._write(RefusedQuestion(question=question, phase=phase, reason=reason))
+
     def conclude(
         self, number: int, survivors: tuple[str, ...], model: str, transcript: str | None
     ) -> None:
@@ -208,8 +212,7 @@ class MemberLedger:
 
     def end(self, rounds: int) -> None:
         """Record the end of the run; idempotent."""
-        last = self.privacy_ledger.last_entry(self.run)
-        if last is not None and isinstance(last.event, End):
+        if self.privacy_ledger.entry_of(self.run, "end", 0) is not None:
             return
         private = mechanism_for(self._config.privacy).private
         after = self.life_epsilon() if private else None

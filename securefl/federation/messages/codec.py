@@ -23,21 +23,25 @@ from securefl.federation.messages.ledger import (
     ShowHead,
     StartRun,
 )
+from securefl.federation.messages.observation import (
+    DebugDisclose,
+    ObserveBaseline,
+    ObserveLocalOnly,
+    ObserveModel,
+)
 from securefl.federation.messages.training import (
     Absent,
     BaselineRequest,
     BudgetRequest,
     BudgetResponse,
     CacheMiss,
-    DebugDisclose,
+    Deliver,
     Done,
     Evaluate,
-    EvaluateReleased,
     Failure,
     Keep,
     LocalOnlyRequest,
     LocalOnlyResult,
-    NoisedBaselineRequest,
     Protocol,
     QueryRequest,
     Restore,
@@ -59,14 +63,16 @@ AnyMessage = (
     | QueryRequest
     | Protocol
     | DebugDisclose
+    | ObserveModel
+    | ObserveBaseline
+    | ObserveLocalOnly
     | Evaluate
-    | EvaluateReleased
     | BaselineRequest
-    | NoisedBaselineRequest
     | Scores
     | Keep
     | LocalOnlyRequest
     | LocalOnlyResult
+    | Deliver
     | Save
     | Restore
     | BudgetRequest

@@ -53,13 +53,13 @@ class MemberResult:
 
     Attributes:
         name: The member's name.
-        samples: Number of its training samples, its FedAvg weight; 0 over a network, where the
-            coordinator does not learn it.
+        samples: Number of its training samples, its FedAvg weight; None under masks or a budget,
+            where no count leaves a member, and over a network.
         metrics: Arm (`federated`, `alone`, `baseline`, ...) to metric to number, on its test cases.
     """
 
     name: str
-    samples: int
+    samples: int | None
     metrics: dict[str, Numbers]
 
 
@@ -182,6 +182,8 @@ class RunResult:
         refusals: The members' refusals.
         history: The cost of each round.
         ledger: File of the coordinator's log of all members' signed entries.
+        simulation_only: The scores that only a simulation can see: arms of `metrics`, and
+            "validation" where the best round was chosen by it.
     """
 
     task: str
@@ -197,6 +199,7 @@ class RunResult:
     refusals: tuple[Refusal, ...] = ()
     history: tuple[RoundCost, ...] = ()
     ledger: str = ""
+    simulation_only: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
@@ -218,6 +221,7 @@ def result_from_json(text: str, path: Path) -> RunResult:
         fields |= {"members": members, "metrics": _numbers(fields["metrics"])}
         fields["privacy"] = _privacy(fields["privacy"])
         fields["refusals"] = tuple(Refusal(**refusal) for refusal in fields["refusals"])
+        fields["simulation_only"] = tuple(fields.get("simulation_only", ()))
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):
