@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from securefl.config.schema import RunConfig, TrainingSettings
+from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.events import QuestionRefusal
@@ -35,7 +35,7 @@ from securefl.federation.member.own_figures import (
 )
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.rounds import MemberRounds
-from securefl.federation.member.scoring import LocalPart, MemberScoring
+from securefl.federation.member.scoring import LocalPart, MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
 from securefl.federation.member.updates.factory import round_training
 from securefl.ml.parameters import (
@@ -48,7 +48,6 @@ from securefl.ml.parameters import (
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.local_baseline import train_local_only
 from securefl.tasks.registry import create_task
 from securefl_protocols.primitives.entropy import Entropy
 
@@ -298,6 +297,18 @@ class Member:
         """Without a journal, enter no round of which the ledger has a release."""
         # This member may have been in its sum before it lost the journal. A new one has no release.
         self.masked.earliest = self.ledger.last_round() + 1
+        # A coordinator that goes on does not ask for the start a second time.
+        self._gate.advance(self._recorded_phase())
+
+    def _recorded_phase(self) -> Phase:
+        """Return where the run stands by the member's ledger, which outlives its other state."""
+        ledger, run = self.ledger.privacy_ledger, self.ledger.run
+        if ledger.run(run) is None:
+            return Phase.BEFORE_START
+        if ledger.entry_of(run, "end", 0) is not None:
+            return Phase.CLOSED
+        last = self._models.concluded(self.config.rounds)
+        return Phase.IN_ROUNDS if last is None else Phase.ROUNDS_ENDED
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""
@@ -327,14 +338,6 @@ class Member:
         self._gate.restore(fields["gate"])
         self._round_model = fields["model"]
         self.masked.restore(fields["masked"])
-
-
-def local_only_result(
-    learner: LocalProblem, settings: TrainingSettings, start: FloatVector
-) -> m.LocalOnlyResult:
-    """Return the scores of training without the federation, as they travel."""
-    result = train_local_only(learner, settings, learner.config.rounds, start)
-    return m.LocalOnlyResult(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))
 
 
 def in_the_clear(update: TrainedUpdate) -> m.Update:

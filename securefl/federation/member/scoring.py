@@ -7,11 +7,14 @@ from typing import Literal
 
 from torch import nn
 
+from securefl.config.schema import TrainingSettings
+from securefl.federation import messages as m
 from securefl.federation.member.rounds import MemberRounds
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.parameters import FloatVector, load_local, load_shared, local_state
 from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.local_baseline import train_local_only
 
 LocalPart = Literal["present", "kept", "none"]
 Tallies = Mapping[str, MetricSums]
@@ -57,3 +60,11 @@ class MemberScoring:
     def noised_baseline(self) -> Tallies:
         """Return the metric sums of the baseline under noise of the run's whole budget, on test."""
         return self._learner.task.noised_baseline(self._learner.data, "test")
+
+
+def local_only_result(
+    learner: LocalProblem, settings: TrainingSettings, start: FloatVector
+) -> m.LocalOnlyResult:
+    """Return the scores of training without the federation, as they travel."""
+    result = train_local_only(learner, settings, learner.config.rounds, start)
+    return m.LocalOnlyResult(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))

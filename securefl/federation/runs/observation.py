@@ -24,9 +24,9 @@ from securefl.federation.coordinator.scores import (
     scores_of,
 )
 from securefl.federation.member.answers import Protection
-from securefl.federation.member.member import Member, MemberSpec, in_the_clear, local_only_result
+from securefl.federation.member.member import Member, MemberSpec, in_the_clear
 from securefl.federation.member.refusing import RefusingMember
-from securefl.federation.member.scoring import LocalPart
+from securefl.federation.member.scoring import LocalPart, local_only_result
 from securefl.federation.runs.prepare import POOLED, Prepared
 from securefl.federation.transport.base import Party
 from securefl.federation.transport.exchange import Exchange
