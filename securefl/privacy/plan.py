@@ -177,10 +177,11 @@ class PrivacyPlan:
                 within the budget (Dwork and Roth 2014, section 2.3).
         """
         if units and self.budget.delta >= 1 / units:
+            # Without the number, nor a delta that would fit: the text may reach other parties.
             raise ConfigError(
                 f"privacy.delta: {self.budget.delta:g} is too large for {name}; it has to be"
-                f" smaller than 1 over its number of {self.settings.unit}s (--delta"
-                f" {10.0 ** math.floor(-math.log10(units)):g})"
+                f" smaller than 1 over its number of {self.settings.unit}s (try --delta"
+                f" {self.budget.delta / 10:g})"
             )
 
 

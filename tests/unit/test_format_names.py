@@ -40,6 +40,7 @@ ERRORS = {
     "MessageError",
     "NotMetError",
     "RefusedError",
+    "RefusedQuestionError",
     "RoundFailedError",
     "RunDirectoryError",
     "SecureflError",

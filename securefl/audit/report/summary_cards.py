@@ -10,7 +10,7 @@ from typing import Final
 from securefl.config.metric_labels import LABELS, shown
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.result import RunResult
-from securefl.federation.runs.summary import gain_over_alone, headline_metrics, summarise
+from securefl.federation.runs.summary import KEPT, gain_over_alone, headline_metrics, summarise
 from securefl.privacy.accounting.spent import privacy_unit
 
 _SEEN: Final = {
@@ -46,7 +46,10 @@ def cards(result: RunResult, records: Sequence[RoundRecord]) -> tuple[Card, ...]
 
 def _gained(result: RunResult) -> Card:
     question = "What was gained?"
-    metric, label = next(iter(headline_metrics(result).items()))
+    metrics = headline_metrics(result)
+    if not metrics:
+        return Card(question, "with the retailers", KEPT)
+    metric, label = next(iter(metrics.items()))
     federated = shown(metric, result.metrics["federated"][metric])
     if "alone" not in result.metrics:
         text = "The run was not compared with what the retailers reach alone."

@@ -232,6 +232,24 @@ class Refusal(Record):
     allowed: NonNegativeFloat | None
 
 
+QuestionRefusal = Literal["question", "protection", "phase", "round", "again", "model"]
+
+
+class RefusedQuestion(Record):
+    """Refusal of a question that the member's table of answers does not allow; nothing left.
+
+    Attributes:
+        question: Its kind, and the fields that choose what is answered.
+        phase: Where the run stood when it was first asked.
+        reason: What the table says against it.
+    """
+
+    kind: Literal["refused-question"] = "refused-question"
+    question: Name
+    phase: Name
+    reason: QuestionRefusal
+
+
 class End(Record):
     """End of the run at this member.
 
@@ -246,7 +264,7 @@ class End(Record):
 
 
 Event = Annotated[
-    Start | Release | ScoreRelease | Outcome | Refusal | End,
+    Start | Release | ScoreRelease | Outcome | Refusal | RefusedQuestion | End,
     Field(discriminator="kind"),
 ]
 

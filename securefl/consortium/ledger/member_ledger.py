@@ -24,7 +24,9 @@ from securefl.consortium.ledger.events import (
     Event,
     Mechanism,
     Outcome,
+    QuestionRefusal,
     Refusal,
+    RefusedQuestion,
     Release,
     ScoreRelease,
 )
@@ -117,7 +119,6 @@ class MemberLedger:
             number: Number of the round.
             cohort: Members of the cohort, in roster order.
             model: Digest of the shared model that training starts from, hex.
-
         """
         self._asked = RequestedRound(number, cohort, model)
 
@@ -248,6 +249,12 @@ class MemberLedger:
             with self.privacy_ledger.transaction():
                 self._write(refusal)
 
+    def refuse_question(self, question: str, phase: str, reason: QuestionRefusal) -> None:
+        """Record a question that is not answered; once a run, so that asking on adds nothing."""
+        if question not in self.privacy_ledger.refused_questions(self.run):
+            with self.privacy_ledger.transaction():
+                self._write(RefusedQuestion(question=question, phase=phase, reason=reason))
+
     def conclude(
         self, number: int, survivors: tuple[str, ...], model: str, transcript: str | None
     ) -> None:
@@ -267,8 +274,7 @@ class MemberLedger:
 
     def end(self, rounds: int) -> None:
         """Record the end of the run; idempotent."""
-        last = self.privacy_ledger.last_entry(self.run)
-        if last is not None and isinstance(last.event, End):
+        if self.privacy_ledger.entry_of(self.run, "end", 0) is not None:
             return
         private = mechanism_for(self._config.privacy).private
         after = self.life_epsilon() if private else None

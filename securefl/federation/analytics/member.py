@@ -1,9 +1,9 @@
 """A member's side of a query: check, charge, add the noise share, mask, in this order.
 
-What may be asked is decided here and not by the coordinator: a member answers one query a run, if
-its policy and its cap allow it, with the noise that was agreed. A session that failed stays charged
-once it was entered, and is never entered again: the difference of two sums that differ in one
-member is that member's answer with a single share of noise.
+What may be asked is in `answers.QUERY_ANSWERS`, and not decided by the coordinator: a member
+answers one query a run, if its policy and its cap allow it, with the noise that was agreed. A
+session that failed stays charged once it was entered, and is never entered again: the difference of
+two sums that differ in one member is that member's answer with a single share of noise.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
+from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.data.tables import RetailerTables
 from securefl.errors import SecureflError
@@ -36,6 +37,8 @@ from securefl.federation.analytics.terms import (
     query_digest,
     query_session,
 )
+from securefl.federation.member.answer_gate import AnswerGate
+from securefl.federation.member.answers import QUERY_ANSWERS, Phase, Protection
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.secure_client import AbortedError
 from securefl.privacy.noise.csprng import AesCtrRng
@@ -113,6 +116,8 @@ class AnalyticsMember:
         self.ledger = ledger
         self._spec = spec
         self._entered: _Entered | None = None
+        protection = Protection.of(spec.consortium.config)
+        self._gate = AnswerGate(QUERY_ANSWERS, protection, self._record_refused)
         self._stream = AesCtrRng()
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.QueryRequest: self._ask,
@@ -125,10 +130,8 @@ class AnalyticsMember:
         """Return the reply to one message; a user-facing error becomes a `Failure`."""
         try:
             request = m.decode(message)
-            answer = self._answers.get(type(request))
-            if answer is None:
-                raise m.MessageError(f"a member that answers queries knows no '{request.kind}'")
-            reply = answer(request)
+            rule = self._gate.admit(request)
+            reply = self._answers[rule.question](request)
         except RefusedError as error:
             self.ledger.refuse(error.refusal)
             reply = refused(error.refusal)
@@ -138,13 +141,15 @@ class AnalyticsMember:
             reply = m.Failure(error=error.wire_name, text=str(error))
         return [m.encode(reply)]
 
+    def _record_refused(self, question: str, phase: str, reason: QuestionRefusal) -> None:
+        self.ledger.begin(self._spec.units)  # a chain of entries begins with the start
+        self.ledger.refuse_question(question, phase, reason)
+
     def close(self) -> None:
         """Close its ledger."""
         self.ledger.close()
 
     def _ask(self, request: m.QueryRequest) -> m.Message:
-        if self._entered is not None:
-            raise AbortedError("this run's query was asked before")
         consortium = self._spec.consortium
         query = read_query(request.query)
         if request.cohort != consortium.roster.names:
@@ -155,6 +160,7 @@ class AnalyticsMember:
         # Before the session is entered: a member that its cap forbids to answer refuses here, where
         # the others can still go on without it. It is charged only when data are used (`_begin`).
         self.ledger.begin(self._spec.units)
+        self._gate.advance(Phase.IN_ROUNDS)
         self.ledger.enter(ROUND, request.cohort, digest.hex())
         self.ledger.check(ROUND, price_of(noise), **self._terms_of(noise))
         session = self._session(query, digest)
@@ -206,10 +212,12 @@ class AnalyticsMember:
             raise m.MessageError("the sum that was shown is another one")
         transcript = request.transcript.hex() if request.transcript else None
         self.ledger.conclude(ROUND, survivors, request.model.hex(), transcript)
+        self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
 
     def _finish(self, request: m.Finish) -> m.Entries:
         self.ledger.end(request.rounds)
+        self._gate.advance(Phase.CLOSED)
         return self._entries(request.since)
 
     def _entries(self, since: int) -> m.Entries:

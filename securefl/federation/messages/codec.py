@@ -23,21 +23,25 @@ from securefl.federation.messages.ledger import (
     ShowHead,
     StartRun,
 )
+from securefl.federation.messages.observation import (
+    DebugDisclose,
+    ObserveBaseline,
+    ObserveLocalOnly,
+    ObserveModel,
+)
 from securefl.federation.messages.training import (
     Absent,
     BaselineRequest,
     BudgetRequest,
     BudgetResponse,
     CacheMiss,
-    DebugDisclose,
+    Deliver,
     Done,
     Evaluate,
-    EvaluateReleased,
     Failure,
     Keep,
     LocalOnlyRequest,
     LocalOnlyResult,
-    NoisedBaselineRequest,
     Protocol,
     QueryRequest,
     Restore,
@@ -63,14 +67,16 @@ AnyMessage = (
     | ScoreRequest
     | ScoreProtocol
     | DebugDisclose
+    | ObserveModel
+    | ObserveBaseline
+    | ObserveLocalOnly
     | Evaluate
-    | EvaluateReleased
     | BaselineRequest
-    | NoisedBaselineRequest
     | Scores
     | Keep
     | LocalOnlyRequest
     | LocalOnlyResult
+    | Deliver
     | Save
     | Restore
     | BudgetRequest

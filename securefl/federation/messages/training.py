@@ -100,15 +100,8 @@ class ScoreProtocol(Message):
     payload: bytes
 
 
-class DebugDisclose(Message):
-    """Coordinator to member, in `securefl compare` alone: disclose the round's update."""
-
-    kind: Literal["reveal"] = "reveal"
-    round: NonNegativeInt
-
-
 class Evaluate(Message):
-    """Coordinator to member: score this shared model on a split.
+    """Coordinator to member, mode `plain`: score this shared model on a split.
 
     Attributes:
         kept: Whether to use the local parameters of the kept round instead of the present ones.
@@ -121,15 +114,8 @@ class Evaluate(Message):
     kept: bool
 
 
-class EvaluateReleased(Message):
-    """Coordinator to member: score this shared model alone, without your local part, on test."""
-
-    kind: Literal["evaluate-released"] = "evaluate-released"
-    shared: bytes
-
-
 class BaselineRequest(Message):
-    """Coordinator to member: score the baseline on a split."""
+    """Coordinator to member, mode `plain`: score the baseline on a split."""
 
     kind: Literal["naive"] = "naive"
     split: SplitName
@@ -142,12 +128,6 @@ class Scores(Message):
     tallies: dict[str, TallyFields]
 
 
-class NoisedBaselineRequest(Message):
-    """Coordinator to member: score the baseline under noise of the run's whole budget."""
-
-    kind: Literal["noised-naive"] = "noised-naive"
-
-
 class Keep(Message):
     """Coordinator to member: this round is the best so far; keep its local parameters."""
 
@@ -156,10 +136,13 @@ class Keep(Message):
 
 
 class LocalOnlyRequest(Message):
-    """Coordinator to member: train without the federation, as a baseline."""
+    """Coordinator to member, mode `plain`: train without the federation, as a baseline.
+
+    Attributes:
+        shared: The agreed start, float32 [d].
+    """
 
     kind: Literal["train-alone"] = "train-alone"
-    arm: Literal["alone", "pooled"]
     shared: bytes
 
 
@@ -169,6 +152,18 @@ class LocalOnlyResult(Message):
     kind: Literal["alone"] = "alone"
     best_round: NonNegativeInt
     tallies: dict[str, TallyFields]
+
+
+class Deliver(Message):
+    """Coordinator to member: this round's model is the run's result; nothing of it is sent back.
+
+    Attributes:
+        shared: The shared model that the round ended with, float32 [d].
+    """
+
+    kind: Literal["deliver"] = "deliver"
+    round: NonNegativeInt
+    shared: bytes
 
 
 class Save(Message):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.errors import InputError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.secure import SecureAggregator
@@ -25,7 +26,7 @@ from securefl.federation.coordinator.rounds import (
     run_round,
     spent,
 )
-from securefl.federation.runs.baselines import Arms, evaluate_arms, request_pooled
+from securefl.federation.coordinator.scores import Arms, ScoreSource
 from securefl.federation.runs.closing_scores import closing_scores
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
@@ -54,6 +55,7 @@ class Trained:
         members: The members that took part.
         refused: The members that refused the whole run, and why.
         scores: The scores that every party sees; None in mode `plain` without a budget.
+        simulation_only: The scores that only a simulation can see; see `ScoreSource`.
     """
 
     state: RoundState
@@ -62,6 +64,7 @@ class Trained:
     members: tuple[str, ...]
     refused: dict[str, str]
     scores: ReleasedScores | None
+    simulation_only: tuple[str, ...]
 
 
 class Hooks:
@@ -126,7 +129,7 @@ class RoundLoop:
         Raises:
             SecureflError: A user-facing error, as one line.
         """
-        request_pooled(self.federation, self.prepared)
+        self.federation.scores.begin()
         state = self._restored()
         rounds = self.federation.config.rounds
         self.watch.begin(state.round, rounds)
@@ -189,7 +192,11 @@ class RoundLoop:
         federation, config = self.federation, self.prepared.config
         self.watch.stage(_CLOSING[config.references.enabled])
         self.hooks.before_closing()
-        arms = evaluate_arms(federation, self.prepared, state)
+        # A member keeps the result: for its predictions, and for the figures in its own folder.
+        number, shared = state.best_round, state.best_shared
+        result = m.Deliver(round=number, shared=m.pack_vector(shared))
+        federation.exchange.ask_all(federation.members, result, m.Done)
+        arms = federation.scores.closing(federation.members, number, shared)
         scores = closing_scores(federation, state)
         privacy = run_privacy(config, spent(federation))
         # Last of all questions: with it, a member writes its outputs and ends its ledger.
@@ -197,7 +204,10 @@ class RoundLoop:
         self.recorder.finish(federation.members, state.round)
         self.hooks.ended(federation)
         refused = federation.exchange.refused_in(0)
-        return Trained(state, arms, privacy, federation.members, refused, scores)
+        only = federation.scores.simulation_only(arms)
+        return Trained(
+            state, arms, privacy, federation.members, refused, scores=scores, simulation_only=only
+        )
 
 
 def federation_of(
@@ -206,6 +216,8 @@ def federation_of(
     consortium: Consortium,
     exchange: Exchange,
     members: tuple[str, ...],
+    *,
+    scores: ScoreSource,
 ) -> Federation:
     """Return the federation of a run.
 
@@ -215,6 +227,7 @@ def federation_of(
         consortium: All members and what they agreed on.
         exchange: The way to the members.
         members: Those that take part, in roster order.
+        scores: Where scores come from.
     """
     config = prepared.config
     return Federation(
@@ -227,6 +240,7 @@ def federation_of(
         decisive=prepared.task.metrics[0],
         consortium=consortium,
         layout=ExactLayout(prepared.task.scored_metrics),
+        scores=scores,
     )
 
 

@@ -54,13 +54,13 @@ class MemberResult:
 
     Attributes:
         name: The member's name.
-        samples: Number of its training samples, its FedAvg weight; 0 over a network, where the
-            coordinator does not learn it.
+        samples: Number of its training samples, its FedAvg weight; None under masks or a budget,
+            where no count leaves a member, and over a network.
         metrics: Arm (`federated`, `alone`, `baseline`, ...) to metric to number, on its test cases.
     """
 
     name: str
-    samples: int
+    samples: int | None
     metrics: dict[str, Numbers]
 
 
@@ -188,6 +188,7 @@ class RunResult:
         ledger: File of the coordinator's log of all members' signed entries.
         scores: The scores over all members that every party sees, with their standard errors under
             a budget; None in mode `plain` without one.
+        simulation_only: The arms of `metrics` that only a simulation can see.
     """
 
     task: str
@@ -204,6 +205,7 @@ class RunResult:
     history: tuple[RoundCost, ...] = ()
     ledger: str = ""
     scores: ReleasedScores | None = None
+    simulation_only: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
@@ -227,6 +229,7 @@ def result_from_json(text: str, path: Path) -> RunResult:
         fields["refusals"] = tuple(Refusal(**refusal) for refusal in fields["refusals"])
         scores = fields.get("scores")
         fields["scores"] = None if scores is None else ReleasedScores.from_json(scores)
+        fields["simulation_only"] = tuple(fields.get("simulation_only", ()))
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):

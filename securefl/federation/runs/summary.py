@@ -27,6 +27,13 @@ _PROTECTION: Final = {
 }
 
 
+KEPT: Final = (
+    "Per-retailer figures stay with the retailers: each finds its own in figures.json of its own"
+    " folder."
+)
+"""The conclusion of a run of which no score leaves a member."""
+
+
 @dataclass(frozen=True)
 class SummaryTable:
     """One metric, retailer by retailer, as text.
@@ -74,12 +81,13 @@ def summarise(result: Result) -> Summary:
         heading=_heading(result),
         tables=tuple(_table(result, metric, found) for metric, found in metrics.items()),
         notes=(
+            *_seen_by(result),
             *_refused(result),
             *_scores(result),
-            *_notes(result.metrics["federated"]),
+            *_notes(result.metrics.get("federated", {})),
             *_handed(result.task),
         ),
-        conclusion=_conclusion(result, *next(iter(metrics.items()))),
+        conclusion=_conclusion(result, *next(iter(metrics.items()))) if metrics else KEPT,
         protection=_protection(result),
         run_dir=result.run_dir,
         next_command=_next_command(result),
@@ -88,7 +96,7 @@ def summarise(result: Result) -> Summary:
 
 def headline_metrics(result: Result) -> dict[str, MetricLabel]:
     """Return the metrics that the summary shows, the decisive one first."""
-    known = {m: LABELS[m] for m in result.metrics["federated"] if m in LABELS}
+    known = {m: LABELS[m] for m in result.metrics.get("federated", {}) if m in LABELS}
     return {metric: found for metric, found in known.items() if found.headline}
 
 
@@ -186,6 +194,19 @@ def gain_over_alone(metrics: Mapping[str, Numbers], metric: str, found: MetricLa
 
 def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.1f} %"
+
+
+def _seen_by(result: Result) -> Iterator[str]:
+    """Say which figures no party of a real run has."""
+    run = result.runs[0] if isinstance(result, RepeatResult) else result
+    if "federated" in run.simulation_only:
+        yield (
+            "Only a simulation can see these figures: in mode"
+            f" {result.mode}{' under a budget' if result.privacy else ''}, no score of a retailer"
+            " leaves it."
+        )
+    elif run.simulation_only:
+        yield "Only a simulation can train on all data in one place."
 
 
 def _refused(result: Result) -> Iterator[str]:

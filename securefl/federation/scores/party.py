@@ -87,15 +87,13 @@ class ScoreParty:
         Args:
             request: The coordinator's request.
             shared: The model in it, float32 [d].
-            may_score: Says whether a round may have ended with a model; true where unknown.
+            may_score: Says whether the sum of a number is of a model.
 
         Raises:
             SecureflError: If it is not what was agreed; see the two kinds of sums.
         """
-        number = min(request.number, self._rounds)
-        # Without a budget the result may be the model of an older round, which is not kept.
-        if not may_score(number, shared) and (request.number == number or self._noised is not None):
-            raise m.MessageError(f"this is not the model that round {number} ended with")
+        if not may_score(request.number, shared):
+            raise m.MessageError(f"this is not the model that sum {request.number} is about")
         if self._mode == "plain" and self._noised is None:
             raise m.MessageError("in mode 'plain' scores are in the clear")
         if self._noised is not None:

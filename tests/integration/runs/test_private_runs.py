@@ -8,7 +8,7 @@ from securefl.consortium.ledger.composition import as_event
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.errors import ConfigError, InputError, SecureflError
 from securefl.federation import messages as m
-from securefl.federation.coordinator.rounds import evaluate as evaluate_round
+from securefl.federation.coordinator.scores import ScoresInClear
 from securefl.federation.member.updates.local_dp import RELEASE
 from securefl.federation.runs.agreement import read_run
 from securefl.federation.runs.directory import RunDirectory
@@ -77,7 +77,14 @@ def test_a_private_run_says_what_it_spent_and_keeps_to_its_budget(private_run, m
     for member in privacy["members"]:
         assert set(member) == {
             *("name", "epsilon", "noise_multiplier", "clip_norm", "sampling_rate", "steps"),
-            *("customer_epsilon", "two_retailers_epsilon", "life", "cap", "cap_delta", "score_noise"),
+            *(
+                "customer_epsilon",
+                "two_retailers_epsilon",
+                "life",
+                "cap",
+                "cap_delta",
+                "score_noise",
+            ),
         }
         assert member["life"] == pytest.approx(member["epsilon"])
         assert member["steps"] == 3 * 2
@@ -207,16 +214,15 @@ def test_a_coordinator_that_asks_for_more_rounds_than_agreed_gets_none(tmp_path,
     directory = RunDirectory.create(tmp_path / "run", prepared.config)
     consortium, identities = local_consortium(prepared)
     member = member_specs(prepared, directory, consortium, identities)[0].build()
-    replies = []
+    replies = [m.decode(member.handle(m.encode(m.StartRun(since=0)))[0])]
     for number in range(1, 4):
         request = m.Train(round=number, shared=m.pack_vector(prepared.shared))
         replies.append(m.decode(member.handle(m.encode(request))[0]))
-    assert [type(reply) for reply in replies] == [m.Update, m.Refused, m.Refused]
-    assert "the budget is spent" in replies[1].text
+    assert [type(reply) for reply in replies[1:]] == [m.Update, m.Failure, m.Failure]
+    assert "round 2 was not agreed" in replies[2].text
     book = PrivacyLedger(book_path(directory.places.books, "north"))
     assert len(book.releases(1)) == 1
-    refusals = [entry.event for entry in book.refusals()]
-    assert [(event.round, event.reason) for event in refusals] == [(2, "budget"), (3, "budget")]
+    assert book.refused_questions(consortium.run_id.hex()) == {"train"}
 
 
 def test_seeds_in_a_row_on_the_same_data_add_up(tmp_path, private_config):
@@ -292,9 +298,10 @@ def test_a_test_seed_is_labelled_as_protecting_nobody(private_run):
 def test_no_score_of_a_single_round_is_told(private_run, monkeypatch):
     """Scores are exact: one a round would tell of the same customers over and over."""
     monkeypatch.setattr("securefl.federation.coordinator.rounds._validated", asked_all_the_same)
-    with pytest.raises(SecureflError, match="no score of a single round"):
+    with pytest.raises(SecureflError, match=r"'evaluate .* is not answered .* under a budget"):
         private_run()
 
 
 def asked_all_the_same(federation, state):
-    return evaluate_round(federation, state, "validation")
+    source = ScoresInClear(federation.exchange)
+    return source.validation(federation.members, state.round, state.shared)
