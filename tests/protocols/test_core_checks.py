@@ -35,7 +35,7 @@ def at(steps, plan=None):
     """A session in which so many steps of the first round have ended."""
     exchange = Exchange.of(Consortium(plan or small_plan(7, min_members=5)))
     exchange.advertise()
-    exchange.begin(inputs(exchange.server._plan))
+    exchange.begin(inputs(exchange.server.plan))
     for _ in range(steps):
         exchange.step()
     return exchange
@@ -71,8 +71,8 @@ def test_fewest_dealing_neighbours_are_the_threshold():
     plan = replace(small_plan(9, min_members=3), degree=6, threshold=4)
     for kept, enough in ((4, True), (3, False)):
         exchange = at(0, plan)
-        near = set(exchange.server._plan.neighbours(VICTIM)[:kept])
-        sharers = near | {VICTIM} | (set(range(9)) - set(exchange.server._plan.neighbours(VICTIM)))
+        near = set(exchange.server.plan.neighbours(VICTIM)[:kept])
+        sharers = near | {VICTIM} | (set(range(9)) - set(exchange.server.plan.neighbours(VICTIM)))
 
         def few(message, sharers=sharers):
             deals = {m: row for m, row in told(message).deals.items() if m in sharers}
@@ -140,7 +140,7 @@ def test_fewest_surviving_neighbours_are_the_threshold():
     plan = replace(small_plan(9, min_members=3), degree=6, threshold=4)
     for kept, enough in ((4, True), (3, False)):
         exchange = at(1, plan)
-        near = exchange.server._plan.neighbours(VICTIM)
+        near = exchange.server.plan.neighbours(VICTIM)
         alive = {*near[:kept], *(set(range(9)) - set(near))}
         exchange.tamper = only(VICTIM, lambda m, alive=alive: survivors_of(m, alive))
         if enough:

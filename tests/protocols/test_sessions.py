@@ -138,7 +138,7 @@ def test_sparse_round_in_which_one_member_lost_its_holders_gives_no_sum(step):
     exchange = Exchange.of(Consortium(plan))
     exchange.advertise()
     exchange.begin(inputs(plan))
-    lost = exchange.server._plan.neighbours(7)[:5]
+    lost = exchange.server.plan.neighbours(7)[:5]
     with pytest.raises(TooFewSurvivors, match="the threshold is 6"):
         exchange.finish({step: lost})
 

@@ -27,11 +27,7 @@ from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.recovery import recovery_for
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server_round import ServerRound
-from securefl_protocols.wire.codec import (
-    Envelope,
-    decode_body,
-    open_envelope,
-)
+from securefl_protocols.wire.codec import Envelope, decode_body, open_envelope
 from securefl_protocols.wire.context import SessionContext
 from securefl_protocols.wire.messages import (
     AdvertiseKeys,
@@ -46,7 +42,11 @@ from securefl_protocols.wire.transcript import Transcript
 
 
 class ServerSession:
-    """The coordinator in one session of one or more rounds. It has no secrets of its own."""
+    """The coordinator in one session of one or more rounds. It has no secrets of its own.
+
+    Attributes:
+        plan: The plan of the session; once its members drew a graph, with the seed.
+    """
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class ServerSession:
             raise LocalProtocolError("the roster is not the one that the plan was made for")
         if context.plan != plan.digest():
             raise LocalProtocolError("the context is that of another plan")
-        self._plan, self._roster, self._context, self._threads = plan, roster, context, threads
+        self.plan, self._roster, self._context, self._threads = plan, roster, context, threads
         self._opening = (number, model)
         self._bound_to = context.of_round(number, model)
         self._members = Participation(plan)
@@ -122,8 +122,8 @@ class ServerSession:
         if self._round is not None and number <= self._round.number:
             raise LocalProtocolError("a round has a larger number than those before")
         context = self._context.of_round(number, model)
-        recovery, keys = recovery_for(self._plan.rounds), self._keys.by_member
-        self._round = ServerRound(self._plan, recovery, keys, number=number, context=context)
+        recovery, keys = recovery_for(self.plan.rounds), self._keys.by_member
+        self._round = ServerRound(self.plan, recovery, keys, number=number, context=context)
         self._bound_to, self._model, self._result = context, model, None
         self._rounds_left -= 1
         self._only = only
@@ -172,7 +172,7 @@ class ServerSession:
         Raises:
             LocalProtocolError: There is no such member.
         """
-        if not 0 <= sender < self._plan.members:
+        if not 0 <= sender < self.plan.members:
             raise LocalProtocolError("the sender is not in the roster")
         if sender in self._members.banned:
             return self._members.banned[sender]
@@ -190,11 +190,11 @@ class ServerSession:
         return None
 
     def _take(self, sender: int, data: bytes) -> None:
-        envelope = open_envelope(data, largest=self._plan.largest_message)
+        envelope = open_envelope(data, largest=self.plan.largest_message)
         if envelope.sender != sender:
             raise Refused(DropoutReason.MALFORMED, "the message names another sender")
         message = decode_body(envelope.kind, envelope.body)
-        if not self._plan.speaks(type(message)):
+        if not self.plan.speaks(type(message)):
             raise Refused(DropoutReason.MALFORMED, "a message of a session with another plan")
         # The step comes before the signature: a late message was signed under the context of
         # another round, and its honest sender is not to be banned for a bad signature.
@@ -222,10 +222,10 @@ class ServerSession:
             self._current.take_unmask(sender, message)
 
     def end_step(self) -> dict[int, bytes]:
-        """End the step with those who answered, and return the messages of the next.
+        """End the step with those who answered.
 
         Returns:
-            One message for each member that goes on. After the last step of a round, the sum.
+            The next message to each member that goes on; after a round's last step, the sum.
 
         Raises:
             LocalProtocolError: No step is under way.
@@ -264,7 +264,7 @@ class ServerSession:
             raise
 
     def _end_advertise(self, cohort: frozenset[int]) -> dict[int, bytes]:
-        drawing = self._plan.awaits_draw
+        drawing = self.plan.awaits_draw
         self._members.check_enough(cohort, frozenset() if drawing else cohort)
         if drawing:
             self._members.enter(ServerStep.REVEAL, cohort)
@@ -274,7 +274,7 @@ class ServerSession:
 
     def _end_reveal(self, revealed: frozenset[int]) -> dict[int, bytes]:
         seed, outgoing = self._keys.draw(self._bound_to)
-        plan = self._members.plan = self._plan = self._plan.drawn(seed)
+        plan = self._members.plan = self.plan = self.plan.drawn(seed)
         self._context = replace(self._context, plan=plan.digest())
         self._keys.plan = plan
         self._members.check_enough(revealed, revealed)
@@ -345,6 +345,5 @@ class ServerSession:
 
     def _leave_round(self) -> None:
         """Wait for the next round, or close a session that never opened or has none left."""
-        opened = self.step not in OPENING
-        goes_on = opened and self._rounds_left > 0
+        goes_on = self.step not in OPENING and self._rounds_left > 0
         self._members.rest(ServerStep.IDLE if goes_on else ServerStep.CLOSED)

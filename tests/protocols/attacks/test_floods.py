@@ -19,7 +19,7 @@ from protocols.attacks.test_messages import LAYERED, PLAN, SPARSE  # isort: skip
 def masked(plan=None):
     exchange = Exchange.of(Consortium(plan or small_plan(5, rounds=40)))
     exchange.advertise()
-    exchange.begin(inputs(exchange.server._plan))
+    exchange.begin(inputs(exchange.server.plan))
     exchange.step()
     return exchange
 
@@ -110,7 +110,7 @@ def stand(name, steps):
     exchange.outbox = {i: c.start(1, MODEL) for i, c in enumerate(exchange.clients)}
     for _ in range(steps):
         if exchange.server.step is ServerStep.IDLE:
-            exchange.begin(inputs(exchange.server._plan))
+            exchange.begin(inputs(exchange.server.plan))
         exchange.step()
     return exchange
 
@@ -145,7 +145,7 @@ def test_mutated_messages_raise_nothing_foreign(data, name, steps):
     try:
         exchange.step()
         if exchange.server.step is ServerStep.IDLE:
-            exchange.begin(inputs(exchange.server._plan))
+            exchange.begin(inputs(exchange.server.plan))
         told = exchange.server.end_step() if not up else {}
     except ProtocolError:
         return

@@ -50,7 +50,7 @@ def failed_round(plan=None, drops=(), number=1):
     consortium = Consortium(plan or small_plan(5, rounds=4))
     exchange = Exchange.of(consortium)
     exchange.advertise()
-    vectors = inputs(exchange.server._plan)
+    vectors = inputs(exchange.server.plan)
     exchange.begin(vectors, number)
     exchange.step()
     lies(exchange)
@@ -86,12 +86,12 @@ def test_wrong_checksum_of_one_member_ends_no_session():
 def test_repeat_is_under_keys_that_were_never_used():
     exchange, vectors, _, _ = failed_round()
     masked = {
-        i: lanes_of(m, exchange.server._plan)
+        i: lanes_of(m, exchange.server.plan)
         for i, m in exchange.server.transcript().messages[2].items()
     }
     exchange.begin(vectors, 2)
     exchange.step()
-    again = {i: lanes_of(m, exchange.server._plan) for i, m in exchange.outbox.items()}
+    again = {i: lanes_of(m, exchange.server.plan) for i, m in exchange.outbox.items()}
     # Equal masks would show as equal masked inputs, or as equal pairs for some pair of members.
     assert all((masked[i] != again[i]).any() for i in range(5))
     assert len({tuple(again[i] - masked[i]) for i in range(5)}) == 5
@@ -220,7 +220,7 @@ def test_tag_opened_for_blame_control_says_what_the_input_was():
     """Why no tag is opened to find the liar: whoever knows the key tests guesses of the input."""
     exchange = Exchange.of(Consortium(small_plan(5)))
     exchange.advertise()
-    vectors = inputs(exchange.server._plan)
+    vectors = inputs(exchange.server.plan)
     exchange.begin(vectors)
     exchange.step()
     key = exchange.clients[4]._round._checksum_key  # A colluding member has it.

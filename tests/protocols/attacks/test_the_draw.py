@@ -60,7 +60,7 @@ def graph_of(exchange, member=VICTIM):
 def test_all_parties_have_one_graph():
     exchange = advertised()
     exchange.step()
-    expected = [exchange.server._plan.neighbours(i) for i in range(9)]
+    expected = [exchange.server.plan.neighbours(i) for i in range(9)]
     assert all(graph_of(exchange, i) == expected for i in range(9))
     assert {c.state for c in exchange.clients} == {ClientState.READY}
 
@@ -207,7 +207,7 @@ def test_two_graphs_do_not_understand_each_other(monkeypatch):
             (lambda *_: b"x" * 32) if index == VICTIM else honest,
         )
         exchange.clients[index].receive(message)
-    vectors = inputs(exchange.server._plan)
+    vectors = inputs(exchange.server.plan)
     exchange.begin(vectors)
     result = exchange.finish()
     assert VICTIM not in result.survivors
@@ -243,7 +243,7 @@ def test_forged_sum_in_a_sparse_graph_is_not_accepted():
     """Members of a sparse session once took any total; now they check it as all others do."""
     exchange = Exchange.of(Consortium(sparse_plan()))
     exchange.advertise()
-    vectors = inputs(exchange.server._plan)
+    vectors = inputs(exchange.server.plan)
     exchange.begin(vectors)
     for _ in range(3):
         exchange.step()
@@ -256,7 +256,7 @@ def test_forged_sum_in_a_sparse_graph_is_not_accepted():
 def test_total_without_a_checksum_is_no_message():
     exchange = Exchange.of(Consortium(sparse_plan()))
     exchange.advertise()
-    exchange.begin(inputs(exchange.server._plan))
+    exchange.begin(inputs(exchange.server.plan))
     for _ in range(3):
         exchange.step()
     exchange.tamper = only(VICTIM, lambda m: changed(m, tag=b""))
@@ -316,7 +316,7 @@ def test_secrets_that_differ_split_the_round_and_hide_the_tags():
     exchange = Exchange.of(Consortium(sparse_plan()))
     exchange.advertise()
     exchange.clients[VICTIM]._keystore.checksum_secret = b"another secret than all others have"[:32]
-    vectors = inputs(exchange.server._plan)
+    vectors = inputs(exchange.server.plan)
     exchange.begin(vectors)
     result = exchange.finish()
     assert result.survivors == tuple(i for i in range(9) if i != VICTIM)
@@ -327,7 +327,7 @@ def test_transcript_of_a_sparse_session_replays_with_its_draw():
     consortium = Consortium(sparse_plan())
     exchange = Exchange.of(consortium)
     exchange.advertise()
-    exchange.begin(inputs(exchange.server._plan))
+    exchange.begin(inputs(exchange.server.plan))
     result = exchange.finish({ServerStep.MASK: [4]})
     transcript = exchange.server.transcript()
     known = {
@@ -369,7 +369,7 @@ def test_reveal_before_and_after_its_step():
     assert early.server.receive(COLLUDER, reveal).reason is DropoutReason.OUT_OF_STEP
     others = dict(exchange.outbox)
     exchange.step()
-    exchange.begin(inputs(exchange.server._plan))
+    exchange.begin(inputs(exchange.server.plan))
     assert exchange.server.receive(COLLUDER, others[COLLUDER]) is None  # The same bytes again.
     changed_reveal = resigned(exchange, COLLUDER, Reveal(bytes(32), {}))
     assert exchange.server.receive(COLLUDER, changed_reveal).reason is DropoutReason.LATE
