@@ -25,9 +25,8 @@ from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
-from securefl.federation.member.sum_scoring import SumScoring
 from securefl.federation.member.updates.factory import round_training
-from securefl.federation.scores.party import ScoreParty
+from securefl.federation.scores.party import ScoreParty, SumScoring
 from securefl.ml.parameters import (
     FloatVector,
     load_local,
@@ -107,7 +106,8 @@ class Member:
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
-        self.scores = ScoreParty(spec, ledger, SumScoring(self.learner, self.model, self.rounds))
+        scoring = SumScoring(self.learner, self.model, lambda: self.rounds.kept)
+        self.scores = ScoreParty(spec, ledger, scoring)
         self._reveals = spec.discloses
         self._names = spec.consortium.roster.names
         self.mechanism = mechanism_for(spec.config.privacy)
@@ -281,8 +281,8 @@ class Member:
         return m.Countersigned(signature=self.ledger.countersign(shown))
 
     def _naive(self, request: m.BaselineRequest) -> m.Scores:
-        tallies = self.learner.task.baseline(self.learner.data, request.split)
-        return m.Scores(tallies=m.pack_tallies(tallies))
+        data = self.learner.data
+        return m.Scores(tallies=m.pack_tallies(self.learner.task.baseline(data, request.split)))
 
     def _noised_baseline(self, request: m.NoisedBaselineRequest) -> m.Scores:
         del request
