@@ -15,7 +15,7 @@ from securefl.federation import messages as m
 from securefl.federation.member.refusing import refused
 from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.scores.coordinator import sum_scores
-from securefl.federation.scores.member import MemberScores
+from securefl.federation.scores.member import MemberScores, scores_charged
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.unit_sums import UnitSums
@@ -78,7 +78,7 @@ class ScoreParty:
 
     def _scored(self, shared):
         del shared
-        self.spec.log.append(self.spec.ledger.scores_charged())
+        self.spec.log.append(scores_charged(self.spec.ledger))
         return self.spec.units
 
     def close(self):

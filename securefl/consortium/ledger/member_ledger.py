@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.composition import as_event, compose
@@ -28,7 +27,6 @@ from securefl.consortium.ledger.events import (
     Refusal,
     RefusedQuestion,
     Release,
-    ScoreRelease,
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
 from securefl.consortium.ledger.policy import refuse
@@ -40,14 +38,11 @@ from securefl.consortium.ledger.releases import (
     opening_row,
     recorded_mechanism,
     release_event,
-    score_release_event,
 )
 from securefl.consortium.ledger.witness import UnverifiedTreeHead, sign_head
 from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.mechanisms import mechanism_for
 from securefl_protocols.primitives.signing import SigningKey
-
-_SCORES: Final[str] = ScoreRelease.model_fields["kind"].default
 
 
 class MemberLedger:
@@ -77,7 +72,7 @@ class MemberLedger:
         self.run = consortium.run_id.hex()
         self.key = SigningKey(identity)
         self._consortium = consortium
-        self._config = consortium.config
+        self.config = consortium.config
         self._context = context
         self._directory = directory
         self._asked: RequestedRound | None = None
@@ -134,67 +129,27 @@ class MemberLedger:
             RefusedError: If the member's cap does not allow it; nothing is charged.
         """
         asked = self._round
-        mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
-        self._charge(
-            asked.number,
-            mechanism,
-            lambda before, after: release_event(
-                self._config, asked, mechanism, before=before, after=after
-            ),
+        mechanism = recorded_mechanism(self.config.privacy, event, clip_norm, rng)
+        self.charge_entry(
+            asked.number, mechanism, partial(release_event, self.config, asked, mechanism)
         )
         self._asked = replace(asked, charged=True)
 
-    def charge_scores(
-        self,
-        asked: RequestedRound,
-        scores: bytes,
-        event: PrivacyEvent,
-        *,
-        clip_norm: float,
-        rng: str,
-    ) -> None:
-        """Charge the scores that are about to be computed and write their entry.
-
-        Args:
-            asked: The sum: its number, its members, and the model that is scored.
-            scores: Digest of the bounds of all scores in the sum, 32 bytes.
-            event: The mechanism.
-            clip_norm: Sensitivity of the integers in the sum.
-            rng: Source of the noise, as implemented.
+    def charge_entry(self, number: int, mechanism: Mechanism, entry: Callable[..., Event]) -> None:
+        """Charge a mechanism of a round and write its entry, made of epsilon before and after.
 
         Raises:
             RefusedError: If the member's cap does not allow it; nothing is charged.
-            LedgerError: If the run's scores were charged before: they are released once.
         """
-        if self.scores_charged():
-            raise LedgerError("the scores of this run were released before")
-        mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
-        self._charge(
-            asked.number,
-            mechanism,
-            lambda before, after: score_release_event(
-                self._config, asked, scores, mechanism, before=before, after=after
-            ),
-        )
-
-    def scores_charged(self) -> bool:
-        """Return whether the scores of this run were charged."""
-        number = self._config.rounds + 1
-        return self.privacy_ledger.entry_of(self.run, _SCORES, number) is not None
-
-    def _charge(
-        self, number: int, mechanism: Mechanism, entry: Callable[[float, float], Event]
-    ) -> None:
-        """Charge a mechanism and write its entry, built from epsilon before and after."""
         # Reading what is spent and charging belong to one transaction: two runs that share the
         # ledger could otherwise both take the budget that is left for one.
         with self.privacy_ledger.transaction():
             spent = self.privacy_ledger.spent(self._row.data_set, mechanism.unit)
             self._keep_to_cap(number, [*spent, mechanism])
-            self.privacy_ledger.add_release(
-                ReleaseRow(self._row.data_set, self.run, number, timestamp(), mechanism)
-            )
-            self._write(entry(self._priced(spent), self._priced([*spent, mechanism])))
+            row = ReleaseRow(self._row.data_set, self.run, number, timestamp(), mechanism)
+            self.privacy_ledger.add_release(row)
+            before, after = self._priced(spent), self._priced([*spent, mechanism])
+            self._write(entry(before=before, after=after))
 
     def check(self, number: int, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Refuse what charging an event in round `number` would refuse, without charging.
@@ -202,7 +157,7 @@ class MemberLedger:
         Raises:
             RefusedError: If the member's cap does not allow it.
         """
-        mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
+        mechanism = recorded_mechanism(self.config.privacy, event, clip_norm, rng)
         spent = self.privacy_ledger.spent(self._row.data_set, mechanism.unit)
         self._keep_to_cap(number, [*spent, mechanism])
 
@@ -216,15 +171,14 @@ class MemberLedger:
         """
         if self._round.charged:
             return
-        if mechanism_for(self._config.privacy).private:
+        if mechanism_for(self.config.privacy).private:
             self.sent_again()
             return
         with self.privacy_ledger.transaction():
-            asked = self._round
-            self.privacy_ledger.add_release(
-                ReleaseRow(self._row.data_set, self.run, asked.number, timestamp(), None)
-            )
-            self._write(release_event(self._config, asked))
+            number = self._round.number
+            row = ReleaseRow(self._row.data_set, self.run, number, timestamp(), None)
+            self.privacy_ledger.add_release(row)
+            self._write(release_event(self.config, self._round))
 
     def sent_again(self) -> None:
         """Record that the update of an earlier release is sent again, at no cost.
@@ -241,7 +195,7 @@ class MemberLedger:
         assert earlier is not None
         first = earlier.sequence if release.repeat_of is None else release.repeat_of
         with self.privacy_ledger.transaction():
-            self._write(release_event(self._config, asked, repeat_of=first))
+            self._write(release_event(self.config, asked, repeat_of=first))
 
     def refuse(self, refusal: Refusal) -> None:
         """Record a refusal, once for each round."""
@@ -276,7 +230,7 @@ class MemberLedger:
         """Record the end of the run; idempotent."""
         if self.privacy_ledger.entry_of(self.run, "end", 0) is not None:
             return
-        private = mechanism_for(self._config.privacy).private
+        private = mechanism_for(self.config.privacy).private
         after = self.life_epsilon() if private else None
         with self.privacy_ledger.transaction():
             self._write(End(rounds=rounds, epsilon_after=after))
@@ -298,7 +252,7 @@ class MemberLedger:
     def refusal(self) -> Refusal | None:
         """Return the policy's refusal of this run; None where the policy allows it."""
         policy, members = self._context.policy, len(self._consortium.roster)
-        return None if policy is None else policy.refusal(self._config, members, self._task)
+        return None if policy is None else policy.refusal(self.config, members, self._task)
 
     def signed_size(self) -> int:
         """Return the size of the last tree head countersigned in this run; 0 before the first."""
@@ -314,7 +268,7 @@ class MemberLedger:
         row = self.privacy_ledger.run(self.run)
         if row is None:
             return ()
-        unit = self._config.privacy.unit
+        unit = self.config.privacy.unit
         return tuple(map(as_event, self.privacy_ledger.spent(row.data_set, unit, self.run)))
 
     def last_round(self) -> int:
@@ -326,13 +280,13 @@ class MemberLedger:
 
     def life_epsilon(self) -> float:
         """Return the epsilon spent over the life of the data, at this run's delta."""
-        unit = self._config.privacy.unit
+        unit = self.config.privacy.unit
         return self._priced(self.privacy_ledger.spent(self._row.data_set, unit))
 
     @property
     def cap(self) -> Cap | None:
         """The policy's cap for this run's privacy unit over the life of the data."""
-        return cap_of(self._context.policy, self._config)
+        return cap_of(self._context.policy, self.config)
 
     @property
     def _round(self) -> RequestedRound:
@@ -353,7 +307,7 @@ class MemberLedger:
         with self.privacy_ledger.transaction():
             name = policy.data_set if policy else None
             data_set = self.privacy_ledger.data_set(context.digest, name, context.label)
-            row = opening_row(self.run, self._config, data_set, units, self._directory)
+            row = opening_row(self.run, self.config, data_set, units, self._directory)
             row = row if self._task is None else replace(row, task=self._task)
             self.privacy_ledger.add_run(row)
             spent = self.privacy_ledger.spent(data_set.number, row.unit) if row.unit else []
@@ -364,14 +318,14 @@ class MemberLedger:
             self._write(start)
 
     def _priced(self, mechanisms: list[Mechanism]) -> float:
-        settings = self._config.privacy
+        settings = self.config.privacy
         return compose(mechanisms, settings.delta, settings.accountant)
 
     def _keep_to_cap(self, number: int, mechanisms: list[Mechanism]) -> None:
         cap = self.cap
         if cap is None:
             return
-        after = compose(mechanisms, cap.delta, self._config.privacy.accountant)
+        after = compose(mechanisms, cap.delta, self.config.privacy.accountant)
         if after > cap.epsilon:
             raise RefusedError(refuse("cap", number=number, asked=after, allowed=cap.epsilon))
 

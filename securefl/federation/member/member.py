@@ -36,9 +36,8 @@ from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.scoring import LocalPart, MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
-from securefl.federation.member.sum_scoring import SumScoring
 from securefl.federation.member.updates.factory import round_training
-from securefl.federation.scores.party import ScoreParty
+from securefl.federation.scores.party import ScoreParty, SumScoring
 from securefl.ml.parameters import (
     FloatVector,
     load_local,
@@ -116,7 +115,8 @@ class Member:
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
-        self.scores = ScoreParty(spec, ledger, SumScoring(self.learner, self.model, self.rounds))
+        scoring = SumScoring(self.learner, self.model, lambda: self.rounds.kept)
+        self.scores = ScoreParty(spec, ledger, scoring)
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)

@@ -27,16 +27,17 @@ from securefl.federation.coordinator.rounds import (
     spent,
 )
 from securefl.federation.coordinator.scores import Arms, ScoreSource
-from securefl.federation.runs.closing_scores import closing_scores
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
 from securefl.federation.runs.privacy_summary import run_privacy
 from securefl.federation.runs.progress import Progress
 from securefl.federation.runs.result import RunPrivacy
 from securefl.federation.scores.exact import ExactLayout
-from securefl.federation.scores.statement import ReleasedScores
+from securefl.federation.scores.exact_session import sum_exact
+from securefl.federation.scores.statement import ReleasedScores, exact_scores
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.parameters import model_digest
+from securefl.privacy.mechanisms import mechanism_for
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",
@@ -208,6 +209,24 @@ class RoundLoop:
         return Trained(
             state, arms, privacy, federation.members, refused, scores=scores, simulation_only=only
         )
+
+
+def closing_scores(federation: Federation, state: RoundState) -> ReleasedScores | None:
+    """Return the scores of the run's result; None in mode `plain` without a budget."""
+    config, exchange, shared = federation.config, federation.exchange, state.best_shared
+    names = [metric.name for metric in federation.layout.metrics]
+    if mechanism_for(config.privacy).private:
+        # Opacus takes seconds to import, and a run without a budget does not need it.
+        from securefl.federation.scores.coordinator import sum_scores
+        from securefl.federation.scores.noised_statement import released_scores
+
+        return released_scores(config, names, sum_scores(exchange, federation.consortium, shared))
+    if config.mode == "plain":
+        return None
+    number = config.rounds + 1
+    return exact_scores(
+        sum_exact(exchange, federation.consortium, federation.layout, number, shared)
+    )
 
 
 def federation_of(

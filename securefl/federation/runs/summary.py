@@ -15,7 +15,7 @@ from securefl.federation.runs.directory import CONFIG
 from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.repeat import RepeatResult, sample_deviation
 from securefl.federation.runs.result import Numbers, RunResult
-from securefl.federation.runs.score_notes import score_notes
+from securefl.federation.scores.statement import ReleasedScore, ReleasedScores
 
 Result = RunResult | RepeatResult
 PARITY: Final = 2.0
@@ -25,6 +25,8 @@ _PROTECTION: Final = {
     "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
     "secure": "data stayed with each retailer, and the coordinator saw only the sum of updates",
 }
+
+_ARMS: Final = {"federated": "federated", "released": "released model"}
 
 
 KEPT: Final = (
@@ -219,6 +221,29 @@ def _refused(result: Result) -> Iterator[str]:
 def _scores(result: Result) -> Iterator[str]:
     for run in result.runs if isinstance(result, RepeatResult) else (result,):
         yield from score_notes(run.scores)
+
+
+def score_notes(scores: ReleasedScores | None) -> Iterator[str]:
+    """Yield what a run under a budget released of its scores, and what it did not."""
+    if scores is None or not (scores.epsilon or scores.withheld):
+        return
+    for arm, metrics in scores.arms.items():
+        found = "; ".join(_figure(name, score) for name, score in metrics.items())
+        yield (
+            f"Released scores, {_ARMS.get(arm, arm)}, over {len(scores.survivors)} retailers (± the"
+            f" standard error of their noise; {scores.epsilon:g} of epsilon): {found}."
+        )
+    if "all" in scores.withheld:
+        yield f"No score was released: {scores.withheld['all']}."
+
+
+def _figure(name: str, score: ReleasedScore) -> str:
+    label = title(name) if name in LABELS else name
+    if math.isnan(score.value):
+        return f"{label} drowned in its noise"
+    if name not in LABELS:
+        return f"{label} {score.value:.4f} ± {score.standard_error:.4f}"
+    return f"{label} {shown(name, score.value)} ± {shown(name, score.standard_error)}"
 
 
 def _notes(federated: Numbers) -> Iterator[str]:

@@ -11,14 +11,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import RefusedError
+from securefl.consortium.ledger.events import ScoreRelease
+from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.policy import refuse
-from securefl.consortium.ledger.releases import RequestedRound
+from securefl.consortium.ledger.releases import (
+    RequestedRound,
+    recorded_mechanism,
+    score_release_event,
+)
 from securefl.federation import messages as m
 from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.scores.bounded import Integers, bounded_integers
@@ -26,6 +33,7 @@ from securefl.federation.scores.session import ring_vector, scored
 from securefl.federation.scores.terms import ScoreTerms, score_terms
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.ml.parameters import FloatVector, model_digest
+from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.noise.csprng import member_stream
 from securefl.privacy.plan import PrivacyPlan
 from securefl.privacy.score_plan import table_digest
@@ -33,6 +41,7 @@ from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import ProtocolError
 from securefl_protocols.primitives.ring import RingVector
 
+_KIND: Final[str] = ScoreRelease.model_fields["kind"].default
 Scoring = Callable[[FloatVector], UnitSums]
 """From the shared model, float32 [d], to the parts of the member's units; reads data."""
 
@@ -87,7 +96,7 @@ class MemberScores:
         if request.number != terms.number or request.cohort != self._consortium.roster.names:
             raise m.MessageError("these are not the scores that were agreed")
         # Also after a restart, where only the ledger knows: see the module.
-        if self._session is not None or self._ledger.scores_charged():
+        if self._session is not None or scores_charged(self._ledger):
             raise m.MessageError("the scores of this run were released before")
         try:
             self._check_affordable(terms)
@@ -145,7 +154,8 @@ class MemberScores:
     ) -> RingVector:
         """Charge the scores, and only then compute them; a refused charge sends nothing."""
         asked = RequestedRound(terms.number, self._consortium.roster.names, model.hex())
-        self._ledger.charge_scores(
+        charge_scores(
+            self._ledger,
             asked,
             table_digest(terms.table),
             terms.noise.event,
@@ -159,3 +169,42 @@ class MemberScores:
         share = np.empty(terms.table.dimension, dtype=np.int64)
         terms.noise.sampler().fill(self._stream, share)
         return share
+
+
+def charge_scores(
+    ledger: MemberLedger,
+    asked: RequestedRound,
+    scores: bytes,
+    event: PrivacyEvent,
+    *,
+    clip_norm: float,
+    rng: str,
+) -> None:
+    """Charge the scores that are about to be computed and write their entry.
+
+    Args:
+        ledger: The member's ledger.
+        asked: The sum: its number, its members, and the model that is scored.
+        scores: Digest of the bounds of all scores in the sum, 32 bytes.
+        event: The mechanism.
+        clip_norm: Sensitivity of the integers in the sum.
+        rng: Source of the noise, as implemented.
+
+    Raises:
+        RefusedError: If the member's cap does not allow it; nothing is charged.
+        LedgerError: If the run's scores were charged before: they are released once.
+    """
+    if scores_charged(ledger):
+        raise LedgerError("the scores of this run were released before")
+    mechanism = recorded_mechanism(ledger.config.privacy, event, clip_norm, rng)
+    ledger.charge_entry(
+        asked.number,
+        mechanism,
+        partial(score_release_event, ledger.config, asked, scores, mechanism),
+    )
+
+
+def scores_charged(ledger: MemberLedger) -> bool:
+    """Return whether the scores of this run were charged."""
+    number = ledger.config.rounds + 1
+    return ledger.privacy_ledger.entry_of(ledger.run, _KIND, number) is not None

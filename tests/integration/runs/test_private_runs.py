@@ -77,14 +77,8 @@ def test_a_private_run_says_what_it_spent_and_keeps_to_its_budget(private_run, m
     for member in privacy["members"]:
         assert set(member) == {
             *("name", "epsilon", "noise_multiplier", "clip_norm", "sampling_rate", "steps"),
-            *(
-                "customer_epsilon",
-                "two_retailers_epsilon",
-                "life",
-                "cap",
-                "cap_delta",
-                "score_noise",
-            ),
+            *("customer_epsilon", "two_retailers_epsilon", "life", "cap", "cap_delta"),
+            "score_noise",
         }
         assert member["life"] == pytest.approx(member["epsilon"])
         assert member["steps"] == 3 * 2
@@ -180,8 +174,10 @@ def test_a_restart_resets_nothing(killed):
     events = events_of(killed)
     assert events[: len(before)] == before
     # What was trained before may have been sent, so it counts, and the other rounds pay for it.
-    assert sum(event.steps for event in events) == 2 * (3 + 1)
-    assert events[-1].noise_multiplier > events[0].noise_multiplier
+    *trained, scores = events
+    assert (scores.steps, scores.sampling_rate) == (1, 1.0)
+    assert sum(event.steps for event in trained) == 2 * (3 + 1)
+    assert trained[-1].noise_multiplier > trained[0].noise_multiplier
     account = result.privacy.members[0]
     assert account.epsilon == pytest.approx(epsilon_of(events, 1e-3))
     assert account.epsilon <= 3.0
