@@ -6,6 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from securefl.audit.export import audit_run, bundle_of
 from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
@@ -19,7 +20,9 @@ from securefl.federation.member.answers import (
 )
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare
+from securefl.federation.runs.run import run
 from securefl.federation.runs.simulation import local_consortium, member_specs
+from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
 from support.hostile import HostileCoordinator, check_against_table, every_question, world_of
 from support.small_runs import SMALL_RATINGS
@@ -131,3 +134,30 @@ def test_table_prices_every_answer():
             assert rule.often in {Often.ONCE, Often.ONCE_A_ROUND}
         if m.Update in rule.reply:
             assert not rule.protections & {Protection.MASKED, Protection.MASKED_BUDGET}
+
+
+class Curious:
+    """An observer of a run that asks every member for its baseline before the first round."""
+
+    def observe(self, aggregator, transport):
+        exchange = Exchange(transport)
+        names = tuple(transport._parties)
+        self.replies = exchange.replies(dict.fromkeys(names, m.BaselineRequest(split="test")))
+        return aggregator
+
+    def rounds_ended(self, federation):
+        del federation
+
+
+def test_refused_question_is_in_the_log_and_audited(tmp_path, small_config):
+    """Each member's signed entry says what was asked; the audit takes it and finds nothing else."""
+    directory = RunDirectory.create(tmp_path / "run", small_config("ratings", rounds=1))
+    curious = Curious()
+    run(directory, observer=curious)
+    assert {reply.error for reply in curious.replies.values()} == {"RefusedQuestionError"}
+    assert audit_run(directory.path).verdict == "pass"
+    entries = bundle_of(directory.path).entries
+    events = [signed.entry.event for signed in entries]
+    refused = [event for event in events if event.kind == "refused-question"]
+    assert [event.question for event in refused] == ["naive (split=test)"] * len(curious.replies)
+    assert {(event.phase, event.reason) for event in refused} == {("in the rounds", "protection")}
