@@ -69,10 +69,10 @@ class _Used:
         own = slice(unit, unit + 1)
         return _Used(self.layer, self.inputs[own], self.backprops[own])
 
-    def without(self, factors: Tensor) -> _Used:
-        """Return the same without the units whose factor is 0, which may be infinite or NaN."""
-        inputs = kept(self.inputs, factors) if self.inputs.is_floating_point() else self.inputs
-        return _Used(self.layer, inputs, kept(self.backprops, factors))
+    def finite(self, norms: Tensor) -> _Used:
+        """Return the same with zeros for the units whose norm is not finite: 0 times NaN is NaN."""
+        inputs = kept(self.inputs, norms) if self.inputs.is_floating_point() else self.inputs
+        return _Used(self.layer, inputs, kept(self.backprops, norms))
 
 
 class BookkeepingPath(GradientPath):
@@ -118,7 +118,7 @@ class BookkeepingPath(GradientPath):
         factors = factors.masked_fill(cancelling, 0.0)
         self.rows.accumulate(own)
         for use in used:
-            self._add(use, factors)
+            self._add(use.finite(norms), factors)
         return norms
 
     def check(self, loss: UnitLoss, synthetic: Batch) -> None:
@@ -188,7 +188,6 @@ class BookkeepingPath(GradientPath):
                 parameter.requires_grad_(True)
 
     def _add(self, use: _Used, factors: Tensor) -> None:
-        use = use.without(factors)
         table = self._table(use)
         if table is None:
             _add_weighted(use, factors, self.optimizer.sum_of)

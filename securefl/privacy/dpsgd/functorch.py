@@ -100,7 +100,7 @@ class VectorisedPath(GradientPath):
         norms = lengths([*flat.values()])
         factors = self.factors(norms, first)
         for name, each in flat.items():
-            clipped = factors.to(each.dtype) @ kept(each, factors)
+            clipped = factors.to(each.dtype) @ kept(each, norms)
             sums[name].add_(clipped.view_as(sums[name]))
         return norms
 
