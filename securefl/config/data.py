@@ -176,6 +176,11 @@ class FilesSettings(Settings):
         return self
 
 
+def knows_customers(settings: Settings) -> bool:
+    """Return whether purchases of a source can have customers, which is as public as the source."""
+    return not (isinstance(settings, TutorialSettings) and settings.table == "demand")
+
+
 DataSettings = Annotated[
     CompleteJourneySettings | TutorialSettings | FilesSettings, Field(discriminator="source")
 ]

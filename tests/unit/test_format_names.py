@@ -52,6 +52,7 @@ FACTS = {
     "EaseFacts": ("products", "levels", "end", "rows"),
     "FeatureFacts": ("products", "levels", "end", "features"),
     "PricingFacts": ("weeks", "words", "members"),
+    "PricedFacts": ("weeks", "words", "members", "prices"),
     "RankingFacts": ("products", "levels", "end"),
     "RatingFacts": ("customers", "products"),
     "TransferFacts": ("products", "levels", "end", "features", "target"),

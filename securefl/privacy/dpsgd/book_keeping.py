@@ -68,10 +68,10 @@ class _Used:
         own = slice(unit, unit + 1)
         return _Used(self.layer, self.inputs[own], self.backprops[own])
 
-    def without(self, factors: Tensor) -> _Used:
-        """Return the same without the units whose factor is 0, which may be infinite or NaN."""
-        inputs = kept(self.inputs, factors) if self.inputs.is_floating_point() else self.inputs
-        return _Used(self.layer, inputs, kept(self.backprops, factors))
+    def finite(self, norms: Tensor) -> _Used:
+        """Return the same with zeros for the units whose norm is not finite: 0 times NaN is NaN."""
+        inputs = kept(self.inputs, norms) if self.inputs.is_floating_point() else self.inputs
+        return _Used(self.layer, inputs, kept(self.backprops, norms))
 
 
 class BookkeepingPath(GradientPath):
@@ -92,7 +92,7 @@ class BookkeepingPath(GradientPath):
         rows: LocalRows,
         optimizer: BookkeepingOptimizer,
     ) -> None:
-        super().__init__(model, rows)
+        super().__init__(model, rows, optimizer.max_grad_norm)
         self.optimizer = optimizer
         self.layers = supported_layers(model)
         self._parameters = list(shared_parameters(model).values())
@@ -107,15 +107,14 @@ class BookkeepingPath(GradientPath):
             squared += _squared_norms(use)
             mass += _mass(use).square()
         norms: Tensor = squared.sqrt()
-        bound = self.optimizer.max_grad_norm
-        factors = clip_factors(norms, bound)
-        cancelling = norms.isfinite() & ~(factors * mass.sqrt() <= _MOST_MASS * bound)
+        factors = self.factors(norms)
+        cancelling = (factors > 0) & ~(factors * mass.sqrt() <= _MOST_MASS * self.clip_norm)
         for unit in cancelling.nonzero().flatten().tolist():
             self._add_exactly([use.of(unit) for use in used])
         factors = factors.masked_fill(cancelling, 0.0)
         self.rows.accumulate(own)
         for use in used:
-            self._add(use, factors)
+            self._add(use.finite(norms), factors)
         return norms
 
     def check(self, loss: UnitLoss, synthetic: Batch) -> None:
@@ -183,7 +182,7 @@ class BookkeepingPath(GradientPath):
                 parameter.requires_grad_(True)
 
     def _add(self, use: _Used, factors: Tensor) -> None:
-        _add_weighted(use.without(factors), factors, self.optimizer.sum_of)
+        _add_weighted(use, factors, self.optimizer.sum_of)
 
     def _add_exactly(self, uses: list[_Used]) -> None:
         """Add one unit's gradient by itself, clipped by the norm of the very numbers added.
@@ -193,7 +192,7 @@ class BookkeepingPath(GradientPath):
         """
         rows = [_gradients(use) for use in uses]
         norms = lengths([part.reshape(1, -1) for _, parts in rows for part in parts])
-        factor = clip_factors(norms, self.optimizer.max_grad_norm)
+        factor = clip_factors(norms, self.clip_norm)
         for use, (index, parts) in zip(uses, rows, strict=True):
             for parameter, part in zip(use.layer.parameters(), parts, strict=True):
                 total = self.optimizer.sum_of(parameter)

@@ -46,12 +46,13 @@ def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
     return factors.masked_fill(~norms.isfinite(), 0.0)
 
 
-def kept(values: Tensor, factors: Tensor) -> Tensor:
-    """Return `values` [B, ...] with zeros in the rows of units whose factor is 0."""
+def kept(values: Tensor, norms: Tensor) -> Tensor:
+    """Return `values` [B, ...] with zeros in the rows of units whose norm is not finite."""
+    finite = norms.isfinite()
     # No copy of a whole batch for what occurs in attacks alone.
-    if bool((factors > 0).all()):
+    if bool(finite.all()):
         return values
-    return values.masked_fill((factors == 0).view(-1, *[1] * (values.dim() - 1)), 0.0)
+    return values.masked_fill(~finite.view(-1, *[1] * (values.dim() - 1)), 0.0)
 
 
 def lengths(parts: Sequence[Tensor]) -> Tensor:
@@ -64,9 +65,10 @@ def lengths(parts: Sequence[Tensor]) -> Tensor:
 class GradientPath(ABC):
     """Turns a batch into the sum of its units' clipped gradients, held by the optimizer."""
 
-    def __init__(self, model: nn.Module, rows: LocalRows) -> None:
+    def __init__(self, model: nn.Module, rows: LocalRows, clip_norm: float) -> None:
         self.model = model
         self.rows = rows
+        self.clip_norm = clip_norm
 
     @abstractmethod
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
@@ -82,6 +84,17 @@ class GradientPath(ABC):
         Returns:
             The norms before clipping, [B]. They are private: not to be logged or released.
         """
+
+    def factors(self, norms: Tensor, first: int = 0) -> Tensor:
+        """Return the units' clip factors, [B]; 0 for those that only fill the batch up.
+
+        Args:
+            norms: Of the units' gradients, [B].
+            first: Place of the first of them in the batch.
+        """
+        found = clip_factors(norms, self.clip_norm)
+        found[max(self.rows.counted - first, 0) :] = 0.0
+        return found
 
     def check(self, loss: UnitLoss, synthetic: Batch) -> None:
         """Refuse a model whose gradients this path cannot compute; by default none.
@@ -104,9 +117,12 @@ class HooksPath(GradientPath):
     """Opacus' hooks: every unit's gradient is instantiated; works for any layer, but slowly."""
 
     def __init__(self, model: nn.Module, rows: LocalRows, optimizer: HooksOptimizer) -> None:
-        super().__init__(model, rows)
+        super().__init__(model, rows, optimizer.max_grad_norm)
         self.optimizer = optimizer
-        self._hooks = _PaddedGradSample(model, loss_reduction="sum")
+        try:
+            self._hooks = _PaddedGradSample(model, loss_reduction="sum")
+        except NotImplementedError:
+            raise UnsupportedLayerError("hooks know no layers with buffers of their own") from None
 
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """See `GradientPath`."""
@@ -119,9 +135,9 @@ class HooksPath(GradientPath):
             if parameter.grad_sample is None:
                 parameter.grad_sample = parameter.new_zeros(1).expand(len(losses), *parameter.shape)
         norms = lengths([parameter.grad_sample.flatten(1) for parameter in parameters])
-        factors = clip_factors(norms, self.optimizer.max_grad_norm)
+        factors = self.factors(norms)
         for parameter in parameters:
-            parameter.grad_sample = kept(parameter.grad_sample, factors)
+            parameter.grad_sample = kept(parameter.grad_sample, norms)
         self.rows.accumulate([output.grad for output in self.rows.outputs])
         self.optimizer.add_clipped(factors)
         return norms

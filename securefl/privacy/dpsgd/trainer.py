@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ from securefl.privacy.noise.grid import LARGEST_BATCH, GridNoise
 
 PathName = Literal["auto", "hooks", "bookkeeping", "vectorised"]
 
+_ALIGNED: Final = 16
+"""Units that go through the model together at least; a multiple of the rows that the kernels of
+matrix products take at once."""
 _OPTIMIZERS: dict[PathName, type[HooksOptimizer]] = {
     "hooks": HooksOptimizer,
     "bookkeeping": BookkeepingOptimizer,
@@ -165,10 +168,16 @@ class PrivateTrainer:
             self._row_optimizer.zero_grad(set_to_none=True)
 
     def _accumulate(self, index: Tensor) -> None:
-        """Add the units' clipped gradients, in one pass whatever they are."""
+        """Add the units' clipped gradients, in one pass whatever they are.
+
+        The batch is filled up to a multiple of `_ALIGNED` units, which count nothing: products of
+        matrices round a row differently at other batch sizes, and weights made for it would turn
+        the last digit into another gradient for all.
+        """
         if len(index):
-            self.rows.begin(index)
-            self.path.accumulate(self.loss, self.examples.batch(index))
+            filled = torch.cat([index, index[-1:].expand(-len(index) % _ALIGNED)])
+            self.rows.begin(filled, len(index))
+            self.path.accumulate(self.loss, self.examples.batch(filled))
 
     def _check_layers(self) -> None:
         """Check the path once, before a unit is read.

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from securefl.config.privacy import Unit
 from securefl.data.tables import RetailerTables
-from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Vocabulary
+from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Vocabulary, bounded_units
 
 _UNKNOWN_CUSTOMER = -1
-_MOST_UNITS: Final = 1e6
-"""Units of a line that count; a public constant beyond what any shop sells at once."""
-
-
-def bounded_units(quantity: Floats) -> Floats:
-    """Return the units of each line that count, float64 [L] in 0.._MOST_UNITS; 0 if not finite.
-
-    Each line is bounded by itself and before anything is added up, so that a sum of squares stays
-    finite whatever a customer bought, and no line makes a sum infinite or NaN.
-    """
-    known = np.where(np.isfinite(quantity), quantity, 0.0)
-    return np.clip(known, 0.0, _MOST_UNITS)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,25 @@ that under a budget the list has to be supplied.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from securefl.data.tables import RetailerTables
-from securefl.tasks.demand.contribution_bounds import bounded_units
-from securefl.tasks.demand.series import UNKNOWN, WEEK, Days, Floats, Ints, Vocabulary
+from securefl.tasks.demand.series import (
+    UNKNOWN,
+    WEEK,
+    Days,
+    Floats,
+    Ints,
+    Vocabulary,
+    bounded_units,
+)
 from securefl.tasks.pricing.settings import PricingSettings
+
+_MOST_PAID: Final = 1e9
+"""Largest amount of a line that counts; a public constant beyond any receipt."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,10 @@ class Lines:
         chosen &= (lines["customer"].to_numpy() >= 0) & (lines["product"].to_numpy() >= 0)
         kept = lines[chosen]
         units = bounded_units(kept["quantity"].to_numpy(np.float64))
-        value = kept["value"].to_numpy(np.float64)
+        value, discount = (
+            np.minimum(kept[name].to_numpy(np.float64), _MOST_PAID)
+            for name in ("value", "discount")
+        )
         return cls(
             kept["customer"].to_numpy(np.int64),
             kept["product"].to_numpy(np.int64),
@@ -104,7 +118,7 @@ class Lines:
             kept["basket"].to_numpy(np.int64),
             units,
             value / units,
-            (value + kept["discount"].to_numpy(np.float64)) / units,
+            (value + discount) / units,
         )
 
 

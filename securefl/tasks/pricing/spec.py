@@ -83,8 +83,8 @@ PRICING: Final = TaskSpec(
     },
     labels=_LABELS,
     facts=(
-        "securefl.tasks.pricing.task:PricingFacts",
-        "securefl.tasks.pricing.task:PricedFacts",
+        "securefl.tasks.pricing.facts:PricingFacts",
+        "securefl.tasks.pricing.facts:PricedFacts",
         "securefl.tasks.demand.series:Vocabulary",
     ),
     outputs={"prices": "recommended prices", "price-curves": "revenue and margin by price"},

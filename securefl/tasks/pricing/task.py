@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.errors import ConfigError, DataError
+from securefl.errors import DataError
 from securefl.ml.batches import Batch, TensorExamples
 from securefl.ml.metrics.score_blending import best_share
 from securefl.ml.metrics.spec import MetricSpec, Split
@@ -26,10 +26,8 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.demand.series import (
     WEEK,
-    Days,
     Floats,
     Ints,
-    Vocabulary,
     complete_steps,
     vocabulary,
 )
@@ -41,6 +39,7 @@ from securefl.tasks.pricing.examples import (
     no_elasticity_metrics,
     priced_sales,
 )
+from securefl.tasks.pricing.facts import PricedFacts, PricingFacts, check_prices
 from securefl.tasks.pricing.linear_statistics import UnitSums, unit_sums
 from securefl.tasks.pricing.price_list import Lines, PriceList, price_list, supplied_prices
 from securefl.tasks.pricing.price_optimization import (
@@ -54,34 +53,6 @@ from securefl.tasks.pricing.sufficient_statistics import bounded, customer_stati
 
 _RECENT: Final = 8
 """Number of last weeks whose mean is the current sales of a product."""
-
-
-@dataclass(frozen=True)
-class PricingFacts:
-    """What all members agree on; none of it is a price.
-
-    Attributes:
-        weeks: First days of all weeks, datetime64[D] [T].
-        words: The categories.
-        members: Number of members.
-    """
-
-    format_name: ClassVar[str] = "PricingFacts"
-    weeks: Days
-    words: Vocabulary
-    members: int
-
-
-@dataclass(frozen=True)
-class PricedFacts(PricingFacts):
-    """The same with the shops' own price lists, which everyone can read off their shelves.
-
-    Attributes:
-        prices: As in `RetailData.prices`.
-    """
-
-    format_name: ClassVar[str] = "PricedFacts"
-    prices: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -139,7 +110,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             DataError: If no week is left to train on.
             ConfigError: If customers are to be hidden, and no prices are supplied.
         """
-        self._check_prices(supplied=data.prices is not None)
+        check_prices(supplied=data.prices is not None or not self.hides_units)
         weeks = complete_steps(data, WEEK)
         needed = 2 + self.split.validation_steps + self.split.test_steps
         if len(weeks) < needed:
@@ -156,7 +127,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
                 is to be hidden.
             ConfigError: See `agree`.
         """
-        self._check_prices(supplied=isinstance(facts, PricedFacts))
+        check_prices(supplied=isinstance(facts, PricedFacts) or not self.hides_units)
         splits = time_cuts(
             0,
             len(facts.weeks),
@@ -190,17 +161,6 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             return price_list(lines, facts.words, len(facts.weeks), training, self.split)
         own = facts.prices[facts.prices["member"] == name]
         return supplied_prices(own, facts.words, facts.weeks, training, self.split)
-
-    def _check_prices(self, *, supplied: bool) -> None:
-        """Refuse prices off receipts where customers are to be hidden.
-
-        Which price a median is, and which product has one at all, depends on who bought.
-        """
-        if self.hides_units and not supplied:
-            raise ConfigError(
-                "privacy.dp: pricing needs the shops' own price lists (data.prices), for prices"
-                " read off receipts depend on the customers that are to be hidden"
-            )
 
     def pool(self, members: Sequence[PricingMember], facts: PricingFacts) -> PricingMember:
         """Return all retailers' customers, prices and sales."""

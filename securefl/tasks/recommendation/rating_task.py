@@ -120,13 +120,14 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         Raises:
             DataError: See `prepare`.
         """
-        del facts
         ratings = tables.transactions
         classes = ratings["rating"]
         if len(ratings) < HELD_OUT:
             raise DataError(f"{tables.name}: {len(ratings)} ratings, but {HELD_OUT} are needed")
         if classes.min() < 0 or classes.max() >= self.settings.classes:
             raise DataError(f"{tables.name}: a rating is outside 0..{self.settings.classes - 1}")
+        if not ratings["customer"].between(0, facts.customers - 1).all():
+            raise DataError(f"{tables.name}: a customer is outside 0..{facts.customers - 1}")
         return ratings
 
     def split(self, columns: Batch) -> dict[Split, Batch]:

@@ -205,3 +205,31 @@ def test_a_check_leaves_parameters_and_draws_alone(tools):
         assert not torch.equal(tools.flat_shared(case.model), before)
     assert torch.equal(tools.flat_shared(case.model), before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def moved_by(gone, path, dtype, settings, trainer, tools):
+    """How far the sum moves without `gone` units, under weights that amplify the last digit."""
+    head, gap = (1e4, 1e-4) if dtype == torch.float32 else (1e10, 1e-9)
+    private = trainer(cancelling(tools, head, gap, dtype), settings(path=path, clip_norm=1.0))
+    index = torch.arange(60)
+    whole = private.clipped_sum(index).double()
+    return float((whole - private.clipped_sum(index[gone:]).double()).norm())
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("gone", [1, 2, 3, 7])
+def test_others_do_not_round_by_the_size_of_the_batch(path, dtype, gone, settings, trainer, tools):
+    """Products of matrices round a row differently at other sizes; a batch is filled up."""
+    assert moved_by(gone, path, dtype, settings, trainer, tools) <= gone * (1 + 1e-4)
+
+
+def test_batches_that_are_not_filled_up_would_be_found(settings, trainer, tools, monkeypatch):
+    """One unit less then moved all others, by 2.4 clip norms together."""
+    monkeypatch.setattr("securefl.privacy.dpsgd.trainer._ALIGNED", 1)
+    every = [
+        moved_by(gone, "bookkeeping", torch.float32, settings, trainer, tools) / gone
+        for gone in (1, 2, 3, 5)
+    ]
+    if torch.backends.mkl.is_available():
+        assert max(every) > 1.01

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
+from securefl.config.data import TutorialSettings
 from securefl.config.load import load_config, merge
 from securefl.data.sources.registry import load
 from securefl.errors import DataError
@@ -186,9 +187,15 @@ def test_what_is_served_is_no_worse_on_validation_than_the_own_forecaster(prepar
 
 
 def test_data_without_customers_can_hide_lines_alone(prepared, purchases):
+    """The source decides, which is public: a refusal of a table would tell of its one customer."""
     task, facts, _ = prepared()
     tables = load(task.config.data).members[0]
     nobody = tables.transactions.assign(customer=-1)
+    own = task.prepare(type(tables)(tables.name, nobody), facts)
+    assert own.units == 0
+    assert not task.bounded_series(own).any()
+    generated = TutorialSettings(table="demand")
+    task.config = task.config.model_copy(update={"data": generated})
     with pytest.raises(DataError, match="--unit record"):
         task.prepare(type(tables)(tables.name, nobody), facts)
     records, facts, _ = prepared(unit="record", records_per_customer=5)
