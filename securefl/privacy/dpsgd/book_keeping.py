@@ -68,10 +68,10 @@ class _Used:
         own = slice(unit, unit + 1)
         return _Used(self.layer, self.inputs[own], self.backprops[own])
 
-    def without(self, factors: Tensor) -> _Used:
-        """Return the same without the units whose factor is 0, which may be infinite or NaN."""
-        inputs = kept(self.inputs, factors) if self.inputs.is_floating_point() else self.inputs
-        return _Used(self.layer, inputs, kept(self.backprops, factors))
+    def finite(self, norms: Tensor) -> _Used:
+        """Return the same with zeros for the units whose norm is not finite: 0 times NaN is NaN."""
+        inputs = kept(self.inputs, norms) if self.inputs.is_floating_point() else self.inputs
+        return _Used(self.layer, inputs, kept(self.backprops, norms))
 
 
 class BookkeepingPath(GradientPath):
@@ -114,7 +114,7 @@ class BookkeepingPath(GradientPath):
         factors = factors.masked_fill(cancelling, 0.0)
         self.rows.accumulate(own)
         for use in used:
-            self._add(use, factors)
+            self._add(use.finite(norms), factors)
         return norms
 
     def check(self, loss: UnitLoss, synthetic: Batch) -> None:
@@ -182,7 +182,7 @@ class BookkeepingPath(GradientPath):
                 parameter.requires_grad_(True)
 
     def _add(self, use: _Used, factors: Tensor) -> None:
-        _add_weighted(use.without(factors), factors, self.optimizer.sum_of)
+        _add_weighted(use, factors, self.optimizer.sum_of)
 
     def _add_exactly(self, uses: list[_Used]) -> None:
         """Add one unit's gradient by itself, clipped by the norm of the very numbers added.

@@ -102,7 +102,7 @@ class VectorisedPath(GradientPath):
         norms = lengths([*flat.values()])
         factors = self.factors(norms, first)
         for name, each in flat.items():
-            clipped = factors.double() @ kept(each, factors).double()
+            clipped = factors.double() @ kept(each, norms).double()
             sums[name].add_(clipped.view_as(sums[name]))
         return norms
 

@@ -60,8 +60,7 @@ def linear_mass(inputs: Tensor, backprops: Tensor, *, bias: bool) -> Tensor:
     Times the unit roundoff, it bounds how far rounding moves the unit's summed gradient (Higham
     2002, section 3.5), which the norm of the gradient does not where its terms cancel.
     """
-    a = torch.linalg.vector_norm(inputs, dim=2, dtype=torch.float64)
-    g = torch.linalg.vector_norm(backprops, dim=2, dtype=torch.float64)
+    a, g = (torch.linalg.vector_norm(part, dim=2).double() for part in (inputs, backprops))
     # Beyond it a clipped backprop would be a subnormal number, which has few digits.
     extreme = (a > _EXTREME).any(1)
     total = (g * (a.square() + 1).sqrt() if bias else g * a).sum(1)
@@ -71,7 +70,7 @@ def linear_mass(inputs: Tensor, backprops: Tensor, *, bias: bool) -> Tensor:
 
 def embedding_mass(indices: Tensor, backprops: Tensor) -> Tensor:
     """Return the same of an embedding: the norm over its rows of the sums of |g_t|, [B]."""
-    lengths = torch.linalg.vector_norm(backprops, dim=2, keepdim=True, dtype=torch.float64)
+    lengths = torch.linalg.vector_norm(backprops, dim=2, keepdim=True)
     return embedding_squared_norms(indices, lengths).sqrt()
 
 

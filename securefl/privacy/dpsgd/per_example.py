@@ -46,12 +46,13 @@ def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
     return factors.masked_fill(~norms.isfinite(), 0.0)
 
 
-def kept(values: Tensor, factors: Tensor) -> Tensor:
-    """Return `values` [B, ...] with zeros in the rows of units whose factor is 0."""
+def kept(values: Tensor, norms: Tensor) -> Tensor:
+    """Return `values` [B, ...] with zeros in the rows of units whose norm is not finite."""
+    finite = norms.isfinite()
     # No copy of a whole batch for what occurs in attacks alone.
-    if bool((factors > 0).all()):
+    if bool(finite.all()):
         return values
-    return values.masked_fill((factors == 0).view(-1, *[1] * (values.dim() - 1)), 0.0)
+    return values.masked_fill(~finite.view(-1, *[1] * (values.dim() - 1)), 0.0)
 
 
 def lengths(parts: Sequence[Tensor]) -> Tensor:
@@ -136,7 +137,7 @@ class HooksPath(GradientPath):
         norms = lengths([parameter.grad_sample.flatten(1) for parameter in parameters])
         factors = self.factors(norms)
         for parameter in parameters:
-            parameter.grad_sample = kept(parameter.grad_sample, factors)
+            parameter.grad_sample = kept(parameter.grad_sample, norms)
         self.rows.accumulate([output.grad for output in self.rows.outputs])
         self.optimizer.add_clipped(factors)
         return norms
