@@ -26,7 +26,7 @@ def law_of(law, shares):
 
 
 def exact_weights(law):
-    return weights_of(LAWS[law]._masses(SHARE))
+    return weights_of(LAWS[law].masses_of(SHARE))
 
 
 def check(found, law, shares):

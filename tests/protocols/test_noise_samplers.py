@@ -111,7 +111,7 @@ def test_a_table_represents_its_weights_without_any_rounding(masses):
 @pytest.mark.parametrize("law", LAWS)
 def test_the_table_of_a_law_represents_all_its_weights(law):
     module = discrete_gaussian if law is DiscreteGaussian else skellam
-    weights = weights_of(module._masses(Fraction(2500)))
+    weights = weights_of(module.masses_of(Fraction(2500)))
     assert represented(AliasTable(weights))[: len(weights)] == weights
 
 
@@ -145,7 +145,7 @@ def test_where_32_bits_do_not_decide_the_other_32_do(tied):
 
 def test_discrete_gaussian_weights_against_the_definition():
     variance = Fraction(700, 3)
-    masses = discrete_gaussian._masses(variance)
+    masses = discrete_gaussian.masses_of(variance)
     weights = weights_of(masses)
     with localcontext(high_precision()):
         exact = [(-z * z * 3 / Decimal(1400)).exp() for z in range(4 * len(masses))]
@@ -161,7 +161,7 @@ def test_discrete_gaussian_weights_against_the_definition():
 
 @pytest.mark.parametrize("variance", [Fraction(1, 3), Fraction(4), Fraction(777), Fraction(90000)])
 def test_skellam_weights_against_the_bessel_function(variance):
-    masses = skellam._masses(variance)
+    masses = skellam.masses_of(variance)
     weights = weights_of(masses)
     z = np.arange(min(len(masses), int(6 * math.sqrt(variance)) + 2))
     ours = np.array([weights[len(masses) - 1 + at] / ONE for at in z])
@@ -171,7 +171,7 @@ def test_skellam_weights_against_the_bessel_function(variance):
 @pytest.mark.parametrize("variance", [Fraction(2), Fraction(400)])
 def test_skellam_weights_are_the_difference_of_two_poissons(variance):
     """To 2^-150, by the sum over both Poissons and by nothing that the sampler uses."""
-    masses = skellam._masses(variance)
+    masses = skellam.masses_of(variance)
     weights = weights_of(masses)
     with localcontext(high_precision()):
         mean = Decimal(variance.numerator) / Decimal(2 * variance.denominator)
@@ -198,7 +198,7 @@ def test_tails_beyond_fourteen_standard_deviations_can_be_drawn(law):
 @pytest.mark.parametrize("variance", [Fraction(1, 2), Fraction(3), Fraction(40)])
 def test_goodness_of_fit_to_the_exact_law(law, variance):
     module = discrete_gaussian if law is DiscreteGaussian else skellam
-    weights = np.array([w / ONE for w in weights_of(module._masses(variance))])
+    weights = np.array([w / ONE for w in weights_of(module.masses_of(variance))])
     out, radius = draws(law, variance, 400_000), len(weights) // 2
     counts = np.bincount(out + radius, minlength=len(weights))
     common = np.flatnonzero(weights * out.size > 20)

@@ -44,6 +44,7 @@ ERRORS = {
     "RoundFailedError",
     "RunDirectoryError",
     "SecureflError",
+    "UndefinedEpsilonError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
 }

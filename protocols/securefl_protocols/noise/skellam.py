@@ -41,7 +41,7 @@ class Skellam:
     def __init__(self, variance: int | Fraction) -> None:
         self.variance = checked_variance(variance)
         self._sampler: AliasTable | _Thinned = (
-            AliasTable(weights_of(_masses(self.variance)))
+            AliasTable(weights_of(masses_of(self.variance)))
             if self.variance <= LARGEST_TABLE_VARIANCE
             else _Thinned(self.variance)
         )
@@ -77,7 +77,7 @@ class _Thinned:
             rejected = rejected[still]
 
 
-def _masses(variance: Fraction) -> list[int]:
+def masses_of(variance: Fraction) -> list[int]:
     """Return numbers in proportion to I_z(variance), z = 0, 1, ... down to 2^-160 of the peak.
 
     The recurrence I_{z-1} = I_{z+1} + (2 z / variance) I_z is stable downwards. It starts

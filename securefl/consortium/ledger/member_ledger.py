@@ -173,9 +173,8 @@ class MemberLedger:
             self.sent_again()
             return
         with self.privacy_ledger.transaction():
-            self.privacy_ledger.add_release(
-                ReleaseRow(self._row.data_set, self.run, self._round.number, timestamp(), None)
-            )
+            at = self._row.data_set, self.run, self._round.number, timestamp()
+            self.privacy_ledger.add_release(ReleaseRow(*at, None))
             self._write(release_event(self.config, self._round))
 
     def sent_again(self) -> None:

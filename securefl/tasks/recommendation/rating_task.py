@@ -124,7 +124,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         ratings = tables.transactions
         classes = ratings["rating"]
         if len(ratings) < HELD_OUT:
-            raise DataError(f"{tables.name}: {len(ratings)} ratings, but {HELD_OUT} are needed")
+            raise DataError(f"{tables.name}: fewer ratings than the {HELD_OUT} that are needed")
         if classes.min() < 0 or classes.max() >= self.settings.classes:
             raise DataError(f"{tables.name}: a rating is outside 0..{self.settings.classes - 1}")
         if not ratings["customer"].between(0, facts.customers - 1).all():

@@ -53,11 +53,12 @@ def test_single_ratings_can_be_hidden_and_a_customers_epsilon_stands_beside_it(f
         2,
     )
     member = privacy.members[0]
-    event = SampledGaussian(member.noise_multiplier, 0.1, member.steps)
-    assert member.epsilon == pytest.approx(epsilon_of([event], 1e-4))
-    assert member.customer_epsilon == pytest.approx(customer_epsilon([event], 1e-4, 2))
+    trained = SampledGaussian(member.noise_multiplier, 0.1, member.steps)
+    events = [trained, SampledGaussian(member.score_noise, 1.0, 1)]
+    assert member.epsilon == pytest.approx(epsilon_of(events, 1e-4))
+    assert member.customer_epsilon == pytest.approx(customer_epsilon(events, 1e-4, 2))
     assert member.customer_epsilon > member.epsilon
-    assert directory.records()[-1].customer_epsilon == member.customer_epsilon
+    assert directory.records()[-1].customer_epsilon < member.customer_epsilon  # before scores
     said = summarise(result).protection
     assert "for every record of each retailer (one rating); for a whole customer, of whom 2" in said
     assert f"epsilon is {member.customer_epsilon:.3f}" in said
