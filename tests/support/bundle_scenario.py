@@ -173,7 +173,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
             "rounds": rounds,
             "privacy": {
                 "dp": "local" if private else "none",
-                "epsilon": 20.0 if private else None,
+                "epsilon": _budget(step, rounds) if private else None,
                 "sampling_rate": step.sampling_rate,
                 "steps": step.steps,
                 "clip_norm": step.clip_norm,
@@ -192,6 +192,11 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
     scenario = Scenario(keys, consortium, [])
     _write(scenario, config, rounds, tuple(history), step if private else None)
     return scenario
+
+
+def _budget(step, rounds):
+    """What the planned noise of this step costs, so that the plan is this step."""
+    return 1.000001 * compose([step.model_copy(update={"steps": rounds * step.steps})], 1e-5, "rdp")
 
 
 def _write(scenario, config, rounds, history, step):
@@ -258,7 +263,7 @@ def _started(scenario, name, config, history, epsilon):
         delta=config.privacy.delta if private else None,
         accountant=config.privacy.accountant if private else None,
         cap=Cap(epsilon=30.0, delta=1e-4) if private else None,
-        units=units_commitment(UNITS.get(name, 700), SALT),
+        units=units_commitment(UNITS.get(name, 700), SALT if name in UNITS else os.urandom(32)),
         epsilon_before=epsilon,
         history=history,
         unprotected_before=0,

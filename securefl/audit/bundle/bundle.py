@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
-from securefl.consortium.agreement.signatures import SignedAgreement
+from securefl.consortium.agreement.signatures import SignedAgreement, written_as
 from securefl.consortium.ledger.events import Count, Digest, Name, Record, SignedEntry, Time
 from securefl.consortium.ledger.tree_heads import SignedHead
 from securefl.errors import InputError
@@ -119,6 +119,18 @@ class Bundle(Record):
     transcripts: tuple[TranscriptFile, ...]
     openings: tuple[Opening, ...]
     claims: Claims
+
+    @field_validator("agreement", mode="wrap")
+    @classmethod
+    def _as_signed(
+        cls,
+        value: Any,  # noqa: ANN401 - whatever was given
+        handler: ValidatorFunctionWrapHandler,
+    ) -> SignedAgreement:
+        signed: SignedAgreement = handler(value)
+        if isinstance(value, Mapping) and not written_as(signed, value):
+            raise ValueError("a value is of another type than what was signed")
+        return signed
 
     def to_json(self) -> dict[str, Any]:
         """Return the bundle as a JSON object."""

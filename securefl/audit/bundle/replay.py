@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned
+from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned
 from securefl.audit.bundle.transcripts import read_transcript
 from securefl.consortium.agreement.context import Consortium
 from securefl.federation.aggregation.cohort import agreed_cohort
@@ -93,7 +93,11 @@ def models_follow(case: AuditContext, rounds: Sequence[ReplayedRound]) -> Findin
     for number, outcomes in case.log.outcomes.items():
         change = found[number].change if number in found else None
         if change is None:
-            return skipped("without this sum, the models cannot be followed", f"round {number}")
+            return lacking(
+                "transcripts of the sums",
+                "without this sum, the models cannot be followed",
+                f"round {number}",
+            )
         if change.shape != shared.shape:
             return failed("the sum has another length than the model", f"round {number}")
         shared = optimizer.apply(shared, change)

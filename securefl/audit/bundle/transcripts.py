@@ -13,7 +13,7 @@ def read_transcript(case: AuditContext, file: TranscriptFile) -> Transcript | No
     Raises:
         RemoteProtocolError: If the file is not a transcript.
     """
-    path = None if case.folder is None else case.folder / file.file
-    if path is None or not path.is_file():
+    path = case.file(file.file)
+    if path is None:
         return None
     return Transcript.from_bytes(path.read_bytes())

@@ -7,6 +7,7 @@ survivors together do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -83,6 +84,20 @@ class DistributedDP(PrivacyMechanism):
             steps=plan.rounds * plan.settings.steps,
             law=_SKELLAM,
         ).event
+
+    def round_event(
+        self,
+        config: RunConfig,
+        members: int,
+        dimension: int,
+        number: int,
+        charged: Sequence[PrivacyEvent],
+    ) -> PrivacyEvent:
+        """See `PrivacyMechanism`; one noise in all rounds, which no member decides by itself."""
+        del number, charged
+        from securefl.privacy.distributed_plan import plan_of
+
+        return plan_of(config, members, dimension).event
 
     def check(self, config: RunConfig, members: int, dimension: int) -> None:
         """See `PrivacyMechanism`; also refuses what cannot be summed."""

@@ -86,9 +86,11 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
 )
 @click.option(
     "--other",
+    "others",
+    multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="BUNDLE2.json",
-    help="Another auditor's bundle of this run, or one of another run on the same data.",
+    help="Another bundle of this run, or one of another run on the same data; any number.",
 )
 @click.option("--now", metavar="TIME", help="The time to check against, like 2026-01-31T09:00:00Z.")
 @format_option
@@ -99,7 +101,7 @@ def verify(
     *,
     bundle: Path,
     agreement: Path | None,
-    other: Path | None,
+    others: tuple[Path, ...],
     now: str | None,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
@@ -113,7 +115,7 @@ def verify(
     result = verify_file(
         bundle,
         agreement=None if agreement is None else pinned_agreement(agreement),
-        other=other,
+        others=others,
         now=None if now is None else moment(now),
     )
     if format == "json":
