@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from securefl.audit.answer import answer, protected
 from securefl.audit.bundle.bundle import Bundle, first_fault, parse, read_object
 from securefl.audit.bundle.case import AuditContext, Log, OtherLog
 from securefl.audit.bundle.findings import (
@@ -25,7 +26,8 @@ from securefl.audit.bundle.inputs import read_bundle
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
 from securefl.consortium.agreement.model import agreement_digest
 from securefl.consortium.agreement.signatures import SignedAgreement, standing
-from securefl.errors import AgreementError
+from securefl.consortium.ledger.hash_chain import LedgerError
+from securefl.errors import AgreementError, ConfigError
 
 EXIT_CODES: Mapping[Overall, int] = {"pass": 0, "incomplete": 3, "warn": 3, "fail": 1}
 _FORM = "The form"
@@ -63,12 +65,16 @@ class Audit:
         run: Run id, hex; None if the bundle cannot be parsed.
         agreement: Digest of the agreement that was used, hex.
         checks: Results in the order of the registry.
+        answer: What follows from them, in one paragraph; empty if the bundle cannot be parsed.
+        protected: Whether noise protects anyone by the agreement; None if it cannot be parsed.
     """
 
     source: str
     run: str | None
     agreement: str | None
     checks: tuple[Checked, ...]
+    answer: str = ""
+    protected: bool | None = None
 
     @property
     def verdict(self) -> Overall:
@@ -100,6 +106,8 @@ class Audit:
             "bundle": self.source,
             "run": self.run,
             "agreement": self.agreement,
+            "answer": self.answer,
+            "protected": self.protected,
             "missing": list(self.missing),
             "checks": [asdict(check) for check in self.checks],
             "not_proved": list(NOT_PROVED),
@@ -164,32 +172,37 @@ def verify(
     at = now or datetime.now(UTC)
     case = AuditContext(log=Log(bundle), now=at, folder=folder, pinned=agreement)
     case = replace(case, others=tuple(_audited(other, case) for other in others))
+    found = _judged(case, source)
+    try:
+        said = answer(case, found.verdict, found.missing)
+    except (ConfigError, LedgerError) as error:
+        said = f"What was protected cannot be stated: {error}."
+    return replace(found, answer=said, protected=protected(case))
+
+
+def _judged(case: AuditContext, source: str) -> Audit:
+    """Run every check."""
     form = _checked(SCHEMA, _FORM, passed("every field is what it should be"), "")
     results = tuple(
         _checked(check.name, check.group, check.find(case), check.remedy) for check in CHECKS
     )
     digest = case.standing.digest.hex() if case.standing else None
-    return Audit(source, bundle.run, digest, (form, *results))
+    return Audit(source, case.bundle.run, digest, (form, *results))
 
 
 def _audited(other: OtherBundle, case: AuditContext) -> OtherLog:
     """Audit a bundle beside the audited one, under the agreement that the audited one is under."""
     inside, pinned = other.bundle.agreement, case.latest
     same = agreement_digest(inside.agreement) == agreement_digest(pinned.agreement)
-    audit = verify(
-        other.bundle,
-        source=other.source,
-        folder=other.folder,
-        agreement=pinned if same else None,
-        now=case.now,
-    )
+    own = AuditContext(Log(other.bundle), case.now, other.folder, pinned if same else None)
+    audit = _judged(own, other.source)
     worst = max(audit.checks, key=lambda check: (SEVERITY.index(check.verdict), bool(check.lacks)))
     fault = None if audit.verdict == "pass" else f"{worst.name}: {worst.reason}"
     try:
         keys = standing(pinned).signers
     except AgreementError:
         keys = {}
-    return OtherLog(Log(other.bundle), other.source, fault, keys)
+    return OtherLog(own.log, other.source, fault, keys)
 
 
 def _unreadable(source: str, reason: str, where: str) -> Audit:

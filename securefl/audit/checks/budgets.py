@@ -263,8 +263,8 @@ def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
         if entry.entry.time <= line.entry.time and (earlier is one or other.authentic(entry))
     ]
     released = [e.event.mechanism for e in before if isinstance(e.event, Release)]
-    spent = _by_mechanism(m for m in (*first.history, *released) if m and m.unit == second.unit)
-    if steps := (spent - _by_mechanism(second.history)).total():
+    spent = _by_mechanism(m for m in (*first.history, *first.other_units, *released) if m)
+    if steps := (spent - _by_mechanism((*second.history, *second.other_units))).total():
         yield failed(f"{steps} steps of the earlier run are not in the account", line.where)
     if (first.unit, first.delta) != (second.unit, second.delta):
         return

@@ -31,7 +31,7 @@ def recorded(case: AuditContext) -> Iterator[tuple[LogEntry, Mechanism]]:
     for line in case.log.lines:
         event = line.entry.event
         if isinstance(event, Start):
-            yield from ((line, mechanism) for mechanism in event.history)
+            yield from ((line, mechanism) for mechanism in (*event.history, *event.other_units))
         elif isinstance(event, Release) and event.mechanism is not None:
             yield line, event.mechanism
 
@@ -221,6 +221,9 @@ def units_apart(case: AuditContext) -> Finding:
                     yield failed(
                         f"'{mechanism.adjacency}' and '{adjacency}' are added up", line.where
                     )
+            for mechanism in start.other_units:
+                if mechanism.unit == start.unit:
+                    yield failed(f"a {mechanism.unit} is told apart from itself", line.where)
             if start.unprotected_before:
                 yield skipped(
                     f"{start.unprotected_before} earlier releases from these data had no noise,"

@@ -292,9 +292,14 @@ class MemberLedger:
             row = row if self._task is None else replace(row, task=self._task)
             self.privacy_ledger.add_run(row)
             spent = self.privacy_ledger.spent(data_set.number, row.unit) if row.unit else []
-            unprotected = self.privacy_ledger.unprotected(data_set.number)
             start = opening_event(
-                row, agreement, policy, data_set, spent=spent, unprotected=unprotected
+                row,
+                agreement,
+                policy,
+                data_set,
+                spent=spent,
+                others=self.privacy_ledger.spent_on_others(data_set.number, row.unit or ""),
+                unprotected=self.privacy_ledger.unprotected(data_set.number),
             )
             self._write(start)
 

@@ -209,6 +209,13 @@ class PrivacyLedger(Database):
             unit: Privacy unit.
             run: Restrict to one run; all runs if not given.
         """
+        return [one for one in self._charged(data_set, run) if one.unit == unit]
+
+    def spent_on_others(self, data_set: int, unit: str) -> list[Mechanism]:
+        """Return all mechanisms charged to other privacy units of the same data; as `spent`."""
+        return [one for one in self._charged(data_set, None) if one.unit != unit]
+
+    def _charged(self, data_set: int, run: str | None) -> list[Mechanism]:
         rows = self.rows(
             "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?1"
             " AND mechanism IS NOT NULL AND (?2 IS NULL OR run = ?2)"
@@ -219,7 +226,7 @@ class PrivacyLedger(Database):
         return [
             one.model_copy(update={"steps": one.steps * count})
             for one, count in found
-            if one is not None and one.unit == unit
+            if one is not None
         ]
 
     def unprotected(self, data_set: int) -> int:

@@ -51,6 +51,7 @@ def opening_event(
     data_set: DataSet,
     *,
     spent: Sequence[Mechanism],
+    others: Sequence[Mechanism] = (),
     unprotected: int,
 ) -> Start:
     """Return the first entry of a run.
@@ -61,6 +62,7 @@ def opening_event(
         policy: The member's policy.
         data_set: The data set.
         spent: Mechanisms charged to the run's privacy unit before.
+        others: Mechanisms charged to other privacy units of the data before.
         unprotected: Number of earlier releases from the data set without noise.
     """
     before = None
@@ -80,6 +82,7 @@ def opening_event(
         epsilon_before=before,
         history=joined(spent),
         unprotected_before=unprotected,
+        other_units=joined(others),
     )
 
 

@@ -1,0 +1,112 @@
+"""The privacy loss that a bundle records, composed as everywhere else (`ledger.life_loss`).
+
+`explain`, `verify` and the report take their figures from here; the second accountant prices them
+wherever it can, and the ledgers' accountant where a customer meets one noise several times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from securefl.audit.accountants.recompute import UnpricedError, epsilon_of
+from securefl.audit.bundle.case import Log
+from securefl.consortium.ledger.events import Mechanism, Release
+from securefl.consortium.ledger.hash_chain import LedgerError
+from securefl.consortium.ledger.life_loss import (
+    Accountant,
+    Charges,
+    Spent,
+    at_most,
+    charges,
+    ledger_price,
+)
+from securefl.errors import ConfigError
+from securefl.privacy.mechanisms import mechanism_kind
+
+
+@dataclass(frozen=True)
+class LifeLoss:
+    """The loss of one privacy unit, as far as a bundle records it.
+
+    Attributes:
+        run: Largest epsilon of a unit of one member by this run alone; None without a bound.
+        life: The same over the life of the data.
+        everywhere_run: Epsilon of a customer of all members by this run alone; None without a
+            bound, or where members have no unit in common.
+        everywhere_life: The same over the life of all data, at most: of earlier noise, a bundle
+            does not say whether members shared it, so it counts as shared where they record the
+            same.
+    """
+
+    run: float | None
+    life: float | None
+    everywhere_run: float | None
+    everywhere_life: float | None
+
+
+def released(log: Log, member: str) -> list[Mechanism]:
+    """Return the mechanisms that a member charged in the run."""
+    return [m for _, release in log.of(Release, member) if (m := release.mechanism)]
+
+
+def life_loss(log: Log, unit: str, delta: float) -> LifeLoss:
+    """Return the loss of a privacy unit by what members recorded, at a delta."""
+    price = second_price(delta)
+    now = [_spent(log, member, unit, life=False) for member in log.starts]
+    ever = [_spent(log, member, unit, life=True) for member in log.starts]
+    run, life = dict(at_most(now, price)), dict(at_most(ever, price))
+    # A member is no unit that two members have in common.
+    several = unit != "member"
+    return LifeLoss(
+        run.get(1),
+        life.get(1),
+        run.get(len(now)) if several else None,
+        life.get(len(ever)) if several else None,
+    )
+
+
+def member_life(log: Log, member: str, delta: float) -> float | None:
+    """Return epsilon over the life of one member's data; None without a bound."""
+    _, start = log.starts[member]
+    spent = _spent(log, member, start.unit or "", life=True)
+    return None if spent.unbounded else second_price(delta)(charges(spent.all))
+
+
+def _spent(log: Log, member: str, unit: str, *, life: bool) -> Spent:
+    spent, (line, start) = Spent(), log.starts[member]
+    if life:
+        for mechanism in (*start.history, *start.other_units):
+            kind = mechanism.model_copy(update={"steps": 1}).model_dump_json()
+            spent.add(unit, mechanism, (kind, 0) if unit == "customer" else None)
+    for _, release in log.of(Release, member):
+        if release.mechanism is None:
+            continue
+        common = unit == "customer" and _shares_noise(release)
+        shared = (line.entry.run, release.round) if common else None
+        spent.add(unit, release.mechanism, shared)
+    return spent
+
+
+def _shares_noise(release: Release) -> bool:
+    assert release.mechanism is not None
+    try:
+        return mechanism_kind(release.dp, release.mechanism.unit).shares_noise
+    except ConfigError:
+        return True  # of an unknown mechanism the worse is assumed
+
+
+def second_price(delta: float) -> Accountant:
+    """Return the second accountant, at a delta; where one noise is met twice, that of ledgers."""
+    return partial(_priced, delta)
+
+
+def _priced(delta: float, found: Charges) -> float | None:
+    try:
+        if any(count > 1 for _, count in found):
+            return ledger_price(delta)(found)
+        return epsilon_of(
+            [one.model_copy(update={"steps": n}) for (one, _), n in found.items()], delta
+        )
+    except (UnpricedError, LedgerError):
+        return None
