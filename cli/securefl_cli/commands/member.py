@@ -13,6 +13,7 @@ from securefl_cli.options.network import (
     state_option,
 )
 from securefl_cli.options.passphrase import unlocked
+from securefl_cli.rendering.screen import console
 
 
 @click.command(
@@ -63,4 +64,4 @@ def member(
         agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
     )
     serve(context, MemberPaths(state, book or default_books(), rules, data))
-    click.echo("The run is over.")
+    console().whole("The run is over.")

@@ -19,6 +19,7 @@ from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory
 from securefl.federation.runs.result import RunResult
 from securefl.ml.tensor_io import write_atomically
+from securefl.untrusted.text import shown
 
 
 def assemble(
@@ -57,6 +58,7 @@ def render(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("securefl.audit.report"),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -67,6 +69,11 @@ def render(report: Report) -> str:
     environment.filters["drawn"] = Markup
     page = environment.get_template("report.html.j2")
     return page.render(report=report, style=Markup(style.read_text(encoding="utf-8")))  # noqa: S704
+
+
+def _visible(value: object) -> object:
+    """Return what a placeholder shows: autoescaping disarms markup, but no control character."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 REPORT = "report.html"

@@ -7,7 +7,9 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
@@ -20,6 +22,41 @@ from securefl.ml.tensor_io import write_atomically
 
 FILE = "status.json"
 _EVERY = 1.0
+
+
+Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]
+"""Seconds since the epoch, up to the year 9999."""
+
+
+class MemberStatus(BaseModel):
+    """What the coordinator knows of a member."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: str
+    heard: Moment | None
+    at: str
+    asked: str
+    away: bool
+    bytes_down: int
+    bytes_up: int
+
+
+class RunStatus(BaseModel):
+    """Content of the status file."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    written: Moment
+    connected: bool
+    agreement: str
+    run: str
+    round: int
+    rounds: int
+    state: str
+    trouble: str
+    epsilon: float | None
+    members: tuple[MemberStatus, ...]
 
 
 class StatusFile(LivenessTracker):
@@ -122,10 +159,10 @@ def read_status(directory: Path) -> dict[str, Any]:
         RunDirectoryError: If there is none.
     """
     try:
-        tree: dict[str, Any] = json.loads((directory / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        tree = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        return RunStatus.model_validate(tree).model_dump()
+    except (OSError, ValueError, RecursionError):
         raise RunDirectoryError(f"{directory} has no status of a coordinator") from None
-    return tree
 
 
 def clock(seconds: float | None, now: float | None = None) -> str:

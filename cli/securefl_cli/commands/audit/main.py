@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import format_option
+from securefl_cli.rendering.screen import console, print_json
 
 _COMMANDS = {
     "export": ("securefl_cli.commands.audit.main:export", "Write a run's bundle for an auditor."),
@@ -63,8 +63,10 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
 
     bundle = write(run, out, open_units=open_units)
     beside = f", {len(bundle.transcripts)} transcripts beside it" if bundle.transcripts else ""
-    click.echo(f"Wrote {out}: {len(bundle.entries)} entries, {len(bundle.heads)} heads{beside}.")
-    click.echo(f"Check it with: securefl audit verify {out}")
+    console().whole(
+        f"Wrote {out}: {len(bundle.entries)} entries, {len(bundle.heads)} heads{beside}."
+    )
+    console().whole(f"Check it with: securefl audit verify {out}")
 
 
 @click.command(
@@ -119,7 +121,7 @@ def verify(
         now=None if now is None else moment(now),
     )
     if format == "json":
-        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        print_json(result.to_json())
     else:
         from securefl_cli.rendering.audit import print_audit
 
@@ -147,7 +149,7 @@ def explain(*, bundle: Path, format: str) -> None:  # noqa: A002 - named after t
 
     explanation = explained(read_bundle(bundle))
     if format == "json":
-        click.echo(json.dumps(explanation.to_json(), allow_nan=False))
+        print_json(explanation.to_json())
         return
     from securefl_cli.rendering.audit import print_explanation
 
