@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from securefl.audit.bundle.case import AuditContext
 from securefl.audit.bundle.findings import Overall
-from securefl.audit.life import LifeLoss, life_loss
+from securefl.audit.life import LifeLoss, customer_loss, life_loss
 from securefl.config.privacy import protects
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.privacy.mechanisms import mechanism_for
@@ -15,7 +15,7 @@ from securefl.privacy.plan import PrivacyPlan
 UNPROTECTED = "no customer is protected"
 _PROOF: dict[Overall, str] = {
     "pass": "The evidence is complete, and all of it holds.",
-    "incomplete": "The evidence is incomplete, so nothing of this is proved yet; missing: {missing}.",
+    "incomplete": "The evidence is incomplete, so this is not proved yet; missing: {missing}.",
     "warn": "Something is doubtful, so none of this is certain.",
     "fail": "Something is provably wrong, so believe none of these figures.",
 }
@@ -85,8 +85,11 @@ def _unprotected(case: AuditContext) -> Iterator[str]:
         yield f"Not covered: {without:,} earlier releases of these data, which had no noise."
     if others:
         yield f"Counted beside it: {others:,} earlier steps on the data for other privacy units."
-    if case.agreement.agreement.config.privacy.unit == "record":
-        yield "A customer has several records, and less protection than one of them."
+    config = case.agreement.agreement.config
+    unit = mechanism_for(config.privacy).unit
+    if not unit.covers_customers:
+        whole = _figure(customer_loss(case.log, config))
+        yield f"A customer of one member is protected less than that: epsilon {whole} by this run."
     yield "Scores on test cases leave the members without noise."
 
 

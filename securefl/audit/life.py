@@ -11,6 +11,8 @@ from functools import partial
 
 from securefl.audit.accountants.recompute import UnpricedError, epsilon_of
 from securefl.audit.bundle.case import Log
+from securefl.config.schema import RunConfig
+from securefl.consortium.ledger.composition import as_event
 from securefl.consortium.ledger.events import Mechanism, Release
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.consortium.ledger.life_loss import (
@@ -22,7 +24,7 @@ from securefl.consortium.ledger.life_loss import (
     ledger_price,
 )
 from securefl.errors import ConfigError
-from securefl.privacy.mechanisms import mechanism_kind
+from securefl.privacy.mechanisms import mechanism_for, mechanism_kind
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,33 @@ def life_loss(log: Log, unit: str, delta: float) -> LifeLoss:
     now = [_spent(log, member, unit, life=False) for member in log.starts]
     ever = [_spent(log, member, unit, life=True) for member in log.starts]
     run, life = dict(at_most(now, price)), dict(at_most(ever, price))
-    # A member is no unit that two members have in common.
-    several = unit != "member"
+    # Members can have a customer in common, and neither a record nor a member.
+    several = unit == "customer"
     return LifeLoss(
         run.get(1),
         life.get(1),
         run.get(len(now)) if several else None,
         life.get(len(ever)) if several else None,
     )
+
+
+def customer_loss(log: Log, config: RunConfig) -> float | None:
+    """Return the largest epsilon of a whole customer of one member by this run, at its delta.
+
+    With customers as units it is the unit's own; None where no bound is known.
+    """
+    settings, unit = config.privacy, mechanism_for(config.privacy).unit
+    found = [
+        unit.customer_epsilon(
+            [as_event(mechanism) for mechanism in released(log, member)],
+            settings.delta,
+            settings.accountant,
+            unit.records(settings),
+        )
+        for member in log.starts
+    ]
+    bounded = [epsilon for epsilon in found if epsilon is not None]
+    return max(bounded, default=0.0) if len(bounded) == len(found) else None
 
 
 def member_life(log: Log, member: str, delta: float) -> float | None:

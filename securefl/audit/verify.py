@@ -119,6 +119,7 @@ def verify_file(
     *,
     agreement: SignedAgreement | None = None,
     others: Sequence[Path] = (),
+    model: Path | None = None,
     now: datetime | None = None,
 ) -> Audit:
     """Audit the bundle in a file.
@@ -128,11 +129,14 @@ def verify_file(
         agreement: The agreement, obtained independently of the bundle.
         others: Other bundles, of the same run or of other runs on the same data. Each is audited
             first. They only lower the verdict, by what is signed under keys of the agreement.
+        model: A released model, to be compared with the one that the run ended with.
         now: Time of the audit; the current time if not given.
 
     Raises:
         BundleError: If a file is not a bundle, or another bundle is damaged.
+        RunDirectoryError: If the model's file is none.
     """
+    given = None if model is None else _model_digest(model)
     tree = read_object(path)
     beside = [OtherBundle(read_bundle(other), str(other), other.parent) for other in others]
     try:
@@ -140,8 +144,21 @@ def verify_file(
     except ValidationError as error:
         return _unreadable(str(path), *first_fault(error))
     return verify(
-        bundle, source=str(path), folder=path.parent, agreement=agreement, others=beside, now=now
+        bundle,
+        source=str(path),
+        folder=path.parent,
+        agreement=agreement,
+        others=beside,
+        model=given,
+        now=now,
     )
+
+
+def _model_digest(path: Path) -> str:
+    from securefl.ml.parameters import model_digest  # torch takes seconds to import
+    from securefl.ml.tensor_io import released_vector
+
+    return model_digest(released_vector(path)).hex()
 
 
 @dataclass(frozen=True)
@@ -166,11 +183,12 @@ def verify(
     folder: Path | None = None,
     agreement: SignedAgreement | None = None,
     others: Sequence[OtherBundle] = (),
+    model: str | None = None,
     now: datetime | None = None,
 ) -> Audit:
-    """Audit a bundle; see `verify_file`."""
+    """Audit a bundle; see `verify_file`. The model is given as its digest, hex."""
     at = now or datetime.now(UTC)
-    case = AuditContext(log=Log(bundle), now=at, folder=folder, pinned=agreement)
+    case = AuditContext(Log(bundle), at, folder, agreement, model=model)
     case = replace(case, others=tuple(_audited(other, case) for other in others))
     found = _judged(case, source)
     try:

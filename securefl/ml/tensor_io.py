@@ -8,12 +8,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import safetensors
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from securefl.errors import RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError
 
 _DIGEST = "sha256"
 _METADATA = "securefl"
@@ -37,6 +39,34 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
+
+
+_BEGINNING = 4096
+
+
+def replaceable(path: Path, mark: bytes) -> None:
+    """Refuse to replace a file that does not begin as what would be written in its place.
+
+    A wrong `--out` must not destroy a ledger, a model or anything else of its user's.
+
+    Args:
+        path: Where a file is to be written.
+        mark: Bytes in the first 4 kB of every file of its kind.
+
+    Raises:
+        InputError: If something else is there.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    try:
+        ours = path.is_file() and not path.is_symlink()
+        if ours:
+            with path.open("rb") as file:
+                ours = mark in file.read(_BEGINNING)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    if not ours:
+        raise InputError(f"{path} exists and is something else; nothing was written")
 
 
 def read_whole(path: Path) -> bytes:
@@ -85,6 +115,27 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if expected != digest_tensors(tensors, metadata):
         raise RunDirectoryError(f"{path} is damaged: its digest does not match its content")
     return tensors, metadata
+
+
+ORDER = "order"
+"""Metadata key of a released model: its tensors' names in the order of the shared vector, JSON."""
+
+
+def released_vector(path: Path) -> npt.NDArray[np.float32]:
+    """Return the shared vector [d] of a released model, as members signed it.
+
+    Raises:
+        RunDirectoryError: If it is no such file, or does not state the order of its tensors.
+    """
+    tensors, metadata = read_tensors(path)
+    try:
+        order = json.loads(metadata.get(ORDER, "[]"))
+    except ValueError:
+        order = []
+    if not isinstance(order, list) or sorted(map(str, order)) != sorted(tensors):
+        raise RunDirectoryError(f"{path} does not state the order of its tensors")
+    parts = [tensors[name].reshape(-1).to(torch.float32) for name in order]
+    return np.ascontiguousarray(torch.cat(parts).numpy())
 
 
 def digest_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

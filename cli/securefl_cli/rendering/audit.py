@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from securefl.audit.bundle.findings import Verdict
+from securefl.audit.answer import UNPROTECTED
+from securefl.audit.bundle.findings import Overall, Verdict
 from securefl.audit.checks.registry import NOT_PROVED
 from securefl.audit.explain import Explanation
 from securefl.audit.verify import Audit, Checked
+from securefl.privacy.accounting.spent import UNBOUNDED
 from securefl.untrusted.text import LONGEST
 from securefl_cli.rendering.grid import Cell, Column, Table
 from securefl_cli.rendering.screen import Screen, console
 
-_STYLE: dict[Verdict, str] = {
+_STYLE: dict[Verdict | Overall, str] = {
     "pass": "green",
     "not checked": "dim",
+    "incomplete": "yellow",
     "warn": "yellow",
     "fail": "bold red",
 }
@@ -29,6 +32,9 @@ def print_audit(audit: Audit) -> None:
     out.whole(f"Audit of {audit.source}", "bold")
     if audit.run is not None:
         out.line(f"Run {audit.run[:16]}…", "dim")
+    if audit.answer:
+        out.line()
+        out.paragraph(audit.answer)
     for group, checks in groupby(audit.checks, key=lambda check: check.group):
         out.line()
         out.line(group, "bold")
@@ -42,7 +48,10 @@ def print_audit(audit: Audit) -> None:
         if (number := sum(check.verdict == verdict for check in audit.checks))
     ]
     verdict = (audit.verdict.upper(), _STYLE[audit.verdict])
-    out.spans(("Verdict  ", "bold"), verdict, (f"  ({', '.join(counts)})", ""))
+    found = f"  ({', '.join(counts)})"
+    # A run without noise can pass every check. Its verdict must not read as protection.
+    bare = f"; {UNPROTECTED}" if audit.protected is False else ""
+    out.spans(("Verdict  ", "bold"), verdict, (bare, "yellow"), (found, ""))
 
 
 def _checks(checks: list[Checked]) -> Table:
@@ -58,8 +67,8 @@ def _check(check: Checked) -> tuple[Cell, str, Cell]:
 
 
 def _print_remedies(out: Screen, audit: Audit) -> None:
-    """Print how to fix failed and doubtful checks; one that was skipped needs no action."""
-    troubled = [check for check in audit.checks if check.verdict in {"fail", "warn"}]
+    """Print how to fix checks that failed, are doubtful, or lack what the agreement calls for."""
+    troubled = [c for c in audit.checks if c.verdict in {"fail", "warn"} or c.lacks]
     if not troubled:
         return
     out.line()
@@ -93,14 +102,33 @@ def print_explanation(story: Explanation) -> None:
     if story.unit is not None:
         out.line()
         out.table(_accounts(story))
-    if story.customer_of_all is not None:
-        out.line()
-        accounts = sum(member.epsilon_recomputed is not None for member in story.members)
-        out.line(
-            f"A {story.unit} whom all {accounts} members know has epsilon"
-            f" {story.customer_of_all:.3f} in all: what members spend on one {story.unit} adds up."
-        )
+        for text in _in_all(story):
+            out.line()
+            out.paragraph(text)
     _print_limits(out)
+
+
+def _in_all(story: Explanation) -> Iterator[str]:
+    """Yield what the accounts of single members do not say."""
+    accounts = sum(member.epsilon_recomputed is not None for member in story.members)
+    if story.unit == "customer" and accounts > 1:
+        run, life = (_bound(e) for e in (story.customer_of_all_run, story.customer_of_all))
+        yield (
+            f"A customer whom all {accounts} members know has epsilon {run} by this run, and"
+            f" {life} in all: what members spend on one customer adds up, and under noise that they"
+            " share more than that."
+        )
+    for member in story.members:
+        if member.other_steps:
+            yield (
+                f"{member.name}: {member.other_steps:,} earlier steps were charged to other privacy"
+                f" units of these data. With them epsilon of a {story.unit} is"
+                f" {_bound(member.epsilon_all_units)}."
+            )
+
+
+def _bound(epsilon: float | None) -> str:
+    return UNBOUNDED if epsilon is None else f"{epsilon:.3f}"
 
 
 def _facts(story: Explanation) -> list[tuple[str, str]]:

@@ -54,6 +54,11 @@ class Screen:
         for part in parts or [""]:
             self._write(part, style)
 
+    def paragraph(self, text: str) -> None:
+        """Print several sentences of this program, wrapped to the width."""
+        for part in textwrap.wrap(shown(text, _LONGEST_COPY), self.width):
+            self._write(part, "")
+
     def whole(self, text: str, style: str = "") -> None:
         """Print a line that is not wrapped, however long."""
         self._write(shown(text, _LONGEST_COPY), style)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, failed, lacking, passed, worst_of
+from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned, worst_of
 
 
 def ended_with(case: AuditContext) -> dict[int, str]:
@@ -54,6 +54,21 @@ def _broken_chain(case: AuditContext, ended: dict[int, str]) -> Iterator[Finding
                 yield failed(
                     "the member trained another model than the last round ended with", line.where
                 )
+
+
+def model_given(case: AuditContext) -> Finding:
+    """The model that the auditor was given is the one that the run ended with.
+
+    The digest covers the values in their order, and no names or shapes: those follow from the
+    agreed configuration, and a file states the order itself.
+    """
+    ended, given = ended_with(case), case.model
+    rounds = [number for number, digest in ended.items() if digest == given]
+    if not rounds:
+        return failed("no round ended with this model", "model")
+    if given != case.bundle.claims.model:
+        return warned(f"this is the model of round {rounds[-1]}, and not the result", "model")
+    return passed(f"the model of round {rounds[-1]}, digest {str(given)[:16]}…")
 
 
 def _start_digest(case: AuditContext) -> str | None:

@@ -59,6 +59,9 @@ START_MODEL: Final = _called_for(
     "the bundle names no model to start from",
     lambda case: case.bundle.claims.start_model is not None,
 )
+MODEL: Final = _optional(
+    "a model", "no model was given (--model)", lambda case: case.model is not None
+)
 OPENINGS: Final = _optional(
     "numbers of units",
     "no member opened its commitment to the number of its units",

@@ -20,6 +20,7 @@ from securefl.audit.checks import (
 from securefl.audit.checks.needs import (
     ENTRIES,
     MASKS,
+    MODEL,
     OPENINGS,
     OUTCOMES,
     PRIVACY,
@@ -188,6 +189,13 @@ CHECKS: tuple[Check, ...] = (
         models.model_chain,
         "A model came from elsewhere. Do not use it before the coordinator shows where from.",
         needs=(OUTCOMES,),
+    ),
+    Check(
+        "model-given",
+        _ROUNDS,
+        models.model_given,
+        "Do not use that file. Ask for the model whose digest the members signed.",
+        needs=(OUTCOMES, MODEL),
     ),
     Check(
         "mechanism-agreed",

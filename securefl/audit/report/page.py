@@ -18,7 +18,7 @@ from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory
 from securefl.federation.runs.result import RunResult
-from securefl.ml.tensor_io import write_atomically
+from securefl.ml.tensor_io import replaceable, write_atomically
 from securefl.untrusted.text import shown
 
 
@@ -100,8 +100,9 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
     other = None if beside is None else _ended(RunDirectory.open(_single(beside)))
     if other is not None and other.task != result.task:
         raise InputError(f"{beside} is a run of {other.task}, and {run} of {result.task}")
-    page = render(assemble(result, directory.records(), prove(directory), other))
     path = out or run / REPORT
+    replaceable(path, b'<meta name="generator" content="securefl report">')
+    page = render(assemble(result, directory.records(), prove(directory), other))
     write_atomically(path, page.encode())
     return path
 

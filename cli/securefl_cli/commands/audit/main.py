@@ -75,7 +75,8 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
     Examples:
       securefl audit verify bundle.json
       securefl audit verify bundle.json --agreement agreement.toml
-      securefl audit verify bundle.json --other theirs.json
+      securefl audit verify bundle.json --other theirs.json --other earlier.json
+      securefl audit verify bundle.json --model model.safetensors
       securefl audit verify bundle.json --format json > audit.json
     """,
 )
@@ -94,6 +95,12 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
     metavar="BUNDLE2.json",
     help="Another bundle of this run, or one of another run on the same data; any number.",
 )
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A model.safetensors: is it the one that the run ended with?",
+)
 @click.option("--now", metavar="TIME", help="The time to check against, like 2026-01-31T09:00:00Z.")
 @format_option
 @click.pass_context
@@ -104,6 +111,7 @@ def verify(
     bundle: Path,
     agreement: Path | None,
     others: tuple[Path, ...],
+    model: Path | None,
     now: str | None,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
@@ -118,6 +126,7 @@ def verify(
         bundle,
         agreement=None if agreement is None else pinned_agreement(agreement),
         others=others,
+        model=model,
         now=None if now is None else moment(now),
     )
     if format == "json":
