@@ -27,6 +27,7 @@ def assemble(
     records: Sequence[RoundRecord],
     proof: Proof | None,
     other: RunResult | None = None,
+    run: Path = Path("RUN"),
 ) -> Report:
     """Build the view model of the report of a completed run.
 
@@ -35,19 +36,21 @@ def assemble(
         records: Records of its rounds.
         proof: Audit of the run; None if it has no ledger.
         other: Result under another protection, for comparison of utility.
+        run: Directory of the run, as the reader can name it.
     """
+    story = proof.story if proof else None
     comparison = () if other is None else (beside(result, other),)
     return Report(
         title=f"Federated {result.task}",
         subtitle=subtitle(result),
         conclusion=headline(result),
-        cards=cards(result, records),
+        cards=cards(result, records, story),
         sections=(
             utility(result),
             *comparison,
-            privacy(result, proof.paths if proof else {}),
+            privacy(result, proof.paths if proof else {}, story),
             rounds(result, records),
-            proofs.section(proof, Path(result.run_dir)),
+            proofs.section(proof, run),
             proofs.not_proved(),
         ),
     )
@@ -102,7 +105,7 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
         raise InputError(f"{beside} is a run of {other.task}, and {run} of {result.task}")
     path = out or run / REPORT
     replaceable(path, b'<meta name="generator" content="securefl report">')
-    page = render(assemble(result, directory.records(), prove(directory), other))
+    page = render(assemble(result, directory.records(), prove(directory), other, run))
     write_atomically(path, page.encode())
     return path
 

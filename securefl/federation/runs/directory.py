@@ -38,6 +38,7 @@ def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> P
 
 
 CONFIG = "config.toml"
+MODEL = "model.safetensors"
 
 
 REPEAT = "repeat.toml"
@@ -128,7 +129,7 @@ class RunDirectory:
     @property
     def model_path(self) -> Path:
         """The released shared model."""
-        return self.path / "model.safetensors"
+        return self.path / MODEL
 
     @property
     def ledger_path(self) -> Path:

@@ -1,5 +1,7 @@
 """The first paragraph of an audit, and one composition of losses behind every command."""
 
+import json
+
 import pytest
 
 from securefl.audit.bundle.bundle import to_text
@@ -162,3 +164,24 @@ def test_a_wrong_place_to_write_destroys_nothing(bundle_after, tmp_path):
     for _ in range(2):
         export(folder, tmp_path / "bundle.json")
         write_report(folder, tmp_path / "report.html")
+
+
+def test_a_report_takes_its_figures_from_what_was_signed(bundle_after, tmp_path):
+    """The result file may say anything: epsilon, and where the run lies."""
+    bundle, folder = bundle_after("told")
+    signed = explain(bundle)
+    path = folder / "result.json"
+    result = json.loads(path.read_text())
+    for member in result["privacy"]["members"]:
+        member["epsilon"] = member["life"] = 0.125
+    result["run_dir"] = "/tmp/elsewhere"
+    path.write_text(json.dumps(result))
+    page = write_report(folder, tmp_path / "report.html").read_text()
+    assert "0.125" not in page
+    assert f"{signed.members[0].epsilon_life:.3f}" in page
+    assert f"ε = {max(m.epsilon_run for m in signed.members):.2f}" in page
+    assert "/tmp/elsewhere" not in page
+    for digest in (bundle.run, bundle.claims.model, bundle.heads[-1].head.head.root):
+        assert digest in page
+    assert "--agreement agreement.toml" in page
+    assert page.count("Unsigned") >= 3
