@@ -14,6 +14,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from securefl.errors import RunDirectoryError
+from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes
+
+_LARGEST = 64 * 1024 * MEBIBYTE
+"""Most bytes of a model or checkpoint, which is read whole."""
 
 _DIGEST = "sha256"
 _METADATA = "securefl"
@@ -45,10 +49,7 @@ def read_whole(path: Path) -> bytes:
     Raises:
         RunDirectoryError: If it cannot be read.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: {error.strerror}") from None
+    return read_bytes(path, _LARGEST, error=RunDirectoryError)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -72,13 +73,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         RunDirectoryError: If the file is missing, damaged or not of this kind.
     """
+    check_regular(path, _LARGEST, error=RunDirectoryError)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             entry = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
             metadata: dict[str, str] = dict(entry)
-    except FileNotFoundError:
-        raise RunDirectoryError(f"{path} does not exist") from None
     except (OSError, safetensors.SafetensorError, ValueError):
         raise RunDirectoryError(f"{path} is damaged: no safetensors file") from None
     expected = metadata.pop(_DIGEST, None)
