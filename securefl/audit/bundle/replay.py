@@ -17,7 +17,7 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.aggregation.session_parameters import session_params
-from securefl.ml.parameters import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.errors import ProtocolError, RemoteProtocolError
 from securefl_protocols.session.replay import replay
 from securefl_protocols.wire.transcript import Transcript

@@ -87,7 +87,7 @@ def models_from_sums(case: AuditContext) -> Finding:
         return NOTHING_BESIDE
     if case.bundle.claims.start_model is None:
         return skipped("the bundle names no model to start from")
-    from securefl.audit.bundle.replay import models_follow  # torch takes seconds to import
+    from securefl.audit.bundle.replay import models_follow  # NumPy waits
 
     return models_follow(case, _replays(case))
 
@@ -100,6 +100,6 @@ def _beside(case: AuditContext) -> bool:
 
 
 def _replays(case: AuditContext) -> tuple[ReplayedRound, ...]:
-    from securefl.audit.bundle.replay import replayed_rounds  # torch takes seconds to import
+    from securefl.audit.bundle.replay import replayed_rounds  # NumPy waits
 
     return replayed_rounds(case)
