@@ -26,8 +26,8 @@ from securefl.consortium.ledger.transparency_log import Log, open_log
 from securefl.errors import RunDirectoryError
 from securefl.federation.runs.agreement import read_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
-from securefl.ml.parameters import model_digest
 from securefl.ml.tensor_io import read_tensors, replaceable, write_atomically
+from securefl.ml.vectors import model_digest
 
 
 def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:

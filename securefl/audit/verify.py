@@ -23,6 +23,7 @@ from securefl.audit.bundle.findings import (
     skipped,
 )
 from securefl.audit.bundle.inputs import read_bundle
+from securefl.audit.bundle.released import released_digest
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
 from securefl.consortium.agreement.model import agreement_digest
 from securefl.consortium.agreement.signatures import SignedAgreement, standing
@@ -134,9 +135,9 @@ def verify_file(
 
     Raises:
         BundleError: If a file is not a bundle, or another bundle is damaged.
-        RunDirectoryError: If the model's file is none.
+        InputError: If the model's file is none.
     """
-    given = None if model is None else _model_digest(model)
+    given = None if model is None else released_digest(model)
     tree = read_object(path)
     beside = [OtherBundle(read_bundle(other), str(other), other.parent) for other in others]
     try:
@@ -152,13 +153,6 @@ def verify_file(
         model=given,
         now=now,
     )
-
-
-def _model_digest(path: Path) -> str:
-    from securefl.ml.parameters import model_digest  # torch takes seconds to import
-    from securefl.ml.tensor_io import released_vector
-
-    return model_digest(released_vector(path)).hex()
 
 
 @dataclass(frozen=True)

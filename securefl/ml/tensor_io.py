@@ -8,14 +8,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import safetensors
 import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from securefl.errors import InputError, RunDirectoryError
+from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes
+
+_LARGEST = 64 * 1024 * MEBIBYTE
+"""Most bytes of a model or checkpoint, which is read whole."""
 
 _DIGEST = "sha256"
 _METADATA = "securefl"
@@ -75,10 +77,7 @@ def read_whole(path: Path) -> bytes:
     Raises:
         RunDirectoryError: If it cannot be read.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: {error.strerror}") from None
+    return read_bytes(path, _LARGEST, error=RunDirectoryError)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -102,40 +101,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         RunDirectoryError: If the file is missing, damaged or not of this kind.
     """
+    check_regular(path, _LARGEST, error=RunDirectoryError)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             entry = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
             metadata: dict[str, str] = dict(entry)
-    except FileNotFoundError:
-        raise RunDirectoryError(f"{path} does not exist") from None
     except (OSError, safetensors.SafetensorError, ValueError):
         raise RunDirectoryError(f"{path} is damaged: no safetensors file") from None
     expected = metadata.pop(_DIGEST, None)
     if expected != digest_tensors(tensors, metadata):
         raise RunDirectoryError(f"{path} is damaged: its digest does not match its content")
     return tensors, metadata
-
-
-ORDER = "order"
-"""Metadata key of a released model: its tensors' names in the order of the shared vector, JSON."""
-
-
-def released_vector(path: Path) -> npt.NDArray[np.float32]:
-    """Return the shared vector [d] of a released model, as members signed it.
-
-    Raises:
-        RunDirectoryError: If it is no such file, or does not state the order of its tensors.
-    """
-    tensors, metadata = read_tensors(path)
-    try:
-        order = json.loads(metadata.get(ORDER, "[]"))
-    except ValueError:
-        order = []
-    if not isinstance(order, list) or sorted(map(str, order)) != sorted(tensors):
-        raise RunDirectoryError(f"{path} does not state the order of its tensors")
-    parts = [tensors[name].reshape(-1).to(torch.float32) for name in order]
-    return np.ascontiguousarray(torch.cat(parts).numpy())
 
 
 def digest_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -101,7 +101,7 @@ TABLE = (
     ),
     Manipulation("two sums over the same updates", "rounds-agreed", rewritten(second_sum)),
     Manipulation("one sum for two rounds", "rounds-agreed", rewritten(one_sum_for_two)),
-    Manipulation("two transcripts of one round", "transcripts-signed", outsider(two_files)),
+    Manipulation("two transcripts of one round", "schema", outsider(two_files)),
     Manipulation("more rounds at the end", "run-complete", member(End, {"rounds": 1000})),
     Manipulation("fewer rounds at the end", "run-complete", member(End, {"rounds": 2})),
     Manipulation("too much noise recorded", "noise-planned", mechanism(noise_multiplier=50.0)),

@@ -28,7 +28,7 @@ from securefl.consortium.ledger.merkle import MerkleTree, leaf_hash
 from securefl.consortium.ledger.tree_heads import SignedHead, TreeHead, countersign
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
-from securefl.ml.parameters import model_digest
+from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
 from securefl_protocols.session.dropouts import ServerStep

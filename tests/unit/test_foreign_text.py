@@ -94,7 +94,7 @@ def _writes(path):
 
 BANNED = {
     *("rich", "logging", "print", "click.echo", "click.secho", "click.echo_via_pager"),
-    *("sys.stdout.write", "sys.stderr.write", "click.confirm"),
+    *("sys.stdout.write", "sys.stderr.write", "stream.write", "click.confirm"),
 }
 
 

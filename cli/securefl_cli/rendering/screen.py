@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import textwrap
-from collections.abc import Callable
-from typing import Any
-
-import click
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO
 
 from securefl.untrusted.text import shown, shown_document
 from securefl_cli.rendering.grid import Table, drawn
@@ -23,14 +22,8 @@ WIDEST = 100
 _LABEL_WIDTH = 12
 _LONGEST_COPY = 20_000
 """A command to copy is worth nothing when cut; a path has 4,096 bytes at most."""
-_STYLES: dict[str, dict[str, Any]] = {
-    "": {},
-    "bold": {"bold": True},
-    "dim": {"dim": True},
-    "green": {"fg": "green"},
-    "yellow": {"fg": "yellow"},
-    "bold red": {"bold": True, "fg": "red"},
-}
+_STYLES = {"bold": "1", "dim": "2", "green": "32", "yellow": "33", "bold red": "1;31"}
+"""Select Graphic Rendition of ECMA-48."""
 
 
 class Screen:
@@ -65,23 +58,21 @@ class Screen:
 
     def spans(self, *parts: tuple[str, str]) -> None:
         """Print one line of parts, each a text with its style."""
-        click.echo(
-            "".join(_styled(shown(text), style) for text, style in parts),
-            err=self._err,
-            color=_colour(),
-        )
+        self._row((shown(text), style) for text, style in parts)
 
     def table(self, table: Table) -> None:
         """Print a table; cells are folded where there is no room."""
         for row in drawn(table, self.width):
-            click.echo(
-                "".join(_styled(text, style) for text, style in row).rstrip(),
-                err=self._err,
-                color=_colour(),
-            )
+            self._row(row)
 
     def _write(self, text: str, style: str) -> None:
-        click.echo(_styled(text, style), err=self._err, color=_colour())
+        self._row([(text, style)])
+
+    def _row(self, parts: Iterable[tuple[str, str]]) -> None:
+        stream = sys.stderr if self._err else sys.stdout
+        coloured = _coloured(stream)
+        text = "".join(_styled(text, style) if coloured else text for text, style in parts)
+        _put(stream, text.rstrip() + "\n")
 
 
 def console() -> Screen:
@@ -112,24 +103,32 @@ def print_json(tree: Any, default: Callable[[Any], Any] | None = None) -> None: 
     Raises:
         ValueError: If a number is infinite or none at all, which JSON cannot express.
     """
-    click.echo(json.dumps(tree, default=default, allow_nan=False))
+    _put(sys.stdout, json.dumps(tree, default=default, allow_nan=False) + "\n")
 
 
 def print_toml(text: str) -> None:
     """Print a TOML document."""
-    click.echo(shown_document(text), nl=False)
+    _put(sys.stdout, shown_document(text))
 
 
 def print_lines(text: str) -> None:
     """Print text of several lines to stderr: a traceback, each line of which may quote anything."""
     for line in text.splitlines():
-        click.echo(shown(line), err=True)
+        _put(sys.stderr, shown(line) + "\n")
+
+
+def _put(stream: TextIO, text: str) -> None:
+    """Write at once; what the terminal's encoding lacks becomes an escape and no traceback."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
 
 
 def _styled(text: str, style: str) -> str:
-    return click.style(text, **_STYLES[style]) if style and text else text
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style and text else text
 
 
-def _colour() -> bool | None:
-    """Return False where the user wants none (no-color.org); None leaves it to the terminal."""
-    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+def _coloured(stream: TextIO) -> bool:
+    """Return whether colours are wanted: on a terminal, unless its user has none (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain

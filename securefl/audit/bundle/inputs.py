@@ -1,10 +1,15 @@
-"""Reading of the auditor's inputs: bundles, the pinned agreement, a time."""
+"""Reading of the auditor's inputs, a bundle, the pinned agreement, a time, and for how long."""
 
 from __future__ import annotations
 
-import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
+from typing import ClassVar, NoReturn
 
 from pydantic import ValidationError
 
@@ -13,6 +18,8 @@ from securefl.consortium.agreement.signatures import SignedAgreement, from_json
 from securefl.consortium.agreement.storage import read_signed
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.errors import InputError
+from securefl.untrusted.documents import read_json
+from securefl.untrusted.files import SMALL
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -42,8 +49,8 @@ def pinned_agreement(path: Path) -> SignedAgreement:
     if path.suffix != ".json":
         return read_signed(path)
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        tree = read_json(path, SMALL)
+    except InputError as error:
         raise InputError(f"{path} is no agreement: {error}") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} is no agreement: it holds no JSON object")
@@ -60,3 +67,38 @@ def moment(text: str) -> datetime:
         return from_timestamp(text)
     except ValueError as error:
         raise InputError(f"--now: {error}, not {text}") from None
+
+
+class TimeLimitError(InputError):
+    """Raised if foreign content takes longer to check than its reader allows."""
+
+    wire_name: ClassVar[str] = "TimeLimitError"
+
+
+@contextmanager
+def deadline(seconds: float, what: str) -> Iterator[None]:
+    """End the block with an error after some seconds.
+
+    Size limits bound what is read and not every computation: an account of many mechanisms, each
+    of its own kind, is small and dear. The limit holds in the main thread of systems with timers
+    (all but Windows); elsewhere the block is not limited.
+
+    Raises:
+        TimeLimitError: If the time is over.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not (
+        threading.main_thread()
+    ):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise TimeLimitError(f"{what} takes longer than {seconds:g} seconds and was ended")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

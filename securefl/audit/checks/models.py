@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
+from securefl.audit.bundle.bundle import MOST_COORDINATES
 from securefl.audit.bundle.case import AuditContext
 from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned, worst_of
+from securefl.audit.bundle.transcripts import read_beside
+from securefl.ml.vectors import model_digest
+from securefl_protocols.primitives.errors import RemoteProtocolError
 
 
 def ended_with(case: AuditContext) -> dict[int, str]:
@@ -72,13 +78,12 @@ def model_given(case: AuditContext) -> Finding:
 
 
 def _start_digest(case: AuditContext) -> str | None:
+    """Return the digest of the first model; None where its file is missing or cannot be read."""
     name = case.bundle.claims.start_model
-    path = None if name is None else case.file(name)
-    if path is None:
+    try:
+        content = None if name is None else read_beside(case.folder, name, 4 * MOST_COORDINATES)
+    except RemoteProtocolError:
+        return None  # reported by `models_from_sums`
+    if content is None:
         return None
-    import numpy as np
-
-    from securefl.ml.parameters import model_digest  # torch takes seconds to import
-
-    content = path.read_bytes()
     return model_digest(np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")).hex()

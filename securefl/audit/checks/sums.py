@@ -80,12 +80,12 @@ def sums_replayed(case: AuditContext) -> Finding:
 
 def models_from_sums(case: AuditContext) -> Finding:
     """Each replayed sum, decoded and applied, gives the model that the members recorded."""
-    from securefl.audit.bundle.replay import models_follow  # torch takes seconds to import
+    from securefl.audit.bundle.replay import models_follow  # NumPy waits
 
     return models_follow(case, _replays(case))
 
 
 def _replays(case: AuditContext) -> tuple[ReplayedRound, ...]:
-    from securefl.audit.bundle.replay import replayed_rounds  # torch takes seconds to import
+    from securefl.audit.bundle.replay import replayed_rounds  # NumPy waits
 
     return replayed_rounds(case)

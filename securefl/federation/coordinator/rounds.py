@@ -17,7 +17,7 @@ from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, total
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 
 

@@ -27,14 +27,8 @@ from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.rounds import MemberRounds
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
 from securefl.federation.member.updates.factory import round_training
-from securefl.ml.parameters import (
-    FloatVector,
-    load_local,
-    load_shared,
-    local_state,
-    model_digest,
-    shared_vector,
-)
+from securefl.ml.parameters import load_local, load_shared, local_state, shared_vector
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem

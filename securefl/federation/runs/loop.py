@@ -32,7 +32,7 @@ from securefl.federation.runs.privacy_summary import run_privacy
 from securefl.federation.runs.progress import Progress
 from securefl.federation.runs.result import RunPrivacy
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.parameters import model_digest
+from securefl.ml.vectors import model_digest
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",

@@ -13,7 +13,8 @@ from securefl.federation.runs.prepare import Prepared
 from securefl.federation.runs.result import MemberResult, RunResult, round_cost, run_refusals
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import named_shared
-from securefl.ml.tensor_io import ORDER, write_tensors
+from securefl.ml.tensor_io import write_tensors
+from securefl.ml.vectors import ORDER
 
 
 def completed(directory: RunDirectory, train: Callable[[], tuple[Prepared, Trained]]) -> RunResult:

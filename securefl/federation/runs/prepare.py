@@ -16,9 +16,10 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
 from securefl.ml.device import choose_device
-from securefl.ml.parameters import FloatVector, joined_shared, shared_vector
+from securefl.ml.parameters import joined_shared, shared_vector
 from securefl.ml.seeds import derive_seed
 from securefl.ml.tensor_io import read_tensors
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import AnyTask, MemberData
 from securefl.tasks.registry import check_model, create_task

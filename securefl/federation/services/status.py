@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from securefl.errors import RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.transport.liveness import LivenessTracker
@@ -19,6 +19,8 @@ from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.subjects import token
 from securefl.federation.transport.timeouts import kind_of
 from securefl.ml.tensor_io import write_atomically
+from securefl.untrusted.documents import read_json
+from securefl.untrusted.files import SMALL
 
 FILE = "status.json"
 _EVERY = 1.0
@@ -159,9 +161,9 @@ def read_status(directory: Path) -> dict[str, Any]:
         RunDirectoryError: If there is none.
     """
     try:
-        tree = json.loads((directory / FILE).read_text(encoding="utf-8"))
+        tree = read_json(directory / FILE, SMALL)
         return RunStatus.model_validate(tree).model_dump()
-    except (OSError, ValueError, RecursionError):
+    except (InputError, ValidationError):
         raise RunDirectoryError(f"{directory} has no status of a coordinator") from None
 
 

@@ -14,7 +14,6 @@ from dataclasses import asdict
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
-from opacus.accountants import PRVAccountant
 
 from securefl.errors import ConfigError
 from securefl.privacy.accounting.events import (
@@ -110,6 +109,8 @@ class PrvAccountant(Accountant):
     leaves = (GaussianDpEvent,)
 
     def _epsilon(self, delta: float) -> float:
+        from opacus.accountants import PRVAccountant  # torch takes seconds to import
+
         prv = PRVAccountant()
         prv.history = _merged(self._terms)
         if not prv.history:

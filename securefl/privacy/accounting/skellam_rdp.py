@@ -7,7 +7,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from opacus.accountants.analysis import rdp as opacus_rdp
 
 from securefl.privacy.accounting.events import (
     DpEvent,
@@ -16,6 +15,7 @@ from securefl.privacy.accounting.events import (
     Term,
     terms_of,
 )
+from securefl.privacy.accounting.gaussian_rdp import sampled_gaussian_divergences
 from securefl.privacy.accounting.rdp import renyi_epsilon
 from securefl.privacy.accounting.sensitivity import Sensitivity
 from securefl.privacy.accounting.subsampled_rdp import ORDERS, sampled_divergences
@@ -88,7 +88,4 @@ def _skellam_step(variance: int, sensitivity: Sensitivity, rate: float) -> Vecto
 
 @lru_cache(maxsize=256)
 def _gaussian_step(sigma: float, rate: float) -> Vector:
-    divergences = opacus_rdp.compute_rdp(
-        q=rate, noise_multiplier=sigma, steps=1, orders=list(map(float, ORDERS))
-    )
-    return np.array(divergences, dtype=np.float64)
+    return sampled_gaussian_divergences(sigma, rate, list(map(float, ORDERS)))

@@ -15,7 +15,7 @@ from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.events import Release, Start
 from securefl.consortium.ledger.overlap import shared_customers
 from securefl.consortium.ledger.paths import LedgerPaths
-from securefl.errors import InputError, RunDirectoryError
+from securefl.errors import InputError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 from securefl.ml.tensor_io import read_tensors, write_tensors
@@ -144,7 +144,7 @@ def test_the_given_model_is_the_one_that_the_run_ended_with(bundle_after, tmp_pa
     assert given(false).verdict == "fail"
     del metadata["order"]
     write_tensors(false, tensors, metadata)
-    with pytest.raises(RunDirectoryError, match="order"):
+    with pytest.raises(InputError, match="order"):
         given(false)
 
 

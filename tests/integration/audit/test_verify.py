@@ -129,8 +129,9 @@ def test_another_length_than_that_of_the_sums_replays_nothing(run, tmp_path, dim
 
 def test_a_transcript_under_the_number_of_another_round(run, tmp_path):
     tree = run.seal(tmp_path).to_json()
-    for number in (9, 2):
-        tree["transcripts"][0]["round"] = number
+    first, second = tree["transcripts"][:2]
+    for rounds in ((9, 2), (2, 1)):
+        first["round"], second["round"] = rounds
         found = verdicts(verify(parse(tree), folder=tmp_path, now=NOW))
         assert found["sums-replayed"] == "fail"
 
@@ -243,12 +244,12 @@ def test_a_leaf_is_the_entry_as_its_member_sent_it(run):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no JSON"),
+        ("", "no valid JSON"),
         ("[]", "no JSON object"),
         ("{}", "no bundle"),
         ('{"format": "securefl-audit/2"}', "no bundle"),
         ('{"format": "securefl-audit/1", "format": "securefl-audit/1"}', "twice"),
-        ("[" * 100_000, "no JSON"),
+        ("[" * 100_000, "no valid JSON here: nested deeper"),
     ],
 )
 def test_what_is_no_bundle_is_one_line(tmp_path, text, words):

@@ -26,8 +26,14 @@ _COMMANDS = {
     ),
 }
 
-bundle_argument = click.argument(
-    "bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="BUNDLE.json"
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE.json")
+time_limit_option = click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A bundle that takes longer is refused: it was made to.",
 )
 
 
@@ -102,6 +108,7 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
     help="A model.safetensors: is it the one that the run ended with?",
 )
 @click.option("--now", metavar="TIME", help="The time to check against, like 2026-01-31T09:00:00Z.")
+@time_limit_option
 @format_option
 @click.pass_context
 def verify(
@@ -113,22 +120,24 @@ def verify(
     others: tuple[Path, ...],
     model: Path | None,
     now: str | None,
+    time_limit: float,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
     """Check BUNDLE.json against the keys of the agreement, and nothing else.
 
     Exits with 0 if every check that could be made passes, 3 if one has doubts, and 1 if one fails.
     """
-    from securefl.audit.bundle.inputs import moment, pinned_agreement
+    from securefl.audit.bundle.inputs import deadline, moment, pinned_agreement
     from securefl.audit.verify import verify_file
 
-    result = verify_file(
-        bundle,
-        agreement=None if agreement is None else pinned_agreement(agreement),
-        others=others,
-        model=model,
-        now=None if now is None else moment(now),
-    )
+    with deadline(time_limit, f"the audit of {bundle}"):
+        result = verify_file(
+            bundle,
+            agreement=None if agreement is None else pinned_agreement(agreement),
+            others=others,
+            model=model,
+            now=None if now is None else moment(now),
+        )
     if format == "json":
         print_json(result.to_json())
     else:
@@ -147,16 +156,18 @@ def verify(
     """,
 )
 @bundle_argument
+@time_limit_option
 @format_option
-def explain(*, bundle: Path, format: str) -> None:  # noqa: A002 - named after the option
+def explain(*, bundle: Path, time_limit: float, format: str) -> None:  # noqa: A002 - named after the option
     """Print the members of BUNDLE.json, what each did, and what it cost in privacy.
 
     This is what the bundle claims; `securefl audit verify` checks it.
     """
-    from securefl.audit.bundle.inputs import read_bundle
+    from securefl.audit.bundle.inputs import deadline, read_bundle
     from securefl.audit.explain import explain as explained
 
-    explanation = explained(read_bundle(bundle))
+    with deadline(time_limit, f"the explanation of {bundle}"):
+        explanation = explained(read_bundle(bundle))
     if format == "json":
         print_json(explanation.to_json())
         return
