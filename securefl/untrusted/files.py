@@ -48,12 +48,14 @@ def read_bytes(
             _check_kind(path, state.st_mode, error)
             if state.st_size > largest:
                 raise error(f"{path} is larger than any such file: {_size(largest)} at most")
-            content = file.read(largest + 1)
+            # Reading allocates what it is asked for: the size that the file has, and not the limit.
+            most = min(largest, max(state.st_size, MEBIBYTE))
+            content = file.read(most + 1)
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
     except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
         raise error(f"{path} cannot be read: {_reason(problem)}") from None
-    if len(content) > largest:
+    if len(content) > most:
         raise error(f"{path} is larger than any such file: {_size(largest)} at most")
     return content
 
