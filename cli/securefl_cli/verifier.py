@@ -61,7 +61,8 @@ def _run(given: argparse.Namespace) -> int:
         audit = verify_file(
             given.bundle,
             agreement=None if given.agreement is None else pinned_agreement(given.agreement),
-            other=given.other,
+            others=given.other,
+            model=given.model,
             now=None if given.now is None else moment(given.now),
         )
     if given.format == "json":
@@ -86,7 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--agreement", type=Path, metavar="FILE", help="The agreement as a member gave it to you."
     )
-    verify.add_argument("--other", type=Path, metavar="BUNDLE2.json", help="Another bundle.")
+    verify.add_argument(
+        "--other",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="BUNDLE2.json",
+        help="Another bundle of this run, or one of another run on the same data; any number.",
+    )
+    verify.add_argument("--model", type=Path, metavar="FILE", help="The model that you were given.")
     verify.add_argument("--now", metavar="TIME", help="Like 2026-01-31T09:00:00Z.")
     return parser
 
