@@ -22,8 +22,7 @@ from securefl.audit.bundle.findings import (
     passed,
     skipped,
 )
-from securefl.audit.bundle.inputs import read_bundle
-from securefl.audit.bundle.released import released_digest
+from securefl.audit.bundle.inputs import read_bundle, released_digest
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
 from securefl.consortium.agreement.model import agreement_digest
 from securefl.consortium.agreement.signatures import SignedAgreement, standing

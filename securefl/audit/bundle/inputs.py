@@ -1,7 +1,9 @@
-"""Reading of the auditor's inputs, a bundle, the pinned agreement, a time, and for how long."""
+"""Reading of the auditor's inputs: bundle, pinned agreement, model, a time, and for how long."""
 
 from __future__ import annotations
 
+import json
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,8 +11,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
+import numpy as np
 from pydantic import ValidationError
 
 from securefl.audit.bundle.bundle import Bundle, BundleError, first_fault, parse, read_object
@@ -18,8 +21,13 @@ from securefl.consortium.agreement.signatures import SignedAgreement, from_json
 from securefl.consortium.agreement.storage import read_signed
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.errors import InputError
+from securefl.ml.vectors import ORDER, FloatVector, model_digest
 from securefl.untrusted.documents import read_json
-from securefl.untrusted.files import SMALL
+from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes
+
+_LARGEST_MODEL = 64 * 1024 * MEBIBYTE
+_PREFIX = 8
+"""Bytes of a safetensors file that state the length of its JSON header."""
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -55,6 +63,46 @@ def pinned_agreement(path: Path) -> SignedAgreement:
     if not isinstance(tree, dict):
         raise InputError(f"{path} is no agreement: it holds no JSON object")
     return from_json(tree, str(path))
+
+
+def released_digest(path: Path) -> str:
+    """Return the digest that stands for a released model in signed entries, hex.
+
+    Raises:
+        InputError: If it is no model that a run released, or does not state the order of its
+            tensors.
+    """
+    return model_digest(_vector(path)).hex()
+
+
+def _vector(path: Path) -> FloatVector:
+    content = read_bytes(path, _LARGEST_MODEL)
+    end = _PREFIX + int.from_bytes(content[:_PREFIX], "little")
+    try:
+        header = json.loads(content[_PREFIX:end])
+        metadata = json.loads(header.pop("__metadata__")["securefl"])
+        order = json.loads(metadata.get(ORDER, "[]"))
+        parts = {name: _values(content[end:], entry) for name, entry in header.items()}
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        raise InputError(f"{path} is no released model") from None
+    if not isinstance(order, list) or sorted(map(str, order)) != sorted(parts):
+        raise InputError(f"{path} does not state the order of its tensors")
+    found = np.frombuffer(b"".join(parts[name] for name in order), dtype="<f4")
+    return found.astype(np.float32, copy=False)
+
+
+def _values(data: bytes, entry: dict[str, Any]) -> bytes:
+    """Return the bytes of one tensor.
+
+    Raises:
+        ValueError: If it is not of type float32, or its place does not fit its shape.
+    """
+    first, last = entry["data_offsets"]
+    if entry["dtype"] != "F32" or not 0 <= first <= last <= len(data):
+        raise ValueError(f"no tensor of float32: {entry}")
+    if last - first != 4 * math.prod(entry["shape"]):
+        raise ValueError("a tensor of another size than its shape")
+    return data[first:last]
 
 
 def moment(text: str) -> datetime:

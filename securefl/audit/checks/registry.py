@@ -314,5 +314,6 @@ NOT_PROVED: tuple[str, ...] = (
     "That a number of units is right: a commitment binds a member to one number, true or not.",
     "What metrics tell: scores on validation and test cases leave the members without noise.",
     "That times are right: they are the clocks of those who signed.",
+    "That the model before the first round is the agreed one: a bundle says which, and not why.",
 )
 """What is not proved even if every check passes."""

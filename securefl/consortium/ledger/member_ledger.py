@@ -35,6 +35,7 @@ from securefl.consortium.ledger.releases import (
     opening_row,
     recorded_mechanism,
     release_event,
+    released_before,
 )
 from securefl.consortium.ledger.witness import UnverifiedTreeHead, sign_head
 from securefl.privacy.accounting.events import PrivacyEvent
@@ -291,17 +292,8 @@ class MemberLedger:
             row = opening_row(self.run, self._config, data_set, units, self._directory)
             row = row if self._task is None else replace(row, task=self._task)
             self.privacy_ledger.add_run(row)
-            spent = self.privacy_ledger.spent(data_set.number, row.unit) if row.unit else []
-            start = opening_event(
-                row,
-                agreement,
-                policy,
-                data_set,
-                spent=spent,
-                others=self.privacy_ledger.spent_on_others(data_set.number, row.unit or ""),
-                unprotected=self.privacy_ledger.unprotected(data_set.number),
-            )
-            self._write(start)
+            before = released_before(self.privacy_ledger, data_set.number, row.unit)
+            self._write(opening_event(row, agreement, policy, data_set, before))
 
     def _priced(self, mechanisms: list[Mechanism]) -> float:
         settings = self._config.privacy

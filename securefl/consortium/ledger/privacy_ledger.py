@@ -209,13 +209,10 @@ class PrivacyLedger(Database):
             unit: Privacy unit.
             run: Restrict to one run; all runs if not given.
         """
-        return [one for one in self._charged(data_set, run) if one.unit == unit]
+        return [one for one in self.charged(data_set, run) if one.unit == unit]
 
-    def spent_on_others(self, data_set: int, unit: str) -> list[Mechanism]:
-        """Return all mechanisms charged to other privacy units of the same data; as `spent`."""
-        return [one for one in self._charged(data_set, None) if one.unit != unit]
-
-    def _charged(self, data_set: int, run: str | None) -> list[Mechanism]:
+    def charged(self, data_set: int, run: str | None = None) -> list[Mechanism]:
+        """Return all mechanisms charged to any privacy unit; as `spent`."""
         rows = self.rows(
             "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?1"
             " AND mechanism IS NOT NULL AND (?2 IS NULL OR run = ?2)"
