@@ -250,6 +250,12 @@ def rounds_after_end(script):
     return script
 
 
+def round_model(run, number):
+    """The digest of the model that a round ended with."""
+    outcomes = (w.event for w in run.script if isinstance(w.event, Outcome))
+    return next(outcome.model_after for outcome in outcomes if outcome.round == number)
+
+
 def crafted_outcome(number, survivors=(), **also):
     """The coordinator hands out a false model, and one member signs how it came about."""
 

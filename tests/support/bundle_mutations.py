@@ -51,6 +51,7 @@ from support.bundle_edits import (
     reset_account,
     reset_with_history,
     rewritten,
+    round_model,
     rounds_after_end,
     second_noise,
     second_round,
@@ -171,6 +172,17 @@ TABLE = (
         "model-chain",
         outsider(lambda tree: tree["claims"].update(model=None)),
         "not checked",
+    ),
+    Manipulation(
+        "another model given to the auditor",
+        "model-given",
+        lambda run: (run.seal(), {"model": FALSE}),
+    ),
+    Manipulation(
+        "the model of another round given to the auditor",
+        "model-given",
+        lambda run: (run.seal(), {"model": round_model(run, 1)}),
+        "warn",
     ),
     Manipulation(
         "an epsilon that nothing explains",

@@ -23,7 +23,14 @@ def test_the_honest_bundle_passes(run, tmp_path):
     bundle = run.seal(tmp_path)
     run.openings = ()
     other = OtherBundle(bundle, folder=tmp_path)
-    audit = verify(bundle, folder=tmp_path, agreement=bundle.agreement, others=(other,), now=NOW)
+    audit = verify(
+        bundle,
+        folder=tmp_path,
+        agreement=bundle.agreement,
+        others=(other,),
+        model=bundle.claims.model,
+        now=NOW,
+    )
     found = {check.name: check.verdict for check in audit.checks}
     assert found.pop("earlier-runs") == "not checked"
     assert set(found.values()) == {"pass"}, audit
