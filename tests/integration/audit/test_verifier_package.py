@@ -44,7 +44,7 @@ print(*sorted(m.__file__ for n, m in sys.modules.items() if n.split(".")[0] in o
 def included():
     """Every module in the wheel, as a path in this tree."""
     include = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    for source, target in include.items():
+    for source in include:
         path = (HERE / source).resolve()
         assert path.exists(), f"{source} is in no tree any more"
         assert path.suffix in {"", ".py", ".typed"}
