@@ -163,7 +163,11 @@ SHARED = {
     "mode": "secure",
     "rounds": 2,
     "privacy": {
-        "dp": "distributed", "epsilon": 8.0, "delta": 1e-5, "steps": 1, "sampling_rate": 1.0,
+        "dp": "distributed",
+        "epsilon": 8.0,
+        "delta": 1e-5,
+        "steps": 1,
+        "sampling_rate": 1.0,
         "distributed": {"excess": "remove"},
     },
     "model": {"name": "profile", "rank": 2},
