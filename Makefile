@@ -5,11 +5,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUNS := runs
 
+# Percent of lines that the tests execute; raise it when they execute more.
+COVERED := 95
+
 # One thread a process: on few cores, several torch threads spin against each other.
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench bench-quick verifier clean
+.PHONY: help install demo test test-unit test-integration test-e2e test-slow coverage lint format bench bench-quick verifier clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +38,18 @@ demo: $(INSTALLED) ## Run the main job on real data and show what the federation
 
 test: lint ## Run every check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-unit: $(INSTALLED) ## Run the fast checks of single parts, without lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/unit
+
+test-integration: $(INSTALLED) ## Run the checks of parts together: runs, broker, command line
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/protocols tests/integration
+
+test-e2e: $(INSTALLED) ## Run the documents' walkthroughs
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/e2e
+
+coverage: $(INSTALLED) ## Run every check under coverage; fails below what was reached
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-fail-under=$(COVERED)
 
 test-slow: $(INSTALLED) ## Run the checks that take minutes
 	$(BIN)/python -m pytest -n 2 -m slow
