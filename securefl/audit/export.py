@@ -8,13 +8,11 @@ from pathlib import Path
 
 from securefl.audit.bundle.bundle import (
     Bundle,
-    BundleError,
     Claims,
     Inclusion,
     LinkedHead,
     Opening,
     TranscriptFile,
-    read_object,
     to_text,
 )
 from securefl.audit.verify import Audit, verify
@@ -26,7 +24,7 @@ from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.consortium.ledger.transcripts import transcript_path
 from securefl.consortium.ledger.transparency_log import Log, open_log
-from securefl.errors import InputError, RunDirectoryError
+from securefl.errors import RunDirectoryError
 from securefl.federation.runs.agreement import read_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.ml.tensor_io import read_tensors, write_atomically
@@ -38,14 +36,12 @@ def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
 
     Args:
         run: The run's directory.
-        out: The bundle's file; an earlier bundle is replaced, and nothing else is.
+        out: The bundle's file; replaced if it exists.
         open_units: Open the members' commitments to their numbers of units, from their ledgers.
 
     Raises:
         RunDirectoryError: If the directory holds no ledger, or a file cannot be written.
-        InputError: If another file is there, such as the run's ledger.
     """
-    _check_replaceable(out)
     local = bundle_of(run, open_units=open_units)
     files = out.parent / f"files-{local.run[:16]}"
     start = local.claims.start_model
@@ -62,15 +58,6 @@ def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
     )
     write_atomically(out, to_text(bundle).encode())
     return bundle
-
-
-def _check_replaceable(out: Path) -> None:
-    if not out.exists():
-        return
-    try:
-        read_object(out)
-    except BundleError:
-        raise InputError(f"{out} exists and is no bundle: it is not replaced") from None
 
 
 def audit_run(run: Path) -> Audit:

@@ -19,7 +19,6 @@ from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory
 from securefl.federation.runs.result import RunResult
 from securefl.ml.tensor_io import write_atomically
-from securefl.untrusted.files import MEBIBYTE, read_bytes
 from securefl.untrusted.text import shown
 
 
@@ -78,7 +77,6 @@ def _visible(value: object) -> object:
 
 
 REPORT = "report.html"
-_LARGEST_REPORT = 64 * MEBIBYTE
 
 
 def write_report(run: Path, out: Path | None = None, beside: Path | None = None) -> Path:
@@ -86,8 +84,7 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
 
     Args:
         run: Directory of the run.
-        out: The file; `report.html` in the run's directory if not given. An earlier report is
-            replaced, and nothing else is.
+        out: The file; `report.html` in the run's directory if not given.
         beside: Directory of another run, for comparison of utility.
 
     Returns:
@@ -96,26 +93,17 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
     Raises:
         RunDirectoryError: If a run has not ended, a directory holds no run, or the file cannot
             be written.
-        InputError: If the two runs are of different tasks, or another file is there.
+        InputError: If the two runs are of different tasks.
     """
-    path = out or run / REPORT
-    _check_replaceable(path)
     directory = RunDirectory.open(_single(run))
     result = _ended(directory)
     other = None if beside is None else _ended(RunDirectory.open(_single(beside)))
     if other is not None and other.task != result.task:
         raise InputError(f"{beside} is a run of {other.task}, and {run} of {result.task}")
     page = render(assemble(result, directory.records(), prove(directory), other))
+    path = out or run / REPORT
     write_atomically(path, page.encode())
     return path
-
-
-def _check_replaceable(path: Path) -> None:
-    if not path.exists():
-        return
-    # The brand stands in the page that this module writes, in its first kilobytes.
-    if b'<p class="brand">securefl report</p>' not in read_bytes(path, _LARGEST_REPORT):
-        raise InputError(f"{path} exists and is no report: it is not replaced")
 
 
 def _single(path: Path) -> Path:

@@ -8,7 +8,7 @@ import secrets
 import pytest
 
 from securefl.audit.bundle.bundle import to_text
-from securefl.audit.witnesses import requests, witnessed
+from securefl.audit.bundle.witnesses import requests, witnessed
 from securefl.consortium.keys.key_files import write_clear_key
 from securefl.consortium.ledger.checkpoint import (
     COSIGNATURE,
@@ -23,6 +23,7 @@ from securefl.consortium.ledger.checkpoint import (
     read_note,
     signed_note,
 )
+from securefl_cli.verifier import main as verifier
 from securefl_protocols.primitives.signing import SigningKey
 from support.bundle_mutations import HONEST
 from support.bundle_scenario import honest
@@ -137,7 +138,7 @@ def test_what_is_no_key_is_refused(text):
         Verifier.from_text(text)
 
 
-def test_checkpoints_are_written_and_checked_by_command(here, cli, bundle):
+def test_checkpoints_are_written_and_checked_by_command(here, cli, bundle, capsys):
     """From the bundle to the answer of a witness and back."""
     (here / "bundle.json").write_text(to_text(bundle))
     write_clear_key(here / "hub.key", HUB)
@@ -160,6 +161,8 @@ def test_checkpoints_are_written_and_checked_by_command(here, cli, bundle):
     last.write_text(signed.to_text())
     found = cli(*words)
     assert (found.code, "2026-09-21T14:13:20Z witness.example" in found.out) == (0, True), found
+    assert verifier([str(word) for word in words[1:]]) == 0
+    assert capsys.readouterr().out == found.out
 
 
 def test_a_witness_that_is_not_ours_cosigns_every_head(bundle, tmp_path):

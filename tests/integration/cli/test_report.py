@@ -33,19 +33,3 @@ def test_what_cannot_be_reported_is_one_line(cli, here, interrupted):
     interrupted("--out", "half")
     cli("report", "half").refused("half", "has not ended", "--resume")
     assert not (here / "half" / "report.html").exists()
-
-
-def test_no_file_but_an_earlier_report_or_bundle_is_replaced(cli, here, finished):
-    """A slip in --out took the ledger of the run, which nobody can make again."""
-    run = here / finished("run")
-    ledger = (run / "ledger.sqlite").read_bytes()
-    for command in (("audit", "export", "run"), ("report", "run")):
-        for name in ("ledger.sqlite", "result.json", "config.toml"):
-            before = (run / name).read_bytes()
-            outcome = cli(*command, "--out", f"run/{name}")
-            assert outcome.refused(name, "it is not replaced")
-            assert (run / name).read_bytes() == before
-    assert (run / "ledger.sqlite").read_bytes() == ledger
-    for _ in range(2):
-        assert cli("audit", "export", "run", "--out", "bundle.json").code == 0
-        assert cli("report", "run", "--out", "page.html").code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -35,7 +34,7 @@ def checkpoint(*, bundle: Path, key: Path, passphrase_file: Path | None, out: Pa
     Only a digest that stands for the run, the size and the root of its log are in it.
     """
     from securefl.audit.bundle.inputs import read_bundle
-    from securefl.audit.witnesses import requests
+    from securefl.audit.bundle.witnesses import requests
     from securefl.consortium.ledger.checkpoint import ED25519, Verifier, origin_of
     from securefl.federation.runs.directory import make_empty
     from securefl.ml.tensor_io import write_atomically
@@ -84,23 +83,11 @@ def witnessed(ctx: click.Context, /, *, bundle: Path, note: Path, keys: tuple[st
     is of another log.
     """
     from securefl.audit.bundle.inputs import read_bundle
-    from securefl.audit.witnesses import witnessed as compared
+    from securefl.audit.bundle.witnesses import witnessed as compared
     from securefl.consortium.ledger.checkpoint import LARGEST_NOTE, Verifier, read_note
     from securefl.untrusted.files import read_text
+    from securefl_cli.rendering.witness import print_witnessed
 
     signed = read_note(read_text(note, LARGEST_NOTE))
     found = compared(read_bundle(bundle), signed, [Verifier.from_text(key) for key in keys])
-    out = console()
-    copyable(out, "Checkpoint", f"{found.checkpoint.origin}, {found.checkpoint.size:,} entries")
-    labelled(out, "Covers", "the whole log" if found.last else "the beginning of the log")
-    for one in found.cosignatures:
-        out.whole(f"{_signed(one.time):11} {one.witness}")
-    ctx.exit(0 if all(one.time is not None for one in found.cosignatures) else 3)
-
-
-def _signed(time: int | None) -> str:
-    if time is None:
-        return "not signed"
-    if not 0 < time < 253_402_300_800:
-        return "signed"
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ctx.exit(print_witnessed(found))
