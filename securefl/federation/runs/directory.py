@@ -228,7 +228,9 @@ class RunDirectory:
     def _fields(self) -> list[dict[str, Any]]:
         names = {field.name for field in dataclass_fields(RoundRecord)}
         try:
-            records = [parse_json(line, str(self._metrics)) for line in self._lines()]
+            records = [
+                parse_json(line, str(self._metrics), not_a_number=True) for line in self._lines()
+            ]
         except InputError:
             raise RunDirectoryError(f"{self._metrics} is damaged: a line is no JSON") from None
         if any(not isinstance(record, dict) or record.keys() != names for record in records):
