@@ -13,12 +13,16 @@ from pathlib import Path
 
 from securefl._version import __version__
 from securefl.audit.bundle.inputs import deadline, moment, pinned_agreement, read_bundle
+from securefl.audit.bundle.witnesses import witnessed
 from securefl.audit.explain import explain
 from securefl.audit.verify import verify_file
+from securefl.consortium.ledger.checkpoint import LARGEST_NOTE, Verifier, read_note
 from securefl.errors import SecureflError
+from securefl.untrusted.files import read_text
 from securefl.untrusted.text import one_line
 from securefl_cli.rendering.audit import print_audit, print_explanation
 from securefl_cli.rendering.screen import Screen, print_json
+from securefl_cli.rendering.witness import print_witnessed
 
 _TIME_LIMIT = 600.0
 _NO_READER = 141
@@ -57,6 +61,10 @@ def _run(given: argparse.Namespace) -> int:
         else:
             print_explanation(story)
         return 0
+    if given.command == "witnessed":
+        note = read_note(read_text(given.note, LARGEST_NOTE))
+        keys = [Verifier.from_text(key) for key in given.witness]
+        return print_witnessed(witnessed(read_bundle(given.bundle), note, keys))
     with deadline(given.time_limit, f"the audit of {given.bundle}"):
         audit = verify_file(
             given.bundle,
@@ -80,8 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     verify = commands.add_parser("verify", help="Check a bundle, offline; exits with the verdict.")
     story = commands.add_parser("explain", help="Explain a bundle, member by member.")
-    for command in (verify, story):
+    seen = commands.add_parser("witnessed", help="Check what witnesses outside have signed.")
+    for command in (verify, story, seen):
         command.add_argument("bundle", type=Path, metavar="BUNDLE.json")
+    seen.add_argument("--note", type=Path, required=True, metavar="FILE", help="A signed note.")
+    seen.add_argument(
+        "--witness", required=True, action="append", metavar="VKEY", help="Its key; repeatable."
+    )
+    for command in (verify, story):
         command.add_argument("--format", choices=("text", "json"), default="text")
         command.add_argument("--time-limit", type=float, default=_TIME_LIMIT, metavar="SECONDS")
     verify.add_argument(

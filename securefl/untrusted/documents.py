@@ -48,6 +48,7 @@ def parse_json(
     where: str,
     *,
     error: type[InputError] = InputError,
+    not_a_number: bool = False,
 ) -> Any:  # noqa: ANN401 - JSON of any type
     """Parse JSON text in which no object has a name twice.
 
@@ -58,6 +59,8 @@ def parse_json(
         text: The text.
         where: Its source, with which messages begin.
         error: What is raised.
+        not_a_number: Whether NaN and infinities are read, as Python writes them: the records of
+            rounds say NaN for a loss that may not be released.
 
     Raises:
         InputError: If it is no JSON, nested deeper than `DEEPEST`, ambiguous, or has a number that
@@ -65,8 +68,9 @@ def parse_json(
     """
     if _depth(text) > DEEPEST:
         raise error(f"{where} is no valid JSON here: nested deeper than {DEEPEST} levels")
+    constant = float if not_a_number else _no_number
     try:
-        return json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
+        return json.loads(text, object_pairs_hook=_distinct, parse_constant=constant)
     except (ValueError, RecursionError) as problem:
         raise error(f"{where} is no valid JSON: {problem}") from None
 

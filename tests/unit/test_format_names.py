@@ -39,10 +39,12 @@ ERRORS = {
     "MemberInputError",
     "MessageError",
     "NotMetError",
+    "NoteError",
     "RefusedError",
     "RoundFailedError",
     "RunDirectoryError",
     "SecureflError",
+    "TimeLimitError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
 }

@@ -190,6 +190,33 @@ def parse(tree: Mapping[str, Any]) -> Bundle:
     return Bundle.model_validate_json(json.dumps(tree))
 
 
+def bundle_schema() -> dict[str, Any]:
+    """Return the JSON schema of bundles (draft 2020-12).
+
+    The configuration in the agreement is any object here: a bundle is verified over its bytes, and
+    what the program makes of them is a check of its own.
+    """
+    schema = Bundle.model_json_schema()
+    definitions = schema["$defs"]
+    definitions["Agreement"]["properties"]["config"] = {"type": "object"}
+    used: set[str] = set()
+    waiting = [
+        name
+        for name in definitions
+        if f'"#/$defs/{name}"'
+        in json.dumps({key: value for key, value in schema.items() if key != "$defs"})
+    ]
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            text = json.dumps(definitions[name])
+            waiting += [other for other in definitions if f'"#/$defs/{other}"' in text]
+    kept = {name: definitions[name] for name in sorted(used)}
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, "title": FORMAT, **schema, "$defs": kept}
+
+
 def first_fault(error: ValidationError) -> tuple[str, str]:
     """Return the first validation error of a bundle and its location."""
     fault = error.errors(include_url=False, include_context=False)[0]

@@ -228,9 +228,10 @@ class RunDirectory:
     def _fields(self) -> list[dict[str, Any]]:
         names = {field.name for field in dataclass_fields(RoundRecord)}
         try:
-            # Not `parse_json`: a round may have an infinite epsilon, and a score that is no number.
-            records = [json.loads(line) for line in self._lines()]
-        except (ValueError, RecursionError):
+            records = [
+                parse_json(line, str(self._metrics), not_a_number=True) for line in self._lines()
+            ]
+        except InputError:
             raise RunDirectoryError(f"{self._metrics} is damaged: a line is no JSON") from None
         if any(not isinstance(record, dict) or record.keys() != names for record in records):
             raise RunDirectoryError(f"{self._metrics} is damaged: a line is no round")

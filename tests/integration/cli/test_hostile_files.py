@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import os
 import re
 import time
@@ -230,6 +231,13 @@ def test_depth_has_a_limit_and_strings_have_none(parse):
     parse(begin + json.dumps("[" * 1000), "x")
     with pytest.raises(InputError, match="nested deeper"):
         parse(begin + "[" * (DEEPEST + 2) + "]" * (DEEPEST + 2), "x")
+
+
+def test_not_a_number_is_read_where_it_is_meant():
+    """Rounds under a budget have no loss; in a bundle it would have two meanings."""
+    assert math.isnan(parse_json("NaN", "x", not_a_number=True))
+    with pytest.raises(InputError, match="no number of JSON"):
+        parse_json("[NaN, Infinity]", "x")
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path):

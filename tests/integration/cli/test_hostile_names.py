@@ -117,6 +117,14 @@ CASES = {
     "audit export": ("place", "audit export {place} --out {place}/b.json"),
     "audit verify": ("bundle", "audit verify {place}/bundle.json"),
     "audit explain": ("bundle", "audit explain {place}/bundle.json"),
+    "audit checkpoint": (
+        "bundle",
+        "audit checkpoint {place}/bundle.json --key {place}/secret --out {place}/w",
+    ),
+    "audit witnessed": (
+        "bundle",
+        "audit witnessed {place}/bundle.json --note {place}/secret --witness {evil}",
+    ),
     "audit attack": ("place", "audit attack {place}/none.toml"),
     "report": ("place", "report {place}"),
     "analytics sum": ("sales", "analytics sum spend {place}/sales.toml --epsilon 2"),

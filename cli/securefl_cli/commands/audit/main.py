@@ -20,6 +20,14 @@ _COMMANDS = {
         "securefl_cli.commands.audit.main:explain",
         "Explain a bundle, member by member.",
     ),
+    "checkpoint": (
+        "securefl_cli.commands.audit.witness:checkpoint",
+        "Write what witnesses outside are shown.",
+    ),
+    "witnessed": (
+        "securefl_cli.commands.audit.witness:witnessed",
+        "Check what witnesses outside have signed.",
+    ),
     "attack": (
         "securefl_cli.commands.audit.attack:attack",
         "Attack private training to test its claim.",
