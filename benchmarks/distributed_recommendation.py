@@ -28,7 +28,7 @@ from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
 from securefl.privacy.encoding.gradients import gradient_integers
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.gaussian import GaussianNoise
+from securefl.privacy.noise.grid import GridNoise
 from securefl.privacy.plan import PrivacyPlan
 
 EPSILONS = (0.5, 1.0, 2.0, 4.0)
@@ -96,9 +96,7 @@ def placements(data, seed: int, epsilon: float) -> dict[str, Mean]:
     batch, clip = config.privacy.expected_batch, config.privacy.clip_norm
 
     def gaussian(size: int) -> np.ndarray:
-        drawn = torch.zeros(size)
-        GaussianNoise(AesCtrRng()).add_([drawn], sigma * clip)
-        return drawn.double().numpy()
+        return GridNoise(AesCtrRng()).noised(np.zeros(size), clip, sigma)
 
     def central(sums: list[np.ndarray]) -> np.ndarray:
         return -(sum(sums) + gaussian(len(sums[0]))) / (len(sums) * batch)

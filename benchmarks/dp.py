@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,7 +25,7 @@ from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.gaussian import GaussianNoise
+from securefl.privacy.noise.grid import Grid, GridNoise
 
 UNITS = 10_000
 
@@ -42,7 +43,6 @@ class Setting:
 TUTORIAL = Setting("tutorial NCF, batch 128", items=500, batch=128)
 CUSTOMERS = Setting("customer batches [64, 16]", items=500, batch=64, rows=16)
 MANY = Setting("50 k items, batch 128", items=50_000, batch=128)
-HUGE = Setting("500 k items, batch 128", items=500_000, batch=128)
 
 
 class RatingNet(nn.Module):
@@ -102,12 +102,10 @@ def plain_step(setting: Setting, optimizer: str) -> Callable[[], object]:
     return step
 
 
-def private_step(
-    setting: Setting, path: str, *, optimizer: str = "adam", lazy: bool = False
-) -> tuple[Callable[[], object], PrivateTrainer]:
+def private_step(setting: Setting, path: str, *, optimizer: str = "adam") -> Callable[[], object]:
     plan = SamplingPlan(rate=setting.batch / UNITS, steps=1, expected_batch=float(setting.batch))
     settings = PrivateSettings(plan, clip_norm=1.0, noise_multiplier=1.0, path=path, piece=4096)
-    settings = replace(settings, optimizer=optimizer, lazy_rows=1000 if lazy else None)
+    settings = replace(settings, optimizer=optimizer)
     trainer = PrivateTrainer(
         RatingNet(setting.items),
         examples(setting),
@@ -117,13 +115,13 @@ def private_step(
         accountant=PrivacyAccountant(),
     )
     trainer.model.train()
-    return (lambda: trainer.step(trainer.sampler.batch())), trainer
+    return lambda: trainer.step(trainer.sampler.batch())
 
 
 def compare(setting: Setting, paths: tuple[str, ...], repeats: int, *, quick: bool) -> list[Row]:
     """Adam on both sides."""
     cases = {name: plain_step(setting, name) for name in ("fused Adam", "default Adam")}
-    cases |= {path: private_step(setting, path)[0] for path in paths}
+    cases |= {path: private_step(setting, path) for path in paths}
     seconds = interleaved(cases, repeats)
     return [
         Row(
@@ -138,27 +136,6 @@ def compare(setting: Setting, paths: tuple[str, ...], repeats: int, *, quick: bo
         )
         for path in paths
     ]
-
-
-def lazy(setting: Setting, repeats: int) -> Row:
-    """SGD with lazy noise; a round's flush is spread over its steps, as in a real round."""
-    step, trainer = private_step(setting, "bookkeeping", optimizer="sgd", lazy=True)
-    steps = 4 * UNITS // setting.batch
-    cases = {"lazy": step, "flush": lambda: [t.flush() for t in trainer.tables.values()]}
-    cases |= {name: plain_step(setting, name) for name in ("sgd", "fused Adam", "default Adam")}
-    seconds = interleaved(cases, repeats)
-    total = seconds["lazy"] + seconds["flush"] / steps
-    return Row(
-        f"bookkeeping {setting.name}, SGD, lazy noise, flushed every {steps} steps",
-        {
-            "ms": total * 1e3,
-            "plain ms": seconds["sgd"] * 1e3,
-            "ratio": total / seconds["sgd"],
-            "ratio to fused Adam": total / seconds["fused Adam"],
-            "ratio to default Adam": total / seconds["default Adam"],
-        }
-        | memory(setting, "lazy", "sgd"),
-    )
 
 
 def memory(setting: Setting, path: str, optimizer: str) -> dict[str, float]:
@@ -176,22 +153,16 @@ def _peak(setting: Setting, path: str, optimizer: str) -> float:
 
 def peak(name: str, path: str, optimizer: str) -> float:
     """Runs in the child."""
-    setting = next(s for s in (TUTORIAL, CUSTOMERS, MANY, HUGE) if s.name == name)
+    setting = next(s for s in (TUTORIAL, CUSTOMERS, MANY) if s.name == name)
     torch.set_num_threads(1)
     plain_step(TUTORIAL, "sgd")()
     before = high_water()
     if path == "plain":
         step = plain_step(setting, optimizer)
     else:
-        is_lazy = path == "lazy"
-        step, trainer = private_step(
-            setting, "bookkeeping" if is_lazy else path, optimizer=optimizer, lazy=is_lazy
-        )
+        step = private_step(setting, path, optimizer=optimizer)
     for _ in range(3):
         step()
-    if path == "lazy":
-        for table in trainer.tables.values():
-            table.flush()
     return high_water() - before
 
 
@@ -202,34 +173,26 @@ def high_water() -> float:
 
 
 def noise(repeats: int) -> list[Row]:
-    """New tensors of normals, and normals added to a tensor that is there."""
+    """Sums rounded and noised in integers, against torch's normals added to a float32 tensor."""
     count = 1 << 21
-    ours, target = GaussianNoise(AesCtrRng()), torch.zeros(count)
+    ours, target = GridNoise(AesCtrRng()), torch.zeros(count)
+    total, grid = np.zeros(count), Grid.of(1.0, count, 1.0)
     seconds = interleaved(
         {
-            "ours": lambda: ours.standard(count),
-            "ours 64": lambda: ours.standard(count, torch.float64),
-            "ours added": lambda: ours.add_([target], 1.0),
-            "torch": lambda: torch.randn(count),
-            "torch added": lambda: target.add_(torch.randn(count)),
+            "ours": lambda: ours.release(total, grid, target.numpy()),
+            "torch": lambda: target.add_(torch.randn(count)),
         },
         repeats,
     )
-    pairs = (
-        ("noise, float32, new tensor", "ours", "torch"),
-        ("noise, float32, added in place", "ours added", "torch added"),
-        ("noise, float64, new tensor, over torch's float32", "ours 64", "torch"),
-    )
     return [
         Row(
-            name,
+            "noise, float64 sums, rounded, noised and written as float32",
             {
-                "ns a sample": seconds[mine] / count * 1e9,
-                "torch.randn ns": seconds[theirs] / count * 1e9,
-                "rate over torch.randn": seconds[theirs] / seconds[mine],
+                "ns a sample": seconds["ours"] / count * 1e9,
+                "torch.randn ns": seconds["torch"] / count * 1e9,
+                "rate over torch.randn": seconds["torch"] / seconds["ours"],
             },
         )
-        for name, mine, theirs in pairs
     ]
 
 
@@ -238,8 +201,6 @@ def benchmark(quick: bool) -> list[Row]:
     rows = compare(TUTORIAL, ("bookkeeping", "hooks"), repeats, quick=quick)
     rows += compare(CUSTOMERS, ("bookkeeping",), repeats, quick=quick)
     rows += compare(MANY, ("bookkeeping",), 5 if quick else 15, quick=quick)
-    rows.append(lazy(MANY, 5 if quick else 30))
-    rows.append(lazy(HUGE, 3 if quick else 9))
     return rows + noise(5 if quick else 15)
 
 

@@ -18,8 +18,9 @@ import pandas as pd
 
 from securefl.config.load import load_config
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.federation.runs.prepare import Prepared, prepare_data, starting_model
+from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.tasks.common.ranking_examples import RetailerCases, purchases_of
+from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import create_task
 
 MEMBERS = 5

@@ -20,6 +20,7 @@ from secagg import best_chunk, expand_and_add
 from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
+from securefl_protocols.session.dropouts import OPENING
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.server import ServerSession
 from securefl_protocols.wire.context import SessionContext
@@ -55,7 +56,7 @@ class Case:
         if self.degree is None or plan.degree == self.degree:
             return plan
         threshold = math.ceil(0.7 * self.degree)
-        return replace(plan, degree=self.degree, threshold=threshold, with_checksum=False)
+        return replace(plan, degree=self.degree, threshold=threshold)
 
 
 @dataclass
@@ -99,7 +100,8 @@ class Session:
         started = time.process_time()
         self.outbox = {i: client.start(1, MODEL) for i, client in enumerate(self.clients)}
         self.bill.members_seconds += time.process_time() - started
-        self.step(set())
+        while self.server.step in OPENING:
+            self.step(set())
         self.server.begin_round(1, MODEL)
         started = time.process_time()
         for i, client in enumerate(self.clients):
@@ -146,7 +148,7 @@ def measure(case: Case) -> Row:
     session = Session(case)
     session.run()
     wall = time.perf_counter() - started
-    plan, bill = session.plan, session.bill
+    plan, bill = session.server.plan, session.bill
     dropped = f" dropped={case.dropped}" if case.dropped else ""
     measured = {
         "wall_seconds": wall,

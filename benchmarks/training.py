@@ -81,7 +81,8 @@ def reference_seconds(members, shared):
 
 def measure(task, changes, epochs, repeats, folder):
     options = {"task": task, "training": {"batch_size": 128, "local_epochs": epochs}} | changes
-    config = load_config(None, options | {"mode": "plain", "references": {"enabled": False}})
+    small = {"mode": "plain", "references": {"enabled": False}, "rounds": repeats + 1}
+    config = load_config(None, options | small)
     prepared = prepare(config)
     consortium, keys = local_consortium(prepared)
     specs = member_specs(prepared, RunDirectory(folder, config), consortium, keys)
@@ -91,11 +92,13 @@ def measure(task, changes, epochs, repeats, folder):
     with ExitStack() as stack:
         one = Exchange(stack.enter_context(InProcess(specs)))
         two = Exchange(stack.enter_context(WorkerProcesses(balanced(specs, 2))))
+        for exchange in (one, two):
+            exchange.ask_all(names, m.StartRun(since=0), m.Entries)
         # The first round of each pays for imports and allocations once.
         reference_seconds(references, prepared.shared)
         for exchange in (one, two):
-            round_seconds(exchange, names, prepared.shared, 0)
-        for number in range(1, repeats + 1):
+            round_seconds(exchange, names, prepared.shared, 1)
+        for number in range(2, repeats + 2):
             timings["reference"].append(reference_seconds(references, prepared.shared))
             timings["one"].append(round_seconds(one, names, prepared.shared, number))
             timings["two"].append(round_seconds(two, names, prepared.shared, number))

@@ -12,6 +12,7 @@ exported here may change without notice.
 """
 
 from securefl_protocols.primitives.errors import (
+    ChecksumFailed,
     DisputedPair,
     LocalProtocolError,
     PlanError,
@@ -33,6 +34,7 @@ from securefl_protocols.wire.roster import Roster
 from securefl_protocols.wire.transcript import Transcript
 
 __all__ = [
+    "ChecksumFailed",
     "ClientSession",
     "ClientState",
     "DisputedPair",

@@ -9,6 +9,7 @@ from securefl.audit.bundle.findings import Overall
 from securefl.audit.life import LifeLoss, customer_loss, life_loss
 from securefl.config.privacy import protects
 from securefl.consortium.agreement.model import agreement_fingerprint
+from securefl.consortium.ledger.events import ScoreRelease
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan
 
@@ -55,7 +56,7 @@ def _protected(case: AuditContext) -> Iterator[str]:
         yield "No noise was added: the model and the sums may tell of single customers."
         return
     mechanism, settings = mechanism_for(config.privacy), config.privacy
-    loss = life_loss(case.log, settings.unit, settings.delta)
+    loss = life_loss(case.log, settings)
     yield (
         f"Each {mechanism.unit.of_whom} is protected by"
         f" {PrivacyPlan.of(config).does}, against {mechanism.against()}:"
@@ -90,7 +91,10 @@ def _unprotected(case: AuditContext) -> Iterator[str]:
     if not unit.covers_customers:
         whole = _figure(customer_loss(case.log, config))
         yield f"A customer of one member is protected less than that: epsilon {whole} by this run."
-    yield "Scores on test cases leave the members without noise."
+    if any(True for _ in case.log.of(ScoreRelease)):
+        yield "Scores on test cases left with noise of their own, which these figures count."
+    else:
+        yield "No scores on test cases left the members."
 
 
 def _keys(case: AuditContext) -> Iterator[str]:

@@ -14,7 +14,7 @@ from securefl.audit.bundle.case import Log
 from securefl.audit.checks.budgets import claims_of
 from securefl.audit.checks.registry import NOT_PROVED
 from securefl.audit.life import life_loss, member_life, released
-from securefl.config.privacy import protects
+from securefl.config.privacy import PrivacySettings, protects
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.ledger.events import Mechanism, Refusal, Release
 
@@ -115,7 +115,7 @@ def explain(bundle: Bundle) -> Explanation:
     log, agreement = Log(bundle), bundle.agreement.agreement
     config, times = agreement.config, [line.entry.time for line in log.lines]
     private = protects(config.privacy.dp)
-    loss = life_loss(log, config.privacy.unit, config.privacy.delta) if private else None
+    loss = life_loss(log, config.privacy) if private else None
     sums = [o.survivors for outcomes in log.outcomes.values() for _, o in outcomes.values()]
     return Explanation(
         run=bundle.run,
@@ -135,7 +135,7 @@ def explain(bundle: Bundle) -> Explanation:
         entries=len(log.lines),
         heads=len(bundle.heads),
         transcripts=len(bundle.transcripts),
-        members=tuple(_account(log, member, config.privacy.delta) for member in log.by_member),
+        members=tuple(_account(log, member, config.privacy) for member in log.by_member),
         customer_of_all=loss.everywhere_life if loss else None,
         customer_of_all_run=loss.everywhere_run if loss else None,
     )
@@ -155,11 +155,15 @@ def _life(log: Log, member: str) -> list[Mechanism]:
     return [*start.history, *released(log, member)]
 
 
-def _account(log: Log, member: str, delta: float) -> MemberAccount:
+def _account(log: Log, member: str, agreed: PrivacySettings) -> MemberAccount:
     releases = [release for _, release in log.of(Release, member)]
     spent, claims = released(log, member), claims_of(log, member)
     start = log.starts[member][1] if member in log.starts else None
     private = start is not None and start.delta is not None
+
+    def priced(mechanisms: list[Mechanism]) -> float | None:
+        return _price(mechanisms, agreed.delta, agreed.accountant)
+
     repeats = sum(release.repeat_of is not None for release in releases)
     return MemberAccount(
         name=member,
@@ -169,18 +173,18 @@ def _account(log: Log, member: str, delta: float) -> MemberAccount:
         steps=sum(mechanism.steps for mechanism in spent),
         noise=min((mechanism.noise_multiplier for mechanism in spent), default=None),
         epsilon_before=start.epsilon_before if start else None,
-        epsilon_run=_price(spent, delta) if private else None,
+        epsilon_run=priced(spent) if private else None,
         epsilon_life=claims[-1].epsilon if claims else None,
-        epsilon_recomputed=_price(_life(log, member), delta) if private else None,
+        epsilon_recomputed=priced(_life(log, member)) if private else None,
         other_steps=sum(one.steps for one in start.other_units) if start else 0,
-        epsilon_all_units=member_life(log, member, delta) if private else None,
+        epsilon_all_units=member_life(log, member, agreed) if private else None,
         cap=start.cap.epsilon if start and start.cap else None,
         unprotected_before=start.unprotected_before if start else 0,
     )
 
 
-def _price(mechanisms: list[Mechanism], delta: float) -> float | None:
+def _price(mechanisms: list[Mechanism], delta: float, charged_by: str | None) -> float | None:
     try:
-        return epsilon_of(mechanisms, delta)
+        return epsilon_of(mechanisms, delta, charged_by)
     except UnpricedError:
         return None

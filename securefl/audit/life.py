@@ -11,9 +11,10 @@ from functools import partial
 
 from securefl.audit.accountants.recompute import UnpricedError, epsilon_of
 from securefl.audit.bundle.case import Log
+from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.composition import as_event
-from securefl.consortium.ledger.events import Mechanism, Release
+from securefl.consortium.ledger.events import Mechanism, Release, ScoreRelease
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.consortium.ledger.life_loss import (
     Accountant,
@@ -48,13 +49,13 @@ class LifeLoss:
 
 
 def released(log: Log, member: str) -> list[Mechanism]:
-    """Return the mechanisms that a member charged in the run."""
-    return [m for _, release in log.of(Release, member) if (m := release.mechanism)]
+    """Return the mechanisms that a member charged in the run, for updates and for scores."""
+    return [mechanism for _, mechanism in log.charges(member)]
 
 
-def life_loss(log: Log, unit: str, delta: float) -> LifeLoss:
-    """Return the loss of a privacy unit by what members recorded, at a delta."""
-    price = second_price(delta)
+def life_loss(log: Log, settings: PrivacySettings) -> LifeLoss:
+    """Return the loss of the agreed privacy unit by what members recorded, at the agreed delta."""
+    price, unit = second_price(settings), settings.unit
     now = [_spent(log, member, unit, life=False) for member in log.starts]
     ever = [_spent(log, member, unit, life=True) for member in log.starts]
     run, life = dict(at_most(now, price)), dict(at_most(ever, price))
@@ -87,11 +88,11 @@ def customer_loss(log: Log, config: RunConfig) -> float | None:
     return max(bounded, default=0.0) if len(bounded) == len(found) else None
 
 
-def member_life(log: Log, member: str, delta: float) -> float | None:
+def member_life(log: Log, member: str, settings: PrivacySettings) -> float | None:
     """Return epsilon over the life of one member's data; None without a bound."""
     _, start = log.starts[member]
     spent = _spent(log, member, start.unit or "", life=True)
-    return None if spent.unbounded else second_price(delta)(charges(spent.all))
+    return None if spent.unbounded else second_price(settings)(charges(spent.all))
 
 
 def _spent(log: Log, member: str, unit: str, *, life: bool) -> Spent:
@@ -100,34 +101,36 @@ def _spent(log: Log, member: str, unit: str, *, life: bool) -> Spent:
         for mechanism in (*start.history, *start.other_units):
             kind = mechanism.model_copy(update={"steps": 1}).model_dump_json()
             spent.add(unit, mechanism, (kind, 0) if unit == "customer" else None)
-    for _, release in log.of(Release, member):
-        if release.mechanism is None:
-            continue
-        common = unit == "customer" and _shares_noise(release)
-        shared = (line.entry.run, release.round) if common else None
-        spent.add(unit, release.mechanism, shared)
+    agreed = log.bundle.agreement.agreement.config.privacy.dp
+    for charged, mechanism in log.charges(member):
+        event = charged.event
+        assert isinstance(event, Release | ScoreRelease)
+        dp = event.dp if isinstance(event, Release) else agreed
+        common = unit == "customer" and _shares_noise(dp, mechanism.unit)
+        spent.add(unit, mechanism, (line.entry.run, event.round) if common else None)
     return spent
 
 
-def _shares_noise(release: Release) -> bool:
-    assert release.mechanism is not None
+def _shares_noise(dp: str, unit: str) -> bool:
     try:
-        return mechanism_kind(release.dp, release.mechanism.unit).shares_noise
+        return mechanism_kind(dp, unit).shares_noise
     except ConfigError:
         return True  # of an unknown mechanism the worse is assumed
 
 
-def second_price(delta: float) -> Accountant:
+def second_price(settings: PrivacySettings) -> Accountant:
     """Return the second accountant, at a delta; where one noise is met twice, that of ledgers."""
-    return partial(_priced, delta)
+    return partial(_priced, settings.delta, settings.accountant)
 
 
-def _priced(delta: float, found: Charges) -> float | None:
+def _priced(delta: float, charged_by: str, found: Charges) -> float | None:
     try:
         if any(count > 1 for _, count in found):
             return ledger_price(delta)(found)
         return epsilon_of(
-            [one.model_copy(update={"steps": n}) for (one, _), n in found.items()], delta
+            [one.model_copy(update={"steps": n}) for (one, _), n in found.items()],
+            delta,
+            charged_by,
         )
     except (UnpricedError, LedgerError):
         return None

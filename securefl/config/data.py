@@ -151,6 +151,11 @@ class FilesSettings(Settings):
     promotions: Path | None = Field(
         default=None, description="Columns `member`, `product`, `week`, `display`, `mailer`."
     )
+    prices: Path | None = Field(
+        default=None,
+        description="Columns `member`, `product`, `week`, `price`: what a shop charged everyone;"
+        " pricing under a budget needs them, for prices on receipts depend on who bought.",
+    )
     period: tuple[date, date] | None = Field(
         default=None,
         description="First and last day that all train on. With it, what all agree on comes from "
@@ -169,6 +174,11 @@ class FilesSettings(Settings):
         if len(set(names)) < len(names):
             raise ValueError("members: two have the same name")
         return self
+
+
+def knows_customers(settings: Settings) -> bool:
+    """Return whether purchases of a source can have customers, which is as public as the source."""
+    return not (isinstance(settings, TutorialSettings) and settings.table == "demand")
 
 
 DataSettings = Annotated[

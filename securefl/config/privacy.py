@@ -106,7 +106,16 @@ class PrivacySettings(Settings):
         description="So many of a customer's purchases or ratings enter a step at most, drawn anew"
         " by the retailer in each.",
     )
-    accountant: Literal["rdp", "prv"] = "rdp"
+    scores: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+        0.05,
+        description="Part of epsilon that is kept for the closing scores, which leave with noise"
+        " alone; with 0, no score leaves a retailer.",
+    )
+    accountant: Literal["pld", "prv", "rdp"] = Field(
+        "pld",
+        description="What computes epsilon: pld is exact without sampling and tight with it; rdp is"
+        " the bound that needs the least arithmetic. Skellam noise has rdp alone.",
+    )
     clip_norm: PositiveFloat = Field(
         1.0,
         description="Largest norm of a unit's gradient; for demand, of the units it adds to the"
@@ -139,11 +148,6 @@ class PrivacySettings(Settings):
         " bookkeeping where it knows every layer, and vectorised elsewhere.",
     )
     distributed: DistributedSettings = DistributedSettings()
-    lazy_rows: PositiveInt | None = Field(
-        None,
-        description="Tables with so many rows get their noise when a row is read, and before a"
-        " release; for sgd without momentum and decay.",
-    )
     insecure_testing_seed: NonNegativeInt | None = Field(
         None,
         description="FOR TESTS ONLY: noise that can be repeated, and therefore protects nobody.",
@@ -163,6 +167,16 @@ class PrivacySettings(Settings):
             )
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_lazy_noise(cls, values: object) -> object:
+        if isinstance(values, Mapping) and "lazy_rows" in values:
+            raise ValueError(
+                "'lazy_rows' was removed: noise that is added later, to rounded parameters, is not"
+                " the exact noise that is accounted for"
+            )
+        return values
+
     @model_validator(mode="after")
     def _budget_where_it_counts(self) -> Self:
         if protects(self.dp) and self.epsilon is None:
@@ -177,8 +191,6 @@ class PrivacySettings(Settings):
             return self
         if self.steps != 1:
             raise ValueError("steps: with dp = 'distributed' a round is one step")
-        if self.lazy_rows is not None:
-            raise ValueError("lazy_rows: noise in a masked sum cannot be lazy")
         return self
 
     @model_validator(mode="after")
@@ -201,18 +213,14 @@ class PrivacySettings(Settings):
             raise ValueError("sampling_rate: with unit 'member' every update is in the sum")
         return self
 
-    @model_validator(mode="after")
-    def _lazy_where_it_is_exact(self) -> Self:
-        linear = self.optimizer == "sgd" and not self.momentum and not self.weight_decay
-        if self.lazy_rows is not None and not linear:
-            raise ValueError("lazy_rows needs optimizer = 'sgd' without momentum and weight_decay")
-        return self
-
 
 def implied(privacy: Mapping[str, Any]) -> dict[str, Any]:
     """What follows from a section `privacy` that says which mechanism, where it says no other.
 
-    A masked sum is one step, and a member is in every sum.
+    A masked sum is one step, and a member is in every sum; Skellam noise has one accountant.
     """
-    steps = {"steps": 1} if privacy.get("dp") == "distributed" else {}
-    return steps | ({"sampling_rate": 1.0} if privacy.get("unit") == "member" else {})
+    made: dict[str, Any] = {"steps": 1} if privacy.get("dp") == "distributed" else {}
+    shares = privacy.get("distributed")
+    if isinstance(shares, Mapping) and shares.get("law") == "skellam":
+        made |= {"accountant": "rdp"}
+    return made | ({"sampling_rate": 1.0} if privacy.get("unit") == "member" else {})

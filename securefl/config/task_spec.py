@@ -18,6 +18,7 @@ from pydantic import Field, TypeAdapter
 from securefl.config.base import NamedSettings, Settings
 from securefl.config.metric_labels import MetricLabel
 from securefl.config.privacy import Unit, protecting
+from securefl.config.score_bounds import ScoreTable
 
 Tree = dict[str, Any]
 TaskMaker = Callable[[Any], Any]
@@ -41,6 +42,8 @@ class ModelSpec:
         trained_under: Values of `privacy.dp` that it can be trained under; None for any.
         changes: Protection to what the model changes in the defaults; those of `none` hold under
             the others too.
+        scores: Unit of privacy to the scores that it moves by no more than a bound; under a budget
+            no other score leaves a retailer.
     """
 
     settings: type[NamedSettings]
@@ -49,6 +52,7 @@ class ModelSpec:
     units: Mapping[Unit, str] = field(default_factory=dict)
     trained_under: tuple[str, ...] | None = None
     changes: Mapping[str, Tree] = field(default_factory=dict)
+    scores: Mapping[Unit, ScoreTable] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -79,6 +79,12 @@ PROMOTIONS: Final = (
     Column("display", "flag"),
     Column("mailer", "flag"),
 )
+PRICES: Final = (
+    Column("member", "text"),
+    Column("product", "id", least=UNKNOWN_PRODUCT),
+    Column("week", "time"),
+    Column("price", "number", above=0.0),
+)
 
 _DTYPES: Final[Mapping[Kind, str]] = {
     "id": "int64",
@@ -213,6 +219,8 @@ def check_data(data: RetailData) -> None:
         _check_member(member, data)
     if data.promotions is not None:
         check_table(data.promotions, PROMOTIONS, Origin(f"{data.source}: promotions"))
+    if data.prices is not None:
+        check_table(data.prices, PRICES, Origin(f"{data.source}: prices"))
 
 
 def _check_member(member: RetailerTables, data: RetailData) -> None:

@@ -39,9 +39,12 @@ class RetailData:
             `department`, `category`, `kind`, `brand`, `size` (strings, empty where unknown).
         promotions: Optional, columns `member` (name), `product`, `week` (Monday, datetime64),
             `display` (bool), `mailer` (bool).
+        prices: Optional, columns `member` (name), `product`, `week` (Monday, datetime64), `price`
+            (float64, > 0): what the shop charged everyone for a unit.
     """
 
     source: str
     members: tuple[RetailerTables, ...]
     products: pd.DataFrame
     promotions: pd.DataFrame | None = None
+    prices: pd.DataFrame | None = None

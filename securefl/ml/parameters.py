@@ -105,6 +105,13 @@ def local_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def clear_local(model: nn.Module) -> None:
+    """Set the parameters that never leave the member to zero."""
+    for parameter in local_parameters(model).values():
+        parameter.zero_()
+
+
+@torch.no_grad()
 def load_local(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Write local parameters back; names must be those of `local_state`."""
     for name, parameter in local_parameters(model).items():

@@ -67,7 +67,7 @@ class LocalTrainer:
             units: Other units than before, from now on.
 
         Returns:
-            The mean loss over all units and epochs.
+            The mean loss over all units and epochs; 0 without a unit.
         """
         self.examples = self.examples if units is None else units
         self.model.to(self.device)  # evaluation leaves it on the CPU
@@ -83,7 +83,7 @@ class LocalTrainer:
                 batch = tuple(part.to(self.device) for part in self.examples.batch(index))
                 total += self._step(batch, anchor) * len(index)
                 count += len(index)
-        return float(total) / count
+        return float(total) / max(count, 1)
 
     def _step(self, batch: Batch, anchor: list[Tensor]) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)

@@ -80,13 +80,14 @@ class DistributedPlan:
         """
         settings = self.base.settings
         plan = plan_noise(
-            self.budget,
+            set_aside(self.budget) if self.base.reserved else self.budget,
             self.code.sensitivity,
             honest=self.honest,
             sampling_rate=settings.sampling_rate,
             steps=self.base.rounds * settings.steps,
             law=settings.distributed.law,
             accountant=settings.accountant,
+            spent=self.base.reserved,
         )
         if self.code.whole is not None:
             self._check_use(plan)

@@ -21,6 +21,8 @@ from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.accounting.group_privacy import shared_epsilon
 from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for
+from securefl.privacy.noise.shares import set_aside
+from securefl.privacy.score_plan import score_event
 
 _MOST_OF_BEFORE = 4.0
 """Largest factor by which later rounds may have more noise; more would undo what was learned."""
@@ -37,6 +39,7 @@ class PrivacyPlan:
         protects: The task's description of a unit.
         does: The mechanism's description of what is done to releases.
         mechanism: The privacy mechanism.
+        reserved: Events beside training that will be charged in the run: its scores.
     """
 
     settings: PrivacySettings
@@ -45,6 +48,7 @@ class PrivacyPlan:
     protects: str
     does: str
     mechanism: PrivacyMechanism
+    reserved: tuple[PrivacyEvent, ...] = ()
 
     @classmethod
     def of(cls, config: RunConfig) -> PrivacyPlan:
@@ -71,12 +75,21 @@ class PrivacyPlan:
             declared.protects(config.model.name, settings.unit),
             mechanism.describe(declared.releases),
             mechanism,
+            () if (scores := score_event(config)) is None else (scores,),
         )
 
     @property
     def records_per_customer(self) -> int | None:
         """Public bound on a customer's records; None where records are not the unit."""
         return self.mechanism.unit.records(self.settings)
+
+    @property
+    def agreed_units(self) -> int:
+        """The number of units that the public constants stand for: expected batch over rate.
+
+        A retailer's own number is what is hidden, so that no refusal may depend on it.
+        """
+        return math.ceil(self.settings.expected_batch / self.settings.sampling_rate)
 
     def event(self, sigma: float, rounds: int = 1) -> PrivacyEvent:
         """Return the event of `rounds` rounds under noise multiplier `sigma`."""
@@ -103,17 +116,18 @@ class PrivacyPlan:
         Raises:
             ConfigError: If no noise keeps to the budget, or none that leaves anything to learn.
         """
-        if spent:
-            before = spent[-1].noise_multiplier
-            if self.epsilon([*spent, self.event(before, rounds)]) <= self.budget.epsilon:
+        trained, everything = self.training(spent), [*spent, *self._owed(spent)]
+        if trained:
+            before = trained[-1].noise_multiplier
+            if self.epsilon([*everything, self.event(before, rounds)]) <= self.kept.epsilon:
                 return before
         sigma = calibrated(
             lambda tried: self.event(tried, rounds),
-            self.budget,
+            self.kept,
             accountant=self.settings.accountant,
-            spent=spent,
+            spent=everything,
         )
-        if spent and sigma > _MOST_OF_BEFORE * spent[-1].noise_multiplier:
+        if trained and sigma > _MOST_OF_BEFORE * trained[-1].noise_multiplier:
             raise ConfigError(
                 f"the budget is spent: epsilon {self.epsilon(spent):.3f} of"
                 f" {self.budget.epsilon:g}; what is left buys no useful round"
@@ -131,14 +145,30 @@ class PrivacyPlan:
         """
         return self.sigma(max(1, self.rounds - number + 1), spent)
 
+    @property
+    def kept(self) -> Budget:
+        """The budget less what the samplers' distance from their laws may cost."""
+        return set_aside(self.budget)
+
+    def training(self, events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
+        """Return the events of training among those that were charged."""
+        return [event for event in events if event not in self.reserved]
+
+    def _owed(self, spent: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
+        """Return the reserved events that were not charged yet."""
+        return [event for event in self.reserved if event not in spent]
+
     def spending(self, events: Sequence[PrivacyEvent]) -> Spending:
         """Return the spending that `events` amount to."""
+        trained = self.training(events)
+        scored = [event.noise_multiplier for event in events if event in self.reserved]
         return Spending(
             epsilon=self.epsilon(events),
-            noise_multiplier=min((e.noise_multiplier for e in events), default=0.0),
+            noise_multiplier=min((e.noise_multiplier for e in trained), default=0.0),
             clip_norm=self.settings.clip_norm,
             sampling_rate=self.settings.sampling_rate,
-            steps=sum(event.steps for event in events),
+            steps=sum(event.steps for event in trained),
+            score_noise=min(scored, default=None),
             customer_epsilon=self.customer_epsilon(events),
             two_retailers_epsilon=self._two_retailers_epsilon(events),
         )
@@ -158,10 +188,11 @@ class PrivacyPlan:
                 within the budget (Dwork and Roth 2014, section 2.3).
         """
         if units and self.budget.delta >= 1 / units:
+            # Without the number, nor a delta that would fit: the text may reach other parties.
             raise ConfigError(
                 f"privacy.delta: {self.budget.delta:g} is too large for {name}; it has to be"
-                f" smaller than 1 over its number of {self.settings.unit}s (--delta"
-                f" {10.0 ** math.floor(-math.log10(units)):g})"
+                f" smaller than 1 over its number of {self.settings.unit}s (try --delta"
+                f" {self.budget.delta / 10:g})"
             )
 
 
@@ -190,11 +221,18 @@ class BudgetTable:
         plan: The plan of the run.
         noise_multiplier: sigma that the budget requires.
         rounds: One entry a round.
+        total: Epsilon of all rounds and of what is reserved beside them.
     """
 
     plan: PrivacyPlan
     noise_multiplier: float
     rounds: tuple[PlannedRound, ...]
+    total: float
+
+    @property
+    def score_noise(self) -> float | None:
+        """Noise multiplier of the closing scores; None where no score leaves."""
+        return min((event.noise_multiplier for event in self.plan.reserved), default=None)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -211,6 +249,8 @@ class BudgetTable:
             "noise_multiplier": self.noise_multiplier,
             "clip_norm": settings.clip_norm,
             "sampling_rate": settings.sampling_rate,
+            "score_noise": self.score_noise,
+            "total": self.total,
             "rounds": [vars(planned) for planned in self.rounds],
         }
 
@@ -224,7 +264,8 @@ def budget_table(config: RunConfig) -> BudgetTable:
     plan = PrivacyPlan.of(config)
     event = plan.mechanism.planned_event(config, plan)
     rounds = tuple(_planned(plan, event, number) for number in range(1, plan.rounds + 1))
-    return BudgetTable(plan, event.noise_multiplier, rounds)
+    total = plan.epsilon([event, *plan.reserved])
+    return BudgetTable(plan, event.noise_multiplier, rounds, total)
 
 
 def _planned(plan: PrivacyPlan, event: PrivacyEvent, number: int) -> PlannedRound:

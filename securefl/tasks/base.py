@@ -20,6 +20,8 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch, Examples
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.unit_sums import UnitSums
+from securefl.privacy.mechanisms import mechanism_for
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,22 @@ class Task(ABC, Generic[FactsT, MemberT]):
     def __init__(self, config: RunConfig) -> None:
         self.config = config
 
+    @property
+    def hides_units(self) -> bool:
+        """Whether the run hides single units, so that no refusal may depend on one of them.
+
+        A member without any unit then takes part like the others, with noise alone.
+        """
+        return mechanism_for(self.config.privacy).by_example
+
+    @property
+    def scored_metrics(self) -> tuple[MetricSpec, ...]:
+        """All metrics of an evaluation with their denominators, the reported ones among them.
+
+        It follows from the configuration alone: it is the layout of the members' sums.
+        """
+        return self.metrics
+
     @abstractmethod
     def agree(self, data: RetailData) -> FactsT:
         """Return the public metadata that fixes the model's shape, from catalogue and calendar."""
@@ -146,6 +164,17 @@ class Task(ABC, Generic[FactsT, MemberT]):
     ) -> dict[str, MetricSums]:
         """Return the metrics of the shared parameters alone, without personalization."""
         return self.evaluate(model, member, split)
+
+    def unit_scores(self, model: nn.Module, member: MemberT, split: Split) -> UnitSums:
+        """Return what each privacy unit adds to the scores that the task bounds.
+
+        Those of `ModelSpec.scores`. No unit's part may depend on other units: no weight, list or
+        normalisation that was fitted to them, and no row of a batch beside them.
+
+        Raises:
+            NotImplementedError: If the task bounds no score.
+        """
+        raise NotImplementedError(f"{self.name} has no score with a bound for one unit")
 
     def evaluate_local(self, member: MemberT, split: Split) -> dict[str, MetricSums] | None:
         """Return the metrics of the member's local model alone; None without such a model.

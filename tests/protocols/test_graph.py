@@ -2,7 +2,8 @@
 
 from collections import Counter
 from fractions import Fraction
-from math import comb, floor
+from itertools import combinations
+from math import ceil, comb, floor
 
 import pytest
 
@@ -10,11 +11,13 @@ from securefl_protocols.primitives.errors import PlanError
 from securefl_protocols.session.graph import (
     _below,
     _permutation,
-    _stays_connected,
+    colluders,
     default_threshold,
     neighbour_graph,
+    privacy_bits,
     smallest_degree,
 )
+from support.paths import DOCS
 
 SEED = bytes(range(32))
 
@@ -22,10 +25,10 @@ SEED = bytes(range(32))
 @pytest.mark.parametrize(
     ("members", "gamma", "delta", "expected"),
     [
-        (100, 0.05, 0.05, (16, 11)),
-        (1000, 0.05, 0.05, (52, 37)),
-        (100, 0.33, 0.05, (42, 37)),
-        (1000, 0.33, 0.05, (132, 109)),
+        (500, 0.05, 0.05, (66, 51)),
+        (1000, 0.05, 0.05, (78, 60)),
+        (1000, 0.2, 0.05, (144, 120)),
+        (1000, Fraction(1, 3), 0.05, (218, 188)),
     ],
 )
 def test_the_known_rows(members, gamma, delta, expected):
@@ -40,19 +43,18 @@ def at_least(population, marked, draws, bound):
     )
 
 
-def holds(members, gamma, delta, degree, threshold):
-    """Bell's three conditions with probabilities as fractions."""
-    colluding = floor(Fraction(str(gamma)) * members)
+def holds(members, gamma, delta, degree, threshold, bits=100):
+    """The conditions of docs/protocol.md, with probabilities as fractions."""
+    colluding = max(1, floor(Fraction(str(gamma)) * members))
     dropped = floor(Fraction(str(delta)) * members)
-    pairs = Fraction(members * (members - degree - 1), 2)
-    gap = Fraction(1)
-    for step in range(degree):
-        gap *= Fraction(max(colluding + dropped - step, 0), members - step)
-    split_view = at_least(members - 1, colluding, degree, 2 * threshold - degree)
+    both = members * at_least(members - 1, colluding, degree, 2 * threshold - degree)
+    run = at_least(members, colluding, degree // 2, threshold - degree // 2)
+    pairs = Fraction(members * (members - 1), 2)
     lost = 1 - at_least(members - 1, members - 1 - dropped, degree, threshold)
     return (
-        pairs * gap < Fraction(1, 2**41)
-        and members * split_view < Fraction(1, 2**41)
+        degree < 2 * threshold
+        and both < Fraction(1, 2 ** (bits + 1))
+        and pairs * run * run < Fraction(1, 2 ** (bits + 1))
         and members * lost < Fraction(1, 2**20)
     )
 
@@ -64,18 +66,24 @@ def holds(members, gamma, delta, degree, threshold):
 def test_no_smaller_degree_or_threshold_satisfies_all_three(members, gamma, delta):
     degree, threshold = smallest_degree(members, gamma, delta)
     assert holds(members, gamma, delta, degree, threshold)
-    assert threshold == 2 or not holds(members, gamma, delta, degree, threshold - 1)
+    assert not holds(members, gamma, delta, degree, threshold - 1)
     for smaller in range(2, degree, 2):
         assert not any(holds(members, gamma, delta, smaller, t) for t in range(2, smaller + 1))
 
 
-@pytest.mark.parametrize(("members", "removed"), [(101, 30), (200, 60), (500, 50), (300, 200)])
-def test_connectivity_bounds_two_gaps_on_the_circle(members, removed):
-    for degree in range(2, min(members - 2, removed + 4), 2):
-        gaps = Fraction(members * (members - degree - 1), 2)
-        for step in range(degree):
-            gaps *= Fraction(max(removed - step, 0), members - step)
-        assert _stays_connected(members, degree, removed, 41) == (gaps < Fraction(1, 2**41))
+@pytest.mark.parametrize(("degree", "threshold"), [(78, 60), (70, 52), (90, 80)])
+def test_stated_bits_are_those_of_both_events(degree, threshold):
+    colluding = colluders(1000, 0.05)
+    both = 1000 * at_least(999, colluding, degree, 2 * threshold - degree)
+    run = at_least(1000, colluding, degree // 2, threshold - degree // 2)
+    failing = both + Fraction(1000 * 999, 2) * run * run
+    stated = privacy_bits(1000, degree, threshold, colluding)
+    assert Fraction(2) ** -ceil(stated + 0.01) < failing < Fraction(2) ** -floor(stated - 0.01)
+
+
+def test_no_fraction_is_rounded_to_no_colluder():
+    assert colluders(10, 0.0) == 1
+    assert colluders(300, 1 / 3) == colluders(300, Fraction(1, 3)) == 100
 
 
 def test_a_degree_is_never_zero():
@@ -147,3 +155,77 @@ def test_the_default_threshold_is_above_two_thirds(members, threshold):
     assert default_threshold(members) == threshold
     with pytest.raises(PlanError):
         default_threshold(1)
+
+
+def rows_of_the_specification():
+    """n, colluding members, k, t and both bounds, as docs/protocol.md states them."""
+    text = (DOCS / "protocol.md").read_text(encoding="utf-8")
+    table = text.split("| one draw is bad |")[1].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+
+
+@pytest.mark.parametrize("row", rows_of_the_specification(), ids=lambda row: f"{row[0]} {row[1]}")
+def test_table_of_the_specification(row):
+    """Every row of degree, threshold and bits is what the package computes."""
+    members, colluding = int(row[0]), int(row[1].split()[0])
+    percent = int(row[1].split("(")[1].split()[0])
+    gamma = Fraction(1, 3) if percent == 33 else Fraction(percent, 100)
+    degree, threshold = smallest_degree(members, gamma, 0.05)
+    assert colluders(members, gamma) == colluding
+    assert [str(degree), str(threshold)] == row[2:4]
+    bits = privacy_bits(members, degree, threshold, colluding)
+    assert bits >= 100
+    never = bits == float("inf")
+    assert row[4] == ("never" if never else f"2^-{floor(bits)}")
+    assert row[5] == ("never" if never else f"2^-{floor(bits - 60)}")
+
+
+def test_table_covers_what_was_asked():
+    found = {(int(row[0]), row[1].split("(")[1].split()[0]) for row in rows_of_the_specification()}
+    assert found == {(n, p) for n in (100, 500, 1000, 5000) for p in ("5", "10", "20", "33")}
+
+
+def test_theorem_by_search_on_small_circles():
+    """Where no two runs hold enough colluders, dropouts cut the circle nowhere.
+
+    Every choice of colluding members and dropouts on a circle of ten: if the honest that are
+    left fall apart, and each end of a part has its t signers, the two runs are there.
+    """
+    members, degree, threshold = 10, 4, 3
+    half = degree // 2
+    falling_apart = 0
+    for colluding in combinations(range(members), 4):
+        honest = [m for m in range(members) if m not in colluding]
+        for size in range(len(honest)):
+            for dropped in combinations(honest, size):
+                left = [m for m in honest if m not in dropped]
+                parts = parts_of(left, members, half)
+                signing = {*left, *colluding}
+                if len(parts) < 2 or not all(
+                    len(near(m, members, half) & signing) >= threshold for m in left
+                ):
+                    continue
+                falling_apart += 1
+                runs = [
+                    {(start + step) % members for step in range(half)} for start in range(members)
+                ]
+                full = [r for r in runs if len(r & set(colluding)) >= threshold - half]
+                assert any(not a & b for a in full for b in full)
+    assert falling_apart > 0
+
+
+def near(member, members, half):
+    return {(member + step) % members for step in range(-half, half + 1) if step}
+
+
+def parts_of(left, members, half):
+    parts, rest = [], set(left)
+    while rest:
+        part, frontier = set(), [min(rest)]
+        while frontier:
+            member = frontier.pop()
+            part.add(member)
+            frontier.extend((near(member, members, half) & rest) - part)
+        parts.append(part)
+        rest -= part
+    return parts

@@ -7,7 +7,7 @@ from securefl.audit.bundle.bundle import Opening, parse
 from securefl.audit.verify import OtherBundle
 from securefl.consortium.ledger.events import Cap, End, Outcome, Refusal, Release, Start
 from securefl_protocols.primitives.signing import SigningKey
-from support.bundle_scenario import SALT, STEP, Written, honest
+from support.bundle_scenario import SALT, STEP, Written, honest, scored
 
 CHEAT = "retailer-1"
 HONEST = "retailer-0"
@@ -33,6 +33,11 @@ def member(kind, update, number=None, who=CHEAT):
 def mechanism(**fields):
     """A member records another mechanism."""
     return member(Release, lambda event: {"mechanism": STEP.model_copy(update=fields)})
+
+
+def scores(**fields):
+    """A member records other scores than the agreed ones."""
+    return "scores-agreed", lambda run: (scored(run, CHEAT, **fields).seal(), {})
 
 
 def rewritten(change):

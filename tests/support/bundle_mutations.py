@@ -53,6 +53,7 @@ from support.bundle_edits import (
     rewritten,
     round_model,
     rounds_after_end,
+    scores,
     second_noise,
     second_round,
     second_sum,
@@ -67,7 +68,7 @@ from support.bundle_edits import (
     unknown_field,
     unsigned_heads,
 )
-from support.bundle_scenario import NOW, STEP, Scenario
+from support.bundle_scenario import NOW, STEP, Scenario, scored
 
 
 @dataclass(frozen=True)
@@ -286,6 +287,21 @@ TABLE = (
     ),
     Manipulation(
         "a release without noise", "mechanism-agreed", member(Release, {"mechanism": None}, 2)
+    ),
+    Manipulation("less noise on scores", *scores(mechanism={"noise_multiplier": 1.0})),
+    Manipulation("scores that may move further", *scores(mechanism={"clip_norm": 1.0})),
+    Manipulation("scores at a sampling rate", *scores(mechanism={"sampling_rate": 0.5})),
+    Manipulation("scores under other bounds", *scores(scores=FALSE)),
+    Manipulation("scores of another model", *scores(model=FALSE)),
+    Manipulation("scores of few members", *scores(cohort=("retailer-0", "retailer-1"))),
+    Manipulation("scores in a sum of their own number", *scores(round=2)),
+    Manipulation(
+        "scores that leave twice", "scores-agreed", lambda run: (scored(scored(run)).seal(), {})
+    ),
+    Manipulation(
+        "scores that cost less than they do",
+        "epsilon-recomputed",
+        lambda run: (scored(run, CHEAT, epsilon_after=0.5).seal(), {}),
     ),
     Manipulation("a larger clip norm", "mechanism-agreed", mechanism(clip_norm=8.0)),
     Manipulation("a higher sampling rate", "mechanism-agreed", mechanism(sampling_rate=0.9)),

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,25 @@ from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.keys.parties import party_of
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.digests import config_digest, units_commitment
-from securefl.consortium.ledger.events import Cap, End, Mechanism, Outcome, Release, Start
+from securefl.consortium.ledger.events import (
+    Cap,
+    End,
+    Mechanism,
+    Outcome,
+    Release,
+    ScoreRelease,
+    Start,
+)
 from securefl.consortium.ledger.hash_chain import canonical, next_entry, sign, timestamp
 from securefl.consortium.ledger.merkle import MerkleTree, leaf_hash
 from securefl.consortium.ledger.tree_heads import SignedHead, TreeHead, countersign
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
+from securefl.federation.scores.bounded import sensitivity
 from securefl.ml.vectors import model_digest
+from securefl.privacy.accounting.calibration import Budget
+from securefl.privacy.noise.shares import set_aside
+from securefl.privacy.score_plan import score_event, score_table, table_digest
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
 from securefl_protocols.session.dropouts import ServerStep
@@ -171,13 +184,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
             "task": "recommendation",
             "mode": "secure" if masked else "plain",
             "rounds": rounds,
-            "privacy": {
-                "dp": "local" if private else "none",
-                "epsilon": _budget(step, rounds) if private else None,
-                "sampling_rate": step.sampling_rate,
-                "steps": step.steps,
-                "clip_norm": step.clip_norm,
-            },
+            "privacy": {"dp": "none"} if not private else _private(_budget(step, rounds), step),
         },
     )
     keys = {f"retailer-{n}": SigningKey(bytes([n + 1] * 32)) for n in range(members)}
@@ -194,9 +201,80 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
     return scenario
 
 
+@lru_cache(maxsize=64)
 def _budget(step, rounds):
-    """What the planned noise of this step costs, so that the plan is this step."""
-    return 1.000001 * compose([step.model_copy(update={"steps": rounds * step.steps})], 1e-5, "rdp")
+    """What this step's noise costs beside the scores' own, so that the plan is this step."""
+    low, high = 0.01, 1000.0
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _pays(middle, step, rounds) else (middle, high)
+    return high
+
+
+def _pays(epsilon, step, rounds):
+    config = load_config(None, {"task": "recommendation", "privacy": _private(epsilon, step)})
+    budget = Budget(epsilon, config.privacy.delta)
+    spent = [step.model_copy(update={"steps": rounds * step.steps}), _scores(config)]
+    return compose(spent, budget.delta, step.accountant) <= set_aside(budget).epsilon
+
+
+def _private(epsilon, step):
+    return {
+        "accountant": STEP.accountant,
+        "dp": "local",
+        "epsilon": epsilon,
+        "sampling_rate": step.sampling_rate,
+        "steps": step.steps,
+        "clip_norm": step.clip_norm,
+    }
+
+
+def _scores(config):
+    """The mechanism that the agreed scores are charged as."""
+    return STEP.model_copy(
+        update={
+            "noise_multiplier": score_event(config).noise_multiplier,
+            "clip_norm": sensitivity(score_table(config)).l2,
+            "sampling_rate": 1.0,
+            "steps": 1,
+        }
+    )
+
+
+def scored(scenario, who=None, **changes):
+    """The run with a release of scores before its end, changed for one member or for all."""
+    config = scenario.consortium.signed.agreement.config
+    table, names, found = score_table(config), tuple(scenario.keys), _scores(config)
+    released = [written.event for written in scenario.script if isinstance(written.event, Release)]
+    spent = [release.mechanism for release in released[:: len(names)]]
+    delta, number = config.privacy.delta, config.rounds + 1
+
+    def release(name):
+        mine = changes if who in {None, name} else {}
+        mechanism = found.model_copy(update=mine.get("mechanism", {}))
+        fields = {
+            "round": number,
+            "model": scenario.model,
+            "scores": table_digest(table).hex(),
+            "threshold": 4,
+            "cohort": names,
+            "delta": delta,
+            "epsilon_before": compose(spent, delta, "rdp"),
+            "epsilon_after": compose([*spent, mechanism], delta, "rdp"),
+        }
+        fields |= {key: value for key, value in mine.items() if key != "mechanism"}
+        return ScoreRelease(mechanism=mechanism, **fields)
+
+    def insert(script):
+        place = next(at for at, written in enumerate(script) if isinstance(written.event, End))
+        minute, after = script[place].minute, compose([*spent, found], delta, "rdp")
+        script[place:place] = [Written(name, release(name), minute) for name in names]
+        for at, written in enumerate(script):
+            if isinstance(written.event, End):
+                end = written.event.model_copy(update={"epsilon_after": after})
+                script[at] = replace(written, event=end)
+
+    return scenario.changed(insert)
 
 
 def _write(scenario, config, rounds, history, step):

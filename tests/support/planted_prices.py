@@ -5,15 +5,14 @@ import pandas as pd
 
 WEEKS, CUSTOMERS, PRODUCTS = 40, 60, 12
 TRUE = {"tea": -2.5, "milk": -0.8, "soap": -1.6}
+SUPPLIED = {"data": {"prices": "prices.csv"}}
 MONDAY = pd.Timestamp("2024-01-01")
 
 
 def receipts(seed):
     """One retailer: every customer may buy every product in each of her weeks; prices vary."""
     rng = np.random.default_rng(seed)
-    price = np.round(
-        2 * np.exp(rng.choice([0, -0.1, -0.3], (PRODUCTS, WEEKS), p=[0.5, 0.3, 0.2])), 2
-    )
+    price = _prices(rng)
     elasticity = np.array(list(TRUE.values()))[np.arange(PRODUCTS) % 3]
     visits = rng.poisson(1.5, (CUSTOMERS, 1, WEEKS))
     liking = rng.gamma(1.0, 0.5, (CUSTOMERS, PRODUCTS, 1))
@@ -29,6 +28,19 @@ def receipts(seed):
     return pd.concat([bought, _lines(customer, PRODUCTS, week, trip, one, one)])
 
 
+def _prices(rng):
+    discounts = rng.choice([0, -0.1, -0.3], (PRODUCTS, WEEKS), p=[0.5, 0.3, 0.2])
+    return np.round(2 * np.exp(discounts), 2)
+
+
+def shelf_prices(seed, name):
+    """The prices of the same shop, as it tells them to everyone."""
+    product, week = np.indices((PRODUCTS, WEEKS)).reshape(2, -1)
+    price = _prices(np.random.default_rng(seed)).reshape(-1)
+    days = MONDAY + pd.to_timedelta(7 * week, unit="D")
+    return pd.DataFrame({"member": name, "product": product, "week": days, "price": price})
+
+
 def _lines(customer, product, week, trip, quantity, value):
     """A visit is a day of its own; on every one something without a category is bought."""
     time = MONDAY + pd.to_timedelta(7 * week + trip % 7, unit="D")
@@ -37,14 +49,19 @@ def _lines(customer, product, week, trip, quantity, value):
 
 
 def planted_prices(folder):
-    """Four retailers' files in a folder; the configuration of a pricing run on them."""
+    """Four retailers' files in a folder; the configuration of a pricing run on them.
+
+    Shelf prices are in a file that only `SUPPLIED` names.
+    """
     names = [*TRUE] * (PRODUCTS // 3)
     catalogue = pd.DataFrame({"product": range(PRODUCTS + 1), "category": [*names, ""]})
     catalogue.to_csv(folder / "catalogue.csv", index=False)
-    members = []
+    members, prices = [], []
     for number, name in enumerate(("north", "south", "west", "east")):
         receipts(number).to_csv(folder / f"{name}.csv", index=False)
         members.append({"name": name, "transactions": f"{name}.csv"})
+        prices.append(shelf_prices(number, name))
+    pd.concat(prices).to_csv(folder / "prices.csv", index=False)
     return {
         "task": "pricing",
         "data": {

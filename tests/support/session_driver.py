@@ -138,6 +138,8 @@ class Exchange:
     def advertise(self, silent: Iterable[int] = (), number: int = 1, model: bytes = MODEL) -> None:
         self.outbox = {i: client.start(number, model) for i, client in enumerate(self.clients)}
         self.step(silent)
+        if self.server.step is ServerStep.REVEAL:
+            self.step()
 
     def begin(
         self,

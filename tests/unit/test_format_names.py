@@ -41,6 +41,7 @@ ERRORS = {
     "NotMetError",
     "NoteError",
     "RefusedError",
+    "RefusedQuestionError",
     "RoundFailedError",
     "RunDirectoryError",
     "SecureflError",
@@ -54,6 +55,7 @@ FACTS = {
     "EaseFacts": ("products", "levels", "end", "rows"),
     "FeatureFacts": ("products", "levels", "end", "features"),
     "PricingFacts": ("weeks", "words", "members"),
+    "PricedFacts": ("weeks", "words", "members", "prices"),
     "RankingFacts": ("products", "levels", "end"),
     "RatingFacts": ("customers", "products"),
     "TransferFacts": ("products", "levels", "end", "features", "target"),
@@ -67,6 +69,8 @@ MESSAGES = {
     5: "Unmask",
     6: "LayeredInput",
     7: "LayeredUnmask",
+    8: "CommittedKeys",
+    9: "Reveal",
     65: "KeyList",
     66: "Shares",
     67: "SurvivorSet",
@@ -74,6 +78,8 @@ MESSAGES = {
     69: "RoundSum",
     70: "LayeredSurvivors",
     71: "LayeredSum",
+    72: "CommittedKeyList",
+    73: "GraphDraw",
 }
 
 
@@ -162,4 +168,4 @@ def test_failure_of_a_renamed_error_is_the_same():
 def test_signature_domain_of_a_renamed_message_is_the_same():
     """Members with a renamed class verify what others signed."""
     with renamed(MaskedInput):
-        assert signature_domain(MaskedInput) == b"securefl/1/MaskedInput"
+        assert signature_domain(MaskedInput) == b"securefl/2/MaskedInput"

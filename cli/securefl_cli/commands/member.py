@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -63,5 +64,17 @@ def member(
     context = connection_context(
         agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
     )
-    serve(context, MemberPaths(state, book or default_books(), rules, data))
+    figures = serve(context, MemberPaths(state, book or default_books(), rules, data))
     console().whole("The run is over.")
+    if figures is not None:
+        console().whole(f"Your own figures, sent to nobody: {figures.path}")
+        for arm, numbers in figures.metrics.items():
+            console().whole(f"  {arm}: {_headline(numbers)}")
+
+
+def _headline(numbers: Mapping[str, float]) -> str:
+    """Return the metrics that a summary shows, as text."""
+    from securefl.config.metric_labels import LABELS, shown, title
+
+    headline = [name for name in numbers if name in LABELS and LABELS[name].headline]
+    return ", ".join(f"{title(name)} {shown(name, numbers[name])}" for name in headline)

@@ -126,6 +126,13 @@ def print_budget(table: BudgetTable) -> None:
         f" ({settings.accountant.upper()} accountant)"
     )
     labelled(out, "Noise", noise)
+    scores = "none leaves"
+    if table.score_noise is not None:
+        scores = (
+            f"{table.score_noise:.3f} times what one {settings.unit} moves them, once;"
+            f" with them epsilon is {table.total:.3f}"
+        )
+    labelled(out, "Scores", scores)
 
 
 def _signed(difference: float) -> str:

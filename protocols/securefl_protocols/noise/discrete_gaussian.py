@@ -93,10 +93,10 @@ def exact(number: Fraction) -> Decimal:
 
 
 def _table(variance: Fraction) -> AliasTable:
-    return AliasTable(weights_of(_masses(variance)))
+    return AliasTable(weights_of(masses_of(variance)))
 
 
-def _masses(variance: Fraction) -> list[int]:
+def masses_of(variance: Fraction) -> list[int]:
     """Return exp(-z^2 / (2 variance)) 2^320 for z = 0, 1, ... down to 2^-160.
 
     By recurrence: the ratio of neighbours is exp(-(2 z + 1) / (2 variance)), itself falling by

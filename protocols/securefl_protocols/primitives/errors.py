@@ -47,5 +47,21 @@ class DisputedPair(RemoteProtocolError):
         self.peers = peers
 
 
+class ChecksumFailed(RemoteProtocolError):
+    """The announced sum is not that of the inputs that the survivors signed.
+
+    Either the coordinator announced another sum, which the replayed transcript shows, or one of
+    the survivors made its checksum wrong, and it cannot be seen which (docs/protocol.md).
+
+    Attributes:
+        survivors: Whose inputs were to be in the sum. A round that repeats this one with the
+            same inputs has the same survivors, or none.
+    """
+
+    def __init__(self, message: str, survivors: frozenset[int]) -> None:
+        super().__init__(message)
+        self.survivors = survivors
+
+
 class TooFewSurvivors(ProtocolError):
     """Fewer members than the threshold are left, so there is no sum to be had."""

@@ -35,14 +35,14 @@ from securefl_protocols.primitives.kdf import derive_key, index_bytes
 from securefl_protocols.primitives.prg import SignedMask, add_keystream
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.wire.context import labelled_digest
+from securefl_protocols.wire.messages import CHECKSUM_BYTES
 
-CHECKSUM_BYTES = 12
 MODULUS = (1 << 89) - 1
-KEY_LABEL = b"securefl/1/tag key"
-WEIGHTS_LABEL = b"securefl/1/tag weights"
-PAD_LABEL = b"securefl/1/tag pad"
-MASK_LABEL = b"securefl/1/tag mask"
-CHECK_LABEL = b"securefl/1/tag key check"
+KEY_LABEL = b"securefl/2/tag key"
+WEIGHTS_LABEL = b"securefl/2/tag weights"
+PAD_LABEL = b"securefl/2/tag pad"
+MASK_LABEL = b"securefl/2/tag mask"
+CHECK_LABEL = b"securefl/2/tag key check"
 
 _COLUMNS = 512
 _LIMBS = 5

@@ -4,26 +4,31 @@ No I/O, no clock, no randomness of its own. Whatever the coordinator sends that 
 does not foresee in this very state ends the session for good, and nothing is sent any more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from enum import Enum, auto
-from hashlib import sha256
 from typing import Any
 
 from securefl_protocols.noise.layers import NoiseLayers
 from securefl_protocols.primitives.entropy import Entropy
-from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
+from securefl_protocols.primitives.errors import (
+    ChecksumFailed,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.client_opening import ClientOpening
 from securefl_protocols.session.client_round import ClientRound, Party
 from securefl_protocols.session.keystore import PeerKeyStore
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.recovery import recovery_for
 from securefl_protocols.session.results import RoundResult
-from securefl_protocols.wire.codec import decode_coordinator, encode_body
+from securefl_protocols.wire.codec import decode_coordinator
 from securefl_protocols.wire.context import SessionContext
 from securefl_protocols.wire.messages import (
-    AdvertiseKeys,
+    CommittedKeyList,
     CoordinatorMessage,
+    GraphDraw,
     KeyList,
     LayeredSum,
     LayeredSurvivors,
@@ -32,8 +37,7 @@ from securefl_protocols.wire.messages import (
     Signatures,
     SurvivorSet,
 )
-from securefl_protocols.wire.roster import Roster, members_from_bits
-from securefl_protocols.wire.signed_statements import check_signature, signed_message
+from securefl_protocols.wire.roster import Roster
 
 
 class ClientState(Enum):
@@ -41,6 +45,7 @@ class ClientState(Enum):
 
     NEW = auto()
     ADVERTISED = auto()
+    REVEALED = auto()
     READY = auto()
     SHARED = auto()
     MASKED = auto()
@@ -51,6 +56,8 @@ class ClientState(Enum):
 
 TRANSITIONS: Mapping[tuple[ClientState, type[CoordinatorMessage]], ClientState] = {
     (ClientState.ADVERTISED, KeyList): ClientState.READY,
+    (ClientState.ADVERTISED, CommittedKeyList): ClientState.REVEALED,
+    (ClientState.REVEALED, GraphDraw): ClientState.READY,
     (ClientState.SHARED, Shares): ClientState.MASKED,
     (ClientState.MASKED, SurvivorSet): ClientState.SIGNED,
     (ClientState.SIGNED, Signatures): ClientState.UNMASKED,
@@ -111,11 +118,9 @@ class ClientSession:
         if context.plan != plan.digest():
             raise LocalProtocolError("the context is that of another plan")
         self.state = ClientState.NEW
-        self._party = Party(plan, roster, index, identity, entropy, threads)
-        self._context = context
-        self._opening = b""
         self._keystore = PeerKeyStore(index, entropy)
-        self._cohort: frozenset[int] = frozenset()
+        party = Party(plan, roster, index, identity, entropy, threads)
+        self._opening = ClientOpening(party, context, self._keystore)
         self._round: ClientRound | None = None
         self._last_round = -1
         self._rounds_left = plan.rounds
@@ -123,10 +128,10 @@ class ClientSession:
         self._reason: RemoteProtocolError | None = None
 
     def __repr__(self) -> str:
-        return f"ClientSession(index={self._party.index}, state={self.state.name})"
+        return f"ClientSession(index={self._opening.party.index}, state={self.state.name})"
 
     def start(self, number: int, model: bytes) -> bytes:
-        """Return the AdvertiseKeys message.
+        """Return the AdvertiseKeys message, or CommittedKeys where a graph is drawn.
 
         Args:
             number: Number of the first round.
@@ -137,26 +142,28 @@ class ClientSession:
         """
         if self.state is not ClientState.NEW:
             raise LocalProtocolError("a session starts once")
-        self._opening = self._context.of_round(number, model)
+        message = self._opening.advertise(number, model)
         self.state = ClientState.ADVERTISED
-        return signed_message(
-            AdvertiseKeys(self._keystore.encryption.public, self._keystore.masking.public),
-            context=self._opening,
-            sender=self._party.index,
-            session_key=self._keystore.encryption.public,
-            identity=self._party.identity,
-        )
+        return message
 
     def begin_round(
-        self, number: int, model: bytes, vector: RingVector, layers: NoiseLayers | None = None
+        self,
+        number: int,
+        model: bytes,
+        vector: RingVector,
+        layers: NoiseLayers | None = None,
+        only: Set[int] | None = None,
     ) -> bytes:
-        """Enter a round and returns its ShareKeys message.
+        """Enter a round and return its ShareKeys message.
 
         Args:
             number: Number of the round, larger than that of every round before.
             model: 32 bytes, the digest of the model that the member holds for the round.
             vector: Shape [d] in the ring of the plan: the member's input. It is copied.
             layers: Of the noise in it, where the plan lets noise be taken back.
+            only: For a round that repeats another with the same input: the survivors that were
+                signed there (`ChecksumFailed.survivors`). A sum over others is refused, because
+                two sums of the same inputs say what the inputs in only one of them are.
 
         Raises:
             LocalProtocolError: There are no keys yet, no rounds left, the number was used, or
@@ -169,15 +176,17 @@ class ClientSession:
             raise LocalProtocolError("a round has a larger number than those before")
         if not self._rounds_left:
             raise LocalProtocolError("the session has no rounds left; start another")
+        opening = self._opening
         entered = ClientRound(
-            self._party,
+            opening.party,
             self._keystore,
-            recovery_for(self._party.plan.rounds),
+            recovery_for(opening.party.plan.rounds),
             number=number,
-            context=self._context.of_round(number, model),
-            cohort=self._cohort,
+            context=opening.context.of_round(number, model),
+            cohort=opening.cohort,
             vector=vector,
             layers=layers,
+            only=only,
         )
         self._round, self._last_round = entered, number
         self._rounds_left -= 1
@@ -213,6 +222,8 @@ class ClientSession:
             Messages to send, and at the end of a round its result.
 
         Raises:
+            ChecksumFailed: The sum of the round is not the one that was signed. The round has
+                ended without a sum, and another may begin.
             RemoteProtocolError: The message breaks the protocol. The session has ended, and
                 every later message meets the same error.
         """
@@ -225,21 +236,36 @@ class ClientSession:
             return []
         try:
             answer = self._advance(data)
+        except ChecksumFailed:
+            # The round is over for good, so one message is all that the coordinator can try.
+            self.state, self._round = ClientState.READY, None
+            self._heard.add(known_by)
+            raise
         except RemoteProtocolError as reason:
             self._abort(reason)
             raise
+        except LocalProtocolError as error:
+            self._abort(RemoteProtocolError(f"the member stopped: {error}"))
+            raise
+        except Exception as error:
+            # No check is known that lets such a message pass; were there one, the member must
+            # not stand in a state that nobody thought of.
+            unhandled = RemoteProtocolError(f"the message cannot be handled: {error!r}")
+            self._abort(unhandled)
+            raise unhandled from error
         self._heard.add(known_by)
         return answer
 
     def _advance(self, data: bytes) -> list[bytes | RoundResult]:
-        message = decode_coordinator(data, largest=self._party.plan.largest_message)
+        plan = self._opening.party.plan
+        message = decode_coordinator(data, largest=plan.largest_message)
         following = TRANSITIONS.get((self.state, type(message)))
-        if following is None or not self._party.plan.speaks(type(message)):
+        if following is None or not plan.speaks(type(message)):
             raise RemoteProtocolError(f"no {message.NAME} is expected in state {self.state.name}")
-        if isinstance(message, KeyList):
-            self._pin_keys(message)
+        if isinstance(message, KeyList | GraphDraw):
+            answers = self._open(message)
             self.state = following
-            return []
+            return answers
         current = self._round
         if current is None or message.round != current.number:
             raise RemoteProtocolError("the message belongs to another round")
@@ -247,51 +273,16 @@ class ClientSession:
         self.state = following
         return [answer]
 
+    def _open(self, message: KeyList | GraphDraw) -> list[bytes | RoundResult]:
+        if isinstance(message, KeyList):
+            return list(self._opening.on_keys(message))
+        self._opening.on_draw(message)
+        return []
+
     def _abort(self, reason: RemoteProtocolError) -> None:
         self.state = ClientState.ABORTED
         self._reason = reason
         self._round = None
-
-    def _pin_keys(self, message: KeyList) -> None:
-        """Check who takes part and agrees with every neighbour that does."""
-        plan, index = self._party.plan, self._party.index
-        cohort = members_from_bits(message.cohort, plan.members)
-        if index not in cohort:
-            raise RemoteProtocolError("we are not in the cohort")
-        if len(cohort) < plan.min_members:
-            raise RemoteProtocolError("the cohort is smaller than the plan allows")
-        holders = plan.holders(index).keys()
-        if message.keys.keys() != (holders | {index}) & cohort:
-            raise RemoteProtocolError("the keys are not those of our neighbours in the cohort")
-        if len(holders & cohort) < plan.threshold:
-            raise RemoteProtocolError("fewer neighbours advertise keys than the threshold")
-        entries = {member: _split_entry(row) for member, row in message.keys.items()}
-        if entries[index][:2] != (self._keystore.encryption.public, self._keystore.masking.public):
-            raise RemoteProtocolError("our own keys were changed")
-        for member, (encryption, masking, signature) in entries.items():
-            self._check_entry(member, encryption, masking, signature)
-        keys = [key for entry in entries.values() for key in entry[:2]]
-        if len(set(keys)) != len(keys):
-            raise RemoteProtocolError("two advertised keys are the same")
-        for member, (encryption, masking, _) in entries.items():
-            if member != index:
-                self._keystore.agree(member, encryption, masking)
-        self._cohort = cohort
-
-    def _check_entry(self, member: int, encryption: bytes, masking: bytes, signed: bytes) -> None:
-        check_signature(
-            AdvertiseKeys,
-            signed,
-            sha256(encode_body(AdvertiseKeys(encryption, masking))).digest(),
-            context=self._opening,
-            sender=member,
-            session_key=encryption,
-            identity=self._party.roster.identities[member],
-        )
-
-
-def _split_entry(row: bytes) -> tuple[bytes, bytes, bytes]:
-    return row[:32], row[32:64], row[64:]
 
 
 _HANDLERS: Mapping[type[CoordinatorMessage], Callable[[ClientRound, Any], bytes | RoundResult]] = {

@@ -12,7 +12,12 @@ import numpy as np
 
 from securefl_protocols.noise.layers import NoiseLayers, opened
 from securefl_protocols.primitives.entropy import Entropy, draw
-from securefl_protocols.primitives.errors import LocalProtocolError, RangeError, RemoteProtocolError
+from securefl_protocols.primitives.errors import (
+    ChecksumFailed,
+    LocalProtocolError,
+    RangeError,
+    RemoteProtocolError,
+)
 from securefl_protocols.primitives.kdf import KEY_BYTES
 from securefl_protocols.primitives.prg import SignedMask
 from securefl_protocols.primitives.ring import RingVector
@@ -91,6 +96,7 @@ class ClientRound:
         cohort: Set[int],
         vector: RingVector,
         layers: NoiseLayers | None,
+        only: Set[int] | None,
     ) -> None:
         """Take the input of the round.
 
@@ -103,6 +109,7 @@ class ClientRound:
             cohort: Who advertised keys.
             vector: Shape [d], the member's input; it is copied.
             layers: Of the noise in it, where the plan lets noise be taken back.
+            only: The survivors that the round must end with, if it repeats another.
 
         Raises:
             LocalProtocolError: The vector has another shape or dtype, or there are no layers where
@@ -116,6 +123,7 @@ class ClientRound:
         if bool(party.plan.layers) != (layers is not None):
             raise LocalProtocolError("noise has layers where the plan says so, and only there")
         self._layers = layers
+        self._only = only
         self._cohort = cohort
         self._held = party.plan.holders(party.index)
         self._seed = draw(party.entropy, KEY_BYTES)
@@ -141,7 +149,7 @@ class ClientRound:
         )
         secrets = [self._seed, secret]
         shares = split(secrets, len(self._held), party.plan.threshold, party.entropy)
-        contribution = draw(party.entropy, CONTRIBUTION_BYTES)
+        contribution = self._contribution()
         deals = {}
         for holder, x in holders.items():
             seed_share, key_share = (share_to_bytes(share) for share in shares[x - 1])
@@ -150,6 +158,12 @@ class ClientRound:
             )
         commitment = seed_commitment(self._context, party.index, self._seed)
         return self._signed(ShareKeys(self.number, commitment, escrow, deals))
+
+    def _contribution(self) -> bytes:
+        """Return our part of the checksum key; in a sparse graph one member has dealt it all."""
+        if self._keystore.checksum_secret:
+            return bytes(CONTRIBUTION_BYTES)
+        return draw(self._party.entropy, CONTRIBUTION_BYTES)
 
     def _deal(self, holder: int, dealt: DistributedShares) -> bytes:
         route = Route(self._context, self._party.index, holder)
@@ -192,7 +206,7 @@ class ClientRound:
         party, vector = self._party, self._vector
         self_key = self_mask_key(self._seed, context=self._context, member=party.index)
         pairs = {peer: key for peer, key in self._pair_keys.items() if peer in self._sharers}
-        check, tag = self._masked_tag(self_key, pairs) if party.plan.with_checksum else (b"", b"")
+        check, tag = self._masked_tag(self_key, pairs)
         mask(
             vector,
             member=party.index,
@@ -213,7 +227,12 @@ class ClientRound:
 
     def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> tuple[bytes, bytes]:
         index = self._party.index
-        contributions = {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
+        secret = self._keystore.checksum_secret
+        contributions = (
+            {min(self._cohort): secret}
+            if secret
+            else {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
+        )
         key = self._checksum_key = ChecksumKey(contributions, context=self._context)
         masks: list[SignedMask] = [(self_key, 1)]
         masks += [(key, pairwise_sign(index, peer)) for peer, key in pairs.items()]
@@ -235,6 +254,8 @@ class ClientRound:
             raise RemoteProtocolError("fewer members survive than the plan allows")
         if len(survivors & self._held.keys()) < plan.threshold:
             raise RemoteProtocolError("fewer neighbours survive than the threshold")
+        if self._only is not None and survivors != self._only:
+            raise RemoteProtocolError("a repeated round has the survivors of the first, or no sum")
         self._survivors = survivors
         self._promised = {peer: row[DIGEST_BYTES:] for peer, row in message.survivors.items()}
         consistency = consistency_of(self.number, message.survivors, members=plan.members)
@@ -279,19 +300,17 @@ class ClientRound:
         return self._party.plan.members - len(self._survivors)
 
     def on_sum(self, message: RoundSum) -> RoundResult:
-        """Check the sum against its tag and returns it."""
+        """Check the sum against its checksum and return it."""
         plan = self._party.plan
-        if len(message.total) != plan.vector_bytes or bool(message.tag) != plan.with_checksum:
+        if len(message.total) != plan.vector_bytes:
             raise RemoteProtocolError("the sum has another length than the plan says")
-        total = np.frombuffer(message.total, dtype=plan.ring.dtype)
-        key = self._checksum_key
-        if key is not None and not key.fits(
-            total, checksum_from_bytes(message.tag), self._survivors
-        ):
-            raise RemoteProtocolError("the sum is not that of the survivors' inputs")
-        survivors = tuple(sorted(self._survivors))
+        total, tag = np.frombuffer(message.total, dtype=plan.ring.dtype), message.tag
         opened = self._opened(message.links) if isinstance(message, LayeredSum) else {}
-        return RoundResult(self.number, total, survivors, plan.with_checksum, opened)
+        key = self._checksum_key
+        if key is None or not key.fits(total, checksum_from_bytes(tag), self._survivors):
+            raise ChecksumFailed("the sum is not that of the survivors' inputs", self._survivors)
+        survivors = tuple(sorted(self._survivors))
+        return RoundResult(self.number, total, survivors, True, opened, tag)
 
     def _opened(self, links: Rows) -> dict[int, tuple[bytes, ...]]:
         if not links.keys() <= self._promised.keys():

@@ -7,11 +7,13 @@ from enum import Enum, IntEnum
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.wire.messages import (
     AdvertiseKeys,
+    CommittedKeys,
     Consistency,
     LayeredInput,
     LayeredUnmask,
     MaskedInput,
     MemberMessage,
+    Reveal,
     ShareKeys,
     Unmask,
 )
@@ -21,16 +23,19 @@ class ServerStep(IntEnum):
     """What the coordinator is collecting, in the order of the protocol."""
 
     ADVERTISE = 1
-    SHARE = 2
-    MASK = 3
-    CONSISTENCY = 4
-    UNMASK = 5
-    IDLE = 6
-    CLOSED = 7
+    REVEAL = 2
+    SHARE = 3
+    MASK = 4
+    CONSISTENCY = 5
+    UNMASK = 6
+    IDLE = 7
+    CLOSED = 8
 
 
 COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
     AdvertiseKeys: ServerStep.ADVERTISE,
+    CommittedKeys: ServerStep.ADVERTISE,
+    Reveal: ServerStep.REVEAL,
     ShareKeys: ServerStep.SHARE,
     MaskedInput: ServerStep.MASK,
     Consistency: ServerStep.CONSISTENCY,
@@ -39,6 +44,9 @@ COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
     LayeredUnmask: ServerStep.UNMASK,
 }
 """The one step in which each message is taken."""
+
+OPENING = (ServerStep.ADVERTISE, ServerStep.REVEAL)
+"""The steps before the first round; REVEAL only where the members draw a graph."""
 
 
 class DropoutReason(Enum):
@@ -58,6 +66,7 @@ class DropoutReason(Enum):
     BAD_SIGNATURE = "a signature that does not fit the pinned identity"
     BAD_SHARE = "a share that is not the one its dealer committed to"
     BAD_SECRET = "shares that do not rebuild the secret committed to"  # noqa: S105
+    BAD_VALUE = "a value of the draw that is not the one committed to"
     BAD_LINK = "a key of noise layers that is not the promised one"
     DISPUTED_KEY = "one of two members that promised different keys of their pairwise mask"
 

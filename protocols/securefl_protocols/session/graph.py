@@ -1,29 +1,40 @@
 """Who is whose neighbour: the complete graph, or a random Harary graph as in Bell et al. 2020.
 
-Bell, Bonawitz, Gascón, Lepoint and Raykova (CCS 2020, eprint 2020/704) let a member share
-keys with k neighbours instead of all. Three events must be unlikely for a degree k and a
-threshold t, where gamma n members collude with the coordinator and delta n drop out:
+Bell, Bonawitz, Gascón, Lepoint and Raykova (CCS 2020, eprint 2020/704) let a member share keys
+with k neighbours instead of all. Members stand in a random circle, and each is joined to the
+k / 2 on either side. For c members that collude with the coordinator, a degree k and a threshold
+t are safe where neither of these happens (docs/protocol.md proves that this is enough, whomever
+the coordinator lets drop out once it has seen the graph, and whatever it tells to whom):
 
-* the honest survivors fall apart into groups whose sums show;
-* more than 2t - k - 1 neighbours of a member collude, so that a coordinator that tells two
-  halves of the neighbours different survivor sets gets both shares (semi-malicious case);
-* fewer than t neighbours of a member survive, and the sum is lost.
+* more than 2t - k - 1 neighbours of an honest member collude, so that two halves of the honest
+  ones can give away both of its secrets;
+* two runs of k / 2 places on the circle, apart from each other, hold t - k / 2 colluding members
+  each, so that the circle can be cut there and the sum of a part shows.
 
-The neighbours of a member are a uniform k-subset of the others, so the tails are exactly
-hypergeometric; they are computed in integers. The shares counted are those of the k
-neighbours: a member's share of its own secrets is not among them.
+Third, and not for privacy: fewer than t neighbours of a member survive, and the sum is lost.
+
+Places are drawn without replacement, so the tails are hypergeometric; they are computed in
+integers. Both events together have probability below 2^-sigma for one draw, and below
+2^-(sigma + budget) where the adversary may choose the best of 2^budget draws.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, comb, floor
+from math import comb, floor, log2
 
 from securefl_protocols.primitives.entropy import DeterministicEntropy, Entropy, draw
 from securefl_protocols.primitives.errors import PlanError
 from securefl_protocols.primitives.kdf import derive_key
 
+GRAPH_LABEL = b"securefl/2/neighbour graph"
 COMPLETE_UP_TO = 100
-GRAPH_LABEL = b"securefl/1/neighbour graph"
+COLLUDING = Fraction(1, 3)
+"""Members that may collude by default, on every graph: floor(2n/3) + 1 tolerates as many."""
+
+PRIVACY_BITS = 40
+GRINDING_BITS = 60
+LOSS_BITS = 20
 
 Neighbours = tuple[tuple[int, ...], ...]
 """For each member the indices of its neighbours, ascending."""
@@ -49,7 +60,7 @@ def neighbour_graph(members: int, degree: int, seed: bytes) -> Neighbours:
         members: n.
         degree: k; n - 1, or an even number below that.
         seed: At least 32 bytes that everybody computes alike, and that nobody who could
-            profit from a certain graph can choose by trying.
+            profit from a certain graph can choose by trying; without effect if complete.
 
     Raises:
         PlanError: The degree is odd, or not between 2 and n - 1.
@@ -89,15 +100,20 @@ def _below(bound: int, stream: Entropy) -> int:
 
 @lru_cache(maxsize=64)
 def smallest_degree(
-    members: int, gamma: float, delta: float, *, sigma: int = 40, eta: int = 20
+    members: int,
+    gamma: Fraction | float,
+    delta: Fraction | float,
+    *,
+    bits: int = PRIVACY_BITS + GRINDING_BITS,
+    eta: int = LOSS_BITS,
 ) -> tuple[int, int]:
     """Find the smallest even degree, and its smallest threshold, that satisfy all three.
 
     Args:
         members: n.
-        gamma: Largest fraction of members that collude with the coordinator.
-        delta: Largest fraction of members that drop out.
-        sigma: The two events that cost privacy have together probability below 2^-sigma.
+        gamma: Largest fraction of members that collude with the coordinator; at least one does.
+        delta: Largest fraction of members that drop out without the coordinator's doing.
+        bits: The two events that cost privacy have together probability below 2^-bits a draw.
         eta: The event that costs the sum has probability below 2^-eta; it costs no privacy.
 
     Returns:
@@ -108,45 +124,72 @@ def smallest_degree(
     """
     if members < 2 or not (0 <= gamma < 1 and 0 <= delta < 1):
         raise PlanError("gamma and delta are fractions below one")
-    colluding, dropped = (floor(Fraction(str(f)) * members) for f in (gamma, delta))
+    colluding, dropped = colluders(members, gamma), _whole(members, delta)
     for degree in range(2, members - 1, 2):
-        if not _stays_connected(members, degree, colluding + dropped, sigma + 1):
-            continue
-        threshold = _secure_threshold(members, degree, colluding, sigma + 1)
+        threshold = safe_threshold(members, degree, colluding, bits)
         if threshold <= degree and _stays_correct(members, degree, threshold, dropped, eta):
             return degree, threshold
     raise PlanError(f"no sparse graph of {members} members is safe: take the complete graph")
 
 
-def _stays_connected(members: int, degree: int, removed: int, bits: int) -> bool:
-    """Bound the probability that the removed members split the circle in two places.
+def colluders(members: int, gamma: Fraction | float) -> int:
+    """Return how many members a fraction is: rounded down, and never none."""
+    return max(1, _whole(members, gamma))
 
-    Both places are runs of degree / 2 removed members; the union bound is over the
-    n (n - k - 1) / 2 pairs of runs.
+
+def _whole(members: int, fraction: Fraction | float) -> int:
+    # 1/3 as a float is a little less than a third; of 300 members it is still 100.
+    return floor(Fraction(fraction).limit_denominator(10**6) * members)
+
+
+def safe_threshold(members: int, degree: int, colluding: int, bits: int) -> int:
+    """Return the smallest t for which both events have probability below 2^-bits.
+
+    It may be larger than the degree; then there is none.
     """
-    if removed < degree:
-        return True
-    pairs = members * (members - degree - 1)
-    bad = pairs * comb(members - degree, removed - degree)
-    return bad << bits < 2 * comb(members, removed)
+    both = _excess(members - 1, colluding, degree, lambda tail: members * tail, bits + 1)
+    pairs = Fraction(members * (members - 1), 2)
+    cut = _excess(members, colluding, degree // 2, lambda tail: pairs * tail * tail, bits + 1)
+    return max(-(-(degree + both) // 2), degree // 2 + max(cut, 1))
 
 
-def _secure_threshold(members: int, degree: int, colluding: int, bits: int) -> int:
-    """Return the smallest t such that 2t - k colluding neighbours are unlikely for anybody."""
-    others = members - 1
-    allowed = comb(others, degree)
-    tail, excess = 0, degree + 1
+def privacy_bits(members: int, degree: int, threshold: int, colluding: int) -> float:
+    """Return b where the two events have together probability 2^-b for one draw."""
+    both = members * _tail(members - 1, colluding, degree, 2 * threshold - degree)
+    run = _tail(members, colluding, degree // 2, threshold - degree // 2)
+    failing = both + Fraction(members * (members - 1), 2) * run * run
+    return log2(failing.denominator) - log2(failing.numerator) if failing else float("inf")
+
+
+def _excess(
+    population: int,
+    colluding: int,
+    drawn: int,
+    bound: Callable[[Fraction], Fraction],
+    bits: int,
+) -> int:
+    """Return the smallest s for which `bound` of the chance of s colluders is below 2^-bits."""
+    everything, tail, excess = comb(population, drawn), 0, drawn + 1
     while excess > 0:
-        tail += comb(colluding, excess - 1) * comb(others - colluding, degree - excess + 1)
-        if members * tail << bits >= allowed:
+        tail += comb(colluding, excess - 1) * comb(population - colluding, drawn - excess + 1)
+        if bound(Fraction(tail, everything)) * (1 << bits) >= 1:
             break
         excess -= 1
-    return max(ceil(Fraction(degree + excess, 2)), 2)
+    return excess
+
+
+def _tail(population: int, colluding: int, drawn: int, least: int) -> Fraction:
+    ways = (
+        comb(colluding, x) * comb(population - colluding, drawn - x)
+        for x in range(max(least, 0), min(drawn, colluding) + 1)
+    )
+    return Fraction(sum(ways), comb(population, drawn))
 
 
 def _stays_correct(members: int, degree: int, threshold: int, dropped: int, bits: int) -> bool:
     """Bound the probability that some survivor keeps fewer than t neighbours."""
     others = members - 1
-    kept = others - dropped
-    few = sum(comb(kept, i) * comb(dropped, degree - i) for i in range(threshold))
-    return members * few << bits < comb(others, degree)
+    few = _tail(others, others - dropped, degree, 0) - _tail(
+        others, others - dropped, degree, threshold
+    )
+    return members * few * (1 << bits) < 1

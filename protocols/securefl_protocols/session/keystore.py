@@ -14,6 +14,7 @@ class PeerKeyStore:
         encryption: Own key for sealed boxes.
         masking: Own key for pairwise masks.
         session_keys: The members' public encryption keys, own one included.
+        checksum_secret: 32 bytes that all members of a sparse graph have, none otherwise.
     """
 
     def __init__(self, index: int, entropy: Entropy) -> None:
@@ -26,12 +27,13 @@ class PeerKeyStore:
         self.encryption = ExchangeKey.generate(entropy)
         self.masking = ExchangeKey.generate(entropy)
         self.session_keys: dict[int, bytes] = {index: self.encryption.public}
+        self.checksum_secret = b""
         self._index = index
         self._box_secrets: dict[int, bytes] = {}
         self._pair_secrets: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
-        return f"KeyBook(index={self._index}, peers={sorted(self._pair_secrets)})"
+        return f"PeerKeyStore(index={self._index}, peers={sorted(self._pair_secrets)})"
 
     def agree(self, peer: int, encryption: bytes, masking: bytes) -> None:
         """Agree with a neighbour, once a session.

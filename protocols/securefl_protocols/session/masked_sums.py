@@ -13,7 +13,6 @@ from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.session.checksum import checksum_from_bytes
 from securefl_protocols.session.dropouts import DropoutReason, Refused
 from securefl_protocols.session.plan import SessionPlan
-from securefl_protocols.wire.context import DIGEST_BYTES
 from securefl_protocols.wire.messages import MaskedInput
 
 
@@ -22,7 +21,7 @@ class MaskedSum:
     """The sum of the masked inputs of members that have the same tag key.
 
     Attributes:
-        check: 32 bytes, the check of that key; none where the plan wants no tags.
+        check: 32 bytes, the check of that key.
         total: Shape [d], the sum of their vectors modulo 2^b.
         tag: The sum of their tags, not reduced.
         members: Whose inputs are in it.
@@ -54,10 +53,9 @@ class MaskedSums:
             RemoteProtocolError: Its tag is not below q.
         """
         plan = self._plan
-        lengths = len(message.vector), bool(message.tag), len(message.tag_check)
-        if lengths != (plan.vector_bytes, plan.with_checksum, plan.with_checksum * DIGEST_BYTES):
+        if len(message.vector) != plan.vector_bytes:
             raise Refused(DropoutReason.MALFORMED, "the masked input has another length")
-        tag = checksum_from_bytes(message.tag) if plan.with_checksum else 0
+        tag = checksum_from_bytes(message.tag)
         if message.tag_check not in self._sums:
             zeros = np.zeros(plan.dimension, dtype=plan.ring.dtype)
             self._sums[message.tag_check] = MaskedSum(message.tag_check, zeros)

@@ -12,8 +12,8 @@ from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.prg import Sign, SignedMask, add_many
 from securefl_protocols.primitives.ring import RingVector
 
-PAIRWISE_LABEL = b"securefl/1/pairwise mask"
-SELF_LABEL = b"securefl/1/self mask"
+PAIRWISE_LABEL = b"securefl/2/pairwise mask"
+SELF_LABEL = b"securefl/2/self mask"
 
 
 def pairwise_sign(member: int, neighbour: int) -> Sign:

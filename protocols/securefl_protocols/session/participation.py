@@ -9,21 +9,25 @@ from collections.abc import Set
 from securefl_protocols.primitives.errors import TooFewSurvivors
 from securefl_protocols.session.dropouts import (
     COLLECTED_IN,
+    OPENING,
     Dropout,
     DropoutReason,
     Refused,
     ServerStep,
 )
 from securefl_protocols.session.plan import SessionPlan
-from securefl_protocols.wire.messages import AdvertiseKeys, MemberMessage
+from securefl_protocols.wire.messages import AdvertiseKeys, MemberMessage, Reveal
 
 
 class Participation:
     """The members of one session, step by step.
 
     Attributes:
+        plan: The plan of the session; once the graph is drawn, the one that names it.
         step: What is being collected.
-        dropouts: Who was left out of which step, and why, in the order in which it happened.
+        dropouts: Who was left out of which step, and why, in the order in which it happened: in
+            the opening, in the round under way or ended last, and of earlier rounds only those
+            that banned a member. A member stands there once a step and reason, whatever it sends.
         banned: By member that is out of the session, the dropout that ended its part.
         expected: Members that the step under way waits for or has heard.
         accepted: By step, the accepted messages by member: the advertised keys of the session,
@@ -36,7 +40,7 @@ class Participation:
         Args:
             plan: The plan of the session.
         """
-        self._plan = plan
+        self.plan = plan
         self.step = ServerStep.ADVERTISE
         self.dropouts: list[Dropout] = []
         self.banned: dict[int, Dropout] = {}
@@ -45,7 +49,8 @@ class Participation:
 
     def begin_round(self, members: Set[int]) -> None:
         """Forget the round before and wait for the shares of these members."""
-        self.accepted = {ServerStep.ADVERTISE: self.accepted[ServerStep.ADVERTISE]}
+        self.accepted = {s: taken for s, taken in self.accepted.items() if s in OPENING}
+        self.dropouts = [d for d in self.dropouts if d.step in OPENING or not d.reason.may_return]
         self.enter(ServerStep.SHARE, members)
 
     def enter(self, step: ServerStep, members: Set[int]) -> None:
@@ -85,11 +90,10 @@ class Participation:
             Refused: It is too late, too early, a second one, or of a member left behind.
         """
         belongs = COLLECTED_IN[type(message)]
-        position, here = (0, belongs), (round_number, self.step)
-        if not isinstance(message, AdvertiseKeys):
-            position = (message.round, belongs)
-        elif self.step is not ServerStep.ADVERTISE:
-            raise Refused(DropoutReason.LATE, "keys are advertised once, at the start")
+        # The opening lies before every round; its messages carry no number.
+        number = -1 if isinstance(message, AdvertiseKeys | Reveal) else message.round
+        position = (number, belongs)
+        here = (-1 if self.step in OPENING else round_number, self.step)
         if position > here:
             raise Refused(DropoutReason.OUT_OF_STEP, f"{belongs.name} has not begun")
         # A masked input that arrives after its step is stored nowhere: by then its sender counts
@@ -104,7 +108,11 @@ class Participation:
     def leave_out(self, member: int, reason: DropoutReason, detail: str) -> Dropout:
         """Leave a member out of this step, and ban it where no honest member does what it did."""
         dropout = Dropout(member, self.step, reason, detail)
-        self.dropouts.append(dropout)
+        # A member may send late messages for ever; the list of them has an end.
+        if not any(
+            (d.member, d.step, d.reason) == (member, self.step, reason) for d in self.dropouts
+        ):
+            self.dropouts.append(dropout)
         if not reason.may_return:
             self.banned[member] = dropout
             self.expected -= {member}
@@ -126,7 +134,7 @@ class Participation:
             TooFewSurvivors: Fewer are left than the plan's `min_members`, or than t holders of
                 some owner's shares.
         """
-        least = self._plan.min_members
+        least = self.plan.min_members
         if len(left) < least:
             raise TooFewSurvivors(
                 f"after {self.step.name}, {len(left)} members are left; the plan wants {least}"
@@ -147,9 +155,9 @@ class Participation:
             TooFewSurvivors: The secrets of some owner are lost.
         """
         for owner in sorted(owners):
-            left = len(self._plan.holders(owner).keys() & holders)
-            if left < self._plan.threshold:
+            left = len(self.plan.holders(owner).keys() & holders)
+            if left < self.plan.threshold:
                 raise TooFewSurvivors(
                     f"after {self.step.name}, {left} members hold shares of member {owner}'s "
-                    f"secrets; the threshold is {self._plan.threshold}"
+                    f"secrets; the threshold is {self.plan.threshold}"
                 )

@@ -6,13 +6,15 @@ each other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import lru_cache
 from typing import Self
 
-from securefl_protocols.primitives.errors import PlanError
+from securefl_protocols.primitives.errors import LocalProtocolError, PlanError
 from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.session.graph import (
+    COLLUDING,
     COMPLETE_UP_TO,
     Neighbours,
     default_threshold,
@@ -20,11 +22,20 @@ from securefl_protocols.session.graph import (
     smallest_degree,
 )
 from securefl_protocols.wire.context import DIGEST_BYTES, labelled_digest
-from securefl_protocols.wire.messages import DEAL_BYTES, WITH_LAYERS, WITHOUT_LAYERS, Message
+from securefl_protocols.wire.messages import (
+    DEAL_BYTES,
+    WITH_DRAW,
+    WITH_LAYERS,
+    WITHOUT_DRAW,
+    WITHOUT_LAYERS,
+    Message,
+)
 
-PLAN_LABEL = b"securefl/1/plan"
+PLAN_LABEL = b"securefl/2/plan"
+GRAPH_SEED_BYTES = 32
 SMALLEST_COHORT = 3
 LARGEST_COHORT = 1 << 15
+DROPPING = Fraction(1, 20)
 
 _LARGEST_DIMENSION = 1 << 28
 _LARGEST_ROUNDS = 1 << 20
@@ -39,32 +50,32 @@ class SessionPlan:
         members: n, the size of the roster.
         threshold: t, how many share holders of a member rebuild its secrets.
         degree: k, how many neighbours a member has; n - 1 is the complete graph.
-        graph_seed: 32 bytes that the graph is drawn from; drawn jointly by the members when
-            they agree, so that nobody could choose it by trying.
+        graph_seed: 32 bytes that the graph is drawn from, or none: the members of a session draw
+            them jointly once all its keys are fixed, so that no party can choose it by trying.
+            A complete graph has none.
         dimension: d, coordinates of a member's input, its weight included.
         ring: The ring in which inputs are summed.
         largest_input: Largest absolute value of a coordinate; n times that cannot wrap.
         rounds: How many rounds one session may serve. With one, a dropout's masking key is
             rebuilt (Bonawitz et al. 2017); with more, only its keys of the one round.
         min_members: Fewest members whose sum may be learnt.
-        with_checksum: Whether members check the sum online; needs the complete graph.
         terms: 32 bytes, the digest of what else the members agreed on for this session: the
             structure of the model, the encoding, the training mode.
-        layers: How many layers of a member's noise may be taken back, 0 for none; needs the tag.
+        layers: How many layers of a member's noise may be taken back, 0 for none; needs the
+            complete graph, where every member verifies the signatures of all others.
     """
 
     members: int
     threshold: int
     degree: int
-    graph_seed: bytes
     dimension: int
     ring: RingDtype
     largest_input: int
     rounds: int
     min_members: int
-    with_checksum: bool
     terms: bytes
     layers: int = 0
+    graph_seed: bytes = b""
 
     def __post_init__(self) -> None:
         self._check_cohort()
@@ -72,8 +83,10 @@ class SessionPlan:
             raise PlanError("the dimension of a sum is between 1 and 2^28")
         if not 1 <= self.rounds <= _LARGEST_ROUNDS:
             raise PlanError("a session serves between 1 and 2^20 rounds")
-        if len(self.graph_seed) != DIGEST_BYTES or len(self.terms) != DIGEST_BYTES:
-            raise PlanError("graph seed and terms have 32 bytes")
+        if len(self.terms) != DIGEST_BYTES:
+            raise PlanError("the terms are known by a digest of 32 bytes")
+        if len(self.graph_seed) not in (0, GRAPH_SEED_BYTES) or (self.complete and self.graph_seed):
+            raise PlanError("a graph that is not complete has a seed of 32 bytes, or none yet")
         if self.largest_input < 1 or self.members * self.largest_input > self.ring.largest:
             raise PlanError(f"the sum of {self.members} inputs could wrap in {self.ring} bits")
 
@@ -89,12 +102,10 @@ class SessionPlan:
         holders = self.members if self.complete else self.degree
         if not holders < 2 * self.threshold <= 2 * holders:
             raise PlanError("the threshold is more than half of the share holders, at most all")
-        if self.with_checksum and not self.complete:
-            raise PlanError("the tag needs the complete graph; use the transcript instead")
         if not 0 <= self.layers <= self.members - self.min_members:
             raise PlanError("a layer of noise is one member that may drop out")
-        if self.layers and not self.with_checksum:
-            raise PlanError("noise is taken back from a sum that members check; it has no tag")
+        if self.layers and not self.complete:
+            raise PlanError("noise is taken back where all members sign for all: complete graphs")
 
     @classmethod
     def for_cohort(
@@ -105,17 +116,17 @@ class SessionPlan:
         ring: RingDtype,
         largest_input: int,
         terms: bytes,
-        graph_seed: bytes = bytes(DIGEST_BYTES),
         rounds: int = 1,
         min_members: int | None = None,
-        colluding: float = 0.05,
-        dropping: float = 0.05,
+        colluding: Fraction | float = COLLUDING,
+        dropping: Fraction | float = DROPPING,
         layered: bool = False,
     ) -> Self:
         """Return the plan that suits a cohort.
 
-        Up to 100 members it is the complete graph with t = floor(2n/3) + 1 and the tag;
-        above, the smallest graph that satisfies the conditions of Bell et al. 2020.
+        Up to 100 members it is the complete graph with t = floor(2n/3) + 1, above the sparse
+        graph of the smallest degree that is safe against as many members that collude (the
+        complete one where there is none). Members draw it when they open a session.
 
         Args:
             members: n.
@@ -123,35 +134,28 @@ class SessionPlan:
             ring: The ring of the sum.
             largest_input: Largest absolute value of a coordinate.
             terms: 32 bytes, the digest of what else was agreed.
-            graph_seed: 32 bytes; without effect on the complete graph.
             rounds: How many rounds the session serves.
             min_members: Fewest members in a sum; the default is the default threshold.
-            colluding: Largest fraction of colluding members; for sparse graphs.
+            colluding: Largest fraction of colluding members; for sparse graphs. The complete
+                graph tolerates a third whatever is said here.
             dropping: Largest fraction of dropouts; for sparse graphs.
             layered: Whether noise is taken back for every member that did not drop out.
 
         Raises:
             PlanError: The numbers contradict each other or are not safe.
         """
-        complete = members <= COMPLETE_UP_TO
-        degree, threshold = (
-            (members - 1, default_threshold(members))
-            if complete
-            else smallest_degree(members, colluding, dropping)
-        )
+        degree, threshold = _degree_and_threshold(members, colluding, dropping)
         least = max(SMALLEST_COHORT, default_threshold(members))
         fewest = least if min_members is None else min_members
         return cls(
             members=members,
             threshold=threshold,
             degree=degree,
-            graph_seed=graph_seed,
             dimension=dimension,
             ring=ring,
             largest_input=largest_input,
             rounds=rounds,
             min_members=fewest,
-            with_checksum=complete,
             terms=terms,
             layers=members - fewest if layered else 0,
         )
@@ -160,6 +164,21 @@ class SessionPlan:
     def complete(self) -> bool:
         """Whether everybody is everybody's neighbour."""
         return self.degree == self.members - 1
+
+    @property
+    def awaits_draw(self) -> bool:
+        """Whether the members have to draw the graph before the first round."""
+        return not self.complete and not self.graph_seed
+
+    def drawn(self, seed: bytes) -> Self:
+        """Return the plan with the graph that the members of a session drew: 32 bytes.
+
+        Raises:
+            LocalProtocolError: There is nothing to draw.
+        """
+        if not self.awaits_draw:
+            raise LocalProtocolError("the graph of this plan is not to be drawn")
+        return replace(self, graph_seed=seed)
 
     @property
     def vector_bytes(self) -> int:
@@ -174,10 +193,17 @@ class SessionPlan:
 
     def speaks(self, kind: type[Message]) -> bool:
         """Whether messages of that kind belong to a session of this plan."""
-        return kind not in (WITHOUT_LAYERS if self.layers else WITH_LAYERS)
+        other = WITHOUT_LAYERS if self.layers else WITH_LAYERS
+        return kind not in other | (WITH_DRAW if self.complete else WITHOUT_DRAW)
 
     def neighbours(self, member: int) -> tuple[int, ...]:
-        """Return with whom a member shares pairwise masks, ascending."""
+        """Return with whom a member shares pairwise masks, ascending.
+
+        Raises:
+            LocalProtocolError: The graph is not drawn yet.
+        """
+        if self.awaits_draw:
+            raise LocalProtocolError("the graph of this session is not drawn yet")
         return _graph(self.members, self.degree, self.graph_seed)[member]
 
     def holders(self, member: int) -> Mapping[int, int]:
@@ -186,7 +212,12 @@ class SessionPlan:
         In the complete graph a member holds a share of its own secrets too, and x is its
         index plus one, as in Bonawitz et al. 2017; in a sparse graph its neighbours do, as
         in Bell et al. 2020. Who holds my shares is whose shares I hold.
+
+        Raises:
+            LocalProtocolError: The graph is not drawn yet.
         """
+        if self.awaits_draw:
+            raise LocalProtocolError("the graph of this session is not drawn yet")
         return _holders(self.members, self.degree, self.graph_seed, member)
 
     def digest(self) -> bytes:
@@ -200,11 +231,22 @@ class SessionPlan:
             self.largest_input,
             self.rounds,
             self.min_members,
-            int(self.with_checksum),
-            *([self.layers] if self.layers else []),
+            self.layers,
         )
         fields = [number.to_bytes(8, "big") for number in numbers]
         return labelled_digest(PLAN_LABEL, *fields, self.graph_seed, self.terms)
+
+
+def _degree_and_threshold(
+    members: int, colluding: Fraction | float, dropping: Fraction | float
+) -> tuple[int, int]:
+    complete = members - 1, default_threshold(members)
+    if members <= COMPLETE_UP_TO:
+        return complete
+    try:
+        return smallest_degree(members, colluding, dropping)
+    except PlanError:
+        return complete
 
 
 @lru_cache(maxsize=8)

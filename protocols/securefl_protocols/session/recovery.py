@@ -20,9 +20,9 @@ from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.session.masking import pairwise_mask_key
 from securefl_protocols.wire.context import DIGEST_BYTES, labelled_digest
 
-ESCROW_COMMITMENT_LABEL = b"securefl/1/escrow commitment"
-ESCROW_BOX_LABEL = b"securefl/1/escrow box"
-PAIR_CHECK_LABEL = b"securefl/1/pair key check"
+ESCROW_COMMITMENT_LABEL = b"securefl/2/escrow commitment"
+ESCROW_BOX_LABEL = b"securefl/2/escrow box"
+PAIR_CHECK_LABEL = b"securefl/2/pair key check"
 PAIR_CHECK_BYTES = 16
 
 

@@ -17,6 +17,7 @@ class RoundResult:
         verified: Whether the tag of the sum was checked, and it fits.
         opened: By survivor, the keys of its noise layers that nobody dropped out for, 32 bytes
             each; none of those that revealed nothing.
+        checksum: 12 bytes, the sum of the tags that was announced with it, or that a replay found.
     """
 
     round: int
@@ -24,3 +25,4 @@ class RoundResult:
     survivors: tuple[int, ...]
     verified: bool
     opened: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict, repr=False)
+    checksum: bytes = b""

@@ -5,6 +5,7 @@ that breaks the protocol is left out with a reason, and the session goes on with
 """
 
 from collections.abc import Set
+from dataclasses import replace
 from hashlib import sha256
 
 from securefl_protocols.primitives.errors import (
@@ -14,35 +15,38 @@ from securefl_protocols.primitives.errors import (
     TooFewSurvivors,
 )
 from securefl_protocols.session.advertised_keys import AdvertisedKeys
-from securefl_protocols.session.dropouts import Dropout, DropoutReason, Refused, ServerStep
+from securefl_protocols.session.dropouts import (
+    OPENING,
+    Dropout,
+    DropoutReason,
+    Refused,
+    ServerStep,
+)
 from securefl_protocols.session.participation import Participation
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.recovery import recovery_for
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server_round import ServerRound
-from securefl_protocols.wire.codec import (
-    Envelope,
-    decode_body,
-    encode_coordinator,
-    open_envelope,
-)
+from securefl_protocols.wire.codec import Envelope, decode_body, open_envelope
 from securefl_protocols.wire.context import SessionContext
 from securefl_protocols.wire.messages import (
     AdvertiseKeys,
     Consistency,
-    LayeredSum,
     MaskedInput,
     MemberMessage,
-    RoundSum,
+    Reveal,
     ShareKeys,
 )
 from securefl_protocols.wire.roster import Roster
-from securefl_protocols.wire.signed_statements import check_signature
 from securefl_protocols.wire.transcript import Transcript
 
 
 class ServerSession:
-    """The coordinator in one session of one or more rounds. It has no secrets of its own."""
+    """The coordinator in one session of one or more rounds. It has no secrets of its own.
+
+    Attributes:
+        plan: The plan of the session; once its members drew a graph, with the seed.
+    """
 
     def __init__(
         self,
@@ -71,10 +75,11 @@ class ServerSession:
             raise LocalProtocolError("the roster is not the one that the plan was made for")
         if context.plan != plan.digest():
             raise LocalProtocolError("the context is that of another plan")
-        self._plan, self._roster, self._context, self._threads = plan, roster, context, threads
+        self.plan, self._roster, self._context, self._threads = plan, roster, context, threads
         self._opening = (number, model)
         self._bound_to = context.of_round(number, model)
         self._members = Participation(plan)
+        self._only: Set[int] | None = None
         self._keys = AdvertisedKeys(plan)
         self._round: ServerRound | None = None
         self._rounds_left = plan.rounds
@@ -101,12 +106,13 @@ class ServerSession:
         """How many rounds can still begin."""
         return self._rounds_left
 
-    def begin_round(self, number: int, model: bytes) -> None:
+    def begin_round(self, number: int, model: bytes, only: Set[int] | None = None) -> None:
         """Enter a round; the members share keys first.
 
         Args:
             number: Number of the round, larger than that of every round before.
             model: 32 bytes, the digest of the model that is sent out for the round.
+            only: The survivors of the round that this one repeats; with others it has no sum.
 
         Raises:
             LocalProtocolError: A step is under way, no rounds are left, or the number was used.
@@ -116,10 +122,11 @@ class ServerSession:
         if self._round is not None and number <= self._round.number:
             raise LocalProtocolError("a round has a larger number than those before")
         context = self._context.of_round(number, model)
-        recovery, keys = recovery_for(self._plan.rounds), self._keys.by_member
-        self._round = ServerRound(self._plan, recovery, keys, number=number, context=context)
+        recovery, keys = recovery_for(self.plan.rounds), self._keys.by_member
+        self._round = ServerRound(self.plan, recovery, keys, number=number, context=context)
         self._bound_to, self._model, self._result = context, model, None
         self._rounds_left -= 1
+        self._only = only
         self._members.begin_round(keys.keys())
 
     def advertised(self) -> dict[int, bytes]:
@@ -165,7 +172,7 @@ class ServerSession:
         Raises:
             LocalProtocolError: There is no such member.
         """
-        if not 0 <= sender < self._plan.members:
+        if not 0 <= sender < self.plan.members:
             raise LocalProtocolError("the sender is not in the roster")
         if sender in self._members.banned:
             return self._members.banned[sender]
@@ -177,47 +184,34 @@ class ServerSession:
             self._take(sender, data)
         except Refused as refused:
             return self._members.leave_out(sender, refused.reason, str(refused))
-        except RemoteProtocolError as malformed:
-            return self._members.leave_out(sender, DropoutReason.MALFORMED, str(malformed))
+        except Exception as error:
+            # Also what no check is known to let through costs its sender, and no other member.
+            return self._members.leave_out(sender, DropoutReason.MALFORMED, str(error))
         return None
 
     def _take(self, sender: int, data: bytes) -> None:
-        envelope = open_envelope(data, largest=self._plan.largest_message)
+        envelope = open_envelope(data, largest=self.plan.largest_message)
         if envelope.sender != sender:
             raise Refused(DropoutReason.MALFORMED, "the message names another sender")
         message = decode_body(envelope.kind, envelope.body)
-        if not self._plan.speaks(type(message)):
+        if not self.plan.speaks(type(message)):
             raise Refused(DropoutReason.MALFORMED, "a message of a session with another plan")
         # The step comes before the signature: a late message was signed under the context of
         # another round, and its honest sender is not to be banned for a bad signature.
         number = self._round.number if self._round else 0
         self._members.check_due(sender, message, number)
         digest = sha256(envelope.body).digest()
-        self._check_signature(envelope, message, digest)
+        identity = self._roster.identities[sender]
+        self._keys.check_signature(envelope, message, digest, self._bound_to, identity)
         self._accept(envelope, message, digest)
         self._members.accepted[self.step][sender] = data
-
-    def _check_signature(self, envelope: Envelope, message: MemberMessage, digest: bytes) -> None:
-        keys = (
-            message if isinstance(message, AdvertiseKeys) else self._keys.by_member[envelope.sender]
-        )
-        try:
-            check_signature(
-                envelope.kind,
-                envelope.signature,
-                digest,
-                context=self._bound_to,
-                sender=envelope.sender,
-                session_key=keys.encryption,
-                identity=self._roster.identities[envelope.sender],
-            )
-        except RemoteProtocolError as error:
-            raise Refused(DropoutReason.BAD_SIGNATURE, str(error)) from error
 
     def _accept(self, envelope: Envelope, message: MemberMessage, digest: bytes) -> None:
         sender = envelope.sender
         if isinstance(message, AdvertiseKeys):
             self._keys.accept(sender, message)
+        elif isinstance(message, Reveal):
+            self._keys.take_reveal(sender, message, self._bound_to)
         elif isinstance(message, ShareKeys):
             self._current.take_shares(sender, message)
         elif isinstance(message, MaskedInput):
@@ -228,10 +222,10 @@ class ServerSession:
             self._current.take_unmask(sender, message)
 
     def end_step(self) -> dict[int, bytes]:
-        """End the step with those who answered, and return the messages of the next.
+        """End the step with those who answered.
 
         Returns:
-            One message for each member that goes on. After the last step of a round, the sum.
+            The next message to each member that goes on; after a round's last step, the sum.
 
         Raises:
             LocalProtocolError: No step is under way.
@@ -242,6 +236,7 @@ class ServerSession:
         """
         endings = {
             ServerStep.ADVERTISE: self._end_advertise,
+            ServerStep.REVEAL: self._end_reveal,
             ServerStep.SHARE: self._end_share,
             ServerStep.MASK: self._end_mask,
             ServerStep.CONSISTENCY: self._end_consistency,
@@ -269,9 +264,22 @@ class ServerSession:
             raise
 
     def _end_advertise(self, cohort: frozenset[int]) -> dict[int, bytes]:
-        self._members.check_enough(cohort, cohort)
-        self._members.rest(ServerStep.IDLE)
+        drawing = self.plan.awaits_draw
+        self._members.check_enough(cohort, frozenset() if drawing else cohort)
+        if drawing:
+            self._members.enter(ServerStep.REVEAL, cohort)
+        else:
+            self._members.rest(ServerStep.IDLE)
         return self._keys.key_lists(self.advertised())
+
+    def _end_reveal(self, revealed: frozenset[int]) -> dict[int, bytes]:
+        seed, outgoing = self._keys.draw(self._bound_to)
+        plan = self._members.plan = self.plan = self.plan.drawn(seed)
+        self._context = replace(self._context, plan=plan.digest())
+        self._keys.plan = plan
+        self._members.check_enough(revealed, revealed)
+        self._members.rest(ServerStep.IDLE)
+        return outgoing
 
     def _end_share(self, sharers: frozenset[int]) -> dict[int, bytes]:
         self._members.check_enough(sharers, sharers)
@@ -288,6 +296,8 @@ class ServerSession:
             # Not in the sum, so not in the transcript either: a replay would add it.
             del self._members.accepted[ServerStep.MASK][member]
         self._members.check_enough(survivors, self._current.sharers)
+        if self._only is not None and survivors != self._only:
+            raise TooFewSurvivors("a repeated round has the survivors of the first, or no sum")
         self._members.enter(ServerStep.CONSISTENCY, survivors)
         return dict.fromkeys(survivors, self._current.announce_survivors(survivors))
 
@@ -303,14 +313,9 @@ class ServerSession:
         survivors = tuple(sorted(current.survivors))
         opened = current.opened()
         # Not verified: the coordinator has no checksum key. The members and a replay check.
-        self._result = RoundResult(current.number, total, survivors, verified=False, opened=opened)
+        self._result = RoundResult(current.number, total, survivors, False, opened, checksum)
         self._leave_round()
-        announced = (
-            LayeredSum(current.number, checksum, total.tobytes(), current.links)
-            if self._plan.layers
-            else RoundSum(current.number, checksum, total.tobytes())
-        )
-        return dict.fromkeys(answered, encode_coordinator(announced))
+        return dict.fromkeys(answered, current.announce_sum(total, checksum))
 
     def result(self) -> RoundResult:
         """Return the sum of the round that ended last.
@@ -328,8 +333,8 @@ class ServerSession:
         Raises:
             LocalProtocolError: The round did not end with a sum.
         """
-        number, steps = self.result().round, tuple(ServerStep)[:5]
-        messages = tuple(self._members.accepted[step] for step in steps)
+        number, accepted = self.result().round, self._members.accepted
+        messages = tuple(accepted[step] for step in sorted(accepted))
         return Transcript(self._opening, (number, self._model), messages)
 
     @property
@@ -340,6 +345,5 @@ class ServerSession:
 
     def _leave_round(self) -> None:
         """Wait for the next round, or close a session that never opened or has none left."""
-        opened = self.step is not ServerStep.ADVERTISE
-        goes_on = opened and self._rounds_left > 0
+        goes_on = self.step not in OPENING and self._rounds_left > 0
         self._members.rest(ServerStep.IDLE if goes_on else ServerStep.CLOSED)

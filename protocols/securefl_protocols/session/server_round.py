@@ -28,9 +28,11 @@ from securefl_protocols.wire.messages import (
     AdvertiseKeys,
     Consistency,
     LayeredInput,
+    LayeredSum,
     LayeredSurvivors,
     LayeredUnmask,
     MaskedInput,
+    RoundSum,
     Rows,
     ShareKeys,
     Shares,
@@ -197,11 +199,19 @@ class ServerRound:
         signatures = {signer: self._signatures[signer] for signer in signers}
         return encode_coordinator(Signatures(self.number, signatures))
 
+    def announce_sum(self, total: RingVector, checksum: bytes) -> bytes:
+        """Return the sum with its checksum, the same bytes for all, with the links if any."""
+        if self._plan.layers:
+            return encode_coordinator(
+                LayeredSum(self.number, checksum, total.tobytes(), self.links)
+            )
+        return encode_coordinator(RoundSum(self.number, checksum, total.tobytes()))
+
     def unmasked(self, threads: int) -> tuple[RingVector, bytes]:
         """Rebuild the secrets and removes the masks that do not cancel.
 
         Returns:
-            The sum, shape [d], and the sum of the tags as bytes, none if the plan wants none.
+            The sum, shape [d], and the sum of the tags as bytes.
 
         Raises:
             TooFewSurvivors: Too few shares were revealed.
@@ -227,8 +237,6 @@ class ServerRound:
         self_keys: Iterable[bytes],
         pairwise: Mapping[tuple[int, int], bytes],
     ) -> bytes:
-        if not self._plan.with_checksum:
-            return b""
         masks: list[SignedMask] = [(key, -1) for key in self_keys]
         for (survivor, dropout), key in pairwise.items():
             masks.append((key, pairwise_sign(dropout, survivor)))

@@ -18,10 +18,10 @@ from securefl_protocols.primitives.shamir import SHARE_BYTES, share_from_bytes
 from securefl_protocols.wire.context import DIGEST_BYTES, labelled_digest
 from securefl_protocols.wire.messages import SEALED_BYTES
 
-SEED_COMMITMENT_LABEL = b"securefl/1/seed commitment"
-SEED_SHARE_LABEL = b"securefl/1/seed share commitment"
-KEY_SHARE_LABEL = b"securefl/1/key share commitment"
-BOX_LABEL = b"securefl/1/share box"
+SEED_COMMITMENT_LABEL = b"securefl/2/seed commitment"
+SEED_SHARE_LABEL = b"securefl/2/seed share commitment"
+KEY_SHARE_LABEL = b"securefl/2/key share commitment"
+BOX_LABEL = b"securefl/2/share box"
 
 OWN_BOX = bytes(SEALED_BYTES)
 """Stands in a member's deal to itself: it keeps that share and sends it to nobody."""

@@ -28,7 +28,7 @@ from securefl_protocols.wire.messages import (
     Unsigned,
 )
 
-VERSION = 1
+VERSION = 2
 COORDINATOR_HEADER_BYTES = 2
 MEMBER_HEADER_BYTES = COORDINATOR_HEADER_BYTES + 4 + SIGNATURE_BYTES
 

@@ -13,7 +13,7 @@ from securefl_protocols.primitives.errors import LocalProtocolError
 from securefl_protocols.primitives.kdf import index_bytes
 
 DIGEST_BYTES = 32
-SESSION_LABEL = b"securefl/1/session"
+SESSION_LABEL = b"securefl/2/session"
 _LARGEST_ROUND = (1 << 32) - 1
 _LARGEST_RUN_ID = 256
 

@@ -18,11 +18,20 @@ from securefl_protocols.primitives.signing import SIGNATURE_BYTES
 from securefl_protocols.primitives.x25519 import EXCHANGE_KEY_BYTES
 from securefl_protocols.wire.context import DIGEST_BYTES
 
+CHECKSUM_BYTES = 12
+"""A tag, or a sum of tags."""
+
 CONTRIBUTION_BYTES = 32
 """A member's part of the key of the tag; sealed beside its shares."""
 
 KEY_ENTRY_BYTES = 2 * EXCHANGE_KEY_BYTES + SIGNATURE_BYTES
 """Row of a key list: encryption key, masking key, signature of the AdvertiseKeys message."""
+
+COMMITTED_ENTRY_BYTES = 2 * EXCHANGE_KEY_BYTES + SIGNATURE_BYTES + DIGEST_BYTES
+"""Row of a list of committed keys: the same, then the commitment to a value of the draw."""
+
+SECRET_BOX_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
+"""A sealed box with the secret of the checksums: nonce, then the ciphertext."""
 
 SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + CONTRIBUTION_BYTES + TAG_BYTES
 """A sealed box: nonce, then the ciphertext of seed share, key share and contribution."""
@@ -92,7 +101,7 @@ class ShareKeys:
 
 @dataclass(frozen=True, slots=True)
 class MaskedInput:
-    """Member: its input, and its tag if the plan wants one, under all their masks.
+    """Member: its input, and its tag, under all their masks.
 
     The tag comes with the check of its key, so that two keys in one round are noticed.
     """
@@ -101,8 +110,8 @@ class MaskedInput:
     CODE: ClassVar[int] = 3
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
-        "tag_check": Octets(0, DIGEST_BYTES),
-        "tag": Octets(0, None),
+        "tag_check": Octets(DIGEST_BYTES, DIGEST_BYTES),
+        "tag": Octets(CHECKSUM_BYTES, CHECKSUM_BYTES),
         "vector": Octets(1, None),
     }
     round: int
@@ -149,10 +158,7 @@ class LayeredInput(MaskedInput):
 
     NAME: ClassVar[str] = "LayeredInput"
     CODE: ClassVar[int] = 6
-    FIELDS: ClassVar[Fields] = {
-        **MaskedInput.FIELDS,
-        "anchor": Octets(KEY_BYTES, KEY_BYTES),
-    }
+    FIELDS: ClassVar[Fields] = {**MaskedInput.FIELDS, "anchor": Octets(KEY_BYTES, KEY_BYTES)}
     anchor: bytes
 
 
@@ -164,6 +170,33 @@ class LayeredUnmask(Unmask):
     CODE: ClassVar[int] = 7
     FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(0, KEY_BYTES)}
     link: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedKeys(AdvertiseKeys):
+    """The keys, and the commitment to the member's value in the draw of the graph."""
+
+    NAME: ClassVar[str] = "CommittedKeys"
+    CODE: ClassVar[int] = 8
+    FIELDS: ClassVar[Fields] = {
+        **AdvertiseKeys.FIELDS,
+        "commitment": Octets(DIGEST_BYTES, DIGEST_BYTES),
+    }
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reveal:
+    """Member: its value in the draw; of one member, the secret of the checksums for each other."""
+
+    NAME: ClassVar[str] = "Reveal"
+    CODE: ClassVar[int] = 9
+    FIELDS: ClassVar[Fields] = {
+        "value": Octets(KEY_BYTES, KEY_BYTES),
+        "boxes": Table(SECRET_BOX_BYTES),
+    }
+    value: bytes
+    boxes: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +250,13 @@ class Signatures:
 
 @dataclass(frozen=True, slots=True)
 class RoundSum:
-    """Coordinator: the sum of the inputs, and that of the tags if the plan wants them."""
+    """Coordinator: the sum of the inputs, and that of the tags."""
 
     NAME: ClassVar[str] = "RoundSum"
     CODE: ClassVar[int] = 69
     FIELDS: ClassVar[Fields] = {
         "round": Unsigned(),
-        "tag": Octets(0, None),
+        "tag": Octets(CHECKSUM_BYTES, CHECKSUM_BYTES),
         "total": Octets(1, None),
     }
     round: int
@@ -237,10 +270,7 @@ class LayeredSurvivors(SurvivorSet):
 
     NAME: ClassVar[str] = "LayeredSurvivors"
     CODE: ClassVar[int] = 70
-    FIELDS: ClassVar[Fields] = {
-        "round": Unsigned(),
-        "survivors": Table(DIGEST_BYTES + KEY_BYTES),
-    }
+    FIELDS: ClassVar[Fields] = {"round": Unsigned(), "survivors": Table(DIGEST_BYTES + KEY_BYTES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +283,28 @@ class LayeredSum(RoundSum):
     links: Rows
 
 
-MemberMessage: TypeAlias = AdvertiseKeys | ShareKeys | MaskedInput | Consistency | Unmask
-CoordinatorMessage: TypeAlias = KeyList | Shares | SurvivorSet | Signatures | RoundSum
+@dataclass(frozen=True, slots=True)
+class CommittedKeyList(KeyList):
+    """The keys of the whole cohort, each with its member's commitment."""
+
+    NAME: ClassVar[str] = "CommittedKeyList"
+    CODE: ClassVar[int] = 72
+    FIELDS: ClassVar[Fields] = {"cohort": Octets(1, None), "keys": Table(COMMITTED_ENTRY_BYTES)}
+
+
+@dataclass(frozen=True, slots=True)
+class GraphDraw:
+    """Coordinator: the value of every member of the cohort, and the receiver's box."""
+
+    NAME: ClassVar[str] = "GraphDraw"
+    CODE: ClassVar[int] = 73
+    FIELDS: ClassVar[Fields] = {"values": Table(KEY_BYTES), "box": Octets(0, SECRET_BOX_BYTES)}
+    values: Rows
+    box: bytes
+
+
+MemberMessage: TypeAlias = AdvertiseKeys | Reveal | ShareKeys | MaskedInput | Consistency | Unmask
+CoordinatorMessage: TypeAlias = KeyList | GraphDraw | Shares | SurvivorSet | Signatures | RoundSum
 Message: TypeAlias = MemberMessage | CoordinatorMessage
 
 MEMBER_MESSAGES: Mapping[int, type[MemberMessage]] = {
@@ -267,6 +317,8 @@ MEMBER_MESSAGES: Mapping[int, type[MemberMessage]] = {
         Unmask,
         LayeredInput,
         LayeredUnmask,
+        CommittedKeys,
+        Reveal,
     )
 }
 COORDINATOR_MESSAGES: Mapping[int, type[CoordinatorMessage]] = {
@@ -279,6 +331,8 @@ COORDINATOR_MESSAGES: Mapping[int, type[CoordinatorMessage]] = {
         RoundSum,
         LayeredSurvivors,
         LayeredSum,
+        CommittedKeyList,
+        GraphDraw,
     )
 }
 
@@ -287,3 +341,9 @@ WITH_LAYERS: frozenset[type[Message]] = frozenset(
 )
 WITHOUT_LAYERS: frozenset[type[Message]] = frozenset((MaskedInput, Unmask, SurvivorSet, RoundSum))
 """Whose place those take where noise may be taken back."""
+
+WITH_DRAW: frozenset[type[Message]] = frozenset(
+    (CommittedKeys, Reveal, CommittedKeyList, GraphDraw)
+)
+WITHOUT_DRAW: frozenset[type[Message]] = frozenset((AdvertiseKeys, KeyList))
+"""Whose place the first and the third of those take where the members draw a graph."""

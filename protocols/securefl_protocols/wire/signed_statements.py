@@ -16,12 +16,12 @@ from securefl_protocols.wire.context import labelled_digest
 from securefl_protocols.wire.messages import Consistency, MemberMessage, Rows
 from securefl_protocols.wire.roster import members_to_bits
 
-INPUTS_LABEL = b"securefl/1/masked inputs"
+INPUTS_LABEL = b"securefl/2/masked inputs"
 
 
 def signature_domain(kind: type[MemberMessage]) -> bytes:
     """Return the Ed25519 domain of a kind of message."""
-    return b"securefl/1/" + kind.NAME.encode()
+    return b"securefl/2/" + kind.NAME.encode()
 
 
 def statement(context: bytes, sender: int, session_key: bytes, body_digest: bytes) -> bytes:

@@ -17,8 +17,9 @@ from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import index_bytes
 from securefl_protocols.wire.context import DIGEST_BYTES, labelled_digest
 
-TRANSCRIPT_LABEL = b"securefl/1/transcript"
-STEPS = 5
+TRANSCRIPT_LABEL = b"securefl/2/transcript"
+STEPS = (5, 6)
+"""Keys and the four steps of a round; six where the members drew a graph."""
 
 Opening = tuple[int, bytes]
 """Number of a round, and the digest of the model that went out for it."""
@@ -31,7 +32,7 @@ class Transcript:
     Attributes:
         opening: The round and the model that the session was opened for.
         round: The round and the model that the transcript is of.
-        messages: For each of the five steps, the members' messages by index.
+        messages: For each of the five or six steps, the members' messages by index.
     """
 
     opening: Opening
@@ -65,7 +66,7 @@ class Transcript:
             transcript = cls(_opening(opening), _opening(number), tuple(map(_step, steps)))
         except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
             raise RemoteProtocolError("the bytes are no transcript") from error
-        if len(transcript.messages) != STEPS or transcript.to_bytes() != data:
+        if len(transcript.messages) not in STEPS or transcript.to_bytes() != data:
             raise RemoteProtocolError("the bytes are no transcript")
         return transcript
 

@@ -1,27 +1,30 @@
 """Recomputation of recorded epsilons with the independent accountants.
 
-A recorded epsilon is an upper bound by Renyi divergences or by Opacus' PRV accountant. The PLD
-accountant is tighter than the former and as tight as the latter, so an honest record is below it by
-no more than the numerical error. With Skellam noise in an account, both are Renyi bounds, from
-independent implementations.
+A record is priced by another accountant than the one that charged it. What was charged by privacy
+loss distributions (`pld`) is priced by Opacus' PRV, and all else by privacy loss distributions: the
+closed form of full batches too. Both are as tight as the truth is, so an honest record is below
+neither by more than the numerical error. An auditor without Opacus has one way to sampled
+steps: the same distributions, computed anew on a grid four times as fine. With Skellam noise in an
+account, both are Renyi bounds, from independent implementations.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from securefl.audit.accountants.pld import SMALLEST_DELTA, Composition
+from securefl.audit.accountants.prv import installed, prv_epsilon
 from securefl.audit.accountants.skellam_rdp import AnyStep, SkellamStep, Step, renyi_epsilon
 from securefl.consortium.ledger.composition import SAMPLED_GAUSSIAN, SAMPLED_SKELLAM
 from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
+from securefl.privacy.accounting.pld import SMALLEST_DELTA, Composition
 
 _ABSOLUTE, _RELATIVE = 1e-3, 1e-3
 _MOST_KINDS = 128
 """Each kind of step takes about 2 MB during the computation; a record must not exhaust memory."""
-_SMALLEST_RATE, _LARGEST_NOISE = 1e-6, 1e4
+_SMALLEST_RATE, _LARGEST_NOISE = 1e-6, 1e6
 """Beyond these limits a step is computed at the limit, which over-estimates its loss."""
 
 
@@ -58,20 +61,41 @@ def exceeded(epsilon: float, bound: float) -> bool:
     return epsilon > bound + tolerance(bound)
 
 
-def epsilon_of(mechanisms: Sequence[Mechanism], delta: float) -> float:
+def computed_by(mechanisms: Sequence[Mechanism], charged_by: str | None) -> str:
+    """Return which accountant prices mechanisms that another one charged, for a finding."""
+    sampled = any(mechanism.sampling_rate < 1 for mechanism in mechanisms)
+    if charged_by == "pld" and sampled and not installed():
+        return "the same accountant, computed anew"
+    return "a second accountant"
+
+
+def epsilon_of(mechanisms: Sequence[Mechanism], delta: float, charged_by: str | None) -> float:
     """Return epsilon of a composition by the independent accountant.
+
+    Args:
+        mechanisms: Of one privacy unit.
+        delta: At least `SMALLEST_DELTA`.
+        charged_by: The accountant of the record, which is not asked again.
 
     Raises:
         UnpricedError: If a mechanism is unknown, or delta is too small.
     """
-    return _priced(_key(_steps(mechanisms)), _key(_steps(mechanisms)), _checked(delta))
+    steps = _key(_steps(mechanisms))
+    return _priced(steps, steps, _checked(delta), charged_by)
 
 
-def under_reported(claims: Sequence[Claim], delta: float) -> Iterator[tuple[Claim, float]]:
+def under_reported(
+    claims: Sequence[Claim], delta: float, charged_by: str | None
+) -> Iterator[tuple[Claim, float]]:
     """Yield the claims below the recomputed epsilon, with that epsilon.
 
     Epsilon is monotone in the mechanisms. Where a claim is at least the epsilon of a later point,
     it needs no computation of its own; honest records take one computation in all.
+
+    Args:
+        claims: In the order in which they were made.
+        delta: At least `SMALLEST_DELTA`.
+        charged_by: The accountant of the record, which is not asked again.
 
     Raises:
         UnpricedError: If a mechanism is unknown, or delta is too small.
@@ -79,7 +103,7 @@ def under_reported(claims: Sequence[Claim], delta: float) -> Iterator[tuple[Clai
     totals: list[Counter[AnyStep]] = []
     for claim in claims:
         totals.append((totals[-1] if totals else Counter()) + _steps(claim.mechanisms))
-    prices = _Prices(claims, totals, _checked(delta))
+    prices = _Prices(claims, totals, _checked(delta), charged_by)
     yield from prices.faults(0, len(claims))
 
 
@@ -90,13 +114,16 @@ class _Prices:
     claims: Sequence[Claim]
     totals: Sequence[Counter[AnyStep]]
     delta: float
+    charged_by: str | None
 
     def faults(self, first: int, end: int) -> Iterator[tuple[Claim, float]]:
         """Yield the faults among the claims in [first, end)."""
         if first >= end:
             return
         last = self.claims[end - 1]
-        epsilon = _priced(_key(self.totals[end - 1]), _key(self.totals[-1]), self.delta)
+        epsilon = _priced(
+            _key(self.totals[end - 1]), _key(self.totals[-1]), self.delta, self.charged_by
+        )
         if any(exceeded(epsilon, claim.epsilon) for claim in self.claims[first : end - 1]):
             middle = (first + end) // 2
             yield from self.faults(first, middle)
@@ -138,6 +165,10 @@ def _key(steps: Mapping[AnyStep, int]) -> tuple[tuple[AnyStep, int], ...]:
     return tuple(sorted(steps.items()))
 
 
+def _asks_prv(steps: Iterable[Step], charged_by: str | None) -> bool:
+    return charged_by == "pld" and any(rate < 1 for _, rate in steps) and installed()
+
+
 @lru_cache(maxsize=2)
 def _composition(most: tuple[tuple[Step, int], ...]) -> Composition:
     return Composition(dict(most))
@@ -145,16 +176,22 @@ def _composition(most: tuple[tuple[Step, int], ...]) -> Composition:
 
 @lru_cache(maxsize=1 << 12)
 def _priced(
-    steps: tuple[tuple[AnyStep, int], ...], most: tuple[tuple[AnyStep, int], ...], delta: float
+    steps: tuple[tuple[AnyStep, int], ...],
+    most: tuple[tuple[AnyStep, int], ...],
+    delta: float,
+    charged_by: str | None,
 ) -> float:
     gaussian = {step: n for step, n in steps if not isinstance(step, SkellamStep)}
     if len(gaussian) < len(steps):
         return renyi_epsilon(dict(steps), delta)
     known = tuple((step, n) for step, n in most if not isinstance(step, SkellamStep))
     try:
+        # Without sampling the record has a closed form: the loss distribution is another way to it.
+        if _asks_prv(gaussian, charged_by):
+            return prv_epsilon(gaussian, delta)
         return _composition(known).epsilon(gaussian, delta)
     except ModuleNotFoundError as error:
         # A missing figure must not pass as a small one: `epsilon_recomputed` turns this into WARN.
         raise BeyondReachError(f"the second accountant needs the package {error.name}") from None
-    except (ValueError, ArithmeticError) as error:
+    except (ValueError, ArithmeticError, RuntimeError) as error:
         raise BeyondReachError(f"the second accountant cannot price this: {error}") from None

@@ -86,6 +86,7 @@ def one_round(prepared: Prepared, path: Path) -> ObservedMessage:
     aggregator = aggregator_of(consortium)
     with InProcess(members) as transport:
         observer = CuriousCoordinator(transport)
+        Exchange(transport).ask_all(names, m.StartRun(since=0), m.Entries)
         result = aggregator.aggregate(Exchange(observer), 1, prepared.shared, names)
     dimension = len(prepared.shared)
     width = agreed_format(config, len(names), len(names), dimension).encoding.ring // 8

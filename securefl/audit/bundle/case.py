@@ -17,9 +17,11 @@ from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import (
     Entry,
     Event,
+    Mechanism,
     Outcome,
     Refusal,
     Release,
+    ScoreRelease,
     SignedEntry,
     Start,
 )
@@ -152,6 +154,14 @@ class Log:
         for line, event in self.of(Release):
             grouped[event.round].append((line, event))
         return dict(grouped)
+
+    def charges(self, member: str | None = None) -> Iterator[tuple[LogEntry, Mechanism]]:
+        """Yield every charged mechanism: those of updates, and those of scores, in log order."""
+        lines = self.lines if member is None else self.by_member.get(member, [])
+        for line in lines:
+            event = line.entry.event
+            if isinstance(event, Release | ScoreRelease) and event.mechanism is not None:
+                yield line, event.mechanism
 
     @cached_property
     def outcomes(self) -> dict[int, dict[str, tuple[LogEntry, Outcome]]]:
@@ -304,4 +314,5 @@ class AuditContext:
         Entries count too: a claim that was never agreed must not escape the privacy checks.
         """
         agreed = protects(self.agreement.agreement.config.privacy.dp)
-        return agreed or any(protects(event.dp) for _, event in self.log.of(Release))
+        charged = any(True for _ in self.log.charges())
+        return agreed or charged or any(protects(event.dp) for _, event in self.log.of(Release))

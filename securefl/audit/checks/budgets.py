@@ -10,6 +10,7 @@ from securefl.audit.accountants.recompute import (
     BeyondReachError,
     Claim,
     UnpricedError,
+    computed_by,
     epsilon_of,
     exceeded,
     under_reported,
@@ -26,11 +27,13 @@ from securefl.audit.bundle.findings import (
 )
 from securefl.audit.checks.mechanisms import ACCOUNTANTS
 from securefl.consortium.ledger.composition import compose
-from securefl.consortium.ledger.events import End, Mechanism, Release, Start
+from securefl.consortium.ledger.events import End, Mechanism, Release, ScoreRelease, Start
 from securefl.consortium.ledger.hash_chain import LedgerError
 
 _ROUNDING = 1e-9
 """Relative tolerance for composing the same mechanisms in another order."""
+_PRICED = Release | ScoreRelease | End
+"""Events that state what the account was left at."""
 _LARGEST_DELTA = 1e-2
 """Largest delta of a cap where the number of units is not known."""
 
@@ -42,7 +45,10 @@ def claims_of(log: Log, member: str) -> list[Claim]:
         match line.entry.event:
             case Start(history=history, epsilon_before=epsilon) if epsilon is not None:
                 claims.append(Claim(line.where, history, epsilon))
-            case Release(mechanism=mechanism, epsilon_after=epsilon) if epsilon is not None:
+            case (
+                Release(mechanism=mechanism, epsilon_after=epsilon)
+                | ScoreRelease(mechanism=mechanism, epsilon_after=epsilon)
+            ) if epsilon is not None:
                 claims.append(Claim(line.where, (mechanism,) if mechanism else (), epsilon))
             case End(epsilon_after=epsilon) if epsilon is not None:
                 claims.append(Claim(line.where, (), epsilon))
@@ -54,6 +60,7 @@ def claims_of(log: Log, member: str) -> list[Claim]:
 def epsilon_recomputed(case: AuditContext) -> Finding:
     """Epsilon, recomputed by a second accountant, is nowhere above the recorded one."""
     highest = 0.0
+    ways: set[str] = set()
 
     def faults() -> Iterator[Finding]:
         nonlocal highest
@@ -63,12 +70,13 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
                 continue
             try:
                 claims = claims_of(case.log, member)
-                for claim, epsilon in under_reported(claims, start.delta):
+                for claim, epsilon in under_reported(claims, start.delta, start.accountant):
                     yield failed(
                         f"epsilon is {epsilon:.4g}, recorded was {claim.epsilon:.4g}", claim.where
                     )
                 everything = [m for claim in claims for m in claim.mechanisms]
-                highest = max(highest, epsilon_of(everything, start.delta))
+                highest = max(highest, epsilon_of(everything, start.delta, start.accountant))
+                ways.add(computed_by(everything, start.accountant))
                 yield from _unexplained(claims, start, line)
             except BeyondReachError as error:
                 yield warned(str(error), line.where)
@@ -79,7 +87,7 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
     if found.verdict != "pass":
         return found
     return passed(
-        f"privacy loss distributions: at most {highest:.4g}, recorded up to {_recorded(case):.4g}"
+        f"{' and '.join(sorted(ways))}: at most {highest:.4g}, recorded up to {_recorded(case):.4g}"
     )
 
 
@@ -125,7 +133,10 @@ def _resets(lines: Sequence[LogEntry]) -> Iterator[Finding]:
         match line.entry.event:
             case Start(epsilon_before=before):
                 stages = [before]
-            case Release(mechanism=mechanism, epsilon_before=before, epsilon_after=after):
+            case (
+                Release(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
+                | ScoreRelease(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
+            ):
                 stages = [before, after] if mechanism is not None else []
             case End(epsilon_after=after):
                 stages = [after]
@@ -147,7 +158,7 @@ def budget_kept(case: AuditContext) -> Finding:
 
     def faults() -> Iterator[Finding]:
         for member, (line, start) in case.log.starts.items():
-            spent = [m for _, r in case.log.of(Release, member) if (m := r.mechanism)]
+            spent = [mechanism for _, mechanism in case.log.charges(member)]
             # Spent budget is recomputed here, since a recorded epsilon is the member's own claim.
             bounds = [(spent, agreed.epsilon, agreed.delta, "agreed budget of the run")]
             if start.cap is not None and spent:
@@ -155,7 +166,7 @@ def budget_kept(case: AuditContext) -> Finding:
                 bounds.append((life, start.cap.epsilon, start.cap.delta, "member's cap"))
             yield from _cap_faults(case, line, start)
             for mechanisms, bound, delta, name in bounds:
-                epsilon = _priced(mechanisms, delta)
+                epsilon = _priced(mechanisms, delta, start.accountant)
                 if bound is not None and exceeded(epsilon, bound):
                     yield failed(
                         f"epsilon {epsilon:.4g} is above the {name}, {bound:g}", line.where
@@ -189,10 +200,10 @@ def _cap_faults(case: AuditContext, line: LogEntry, start: Start) -> Iterator[Fi
         )
 
 
-def _priced(mechanisms: Sequence[Mechanism], delta: float) -> float:
+def _priced(mechanisms: Sequence[Mechanism], delta: float, charged_by: str | None) -> float:
     """Return epsilon; 0 where it cannot be computed, which `epsilon_recomputed` reports."""
     try:
-        return epsilon_of(mechanisms, delta)
+        return epsilon_of(mechanisms, delta, charged_by)
     except UnpricedError:
         return 0.0
 
@@ -262,13 +273,13 @@ def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
         for entry in earlier.by_member[member]
         if entry.entry.time <= line.entry.time and (earlier is one or other.authentic(entry))
     ]
-    released = [e.event.mechanism for e in before if isinstance(e.event, Release)]
+    released = [e.event.mechanism for e in before if isinstance(e.event, Release | ScoreRelease)]
     spent = _by_mechanism(m for m in (*first.history, *first.other_units, *released) if m)
     if steps := (spent - _by_mechanism((*second.history, *second.other_units))).total():
         yield failed(f"{steps} steps of the earlier run are not in the account", line.where)
     if (first.unit, first.delta) != (second.unit, second.delta):
         return
-    left = [e.event.epsilon_after for e in before if isinstance(e.event, Release | End)]
+    left = [e.event.epsilon_after for e in before if isinstance(e.event, _PRICED)]
     most = max((epsilon for epsilon in left if epsilon is not None), default=0.0)
     if (second.epsilon_before or 0.0) < most * (1 - _ROUNDING) and first.accountant == (
         second.accountant

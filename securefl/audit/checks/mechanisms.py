@@ -11,7 +11,13 @@ from securefl.audit.bundle.findings import Finding, failed, passed, skipped, wor
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.composition import as_event
 from securefl.consortium.ledger.digests import units_commitment
-from securefl.consortium.ledger.events import Mechanism, Release, SkellamMechanism, Start
+from securefl.consortium.ledger.events import (
+    Mechanism,
+    Release,
+    ScoreRelease,
+    SkellamMechanism,
+    Start,
+)
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.errors import ConfigError
 from securefl.privacy.accounting.events import PrivacyEvent
@@ -19,7 +25,7 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan
 from securefl_protocols.primitives.errors import PlanError
 
-ACCOUNTANTS = ("rdp", "prv")
+ACCOUNTANTS = ("pld", "prv", "rdp")
 _CALIBRATION = 5e-3
 """Relative difference of two calibrations: each is right to one in a thousand, and a variance twice
 that; arithmetic of another machine may decide a step of the bisection otherwise."""
@@ -32,7 +38,7 @@ def recorded(case: AuditContext) -> Iterator[tuple[LogEntry, Mechanism]]:
         event = line.entry.event
         if isinstance(event, Start):
             yield from ((line, mechanism) for mechanism in (*event.history, *event.other_units))
-        elif isinstance(event, Release) and event.mechanism is not None:
+        elif isinstance(event, Release | ScoreRelease) and event.mechanism is not None:
             yield line, event.mechanism
 
 
@@ -111,13 +117,13 @@ def noise_planned(case: AuditContext) -> Finding:
     def faults() -> Iterator[Finding]:
         for member in case.log.starts:
             charged: tuple[PrivacyEvent, ...] = ()
-            for line, release in case.log.of(Release, member):
-                mechanism = release.mechanism
-                if mechanism is None:
-                    continue
+            for line, mechanism in case.log.charges(member):
+                number = line.event.round if isinstance(line.event, Release) else None
                 try:
-                    planned = planned_round(case, release.round, charged)
-                    charged = _joined((*charged, as_event(mechanism)))
+                    before, charged = charged, _joined((*charged, as_event(mechanism)))
+                    if number is None:
+                        continue  # scores: `scores_agreed` compares their noise
+                    planned = planned_round(case, number, before)
                 except (ConfigError, PlanError, LedgerError) as error:
                     yield failed(f"no noise was planned for this round: {error}", line.where)
                     break

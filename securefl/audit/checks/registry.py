@@ -15,6 +15,7 @@ from securefl.audit.checks import (
     mechanisms,
     models,
     rounds,
+    scores,
     sums,
 )
 from securefl.audit.checks.needs import (
@@ -212,6 +213,14 @@ CHECKS: tuple[Check, ...] = (
         needs=(PRIVACY, STARTS),
     ),
     Check(
+        "scores-agreed",
+        _PRIVACY,
+        scores.scores_agreed,
+        "The scores say more than was agreed. Add their price to the run's before you state an"
+        " epsilon.",
+        needs=(PRIVACY, STARTS),
+    ),
+    Check(
         "sampler-accounted",
         _PRIVACY,
         mechanisms.sampler_accounted,
@@ -312,7 +321,10 @@ NOT_PROVED: tuple[str, ...] = (
     ),
     "That members did not all collude: whoever holds every key can sign any history.",
     "That a number of units is right: a commitment binds a member to one number, true or not.",
-    "What metrics tell: scores on validation and test cases leave the members without noise.",
+    (
+        "What a run without a budget tells by its metrics: only under a budget do scores leave with"
+        " noise, bounded and charged."
+    ),
     "That times are right: they are the clocks of those who signed.",
     "That the model before the first round is the agreed one: a bundle says which, and not why.",
 )

@@ -16,7 +16,7 @@ from securefl.audit.report.rounds import Paths
 from securefl.audit.report.view_model import Figures, Section
 from securefl.audit.verify import Audit, verify
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.consortium.ledger.events import Release, SignedEntry
+from securefl.consortium.ledger.events import Release, ScoreRelease, SignedEntry
 from securefl.federation.runs.directory import MODEL, RunDirectory
 
 _SHOWN: Final = {"pass": "✓ pass", "warn": "! doubtful", "fail": "✗ fail"}
@@ -73,7 +73,7 @@ def _paths(entries: Iterable[SignedEntry]) -> Paths:
     found: dict[str, list[tuple[int, float]]] = {}
     for signed in entries:
         event = signed.entry.event
-        if isinstance(event, Release) and event.epsilon_after is not None:
+        if isinstance(event, Release | ScoreRelease) and event.epsilon_after is not None:
             found.setdefault(signed.entry.member, []).append((event.round, event.epsilon_after))
     return found
 

@@ -11,7 +11,7 @@ from securefl.audit.explain import Explanation
 from securefl.config.metric_labels import LABELS, shown
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.result import RunResult
-from securefl.federation.runs.summary import gain_over_alone, headline_metrics, summarise
+from securefl.federation.runs.summary import KEPT, gain_over_alone, headline_metrics, summarise
 from securefl.privacy.accounting.spent import privacy_unit
 
 _SEEN: Final = {
@@ -57,7 +57,10 @@ def cards(
 
 def _gained(result: RunResult) -> Card:
     question = "What was gained?"
-    metric, label = next(iter(headline_metrics(result).items()))
+    metrics = headline_metrics(result)
+    if not metrics:
+        return Card(question, "with the retailers", KEPT)
+    metric, label = next(iter(metrics.items()))
     federated = shown(metric, result.metrics["federated"][metric])
     if "alone" not in result.metrics:
         text = "The run was not compared with what the retailers reach alone."

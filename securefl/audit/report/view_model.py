@@ -136,7 +136,7 @@ def _utility_chart(result: RunResult, metric: str, label: MetricLabel) -> Chart:
 
 def beside(result: RunResult, other: RunResult) -> Section:
     """Return the section that compares two runs of one task under different protection."""
-    metrics = [m for m in headline_metrics(result) if m in other.metrics["federated"]]
+    metrics = [m for m in headline_metrics(result) if m in other.metrics.get("federated", {})]
     rows = []
     for metric in metrics:
         label = LABELS[metric]

@@ -31,7 +31,7 @@ def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> f
     Args:
         mechanisms: Mechanisms of one privacy unit; losses of different units do not compose.
         delta: Target delta.
-        accountant: "rdp" or "prv".
+        accountant: "pld", "prv" or "rdp".
 
     Raises:
         LedgerError: If a mechanism is unknown, or the units differ.

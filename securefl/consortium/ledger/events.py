@@ -177,6 +177,33 @@ class Release(Record):
     repeat_of: Count | None
 
 
+class ScoreRelease(Record):
+    """Release of the scores of a run, in a masked sum of their own; recorded before evaluation.
+
+    Attributes:
+        round: Number of the sum: one more than the rounds of the run.
+        model: Digest of the shared model that is scored.
+        scores: Digest of the bounds of all scores in the sum; see `score_plan.table_digest`.
+        threshold: Smallest number of survivors in the sum.
+        cohort: Members that are asked, in roster order.
+        mechanism: The charged mechanism; its clip norm is in steps of the integers in the sum.
+        delta: Delta of the epsilons.
+        epsilon_before: Epsilon over the life of the data, before this release.
+        epsilon_after: Epsilon over the life of the data, with this release.
+    """
+
+    kind: Literal["score-release"] = "score-release"
+    round: Annotated[PositiveInt, Field(le=LARGEST_INTEGER)]
+    model: Digest
+    scores: Digest
+    threshold: Count
+    cohort: tuple[Name, ...]
+    mechanism: AnyMechanism
+    delta: Probability
+    epsilon_before: NonNegativeFloat
+    epsilon_after: NonNegativeFloat
+
+
 class Outcome(Record):
     """Outcome of a round, as known to this member.
 
@@ -216,6 +243,24 @@ class Refusal(Record):
     allowed: NonNegativeFloat | None
 
 
+QuestionRefusal = Literal["question", "protection", "phase", "round", "again", "model"]
+
+
+class RefusedQuestion(Record):
+    """Refusal of a question that the member's table of answers does not allow; nothing left.
+
+    Attributes:
+        question: Its kind, and the fields that choose what is answered.
+        phase: Where the run stood when it was first asked.
+        reason: What the table says against it.
+    """
+
+    kind: Literal["refused-question"] = "refused-question"
+    question: Name
+    phase: Name
+    reason: QuestionRefusal
+
+
 class End(Record):
     """End of the run at this member.
 
@@ -230,7 +275,7 @@ class End(Record):
 
 
 Event = Annotated[
-    Start | Release | Outcome | Refusal | End,
+    Start | Release | ScoreRelease | Outcome | Refusal | RefusedQuestion | End,
     Field(discriminator="kind"),
 ]
 

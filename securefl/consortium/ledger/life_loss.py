@@ -26,8 +26,8 @@ Charges = Mapping[tuple[Mechanism, int], int]
 """Number of steps, by mechanism (of one step) and by the number of times that it meets a unit."""
 Accountant = Callable[[Charges], float | None]
 """Prices charges; None or infinity where no bound is known."""
-ACCOUNTANT = "rdp"
-"""Accountant of statements over runs with different ones; RDP is an upper bound for all."""
+ACCOUNTANT = "pld"
+"""Accountant of statements over runs with different ones; a bound of whatever they charged."""
 
 
 @dataclass

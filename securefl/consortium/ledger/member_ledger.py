@@ -7,9 +7,10 @@ for an update that has left.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from securefl.consortium.agreement.context import Consortium
@@ -22,7 +23,9 @@ from securefl.consortium.ledger.events import (
     Event,
     Mechanism,
     Outcome,
+    QuestionRefusal,
     Refusal,
+    RefusedQuestion,
     Release,
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
@@ -70,7 +73,7 @@ class MemberLedger:
         self.run = consortium.run_id.hex()
         self.key = SigningKey(identity)
         self._consortium = consortium
-        self._config = consortium.config
+        self.config = consortium.config
         self._context = context
         self._directory = directory
         self._asked: RequestedRound | None = None
@@ -112,7 +115,6 @@ class MemberLedger:
             number: Number of the round.
             cohort: Members of the cohort, in roster order.
             model: Digest of the shared model that training starts from, hex.
-
         """
         self._asked = RequestedRound(number, cohort, model)
 
@@ -128,28 +130,37 @@ class MemberLedger:
             RefusedError: If the member's cap does not allow it; nothing is charged.
         """
         asked = self._round
-        mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
+        mechanism = recorded_mechanism(self.config.privacy, event, clip_norm, rng)
+        self.charge_entry(
+            asked.number, mechanism, partial(release_event, self.config, asked, mechanism)
+        )
+        self._asked = replace(asked, charged=True)
+
+    def charge_entry(self, number: int, mechanism: Mechanism, entry: Callable[..., Event]) -> None:
+        """Charge a mechanism of a round and write its entry, made of epsilon before and after.
+
+        Raises:
+            RefusedError: If the member's cap does not allow it; nothing is charged.
+        """
         # Reading what is spent and charging belong to one transaction: two runs that share the
         # ledger could otherwise both take the budget that is left for one.
         with self.privacy_ledger.transaction():
             spent = self.privacy_ledger.spent(self._row.data_set, mechanism.unit)
-            self._keep_to_cap(asked.number, [*spent, mechanism])
-            self._release(
-                mechanism,
-                before=self._priced(spent),
-                after=self._priced([*spent, mechanism]),
-            )
-        self._asked = replace(asked, charged=True)
+            self._keep_to_cap(number, [*spent, mechanism])
+            row = ReleaseRow(self._row.data_set, self.run, number, timestamp(), mechanism)
+            self.privacy_ledger.add_release(row)
+            before, after = self._priced(spent), self._priced([*spent, mechanism])
+            self._write(entry(before=before, after=after))
 
-    def check(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
-        """Refuse what `charge` would refuse, without charging.
+    def check(self, number: int, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
+        """Refuse what charging an event in round `number` would refuse, without charging.
 
         Raises:
             RefusedError: If the member's cap does not allow it.
         """
-        mechanism = recorded_mechanism(self._config.privacy, event, clip_norm, rng)
+        mechanism = recorded_mechanism(self.config.privacy, event, clip_norm, rng)
         spent = self.privacy_ledger.spent(self._row.data_set, mechanism.unit)
-        self._keep_to_cap(self._round.number, [*spent, mechanism])
+        self._keep_to_cap(number, [*spent, mechanism])
 
     def trained(self) -> None:
         """Record the release of the trained round, unless `charge` has recorded it.
@@ -161,11 +172,14 @@ class MemberLedger:
         """
         if self._round.charged:
             return
-        if mechanism_for(self._config.privacy).private:
+        if mechanism_for(self.config.privacy).private:
             self.sent_again()
             return
         with self.privacy_ledger.transaction():
-            self._release(None)
+            number = self._round.number
+            row = ReleaseRow(self._row.data_set, self.run, number, timestamp(), None)
+            self.privacy_ledger.add_release(row)
+            self._write(release_event(self.config, self._round))
 
     def sent_again(self) -> None:
         """Record that the update of an earlier release is sent again, at no cost.
@@ -182,13 +196,19 @@ class MemberLedger:
         assert earlier is not None
         first = earlier.sequence if release.repeat_of is None else release.repeat_of
         with self.privacy_ledger.transaction():
-            self._write(release_event(self._config, asked, repeat_of=first))
+            self._write(release_event(self.config, asked, repeat_of=first))
 
     def refuse(self, refusal: Refusal) -> None:
         """Record a refusal, once for each round."""
         if self.privacy_ledger.entry_of(self.run, "refusal", refusal.round) is None:
             with self.privacy_ledger.transaction():
                 self._write(refusal)
+
+    def refuse_question(self, question: str, phase: str, reason: QuestionRefusal) -> None:
+        """Record a question that is not answered; once a run, so that asking on adds nothing."""
+        if question not in self.privacy_ledger.refused_questions(self.run):
+            with self.privacy_ledger.transaction():
+                self._write(RefusedQuestion(question=question, phase=phase, reason=reason))
 
     def conclude(
         self, number: int, survivors: tuple[str, ...], model: str, transcript: str | None
@@ -209,10 +229,9 @@ class MemberLedger:
 
     def end(self, rounds: int) -> None:
         """Record the end of the run; idempotent."""
-        last = self.privacy_ledger.last_entry(self.run)
-        if last is not None and isinstance(last.event, End):
+        if self.privacy_ledger.entry_of(self.run, "end", 0) is not None:
             return
-        private = mechanism_for(self._config.privacy).private
+        private = mechanism_for(self.config.privacy).private
         after = self.life_epsilon() if private else None
         with self.privacy_ledger.transaction():
             self._write(End(rounds=rounds, epsilon_after=after))
@@ -234,7 +253,7 @@ class MemberLedger:
     def refusal(self) -> Refusal | None:
         """Return the policy's refusal of this run; None where the policy allows it."""
         policy, members = self._context.policy, len(self._consortium.roster)
-        return None if policy is None else policy.refusal(self._config, members, self._task)
+        return None if policy is None else policy.refusal(self.config, members, self._task)
 
     def signed_size(self) -> int:
         """Return the size of the last tree head countersigned in this run; 0 before the first."""
@@ -250,7 +269,7 @@ class MemberLedger:
         row = self.privacy_ledger.run(self.run)
         if row is None:
             return ()
-        unit = self._config.privacy.unit
+        unit = self.config.privacy.unit
         return tuple(map(as_event, self.privacy_ledger.spent(row.data_set, unit, self.run)))
 
     def last_round(self) -> int:
@@ -262,13 +281,13 @@ class MemberLedger:
 
     def life_epsilon(self) -> float:
         """Return the epsilon spent over the life of the data, at this run's delta."""
-        unit = self._config.privacy.unit
+        unit = self.config.privacy.unit
         return self._priced(self.privacy_ledger.spent(self._row.data_set, unit))
 
     @property
     def cap(self) -> Cap | None:
         """The policy's cap for this run's privacy unit over the life of the data."""
-        return cap_of(self._context.policy, self._config)
+        return cap_of(self._context.policy, self.config)
 
     @property
     def _round(self) -> RequestedRound:
@@ -289,33 +308,23 @@ class MemberLedger:
         with self.privacy_ledger.transaction():
             name = policy.data_set if policy else None
             data_set = self.privacy_ledger.data_set(context.digest, name, context.label)
-            row = opening_row(self.run, self._config, data_set, units, self._directory)
+            row = opening_row(self.run, self.config, data_set, units, self._directory)
             row = row if self._task is None else replace(row, task=self._task)
             self.privacy_ledger.add_run(row)
             before = released_before(self.privacy_ledger, data_set.number, row.unit)
             self._write(opening_event(row, agreement, policy, data_set, before))
 
     def _priced(self, mechanisms: list[Mechanism]) -> float:
-        settings = self._config.privacy
+        settings = self.config.privacy
         return compose(mechanisms, settings.delta, settings.accountant)
 
     def _keep_to_cap(self, number: int, mechanisms: list[Mechanism]) -> None:
         cap = self.cap
         if cap is None:
             return
-        after = compose(mechanisms, cap.delta, self._config.privacy.accountant)
+        after = compose(mechanisms, cap.delta, self.config.privacy.accountant)
         if after > cap.epsilon:
             raise RefusedError(refuse("cap", number=number, asked=after, allowed=cap.epsilon))
-
-    def _release(
-        self, mechanism: Mechanism | None, before: float | None = None, after: float | None = None
-    ) -> None:
-        """Charge the release and write its entry, in the caller's transaction."""
-        asked = self._round
-        self.privacy_ledger.add_release(
-            ReleaseRow(self._row.data_set, self.run, asked.number, timestamp(), mechanism)
-        )
-        self._write(release_event(self._config, asked, mechanism, before=before, after=after))
 
     def _write(self, event: Event) -> None:
         """Sign and add the next entry, in the caller's transaction."""

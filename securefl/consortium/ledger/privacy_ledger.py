@@ -15,7 +15,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from securefl.consortium.ledger.events import AnyMechanism, Entry, Mechanism, SignedEntry
+from securefl.consortium.ledger.events import (
+    AnyMechanism,
+    Entry,
+    Mechanism,
+    RefusedQuestion,
+    SignedEntry,
+)
 from securefl.consortium.ledger.hash_chain import LedgerError, canonical, read_entry
 from securefl.consortium.ledger.sqlite import Database
 from securefl.consortium.ledger.tree_heads import TreeHead, read_head
@@ -273,6 +279,14 @@ class PrivacyLedger(Database):
         """Return all refusals, the oldest first."""
         rows = self.rows("SELECT bytes FROM entries WHERE kind = 'refusal' ORDER BY time, run")
         return tuple(entry for row in rows if (entry := self._entry([row])) is not None)
+
+    def refused_questions(self, run: str) -> set[str]:
+        """Return the names of the questions that were refused in a run."""
+        rows = self.rows(
+            "SELECT bytes FROM entries WHERE run = ? AND kind = 'refused-question'", (run,)
+        )
+        events = [entry.event for row in rows if (entry := self._entry([row])) is not None]
+        return {event.question for event in events if isinstance(event, RefusedQuestion)}
 
     def head(self, run: str) -> tuple[TreeHead | None, int]:
         """Return the last countersigned tree head, and how many own entries were proven in it."""

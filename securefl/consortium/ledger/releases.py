@@ -13,7 +13,7 @@ from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.model import Agreement
 from securefl.consortium.ledger.composition import compose, joined, recorded
 from securefl.consortium.ledger.digests import code_digest, config_digest, units_commitment
-from securefl.consortium.ledger.events import Cap, Mechanism, Release, Start
+from securefl.consortium.ledger.events import Cap, Mechanism, Release, ScoreRelease, Start
 from securefl.consortium.ledger.hash_chain import timestamp
 from securefl.consortium.ledger.policy import Policy, policy_digest
 from securefl.consortium.ledger.privacy_ledger import DataSet, PrivacyLedger, RunRow
@@ -163,7 +163,7 @@ def release_event(
         after: Epsilon over the life of the data with it, at the run's delta.
         repeat_of: Sequence number of the first release of the same update.
     """
-    least = least_survivors(config.cohort, len(asked.cohort))
+    least = _least(config, asked)
     return Release(
         round=asked.number,
         mode=config.mode,
@@ -177,3 +177,39 @@ def release_event(
         epsilon_after=after,
         repeat_of=repeat_of,
     )
+
+
+def score_release_event(
+    config: RunConfig,
+    asked: RequestedRound,
+    scores: bytes,
+    mechanism: Mechanism,
+    *,
+    before: float,
+    after: float,
+) -> ScoreRelease:
+    """Return the entry of a release of scores.
+
+    Args:
+        config: The run's configuration.
+        asked: The sum: its number, its members, and the model that is scored.
+        scores: Digest of the bounds of all scores in the sum, 32 bytes.
+        mechanism: The charged mechanism.
+        before: Epsilon over the life of the data before it, at the run's delta.
+        after: Epsilon over the life of the data with it, at the run's delta.
+    """
+    return ScoreRelease(
+        round=asked.number,
+        model=asked.model,
+        scores=scores.hex(),
+        threshold=_least(config, asked),
+        cohort=asked.cohort,
+        mechanism=mechanism,
+        delta=config.privacy.delta,
+        epsilon_before=before,
+        epsilon_after=after,
+    )
+
+
+def _least(config: RunConfig, asked: RequestedRound) -> int:
+    return least_survivors(config.cohort, len(asked.cohort))

@@ -24,6 +24,7 @@ from securefl.data.readers import column_names, read_columns, table_files
 from securefl.data.schema import (
     LEVELS,
     PLAIN_EVENT,
+    PRICES,
     TRANSACTIONS,
     UNKNOWN_PRODUCT,
     Origin,
@@ -36,6 +37,7 @@ from securefl.errors import DataError, InputError
 SOURCE: Final = "files"
 
 _PROMOTIONS: Final = ("member", "product", "week", "display", "mailer")
+_PRICES: Final = ("member", "product", "week", "price")
 
 
 def load(settings: FilesSettings) -> RetailData:
@@ -49,25 +51,35 @@ def load(settings: FilesSettings) -> RetailData:
         InputError: A file is missing, or is neither CSV nor Parquet.
         DataError: A file is damaged, or breaks the schema; the text names file, row and column.
     """
-    products, promotions = read_agreed(settings)
-    known = _numbers(products)
+    agreed = read_agreed(settings)
+    known = _numbers(agreed.products)
     members = tuple(_Member(member, settings, known).tables() for member in settings.members)
-    return RetailData(SOURCE, members, products, promotions)
+    return RetailData(SOURCE, members, agreed.products, agreed.promotions, agreed.prices)
 
 
-def read_agreed(settings: FilesSettings) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Return what belongs to no single member: the catalogue, and the promotions if there are any.
+@dataclass(frozen=True)
+class AgreedTables:
+    """What belongs to no single member; see `RetailData`."""
+
+    products: pd.DataFrame
+    promotions: pd.DataFrame | None
+    prices: pd.DataFrame | None
+
+
+def read_agreed(settings: FilesSettings) -> AgreedTables:
+    """Return the catalogue, and promotions and shelf prices if there are any.
 
     Raises:
         InputError: As in `load`.
         DataError: As in `load`.
     """
     products = read_catalogue(settings.root / settings.catalogue, settings.catalogue_columns)
-    if settings.promotions is None:
-        return products, None
-    names = [member.name for member in settings.members]
-    path = settings.root / settings.promotions
-    return products, read_promotions(path, _numbers(products), names)
+    known, names = _numbers(products), [member.name for member in settings.members]
+    promotions, prices = (
+        None if path is None else read(settings.root / path, known, names)
+        for path, read in ((settings.promotions, read_promotions), (settings.prices, read_prices))
+    )
+    return AgreedTables(products, promotions, prices)
 
 
 def _numbers(products: pd.DataFrame) -> dict[str, int]:
@@ -244,9 +256,36 @@ def read_promotions(path: Path, known: Mapping[str, int], members: list[str]) ->
     return pd.concat(parts).groupby(keys, as_index=False)[["display", "mailer"]].any()
 
 
+def read_prices(path: Path, known: Mapping[str, int], members: list[str]) -> pd.DataFrame:
+    """Return the shelf prices of all members, one row a member, product and week.
+
+    Raises:
+        InputError: As in `load`.
+        DataError: As in `load`; also where a row names no member.
+    """
+    parts = []
+    for file in table_files(path):
+        raw, origin = read_columns(file, _PRICES), Origin(str(file))
+        price = to_numbers(raw["price"], "price", origin)
+        frame = _weekly(raw, origin, known, members).assign(price=price)
+        check_table(frame, PRICES, origin)
+        parts.append(frame)
+    keys = ["member", "product", "week"]
+    return pd.concat(parts).groupby(keys, as_index=False)[["price"]].median()
+
+
 def _promotions(file: Path, known: Mapping[str, int], members: list[str]) -> pd.DataFrame:
-    raw = read_columns(file, _PROMOTIONS)
-    origin = Origin(str(file))
+    raw, origin = read_columns(file, _PROMOTIONS), Origin(str(file))
+    return _weekly(raw, origin, known, members).assign(
+        display=to_flags(raw["display"], "display", origin),
+        mailer=to_flags(raw["mailer"], "mailer", origin),
+    )
+
+
+def _weekly(
+    raw: pd.DataFrame, origin: Origin, known: Mapping[str, int], members: list[str]
+) -> pd.DataFrame:
+    """Return member, product and Monday of each row."""
     member = to_text(raw["member"], "member", origin)
     strangers = ~member.isin(members)
     if strangers.any():
@@ -258,8 +297,6 @@ def _promotions(file: Path, known: Mapping[str, int], members: list[str]) -> pd.
             "member": member,
             "product": to_products(raw["product"], "product", origin, known),
             "week": week - pd.to_timedelta(week.dt.day_of_week, unit="D"),
-            "display": to_flags(raw["display"], "display", origin),
-            "mailer": to_flags(raw["mailer"], "mailer", origin),
         }
     )
 

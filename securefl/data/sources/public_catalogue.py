@@ -48,25 +48,26 @@ def agreed_data(settings: FilesSettings) -> RetailData:
 
     Raises:
         InputError: If no period was agreed, or a file is missing.
-        DataError: If catalogue or promotions are wrong.
+        DataError: If catalogue, promotions or prices are wrong.
     """
     if settings.period is None:
         raise InputError("data.period is missing: without it, facts come from all tables")
     first, last = (pd.Timestamp(day) for day in settings.period)
-    products, promotions = read_agreed(settings)
-    known = products["product"].to_numpy(dtype=np.int64)
+    agreed = read_agreed(settings)
+    known = agreed.products["product"].to_numpy(dtype=np.int64)
     sold = known[known != UNKNOWN_PRODUCT]
     lines = pd.concat([_sold(sold, first), _sold(sold, last + _DAY - _MOMENT)], ignore_index=True)
     members = tuple(RetailerTables(member.name, lines) for member in settings.members)
-    return RetailData(SOURCE, members, products, promotions)
+    return RetailData(SOURCE, members, agreed.products, agreed.promotions, agreed.prices)
 
 
 def agreed_digest(settings: FilesSettings, data: RetailData) -> bytes:
-    """Return SHA-256 of period, catalogue and promotions as they were read.
+    """Return SHA-256 of period, catalogue, promotions and prices as they were read.
 
     Two catalogues of other labels can lead to the same facts, and mean other products by them.
     """
-    frames = [frame for frame in (data.products, data.promotions) if frame is not None]
+    agreed = (data.products, data.promotions, data.prices)
+    frames = [frame for frame in agreed if frame is not None]
     tables = [str(settings.period), *(frame.to_csv() for frame in frames)]
     return sha256("\0".join(tables).encode()).digest()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange
-from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.dropouts import OPENING, ServerStep
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
 
@@ -21,12 +21,14 @@ class ServerSessionRunner:
         server: The session.
         usable: Whether another round may begin in it.
         failures: By member, the text of its first failure.
+        carrier: The message that carries the session's bytes, either way.
     """
 
     cohort: tuple[str, ...]
     server: ServerSession
     usable: bool = True
     failures: dict[str, str] = field(default_factory=dict)
+    carrier: type[m.Protocol | m.ScoreProtocol] = m.Protocol
 
     def run(self, exchange: Exchange, opening: m.Message, number: int, model: bytes) -> RoundResult:
         """Run one round, from the message that opens it to the sum that all members are shown.
@@ -44,17 +46,17 @@ class ServerSessionRunner:
         requests: dict[str, m.Message] = dict.fromkeys(self.cohort, opening)
         while True:
             self._collect(exchange.replies(requests))
-            advertising = server.step is ServerStep.ADVERTISE
+            keys_missing = server.step in OPENING
             closing = server.step is ServerStep.UNMASK
             outgoing = server.end_step()
-            if advertising:
+            if keys_missing and server.step is ServerStep.IDLE:
                 server.begin_round(number, model)
             if closing:
                 payload = next(iter(outgoing.values()))
-                self._show_sum(exchange, requests, m.Protocol(round=number, payload=payload))
+                self._show_sum(exchange, requests, self.carrier(round=number, payload=payload))
                 return server.result()
             requests = {
-                self.cohort[index]: m.Protocol(round=number, payload=payload)
+                self.cohort[index]: self.carrier(round=number, payload=payload)
                 for index, payload in outgoing.items()
             }
 
@@ -62,16 +64,16 @@ class ServerSessionRunner:
         for name, reply in replies.items():
             if isinstance(reply, m.Failure):
                 self.failures.setdefault(name, reply.text)
-            if isinstance(reply, m.Protocol):
+            if isinstance(reply, self.carrier):
                 if self.server.receive(self.cohort.index(name), reply.payload) is not None:
                     self.usable = False
             elif isinstance(reply, m.Refused):
                 continue  # It has left by its own policy; the session of the others is intact.
-            elif self.server.step is ServerStep.ADVERTISE or not isinstance(reply, m.Absent):
+            elif self.server.step in OPENING or not isinstance(reply, m.Absent):
                 # Without keys in this session, or after an abort, a member needs a new one.
                 self.usable = False
 
-    def _show_sum(self, exchange: Exchange, asked: Iterable[str], shown: m.Protocol) -> None:
+    def _show_sum(self, exchange: Exchange, asked: Iterable[str], shown: m.Message) -> None:
         """Show the sum to all that were asked to unmask it, also where their answer was lost.
 
         A member that helped to unmask enters no later round before it has seen the sum. One that

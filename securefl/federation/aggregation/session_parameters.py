@@ -160,9 +160,6 @@ def session_params(
             encoding.fraction_bits.to_bytes(4, "big", signed=True),
             *([] if layers is None else [layers.target.to_bytes(8, "big")]),
         ),
-        # Fixed with the agreement: a coordinator that could try seeds would search for a graph in
-        # which all neighbours of a victim collude with it (Bell et al. 2020).
-        graph_seed=agreed,
         rounds=config.secure.rounds_per_session,
         min_members=least_survivors(config.cohort, len(cohort)),
         layered=layers is not None,

@@ -1,9 +1,9 @@
 """A member's side of a query: check, charge, add the noise share, mask, in this order.
 
-What may be asked is decided here and not by the coordinator: a member answers one query a run, if
-its policy and its cap allow it, with the noise that was agreed. A session that failed stays charged
-once it was entered, and is never entered again: the difference of two sums that differ in one
-member is that member's answer with a single share of noise.
+What may be asked is in `answers.QUERY_ANSWERS`, and not decided by the coordinator: a member
+answers one query a run, if its policy and its cap allow it, with the noise that was agreed. A
+session that failed stays charged once it was entered, and is never entered again: the difference of
+two sums that differ in one member is that member's answer with a single share of noise.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
+from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.data.tables import RetailerTables
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
+from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.analytics.columns import Catalogue
 from securefl.federation.analytics.contributions import contribution
 from securefl.federation.analytics.queries import Query, read_query
@@ -34,6 +37,8 @@ from securefl.federation.analytics.terms import (
     query_digest,
     query_session,
 )
+from securefl.federation.member.answer_gate import AnswerGate
+from securefl.federation.member.answers import QUERY_ANSWERS, Phase, Protection
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.secure_client import AbortedError
 from securefl.privacy.noise.csprng import AesCtrRng
@@ -42,9 +47,6 @@ from securefl.privacy.plan import PrivacyPlan
 from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import ProtocolError
 from securefl_protocols.primitives.ring import RingVector
-from securefl_protocols.primitives.signing import SigningKey
-from securefl_protocols.session.client import ClientSession, ClientState
-from securefl_protocols.session.results import RoundResult
 
 TASK = "analytics"
 
@@ -98,15 +100,13 @@ class _Entered:
         query: The query.
         digest: Its digest, 32 bytes.
         noise: The plan of the noise share, as this member computed it.
-        client: The session.
-        result: The sum, once it was shown and verified.
+        session: The session.
     """
 
     query: Query
     digest: bytes
     noise: NoisePlan
-    client: ClientSession
-    result: RoundResult | None = None
+    session: OneSum
 
 
 class AnalyticsMember:
@@ -116,6 +116,8 @@ class AnalyticsMember:
         self.ledger = ledger
         self._spec = spec
         self._entered: _Entered | None = None
+        protection = Protection.of(spec.consortium.config)
+        self._gate = AnswerGate(QUERY_ANSWERS, protection, self._record_refused)
         self._stream = AesCtrRng()
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.QueryRequest: self._ask,
@@ -128,10 +130,8 @@ class AnalyticsMember:
         """Return the reply to one message; a user-facing error becomes a `Failure`."""
         try:
             request = m.decode(message)
-            answer = self._answers.get(type(request))
-            if answer is None:
-                raise m.MessageError(f"a member that answers queries knows no '{request.kind}'")
-            reply = answer(request)
+            rule = self._gate.admit(request)
+            reply = self._answers[rule.question](request)
         except RefusedError as error:
             self.ledger.refuse(error.refusal)
             reply = refused(error.refusal)
@@ -141,13 +141,15 @@ class AnalyticsMember:
             reply = m.Failure(error=error.wire_name, text=str(error))
         return [m.encode(reply)]
 
+    def _record_refused(self, question: str, phase: str, reason: QuestionRefusal) -> None:
+        self.ledger.begin(self._spec.units)  # a chain of entries begins with the start
+        self.ledger.refuse_question(question, phase, reason)
+
     def close(self) -> None:
         """Close its ledger."""
         self.ledger.close()
 
     def _ask(self, request: m.QueryRequest) -> m.Message:
-        if self._entered is not None:
-            raise AbortedError("this run's query was asked before")
         consortium = self._spec.consortium
         query = read_query(request.query)
         if request.cohort != consortium.roster.names:
@@ -158,21 +160,23 @@ class AnalyticsMember:
         # Before the session is entered: a member that its cap forbids to answer refuses here, where
         # the others can still go on without it. It is charged only when data are used (`_begin`).
         self.ledger.begin(self._spec.units)
+        self._gate.advance(Phase.IN_ROUNDS)
         self.ledger.enter(ROUND, request.cohort, digest.hex())
-        self.ledger.check(price_of(noise), **self._terms_of(noise))
-        client = self._session(query)
-        self._entered = _Entered(query, digest, noise, client)
-        return m.Protocol(round=ROUND, payload=client.start(ROUND, digest))
+        self.ledger.check(ROUND, price_of(noise), **self._terms_of(noise))
+        session = self._session(query, digest)
+        self._entered = _Entered(query, digest, noise, session)
+        return m.Protocol(round=ROUND, payload=session.start())
 
-    def _session(self, query: Query) -> ClientSession:
+    def _session(self, query: Query, digest: bytes) -> OneSum:
         spec = self._spec
-        plan, context = query_session(spec.consortium, query, spec.catalogue)
-        return ClientSession(
-            plan=plan,
-            roster=spec.consortium.roster,
-            index=spec.consortium.roster.names.index(spec.name),
-            identity=SigningKey(spec.identity),
-            context=context,
+        parameters = query_session(spec.consortium, query, spec.catalogue)
+        return OneSum(
+            spec.consortium,
+            spec.name,
+            spec.identity,
+            parameters=parameters,
+            number=ROUND,
+            digest=digest,
             entropy=spec.entropy,
         )
 
@@ -180,20 +184,13 @@ class AnalyticsMember:
         entered = self._entered
         if entered is None or message.round != ROUND:
             raise AbortedError("the message belongs to no query of this member")
-        answers = entered.client.receive(message.payload)
-        if not answers:
-            if entered.client.state is not ClientState.READY:
-                return m.Done()  # a repeated message
-            return m.Protocol(round=ROUND, payload=self._begin(entered))
-        if isinstance(answers[0], RoundResult):
-            entered.result = answers[0]
-            return m.Done()
-        return m.Protocol(round=ROUND, payload=answers[0])
+        answer = entered.session.receive(message.payload, partial(self._charged, entered))
+        return m.Done() if answer is None else m.Protocol(round=ROUND, payload=answer)
 
-    def _begin(self, entered: _Entered) -> bytes:
+    def _charged(self, entered: _Entered) -> RingVector:
         """Charge the query, and only then read the data; a refused charge sends nothing."""
         self.ledger.charge(price_of(entered.noise), **self._terms_of(entered.noise))
-        return entered.client.begin_round(ROUND, entered.digest, self._noised(entered))
+        return self._noised(entered)
 
     def _noised(self, entered: _Entered) -> RingVector:
         answer = contribution(self._spec.tables, self._spec.catalogue, entered.query, self._stream)
@@ -207,18 +204,20 @@ class AnalyticsMember:
 
     def _conclude(self, request: m.Conclude) -> m.Entries:
         entered = self._entered
-        if entered is None or entered.result is None or request.round != ROUND:
+        result = None if entered is None else entered.session.result
+        if entered is None or result is None or request.round != ROUND:
             raise m.MessageError("no sum was shown to this member")
-        names = self._spec.consortium.roster.names
-        survivors = tuple(names[index] for index in entered.result.survivors)
-        if request.survivors != survivors or request.model != answer_digest(entered.result.total):
+        survivors = entered.session.survivors
+        if request.survivors != survivors or request.model != answer_digest(result.total):
             raise m.MessageError("the sum that was shown is another one")
         transcript = request.transcript.hex() if request.transcript else None
         self.ledger.conclude(ROUND, survivors, request.model.hex(), transcript)
+        self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
 
     def _finish(self, request: m.Finish) -> m.Entries:
         self.ledger.end(request.rounds)
+        self._gate.advance(Phase.CLOSED)
         return self._entries(request.since)
 
     def _entries(self, since: int) -> m.Entries:

@@ -95,7 +95,6 @@ def query_session(
         terms=labelled_digest(
             QUERY_LABEL, agreed, query_digest(query, catalogue), *(n.encode() for n in names)
         ),
-        graph_seed=agreed,
         rounds=1,
         min_members=least_survivors(consortium.config.cohort, len(names)),
     )

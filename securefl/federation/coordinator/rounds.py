@@ -9,14 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.coordinator.scores import ScoreSource
+from securefl.federation.scores.exact import ExactLayout
+from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import MetricSums, total
+from securefl.ml.metrics.spec import MetricSpec
+from securefl.ml.metrics.sums import total
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 
@@ -51,7 +55,7 @@ class RoundRecord:
         cohort: The members of the round.
         survivors: The members whose change is in the mean.
         loss: Weighted mean training loss.
-        validation: The metrics over all members' validation cases; none under a budget.
+        validation: The metrics over all members' validation cases; none where no scores leave.
         best: Whether it is the best round so far.
         seconds: Wall time.
         epsilon: The largest epsilon that a member has spent in this run; None without a budget.
@@ -90,6 +94,9 @@ class Federation:
         aggregator: Combines a cohort's changes into one.
         archive: The transcripts of masked sums.
         decisive: The metric that selects the best round on validation.
+        consortium: All members and what they agreed on.
+        layout: All metrics of the task, as members sum them.
+        scores: Where scores come from.
     """
 
     config: RunConfig
@@ -99,6 +106,9 @@ class Federation:
     aggregator: Aggregator
     archive: TranscriptArchive
     decisive: MetricSpec
+    consortium: Consortium
+    layout: ExactLayout
+    scores: ScoreSource
 
     def save_members(self, round_number: int) -> None:
         """Have every member make its state after a round durable."""
@@ -151,32 +161,6 @@ def _more(now: Counter[str], before: Counter[str], names: Sequence[str]) -> dict
     return {name: now[name] - before[name] for name in names}
 
 
-def evaluate(federation: Federation, state: RoundState, split: Split) -> dict[str, MetricSums]:
-    """Return each member's metric sums for the present shared model."""
-    request = m.Evaluate(
-        round=state.round, shared=m.pack_vector(state.shared), split=split, kept=False
-    )
-    return _scores(federation, federation.members, request)
-
-
-def evaluate_best(federation: Federation, state: RoundState, split: Split) -> dict[str, MetricSums]:
-    """Return each member's metric sums for the best round's model, shared and local parts."""
-    request = m.Evaluate(
-        round=state.best_round, shared=m.pack_vector(state.best_shared), split=split, kept=True
-    )
-    return _scores(federation, federation.members, request)
-
-
-def evaluate_baseline(federation: Federation, split: Split) -> dict[str, MetricSums]:
-    """Return each member's metric sums for the baseline."""
-    return _scores(federation, federation.members, m.BaselineRequest(split=split))
-
-
-def evaluate_noised_baseline(federation: Federation) -> dict[str, MetricSums]:
-    """Return each member's metric sums on its test cases for the noised baseline."""
-    return _scores(federation, federation.members, m.NoisedBaselineRequest())
-
-
 def spent(federation: Federation) -> dict[str, m.BudgetResponse]:
     """Return each member's account; none without a budget."""
     if not mechanism_for(federation.config.privacy).private:
@@ -191,31 +175,31 @@ def _for_a_customer(config: RunConfig, accounts: Sequence[m.BudgetResponse]) -> 
     return max(math.inf if epsilon is None else epsilon for epsilon in known)
 
 
-def evaluate_released(federation: Federation, state: RoundState) -> dict[str, MetricSums]:
-    """Return each member's metric sums on its test cases for the shared model alone."""
-    request = m.EvaluateReleased(shared=m.pack_vector(state.best_shared))
-    return _scores(federation, federation.members, request)
-
-
-def _scores(
-    federation: Federation, members: Sequence[str], request: m.Message
-) -> dict[str, MetricSums]:
-    answers = federation.exchange.ask_all(members, request, m.Scores)
-    return {name: m.unpack_tallies(answer.tallies)[name] for name, answer in answers.items()}
-
-
 def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
     """Return the present model's metrics on validation; none under a budget."""
     # Scores are functions of customers' data: under a budget they would be releases of their own.
     if mechanism_for(federation.config.privacy).private:
         return {}
-    return total(evaluate(federation, state, "validation").values()).values()
+    if federation.config.mode == "plain":
+        scores = federation.scores.validation(federation.members, state.round, state.shared)
+        return total(scores.values()).values() if scores else {}
+    found = sum_exact(
+        federation.exchange,
+        federation.consortium,
+        federation.layout,
+        state.round,
+        state.shared,
+    )
+    return {} if isinstance(found, str) else found.arms["federated"].values()
 
 
 def _keep_if_best(
     federation: Federation, state: RoundState, validation: Mapping[str, float]
 ) -> bool:
-    """Keep a round that is the best so far; without scores, the last round is the result."""
+    """Keep a round that is the best so far; under a budget, the last round is the result."""
+    private = mechanism_for(federation.config.privacy).private
+    if not (validation or private) and state.best_round:
+        return False  # the sum of its scores failed, so nothing says that it is better
     value = validation.get(federation.decisive.name, math.nan)
     if validation and state.best_round and not federation.decisive.better(value, state.best_value):
         return False

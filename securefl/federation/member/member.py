@@ -1,6 +1,6 @@
 """A member: its data, its model, its answers to the coordinator; independent of the engine.
 
-A member answers what one table allows (`Member._answers`), and refuses everything else.
+What is answered, and when, is decided by the table in `answers.py` alone; here stands how.
 """
 
 from __future__ import annotations
@@ -12,27 +12,37 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-import numpy as np
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
+from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl.federation.member.answer_gate import AnswerGate
+from securefl.federation.member.answers import ANSWERS, Phase, Protection
 from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_outputs
+from securefl.federation.member.known_models import MemberModels
+from securefl.federation.member.own_figures import (
+    OwnFigures,
+    keep_result,
+    kept_result,
+    write_figures,
+)
 from securefl.federation.member.refusing import RefusingMember, refused
-from securefl.federation.member.rounds import MemberRounds
+from securefl.federation.member.rounds import MemberRounds, in_the_clear
+from securefl.federation.member.scoring import LocalPart, MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
 from securefl.federation.member.updates.factory import round_training
-from securefl.ml.parameters import load_local, load_shared, local_state, shared_vector
+from securefl.federation.scores.party import ScoreParty, SumScoring
+from securefl.ml.parameters import load_local, load_shared, shared_vector
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.local_baseline import train_local_only
 from securefl.tasks.registry import create_task
 from securefl_protocols.primitives.entropy import Entropy
 
@@ -49,9 +59,9 @@ class MemberSpec:
         custody: The member's ledger and policy.
         consortium: The parties and their agreement, as this member knows them.
         identity: The member's private Ed25519 key, 32 bytes.
-        discloses: Whether it discloses updates when asked; for `securefl compare` alone.
         entropy: The source of its session's randomness.
         memory: Keeps a training for a restart in the middle of a round.
+        own_machine: Whether it keeps the run's result, to compute figures for itself alone.
     """
 
     config: RunConfig
@@ -61,9 +71,9 @@ class MemberSpec:
     custody: LedgerContext
     consortium: Consortium
     identity: bytes = field(repr=False)
-    discloses: bool = False
     entropy: Entropy = os.urandom
     memory: UpdateStore = field(default_factory=NoOpStore)
+    own_machine: bool = False
 
     @property
     def name(self) -> str:
@@ -100,30 +110,35 @@ class Member:
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
-        self._reveals = spec.discloses
+        scoring = SumScoring(self.learner, self.model, lambda: self.rounds.kept)
+        self.scores = ScoreParty(spec, ledger, scoring)
         self._names = spec.consortium.roster.names
-        self.mechanism = mechanism_for(spec.config.privacy)
-        self._units = self.mechanism.units(spec.data.units, len(self._names))
+        self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
+        self.scoring = MemberScoring(self.learner, self.model, self.rounds)
+        dimension = shared_vector(self.model).shape[0]
+        self._models = MemberModels(self.learner, ledger, self.rounds, self._names, dimension)
+        self._gate = AnswerGate(
+            ANSWERS, Protection.of(spec.config), self._record_refused, self._models
+        )
         self._round_model: tuple[int, bytes] = (0, b"")
         self._result: FloatVector | None = None
-        self._shape = shared_vector(self.model).shape
-        self._answered: set[tuple[str | int, ...]] = set()
+        self._own_machine = spec.own_machine
         self._saved = 0
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.StartRun: self._begin,
             m.Train: self._train,
             m.TrainMasked: self._train_masked,
             m.Protocol: self.masked.receive,
-            m.DebugDisclose: self._reveal,
+            m.ScoreRequest: self._enter_scores,
+            m.ScoreProtocol: self.scores.receive,
             m.Evaluate: self._evaluate,
-            m.EvaluateReleased: self._evaluate_released,
             m.Conclude: self._conclude,
             m.Finish: self._finish,
             m.ShowHead: self._countersign,
             m.BudgetRequest: self._spent,
             m.BaselineRequest: self._naive,
-            m.NoisedBaselineRequest: self._noised_baseline,
             m.Keep: self._keep,
+            m.Deliver: self._deliver,
             m.LocalOnlyRequest: self._train_alone,
             m.Save: self._save,
             m.Restore: self._restore,
@@ -133,10 +148,8 @@ class Member:
         """Return the reply to one message; a user-facing error becomes a `Failure`."""
         try:
             request = m.decode(message)
-            answer = self._answers.get(type(request))
-            if answer is None:
-                raise m.MessageError(f"a member does not answer '{request.kind}'")
-            reply = answer(request)
+            rule = self._gate.admit(request)
+            reply = self._answers[rule.question](request)
         except RefusedError as error:
             reply = refused(error.refusal)
         except SecureflError as error:
@@ -147,11 +160,13 @@ class Member:
         """Close its ledger."""
         self.ledger.close()
 
+    def _record_refused(self, question: str, phase: str, reason: QuestionRefusal) -> None:
+        self.ledger.begin(self._units)  # a chain of entries begins with the start
+        self.ledger.refuse_question(question, phase, reason)
+
     def _train(self, request: m.Train) -> m.Update:
-        if self.config.mode != "plain":
-            raise m.MessageError(f"in mode '{self.config.mode}' no update is sent in the clear")
         cohort = agreed_cohort(self.config, self._names, request.round)
-        return _in_the_clear(self._update(request.round, request.shared, cohort))
+        return in_the_clear(self._update(request.round, request.shared, cohort))
 
     def _train_masked(self, request: m.TrainMasked) -> m.Message:
         # Admitted before it is trained: a request that is not what was agreed costs no budget.
@@ -159,56 +174,31 @@ class Member:
         update = self._update(request.round, request.shared, request.cohort)
         return self.masked.enter(request, update)
 
-    def _reveal(self, request: m.DebugDisclose) -> m.Update:
-        update = self.rounds.update
-        if not self._reveals or update is None or update.round != request.round:
-            raise m.MessageError("this member discloses no update")
-        return _in_the_clear(update)
-
     def _update(self, number: int, shared: bytes, cohort: tuple[str, ...]) -> TrainedUpdate:
         """Return the update of a round that starts from a shared model as it travels."""
-        start = self._shared(shared)
-        self.ledger.begin(self._units)  # before data are used, even if `StartRun` was left out
-        return self.rounds.update_of(number, start, cohort)
-
-    def _shared(self, data: bytes) -> FloatVector:
-        """Return a shared model from the wire, of this model's length."""
-        vector = m.unpack_vector(data)
-        if vector.shape != self._shape:
-            raise m.MessageError(f"a model of {vector.shape[0]} coordinates is not ours")
-        return vector
-
-    def _once(self, *question: str | int) -> None:
-        """Refuse a question that was answered: scores of arbitrary models would leak customers."""
-        if question in self._answered:
-            raise m.MessageError("this question was answered before")
-        self._answered.add(question)
+        return self.rounds.update_of(number, self._models.vector(shared), cohort)
 
     def _evaluate(self, request: m.Evaluate) -> m.Scores:
-        if not 0 <= request.round <= self.config.rounds:
-            raise m.MessageError(f"round {request.round} was not agreed")
-        if request.split == "validation" and self.mechanism.private:
-            raise m.MessageError("under a budget no score of a single round is released")
-        # Before the model is checked: models cannot be tried until one is accepted.
-        self._once("evaluate", request.round, request.split)
-        shared = self._shared(request.shared)
-        if not request.kept and not self.masked.may_score(request.round, shared):
-            raise m.MessageError(f"this is not the model that round {request.round} ended with")
+        shared = self._models.vector(request.shared)
         if not request.kept:
             self._round_model = (request.round, model_digest(shared))
-        load_shared(self.model, shared)
-        present = local_state(self.model)
-        if request.kept:
-            self._result = shared
-            load_local(self.model, self.rounds.kept)
-        tallies = self.learner.score(self.model, request.split)
-        load_local(self.model, present)
+        local: LocalPart = "kept" if request.kept else "present"
+        tallies = self.scoring.score(shared, request.split, local)
         return m.Scores(tallies=m.pack_tallies(tallies))
 
-    def _evaluate_released(self, request: m.EvaluateReleased) -> m.Scores:
-        self._once("released")
-        load_shared(self.model, self._shared(request.shared))
-        return m.Scores(tallies=m.pack_tallies(self.learner.score_shared(self.model)))
+    def _enter_scores(self, request: m.ScoreRequest) -> m.Message:
+        shared = self._models.vector(request.shared)
+        reply = self.scores.enter(request, shared, self._may_score)
+        if request.number <= self.config.rounds:
+            self._round_model = (request.number, model_digest(shared))
+        return reply
+
+    def _may_score(self, number: int, shared: FloatVector) -> bool:
+        """Return whether the sum of this number is of this model: a round's, or the result."""
+        digest = model_digest(shared)
+        if number <= self.config.rounds:
+            return self._models.may_have_ended(number, digest)
+        return self._result is not None and model_digest(self._result) == digest
 
     def _spent(self, request: m.BudgetRequest) -> m.BudgetResponse:
         del request
@@ -225,6 +215,7 @@ class Member:
 
     def _begin(self, request: m.StartRun) -> m.Entries:
         self.ledger.begin(self._units)
+        self._gate.advance(Phase.IN_ROUNDS)
         return self._entries(request.since)
 
     def _conclude(self, request: m.Conclude) -> m.Entries:
@@ -232,6 +223,8 @@ class Member:
         number, scored = self._round_model
         if number == request.round and scored != request.model:
             raise m.MessageError(f"round {number} ended with another model")
+        if self.masked.ended_with(request.round) not in {None, request.model}:
+            raise m.MessageError(f"round {request.round} ended with another model")
         number, survivors = self.masked.last_sum
         if number == request.round and survivors != request.survivors:
             raise m.MessageError(f"the sum of round {number} has other survivors")
@@ -241,11 +234,14 @@ class Member:
             request.model.hex(),
             request.transcript.hex() if request.transcript else None,
         )
+        if request.round == self.config.rounds:
+            self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
 
     def _finish(self, request: m.Finish) -> m.Entries:
         self._write_outputs()
         self.ledger.end(request.rounds)
+        self._gate.advance(Phase.CLOSED)
         return self._entries(request.since)
 
     def _write_outputs(self) -> None:
@@ -256,6 +252,23 @@ class Member:
         load_local(self.model, self.rounds.kept)
         write_outputs(self.directory, self.learner.local_outputs(self.model))
 
+    def write_figures(self, *, local_only: bool) -> OwnFigures | None:
+        """Write this retailer's own figures into its own folder; None where it has no result.
+
+        Args:
+            local_only: Whether to train without the federation, for comparison.
+
+        Raises:
+            RunDirectoryError: If a file is damaged or cannot be written.
+        """
+        result = kept_result(self.directory)
+        if result is None:
+            return None
+        shared, self.rounds.kept = result
+        return write_figures(
+            self.directory, self.learner, self.scoring, shared, local_only=local_only
+        )
+
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())
 
@@ -265,28 +278,21 @@ class Member:
         return m.Countersigned(signature=self.ledger.countersign(shown))
 
     def _naive(self, request: m.BaselineRequest) -> m.Scores:
-        tallies = self.learner.task.baseline(self.learner.data, request.split)
-        return m.Scores(tallies=m.pack_tallies(tallies))
-
-    def _noised_baseline(self, request: m.NoisedBaselineRequest) -> m.Scores:
-        del request
-        self._once("noised-naive")
-        tallies = self.learner.task.noised_baseline(self.learner.data, "test")
-        return m.Scores(tallies=m.pack_tallies(tallies))
+        return m.Scores(tallies=m.pack_tallies(self.scoring.baseline(request.split)))
 
     def _keep(self, request: m.Keep) -> m.Done:
         self.rounds.keep()
         return m.Done()
 
+    def _deliver(self, request: m.Deliver) -> m.Done:
+        self._result = self._models.vector(request.shared)
+        if self._own_machine:
+            keep_result(self.directory, self._result, self.rounds.kept)
+        return m.Done()
+
     def _train_alone(self, request: m.LocalOnlyRequest) -> m.LocalOnlyResult:
-        references = self.config.references
-        settings = references.alone if request.arm == "alone" else references.pooled
-        self._once(request.arm)
-        start = self._shared(request.shared)
-        result = train_local_only(self.learner, settings, self.config.rounds, start)
-        return m.LocalOnlyResult(
-            best_round=result.best_round, tallies=m.pack_tallies(result.tallies)
-        )
+        start, settings = self._models.vector(request.shared), self.config.references.alone
+        return local_only_result(self.learner, settings, start)
 
     def _save(self, request: m.Save) -> m.Done:
         self.rounds.save(self.directory, request.round)
@@ -304,6 +310,18 @@ class Member:
         """Without a journal, enter no round of which the ledger has a release."""
         # This member may have been in its sum before it lost the journal. A new one has no release.
         self.masked.earliest = self.ledger.last_round() + 1
+        # A coordinator that goes on does not ask for the start a second time.
+        self._gate.advance(self._recorded_phase())
+
+    def _recorded_phase(self) -> Phase:
+        """Return where the run stands by the member's ledger, which outlives its other state."""
+        ledger, run = self.ledger.privacy_ledger, self.ledger.run
+        if ledger.run(run) is None:
+            return Phase.BEFORE_START
+        if ledger.entry_of(run, "end", 0) is not None:
+            return Phase.CLOSED
+        last = self._models.concluded(self.config.rounds)
+        return Phase.IN_ROUNDS if last is None else Phase.ROUNDS_ENDED
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""
@@ -313,12 +331,12 @@ class Member:
         """Return what a restarted member needs besides its saved states; secret."""
         fields = {
             "saved": self._saved,
-            "answered": sorted(self._answered, key=str),
+            "gate": self._gate.state(),
             "model": self._round_model,
             "masked": self.masked.state(),
+            "scores": self.scores.last,
         }
-        packed: bytes = msgpack.packb(fields)
-        return packed
+        return bytes(msgpack.packb(fields))
 
     def restore(self, state: bytes) -> None:
         """Take up a `state` in a member that has answered nothing yet.
@@ -329,15 +347,7 @@ class Member:
         fields = msgpack.unpackb(state, use_list=False)
         if fields["saved"]:
             self.rounds.go_back_to(self.directory, fields["saved"])
-        self._saved, self._answered = fields["saved"], set(fields["answered"])
-        self._round_model = fields["model"]
+        self._saved = fields["saved"]
+        self._gate.restore(fields["gate"])
+        self._round_model, self.scores.last = fields["model"], fields["scores"]
         self.masked.restore(fields["masked"])
-
-
-def _in_the_clear(update: TrainedUpdate) -> m.Update:
-    return m.Update(
-        round=update.round,
-        samples=update.samples,
-        change=m.pack_vector(update.change.astype(np.float32, copy=False)),
-        loss=update.loss,
-    )

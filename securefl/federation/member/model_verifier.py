@@ -11,7 +11,7 @@ import numpy.typing as npt
 from securefl.config.schema import ServerSettings
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.messages import pack_vector
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import FloatVector, model_digest
 
 
 class ModelVerifier:
@@ -76,6 +76,12 @@ class ModelVerifier:
                 for name, part in state["moments"].items()
             }
         )
+
+    def derived(self, number: int) -> bytes | None:
+        """Return the digest of the model that round `number` ended with; None where unknown."""
+        if self._expected is None or number != self._round:
+            return None
+        return model_digest(self._expected)
 
     def is_expected(self, number: int, shared: FloatVector) -> bool:
         """Return whether round `number` may have ended with `shared`; True where unknown."""

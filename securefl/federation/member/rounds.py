@@ -10,6 +10,7 @@ from torch import nn
 
 from securefl.consortium.ledger.data_custody import RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.federation import messages as m
 from securefl.federation.member.checkpoint import (
     MemberState,
     UpdateStore,
@@ -126,3 +127,13 @@ class MemberRounds:
 def _name_of(number: int, start: FloatVector) -> str:
     """Return the name under which a round's training from a model is kept."""
     return f"training-{number}-{model_digest(start).hex()}"
+
+
+def in_the_clear(update: TrainedUpdate) -> m.Update:
+    """Return an update as it travels without masks."""
+    return m.Update(
+        round=update.round,
+        samples=update.samples,
+        change=m.pack_vector(update.change.astype(np.float32, copy=False)),
+        loss=update.loss,
+    )

@@ -228,7 +228,8 @@ class MaskedMember:
     def _answer(self, session: _Session, payload: bytes) -> m.Message:
         before = session.client.state
         answers = session.client.receive(payload)
-        if before is ClientState.ADVERTISED and session.client.state is ClientState.READY:
+        opening = before in (ClientState.ADVERTISED, ClientState.REVEALED)
+        if opening and session.client.state is ClientState.READY:
             session.keys = payload
             return self._begin(session)
         if not answers:  # a repeated message
@@ -336,6 +337,6 @@ class MaskedMember:
             fields["number"], opening, client, nothing, b"", fields["rounds"], fields["keys"]
         )
 
-    def may_score(self, number: int, shared: FloatVector) -> bool:
-        """Return whether round `number` may have ended with this model; True where unknown."""
-        return self._follower.is_expected(number, shared)
+    def ended_with(self, number: int) -> bytes | None:
+        """Return the digest of the model that a round's verified sum leads to; None if unknown."""
+        return self._follower.derived(number)

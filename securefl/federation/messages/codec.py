@@ -23,25 +23,31 @@ from securefl.federation.messages.ledger import (
     ShowHead,
     StartRun,
 )
+from securefl.federation.messages.observation import (
+    DebugDisclose,
+    ObserveBaseline,
+    ObserveLocalOnly,
+    ObserveModel,
+)
 from securefl.federation.messages.training import (
     Absent,
     BaselineRequest,
     BudgetRequest,
     BudgetResponse,
     CacheMiss,
-    DebugDisclose,
+    Deliver,
     Done,
     Evaluate,
-    EvaluateReleased,
     Failure,
     Keep,
     LocalOnlyRequest,
     LocalOnlyResult,
-    NoisedBaselineRequest,
     Protocol,
     QueryRequest,
     Restore,
     Save,
+    ScoreProtocol,
+    ScoreRequest,
     Scores,
     Shutdown,
     TallyFields,
@@ -58,15 +64,19 @@ AnyMessage = (
     | TrainMasked
     | QueryRequest
     | Protocol
+    | ScoreRequest
+    | ScoreProtocol
     | DebugDisclose
+    | ObserveModel
+    | ObserveBaseline
+    | ObserveLocalOnly
     | Evaluate
-    | EvaluateReleased
     | BaselineRequest
-    | NoisedBaselineRequest
     | Scores
     | Keep
     | LocalOnlyRequest
     | LocalOnlyResult
+    | Deliver
     | Save
     | Restore
     | BudgetRequest

@@ -77,15 +77,31 @@ class Protocol(Message):
     payload: bytes
 
 
-class DebugDisclose(Message):
-    """Coordinator to member, in `securefl compare` alone: disclose the round's update."""
+class ScoreRequest(Message):
+    """Coordinator to member: enter the masked sum of scores that was agreed.
 
-    kind: Literal["reveal"] = "reveal"
+    Attributes:
+        number: Number of the sum: one more than the rounds of the run.
+        shared: The shared model that is scored, float32 [d].
+        cohort: The members of the session, in roster order.
+    """
+
+    kind: Literal["release-scores"] = "release-scores"
+    number: NonNegativeInt
+    shared: bytes
+    cohort: tuple[str, ...]
+
+
+class ScoreProtocol(Message):
+    """Either way: one message of the session in which scores are summed."""
+
+    kind: Literal["score-protocol"] = "score-protocol"
     round: NonNegativeInt
+    payload: bytes
 
 
 class Evaluate(Message):
-    """Coordinator to member: score this shared model on a split.
+    """Coordinator to member, mode `plain`: score this shared model on a split.
 
     Attributes:
         kept: Whether to use the local parameters of the kept round instead of the present ones.
@@ -98,15 +114,8 @@ class Evaluate(Message):
     kept: bool
 
 
-class EvaluateReleased(Message):
-    """Coordinator to member: score this shared model alone, without your local part, on test."""
-
-    kind: Literal["evaluate-released"] = "evaluate-released"
-    shared: bytes
-
-
 class BaselineRequest(Message):
-    """Coordinator to member: score the baseline on a split."""
+    """Coordinator to member, mode `plain`: score the baseline on a split."""
 
     kind: Literal["naive"] = "naive"
     split: SplitName
@@ -119,12 +128,6 @@ class Scores(Message):
     tallies: dict[str, TallyFields]
 
 
-class NoisedBaselineRequest(Message):
-    """Coordinator to member: score the baseline under noise of the run's whole budget."""
-
-    kind: Literal["noised-naive"] = "noised-naive"
-
-
 class Keep(Message):
     """Coordinator to member: this round is the best so far; keep its local parameters."""
 
@@ -133,10 +136,13 @@ class Keep(Message):
 
 
 class LocalOnlyRequest(Message):
-    """Coordinator to member: train without the federation, as a baseline."""
+    """Coordinator to member, mode `plain`: train without the federation, as a baseline.
+
+    Attributes:
+        shared: The agreed start, float32 [d].
+    """
 
     kind: Literal["train-alone"] = "train-alone"
-    arm: Literal["alone", "pooled"]
     shared: bytes
 
 
@@ -146,6 +152,18 @@ class LocalOnlyResult(Message):
     kind: Literal["alone"] = "alone"
     best_round: NonNegativeInt
     tallies: dict[str, TallyFields]
+
+
+class Deliver(Message):
+    """Coordinator to member: this round's model is the run's result; nothing of it is sent back.
+
+    Attributes:
+        shared: The shared model that the round ended with, float32 [d].
+    """
+
+    kind: Literal["deliver"] = "deliver"
+    round: NonNegativeInt
+    shared: bytes
 
 
 class Save(Message):
@@ -177,6 +195,7 @@ class BudgetResponse(Message):
         two_retailers_epsilon: For a customer of two retailers under shared noise; None without.
         life: Spent over the life of the data, this run included, at the run's delta.
         cap: Allowed over the life of the data at `cap_delta`; None without a policy.
+        score_noise: Noise multiplier of the scores; None where none were released.
     """
 
     kind: Literal["spent"] = "spent"
@@ -190,6 +209,7 @@ class BudgetResponse(Message):
     life: float
     cap: float | None
     cap_delta: float | None
+    score_noise: float | None
 
 
 class CacheMiss(Message):

@@ -18,12 +18,13 @@ from typing import Any, TextIO
 from securefl.config.load import dump_toml, read_toml, validate
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.paths import LedgerPaths
-from securefl.errors import RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
 from securefl.federation.runs.result import RunResult, result_from_json
 from securefl.ml.tensor_io import write_atomically
 from securefl.ml.vectors import FloatVector
+from securefl.untrusted.documents import parse_json
 from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes, read_text
 
 _LARGEST = 256 * MEBIBYTE

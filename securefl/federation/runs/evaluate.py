@@ -9,13 +9,13 @@ import torch
 
 from securefl.config.schema import RunConfig
 from securefl.errors import InputError, RunDirectoryError
-from securefl.federation.coordinator.rounds import evaluate_best, initial_state
+from securefl.federation import messages as m
+from securefl.federation.coordinator.scores import scores_of
 from securefl.federation.runs.agreement import resident_consortium
 from securefl.federation.runs.directory import REPEAT, RunDirectory
-from securefl.federation.runs.loop import federation_of
 from securefl.federation.runs.prepare import Prepared, prepare
 from securefl.federation.runs.result import Numbers, RunResult
-from securefl.federation.runs.simulation import member_specs
+from securefl.federation.runs.simulation import member_specs, observed
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.spec import Split
@@ -52,16 +52,15 @@ def evaluate(path: Path, split: Split = "test") -> Evaluation:
     directory, result = _finished(path)
     torch.set_num_threads(1)
     prepared = prepare(_for_scoring(directory.config))
-    best_round, shared = _released(directory, prepared)
+    shared = _released(directory, prepared)
     consortium, identities = resident_consortium(prepared, directory)
-    with InProcess(member_specs(prepared, directory, consortium, identities)) as transport:
+    specs = member_specs(prepared, directory, consortium, identities)
+    with InProcess(observed(specs, identities)) as transport:
         members = tuple(member.name for member in result.members)
         exchange = Exchange(transport)
-        federation = federation_of(prepared, directory, consortium, exchange, members)
-        federation.restore_members(result.rounds)
-        state = initial_state(prepared.config, shared)
-        state.best_round, state.best_shared = best_round, shared
-        tallies = evaluate_best(federation, state, split)
+        exchange.ask_all(members, m.Restore(round=result.rounds), m.Done)
+        request = m.ObserveModel(shared=m.pack_vector(shared), split=split, local="kept")
+        tallies = scores_of(exchange, members, request)
     scores = {name: tally.values() for name, tally in tallies.items()}
     return Evaluation(split, scores, total(tallies.values()).values())
 
@@ -83,11 +82,11 @@ def _for_scoring(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"engine": engine, "warm_start": None})
 
 
-def _released(directory: RunDirectory, prepared: Prepared) -> tuple[int, FloatVector]:
-    """Return the round that was best, and its shared model, float32 [d]."""
-    tensors, metadata = read_tensors(directory.model_path)
+def _released(directory: RunDirectory, prepared: Prepared) -> FloatVector:
+    """Return the shared model of the best round, float32 [d]."""
+    tensors, _ = read_tensors(directory.model_path)
     try:
         model = prepared.task.model(prepared.facts, 0)
-        return int(metadata["round"]), joined_shared(model, tensors)
-    except (KeyError, ValueError) as error:
+        return joined_shared(model, tensors)
+    except ValueError as error:
         raise RunDirectoryError(f"{directory.model_path} does not match its run: {error}") from None

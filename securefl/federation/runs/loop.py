@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.errors import InputError
+from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.secure import SecureAggregator
@@ -25,14 +26,18 @@ from securefl.federation.coordinator.rounds import (
     run_round,
     spent,
 )
-from securefl.federation.runs.baselines import Arms, evaluate_arms, request_pooled
+from securefl.federation.coordinator.scores import Arms, ScoreSource
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
 from securefl.federation.runs.privacy_summary import run_privacy
 from securefl.federation.runs.progress import Progress
 from securefl.federation.runs.result import RunPrivacy
+from securefl.federation.scores.exact import ExactLayout
+from securefl.federation.scores.exact_session import sum_exact
+from securefl.federation.scores.statement import ReleasedScores, exact_scores
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.vectors import model_digest
+from securefl.privacy.mechanisms import mechanism_for
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",
@@ -50,6 +55,8 @@ class Trained:
         privacy: How customers were protected; None without a budget.
         members: The members that took part.
         refused: The members that refused the whole run, and why.
+        scores: The scores that every party sees; None in mode `plain` without a budget.
+        simulation_only: The scores that only a simulation can see; see `ScoreSource`.
     """
 
     state: RoundState
@@ -57,6 +64,8 @@ class Trained:
     privacy: RunPrivacy | None
     members: tuple[str, ...]
     refused: dict[str, str]
+    scores: ReleasedScores | None
+    simulation_only: tuple[str, ...]
 
 
 class Hooks:
@@ -121,7 +130,7 @@ class RoundLoop:
         Raises:
             SecureflError: A user-facing error, as one line.
         """
-        request_pooled(self.federation, self.prepared)
+        self.federation.scores.begin()
         state = self._restored()
         rounds = self.federation.config.rounds
         self.watch.begin(state.round, rounds)
@@ -184,14 +193,40 @@ class RoundLoop:
         federation, config = self.federation, self.prepared.config
         self.watch.stage(_CLOSING[config.references.enabled])
         self.hooks.before_closing()
-        arms = evaluate_arms(federation, self.prepared, state)
+        # A member keeps the result: for its predictions, and for the figures in its own folder.
+        number, shared = state.best_round, state.best_shared
+        result = m.Deliver(round=number, shared=m.pack_vector(shared))
+        federation.exchange.ask_all(federation.members, result, m.Done)
+        arms = federation.scores.closing(federation.members, number, shared)
+        scores = closing_scores(federation, state)
         privacy = run_privacy(config, spent(federation))
         # Last of all questions: with it, a member writes its outputs and ends its ledger.
         self.hooks.before_ledger()
         self.recorder.finish(federation.members, state.round)
         self.hooks.ended(federation)
         refused = federation.exchange.refused_in(0)
-        return Trained(state, arms, privacy, federation.members, refused)
+        only = federation.scores.simulation_only(arms)
+        return Trained(
+            state, arms, privacy, federation.members, refused, scores=scores, simulation_only=only
+        )
+
+
+def closing_scores(federation: Federation, state: RoundState) -> ReleasedScores | None:
+    """Return the scores of the run's result; None in mode `plain` without a budget."""
+    config, exchange, shared = federation.config, federation.exchange, state.best_shared
+    names = [metric.name for metric in federation.layout.metrics]
+    if mechanism_for(config.privacy).private:
+        # Opacus takes seconds to import, and a run without a budget does not need it.
+        from securefl.federation.scores.coordinator import sum_scores
+        from securefl.federation.scores.noised_statement import released_scores
+
+        return released_scores(config, names, sum_scores(exchange, federation.consortium, shared))
+    if config.mode == "plain":
+        return None
+    number = config.rounds + 1
+    return exact_scores(
+        sum_exact(exchange, federation.consortium, federation.layout, number, shared)
+    )
 
 
 def federation_of(
@@ -200,6 +235,8 @@ def federation_of(
     consortium: Consortium,
     exchange: Exchange,
     members: tuple[str, ...],
+    *,
+    scores: ScoreSource,
 ) -> Federation:
     """Return the federation of a run.
 
@@ -209,6 +246,7 @@ def federation_of(
         consortium: All members and what they agreed on.
         exchange: The way to the members.
         members: Those that take part, in roster order.
+        scores: Where scores come from.
     """
     config = prepared.config
     return Federation(
@@ -219,6 +257,9 @@ def federation_of(
         aggregator=aggregator_of(consortium),
         archive=TranscriptArchive(directory.transcripts, config.ledger.transcript_mebibytes),
         decisive=prepared.task.metrics[0],
+        consortium=consortium,
+        layout=ExactLayout(prepared.task.scored_metrics),
+        scores=scores,
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from securefl.federation.coordinator.rounds import RoundState
+from securefl.federation.member.answers import Protection
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Trained
 from securefl.federation.runs.prepare import Prepared
@@ -72,18 +73,21 @@ def _write_result(
         refusals=run_refusals(trained.refused, records),
         history=tuple(round_cost(record) for record in records),
         ledger=str(directory.ledger_path),
+        scores=trained.scores,
+        simulation_only=trained.simulation_only,
     )
     directory.save_result(result)
     return result
 
 
 def _member_results(prepared: Prepared, trained: Trained) -> tuple[MemberResult, ...]:
-    """Return each member's part; over a network its number of samples is not known, and 0."""
-    samples = {member.name: member.samples for member in prepared.members}
+    """Return each member's part; sample counts are in it where members send them in the clear."""
+    known = Protection.of(prepared.config) is Protection.PLAIN
+    samples = {member.name: member.samples for member in prepared.members} if known else {}
     return tuple(
         MemberResult(
             name=name,
-            samples=samples.get(name, 0),
+            samples=samples.get(name),
             metrics={
                 arm: part[name].values() for arm, part in trained.arms.items() if name in part
             },

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from securefl.config.schema import RunConfig
 from securefl.data.digests import tables_digest
@@ -16,12 +13,10 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
 from securefl.ml.device import choose_device
-from securefl.ml.parameters import joined_shared, shared_vector
-from securefl.ml.seeds import derive_seed
-from securefl.ml.tensor_io import read_tensors
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import AnyTask, MemberData
+from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import check_model, create_task
 
 POOLED = "pooled"
@@ -91,20 +86,3 @@ def check_noise(config: RunConfig, members: int, dimension: int) -> None:
         ConfigError: If it cannot, or if its noise would leave nothing to learn.
     """
     mechanism_for(config.privacy).check(config, members, dimension)
-
-
-def starting_model(config: RunConfig, task: AnyTask, facts: object) -> FloatVector:
-    """Return the shared model before the first round, float32 [d], from seed or an earlier run.
-
-    Raises:
-        InputError: If the earlier run's weights are of another model.
-    """
-    torch.manual_seed(derive_seed(config.seed, "shared"))
-    model = task.model(facts, 0)
-    if config.warm_start is None:
-        return shared_vector(model)
-    tensors, _ = read_tensors(Path(config.warm_start))
-    try:
-        return joined_shared(model, tensors)
-    except ValueError as error:
-        raise InputError(f"{config.warm_start}: {error}") from None

@@ -50,6 +50,7 @@ def run_privacy(config: RunConfig, accounts: Mapping[str, m.BudgetResponse]) -> 
                 life=account.life,
                 cap=account.cap,
                 cap_delta=account.cap_delta,
+                score_noise=account.score_noise,
             )
             for name, account in accounts.items()
         ),
@@ -91,15 +92,18 @@ def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[f
     from securefl.privacy.accounting.accountant import epsilon_of
 
     accountant = cast("AccountantName", privacy.accountant)
-    events = [_event(account) for account in accounts]
+    events = [event for account in accounts for event in _events(account)]
     return epsilon_of(events, privacy.delta, accountant), privacy_unit(
         privacy.unit
     ).customer_epsilon(events, privacy.delta, accountant, privacy.records_per_customer)
 
 
-def _event(account: MemberPrivacy) -> SampledGaussian:
-    """Return all steps of a run as one event, each with the run's least noise multiplier."""
-    return SampledGaussian(account.noise_multiplier, account.sampling_rate, account.steps)
+def _events(account: MemberPrivacy) -> list[SampledGaussian]:
+    """Return a run's steps, each with its least noise multiplier, and its scores."""
+    trained = SampledGaussian(account.noise_multiplier, account.sampling_rate, account.steps)
+    if account.score_noise is None:
+        return [trained]
+    return [trained, SampledGaussian(account.score_noise, sampling_rate=1.0, steps=1)]
 
 
 def _at_two_retailers(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> float | None:
@@ -107,7 +111,8 @@ def _at_two_retailers(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) ->
         return None
     from securefl.privacy.accounting.group_privacy import shared_epsilon
 
-    found = shared_epsilon([(_event(account), 2) for account in accounts], privacy.delta)
+    events = [event for account in accounts for event in _events(account)]
+    found = shared_epsilon([(event, 2) for event in events], privacy.delta)
     return found if math.isfinite(found) else None
 
 

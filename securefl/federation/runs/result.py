@@ -13,6 +13,7 @@ from typing import Any
 
 from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.scores.statement import ReleasedScores
 from securefl.untrusted.documents import parse_json
 
 
@@ -53,13 +54,13 @@ class MemberResult:
 
     Attributes:
         name: The member's name.
-        samples: Number of its training samples, its FedAvg weight; 0 over a network, where the
-            coordinator does not learn it.
+        samples: Number of its training samples, its FedAvg weight; None under masks or a budget,
+            where no count leaves a member, and over a network.
         metrics: Arm (`federated`, `alone`, `baseline`, ...) to metric to number, on its test cases.
     """
 
     name: str
-    samples: int
+    samples: int | None
     metrics: dict[str, Numbers]
 
 
@@ -116,6 +117,8 @@ class MemberPrivacy:
         life: Spent over the life of the data, earlier runs included, at the run's delta.
         cap: What its policy allows over the life of the data, at `cap_delta`; None without one.
         cap_delta: Delta of the cap.
+        score_noise: Noise multiplier of the scores, in multiples of their sensitivity; None where
+            none were released.
     """
 
     name: str
@@ -129,6 +132,7 @@ class MemberPrivacy:
     two_retailers_epsilon: float | None = None
     cap: float | None = None
     cap_delta: float | None = None
+    score_noise: float | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,9 @@ class RunResult:
         refusals: The members' refusals.
         history: The cost of each round.
         ledger: File of the coordinator's log of all members' signed entries.
+        scores: The scores over all members that every party sees, with their standard errors under
+            a budget; None in mode `plain` without one.
+        simulation_only: The arms of `metrics` that only a simulation can see.
     """
 
     task: str
@@ -197,6 +204,8 @@ class RunResult:
     refusals: tuple[Refusal, ...] = ()
     history: tuple[RoundCost, ...] = ()
     ledger: str = ""
+    scores: ReleasedScores | None = None
+    simulation_only: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
@@ -218,6 +227,9 @@ def result_from_json(text: str, path: Path) -> RunResult:
         fields |= {"members": members, "metrics": _numbers(fields["metrics"])}
         fields["privacy"] = _privacy(fields["privacy"])
         fields["refusals"] = tuple(Refusal(**refusal) for refusal in fields["refusals"])
+        scores = fields.get("scores")
+        fields["scores"] = None if scores is None else ReleasedScores.from_json(scores)
+        fields["simulation_only"] = tuple(fields.get("simulation_only", ()))
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):

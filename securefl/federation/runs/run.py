@@ -15,6 +15,7 @@ from securefl.federation.coordinator.rounds import Federation
 from securefl.federation.runs.agreement import resident_consortium
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks, RoundLoop, Trained, federation_of, taking_part
+from securefl.federation.runs.observation import simulated_scores
 from securefl.federation.runs.outcome import completed
 from securefl.federation.runs.prepare import Prepared, prepare
 from securefl.federation.runs.progress import Progress, Silent
@@ -91,15 +92,18 @@ def train_and_evaluate(
     torch.set_num_threads(1)
     consortium, identities = resident_consortium(prepared, directory)
     discloses = observer is not None
-    specs = member_specs(prepared, directory, consortium, identities, discloses=discloses)
+    specs = member_specs(prepared, directory, consortium, identities)
     with (
         closing(open_log(directory.ledger_path, consortium)) as log,
-        open_engine(prepared, directory, specs) as transport,
+        open_engine(prepared, specs, identities, discloses=discloses) as transport,
     ):
         exchange = Exchange(transport)
         recorder = Recorder(log, exchange, consortium.roster.names)
         members = taking_part(recorder, exchange)
-        federation = federation_of(prepared, directory, consortium, exchange, members)
+        scores = simulated_scores(exchange, prepared)
+        federation = federation_of(
+            prepared, directory, consortium, exchange, members, scores=scores
+        )
         if observer is not None:
             watched = observer.observe(federation.aggregator, transport)
             federation = replace(federation, aggregator=watched)

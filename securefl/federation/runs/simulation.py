@@ -18,6 +18,7 @@ from securefl.consortium.ledger.policy import policy_of
 from securefl.errors import ConfigError
 from securefl.federation.member.member import MemberSpec
 from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.observation import ObservedSpec, PooledSpec, Simulation
 from securefl.federation.runs.prepare import Prepared
 from securefl.federation.transport.base import Engine, HostedParties, OpenTransport
 from securefl.federation.transport.fault_injection import WithDropouts
@@ -74,8 +75,6 @@ def member_specs(
     directory: RunDirectory,
     consortium: Consortium,
     identities: Mapping[str, bytes],
-    *,
-    discloses: bool = False,
 ) -> list[MemberSpec]:
     """Return the specs from which the engine builds the members, in roster order."""
     return [
@@ -87,10 +86,26 @@ def member_specs(
             custody=custody_of(prepared, directory, data.name),
             consortium=consortium,
             identity=identities[data.name],
-            discloses=discloses,
         )
         for data in prepared.members
     ]
+
+
+def observed(
+    specs: Sequence[MemberSpec], identities: Mapping[str, bytes], *, discloses: bool = False
+) -> list[ObservedSpec]:
+    """Return the specs of members that a simulation's observer may question.
+
+    Args:
+        specs: The members.
+        identities: Member to private identity key; of all of them.
+        discloses: Whether they disclose their updates, for `securefl compare` alone.
+
+    Raises:
+        AgreementError: If a key is missing.
+    """
+    simulation = Simulation(specs[0].consortium, identities)
+    return [ObservedSpec(spec, simulation, discloses) for spec in specs]
 
 
 def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> LedgerContext:
@@ -108,13 +123,18 @@ def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> Ledg
 
 
 def open_engine(
-    prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
+    prepared: Prepared,
+    members: Sequence[MemberSpec],
+    identities: Mapping[str, bytes],
+    *,
+    discloses: bool = False,
 ) -> OpenTransport:
     """Return the configured engine with all parties, wrapped in the simulated dropouts."""
     config = prepared.config
     workers = choose_workers(config.engine, config, sum(spec.cost for spec in members))
-    parties = HostedParties(members, _pooled(prepared, directory, members), workers)
-    engine = engine_of(config.engine.name)(parties)
+    specs = observed(members, identities, discloses=discloses)
+    pooled = _pooled(prepared, members, Simulation(members[0].consortium, identities))
+    engine = engine_of(config.engine.name)(HostedParties(specs, pooled, workers))
     dropouts = config.simulation.dropouts
     return WithDropouts(engine, dropouts) if dropouts else engine
 
@@ -135,8 +155,8 @@ def engine_of(name: str) -> Engine:
 
 
 def _pooled(
-    prepared: Prepared, directory: RunDirectory, members: Sequence[MemberSpec]
-) -> list[MemberSpec]:
+    prepared: Prepared, members: Sequence[MemberSpec], simulation: Simulation
+) -> list[PooledSpec]:
     """Return the centralized baseline; it is in no cohort, and has no roster key and no ledger."""
     if not prepared.config.references.enabled:
         return []
@@ -144,11 +164,8 @@ def _pooled(
     refusing = {spec.name for spec in members if spec.ledger().refusal() is not None}
     if refusing == {spec.name for spec in members}:
         return []
-    data, consortium = prepared.pooled(without=refusing), members[0].consortium
-    key = SigningKey.generate(os.urandom).private_bytes()
-    custody = LedgerContext(directory.places.books, None, "", data.name)
-    place = directory.member_path(data.name)
-    return [MemberSpec(prepared.config, prepared.facts, data, place, custody, consortium, key)]
+    data = prepared.pooled(without=refusing)
+    return [PooledSpec(prepared.config, prepared.facts, data, simulation)]
 
 
 def choose_workers(engine: EngineSettings, config: RunConfig, samples: int) -> int:

@@ -15,6 +15,7 @@ from securefl.federation.runs.directory import CONFIG
 from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.repeat import RepeatResult, sample_deviation
 from securefl.federation.runs.result import Numbers, RunResult
+from securefl.federation.scores.statement import ReleasedScore, ReleasedScores
 
 Result = RunResult | RepeatResult
 PARITY: Final = 2.0
@@ -24,6 +25,15 @@ _PROTECTION: Final = {
     "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
     "secure": "data stayed with each retailer, and the coordinator saw only the sum of updates",
 }
+
+_ARMS: Final = {"federated": "federated", "released": "released model"}
+
+
+KEPT: Final = (
+    "Per-retailer figures stay with the retailers: each finds its own in figures.json of its own"
+    " folder."
+)
+"""The conclusion of a run of which no score leaves a member."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +82,14 @@ def summarise(result: Result) -> Summary:
     return Summary(
         heading=_heading(result),
         tables=tuple(_table(result, metric, found) for metric, found in metrics.items()),
-        notes=(*_refused(result), *_notes(result.metrics["federated"]), *_handed(result.task)),
-        conclusion=_conclusion(result, *next(iter(metrics.items()))),
+        notes=(
+            *_seen_by(result),
+            *_refused(result),
+            *_scores(result),
+            *_notes(result.metrics.get("federated", {})),
+            *_handed(result.task),
+        ),
+        conclusion=_conclusion(result, *next(iter(metrics.items()))) if metrics else KEPT,
         protection=_protection(result),
         run_dir=result.run_dir,
         next_command=_next_command(result),
@@ -82,7 +98,7 @@ def summarise(result: Result) -> Summary:
 
 def headline_metrics(result: Result) -> dict[str, MetricLabel]:
     """Return the metrics that the summary shows, the decisive one first."""
-    known = {m: LABELS[m] for m in result.metrics["federated"] if m in LABELS}
+    known = {m: LABELS[m] for m in result.metrics.get("federated", {}) if m in LABELS}
     return {metric: found for metric, found in known.items() if found.headline}
 
 
@@ -182,11 +198,52 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.1f} %"
 
 
+def _seen_by(result: Result) -> Iterator[str]:
+    """Say which figures no party of a real run has."""
+    run = result.runs[0] if isinstance(result, RepeatResult) else result
+    if "federated" in run.simulation_only:
+        yield (
+            "Only a simulation can see these figures: in mode"
+            f" {result.mode}{' under a budget' if result.privacy else ''}, no score of a retailer"
+            " leaves it."
+        )
+    elif run.simulation_only:
+        yield "Only a simulation can train on all data in one place."
+
+
 def _refused(result: Result) -> Iterator[str]:
     for run in result.runs if isinstance(result, RepeatResult) else (result,):
         for refusal in run.refusals:
             what = f"rounds from {refusal.round} on" if refusal.round else "to take part"
             yield f"{refusal.member} refused {what}: {refusal.reason}."
+
+
+def _scores(result: Result) -> Iterator[str]:
+    for run in result.runs if isinstance(result, RepeatResult) else (result,):
+        yield from score_notes(run.scores)
+
+
+def score_notes(scores: ReleasedScores | None) -> Iterator[str]:
+    """Yield what a run under a budget released of its scores, and what it did not."""
+    if scores is None or not (scores.epsilon or scores.withheld):
+        return
+    for arm, metrics in scores.arms.items():
+        found = "; ".join(_figure(name, score) for name, score in metrics.items())
+        yield (
+            f"Released scores, {_ARMS.get(arm, arm)}, over {len(scores.survivors)} retailers (± the"
+            f" standard error of their noise; {scores.epsilon:g} of epsilon): {found}."
+        )
+    if "all" in scores.withheld:
+        yield f"No score was released: {scores.withheld['all']}."
+
+
+def _figure(name: str, score: ReleasedScore) -> str:
+    label = title(name) if name in LABELS else name
+    if math.isnan(score.value):
+        return f"{label} drowned in its noise"
+    if name not in LABELS:
+        return f"{label} {score.value:.4f} ± {score.standard_error:.4f}"
+    return f"{label} {shown(name, score.value)} ± {shown(name, score.standard_error)}"
 
 
 def _notes(federated: Numbers) -> Iterator[str]:

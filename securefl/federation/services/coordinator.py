@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from securefl.config.cohort import cohort_size
+from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import AgreementError, RunDirectoryError
 from securefl.federation import messages as m
@@ -20,21 +21,25 @@ from securefl.federation.aggregation.secure import RoundFailedError, SecureAggre
 from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence, FaultTolerantExchange
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation, RoundRecord
+from securefl.federation.coordinator.scores import NoScores, ScoresInClear, ScoreSource
+from securefl.federation.member.answers import Protection
 from securefl.federation.runs.agreement import keep_agreement
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks, RoundLoop, Trained, federation_of, taking_part
 from securefl.federation.runs.outcome import completed
-from securefl.federation.runs.prepare import Prepared, check_noise, starting_model
+from securefl.federation.runs.prepare import Prepared, check_noise
 from securefl.federation.runs.progress import Progress, Silent
 from securefl.federation.runs.result import RunResult
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
+from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.cpu import keep_freed_memory
+from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import create_task
 from securefl_protocols.session.graph import default_threshold
 
@@ -167,6 +172,12 @@ def _prepared(context: ConnectionContext) -> Prepared:
     return Prepared(config, task, facts, (), shared, {})
 
 
+def _scores(config: RunConfig, exchange: Exchange) -> ScoreSource:
+    """Return the source of scores: where updates are in the clear, so are scores; else none are."""
+    in_clear = Protection.of(config) is Protection.PLAIN
+    return ScoresInClear(exchange) if in_clear else NoScores()
+
+
 def _trained(
     context: ConnectionContext,
     prepared: Prepared,
@@ -198,7 +209,10 @@ def _trained(
         hooks.before_ledger()
         watch.stage("Waiting for members")
         members = taking_part(recorder, recorded)
-        federation = federation_of(prepared, directory, consortium, exchange, members)
+        scores = _scores(prepared.config, exchange)
+        federation = federation_of(
+            prepared, directory, consortium, exchange, members, scores=scores
+        )
         trained = RoundLoop(federation, hooks, prepared, directory, recorder, watch).run()
         link.flush()
         # The run's keys are erased only now: until the last message has left, a restart needs them.

@@ -18,7 +18,9 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailerTables
 from securefl.errors import AgreementError, InputError
 from securefl.federation.member.journal import MemberJournal
-from securefl.federation.member.member import MemberSpec
+from securefl.federation.member.member import Member, MemberSpec
+from securefl.federation.member.own_figures import OwnFigures
+from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.member_process import (
     JournalMemory,
@@ -49,8 +51,11 @@ class MemberPaths:
     data: Path | None
 
 
-def serve(context: ConnectionContext, paths: MemberPaths) -> None:
+def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
     """Take part in a run until the coordinator releases the member.
+
+    Returns:
+        The member's own figures, which nobody else gets; None where there is no result.
 
     Raises:
         SecureflError: A user-facing error, as one line.
@@ -76,6 +81,17 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> None:
             with context.connected() as link:
                 end = MemberEnd(context.name, keys, context.run, link, journal, entropy, memory)
                 MemberProcess(end, member).serve()
+            # After the release: no other party waits for the training without the federation.
+            return own_figures(context, member)
+
+
+def own_figures(context: ConnectionContext, member: Member | RefusingMember) -> OwnFigures | None:
+    """Write a member's own figures into its folder; None where it has no result."""
+    if isinstance(member, RefusingMember):
+        return None
+    # As agreed, and not as in `context.config`: training on one's own data needs no other party.
+    compared = context.signed.agreement.config.references.enabled
+    return member.write_figures(local_only=compared)
 
 
 def _spec(
@@ -99,6 +115,7 @@ def _spec(
         identity=context.key.private_bytes(),
         entropy=entropy,
         memory=memory,
+        own_machine=True,
     )
 
 

@@ -39,14 +39,26 @@ class Exchange:
             which a party is asked nothing more.
     """
 
-    def __init__(self, transport: Transport, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        timeout: float | None = None,
+        arrived: defaultdict[str, deque[m.Message]] | None = None,
+    ) -> None:
         self._transport = transport
         self._timeout = timeout
-        self._arrived: defaultdict[str, deque[m.Message]] = defaultdict(deque)
+        self._arrived = defaultdict(deque) if arrived is None else arrived
         self.bytes_down: Counter[str] = Counter()
         self.bytes_up: Counter[str] = Counter()
         self.refusals: dict[str, dict[int, m.Refused]] = {}
         self._written: tuple[m.Message, bytes] | None = None
+
+    def aside(self) -> Exchange:
+        """Return an exchange over the same transport whose bytes count as no traffic of the run.
+
+        The two share what has arrived, so that an answer reaches the one that waits for it.
+        """
+        return Exchange(self._transport, self._timeout, self._arrived)
 
     def request(self, party: str, message: m.Message) -> None:
         """Send a request to one party; its answer is collected later."""

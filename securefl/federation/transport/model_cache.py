@@ -17,7 +17,7 @@ import msgpack
 from securefl.federation.transport.timeouts import kind_of
 
 ValueT = TypeVar("ValueT")
-_CARRYING = frozenset(("train", "train-masked", "evaluate", "evaluate-released"))
+_CARRYING = frozenset(("train", "train-masked", "evaluate", "deliver", "release-scores"))
 _LONG = 4096
 _KEPT = 2
 _TRIES = 2

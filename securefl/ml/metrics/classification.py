@@ -14,9 +14,11 @@ from scipy.special import expit
 from scipy.stats import rankdata
 
 from securefl.ml.metrics.sums import MetricSums, Ratio
+from securefl.ml.metrics.unit_sums import UnitSums, by_unit
 
 Scores = npt.NDArray[np.float64]
 Truths = npt.NDArray[np.bool_]
+Owners = npt.NDArray[np.int64]
 
 BINS: Final = 10
 """Bins of equal width, from probability 0 to 1."""
@@ -52,6 +54,24 @@ def classification_tally(logits: Scores, truth: Truths) -> MetricSums:
             "brier": Ratio(float(np.square(chance - truth).sum()), cases),
             "calibration_error": Ratio(miscalibration(chance, truth), cases),
         }
+    )
+
+
+def classification_units(logits: Scores, truth: Truths, owners: Owners) -> UnitSums:
+    """Return what each owner's cases add to `log_loss` and `brier`.
+
+    The other metrics rank cases against each other, so that one case has no part of its own.
+
+    Args:
+        logits: Log-odds, float64 [N].
+        truth: What happened, bool [N].
+        owners: The unit of each case, int64 [N].
+    """
+    loss = np.logaddexp(0, np.where(truth, -logits, logits))
+    parts = {"log_loss": loss, "brier": np.square(expit(logits) - truth)}
+    return UnitSums(
+        {name: by_unit(owners, part) for name, part in parts.items()},
+        {"cases": by_unit(owners, np.ones(len(owners)))},
     )
 
 

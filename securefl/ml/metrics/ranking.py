@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from securefl.ml.metrics.sums import MetricSums, Ratio
+from securefl.ml.metrics.unit_sums import UnitSums
 
 CUTOFF = 10
 """Length of the list in which the held-out product has to be."""
@@ -123,12 +125,48 @@ def expected_gain(ahead: Tensor, competitors: Tensor, drawn: Tensor) -> Tensor:
     Returns:
         The expectation, float64 [B].
     """
+    mass = _rank_mass(ahead, competitors, drawn)
+    return (mass / torch.log2(torch.arange(CUTOFF, dtype=torch.float64) + 2)).sum(dim=1)
+
+
+def expected_hit(ahead: Tensor, competitors: Tensor, drawn: Tensor) -> Tensor:
+    """Expected HR@10 of the same draws, float64 [B]; see `expected_gain`."""
+    return _rank_mass(ahead, competitors, drawn).sum(dim=1)
+
+
+def _rank_mass(ahead: Tensor, competitors: Tensor, drawn: Tensor) -> Tensor:
+    """Return the probabilities of the ranks below the cutoff, float64 [B, 10]."""
     a, m, d = (part.to(torch.float64)[:, None] for part in (ahead, competitors, drawn))
     r = torch.arange(CUTOFF, dtype=torch.float64)[None, :]
     possible = (r <= a) & (r <= d) & (d - r <= m - a)
     log_mass = _log_choose(a, r) + _log_choose(m - a, d - r) - _log_choose(m, d)
-    mass = torch.where(possible, torch.exp(log_mass), 0.0)
-    return (mass / torch.log2(r + 2)).sum(dim=1)
+    return torch.where(possible, torch.exp(log_mass), 0.0)
+
+
+def ranking_units(scores: Scores, cases: RankingCases) -> UnitSums:
+    """Return what each customer adds to `hr@10` and `ndcg@10`, where no customer touches another.
+
+    A case competes with products sampled from the whole agreed assortment, and not from what the
+    retailer sells: one customer can be the only buyer of a product. The two metrics are expected
+    over all such samples. Customers are scored one at a time, because a row of a batch may differ
+    in its last bit with the rows beside it.
+    """
+    rows = [_unit_gains(scores, cases, index) for index in torch.arange(len(cases.positive))]
+    hit, gain = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2).T.numpy()
+    return UnitSums({"hr@10": hit, "ndcg@10": gain}, {"cases": np.ones(len(rows))})
+
+
+def _unit_gains(scores: Scores, cases: RankingCases, place: Tensor) -> tuple[float, float]:
+    """Return expected hit and gain of the case at one place."""
+    index = place[None]
+    found = scores(index)[0]
+    competes = torch.ones(len(found), dtype=torch.bool)
+    competes[cases.bought[cases.bought_start[place] : cases.bought_start[place + 1]]] = False
+    ahead = (~(found < found[cases.positive[place]]) & competes).sum()[None]
+    competitors = competes.sum()[None]
+    drawn = competitors.clamp(max=cases.negatives.shape[1])
+    draws = (ahead, competitors, drawn)
+    return float(expected_hit(*draws)), float(expected_gain(*draws))
 
 
 def _log_choose(n: Tensor, k: Tensor) -> Tensor:

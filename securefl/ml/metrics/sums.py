@@ -54,15 +54,32 @@ class MetricSums:
 
 
 def total(tallies: Iterable[MetricSums]) -> MetricSums:
-    """Return the tally over all cases of several retailers.
+    """Return the tally over all cases of several retailers, each sum rounded once.
+
+    Independent of their order, and bit for bit what the exact masked sum of the same tallies gives.
 
     Raises:
         ValueError: If there is no tally, or their metrics differ.
     """
-    iterator = iter(tallies)
-    result = next(iterator, None)
-    if result is None:
+    parts = list(tallies)
+    if not parts:
         raise ValueError("no tally to add up")
-    for tally in iterator:
-        result = result + tally
-    return result
+    joined = parts[0]
+    for tally in parts[1:]:
+        joined = joined + tally  # refuses other metrics
+    return MetricSums(
+        {
+            name: Ratio(
+                _rounded_once(tally.ratios[name].numerator for tally in parts),
+                _rounded_once(tally.ratios[name].denominator for tally in parts),
+                ratio.root,
+            )
+            for name, ratio in joined.ratios.items()
+        }
+    )
+
+
+def _rounded_once(parts: Iterable[float]) -> float:
+    """Return the correctly rounded sum; NaN where a part is infinite or NaN."""
+    values = list(parts)
+    return math.fsum(values) if all(map(math.isfinite, values)) else math.nan

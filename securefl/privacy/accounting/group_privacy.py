@@ -52,13 +52,15 @@ def customer_epsilon(events: Sequence[SampledGaussian], delta: float, records: i
 
     Returns:
         An RDP bound (Ganesh 2024, see the module); with m = 1 the record-level one. Infinite
-        beyond epsilon = 20.
+        beyond epsilon = 20. Exact where nothing is sampled.
 
     Raises:
         ValueError: If `records` is not positive.
     """
     if records < 1:
         raise ValueError(f"a customer has at most {records} records")
+    if all(event.sampling_rate == 1 for event in events):
+        return epsilon_of([scale_sensitivity(event, records) for event in events], delta)
     return _mixed_epsilon([(event, records) for event in events], delta)
 
 

@@ -15,7 +15,6 @@ from securefl.privacy.accounting.events import (
     Term,
     terms_of,
 )
-from securefl.privacy.accounting.gaussian_rdp import sampled_gaussian_divergences
 from securefl.privacy.accounting.rdp import renyi_epsilon
 from securefl.privacy.accounting.sensitivity import Sensitivity
 from securefl.privacy.accounting.subsampled_rdp import ORDERS, sampled_divergences
@@ -88,4 +87,11 @@ def _skellam_step(variance: int, sensitivity: Sensitivity, rate: float) -> Vecto
 
 @lru_cache(maxsize=256)
 def _gaussian_step(sigma: float, rate: float) -> Vector:
-    return sampled_gaussian_divergences(sigma, rate, list(map(float, ORDERS)))
+    # The divergence without sampling is a / (2 sigma^2); with it, the sum of section 3.3.
+    with np.errstate(over="ignore", divide="ignore"):
+        whole = np.array(ORDERS, dtype=np.float64) / np.float64(sigma) / sigma / 2
+    return (
+        sampled_divergences(whole, rate)
+        if np.isfinite(whole).all()
+        else np.full_like(whole, np.inf)
+    )

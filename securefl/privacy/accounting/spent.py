@@ -177,6 +177,7 @@ class Spending:
             where no bound below 20 is known. With customers as units it is `epsilon` itself.
         two_retailers_epsilon: Under shared noise, epsilon of the same steps for a customer of two
             retailers; None without shared noise, or where no bound is known.
+        score_noise: Noise multiplier of the scores; None where none were released.
     """
 
     epsilon: float
@@ -186,3 +187,4 @@ class Spending:
     steps: int
     customer_epsilon: float | None = None
     two_retailers_epsilon: float | None = None
+    score_noise: float | None = None

@@ -18,24 +18,31 @@ from torch import Tensor, nn
 from securefl.ml.batches import Batch
 from securefl.ml.parameters import shared_parameters
 from securefl.privacy.dpsgd.layer_norms import (
+    embedding_gradients,
+    embedding_mass,
     embedding_squared_norms,
+    linear_gradients,
+    linear_mass,
     linear_squared_norms,
     unit_rows,
     weighted,
     without_padding,
 )
-from securefl.privacy.dpsgd.lazy_noise import LazyNoiseTable
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer
 from securefl.privacy.dpsgd.per_example import (
     GradientPath,
     UnitLoss,
     UnsupportedLayerError,
-    all_finite,
     clip_factors,
+    kept,
+    lengths,
 )
 from securefl.privacy.dpsgd.private_rows import LocalRows
 
 Layer = nn.Linear | nn.Embedding
+_MOST_MASS = 8.0
+"""Largest ratio of a clipped unit's terms, added by their lengths, to the clip norm; a unit with
+more is added by itself. Rounding moves the others by less than a millionth of the clip norm."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,16 @@ class _Used:
     inputs: Tensor
     backprops: Tensor
 
+    def of(self, unit: int) -> _Used:
+        """Return one unit's part."""
+        own = slice(unit, unit + 1)
+        return _Used(self.layer, self.inputs[own], self.backprops[own])
+
+    def finite(self, norms: Tensor) -> _Used:
+        """Return the same with zeros for the units whose norm is not finite: 0 times NaN is NaN."""
+        inputs = kept(self.inputs, norms) if self.inputs.is_floating_point() else self.inputs
+        return _Used(self.layer, inputs, kept(self.backprops, norms))
+
 
 class BookkeepingPath(GradientPath):
     """The book-keeping path; layers may be used several times, with any number of middle axes.
@@ -64,7 +81,6 @@ class BookkeepingPath(GradientPath):
         model: Every shared parameter belongs to exactly one `nn.Linear` or `nn.Embedding`.
         rows: The model's local tables.
         optimizer: Receives the clipped sums.
-        tables: Embeddings whose noise is lazy.
 
     Raises:
         UnsupportedLayerError: If a shared parameter belongs to any other layer.
@@ -75,42 +91,57 @@ class BookkeepingPath(GradientPath):
         model: nn.Module,
         rows: LocalRows,
         optimizer: BookkeepingOptimizer,
-        tables: dict[nn.Embedding, LazyNoiseTable],
     ) -> None:
-        super().__init__(model, rows)
+        super().__init__(model, rows, optimizer.max_grad_norm)
         self.optimizer = optimizer
-        self.tables = tables
         self.layers = supported_layers(model)
         self._parameters = list(shared_parameters(model).values())
         self._reads: list[_Read] | None = None
-        self._checked = False
         self._handles = [layer.register_forward_hook(self._capture) for layer in self.layers]
 
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """See `GradientPath`."""
-        if not self._checked:
-            self._compare_with_autograd(loss, batch)
-            self._checked = True
         losses, used, own = self._backpropagate(loss, batch)
-        squared = losses.new_zeros(len(losses))
+        squared, mass = torch.zeros(2, len(losses), dtype=torch.float64)
         for use in used:
             squared += _squared_norms(use)
-        norms = squared.sqrt()
-        # Nothing of the batch may reach a sum before all norms are known to be finite: one NaN
-        # would stay in the sum, while the caller can repeat the batch without that unit.
-        if all_finite(norms):
-            self.rows.accumulate(own)
-            factors = clip_factors(norms, self.optimizer.max_grad_norm)
-            for use in used:
-                self._add(use, factors)
+            mass += _mass(use).square()
+        norms: Tensor = squared.sqrt()
+        factors = self.factors(norms)
+        cancelling = (factors > 0) & ~(factors * mass.sqrt() <= _MOST_MASS * self.clip_norm)
+        for unit in cancelling.nonzero().flatten().tolist():
+            self._add_exactly([use.of(unit) for use in used])
+        factors = factors.masked_fill(cancelling, 0.0)
+        self.rows.accumulate(own)
+        for use in used:
+            self._add(use.finite(norms), factors)
         return norms
 
+    def check(self, loss: UnitLoss, synthetic: Batch) -> None:
+        """Compare the unclipped sums with autograd's.
+
+        A parameter that is also used outside its layer's forward has a gradient that no layer's
+        inputs and outputs contain; clipping would then bound only a part of it.
+        """
+        self.rows.end()
+        state = torch.get_rng_state()
+        losses, used, _ = self._backpropagate(loss, synthetic)
+        torch.set_rng_state(state)  # so that the same units see the same dropout again
+        total = loss(self.model, synthetic).sum()
+        expected = _derivatives(total, self._parameters)
+        found: dict[Tensor, Tensor] = {
+            parameter: torch.zeros_like(parameter) for parameter in self._parameters
+        }
+        for use in used:
+            _add_weighted(use, torch.ones_like(losses), lambda parameter: found[parameter])
+        names = shared_parameters(self.model)
+        for (name, parameter), wanted in zip(names.items(), expected, strict=True):
+            _compare(name, found[parameter], wanted)
+
     def close(self) -> None:
-        """See `GradientPath`; lazy tables are flushed."""
+        """See `GradientPath`."""
         for handle in self._handles:
             handle.remove()
-        for table in self.tables.values():
-            table.close()
 
     def _backpropagate(
         self, loss: UnitLoss, batch: Batch
@@ -125,9 +156,7 @@ class BookkeepingPath(GradientPath):
             self._reads = None
         _check_reads(reads, len(losses))
         targets = [read.output for read in reads] + self.rows.outputs
-        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
-            losses.sum(), targets, allow_unused=True
-        )
+        gradients = _derivatives(losses.sum(), targets)
         own = list(gradients[len(reads) :])
         return losses.detach(), list(_by_layer(reads, gradients[: len(reads)])), own
 
@@ -153,43 +182,25 @@ class BookkeepingPath(GradientPath):
                 parameter.requires_grad_(True)
 
     def _add(self, use: _Used, factors: Tensor) -> None:
-        table = self.tables.get(use.layer) if isinstance(use.layer, nn.Embedding) else None
-        if table is None:
-            _add_weighted(use, factors, self.optimizer.sum_of)
-        else:
-            table.accumulate(use.inputs.flatten(), weighted(use.backprops, factors))
+        _add_weighted(use, factors, self.optimizer.sum_of)
 
-    def _compare_with_autograd(self, loss: UnitLoss, batch: Batch) -> None:
-        """Compare the unclipped sums with autograd's, on the first batch.
+    def _add_exactly(self, uses: list[_Used]) -> None:
+        """Add one unit's gradient by itself, clipped by the norm of the very numbers added.
 
-        A parameter that is also used outside its layer's forward has a gradient that no layer's
-        inputs and outputs contain; clipping would then bound only a part of it.
-
-        Raises:
-            UnsupportedLayerError: If they differ.
+        Where a unit's terms cancel, rounding alone can be longer than the clip norm: the sum of
+        the terms is then no longer the gradient of which the norm was computed.
         """
-        state = torch.get_rng_state()
-        losses, used, _ = self._backpropagate(loss, batch)
-        if not all_finite(losses):
-            return
-        self._restart(state)
-        total = loss(self.model, batch).sum()
-        expected = torch.autograd.grad(total, self._parameters, allow_unused=True)
-        self._restart(state)
-        found: dict[Tensor, Tensor] = {
-            parameter: torch.zeros_like(parameter) for parameter in self._parameters
-        }
-        for use in used:
-            _add_weighted(use, torch.ones_like(losses), lambda parameter: found[parameter])
-        names = shared_parameters(self.model)
-        for (name, parameter), wanted in zip(names.items(), expected, strict=True):
-            _compare(name, found[parameter], wanted)
-        self._checked = True
-
-    def _restart(self, state: Tensor) -> None:
-        """Restore the generator, so that the same units see the same dropout again."""
-        torch.set_rng_state(state)
-        self.rows.restart()
+        rows = [_gradients(use) for use in uses]
+        norms = lengths([part.reshape(1, -1) for _, parts in rows for part in parts])
+        factor = clip_factors(norms, self.clip_norm)
+        for use, (index, parts) in zip(uses, rows, strict=True):
+            for parameter, part in zip(use.layer.parameters(), parts, strict=True):
+                total = self.optimizer.sum_of(parameter)
+                clipped = (part * factor).to(total.dtype)
+                if index is None:
+                    total.add_(clipped)
+                else:
+                    total.index_add_(0, index, clipped)
 
 
 def supported_layers(model: nn.Module) -> list[Layer]:
@@ -226,6 +237,14 @@ def _is_supported(module: nn.Module) -> TypeGuard[Layer]:
     if type(module) is nn.Embedding:
         return module.max_norm is None and not module.scale_grad_by_freq and not module.sparse
     return type(module) is nn.Linear
+
+
+def _derivatives(total: Tensor, of: list[Any]) -> tuple[Tensor | None, ...]:
+    """Return the derivatives of `total`, None where it does not depend on one."""
+    if not of or not total.requires_grad:
+        return (None,) * len(of)
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(total, of, allow_unused=True)
+    return found
 
 
 def _check_reads(reads: list[_Read], units: int) -> None:
@@ -269,13 +288,36 @@ def _squared_norms(use: _Used) -> Tensor:
     return embedding_squared_norms(use.inputs, use.backprops)
 
 
+def _mass(use: _Used) -> Tensor:
+    if isinstance(use.layer, nn.Linear):
+        return linear_mass(use.inputs, use.backprops, bias=use.layer.bias is not None)
+    return embedding_mass(use.inputs, use.backprops)
+
+
+def _gradients(use: _Used) -> tuple[Tensor | None, list[Tensor]]:
+    """Return the rows of the parameters that one unit's use changes, None for all; and by how much.
+
+    In the order of the layer's parameters, float64.
+    """
+    if isinstance(use.layer, nn.Linear):
+        bias = use.layer.bias is not None
+        return None, [part[0] for part in linear_gradients(use.inputs, use.backprops, bias=bias)]
+    _, index, sums = embedding_gradients(use.inputs, use.backprops)
+    return index, [sums]
+
+
 def _add_weighted(use: _Used, factors: Tensor, into: Callable[[Tensor], Tensor]) -> None:
-    """Add the sum over units of factor times gradient to what `into` gives for each parameter."""
-    rows = weighted(use.backprops, factors)
+    """Add the sum over units of factor times gradient to what `into` gives for each parameter.
+
+    In the precision of that: products of two float32 are exact in float64, and so only their
+    addition errs.
+    """
+    total = into(use.layer.weight)
+    rows = weighted(use.backprops, factors).to(total.dtype)
     if isinstance(use.layer, nn.Embedding):
-        into(use.layer.weight).index_add_(0, use.inputs.flatten(), rows)
+        total.index_add_(0, use.inputs.flatten(), rows)
         return
-    into(use.layer.weight).addmm_(rows.mT, use.inputs.flatten(0, 1))
+    total.addmm_(rows.mT, use.inputs.flatten(0, 1).to(total.dtype))
     if use.layer.bias is not None:
         into(use.layer.bias).add_(rows.sum(0))
 

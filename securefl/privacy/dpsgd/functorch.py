@@ -14,7 +14,13 @@ from torch.func import functional_call, grad, vmap
 from securefl.ml.batches import Batch
 from securefl.ml.parameters import shared_parameters
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer
-from securefl.privacy.dpsgd.per_example import GradientPath, UnitLoss, all_finite, clip_factors
+from securefl.privacy.dpsgd.per_example import (
+    GradientPath,
+    UnitLoss,
+    UnsupportedLayerError,
+    kept,
+    lengths,
+)
 from securefl.privacy.dpsgd.private_rows import LocalRows
 
 _INSTANTIATED_FLOATS = 1 << 24
@@ -33,30 +39,40 @@ class VectorisedPath(GradientPath):
     """
 
     def __init__(self, model: nn.Module, rows: LocalRows, optimizer: BookkeepingOptimizer) -> None:
-        super().__init__(model, rows)
+        super().__init__(model, rows, optimizer.max_grad_norm)
         self.optimizer = optimizer
         self._parameters = shared_parameters(model)
         size = sum(parameter.numel() for parameter in self._parameters.values())
-        self._at_once = max(1, _INSTANTIATED_FLOATS // size)
+        # A power of two, so that a batch that was filled up is made of equal parts.
+        self._at_once = 1 << (max(1, _INSTANTIATED_FLOATS // size).bit_length() - 1)
 
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """See `GradientPath`."""
         with torch.no_grad():
             loss(self.model, batch)  # records which local rows each unit reads
         own = [output.detach() for output in self.rows.outputs]
-        sums = {name: torch.zeros_like(p) for name, p in self._parameters.items()}
+        sums = {
+            name: torch.zeros_like(p, dtype=torch.float64) for name, p in self._parameters.items()
+        }
         norms, own_gradients = [], []
         for units in torch.split(torch.arange(len(batch[0])), self._at_once):
             shared, rows = self._gradients(loss, [p[units] for p in batch], [o[units] for o in own])
-            norms.append(self._add_clipped(shared, sums))
+            norms.append(self._add_clipped(shared, sums, int(units[0])))
             own_gradients.append(rows)
-        found = torch.cat(norms)
-        # The sums are this call's own until here: a batch with a NaN leaves no trace.
-        if all_finite(found):
-            self.rows.accumulate([torch.cat(parts) for parts in zip(*own_gradients, strict=True)])
-            for name, parameter in self._parameters.items():
-                self.optimizer.sum_of(parameter).add_(sums[name])
-        return found
+        self.rows.accumulate([torch.cat(parts) for parts in zip(*own_gradients, strict=True)])
+        for name, parameter in self._parameters.items():
+            self.optimizer.sum_of(parameter).add_(sums[name])
+        return torch.cat(norms)
+
+    def check(self, loss: UnitLoss, synthetic: Batch) -> None:
+        """Refuse operations that `torch.vmap` does not know, of a model without local tables."""
+        if self.rows.tables:
+            return
+        try:
+            self._gradients(loss, list(synthetic), [])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UnsupportedLayerError(f"torch.vmap cannot follow the loss: {reason}") from None
 
     def close(self) -> None:
         """See `GradientPath`; there are no hooks."""
@@ -78,13 +94,16 @@ class VectorisedPath(GradientPath):
         gradients: Gradients = each(shared, own, batch)
         return gradients
 
-    def _add_clipped(self, gradients: dict[str, Tensor], sums: dict[str, Tensor]) -> Tensor:
+    def _add_clipped(
+        self, gradients: dict[str, Tensor], sums: dict[str, Tensor], first: int
+    ) -> Tensor:
         """Add the clipped gradients to `sums`; return their norms before clipping, [b]."""
         flat = {name: gradient.reshape(len(gradient), -1) for name, gradient in gradients.items()}
-        norms: Tensor = torch.stack([each.norm(dim=1) for each in flat.values()]).norm(dim=0)
-        factors = clip_factors(norms, self.optimizer.max_grad_norm)
+        norms = lengths([*flat.values()])
+        factors = self.factors(norms, first)
         for name, each in flat.items():
-            sums[name].add_((factors @ each).view_as(sums[name]))
+            clipped = factors.double() @ kept(each, norms).double()
+            sums[name].add_(clipped.view_as(sums[name]))
         return norms
 
 

@@ -14,6 +14,8 @@ _PAIRWISE_LIMIT = 32
 """Rows of a unit up to which comparing all pairs of indices is faster than sorting them."""
 _INSTANTIATED_FLOATS = 1 << 22
 """Floats of instantiated gradients at a time: 16 MiB in float32."""
+_EXTREME = 1e25
+"""Length of a layer's input beyond which clipped gradients are computed in double precision."""
 
 
 def unit_rows(tensor: Tensor) -> Tensor:
@@ -34,32 +36,79 @@ def linear_squared_norms(inputs: Tensor, backprops: Tensor, *, bias: bool) -> Te
         bias: Whether the layer has a bias, whose gradient is sum_t g_t.
 
     Returns:
-        A tensor [B].
+        A tensor [B], float64.
     """
     rows, width, out = inputs.shape[1], inputs.shape[2], backprops.shape[2]
     if rows == 1:
         squared = _squared_lengths(inputs)
         return _squared_lengths(backprops) * (squared.add_(1) if bias else squared)
     if rows * (width + out) <= width * out:
-        kernel = (inputs @ inputs.mT) * (backprops @ backprops.mT)
-        # Rounding can push a vanishing norm below zero, and its root to NaN.
-        weight = kernel.sum((1, 2)).clamp_min(0)
+        # In double precision: terms of opposite sign cancel, and what is left of them in single
+        # precision can be smaller than the true norm, or negative.
+        a, g = inputs.double(), backprops.double()
+        weight = ((a @ a.mT) * (g @ g.mT)).sum((1, 2)).clamp_min(0)
     else:
         size = max(1, _INSTANTIATED_FLOATS // (width * out))
         parts = zip(torch.split(backprops, size), torch.split(inputs, size), strict=True)
         weight = torch.cat([_squared_lengths(g.mT @ a) for g, a in parts])
-    return weight + backprops.sum(1).square().sum(1) if bias else weight
+    return weight + _squared_lengths(backprops.sum(1, keepdim=True)) if bias else weight
+
+
+def linear_mass(inputs: Tensor, backprops: Tensor, *, bias: bool) -> Tensor:
+    """Return sum_t |g_t| |a_t| of each unit, float64 [B], inf where the inputs are extreme.
+
+    Times the unit roundoff, it bounds how far rounding moves the unit's summed gradient (Higham
+    2002, section 3.5), which the norm of the gradient does not where its terms cancel.
+    """
+    a, g = (torch.linalg.vector_norm(part, dim=2).double() for part in (inputs, backprops))
+    # Beyond it a clipped backprop would be a subnormal number, which has few digits.
+    extreme = (a > _EXTREME).any(1)
+    total = (g * (a.square() + 1).sqrt() if bias else g * a).sum(1)
+    bound: Tensor = total.masked_fill(extreme, torch.inf)
+    return bound
+
+
+def embedding_mass(indices: Tensor, backprops: Tensor) -> Tensor:
+    """Return the same of an embedding: the norm over its rows of the sums of |g_t|, [B]."""
+    lengths = torch.linalg.vector_norm(backprops, dim=2, keepdim=True)
+    return embedding_squared_norms(indices, lengths).sqrt()
+
+
+def linear_gradients(inputs: Tensor, backprops: Tensor, *, bias: bool) -> list[Tensor]:
+    """Return each unit's gradients themselves, float64: weight [B, out, in], then bias [B, out]."""
+    a, g = inputs.double(), backprops.double()
+    return [g.mT @ a, g.sum(1)] if bias else [g.mT @ a]
+
+
+def embedding_gradients(indices: Tensor, backprops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each unit's gradient itself, one row an index that it looked up.
+
+    Returns:
+        Unit of each row, int64 [G]; its index, int64 [G]; and the gradient, float64 [G, d].
+    """
+    batch, rows = indices.shape
+    order = torch.argsort(indices, dim=1)
+    ordered = indices.gather(1, order)
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    group = first.flatten().cumsum(0) - 1
+    flat = (order + torch.arange(batch)[:, None] * rows).flatten()
+    sums = torch.zeros(int(first.sum()), backprops.shape[2], dtype=torch.float64)
+    sums.index_add_(0, group, backprops.flatten(0, 1)[flat].double())
+    owner = torch.arange(batch).repeat_interleave(first.sum(1))
+    return owner, ordered[first], sums
 
 
 def _squared_lengths(tensor: Tensor) -> Tensor:
-    """Return the squared norm of each unit's rows together, [B] from [B, T, f]."""
-    norms: Tensor = torch.linalg.vector_norm(tensor, dim=(1, 2))
+    """Return the squared norm of each unit's rows together, float64 [B] from [B, T, f]."""
+    norms: Tensor = torch.linalg.vector_norm(tensor, dim=(1, 2), dtype=torch.float64)
     return norms.square_()
 
 
 def weighted(backprops: Tensor, factors: Tensor) -> Tensor:
     """Return the rows [B * T, f] of `backprops` [B, T, f], each times its unit's factor [B]."""
-    return (backprops * factors.view(-1, 1, 1)).flatten(0, 1)
+    scaled = backprops * factors.to(backprops.dtype).view(-1, 1, 1)
+    return scaled.flatten(0, 1)
 
 
 def without_padding(indices: Tensor, backprops: Tensor, padding: int | None) -> Tensor:
@@ -80,28 +129,15 @@ def embedding_squared_norms(indices: Tensor, backprops: Tensor) -> Tensor:
         backprops: [B, T, d], zero at padding.
 
     Returns:
-        A tensor [B].
+        A tensor [B], float64.
     """
     rows = indices.shape[1]
     if rows == 1:
         return _squared_lengths(backprops)
     if rows <= _PAIRWISE_LIMIT:
         same = indices[:, :, None] == indices[:, None, :]
-        kernel = backprops @ backprops.mT
-        return (kernel * same).sum((1, 2)).clamp_min(0)
-    return _sorted_squared_norms(indices, backprops)
-
-
-def _sorted_squared_norms(indices: Tensor, backprops: Tensor) -> Tensor:
-    """Return the same as `embedding_squared_norms` by sorting: n log n in the rows of a unit."""
-    batch, rows = indices.shape
-    order = torch.argsort(indices, dim=1)
-    ordered = indices.gather(1, order)
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    group = first.flatten().cumsum(0) - 1
-    flat = (order + torch.arange(batch)[:, None] * rows).flatten()
-    sums = backprops.new_zeros(int(group[-1]) + 1, backprops.shape[2])
-    sums.index_add_(0, group, backprops.flatten(0, 1)[flat])
-    owner = torch.arange(batch).repeat_interleave(first.sum(1))
-    return backprops.new_zeros(batch).index_add_(0, owner, sums.square().sum(1))
+        g = backprops.double()
+        return ((g @ g.mT) * same).sum((1, 2)).clamp_min(0)
+    owner, _, sums = embedding_gradients(indices, backprops)
+    squared = torch.zeros(len(indices), dtype=torch.float64)
+    return squared.index_add_(0, owner, sums.square().sum(1))

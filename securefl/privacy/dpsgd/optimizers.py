@@ -1,8 +1,8 @@
-"""Opacus' optimizers with cryptographic noise, a fixed denominator, and a guard against bypasses.
+"""Opacus' optimizers with exact integer noise, a fixed denominator, and a guard against bypasses.
 
-`step` is the only way in which a private gradient reaches the parameters: sum of clipped per-unit
-gradients, plus noise of standard deviation sigma * C, over the public expected batch size. An
-empty batch steps as well, on noise alone.
+`step` is the only way in which a private gradient reaches the parameters: the sum of clipped
+per-unit gradients, in float64, rounded to a grid and noised there (`GridNoise`), over the public
+expected batch size. An empty batch steps as well, on noise alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from securefl.privacy.noise.gaussian import GaussianNoise
+from securefl.privacy.noise.grid import Grid, GridNoise
 
 
 class PrivacyBypassError(RuntimeError):
@@ -22,7 +22,7 @@ class PrivacyBypassError(RuntimeError):
 
 
 class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
-    """Opacus' `DPOptimizer` with noise from a CSPRNG, and a guard on the inner optimizer.
+    """Opacus' `DPOptimizer` with noise on a grid, and a guard on the inner optimizer.
 
     Args:
         optimizer: Takes the step on the noised mean; it refuses to step on its own from now on.
@@ -36,7 +36,7 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
         self,
         optimizer: Optimizer,
         *,
-        noise: GaussianNoise,
+        noise: GridNoise,
         noise_multiplier: float,
         clip_norm: float,
         expected_batch: float,
@@ -59,24 +59,45 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
         return 1
 
     def add_noise(self) -> None:
-        """Write the clipped sums plus independent noise of deviation sigma * C into `p.grad`."""
-        gradients: list[Tensor] = []
-        for parameter in self.params:
-            gradient = getattr(parameter, "summed_grad", None)
-            # An empty batch has noise as well: a step without noise would reveal that it was empty.
-            if gradient is None:
-                gradient = torch.zeros_like(parameter)
-            parameter.grad = gradient.contiguous().view_as(parameter)
+        """Write the clipped sums, rounded and noised, over the public denominator into `p.grad`."""
+        # An empty batch has noise as well: a step without noise would reveal that it was empty.
+        sums = self.clipped_sum()
+        released = sums.new_empty(len(sums), dtype=self.params[0].dtype)
+        self._release(sums, released)
+        pieces = torch.split(released, [p.numel() for p in self.params])
+        for parameter, piece in zip(self.params, pieces, strict=True):
+            parameter.grad = piece.view_as(parameter)
             parameter.summed_grad = None
-            gradients.append(parameter.grad)
+
+    def scale_grad(self) -> None:
+        """Do nothing: `add_noise` has divided by the public denominator."""
+
+    def _release(self, sums: Tensor, released: Tensor) -> None:
+        """Write the noised mean of `sums` (float64 [d]) into `released` (of parameters' dtype)."""
+        scale = 1 / self.expected_batch_size
         if self.noise_multiplier > 0:
-            self.noise.add_(gradients, self.noise_multiplier * self.max_grad_norm)
+            grid = Grid.of(self.max_grad_norm, len(sums), self.noise_multiplier)
+            self.noise.release(sums.numpy(), grid, released.numpy(), scale)
+        else:
+            torch.mul(sums, scale, out=sums)
+            released.copy_(sums)
+
+    def add_clipped(self, factors: Tensor) -> None:
+        """Add each unit's gradient (`grad_sample`, [B, ...]), times its factor [B], to the sums."""
+        for parameter in self.params:
+            sample = parameter.grad_sample
+            total = torch.tensordot(factors.double(), sample.double(), dims=1)
+            before = parameter.summed_grad
+            parameter.summed_grad = total if before is None else before + total
+            parameter.grad_sample = None
 
     def clipped_sum(self) -> Tensor:
-        """Return the step's sum of clipped gradients over all parameters, [d]; it is not noised."""
+        """Return the step's sum of clipped gradients, float64 [d]; it is not noised."""
         sums = [getattr(p, "summed_grad", None) for p in self.params]
         pairs = zip(sums, self.params, strict=True)
-        return torch.cat([(torch.zeros_like(p) if s is None else s).flatten() for s, p in pairs])
+        return torch.cat(
+            [(torch.zeros_like(p) if s is None else s).double().flatten() for s, p in pairs]
+        )
 
     def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
         """Add the noise and scale; return that the inner optimizer may step."""
@@ -96,15 +117,15 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
 class BookkeepingOptimizer(HooksOptimizer):
     """A `DPOptimizer` that receives sums of clipped gradients, never per-unit ones.
 
-    The gradients of all parameters are pieces of one flat tensor, so that clearing, noise and
-    scaling are one operation each, however many small layers the model has.
+    The sums of all parameters are pieces of one flat tensor, in float64, and so are the noised
+    gradients, so that clearing and noise are one operation each, however many layers there are.
     """
 
     def __init__(
         self,
         optimizer: Optimizer,
         *,
-        noise: GaussianNoise,
+        noise: GridNoise,
         noise_multiplier: float,
         clip_norm: float,
         expected_batch: float,
@@ -117,10 +138,10 @@ class BookkeepingOptimizer(HooksOptimizer):
             expected_batch=expected_batch,
         )
         self._own: list[Tensor] = self.params
-        self._flat = torch.zeros(sum(p.numel() for p in self._own), dtype=self._own[0].dtype)
-        pieces = torch.split(self._flat, [p.numel() for p in self._own])
-        views = [piece.view_as(p) for piece, p in zip(pieces, self._own, strict=True)]
-        self._sums: dict[Tensor, Tensor] = dict(zip(self._own, views, strict=True))
+        self._flat = torch.zeros(sum(p.numel() for p in self._own), dtype=torch.float64)
+        self._released = torch.zeros(len(self._flat), dtype=self._own[0].dtype)
+        self._sums = self._pieces(self._flat)
+        self._gradients = self._pieces(self._released)
 
     def sum_of(self, parameter: Tensor) -> Tensor:
         """Return the tensor that sums the clipped gradients of one parameter, of its shape."""
@@ -136,14 +157,14 @@ class BookkeepingOptimizer(HooksOptimizer):
 
     def add_noise(self) -> None:
         """See `HooksOptimizer`."""
-        if self.noise_multiplier > 0:
-            self.noise.add_([self._flat], self.noise_multiplier * self.max_grad_norm)
-        for parameter, total in self._sums.items():
-            parameter.grad = total
+        self._release(self._flat, self._released)
+        for parameter, gradient in self._gradients.items():
+            parameter.grad = gradient
 
-    def scale_grad(self) -> None:
-        """Divide by the public denominator."""
-        self._flat.div_(self.expected_batch_size)
+    def _pieces(self, flat: Tensor) -> dict[Tensor, Tensor]:
+        """Return the part of a flat tensor that belongs to each parameter, of its shape."""
+        pieces = torch.split(flat, [p.numel() for p in self._own])
+        return {p: piece.view_as(p) for piece, p in zip(pieces, self._own, strict=True)}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear gradients and clipped sums."""

@@ -7,10 +7,9 @@ a row of the loss stands for: a record, or a customer with all the rows of their
 
 from __future__ import annotations
 
-import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -38,27 +37,45 @@ class UnsupportedLayerError(ConfigError):
 
 
 def clip_factors(norms: Tensor, clip_norm: float) -> Tensor:
-    """Return each unit's factor min(1, C / (norm + 1e-6)), [B] (Abadi et al. 2016, algorithm 1)."""
-    return (clip_norm / (norms + CLIP_STABILIZER)).clamp(max=1.0)
+    """Return each unit's factor min(1, C / (norm + 1e-6)), [B] (Abadi et al. 2016, algorithm 1).
+
+    It is 0 where the norm is not finite: such a unit contributes nothing, which depends on that
+    unit alone. Its gradient has to be left out as well, for 0 times infinity is NaN.
+    """
+    factors = (clip_norm / (norms + CLIP_STABILIZER)).clamp(max=1.0)
+    return factors.masked_fill(~norms.isfinite(), 0.0)
 
 
-def all_finite(norms: Tensor) -> bool:
-    """Return whether no norm [B], B >= 1, is infinite or NaN; `max` propagates NaN."""
-    return math.isfinite(float(norms.max()))
+def kept(values: Tensor, norms: Tensor) -> Tensor:
+    """Return `values` [B, ...] with zeros in the rows of units whose norm is not finite."""
+    finite = norms.isfinite()
+    # No copy of a whole batch for what occurs in attacks alone.
+    if bool(finite.all()):
+        return values
+    return values.masked_fill(~finite.view(-1, *[1] * (values.dim() - 1)), 0.0)
+
+
+def lengths(parts: Sequence[Tensor]) -> Tensor:
+    """Return the norm of each unit's gradient, float64 [B], from its parts [B, n] each."""
+    each = [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts]
+    norms: Tensor = torch.stack(each).norm(dim=0)
+    return norms
 
 
 class GradientPath(ABC):
     """Turns a batch into the sum of its units' clipped gradients, held by the optimizer."""
 
-    def __init__(self, model: nn.Module, rows: LocalRows) -> None:
+    def __init__(self, model: nn.Module, rows: LocalRows, clip_norm: float) -> None:
         self.model = model
         self.rows = rows
+        self.clip_norm = clip_norm
 
     @abstractmethod
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """Add the batch's clipped per-unit gradients to the sum of this step.
 
-        Where a norm is not finite, nothing is added, and the caller leaves those units out.
+        A unit whose norm is not finite adds nothing. It takes part in the one pass that all units
+        make, so that it changes neither what others add nor the random draws that they get.
 
         Args:
             loss: The loss of each unit, [B].
@@ -67,6 +84,29 @@ class GradientPath(ABC):
         Returns:
             The norms before clipping, [B]. They are private: not to be logged or released.
         """
+
+    def factors(self, norms: Tensor, first: int = 0) -> Tensor:
+        """Return the units' clip factors, [B]; 0 for those that only fill the batch up.
+
+        Args:
+            norms: Of the units' gradients, [B].
+            first: Place of the first of them in the batch.
+        """
+        found = clip_factors(norms, self.clip_norm)
+        found[max(self.rows.counted - first, 0) :] = 0.0
+        return found
+
+    def check(self, loss: UnitLoss, synthetic: Batch) -> None:
+        """Refuse a model whose gradients this path cannot compute; by default none.
+
+        Args:
+            loss: The loss of each unit, [B].
+            synthetic: Units that were made up, and of which nothing depends on data.
+
+        Raises:
+            UnsupportedLayerError: If the model cannot be trained on this path.
+        """
+        del loss, synthetic
 
     @abstractmethod
     def close(self) -> None:
@@ -77,9 +117,12 @@ class HooksPath(GradientPath):
     """Opacus' hooks: every unit's gradient is instantiated; works for any layer, but slowly."""
 
     def __init__(self, model: nn.Module, rows: LocalRows, optimizer: HooksOptimizer) -> None:
-        super().__init__(model, rows)
+        super().__init__(model, rows, optimizer.max_grad_norm)
         self.optimizer = optimizer
-        self._hooks = _PaddedGradSample(model, loss_reduction="sum")
+        try:
+            self._hooks = _PaddedGradSample(model, loss_reduction="sum")
+        except NotImplementedError:
+            raise UnsupportedLayerError("hooks know no layers with buffers of their own") from None
 
     def accumulate(self, loss: UnitLoss, batch: Batch) -> Tensor:
         """See `GradientPath`."""
@@ -91,11 +134,12 @@ class HooksPath(GradientPath):
             parameter.grad = None
             if parameter.grad_sample is None:
                 parameter.grad_sample = parameter.new_zeros(1).expand(len(losses), *parameter.shape)
-        samples: list[Tensor] = [parameter.grad_sample.flatten(1) for parameter in parameters]
-        norms: Tensor = torch.stack([sample.norm(dim=1) for sample in samples]).norm(dim=0)
-        if all_finite(norms):
-            self.rows.accumulate([output.grad for output in self.rows.outputs])
-            self.optimizer.clip_and_accumulate()
+        norms = lengths([parameter.grad_sample.flatten(1) for parameter in parameters])
+        factors = self.factors(norms)
+        for parameter in parameters:
+            parameter.grad_sample = kept(parameter.grad_sample, norms)
+        self.rows.accumulate([output.grad for output in self.rows.outputs])
+        self.optimizer.add_clipped(factors)
         return norms
 
     def _begin_anew(self) -> None:

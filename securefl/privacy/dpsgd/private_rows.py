@@ -45,6 +45,7 @@ class LocalRows:
         self._owners = {t: torch.full((t.num_embeddings,), -1) for t in self.tables}
         self._seen: list[tuple[nn.Embedding, Tensor, Tensor]] = []
         self._index: Tensor | None = None
+        self.counted = 0
         self._supplied: Iterator[Tensor] | None = None
         self._handles = [t.register_forward_hook(self._capture) for t in self.tables]
         for table in self.tables:
@@ -60,13 +61,15 @@ class LocalRows:
         """The tables' outputs since `begin`, in order."""
         return [output for _, _, output in self._seen]
 
-    def begin(self, index: Tensor) -> None:
-        """Announce that units `index` (int64 [B]) go through the model next."""
-        self._index = index
-        self._seen = []
+    def begin(self, index: Tensor, counted: int | None = None) -> None:
+        """Announce that units `index` (int64 [B]) go through the model next.
 
-    def restart(self) -> None:
-        """Announce that the same units go through the model once more."""
+        Args:
+            index: The units.
+            counted: So many of them count; the others fill the batch up. None: all.
+        """
+        self._index = index
+        self.counted = len(index) if counted is None else counted
         self._seen = []
 
     @contextmanager
@@ -98,9 +101,10 @@ class LocalRows:
                 continue
             if table.weight.grad is None:
                 table.weight.grad = torch.zeros_like(table.weight)
-            share = gradient.reshape(-1, table.embedding_dim) / self._expected_batch
+            own, of_rows = gradient[: self.counted], rows[: self.counted]
+            share = own.reshape(-1, table.embedding_dim) / self._expected_batch
             share = torch.nan_to_num(share, nan=0.0, posinf=0.0, neginf=0.0)
-            table.weight.grad.index_add_(0, rows.reshape(-1), share)
+            table.weight.grad.index_add_(0, of_rows.reshape(-1), share)
 
     def _capture(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if self._supplied is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +22,19 @@ from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.dpsgd.book_keeping import BookkeepingPath, is_known
 from securefl.privacy.dpsgd.functorch import VectorisedPath
-from securefl.privacy.dpsgd.lazy_noise import LazyNoiseTable
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer, HooksOptimizer
-from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss, all_finite
+from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.private_rows import LocalRows
+from securefl.privacy.dpsgd.synthetic_units import made_up_parameters, synthetic_units
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.gaussian import GaussianNoise
+from securefl.privacy.noise.grid import LARGEST_BATCH, GridNoise
 
 PathName = Literal["auto", "hooks", "bookkeeping", "vectorised"]
 
+_ALIGNED: Final = 16
+"""Units that go through the model together at least; a multiple of the rows that the kernels of
+matrix products take at once."""
 _OPTIMIZERS: dict[PathName, type[HooksOptimizer]] = {
     "hooks": HooksOptimizer,
     "bookkeeping": BookkeepingOptimizer,
@@ -52,8 +55,6 @@ class PrivateSettings:
         weight_decay: L2 penalty, added after the noise.
         momentum: Of SGD.
         path: How gradients are computed; auto takes bookkeeping where it supports every layer.
-        lazy_rows: Embeddings with at least so many rows get lazy noise; needs bookkeeping and SGD
-            without momentum and decay. None: never.
         piece: Largest number of units processed at once; changes no number. 128 customers with
             10,000 scores each stay in the cache and take half the time of all at once.
     """
@@ -66,15 +67,11 @@ class PrivateSettings:
     weight_decay: float = 0.0
     momentum: float = 0.0
     path: PathName = "bookkeeping"
-    lazy_rows: int | None = None
     piece: int = 128
 
     def __post_init__(self) -> None:
         if self.clip_norm <= 0 or self.noise_multiplier < 0 or self.piece < 1:
             raise ValueError("clip norm and piece must be positive, the noise not negative")
-        lazy = self.path in ("auto", "bookkeeping") and self.optimizer == "sgd"
-        if self.lazy_rows is not None and (not lazy or self.momentum or self.weight_decay):
-            raise ValueError("lazy noise needs bookkeeping and SGD without momentum and decay")
 
     @property
     def event(self) -> SampledGaussian:
@@ -113,45 +110,40 @@ class PrivateTrainer:
         self.loss = loss
         self.settings = settings
         self.accountant = accountant
-        self.noise = GaussianNoise(stream)
+        self.noise = GridNoise(stream)
         self.sampler = PoissonSampler(settings.sampling, len(examples), stream)
         self.rows = LocalRows(model, settings.sampling.expected_batch)
-        self.tables = self._lazy_tables()
         self.optimizer, self.path = self._private_path()
+        self._checked = False
         self._row_optimizer = self._inner_optimizer(self.rows.parameters)
 
     def train_round(self) -> None:
-        """Take the steps of one round from the model's present state; leave it releasable."""
+        """Take the steps of one round from the model's present state; leave it releasable.
+
+        Raises:
+            ConfigError: If the units are too many for the bound on a sum's rounding error.
+        """
+        if len(self.examples) > LARGEST_BATCH:
+            raise ConfigError(f"more than {LARGEST_BATCH:,} units cannot be summed exactly enough")
         # Before the first batch: a run that fails midway has used the data and has to pay for it.
         self.accountant.charge(self.settings.event)
         self.model.train()
         for index in self.sampler:
             self.step(index)
         self.rows.end()
-        # Rows that lag behind have less noise than was accounted for, so none may be released.
-        for table in self.tables.values():
-            table.flush()
 
     def step(self, index: Tensor) -> None:
         """Take one step on the units `index`, int64 [b], b >= 0; noise is added whatever b is."""
         self._accumulate_all(index)
         self.optimizer.step()
-        rate = self.optimizer.param_groups[0]["lr"]
-        for table in self.tables.values():
-            table.step(rate)
         self._step_rows()
 
     def clipped_sum(self, index: Tensor) -> Tensor:
-        """Return the sum of the clipped gradients of the units `index`, float32 [d], in wire order.
+        """Return the sum of the clipped gradients of the units `index`, float64 [d], in wire order.
 
         It has no noise and must not leave the member as it is: the caller adds a noise share and a
         mask. The shared parameters stay as they are; the units' own rows are trained.
-
-        Raises:
-            ValueError: If a table's noise is lazy: its sum is not the model's.
         """
-        if self.tables:
-            raise ValueError("a table with lazy noise has no sum of its own")
         self._accumulate_all(index)
         total = self.optimizer.clipped_sum()
         self.optimizer.zero_grad(set_to_none=True)
@@ -165,6 +157,7 @@ class PrivateTrainer:
         self.rows.close()
 
     def _accumulate_all(self, index: Tensor) -> None:
+        self._check_layers()
         self.optimizer.zero_grad(set_to_none=True)
         for piece in torch.split(index, self.settings.piece):
             self._accumulate(piece)
@@ -175,46 +168,37 @@ class PrivateTrainer:
             self._row_optimizer.zero_grad(set_to_none=True)
 
     def _accumulate(self, index: Tensor) -> None:
-        """Add the units' clipped gradients; a unit whose gradient is not finite contributes 0.
+        """Add the units' clipped gradients, in one pass whatever they are.
 
-        Whether it is finite depends on the unit alone, so that leaving it out is a way of clipping.
+        The batch is filled up to a multiple of `_ALIGNED` units, which count nothing: products of
+        matrices round a row differently at other batch sizes, and weights made for it would turn
+        the last digit into another gradient for all.
         """
-        while len(index):
-            self.rows.begin(index)
-            norms = self.path.accumulate(self.loss, self.examples.batch(index))
-            if all_finite(norms):
-                return
-            index = index[norms.isfinite()]
+        if len(index):
+            filled = torch.cat([index, index[-1:].expand(-len(index) % _ALIGNED)])
+            self.rows.begin(filled, len(index))
+            self.path.accumulate(self.loss, self.examples.batch(filled))
 
-    def _lazy_tables(self) -> dict[nn.Embedding, LazyNoiseTable]:
-        settings = self.settings
-        if settings.lazy_rows is None:
-            return {}
-        shared = {id(p) for p in shared_parameters(self.model).values()}
-        return {
-            module: LazyNoiseTable(
-                module,
-                self.noise,
-                std=settings.noise_multiplier * settings.clip_norm,
-                expected_batch=settings.sampling.expected_batch,
-            )
-            for module in self.model.modules()
-            if isinstance(module, nn.Embedding)
-            and id(module.weight) in shared
-            and module.num_embeddings >= settings.lazy_rows
-        }
+    def _check_layers(self) -> None:
+        """Check the path once, before a unit is read.
+
+        On units and parameters that were made up: were it on the first batch, one customer, or
+        what a coordinator sends, could decide whether a round fails.
+        """
+        if self._checked:
+            return
+        self._checked = True
+        synthetic = synthetic_units(self.examples)
+        with made_up_parameters(self.model):
+            self.path.check(self.loss, synthetic)
 
     def _private_path(self) -> tuple[HooksOptimizer, GradientPath]:
-        lazy = {id(table.weight) for table in self.tables}
-        dense = [p for p in shared_parameters(self.model).values() if id(p) not in lazy]
-        inner = self._inner_optimizer(dense)
+        inner = self._inner_optimizer([*shared_parameters(self.model).values()])
         if inner is None:
-            raise ValueError("the model shares nothing but lazy tables")
+            raise ValueError("the model shares no parameter")
         name = self.settings.path
         if name == "auto":
             name = "bookkeeping" if is_known(self.model) else "vectorised"
-        if self.tables and name != "bookkeeping":
-            raise ConfigError("lazy noise needs a model of which bookkeeping supports every layer")
         optimizer = _OPTIMIZERS[name](
             inner,
             noise=self.noise,
@@ -227,7 +211,7 @@ class PrivateTrainer:
     def _path(self, name: PathName, optimizer: HooksOptimizer) -> GradientPath:
         if isinstance(optimizer, BookkeepingOptimizer):
             if name == "bookkeeping":
-                return BookkeepingPath(self.model, self.rows, optimizer, self.tables)
+                return BookkeepingPath(self.model, self.rows, optimizer)
             return VectorisedPath(self.model, self.rows, optimizer)
         return HooksPath(self.model, self.rows, optimizer)
 

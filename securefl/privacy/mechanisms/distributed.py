@@ -83,6 +83,7 @@ class DistributedDP(PrivacyMechanism):
             sampling_rate=plan.settings.sampling_rate,
             steps=plan.rounds * plan.settings.steps,
             law=_SKELLAM,
+            spent=plan.reserved,
         ).event
 
     def round_event(

@@ -33,10 +33,10 @@ class LocalDP(PrivacyMechanism):
         return context.local_dp()
 
     def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
-        """See `PrivacyMechanism`; members' noise, sigma C each, adds up to sigma C sqrt(n)."""
-        del dimension
+        """See `PrivacyMechanism`; n members' noise adds up to sqrt(n) times that of one."""
         # Opacus takes seconds to import, and only a budget needs it.
+        from securefl.privacy.noise.grid import Grid
         from securefl.privacy.plan import PrivacyPlan
 
         sigma = PrivacyPlan.of(config).sigma(config.rounds)
-        return sigma * config.privacy.clip_norm * sqrt(members)
+        return Grid.of(config.privacy.clip_norm, dimension, sigma).deviation * sqrt(members)

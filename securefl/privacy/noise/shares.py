@@ -18,14 +18,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from securefl.errors import ConfigError
-from securefl.privacy.accounting.accountant import AccountantName
+from securefl.privacy.accounting.accountant import DEFAULT, AccountantName
 from securefl.privacy.accounting.calibration import Budget, noise_multiplier
 from securefl.privacy.accounting.discrete_gaussian_bound import (
     least_share_variance,
     log_factor,
     rounding_variance,
 )
-from securefl.privacy.accounting.events import SampledGaussian, SampledSkellam
+from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian, SampledSkellam
 from securefl.privacy.accounting.sensitivity import Sensitivity
 from securefl.privacy.accounting.skellam_rdp import skellam_epsilon
 from securefl_protocols.noise.discrete_gaussian import (
@@ -106,8 +106,8 @@ def plan_noise(
     sampling_rate: float,
     steps: int,
     law: IntegerLaw = "discrete-gaussian",
-    accountant: AccountantName = "rdp",
-    spent: Sequence[SampledGaussian] = (),
+    accountant: AccountantName | None = None,
+    spent: Sequence[PrivacyEvent] = (),
 ) -> NoisePlan:
     """Return the least noise that keeps all steps within the budget.
 
@@ -118,7 +118,7 @@ def plan_noise(
         sampling_rate: q of the Poisson sample; 1 where every unit is in every step.
         steps: Number of released sums.
         law: The distribution of the shares.
-        accountant: The accountant that decides; Skellam has "rdp" only.
+        accountant: The accountant that decides, by default the law's; Skellam has "rdp" only.
         spent: Events already charged to the data.
 
     Raises:
@@ -128,13 +128,17 @@ def plan_noise(
         raise ConfigError("at least one honest member has to add noise")
     kept = set_aside(budget)
     if law == "skellam":
-        if accountant != "rdp":
+        if accountant not in (None, "rdp"):
             raise ConfigError("Skellam noise is accounted by rdp only")
         event = SampledSkellam(honest, sensitivity, sampling_rate, steps)
         _check_samplers(budget, honest * steps * sensitivity.dimension)
         return _skellam_plan(kept, event, spent)
     sigma = noise_multiplier(
-        kept, sampling_rate=sampling_rate, steps=steps, accountant=accountant, spent=spent
+        kept,
+        sampling_rate=sampling_rate,
+        steps=steps,
+        accountant=accountant or DEFAULT,
+        spent=spent,
     )
     charged = SampledGaussian(sigma, sampling_rate, steps)
     return gaussian_shares(charged, sensitivity, honest=honest, budget=budget)
@@ -187,7 +191,7 @@ def _share_variance(deviation: float, shares: int, allowed: float) -> int:
 
 
 def _skellam_plan(
-    budget: Budget, least: SampledSkellam, spent: Sequence[SampledGaussian]
+    budget: Budget, least: SampledSkellam, spent: Sequence[PrivacyEvent]
 ) -> NoisePlan:
     """Return the plan of the least share variance, to one in ten thousand, by bisection.
 

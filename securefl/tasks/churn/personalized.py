@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from securefl.data.tables import RetailerTables
+from securefl.ml.metrics.classification import classification_units
 from securefl.ml.metrics.score_blending import best_share
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.tasks.churn.examples import ChurnExamples, ChurnFacts
 from securefl.tasks.churn.task import ChurnMember, ChurnTask, churn_metrics
 from securefl.tasks.common.learner import LocalProblem
@@ -75,6 +79,14 @@ class PrivateChurnTask(ChurnTask):
     ) -> dict[str, MetricSums]:
         """Return the metrics of the shared model alone."""
         return super().evaluate(model, member, split)
+
+    def unit_scores(self, model: nn.Module, member: ChurnMember, split: Split) -> UnitSums:
+        """See `Task.unit_scores`; the shared model alone, one case a customer."""
+        cases = member.cases[member.name][split]
+        # One at a time: a row of a batch may differ in its last bit with the rows beside it.
+        rows = [model(row[None]).detach() for row in cases.features]
+        logits = torch.cat([cases.features.new_zeros(0), *rows]).numpy().astype(np.float64)
+        return classification_units(logits, cases.gone.numpy(), cases.customers.numpy())
 
     def evaluate_local(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
         """Return the metrics of the local model alone."""

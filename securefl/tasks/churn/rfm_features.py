@@ -33,6 +33,8 @@ _SPREAD: Final = 5.0
 _TREND: Final = 3.0
 _VALUE_TREND: Final = 6.0
 _DAY: Final = 1 / 7
+_MOST_PAID: Final = 1e9
+"""Largest amount of a line; a public constant beyond any receipt."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ class Lines:
             basket=lines["basket"].to_numpy(np.int64),
             time=lines["time"].to_numpy("datetime64[ns]").astype(np.int64),
             product=product,
-            category=category[np.searchsorted(products, product)],
-            value=lines["value"].to_numpy(np.float64),
-            discount=lines["discount"].to_numpy(np.float64),
+            category=category[np.searchsorted(products, product).clip(max=len(products) - 1)],
+            # Each by itself, before anything is added: sums of amounts stay finite.
+            value=np.minimum(lines["value"].to_numpy(np.float64), _MOST_PAID),
+            discount=np.minimum(lines["discount"].to_numpy(np.float64), _MOST_PAID),
         )
 
     def between(self, first: int, last: int) -> Lines:

@@ -8,6 +8,7 @@ from typing import Final
 from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
 from securefl.config.privacy import Unit
+from securefl.config.score_bounds import ScoreBound, ScoreTable
 from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.churn.settings import ChurnSettings, LogisticSettings, MlpSettings
 
@@ -28,6 +29,10 @@ def _label(title: str, meaning: str, *, higher: bool, headline: bool) -> MetricL
 _UNITS: Final[Mapping[Unit, str]] = {
     "customer": "everything that one retailer knows of one customer"
 }
+_SCORES: Final[Mapping[Unit, ScoreTable]] = {
+    "customer": ScoreTable("released", {"log_loss": ScoreBound(4.0), "brier": ScoreBound(1.0)})
+}
+"""One case a customer; a log loss above 4, a probability below 0.018, counts as 4."""
 _TASK: Final = "securefl.tasks.churn.task:ChurnTask"
 _PRIVATE_TASK: Final = "securefl.tasks.churn.personalized:PrivateChurnTask"
 
@@ -35,8 +40,8 @@ CHURN: Final = TaskSpec(
     name="churn",
     description="which customers will not come back",
     models=(
-        ModelSpec(LogisticSettings, _TASK, _PRIVATE_TASK, units=_UNITS),
-        ModelSpec(MlpSettings, _TASK, _PRIVATE_TASK, units=_UNITS),
+        ModelSpec(LogisticSettings, _TASK, _PRIVATE_TASK, units=_UNITS, scores=_SCORES),
+        ModelSpec(MlpSettings, _TASK, _PRIVATE_TASK, units=_UNITS, scores=_SCORES),
     ),
     split_settings=ChurnSettings,
     defaults={

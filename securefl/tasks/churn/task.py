@@ -58,11 +58,11 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
 
     name: ClassVar[str] = "churn"
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
-        MetricSpec("log_loss", higher_is_better=False),
+        MetricSpec("log_loss", higher_is_better=False, counted_as="cases"),
         MetricSpec("auc", higher_is_better=True),
         MetricSpec("average_precision", higher_is_better=True),
-        MetricSpec("brier", higher_is_better=False),
-        MetricSpec("calibration_error", higher_is_better=False),
+        MetricSpec("brier", higher_is_better=False, counted_as="cases"),
+        MetricSpec("calibration_error", higher_is_better=False, counted_as="cases"),
     )
 
     def __init__(self, config: RunConfig) -> None:
@@ -79,7 +79,7 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
         """Return the retailer's customers at all observation dates.
 
         Raises:
-            DataError: If no customer has bought enough to be trained on.
+            DataError: If no customer has bought enough to be trained on, and none is to be hidden.
         """
         cut = RetailerObservations(tables, facts, self.split)
         cases = {
@@ -87,7 +87,7 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
             for split, moments in observation_dates(facts.end, self.split).items()
         }
         training = cases["train"]
-        if not len(training.customers):
+        if not len(training.customers) and not self.hides_units:
             raise DataError(
                 f"{tables.name}: no customer bought {self.split.min_baskets} baskets before a "
                 "cut-off (churn.min_baskets)"

@@ -15,6 +15,7 @@ from securefl.ml.batches import Examples
 from securefl.ml.device import choose_device
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.ml.seeds import derive_seed
 from securefl.ml.sgd import LocalTrainer
 from securefl.tasks.base import AnyTask, MemberData
@@ -59,6 +60,12 @@ class LocalProblem:
         model.to("cpu").eval()
         with torch.no_grad():
             return self.task.evaluate_shared(model, self.data, "test")
+
+    def score_units(self, model: nn.Module) -> UnitSums:
+        """Return what each privacy unit adds to the bounded test metrics."""
+        model.to("cpu").eval()
+        with torch.no_grad():
+            return self.task.unit_scores(model, self.data, "test")
 
     def score_local(self) -> dict[str, MetricSums] | None:
         """Return the test metrics of the party's local model alone; None without one."""

@@ -22,6 +22,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _DAY: Final = 86_400 * 10**9
+_LEAST_WEIGHT: Final = 1e-200
+"""Stands for a weight of 0 where something is divided by a sum of weights."""
 PRIOR_FLOOR: Final = 0.1
 """Added to a product's share of sales, in units of the mean product's, before the logarithm."""
 
@@ -97,7 +99,8 @@ class RetailerCases:
         self.sold: Ints = np.unique(purchases.item)
         self.products = products
         self.settings = settings
-        age = (end - self.cut.training.time) / _DAY
+        # A purchase after the agreed end would have a weight without bound.
+        age = np.maximum(end - self.cut.training.time, 0) / _DAY
         self.weights: Floats = np.exp(-age / settings.recency_days) + settings.recency_floor
 
     @property
@@ -110,7 +113,7 @@ class RetailerCases:
 
         The common scale and the prior depend on all customers: for training without a budget only.
         """
-        scale = self.customers / self.weights.sum()
+        scale = self.customers / max(self.weights.sum(), _LEAST_WEIGHT)
         return CustomerExamples(
             histories=self._histories(self.cut.training, self.weights * scale),
             home=torch.zeros(self.customers, dtype=torch.int64),
@@ -120,9 +123,11 @@ class RetailerCases:
     def separate_examples(self) -> CustomerExamples:
         """Return the customers as examples that are independent of each other; weights sum to 1."""
         row = self.cut.training.row
-        sums = np.bincount(row, self.weights, minlength=self.customers)
+        # Without a floor old purchases weigh nothing, and a customer with no other would be 0 / 0.
+        weights = np.maximum(self.weights, _LEAST_WEIGHT)
+        sums = np.bincount(row, weights, minlength=self.customers)
         return CustomerExamples(
-            histories=self._histories(self.cut.training, self.weights / sums[row]),
+            histories=self._histories(self.cut.training, weights / sums[row]),
             home=torch.zeros(self.customers, dtype=torch.int64),
             prior=torch.zeros(1, 0),
         )
@@ -154,7 +159,7 @@ class RetailerCases:
     def _prior(self) -> Tensor:
         """Return the scaled logarithm of each product's recent share of sales, float32 [I]."""
         recent = self._summed(self.weights)
-        share = recent / recent.mean()
+        share = recent / max(recent.mean(), _LEAST_WEIGHT)
         return torch.from_numpy(self.settings.prior * np.log(share + PRIOR_FLOOR)).float()
 
     def _summed(self, weights: Floats) -> Floats:

@@ -31,7 +31,7 @@ class NewProductTask(RecommendationTask):
     split: NewProductSettings
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
         *RecommendationTask.metrics,
-        *(MetricSpec(cold_metric(name), higher_is_better=True) for name in RANKED_COLD),
+        *(MetricSpec(cold_metric(name), True, counted_as="new products") for name in RANKED_COLD),
     )
 
     def new_products(self, facts: RankingFacts) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 
 from securefl.config.privacy import Unit
 from securefl.data.tables import RetailerTables
-from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Vocabulary
+from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Vocabulary, bounded_units
 
 _UNKNOWN_CUSTOMER = -1
 
@@ -42,7 +42,7 @@ class Contributions:
         return cls(
             customer=lines["customer"].to_numpy(np.int64)[inside],
             cell=series * len(steps) + step[inside],
-            units=np.maximum(lines["quantity"].to_numpy(np.float64)[inside], 0.0),
+            units=bounded_units(lines["quantity"].to_numpy(np.float64)[inside]),
             shape=(len(words.keys), len(steps)),
         )
 
@@ -78,8 +78,8 @@ class Contributions:
     def _apart(self) -> Ints:
         """Return customers, int64 [L], each line of an unknown one having a number of its own."""
         unknown = self.customer == _UNKNOWN_CUSTOMER
-        first = self.customer.max(initial=0) + 1
-        return np.where(unknown, first + np.arange(len(self.customer)), self.customer)
+        below = _UNKNOWN_CUSTOMER - 1 - np.arange(len(self.customer))  # ids are not negative
+        return np.where(unknown, below, self.customer)
 
     def _summed(self, bound: float) -> Floats:
         cells = self.shape[0] * self.shape[1]

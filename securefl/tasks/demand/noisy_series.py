@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from securefl.config.data import knows_customers
 from securefl.data.tables import RetailerTables
 from securefl.errors import DataError
 from securefl.ml.batches import Examples, TensorExamples
@@ -59,17 +60,17 @@ class NoisySeriesTask(DemandTask):
         """See `DemandTask.prepare`.
 
         Raises:
-            DataError: If the data have no privacy unit of the configured kind.
+            DataError: If the source knows no customers who could be hidden.
         """
-        training = facts.steps[: self._training_steps(facts).stop]
-        contributions = Contributions.of(tables, facts.words, training, self.cadence)
         unit = self.config.privacy.unit
-        count = contributions.count(unit)
-        if count == 0:
+        if unit == "customer" and not knows_customers(self.config.data):
             raise DataError(
                 f"{tables.name}: no purchase has a known {unit}, whom --dp could hide; data without"
                 " customers can only hide each purchase line (--unit record)"
             )
+        training = facts.steps[: self._training_steps(facts).stop]
+        contributions = Contributions.of(tables, facts.words, training, self.cadence)
+        count = contributions.count(unit)
         member = super().prepare(tables, facts)
         exact = self.exact(self.config).prepare(tables, facts)
         return _noised(member, contributions, exact, count)

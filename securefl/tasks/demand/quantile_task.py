@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
-from securefl.ml.metrics.forecasting import quantile_tally
+from securefl.ml.metrics.forecasting import below, quantile_tally
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.demand.features import feature_count
@@ -24,8 +24,8 @@ class QuantileTask(DemandTask):
     """Forecasts quantiles of demand a week (or a day) ahead."""
 
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
-        MetricSpec("pinball", higher_is_better=False),
-        MetricSpec("quantile_loss", higher_is_better=False),
+        MetricSpec("pinball", higher_is_better=False, counted_as="cases"),
+        MetricSpec("quantile_loss", higher_is_better=False, counted_as="units sold"),
         *DemandTask.metrics,
     )
 
@@ -33,6 +33,12 @@ class QuantileTask(DemandTask):
         super().__init__(config)
         assert isinstance(config.model, QuantileForecasterSettings)
         self.levels = config.model.levels
+
+    @property
+    def scored_metrics(self) -> tuple[MetricSpec, ...]:
+        """See `Task.scored_metrics`."""
+        shares = (MetricSpec(below(level), True, counted_as="cases") for level in self.levels)
+        return (*super().scored_metrics, *shares)
 
     def model(self, facts: DemandFacts, customers: int) -> nn.Module:
         """See `DemandTask.model`."""

@@ -22,6 +22,8 @@ Days = npt.NDArray[np.datetime64]
 Level = Literal["department", "category", "product"]
 
 UNKNOWN: Final = 0
+_MOST_UNITS: Final = 1e6
+"""Units of a line that count; a public constant beyond what any shop sells at once."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,16 @@ class Sales:
         return sum_by(words.of(self.products), self.units, len(words.keys))
 
 
+def bounded_units(quantity: Floats) -> Floats:
+    """Return the units of each line that count, float64 [L] in 0.._MOST_UNITS; 0 if not finite.
+
+    Each line is bounded by itself and before anything is added up, so that a sum of squares stays
+    finite whatever a customer bought, and no line makes a sum infinite or NaN.
+    """
+    known = np.where(np.isfinite(quantity), quantity, 0.0)
+    return np.clip(known, 0.0, _MOST_UNITS)
+
+
 def sales(tables: RetailerTables, steps: Days, cadence: Cadence) -> Sales:
     """Sum one retailer's purchase lines; lines outside the steps are left out."""
     lines = tables.transactions
@@ -174,7 +186,7 @@ def sales(tables: RetailerTables, steps: Days, cadence: Cadence) -> Sales:
     inside = (step >= 0) & (step < len(steps))
     products, row = np.unique(lines["product"].to_numpy(np.int64)[inside], return_inverse=True)
     cell = row * len(steps) + step[inside]
-    amounts = lines["quantity"].to_numpy(np.float64)[inside]
+    amounts = bounded_units(lines["quantity"].to_numpy(np.float64)[inside])
     units = np.zeros(len(products) * len(steps))
     np.add.at(units, cell, amounts)
     return Sales(products, units.reshape(len(products), len(steps)))

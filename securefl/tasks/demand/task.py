@@ -99,10 +99,10 @@ class DemandTask(Task[DemandFacts, DemandMember]):
 
     name: ClassVar[str] = "demand"
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
-        MetricSpec("mape", higher_is_better=False),
-        MetricSpec("wape", higher_is_better=False),
-        MetricSpec("mae", higher_is_better=False),
-        MetricSpec("rmse", higher_is_better=False),
+        MetricSpec("mape", higher_is_better=False, counted_as="cases with sales"),
+        MetricSpec("wape", higher_is_better=False, counted_as="units sold"),
+        MetricSpec("mae", higher_is_better=False, counted_as="cases"),
+        MetricSpec("rmse", higher_is_better=False, counted_as="cases", root=True),
     )
 
     def __init__(self, config: RunConfig) -> None:
@@ -111,6 +111,16 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         self.split = config.cuts
         self.cadence = CADENCES[self.split.step]
         self.settings = config.model
+
+    @property
+    def scored_metrics(self) -> tuple[MetricSpec, ...]:
+        """See `Task.scored_metrics`."""
+        return (
+            *self.metrics,
+            MetricSpec("mape_floor", higher_is_better=False, counted_as="cases with sales"),
+            MetricSpec("wape_floor", higher_is_better=False, counted_as="units sold"),
+            MetricSpec("zero_demand", higher_is_better=False, counted_as="cases"),
+        )
 
     def agree(self, data: RetailData) -> DemandFacts:
         """Return the calendar of complete steps, the series' keys and published promotions.
@@ -133,7 +143,8 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         A retailer whose series are all too small for evaluation still trains.
 
         Raises:
-            DataError: If none of the retailer's series is large enough to train on.
+            DataError: If none of the retailer's series is large enough to train on, and no unit
+                is to be hidden.
         """
         sold = sales(tables, facts.steps, self.cadence)
         grid = self._grid(tables.name, sold, facts)
@@ -147,7 +158,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         mean[UNKNOWN] = -np.inf
         least = min(self.split.min_training_mean, self.split.min_mean)
         trained = np.flatnonzero(mean >= least)
-        if trained.size == 0:
+        if trained.size == 0 and not self.hides_units:
             raise DataError(
                 f"{tables.name}: no {self.split.level} sells {least:g} units a {self.cadence.name} "
                 "on average (demand.min_training_mean)"

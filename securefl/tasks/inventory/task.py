@@ -51,10 +51,10 @@ class InventoryTask(QuantileTask):
 
     name: ClassVar[str] = "inventory"
     metrics: ClassVar[tuple[MetricSpec, ...]] = (
-        MetricSpec("stock_cost", higher_is_better=False),
-        MetricSpec("fill_rate", higher_is_better=True),
+        MetricSpec("stock_cost", higher_is_better=False, counted_as="units asked for"),
+        MetricSpec("fill_rate", higher_is_better=True, counted_as="units asked for"),
         MetricSpec("in_stock", higher_is_better=True),
-        MetricSpec("left_over", higher_is_better=False),
+        MetricSpec("left_over", higher_is_better=False, counted_as="units asked for"),
     )
 
     def __init__(self, config: RunConfig) -> None:
@@ -67,6 +67,11 @@ class InventoryTask(QuantileTask):
                 f"inventory: these costs ask for the {level:.3f} quantile of demand, and"
                 f" model.levels go from {self.levels[0]:g} to {self.levels[-1]:g}"
             )
+
+    @property
+    def scored_metrics(self) -> tuple[MetricSpec, ...]:
+        """See `Task.scored_metrics`."""
+        return self.metrics
 
     @property
     def horizon(self) -> int:

@@ -1,19 +1,32 @@
 """A retailer's price list: the price of each product in each week, the same for every customer.
 
-Prices are public in the shop and not sensitive to any customer. A retailer with a file of prices
-should read them from there; here a price is the median paid in a week, from the receipts.
+Prices are public in the shop, and agreed facts where the retailers supply them (`data.prices`).
+Otherwise a price is the median paid in a week, from the receipts. Those depend on who bought, so
+that under a budget the list has to be supplied.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from securefl.data.tables import RetailerTables
-from securefl.tasks.demand.series import UNKNOWN, WEEK, Days, Floats, Ints, Vocabulary
+from securefl.tasks.demand.series import (
+    UNKNOWN,
+    WEEK,
+    Days,
+    Floats,
+    Ints,
+    Vocabulary,
+    bounded_units,
+)
 from securefl.tasks.pricing.settings import PricingSettings
+
+_MOST_PAID: Final = 1e9
+"""Largest amount of a line that counts; a public constant beyond any receipt."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,27 @@ def added(cells: Ints, amounts: Floats, shape: tuple[int, int]) -> Floats:
     return table.reshape(shape)
 
 
+def supplied_prices(
+    supplied: pd.DataFrame, words: Vocabulary, weeks: Days, training: int, settings: PricingSettings
+) -> PriceList:
+    """Return the price list of agreed facts, of which no line of a customer is a part.
+
+    Args:
+        supplied: One retailer's prices, columns `product`, `week` and `price`.
+        words: See `price_list`.
+        weeks: First days of the weeks, datetime64[D] [T].
+        training: See `price_list`.
+        settings: See `price_list`.
+    """
+    week = (supplied["week"].to_numpy().astype("datetime64[D]") - weeks[0]).astype(np.int64)
+    table = (
+        supplied.assign(week=week // WEEK.days)
+        .pivot(index="product", columns="week", values="price")
+        .reindex(columns=range(len(weeks)))
+    )
+    return _listed(table, table, words, training, settings)
+
+
 @dataclass(frozen=True)
 class Lines:
     """Purchase lines of known customers at a price, in any order, parallel arrays [L]."""
@@ -72,8 +106,11 @@ class Lines:
         chosen = (week >= 0) & (week < len(weeks)) & (lines["value"].to_numpy() > 0)
         chosen &= (lines["customer"].to_numpy() >= 0) & (lines["product"].to_numpy() >= 0)
         kept = lines[chosen]
-        units = kept["quantity"].to_numpy(np.float64)
-        value = kept["value"].to_numpy(np.float64)
+        units = bounded_units(kept["quantity"].to_numpy(np.float64))
+        value, discount = (
+            np.minimum(kept[name].to_numpy(np.float64), _MOST_PAID)
+            for name in ("value", "discount")
+        )
         return cls(
             kept["customer"].to_numpy(np.int64),
             kept["product"].to_numpy(np.int64),
@@ -81,7 +118,7 @@ class Lines:
             kept["basket"].to_numpy(np.int64),
             units,
             value / units,
-            (value + kept["discount"].to_numpy(np.float64)) / units,
+            (value + discount) / units,
         )
 
 
@@ -106,11 +143,22 @@ def price_list(
         .reindex(columns=range(weeks))
         for name, values in (("paid", lines.paid), ("shelf", lines.shelf))
     }
-    known = medians["paid"].iloc[:, :training].notna().mean(axis=1).to_numpy()
-    products = medians["paid"].index.to_numpy(np.int64)
+    return _listed(medians["paid"], medians["shelf"], words, training, settings)
+
+
+def _listed(
+    of_paid: pd.DataFrame,
+    of_shelf: pd.DataFrame,
+    words: Vocabulary,
+    training: int,
+    settings: PricingSettings,
+) -> PriceList:
+    """Return the list of two tables of products by week, NaN where a price is not known."""
+    known = of_paid.iloc[:, :training].notna().mean(axis=1).to_numpy()
+    products = of_paid.index.to_numpy(np.int64)
     category = words.of(products)
     kept = (known >= settings.priced_share) & (category != UNKNOWN)
-    paid, shelf = (medians[name].to_numpy()[kept] for name in ("paid", "shelf"))
+    paid, shelf = (table.to_numpy()[kept] for table in (of_paid, of_shelf))
     usual = np.nanmedian(paid[:, :training], axis=1) if kept.any() else np.zeros(0)
     normal = np.nanmedian(shelf[:, :training], axis=1) if kept.any() else np.zeros(0)
     paid = np.where(np.isnan(paid), usual[:, None], paid)

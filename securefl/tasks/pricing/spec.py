@@ -82,6 +82,10 @@ PRICING: Final = TaskSpec(
         for protection in PROTECTED
     },
     labels=_LABELS,
-    facts=("securefl.tasks.pricing.task:PricingFacts", "securefl.tasks.demand.series:Vocabulary"),
+    facts=(
+        "securefl.tasks.pricing.facts:PricingFacts",
+        "securefl.tasks.pricing.facts:PricedFacts",
+        "securefl.tasks.demand.series:Vocabulary",
+    ),
     outputs={"prices": "recommended prices", "price-curves": "revenue and margin by price"},
 )

@@ -26,8 +26,8 @@ import numpy as np
 from securefl.tasks.demand.series import Floats, Ints
 from securefl.tasks.pricing.price_list import Lines, PriceList, added
 
-_CHUNK: Final = 512
-"""Customers whose weighted prices are in memory at once."""
+_CHUNK: Final = 1 << 14
+"""Lines whose weighted prices are in memory at once."""
 
 
 def customer_statistics(
@@ -87,11 +87,11 @@ def _moments(
     weights = np.exp(reference * relative)
     powers = [weights, weights * relative, weights * relative**2]
     mean, variance = np.zeros(len(owner)), np.zeros(len(owner))
-    for start in range(0, len(visits), _CHUNK):
-        here = (owner >= start) & (owner < start + _CHUNK)
-        place = (owner[here] - start, row[here])
+    for start in range(0, len(owner), _CHUNK):
+        here = slice(start, start + _CHUNK)
+        # Row by row: a matrix product may round a customer's sums differently beside others.
         total, first, second = (
-            (visits[start : start + _CHUNK] @ power.T)[place] for power in powers
+            np.einsum("lt,lt->l", visits[owner[here]], power[row[here]]) for power in powers
         )
         mean[here] = first / total
         variance[here] = np.maximum(second / total - (first / total) ** 2, 0.0)

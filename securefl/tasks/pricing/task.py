@@ -26,10 +26,8 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.demand.series import (
     WEEK,
-    Days,
     Floats,
     Ints,
-    Vocabulary,
     complete_steps,
     vocabulary,
 )
@@ -41,8 +39,9 @@ from securefl.tasks.pricing.examples import (
     no_elasticity_metrics,
     priced_sales,
 )
+from securefl.tasks.pricing.facts import PricedFacts, PricingFacts, check_prices
 from securefl.tasks.pricing.linear_statistics import UnitSums, unit_sums
-from securefl.tasks.pricing.price_list import Lines, PriceList, price_list
+from securefl.tasks.pricing.price_list import Lines, PriceList, price_list, supplied_prices
 from securefl.tasks.pricing.price_optimization import (
     Product,
     advice_row,
@@ -54,22 +53,6 @@ from securefl.tasks.pricing.sufficient_statistics import bounded, customer_stati
 
 _RECENT: Final = 8
 """Number of last weeks whose mean is the current sales of a product."""
-
-
-@dataclass(frozen=True)
-class PricingFacts:
-    """What all members agree on; none of it is a price.
-
-    Attributes:
-        weeks: First days of all weeks, datetime64[D] [T].
-        words: The categories.
-        members: Number of members.
-    """
-
-    format_name: ClassVar[str] = "PricingFacts"
-    weeks: Days
-    words: Vocabulary
-    members: int
 
 
 @dataclass(frozen=True)
@@ -110,8 +93,14 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         MetricSpec("deviance", higher_is_better=False),
         MetricSpec("units_wape", higher_is_better=False),
         MetricSpec("units_mape", higher_is_better=False),
-        MetricSpec("standard_error", higher_is_better=False),
+        MetricSpec("standard_error", higher_is_better=False, counted_as="estimates"),
     )
+
+    @property
+    def scored_metrics(self) -> tuple[MetricSpec, ...]:
+        """See `Task.scored_metrics`."""
+        shown = ("elasticity", "negative", "significant")
+        return (*self.metrics, *(MetricSpec(name, True, counted_as="estimates") for name in shown))
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
@@ -125,19 +114,26 @@ class PricingTask(Task[PricingFacts, PricingMember]):
 
         Raises:
             DataError: If no week is left to train on.
+            ConfigError: If customers are to be hidden, and no prices are supplied.
         """
+        check_prices(supplied=data.prices is not None or not self.hides_units)
         weeks = complete_steps(data, WEEK)
         needed = 2 + self.split.validation_steps + self.split.test_steps
         if len(weeks) < needed:
             raise DataError(f"{data.source}: {len(weeks)} complete weeks, but {needed} needed")
-        return PricingFacts(weeks, vocabulary(data.products, "category"), len(data.members))
+        words = vocabulary(data.products, "category")
+        facts = PricingFacts(weeks, words, len(data.members))
+        return facts if data.prices is None else PricedFacts(**vars(facts), prices=data.prices)
 
     def prepare(self, tables: RetailerTables, facts: PricingFacts) -> PricingMember:
         """Return one retailer's price list and its customers' statistics.
 
         Raises:
-            DataError: If no product has a price in enough weeks, or no customer is known.
+            DataError: If no product has a price in enough weeks, or no customer is known and none
+                is to be hidden.
+            ConfigError: See `agree`.
         """
+        check_prices(supplied=isinstance(facts, PricedFacts) or not self.hides_units)
         splits = time_cuts(
             0,
             len(facts.weeks),
@@ -146,9 +142,9 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         )
         training = splits["train"].stop
         lines = Lines.of(tables, facts.weeks)
-        if not (lines.week < training).any():
+        if not (lines.week < training).any() and not self.hides_units:
             raise DataError(f"{tables.name}: no purchase of a known customer at a price")
-        prices = price_list(lines, facts.words, len(facts.weeks), training, self.split)
+        prices = self._price_list(tables.name, lines, facts, training)
         if not len(prices.products):
             raise DataError(
                 f"{tables.name}: no product of a known category has a price in enough weeks"
@@ -165,6 +161,12 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             {tables.name: prices},
             {tables.name: priced_sales(lines, prices, splits, self.split.min_mean)},
         )
+
+    def _price_list(self, name: str, lines: Lines, facts: PricingFacts, training: int) -> PriceList:
+        if not isinstance(facts, PricedFacts):
+            return price_list(lines, facts.words, len(facts.weeks), training, self.split)
+        own = facts.prices[facts.prices["member"] == name]
+        return supplied_prices(own, facts.words, facts.weeks, training, self.split)
 
     def pool(self, members: Sequence[PricingMember], facts: PricingFacts) -> PricingMember:
         """Return all retailers' customers, prices and sales."""

@@ -14,7 +14,8 @@ from securefl.config.privacy import PrivacySettings
 from securefl.errors import ConfigError
 from securefl.privacy.accounting.calibration import Budget, noise_multiplier
 from securefl.privacy.noise.csprng import member_stream
-from securefl.privacy.noise.gaussian import GaussianNoise
+from securefl.privacy.noise.grid import GridNoise
+from securefl.privacy.noise.shares import set_aside
 from securefl.tasks.common.histories import Histories
 
 
@@ -32,23 +33,23 @@ def noised_popularity(
     if settings.epsilon is None:
         raise ConfigError("privacy.epsilon: a noised list needs a budget")
     sigma = noise_multiplier(
-        Budget(settings.epsilon, settings.delta),
+        set_aside(Budget(settings.epsilon, settings.delta)),
         sampling_rate=1.0,
         steps=1,
         accountant=settings.accountant,
     )
     counts = bounded_counts(histories, products)
-    noise = GaussianNoise(member_stream(settings, member, "popularity"))
-    noise.add_([counts], sigma)
-    return counts
+    noise = GridNoise(member_stream(settings, member, "popularity"))
+    return torch.from_numpy(noise.noised(counts.numpy(), 1.0, sigma)).float()
 
 
 def bounded_counts(histories: Histories, products: int) -> Tensor:
-    """Return weighted purchases by product, float32 [I].
+    """Return weighted purchases by product, float64 [I].
 
     Each customer adds a vector of Euclidean norm 1, which is the L2 sensitivity.
     """
     owner = torch.repeat_interleave(torch.arange(len(histories)), histories.start.diff())
-    squares = torch.zeros(len(histories)).index_add_(0, owner, histories.weights.square())
-    shares = histories.weights / squares.sqrt()[owner]
-    return torch.zeros(products).index_add_(0, histories.items.long(), shares)
+    weights = histories.weights.double()
+    squares = weights.new_zeros(len(histories)).index_add_(0, owner, weights.square())
+    shares = weights / squares.sqrt()[owner]
+    return weights.new_zeros(products).index_add_(0, histories.items.long(), shares)

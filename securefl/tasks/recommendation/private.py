@@ -84,6 +84,10 @@ class PrivatePurchaseTask(RecommendationTask):
             for name, splits in member.cases.items()
         }
 
+    def separate_scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """See `RecommendationTask.separate_scores`; without the retailer's popularity."""
+        return _shared(_ranker(model), cases, index)
+
 
 def _ranker(model: nn.Module) -> DenseHistories:
     if not isinstance(model, DenseHistories):

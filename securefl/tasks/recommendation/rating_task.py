@@ -22,6 +22,7 @@ from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch, Examples, TensorExamples
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, Ratio
+from securefl.ml.metrics.unit_sums import UnitSums, by_unit
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.common.contribution_bounds import UserBatches, unique_per_slot
 from securefl.tasks.common.splits import pair_hash
@@ -105,13 +106,7 @@ class RatingTask(Task[RatingFacts, RatingMember]):
         Raises:
             DataError: If there are too few ratings, or one is outside the classes.
         """
-        ratings = tables.transactions
-        classes = ratings["rating"]
-        if len(ratings) < HELD_OUT:
-            raise DataError(f"{tables.name}: {len(ratings)} ratings, but {HELD_OUT} are needed")
-        if classes.min() < 0 or classes.max() >= self.settings.classes:
-            raise DataError(f"{tables.name}: a rating is outside 0..{self.settings.classes - 1}")
-        splits = self.split(_columns(ratings, facts))
+        splits = self.split(_columns(self.usable(tables, facts), facts))
         return RatingMember(
             name=tables.name,
             examples=self.units(splits["train"]),
@@ -119,6 +114,22 @@ class RatingTask(Task[RatingFacts, RatingMember]):
             customers=0,
             splits={tables.name: splits},
         )
+
+    def usable(self, tables: RetailerTables, facts: RatingFacts) -> pd.DataFrame:
+        """Return the ratings to be split.
+
+        Raises:
+            DataError: See `prepare`.
+        """
+        ratings = tables.transactions
+        classes = ratings["rating"]
+        if len(ratings) < HELD_OUT:
+            raise DataError(f"{tables.name}: {len(ratings)} ratings, but {HELD_OUT} are needed")
+        if classes.min() < 0 or classes.max() >= self.settings.classes:
+            raise DataError(f"{tables.name}: a rating is outside 0..{self.settings.classes - 1}")
+        if not ratings["customer"].between(0, facts.customers - 1).all():
+            raise DataError(f"{tables.name}: a customer is outside 0..{facts.customers - 1}")
+        return ratings
 
     def split(self, columns: Batch) -> dict[Split, Batch]:
         """Split at random, depending on the number of ratings and never on the run's seed."""
@@ -219,6 +230,17 @@ def _accuracy(predicted: Tensor, part: Batch) -> Ratio:
 class PrivateRatingTask(RatingTask):
     """Predicts the class of a rating; an example is a privacy unit, a rating or a customer."""
 
+    def usable(self, tables: RetailerTables, facts: RatingFacts) -> pd.DataFrame:
+        """Return the ratings of agreed customers, products and classes; others are left out.
+
+        Each by itself: a refusal of the table would tell that one customer is in it.
+        """
+        ratings = tables.transactions
+        agreed = ratings["rating"].between(0, self.settings.classes - 1)
+        agreed &= ratings["customer"].between(0, facts.customers - 1)
+        agreed &= ratings["product"].isin(facts.products)
+        return ratings[agreed]
+
     def split(self, columns: Batch) -> dict[Split, Batch]:
         """Split by a hash of each rating, so that no rating's split depends on the others."""
         customer, product, _ = (column.numpy() for column in columns)
@@ -228,6 +250,19 @@ class PrivateRatingTask(RatingTask):
         parts = {name: share == number for number, name in _SHARES}
         parts["train"] = share >= len(_SHARES)
         return {name: tuple(column[rows] for column in columns) for name, rows in parts.items()}
+
+    def unit_scores(self, model: nn.Module, member: RatingMember, split: Split) -> UnitSums:
+        """See `Task.unit_scores`; by customer, or by rating."""
+        customer, product, rating = member.splits[member.name][split]
+        places = torch.arange(len(rating))[:, None]
+        # One at a time: a row of a batch may differ in its last bit with the rows beside it.
+        found = [model(customer[place], product[place]).argmax(dim=1) for place in places]
+        hits = (torch.cat([rating[:0], *found]) == rating).double().numpy()
+        ones = np.ones(len(hits))
+        if self.config.privacy.unit == "record":
+            return UnitSums({"accuracy": hits}, {"cases": ones})
+        owners = customer.numpy()
+        return UnitSums({"accuracy": by_unit(owners, hits)}, {"cases": by_unit(owners, ones)})
 
     def units(self, training: Batch) -> Examples:
         """Return single ratings, or customers with their ratings."""

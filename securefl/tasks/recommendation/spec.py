@@ -5,6 +5,7 @@ from typing import Final
 
 from securefl.config.load import packaged
 from securefl.config.privacy import Unit
+from securefl.config.score_bounds import ScoreBound, ScoreTable
 from securefl.config.task_spec import ModelSpec, TaskSpec, Tree
 from securefl.tasks.common.privacy_units import A_CUSTOMER, A_MEMBER
 from securefl.tasks.common.settings import (
@@ -16,6 +17,15 @@ from securefl.tasks.common.settings import (
 )
 from securefl.tasks.recommendation.settings import EaseSettings, RatingNcfSettings
 
+RANKING_SCORES: Final[Mapping[Unit, ScoreTable]] = {
+    "customer": ScoreTable("released", {"hr@10": ScoreBound(1.0), "ndcg@10": ScoreBound(1.0)})
+}
+"""One held-out purchase a customer: a hit, and a gain of 1 at most."""
+_RATING_SCORES: Final[Mapping[Unit, ScoreTable]] = {
+    "customer": ScoreTable("federated", {"accuracy": ScoreBound(4.0, 4.0)}),
+    "record": ScoreTable("federated", {"accuracy": ScoreBound(1.0)}),
+}
+"""A customer's held-out ratings count as four at most."""
 _BY_CUSTOMER: Final[Mapping[Unit, str]] = {"customer": A_CUSTOMER, "member": A_MEMBER}
 _PURCHASES = "securefl.tasks.recommendation.task:RecommendationTask"
 _PRIVATE_PURCHASES = "securefl.tasks.recommendation.private:PrivatePurchaseTask"
@@ -32,13 +42,26 @@ RECOMMENDATION: Final = TaskSpec(
     name="recommendation",
     description="which products a customer buys next",
     models=(
-        ModelSpec(FactorizationSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
+        ModelSpec(
+            FactorizationSettings,
+            _PURCHASES,
+            _PRIVATE_PURCHASES,
+            units=_BY_CUSTOMER,
+            scores=RANKING_SCORES,
+        ),
         ModelSpec(HierarchicalSettings, _PURCHASES),
-        ModelSpec(NcfSettings, _PURCHASES, _PRIVATE_PURCHASES, units=_BY_CUSTOMER),
+        ModelSpec(
+            NcfSettings,
+            _PURCHASES,
+            _PRIVATE_PURCHASES,
+            units=_BY_CUSTOMER,
+            scores=RANKING_SCORES,
+        ),
         ModelSpec(
             ProfileSettings,
             "securefl.tasks.recommendation.blending:BlendedProfileTask",
             units=_BY_CUSTOMER,
+            scores=RANKING_SCORES,
         ),
         ModelSpec(
             EaseSettings,
@@ -51,6 +74,7 @@ RECOMMENDATION: Final = TaskSpec(
             "securefl.tasks.recommendation.rating_task:RatingTask",
             "securefl.tasks.recommendation.rating_task:PrivateRatingTask",
             units={**_BY_CUSTOMER, "record": "one rating"},
+            scores=_RATING_SCORES,
         ),
     ),
     split_settings=RecommendationSettings,

@@ -17,9 +17,10 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch
-from securefl.ml.metrics.ranking import ranking_tally
+from securefl.ml.metrics.ranking import ranking_tally, ranking_units
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.common.histories import CustomerExamples, joined
 from securefl.tasks.common.ranking_examples import (
@@ -82,7 +83,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     name: ClassVar[str] = "recommendation"
     metrics: ClassVar[tuple[MetricSpec, ...]] = tuple(
-        MetricSpec(name, higher_is_better=True)
+        MetricSpec(name, higher_is_better=True, counted_as="cases")
         for name in ("ndcg@10_expected", "hr@10", "ndcg@10", "hr@10_full", "ndcg@10_full")
     )
 
@@ -114,11 +115,11 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         """Return the retailer's customers, split by `hold_out`.
 
         Raises:
-            DataError: If no customer has enough purchases.
+            DataError: If no customer has enough purchases, and none is to be hidden.
         """
         purchases = self.purchases(tables, facts)
         cut = RetailerCases(purchases, len(facts.products), facts.end, self.split)
-        if cut.customers == 0:
+        if cut.customers == 0 and not self.hides_units:
             raise DataError(
                 f"{tables.name}: no customer bought {self.split.min_products} different products, "
                 "new ones on three occasions or more"
@@ -186,6 +187,15 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             name: ranking_tally(partial(self.scores, model, splits[split]), splits[split].ranking)
             for name, splits in member.cases.items()
         }
+
+    def unit_scores(self, model: nn.Module, member: RankingMember, split: Split) -> UnitSums:
+        """See `Task.unit_scores`; each customer has one held-out purchase."""
+        cases = member.cases[member.name][split]
+        return ranking_units(partial(self.separate_scores, model, cases), cases.ranking)
+
+    def separate_scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """Return scores from the shared model and each customer's own purchases, float [B, I]."""
+        return self.scores(model, cases, index)
 
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
         """Return the scores of all products for the cases at `index` (int64 [B]), float [B, I]."""

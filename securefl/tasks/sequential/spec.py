@@ -8,6 +8,7 @@ from securefl.config.load import packaged
 from securefl.config.privacy import PROTECTED
 from securefl.config.task_spec import ModelSpec, TaskSpec
 from securefl.tasks.common.settings import RecommendationSettings
+from securefl.tasks.recommendation.spec import RANKING_SCORES
 from securefl.tasks.sequential.settings import AttentionSettings, GruSettings
 
 A_SEQUENCE: Final = "everything that one customer bought at one retailer, and in which order"
@@ -25,6 +26,7 @@ SEQUENTIAL: Final = TaskSpec(
             "securefl.tasks.sequential.task:SequentialTask",
             "securefl.tasks.sequential.private:PrivateSequentialTask",
             units={"customer": A_SEQUENCE},
+            scores=RANKING_SCORES,
             changes={
                 protection: {"model": {**_PRIVATE["model"], "name": name}}
                 for protection in PROTECTED

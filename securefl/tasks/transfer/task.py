@@ -117,7 +117,13 @@ class TransferTask(FeatureTask):
     ) -> TransferMember:
         """See `RecommendationTask.member`."""
         lines = super().purchases(tables, facts)
-        past = Past.of(lines, cut, _transfer(facts).target, self.split.customers)
+        past = Past.of(
+            lines,
+            cut,
+            _transfer(facts).target,
+            self.split.customers,
+            at_least_one=not self.hides_units,
+        )
         source, both = past.until("training", shown=False), past.until("training")
         known = past.known_customers
         return TransferMember(
@@ -191,13 +197,26 @@ class Past:
     has_target: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, lines: Purchases, cut: RetailerCases, target: Tensor, share: float) -> Past:
-        """Build it from all lines; a hash selects about `share` of the customers for the target."""
+    def of(
+        cls,
+        lines: Purchases,
+        cut: RetailerCases,
+        target: Tensor,
+        share: float,
+        *,
+        at_least_one: bool,
+    ) -> Past:
+        """Build it from all lines; a hash selects about `share` of the customers for the target.
+
+        Each customer's own hash decides. `at_least_one` selects the smallest hash in any case,
+        which under a budget would let one customer take the place of another.
+        """
         customers = cut.cut.customers
         own = lines.at(np.isin(lines.customer, customers) & ~target.numpy()[lines.item])
         hashed = pair_hash(customers, np.full(len(customers), _HASH_RANGE)) % np.uint64(_HASH_RANGE)
         has_target = hashed < np.uint64(share * _HASH_RANGE)
-        has_target[hashed.argmin()] = True  # one customer at least, or the retailer could not train
+        if at_least_one and len(customers):  # or the retailer could not train
+            has_target[hashed.argmin()] = True
         return cls(cut, np.searchsorted(customers, own.customer), own.item, own.time, has_target)
 
     @property
@@ -226,7 +245,7 @@ class Past:
         pairs = self.cut.cut.training
         items = torch.from_numpy(pairs.item[self.has_target[pairs.row]])
         popularity.index_add_(0, items, torch.ones(len(items)))
-        share = popularity / popularity.mean()
+        share = popularity / popularity.mean().clamp(min=torch.finfo(torch.float32).tiny)
         prior = self.cut.settings.prior * (share + PRIOR_FLOOR).log()
         known = {"validation": self.until("training"), "test": self.until("known")}
         cases = {

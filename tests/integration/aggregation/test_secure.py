@@ -13,7 +13,7 @@ from securefl.federation.aggregation.secure import RoundFailedError, SecureAggre
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare
-from securefl.federation.runs.simulation import local_consortium, member_specs
+from securefl.federation.runs.simulation import local_consortium, member_specs, observed
 from securefl.federation.transport.base import Delivery
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.fault_injection import WithDropouts
@@ -32,8 +32,12 @@ def parties(tmp_path, small_config):
         prepared = prepare(config)
         consortium, keys = local_consortium(prepared)
         directory = RunDirectory(tmp_path, config)
-        specs = member_specs(prepared, directory, consortium, keys, discloses=discloses)
-        return prepared, consortium, InProcess(specs)
+        specs = member_specs(prepared, directory, consortium, keys)
+        if discloses:
+            specs = observed(specs, keys, discloses=True)
+        transport = InProcess(specs)
+        Exchange(transport).ask_all(names(prepared), m.StartRun(since=0), m.Entries)
+        return prepared, consortium, transport
 
     return make
 
@@ -98,14 +102,14 @@ def test_the_same_pieces_are_on_the_wire_in_mode_plain(parties):
 def test_a_member_in_mode_secure_answers_no_plain_training_request(parties):
     prepared, _, transport = parties()
     request = m.Train(round=1, shared=m.pack_vector(prepared.shared))
-    with pytest.raises(SecureflError, match="no update is sent in the clear"):
+    with pytest.raises(SecureflError, match="'train' is not answered in a run that is masked"):
         Exchange(transport).ask_all(names(prepared), request, m.Update)
 
 
 def test_a_member_lays_nothing_open_outside_a_comparison(parties):
     prepared, consortium, transport = parties()
     SecureAggregator(consortium).aggregate(Exchange(transport), 1, prepared.shared, names(prepared))
-    with pytest.raises(SecureflError, match="discloses no update"):
+    with pytest.raises(SecureflError, match="does not answer 'reveal'"):
         Exchange(transport).ask_all(names(prepared), m.DebugDisclose(round=1), m.Update)
 
 
@@ -232,7 +236,7 @@ def test_differencing_opens_an_update_where_members_enter_a_round_twice(parties)
     aggregator = SecureAggregator(consortium)
     whole = aggregator.masked_sum(Exchange(transport), 1, prepared.shared, names(prepared))
     for member in transport._parties.values():
-        member.masked.last_unmasked = 0
+        member.member.masked.last_unmasked = 0
     rest = sum_without(victim, consortium, transport, prepared)
     update = Exchange(transport).ask_all([victim], m.DebugDisclose(round=1), m.Update)[victim]
     encoding = whole.terms.encoding
@@ -368,22 +372,34 @@ def test_a_sum_that_is_not_shown_ends_it(parties):
 
 def test_scores_are_no_oracle(parties):
     """Scores of any model at any time would count whom a crafted model singles out."""
+    prepared, _, transport = parties(mode="plain")
+    start = m.pack_vector(prepared.shared)
+    everybody = names(prepared)
+    Exchange(transport).ask_all(everybody, m.Train(round=1, shared=start), m.Update)
+    bare = Bare(transport._parties[everybody[0]])
+
+    def question(vector, number, kept=False):
+        split = "test" if kept else "validation"
+        return m.Evaluate(round=number, shared=m.pack_vector(vector), split=split, kept=kept)
+
+    assert "not agreed" in bare.say(question(prepared.shared, 99)).text
+    assert isinstance(bare.say(question(prepared.shared, 1)), m.Scores)
+    assert "answered before" in bare.say(question(prepared.shared, 1)).text
+    assert "not the model" in bare.say(question(prepared.shared * 2, 2)).text
+    assert "not answered in the rounds" in bare.say(question(prepared.shared, 1, kept=True)).text
+
+
+def test_masked_members_give_no_score(parties):
+    """Of any model, also of the one that followed from the sum."""
     prepared, consortium, transport = parties()
     aggregator, exchange = SecureAggregator(consortium), Exchange(transport)
     first = aggregator.aggregate(exchange, 1, prepared.shared, names(prepared))
     shared = (prepared.shared.astype(np.float64) + first.change).astype(np.float32)
     bare = Bare(transport._parties[names(prepared)[0]])
-
-    def question(vector, number):
-        return m.Evaluate(
-            round=number, shared=m.pack_vector(vector), split="validation", kept=False
-        )
-
-    assert "not the model" in bare.say(question(shared * 2, 1)).text
-    assert "not agreed" in bare.say(question(shared, 99)).text
-    other = Bare(transport._parties[names(prepared)[1]])
-    assert isinstance(other.say(question(shared, 1)), m.Scores)
-    assert "answered before" in other.say(question(shared, 1)).text
+    model = m.pack_vector(shared)
+    answer = bare.say(m.Evaluate(round=1, shared=model, split="validation", kept=False))
+    assert answer.error == "RefusedQuestionError"
+    assert "in a run that is masked" in answer.text
 
 
 def test_an_unmasked_round_is_not_taken_back(parties):

@@ -5,9 +5,9 @@ import math
 import pytest
 from scipy import optimize, stats
 
-from securefl.audit.accountants.pld import SMALLEST_DELTA, Composition
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.accounting.pld import SMALLEST_DELTA, Composition
 from support.loss_distributions import loss_distribution_epsilon
 
 CASES = [

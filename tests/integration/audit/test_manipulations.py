@@ -4,9 +4,10 @@ import pytest
 
 from securefl.audit.bundle.bundle import Opening
 from securefl.audit.checks.registry import CHECKS, SCHEMA
+from securefl.audit.explain import explain
 from securefl.audit.verify import OtherBundle, verify
 from support.bundle_mutations import TABLE
-from support.bundle_scenario import NOW, SALT, UNITS, honest
+from support.bundle_scenario import NOW, SALT, UNITS, honest, scored
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,20 @@ def test_the_honest_bundle_passes(run, tmp_path):
     assert found.pop("earlier-runs") == "not checked"
     assert set(found.values()) == {"pass"}, audit
     assert (audit.verdict, audit.exit_code) == ("pass", 0)
+
+
+def test_the_honest_bundle_with_scores_passes(run, tmp_path):
+    """A release of scores, as agreed, is composed with the rest and found in order."""
+    bundle = scored(run).seal(tmp_path)
+    audit = verify(bundle, folder=tmp_path, agreement=bundle.agreement, now=NOW)
+    verdicts = {check.name: check.verdict for check in audit.checks}
+    left_out = {"earlier-runs", "delta-small"}
+    assert {v for name, v in verdicts.items() if name not in left_out} == {"pass"}, audit
+    before, after = (explain(one) for one in (run.seal(), bundle))
+    for plain, more in zip(before.members, after.members, strict=True):
+        assert more.steps == plain.steps + 1
+        assert more.epsilon_life > plain.epsilon_life
+        assert more.epsilon_recomputed > plain.epsilon_recomputed
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)

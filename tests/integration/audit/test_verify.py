@@ -337,8 +337,8 @@ def test_the_story_adds_up(run):
     story = explain(run.seal())
     steps = 3 * STEP.steps
     assert [member.steps for member in story.members] == [steps] * 5
-    one = epsilon_of([STEP.model_copy(update={"steps": steps})], 1e-5)
-    everybody = epsilon_of([STEP.model_copy(update={"steps": 5 * steps})], 1e-5)
+    one = epsilon_of([STEP.model_copy(update={"steps": steps})], 1e-5, "rdp")
+    everybody = epsilon_of([STEP.model_copy(update={"steps": 5 * steps})], 1e-5, "rdp")
     for member in story.members:
         assert member.epsilon_run == member.epsilon_recomputed == pytest.approx(one)
         assert member.epsilon_life > one

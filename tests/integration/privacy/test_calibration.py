@@ -28,7 +28,7 @@ def test_calibration_with_prv_and_with_what_is_already_spent():
     budget = Budget(4.0, 1e-5)
     prv = noise_multiplier(budget, sampling_rate=0.05, steps=30, accountant="prv")
     assert epsilon_of([SampledGaussian(prv, 0.05, 30)], 1e-5, "prv") <= 4
-    assert prv < noise_multiplier(budget, sampling_rate=0.05, steps=30)
+    assert prv < noise_multiplier(budget, sampling_rate=0.05, steps=30, accountant="rdp")
     spent = [SampledGaussian(2.0, 0.05, 100)]
     later = noise_multiplier(budget, sampling_rate=0.05, steps=300, spent=spent)
     assert epsilon_of([*spent, SampledGaussian(later, 0.05, 300)], 1e-5) <= 4

@@ -186,12 +186,16 @@ def test_a_format_without_room_for_the_noise_is_refused(config):
 
 def test_the_books_state_what_a_customer_of_several_retailers_pays_under_one_noise(finished):
     result, _ = finished()
-    sigma = result.privacy.members[0].noise_multiplier
+    sigma, scores = (
+        result.privacy.members[0].noise_multiplier,
+        result.privacy.members[0].score_noise,
+    )
     stated = shared_customers(default_books())
     assert [one.retailers for one in stated] == [1, 2, 3, 4]
     for one in stated:
         moved = SampledGaussian(sigma / one.retailers, 1.0, 3)
-        assert one.epsilon == pytest.approx(epsilon_of([moved], 1e-3))
+        scored = SampledGaussian(scores / one.retailers, 1.0, 1)
+        assert one.epsilon == pytest.approx(epsilon_of([moved, scored], 1e-3))
     two, four = shared_runs(default_books())
     assert (two.retailers, two.epsilon) == (2, stated[1].epsilon)
     assert (four.retailers, four.epsilon) == (4, stated[3].epsilon)

@@ -9,11 +9,12 @@ import torch
 from scipy import stats
 
 from securefl.audit.export import audit_run
-from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.member.checkpoint import MemberState, pack_training, unpack_training
 from securefl.federation.member.updates import distributed_dp as distributed
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
+from securefl.federation.transport.exchange import MemberFailedError
 from securefl.privacy.distributed_plan import DistributedPlan
 from securefl_protocols.noise.layers import NoiseChain
 
@@ -115,14 +116,14 @@ def test_a_member_that_is_restarted_takes_nothing_back_of_a_round_begun_before(
 def test_a_coordinator_that_takes_back_less_than_was_revealed_has_no_next_round(
     finished, monkeypatch
 ):
-    """The next model follows from what members were shown; another one is refused."""
+    """The model follows from what members were shown; they sign no other, and train from none."""
     decoded = SecureAggregator.decoded
 
     def with_all_noise(result):
         return decoded(replace(result, opened={}))
 
     monkeypatch.setattr(SecureAggregator, "decoded", staticmethod(with_all_noise))
-    with pytest.raises(RoundFailedError, match="round 2 has no sum"):
+    with pytest.raises(MemberFailedError, match="round 1 ended with another model"):
         finished(privacy=REMOVE)
 
 

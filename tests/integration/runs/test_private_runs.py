@@ -8,7 +8,7 @@ from securefl.consortium.ledger.composition import as_event
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.errors import ConfigError, InputError, SecureflError
 from securefl.federation import messages as m
-from securefl.federation.coordinator.rounds import evaluate as evaluate_round
+from securefl.federation.coordinator.scores import ScoresInClear
 from securefl.federation.member.updates.local_dp import RELEASE
 from securefl.federation.runs.agreement import read_run
 from securefl.federation.runs.directory import RunDirectory
@@ -72,17 +72,19 @@ def test_a_private_run_says_what_it_spent_and_keeps_to_its_budget(private_run, m
         *("unit", "protects", "records_per_customer", "adjacency", "mechanism", "against"),
         *("accountant", "delta", "members"),
     }
-    assert (privacy["unit"], privacy["accountant"], privacy["delta"]) == ("customer", "rdp", 1e-3)
+    assert (privacy["unit"], privacy["accountant"], privacy["delta"]) == ("customer", "pld", 1e-3)
     assert [member["name"] for member in privacy["members"]] == ["north", "south", "west", "east"]
     for member in privacy["members"]:
         assert set(member) == {
             *("name", "epsilon", "noise_multiplier", "clip_norm", "sampling_rate", "steps"),
             *("customer_epsilon", "two_retailers_epsilon", "life", "cap", "cap_delta"),
+            "score_noise",
         }
         assert member["life"] == pytest.approx(member["epsilon"])
         assert member["steps"] == 3 * 2
         event = SampledGaussian(member["noise_multiplier"], member["sampling_rate"], 6)
-        assert member["epsilon"] == pytest.approx(epsilon_of([event], 1e-3))
+        scores = SampledGaussian(member["score_noise"], 1.0, 1)
+        assert member["epsilon"] == pytest.approx(epsilon_of([event, scores], 1e-3))
         assert 2.9 < member["epsilon"] <= 3.0
     assert set(result.metrics) == {"federated", "released", "popularity_private", "naive"}
     assert directory.result() == result
@@ -91,7 +93,8 @@ def test_a_private_run_says_what_it_spent_and_keeps_to_its_budget(private_run, m
     assert all(record.best for record in directory.records())
     spent = [record.epsilon for record in directory.records()]
     assert spent == sorted(spent)
-    assert spent[-1] == max(member["epsilon"] for member in privacy["members"])
+    # The scores of the result are charged after the last round.
+    assert spent[-1] < max(member["epsilon"] for member in privacy["members"])
     assert "(3.00, 0.001)-differential privacy for every customer" in summarise(result).protection
 
 
@@ -171,8 +174,10 @@ def test_a_restart_resets_nothing(killed):
     events = events_of(killed)
     assert events[: len(before)] == before
     # What was trained before may have been sent, so it counts, and the other rounds pay for it.
-    assert sum(event.steps for event in events) == 2 * (3 + 1)
-    assert events[-1].noise_multiplier > events[0].noise_multiplier
+    *trained, scores = events
+    assert (scores.steps, scores.sampling_rate) == (1, 1.0)
+    assert sum(event.steps for event in trained) == 2 * (3 + 1)
+    assert trained[-1].noise_multiplier > trained[0].noise_multiplier
     account = result.privacy.members[0]
     assert account.epsilon == pytest.approx(epsilon_of(events, 1e-3))
     assert account.epsilon <= 3.0
@@ -205,16 +210,15 @@ def test_a_coordinator_that_asks_for_more_rounds_than_agreed_gets_none(tmp_path,
     directory = RunDirectory.create(tmp_path / "run", prepared.config)
     consortium, identities = local_consortium(prepared)
     member = member_specs(prepared, directory, consortium, identities)[0].build()
-    replies = []
+    replies = [m.decode(member.handle(m.encode(m.StartRun(since=0)))[0])]
     for number in range(1, 4):
         request = m.Train(round=number, shared=m.pack_vector(prepared.shared))
         replies.append(m.decode(member.handle(m.encode(request))[0]))
-    assert [type(reply) for reply in replies] == [m.Update, m.Refused, m.Refused]
-    assert "the budget is spent" in replies[1].text
+    assert [type(reply) for reply in replies[1:]] == [m.Update, m.Failure, m.Failure]
+    assert "round 2 was not agreed" in replies[2].text
     book = PrivacyLedger(book_path(directory.places.books, "north"))
     assert len(book.releases(1)) == 1
-    refusals = [entry.event for entry in book.refusals()]
-    assert [(event.round, event.reason) for event in refusals] == [(2, "budget"), (3, "budget")]
+    assert book.refused_questions(consortium.run_id.hex()) == {"train"}
 
 
 def test_seeds_in_a_row_on_the_same_data_add_up(tmp_path, private_config):
@@ -263,8 +267,8 @@ def test_delta_has_to_be_smaller_than_one_over_the_customers(private_run):
             "trained under --dp local alone",
         ),
         (
-            {"privacy": {"dp": "local", "epsilon": 1.0, "lazy_rows": 9, "optimizer": "adam"}},
-            "lazy_rows needs",
+            {"privacy": {"dp": "local", "epsilon": 1.0, "lazy_rows": 9}},
+            "lazy_rows' was removed",
         ),
     ],
 )
@@ -290,9 +294,10 @@ def test_a_test_seed_is_labelled_as_protecting_nobody(private_run):
 def test_no_score_of_a_single_round_is_told(private_run, monkeypatch):
     """Scores are exact: one a round would tell of the same customers over and over."""
     monkeypatch.setattr("securefl.federation.coordinator.rounds._validated", asked_all_the_same)
-    with pytest.raises(SecureflError, match="no score of a single round"):
+    with pytest.raises(SecureflError, match=r"'evaluate .* is not answered .* under a budget"):
         private_run()
 
 
 def asked_all_the_same(federation, state):
-    return evaluate_round(federation, state, "validation")
+    source = ScoresInClear(federation.exchange)
+    return source.validation(federation.members, state.round, state.shared)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from securefl.audit.export import audit_run
 from securefl.config import privacy as privacy_config
@@ -26,7 +25,7 @@ from securefl.privacy.accounting import events
 from securefl.privacy.accounting.accountant import UnsupportedEventError, epsilon_of
 from securefl.privacy.accounting.events import DpEvent, SampledGaussian
 from securefl.privacy.mechanisms import mechanism_for, register, registry
-from securefl.privacy.noise.gaussian import GaussianNoise
+from support.local_noise import silence
 
 PAGE = (Path(__file__).parents[3] / "docs" / "new-mechanism.md").read_text(encoding="utf-8")
 FILE, REGISTRATION, SHOWN = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -113,7 +112,7 @@ def test_page_s_mechanism_runs_as_shown(registered, tmp_path, monkeypatch):
 def test_page_s_mechanism_clips_what_it_releases(registered, config, tmp_path, monkeypatch):
     """Without noise, the release is the plain update cut to the clip norm."""
     seen = []
-    monkeypatch.setattr(GaussianNoise, "standard", lambda _, count, dtype: torch.zeros(count))
+    silence(monkeypatch)
     train = NoisedUpdates.train
     monkeypatch.setattr(
         NoisedUpdates,
@@ -121,7 +120,7 @@ def test_page_s_mechanism_clips_what_it_releases(registered, config, tmp_path, m
         lambda self, number: seen.append(train(self, number)) or seen[-1],
     )
     run(RunDirectory.create(tmp_path / "run", config(rounds=1, privacy={"clip_norm": 1e-3})))
-    assert [np.linalg.norm(one.change) for one in seen] == [pytest.approx(1e-3)] * 4
+    assert [np.linalg.norm(one.change) for one in seen] == [pytest.approx(1e-3, rel=2e-3)] * 4
     assert {one.loss for one in seen} == {0.0}
 
 
@@ -140,7 +139,7 @@ def test_toy_mechanism_runs_to_ledger_and_table(config, tmp_path, mode):
         assert [(m.name, m.steps, m.unit) for m in charged] == [
             ("sampled-gaussian", 1, "customer")
         ] * 3
-        assert account.epsilon == pytest.approx(compose(charged, 1e-3, "rdp"))
+        assert account.epsilon == pytest.approx(compose(charged, 1e-3, "pld"))
         assert account.epsilon == epsilon_of(list(map(as_event, charged)), 1e-3)
         assert 2.9 < account.epsilon <= 3.0
     shown = summarise(result)

@@ -6,7 +6,7 @@ import pytest
 from securefl.config.load import load_config, merge
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
-from support.planted_prices import planted_prices
+from support.planted_prices import SUPPLIED, planted_prices
 
 
 @pytest.fixture(scope="module")
@@ -16,8 +16,10 @@ def runs(tmp_path_factory):
     for name, changes in {
         "plain": {"mode": "plain"},
         "secure": {"mode": "secure"},
-        "local": {"privacy": {"dp": "local", "epsilon": 8.0}, "model": {"influence": 3.0}},
-        "distributed": {
+        "local": SUPPLIED
+        | {"privacy": {"dp": "local", "epsilon": 8.0}, "model": {"influence": 3.0}},
+        "distributed": SUPPLIED
+        | {
             "privacy": {"dp": "distributed", "epsilon": 8.0},
             "model": {"influence": 3.0},
         },

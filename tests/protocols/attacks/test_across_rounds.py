@@ -101,7 +101,7 @@ def test_trap_no_mask_key_serves_two_rounds():
     plan = small_plan(5, rounds=2)
     session = Exchange.of(Consortium(plan))
     session.advertise()
-    book, context = session.clients[0]._keystore, session.clients[0]._context
+    book, context = session.clients[0]._keystore, session.clients[0]._opening.context
     first = book.pair_keys(context.of_round(1, MODEL))
     second = book.pair_keys(context.of_round(2, MODEL))
     same_number = book.pair_keys(context.of_round(1, bytes(32)))

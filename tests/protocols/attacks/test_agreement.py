@@ -109,7 +109,7 @@ def test_model_inconsistency_in_a_later_round_of_a_session():
         {"largest_input": 1 << 10},
         {"rounds": 2},
         {"terms": hashlib.sha256(b"another model structure").digest()},
-        {"with_checksum": False},
+        {"layers": 1},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -244,7 +244,7 @@ def test_sybil_members_that_are_only_counted():
     exchange = Exchange.of(Consortium(small_plan(5)))
     everybody = members_to_bits(range(5), 5)
     exchange.tamper = only(VICTIM, lambda m: changed(m, cohort=everybody))
-    with pytest.raises(RemoteProtocolError, match="not those of our neighbours"):
+    with pytest.raises(RemoteProtocolError, match="not those of the members"):
         exchange.advertise(silent=[4])
 
 

@@ -38,7 +38,7 @@ def test_dealer_that_seals_another_share_than_it_committed_to():
         context=exchange.server._current.context,
         sender=1,
         session_key=client._keystore.encryption.public,
-        identity=client._party.identity,
+        identity=client._opening.party.identity,
     )
     with pytest.raises(RemoteProtocolError, match="not the one committed to") as caught:
         exchange.step()

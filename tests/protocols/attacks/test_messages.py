@@ -1,15 +1,20 @@
 """Oversized, truncated, random and mutated messages: refused or taken, and nothing else."""
 
 import random
+from dataclasses import replace
 
 import msgpack
 import numpy as np
 import pytest
 
-from securefl_protocols.primitives.errors import LocalProtocolError, RemoteProtocolError
-from securefl_protocols.session import client, client_round, server
+from securefl_protocols.primitives.errors import (
+    ChecksumFailed,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
+from securefl_protocols.session import advertised_keys, client_opening, client_round
 from securefl_protocols.session.client import ClientState
-from securefl_protocols.session.dropouts import DropoutReason
+from securefl_protocols.session.dropouts import OPENING, DropoutReason
 from securefl_protocols.wire.codec import (
     decode_body,
     decode_coordinator,
@@ -43,6 +48,7 @@ LARGEST = 1 << 20
 
 PLAN = small_plan(4, dimension=4)
 LAYERED = small_plan(4, dimension=4, layered=True)
+SPARSE = replace(small_plan(6, dimension=4), degree=4, threshold=3)
 
 
 def recorded(plan):
@@ -50,18 +56,21 @@ def recorded(plan):
     exchange = Exchange.of(Consortium(plan))
     exchange.layers = chains(plan)
     up, down = [], []
-    exchange.advertise()
+    exchange.outbox = {i: c.start(1, MODEL) for i, c in enumerate(exchange.clients)}
+    while exchange.server.step in OPENING:
+        up.extend(exchange.outbox.values())
+        down.extend(exchange.step().values())
     exchange.begin(inputs(plan))
     for _ in range(4):
         up.extend(exchange.outbox.values())
         down.extend(exchange.step().values())
-    up.extend(exchange.server.transcript().messages[0].values())
     return up, down
 
 
 UP, DOWN = recorded(PLAN)
 LAYERED_UP, LAYERED_DOWN = recorded(LAYERED)
-ALL = [*UP, *DOWN, *LAYERED_UP, *LAYERED_DOWN]
+SPARSE_UP, SPARSE_DOWN = recorded(SPARSE)
+ALL = [*UP, *DOWN, *LAYERED_UP, *LAYERED_DOWN, *SPARSE_UP, *SPARSE_DOWN]
 
 
 @pytest.mark.parametrize("data", ALL, ids=range(len(ALL)))
@@ -87,9 +96,9 @@ def test_truncated_messages(data, cut):
 
 def test_oversized_messages_are_refused_unread():
     with pytest.raises(RemoteProtocolError, match="at most 1000 bytes"):
-        decode_coordinator(b"\x01\x41" + bytes(1000), largest=1000)
+        decode_coordinator(b"\x02\x41" + bytes(1000), largest=1000)
     with pytest.raises(RemoteProtocolError, match="at most 1000 bytes"):
-        open_envelope(b"\x01\x01" + bytes(1000), largest=1000)
+        open_envelope(b"\x02\x01" + bytes(1000), largest=1000)
     plan = small_plan(5)
     exchange = Exchange.of(Consortium(plan))
     drop = exchange.server.receive(0, bytes(plan.largest_message + 1))
@@ -100,7 +109,7 @@ ROW = b"\x00\x00\x00\x07" + b"d" * 32
 """A table of one survivor."""
 
 
-def packed(pairs, head=b"\x01\x43"):
+def packed(pairs, head=b"\x02\x43"):
     """Packs pairs as a map, also where a dict could not hold them."""
     body = bytes([0x80 | len(pairs)]) + b"".join(msgpack.packb(x) for pair in pairs for x in pair)
     return head + body
@@ -126,21 +135,21 @@ def packed(pairs, head=b"\x01\x43"):
         packed([(1, 1), ("survivors", ROW)]),
         packed([("round", 1), ("survivors", msgpack.ExtType(5, b"x"))]),
         packed([("round", 1), ("survivors", msgpack.Timestamp(0, 0))]),
-        b"\x01\x43\x82\xa5round\xcc\x01\xa9survivors\xc4\x24" + ROW,
-        b"\x01\x43\x82\xa5round\x01\xa9survivors\xc5\x00\x24" + ROW,
-        b"\x01\x43\x82\xd9\x05round\x01\xa9survivors\xc4\x24" + ROW,
-        b"\x01\x43\xde\x00\x02\xa5round\x01\xa9survivors\xc4\x24" + ROW,
-        b"\x01\x43\x82\xa5round\x01\xa9survivors\xc6\xff\xff\xff\xff" + ROW,
-        b"\x01\x43\xdf\xff\xff\xff\xff",
-        b"\x01\x43\xdd\xff\xff\xff\xff",
-        b"\x01\x43" + b"\x81\xa1a" * 2000,
-        b"\x01\x43\x90",
-        b"\x01\x43\x82\xa5\xff\xff\xff\xff\xff\x01\xa9survivors\xc4\x24" + ROW,
-        b"\x01\x43\xc1",
-        b"\x01\x43",
-        b"\x02\x43\x80",
-        b"\x01\x00\x80",
-        b"\x01",
+        b"\x02\x43\x82\xa5round\xcc\x01\xa9survivors\xc4\x24" + ROW,
+        b"\x02\x43\x82\xa5round\x01\xa9survivors\xc5\x00\x24" + ROW,
+        b"\x02\x43\x82\xd9\x05round\x01\xa9survivors\xc4\x24" + ROW,
+        b"\x02\x43\xde\x00\x02\xa5round\x01\xa9survivors\xc4\x24" + ROW,
+        b"\x02\x43\x82\xa5round\x01\xa9survivors\xc6\xff\xff\xff\xff" + ROW,
+        b"\x02\x43\xdf\xff\xff\xff\xff",
+        b"\x02\x43\xdd\xff\xff\xff\xff",
+        b"\x02\x43" + b"\x81\xa1a" * 2000,
+        b"\x02\x43\x90",
+        b"\x02\x43\x82\xa5\xff\xff\xff\xff\xff\x01\xa9survivors\xc4\x24" + ROW,
+        b"\x02\x43\xc1",
+        b"\x02\x43",
+        b"\x01\x43\x80",
+        b"\x02\x00\x80",
+        b"\x02",
         b"",
     ],
 )
@@ -198,7 +207,7 @@ def test_two_different_messages_for_one_step_and_then_nothing_more():
 
 def test_message_for_a_step_that_has_not_begun():
     exchange = Exchange.of(Consortium(small_plan(5)))
-    drop = exchange.server.receive(0, UP[8])
+    drop = exchange.server.receive(0, UP[4])
     assert drop.reason in (DropoutReason.OUT_OF_STEP, DropoutReason.MALFORMED)
     exchange.outbox = {i: c.start(1, MODEL) for i, c in enumerate(exchange.clients) if i}
     exchange.step()
@@ -225,8 +234,10 @@ def test_aborted_client_answers_nothing_any_more():
 @pytest.mark.parametrize("state", [s for s in ClientState if s is not ClientState.ABORTED])
 def test_messages_that_a_state_does_not_allow(state):
     for kind in COORDINATOR_MESSAGES:
-        example = next(m for m in [*DOWN, *LAYERED_DOWN, KEY_LIST] if m[1] == kind)
-        member = Consortium(LAYERED if example in LAYERED_DOWN else PLAN).client(0)
+        example = next(m for m in [*DOWN, *LAYERED_DOWN, *SPARSE_DOWN] if m[1] == kind)
+        plans = {LAYERED: LAYERED_DOWN, SPARSE: SPARSE_DOWN}
+        plan = next((plan for plan, down in plans.items() if example in down), PLAN)
+        member = Consortium(plan).client(0)
         member.state = state
         if (state, kind) == (ClientState.ADVERTISED, 65):
             continue
@@ -273,6 +284,9 @@ class Targets:
         try:
             member.receive(data)
             self.reached.add(("accepted", member.state))
+        except ChecksumFailed as failed:
+            assert member.state is ClientState.READY
+            self.reached.add(str(failed))
         except RemoteProtocolError as refused:
             assert member.state is ClientState.ABORTED
             self.reached.add(str(refused))
@@ -343,7 +357,7 @@ def test_fuzzed_messages_are_refused_or_taken_and_nothing_else(plan, count):
 
 def test_fuzzed_messages_under_good_signatures(monkeypatch):
     # Members that are malicious themselves sign what they mutate.
-    for module in (server, client, client_round):
+    for module in (advertised_keys, client_opening, client_round):
         monkeypatch.setattr(module, "check_signature", lambda *_, **__: None)
     reached = fuzz(40_000, seed=2)
     accepted = {entry for entry in reached if entry[0] == "accepted"}

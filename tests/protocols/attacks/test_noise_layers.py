@@ -140,7 +140,7 @@ def resigned(exchange, index, **fields):
         context=client._round._context,
         sender=index,
         session_key=client._keystore.encryption.public,
-        identity=client._party.identity,
+        identity=client._opening.party.identity,
     )
 
 
@@ -222,7 +222,7 @@ def test_an_input_without_layers_does_not_enter_a_plan_with_them(layers):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"layers": 3}, {"layers": -1}, {"with_checksum": False}], ids=str
+    "changes", [{"layers": 3}, {"layers": -1}, {"degree": 4, "threshold": 3}], ids=str
 )
 def test_plans_with_impossible_layers_are_refused(changes):
     with pytest.raises(PlanError):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.primitives.errors import ChecksumFailed, RemoteProtocolError
 from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.session.checksum import (
     MODULUS,
@@ -79,9 +79,12 @@ def test_forged_sum(forge, ring):
         return changed(message, total=lanes.tobytes())
 
     exchange.tamper = only(VICTIM, change)
-    with pytest.raises(RemoteProtocolError, match="not that of the survivors"):
+    with pytest.raises(ChecksumFailed, match="not that of the survivors") as failed:
         exchange.step()
-    assert exchange.clients[VICTIM].state is ClientState.ABORTED
+    assert failed.value.survivors == set(range(5))
+    # The round is over; a second sum of it meets a member that waits for none.
+    assert exchange.clients[VICTIM].state is ClientState.READY
+    assert VICTIM not in exchange.results
 
 
 @pytest.mark.parametrize("tag", [b"", bytes(11), b"\xff" * 12, bytes(12), bytes(13)])

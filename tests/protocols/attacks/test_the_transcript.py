@@ -95,7 +95,7 @@ def test_bytes_that_are_no_transcript(data):
 
 
 def test_transcript_of_a_round_with_dropouts_at_every_step():
-    for step in tuple(ServerStep)[:5]:
+    for step in (s for s in ServerStep if s < ServerStep.IDLE and s is not ServerStep.REVEAL):
         transcript, known = transcript_of({step: [4]})
         assert replay(transcript, **known).survivors[:4] == (0, 1, 2, 3)
 

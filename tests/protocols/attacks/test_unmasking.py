@@ -240,7 +240,7 @@ def tampered_unmask(exchange, index, **fields):
         context=exchange.server._current.context,
         sender=index,
         session_key=client._keystore.encryption.public,
-        identity=client._party.identity,
+        identity=client._opening.party.identity,
     )
 
 

@@ -36,10 +36,9 @@ ROUND_STEPS = (ServerStep.SHARE, ServerStep.MASK, ServerStep.CONSISTENCY, Server
 ONE_ROUND = small_plan(5, dimension=4)
 MANY_ROUNDS = small_plan(4, dimension=3, rounds=2, min_members=3)
 SPARSE = replace(
-    small_plan(7, dimension=3, min_members=5, graph_seed=b"agreed by all before the session"),
+    small_plan(7, dimension=3, min_members=5),
     degree=4,
     threshold=3,
-    with_checksum=False,
 )
 LAYERS = small_plan(7, dimension=2, layered=True)
 SESSIONS: dict[str, tuple[SessionPlan, list[dict[ServerStep, list[int]]]]] = {
@@ -65,13 +64,11 @@ def described(plan: SessionPlan, consortium: Consortium) -> Vector:
             "largest_input",
             "rounds",
             "min_members",
+            "layers",
         )
     }
-    numbers["tagged"] = plan.with_checksum
-    numbers |= {"layers": plan.layers} if plan.layers else {}
     return {
-        "plan": numbers
-        | {"lane": plan.ring.value, "graph_seed": plan.graph_seed.hex(), "terms": plan.terms.hex()},
+        "plan": numbers | {"ring": plan.ring.value, "terms": plan.terms.hex()},
         "plan_digest": plan.digest().hex(),
         "consortium": consortium.agreement.hex(),
         "run_id": consortium.run_id.hex(),
@@ -93,7 +90,9 @@ def session(name: str) -> Vector:
     exchange = Exchange.of(consortium)
     exchange.outbox = {i: client.start(1, MODEL) for i, client in enumerate(exchange.clients)}
     vector = described(plan, consortium)
-    vector["advertise"] = step_of(exchange, "ADVERTISE", [])
+    vector["opening"] = [step_of(exchange, "ADVERTISE", [])]
+    if plan.awaits_draw:
+        vector["opening"].append(step_of(exchange, "REVEAL", []))
     vector["rounds"] = []
     for number, drops in enumerate(rounds, 1):
         vectors = inputs(plan, seed=number)
@@ -146,7 +145,7 @@ def bad_for_a_member() -> list[Vector]:
         (0, "shares before keys", shares),
         (0, "truncated", key_list[:-1]),
         (0, "a byte too many", key_list + b"\x00"),
-        (0, "another version", b"\x02" + key_list[1:]),
+        (0, "another version", b"\x01" + key_list[1:]),
         (1, "a bit of a box flipped", flip(shares)),
         (1, "a sharer who did not share", changed(shares, cohort=members_to_bits([0, 1, 2], 5))),
         (1, "keys once more, changed", changed(key_list, cohort=members_to_bits(range(4), 5))),
@@ -183,7 +182,7 @@ def bad_for_the_coordinator() -> list[Vector]:
     exchange = Exchange.of(Consortium(ONE_ROUND))
     exchange.outbox = {i: client.start(1, MODEL) for i, client in enumerate(exchange.clients)}
     cases = []
-    for step in tuple(ServerStep)[:5]:
+    for step in (ServerStep.ADVERTISE, *ROUND_STEPS):
         good = exchange.outbox[1]
         for why, reason, data in (
             (

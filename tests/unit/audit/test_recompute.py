@@ -1,23 +1,31 @@
+import contextlib
 import inspect
 import sys
 
 import pytest
 
+from securefl.audit.accountants import recompute
 from securefl.audit.accountants import skellam_rdp as renyi_orders
-from securefl.audit.accountants.pld import Composition
 from securefl.audit.accountants.recompute import (
     BeyondReachError,
     Claim,
     UnpricedError,
-    epsilon_of,
     tolerance,
-    under_reported,
 )
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
+from securefl.privacy.accounting.pld import Composition
 from support.bundle_scenario import STEP
 
 DELTA = 1e-5
+
+
+def epsilon_of(mechanisms, delta, charged_by="rdp"):
+    return recompute.epsilon_of(mechanisms, delta, charged_by)
+
+
+def under_reported(claims, delta, charged_by="rdp"):
+    return recompute.under_reported(claims, delta, charged_by)
 
 
 def claims(count, price, **fields):
@@ -31,10 +39,30 @@ def claims(count, price, **fields):
     return made
 
 
-@pytest.mark.parametrize("accountant", ["rdp", "prv"])
-def test_honest_records_are_never_too_low(accountant):
-    honest = claims(2, lambda _, epsilon: epsilon, accountant=accountant)
-    assert list(under_reported(honest, DELTA)) == []
+@pytest.mark.parametrize("accountant", ["pld", "prv", "rdp"])
+@pytest.mark.parametrize("rate", [STEP.sampling_rate, 0.5, 1.0])
+def test_honest_records_are_never_too_low(accountant, rate):
+    honest = claims(2, lambda _, epsilon: epsilon, accountant=accountant, sampling_rate=rate)
+    assert list(under_reported(honest, DELTA, accountant)) == []
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_what_pld_charged_is_priced_by_another(rate, monkeypatch):
+    """Neither code that computed the record computes it again."""
+    steps = {"sampling_rate": rate, "noise_multiplier": 3.0 + rate}
+    record = claims(1, lambda _, epsilon: epsilon, accountant="pld", **steps)
+    first = "pld.Composition" if rate < 1 else "analytic_gaussian.gaussian_epsilon"
+
+    def refuse(*_):
+        raise AssertionError("the record's own accountant")
+
+    monkeypatch.setattr(f"securefl.privacy.accounting.{first}", refuse)
+    monkeypatch.setattr(recompute, first.split(".")[1], refuse, raising=False)
+    (mechanism,) = record[0].mechanisms
+    second = epsilon_of([mechanism], DELTA, "pld")
+    assert second == pytest.approx(record[0].epsilon, rel=1e-3)
+    low = [Claim("x", (mechanism,), second - 1.1 * tolerance(second))]
+    assert len(list(under_reported(low, DELTA, "pld"))) == 1
 
 
 def test_every_record_that_is_too_low_is_named_and_no_other():
@@ -80,7 +108,11 @@ def test_what_has_no_price():
     ],
 )
 def test_no_number_of_a_cheat_breaks_the_accountant(fields):
-    assert epsilon_of([STEP.model_copy(update=fields)], DELTA) >= 0
+    for charged_by in ("pld", "rdp"):
+        with contextlib.suppress(BeyondReachError):
+            epsilon = epsilon_of([STEP.model_copy(update=fields)], DELTA, charged_by)
+            assert epsilon >= 0
+        assert charged_by == "pld" or epsilon >= 0
 
 
 def skellam(sigma, sensitivity=1000.0, coordinates=200, **fields):

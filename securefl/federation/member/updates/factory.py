@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from securefl.config.schema import RunConfig
-from securefl.ml.parameters import shared_vector
+from securefl.ml.parameters import clear_local, shared_vector
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.noise.csprng import AesCtrRng, member_stream
@@ -87,7 +87,7 @@ class MemberUpdates:
         from securefl.privacy.plan import PrivacyPlan
 
         plan = PrivacyPlan.of(self.config)
-        plan.check_units(self.learner.data.name, self.learner.data.units)
+        plan.check_units(self.learner.data.name, plan.agreed_units)
         return RunBudget(plan, self.charges)
 
     def releases(self) -> ReleaseCache:
@@ -116,5 +116,9 @@ def round_training(
     Raises:
         InputError: If the member's data cannot be protected as the configuration says.
     """
-    context = MemberUpdates(learner, model, directory, charges, members)
-    return mechanism_for(learner.config.privacy).make_update(context)
+    mechanism = mechanism_for(learner.config.privacy)
+    if mechanism.by_example:
+        # A model draws its rows from one public generator, in the order of the customers: without
+        # one of them, every later customer would start from another row.
+        clear_local(model)
+    return mechanism.make_update(MemberUpdates(learner, model, directory, charges, members))

@@ -38,7 +38,7 @@ class GradientSumUpdates(DistributedUpdates):
                 double precision.
         """
         data = self.learner.data
-        self.plan.base.check_units(data.name, data.units)
+        self.plan.base.check_units(data.name, self.plan.base.agreed_units)
         if len(data.examples) > LARGEST_BATCH:
             raise ConfigError(f"{data.name}: more than {LARGEST_BATCH:,} units in a sum")
         return super().train(number)

@@ -64,7 +64,7 @@ class LocalDpUpdates:
             ConfigError: If no noise keeps to the budget at all, or delta is too large for so many
                 units.
         """
-        self.plan.check_units(self._learner.data.name, self._learner.data.units)
+        self.plan.check_units(self._learner.data.name, self.plan.agreed_units)
         self._model.to("cpu")
         start = shared_vector(self._model)
         # A release that was made before a kill is sent again: it is paid for, and a second one of
@@ -127,5 +127,4 @@ class LocalDpUpdates:
             weight_decay=settings.weight_decay,
             momentum=settings.momentum,
             path=settings.gradients,
-            lazy_rows=settings.lazy_rows,
         )

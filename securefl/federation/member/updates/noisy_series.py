@@ -18,7 +18,7 @@ from securefl.ml.tensor_io import read_tensors, write_tensors
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.gaussian import GaussianNoise
+from securefl.privacy.noise.grid import Grid, GridNoise
 from securefl.tasks.base import Series
 from securefl.tasks.common.learner import LocalProblem
 
@@ -56,9 +56,10 @@ class NoisySeriesTrainer:
         self.event = SampledGaussian(noise_multiplier, sampling_rate=1.0, steps=1)
         self._learner = learner
         self._model = model
-        self._deviation = noise_multiplier * bound
+        self._noise_multiplier = noise_multiplier
+        self._bound = bound
         self._path = directory / SERIES
-        self._noise = GaussianNoise(stream)
+        self._noise = GridNoise(stream)
         self._seed = int(stream.words(1)[0]) & (2**63 - 1)  # of shuffling and dropout
         self._accountant = accountant
 
@@ -67,8 +68,9 @@ class NoisySeriesTrainer:
         # Charge before use: a kill after this line can waste budget, and never overspend it.
         self._accountant.charge(self.event)
         total, variance, count = self._released_so_far()
-        total = total + self._release()
-        variance, count = variance + self._deviation**2, count + 1
+        released, deviation = self._release()
+        total = total + released
+        variance, count = variance + deviation**2, count + 1
         state = {"total": total, "variance": np.array([variance]), "count": np.array([count])}
         write_tensors(
             self._path, {name: torch.from_numpy(part) for name, part in state.items()}, {}
@@ -84,10 +86,11 @@ class NoisySeriesTrainer:
     def close(self) -> None:
         """Do nothing: no layer was hooked."""
 
-    def _release(self) -> Series:
+    def _release(self) -> tuple[Series, float]:
+        """Return the series on a grid, noised, and the deviation of the noise."""
         series = self.series.bounded_series(self._learner.data)
-        noise = self._noise.standard(series.size, torch.float64).numpy().reshape(series.shape)
-        return series + self._deviation * noise
+        grid = Grid.of(self._bound, series.size, self._noise_multiplier)
+        return self._noise.noised(series, self._bound, self._noise_multiplier), grid.deviation
 
     def _released_so_far(self) -> tuple[Series, float, int]:
         """Return the sum of the releases, the variance of its noise, and their number."""

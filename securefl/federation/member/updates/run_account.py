@@ -15,7 +15,7 @@ class RunAccount(PrivacyAccountant):
     """An accountant that refuses events beyond the run's budget, and writes all others first.
 
     Args:
-        name: "rdp" or "prv".
+        name: "pld", "prv" or "rdp".
         budget: The run's; the member's cap over the life of its data is checked by `write`.
         events: Events that were charged in this run before, for instance before a kill.
         write: Makes an event durable, or raises; called before the event counts.

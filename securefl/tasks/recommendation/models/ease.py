@@ -138,4 +138,5 @@ class EaseRanker(GramMatrix):
 def multi_hot(items: Tensor, present: Tensor, count: int) -> Tensor:
     """Return padded histories (int64 and float [B, K]) as float32 [B, count], 1 if bought."""
     marks = torch.zeros(len(items), count)
-    return marks.scatter_reduce_(1, items, (present > 0).float(), "amax")
+    # Not in place, which `torch.vmap` could not follow.
+    return marks.scatter_reduce(1, items, (present > 0).float(), "amax")

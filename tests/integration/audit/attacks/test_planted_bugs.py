@@ -13,7 +13,7 @@ from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation.member.updates import local_dp as private
 from securefl.privacy.dpsgd import book_keeping as bookkeeping
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.gaussian import GaussianNoise
+from support.local_noise import divide
 
 CANARIES = "canaries, f-DP"
 NUMBERS = AS_NUMBERS
@@ -35,15 +35,10 @@ def test_an_honest_run_passes(on_canaries, seed):
     assert found["canaries in one run"].lower_bound > 0.8
 
 
-def less_noise(monkeypatch, factor):
-    add = GaussianNoise.add_
-    monkeypatch.setattr(GaussianNoise, "add_", lambda self, t, std: add(self, t, std / factor))
-
-
 def test_scores_as_numbers_find_noise_off_by_a_quarter(on_canaries, monkeypatch):
     """Where guesses alone do not: the size of a score tells more than its sign."""
     assert on_canaries()[NUMBERS].lower_bound > 3.2
-    less_noise(monkeypatch, 1.25)
+    divide(monkeypatch, by=1.25)
     found = on_canaries()
     assert NUMBERS in refuted(found)
     assert found[NUMBERS].numbers["noise_scale_sure"] < 1
@@ -57,7 +52,7 @@ def test_scores_as_numbers_over_20_seeds(on_canaries, monkeypatch):
     assert sorted(one.lower_bound for one in honest)[10] > 3.4
     for factor, least, level in ((1.25, 20, "noise_scale_sure"), (1.1, 15, "noise_scale")):
         with monkeypatch.context() as patch:
-            less_noise(patch, factor)
+            divide(patch, by=factor)
             found = [on_canaries(seed=seed)[NUMBERS] for seed in range(200, 220)]
         assert sum(one.numbers[level] < 1 for one in found) >= least, factor
 
@@ -77,16 +72,14 @@ def test_an_honest_run_with_sampled_batches_passes(on_canaries):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_off_by_half_is_caught(on_canaries, monkeypatch, seed):
-    add = GaussianNoise.add_
-    monkeypatch.setattr(GaussianNoise, "add_", lambda self, t, std: add(self, t, std / 2))
+    divide(monkeypatch, by=2)
     found = on_canaries(seed=seed)
     assert CANARIES in refuted(found)
     assert 0.5 < found[CANARIES].numbers["noise_scale"] < 1.0
 
 
 def test_an_optimizer_that_blurs_the_release_hides_no_bug(on_canaries, monkeypatch):
-    add = GaussianNoise.add_
-    monkeypatch.setattr(GaussianNoise, "add_", lambda self, t, std: add(self, t, std / 2))
+    divide(monkeypatch, by=2)
     assert CANARIES in refuted(on_canaries(optimizer="adam", learning_rate=0.01))
 
 

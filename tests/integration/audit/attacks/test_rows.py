@@ -10,6 +10,7 @@ from securefl.audit.attacks.rows import masked_rows, plain_rows, private_rows
 from securefl.audit.attacks.toy_federation import bought, federation, row_norms
 from securefl.audit.attacks.wire import one_round
 from securefl.privacy.accounting.calibration import Budget
+from support.local_noise import silence
 
 
 def test_a_plain_update_names_every_product_that_was_sold(tmp_path):
@@ -63,7 +64,7 @@ def test_a_private_update_hides_the_one_rating_behind_a_row():
 
 
 def test_private_training_without_noise_names_the_rare_products(monkeypatch):
-    monkeypatch.setattr("securefl.privacy.noise.gaussian.GaussianNoise.add_", lambda *_: None)
+    silence(monkeypatch)
     leak = private_rows(0, Budget(1.0, 1e-5), 0.95)
     assert leak.rare.value == 1.0
     assert not rows_private("rows", leak).holds

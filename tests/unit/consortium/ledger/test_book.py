@@ -276,4 +276,4 @@ def test_the_price_of_many_rounds_is_that_of_one_mechanism(released):
     ledger = released(rounds=5)
     mechanisms = [e.mechanism for e in events(ledger) if e.kind == "release"]
     once = mechanisms[0].model_copy(update={"steps": 10})
-    assert ledger.life_epsilon() == compose([once], 1e-5, "rdp")
+    assert ledger.life_epsilon() == compose([once], 1e-5, "pld")

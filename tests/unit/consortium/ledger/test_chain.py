@@ -150,7 +150,7 @@ def test_garbage_is_no_entry(data):
 def test_mechanisms_are_priced_like_their_events():
     other = GAUSSIAN.model_copy(update={"noise_multiplier": 3.0, "steps": 7})
     events = [SampledGaussian(2.0, 0.5, 2), SampledGaussian(3.0, 0.5, 7)]
-    assert compose([GAUSSIAN, other], 1e-5, "rdp") == epsilon_of(events, 1e-5)
+    assert compose([GAUSSIAN, other], 1e-5, "rdp") == epsilon_of(events, 1e-5, "rdp")
     assert compose([], 1e-5, "rdp") == 0
 
 

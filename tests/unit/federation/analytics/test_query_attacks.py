@@ -305,21 +305,23 @@ def test_a_member_without_agreed_noise_answers_no_query_whatever_it_is_asked(ask
     signed = spec.consortium.signed
     config = signed.agreement.config
     ask = m.encode(m.QueryRequest(query=TOP.canonical(), cohort=EVERYBODY))
-    for weaker in ({"dp": "none", "epsilon": None}, {"dp": "local"}, {"unit": "record"}):
+    unprotected = {"dp": "none", "epsilon": None}
+    for weaker in (unprotected, {"dp": "local"}, {"unit": "record"}):
         privacy = config.privacy.model_copy(update=weaker)
         changed = config.model_copy(update={"privacy": privacy})
         agreement = signed.agreement.model_copy(update={"config": changed})
-        bound = Consortium(signed.model_copy(update={"agreement": agreement}), b"other")
+        bound = Consortium(signed.model_copy(update={"agreement": agreement}), b"o" * 32)
         (reply,) = replace(spec, consortium=bound).build().handle(ask)
         answer = m.decode(reply)
         assert isinstance(answer, m.Failure)
-        assert "distributed" in answer.text
+        reason = "in a run that is masked" if weaker is unprotected else "distributed"
+        assert reason in answer.text
     assert len(releases(asked(TOP).places, "north")) == 2  # those of the two good queries
 
 
 def test_a_message_out_of_place_is_answered_with_no_data(asked):
     spec = asked(TOP).specs[0]
-    member = replace(spec, consortium=replace(spec.consortium, run_id=b"new")).build()
+    consortium = replace(spec.consortium, run_id=b"n" * 32)
     for message in (
         m.Protocol(round=1, payload=b"x"),
         m.Train(round=1, shared=b""),
@@ -328,5 +330,5 @@ def test_a_message_out_of_place_is_answered_with_no_data(asked):
         m.QueryRequest(query=b" " + TOP.canonical(), cohort=EVERYBODY),
         m.QueryRequest(query=TOP.canonical(), cohort=EVERYBODY[:4]),
     ):
-        (reply,) = member.handle(m.encode(message))
+        (reply,) = replace(spec, consortium=consortium).build().handle(m.encode(message))
         assert isinstance(m.decode(reply), m.Failure), message

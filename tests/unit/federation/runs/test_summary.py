@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from securefl.audit.report.page import assemble, render
 from securefl.config.load import MODES
+from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.repeat import summarise_runs
 from securefl.federation.runs.result import MemberResult, RunResult
 from securefl.federation.runs.summary import gain, summarise
@@ -137,3 +139,25 @@ def test_zero_demand_and_the_floor_are_named():
     notes = " ".join(summarise(run).notes)
     assert "1.5 % of cases in which nothing was sold" in notes
     assert "5.0 % (MAPE)" in notes
+
+
+def test_a_run_without_figures_says_where_they_are():
+    """The summary, its report and a comparison with another run do without them."""
+    members = tuple(MemberResult(f"retailer-{i}", None, {}) for i in range(2))
+    run = replace(result(mode="secure"), metrics={}, members=members)
+    summary = summarise(run)
+    assert summary.tables == ()
+    assert "figures.json of its own" in summary.conclusion
+    names = tuple(member.name for member in members)
+    record = RoundRecord(1, names, names, loss=0.5, validation={}, best=True, seconds=1.0)
+    page = render(assemble(run, [record], None, result()))
+    assert "Per-retailer figures stay with the retailers" in page
+
+
+def test_simulation_only_figures_are_labelled():
+    """In mode secure all; in mode plain the centralized baseline alone."""
+    seen = result(mode="secure", simulation_only=("federated", "alone", "validation"))
+    assert "Only a simulation can see these figures" in summarise(seen).notes[0]
+    pooled = result(simulation_only=("pooled",))
+    assert summarise(pooled).notes[0] == "Only a simulation can train on all data in one place."
+    assert not any("simulation" in note for note in summarise(result()).notes)

@@ -106,7 +106,7 @@ def test_a_single_full_batch_is_above_the_exact_gaussian_mechanism():
     """Balle and Wang 2018, theorem 8, is exact for q = 1."""
     sigma, delta = 2.0, 1e-5
     event = SampledGaussian(sigma, 1.0, 1)
-    for name in ("rdp", "prv"):
+    for name in ("pld", "prv", "rdp"):
         epsilon = epsilon_of([event], delta, name)
         exact = stats.norm.cdf(0.5 / sigma - epsilon * sigma) - math.exp(epsilon) * stats.norm.cdf(
             -0.5 / sigma - epsilon * sigma

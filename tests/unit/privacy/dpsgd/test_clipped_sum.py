@@ -35,10 +35,3 @@ def test_one_unit_moves_the_sum_by_at_most_the_clip_norm(settings, trainer, tool
         everybody = private.clipped_sum(torch.arange(len(case.examples)))
         change = everybody - private.clipped_sum(without)
         assert change.norm() <= 0.5 * (1 + 1e-9)
-
-
-def test_a_table_with_lazy_noise_has_no_sum(settings, trainer, tools):
-    case = tools.rating_customers()
-    private = trainer(case, settings(lazy_rows=1))
-    with pytest.raises(ValueError, match="lazy"):
-        private.clipped_sum(INDEX)

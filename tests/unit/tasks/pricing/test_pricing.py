@@ -11,7 +11,7 @@ import torch
 from securefl.config.load import load_config, merge
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailerTables
-from securefl.errors import DataError
+from securefl.errors import ConfigError, DataError
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.metrics.sums import total
 from securefl.tasks.pricing.elasticities import SufficientStatistics, estimated
@@ -20,7 +20,7 @@ from securefl.tasks.pricing.price_optimization import Product, advice_row, price
 from securefl.tasks.pricing.settings import PricingSettings
 from securefl.tasks.pricing.sufficient_statistics import bounded, customer_statistics
 from securefl.tasks.registry import create_task
-from support.planted_prices import TRUE, planted_prices
+from support.planted_prices import SUPPLIED, TRUE, planted_prices
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +221,34 @@ def test_facts_hold_no_price_and_survive_their_file(planted, tmp_path):
     assert np.array_equal(read.content.weeks, made.content.weeks)
 
 
+def test_pricing_under_a_budget_needs_public_prices(planted):
+    """A median of receipts is another price without one customer, whom a budget has to hide."""
+    with pytest.raises(ConfigError, match=r"own price lists \(data.prices\)"):
+        prepared(planted, privacy={"dp": "local", "epsilon": 8.0})
+    task = create_task(
+        load_config(None, merge(planted, {"privacy": {"dp": "local", "epsilon": 8}}))
+    )
+    _, facts, data, _ = prepared(planted)
+    with pytest.raises(ConfigError, match="depend on the customers"):
+        task.prepare(data.members[0], facts)
+
+
+def test_supplied_prices_survive_the_file_of_facts(planted, tmp_path):
+    made = make_facts(load_config(None, merge(planted, SUPPLIED)), tmp_path / "agreed.facts")
+    read = read_facts(tmp_path / "agreed.facts").content.prices
+    assert len(read) == 4 * 12 * 40
+    assert (read["price"].to_numpy() == made.content.prices["price"].to_numpy()).all()
+
+
+def test_supplied_prices_do_not_depend_on_receipts(planted):
+    task, facts, data, members = prepared(merge(planted, SUPPLIED))
+    tables = data.members[0]
+    few = RetailerTables("north", tables.transactions[tables.transactions["customer"] == 3])
+    whole, own = members[0].prices["north"], task.prepare(few, facts).prices["north"]
+    assert np.array_equal(own.paid, whole.paid)
+    assert len(own.products) == 12
+
+
 def test_wrong_data_are_one_clear_line(planted):
     task, facts, data, _ = prepared(planted)
     tables = data.members[0]
@@ -235,7 +263,8 @@ def test_wrong_data_are_one_clear_line(planted):
 
 
 def test_a_units_gradient_is_minus_its_statistics(planted):
-    task, facts, _, members = prepared(planted, privacy={"dp": "local", "epsilon": 8.0})
+    private = merge(planted, SUPPLIED)
+    task, facts, _, members = prepared(private, privacy={"dp": "local", "epsilon": 8.0})
     model = task.model(facts, 0)
     index = torch.tensor([3, 11])
     task.loss(model, members[0].examples.batch(index)).sum().backward()

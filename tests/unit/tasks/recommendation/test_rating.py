@@ -133,7 +133,7 @@ def test_errors_are_one_clear_line(data):
     with pytest.raises(DataError, match=r"outside 0\.\.4"):
         task.prepare(broken(rating=5), facts)
     few = dataclasses.replace(member, transactions=member.transactions.head(7))
-    with pytest.raises(DataError, match="7 ratings, but 20 are needed"):
+    with pytest.raises(DataError, match="fewer ratings than the 20 that are needed"):
         task.prepare(few, facts)
     with pytest.raises(ConfigError, match="'mf' does not classify ratings"):
         RatingTask(validate(default_config("recommendation", "complete-journey"), "test"))

@@ -1,0 +1,91 @@
+"""A member's side of a session of a single sum: one input, entered once.
+
+Queries and scores are such sums: each has a session of its own, whose keys serve nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from securefl.consortium.agreement.context import Consortium
+from securefl_protocols.primitives.entropy import Entropy
+from securefl_protocols.primitives.ring import RingVector
+from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.session.client import ClientSession, ClientState
+from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.session.results import RoundResult
+from securefl_protocols.wire.context import SessionContext
+
+
+class OneSum:
+    """One session with one sum.
+
+    Attributes:
+        result: The sum, once it was shown and verified; None before.
+
+    Args:
+        consortium: The parties and their agreement; all of them are in the session.
+        name: The member's name.
+        identity: Its private Ed25519 key, 32 bytes.
+        parameters: Plan and context, as this member computed them.
+        number: Number of the round.
+        digest: 32 bytes that identify what is summed.
+        entropy: The source of the session's randomness.
+    """
+
+    def __init__(
+        self,
+        consortium: Consortium,
+        name: str,
+        identity: bytes,
+        *,
+        parameters: tuple[SessionPlan, SessionContext],
+        number: int,
+        digest: bytes,
+        entropy: Entropy,
+    ) -> None:
+        plan, context = parameters
+        self._client = ClientSession(
+            plan=plan,
+            roster=consortium.roster,
+            index=consortium.roster.names.index(name),
+            identity=SigningKey(identity),
+            context=context,
+            entropy=entropy,
+        )
+        self._number, self._digest = number, digest
+        self._names = consortium.roster.names
+        self.result: RoundResult | None = None
+
+    def start(self) -> bytes:
+        """Return the session's first message: the member's keys."""
+        return self._client.start(self._number, self._digest)
+
+    def receive(self, payload: bytes, value: Callable[[], RingVector]) -> bytes | None:
+        """Answer one message; None if nothing is to be sent.
+
+        Args:
+            payload: The message.
+            value: Returns this member's input. Called once at most, when all keys are there: what
+                it charges and computes happens before any part of the input leaves.
+
+        Raises:
+            ProtocolError: If the message breaks the protocol; the session is over for good.
+        """
+        before = self._client.state
+        answers = self._client.receive(payload)
+        if before is ClientState.ADVERTISED and self._client.state is ClientState.READY:
+            return self._client.begin_round(self._number, self._digest, value())
+        if not answers:  # a repeated message
+            return None
+        if isinstance(answers[0], RoundResult):
+            self.result = answers[0]
+            return None
+        return answers[0]
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """The members whose inputs are in the sum that was shown; none before."""
+        if self.result is None:
+            return ()
+        return tuple(self._names[index] for index in self.result.survivors)

@@ -1,0 +1,116 @@
+"""Where a run's scores come from: members in the clear, nowhere, or an observer of a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from securefl.federation import messages as m
+from securefl.federation.transport.exchange import Exchange
+from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.vectors import FloatVector
+
+Scores = dict[str, MetricSums]
+"""Member to metric sums."""
+Arms = dict[str, Scores]
+"""Arm (the federation or a baseline) to member to metric sums on the member's test cases."""
+
+
+class ScoreSource(Protocol):
+    """A source of scores; a run uses one of them, as its protection and its host allow."""
+
+    def begin(self) -> None:
+        """Start what runs beside the rounds."""
+
+    def validation(self, members: Sequence[str], number: int, shared: FloatVector) -> Scores:
+        """Return the scores of the model after a round on validation; none where none leave."""
+
+    def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
+        """Return the scores of the run's result and of its baselines on the test cases.
+
+        Args:
+            members: The members that take part.
+            number: The round whose model is the result.
+            shared: That model, float32 [d].
+        """
+
+    def simulation_only(self, arms: Arms) -> tuple[str, ...]:
+        """Return which scores no coordinator of a network could see, by arm."""
+
+
+class NoScores:
+    """No score of a member leaves it: each retailer has its own figures in its own folder."""
+
+    def begin(self) -> None:
+        """See `ScoreSource.begin`."""
+
+    def validation(self, members: Sequence[str], number: int, shared: FloatVector) -> Scores:
+        """See `ScoreSource.validation`."""
+        del members, number, shared
+        return {}
+
+    def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
+        """See `ScoreSource.closing`."""
+        del members, number, shared
+        return {}
+
+    def simulation_only(self, arms: Arms) -> tuple[str, ...]:
+        """See `ScoreSource.simulation_only`."""
+        del arms
+        return ()
+
+
+class ScoresInClear:
+    """Each member's exact scores from the member itself, in mode `plain` without a budget.
+
+    Args:
+        exchange: The way to the members.
+        start: The agreed start as it travels, for the local-only baseline; None leaves it out.
+    """
+
+    def __init__(self, exchange: Exchange, start: bytes | None = None) -> None:
+        self._exchange = exchange
+        self._start = start
+
+    def begin(self) -> None:
+        """See `ScoreSource.begin`."""
+
+    def validation(self, members: Sequence[str], number: int, shared: FloatVector) -> Scores:
+        """See `ScoreSource.validation`."""
+        model = m.pack_vector(shared)
+        request = m.Evaluate(round=number, shared=model, split="validation", kept=False)
+        return scores_of(self._exchange, members, request)
+
+    def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
+        """See `ScoreSource.closing`."""
+        model = m.pack_vector(shared)
+        request = m.Evaluate(round=number, shared=model, split="test", kept=True)
+        arms: Arms = {"federated": scores_of(self._exchange, members, request)}
+        if self._start is not None:
+            asked = m.LocalOnlyRequest(shared=self._start)
+            arms["alone"] = local_only_scores(self._exchange, members, asked)
+        arms |= self._beside(members)
+        arms["naive"] = scores_of(self._exchange, members, m.BaselineRequest(split="test"))
+        return arms
+
+    def _beside(self, members: Sequence[str]) -> Arms:
+        """Return arms that members have no part in."""
+        del members
+        return {}
+
+    def simulation_only(self, arms: Arms) -> tuple[str, ...]:
+        """See `ScoreSource.simulation_only`."""
+        del arms
+        return ()
+
+
+def scores_of(exchange: Exchange, members: Sequence[str], request: m.Message) -> Scores:
+    """Ask members for scores, and return each one's."""
+    answers = exchange.ask_all(members, request, m.Scores)
+    return {name: m.unpack_tallies(answer.tallies)[name] for name, answer in answers.items()}
+
+
+def local_only_scores(exchange: Exchange, members: Sequence[str], request: m.Message) -> Scores:
+    """Ask members to train without the federation, and return each one's scores."""
+    answers = exchange.ask_all(members, request, m.LocalOnlyResult)
+    return {name: m.unpack_tallies(answer.tallies)[name] for name, answer in answers.items()}

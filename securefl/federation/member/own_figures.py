@@ -1,0 +1,101 @@
+"""A retailer's own figures of a run, in its own folder: nothing of them is sent."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from securefl.federation.member.scoring import MemberScoring, Tallies
+from securefl.ml.metrics.sums import total
+from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
+from securefl.ml.vectors import FloatVector
+from securefl.privacy.mechanisms import mechanism_for
+from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.local_baseline import train_local_only
+from securefl.tasks.common.starting_model import starting_model
+
+FIGURES = "figures.json"
+RESULT = "result.safetensors"
+_LOCAL = "local/"
+
+
+@dataclass(frozen=True)
+class OwnFigures:
+    """A retailer's figures on its own test cases.
+
+    Attributes:
+        path: The file with all of them.
+        metrics: Arm (`federated`, `alone`, `naive`, ...) to metric to number.
+    """
+
+    path: Path
+    metrics: dict[str, dict[str, float]]
+
+
+def keep_result(directory: Path, shared: FloatVector, local: dict[str, Tensor]) -> None:
+    """Write the run's result as this member serves it: shared model [d] and its local parameters.
+
+    Figures are computed after the member was released, when a restart finds nothing else.
+
+    Raises:
+        RunDirectoryError: If it cannot be written.
+    """
+    tensors = {f"{_LOCAL}{name}": tensor for name, tensor in local.items()}
+    write_tensors(directory / RESULT, tensors | {"shared": torch.from_numpy(shared)}, {})
+
+
+def kept_result(directory: Path) -> tuple[FloatVector, dict[str, Tensor]] | None:
+    """Return what `keep_result` has written; None where no result was delivered.
+
+    Raises:
+        RunDirectoryError: If the file is damaged.
+    """
+    if not (directory / RESULT).exists():
+        return None
+    tensors, _ = read_tensors(directory / RESULT)
+    shared: FloatVector = tensors.pop("shared").numpy()
+    return shared, {name.removeprefix(_LOCAL): tensor for name, tensor in tensors.items()}
+
+
+def write_figures(
+    directory: Path,
+    learner: LocalProblem,
+    scoring: MemberScoring,
+    shared: FloatVector,
+    *,
+    local_only: bool,
+) -> OwnFigures:
+    """Score the run's result and the baselines on the member's own test cases, and write them.
+
+    Args:
+        directory: The member's folder.
+        learner: Its learning problem.
+        scoring: Its scores; the kept local parameters are those of the result.
+        shared: The result, float32 [d].
+        local_only: Whether to train without the federation, for comparison.
+
+    Raises:
+        RunDirectoryError: If the file cannot be written.
+    """
+    arms: dict[str, Tallies] = {"federated": scoring.score(shared, "test", "kept")}
+    if local_only:
+        start = starting_model(learner.config, learner.task, learner.facts)
+        settings = learner.config.references.alone
+        trained = train_local_only(learner, settings, learner.config.rounds, start)
+        arms["alone"] = trained.tallies
+    if mechanism_for(learner.config.privacy).private:
+        arms["released"] = scoring.score(shared, "test", "none")
+    arms["naive"] = scoring.baseline("test")
+    metrics = {arm: total(tallies.values()).values() for arm, tallies in arms.items()}
+    path = directory / FIGURES
+    plain = {
+        arm: {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        for arm, numbers in metrics.items()
+    }
+    write_atomically(path, (json.dumps(plain, indent=1) + "\n").encode())
+    return OwnFigures(path, metrics)

@@ -1,0 +1,71 @@
+"""A member's own scores of a model; what of them leaves it is decided in `answers.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import nn
+
+from securefl.config.schema import TrainingSettings
+from securefl.federation import messages as m
+from securefl.federation.member.rounds import MemberRounds
+from securefl.ml.metrics.spec import Split
+from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.parameters import load_local, load_shared, local_state
+from securefl.ml.vectors import FloatVector
+from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.local_baseline import train_local_only
+
+LocalPart = Literal["present", "kept", "none"]
+Tallies = Mapping[str, MetricSums]
+"""Metric sums by retailer."""
+
+
+class MemberScoring:
+    """Scores of shared models beside the member's local parameters.
+
+    Args:
+        learner: The member's learning problem.
+        model: Its model; the local parameters that are in it stay as they are.
+        rounds: Its rounds, with the local parameters of the best one.
+    """
+
+    def __init__(self, learner: LocalProblem, model: nn.Module, rounds: MemberRounds) -> None:
+        self._learner = learner
+        self._model = model
+        self._rounds = rounds
+
+    def score(self, shared: FloatVector, split: Split, local: LocalPart) -> Tallies:
+        """Return the metric sums of a shared model.
+
+        Args:
+            shared: The model, float32 [d].
+            split: The cases; with `local` "none" always the test cases.
+            local: Beside which local parameters.
+        """
+        load_shared(self._model, shared)
+        if local == "none":
+            return self._learner.score_shared(self._model)
+        present = local_state(self._model)
+        if local == "kept":
+            load_local(self._model, self._rounds.kept)
+        tallies = self._learner.score(self._model, split)
+        load_local(self._model, present)
+        return tallies
+
+    def baseline(self, split: Split) -> Tallies:
+        """Return the metric sums of the baseline."""
+        return self._learner.task.baseline(self._learner.data, split)
+
+    def noised_baseline(self) -> Tallies:
+        """Return the metric sums of the baseline under noise of the run's whole budget, on test."""
+        return self._learner.task.noised_baseline(self._learner.data, "test")
+
+
+def local_only_result(
+    learner: LocalProblem, settings: TrainingSettings, start: FloatVector
+) -> m.LocalOnlyResult:
+    """Return the scores of training without the federation, as they travel."""
+    result = train_local_only(learner, settings, learner.config.rounds, start)
+    return m.LocalOnlyResult(best_round=result.best_round, tallies=m.pack_tallies(result.tallies))

@@ -1,0 +1,82 @@
+"""The hostile coordinator again, behind a real broker: members are processes of their own."""
+
+from contextlib import ExitStack, closing
+
+import pytest
+
+from securefl.consortium.ledger.hash_chain import read_entry
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
+from securefl.federation import messages as m
+from securefl.federation.member.answers import Protection
+from securefl.federation.transport.liveness import LivenessTracker
+from securefl.federation.transport.nats.journal import CoordinatorJournal
+from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
+from securefl.federation.transport.session_keys import RunKeys
+from securefl.federation.transport.timeouts import TimeoutPolicy
+from securefl.tasks.common.starting_model import starting_model
+from securefl.tasks.registry import create_task
+from support.consortium_processes import found, life_of_member, open_broker
+from support.hostile import HostileCoordinator, check_against_table
+from support.nats_cluster import PROCESSES, start_processes
+from support.small_runs import NETWORK_MEMBERS as NAMES
+from support.small_runs import network_config as small
+
+BUDGET = {"dp": "distributed", "epsilon": 4.0, "delta": 1e-3, "expected_batch": 20.0}
+
+
+def play(village):
+    """Ask everything over the broker, then release the members; returns the coordinator."""
+    context = village.context("hub")
+    config, facts = context.config, context.facts.content
+    place = village.folder / "hostile"
+    with ExitStack() as stack:
+        journal = stack.enter_context(closing(CoordinatorJournal(place)))
+        keys = RunKeys(place, context.key, context.run.id, COORDINATOR_NAME)
+        stack.enter_context(closing(keys))
+        link = stack.enter_context(context.connected())
+        patience = TimeoutPolicy(tick=0.01, silence=300.0, least=300.0)
+        transport = NatsTransport(
+            link, context.run, keys, journal=journal, timeouts=patience, watch=LivenessTracker()
+        )
+        transport.begin_passing()
+        start = starting_model(config, create_task(config), facts)
+        coordinator = HostileCoordinator(transport, context.consortium, start)
+        coordinator.play()
+        coordinator.exchange.replies(dict.fromkeys(NAMES, m.Shutdown()))
+        link.flush()
+    return coordinator
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protection", [Protection.MASKED, Protection.MASKED_BUDGET])
+def test_hostile_coordinator_over_a_network(tmp_path, protection):
+    """Every question in every phase: what was answered equals the table, and no reply is a score.
+
+    The victim's own figures are in its folder afterwards, whatever it was asked.
+    """
+    changes = {"privacy": BUDGET} if protection is Protection.MASKED_BUDGET else {}
+    village = found(tmp_path / "village", small("secure", **changes), NAMES)
+    start_processes()
+    with ExitStack() as stack:
+        stack.enter_context(open_broker(village))
+        lives = [
+            PROCESSES.Process(target=life_of_member, args=(village, name), daemon=True)
+            for name in NAMES
+        ]
+        for life in lives:
+            life.start()
+            stack.callback(life.kill)
+        coordinator = play(village)
+        for life in lives:
+            life.join(60)
+            assert life.exitcode == 0
+    check_against_table(coordinator, protection)
+    kinds = {type(reply) for _, reply in coordinator.replies}
+    assert not kinds & {m.Scores, m.LocalOnlyResult, m.Update}
+    own = village.folder / coordinator.victim
+    assert len(list(own.rglob("figures.json"))) == 1
+    book = PrivacyLedger(book_path(own / "books", coordinator.victim))
+    (row,) = book.runs()
+    events = [read_entry(data).entry.event for data in book.entries(row.run)]
+    refused = [event.question for event in events if event.kind == "refused-question"]
+    assert len(refused) == len(set(refused)) > 10

@@ -1,0 +1,149 @@
+"""Exact sums of scores: equal to the sum in the clear, entered once, in order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from securefl.config.load import load_config
+from securefl.config.schema import Dropout
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.keys.key_files import generate_key
+from securefl.errors import SecureflError
+from securefl.federation import messages as m
+from securefl.federation.runs.simulation import local_agreement
+from securefl.federation.scores.exact import ExactLayout
+from securefl.federation.scores.exact_session import MemberExactScores, sum_exact
+from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.local import InProcess
+from securefl.ml.metrics.spec import MetricSpec
+from securefl.ml.metrics.sums import MetricSums, Ratio, total
+from support.score_parties import MODEL, NAMES, WithoutScores
+from support.small_runs import SMALL_RATINGS
+
+LAYOUT = ExactLayout(
+    (MetricSpec("hr", True, "cases"), MetricSpec("ndcg", True, "cases"), MetricSpec("rmse", False))
+)
+
+
+def sums_of(name, arm):
+    draw = np.random.default_rng([NAMES.index(name), len(arm)])
+    hr, ndcg, error = draw.random(3) * 1000
+    return MetricSums({"hr": Ratio(hr, 77.0), "ndcg": Ratio(ndcg, 77.0), "rmse": Ratio(error, 9.0)})
+
+
+@dataclass(frozen=True)
+class ExactSpec:
+    name: str
+    scores: MemberExactScores
+    log: list
+    cost: int = 1
+
+    def build(self):
+        return ExactParty(self)
+
+
+class ExactParty:
+    def __init__(self, spec):
+        self.spec = spec
+
+    def handle(self, message):
+        request, scores = m.decode(message), self.spec.scores
+        try:
+            if isinstance(request, m.ScoreRequest):
+                reply = scores.enter(request, m.unpack_vector(request.shared), self._sums)
+            else:
+                reply = scores.receive(request)
+        except SecureflError as error:
+            reply = m.Failure(error=error.wire_name, text=str(error))
+        return [m.encode(reply)]
+
+    def _sums(self):
+        self.spec.log.append(self.spec.scores.last)
+        arms = ("federated",) if self.spec.scores.last <= 3 else ("federated", "naive")
+        return [sums_of(self.spec.name, arm) for arm in arms]
+
+    def close(self):
+        """Nothing is open."""
+
+
+@pytest.fixture
+def consortium():
+    keys = {name: generate_key() for name in NAMES}
+    config = load_config(None, SMALL_RATINGS)
+    return keys, Consortium(local_agreement("exact", config, keys), bytes(32))
+
+
+@pytest.fixture
+def specs(consortium):
+    keys, agreed = consortium
+    return [
+        ExactSpec(name, MemberExactScores(name, key.private_bytes(), agreed, LAYOUT), [])
+        for name, key in keys.items()
+    ]
+
+
+def asked(specs, consortium, number, dropouts=()):
+    inner = InProcess(specs)
+    with WithoutScores(inner, dropouts) if dropouts else inner as transport:
+        return sum_exact(Exchange(transport), consortium[1], LAYOUT, number, MODEL)
+
+
+def test_exact_sums_equal_the_sums_in_the_clear(specs, consortium):
+    """Round after round, and for both arms at the end, bit for bit."""
+    for number, arms in ((1, ["federated"]), (3, ["federated"]), (4, ["federated", "naive"])):
+        found = asked(specs, consortium, number)
+        assert list(found.arms) == arms
+        for arm in arms:
+            assert found.arms[arm] == total(sums_of(name, arm) for name in NAMES)
+
+
+def test_a_dropout_leaves_the_exact_sum_of_the_others(specs, consortium):
+    """Its part is in no limb of the sum."""
+    found = asked(specs, consortium, 2, [Dropout(member="mid", round=2, step="masked-input")])
+    assert found.survivors == NAMES[:4]
+    assert found.arms["federated"] == total(sums_of(name, "federated") for name in NAMES[:4])
+
+
+def test_no_sum_is_entered_twice(specs, consortium):
+    """Asked again, with fewer members or earlier numbers, no member computes anything."""
+    asked(specs, consortium, 2)
+    for number in (2, 1):
+        assert "released before" in asked(specs, consortium, number)
+    assert all(spec.log == [2] for spec in specs)
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_numbers_that_were_not_agreed_have_no_sum(specs, consortium, number):
+    """Members refuse them, whatever the coordinator computes."""
+    assert "were agreed" in asked(specs, consortium, number)
+    request = m.ScoreRequest(number=number, shared=m.pack_vector(MODEL), cohort=NAMES)
+    reply = m.decode(specs[0].build().handle(m.encode(request))[0])
+    assert isinstance(reply, m.Failure)
+    assert specs[0].log == []
+
+
+def test_another_cohort_is_refused(specs):
+    """A smaller sum would hide less."""
+    request = m.ScoreRequest(number=1, shared=m.pack_vector(MODEL), cohort=NAMES[:3])
+    reply = m.decode(specs[0].build().handle(m.encode(request))[0])
+    assert isinstance(reply, m.Failure)
+
+
+def test_members_with_other_models_find_no_sum(specs, consortium):
+    """The model is in the session's context, so a coordinator cannot score two in one sum."""
+    inner = InProcess(specs)
+    other = m.pack_vector(MODEL + 1)
+
+    class Lying:
+        def publish(self, party, message):
+            request = m.decode(message)
+            if party == "west" and isinstance(request, m.ScoreRequest):
+                message = m.encode(request.model_copy(update={"shared": other}))
+            inner.publish(party, message)
+
+        receive = staticmethod(inner.receive)
+
+    found = sum_exact(Exchange(Lying()), consortium[1], LAYOUT, 1, MODEL)
+    survivors = () if isinstance(found, str) else found.survivors
+    assert "west" not in survivors
