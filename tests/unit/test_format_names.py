@@ -46,6 +46,7 @@ ERRORS = {
     "RunDirectoryError",
     "SecureflError",
     "TimeLimitError",
+    "UndefinedEpsilonError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
 }

@@ -86,9 +86,8 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
     found = worst_of(faults(), passed(""))
     if found.verdict != "pass":
         return found
-    return passed(
-        f"{' and '.join(sorted(ways))}: at most {highest:.4g}, recorded up to {_recorded(case):.4g}"
-    )
+    priced = " and ".join(sorted(ways))
+    return passed(f"{priced}: at most {highest:.4g}, recorded up to {_recorded(case):.4g}")
 
 
 def _unexplained(claims: Sequence[Claim], start: Start, line: LogEntry) -> Iterator[Finding]:

@@ -231,8 +231,7 @@ class MemberLedger:
         """Record the end of the run; idempotent."""
         if self.privacy_ledger.entry_of(self.run, "end", 0) is not None:
             return
-        private = mechanism_for(self.config.privacy).private
-        after = self.life_epsilon() if private else None
+        after = self.life_epsilon() if mechanism_for(self.config.privacy).private else None
         with self.privacy_ledger.transaction():
             self._write(End(rounds=rounds, epsilon_after=after))
 
@@ -281,8 +280,7 @@ class MemberLedger:
 
     def life_epsilon(self) -> float:
         """Return the epsilon spent over the life of the data, at this run's delta."""
-        unit = self.config.privacy.unit
-        return self._priced(self.privacy_ledger.spent(self._row.data_set, unit))
+        return self._priced(self.privacy_ledger.spent(self._row.data_set, self.config.privacy.unit))
 
     @property
     def cap(self) -> Cap | None:
@@ -315,8 +313,7 @@ class MemberLedger:
             self._write(opening_event(row, agreement, policy, data_set, before))
 
     def _priced(self, mechanisms: list[Mechanism]) -> float:
-        settings = self.config.privacy
-        return compose(mechanisms, settings.delta, settings.accountant)
+        return compose(mechanisms, self.config.privacy.delta, self.config.privacy.accountant)
 
     def _keep_to_cap(self, number: int, mechanisms: list[Mechanism]) -> None:
         cap = self.cap

@@ -40,8 +40,8 @@ def test_the_honest_bundle_passes(run, tmp_path):
 
 def test_the_honest_bundle_with_scores_passes(run, tmp_path):
     """A release of scores, as agreed, is composed with the rest and found in order."""
-    bundle = scored(run).seal(tmp_path)
-    audit = verify(bundle, folder=tmp_path, agreement=bundle.agreement, now=NOW)
+    bundle, model = scored(run).seal(tmp_path), run.model
+    audit = verify(bundle, folder=tmp_path, agreement=bundle.agreement, model=model, now=NOW)
     verdicts = {check.name: check.verdict for check in audit.checks}
     left_out = {"earlier-runs", "delta-small"}
     assert {v for name, v in verdicts.items() if name not in left_out} == {"pass"}, audit
