@@ -29,10 +29,16 @@ EVENTS = {
         *("kind", "round", "mode", "dp", "model_before", "threshold", "cohort", "mechanism"),
         *("delta", "epsilon_before", "epsilon_after", "repeat_of"),
     },
+    "score-release": {
+        *("kind", "round", "model", "scores", "threshold", "cohort", "mechanism", "delta"),
+        *("epsilon_before", "epsilon_after"),
+    },
     "outcome": {"kind", "round", "survivors", "model_after", "transcript"},
     "refusal": {"kind", "round", "reason", "asked", "allowed"},
+    "refused-question": {"kind", "question", "phase", "reason"},
     "end": {"kind", "rounds", "epsilon_after"},
 }
+SOMETIMES = {"start": {"other_units"}}
 ENTRY = {"version", "run", "agreement", "member", "sequence", "previous", "time", "event"}
 ZEROS = "0" * 64
 
@@ -135,7 +141,9 @@ def read(text):
         need(line.keys() == {"entry", "signature"}, "form", "an entry has other fields")
         need(line["entry"].keys() == ENTRY, "form", "an entry has other fields")
         event = line["entry"]["event"]
-        need(event.keys() == EVENTS.get(event.get("kind")), "form", "an event has other fields")
+        kind = event.get("kind")
+        fields = event.keys() - SOMETIMES.get(kind, set())
+        need(fields == EVENTS.get(kind), "form", "an event has other fields")
     rounds = [file["round"] for file in bundle["transcripts"]]
     need(len(set(rounds)) == len(rounds), "form", "a round's transcript stands twice")
     return bundle
@@ -256,11 +264,13 @@ def log(bundle, keys):
 
 
 def rounds(bundle):
-    outcomes, models, before = {}, {}, {}
+    outcomes, models, before, scored = {}, {}, {}, set()
     for line in bundle["entries"]:
         event = line["entry"]["event"]
         if event["kind"] == "release":
             before.setdefault(event["round"], set()).add(event["model_before"])
+        if event["kind"] == "score-release":
+            scored.add(event["model"])
         if event["kind"] == "outcome":
             same = (event["survivors"], event["model_after"], event["transcript"])
             first = outcomes.setdefault(event["round"], same)
@@ -270,6 +280,7 @@ def rounds(bundle):
         need(len(before[place]) == 1, "models", f"two models in round {place}")
         if place - 1 in models:
             need(before[place] == {models[place - 1]}, "models", f"round {place} began elsewhere")
+    need(scored <= set(models.values()), "models", "the model that was scored comes from no round")
     if models and bundle["claims"]["model"] is not None:
         handed_out = bundle["claims"]["model"] in models.values()
         need(handed_out, "models", "the model handed out comes from no round")
@@ -306,7 +317,7 @@ def epsilons(bundle):
         event, member = line["entry"]["event"], line["entry"]["member"]
         if event["kind"] == "start":
             spent[member] = list(event["history"])
-        if event["kind"] != "release" or event["mechanism"] is None:
+        if event["kind"] not in {"release", "score-release"} or event["mechanism"] is None:
             continue
         steps = spent.setdefault(member, [])
         steps.append(event["mechanism"])
@@ -349,7 +360,7 @@ def msgpack(data, place):
 def transcript_digest(data):
     try:
         (opening, this, steps), end = msgpack(data, 0)
-        need(end == len(data), "transcripts", "more bytes")
+        need(end == len(data) and len(steps) in {5, 6}, "transcripts", "more bytes or steps")
         four = [number.to_bytes(4, "big") + model for number, model in (opening, this)]
         tables = [
             b"".join(
@@ -360,7 +371,7 @@ def transcript_digest(data):
         ]
     except (IndexError, ValueError, TypeError, AttributeError, OverflowError):
         raise Failed("transcripts", "no transcript") from None
-    return digest("securefl/1/transcript", *four, *tables).hex()
+    return digest("securefl/2/transcript", *four, *tables).hex()
 
 
 def transcripts(bundle, folder, recorded):

@@ -16,6 +16,7 @@ from securefl.audit.bundle.bundle import (
     Opening,
     TranscriptFile,
 )
+from securefl.config.cohort import least_survivors
 from securefl.config.load import load_config
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import new_agreement
@@ -256,7 +257,7 @@ def scored(scenario, who=None, **changes):
             "round": number,
             "model": scenario.model,
             "scores": table_digest(table).hex(),
-            "threshold": 4,
+            "threshold": least_survivors(config.cohort, len(names)),
             "cohort": names,
             "delta": delta,
             "epsilon_before": compose(spent, delta, "rdp"),

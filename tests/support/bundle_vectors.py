@@ -32,7 +32,7 @@ from support.bundle_mutations import (
     truncate,
     unknown_field,
 )
-from support.bundle_scenario import STEP, honest
+from support.bundle_scenario import STEP, honest, scored
 from support.paths import ROOT
 
 FOLDER = ROOT / "tests" / "vectors" / "bundles"
@@ -146,7 +146,18 @@ def vectors():
         yield Vector(f"{name}.json", core, audit, _text(change(run).seal().to_json())), files
     twice = _text(tree).replace('"format":', '"format": "securefl-audit/1", "format":', 1)
     yield Vector("bad_name_twice.json", "form", "schema", twice), files
+    yield from _scored(run, files)
     yield from _masked(masked, files)
+
+
+def _scored(run, files):
+    for name, core, audit, who, fields in (
+        ("honest_scored", None, None, None, {}),
+        ("bad_scores_too_cheap", "epsilon", "epsilon-recomputed", CHEAT, {"epsilon_after": 0.5}),
+        ("bad_scored_model", "models", "scores-agreed", CHEAT, {"model": FALSE}),
+    ):
+        tree = scored(run, who, **fields).seal().to_json()
+        yield Vector(f"{name}.json", core, audit, _text(tree)), files
 
 
 def _masked(run, files):

@@ -71,7 +71,8 @@ def test_a_record_level_run_counts_before_a_customer_level_run(bundle_after):
     bundle_after("records", privacy={**private, "unit": "record"}, **kept)
     bundle, folder = bundle_after("customers", privacy=private, **kept)
     story = explain(bundle)
-    assert {member.other_steps for member in story.members} == {2}
+    # Two rounds of one step each, and the scores.
+    assert {member.other_steps for member in story.members} == {3}
     assert all(member.epsilon_all_units is None for member in story.members)
     assert story.customer_of_all is None
     assert story.customer_of_all_run is not None
@@ -96,7 +97,8 @@ def life_loss_of(scenario, unit, earlier):
     changed = scenario.edited(None, Start, {"unit": unit, "other_units": earlier})
     step = STEP.model_copy(update={"unit": unit})
     changed = changed.edited(None, Release, {"mechanism": step})
-    return life_loss(Log(changed.seal()), unit, 1e-5)
+    agreed = scenario.consortium.signed.agreement.config.privacy
+    return life_loss(Log(changed.seal()), agreed.model_copy(update={"unit": unit}))
 
 
 def test_the_answer_says_who_what_and_how_complete(tmp_path):
