@@ -25,7 +25,7 @@ from securefl.consortium.ledger.checkpoint import (
 )
 from securefl_cli.verifier import main as verifier
 from securefl_protocols.primitives.signing import SigningKey
-from support.bundle_mutations import HONEST
+from support.bundle_edits import HONEST
 from support.bundle_scenario import honest
 
 HUB, WITNESS = SigningKey(bytes([41] * 32)), SigningKey(bytes([42] * 32))
