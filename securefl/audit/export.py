@@ -26,7 +26,7 @@ from securefl.consortium.ledger.transparency_log import Log, open_log
 from securefl.errors import RunDirectoryError
 from securefl.federation.runs.agreement import read_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
-from securefl.ml.tensor_io import read_tensors, replaceable, write_atomically
+from securefl.ml.tensor_io import read_tensors, read_whole, replaceable, write_atomically
 from securefl.ml.vectors import model_digest
 
 
@@ -152,7 +152,7 @@ def _copied(source: Path, folder: Path) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Whole and in the place of what is there: a link must not lead the copy elsewhere.
-        write_atomically(folder / source.name, source.read_bytes())
+        write_atomically(folder / source.name, read_whole(source))
     except OSError as error:
         raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None
     return f"{folder.name}/{source.name}"

@@ -259,6 +259,7 @@ READERS = {
     "config/load.py": "the defaults of this package",
     "data/sources/complete_journey/source.py": "the store map of this package",
     "consortium/ledger/digests.py": "the sources of this package",
+    "ml/tensor_io.py": "the first 4 kB of a regular file that is about to be replaced",
     "data/cache.py": "digests of tables that `table_files` has checked; a cache of one's own",
 }
 """Modules that read a file in another way, and why they may."""
