@@ -12,6 +12,7 @@ from securefl.audit.attacks.findings import AS_NUMBERS, CHANCE
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation.member.updates import local_dp as private
 from securefl.privacy.dpsgd import book_keeping as bookkeeping
+from securefl.privacy.dpsgd import per_example
 from securefl.privacy.noise.csprng import AesCtrRng
 from support.local_noise import divide
 
@@ -84,7 +85,8 @@ def test_an_optimizer_that_blurs_the_release_hides_no_bug(on_canaries, monkeypat
 
 
 def test_clipping_off_is_caught(on_canaries, monkeypatch):
-    monkeypatch.setattr(bookkeeping, "clip_factors", lambda norms, _: torch.ones_like(norms))
+    for module in (bookkeeping, per_example):
+        monkeypatch.setattr(module, "clip_factors", lambda norms, _: torch.ones_like(norms))
     found = on_canaries()
     assert {CANARIES, "canaries in one run"} <= refuted(found)
     assert found[CANARIES].numbers["right"] == found[CANARIES].numbers["made"]
