@@ -182,13 +182,16 @@ class TestCustomers:
 @pytest.mark.parametrize("rate", [1e-4, 0.01, 0.3, 0.9, 1.0])
 def test_divergences_have_the_bits_of_opacus(sigma, rate):
     """Recorded epsilons and planned noise follow from them, here and at an auditor's."""
-    theirs = opacus_rdp.compute_rdp(q=rate, noise_multiplier=sigma, steps=1, orders=list(ORDERS))
-    ours = sampled_gaussian_divergences(sigma, rate, ORDERS)
+    # Beyond 512 the sum is one vector of our own: in a loop, as in Opacus, it takes seconds.
+    orders = ORDERS[: ORDERS.index(512.0) + 1]
+    theirs = opacus_rdp.compute_rdp(q=rate, noise_multiplier=sigma, steps=1, orders=list(orders))
+    ours = sampled_gaussian_divergences(sigma, rate, orders)
     assert ours.tolist() == list(theirs)
+    assert sum_renyi([(sigma, rate, 1)])[: len(orders)] == list(theirs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        spent, _ = opacus_rdp.get_privacy_spent(orders=list(ORDERS), rdp=list(theirs), delta=1e-6)
-    assert renyi_epsilon(ours.tolist(), 1e-6) == max(0.0, spent)
+        spent, _ = opacus_rdp.get_privacy_spent(orders=list(orders), rdp=list(theirs), delta=1e-6)
+    assert renyi_epsilon(ours.tolist(), 1e-6, orders) == max(0.0, spent)
 
 
 def test_orders_begin_with_those_of_opacus():
