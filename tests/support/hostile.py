@@ -10,7 +10,9 @@ import numpy as np
 
 from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import SecureAggregator
-from securefl.federation.member.answers import ANSWERS, Phase, question_name
+from securefl.federation.member.answers import ANSWERS, Phase, Protection, question_name
+from securefl.federation.scores.coordinator import sum_scores
+from securefl.federation.scores.exact_session import ExactScores, sum_exact
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.vectors import model_digest
 
@@ -66,6 +68,7 @@ def world_of(rounds, start, everybody):
     return {
         "round": (0, 1, rounds, rounds + 1, *LARGE),
         "rounds": (0, rounds, *LARGE),
+        "number": (0, 1, rounds, rounds + 1, *LARGE),
         "since": (0, LARGE[-1]),
         "shared": models,
         "cohort": (everybody, everybody[:2], ()),
@@ -84,8 +87,9 @@ def world_of(rounds, start, everybody):
 class HostileCoordinator:
     """Asks one member everything in every phase, and leads the run on as agreed in between."""
 
-    def __init__(self, transport, consortium, start):
+    def __init__(self, transport, consortium, start, layout):
         self.transport, self.config = transport, consortium.config
+        self.consortium, self.layout = consortium, layout
         self.names = consortium.roster.names
         self.victim = self.names[0]
         self.exchange = Exchange(transport)
@@ -140,7 +144,21 @@ class HostileCoordinator:
             transcript=None if self.config.mode == "plain" else b"t" * 32,
             since=0,
         )
+        if phase is Phase.IN_ROUNDS:
+            self.exchange.ask_all(self.names[1:], ended, m.Entries)
         assert isinstance(self.say(ended, phase), m.Entries)
+
+    def sum_scores(self, number, phase):
+        """Have the members sum the scores of a number as agreed, where that is agreed."""
+        protection = Protection.of(self.config)
+        if protection is Protection.MASKED:
+            terms = self.exchange, self.consortium, self.layout, number, self.shared
+            assert isinstance(sum_exact(*terms), ExactScores)
+        elif protection is not Protection.PLAIN and phase is Phase.ROUNDS_ENDED:
+            assert not isinstance(sum_scores(self.exchange, self.consortium, self.shared), str)
+        else:
+            return
+        self.answered[phase] |= {"release-scores", "score-protocol"}
 
     def play(self):
         """The whole run; what is agreed to be asked once is asked before everything is."""
@@ -154,11 +172,15 @@ class HostileCoordinator:
             model = m.pack_vector(self.shared)
             scored = m.Evaluate(round=number, shared=model, split="validation", kept=False)
             self.say(scored, Phase.IN_ROUNDS)
+            self.sum_scores(number, Phase.IN_ROUNDS)
             if number == rounds:
                 self.ask_everything(Phase.IN_ROUNDS)
             self.conclude(number, Phase.IN_ROUNDS)
+        result = m.Deliver(round=rounds, shared=model)
+        self.exchange.ask_all(self.names, result, m.Done)
+        self.sum_scores(rounds + 1, Phase.ROUNDS_ENDED)
         for asked in (
-            m.Deliver(round=rounds, shared=model),
+            result,
             m.Evaluate(round=rounds, shared=model, split="test", kept=True),
             m.LocalOnlyRequest(shared=m.pack_vector(self.start)),
         ):

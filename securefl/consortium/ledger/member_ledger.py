@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -131,9 +130,8 @@ class MemberLedger:
         """
         asked = self._round
         mechanism = recorded_mechanism(self.config.privacy, event, clip_norm, rng)
-        self.charge_entry(
-            asked.number, mechanism, partial(release_event, self.config, asked, mechanism)
-        )
+        entry = partial(release_event, self.config, asked, mechanism)
+        self.charge_entry(asked.number, mechanism, entry)
         self._asked = replace(asked, charged=True)
 
     def charge_entry(self, number: int, mechanism: Mechanism, entry: Callable[..., Event]) -> None:
@@ -149,8 +147,8 @@ class MemberLedger:
             self._keep_to_cap(number, [*spent, mechanism])
             row = ReleaseRow(self._row.data_set, self.run, number, timestamp(), mechanism)
             self.privacy_ledger.add_release(row)
-            before, after = self._priced(spent), self._priced([*spent, mechanism])
-            self._write(entry(before=before, after=after))
+            after = self._priced([*spent, mechanism])
+            self._write(entry(before=self._priced(spent), after=after))
 
     def check(self, number: int, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
         """Refuse what charging an event in round `number` would refuse, without charging.
@@ -176,9 +174,9 @@ class MemberLedger:
             self.sent_again()
             return
         with self.privacy_ledger.transaction():
-            number = self._round.number
-            row = ReleaseRow(self._row.data_set, self.run, number, timestamp(), None)
-            self.privacy_ledger.add_release(row)
+            self.privacy_ledger.add_release(
+                ReleaseRow(self._row.data_set, self.run, self._round.number, timestamp(), None)
+            )
             self._write(release_event(self.config, self._round))
 
     def sent_again(self) -> None:
@@ -244,9 +242,8 @@ class MemberLedger:
         last = self.privacy_ledger.last_entry(self.run)
         written = 0 if last is None else last.sequence + 1
         if since > written:
-            raise LedgerError(
-                f"{self.privacy_ledger.path} has {written} of this run's {since} entries"
-            )
+            held = f"{written} of this run's {since} entries"
+            raise LedgerError(f"{self.privacy_ledger.path} has {held}")
         return self.privacy_ledger.entries(self.run, since)
 
     def refusal(self) -> Refusal | None:
@@ -256,7 +253,7 @@ class MemberLedger:
 
     def signed_size(self) -> int:
         """Return the size of the last tree head countersigned in this run; 0 before the first."""
-        head, _ = self.privacy_ledger.head(self.run)
+        head = self.privacy_ledger.head(self.run)[0]
         return 0 if head is None else head.size
 
     def countersign(self, shown: UnverifiedTreeHead) -> bytes:
@@ -345,6 +342,5 @@ class MemberLedger:
 
     def _apply_retention(self) -> None:
         policy = self._context.policy
-        if policy is not None and policy.retention_days is not None:
-            days = timedelta(days=policy.retention_days)
-            self.privacy_ledger.forget_entries_before(timestamp(datetime.now(UTC) - days))
+        if policy is not None and (oldest := policy.oldest_kept()) is not None:
+            self.privacy_ledger.forget_entries_before(timestamp(oldest))

@@ -6,6 +6,7 @@ before any data are read, whatever the coordinator requests.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -72,6 +73,12 @@ class Policy(Settings):
         if missing:
             raise ValueError(f"units: '{missing[0]}' has no cap ([cap.{missing[0]}])")
         return self
+
+    def oldest_kept(self) -> datetime | None:
+        """Return the time before which entries of ended runs are deleted; None keeps all."""
+        if self.retention_days is None:
+            return None
+        return datetime.now(UTC) - timedelta(days=self.retention_days)
 
     def refusal(self, config: RunConfig, members: int, task: str | None = None) -> Refusal | None:
         """Return the refusal of a run by this policy; None where the run is allowed.

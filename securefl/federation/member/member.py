@@ -38,7 +38,7 @@ from securefl.federation.member.scoring import MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.scores.party import ScoreParty, SumScoring
-from securefl.ml.parameters import load_local, load_shared, shared_vector
+from securefl.ml.parameters import load_local, load_shared
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
@@ -115,11 +115,11 @@ class Member:
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
-        dimension = shared_vector(self.model).shape[0]
-        self._models = MemberModels(self.learner, ledger, self.rounds, self._names, dimension)
-        self._gate = AnswerGate(
-            ANSWERS, Protection.of(spec.config), self._record_refused, self._models
+        self._models = MemberModels(
+            self.learner, ledger, self.rounds, self.masked.ended_with, self._names
         )
+        protection = Protection.of(spec.config)
+        self._gate = AnswerGate(ANSWERS, protection, self._record_refused, self._models)
         self._round_model: tuple[int, bytes] = (0, b"")
         self._result: FloatVector | None = None
         self._own_machine = spec.own_machine
@@ -308,17 +308,7 @@ class Member:
         # This member may have been in its sum before it lost the journal. A new one has no release.
         self.masked.earliest = self.ledger.last_round() + 1
         # A coordinator that goes on does not ask for the start a second time.
-        self._gate.advance(self._recorded_phase())
-
-    def _recorded_phase(self) -> Phase:
-        """Return where the run stands by the member's ledger, which outlives its other state."""
-        ledger, run = self.ledger.privacy_ledger, self.ledger.run
-        if ledger.run(run) is None:
-            return Phase.BEFORE_START
-        if ledger.entry_of(run, "end", 0) is not None:
-            return Phase.CLOSED
-        last = self._models.concluded(self.config.rounds)
-        return Phase.IN_ROUNDS if last is None else Phase.ROUNDS_ENDED
+        self._gate.advance(self._models.recorded_phase())
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""

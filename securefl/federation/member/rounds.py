@@ -37,6 +37,7 @@ class MemberRounds:
     Attributes:
         update: The newest update.
         kept: The local parameters of the best round so far.
+        model: The member's model.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class MemberRounds:
     ) -> None:
         self.update: TrainedUpdate | None = None
         self.kept = local_state(model)
-        self._model = model
+        self.model = model
         self._trainer = trainer
         self._ledger = ledger
         self._memory = memory
@@ -77,7 +78,7 @@ class MemberRounds:
 
     def keep(self) -> None:
         """Keep the local parameters as those of the best round."""
-        self.kept = local_state(self._model)
+        self.kept = local_state(self.model)
 
     def save(self, directory: Path, number: int) -> None:
         """Make the state after a round durable."""
@@ -90,14 +91,14 @@ class MemberRounds:
             RunDirectoryError: If it is not there.
         """
         state = load_member(directory, number, self._trainer.optimizer)
-        load_local(self._model, state.local)
+        load_local(self.model, state.local)
         self.kept = state.kept
 
     def _state(self) -> MemberState:
-        return MemberState(local_state(self._model), self.kept, self._trainer.optimizer)
+        return MemberState(local_state(self.model), self.kept, self._trainer.optimizer)
 
     def _newly_trained(self, number: int, start: FloatVector) -> TrainedUpdate:
-        load_shared(self._model, start)
+        load_shared(self.model, start)
         done = self._train_within_budget(number)
         self._ledger.trained()
         packed = pack_training(torch.from_numpy(done.change), done.loss, done.layers, self._state())
@@ -111,7 +112,7 @@ class MemberRounds:
         if packed is None:
             return None
         change, loss, layers, state = unpack_training(packed, self._trainer.optimizer)
-        load_local(self._model, state.local)
+        load_local(self.model, state.local)
         self.kept = state.kept
         return TrainedUpdate(number, start, change.numpy(), loss, self._trainer.weight, layers)
 

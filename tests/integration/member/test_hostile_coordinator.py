@@ -22,6 +22,7 @@ from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare
 from securefl.federation.runs.run import run
 from securefl.federation.runs.simulation import local_consortium, member_specs
+from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
 from support.hostile import HostileCoordinator, check_against_table, every_question, world_of
@@ -46,7 +47,8 @@ class Hostile(HostileCoordinator):
         self.directory = RunDirectory.create(folder / "run", config)
         self.consortium, identities = local_consortium(prepared)
         specs = member_specs(prepared, self.directory, self.consortium, identities)
-        super().__init__(InProcess(specs), self.consortium, prepared.shared)
+        layout = ExactLayout(prepared.task.scored_metrics)
+        super().__init__(InProcess(specs), self.consortium, prepared.shared, layout)
 
     @property
     def member(self):

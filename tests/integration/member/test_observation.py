@@ -63,7 +63,7 @@ def test_member_answers_no_observer(asked):
     [
         ({"mode": "plain"}, []),
         ({"mode": "plain", "references": {"enabled": True}}, ["pooled"]),
-        ({"mode": "secure"}, ["federated", "naive", "validation"]),
+        ({"mode": "secure"}, ["federated", "naive"]),
         ({"privacy": {"dp": "local", "epsilon": 8.0}}, ["federated", "naive", "released"]),
     ],
     ids=["plain", "plain-pooled", "masked", "budget"],

@@ -46,7 +46,7 @@ def shares_of(directory, member):
 
 
 def test_two_members_never_share_noise(finished):
-    _, directory = finished(privacy={"sampling_rate": 1e-9})
+    _, directory = finished(privacy={"sampling_rate": 1e-6, "delta": 1e-8})
     shares = np.array([shares_of(directory, name) for name in NAMES])
     assert np.abs(np.corrcoef(shares) - np.eye(4)).max() < 5 / shares.shape[1] ** 0.5
     assert len(np.unique(shares[:, 0])) == 4
@@ -62,7 +62,7 @@ def test_what_a_member_hands_over_are_integers_of_the_agreed_step(finished, conf
 
 def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config, sums_seen):
     """With batches that are empty, all of it is noise."""
-    empty = {"rounds": 6, "privacy": {"sampling_rate": 1e-9}}
+    empty = {"rounds": 6, "privacy": {"sampling_rate": 1e-6, "delta": 1e-8}}
     seen = sums_seen
     finished(observer=seen, **empty)
     plan = DistributedPlan.of(config(**empty), 4, seen.totals[0].total.shape[0] - 2)

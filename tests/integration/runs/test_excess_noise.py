@@ -20,7 +20,7 @@ from securefl_protocols.noise.layers import NoiseChain
 
 NAMES = ["north", "south", "west", "east"]
 REMOVE = {"distributed": {"excess": "remove", "colluding": 1}}
-EMPTY = {"rounds": 4, "privacy": {"sampling_rate": 1e-9, **REMOVE}}
+EMPTY = {"rounds": 4, "privacy": {"sampling_rate": 1e-6, "delta": 1e-8, **REMOVE}}
 """With batches that are empty, all that is summed is noise."""
 
 
