@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -43,6 +44,14 @@ def read_toml(
     return parse_toml(read_text(path, largest, error=error), str(path), error=error)
 
 
+_CONSTANTS: Final[Mapping[str, float]] = {
+    "NaN": math.nan,
+    "Infinity": math.inf,
+    "-Infinity": -math.inf,
+}
+"""One object each: lists that hold the same not-a-number compare as equal."""
+
+
 def parse_json(
     text: str,
     where: str,
@@ -68,7 +77,7 @@ def parse_json(
     """
     if _depth(text) > DEEPEST:
         raise error(f"{where} is no valid JSON here: nested deeper than {DEEPEST} levels")
-    constant = float if not_a_number else _no_number
+    constant = _CONSTANTS.__getitem__ if not_a_number else _no_number
     try:
         return json.loads(text, object_pairs_hook=_distinct, parse_constant=constant)
     except (ValueError, RecursionError) as problem:
