@@ -12,7 +12,7 @@ COVERED := 95
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-integration test-e2e test-slow coverage lint format bench bench-quick clean
+.PHONY: help install demo test test-unit test-integration test-e2e test-slow coverage lint format bench bench-quick verifier clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/be
 
 bench-quick: $(INSTALLED) ## Run each benchmark for at most a minute and write nothing
 	$(BIN)/python -m benchmarks --quick
+
+verifier: $(INSTALLED) ## Build the wheel that an auditor installs, into dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist packaging/verifier
 
 clean: ## Remove what was installed and built, and keep the runs
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

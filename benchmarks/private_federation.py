@@ -20,7 +20,8 @@ from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.runs.prepare import Prepared
 from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.sums import MetricSums, total
-from securefl.ml.parameters import FloatVector, load_shared, shared_vector
+from securefl.ml.parameters import load_shared, shared_vector
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.calibration import Budget, noise_multiplier
 from securefl.privacy.dpsgd.poisson_sampling import SamplingPlan

@@ -12,10 +12,13 @@ from collections.abc import Sequence
 import click
 
 from securefl._version import __version__
+from securefl.untrusted.text import one_line
 from securefl_cli.group import Interrupted, LazyGroup
 
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
+NO_READER = 141
+"""128 + SIGPIPE, as of other programs in a pipe; 1 would say that something failed."""
 DEBUG = "SECUREFL_DEBUG"
 
 _COMMANDS = {
@@ -77,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments after the program's name; those of the process if not given.
 
     Returns:
-        The exit code: 0, 1 (failed), 2 (wrong input), 70 (a bug) or 130 (interrupted).
+        The exit code: 0, 1 (failed), 2 (wrong input), 3 (doubtful or incomplete), 70 (a bug), 130
+        (interrupted) or 141 (the reader of the output is gone).
     """
     try:
         outcome = securefl.main(arguments, prog_name="securefl", standalone_mode=False)
@@ -92,7 +96,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         return _close_quietly()
     line, code = _explain(error)
-    click.echo(f"securefl: {line}", err=True)
+    from securefl_cli.rendering.screen import Screen
+
+    Screen(err=True).whole(f"securefl: {line}")
     return code
 
 
@@ -102,14 +108,14 @@ def _explain(error: Exception) -> tuple[str, int]:
 
     match error:
         case SecureflError():
-            return _one_line(str(error)), error.exit_code
+            return one_line(str(error)), error.exit_code
         case Interrupted() | click.Abort():
             return str(error) or "interrupted", 130
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else "securefl"
-            return f"{_one_line(error.format_message())} (see: {path} --help)", error.exit_code
+            return f"{one_line(error.format_message())} (see: {path} --help)", error.exit_code
         case click.ClickException():
-            return _one_line(error.format_message()), error.exit_code
+            return one_line(error.format_message()), error.exit_code
         case OSError() if error.filename or error.errno == errno.ENOSPC:
             place = os.fsdecode(error.filename or "the output")
             return f"{place}: {error.strerror}", 2
@@ -121,7 +127,9 @@ def _unexpected(error: Exception) -> str:
     """Return the line of a bug; its traceback goes to a file, or to the screen if requested."""
     trace = "".join(traceback.format_exception(error))
     if os.environ.get(DEBUG):
-        click.echo(trace, err=True, nl=False)
+        from securefl_cli.rendering.screen import print_lines
+
+        print_lines(trace)
         return f"unexpected {type(error).__name__}; please report it"
     with tempfile.NamedTemporaryFile(
         "w", prefix="securefl-", suffix=".txt", delete=False, encoding="utf-8"
@@ -134,8 +142,4 @@ def _close_quietly() -> int:
     """Discard further output: its reader is gone, and the flush at exit would fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-    return 1
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return NO_READER

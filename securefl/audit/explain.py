@@ -13,6 +13,7 @@ from securefl.audit.bundle.bundle import Bundle
 from securefl.audit.bundle.case import Log
 from securefl.audit.checks.budgets import claims_of
 from securefl.audit.checks.registry import NOT_PROVED
+from securefl.audit.life import life_loss, member_life, released
 from securefl.config.privacy import PrivacySettings, protects
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.ledger.events import Mechanism, Refusal, Release
@@ -33,6 +34,8 @@ class MemberAccount:
         epsilon_run: Epsilon of this run alone, by the second accountant.
         epsilon_life: Recorded epsilon over the life of the data, after this run.
         epsilon_recomputed: The same by the second accountant.
+        other_steps: Number of earlier private steps on the data for other privacy units.
+        epsilon_all_units: Epsilon over the life of the data with those steps; None without a bound.
         cap: Lifetime cap of the member's policy.
         unprotected_before: Number of earlier releases from the data without noise.
     """
@@ -47,6 +50,8 @@ class MemberAccount:
     epsilon_run: float | None
     epsilon_life: float | None
     epsilon_recomputed: float | None
+    other_steps: int
+    epsilon_all_units: float | None
     cap: float | None
     unprotected_before: int
 
@@ -74,7 +79,9 @@ class Explanation:
         heads: Number of tree heads.
         transcripts: Number of transcripts of masked sums named in the bundle.
         members: One account for each member.
-        customer_of_all: Epsilon of a unit that every member has, over the life of all data.
+        customer_of_all: Epsilon of a unit that every member has, over the life of all data, at
+            most; None where no bound is known.
+        customer_of_all_run: The same by this run alone.
     """
 
     run: str
@@ -96,6 +103,7 @@ class Explanation:
     transcripts: int
     members: tuple[MemberAccount, ...]
     customer_of_all: float | None
+    customer_of_all_run: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the explanation as JSON values."""
@@ -107,8 +115,7 @@ def explain(bundle: Bundle) -> Explanation:
     log, agreement = Log(bundle), bundle.agreement.agreement
     config, times = agreement.config, [line.entry.time for line in log.lines]
     private = protects(config.privacy.dp)
-    # A customer of all members has the composition of all their charges, not the largest of them.
-    everything = [m for member in log.starts for m in _life(log, member)]
+    loss = life_loss(log, config.privacy) if private else None
     sums = [o.survivors for outcomes in log.outcomes.values() for _, o in outcomes.values()]
     return Explanation(
         run=bundle.run,
@@ -129,9 +136,8 @@ def explain(bundle: Bundle) -> Explanation:
         heads=len(bundle.heads),
         transcripts=len(bundle.transcripts),
         members=tuple(_account(log, member, config.privacy) for member in log.by_member),
-        customer_of_all=(
-            _price(everything, config.privacy.delta, config.privacy.accountant) if private else None
-        ),
+        customer_of_all=loss.everywhere_life if loss else None,
+        customer_of_all_run=loss.everywhere_run if loss else None,
     )
 
 
@@ -146,16 +152,12 @@ _PROTECTION = {
 def _life(log: Log, member: str) -> list[Mechanism]:
     """Return all recorded mechanisms over the life of a member's data."""
     _, start = log.starts[member]
-    return [*start.history, *_spent(log, member)]
-
-
-def _spent(log: Log, member: str) -> list[Mechanism]:
-    return [mechanism for _, mechanism in log.charges(member)]
+    return [*start.history, *released(log, member)]
 
 
 def _account(log: Log, member: str, agreed: PrivacySettings) -> MemberAccount:
     releases = [release for _, release in log.of(Release, member)]
-    spent, claims = _spent(log, member), claims_of(log, member)
+    spent, claims = released(log, member), claims_of(log, member)
     start = log.starts[member][1] if member in log.starts else None
     private = start is not None and start.delta is not None
 
@@ -174,6 +176,8 @@ def _account(log: Log, member: str, agreed: PrivacySettings) -> MemberAccount:
         epsilon_run=priced(spent) if private else None,
         epsilon_life=claims[-1].epsilon if claims else None,
         epsilon_recomputed=priced(_life(log, member)) if private else None,
+        other_steps=sum(one.steps for one in start.other_units) if start else 0,
+        epsilon_all_units=member_life(log, member, agreed) if private else None,
         cap=start.cap.epsilon if start and start.cap else None,
         unprotected_before=start.unprotected_before if start else 0,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -27,8 +26,8 @@ from securefl.consortium.ledger.transparency_log import Log, open_log
 from securefl.errors import RunDirectoryError
 from securefl.federation.runs.agreement import read_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
-from securefl.ml.parameters import model_digest
-from securefl.ml.tensor_io import read_tensors, write_atomically
+from securefl.ml.tensor_io import read_tensors, read_whole, replaceable, write_atomically
+from securefl.ml.vectors import model_digest
 
 
 def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
@@ -36,12 +35,14 @@ def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
 
     Args:
         run: The run's directory.
-        out: The bundle's file; replaced if it exists.
+        out: The bundle's file; another bundle there is replaced, and nothing else.
         open_units: Open the members' commitments to their numbers of units, from their ledgers.
 
     Raises:
         RunDirectoryError: If the directory holds no ledger, or a file cannot be written.
+        InputError: If something else than a bundle lies where it is to be written.
     """
+    replaceable(out, b'"format": "securefl-audit/')
     local = bundle_of(run, open_units=open_units)
     files = out.parent / f"files-{local.run[:16]}"
     start = local.claims.start_model
@@ -150,7 +151,8 @@ def _relative(directory: RunDirectory, path: Path) -> str:
 def _copied(source: Path, folder: Path) -> str:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, folder / source.name)
+        # Whole and in the place of what is there: a link must not lead the copy elsewhere.
+        write_atomically(folder / source.name, read_whole(source))
     except OSError as error:
         raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None
     return f"{folder.name}/{source.name}"

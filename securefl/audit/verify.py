@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from securefl.audit.answer import answer, protected
 from securefl.audit.bundle.bundle import Bundle, first_fault, parse, read_object
-from securefl.audit.bundle.case import AuditContext, Log
-from securefl.audit.bundle.findings import SEVERITY, Finding, Verdict, failed, passed, skipped
-from securefl.audit.bundle.inputs import read_bundle
+from securefl.audit.bundle.case import AuditContext, Log, OtherLog
+from securefl.audit.bundle.findings import (
+    SEVERITY,
+    Finding,
+    Overall,
+    Verdict,
+    failed,
+    passed,
+    skipped,
+)
+from securefl.audit.bundle.inputs import read_bundle, released_digest
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
-from securefl.consortium.agreement.signatures import SignedAgreement
+from securefl.consortium.agreement.model import agreement_digest
+from securefl.consortium.agreement.signatures import SignedAgreement, standing
+from securefl.consortium.ledger.hash_chain import LedgerError
+from securefl.errors import AgreementError, ConfigError
 
-EXIT_CODES: Mapping[Verdict, int] = {"pass": 0, "not checked": 0, "warn": 3, "fail": 1}
+EXIT_CODES: Mapping[Overall, int] = {"pass": 0, "incomplete": 3, "warn": 3, "fail": 1}
 _FORM = "The form"
 
 
@@ -32,6 +44,7 @@ class Checked:
         reason: One line.
         where: The entry, round or member concerned.
         remedy: How to resolve it; empty for a pass.
+        lacks: The fact that is missing, where the agreement calls for it.
     """
 
     name: str
@@ -40,6 +53,7 @@ class Checked:
     reason: str
     where: str | None
     remedy: str
+    lacks: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,18 +65,34 @@ class Audit:
         run: Run id, hex; None if the bundle cannot be parsed.
         agreement: Digest of the agreement that was used, hex.
         checks: Results in the order of the registry.
+        answer: What follows from them, in one paragraph; empty if the bundle cannot be parsed.
+        protected: Whether noise protects anyone by the agreement; None if it cannot be parsed.
     """
 
     source: str
     run: str | None
     agreement: str | None
     checks: tuple[Checked, ...]
+    answer: str = ""
+    protected: bool | None = None
 
     @property
-    def verdict(self) -> Verdict:
-        """Return the worst verdict; a skipped check counts neither for nor against the run."""
-        found: set[Verdict] = {check.verdict for check in self.checks} - {"not checked"}
-        return max(found, key=SEVERITY.index, default="pass")
+    def verdict(self) -> Overall:
+        """Return the worst verdict; "incomplete" where none is bad and a fact is missing.
+
+        A check that had nothing to check counts neither for nor against the run.
+        """
+        found = {check.verdict for check in self.checks}
+        if "fail" in found:
+            return "fail"
+        if "warn" in found:
+            return "warn"
+        return "incomplete" if self.missing else "pass"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Return the facts that the agreement calls for and that are not there."""
+        return tuple(dict.fromkeys(check.lacks for check in self.checks if check.lacks))
 
     @property
     def exit_code(self) -> int:
@@ -76,6 +106,9 @@ class Audit:
             "bundle": self.source,
             "run": self.run,
             "agreement": self.agreement,
+            "answer": self.answer,
+            "protected": self.protected,
+            "missing": list(self.missing),
             "checks": [asdict(check) for check in self.checks],
             "not_proved": list(NOT_PROVED),
         }
@@ -85,7 +118,8 @@ def verify_file(
     path: Path,
     *,
     agreement: SignedAgreement | None = None,
-    other: Path | None = None,
+    others: Sequence[Path] = (),
+    model: Path | None = None,
     now: datetime | None = None,
 ) -> Audit:
     """Audit the bundle in a file.
@@ -93,21 +127,46 @@ def verify_file(
     Args:
         path: The bundle; transcripts are read from the same folder.
         agreement: The agreement, obtained independently of the bundle.
-        other: Another bundle, of the same run or of another run on the same data.
+        others: Other bundles, of the same run or of other runs on the same data. Each is audited
+            first. They only lower the verdict, by what is signed under keys of the agreement.
+        model: A released model, to be compared with the one that the run ended with.
         now: Time of the audit; the current time if not given.
 
     Raises:
-        BundleError: If a file is not a bundle, or the other bundle is damaged.
+        BundleError: If a file is not a bundle, or another bundle is damaged.
+        InputError: If the model's file is none.
     """
+    given = None if model is None else released_digest(model)
     tree = read_object(path)
-    second = None if other is None else read_bundle(other)
+    beside = [OtherBundle(read_bundle(other), str(other), other.parent) for other in others]
     try:
         bundle = parse(tree)
     except ValidationError as error:
         return _unreadable(str(path), *first_fault(error))
     return verify(
-        bundle, source=str(path), folder=path.parent, agreement=agreement, other=second, now=now
+        bundle,
+        source=str(path),
+        folder=path.parent,
+        agreement=agreement,
+        others=beside,
+        model=given,
+        now=now,
     )
+
+
+@dataclass(frozen=True)
+class OtherBundle:
+    """A bundle beside the audited one.
+
+    Attributes:
+        bundle: The bundle.
+        source: Its path, for findings.
+        folder: Folder of the files that it names.
+    """
+
+    bundle: Bundle
+    source: str = "the other bundle"
+    folder: Path | None = None
 
 
 def verify(
@@ -116,37 +175,61 @@ def verify(
     source: str = "bundle",
     folder: Path | None = None,
     agreement: SignedAgreement | None = None,
-    other: Bundle | None = None,
+    others: Sequence[OtherBundle] = (),
+    model: str | None = None,
     now: datetime | None = None,
 ) -> Audit:
-    """Audit a bundle; see `verify_file`."""
-    case = AuditContext(
-        log=Log(bundle),
-        now=now or datetime.now(UTC),
-        folder=folder,
-        pinned=agreement,
-        other=None if other is None else Log(other),
-    )
-    form = Checked(SCHEMA, _FORM, *_fields(passed("every field is what it should be")), remedy="")
+    """Audit a bundle; see `verify_file`. The model is given as its digest, hex."""
+    at = now or datetime.now(UTC)
+    case = AuditContext(Log(bundle), at, folder, agreement, model=model)
+    case = replace(case, others=tuple(_audited(other, case) for other in others))
+    found = _judged(case, source)
+    try:
+        said = answer(case, found.verdict, found.missing)
+    except (ConfigError, LedgerError) as error:
+        said = f"What was protected cannot be stated: {error}."
+    return replace(found, answer=said, protected=protected(case))
+
+
+def _judged(case: AuditContext, source: str) -> Audit:
+    """Run every check."""
+    form = _checked(SCHEMA, _FORM, passed("every field is what it should be"), "")
     results = tuple(
-        Checked(
-            check.name,
-            check.group,
-            *_fields(finding := check.run(case)),
-            remedy="" if finding.verdict == "pass" else check.remedy,
-        )
-        for check in CHECKS
+        _checked(check.name, check.group, check.find(case), check.remedy) for check in CHECKS
     )
     digest = case.standing.digest.hex() if case.standing else None
-    return Audit(source, bundle.run, digest, (form, *results))
+    return Audit(source, case.bundle.run, digest, (form, *results))
+
+
+def _audited(other: OtherBundle, case: AuditContext) -> OtherLog:
+    """Audit a bundle beside the audited one, under the agreement that the audited one is under."""
+    inside, pinned = other.bundle.agreement, case.latest
+    same = agreement_digest(inside.agreement) == agreement_digest(pinned.agreement)
+    own = AuditContext(Log(other.bundle), case.now, other.folder, pinned if same else None)
+    audit = _judged(own, other.source)
+    worst = max(audit.checks, key=lambda check: (SEVERITY.index(check.verdict), bool(check.lacks)))
+    fault = None if audit.verdict == "pass" else f"{worst.name}: {worst.reason}"
+    try:
+        keys = standing(pinned).signers
+    except AgreementError:
+        keys = {}
+    return OtherLog(own.log, other.source, fault, keys)
 
 
 def _unreadable(source: str, reason: str, where: str) -> Audit:
-    form = Checked(SCHEMA, _FORM, *_fields(failed(reason, where)), remedy=SCHEMA_REMEDY)
+    form = _checked(SCHEMA, _FORM, failed(reason, where), SCHEMA_REMEDY)
     not_run = skipped("the bundle is not in the agreed form")
-    rest = (Checked(c.name, c.group, *_fields(not_run), remedy="") for c in CHECKS)
+    rest = (_checked(check.name, check.group, not_run, "") for check in CHECKS)
     return Audit(source, None, None, (form, *rest))
 
 
-def _fields(finding: Finding) -> tuple[Verdict, str, str | None]:
-    return finding.verdict, finding.reason, finding.where
+def _checked(name: str, group: str, finding: Finding, remedy: str) -> Checked:
+    return Checked(
+        name,
+        group,
+        finding.verdict,
+        finding.reason,
+        finding.where,
+        remedy="" if finding.verdict == "pass" else remedy,
+        lacks=finding.lacks,
+    )

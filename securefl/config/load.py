@@ -20,6 +20,7 @@ from securefl.config.privacy import Unit, implied
 from securefl.config.schema import CUTS, Mode, RunConfig
 from securefl.config.task_registry import TASKS, declaration
 from securefl.errors import ConfigError
+from securefl.untrusted import documents
 
 
 def packaged(package: str, name: str) -> dict[str, Any]:
@@ -89,16 +90,9 @@ def read_toml(path: Path) -> Tree:
     """Return the tree in a TOML file.
 
     Raises:
-        ConfigError: If it is missing, unreadable or no TOML.
+        ConfigError: If it is missing, unreadable, too large, too deep, or no TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+    return documents.read_toml(path, error=ConfigError)
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from securefl.data.schema import Origin
 from securefl.errors import DataError, InputError
+from securefl.untrusted.files import check_regular
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -32,6 +33,7 @@ def table_files(path: Path) -> tuple[Path, ...]:
     for file in files:
         if file.suffix not in SUFFIXES:
             raise InputError(f"{file}: neither .csv nor .parquet")
+        check_regular(file)
     return files
 
 

@@ -10,25 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from securefl_protocols.wire.context import labelled_digest
-
-MODEL_LABEL = b"securefl/1/model"
-
-
-def model_digest(shared: FloatVector) -> bytes:
-    """32 bytes that stand for the shared model (float32 [d], little-endian) in every context."""
-    octets = np.ascontiguousarray(shared, dtype="<f4").view(np.uint8)
-    return labelled_digest(MODEL_LABEL, octets.data)
-
-
-UpdateVector = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-
-
-FloatVector = npt.NDArray[np.float32]
+from securefl.ml.vectors import FloatVector
 
 
 def _is_local(module: nn.Module, name: str) -> bool:

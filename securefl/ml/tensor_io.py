@@ -13,7 +13,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from securefl.errors import RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError
+from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes
+
+_LARGEST = 64 * 1024 * MEBIBYTE
+"""Most bytes of a model or checkpoint, which is read whole."""
 
 _DIGEST = "sha256"
 _METADATA = "securefl"
@@ -39,16 +43,41 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
 
 
+_BEGINNING = 4096
+
+
+def replaceable(path: Path, mark: bytes) -> None:
+    """Refuse to replace a file that does not begin as what would be written in its place.
+
+    A wrong `--out` must not destroy a ledger, a model or anything else of its user's.
+
+    Args:
+        path: Where a file is to be written.
+        mark: Bytes in the first 4 kB of every file of its kind.
+
+    Raises:
+        InputError: If something else is there.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    try:
+        ours = path.is_file() and not path.is_symlink()
+        if ours:
+            with path.open("rb") as file:
+                ours = mark in file.read(_BEGINNING)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    if not ours:
+        raise InputError(f"{path} exists and is something else; nothing was written")
+
+
 def read_whole(path: Path) -> bytes:
     """Return a file's content.
 
     Raises:
         RunDirectoryError: If it cannot be read.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: {error.strerror}") from None
+    return read_bytes(path, _LARGEST, error=RunDirectoryError)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -72,13 +101,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         RunDirectoryError: If the file is missing, damaged or not of this kind.
     """
+    check_regular(path, _LARGEST, error=RunDirectoryError)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             entry = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
             metadata: dict[str, str] = dict(entry)
-    except FileNotFoundError:
-        raise RunDirectoryError(f"{path} does not exist") from None
     except (OSError, safetensors.SafetensorError, ValueError):
         raise RunDirectoryError(f"{path} is damaged: no safetensors file") from None
     expected = metadata.pop(_DIGEST, None)

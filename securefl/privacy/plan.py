@@ -134,6 +134,17 @@ class PrivacyPlan:
             )
         return sigma
 
+    def round_sigma(self, number: int, spent: Sequence[PrivacyEvent]) -> float:
+        """Return the noise multiplier of round `number` and of later ones, from what is left.
+
+        Calibrated to what is left, so that rounds that were charged twice (a kill after the charge)
+        make later noise larger and never exceed the budget.
+
+        Raises:
+            ConfigError: As in `sigma`.
+        """
+        return self.sigma(max(1, self.rounds - number + 1), spent)
+
     @property
     def kept(self) -> Budget:
         """The budget less what the samplers' distance from their laws may cost."""

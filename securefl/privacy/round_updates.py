@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # mechanisms are also used for settings alone, without torch 
     import torch
 
     from securefl.config.schema import RunConfig
-    from securefl.ml.parameters import UpdateVector
+    from securefl.ml.vectors import UpdateVector
     from securefl.privacy.accounting.accountant import PrivacyAccountant
     from securefl.privacy.noise.csprng import AesCtrRng
 

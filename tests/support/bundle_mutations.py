@@ -5,19 +5,70 @@ key; the coordinator is its accomplice and builds the log anew, and the other me
 what they are shown.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from securefl.audit.bundle.bundle import Opening, parse
-from securefl.consortium.ledger.events import End, Outcome, Refusal, Release, Start
-from securefl_protocols.primitives.signing import SigningKey
-from support.bundle_scenario import NOW, SALT, STEP, Scenario, Written, honest, scored
-
-CHEAT = "retailer-1"
-HONEST = "retailer-0"
-FALSE = "f" * 64
+from securefl.consortium.ledger.events import Cap, End, Outcome, Release, Start
+from support.bundle_edits import (
+    CHEAT,
+    FALSE,
+    break_consistency,
+    change_agreement,
+    change_sigma,
+    cheaper_history,
+    copied_start,
+    crafted_outcome,
+    drop_agreement_signature,
+    drop_countersignature,
+    false_opening,
+    false_repeat,
+    foreign_key,
+    foreign_member,
+    forge_countersignature,
+    forge_root,
+    fork,
+    gap,
+    history,
+    in_agreement,
+    invented_outcome,
+    lonely_head,
+    mechanism,
+    member,
+    more_units,
+    move_inclusion,
+    no_release,
+    one_sum_for_two,
+    other_agreement,
+    outsider,
+    refused_and_released,
+    refused_without_noise,
+    release_late,
+    remove_release,
+    reorder,
+    replay_entry,
+    replay_signature,
+    reset_account,
+    reset_with_history,
+    rewritten,
+    round_model,
+    rounds_after_end,
+    scores,
+    second_noise,
+    second_round,
+    second_sum,
+    skipped_round,
+    started_twice,
+    stated_without_noise,
+    swap_member,
+    truncate,
+    truncate_with_heads,
+    truncated_for_us,
+    two_files,
+    unknown_field,
+    unsigned_heads,
+)
+from support.bundle_scenario import NOW, STEP, Scenario, scored
 
 
 @dataclass(frozen=True)
@@ -37,248 +88,109 @@ class Manipulation:
     verdict: str = "fail"
 
 
-def outsider(edit):
-    """Somebody without a key edits the file."""
-
-    def act(run):
-        tree = copy.deepcopy(run.seal().to_json())
-        edit(tree)
-        return parse(tree), {}
-
-    return act
-
-
-def member(kind, update, number=None, who=CHEAT):
-    """A member writes something else, or all of them do (`who` is None)."""
-    return lambda run: (run.edited(who, kind, update, number).seal(), {})
-
-
-def mechanism(**fields):
-    """A member records another mechanism."""
-    return member(Release, lambda event: {"mechanism": STEP.model_copy(update=fields)})
-
-
-def scores(**fields):
-    """A member records other scores than the agreed ones."""
-    return "scores-agreed", lambda run: (scored(run, CHEAT, **fields).seal(), {})
-
-
-def rewritten(change):
-    """The script is changed, and everybody signs what comes out."""
-    return lambda run: (run.changed(change).seal(), {})
-
-
-def entry_at(tree, kind, who, number=None):
-    return next(
-        e
-        for e in tree["entries"]
-        if (e["entry"]["event"]["kind"], e["entry"]["member"]) == (kind, who)
-        and number in {None, e["entry"]["event"].get("round")}
-    )
-
-
-def remove_release(tree):
-    tree["entries"].remove(entry_at(tree, "release", CHEAT, 2))
-
-
-def change_sigma(tree):
-    entry_at(tree, "release", CHEAT)["entry"]["event"]["mechanism"]["noise_multiplier"] = 9.0
-
-
-def swap_member(tree):
-    entry_at(tree, "release", CHEAT)["entry"]["member"] = HONEST
-
-
-def truncate(tree):
-    del tree["entries"][-7:]
-
-
-def truncate_with_heads(tree):
-    head = tree["heads"][1]
-    del tree["heads"][2:], tree["entries"][head["head"]["head"]["size"] :]
-    tree["inclusion"] = []
-
-
-def reorder(tree):
-    entries = tree["entries"]
-    entries[6], entries[7] = entries[7], entries[6]
-
-
-def replay_signature(tree):
-    first, second = (entry_at(tree, "release", CHEAT, number) for number in (1, 2))
-    second["signature"] = first["signature"]
-
-
-def replay_entry(tree):
-    tree["entries"].append(entry_at(tree, "release", CHEAT, 1))
-
-
-def drop_countersignature(tree):
-    for member_name in ("retailer-1", "retailer-2"):
-        del tree["heads"][-1]["head"]["signatures"][member_name]
-
-
-def forge_countersignature(tree):
-    signatures = tree["heads"][1]["head"]["signatures"]
-    signatures["retailer-1"] = signatures["retailer-2"]
-
-
-def forge_root(tree):
-    tree["heads"][1]["head"]["head"]["root"] = FALSE
-
-
-def break_consistency(tree):
-    tree["heads"][2]["consistency"] = tree["heads"][2]["consistency"][:-1]
-
-
-def move_inclusion(tree):
-    tree["inclusion"][0]["index"] -= 1
-
-
-def change_agreement(tree):
-    tree["agreement"]["agreement"]["config"]["privacy"]["epsilon"] = 50.0
-
-
-def drop_agreement_signature(tree):
-    del tree["agreement"]["signatures"][CHEAT]
-
-
-def unknown_field(tree):
-    tree["entries"][0]["entry"]["event"]["note"] = "trust me"
-
-
-def other_agreement(run):
-    """The whole bundle is under an agreement of the coordinator's own making."""
-    mine = honest(rounds=1, masked=False).consortium.signed
-    return run.seal(), {"agreement": mine}
-
-
-def foreign_key(run):
-    """A member's entries are signed with a key that is not in the agreement."""
-    keys = run.keys | {CHEAT: SigningKey(bytes([99] * 32))}
-    return replace(run, keys=keys).seal(), {}
-
-
-def foreign_member(run):
-    """Somebody writes entries who is not in the agreement."""
-    keys = run.keys | {"stranger": SigningKey(bytes([98] * 32))}
-    start = next(w for w in run.script if isinstance(w.event, Start))
-    script = [*run.script, replace(start, member="stranger", minute=20), Written(None, None, 21)]
-    return replace(run, keys=keys, script=script).seal(), {}
-
-
-def fork(run):
-    """Another auditor was shown a log in which a round ended with another model."""
-    other = run.edited(None, Outcome, {"model_after": FALSE}, 2)
-    return run.seal(), {"other": other.seal()}
-
-
-def truncated_for_us(run):
-    """Another auditor has more of the log."""
-    tree = run.seal().to_json()
-    truncate_with_heads(tree)
-    return parse(tree), {"other": run.seal()}
-
-
-def no_release(script):
-    return [w for w in script if (w.member, getattr(w.event, "round", 0)) != (CHEAT, 2)]
-
-
-def release_late(script):
-    place = next(
-        i for i, w in enumerate(script) if w.member == CHEAT and isinstance(w.event, Release)
-    )
-    late = script.pop(place)
-    after = next(i for i, w in enumerate(script) if w.member is None)
-    script.insert(after, replace(late, minute=3))
-    return script
-
-
-def gap(tree):
-    for signed in tree["entries"]:
-        entry = signed["entry"]
-        if entry["member"] == CHEAT and entry["sequence"] >= 2:
-            entry["sequence"] += 1
-
-
-def started_twice(script):
-    start = next(w for w in script if w.member == CHEAT)
-    return [*script[:-1], replace(start, minute=40), Written(None, None, 40)]
-
-
-def second_round(script):
-    """The member goes back to round 1 after round 2."""
-    release = next(w for w in script if w.member == CHEAT and getattr(w.event, "round", 0) == 1)
-    event = release.event.model_copy(update={"epsilon_before": 9.0, "epsilon_after": 9.0})
-    return [*script[:-1], replace(release, event=event, minute=40), Written(None, None, 40)]
-
-
-def false_repeat(script):
-    """A second update is passed off as the first one, which costs nothing."""
-    place = next(
-        i for i, w in enumerate(script) if w.member == CHEAT and getattr(w.event, "round", 0) == 2
-    )
-    free = {"mechanism": None, "delta": None, "epsilon_before": None, "epsilon_after": None}
-    event = script[place].event.model_copy(update={**free, "repeat_of": 1})
-    script.insert(place + 1, replace(script[place], event=event))
-    return script
-
-
-def reset_account(event):
-    """Each round is priced as if it were the first."""
-    first = 1.1
-    return {"epsilon_before": 0.0, "epsilon_after": first}
-
-
-def reset_with_history(run):
-    """The next run on the same data knows nothing of this one."""
-    later = honest(rounds=1, masked=False)
-    later.script = [replace(w, minute=w.minute + 600) for w in later.script]
-    later.consortium = replace_run(later)
-    return later.seal(), {"other": run.seal()}
-
-
-def replace_run(scenario):
-    return type(scenario.consortium)(scenario.consortium.signed, bytes(range(50, 82)))
-
-
-def refused_and_released(script):
-    place = next(
-        i for i, w in enumerate(script) if w.member == CHEAT and getattr(w.event, "round", 0) == 2
-    )
-    refusal = Refusal(round=2, reason="budget", asked=5.0, allowed=4.0)
-    script.insert(place, Written(CHEAT, refusal, 4))
-    return script
-
-
-def more_units(run):
-    """The member has more customers than one over delta."""
-    many = replace(run, openings=(Opening(member=CHEAT, units=200_000, salt=SALT.hex()),))
-    from securefl.consortium.ledger.digests import units_commitment
-
-    return many.edited(CHEAT, Start, {"units": units_commitment(200_000, SALT)}).seal(), {}
-
-
-def false_opening(run):
-    opened = replace(run, openings=(Opening(member=CHEAT, units=100, salt=SALT.hex()),))
-    return opened.seal(), {}
-
-
-def cheaper_history(event):
-    """Earlier runs are in the account, at a price that they did not have."""
-    return {"history": (STEP.model_copy(update={"steps": 60}),), "epsilon_before": 2.0}
-
-
-def rounds_after_end(script):
-    end = next(i for i, w in enumerate(script) if w.member == CHEAT and isinstance(w.event, End))
-    release = next(
-        i for i, w in enumerate(script) if w.member == CHEAT and getattr(w.event, "round", 0) == 3
-    )
-    script.insert(release, replace(script.pop(end), minute=6))
-    return script
-
-
 TABLE = (
+    Manipulation(
+        "a false model through a round that was never agreed", "rounds-agreed", crafted_outcome(4)
+    ),
+    Manipulation(
+        "a round that was never agreed, with nobody in it", "survivors-enough", crafted_outcome(4)
+    ),
+    Manipulation("two outcomes of one round at one member", "rounds-agreed", crafted_outcome(3)),
+    Manipulation("an outcome of an earlier round", "rounds-agreed", crafted_outcome(2)),
+    Manipulation("a skipped round", "model-chain", rewritten(skipped_round)),
+    Manipulation(
+        "an invented outcome that all sign", "survivors-enough", rewritten(invented_outcome)
+    ),
+    Manipulation("two sums over the same updates", "rounds-agreed", rewritten(second_sum)),
+    Manipulation("one sum for two rounds", "rounds-agreed", rewritten(one_sum_for_two)),
+    Manipulation("two transcripts of one round", "schema", outsider(two_files)),
+    Manipulation("more rounds at the end", "run-complete", member(End, {"rounds": 1000})),
+    Manipulation("fewer rounds at the end", "run-complete", member(End, {"rounds": 2})),
+    Manipulation("too much noise recorded", "noise-planned", mechanism(noise_multiplier=50.0)),
+    Manipulation("too little noise recorded", "noise-planned", mechanism(noise_multiplier=1.9)),
+    Manipulation("too much noise in a later round", "noise-planned", second_noise),
+    Manipulation("fewer steps", "mechanism-agreed", mechanism(steps=1)),
+    Manipulation("a smaller clip norm", "mechanism-agreed", mechanism(clip_norm=0.1)),
+    Manipulation("a lower sampling rate", "mechanism-agreed", mechanism(sampling_rate=0.1)),
+    Manipulation(
+        "another accountant in a release", "mechanism-agreed", mechanism(accountant="prv")
+    ),
+    Manipulation(
+        "a smaller delta in a release", "mechanism-agreed", member(Release, {"delta": 1e-9})
+    ),
+    Manipulation(
+        "another adjacency", "mechanism-agreed", mechanism(adjacency="replace one record")
+    ),
+    Manipulation(
+        "a history with another adjacency",
+        "units-apart",
+        history(adjacency="replace one record of a customer"),
+    ),
+    Manipulation(
+        "a cap with a delta of 0.9",
+        "budget-kept",
+        member(Start, {"cap": Cap(epsilon=1.0, delta=0.9)}),
+    ),
+    Manipulation(
+        "a cap below the run's delta",
+        "budget-kept",
+        member(Start, {"cap": Cap(epsilon=30.0, delta=1e-9)}),
+    ),
+    Manipulation("a cap without its policy", "budget-kept", member(Start, {"policy": None})),
+    Manipulation("a policy without its cap", "budget-kept", member(Start, {"cap": None})),
+    Manipulation("the same commitment", "commitments-distinct", copied_start("units")),
+    Manipulation("the same data set", "commitments-distinct", copied_start("data_set")),
+    Manipulation(
+        "other versions of the same sources",
+        "code-equal",
+        member(Start, {"code_version": "9.9.9"}),
+        "warn",
+    ),
+    Manipulation("heads without signatures", "heads-countersigned", outsider(unsigned_heads)),
+    Manipulation("a head that one signed", "heads-countersigned", outsider(lonely_head), "warn"),
+    Manipulation("updates after a refusal, no noise", "refusals-kept", refused_without_noise),
+    Manipulation("a cap where no noise was agreed", "config-agreed", stated_without_noise),
+    Manipulation("a number as text", "schema", in_agreement("quorum", str)),
+    Manipulation("a truth as a number", "schema", in_agreement("number", lambda _: True)),
+    Manipulation("a null in the agreement", "schema", in_agreement("previous", lambda _: None)),
+    Manipulation(
+        "a time that is none",
+        "times-in-order",
+        outsider(lambda tree: tree.update(created="2026-99-99T99:99:99Z")),
+    ),
+    Manipulation(
+        "a bundle from the future",
+        "times-in-order",
+        outsider(lambda tree: tree.update(created="2036-01-01T00:00:00Z")),
+    ),
+    Manipulation(
+        "a bundle older than its entries",
+        "times-in-order",
+        outsider(lambda tree: tree.update(created="2026-03-01T00:00:00Z")),
+    ),
+    Manipulation(
+        "no result named",
+        "model-chain",
+        outsider(lambda tree: tree["claims"].update(model=None)),
+        "not checked",
+    ),
+    Manipulation(
+        "another model given to the auditor",
+        "model-given",
+        lambda run: (run.seal(), {"model": FALSE}),
+    ),
+    Manipulation(
+        "the model of another round given to the auditor",
+        "model-given",
+        lambda run: (run.seal(), {"model": round_model(run, 1)}),
+        "warn",
+    ),
+    Manipulation(
+        "an epsilon that nothing explains",
+        "epsilon-recomputed",
+        member(End, {"epsilon_after": 1e308}),
+        "not checked",
+    ),
     Manipulation("a field that nobody knows", "schema", outsider(unknown_field)),
     Manipulation("a removed event", "entry-chain", outsider(remove_release)),
     Manipulation("a removed event, signed anew", "releases-recorded", rewritten(no_release)),

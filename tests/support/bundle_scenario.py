@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from securefl.audit.bundle.bundle import (
     Opening,
     TranscriptFile,
 )
+from securefl.config.cohort import least_survivors
 from securefl.config.load import load_config
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import new_agreement
@@ -37,7 +39,9 @@ from securefl.consortium.ledger.tree_heads import SignedHead, TreeHead, counters
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
 from securefl.federation.scores.bounded import sensitivity
-from securefl.ml.parameters import model_digest
+from securefl.ml.vectors import model_digest
+from securefl.privacy.accounting.calibration import Budget
+from securefl.privacy.noise.shares import set_aside
 from securefl.privacy.score_plan import score_event, score_table, table_digest
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession
@@ -181,14 +185,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
             "task": "recommendation",
             "mode": "secure" if masked else "plain",
             "rounds": rounds,
-            "privacy": {
-                "accountant": STEP.accountant,
-                "dp": "local" if private else "none",
-                "epsilon": 20.0 if private else None,
-                "sampling_rate": step.sampling_rate,
-                "steps": step.steps,
-                "clip_norm": step.clip_norm,
-            },
+            "privacy": {"dp": "none"} if not private else _private(_budget(step, rounds), step),
         },
     )
     keys = {f"retailer-{n}": SigningKey(bytes([n + 1] * 32)) for n in range(members)}
@@ -205,18 +202,50 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
     return scenario
 
 
-def scored(scenario, who=None, **changes):
-    """The run with a release of scores before its end, changed for one member or for all."""
-    config = scenario.consortium.signed.agreement.config
-    table, event, names = score_table(config), score_event(config), tuple(scenario.keys)
-    found = STEP.model_copy(
+@lru_cache(maxsize=64)
+def _budget(step, rounds):
+    """What this step's noise costs beside the scores' own, so that the plan is this step."""
+    low, high = 0.01, 1000.0
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _pays(middle, step, rounds) else (middle, high)
+    return high
+
+
+def _pays(epsilon, step, rounds):
+    config = load_config(None, {"task": "recommendation", "privacy": _private(epsilon, step)})
+    budget = Budget(epsilon, config.privacy.delta)
+    spent = [step.model_copy(update={"steps": rounds * step.steps}), _scores(config)]
+    return compose(spent, budget.delta, step.accountant) <= set_aside(budget).epsilon
+
+
+def _private(epsilon, step):
+    return {
+        "accountant": STEP.accountant,
+        "dp": "local",
+        "epsilon": epsilon,
+        "sampling_rate": step.sampling_rate,
+        "steps": step.steps,
+        "clip_norm": step.clip_norm,
+    }
+
+
+def _scores(config):
+    """The mechanism that the agreed scores are charged as."""
+    return STEP.model_copy(
         update={
-            "noise_multiplier": event.noise_multiplier,
-            "clip_norm": sensitivity(table).l2,
+            "noise_multiplier": score_event(config).noise_multiplier,
+            "clip_norm": sensitivity(score_table(config)).l2,
             "sampling_rate": 1.0,
             "steps": 1,
         }
     )
+
+
+def scored(scenario, who=None, **changes):
+    """The run with a release of scores before its end, changed for one member or for all."""
+    config = scenario.consortium.signed.agreement.config
+    table, names, found = score_table(config), tuple(scenario.keys), _scores(config)
     released = [written.event for written in scenario.script if isinstance(written.event, Release)]
     spent = [release.mechanism for release in released[:: len(names)]]
     delta, number = config.privacy.delta, config.rounds + 1
@@ -228,7 +257,7 @@ def scored(scenario, who=None, **changes):
             "round": number,
             "model": scenario.model,
             "scores": table_digest(table).hex(),
-            "threshold": 4,
+            "threshold": least_survivors(config.cohort, len(names)),
             "cohort": names,
             "delta": delta,
             "epsilon_before": compose(spent, delta, "rdp"),
@@ -313,7 +342,7 @@ def _started(scenario, name, config, history, epsilon):
         delta=config.privacy.delta if private else None,
         accountant=config.privacy.accountant if private else None,
         cap=Cap(epsilon=30.0, delta=1e-4) if private else None,
-        units=units_commitment(UNITS.get(name, 700), SALT),
+        units=units_commitment(UNITS.get(name, 700), SALT if name in UNITS else os.urandom(32)),
         epsilon_before=epsilon,
         history=history,
         unprotected_before=0,

@@ -14,7 +14,7 @@ from securefl.federation.member.answers import ANSWERS, Phase, Protection, quest
 from securefl.federation.scores.coordinator import sum_scores
 from securefl.federation.scores.exact_session import ExactScores, sum_exact
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.parameters import model_digest
+from securefl.ml.vectors import model_digest
 
 LARGE = ((1 << 53) - 1, 1 << 63, (1 << 64) - 1)
 LARGEST = 400

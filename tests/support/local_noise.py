@@ -19,5 +19,5 @@ def silence(monkeypatch):
 def divide(monkeypatch, by):
     """Draw noise of a deviation that many times smaller."""
     monkeypatch.setattr(
-        grid, "_sampler", lambda variance, _: DirectTables(Fraction(variance, by * by))
+        grid, "_sampler", lambda variance, _: DirectTables(Fraction(variance) / Fraction(by) ** 2)
     )

@@ -10,8 +10,8 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
-from securefl.ml.parameters import FloatVector
 from securefl.ml.seeds import derive_seed
+from securefl.ml.vectors import FloatVector
 from securefl_protocols.primitives.entropy import Entropy
 
 _DRAWN = 1 << 16

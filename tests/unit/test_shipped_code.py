@@ -24,9 +24,11 @@ def modules():
 
 
 def entry_points():
-    """What `pyproject.toml` names as an entrance: commands, task declarations, and the API."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    groups = [project.get("scripts", {}), *project.get("entry-points", {}).values()]
+    """What the distributions name as an entrance: commands, task declarations, and the API."""
+    groups = []
+    for folder in (ROOT, ROOT / "packaging" / "verifier"):
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        groups += [project.get("scripts", {}), *project.get("entry-points", {}).values()]
     named = (target.split(":")[0] for group in groups for target in group.values())
     return {"securefl", *named}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +16,7 @@ from securefl_cli.options.run import (
     format_option,
     policy_option,
 )
+from securefl_cli.rendering.screen import print_json
 
 if TYPE_CHECKING:
     from securefl.federation.analytics.queries import Kind
@@ -257,7 +257,7 @@ def _answer(
     places = LedgerPaths.usual(options["book"], options["policy"])
     found = answer(config, query, places, at=at, length=length, truth=options["truth"])
     if options["format"] == "json":
-        click.echo(json.dumps(found.to_json(), allow_nan=False))
+        print_json(found.to_json())
         return
     from securefl_cli.rendering.analytics import print_answer
 

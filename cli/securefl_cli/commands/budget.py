@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import book_option, format_option, policy_option, resolve, run_options
+from securefl_cli.rendering.screen import print_json
 
 _COMMANDS = {
     "plan": (
@@ -58,7 +58,7 @@ def plan(
 
     table = budget_table(resolved)
     if format == "json":
-        click.echo(json.dumps(table.to_json(), allow_nan=False))
+        print_json(table.to_json())
         return
     from securefl_cli.rendering.tables import print_budget
 
@@ -111,7 +111,7 @@ def show(
     customers = () if member else shared_customers(places.books, delta)
     if format == "json":
         tree = {"books": str(places.books), "accounts": found, "customers": customers}
-        click.echo(json.dumps(tree, default=_plain, allow_nan=False))
+        print_json(tree, _plain)
         return
     from securefl_cli.rendering.budget import print_accounts
 
@@ -146,7 +146,7 @@ def history(
     shared = () if member else shared_runs(books)
     if format == "json":
         tree = {"books": str(books), "runs": runs, "refusals": refusals, "shared": shared}
-        click.echo(json.dumps(tree, default=_plain, allow_nan=False))
+        print_json(tree, _plain)
         return
     from securefl_cli.rendering.budget import print_history
 

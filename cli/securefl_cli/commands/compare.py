@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from securefl.config.overrides import parse_dropouts
 from securefl_cli.options.run import format_option, quiet_option, resolve, run_options
 from securefl_cli.rendering.progress import watch
+from securefl_cli.rendering.screen import print_json
 
 
 @click.command(
@@ -64,7 +64,7 @@ def compare(
     with watch(quiet=quiet) as progress:
         result = side_by_side(resolved, out or default_path(resolved, "compare"), progress)
     if format == "json":
-        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        print_json(result.to_json())
     else:
         from securefl_cli.rendering.tables import print_comparison
 

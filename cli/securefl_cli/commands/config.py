@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from securefl.config.task_registry import DEFAULT_TASK, TASKS
 from securefl.config.template import write_starter
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import TASK_HELP, Name, resolve, run_options
+from securefl_cli.rendering.screen import console, print_json, print_toml
 
 _COMMANDS = {
     "show": (
@@ -52,9 +52,9 @@ def show(
     """Print what `securefl run` with the same arguments would use, every default filled in."""
     resolved = resolve(config, options)
     if format == "json":
-        click.echo(json.dumps(resolved.model_dump(mode="json"), allow_nan=False))
+        print_json(resolved.model_dump(mode="json"))
     else:
-        click.echo(dump_toml(resolved), nl=False)
+        print_toml(dump_toml(resolved))
 
 
 @click.command(
@@ -86,5 +86,5 @@ def show(
 def init(*, file: Path, task: str, data: str) -> None:
     """Write a commented configuration to the new FILE (securefl.toml if not given)."""
     write_starter(file, task, data)
-    click.echo(f"Wrote {file}. Edit it, look at the data with: securefl data describe {file}")
-    click.echo(f"Then train with: securefl run {file}")
+    console().whole(f"Wrote {file}. Edit it, look at the data with: securefl data describe {file}")
+    console().whole(f"Then train with: securefl run {file}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from securefl_cli.options.network import connection_options, seconds_option
 from securefl_cli.options.passphrase import unlocked
 from securefl_cli.options.run import format_option, quiet_option
 from securefl_cli.rendering.progress import watch
+from securefl_cli.rendering.screen import console, print_json
 
 
 @click.command(
@@ -108,6 +108,6 @@ def coordinator(
         progress = stack.enter_context(watch(quiet=quiet))
         result = coordinate(context, out, timeouts, progress)
     if format == "json":
-        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        print_json(result.to_json())
         return
-    click.echo(f"Done: {result.rounds} rounds, the best was {result.best_round}; see {out}")
+    console().whole(f"Done: {result.rounds} rounds, the best was {result.best_round}; see {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from securefl_cli.options.run import (
     resolve,
     task_option,
 )
+from securefl_cli.rendering.screen import print_json
 
 _COMMANDS = {
     "describe": (
@@ -56,7 +56,7 @@ def describe(
 
     description = count(load(settings.data))
     if format == "json":
-        click.echo(json.dumps(asdict(description), default=str, allow_nan=False))
+        print_json(asdict(description), str)
         return
     from securefl_cli.rendering.tables import print_description
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from securefl_cli.options.network import (
 )
 from securefl_cli.options.passphrase import unlocked
 from securefl_cli.options.run import format_option
+from securefl_cli.rendering.screen import console, print_json
 
 
 @click.command(
@@ -54,10 +54,10 @@ def doctor(
     for finding in examine(party):
         findings.append(finding)
         if format == "text":
-            click.echo(f"{'ok  ' if finding.fine else 'FAIL'}  {finding.name}: {finding.said}")
+            console().whole(f"{'ok  ' if finding.fine else 'FAIL'}  {finding.name}: {finding.said}")
             if finding.mend:
-                click.echo(f"      how to fix: {finding.mend}")
+                console().whole(f"      how to fix: {finding.mend}")
     if format == "json":
-        click.echo(json.dumps([asdict(finding) for finding in findings]))
+        print_json([asdict(finding) for finding in findings])
     if not all(finding.fine for finding in findings):
         raise click.exceptions.Exit(1)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from securefl_cli.rendering.screen import console
+
 
 @click.command(
     short_help="Write the facts that members on machines of their own agree on.",
@@ -32,6 +34,8 @@ def facts(*, config: Path, out: Path) -> None:
     from securefl_cli.options.run import resolve
 
     made = make_facts(resolve(config, {}), out)
-    click.echo(f"Wrote {out}")
-    click.echo(f"SHA-256: {made.digest.hex()}")
-    click.echo("Next: give it to every member and to the coordinator, and compare the digests.")
+    console().whole(f"Wrote {out}")
+    console().whole(f"SHA-256: {made.digest.hex()}")
+    console().whole(
+        "Next: give it to every member and to the coordinator, and compare the digests."
+    )

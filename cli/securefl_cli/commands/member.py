@@ -14,6 +14,7 @@ from securefl_cli.options.network import (
     state_option,
 )
 from securefl_cli.options.passphrase import unlocked
+from securefl_cli.rendering.screen import console
 
 
 @click.command(
@@ -64,11 +65,11 @@ def member(
         agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
     )
     figures = serve(context, MemberPaths(state, book or default_books(), rules, data))
-    click.echo("The run is over.")
+    console().whole("The run is over.")
     if figures is not None:
-        click.echo(f"Your own figures, sent to nobody: {figures.path}")
+        console().whole(f"Your own figures, sent to nobody: {figures.path}")
         for arm, numbers in figures.metrics.items():
-            click.echo(f"  {arm}: {_headline(numbers)}")
+            console().whole(f"  {arm}: {_headline(numbers)}")
 
 
 def _headline(numbers: Mapping[str, float]) -> str:

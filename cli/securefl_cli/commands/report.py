@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from securefl_cli.rendering.screen import console
+
 
 @click.command(
     short_help="Write a finished run as one HTML page.",
@@ -38,4 +40,4 @@ def report(*, run: Path, beside: Path | None, out: Path | None) -> None:
     from securefl.audit.report.page import write_report
 
     path = write_report(run, out, beside)
-    click.echo(f"{path}")
+    console().whole(f"{path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from securefl_cli.options.run import (
     run_options,
 )
 from securefl_cli.rendering.progress import watch
+from securefl_cli.rendering.screen import print_json
 
 if TYPE_CHECKING:
     from securefl.consortium.ledger.paths import LedgerPaths
@@ -96,7 +96,7 @@ def run(
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; go on with: securefl run --resume {directory}") from None
     if format == "json":
-        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        print_json(result.to_json())
         return
     from securefl.federation.runs.summary import summarise
     from securefl_cli.rendering.tables import print_summary

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from securefl_cli.options.run import format_option
+from securefl_cli.rendering.grid import Column, Table
+from securefl_cli.rendering.screen import console, labelled, print_json
 
 
 @click.command(
@@ -27,16 +28,13 @@ def status(*, run: Path, format: str) -> None:  # noqa: A002 - named after the o
 
     tree = read_status(run)
     if format == "json":
-        click.echo(json.dumps(tree))
+        print_json(tree)
     else:
         _print(tree)
 
 
 def _print(tree: dict[str, Any]) -> None:
-    from rich.table import Table
-
     from securefl.federation.services.status import clock
-    from securefl_cli.rendering.screen import console, labelled
 
     out = console()
     state = f"{tree['state']}, round {tree['round']} of {tree['rounds']}"
@@ -47,9 +45,10 @@ def _print(tree: dict[str, Any]) -> None:
     if tree["epsilon"] is not None:
         labelled(out, "Epsilon", f"{tree['epsilon']:.2f}, of the member that spent most")
     labelled(out, "Seen", f"{clock(tree['written'])} ago")
-    table = Table("member", "is at", "was asked", "heard of", "MB up", "MB down")
+    rows = []
     for member in tree["members"]:
         at = "away" if member["away"] else member["at"] or "not seen yet"
         sizes = (f"{member[way] / 1e6:.1f}" for way in ("bytes_up", "bytes_down"))
-        table.add_row(member["name"], at, member["asked"], clock(member["heard"]), *sizes)
-    out.print(table)
+        rows.append((member["name"], at, member["asked"], clock(member["heard"]), *sizes))
+    names = ("member", "is at", "was asked", "heard of", "MB up", "MB down")
+    out.table(Table([Column(name, right=name.startswith("MB")) for name in names], rows))

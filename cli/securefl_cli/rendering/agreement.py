@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from securefl.config.privacy import protects
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.model import Agreement
 from securefl.consortium.agreement.workflow import Status
-from securefl_cli.rendering.screen import console, copyable, labelled
+from securefl_cli.rendering.grid import Column, Table
+from securefl_cli.rendering.screen import Screen, console, copyable, labelled
 
 
 def print_agreement(status: Status, path: str) -> None:
     """Print an agreement and its signatures."""
     out, agreement = console(), status.agreement
-    out.print(Text(f"{agreement.name}, version {agreement.number}", style="bold"))
-    out.print()
+    out.line(f"{agreement.name}, version {agreement.number}", "bold")
+    out.line()
     _print_members(out, status)
-    out.print()
+    out.line()
     copyable(out, "Fingerprint", f"{status.fingerprint}  (of the agreement)")
     labelled(out, "Valid", f"{agreement.created} to {agreement.expires}")
     labelled(out, "Quorum", f"{agreement.quorum} of {len(agreement.members)} members sign")
@@ -37,7 +33,7 @@ def print_agreement(status: Status, path: str) -> None:
     print_standing(out, status, path)
 
 
-def print_standing(out: Console, status: Status, path: str) -> None:
+def print_standing(out: Screen, status: Status, path: str) -> None:
     """Print whether an agreement is in force, and what to do next."""
     for text in status.waiting:
         labelled(out, "Waiting", text)
@@ -110,11 +106,10 @@ def agreement_json(status: Status) -> dict[str, Any]:
     }
 
 
-def _print_members(out: Console, status: Status) -> None:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 3, 0, 0), show_edge=False, pad_edge=False)
-    for column in ("Member", "Fingerprint", "Signed"):
-        table.add_column(column, no_wrap=column != "Member", overflow="fold")
-    for member in status.members:
-        signed = "yes" if member.name in status.signed else "no"
-        table.add_row(member.name, member.fingerprint, signed)
-    out.print(table)
+def _print_members(out: Screen, status: Status) -> None:
+    columns = (Column("Member"), Column("Fingerprint", firm=True), Column("Signed", firm=True))
+    rows = [
+        (member.name, member.fingerprint, "yes" if member.name in status.signed else "no")
+        for member in status.members
+    ]
+    out.table(Table(columns, rows, gap=3))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from securefl.federation.analytics.answers import Row
 from securefl.federation.analytics.api import Answer
 from securefl.federation.analytics.columns import NUMBERS
 from securefl.federation.analytics.queries import Kind, Query
-from securefl_cli.rendering.screen import console, copyable, labelled
+from securefl_cli.rendering.screen import Screen, console, copyable, labelled
 from securefl_cli.rendering.tables import plain_table
 
 _MOST_ROWS = 25
@@ -28,22 +25,19 @@ _VALUES: dict[Kind, str] = {"histogram": "Share", "top": "Customers"}
 def print_answer(answer: Answer, books: Path) -> None:
     """Print an answer and its privacy guarantee; the exact one only where it was requested."""
     out = console()
-    out.print()
-    out.print(Text(_heading(answer), style="bold"))
+    out.line()
+    out.line(_heading(answer), "bold")
     if answer.truth is not None:
-        out.print(
-            Text(
-                "SIMULATION: the columns 'exact' and 'bounded' are unprotected; no consortium has"
-                " them",
-                style="bold red",
-            )
+        out.line(
+            "SIMULATION: the columns 'exact' and 'bounded' are unprotected; no consortium has them",
+            "bold red",
         )
-    out.print()
-    shown = _shown(answer)
-    out.print(plain_table(_columns(answer), [_cells(answer, row) for row in shown]))
-    if len(shown) < len(answer.rows):
-        out.print(f"and {len(answer.rows) - len(shown)} more: --format json", style="dim")
-    out.print()
+    out.line()
+    first = _first_rows(answer)
+    out.table(plain_table(_columns(answer), [_cells(answer, row) for row in first]))
+    if len(first) < len(answer.rows):
+        out.line(f"and {len(answer.rows) - len(first)} more: --format json", "dim")
+    out.line()
     _explain(out, answer)
     for name, text in answer.refused.items():
         labelled(out, "Refused", f"{name}: {text}")
@@ -56,7 +50,7 @@ def _heading(answer: Answer) -> str:
     return f"{asked}: {len(answer.survivors)} of {answer.members} retailers"
 
 
-def _shown(answer: Answer) -> list[Row]:
+def _first_rows(answer: Answer) -> list[Row]:
     if answer.query.kind != "histogram" or answer.query.bins is not None:
         return list(answer.rows)
     return sorted(answer.rows, key=lambda row: -row.value)[:_MOST_ROWS]
@@ -80,7 +74,7 @@ def _cells(answer: Answer, row: Row) -> tuple[str, ...]:
     return (*cells, form.format(truth.exact[row.name]), form.format(truth.bounded[row.name]))
 
 
-def _explain(out: Console, answer: Answer) -> None:
+def _explain(out: Screen, answer: Answer) -> None:
     labelled(
         out,
         "Customers",

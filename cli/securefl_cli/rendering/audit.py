@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rich import box
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from securefl.audit.bundle.findings import Verdict
+from securefl.audit.answer import UNPROTECTED
+from securefl.audit.bundle.findings import Overall, Verdict
 from securefl.audit.checks.registry import NOT_PROVED
 from securefl.audit.explain import Explanation
 from securefl.audit.verify import Audit, Checked
-from securefl_cli.rendering.screen import console
+from securefl.privacy.accounting.spent import UNBOUNDED
+from securefl.untrusted.text import LONGEST
+from securefl_cli.rendering.grid import Cell, Column, Table
+from securefl_cli.rendering.screen import Screen, console
 
-_STYLE: dict[Verdict, str] = {
+_STYLE: dict[Verdict | Overall, str] = {
     "pass": "green",
     "not checked": "dim",
+    "incomplete": "yellow",
     "warn": "yellow",
     "fail": "bold red",
 }
@@ -29,93 +28,107 @@ _NAME_WIDTH, _VERDICT_WIDTH = 20, 11
 def print_audit(audit: Audit) -> None:
     """Print every check with its verdict, how to fix failures, and what is not proved."""
     out = console()
-    out.print()
-    out.print(Text(f"Audit of {audit.source}", style="bold"), soft_wrap=True)
+    out.line()
+    out.whole(f"Audit of {audit.source}", "bold")
     if audit.run is not None:
-        out.print(Text(f"Run {audit.run[:16]}…", style="dim"))
+        out.line(f"Run {audit.run[:16]}…", "dim")
+    if audit.answer:
+        out.line()
+        out.paragraph(audit.answer)
     for group, checks in groupby(audit.checks, key=lambda check: check.group):
-        out.print()
-        out.print(Text(group, style="bold"))
-        out.print(_checks(list(checks)))
+        out.line()
+        out.line(group, "bold")
+        out.table(_checks(list(checks)))
     _print_remedies(out, audit)
     _print_limits(out)
-    out.print()
+    out.line()
     counts = [
         f"{number} {verdict}"
         for verdict in ("fail", "warn", "not checked", "pass")
         if (number := sum(check.verdict == verdict for check in audit.checks))
     ]
-    verdict = Text(audit.verdict.upper(), style=_STYLE[audit.verdict])
-    out.print(Text("Verdict  ", style="bold") + verdict + Text(f"  ({', '.join(counts)})"))
+    verdict = (audit.verdict.upper(), _STYLE[audit.verdict])
+    found = f"  ({', '.join(counts)})"
+    # A run without noise can pass every check. Its verdict must not read as protection.
+    bare = f"; {UNPROTECTED}" if audit.protected is False else ""
+    out.spans(("Verdict  ", "bold"), verdict, (bare, "yellow"), (found, ""))
 
 
-def _checks(checks: list[Checked]) -> Padding:
-    drawn = Table.grid(padding=(0, 2, 0, 0))
-    drawn.add_column(width=_VERDICT_WIDTH)
-    drawn.add_column(width=_NAME_WIDTH, no_wrap=True)
-    drawn.add_column(overflow="fold")
-    for check in checks:
-        style = _STYLE[check.verdict]
-        reason = Text()
-        reason.append(check.reason, style="" if check.verdict == "pass" else style)
-        if check.where is not None:
-            reason.append(f"\n{check.where}", style="dim")
-        drawn.add_row(Text(check.verdict, style=style), Text(check.name), reason)
-    return Padding(drawn, (0, 0, 0, 2))
+def _checks(checks: list[Checked]) -> Table:
+    columns = (Column(width=_VERDICT_WIDTH), Column(width=_NAME_WIDTH), Column())
+    return Table(columns, [_check(check) for check in checks], headed=False, indent=2)
 
 
-def _print_remedies(out: Console, audit: Audit) -> None:
-    """Print how to fix failed and doubtful checks; one that was skipped needs no action."""
-    troubled = [check for check in audit.checks if check.verdict in {"fail", "warn"}]
+def _check(check: Checked) -> tuple[Cell, str, Cell]:
+    style = _STYLE[check.verdict]
+    reason = (check.reason, "" if check.verdict == "pass" else style)
+    where = () if check.where is None else ((check.where, "dim"),)
+    return Cell(((check.verdict, style),)), check.name, Cell((reason, *where), LONGEST)
+
+
+def _print_remedies(out: Screen, audit: Audit) -> None:
+    """Print how to fix checks that failed, are doubtful, or lack what the agreement calls for."""
+    troubled = [c for c in audit.checks if c.verdict in {"fail", "warn"} or c.lacks]
     if not troubled:
         return
-    out.print()
-    out.print(Text("What to do", style="bold"))
-    drawn = Table.grid(padding=(0, 2, 0, 0))
-    drawn.add_column(width=_NAME_WIDTH, no_wrap=True)
-    drawn.add_column(overflow="fold")
-    for check in troubled:
-        drawn.add_row(Text(check.name, style=_STYLE[check.verdict]), Text(check.remedy))
-    out.print(Padding(drawn, (0, 0, 0, 2)))
+    out.line()
+    out.line("What to do", "bold")
+    rows = [
+        (Cell(((check.name, _STYLE[check.verdict]),)), Cell(((check.remedy, ""),), LONGEST))
+        for check in troubled
+    ]
+    out.table(Table((Column(width=_NAME_WIDTH), Column()), rows, headed=False, indent=2))
 
 
-def _print_limits(out: Console) -> None:
-    out.print()
-    out.print(Text("Not proved by any of this", style="bold"))
-    drawn = Table.grid(padding=(0, 1, 0, 0))
-    for limit in NOT_PROVED:
-        drawn.add_row("-", Text(limit, style="dim"))
-    out.print(Padding(drawn, (0, 0, 0, 2)))
+def _print_limits(out: Screen) -> None:
+    out.line()
+    out.line("Not proved by any of this", "bold")
+    rows = [("-", Cell(((limit, "dim"),), LONGEST)) for limit in NOT_PROVED]
+    out.table(Table((Column(width=1), Column()), rows, headed=False, indent=2, gap=1))
 
 
 def print_explanation(story: Explanation) -> None:
     """Print what each member did in a run, and what it cost in privacy."""
     out = console()
-    out.print()
-    out.print(Text(f"{story.task}, agreement '{story.agreement}'", style="bold"))
-    out.print()
-    facts = Table.grid(padding=(0, 2, 0, 0))
-    facts.add_column(width=14)
-    facts.add_column(overflow="fold")
-    for label, text in _facts(story):
-        facts.add_row(Text(label, style="bold"), Text(text))
-    out.print(facts)
-    out.print()
-    out.print(_deeds(story))
+    out.line()
+    out.line(f"{story.task}, agreement '{story.agreement}'", "bold")
+    out.line()
+    facts = [
+        (Cell(((label, "bold"),)), Cell(((text, ""),), LONGEST)) for label, text in _facts(story)
+    ]
+    out.table(Table((Column(width=14), Column()), facts, headed=False))
+    out.line()
+    out.table(_deeds(story))
     if story.unit is not None:
-        out.print()
-        out.print(_accounts(story))
-    if story.customer_of_all is not None:
-        out.print()
-        accounts = sum(member.epsilon_recomputed is not None for member in story.members)
-        out.print(
-            Text(
-                f"A {story.unit} whom all {accounts} members know has epsilon"
-                f" {story.customer_of_all:.3f} in all: what members spend on one {story.unit}"
-                " adds up."
-            )
-        )
+        out.line()
+        out.table(_accounts(story))
+        for text in _in_all(story):
+            out.line()
+            out.paragraph(text)
     _print_limits(out)
+
+
+def _in_all(story: Explanation) -> Iterator[str]:
+    """Yield what the accounts of single members do not say."""
+    accounts = sum(member.epsilon_recomputed is not None for member in story.members)
+    if story.unit == "customer" and accounts > 1:
+        run, life = (_bound(e) for e in (story.customer_of_all_run, story.customer_of_all))
+        yield (
+            f"A customer whom all {accounts} members know has epsilon {run} by this run, and"
+            f" {life} in all: what members spend on one customer adds up, and under noise that they"
+            " share more than that."
+        )
+    for member in story.members:
+        if member.other_steps:
+            yield (
+                f"{member.name}: {member.other_steps:,} earlier steps were charged to other privacy"
+                f" units of these data. With them epsilon of a {story.unit} is"
+                f" {_bound(member.epsilon_all_units)}."
+            )
+
+
+def _bound(epsilon: float | None) -> str:
+    return UNBOUNDED if epsilon is None else f"{epsilon:.3f}"
 
 
 def _facts(story: Explanation) -> list[tuple[str, str]]:
@@ -166,13 +179,9 @@ def _accounts(story: Explanation) -> Table:
     return _table(columns, rows)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    for place, column in enumerate(columns):
-        drawn.add_column(column, justify="right" if place else "left", vertical="bottom")
-    for row in rows:
-        drawn.add_row(*row)
-    return drawn
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    columns = [Column(name, right=place > 0, firm=place > 0) for place, name in enumerate(names)]
+    return Table(columns, rows)
 
 
 def _figure(value: float | None) -> str:

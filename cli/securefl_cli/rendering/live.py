@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
+from securefl.untrusted.text import shown
 from securefl_cli.rendering.clock import RemainingTime, clock
 from securefl_cli.rendering.progress import figures
 
@@ -47,14 +48,15 @@ class LiveProgress:
     def round(self, record: RoundRecord) -> None:
         """See `securefl.federation.runs.progress.Progress`."""
         left = clock(self._left.after(self._rounds - record.round))
-        self._text = f"Round {record.round}/{self._rounds}  {figures(record)}"
+        self._text = shown(f"Round {record.round}/{self._rounds}  {figures(record)}")
         if self._display is not None:
             task = self._display.task_ids[0]
-            shown = f"{self._text}  left {left}"
-            self._display.update(task, description=shown, completed=record.round, refresh=True)
+            line = f"{self._text}  left {left}"
+            self._display.update(task, description=line, completed=record.round, refresh=True)
 
     def _open(self, text: str, column: ProgressColumn, *, total: int | None, done: int) -> None:
         self._close(over=True)
+        text = shown(text)
         self._text, self._started = text, time.monotonic()
         self._display = Progress(
             SpinnerColumn(),

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
-
 from securefl.config.metric_labels import shown, title
 from securefl.privacy.accounting.spent import shown_customer_epsilon
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from securefl.federation.coordinator.rounds import RoundRecord
     from securefl.federation.runs.progress import Progress
 from securefl_cli.rendering.clock import RemainingTime, clock
+from securefl_cli.rendering.screen import Screen
 
 
 @contextmanager
@@ -73,4 +72,4 @@ def figures(record: RoundRecord) -> str:
 
 
 def _line(text: str) -> None:
-    click.echo(text, err=True)
+    Screen(err=True).whole(text)

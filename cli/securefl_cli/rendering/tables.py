@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from securefl.config.metric_labels import title
 from securefl.data.describe import Description
 from securefl.federation.runs.compare import Comparison
-from securefl.federation.runs.summary import Summary, SummaryTable
+from securefl.federation.runs.summary import Summary
 from securefl.privacy.accounting.spent import shown_customer_epsilon
+from securefl_cli.rendering.grid import Column, Table
 from securefl_cli.rendering.screen import console, copyable, labelled
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.plan import BudgetTable
 
-_WIDEST_NAME = 16
-"""A longer name in the first column is folded where there is no room."""
-_HEADING = 8
-"""Characters at which a heading is wrapped, unless a word or a cell is wider."""
 _MANY = 8
 """Number of columns from which on they are closer together, to fit a terminal."""
 _COSTS = (
@@ -37,15 +29,15 @@ _COSTS = (
 def print_summary(summary: Summary) -> None:
     """Print the closing summary of a run."""
     out = console()
-    out.print()
-    out.print(Text(summary.heading, style="bold"))
+    out.line()
+    out.line(summary.heading, "bold")
     for table in summary.tables:
-        out.print()
-        out.print(Text(table.heading))
-        out.print(_drawn(table))
-    out.print()
+        out.line()
+        out.line(table.heading)
+        out.table(plain_table(table.columns, table.rows, table.totals))
+    out.line()
     for note in summary.notes:
-        out.print(Text(note, style="dim"))
+        out.line(note, "dim")
     labelled(out, "Conclusion", summary.conclusion)
     labelled(out, "Customers", summary.protection)
     copyable(out, "Results in", summary.run_dir)
@@ -68,24 +60,24 @@ def print_description(description: Description) -> None:
         )
         for member in description.members
     ]
-    out.print(Text(f"Source '{description.source}'", style="bold"))
-    out.print(plain_table(columns, rows))
-    out.print(
+    out.line(f"Source '{description.source}'", "bold")
+    out.table(plain_table(columns, rows))
+    out.line(
         f"{description.customers:,} customers in all, {description.shared_customers:,} of them at"
         f" more than one retailer; {description.catalogue:,} products in the agreed catalogue."
     )
     if description.promotions is not None:
-        out.print(f"{description.promotions:,} rows of promotions.")
+        out.line(f"{description.promotions:,} rows of promotions.")
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Print whether masked sums are exact, and their cost next to training in the clear."""
     out = console()
     plain, secure = comparison.plain, comparison.secure
-    out.print()
+    out.line()
     heading = f"{comparison.task}, {comparison.rounds} rounds, seed {comparison.seed}"
-    out.print(Text(f"{heading}: plain and secure side by side", style="bold"))
-    out.print()
+    out.line(f"{heading}: plain and secure side by side", "bold")
+    out.line()
     rows = [
         (
             title(name),
@@ -98,8 +90,8 @@ def print_comparison(comparison: Comparison) -> None:
     for label, name, form, unit in _COSTS:
         before, after = getattr(plain, name) / unit, getattr(secure, name) / unit
         rows.append((label, form.format(before), form.format(after), f"x {after / before:.3g}"))
-    out.print(plain_table(("", "Plain", "Secure", "Difference"), rows))
-    out.print()
+    out.table(plain_table(("", "Plain", "Secure", "Difference"), rows))
+    out.line()
     identical = "yes" if comparison.integer_sums_identical else "NO"
     labelled(out, "Exact sums", f"{identical}, bit by bit in {comparison.rounds} rounds")
     difference = f"{comparison.max_abs_difference:.3g}, bound {comparison.bound:.3g}"
@@ -113,10 +105,8 @@ def print_budget(table: BudgetTable) -> None:
     """Print the budget that is spent after every round of a run."""
     out = console()
     settings, budget = table.plan.settings, table.plan.budget
-    out.print(
-        Text(f"epsilon {budget.epsilon:g}, delta {budget.delta:g} a {settings.unit}", style="bold")
-    )
-    out.print()
+    out.line(f"epsilon {budget.epsilon:g}, delta {budget.delta:g} a {settings.unit}", "bold")
+    out.line()
     columns = ["Round", "Steps", "Epsilon"]
     rows = [[str(p.round), str(p.steps), f"{p.epsilon:.3f}"] for p in table.rounds]
     records = table.plan.records_per_customer
@@ -124,8 +114,8 @@ def print_budget(table: BudgetTable) -> None:
         columns.append("Epsilon of a customer")
         for row, planned in zip(rows, table.rounds, strict=True):
             row.append(shown_customer_epsilon(planned.customer_epsilon))
-    out.print(plain_table(columns, rows))
-    out.print()
+    out.table(plain_table(columns, rows))
+    out.line()
     meaning = f"a {settings.unit} is {table.plan.protects}"
     limit = "" if records is None else f"; of a customer, {records} count at most"
     labelled(out, "Unit", meaning + limit)
@@ -149,33 +139,12 @@ def _signed(difference: float) -> str:
     return f"{difference:+.2g}" if difference else "none"
 
 
-def _drawn(table: SummaryTable) -> Table:
-    return plain_table(table.columns, table.rows, table.totals)
-
-
 def plain_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     totals: Sequence[Sequence[str]] = (),
 ) -> Table:
     """Return a table whose first column is text and whose others are numbers, totals last."""
-    gap = int(len(columns) < _MANY)
-    drawn = Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), show_edge=False, pad_edge=False)
-    for position, column in enumerate(columns):
-        cells = max((len(row[position]) for row in (*rows, *totals)), default=0)
-        words = [len(word) for word in column.split(" ")]
-        width = max(cells, min(len(column), _HEADING), *words)
-        # Left to rich, headings are cut where the table is too wide, and not wrapped.
-        heading = "\n".join(textwrap.wrap(column, width))
-        if position:
-            drawn.add_column(heading, justify="right", vertical="bottom")
-        else:
-            drawn.add_column(
-                heading, vertical="bottom", overflow="fold", min_width=min(width, _WIDEST_NAME)
-            )
-    for row in rows:
-        drawn.add_row(*row)
-    drawn.add_section()
-    for total in totals:
-        drawn.add_row(*total, style="bold")
-    return drawn
+    gap = 2 if len(columns) < _MANY else 1
+    numbered = [Column(name, right=place > 0, firm=place > 0) for place, name in enumerate(columns)]
+    return Table(numbered, rows, totals, gap=gap)

@@ -56,6 +56,15 @@ class SigningKey:
         """Return the 64-byte signature of the message in the domain."""
         return self._key.sign(signed_bytes(domain, message))
 
+    def sign_plain(self, message: bytes) -> bytes:
+        """Return the 64-byte signature of bytes whose format has its own domain separation.
+
+        For notes of C2SP alone. Such a text cannot be taken for a message of this project: that
+        begins with the length of its domain, 1 to 255, and the domain `securefl/…`, and a note with
+        the name of a log or with `cosignature/v1`.
+        """
+        return self._key.sign(message)
+
     def __repr__(self) -> str:
         return f"SigningKey(public={self.public.hex()})"
 
@@ -75,8 +84,18 @@ def verify(
     Raises:
         RemoteProtocolError: The key is no Ed25519 key or the signature does not fit.
     """
+    verify_plain(public, signature, signed_bytes(domain, message), peer=peer)
+
+
+def verify_plain(
+    public: bytes, signature: bytes, message: bytes, *, peer: int | None = None
+) -> None:
+    """Check a signature of `SigningKey.sign_plain`.
+
+    Raises:
+        RemoteProtocolError: The key is no Ed25519 key or the signature does not fit.
+    """
     try:
-        key = Ed25519PublicKey.from_public_bytes(public)
-        key.verify(signature, signed_bytes(domain, message))
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError) as error:
         raise RemoteProtocolError("the signature does not fit the message", peer) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -22,6 +23,11 @@ _LARGEST_GRID = 1 << 22
 _WIDEST = 0.01
 """Largest half-width that a figure may have: what Opacus takes by itself."""
 _MOST_STEPS = 1 << 24
+
+
+def installed() -> bool:
+    """Return whether Opacus is there; an auditor's own wheel does without it."""
+    return find_spec("opacus") is not None
 
 
 def prv_epsilon(steps: Mapping[Step, int], delta: float) -> float:

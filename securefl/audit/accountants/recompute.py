@@ -3,18 +3,19 @@
 A record is priced by another accountant than the one that charged it. What was charged by privacy
 loss distributions (`pld`) is priced by Opacus' PRV, and all else by privacy loss distributions: the
 closed form of full batches too. Both are as tight as the truth is, so an honest record is below
-neither by more than the numerical error. With Skellam noise in an account, both are Renyi bounds,
-from independent implementations.
+neither by more than the numerical error. An auditor without Opacus has one way to sampled
+steps: the same distributions, computed anew on a grid four times as fine. With Skellam noise in an
+account, both are Renyi bounds, from independent implementations.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from securefl.audit.accountants.prv import prv_epsilon
+from securefl.audit.accountants.prv import installed, prv_epsilon
 from securefl.audit.accountants.skellam_rdp import AnyStep, SkellamStep, Step, renyi_epsilon
 from securefl.consortium.ledger.composition import SAMPLED_GAUSSIAN, SAMPLED_SKELLAM
 from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
@@ -58,6 +59,14 @@ def tolerance(epsilon: float) -> float:
 def exceeded(epsilon: float, bound: float) -> bool:
     """Return whether an epsilon exceeds a bound by more than the tolerance."""
     return epsilon > bound + tolerance(bound)
+
+
+def computed_by(mechanisms: Sequence[Mechanism], charged_by: str | None) -> str:
+    """Return which accountant prices mechanisms that another one charged, for a finding."""
+    sampled = any(mechanism.sampling_rate < 1 for mechanism in mechanisms)
+    if charged_by == "pld" and sampled and not installed():
+        return "the same accountant, computed anew"
+    return "a second accountant"
 
 
 def epsilon_of(mechanisms: Sequence[Mechanism], delta: float, charged_by: str | None) -> float:
@@ -156,6 +165,10 @@ def _key(steps: Mapping[AnyStep, int]) -> tuple[tuple[AnyStep, int], ...]:
     return tuple(sorted(steps.items()))
 
 
+def _asks_prv(steps: Iterable[Step], charged_by: str | None) -> bool:
+    return charged_by == "pld" and any(rate < 1 for _, rate in steps) and installed()
+
+
 @lru_cache(maxsize=2)
 def _composition(most: tuple[tuple[Step, int], ...]) -> Composition:
     return Composition(dict(most))
@@ -174,7 +187,7 @@ def _priced(
     known = tuple((step, n) for step, n in most if not isinstance(step, SkellamStep))
     try:
         # Without sampling the record has a closed form: the loss distribution is another way to it.
-        if charged_by == "pld" and any(rate < 1 for _, rate in gaussian):
+        if _asks_prv(gaussian, charged_by):
             return prv_epsilon(gaussian, delta)
         return _composition(known).epsilon(gaussian, delta)
     except ModuleNotFoundError as error:

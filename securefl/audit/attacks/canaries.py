@@ -25,7 +25,7 @@ from securefl.federation.runs.prepare import prepare_data
 from securefl.ml.batches import Batch, Examples
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 from securefl.tasks.base import AnyTask, MemberData, Task
 from securefl.tasks.common.learner import LocalProblem
 

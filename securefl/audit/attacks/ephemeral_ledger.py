@@ -14,7 +14,7 @@ from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.parties import party_of
 from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.member_ledger import MemberLedger
-from securefl.ml.parameters import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector, model_digest
 
 _VALID = timedelta(days=1)
 

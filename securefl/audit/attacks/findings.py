@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from scipy.stats import pearsonr
 
-from securefl.audit.attacks import fdp, one_run
+from securefl.audit.attacks import fdp, gaussian_scores, one_run
 from securefl.audit.attacks.membership import Membership
 from securefl.audit.attacks.probe import CanaryTraining, MembershipGame
 from securefl.audit.attacks.report import Finding, bounded
@@ -16,6 +16,7 @@ from securefl.audit.attacks.trade_off import ComposedLoss
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.accounting.spent import Spending
 
+AS_NUMBERS = "canaries, scores as numbers"
 CHANCE = 1e-4
 """Significance level for claims without an epsilon; low, so that sound code rarely fails."""
 _GUESSES = 10
@@ -60,6 +61,7 @@ def canaries(
     summary = f"{guesses.right} of {guesses.made} guesses right"
     noise = fdp.lower_bound(guesses, charged(spending), delta, confidence)
     return [
+        *_as_numbers(probed, game, spending, delta, confidence),
         bounded(
             "canaries in one run",
             summary,
@@ -75,6 +77,30 @@ def canaries(
             {**asdict(guesses), "noise_scale": noise.scale},
         ),
     ]
+
+
+def _as_numbers(
+    probed: CanaryTraining,
+    game: MembershipGame,
+    spending: Spending,
+    delta: float,
+    confidence: float,
+) -> list[Finding]:
+    """Return the finding from the size of the scores; none under sampling, where it is not known.
+
+    The claim is refuted by its epsilon, or by the stated noise itself: epsilon is an upper bound of
+    what was spent, and hides noise that is a little too small.
+    """
+    event = charged(spending)
+    if event.sampling_rate != 1:
+        return []
+    found = gaussian_scores.estimate(probed.scores(len(game.canaries)), game.canaries, event)
+    epsilon, scale = found.epsilon(delta, confidence), found.noise_scale(confidence)
+    sure = found.noise_scale(gaussian_scores.SURE)
+    numbers = {**asdict(found), "noise_scale": scale, "noise_scale_sure": sure}
+    holds = epsilon <= spending.epsilon and sure >= 1
+    summary = f"{found.mu:.2f} deviations apart; noise at most {scale:.2f} of the stated"
+    return [Finding(AS_NUMBERS, summary, epsilon, spending.epsilon, holds, numbers)]
 
 
 def two_members(

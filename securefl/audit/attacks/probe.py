@@ -20,7 +20,8 @@ from securefl.audit.attacks.canaries import (
 from securefl.audit.attacks.ephemeral_ledger import EphemeralLedger
 from securefl.config.privacy import PrivacySettings
 from securefl.federation.member.updates.factory import round_training
-from securefl.ml.parameters import FloatVector, shared_vector
+from securefl.ml.parameters import shared_vector
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.accounting.spent import Spending
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem

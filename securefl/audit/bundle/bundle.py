@@ -9,19 +9,35 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
-from securefl.consortium.agreement.signatures import SignedAgreement
+from securefl.consortium.agreement.signatures import SignedAgreement, written_as
 from securefl.consortium.ledger.events import Count, Digest, Name, Record, SignedEntry, Time
 from securefl.consortium.ledger.tree_heads import SignedHead
 from securefl.errors import InputError
+from securefl.untrusted.documents import read_json
+from securefl.untrusted.files import MEBIBYTE
 
 FORMAT = "securefl-audit/1"
 
 FileName = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][\w.-]*$")]
 """At most one folder down and never up, so that a bundle cannot name other files of its reader."""
+
+
+LARGEST_BUNDLE = 256 * MEBIBYTE
+LARGEST_TRANSCRIPT = 1024 * MEBIBYTE
+MOST_COORDINATES = 1 << 27
+"""Coordinates of a start model that is read; it has four bytes for each."""
+Path64 = Annotated[tuple[Digest, ...], Field(max_length=64)]
+"""Hashes of a proof; a log of 2^63 entries needs no more."""
 
 
 class BundleError(InputError):
@@ -34,7 +50,7 @@ class LinkedHead(Record):
     """A tree head with the RFC 9162 consistency proof from the head before it."""
 
     head: SignedHead
-    consistency: tuple[Digest, ...]
+    consistency: Path64
 
 
 class Inclusion(Record):
@@ -48,7 +64,7 @@ class Inclusion(Record):
 
     member: Name
     index: Count
-    proof: tuple[Digest, ...]
+    proof: Path64
 
 
 class TranscriptFile(Record):
@@ -113,12 +129,37 @@ class Bundle(Record):
     created: Time
     run: Digest
     agreement: SignedAgreement
-    entries: tuple[SignedEntry, ...]
-    heads: tuple[LinkedHead, ...]
-    inclusion: tuple[Inclusion, ...]
-    transcripts: tuple[TranscriptFile, ...]
-    openings: tuple[Opening, ...]
+    entries: Annotated[tuple[SignedEntry, ...], Field(max_length=1_000_000)]
+    heads: Annotated[tuple[LinkedHead, ...], Field(max_length=100_000)]
+    inclusion: Annotated[tuple[Inclusion, ...], Field(max_length=10_000)]
+    transcripts: Annotated[tuple[TranscriptFile, ...], Field(max_length=100_000)]
+    openings: Annotated[tuple[Opening, ...], Field(max_length=10_000)]
     claims: Claims
+
+    @field_validator("agreement", mode="wrap")
+    @classmethod
+    def _as_signed(
+        cls,
+        value: Any,  # noqa: ANN401 - whatever was given
+        handler: ValidatorFunctionWrapHandler,
+    ) -> SignedAgreement:
+        signed: SignedAgreement = handler(value)
+        if isinstance(value, Mapping) and not written_as(signed, value):
+            raise ValueError("a value is of another type than what was signed")
+        return signed
+
+    @model_validator(mode="after")
+    def _nothing_twice(self) -> Self:
+        # Each transcript is replayed. One that is listed 400 times would cost an auditor minutes.
+        for name, values in (
+            ("transcripts: a round", [file.round for file in self.transcripts]),
+            ("transcripts: a file", [file.file for file in self.transcripts]),
+            ("inclusion: a member", [proof.member for proof in self.inclusion]),
+            ("openings: a member", [opening.member for opening in self.openings]),
+        ):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} stands twice")
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the bundle as a JSON object."""
@@ -132,12 +173,7 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         BundleError: If there is no such file, or it holds no bundle of this format.
     """
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
-    except OSError as error:
-        raise BundleError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is no JSON: {error}") from None
+    tree = read_json(path, LARGEST_BUNDLE, error=BundleError)
     if not isinstance(tree, dict):
         raise BundleError(f"{path} is no bundle: it holds no JSON object")
     if tree.get("format") != FORMAT:
@@ -152,6 +188,33 @@ def parse(tree: Mapping[str, Any]) -> Bundle:
         ValidationError: If a field is missing, unknown, or invalid.
     """
     return Bundle.model_validate_json(json.dumps(tree))
+
+
+def bundle_schema() -> dict[str, Any]:
+    """Return the JSON schema of bundles (draft 2020-12).
+
+    The configuration in the agreement is any object here: a bundle is verified over its bytes, and
+    what the program makes of them is a check of its own.
+    """
+    schema = Bundle.model_json_schema()
+    definitions = schema["$defs"]
+    definitions["Agreement"]["properties"]["config"] = {"type": "object"}
+    used: set[str] = set()
+    waiting = [
+        name
+        for name in definitions
+        if f'"#/$defs/{name}"'
+        in json.dumps({key: value for key, value in schema.items() if key != "$defs"})
+    ]
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            text = json.dumps(definitions[name])
+            waiting += [other for other in definitions if f'"#/$defs/{other}"' in text]
+    kept = {name: definitions[name] for name in sorted(used)}
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, "title": FORMAT, **schema, "$defs": kept}
 
 
 def first_fault(error: ValidationError) -> tuple[str, str]:
@@ -169,12 +232,3 @@ def to_text(bundle: Bundle) -> str:
         lines = ",\n  ".join(json.dumps(item, allow_nan=False) for item in items)
         text += f',\n "{name}": [\n  {lines}\n ]'
     return f"{text}\n}}\n"
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # JSON parsers disagree on which of two values under one name counts: two auditors could read
-    # two different bundles from one file.
-    tree = dict(pairs)
-    if len(tree) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return tree

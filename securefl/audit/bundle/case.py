@@ -95,6 +95,11 @@ class LogEntry:
         """Return whether the signature is valid under a public key."""
         return signature_valid(public, self.signed.signature, ENTRY_LABEL, self.content)
 
+    @property
+    def event(self) -> Event:
+        """Return the event of the entry."""
+        return self.entry.event
+
 
 class Log:
     """The log entries of a bundle, indexed by member, event and round."""
@@ -167,6 +172,62 @@ class Log:
         return dict(sorted(grouped.items()))
 
 
+def as_it_stood(signed: SignedAgreement, digest: str) -> SignedAgreement | None:
+    """Return an agreement with its statements up to the state with a digest (hex), if it had one.
+
+    A key that was rotated later did sign until then, so a run is judged by the keys of its time.
+    """
+    for count in range(len(signed.statements) + 1):
+        state = signed.model_copy(update={"statements": signed.statements[:count]})
+        try:
+            if state.digest().hex() == digest:
+                return state
+        except AgreementError:
+            return None
+    return None
+
+
+def continues(before: SignedAgreement, after: SignedAgreement) -> bool:
+    """Return whether one agreement is known from another: more statements, or its predecessor."""
+    try:
+        named, extends = after.digest().hex(), as_it_stood(after, before.digest().hex())
+        return extends is not None or before.agreement.previous == named
+    except AgreementError:
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class OtherLog:
+    """The log of a bundle beside the audited one.
+
+    Attributes:
+        log: Its entries.
+        source: Its name, for findings.
+        fault: Why it proves nothing in favour of the run; None if it passes an audit of its own.
+        keys: The public keys that count for a name, from the agreement of the audited bundle.
+    """
+
+    log: Log
+    source: str
+    fault: str | None
+    keys: Mapping[str, tuple[bytes, ...]]
+
+    @property
+    def own_keys(self) -> Mapping[str, tuple[bytes, ...]]:
+        """Return the keys in the bundle's own agreement, which tie its entries to no party."""
+        try:
+            return standing(self.log.bundle.agreement).signers
+        except AgreementError:
+            return {}
+
+    def authentic(self, line: LogEntry) -> bool:
+        """Return whether a key that counts for its author signed an entry.
+
+        Only such entries can lower the verdict on another bundle; anyone can invent the rest.
+        """
+        return any(line.signed_with(public) for public in self.keys.get(line.member, ()))
+
+
 @dataclass(frozen=True, eq=False)
 class AuditContext:
     """Inputs of an audit.
@@ -176,27 +237,61 @@ class AuditContext:
         now: Time of the audit.
         folder: Folder of the files that the bundle names; None if there are none.
         pinned: The agreement, obtained independently of the bundle.
-        other: Log of another bundle, of the same run or of another run on the same data.
+        others: Other bundles, of the same run or of other runs on the same data, each audited.
+        model: Digest of the model that the auditor was given, hex.
     """
 
     log: Log
     now: datetime
     folder: Path | None = None
     pinned: SignedAgreement | None = None
-    other: Log | None = None
+    others: tuple[OtherLog, ...] = ()
+    model: str | None = None
 
     @property
     def bundle(self) -> Bundle:
         """Return the audited bundle."""
         return self.log.bundle
 
-    @property
-    def agreement(self) -> SignedAgreement:
-        """Return the agreement to verify with: the auditor's own where there is one.
+    @cached_property
+    def latest(self) -> SignedAgreement:
+        """Return the agreement with every statement that is known: the auditor's own, if any.
 
         An agreement from the bundle could name an invented consortium, whose keys sign anything.
+        It counts beside the auditor's where it is the same with more statements, each signed under
+        the one before it, or the version that the auditor's replaces by its digest.
         """
-        return self.pinned or self.bundle.agreement
+        inside = self.bundle.agreement
+        if self.pinned is None:
+            return inside
+        return inside if continues(self.pinned, inside) else self.pinned
+
+    @cached_property
+    def agreement(self) -> SignedAgreement:
+        """Return the agreement as it stood at the run, which every entry names by its digest."""
+        named = self.log.lines[0].entry.agreement if self.log.lines else ""
+        return as_it_stood(self.latest, named) or self.latest
+
+    @cached_property
+    def revoked(self) -> frozenset[str]:
+        """Return the members whose key at the run is void by now."""
+        try:
+            signers = standing(self.latest).signers
+        except AgreementError:
+            return frozenset()
+        return frozenset(
+            name for name, public in self.keys.items() if public not in signers.get(name, ())
+        )
+
+    def file(self, name: str) -> Path | None:
+        """Return the path of a file beside the bundle; None where it is missing."""
+        path = None if self.folder is None else self.folder / name
+        return path if path is not None and path.is_file() else None
+
+    @property
+    def masked(self) -> bool:
+        """Return whether masked sums were agreed."""
+        return self.agreement.agreement.config.mode == "secure"
 
     @cached_property
     def standing(self) -> AgreementStatus | None:
@@ -219,4 +314,5 @@ class AuditContext:
         Entries count too: a claim that was never agreed must not escape the privacy checks.
         """
         agreed = protects(self.agreement.agreement.config.privacy.dp)
-        return agreed or any(protects(event.dp) for _, event in self.log.of(Release))
+        charged = any(True for _ in self.log.charges())
+        return agreed or charged or any(protects(event.dp) for _, event in self.log.of(Release))

@@ -1,11 +1,19 @@
-"""Reading of the auditor's inputs: bundles, the pinned agreement, a time."""
+"""Reading of the auditor's inputs: bundle, pinned agreement, model, a time, and for how long."""
 
 from __future__ import annotations
 
 import json
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar, NoReturn
 
+import numpy as np
 from pydantic import ValidationError
 
 from securefl.audit.bundle.bundle import Bundle, BundleError, first_fault, parse, read_object
@@ -13,6 +21,13 @@ from securefl.consortium.agreement.signatures import SignedAgreement, from_json
 from securefl.consortium.agreement.storage import read_signed
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.errors import InputError
+from securefl.ml.vectors import ORDER, FloatVector, model_digest
+from securefl.untrusted.documents import read_json
+from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes
+
+_LARGEST_MODEL = 64 * 1024 * MEBIBYTE
+_PREFIX = 8
+"""Bytes of a safetensors file that state the length of its JSON header."""
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -42,12 +57,52 @@ def pinned_agreement(path: Path) -> SignedAgreement:
     if path.suffix != ".json":
         return read_signed(path)
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        tree = read_json(path, SMALL)
+    except InputError as error:
         raise InputError(f"{path} is no agreement: {error}") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path} is no agreement: it holds no JSON object")
     return from_json(tree, str(path))
+
+
+def released_digest(path: Path) -> str:
+    """Return the digest that stands for a released model in signed entries, hex.
+
+    Raises:
+        InputError: If it is no model that a run released, or does not state the order of its
+            tensors.
+    """
+    return model_digest(_vector(path)).hex()
+
+
+def _vector(path: Path) -> FloatVector:
+    content = read_bytes(path, _LARGEST_MODEL)
+    end = _PREFIX + int.from_bytes(content[:_PREFIX], "little")
+    try:
+        header = json.loads(content[_PREFIX:end])
+        metadata = json.loads(header.pop("__metadata__")["securefl"])
+        order = json.loads(metadata.get(ORDER, "[]"))
+        parts = {name: _values(content[end:], entry) for name, entry in header.items()}
+    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
+        raise InputError(f"{path} is no released model") from None
+    if not isinstance(order, list) or sorted(map(str, order)) != sorted(parts):
+        raise InputError(f"{path} does not state the order of its tensors")
+    found = np.frombuffer(b"".join(parts[name] for name in order), dtype="<f4")
+    return found.astype(np.float32, copy=False)
+
+
+def _values(data: bytes, entry: dict[str, Any]) -> bytes:
+    """Return the bytes of one tensor.
+
+    Raises:
+        ValueError: If it is not of type float32, or its place does not fit its shape.
+    """
+    first, last = entry["data_offsets"]
+    if entry["dtype"] != "F32" or not 0 <= first <= last <= len(data):
+        raise ValueError(f"no tensor of float32: {entry}")
+    if last - first != 4 * math.prod(entry["shape"]):
+        raise ValueError("a tensor of another size than its shape")
+    return data[first:last]
 
 
 def moment(text: str) -> datetime:
@@ -60,3 +115,38 @@ def moment(text: str) -> datetime:
         return from_timestamp(text)
     except ValueError as error:
         raise InputError(f"--now: {error}, not {text}") from None
+
+
+class TimeLimitError(InputError):
+    """Raised if foreign content takes longer to check than its reader allows."""
+
+    wire_name: ClassVar[str] = "TimeLimitError"
+
+
+@contextmanager
+def deadline(seconds: float, what: str) -> Iterator[None]:
+    """End the block with an error after some seconds.
+
+    Size limits bound what is read and not every computation: an account of many mechanisms, each
+    of its own kind, is small and dear. The limit holds in the main thread of systems with timers
+    (all but Windows); elsewhere the block is not limited.
+
+    Raises:
+        TimeLimitError: If the time is over.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not (
+        threading.main_thread()
+    ):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise TimeLimitError(f"{what} takes longer than {seconds:g} seconds and was ended")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from securefl.audit.bundle.case import AuditContext
+from securefl.audit.bundle.case import AuditContext, as_it_stood
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
+from securefl.config.privacy import protects
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.consortium.agreement.signatures import check
+from securefl.consortium.agreement.signatures import check, standing
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.digests import config_digest
-from securefl.consortium.ledger.events import Release
+from securefl.consortium.ledger.events import End, Release, Start
 from securefl.errors import AgreementError
 
 
@@ -21,6 +22,7 @@ def agreement_signed(case: AuditContext) -> Finding:
     begun = min((line.entry.time for line in case.log.lines), default=case.bundle.created)
     try:
         now = check(signed, from_timestamp(begun))
+        standing(case.latest)  # key changes after the run have to be signed as well
     except AgreementError as error:
         return failed(str(error), "agreement")
     except ValueError:
@@ -40,7 +42,8 @@ def agreement_pinned(case: AuditContext) -> Finding:
             f" {agreement_fingerprint(inside.agreement)}"
         )
     try:
-        same = inside.digest() == case.pinned.digest()
+        named = inside.digest()
+        same = as_it_stood(case.pinned, named.hex()) is not None or case.latest is inside
     except AgreementError as error:
         return failed(str(error), "agreement")
     if not same:
@@ -50,7 +53,7 @@ def agreement_pinned(case: AuditContext) -> Finding:
             f" {agreement_fingerprint(case.pinned.agreement)}",
             "agreement",
         )
-    return passed(f"digest {inside.digest().hex()[:16]}…")
+    return passed(f"digest {named.hex()[:16]}…")
 
 
 def entries_of_members(case: AuditContext) -> Finding:
@@ -81,6 +84,11 @@ def entry_signatures(case: AuditContext) -> Finding:
                 yield failed(f"the agreement has no key of {line.member}", line.where)
             elif not line.signed_with(public):
                 yield failed(f"the signature is not {line.member}'s", line.where)
+        for name in case.revoked & case.log.by_member.keys():
+            yield warned(
+                f"the key of {name} was revoked later, and no signature says when it was made",
+                case.log.by_member[name][0].where,
+            )
 
     return worst_of(faults(), passed(f"{len(case.log.lines):,} signatures fit"))
 
@@ -104,21 +112,54 @@ def config_agreed(case: AuditContext) -> Finding:
                     f" {config.mode} and {config.privacy.dp}",
                     line.where,
                 )
+        if not protects(config.privacy.dp):
+            yield from _unfounded_claims(case)
 
     return worst_of(faults(), passed(f"digest {digest[:16]}… at {len(case.log.starts)} members"))
 
 
+def _unfounded_claims(case: AuditContext) -> Iterator[Finding]:
+    """Yield the entries that state a privacy loss where no noise was agreed."""
+    stated: tuple[object, ...]
+    for line in case.log.lines:
+        match line.event:
+            case Start(unit=unit, delta=delta, epsilon_before=epsilon, cap=cap):
+                stated = (unit, delta, epsilon, cap)
+            case Release(mechanism=mechanism, delta=delta, epsilon_after=epsilon):
+                stated = (mechanism, delta, epsilon)
+            case End(epsilon_after=epsilon):
+                stated = (epsilon,)
+            case _:
+                continue
+        if any(value is not None for value in stated):
+            yield failed("the entry states a privacy loss, and no noise was agreed", line.where)
+
+
+def commitments_distinct(case: AuditContext) -> Finding:
+    """Each member committed to its own number of units and has a data set of its own."""
+    own: dict[str, str] = {}
+
+    def faults() -> Iterator[Finding]:
+        for member, (line, start) in case.log.starts.items():
+            for what, value in (("commitment", start.units), ("data set", start.data_set)):
+                # Both hold 32 random bytes of the member: equal ones were copied.
+                owner = own.setdefault(value, member)
+                if owner != member:
+                    yield failed(f"the {what} is also that of {owner}", line.where)
+
+    return worst_of(faults(), passed(f"{len(case.log.starts)} members, each with its own"))
+
+
 def code_equal(case: AuditContext) -> Finding:
     """All members ran the same sources."""
-    codes = {start.code: (line, start) for line, start in case.log.starts.values()}
-    if not codes:
-        return failed("no member says what it ran", "entries")
+    starts = case.log.starts.values()
+    codes = {(start.code, start.code_version): (line, start) for line, start in starts}
     if len(codes) > 1:
         line, start = list(codes.values())[-1]
         return warned(
-            f"members ran {len(codes)} different sources; this one {start.code_version},"
+            f"members state {len(codes)} different sources; this one {start.code_version},"
             f" {start.code[:16]}…",
             line.where,
         )
-    code, (_, start) = next(iter(codes.items()))
-    return passed(f"version {start.code_version}, digest {code[:16]}…")
+    _, start = next(iter(codes.values()))
+    return passed(f"version {start.code_version}, digest {start.code[:16]}…")

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from securefl.audit.accountants.recompute import (
     BeyondReachError,
     Claim,
     UnpricedError,
+    computed_by,
     epsilon_of,
     exceeded,
     under_reported,
 )
-from securefl.audit.bundle.case import AuditContext, Log, LogEntry
-from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
-from securefl.audit.checks.chains import unsound
-from securefl.audit.checks.mechanisms import NO_PRIVACY
+from securefl.audit.bundle.case import AuditContext, Log, LogEntry, OtherLog
+from securefl.audit.bundle.findings import (
+    Finding,
+    failed,
+    lacking,
+    passed,
+    skipped,
+    warned,
+    worst_of,
+)
+from securefl.audit.checks.mechanisms import ACCOUNTANTS
+from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.events import End, Mechanism, Release, ScoreRelease, Start
+from securefl.consortium.ledger.hash_chain import LedgerError
 
 _ROUNDING = 1e-9
 """Relative tolerance for composing the same mechanisms in another order."""
+_PRICED = Release | ScoreRelease | End
+"""Events that state what the account was left at."""
+_LARGEST_DELTA = 1e-2
+"""Largest delta of a cap where the number of units is not known."""
 
 
 def claims_of(log: Log, member: str) -> list[Claim]:
@@ -44,9 +59,8 @@ def claims_of(log: Log, member: str) -> list[Claim]:
 
 def epsilon_recomputed(case: AuditContext) -> Finding:
     """Epsilon, recomputed by a second accountant, is nowhere above the recorded one."""
-    if not case.private:
-        return NO_PRIVACY
     highest = 0.0
+    ways: set[str] = set()
 
     def faults() -> Iterator[Finding]:
         nonlocal highest
@@ -61,8 +75,9 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
                         f"epsilon is {epsilon:.4g}, recorded was {claim.epsilon:.4g}", claim.where
                     )
                 everything = [m for claim in claims for m in claim.mechanisms]
-                second = epsilon_of(everything, start.delta, start.accountant)
-                highest = max(highest, second)
+                highest = max(highest, epsilon_of(everything, start.delta, start.accountant))
+                ways.add(computed_by(everything, start.accountant))
+                yield from _unexplained(claims, start, line)
             except BeyondReachError as error:
                 yield warned(str(error), line.where)
             except UnpricedError as error:
@@ -71,9 +86,29 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
     found = worst_of(faults(), passed(""))
     if found.verdict != "pass":
         return found
-    return passed(
-        f"a second accountant: at most {highest:.4g}, recorded up to {_recorded(case):.4g}"
-    )
+    priced = " and ".join(sorted(ways))
+    return passed(f"{priced}: at most {highest:.4g}, recorded up to {_recorded(case):.4g}")
+
+
+def _unexplained(claims: Sequence[Claim], start: Start, line: LogEntry) -> Iterator[Finding]:
+    """Yield a finding if a member records more than its own accountant gives for its steps.
+
+    Another run on the same data may have spent it between two rounds, which this bundle cannot
+    show. It costs nobody privacy, but the figure is then not explained.
+    """
+    if start.delta is None or start.accountant not in ACCOUNTANTS:
+        return
+    steps = [mechanism for claim in claims for mechanism in claim.mechanisms]
+    try:
+        explained = compose(steps, start.delta, start.accountant)
+    except LedgerError:
+        return  # reported by `epsilon_recomputed`
+    if exceeded(claims[-1].epsilon, explained):
+        yield lacking(
+            "runs that spent in between",
+            f"recorded is {claims[-1].epsilon:.4g}, and these steps explain {explained:.4g}",
+            line.where,
+        )
 
 
 def _recorded(case: AuditContext) -> float:
@@ -83,8 +118,6 @@ def _recorded(case: AuditContext) -> float:
 
 def budget_continued(case: AuditContext) -> Finding:
     """No account was reset: the epsilon spent never decreases from entry to entry."""
-    if not case.private:
-        return NO_PRIVACY
     faults = (fault for lines in case.log.by_member.values() for fault in _resets(lines))
     return worst_of(faults, passed("every account goes on where it was left, or higher"))
 
@@ -120,8 +153,6 @@ def _resets(lines: Sequence[LogEntry]) -> Iterator[Finding]:
 
 def budget_kept(case: AuditContext) -> Finding:
     """The agreed budget of the run is kept, and each member's cap over the life of its data."""
-    if not case.private:
-        return NO_PRIVACY
     agreed = case.agreement.agreement.config.privacy
 
     def faults() -> Iterator[Finding]:
@@ -132,6 +163,7 @@ def budget_kept(case: AuditContext) -> Finding:
             if start.cap is not None and spent:
                 life = [*start.history, *spent]
                 bounds.append((life, start.cap.epsilon, start.cap.delta, "member's cap"))
+            yield from _cap_faults(case, line, start)
             for mechanisms, bound, delta, name in bounds:
                 epsilon = _priced(mechanisms, delta, start.accountant)
                 if bound is not None and exceeded(epsilon, bound):
@@ -146,6 +178,27 @@ def budget_kept(case: AuditContext) -> Finding:
     )
 
 
+def _cap_faults(case: AuditContext, line: LogEntry, start: Start) -> Iterator[Finding]:
+    """Yield the faults of a recorded cap: without its policy, or at a delta that binds nothing."""
+    if (start.policy is None) != (start.cap is None):
+        yield failed("a cap belongs to a policy, and a policy has a cap", line.where)
+    if start.cap is None or start.delta is None:
+        return
+    if start.cap.delta < start.delta:
+        yield failed(
+            f"the cap is at delta {start.cap.delta:g}, which forbids this run's {start.delta:g}",
+            line.where,
+        )
+    # At a delta of one over the number of units, a mechanism that publishes one of them has
+    # epsilon 0. Members are counted in the agreement; of customers, a hundred are assumed.
+    largest = 1 / len(case.keys) if start.unit == "member" else _LARGEST_DELTA
+    if start.cap.delta > largest:
+        yield failed(
+            f"the cap is at delta {start.cap.delta:g}, above {largest:g}: it binds nothing",
+            line.where,
+        )
+
+
 def _priced(mechanisms: Sequence[Mechanism], delta: float, charged_by: str | None) -> float:
     """Return epsilon; 0 where it cannot be computed, which `epsilon_recomputed` reports."""
     try:
@@ -156,38 +209,84 @@ def _priced(mechanisms: Sequence[Mechanism], delta: float, charged_by: str | Non
 
 def earlier_runs(case: AuditContext) -> Finding:
     """The account at the start includes what other runs on the same data have spent."""
-    if not case.private:
-        return NO_PRIVACY
-    other = case.other
-    if other is None or other.bundle.run == case.bundle.run:
+    runs = [other for other in case.others if other.log.bundle.run != case.bundle.run]
+    if not runs:
         return skipped("no bundle of another run on the same data was given")
-    if not_sound := unsound(other, other.bundle.agreement):
-        return not_sound
-    shared = [
+
+    def faults() -> Iterator[Finding]:
+        for other in runs:
+            yield from _forgotten(case, other)
+
+    accounts = sum(len(_same_data(case.log, other.log)) for other in runs)
+    return worst_of(faults(), passed(f"{accounts} accounts go on from run to run"))
+
+
+def _forgotten(case: AuditContext, other: OtherLog) -> Iterator[Finding]:
+    """Yield what another run proves to be missing from the accounts, or why it proves nothing.
+
+    What it proves against the run is signed under keys of this agreement. In favour of the run it
+    counts only as a whole: releases may be left out of a bundle that fails an audit of its own.
+    """
+    shared = _same_data(case.log, other.log)
+    ours = [name for name in shared if other.authentic(other.log.starts[name][0])]
+    found = [fault for name in ours for fault in _uncounted(case.log, other, name)]
+    yield from found
+    if found:
+        return
+    if not shared:
+        yield skipped(f"{other.source} is of other data")
+    elif other.fault is not None:
+        yield skipped(f"nothing follows from {other.source}: {other.fault}")
+    elif len(ours) < len(shared) and not _counted(case, other, shared):
+        yield skipped(f"{other.source} is signed under other keys than those of this agreement")
+
+
+def _counted(case: AuditContext, other: OtherLog, members: Sequence[str]) -> bool:
+    """Return whether a run under other keys is in the accounts, as far as its own agreement goes.
+
+    Where the auditor gave an agreement, no other keys count.
+    """
+    own = replace(other, keys=other.own_keys)
+    return case.pinned is None and not any(
+        True for name in members for _ in _uncounted(case.log, own, name)
+    )
+
+
+def _same_data(log: Log, other: Log) -> list[str]:
+    """Return the members that took part in both runs with the same data."""
+    return [
         member
-        for member, (_, start) in case.log.starts.items()
+        for member, (_, start) in log.starts.items()
         if member in other.starts and other.starts[member][1].data_set == start.data_set
     ]
-    if not shared:
-        return skipped("the other bundle is of other data")
-    faults = (fault for member in shared for fault in _uncounted(case.log, other, member))
-    return worst_of(faults, passed(f"{len(shared)} accounts go on from run to run"))
 
 
-def _uncounted(one: Log, two: Log, member: str) -> Iterator[Finding]:
+def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
     """Yield a finding if the later of two runs does not count what the earlier one released."""
+    two = other.log
     earlier, later = sorted((one, two), key=lambda log: log.starts[member][0].entry.time)
     (_, first), (line, second) = earlier.starts[member], later.starts[member]
+    # Runs may overlap in time: only what was released before the later run began is in its history.
     before = [
-        mechanism
-        for entry, mechanism in earlier.charges(member)
-        # Runs may overlap in time: only what was released before the later run began is in its
-        # history.
-        if entry.entry.time <= line.entry.time
+        entry
+        for entry in earlier.by_member[member]
+        if entry.entry.time <= line.entry.time and (earlier is one or other.authentic(entry))
     ]
-    spent = _by_mechanism(m for m in (*first.history, *before) if m.unit == second.unit)
-    if steps := (spent - _by_mechanism(second.history)).total():
+    released = [e.event.mechanism for e in before if isinstance(e.event, Release | ScoreRelease)]
+    spent = _by_mechanism(m for m in (*first.history, *first.other_units, *released) if m)
+    if steps := (spent - _by_mechanism((*second.history, *second.other_units))).total():
         yield failed(f"{steps} steps of the earlier run are not in the account", line.where)
+    if (first.unit, first.delta) != (second.unit, second.delta):
+        return
+    left = [e.event.epsilon_after for e in before if isinstance(e.event, _PRICED)]
+    most = max((epsilon for epsilon in left if epsilon is not None), default=0.0)
+    if (second.epsilon_before or 0.0) < most * (1 - _ROUNDING) and first.accountant == (
+        second.accountant
+    ):
+        yield failed(
+            f"the account begins at {second.epsilon_before or 0:.4g}, and was left at {most:.4g}",
+            line.where,
+        )
 
 
 def _by_mechanism(mechanisms: Iterable[Mechanism]) -> Counter[Mechanism]:

@@ -5,36 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from securefl.audit.bundle.case import AuditContext, Log, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
-from securefl.consortium.agreement.signatures import SKEW, SignedAgreement, standing
+from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
+from securefl.audit.bundle.findings import Finding, failed, passed, warned, worst_of
+from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import ZEROS, End, Outcome, Refusal, Release, Start
-from securefl.errors import AgreementError
-
-
-def unsound(other: Log, agreement: SignedAgreement) -> Finding | None:
-    """Return a SKIPPED finding if another bundle is not fully signed; None if it is.
-
-    An unsigned bundle must prove nothing: otherwise anyone could discredit a run with an invented
-    fork.
-
-    Args:
-        other: Log of the other bundle.
-        agreement: Agreement with the keys that its entries have to be signed with.
-    """
-    try:
-        members = standing(agreement).members
-    except AgreementError as error:
-        return skipped(f"nothing follows from the other bundle: {error}")
-    keys = {member.name: member.public for member in members}
-    for line in other.lines:
-        public = keys.get(line.member)
-        if public is None or not line.signed_with(public):
-            return skipped(
-                f"nothing follows from the other bundle: {line.member} did not sign it", line.where
-            )
-    return None
 
 
 def times_in_order(case: AuditContext) -> Finding:
@@ -58,6 +33,7 @@ def times_in_order(case: AuditContext) -> Finding:
                 yield failed("the entry is older than the one before it", line.where)
             last[line.member] = time
         yield from _heads_in_future(case)
+        yield from _export_out_of_time(case)
 
     first, final = (
         (case.log.lines[0].entry.time, case.log.lines[-1].entry.time)
@@ -77,6 +53,30 @@ def _heads_in_future(case: AuditContext) -> Iterator[Finding]:
             continue
         if late:
             yield failed(f"{head.time} is in the future", f"head {number}")
+
+
+def _export_out_of_time(case: AuditContext) -> Iterator[Finding]:
+    """Yield a finding if the bundle's own time is none, in the future, or before what it holds."""
+    created = case.bundle.created
+    try:
+        written = moment_of(created)
+        held = [moment_of(line.entry.time) for line in case.log.lines]
+    except ValueError:
+        if _no_time(created):
+            yield failed(f"{created} is no time", "created")
+        return
+    if written > case.now + SKEW:
+        yield failed(f"{created} is in the future", "created")
+    elif held and written < max(held) - SKEW:
+        yield failed(f"at {created} its last entry was not yet written", "created")
+
+
+def _no_time(text: str) -> bool:
+    try:
+        moment_of(text)
+    except ValueError:
+        return True
+    return False
 
 
 def entry_chain(case: AuditContext) -> Finding:
@@ -106,6 +106,7 @@ def run_complete(case: AuditContext) -> Finding:
     def faults() -> Iterator[Finding]:
         for lines in case.log.participants.values():
             yield from _misplaced(lines)
+            yield from _false_count(lines, len(case.log.outcomes), rounds)
             # WARN and not FAIL: a run that broke off looks the same as a log that was cut.
             if not isinstance(lines[-1].entry.event, End):
                 yield warned(
@@ -134,15 +135,21 @@ def _misplaced(lines: Sequence[LogEntry]) -> Iterator[Finding]:
     for line in lines[ended + 1 :]:
         if isinstance(line.entry.event, Release | Outcome):
             yield failed("the member went on after its end", line.where)
-    outcomes = {
-        line.entry.event.round for line in lines[:ended] if isinstance(line.entry.event, Outcome)
-    }
-    said = lines[ended].entry.event
-    if isinstance(said, End) and said.rounds < len(outcomes):
-        yield failed(
-            f"the end counts {said.rounds} rounds, and the chain has {len(outcomes)}",
-            lines[ended].where,
-        )
+
+
+def _false_count(lines: Sequence[LogEntry], ended: int, agreed: int) -> Iterator[Finding]:
+    """Yield a finding if a member counts other rounds than have an outcome."""
+    own = sum(isinstance(line.event, Outcome) for line in lines)
+    for line in lines:
+        if not isinstance(line.event, End):
+            continue
+        counted = line.event.rounds
+        if counted > agreed:
+            yield failed(f"the end counts {counted} rounds, agreed were {agreed}", line.where)
+        elif counted < own:
+            yield failed(f"the end counts {counted} rounds, and the chain has {own}", line.where)
+        elif counted != ended:
+            yield warned(f"the end counts {counted} rounds, and the log has {ended}", line.where)
 
 
 def refusals_kept(case: AuditContext) -> Finding:
@@ -152,9 +159,8 @@ def refusals_kept(case: AuditContext) -> Finding:
     def faults() -> Iterator[Finding]:
         for line, refusal in refused:
             for later, release in case.log.of(Release, line.member):
-                if later.entry.sequence > line.entry.sequence and (
-                    refusal.round in {0, release.round} and release.mechanism is not None
-                ):
+                after = later.entry.sequence > line.entry.sequence
+                if after and refusal.round in {0, release.round}:
                     yield failed(
                         f"the member refused this round ({refusal.reason}) and released in it",
                         later.where,

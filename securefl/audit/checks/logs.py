@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from securefl.audit.bundle.case import AuditContext, Log, signature_valid
-from securefl.audit.bundle.findings import Finding, failed, passed, warned, worst_of
-from securefl.audit.checks.chains import unsound
+from securefl.audit.bundle.case import AuditContext, Log, OtherLog, signature_valid
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
+from securefl.consortium.agreement.model import smallest_quorum
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.merkle import verify_consistency, verify_inclusion
 from securefl.consortium.ledger.tree_heads import HEAD_LABEL
@@ -80,7 +79,7 @@ def log_consistency(case: AuditContext) -> Finding:
 
 
 def heads_countersigned(case: AuditContext) -> Finding:
-    """The heads are signed by members, and the last one by all of them that took part."""
+    """Every head is signed by a quorum of the members, and the last by all that took part."""
     heads = case.bundle.heads
     if not heads:
         return failed("the log has no head, so that nobody vouches for it", "heads")
@@ -94,10 +93,28 @@ def heads_countersigned(case: AuditContext) -> Finding:
                     yield failed(f"{member} signed and is no member", f"head {number}")
                 elif not signature_valid(public, signature, HEAD_LABEL, content):
                     yield failed(f"the signature is not {member}'s", f"head {number}")
+        yield from _few_signatures(case)
         yield from _missing_signatures(case)
 
     signatures = sum(len(linked.head.signatures) for linked in heads)
     return worst_of(faults(), passed(f"{signatures:,} signatures under {len(heads):,} heads"))
+
+
+def _few_signatures(case: AuditContext) -> Iterator[Finding]:
+    """Yield the heads before the last that too few members signed.
+
+    Members that are away sign later heads, which extend this one. But a head that nobody signed is
+    the coordinator's alone; and in a masked run a sum takes a quorum, which could have signed.
+    """
+    quorum = smallest_quorum(len(case.log.participants))
+    for number, linked in enumerate(case.bundle.heads[:-1]):
+        signers = len(linked.head.signatures)
+        if not signers:
+            yield failed("no member signed the head", f"head {number}")
+        elif case.masked and signers < quorum:
+            yield warned(
+                f"{signers} members signed the head, a quorum is {quorum}", f"head {number}"
+            )
 
 
 def _missing_signatures(case: AuditContext) -> Iterator[Finding]:
@@ -118,7 +135,8 @@ def _missing_signatures(case: AuditContext) -> Iterator[Finding]:
 
 
 def no_fork(case: AuditContext) -> Finding:
-    """There is a single view of the log, in this bundle and in the other one."""
+    """There is a single view of the log, in this bundle and in every other bundle of the run."""
+    beside = [other for other in case.others if other.log.bundle.run == case.bundle.run]
 
     def faults() -> Iterator[Finding]:
         roots: dict[int, str] = {}
@@ -126,40 +144,56 @@ def no_fork(case: AuditContext) -> Finding:
             head = linked.head.head
             if roots.setdefault(head.size, head.root) != head.root:
                 yield failed(f"two heads of {head.size} entries differ", f"head {number}")
-        if case.other is not None:
-            yield from _against(case, case.other)
+        for other in beside:
+            yield from _against(case.log, other)
 
-    same = case.other is not None and case.other.bundle.run == case.bundle.run
-    place = "in both bundles" if same else "in this bundle; compare it with another auditor's"
+    place = f"in {len(beside) + 1} bundles" if beside else "in this bundle; compare another with it"
     return worst_of(faults(), passed(f"{len(case.bundle.heads):,} heads, one log {place}"))
 
 
-def _against(case: AuditContext, other: Log) -> Iterator[Finding]:
-    if other.bundle.run != case.bundle.run:
-        return
-    if not_sound := unsound(other, case.agreement):
-        yield not_sound
-        return
-    mine = case.log
-    common = min(len(mine.tree), len(other.tree))
-    if mine.tree.root(common) != other.tree.root(common):
-        pairs = zip(mine.lines, other.lines, strict=False)
-        line = next(a for a, b in pairs if a.leaf != b.leaf)
-        # Members that signed both views are named: they, or holders of their keys, helped the fork.
-        twice = _signers(mine, line.index) & _signers(other, line.index)
-        who = f"; {', '.join(sorted(twice))} signed both" if twice else ""
-        yield failed(f"the two bundles tell different stories from here on{who}", line.where)
-    elif len(other.tree) > common:
-        yield failed(
-            f"the other bundle has {len(other.tree) - common} more entries, missing here",
-            other.lines[common].where,
-        )
+def _against(mine: Log, other: OtherLog) -> Iterator[Finding]:
+    """Yield what members signed in another bundle of the run that this one contradicts.
+
+    The order and the selection of entries there are anyone's. Only what is signed under a key that
+    counts here proves something: a head over another log, or an entry that is not here.
+    """
+    found = [*_other_entries(mine, other), *_other_heads(mine, other)]
+    if not found and other.fault is not None:
+        yield skipped(f"nothing follows from {other.source}: {other.fault}")
+    yield from found
 
 
-def _signers(log: Log, index: int) -> set[str]:
-    """Return the members that signed a head over the entry at an index."""
-    signed: Counter[str] = Counter()
-    for linked in log.bundle.heads:
-        if linked.head.head.size > index:
-            signed.update(linked.head.signatures.keys())
-    return set(signed)
+def _other_entries(mine: Log, other: OtherLog) -> Iterator[Finding]:
+    here = {(line.member, line.entry.sequence): line for line in mine.lines}
+    for line in other.log.lines:
+        same = here.get((line.member, line.entry.sequence))
+        if same is not None and same.content == line.content:
+            continue
+        if line.entry.run != mine.bundle.run or not other.authentic(line):
+            continue
+        if same is None:
+            yield failed(f"{other.source} has an entry that is missing here", line.where)
+        else:
+            yield failed(f"{line.member} signed another entry in {other.source}", same.where)
+
+
+def _other_heads(mine: Log, other: OtherLog) -> Iterator[Finding]:
+    for number, linked in enumerate(other.log.bundle.heads):
+        head = linked.head.head
+        known = head.size <= len(mine.tree) and mine.tree.root(head.size).hex() == head.root
+        if known or head.run != mine.bundle.run:
+            continue
+        content = canonical(head)
+        signers = [
+            member
+            for member, signature in linked.head.signatures.items()
+            if any(
+                signature_valid(public, signature, HEAD_LABEL, content)
+                for public in other.keys.get(member, ())
+            )
+        ]
+        if signers:
+            yield failed(
+                f"{', '.join(sorted(signers))} signed a head over another log in {other.source}",
+                f"head {number}",
+            )

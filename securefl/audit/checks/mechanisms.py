@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+import math
+from collections.abc import Iterator
+from functools import lru_cache
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, worst_of
-from securefl.config.privacy import Unit
-from securefl.consortium.ledger.composition import SAMPLED_SKELLAM
+from securefl.config.schema import RunConfig
+from securefl.consortium.ledger.composition import as_event
 from securefl.consortium.ledger.digests import units_commitment
 from securefl.consortium.ledger.events import (
     Mechanism,
@@ -17,15 +18,17 @@ from securefl.consortium.ledger.events import (
     SkellamMechanism,
     Start,
 )
+from securefl.consortium.ledger.hash_chain import LedgerError
+from securefl.errors import ConfigError
+from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.plan import PrivacyPlan
+from securefl_protocols.primitives.errors import PlanError
 
-NO_PRIVACY = skipped("the run claims no differential privacy")
 ACCOUNTANTS = ("pld", "prv", "rdp")
-_ADJACENCY: Final[Mapping[Unit, str]] = {
-    "customer": "add or remove one customer",
-    "record": "add or remove one record",
-    "member": "one member's update or zero in its place",
-}
+_CALIBRATION = 5e-3
+"""Relative difference of two calibrations: each is right to one in a thousand, and a variance twice
+that; arithmetic of another machine may decide a step of the bisection otherwise."""
 SYSTEM_RANDOMNESS = "AES-256-CTR, system key"
 
 
@@ -34,16 +37,18 @@ def recorded(case: AuditContext) -> Iterator[tuple[LogEntry, Mechanism]]:
     for line in case.log.lines:
         event = line.entry.event
         if isinstance(event, Start):
-            yield from ((line, mechanism) for mechanism in event.history)
+            yield from ((line, mechanism) for mechanism in (*event.history, *event.other_units))
         elif isinstance(event, Release | ScoreRelease) and event.mechanism is not None:
             yield line, event.mechanism
 
 
 def mechanism_agreed(case: AuditContext) -> Finding:
-    """Unit, adjacency, clip norm, sampling rate, steps and delta are the agreed ones."""
-    if not case.private:
-        return NO_PRIVACY
+    """Unit, adjacency, clip norm, rate, steps, accountant and delta are the agreed ones."""
     agreed = case.agreement.agreement.config.privacy
+    try:
+        plan = PrivacyPlan.of(case.agreement.agreement.config)
+    except ConfigError as error:
+        return failed(f"the agreed protection cannot be planned: {error}", "agreement")
 
     def faults() -> Iterator[Finding]:
         for line, start in case.log.of(Start):
@@ -54,26 +59,35 @@ def mechanism_agreed(case: AuditContext) -> Finding:
                     line.where,
                 )
         for line, release in case.log.of(Release):
-            mechanism = release.mechanism
-            if mechanism is None:
-                if release.repeat_of is None:
-                    yield failed("an update was released without any noise", line.where)
-                continue
-            for name, found, wanted in (
-                ("unit", mechanism.unit, agreed.unit),
-                ("adjacency", mechanism.adjacency, _ADJACENCY[agreed.unit]),
-                ("clip norm", mechanism.clip_norm, agreed.clip_norm),
-                ("sampling rate", mechanism.sampling_rate, agreed.sampling_rate),
-                ("steps", mechanism.steps, agreed.steps),
-                ("delta", release.delta, agreed.delta),
-            ):
-                if found != wanted:
-                    yield failed(f"the {name} is {found}, agreed was {wanted}", line.where)
-            yield from _law_faults(case, mechanism, line)
+            yield from _fields_agreed(release, plan, line)
+            if release.mechanism is not None:
+                yield from _law_faults(case, release.mechanism, line)
 
-    sigmas = [m.noise_multiplier for _, r in case.log.of(Release) if (m := r.mechanism)]
-    noise = f"noise multiplier {min(sigmas, default=0):.4g} at least"
-    return worst_of(faults(), passed(f"as agreed; {noise}"))
+    return worst_of(faults(), passed(f"as agreed: {plan.does}"))
+
+
+def _fields_agreed(release: Release, plan: PrivacyPlan, line: LogEntry) -> Iterator[Finding]:
+    """Yield the fields of a release that differ from the plan, in whichever direction."""
+    mechanism, agreed = release.mechanism, plan.settings
+    if mechanism is None:
+        if release.repeat_of is None:
+            yield failed("an update was released without any noise", line.where)
+        elif (release.delta, release.epsilon_before, release.epsilon_after) != (None,) * 3:
+            yield failed(
+                "an update that is sent again costs nothing, and a loss is stated", line.where
+            )
+        return
+    for name, found, wanted in (
+        ("unit", mechanism.unit, agreed.unit),
+        ("adjacency", mechanism.adjacency, plan.mechanism.adjacency),
+        ("clip norm", mechanism.clip_norm, agreed.clip_norm),
+        ("sampling rate", mechanism.sampling_rate, agreed.sampling_rate),
+        ("steps", mechanism.steps, agreed.steps),
+        ("accountant", mechanism.accountant, agreed.accountant),
+        ("delta", release.delta, agreed.delta),
+    ):
+        if found != wanted:
+            yield failed(f"the {name} is {found}, agreed was {wanted}", line.where)
 
 
 def _law_faults(case: AuditContext, mechanism: Mechanism, line: LogEntry) -> Iterator[Finding]:
@@ -84,19 +98,85 @@ def _law_faults(case: AuditContext, mechanism: Mechanism, line: LogEntry) -> Ite
     """
     config = case.agreement.agreement.config
     agreed = mechanism_for(config.privacy)
-    skellam = agreed.recorded_as == SAMPLED_SKELLAM
-    if isinstance(mechanism, SkellamMechanism) != skellam:
-        yield failed(f"the noise is {mechanism.name}, agreed was {agreed.noise_law}", line.where)
+    if mechanism.name != agreed.recorded_as:
+        yield failed(f"the noise is {mechanism.name}, agreed was {agreed.recorded_as}", line.where)
     elif isinstance(mechanism, SkellamMechanism):
         moved = agreed.sum_encoding(config, case.bundle.claims.dimension).sensitivity
         if (mechanism.sensitivity, mechanism.coordinates) != (moved.l2, moved.dimension):
             yield failed("a unit moves the sum further than was recorded", line.where)
 
 
+def noise_planned(case: AuditContext) -> Finding:
+    """Every round has the noise that the agreed budget gives it, no less and no more.
+
+    More noise than was planned is as wrong as less: a member that records noise that it did not add
+    pays too little.
+    """
+    lowest: list[float] = []
+
+    def faults() -> Iterator[Finding]:
+        for member in case.log.starts:
+            charged: tuple[PrivacyEvent, ...] = ()
+            for line, mechanism in case.log.charges(member):
+                number = line.event.round if isinstance(line.event, Release) else None
+                try:
+                    before, charged = charged, _joined((*charged, as_event(mechanism)))
+                    if number is None:
+                        continue  # scores: `scores_agreed` compares their noise
+                    planned = planned_round(case, number, before)
+                except (ConfigError, PlanError, LedgerError) as error:
+                    yield failed(f"no noise was planned for this round: {error}", line.where)
+                    break
+                lowest.append(planned.noise_multiplier)
+                if _differs(mechanism, planned):
+                    yield failed(
+                        f"the noise multiplier is {mechanism.noise_multiplier:.4g}, the plan says"
+                        f" {planned.noise_multiplier:.4g}",
+                        line.where,
+                    )
+
+    found = list(faults())  # before the least is named
+    return worst_of(found, passed(f"noise multiplier {min(lowest, default=0):.4g} at least"))
+
+
+def planned_round(
+    case: AuditContext, number: int, charged: tuple[PrivacyEvent, ...]
+) -> PrivacyEvent:
+    """Return the event that the agreement plans for a round after a member's earlier charges."""
+    config = case.agreement.agreement.config
+    return _planned_round(config, len(case.keys), case.bundle.claims.dimension, number, charged)
+
+
+@lru_cache(maxsize=1 << 12)
+def _planned_round(
+    config: RunConfig,
+    members: int,
+    dimension: int,
+    number: int,
+    charged: tuple[PrivacyEvent, ...],
+) -> PrivacyEvent:
+    mechanism = mechanism_for(config.privacy)
+    return mechanism.round_event(config, members, dimension, number, charged)
+
+
+def _joined(events: tuple[PrivacyEvent, ...]) -> tuple[PrivacyEvent, ...]:
+    """Merge equal events, the latest last: a member plans its noise from them in that order."""
+    steps: dict[PrivacyEvent, int] = {}
+    for event in events:
+        kind = event.with_steps(1)
+        steps[kind] = steps.pop(kind, 0) + event.steps
+    return tuple(kind.with_steps(count) for kind, count in steps.items())
+
+
+def _differs(mechanism: Mechanism, planned: PrivacyEvent) -> bool:
+    pairs = [(mechanism.noise_multiplier, planned.noise_multiplier)]
+    if isinstance(mechanism, SkellamMechanism):
+        pairs.append((mechanism.variance, planned.own_fields()["variance"]))
+    return not all(math.isclose(found, wanted, rel_tol=_CALIBRATION) for found, wanted in pairs)
+
+
 def sampler_accounted(case: AuditContext) -> Finding:
     """The batches were sampled as the accountant assumes: Poisson sampling."""
-    if not case.private:
-        return NO_PRIVACY
     faults = (
         failed(f"'{mechanism.sampler}' batches are priced like Poisson samples", line.where)
         for line, mechanism in recorded(case)
@@ -107,8 +187,6 @@ def sampler_accounted(case: AuditContext) -> Finding:
 
 def accountant_sound(case: AuditContext) -> Finding:
     """Epsilon was computed by an accountant that gives an upper bound."""
-    if not case.private:
-        return NO_PRIVACY
     agreed = case.agreement.agreement.config.privacy.accountant
 
     def faults() -> Iterator[Finding]:
@@ -126,8 +204,6 @@ def accountant_sound(case: AuditContext) -> Finding:
 
 def randomness_secret(case: AuditContext) -> Finding:
     """Noise and batches came from a generator with a secret key."""
-    if not case.private:
-        return NO_PRIVACY
 
     def faults() -> Iterator[Finding]:
         if case.agreement.agreement.config.privacy.insecure_testing_seed is not None:
@@ -140,15 +216,21 @@ def randomness_secret(case: AuditContext) -> Finding:
 
 
 def units_apart(case: AuditContext) -> Finding:
-    """Composed mechanisms protect the same unit; earlier releases without noise are reported."""
-    if not case.private:
-        return NO_PRIVACY
+    """Composed mechanisms protect one unit under one adjacency; unprotected ones are reported."""
+    adjacency = mechanism_for(case.agreement.agreement.config.privacy).adjacency
 
     def faults() -> Iterator[Finding]:
         for line, start in case.log.of(Start):
             for mechanism in start.history:
                 if mechanism.unit != start.unit:
                     yield failed(f"a {mechanism.unit} and a {start.unit} are added up", line.where)
+                elif mechanism.adjacency != adjacency:
+                    yield failed(
+                        f"'{mechanism.adjacency}' and '{adjacency}' are added up", line.where
+                    )
+            for mechanism in start.other_units:
+                if mechanism.unit == start.unit:
+                    yield failed(f"a {mechanism.unit} is told apart from itself", line.where)
             if start.unprotected_before:
                 yield skipped(
                     f"{start.unprotected_before} earlier releases from these data had no noise,"
@@ -161,11 +243,7 @@ def units_apart(case: AuditContext) -> Finding:
 
 def delta_small(case: AuditContext) -> Finding:
     """Delta is below one over the number of units, where the member opened its commitment."""
-    if not case.private:
-        return NO_PRIVACY
     openings = {opening.member: opening for opening in case.bundle.openings}
-    if not openings:
-        return skipped("no member opened its commitment to the number of its units")
 
     def faults() -> Iterator[Finding]:
         for member, (line, start) in case.log.starts.items():

@@ -13,12 +13,22 @@ from securefl.audit.checks import (
     chains,
     logs,
     mechanisms,
+    models,
     rounds,
     scores,
     sums,
 )
-from securefl.audit.checks import (
-    chains as times,
+from securefl.audit.checks.needs import (
+    ENTRIES,
+    MASKS,
+    MODEL,
+    OPENINGS,
+    OUTCOMES,
+    PRIVACY,
+    START_MODEL,
+    STARTS,
+    TRANSCRIPTS,
+    Need,
 )
 
 SCHEMA = "schema"
@@ -34,17 +44,24 @@ class Check:
         group: Group in which it is displayed.
         run: The check; its docstring states what holds when it passes.
         remedy: How to resolve it when it does not pass.
+        needs: The facts without which it does not run.
     """
 
     name: str
     group: str
     run: Callable[[AuditContext], Finding]
     remedy: str
+    needs: tuple[Need, ...] = ()
 
     @property
     def claim(self) -> str:
         """Return what holds when the check passes."""
-        return (self.run.__doc__ or "").strip()
+        return (self.run.__doc__ or "").strip().partition("\n")[0]
+
+    def find(self, case: AuditContext) -> Finding:
+        """Run the check, or return why it cannot run; where a fact is missing, it never passes."""
+        unmet = (need.unmet(case) for need in self.needs)
+        return next((finding for finding in unmet if finding is not None), None) or self.run(case)
 
 
 _WHO, _LOG, _ROUNDS, _PRIVACY, _SUMS = (
@@ -76,21 +93,31 @@ CHECKS: tuple[Check, ...] = (
         _WHO,
         authority.entries_of_members,
         "Ask the coordinator where the entry comes from; it belongs to no member of this run.",
+        needs=(ENTRIES,),
     ),
-    Check("entry-signatures", _WHO, authority.entry_signatures, _ASK_MEMBER),
+    Check("entry-signatures", _WHO, authority.entry_signatures, _ASK_MEMBER, needs=(ENTRIES,)),
     Check(
         "config-agreed",
         _WHO,
         authority.config_agreed,
         "The run is not the agreed one. Have the members sign what was really run, or reject it.",
+        needs=(STARTS,),
     ),
     Check(
         "code-equal",
         _WHO,
         authority.code_equal,
         "Ask which sources each member ran, and compare the digests with a release you know.",
+        needs=(STARTS,),
     ),
-    Check("entry-chain", _LOG, chains.entry_chain, _ASK_MEMBER),
+    Check(
+        "commitments-distinct",
+        _WHO,
+        authority.commitments_distinct,
+        "One member copied another's start, or one party acts for several. Ask each for its own.",
+        needs=(STARTS,),
+    ),
+    Check("entry-chain", _LOG, chains.entry_chain, _ASK_MEMBER, needs=(ENTRIES,)),
     Check(
         "run-complete",
         _LOG,
@@ -128,36 +155,62 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "times-in-order",
         _LOG,
-        times.times_in_order,
+        chains.times_in_order,
         "Ask the member about its clock; entries may have been written after the fact.",
     ),
-    Check("releases-in-order", _ROUNDS, rounds.releases_in_order, _ASK_WHY),
+    Check(
+        "rounds-agreed",
+        _ROUNDS,
+        rounds.rounds_agreed,
+        "A model or a sum was made outside of the agreed rounds. Do not use any model that was"
+        " handed out for it.",
+        needs=(OUTCOMES,),
+    ),
+    Check("releases-in-order", _ROUNDS, rounds.releases_in_order, _ASK_WHY, needs=(ENTRIES,)),
     Check(
         "releases-recorded",
         _ROUNDS,
         rounds.releases_recorded,
         "That member released data that it did not account for. Treat its budget as unknown.",
+        needs=(OUTCOMES,),
     ),
-    Check("refusals-kept", _ROUNDS, chains.refusals_kept, _ASK_WHY),
-    Check("cohort-agreed", _ROUNDS, rounds.cohort_agreed, _ASK_WHY),
+    Check("refusals-kept", _ROUNDS, chains.refusals_kept, _ASK_WHY, needs=(ENTRIES,)),
+    Check("cohort-agreed", _ROUNDS, rounds.cohort_agreed, _ASK_WHY, needs=(ENTRIES,)),
     Check(
         "survivors-enough",
         _ROUNDS,
         rounds.survivors_enough,
         "Too few members stand behind a sum: treat the updates in it as seen by the coordinator.",
+        needs=(OUTCOMES,),
     ),
-    Check("outcomes-equal", _ROUNDS, rounds.outcomes_equal, _ASK_WHY),
+    Check("outcomes-equal", _ROUNDS, rounds.outcomes_equal, _ASK_WHY, needs=(OUTCOMES,)),
     Check(
         "model-chain",
         _ROUNDS,
-        rounds.model_chain,
+        models.model_chain,
         "A model came from elsewhere. Do not use it before the coordinator shows where from.",
+        needs=(OUTCOMES,),
+    ),
+    Check(
+        "model-given",
+        _ROUNDS,
+        models.model_given,
+        "Do not use that file. Ask for the model whose digest the members signed.",
+        needs=(OUTCOMES, MODEL),
     ),
     Check(
         "mechanism-agreed",
         _PRIVACY,
         mechanisms.mechanism_agreed,
         "The member trained otherwise than agreed. Its epsilon is not the agreed one.",
+        needs=(PRIVACY, STARTS),
+    ),
+    Check(
+        "noise-planned",
+        _PRIVACY,
+        mechanisms.noise_planned,
+        "The noise is not the planned one. Treat the member's epsilon as unknown.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "scores-agreed",
@@ -165,54 +218,63 @@ CHECKS: tuple[Check, ...] = (
         scores.scores_agreed,
         "The scores say more than was agreed. Add their price to the run's before you state an"
         " epsilon.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "sampler-accounted",
         _PRIVACY,
         mechanisms.sampler_accounted,
         "Price the run without amplification by sampling (a sampling rate of 1), or reject it.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "accountant-sound",
         _PRIVACY,
         mechanisms.accountant_sound,
         "Ignore the recorded epsilon, and use the one that this audit recomputes.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "randomness-secret",
         _PRIVACY,
         mechanisms.randomness_secret,
         "The noise can be subtracted. Treat the run as one without differential privacy.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "units-apart",
         _PRIVACY,
         mechanisms.units_apart,
         "State both guarantees side by side; releases without noise have none.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "epsilon-recomputed",
         _PRIVACY,
         budgets.epsilon_recomputed,
         "Use the recomputed epsilon, and ask the member how it came to the lower one.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "budget-continued",
         _PRIVACY,
         budgets.budget_continued,
         "The account was reset. Add up all releases of the data before you state an epsilon.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "budget-kept",
         _PRIVACY,
         budgets.budget_kept,
         "More was spent than allowed: the members decide whether the data may be used again.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "earlier-runs",
         _PRIVACY,
         budgets.earlier_runs,
         "Pass the bundle of an earlier run on the same data with --other.",
+        needs=(PRIVACY, STARTS),
     ),
     Check(
         "delta-small",
@@ -220,12 +282,14 @@ CHECKS: tuple[Check, ...] = (
         mechanisms.delta_small,
         "Ask the members to open their commitments (audit export --open-units), or see the number"
         " in their books.",
+        needs=(PRIVACY, OPENINGS),
     ),
     Check(
         "transcripts-signed",
         _SUMS,
         sums.transcripts_signed,
         "Ask the coordinator for the missing transcripts; their digests are in the entries.",
+        needs=(MASKS, OUTCOMES),
     ),
     Check(
         "sums-replayed",
@@ -233,12 +297,14 @@ CHECKS: tuple[Check, ...] = (
         sums.sums_replayed,
         "The sum is not that of what the members signed. Ask for the transcripts beside the"
         " bundle, or reject the round.",
+        needs=(MASKS, TRANSCRIPTS),
     ),
     Check(
         "models-from-sums",
         _SUMS,
         sums.models_from_sums,
         "The coordinator applied something else than the sum. Do not use the model.",
+        needs=(MASKS, TRANSCRIPTS, START_MODEL),
     ),
 )
 
@@ -260,5 +326,6 @@ NOT_PROVED: tuple[str, ...] = (
         " noise, bounded and charged."
     ),
     "That times are right: they are the clocks of those who signed.",
+    "That the model before the first round is the agreed one: a bundle says which, and not why.",
 )
 """What is not proved even if every check passes."""

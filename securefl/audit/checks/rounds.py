@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, warned, worst_of
+from securefl.config.cohort import least_survivors
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.ledger.events import Outcome, Release
 from securefl.federation.aggregation.cohort import agreed_cohort
-from securefl_protocols.session.graph import default_threshold
 
 
 def releases_in_order(case: AuditContext) -> Finding:
@@ -52,6 +52,45 @@ def _repeated(
         yield failed("the repeat starts from another model, so it is no repeat", line.where)
 
 
+def rounds_agreed(case: AuditContext) -> Finding:
+    """Every outcome is of an agreed round, one for each round and member, in order; one sum each.
+
+    A second outcome of a round would be a second model for some members, or a second sum over the
+    same updates: two sums that differ in one member show what that member sent.
+    """
+    last = case.agreement.agreement.config.rounds
+
+    def faults() -> Iterator[Finding]:
+        for member in case.log.by_member:
+            before = 0
+            for line, outcome in case.log.of(Outcome, member):
+                number = outcome.round
+                if not 1 <= number <= last:
+                    yield failed(f"round {number} was not agreed: {last} rounds were", line.where)
+                elif number == before:
+                    yield failed("the member signed two outcomes of one round", line.where)
+                elif number < before:
+                    yield failed("the outcome is of an earlier round", line.where)
+                before = max(before, number)
+        yield from _sums_used_twice(case)
+
+    return worst_of(
+        faults(), passed(f"{len(case.log.outcomes):,} of {last:,} rounds, one sum each")
+    )
+
+
+def _sums_used_twice(case: AuditContext) -> Iterator[Finding]:
+    """Yield the outcomes whose transcript belongs to another round, or to none."""
+    of_round: dict[str, int] = {}
+    for line, outcome in case.log.of(Outcome):
+        if outcome.transcript is None:
+            continue
+        if not case.masked:
+            yield failed("nothing was to be masked, and there is a transcript", line.where)
+        elif of_round.setdefault(outcome.transcript, outcome.round) != outcome.round:
+            yield failed("one sum stands for two rounds", line.where)
+
+
 def releases_recorded(case: AuditContext) -> Finding:
     """Every survivor of a round recorded its release before the round ended."""
     released: dict[tuple[str, int], LogEntry] = {}
@@ -88,8 +127,6 @@ def _later(release: LogEntry, outcome: LogEntry) -> bool:
 def cohort_agreed(case: AuditContext) -> Finding:
     """Each round's cohort is the one that the agreement fixes, and the member is in it."""
     config, names = case.agreement.agreement.config, tuple(case.keys)
-    if not names:
-        return skipped("there is no agreement to compute a cohort from")
 
     def faults() -> Iterator[Finding]:
         for number, releases in case.log.releases.items():
@@ -108,22 +145,20 @@ def cohort_agreed(case: AuditContext) -> Finding:
 
 def survivors_enough(case: AuditContext) -> Finding:
     """Every sum is over enough members of the cohort: the threshold, and the agreed minimum."""
-    config = case.agreement.agreement.config
-    masked = config.mode == "secure"
+    config, names = case.agreement.agreement.config, tuple(case.keys)
 
     def least(cohort: int) -> int:
-        return max(default_threshold(cohort), config.cohort.minimum) if masked else 1
+        return least_survivors(config.cohort, cohort) if case.masked else 1
 
     def faults() -> Iterator[Finding]:
         for line, release in case.log.of(Release):
-            needed = least(len(release.cohort)) if masked else None
+            needed = least(len(release.cohort)) if case.masked else None
             if release.threshold != needed:
                 yield failed(f"the threshold is {release.threshold}, not {needed}", line.where)
+        # The cohort follows from the agreement. Taken from releases, a round without any would
+        # have no cohort, and any outcome of it would do.
         for number, outcomes in case.log.outcomes.items():
-            releases = case.log.releases.get(number)
-            if not releases:
-                continue
-            cohort = releases[0][1].cohort
+            cohort = agreed_cohort(config, names, number)
             for line, outcome in outcomes.values():
                 yield from _too_few(line, outcome, cohort, least(len(cohort)))
 
@@ -164,28 +199,3 @@ def outcomes_equal(case: AuditContext) -> Finding:
                 yield warned("the round has releases and no outcome", releases[0][0].where)
 
     return worst_of(faults(), passed(f"{len(case.log.outcomes):,} rounds, one account of each"))
-
-
-def model_chain(case: AuditContext) -> Finding:
-    """Every round started from the model that the round before ended with, at every member."""
-    before: dict[int, str] = {}
-    ended = {
-        number: next(iter(outcomes.values()))[1].model_after
-        for number, outcomes in case.log.outcomes.items()
-    }
-
-    def faults() -> Iterator[Finding]:
-        for number, releases in sorted(case.log.releases.items()):
-            for line, release in releases:
-                expected = ended.get(number - 1) or before.get(number)
-                before.setdefault(number, release.model_before)
-                if expected is not None and release.model_before != expected:
-                    yield failed(
-                        "the member trained another model than the last round ended with",
-                        line.where,
-                    )
-        claimed = case.bundle.claims.model
-        if claimed is not None and claimed not in ended.values():
-            yield failed("the model handed out is not one that a round ended with", "claims")
-
-    return worst_of(faults(), passed(f"{len(ended):,} models, each from the one before"))

@@ -6,20 +6,19 @@ from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, passed, worst_of
-from securefl.audit.checks.mechanisms import NO_PRIVACY
 from securefl.config.cohort import least_survivors
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.events import Outcome, Release, ScoreRelease
 from securefl.errors import SecureflError
+from securefl.federation.scores.bounded import sensitivity
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.score_plan import score_event, score_table, table_digest
 
 _ROUNDING = 1e-9
 
 
 def scores_agreed(case: AuditContext) -> Finding:
     """Scores left once at most, with the agreed bounds and noise, after the last round."""
-    if not case.private:
-        return NO_PRIVACY
     config = case.agreement.agreement.config
     ended = {outcome.model_after for _, outcome in case.log.of(Outcome)}
 
@@ -49,10 +48,6 @@ def _faults(
     config: RunConfig, names: tuple[str, ...], line: LogEntry, release: ScoreRelease
 ) -> Iterator[Finding]:
     """Yield what is not as agreed; bounds and noise are recomputed from the agreement alone."""
-    # Opacus takes seconds to import, and a bundle without a budget does not need it.
-    from securefl.federation.scores.bounded import sensitivity
-    from securefl.privacy.score_plan import score_event, score_table, table_digest
-
     try:
         table, event = score_table(config), score_event(config)
     except (SecureflError, KeyError) as error:

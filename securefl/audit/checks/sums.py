@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 from securefl.audit.bundle.bundle import TranscriptFile
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
+from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned, worst_of
 from securefl_protocols.primitives.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from securefl.audit.bundle.replay import ReplayedRound
 from securefl.audit.bundle.transcripts import read_transcript
-
-NOTHING_MASKED = skipped("nothing was masked: the coordinator saw every update")
-NOTHING_BESIDE = skipped("no transcript lies beside the bundle")
 
 
 def signed_transcripts(case: AuditContext) -> dict[int, str]:
@@ -33,19 +30,25 @@ def signed_transcripts(case: AuditContext) -> dict[int, str]:
 
 def transcripts_signed(case: AuditContext) -> Finding:
     """Each masked sum has a transcript that the members signed, and the file is that transcript."""
-    if case.agreement.agreement.config.mode != "secure":
-        return NOTHING_MASKED
     signed = signed_transcripts(case)
     files = {file.round: file for file in case.bundle.transcripts}
 
     def faults() -> Iterator[Finding]:
+        if len(files) < len(case.bundle.transcripts):
+            yield failed("two transcripts are named for one round", "transcripts")
+        for number in files.keys() - case.log.outcomes.keys():
+            yield failed("a transcript is of a round that did not end", f"round {number}")
         for number in case.log.outcomes:
             if number not in signed:
                 yield warned("the members signed no transcript of the sum", f"round {number}")
             # The archive drops old transcripts for lack of room, so this is SKIPPED and not WARN;
             # the signed digest still fixes what a later copy has to be.
             elif number not in files:
-                yield skipped("the coordinator kept no transcript", f"round {number}")
+                yield lacking(
+                    "transcripts of the sums",
+                    "the coordinator kept no transcript",
+                    f"round {number}",
+                )
             else:
                 yield from _file_faults(case, files[number], signed[number])
 
@@ -66,10 +69,6 @@ def _file_faults(case: AuditContext, file: TranscriptFile, signed: str) -> Itera
 
 def sums_replayed(case: AuditContext) -> Finding:
     """Replayed from what the members signed, each sum is over the survivors that were recorded."""
-    if case.agreement.agreement.config.mode != "secure":
-        return NOTHING_MASKED
-    if not _beside(case):
-        return NOTHING_BESIDE
     replays = _replays(case)
     faults = (failed(replay.fault, f"round {replay.number}") for replay in replays if replay.fault)
     survivors = {name for replay in replays for name in replay.survivors}
@@ -81,25 +80,12 @@ def sums_replayed(case: AuditContext) -> Finding:
 
 def models_from_sums(case: AuditContext) -> Finding:
     """Each replayed sum, decoded and applied, gives the model that the members recorded."""
-    if case.agreement.agreement.config.mode != "secure":
-        return NOTHING_MASKED
-    if not _beside(case):
-        return NOTHING_BESIDE
-    if case.bundle.claims.start_model is None:
-        return skipped("the bundle names no model to start from")
-    from securefl.audit.bundle.replay import models_follow  # torch takes seconds to import
+    from securefl.audit.bundle.replay import models_follow  # NumPy waits
 
     return models_follow(case, _replays(case))
 
 
-def _beside(case: AuditContext) -> bool:
-    folder = case.folder
-    return folder is not None and any(
-        (folder / file.file).is_file() for file in case.bundle.transcripts
-    )
-
-
 def _replays(case: AuditContext) -> tuple[ReplayedRound, ...]:
-    from securefl.audit.bundle.replay import replayed_rounds  # torch takes seconds to import
+    from securefl.audit.bundle.replay import replayed_rounds  # NumPy waits
 
     return replayed_rounds(case)

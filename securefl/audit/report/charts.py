@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from securefl.untrusted.text import shown
 
 _INK, _GRID, _MUTED = "#010101", "#020202", "#030303"
 _SERIES: Final = ("#040404", "#050505", "#060606", "#070707", "#080808", "#090909")
@@ -28,6 +31,7 @@ _VARIABLES: Final = {
 _MARKS: Final = ("o", "s", "^", "D", "v", "P")
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # dollar signs in a name are no formula
     "svg.hashsalt": "securefl",
     "font.family": "sans-serif",
     "font.size": 11,
@@ -44,6 +48,8 @@ _STYLE: Final[Any] = {
     "legend.frameon": False,
     "savefig.transparent": True,
 }
+_LONGEST_NAME = 24
+"""Characters of a name in a chart; the table below it has all of them."""
 _WIDTH = 4.6
 """Inches; narrow, so that text stays legible on a phone."""
 
@@ -101,7 +107,7 @@ def comparison(
                 label=variant,
                 zorder=2,
             )
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), [_label(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"{axis}, %" if percent else axis)
@@ -138,7 +144,7 @@ def over_rounds(
                 markersize=4.5,
                 linewidth=1.6,
                 color=_SERIES[number % len(_SERIES)],
-                label=name,
+                label=_label(name),
             )
         for name, value in limits.items():
             axes.axhline(value, color=_INK, linestyle="--", linewidth=1.2, label=name)
@@ -171,6 +177,11 @@ def bars_over_rounds(
         return Chart(title, _svg(figure, title), description)
 
 
+def _label(name: str) -> str:
+    text = shown(name)
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+
+
 def _from_zero(axes: Axes) -> None:
     axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -185,7 +196,10 @@ def _legend(figure: Figure, entries: int) -> None:
 def _svg(figure: Figure, title: str) -> str:
     """Return the figure as an SVG element without fixed size, coloured by CSS variables."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        # The page has the reader's fonts, so it does not matter which glyphs matplotlib's lack.
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", module=".*")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

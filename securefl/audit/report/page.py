@@ -18,7 +18,8 @@ from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory
 from securefl.federation.runs.result import RunResult
-from securefl.ml.tensor_io import write_atomically
+from securefl.ml.tensor_io import replaceable, write_atomically
+from securefl.untrusted.text import shown
 
 
 def assemble(
@@ -26,6 +27,7 @@ def assemble(
     records: Sequence[RoundRecord],
     proof: Proof | None,
     other: RunResult | None = None,
+    run: Path = Path("RUN"),
 ) -> Report:
     """Build the view model of the report of a completed run.
 
@@ -34,19 +36,21 @@ def assemble(
         records: Records of its rounds.
         proof: Audit of the run; None if it has no ledger.
         other: Result under another protection, for comparison of utility.
+        run: Directory of the run, as the reader can name it.
     """
+    story = proof.story if proof else None
     comparison = () if other is None else (beside(result, other),)
     return Report(
         title=f"Federated {result.task}",
         subtitle=subtitle(result),
         conclusion=headline(result),
-        cards=cards(result, records),
+        cards=cards(result, records, story),
         sections=(
             utility(result),
             *comparison,
-            privacy(result, proof.paths if proof else {}),
+            privacy(result, proof.paths if proof else {}, story),
             rounds(result, records),
-            proofs.section(proof, Path(result.run_dir)),
+            proofs.section(proof, run),
             proofs.not_proved(),
         ),
     )
@@ -57,6 +61,7 @@ def render(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("securefl.audit.report"),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -67,6 +72,11 @@ def render(report: Report) -> str:
     environment.filters["drawn"] = Markup
     page = environment.get_template("report.html.j2")
     return page.render(report=report, style=Markup(style.read_text(encoding="utf-8")))  # noqa: S704
+
+
+def _visible(value: object) -> object:
+    """Return what a placeholder shows: autoescaping disarms markup, but no control character."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 REPORT = "report.html"
@@ -93,8 +103,9 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
     other = None if beside is None else _ended(RunDirectory.open(_single(beside)))
     if other is not None and other.task != result.task:
         raise InputError(f"{beside} is a run of {other.task}, and {run} of {result.task}")
-    page = render(assemble(result, directory.records(), prove(directory), other))
     path = out or run / REPORT
+    replaceable(path, b'<meta name="generator" content="securefl report">')
+    page = render(assemble(result, directory.records(), prove(directory), other, run))
     write_atomically(path, page.encode())
     return path
 

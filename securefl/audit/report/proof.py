@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from securefl.audit.bundle.bundle import Bundle
 from securefl.audit.checks.registry import NOT_PROVED
+from securefl.audit.explain import Explanation, explain
 from securefl.audit.export import bundle_of
 from securefl.audit.report.rounds import Paths
 from securefl.audit.report.view_model import Figures, Section
 from securefl.audit.verify import Audit, verify
+from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.ledger.events import Release, ScoreRelease, SignedEntry
-from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.directory import MODEL, RunDirectory
 
 _SHOWN: Final = {"pass": "✓ pass", "warn": "! doubtful", "fail": "✗ fail"}
 _VERDICTS: Final = {
     "pass": "Every check that could be made passes.",
+    "incomplete": "Nothing is proved wrong, but something that the agreement calls for is missing.",
     "warn": "Nothing is proved wrong, but something is doubtful or missing.",
     "fail": "Something in this run is provably wrong.",
 }
@@ -31,10 +35,14 @@ class Proof:
     Attributes:
         audit: Results of the checks.
         paths: Signed epsilon of each member over the life of its data, by round.
+        story: What the signed entries say, in figures.
+        digests: By name, the digests that tie this page to a run.
     """
 
     audit: Audit
     paths: Paths
+    story: Explanation | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def prove(directory: RunDirectory) -> Proof | None:
@@ -47,7 +55,18 @@ def prove(directory: RunDirectory) -> Proof | None:
         return None
     bundle = bundle_of(directory.path)
     audit = verify(bundle, source=str(directory.path), folder=directory.path)
-    return Proof(audit, _paths(bundle.entries))
+    return Proof(audit, _paths(bundle.entries), explain(bundle), _digests(bundle))
+
+
+def _digests(bundle: Bundle) -> dict[str, str]:
+    """Return digests that every later bundle of the run has as well."""
+    head = bundle.heads[-1].head.head if bundle.heads else None
+    found = {
+        "Run": bundle.run,
+        "Agreement, fingerprint": agreement_fingerprint(bundle.agreement.agreement),
+        "Released model": bundle.claims.model or "not named",
+    }
+    return found | ({f"Log of {head.size:,} entries, root": head.root} if head else {})
 
 
 def _paths(entries: Iterable[SignedEntry]) -> Paths:
@@ -67,6 +86,9 @@ def section(proof: Proof | None, run: Path) -> Section:
             title="What an audit says",
             paragraphs=("This run wrote no ledger, so nothing of it can be verified.",),
         )
+    binding = Figures(
+        "What this page is about", ("", "Digest"), tuple(proof.digests.items()), marks=("pass",) * 4
+    )
     checks = [check for check in proof.audit.checks if check.verdict != "not checked"]
     left = [check for check in proof.audit.checks if check.verdict == "not checked"]
     tables = [
@@ -81,19 +103,23 @@ def section(proof: Proof | None, run: Path) -> Section:
         rows = tuple((check.name, check.reason) for check in left)
         marks = ("unchecked",) * len(rows)
         tables.append(Figures("Not checked", ("Check", "Why not"), rows, marks=marks))
-    bundle = "bundle.json"
+    bundle, model = "bundle.json", shlex.quote(str(run / MODEL))
     return Section(
         anchor="audit",
         title="What an audit says",
         paragraphs=(
+            *([proof.audit.answer] if proof.audit.answer else []),
             _VERDICTS[proof.audit.verdict],
-            "An auditor who trusts nobody, this page included, repeats it with these commands:",
+            (
+                "An auditor who trusts nobody, this page included, repeats it with these commands,"
+                " and the agreement as a member gave it to them:"
+            ),
         ),
         commands=(
             f"securefl audit export {shlex.quote(str(run))} --out {bundle}",
-            f"securefl audit verify {bundle}",
+            f"securefl audit verify {bundle} --agreement agreement.toml --model {model}",
         ),
-        tables=tuple(tables),
+        tables=(*([binding] if proof.digests else []), *tables),
     )
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from securefl.audit.explain import Explanation, MemberAccount
 from securefl.audit.report.charts import Chart, bars_over_rounds, over_rounds
 from securefl.audit.report.view_model import Figures, Section
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.result import MemberPrivacy, RunResult
-from securefl.privacy.accounting.spent import privacy_unit
+from securefl.privacy.accounting.spent import UNBOUNDED, privacy_unit
 
 Paths = Mapping[str, Sequence[tuple[int, float]]]
 """Points (round, epsilon over the life of the data after it) by member."""
 
 
-def privacy(result: RunResult, paths: Paths) -> Section:
+def privacy(result: RunResult, paths: Paths, story: Explanation | None = None) -> Section:
     """Return the section on each member's privacy account.
 
     Args:
         result: Result of the run.
         paths: Signed epsilons; empty without a budget.
+        story: What the signed entries say, in figures; without it, the result's are unsigned.
     """
     if result.privacy is None:
         return Section(
@@ -33,9 +35,13 @@ def privacy(result: RunResult, paths: Paths) -> Section:
             ),
         )
     account = result.privacy
+    caption = f"Unit: {account.protects}; {account.adjacency}; delta {account.delta:g}"
+    if story is not None and story.unit is not None:
+        return _signed_privacy(story, caption, _spending(paths, account.members))
     return Section(
         anchor="privacy",
         title="Privacy of single customers",
+        unsigned=True,
         paragraphs=(
             (
                 f"Mechanism: {account.mechanism}. Priced by the {account.accountant.upper()}"
@@ -46,7 +52,7 @@ def privacy(result: RunResult, paths: Paths) -> Section:
         charts=_spending(paths, account.members),
         tables=(
             Figures(
-                f"Unit: {account.protects}; {account.adjacency}; delta {account.delta:g}",
+                caption,
                 ("Retailer", *_account_row(account.members[0], account.unit)),
                 tuple(
                     (member.name, *_account_row(member, account.unit).values())
@@ -55,6 +61,54 @@ def privacy(result: RunResult, paths: Paths) -> Section:
             ),
         ),
     )
+
+
+def _signed_privacy(story: Explanation, caption: str, charts: tuple[Chart, ...]) -> Section:
+    """Return the section with what members signed, priced a second time."""
+    run, life = story.customer_of_all_run, story.customer_of_all
+    several = (
+        f" A customer of all these retailers has ε {_shown(run)} by this run, and"
+        f" {_shown(life)} over all runs at most."
+    )
+    return Section(
+        anchor="privacy",
+        title="Privacy of single customers",
+        paragraphs=(f"{_SOURCE}{several if story.unit == 'customer' else ''}",),
+        charts=charts,
+        tables=(
+            Figures(
+                caption,
+                ("Retailer", *_SIGNED),
+                tuple((one.name, *_signed_row(one)) for one in story.members),
+            ),
+        ),
+    )
+
+
+_SOURCE = "From what the retailers signed, priced again by a second accountant."
+_SIGNED = (
+    "ε this run",
+    "ε over the life of its data, signed",
+    "The same, recomputed",
+    "Cap",
+    "Least noise multiplier",
+    "Steps",
+)
+
+
+def _signed_row(member: MemberAccount) -> tuple[str, ...]:
+    figures = (
+        member.epsilon_run,
+        member.epsilon_life,
+        member.epsilon_recomputed,
+        member.cap,
+        member.noise,
+    )
+    return (*("-" if one is None else f"{one:.3f}" for one in figures), f"{member.steps:,}")
+
+
+def _shown(epsilon: float | None) -> str:
+    return UNBOUNDED if epsilon is None else f"{epsilon:.3f}"
 
 
 def _account_row(member: MemberPrivacy, unit: str) -> dict[str, str]:
@@ -98,6 +152,7 @@ def rounds(result: RunResult, records: Sequence[RoundRecord]) -> Section:
     return Section(
         anchor="rounds",
         title="How the rounds went",
+        unsigned=True,
         points=tuple(f"{r.member} refused: {r.reason}" for r in result.refusals),
         charts=_round_charts(records),
         tables=(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from securefl.audit.explain import Explanation
 from securefl.config.metric_labels import LABELS, shown
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.result import RunResult
@@ -27,11 +28,13 @@ class Card:
         question: The question it answers.
         figure: The answer as one figure.
         text: The answer in one or two sentences.
+        unsigned: Whether the figure is from files that no member signed.
     """
 
     question: str
     figure: str
     text: str
+    unsigned: bool = True
 
 
 def headline(result: RunResult) -> str:
@@ -39,9 +42,17 @@ def headline(result: RunResult) -> str:
     return summarise(result).conclusion
 
 
-def cards(result: RunResult, records: Sequence[RoundRecord]) -> tuple[Card, ...]:
-    """Return the cards on utility gain, privacy loss and participation."""
-    return (_gained(result), _cost(result), _took_part(result, records))
+def cards(
+    result: RunResult, records: Sequence[RoundRecord], story: Explanation | None = None
+) -> tuple[Card, ...]:
+    """Return the cards on utility gain, privacy loss and participation.
+
+    Args:
+        result: Result of the run, which no member signed.
+        records: Records of its rounds, which no member signed either.
+        story: What the signed entries say, in figures; the privacy loss is taken from there.
+    """
+    return (_gained(result), _cost(result, story), _took_part(result, records))
 
 
 def _gained(result: RunResult) -> Card:
@@ -64,7 +75,7 @@ def _gained(result: RunResult) -> Card:
     return Card(question, "-" if math.isnan(change) else f"{change:+.1f} %", text)
 
 
-def _cost(result: RunResult) -> Card:
+def _cost(result: RunResult, story: Explanation | None) -> Card:
     question = "What did it cost in privacy?"
     if result.privacy is None:
         text = (
@@ -72,14 +83,22 @@ def _cost(result: RunResult) -> Card:
             " it was made of, may learn something about one of them."
         )
         return Card(question, "not measured", f"{text} {_SEEN[result.mode]}")
-    epsilon = result.privacy.largest_epsilon
+    signed = _signed_epsilon(story)
+    epsilon = result.privacy.largest_epsilon if signed is None else signed
     presence = privacy_unit(result.privacy.unit).presence
     text = (
         f"Whoever sees all that a retailer released can shift the odds that {presence} by a"
         f" factor of {_factor(epsilon)} at most"
         f" (except in 1 of {1 / result.privacy.delta:,.0f} cases). {_SEEN[result.mode]}"
     )
-    return Card(question, f"ε = {epsilon:.2f}", text)
+    return Card(question, f"ε = {epsilon:.2f}", text, unsigned=signed is None)
+
+
+def _signed_epsilon(story: Explanation | None) -> float | None:
+    """Return the largest epsilon of the run by what members signed; None without one."""
+    members = () if story is None else story.members
+    found = [member.epsilon_run for member in members if member.epsilon_run is not None]
+    return max(found, default=None)
 
 
 def _factor(epsilon: float) -> str:

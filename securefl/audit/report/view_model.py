@@ -57,6 +57,7 @@ class Section:
         charts: Charts.
         tables: Tables; they contain all figures of the charts, for accessibility.
         commands: Shell commands.
+        unsigned: Whether its figures are from files that no member signed.
     """
 
     anchor: str
@@ -66,6 +67,7 @@ class Section:
     charts: tuple[Chart, ...] = ()
     tables: tuple[Figures, ...] = ()
     commands: tuple[str, ...] = ()
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Report:
         cards: Summary cards.
         sections: Sections in order.
         version: Version of securefl.
+        unsigned: What "unsigned" on the page means.
     """
 
     title: str
@@ -87,6 +90,10 @@ class Report:
     cards: tuple[Card, ...]
     sections: tuple[Section, ...]
     version: str = field(default=__version__)
+    unsigned: str = (
+        "The sentence above and all figures marked as unsigned are from the files of whoever ran"
+        " this: an audit does not cover them. All others follow from what the retailers signed."
+    )
 
 
 def utility(result: RunResult) -> Section:
@@ -98,6 +105,7 @@ def utility(result: RunResult) -> Section:
     return Section(
         anchor="results",
         title="What each retailer gains",
+        unsigned=True,
         paragraphs=summary.notes,
         charts=charts,
         tables=tuple(_figures(table) for table in summary.tables),
@@ -137,6 +145,7 @@ def beside(result: RunResult, other: RunResult) -> Section:
     return Section(
         anchor="protection",
         title="What the protection costs",
+        unsigned=True,
         paragraphs=("Both are the federation's results on the same kind of test cases.",),
         tables=(
             Figures(

@@ -112,9 +112,32 @@ def from_json(tree: Mapping[str, Any], where: str) -> SignedAgreement:
         where: Source of the object, which error messages begin with.
 
     Raises:
-        AgreementError: If it is not a signed agreement.
+        AgreementError: If it is not a signed agreement, or is written otherwise than it was signed.
     """
-    return parsed(SignedAgreement, tree, where)
+    signed = parsed(SignedAgreement, tree, where)
+    if not written_as(signed, tree):
+        raise AgreementError(f"{where}: a value is of another type than what was signed")
+    return signed
+
+
+def written_as(signed: SignedAgreement, tree: Mapping[str, Any]) -> bool:
+    """Return whether a JSON object states exactly the values that an agreement is signed over.
+
+    Settings accept "3" for 3 and 1 for true. Signatures cover the value that comes out, so two
+    readers of one file could otherwise read two agreements under the same signatures.
+    """
+    return _same(signed.to_json(), {"signatures": {}, "statements": [], **tree})
+
+
+def _same(one: Any, two: Any) -> bool:  # noqa: ANN401 - JSON of any type
+    if isinstance(one, Mapping) and isinstance(two, Mapping):
+        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        return len(one) == len(two) and all(map(_same, one, two))
+    # RFC 8785 writes 20 and 20.0 alike, and no other two types.
+    numbers = (int, float)
+    alike = type(one) is type(two) or (type(one) in numbers and type(two) in numbers)
+    return alike and bool(one == two)
 
 
 def sign(agreement: Agreement, key: SigningKey) -> str:

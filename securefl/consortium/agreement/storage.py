@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +25,16 @@ from securefl.consortium.encoding.jcs import Hex32, Hex64
 from securefl.consortium.encoding.parsing import parsed
 from securefl.consortium.keys.parties import KeyBundle
 from securefl.errors import AgreementError
+from securefl.untrusted import files
+from securefl.untrusted.documents import parse_json, parse_toml
 
 HEADER = """\
 # What the members agree on. Look at it: securefl agreement show THIS_FILE
 # Every byte counts: whatever is changed here, the signatures no longer fit.
 
 """
-_LARGEST = 1 << 22
-"""Bytes that are read of a file at most: files from other parties must not exhaust memory."""
+_MOST_SIGNATURES = 1_000
+"""Signature files beside an agreement; ordering statements takes the square of their number."""
 
 
 class SignatureFile(Settings):
@@ -137,8 +138,8 @@ def read_folder(path: Path) -> Folder:
     """
     agreement = read_agreement(path)
     digest, signatures = agreement_digest(agreement).hex(), dict[str, str]()
-    files = [(found, _read_signature(found)) for found in signature_paths(path)]
-    for found, file in files:
+    beside = [(found, _read_signature(found)) for found in signature_paths(path)]
+    for found, file in beside:
         if file.statement is not None:
             continue
         if file.digest != digest:
@@ -149,7 +150,7 @@ def read_folder(path: Path) -> Folder:
         if signatures.setdefault(file.member, file.signature) != file.signature:
             raise AgreementError(f"{found}: there is another signature of {file.member} beside it")
     signed = SignedAgreement(agreement=agreement, signatures=signatures)
-    return _in_order(signed, _gathered(files))
+    return _in_order(signed, _gathered(beside))
 
 
 def read_standing(path: Path) -> AgreementStatus:
@@ -158,9 +159,9 @@ def read_standing(path: Path) -> AgreementStatus:
     Raises:
         AgreementError: If a file is invalid.
     """
-    files = [(found, _read_signature(found)) for found in signature_paths(path)]
+    beside = [(found, _read_signature(found)) for found in signature_paths(path)]
     unsigned = SignedAgreement(agreement=read_agreement(path))
-    return standing(_in_order(unsigned, _gathered(files)).signed)
+    return standing(_in_order(unsigned, _gathered(beside)).signed)
 
 
 def read_signed(path: Path) -> SignedAgreement:
@@ -173,10 +174,18 @@ def read_signed(path: Path) -> SignedAgreement:
 
 
 def signature_paths(path: Path) -> list[Path]:
-    """Return the signature files next to an agreement's file, sorted."""
+    """Return the signature files next to an agreement's file, sorted.
+
+    Raises:
+        AgreementError: If there are more than any consortium has.
+    """
     begin = f"{path.stem}."
-    found = path.parent.glob("*.sig")
-    return sorted(file for file in found if file.name.startswith(begin))
+    found = sorted(file for file in path.parent.glob("*.sig") if file.name.startswith(begin))
+    if len(found) > _MOST_SIGNATURES:
+        raise AgreementError(
+            f"{path} has {len(found):,} signature files: {_MOST_SIGNATURES:,} at most"
+        )
+    return found
 
 
 def write_signature(
@@ -231,39 +240,22 @@ def read_text(path: Path) -> str:
     Raises:
         AgreementError: If it cannot be read, is not UTF-8 text, or is larger than 4 MiB.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise AgreementError(f"{path} is larger than any such file")
-        return content.decode()
-    except FileNotFoundError:
-        raise AgreementError(f"{path} does not exist") from None
-    except OSError as error:
-        raise AgreementError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise AgreementError(f"{path} is no text") from None
+    return files.read_text(path, files.SMALL, error=AgreementError)
 
 
 def _toml(path: Path) -> Mapping[str, Any]:
-    try:
-        return tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise AgreementError(f"{path} is no valid TOML: {error}") from None
+    return parse_toml(read_text(path), str(path), error=AgreementError)
 
 
 def _read_signature(path: Path) -> SignatureFile:
-    try:
-        tree = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        raise AgreementError(f"{path} is no valid JSON") from None
+    tree = parse_json(read_text(path), str(path), error=AgreementError)
     return parsed(SignatureFile, tree, str(path))
 
 
-def _gathered(files: list[tuple[Path, SignatureFile]]) -> list[SignedStatement]:
+def _gathered(beside: list[tuple[Path, SignatureFile]]) -> list[SignedStatement]:
     """Merge signature files into statements, each with all its signatures."""
     statements: dict[str, SignedStatement] = {}
-    for found, file in files:
+    for found, file in beside:
         if file.statement is None:
             continue
         digest = apply_key_changes(file.statement).hex()

@@ -30,6 +30,7 @@ from securefl.consortium.agreement.storage import read_text, write_public
 from securefl.consortium.encoding.jcs import to_timestamp
 from securefl.consortium.keys.parties import Party
 from securefl.errors import AgreementError
+from securefl.untrusted.documents import parse_json
 
 
 def enlarged(agreement: Agreement, parties: tuple[Party, ...], where: str) -> Agreement:
@@ -170,7 +171,4 @@ def _continues(before: SignedAgreement, signed: SignedAgreement) -> bool:
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401 - JSON of any type
-    try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        raise AgreementError(f"{path} is no valid JSON") from None
+    return parse_json(read_text(path), str(path), error=AgreementError)

@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from securefl.consortium.keys.key_files import check_passphrase, read_secret, write_secret
 from securefl.consortium.keys.pkcs8 import KeyTextError, clear_pem, encrypted_pem, read_pem
 from securefl.errors import KeyFileError
+from securefl.untrusted.files import SMALL, read_bytes
 
 AUTHORITY, AUTHORITY_KEY = "ca.pem", "ca.key"
 BROKER, BROKER_KEY = "broker.pem", "broker.key"
@@ -143,7 +144,7 @@ def _authority(
     path, public = folder / AUTHORITY_KEY, folder / AUTHORITY
     try:
         key = read_pem(read_secret(path), passphrase)
-        certificate = x509.load_pem_x509_certificate(public.read_bytes())
+        certificate = x509.load_pem_x509_certificate(read_bytes(public, SMALL, error=KeyFileError))
     except KeyTextError as error:
         raise KeyFileError(f"{path} {error}") from None
     except OSError as error:

@@ -12,12 +12,10 @@ from pathlib import Path
 
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.events import Cap, Mechanism, Start
+from securefl.consortium.ledger.life_loss import ACCOUNTANT
 from securefl.consortium.ledger.policy import in_words, policy_of
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow
 from securefl.errors import InputError
-
-ACCOUNTANT = "pld"
-"""Accountant of reports over runs with different accountants; a bound of whatever they charged."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ so that a wrong value parses and is named by a check.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,8 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
 )
 
 from securefl.config.privacy import Protection
@@ -116,6 +118,8 @@ class Start(Record):
         history: All earlier mechanisms on the data for this privacy unit; equal ones are merged.
             With them an auditor can recompute `epsilon_before`.
         unprotected_before: Number of earlier releases from the data without noise.
+        other_units: All earlier mechanisms on the data for other privacy units; equal ones are
+            merged. They are no part of `epsilon_before`, and they are not free either.
     """
 
     kind: Literal["start"] = "start"
@@ -132,6 +136,13 @@ class Start(Record):
     epsilon_before: NonNegativeFloat | None
     history: tuple[AnyMechanism, ...]
     unprotected_before: Count
+    other_units: tuple[AnyMechanism, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _left_out_where_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Earlier versions know no such field. Without it, their entries keep bytes and signatures.
+        tree: dict[str, Any] = handler(self)
+        return tree if self.other_units else {k: v for k, v in tree.items() if k != "other_units"}
 
 
 class Release(Record):

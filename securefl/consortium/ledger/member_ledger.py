@@ -37,6 +37,7 @@ from securefl.consortium.ledger.releases import (
     opening_row,
     recorded_mechanism,
     release_event,
+    released_before,
 )
 from securefl.consortium.ledger.witness import UnverifiedTreeHead, sign_head
 from securefl.privacy.accounting.events import PrivacyEvent
@@ -275,8 +276,7 @@ class MemberLedger:
 
     def life_epsilon(self) -> float:
         """Return the epsilon spent over the life of the data, at this run's delta."""
-        unit = self.config.privacy.unit
-        return self._priced(self.privacy_ledger.spent(self._row.data_set, unit))
+        return self._priced(self.privacy_ledger.spent(self._row.data_set, self.config.privacy.unit))
 
     @property
     def cap(self) -> Cap | None:
@@ -305,16 +305,11 @@ class MemberLedger:
             row = opening_row(self.run, self.config, data_set, units, self._directory)
             row = row if self._task is None else replace(row, task=self._task)
             self.privacy_ledger.add_run(row)
-            spent = self.privacy_ledger.spent(data_set.number, row.unit) if row.unit else []
-            unprotected = self.privacy_ledger.unprotected(data_set.number)
-            start = opening_event(
-                row, agreement, policy, data_set, spent=spent, unprotected=unprotected
-            )
-            self._write(start)
+            before = released_before(self.privacy_ledger, data_set.number, row.unit)
+            self._write(opening_event(row, agreement, policy, data_set, before))
 
     def _priced(self, mechanisms: list[Mechanism]) -> float:
-        settings = self.config.privacy
-        return compose(mechanisms, settings.delta, settings.accountant)
+        return compose(mechanisms, self.config.privacy.delta, self.config.privacy.accountant)
 
     def _keep_to_cap(self, number: int, mechanisms: list[Mechanism]) -> None:
         cap = self.cap

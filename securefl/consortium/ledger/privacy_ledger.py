@@ -215,6 +215,10 @@ class PrivacyLedger(Database):
             unit: Privacy unit.
             run: Restrict to one run; all runs if not given.
         """
+        return [one for one in self.charged(data_set, run) if one.unit == unit]
+
+    def charged(self, data_set: int, run: str | None = None) -> list[Mechanism]:
+        """Return all mechanisms charged to any privacy unit; as `spent`."""
         rows = self.rows(
             "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?1"
             " AND mechanism IS NOT NULL AND (?2 IS NULL OR run = ?2)"
@@ -225,7 +229,7 @@ class PrivacyLedger(Database):
         return [
             one.model_copy(update={"steps": one.steps * count})
             for one, count in found
-            if one is not None and one.unit == unit
+            if one is not None
         ]
 
     def unprotected(self, data_set: int) -> int:

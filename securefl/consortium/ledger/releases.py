@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from securefl.consortium.ledger.digests import code_digest, config_digest, units
 from securefl.consortium.ledger.events import Cap, Mechanism, Release, ScoreRelease, Start
 from securefl.consortium.ledger.hash_chain import timestamp
 from securefl.consortium.ledger.policy import Policy, policy_digest
-from securefl.consortium.ledger.privacy_ledger import DataSet, RunRow
+from securefl.consortium.ledger.privacy_ledger import DataSet, PrivacyLedger, RunRow
 from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.mechanisms import mechanism_for
 
@@ -44,14 +43,33 @@ def opening_row(
     )
 
 
+@dataclass(frozen=True)
+class Before:
+    """What was released from a data set before a run.
+
+    Attributes:
+        spent: Mechanisms charged to the run's privacy unit; equal ones are merged.
+        others: Mechanisms charged to other privacy units; equal ones are merged.
+        unprotected: Number of releases without noise.
+    """
+
+    spent: list[Mechanism]
+    others: list[Mechanism]
+    unprotected: int
+
+
+def released_before(ledger: PrivacyLedger, data_set: int, unit: str | None) -> Before:
+    """Return what was released from a data set so far, for a run with a privacy unit."""
+    charged = ledger.charged(data_set)
+    return Before(
+        [one for one in charged if one.unit == unit],
+        [one for one in charged if one.unit != unit],
+        ledger.unprotected(data_set),
+    )
+
+
 def opening_event(
-    row: RunRow,
-    agreement: Agreement,
-    policy: Policy | None,
-    data_set: DataSet,
-    *,
-    spent: Sequence[Mechanism],
-    unprotected: int,
+    row: RunRow, agreement: Agreement, policy: Policy | None, data_set: DataSet, before: Before
 ) -> Start:
     """Return the first entry of a run.
 
@@ -60,12 +78,11 @@ def opening_event(
         agreement: The consortium agreement.
         policy: The member's policy.
         data_set: The data set.
-        spent: Mechanisms charged to the run's privacy unit before.
-        unprotected: Number of earlier releases from the data set without noise.
+        before: What was released from it before.
     """
-    before = None
+    epsilon = None
     if row.delta is not None and row.accountant is not None:
-        before = compose(spent, row.delta, row.accountant)
+        epsilon = compose(before.spent, row.delta, row.accountant)
     return Start(
         config=config_digest(agreement),
         code=code_digest(),
@@ -77,9 +94,10 @@ def opening_event(
         accountant=row.accountant,
         cap=cap_of(policy, agreement.config),
         units=units_commitment(row.units, row.salt),
-        epsilon_before=before,
-        history=joined(spent),
-        unprotected_before=unprotected,
+        epsilon_before=epsilon,
+        history=joined(before.spent),
+        unprotected_before=before.unprotected,
+        other_units=joined(before.others),
     )
 
 

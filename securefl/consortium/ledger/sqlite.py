@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from securefl.errors import InputError
+from securefl.untrusted.files import check_regular
 
 _WAIT = 60.0
 """Seconds to wait for another process' transaction."""
@@ -37,6 +38,7 @@ class Database:
         with self._usable():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
+            check_regular(path, error=DatabaseError)
             # Each object is used in one thread, but the garbage collector may close it in another.
             self._connection = sqlite3.connect(
                 path, timeout=_WAIT, isolation_level=None, check_same_thread=False

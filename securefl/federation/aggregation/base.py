@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 from securefl_protocols.wire.transcript import Transcript
 
 

@@ -10,7 +10,7 @@ from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
 from securefl.federation.transport.exchange import Exchange, failed, none_left
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 
 
 class PlainAggregator:

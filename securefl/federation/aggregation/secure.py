@@ -20,7 +20,7 @@ from securefl.federation.aggregation.session_parameters import (
 )
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.cpu import cores
-from securefl.ml.parameters import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.errors import PlanError, ProtocolError
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.session.dropouts import ServerStep

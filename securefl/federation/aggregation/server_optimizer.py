@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.config.schema import ServerSettings
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 
 DoubleVector = npt.NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from securefl.config.cohort import least_survivors
 from securefl.config.schema import RunConfig
-from securefl.ml.parameters import UpdateVector
+from securefl.ml.vectors import UpdateVector
 from securefl.privacy.mechanisms import SumFormat, mechanism_for
 from securefl_protocols.encoding.fixed_point import FixedPoint, WeightedMean
 from securefl_protocols.encoding.rotation import Rotation

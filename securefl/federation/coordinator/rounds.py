@@ -21,7 +21,7 @@ from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import total
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.sums import MetricSums
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 
 Scores = dict[str, MetricSums]
 """Member to metric sums."""

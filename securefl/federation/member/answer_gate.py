@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.federation import messages as m
 from securefl.federation.member.answers import Model, Often, Phase, Protection, Rule, question_name
-from securefl.ml.parameters import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector, model_digest
 
 _CHECKED_BY_THE_SESSION = frozenset({m.TrainMasked, m.Protocol, m.ScoreRequest, m.ScoreProtocol})
 """Questions whose rounds, cohorts and models `MaskedMember` and its session check, with reasons."""

@@ -12,7 +12,8 @@ from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.answers import Phase
 from securefl.federation.member.rounds import MemberRounds
-from securefl.ml.parameters import FloatVector, model_digest, shared_vector
+from securefl.ml.parameters import shared_vector
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.starting_model import starting_model
 

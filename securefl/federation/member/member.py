@@ -34,16 +34,12 @@ from securefl.federation.member.own_figures import (
 )
 from securefl.federation.member.refusing import RefusingMember, refused
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
-from securefl.federation.member.scoring import LocalPart, MemberScoring, local_only_result
+from securefl.federation.member.scoring import MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.scores.party import ScoreParty, SumScoring
-from securefl.ml.parameters import (
-    FloatVector,
-    load_local,
-    load_shared,
-    model_digest,
-)
+from securefl.ml.parameters import load_local, load_shared
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
@@ -152,8 +148,7 @@ class Member:
         """Return the reply to one message; a user-facing error becomes a `Failure`."""
         try:
             request = m.decode(message)
-            rule = self._gate.admit(request)
-            reply = self._answers[rule.question](request)
+            reply = self._answers[self._gate.admit(request).question](request)
         except RefusedError as error:
             reply = refused(error.refusal)
         except SecureflError as error:
@@ -186,8 +181,7 @@ class Member:
         shared = self._models.vector(request.shared)
         if not request.kept:
             self._round_model = (request.round, model_digest(shared))
-        local: LocalPart = "kept" if request.kept else "present"
-        tallies = self.scoring.score(shared, request.split, local)
+        tallies = self.scoring.score(shared, request.split, "kept" if request.kept else "present")
         return m.Scores(tallies=m.pack_tallies(tallies))
 
     def _enter_scores(self, request: m.ScoreRequest) -> m.Message:
@@ -225,9 +219,8 @@ class Member:
     def _conclude(self, request: m.Conclude) -> m.Entries:
         # The entry is signed: it must not say of a round what this member knows to be wrong.
         number, scored = self._round_model
-        if number == request.round and scored != request.model:
-            raise m.MessageError(f"round {number} ended with another model")
-        if self.masked.ended_with(request.round) not in {None, request.model}:
+        wrong = number == request.round and scored != request.model
+        if wrong or self.masked.ended_with(request.round) not in {None, request.model}:
             raise m.MessageError(f"round {request.round} ended with another model")
         number, survivors = self.masked.last_sum
         if number == request.round and survivors != request.survivors:

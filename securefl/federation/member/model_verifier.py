@@ -11,7 +11,7 @@ import numpy.typing as npt
 from securefl.config.schema import ServerSettings
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.messages import pack_vector
-from securefl.ml.parameters import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector, model_digest
 
 
 class ModelVerifier:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from securefl.federation.member.scoring import MemberScoring, Tallies
 from securefl.ml.metrics.sums import total
-from securefl.ml.parameters import FloatVector
 from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only

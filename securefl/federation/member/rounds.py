@@ -20,7 +20,8 @@ from securefl.federation.member.checkpoint import (
     unpack_training,
 )
 from securefl.federation.member.secure_client import TrainedUpdate
-from securefl.ml.parameters import FloatVector, load_local, load_shared, local_state, model_digest
+from securefl.ml.parameters import load_local, load_shared, local_state
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.round_updates import RoundChange, RoundTraining
 
 

@@ -12,7 +12,8 @@ from securefl.federation import messages as m
 from securefl.federation.member.rounds import MemberRounds
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
-from securefl.ml.parameters import FloatVector, load_local, load_shared, local_state
+from securefl.ml.parameters import load_local, load_shared, local_state
+from securefl.ml.vectors import FloatVector
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only
 

@@ -24,7 +24,7 @@ from securefl.federation.aggregation.session_parameters import (
     session_params,
 )
 from securefl.federation.member.model_verifier import ModelVerifier
-from securefl.ml.parameters import FloatVector, UpdateVector, model_digest
+from securefl.ml.vectors import FloatVector, UpdateVector, model_digest
 from securefl_protocols.noise.layers import NoiseLayers
 from securefl_protocols.primitives.entropy import Entropy, draw
 from securefl_protocols.primitives.errors import ProtocolError

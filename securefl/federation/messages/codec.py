@@ -56,7 +56,7 @@ from securefl.federation.messages.training import (
     Update,
 )
 from securefl.ml.metrics.sums import MetricSums, Ratio
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 
 AnyMessage = (
     Train

@@ -9,11 +9,13 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import agreed_config, to_tree
 from securefl.consortium.agreement.signatures import SignedAgreement, from_json
 from securefl.consortium.keys.key_files import generate_key, read_key, write_clear_key
-from securefl.errors import AgreementError, RunDirectoryError
+from securefl.errors import AgreementError, InputError, RunDirectoryError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
 from securefl.federation.runs.simulation import local_agreement
 from securefl.ml.tensor_io import write_atomically
+from securefl.untrusted.documents import read_json
+from securefl.untrusted.files import SMALL
 from securefl_protocols.primitives.signing import SigningKey
 
 AGREEMENT = "agreement.json"
@@ -60,10 +62,8 @@ def read_agreement(directory: RunDirectory) -> SignedAgreement:
     """
     path = directory.path / AGREEMENT
     try:
-        return from_json(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except FileNotFoundError:
-        raise RunDirectoryError(f"{path} does not exist") from None
-    except (OSError, ValueError, AgreementError) as error:
+        return from_json(read_json(path, SMALL, error=RunDirectoryError), str(path))
+    except AgreementError as error:
         raise RunDirectoryError(f"{path} is damaged: {error}") from None
 
 
@@ -75,8 +75,8 @@ def read_run(directory: RunDirectory) -> bytes:
     """
     path = directory.path / RUN
     try:
-        return bytes.fromhex(json.loads(path.read_text(encoding="utf-8"))["run"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return bytes.fromhex(read_json(path, SMALL)["run"])
+    except (InputError, ValueError, KeyError, TypeError):
         raise RunDirectoryError(f"{path} is missing or damaged: no name of a run") from None
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundState
-from securefl.ml.parameters import FloatVector
 from securefl.ml.tensor_io import read_tensors, write_tensors
+from securefl.ml.vectors import FloatVector
 
 _MOMENT = "moment/"
 

@@ -23,7 +23,7 @@ from securefl.federation.runs.result import Numbers, json_ready
 from securefl.federation.runs.run import run
 from securefl.federation.transport.base import Transport
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 
 
 @dataclass(frozen=True)

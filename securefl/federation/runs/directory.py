@@ -18,12 +18,16 @@ from typing import Any, TextIO
 from securefl.config.load import dump_toml, read_toml, validate
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.paths import LedgerPaths
-from securefl.errors import RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
 from securefl.federation.runs.result import RunResult, result_from_json
-from securefl.ml.parameters import FloatVector
 from securefl.ml.tensor_io import write_atomically
+from securefl.ml.vectors import FloatVector
+from securefl.untrusted.documents import parse_json
+from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes, read_text
+
+_LARGEST = 256 * MEBIBYTE
 
 
 def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> Path:
@@ -38,6 +42,7 @@ def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> P
 
 
 CONFIG = "config.toml"
+MODEL = "model.safetensors"
 
 
 REPEAT = "repeat.toml"
@@ -128,7 +133,7 @@ class RunDirectory:
     @property
     def model_path(self) -> Path:
         """The released shared model."""
-        return self.path / "model.safetensors"
+        return self.path / MODEL
 
     @property
     def ledger_path(self) -> Path:
@@ -203,7 +208,7 @@ class RunDirectory:
         path = self.path / "result.json"
         if not path.exists():
             return None
-        return result_from_json(path.read_text(encoding="utf-8"), path)
+        return result_from_json(read_text(path, _LARGEST, error=RunDirectoryError), path)
 
     @property
     def _checkpoint(self) -> Path:
@@ -217,18 +222,23 @@ class RunDirectory:
         """Return the complete lines; a kill may have left half of the last one."""
         if not self._metrics.exists():
             return []
-        lines = self._metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        text = read_text(self._metrics, _LARGEST, error=RunDirectoryError)
+        lines = text.splitlines(keepends=True)
         return [line for line in lines if line.endswith("\n")]
 
     def _fields(self) -> list[dict[str, Any]]:
         names = {field.name for field in dataclass_fields(RoundRecord)}
         try:
-            records = [json.loads(line) for line in self._lines()]
-        except ValueError:
+            records = [
+                parse_json(line, str(self._metrics), not_a_number=True) for line in self._lines()
+            ]
+        except InputError:
             raise RunDirectoryError(f"{self._metrics} is damaged: a line is no JSON") from None
         if any(not isinstance(record, dict) or record.keys() != names for record in records):
             raise RunDirectoryError(f"{self._metrics} is damaged: a line is no round")
         return records
 
     def _digest(self) -> str:
-        return hashlib.sha256((self.path / CONFIG).read_bytes()).hexdigest()
+        return hashlib.sha256(
+            read_bytes(self.path / CONFIG, SMALL, error=RunDirectoryError)
+        ).hexdigest()

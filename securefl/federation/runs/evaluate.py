@@ -20,8 +20,9 @@ from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import total
-from securefl.ml.parameters import FloatVector, joined_shared
+from securefl.ml.parameters import joined_shared
 from securefl.ml.tensor_io import read_tensors
+from securefl.ml.vectors import FloatVector
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.scores.statement import ReleasedScores, exact_scores
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.parameters import model_digest
+from securefl.ml.vectors import model_digest
 from securefl.privacy.mechanisms import mechanism_for
 
 _CLOSING = {

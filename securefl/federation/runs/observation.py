@@ -32,7 +32,7 @@ from securefl.federation.runs.prepare import POOLED, Prepared
 from securefl.federation.transport.base import Party
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.timeouts import kind_of
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem

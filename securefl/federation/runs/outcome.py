@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from securefl.federation.runs.result import MemberResult, RunResult, round_cost,
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import named_shared
 from securefl.ml.tensor_io import write_tensors
+from securefl.ml.vectors import ORDER
 
 
 def completed(directory: RunDirectory, train: Callable[[], tuple[Prepared, Trained]]) -> RunResult:
@@ -41,8 +43,14 @@ def completed(directory: RunDirectory, train: Callable[[], tuple[Prepared, Train
 def _write_model(directory: RunDirectory, prepared: Prepared, state: RoundState) -> None:
     """Write the best round's shared model, the result of the training."""
     model = prepared.task.model(prepared.facts, 0)
-    metadata = {"task": prepared.config.task, "round": str(state.best_round)}
-    write_tensors(directory.model_path, named_shared(model, state.best_shared), metadata)
+    tensors = named_shared(model, state.best_shared)
+    # With the order, a reader without the model's code has the vector that members signed.
+    metadata = {
+        "task": prepared.config.task,
+        "round": str(state.best_round),
+        ORDER: json.dumps(list(tensors)),
+    }
+    write_tensors(directory.model_path, tensors, metadata)
 
 
 def _write_result(

@@ -13,7 +13,7 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
 from securefl.ml.device import choose_device
-from securefl.ml.parameters import FloatVector
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import AnyTask, MemberData
 from securefl.tasks.common.starting_model import starting_model

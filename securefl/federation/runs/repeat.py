@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from securefl.federation.runs.progress import Progress, Silent
 from securefl.federation.runs.result import MemberResult, Numbers, RunPrivacy, RunResult, json_ready
 from securefl.federation.runs.run import run
 from securefl.ml.tensor_io import write_atomically
+from securefl.untrusted.documents import read_toml
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,9 @@ class RepeatDirectory:
         """
         file = path / REPEAT
         try:
-            tree = tomllib.loads(file.read_text(encoding="utf-8"))
+            tree = read_toml(file, error=RunDirectoryError)
             config = validate(tree["config"], str(file))
             return cls(path, config, int(tree["repeats"]), LedgerPaths.read(path))
-        except OSError as error:
-            raise RunDirectoryError(f"{file} cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError):
             raise RunDirectoryError(f"{file} is damaged") from None
         except ConfigError as error:

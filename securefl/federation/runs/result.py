@@ -5,7 +5,6 @@ Field names of these classes are keys of that JSON, and so are frozen.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.scores.statement import ReleasedScores
+from securefl.untrusted.documents import parse_json
 
 
 def round_cost(record: RoundRecord) -> RoundCost:
@@ -220,7 +220,7 @@ def result_from_json(text: str, path: Path) -> RunResult:
         RunDirectoryError: If the text is not of this kind.
     """
     try:
-        fields = json.loads(text)
+        fields = parse_json(text, str(path), error=RunDirectoryError)
         members = tuple(
             MemberResult(m["name"], m["samples"], _numbers(m["metrics"])) for m in fields["members"]
         )

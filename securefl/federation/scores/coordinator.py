@@ -14,7 +14,7 @@ from securefl.federation.scores.bounded import Integers
 from securefl.federation.scores.session import RING, scored
 from securefl.federation.scores.terms import ScoreTerms, score_terms
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.parameters import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.errors import PlanError, ProtocolError
 from securefl_protocols.session.server import ServerSession
 

@@ -24,7 +24,7 @@ from securefl.federation.scores.exact import MOST_MEMBERS, ExactLayout
 from securefl.federation.scores.session import RING, ring_vector, score_session, scored
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.sums import MetricSums
-from securefl.ml.parameters import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import PlanError, ProtocolError
 from securefl_protocols.primitives.ring import RingVector

@@ -32,7 +32,7 @@ from securefl.federation.scores.bounded import Integers, bounded_integers
 from securefl.federation.scores.session import ring_vector, scored
 from securefl.federation.scores.terms import ScoreTerms, score_terms
 from securefl.ml.metrics.unit_sums import UnitSums
-from securefl.ml.parameters import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.noise.csprng import member_stream
 from securefl.privacy.plan import PrivacyPlan

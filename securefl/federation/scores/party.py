@@ -17,7 +17,8 @@ from securefl.federation.scores.exact_session import MemberExactScores
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
-from securefl.ml.parameters import FloatVector, load_local, load_shared, local_state
+from securefl.ml.parameters import load_local, load_shared, local_state
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.common.learner import LocalProblem
 from securefl_protocols.primitives.entropy import Entropy

@@ -33,6 +33,9 @@ from securefl.data.tables import RetailData
 from securefl.errors import AgreementError, InputError
 from securefl.ml.tensor_io import write_atomically
 from securefl.tasks.registry import check_model, create_task
+from securefl.untrusted.files import MEBIBYTE, read_bytes
+
+_LARGEST = 1024 * MEBIBYTE
 
 _VERSION = 2
 
@@ -109,10 +112,7 @@ def read_facts(path: Path) -> Facts:
     Raises:
         InputError: If it is missing or damaged.
     """
-    try:
-        packed = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+    packed = read_bytes(path, _LARGEST)
     try:
         tree = msgpack.unpackb(packed)
         if tree["version"] != _VERSION:

@@ -7,9 +7,11 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from securefl.errors import RunDirectoryError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.transport.liveness import LivenessTracker
@@ -17,9 +19,46 @@ from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.subjects import token
 from securefl.federation.transport.timeouts import kind_of
 from securefl.ml.tensor_io import write_atomically
+from securefl.untrusted.documents import read_json
+from securefl.untrusted.files import SMALL
 
 FILE = "status.json"
 _EVERY = 1.0
+
+
+Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]
+"""Seconds since the epoch, up to the year 9999."""
+
+
+class MemberStatus(BaseModel):
+    """What the coordinator knows of a member."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: str
+    heard: Moment | None
+    at: str
+    asked: str
+    away: bool
+    bytes_down: int
+    bytes_up: int
+
+
+class RunStatus(BaseModel):
+    """Content of the status file."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    written: Moment
+    connected: bool
+    agreement: str
+    run: str
+    round: int
+    rounds: int
+    state: str
+    trouble: str
+    epsilon: float | None
+    members: tuple[MemberStatus, ...]
 
 
 class StatusFile(LivenessTracker):
@@ -122,10 +161,10 @@ def read_status(directory: Path) -> dict[str, Any]:
         RunDirectoryError: If there is none.
     """
     try:
-        tree: dict[str, Any] = json.loads((directory / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        tree = read_json(directory / FILE, SMALL)
+        return RunStatus.model_validate(tree).model_dump()
+    except (InputError, ValidationError):
         raise RunDirectoryError(f"{directory} has no status of a coordinator") from None
-    return tree
 
 
 def clock(seconds: float | None, now: float | None = None) -> str:

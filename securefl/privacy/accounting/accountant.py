@@ -19,7 +19,6 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 import numpy as np
-from opacus.accountants import PRVAccountant
 
 from securefl.errors import ConfigError
 from securefl.privacy.accounting import pld
@@ -140,6 +139,8 @@ class PrvAccountant(Accountant):
     leaves = (GaussianDpEvent,)
 
     def _epsilon(self, delta: float) -> float:
+        from opacus.accountants import PRVAccountant  # torch takes seconds to import
+
         prv = PRVAccountant()
         prv.history = list(_merged(self._terms))
         if not prv.history:

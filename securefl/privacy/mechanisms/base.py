@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -138,6 +139,33 @@ class PrivacyMechanism(ABC):
         """
         del config
         return plan.event(plan.sigma(plan.rounds), plan.rounds)
+
+    def round_event(
+        self,
+        config: RunConfig,
+        members: int,
+        dimension: int,
+        number: int,
+        charged: Sequence[PrivacyEvent],
+    ) -> PrivacyEvent:
+        """Return the event that a member charges for a round; an audit compares it with the record.
+
+        Args:
+            config: The run's configuration.
+            members: Members in the roster.
+            dimension: d, coordinates of the shared model.
+            number: Number of the round.
+            charged: The member's charges of this run before it; equal ones merged, the latest last.
+
+        Raises:
+            ConfigError: If no noise keeps to what is left of the budget.
+        """
+        del members, dimension
+        # Opacus takes seconds to import, and only a budget needs it.
+        from securefl.privacy.plan import PrivacyPlan
+
+        plan = PrivacyPlan.of(config)
+        return plan.event(plan.round_sigma(number, charged))
 
     def check(self, config: RunConfig, members: int, dimension: int) -> None:
         """Refuse a run that cannot succeed, before any member is charged.

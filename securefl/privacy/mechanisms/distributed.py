@@ -7,6 +7,7 @@ survivors together do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -84,6 +85,20 @@ class DistributedDP(PrivacyMechanism):
             law=_SKELLAM,
             spent=plan.reserved,
         ).event
+
+    def round_event(
+        self,
+        config: RunConfig,
+        members: int,
+        dimension: int,
+        number: int,
+        charged: Sequence[PrivacyEvent],
+    ) -> PrivacyEvent:
+        """See `PrivacyMechanism`; one noise in all rounds, which no member decides by itself."""
+        del number, charged
+        from securefl.privacy.distributed_plan import plan_of
+
+        return plan_of(config, members, dimension).event
 
     def check(self, config: RunConfig, members: int, dimension: int) -> None:
         """See `PrivacyMechanism`; also refuses what cannot be summed."""

@@ -9,7 +9,8 @@ from torch import nn
 
 from securefl.config.schema import TrainingSettings
 from securefl.ml.metrics.sums import MetricSums, total
-from securefl.ml.parameters import FloatVector, load_shared
+from securefl.ml.parameters import load_shared
+from securefl.ml.vectors import FloatVector
 from securefl.tasks.common.learner import LocalProblem
 
 

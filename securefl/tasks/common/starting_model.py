@@ -8,9 +8,10 @@ import torch
 
 from securefl.config.schema import RunConfig
 from securefl.errors import InputError
-from securefl.ml.parameters import FloatVector, joined_shared, shared_vector
+from securefl.ml.parameters import joined_shared, shared_vector
 from securefl.ml.seeds import derive_seed
 from securefl.ml.tensor_io import read_tensors
+from securefl.ml.vectors import FloatVector
 from securefl.tasks.base import AnyTask
 
 

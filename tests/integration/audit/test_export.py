@@ -48,7 +48,8 @@ def audited(tmp_path, purchases):
         run(directory)
         path = tmp_path / f"{name}.json"
         export(directory.path, path, open_units=True)
-        audit = verify_file(path, other=other)
+        others = () if other is None else (other,)
+        audit = verify_file(path, others=others, model=directory.model_path)
         assert audit_run(directory.path).verdict == "pass"
         assert audit.verdict == "pass", [c for c in audit.checks if c.verdict in {"fail", "warn"}]
         return {check.name: check.verdict for check in audit.checks}, path

@@ -14,12 +14,12 @@ from securefl.audit.bundle.case import Log
 from securefl.audit.bundle.inputs import moment, pinned_agreement, read_bundle
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED
 from securefl.audit.explain import explain
-from securefl.audit.verify import verify, verify_file
+from securefl.audit.verify import OtherBundle, verify, verify_file
 from securefl.consortium.encoding.jcs import to_timestamp
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.merkle import leaf_hash
 from securefl.errors import InputError, SecureflError
-from support.bundle_mutations import entry_at
+from support.bundle_edits import entry_at
 from support.bundle_scenario import DIMENSION, NOW, STEP, honest
 
 
@@ -129,8 +129,9 @@ def test_another_length_than_that_of_the_sums_replays_nothing(run, tmp_path, dim
 
 def test_a_transcript_under_the_number_of_another_round(run, tmp_path):
     tree = run.seal(tmp_path).to_json()
-    for number in (9, 2):
-        tree["transcripts"][0]["round"] = number
+    first, second = tree["transcripts"][:2]
+    for rounds in ((9, 2), (2, 1)):
+        first["round"], second["round"] = rounds
         found = verdicts(verify(parse(tree), folder=tmp_path, now=NOW))
         assert found["sums-replayed"] == "fail"
 
@@ -163,6 +164,35 @@ def test_every_mode_has_honest_bundles(tmp_path, masked, private):
     assert ("sums-replayed" in skipped) != masked
 
 
+def removed(saved, name):
+    """The audit of the bundle without a file beside it."""
+    (saved.parent / "files" / name).unlink()
+    return verify_file(saved, now=NOW)
+
+
+def test_what_the_agreement_calls_for_has_to_be_there(run, saved, tmp_path):
+    """A missing fact never reads as fine: the audit is incomplete, and says of what."""
+    tree = run.seal(tmp_path).to_json()
+    for names in (["transcripts"], ["claims", "start_model"], ["claims", "model"]):
+        cut = copy.deepcopy(tree)
+        part = cut[names[0]] if len(names) > 1 else cut
+        part[names[-1]] = [] if names == ["transcripts"] else None
+        audit = verify(parse(cut), folder=tmp_path, now=NOW)
+        assert (audit.verdict, audit.exit_code) == ("incomplete", 3), names
+        assert audit.missing
+        assert audit.to_json()["missing"] == list(audit.missing)
+    assert removed(saved, "start.f32").exit_code == 3
+    assert removed(saved, "1.transcript").exit_code == 3
+
+
+def test_the_first_model_is_compared_in_every_mode(tmp_path):
+    scenario = honest(rounds=1, masked=False)
+    bundle = scenario.seal(tmp_path)
+    assert verify(bundle, folder=tmp_path, now=NOW).verdict == "pass"
+    (tmp_path / "files" / "start.f32").write_bytes(bytes(4 * DIMENSION))
+    assert verdicts(verify(bundle, folder=tmp_path, now=NOW))["model-chain"] == "fail"
+
+
 def test_earlier_runs_are_in_the_account(tmp_path):
     earlier = honest(rounds=2, masked=False)
     step = STEP.model_copy(update={"steps": 2 * STEP.steps})
@@ -171,7 +201,7 @@ def test_earlier_runs_are_in_the_account(tmp_path):
     later = later.changed(
         lambda script: [type(w)(w.member, w.event, w.minute + 600) for w in script]
     )
-    audit = verify(later.seal(), other=earlier.seal(), now=NOW)
+    audit = verify(later.seal(), others=(OtherBundle(earlier.seal()),), now=NOW)
     assert verdicts(audit)["earlier-runs"] == "pass"
     assert audit.verdict == "pass"
 
@@ -194,13 +224,13 @@ def test_nothing_follows_from_another_bundle_that_nobody_signed(run):
     """Whoever wants to discredit a run could otherwise invent a fork."""
     tree = run.seal().to_json()
     entry_at(tree, "release", "retailer-1", 2)["entry"]["event"]["model_before"] = "e" * 64
-    audit = verify(run.seal(), other=parse(tree), now=NOW)
+    audit = verify(run.seal(), others=(OtherBundle(parse(tree)),), now=NOW)
     assert verdicts(audit)["no-fork"] == "not checked"
     earlier = honest(rounds=1, masked=False)
     earlier.consortium = type(earlier.consortium)(earlier.consortium.signed, bytes(range(9, 41)))
     tree = earlier.seal().to_json()
     entry_at(tree, "release", "retailer-1")["signature"] = "0" * 128
-    audit = verify(run.seal(), other=parse(tree), now=NOW)
+    audit = verify(run.seal(), others=(OtherBundle(parse(tree)),), now=NOW)
     assert verdicts(audit)["earlier-runs"] == "not checked"
 
 
@@ -214,12 +244,12 @@ def test_a_leaf_is_the_entry_as_its_member_sent_it(run):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no JSON"),
+        ("", "no valid JSON"),
         ("[]", "no JSON object"),
         ("{}", "no bundle"),
         ('{"format": "securefl-audit/2"}', "no bundle"),
         ('{"format": "securefl-audit/1", "format": "securefl-audit/1"}', "twice"),
-        ("[" * 100_000, "no JSON"),
+        ("[" * 100_000, "no valid JSON here: nested deeper"),
     ],
 )
 def test_what_is_no_bundle_is_one_line(tmp_path, text, words):

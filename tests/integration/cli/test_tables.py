@@ -16,7 +16,7 @@ TOTALS = (("All retailers", *ROW[1:]), ("± over 3 seeds", *ROW[1:]))
 @pytest.mark.parametrize("columns", [80, 100])
 def test_the_widest_closing_table_fits_a_terminal_uncut(monkeypatch, capsys, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    console().print(plain_table(PRIVATE, [ROW], TOTALS))
+    console().table(plain_table(PRIVATE, [ROW], TOTALS))
     lines = capsys.readouterr().out.splitlines()
     text = "\n".join(lines)
     assert max(map(len, lines)) <= columns

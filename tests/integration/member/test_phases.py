@@ -1,7 +1,7 @@
 """The phase of a run at a member, over restarts and a lost disk."""
 
 from securefl.federation import messages as m
-from securefl.ml.parameters import model_digest
+from securefl.ml.vectors import model_digest
 
 
 def say(member, message):

@@ -24,8 +24,8 @@ from securefl.federation.runs.agreement import KEY, read_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.evaluate import evaluate
 from securefl.federation.runs.run import run
-from securefl.ml.parameters import model_digest
 from securefl.ml.tensor_io import read_tensors
+from securefl.ml.vectors import model_digest
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.tasks.demand.task import DemandTask

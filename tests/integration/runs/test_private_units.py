@@ -44,9 +44,8 @@ def finished(tmp_path, small_config, purchases):
 
 
 def test_single_ratings_can_be_hidden_and_a_customers_epsilon_stands_beside_it(finished):
-    result, directory = finished(
-        "ratings", privacy={"unit": "record", "records_per_customer": 2, "sampling_rate": 0.1}
-    )
+    unit = {"unit": "record", "records_per_customer": 2, "sampling_rate": 0.1}
+    result, directory = finished("ratings", privacy={**unit, "scores": 0.0})
     privacy = result.privacy
     assert (privacy.unit, privacy.protects, privacy.records_per_customer) == (
         *("record", "one rating"),

@@ -46,6 +46,21 @@ def test_honest_records_are_never_too_low(accountant, rate):
     assert list(under_reported(honest, DELTA, accountant)) == []
 
 
+def test_without_opacus_pld_is_computed_anew(monkeypatch):
+    """An auditor's wheel has no Opacus: the price is as sharp, and its origin is stated."""
+    fields = {"sampling_rate": 0.5, "noise_multiplier": 3.7}
+    record = claims(1, lambda _, epsilon: epsilon, accountant="pld", **fields)
+    steps = record[0].mechanisms
+    assert recompute.computed_by(steps, "pld") == "a second accountant"
+    monkeypatch.setattr(recompute, "installed", lambda: False)
+    monkeypatch.setitem(sys.modules, "opacus.accountants", None)
+    recompute._priced.cache_clear()
+    assert recompute.computed_by(steps, "pld") == "the same accountant, computed anew"
+    assert list(under_reported(record, DELTA, "pld")) == []
+    low = [Claim("round 0", steps, 0.99 * record[0].epsilon)]
+    assert [claim for claim, _ in under_reported(low, DELTA, "pld")] == low
+
+
 @pytest.mark.parametrize("rate", [0.5, 1.0])
 def test_what_pld_charged_is_priced_by_another(rate, monkeypatch):
     """Neither code that computed the record computes it again."""

@@ -78,7 +78,8 @@ def test_shares_of_rounds_leave_room_for_scores(privacy):
     config = config_of(privacy)
     plan = DistributedPlan.of(config, 5, 800)
     rounds = [plan.event] * config.rounds
-    assert epsilon_of([*rounds, score_event(config)], 1e-5, config.privacy.accountant) <= 4.0
+    everything = [*rounds, score_event(config)]
+    assert epsilon_of(everything, 1e-5, config.privacy.accountant) <= 4.0
 
 
 def test_a_round_charged_twice_leaves_room_for_scores():

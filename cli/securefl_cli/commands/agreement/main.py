@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import format_option
+from securefl_cli.rendering.screen import console, print_json
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 _HERE = "securefl_cli.commands.agreement.main"
@@ -241,7 +241,7 @@ def amend(
         coordinator=coordinator,
         meeting=_meeting(broker, ca),
     )
-    click.echo(f"Wrote {written}; {agreement} stays in force until it is signed.")
+    console().whole(f"Wrote {written}; {agreement} stays in force until it is signed.")
     _print_draft(written)
 
 
@@ -262,4 +262,4 @@ def _print_json(path: Path) -> None:
     from securefl.consortium.agreement.workflow import status
     from securefl_cli.rendering.agreement import agreement_json
 
-    click.echo(json.dumps(agreement_json(status(path, datetime.now(UTC))), allow_nan=False))
+    print_json(agreement_json(status(path, datetime.now(UTC))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,9 @@ from securefl_cli.options.run import (
     resolve,
     task_option,
 )
+from securefl_cli.rendering.grid import Column, Table
 from securefl_cli.rendering.progress import watch
+from securefl_cli.rendering.screen import console, print_json
 
 if TYPE_CHECKING:  # torch and Opacus are imported by the command that trains
     from securefl.audit.attacks.report import AttackReport, Finding
@@ -80,42 +81,35 @@ def attack(
     with watch(quiet=quiet) as progress:
         report = attack_training(resolved, canaries=canaries, progress=progress)
     if format == "json":
-        click.echo(json.dumps(report.to_json(), allow_nan=False))
+        print_json(report.to_json())
     else:
         _print(report)
     ctx.exit(0 if report.passed else 1)
 
 
 def _print(report: AttackReport) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     from securefl.audit.attacks.report import NOT_SHOWN
-    from securefl_cli.rendering.screen import console
 
     out = console()
-    out.print()
+    out.line()
     heading = f"epsilon {report.epsilon:.3f} at delta {report.delta:g} for every {report.unit}"
-    out.print(Text(f"Attacks on the claim: {heading}", style="bold"))
-    out.print()
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    table.add_column("Attack", no_wrap=True)
-    table.add_column("What the attacker gets", overflow="fold")
-    for column in ("At least", "Claim", "Verdict"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for finding in report.findings:
-        table.add_row(*_row(finding))
-    out.print(table)
-    out.print()
-    outcome = "no claim was refuted" if report.passed else "A CLAIM WAS REFUTED"
-    out.print(
-        f"{report.canaries:,} canaries, {report.rounds} rounds, customers of {report.member};"
-        f" lower bounds of epsilon at {report.confidence:.0%} confidence each: {outcome}.",
-        markup=False,
+    out.line(f"Attacks on the claim: {heading}", "bold")
+    out.line()
+    columns = (
+        Column("Attack", firm=True),
+        Column("What the attacker gets"),
+        *(Column(name, right=True, firm=True) for name in ("At least", "Claim", "Verdict")),
     )
-    out.print("This does not show:")
+    out.table(Table(columns, [_row(finding) for finding in report.findings]))
+    out.line()
+    outcome = "no claim was refuted" if report.passed else "A CLAIM WAS REFUTED"
+    out.line(
+        f"{report.canaries:,} canaries, {report.rounds} rounds, customers of {report.member};"
+        f" lower bounds of epsilon at {report.confidence:.0%} confidence each: {outcome}."
+    )
+    out.line("This does not show:")
     for limit in NOT_SHOWN:
-        out.print(f"  - {limit}", markup=False)
+        out.line(f"  - {limit}")
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import format_option
+from securefl_cli.rendering.screen import console, print_json
 
 _COMMANDS = {
     "export": ("securefl_cli.commands.audit.main:export", "Write a run's bundle for an auditor."),
@@ -20,14 +20,28 @@ _COMMANDS = {
         "securefl_cli.commands.audit.main:explain",
         "Explain a bundle, member by member.",
     ),
+    "checkpoint": (
+        "securefl_cli.commands.audit.witness:checkpoint",
+        "Write what witnesses outside are shown.",
+    ),
+    "witnessed": (
+        "securefl_cli.commands.audit.witness:witnessed",
+        "Check what witnesses outside have signed.",
+    ),
     "attack": (
         "securefl_cli.commands.audit.attack:attack",
         "Attack private training to test its claim.",
     ),
 }
 
-bundle_argument = click.argument(
-    "bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="BUNDLE.json"
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE.json")
+time_limit_option = click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A bundle that takes longer is refused: it was made to.",
 )
 
 
@@ -63,8 +77,10 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
 
     bundle = write(run, out, open_units=open_units)
     beside = f", {len(bundle.transcripts)} transcripts beside it" if bundle.transcripts else ""
-    click.echo(f"Wrote {out}: {len(bundle.entries)} entries, {len(bundle.heads)} heads{beside}.")
-    click.echo(f"Check it with: securefl audit verify {out}")
+    console().whole(
+        f"Wrote {out}: {len(bundle.entries)} entries, {len(bundle.heads)} heads{beside}."
+    )
+    console().whole(f"Check it with: securefl audit verify {out}")
 
 
 @click.command(
@@ -73,7 +89,8 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
     Examples:
       securefl audit verify bundle.json
       securefl audit verify bundle.json --agreement agreement.toml
-      securefl audit verify bundle.json --other theirs.json
+      securefl audit verify bundle.json --other theirs.json --other earlier.json
+      securefl audit verify bundle.json --model model.safetensors
       securefl audit verify bundle.json --format json > audit.json
     """,
 )
@@ -86,11 +103,20 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
 )
 @click.option(
     "--other",
+    "others",
+    multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="BUNDLE2.json",
-    help="Another auditor's bundle of this run, or one of another run on the same data.",
+    help="Another bundle of this run, or one of another run on the same data; any number.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A model.safetensors: is it the one that the run ended with?",
 )
 @click.option("--now", metavar="TIME", help="The time to check against, like 2026-01-31T09:00:00Z.")
+@time_limit_option
 @format_option
 @click.pass_context
 def verify(
@@ -99,25 +125,29 @@ def verify(
     *,
     bundle: Path,
     agreement: Path | None,
-    other: Path | None,
+    others: tuple[Path, ...],
+    model: Path | None,
     now: str | None,
+    time_limit: float,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
     """Check BUNDLE.json against the keys of the agreement, and nothing else.
 
     Exits with 0 if every check that could be made passes, 3 if one has doubts, and 1 if one fails.
     """
-    from securefl.audit.bundle.inputs import moment, pinned_agreement
+    from securefl.audit.bundle.inputs import deadline, moment, pinned_agreement
     from securefl.audit.verify import verify_file
 
-    result = verify_file(
-        bundle,
-        agreement=None if agreement is None else pinned_agreement(agreement),
-        other=other,
-        now=None if now is None else moment(now),
-    )
+    with deadline(time_limit, f"the audit of {bundle}"):
+        result = verify_file(
+            bundle,
+            agreement=None if agreement is None else pinned_agreement(agreement),
+            others=others,
+            model=model,
+            now=None if now is None else moment(now),
+        )
     if format == "json":
-        click.echo(json.dumps(result.to_json(), allow_nan=False))
+        print_json(result.to_json())
     else:
         from securefl_cli.rendering.audit import print_audit
 
@@ -134,18 +164,20 @@ def verify(
     """,
 )
 @bundle_argument
+@time_limit_option
 @format_option
-def explain(*, bundle: Path, format: str) -> None:  # noqa: A002 - named after the option
+def explain(*, bundle: Path, time_limit: float, format: str) -> None:  # noqa: A002 - named after the option
     """Print the members of BUNDLE.json, what each did, and what it cost in privacy.
 
     This is what the bundle claims; `securefl audit verify` checks it.
     """
-    from securefl.audit.bundle.inputs import read_bundle
+    from securefl.audit.bundle.inputs import deadline, read_bundle
     from securefl.audit.explain import explain as explained
 
-    explanation = explained(read_bundle(bundle))
+    with deadline(time_limit, f"the explanation of {bundle}"):
+        explanation = explained(read_bundle(bundle))
     if format == "json":
-        click.echo(json.dumps(explanation.to_json(), allow_nan=False))
+        print_json(explanation.to_json())
         return
     from securefl_cli.rendering.audit import print_explanation
 

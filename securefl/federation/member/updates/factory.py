@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from securefl.config.schema import RunConfig
-from securefl.ml.parameters import FloatVector, clear_local, shared_vector
+from securefl.ml.parameters import clear_local, shared_vector
+from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.round_updates import Charges, RoundTraining

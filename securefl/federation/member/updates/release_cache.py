@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from securefl.ml.parameters import FloatVector, UpdateVector
 from securefl.ml.tensor_io import read_tensors, write_tensors
+from securefl.ml.vectors import FloatVector, UpdateVector
 
 
 class ReleaseCache:

@@ -34,11 +34,8 @@ class RunBudget:
             ConfigError: If no noise keeps to the budget at all.
         """
         charged = self.charges.charged()
-        left = max(1, self.plan.rounds - number + 1)
-        # Calibrated to what is left, so that rounds that were charged twice (a kill after the
-        # charge) make later noise larger and never exceed the budget.
         try:
-            return self.plan.sigma(left, charged)
+            return self.plan.round_sigma(number, charged)
         except ConfigError:
             if not charged:
                 raise

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from securefl.audit.attacks.findings import CHANCE
+from securefl.audit.attacks.findings import AS_NUMBERS, CHANCE
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation.member.updates import local_dp as private
 from securefl.privacy.dpsgd import book_keeping as bookkeeping
@@ -17,6 +17,7 @@ from securefl.privacy.noise.csprng import AesCtrRng
 from support.local_noise import divide
 
 CANARIES = "canaries, f-DP"
+NUMBERS = AS_NUMBERS
 DIFFERENCE = "difference of two members, f-DP"
 NOISE = "noise of two members"
 ACCOUNT = "account, priced anew"
@@ -33,6 +34,28 @@ def test_an_honest_run_passes(on_canaries, seed):
     # The attack is not blind: it proves a good part of what was spent.
     assert found[CANARIES].lower_bound > 1.3
     assert found["canaries in one run"].lower_bound > 0.8
+
+
+def test_scores_as_numbers_find_noise_off_by_a_quarter(on_canaries, monkeypatch):
+    """Where guesses alone do not: the size of a score tells more than its sign."""
+    assert on_canaries()[NUMBERS].lower_bound > 3.2
+    divide(monkeypatch, by=1.25)
+    found = on_canaries()
+    assert NUMBERS in refuted(found)
+    assert found[NUMBERS].numbers["noise_scale_sure"] < 1
+
+
+@pytest.mark.slow
+def test_scores_as_numbers_over_20_seeds(on_canaries, monkeypatch):
+    """Honest runs are not refuted; small faults of the noise are, far below one half."""
+    honest = [on_canaries(seed=seed)[NUMBERS] for seed in range(200, 220)]
+    assert all(one.holds for one in honest)
+    assert sorted(one.lower_bound for one in honest)[10] > 3.4
+    for factor, least, level in ((1.25, 20, "noise_scale_sure"), (1.1, 15, "noise_scale")):
+        with monkeypatch.context() as patch:
+            divide(patch, by=factor)
+            found = [on_canaries(seed=seed)[NUMBERS] for seed in range(200, 220)]
+        assert sum(one.numbers[level] < 1 for one in found) >= least, factor
 
 
 @pytest.mark.slow

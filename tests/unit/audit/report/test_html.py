@@ -1,5 +1,6 @@
 """The page: complete in itself, safe against names, readable for everybody."""
 
+import dataclasses
 import itertools
 import re
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from securefl.audit.report.page import assemble, render
+from support.hostile_text import HOSTILE, laced, unseen
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect"}
 
@@ -137,3 +139,33 @@ def test_what_the_protection_costs_is_shown_beside(result, records):
     assert "What the protection costs" in page
     assert "secure, ε = 2.00" in page
     assert "secure, no differential privacy" in page
+
+
+def test_no_hostile_name_acts_on_the_page(result, records, proof):
+    """No escape, no markup, no formula and no line break of a name: in cells, charts and labels."""
+    names = {"north": HOSTILE, "south": f"{HOSTILE}2"}
+    run = result()
+    members = tuple(
+        dataclasses.replace(member, name=name)
+        for member, name in zip(run.members, names.values(), strict=True)
+    )
+    private = tuple(
+        dataclasses.replace(member, name=name)
+        for member, name in zip(run.privacy.members, names.values(), strict=True)
+    )
+    privacy = dataclasses.replace(run.privacy, members=private)
+    changed = dataclasses.replace(run, members=members, privacy=privacy, run_dir=HOSTILE)
+    rounds = [
+        dataclasses.replace(r, cohort=tuple(names.values()), survivors=tuple(names.values()))
+        for r in records
+    ]
+    audit = laced(proof.audit, keep={"verdict"})
+    paths = {name: [(1, 1.0), (3, 2.0)] for name in names.values()}
+    page = render(assemble(changed, rounds, dataclasses.replace(proof, audit=audit, paths=paths)))
+    assert not unseen(page)
+    assert "<b>" not in page
+    assert "Verdict  PASS\n" not in page
+    assert r"x\x1b[2K\x1b[1A[bold red]\u202egnp" in page
+    parser = Outline()
+    parser.feed(page)
+    assert not parser.badly_nested

@@ -8,7 +8,8 @@ import dp_accounting as dp
 import pytest
 from dp_accounting import pld
 from dp_accounting.dp_event import MixtureOfGaussiansDpEvent
-from opacus.accountants import GaussianAccountant
+from opacus.accountants import GaussianAccountant, RDPAccountant
+from opacus.accountants.analysis import rdp as opacus_rdp
 from opacus.accountants.analysis.rdp import compute_rdp
 from scipy import integrate, stats
 
@@ -16,6 +17,7 @@ from securefl.errors import ConfigError
 from securefl.privacy.accounting.accountant import PrivacyAccountant, epsilon_of
 from securefl.privacy.accounting.calibration import Budget, noise_multiplier
 from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.accounting.gaussian_rdp import sampled_gaussian_divergences
 from securefl.privacy.accounting.group_privacy import ORDERS as GROUP_ORDERS
 from securefl.privacy.accounting.group_privacy import _divergences, customer_epsilon
 from securefl.privacy.accounting.rdp import ORDERS, renyi_epsilon, sum_renyi
@@ -174,3 +176,25 @@ class TestCustomers:
         assert customer_epsilon([SampledGaussian(0.0, 0.5, 1)], 1e-5, 3) == math.inf
         with pytest.raises(ValueError, match="at most 0"):
             customer_epsilon([ROUND], 1e-5, 0)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.8, 1.0, 2.5, 40.0])
+@pytest.mark.parametrize("rate", [1e-4, 0.01, 0.3, 0.9, 1.0])
+def test_divergences_have_the_bits_of_opacus(sigma, rate):
+    """Recorded epsilons and planned noise follow from them, here and at an auditor's."""
+    # Beyond 512 the sum is one vector of our own: in a loop, as in Opacus, it takes seconds.
+    orders = ORDERS[: ORDERS.index(512.0) + 1]
+    theirs = opacus_rdp.compute_rdp(q=rate, noise_multiplier=sigma, steps=1, orders=list(orders))
+    ours = sampled_gaussian_divergences(sigma, rate, orders)
+    assert ours.tolist() == list(theirs)
+    assert sum_renyi([(sigma, rate, 1)])[: len(orders)] == list(theirs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spent, _ = opacus_rdp.get_privacy_spent(orders=list(orders), rdp=list(theirs), delta=1e-6)
+    assert renyi_epsilon(ours.tolist(), 1e-6, orders) == max(0.0, spent)
+
+
+def test_orders_begin_with_those_of_opacus():
+    """And go on beyond them."""
+    theirs = RDPAccountant.DEFAULT_ALPHAS
+    assert ORDERS[: len(theirs)] == tuple(map(float, theirs))

@@ -1,0 +1,93 @@
+"""`securefl audit checkpoint` and `securefl audit witnessed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from securefl_cli.commands.audit.main import bundle_argument
+from securefl_cli.options.passphrase import key_option, passphrase_option, unlocked
+from securefl_cli.rendering.screen import console, copyable, labelled
+
+
+@click.command(
+    short_help="Write what witnesses outside are shown.",
+    epilog="""\b
+    Examples:
+      securefl audit checkpoint bundle.json --key hub.key --out witness
+    """,
+)
+@bundle_argument
+@key_option
+@passphrase_option
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A new folder: a request and a note for each head of the log.",
+)
+def checkpoint(*, bundle: Path, key: Path, passphrase_file: Path | None, out: Path) -> None:
+    """Write every head of BUNDLE.json as a C2SP checkpoint, signed with your key.
+
+    Only a digest that stands for the run, the size and the root of its log are in it.
+    """
+    from securefl.audit.bundle.inputs import read_bundle
+    from securefl.audit.bundle.witnesses import requests
+    from securefl.consortium.ledger.checkpoint import ED25519, Verifier, origin_of
+    from securefl.federation.runs.directory import make_empty
+    from securefl.ml.tensor_io import write_atomically
+
+    content, private = read_bundle(bundle), unlocked(key, passphrase_file)
+    make_empty(out)
+    count = 0
+    for count, (note, request) in enumerate(requests(content, private), 1):
+        write_atomically(out / f"{count:06d}.note", note.to_text().encode())
+        write_atomically(out / f"{count:06d}.request", request.encode())
+    screen = console()
+    origin = origin_of(content.run)
+    copyable(screen, "Wrote", f"{count} checkpoints to {out}")
+    copyable(screen, "Log key", Verifier(origin, ED25519, private.public).to_text())
+    labelled(
+        screen,
+        "Next",
+        "give the log key to a witness, post the requests in their order to its add-checkpoint, and"
+        " append each answer to the note of the same number.",
+    )
+
+
+@click.command(
+    short_help="Check what witnesses outside have signed.",
+    epilog="""\b
+    Examples:
+      securefl audit witnessed bundle.json --note 000003.note --witness VKEY
+    """,
+)
+@bundle_argument
+@click.option(
+    "--note",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The note with the witnesses' lines.",
+)
+@click.option(
+    "--witness", "keys", required=True, multiple=True, metavar="VKEY", help="Its key; repeatable."
+)
+@click.pass_context
+def witnessed(ctx: click.Context, /, *, bundle: Path, note: Path, keys: tuple[str, ...]) -> None:
+    """Say which witnesses signed that the log of BUNDLE.json only grew.
+
+    Exit code 0 if all named ones did, 3 if one did not, and 2 if a signature is wrong or the note
+    is of another log.
+    """
+    from securefl.audit.bundle.inputs import read_bundle
+    from securefl.audit.bundle.witnesses import witnessed as compared
+    from securefl.consortium.ledger.checkpoint import LARGEST_NOTE, Verifier, read_note
+    from securefl.untrusted.files import read_text
+    from securefl_cli.rendering.witness import print_witnessed
+
+    signed = read_note(read_text(note, LARGEST_NOTE))
+    found = compared(read_bundle(bundle), signed, [Verifier.from_text(key) for key in keys])
+    ctx.exit(print_witnessed(found))

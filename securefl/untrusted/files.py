@@ -1,0 +1,119 @@
+"""Reading of files that other parties wrote, within a size and of one kind.
+
+A name can lead to a pipe that never ends, to a device, to a sparse file of a terabyte, or to a
+link into another folder. Kind and size are checked on the open descriptor, before a byte is read,
+so that a file cannot be exchanged in between; what is read is bounded all the same, since the
+files of /proc claim to be empty.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from securefl.errors import InputError
+
+KIBIBYTE: Final = 1 << 10
+MEBIBYTE: Final = 1 << 20
+SMALL: Final = 4 * MEBIBYTE
+"""Most bytes of a file that persons write or look at: a configuration, a card, an agreement."""
+
+
+def read_bytes(
+    path: Path,
+    largest: int,
+    *,
+    error: type[InputError] = InputError,
+    inside: Path | None = None,
+) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        path: The file, or a link to it.
+        largest: Most bytes that it may have.
+        error: What is raised.
+        inside: Folder that the file has to be in, once links are followed.
+
+    Raises:
+        InputError: If it is missing, unreadable, no regular file, larger, or elsewhere.
+    """
+    try:
+        if inside is not None:
+            _check_inside(path, inside, error)
+        # Without O_NONBLOCK, opening a pipe would wait for a writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            state = os.fstat(file.fileno())
+            _check_kind(path, state.st_mode, error)
+            if state.st_size > largest:
+                raise error(f"{path} is larger than any such file: {_size(largest)} at most")
+            # Reading allocates what it is asked for: the size that the file has, and not the limit.
+            most = min(largest, max(state.st_size, MEBIBYTE))
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise error(f"{path} does not exist") from None
+    except (OSError, ValueError) as problem:  # ValueError: a null byte in the name
+        raise error(f"{path} cannot be read: {_reason(problem)}") from None
+    if len(content) > most:
+        raise error(f"{path} is larger than any such file: {_size(largest)} at most")
+    return content
+
+
+def read_text(
+    path: Path,
+    largest: int,
+    *,
+    error: type[InputError] = InputError,
+    inside: Path | None = None,
+) -> str:
+    """Return the text of a regular UTF-8 file; see `read_bytes`.
+
+    Raises:
+        InputError: As in `read_bytes`, or if it is no UTF-8 text.
+    """
+    try:
+        return read_bytes(path, largest, error=error, inside=inside).decode()
+    except UnicodeDecodeError:
+        raise error(f"{path} cannot be read: it is no UTF-8 text") from None
+
+
+def check_regular(
+    path: Path, largest: int | None = None, *, error: type[InputError] = InputError
+) -> None:
+    """Refuse what another library is about to open unless it is a regular file.
+
+    Raises:
+        InputError: If it is missing, unreadable, of another kind, or larger.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        raise error(f"{path} does not exist") from None
+    except (OSError, ValueError) as problem:
+        raise error(f"{path} cannot be read: {_reason(problem)}") from None
+    _check_kind(path, state.st_mode, error)
+    if largest is not None and state.st_size > largest:
+        raise error(f"{path} is larger than any such file: {_size(largest)} at most")
+
+
+def _check_inside(path: Path, folder: Path, error: type[InputError]) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise error(f"{path} leads out of {folder}")
+
+
+def _check_kind(path: Path, mode: int, error: type[InputError]) -> None:
+    if stat.S_ISDIR(mode):
+        raise error(f"{path} cannot be read: Is a directory")
+    if not stat.S_ISREG(mode):
+        raise error(f"{path} is no regular file")
+
+
+def _reason(problem: Exception) -> str:
+    return getattr(problem, "strerror", None) or str(problem)
+
+
+def _size(count: int) -> str:
+    if count < MEBIBYTE:
+        return f"{count // KIBIBYTE:,} KiB"
+    return f"{count // MEBIBYTE:,} MiB"

@@ -1,0 +1,407 @@
+"""An independent verifier of the core of a bundle, written from docs/bundle.md and nothing else.
+
+It imports nothing of securefl: canonical JSON, digests, Merkle proofs and the Gaussian mechanism
+are its own. It answers with the first check that fails, in the order of the document, or None.
+
+    python tests/reference/verifier.py bundle.json
+"""
+
+import hashlib
+import json
+import math
+import re
+import sys
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+FIELDS = {
+    *("format", "created", "run", "agreement", "entries", "heads", "inclusion", "transcripts"),
+    *("openings", "claims"),
+}
+EVENTS = {
+    "start": {
+        *("kind", "config", "code", "code_version", "policy", "data_set", "unit", "delta"),
+        *("accountant", "cap", "units", "epsilon_before", "history", "unprotected_before"),
+    },
+    "release": {
+        *("kind", "round", "mode", "dp", "model_before", "threshold", "cohort", "mechanism"),
+        *("delta", "epsilon_before", "epsilon_after", "repeat_of"),
+    },
+    "score-release": {
+        *("kind", "round", "model", "scores", "threshold", "cohort", "mechanism", "delta"),
+        *("epsilon_before", "epsilon_after"),
+    },
+    "outcome": {"kind", "round", "survivors", "model_after", "transcript"},
+    "refusal": {"kind", "round", "reason", "asked", "allowed"},
+    "refused-question": {"kind", "question", "phase", "reason"},
+    "end": {"kind", "rounds", "epsilon_after"},
+}
+SOMETIMES = {"start": {"other_units"}}
+ENTRY = {"version", "run", "agreement", "member", "sequence", "previous", "time", "event"}
+ZEROS = "0" * 64
+
+
+class Failed(Exception):
+    """The name of the check that fails, and why."""
+
+    def __init__(self, check, reason):
+        super().__init__(f"{check}: {reason}")
+        self.check = check
+
+
+def need(condition, check, reason):
+    if not condition:
+        raise Failed(check, reason)
+
+
+# Section 1: canonical JSON (RFC 8785) and labelled digests
+
+
+def number(value):
+    """A number as ECMAScript writes it (RFC 8785, section 3.2.2.3)."""
+    if isinstance(value, int):
+        need(abs(value) < 1 << 53, "form", "an integer beyond 2^53")
+        return str(value)
+    need(math.isfinite(value), "form", "a number that JSON does not know")
+    if value == 0:
+        return "0"
+    sign, value = ("-", -value) if value < 0 else ("", value)
+    mantissa, _, exponent = f"{value!r}".partition("e")
+    whole, _, rest = mantissa.partition(".")
+    rest = "" if rest == "0" else rest
+    point = len(whole) + int(exponent or 0)
+    digits = (whole + rest).lstrip("0")
+    point -= len(whole + rest) - len((whole + rest).lstrip("0"))
+    digits = digits.rstrip("0")
+    count = len(digits)
+    if count <= point <= 21:
+        return sign + digits + "0" * (point - count)
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    power = f"e{point - 1:+d}"
+    return sign + digits[0] + (f".{digits[1:]}" if count > 1 else "") + power
+
+
+def canonical(value):
+    """RFC 8785 text; names are sorted by their UTF-16 code units."""
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+        return "{" + ",".join(f"{canonical(n)}:{canonical(value[n])}" for n in names) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    if value is None or isinstance(value, bool | str):
+        return json.dumps(value, ensure_ascii=False)
+    return number(value)
+
+
+def octets(value):
+    return canonical(value).encode()
+
+
+def digest(label, *fields):
+    """H(label; fields): SHA-256 over each behind its length in four bytes."""
+    state = hashlib.sha256()
+    for field in (label.encode(), *fields):
+        state.update(len(field).to_bytes(4, "big") + field)
+    return state.digest()
+
+
+def signed(key, signature, label, content):
+    """Ed25519 over one byte with the label's length, the label, and the content."""
+    try:
+        message = bytes([len(label)]) + label.encode() + content
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(
+            bytes.fromhex(signature), message
+        )
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+# Section 2: the form
+
+
+def distinct(pairs):
+    need(len({name for name, _ in pairs}) == len(pairs), "form", "a name stands twice")
+    return dict(pairs)
+
+
+def read(text):
+    try:
+        bundle = json.loads(text, object_pairs_hook=distinct)
+    except ValueError as error:
+        raise Failed("form", str(error)) from None
+    need(isinstance(bundle, dict) and bundle.keys() == FIELDS, "form", "other fields")
+    need(bundle["format"] == "securefl-audit/1", "form", "another format")
+    for line in bundle["entries"]:
+        need(line.keys() == {"entry", "signature"}, "form", "an entry has other fields")
+        need(line["entry"].keys() == ENTRY, "form", "an entry has other fields")
+        event = line["entry"]["event"]
+        kind = event.get("kind")
+        fields = event.keys() - SOMETIMES.get(kind, set())
+        need(fields == EVENTS.get(kind), "form", "an event has other fields")
+    rounds = [file["round"] for file in bundle["transcripts"]]
+    need(len(set(rounds)) == len(rounds), "form", "a round's transcript stands twice")
+    return bundle
+
+
+# Section 3: the agreement
+
+
+def agreement(bundle):
+    """Check the quorum; return the digest that entries name, and the members' keys."""
+    whole = bundle["agreement"]
+    need(not whole["statements"], "agreement", "key changes are beyond this verifier")
+    content = whole["agreement"]
+    keys = {member["name"]: member["identity"] for member in content["members"]}
+    need(len(set(keys.values())) == len(content["members"]), "agreement", "a key of two members")
+    text = octets(content)
+    for name, signature in whole["signatures"].items():
+        need(name in keys, "agreement", f"{name} is no member")
+        fits = signed(keys[name], signature, "securefl/1/agreement", text)
+        need(fits, "agreement", f"the signature of {name}")
+    need(len(whole["signatures"]) >= content["quorum"], "agreement", "no quorum")
+    return digest("securefl/1/agreement", text).hex(), keys
+
+
+# Section 4: entries and chains
+
+
+def entries(bundle, agreed, keys):
+    for line in bundle["entries"]:
+        entry = line["entry"]
+        named = (entry["run"], entry["agreement"]) == (bundle["run"], agreed)
+        need(named and entry["member"] in keys, "members", f"an entry of {entry['member']}")
+    for line in bundle["entries"]:
+        key = keys[line["entry"]["member"]]
+        fits = signed(key, line["signature"], "securefl/1/ledger-entry", octets(line["entry"]))
+        need(fits, "entries", f"the signature of {line['entry']['member']}")
+
+
+def chains(bundle):
+    last = {}
+    for line in bundle["entries"]:
+        entry = line["entry"]
+        sequence, previous = last.get(entry["member"], (-1, ZEROS))
+        need(entry["sequence"] == sequence + 1, "chain", f"a gap of {entry['member']}")
+        need(entry["previous"] == previous, "chain", f"a broken link of {entry['member']}")
+        own = digest("securefl/1/ledger-entry", octets(entry)).hex()
+        last[entry["member"]] = entry["sequence"], own
+
+
+# Section 5: the log (RFC 9162, sections 2.1.1 to 2.1.4)
+
+
+def node(left, right):
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def root(leaves):
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return node(root(leaves[:split]), root(leaves[split:]))
+
+
+def consistency_path(leaves, old, complete=True):
+    """PROOF and SUBPROOF of section 2.1.4.1, as hex."""
+    size = len(leaves)
+    if old == size:
+        return [] if complete else [root(leaves).hex()]
+    split = 1 << (size - 1).bit_length() - 1
+    if old <= split:
+        return [*consistency_path(leaves[:split], old, complete), root(leaves[split:]).hex()]
+    return [*consistency_path(leaves[split:], old - split, False), root(leaves[:split]).hex()]
+
+
+def inclusion_path(leaves, index):
+    """PATH of section 2.1.3.1, as hex."""
+    if len(leaves) == 1:
+        return []
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    if index < split:
+        return [*inclusion_path(leaves[:split], index), root(leaves[split:]).hex()]
+    return [*inclusion_path(leaves[split:], index - split), root(leaves[:split]).hex()]
+
+
+def log(bundle, keys):
+    leaves = [hashlib.sha256(b"\0" + octets(line)).digest() for line in bundle["entries"]]
+    old = 0
+    for linked in bundle["heads"]:
+        head = linked["head"]["head"]
+        size = head["size"]
+        need(head["run"] == bundle["run"], "log", "a head of another run")
+        need(old <= size <= len(leaves), "log", "a head beyond the entries")
+        need(root(leaves[:size]).hex() == head["root"], "log", f"the root over {size} entries")
+        path = consistency_path(leaves[:size], old) if old else []
+        need(linked["consistency"] == path, "consistency", f"from {old} to {size} entries")
+        old = size
+    need(old == len(leaves), "log", "entries after the last head")
+    last = {line["entry"]["member"]: place for place, line in enumerate(bundle["entries"])}
+    for proof in bundle["inclusion"]:
+        right = proof["index"] == last.get(proof["member"])
+        need(right, "inclusion", f"not the last entry of {proof['member']}")
+        path = inclusion_path(leaves, proof["index"])
+        need(proof["proof"] == path, "inclusion", f"of {proof['member']}")
+    for linked in bundle["heads"]:
+        head, signatures = linked["head"]["head"], linked["head"]["signatures"]
+        for name, signature in signatures.items():
+            fits = name in keys and signed(
+                keys[name], signature, "securefl/1/tree-head", octets(head)
+            )
+            need(fits, "heads", f"the signature of {name}")
+    if bundle["heads"]:
+        need(signatures.keys() >= last.keys(), "heads", "the last head lacks a member")
+
+
+# Section 6: rounds and models
+
+
+def rounds(bundle):
+    outcomes, models, before, scored = {}, {}, {}, set()
+    for line in bundle["entries"]:
+        event = line["entry"]["event"]
+        if event["kind"] == "release":
+            before.setdefault(event["round"], set()).add(event["model_before"])
+        if event["kind"] == "score-release":
+            scored.add(event["model"])
+        if event["kind"] == "outcome":
+            same = (event["survivors"], event["model_after"], event["transcript"])
+            first = outcomes.setdefault(event["round"], same)
+            need(same == first, "outcomes", f"two outcomes of round {event['round']}")
+            models[event["round"]] = event["model_after"]
+    for place in sorted(before):
+        need(len(before[place]) == 1, "models", f"two models in round {place}")
+        if place - 1 in models:
+            need(before[place] == {models[place - 1]}, "models", f"round {place} began elsewhere")
+    need(scored <= set(models.values()), "models", "the model that was scored comes from no round")
+    if models and bundle["claims"]["model"] is not None:
+        handed_out = bundle["claims"]["model"] in models.values()
+        need(handed_out, "models", "the model handed out comes from no round")
+    return {number: outcome[2] for number, outcome in outcomes.items()}
+
+
+# Section 7: epsilon of the Gaussian mechanism without sampling
+
+
+def gaussian_delta(epsilon, sigma):
+    """Balle and Wang 2018, theorem 8, for sensitivity 1."""
+    normal = lambda x: 0.5 * math.erfc(-x / math.sqrt(2))  # noqa: E731
+    one, two = 1 / (2 * sigma) - epsilon * sigma, -1 / (2 * sigma) - epsilon * sigma
+    return normal(one) - math.exp(epsilon + math.log(max(normal(two), 1e-320)))
+
+
+def gaussian_epsilon(steps, delta):
+    """The exact epsilon of steps (sigma, count) on all units, by bisection."""
+    weight = sum(count / sigma**2 for sigma, count in steps)
+    if not weight:
+        return 0.0
+    sigma, low, high = weight**-0.5, 0.0, 1.0
+    while gaussian_delta(high, sigma) > delta:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if gaussian_delta(middle, sigma) > delta else (low, middle)
+    return high
+
+
+def epsilons(bundle):
+    spent = {}
+    for line in bundle["entries"]:
+        event, member = line["entry"]["event"], line["entry"]["member"]
+        if event["kind"] == "start":
+            spent[member] = list(event["history"])
+        if event["kind"] not in {"release", "score-release"} or event["mechanism"] is None:
+            continue
+        steps = spent.setdefault(member, [])
+        steps.append(event["mechanism"])
+        if any(m["name"] != "sampled-gaussian" or m["sampling_rate"] != 1 for m in steps):
+            continue
+        pairs = [(m["noise_multiplier"], m["steps"]) for m in steps]
+        exact = gaussian_epsilon(pairs, event["delta"])
+        enough = event["epsilon_after"] is not None and event["epsilon_after"] >= exact * 0.999
+        need(enough, "epsilon", f"{member}, round {event['round']}: it is {exact:.3f}")
+
+
+# Section 8: transcripts
+
+
+def msgpack(data, place):
+    """The subset that a transcript uses: unsigned integers, bytes, lists and maps of them."""
+    kind = data[place]
+    if kind < 0x80:
+        return kind, place + 1
+    if kind in {0xCC, 0xCD, 0xCE}:
+        size = 1 << kind - 0xCC
+        return int.from_bytes(data[place + 1 : place + 1 + size], "big"), place + 1 + size
+    if kind in {0xC4, 0xC5, 0xC6}:
+        size = 1 << kind - 0xC4
+        length, place = int.from_bytes(data[place + 1 : place + 1 + size], "big"), place + 1 + size
+        return data[place : place + length], place + length
+    if 0x80 <= kind < 0xA0 or kind in {0xDC, 0xDE}:
+        mapped = kind < 0x90 or kind == 0xDE
+        length, place = kind & 0x0F, place + 1
+        if kind in {0xDC, 0xDE}:
+            length, place = int.from_bytes(data[place : place + 2], "big"), place + 2
+        items = []
+        for _ in range(length * 2 if mapped else length):
+            item, place = msgpack(data, place)
+            items.append(item)
+        return (dict(zip(items[::2], items[1::2], strict=True)) if mapped else items), place
+    raise Failed("transcripts", f"byte {kind:#x}")
+
+
+def transcript_digest(data):
+    try:
+        (opening, this, steps), end = msgpack(data, 0)
+        need(end == len(data) and len(steps) in {5, 6}, "transcripts", "more bytes or steps")
+        four = [number.to_bytes(4, "big") + model for number, model in (opening, this)]
+        tables = [
+            b"".join(
+                member.to_bytes(4, "big") + hashlib.sha256(step[member]).digest()
+                for member in sorted(step)
+            )
+            for step in steps
+        ]
+    except (IndexError, ValueError, TypeError, AttributeError, OverflowError):
+        raise Failed("transcripts", "no transcript") from None
+    return digest("securefl/2/transcript", *four, *tables).hex()
+
+
+def transcripts(bundle, folder, recorded):
+    for file in bundle["transcripts"]:
+        matches = recorded.get(file["round"]) == file["digest"]
+        need(matches, "transcripts", "not the one that members signed")
+        need(re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", file["file"]), "transcripts", "its name")
+        content = (folder / file["file"]).read_bytes()
+        need(transcript_digest(content) == file["digest"], "transcripts", "another file")
+
+
+def verify(path):
+    """Return the name of the first check that fails, or None."""
+    try:
+        bundle = read(path.read_text(encoding="utf-8"))
+        agreed, keys = agreement(bundle)
+        entries(bundle, agreed, keys)
+        chains(bundle)
+        log(bundle, keys)
+        recorded = rounds(bundle)
+        epsilons(bundle)
+        transcripts(bundle, path.parent, recorded)
+    except Failed as failure:
+        return failure.check
+    except (KeyError, TypeError, AttributeError):
+        return "form"
+    return None
+
+
+if __name__ == "__main__":
+    found = verify(Path(sys.argv[1]))
+    sys.stdout.write("pass\n" if found is None else f"fail: {found}\n")
+    sys.exit(0 if found is None else 1)
