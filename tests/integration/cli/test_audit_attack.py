@@ -48,7 +48,7 @@ def test_an_honest_run_passes_and_the_json_says_what_was_found(cli, small, here)
     assert (report["unit"], report["delta"], report["canaries"]) == ("customer", 1e-5, 1000)
     assert 1.9 < report["epsilon"] <= 2.0
     names = [attack["name"] for attack in report["attacks"]]
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names)) == 12
     for attack in report["attacks"]:
         assert set(attack) == {"name", "gain", "lower_bound", "claim", "verdict", "numbers"}
         assert attack["verdict"] in {"holds", "no claim"}
