@@ -8,6 +8,7 @@ from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.federation import messages as m
 from securefl.federation.member.answers import Protection
+from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
@@ -39,8 +40,9 @@ def play(village):
             link, context.run, keys, journal=journal, timeouts=patience, watch=LivenessTracker()
         )
         transport.begin_passing()
-        start = starting_model(config, create_task(config), facts)
-        coordinator = HostileCoordinator(transport, context.consortium, start)
+        task = create_task(config)
+        start, layout = starting_model(config, task, facts), ExactLayout(task.scored_metrics)
+        coordinator = HostileCoordinator(transport, context.consortium, start, layout)
         coordinator.play()
         coordinator.exchange.replies(dict.fromkeys(NAMES, m.Shutdown()))
         link.flush()
