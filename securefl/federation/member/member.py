@@ -37,7 +37,7 @@ from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.scoring import MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
 from securefl.federation.member.updates.factory import round_training
-from securefl.federation.scores.party import ScoreParty, SumScoring
+from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
@@ -110,11 +110,10 @@ class Member:
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
-        scoring = SumScoring(self.learner, self.model, lambda: self.rounds.kept)
-        self.scores = ScoreParty(spec, ledger, scoring)
+        self.scoring = MemberScoring(self.learner, self.model, self.rounds)
+        self.scores = ScoreParty(spec, ledger, self.scoring)
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
-        self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self._models = MemberModels(
             self.learner, ledger, self.rounds, self.masked.ended_with, self._names
         )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
 from torch import nn
 
 from securefl.config.schema import TrainingSettings
 from securefl.federation import messages as m
 from securefl.federation.member.rounds import MemberRounds
-from securefl.ml.metrics.spec import Split
+from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.ml.parameters import load_local, load_shared, local_state
 from securefl.ml.vectors import FloatVector
 from securefl.tasks.common.learner import LocalProblem
@@ -23,7 +25,7 @@ Tallies = Mapping[str, MetricSums]
 
 
 class MemberScoring:
-    """Scores of shared models beside the member's local parameters.
+    """Scores of shared models beside the member's local parameters; a `ScoredMember` of sums.
 
     Args:
         learner: The member's learning problem.
@@ -35,6 +37,28 @@ class MemberScoring:
         self._learner = learner
         self._model = model
         self._rounds = rounds
+
+    @property
+    def units(self) -> int:
+        """See `ScoredMember`."""
+        return self._learner.data.units
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """See `ScoredMember`."""
+        return self._learner.task.scored_metrics
+
+    def unit_scores(self, shared: FloatVector) -> UnitSums:
+        """See `ScoredMember`; under a budget the last round is the result, and the kept one."""
+        load_shared(self._model, shared)
+        return self._learner.score_units(self._model)
+
+    def arm_scores(self, number: int, shared: FloatVector) -> Sequence[MetricSums]:
+        """See `ScoredMember`."""
+        name = self._learner.data.name
+        if number <= self._learner.config.rounds:
+            return [self.score(shared, "validation", "present")[name]]
+        return [self.score(shared, "test", "kept")[name], self.baseline("test")[name]]
 
     def score(self, shared: FloatVector, split: Split, local: LocalPart) -> Tallies:
         """Return the metric sums of a shared model.
@@ -56,7 +80,8 @@ class MemberScoring:
 
     def baseline(self, split: Split) -> Tallies:
         """Return the metric sums of the baseline."""
-        return self._learner.task.baseline(self._learner.data, split)
+        with torch.no_grad():
+            return self._learner.task.baseline(self._learner.data, split)
 
     def noised_baseline(self) -> Tallies:
         """Return the metric sums of the baseline under noise of the run's whole budget, on test."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
-
-import torch
-from torch import Tensor, nn
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.member_ledger import MemberLedger
@@ -17,10 +14,8 @@ from securefl.federation.scores.exact_session import MemberExactScores
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
-from securefl.ml.parameters import load_local, load_shared, local_state
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.tasks.common.learner import LocalProblem
 from securefl_protocols.primitives.entropy import Entropy
 
 MayScore = Callable[[int, FloatVector], bool]
@@ -115,46 +110,3 @@ class ScoreParty:
     @last.setter
     def last(self, number: int) -> None:
         self._exact.last = number
-
-
-class SumScoring:
-    """A `ScoredMember`: scores a shared model with the member's own local parameters.
-
-    Args:
-        learner: The member's data, task and configuration.
-        model: The member's model; its local parameters are as before after each call.
-        kept: Returns the local parameters of the best round.
-    """
-
-    def __init__(
-        self, learner: LocalProblem, model: nn.Module, kept: Callable[[], Mapping[str, Tensor]]
-    ) -> None:
-        self._learner, self._model, self._kept = learner, model, kept
-
-    @property
-    def units(self) -> int:
-        """See `ScoredMember`."""
-        return self._learner.data.units
-
-    @property
-    def metrics(self) -> tuple[MetricSpec, ...]:
-        """See `ScoredMember`."""
-        return self._learner.task.scored_metrics
-
-    def unit_scores(self, shared: FloatVector) -> UnitSums:
-        """See `ScoredMember`; under a budget the last round is the result, and the kept one."""
-        load_shared(self._model, shared)
-        return self._learner.score_units(self._model)
-
-    def arm_scores(self, number: int, shared: FloatVector) -> Sequence[MetricSums]:
-        """See `ScoredMember`."""
-        learner, model, name = self._learner, self._model, self._learner.data.name
-        load_shared(model, shared)
-        if number <= learner.config.rounds:
-            return [learner.score(model, "validation")[name]]
-        present = local_state(model)
-        load_local(model, self._kept())
-        federated = learner.score(model, "test")[name]
-        load_local(model, present)
-        with torch.no_grad():
-            return [federated, learner.task.baseline(learner.data, "test")[name]]
