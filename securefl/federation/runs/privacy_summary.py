@@ -124,7 +124,8 @@ def guarantee(privacy: RunPrivacy) -> str:
         f"({privacy.largest_epsilon:.2f}, {privacy.delta:g})-differential privacy for every"
         f" {privacy_unit(privacy.unit).of_whom} ({privacy.protects}){_beside(privacy)}, against"
         f" {privacy.against} (the"
-        f" {privacy.accountant.upper()} accountant; the figures above are exact and not covered)"
+        f" {privacy.accountant.upper()} accountant; released scores are covered, the exact"
+        " tables of a simulation are not)"
     )
 
 
