@@ -179,10 +179,12 @@ def member_life(scene, name, death=None, wrap=None):
     key = SigningKey(scene.keys[name])
     journal = MemberJournal(scene.folder / name, key.private_bytes(), scene.run_id)
     keys, entropy = RunKeys(scene.folder / name, key, scene.run_id, name), QuestionEntropy()
-    inner = RehearsingMember(name, key.private_bytes(), scene.consortium, entropy)
+    books = scene.folder / "books"
+    inner = RehearsingMember(name, key.private_bytes(), scene.consortium, entropy, books)
     member = Mortal(inner, death, scene.folder / f"{name}.dead")
     with scene.link(name) as link:
-        end = MemberEnd(name, keys, scene.run, link, journal, entropy, JournalMemory(journal))
+        memory = JournalMemory(journal)
+        end = MemberEnd(name, keys, scene.run, link, journal, entropy, memory, inner.fence)
         if wrap is not None:
             wrap(end)
         MemberProcess(end, member).serve()

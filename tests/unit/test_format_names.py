@@ -42,13 +42,16 @@ ERRORS = {
     "NoteError",
     "RefusedError",
     "RefusedQuestionError",
+    "RejectedSumError",
     "RoundFailedError",
     "RunDirectoryError",
     "SecureflError",
+    "StaleStateError",
     "TimeLimitError",
     "UndefinedEpsilonError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
+    "UnverifiedRoundError",
 }
 FACTS = {
     "ChurnFacts": ("begin", "end", "products", "category", "event_products"),

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from securefl.consortium.ledger import journal_fence, round_records
 from securefl.consortium.ledger.events import (
     AnyMechanism,
     Entry,
@@ -96,7 +97,6 @@ class ReleaseRow:
     mechanism: Mechanism | None
 
 
-_VERSION = 1
 _SCHEMA = """
 CREATE TABLE data_sets (id INTEGER PRIMARY KEY, pseudonym TEXT NOT NULL, label TEXT NOT NULL);
 CREATE TABLE data_set_keys (key TEXT PRIMARY KEY, data_set INTEGER NOT NULL);
@@ -117,6 +117,8 @@ CREATE TABLE entries (
 );
 CREATE INDEX of_round ON entries (run, kind, round);
 """
+_SECOND = f"{round_records.TABLE};{journal_fence.TABLE}"
+"""What version 2 has in addition; a file of version 1 gets it, and keeps its charges."""
 
 _RUN_COLUMNS = ", ".join(RunRow.__dataclass_fields__)
 _RUN_MARKS = ", ".join("?" * len(RunRow.__dataclass_fields__))
@@ -147,7 +149,7 @@ class PrivacyLedger(Database):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _SCHEMA, _VERSION)
+        super().__init__(path, _SCHEMA + _SECOND, 2, {1: _SECOND})
 
     def data_set(self, digest: str, name: str | None, label: str) -> DataSet:
         """Return the data set with a digest of its tables or a name; create it if there is none.

@@ -15,27 +15,29 @@ import msgpack
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
+from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.round_records import records_of
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
-from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.answer_gate import AnswerGate
 from securefl.federation.member.answers import ANSWERS, Phase, Protection
 from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_outputs
 from securefl.federation.member.known_models import MemberModels
+from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.own_figures import (
     OwnFigures,
     keep_result,
     kept_result,
     write_figures,
 )
-from securefl.federation.member.refusing import RefusingMember, refused
+from securefl.federation.member.refusing import RefusingMember
+from securefl.federation.member.replying import reply_to
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.scoring import MemberScoring, local_only_result
-from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
+from securefl.federation.member.secure_client import MaskedMember
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared
@@ -109,7 +111,9 @@ class Member:
             self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
-        self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
+        self.masked = MaskedMember(
+            spec.name, spec.identity, spec.consortium, records_of(ledger), spec.entropy
+        )
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
         self._names = spec.consortium.roster.names
@@ -144,15 +148,11 @@ class Member:
         }
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """Return the reply to one message; a user-facing error becomes a `Failure`."""
-        try:
-            request = m.decode(message)
-            reply = self._answers[self._gate.admit(request).question](request)
-        except RefusedError as error:
-            reply = refused(error.refusal)
-        except SecureflError as error:
-            reply = m.Failure(error=error.wire_name, text=str(error))
-        return [m.encode(reply)]
+        """Return the reply to one message; an error becomes a `Failure`, whatever it is."""
+        return reply_to(message, self._answer)
+
+    def _answer(self, request: m.Message) -> m.Message:
+        return self._answers[self._gate.admit(request).question](request)
 
     def close(self) -> None:
         """Close its ledger."""
@@ -291,9 +291,19 @@ class Member:
         return local_only_result(self.learner, settings, start)
 
     def _save(self, request: m.Save) -> m.Done:
+        self._check_saved(request.round)
         self.rounds.save(self.directory, request.round)
         self._saved = request.round
         return m.Done()
+
+    def _check_saved(self, number: int) -> None:
+        """Refuse to save the state under the number of another round than the newest."""
+        # A saved state takes the place of older ones: with any numbers, all would be deleted.
+        update = self.rounds.update
+        newest = self._saved if update is None else update.round
+        follows = number == 1 or self._models.concluded(number - 1) is not None
+        if number < newest or (number > newest and not follows):
+            raise m.MessageError(f"round {number} is not the round that this member is in")
 
     def _restore(self, request: m.Restore) -> m.Done:
         # Taken back, the round would be trained again and enter a second sum.

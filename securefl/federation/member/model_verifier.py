@@ -30,6 +30,7 @@ class ModelVerifier:
         self._settings = settings
         self._server: ServerOptimizer | None = None
         self._round = 0
+        self._before: dict[str, npt.NDArray[np.float64]] | None = None
         self._expected: FloatVector | None = None
 
     def wait(self) -> None:
@@ -44,9 +45,13 @@ class ModelVerifier:
         self.waiting = False
         if self._server is None:
             self._server = ServerOptimizer(self._settings, shared.shape[0])
+        if number == self._round and self._before is not None:
+            self._server.restore(self._before)  # a repeated round takes the place of the first
+            self._round -= 1
         # After a missed sum, the moments are unknown: no expectation is better than a wrong one,
         # which would make this member reject the models of an honest coordinator.
         if number == self._round + 1 or not self._server.moments:
+            self._before = {name: part.copy() for name, part in self._server.moments.items()}
             self._round, self._expected = number, self._server.apply(shared, change)
 
     def following(self) -> bytes | None:
