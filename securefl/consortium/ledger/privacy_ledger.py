@@ -153,12 +153,8 @@ class PrivacyLedger(Database):
         """Return the data set with a digest of its tables or a name; create it if there is none.
 
         Everything charged under the digest or the name counts: two data sets that turn out to be
-        one are merged, with the charges of both. To be called in a transaction.
-
-        Args:
-            digest: Digest of the tables, hex.
-            name: The data set's name in the member's policy; None where it has none.
-            label: The data set's name where the policy has none.
+        one are merged, with the charges of both. To be called in a transaction. The name is the
+        policy's; the label stands in its place where the policy has none.
         """
         # The label is a key too: tables that grow or are read in another order have a new digest,
         # and their customers are still those of which earlier runs have spent.
