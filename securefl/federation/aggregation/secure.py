@@ -166,7 +166,11 @@ class SecureAggregator:
             else:
                 return _sum_of(session, result)
         refused = exchange.refused_in(0) | exchange.refused_in(round_number)
-        reasons = [reason, *(f"{name} refused: {text}" for name, text in refused.items())]
+        reasons = [
+            reason,
+            *(f"{name} refused: {text}" for name, text in refused.items()),
+            *(f"{name} failed: {text}" for name, text in exchange.failures.items()),
+        ]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
 
     def _again(self, session: _Session) -> None:
