@@ -26,6 +26,7 @@ ERRORS = {
     "BadPartError",
     "BundleError",
     "ConfigError",
+    "DataChangedError",
     "DataError",
     "DatabaseError",
     "DeadlineExceeded",
