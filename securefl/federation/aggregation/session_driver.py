@@ -55,7 +55,7 @@ class ServerSessionRunner:
             ChecksumFailed: If the sum fails its checksum at as many members as it does not.
             ProtocolError: If too few members are left.
         """
-        server = self.server
+        server, self._revealing = self.server, False
         requests: dict[str, m.Message] = dict.fromkeys(self.asked or self.cohort, opening)
         while True:
             self._collect(exchange.replies(requests))

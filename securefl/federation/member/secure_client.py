@@ -187,10 +187,14 @@ class MaskedMember:
 
     def _follow(self, session: OpenSession, result: RoundResult) -> None:
         opening = session.opening
-        survivors = tuple(opening.cohort[index] for index in result.survivors)
-        self.last_sum = (session.update.round, survivors)
-        decoded = opening.terms.decode(result.total, result.opened)
-        self._follower.follow(session.update.round, session.update.shared, decoded.mean[:-1])
+        number, shared = session.update.round, session.update.shared
+        try:
+            decoded = opening.terms.decode(result.total, result.opened)
+        except ProtocolError as error:
+            # Some survivor's weight is none: like a wrong checksum, it must not end the run.
+            raise RejectedSumError(f"the sum of round {number} is no mean: {error}") from None
+        self.last_sum = number, tuple(opening.cohort[index] for index in result.survivors)
+        self._follower.follow(number, shared, decoded.mean[:-1])
 
     def _open(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Protocol:
         at = update.round, self._pinned[1]
