@@ -20,6 +20,7 @@ from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums, Ratio, total
+from securefl_protocols.session import plan as plans
 from securefl_protocols.wire.messages import MaskedInput
 from support.masked_federation import wrong_checksum
 from support.score_parties import MODEL, NAMES, WithoutScores
@@ -168,3 +169,9 @@ def test_wrong_checksum_of_one_member_leaves_no_scores(specs, consortium, monkey
     assert "fails its checksum" in asked(specs, consortium, 1)
     monkeypatch.undo()
     assert asked(specs, consortium, 2).survivors == NAMES
+
+
+def test_exact_sums_on_a_drawn_graph(specs, consortium, monkeypatch):
+    """Above a hundred members the opening has a step more, and no sum began."""
+    monkeypatch.setattr(plans, "_degree_and_threshold", lambda *_: (2, 2))
+    assert asked(specs, consortium, 1).survivors == NAMES
