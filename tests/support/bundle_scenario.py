@@ -177,7 +177,9 @@ class Scenario:
         )
 
 
-def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=STEP) -> Scenario:
+def honest(
+    rounds=3, members=5, *, masked=True, private=True, history=(), step=STEP, least=None
+) -> Scenario:
     """A run in which everybody did what was agreed."""
     config = load_config(
         None,
@@ -185,6 +187,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
             "task": "recommendation",
             "mode": "secure" if masked else "plain",
             "rounds": rounds,
+            **({"cohort": {"minimum": max(least.values())}} if least else {}),
             "privacy": {"dp": "none"} if not private else _private(_budget(step, rounds), step),
         },
     )
@@ -195,6 +198,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
         config,
         created=BEGIN - timedelta(days=30),
         expires=BEGIN + timedelta(days=300),
+        least_members=least,
     )
     consortium = Consortium(signed_by(agreement, keys), bytes(range(100, 132)))
     scenario = Scenario(keys, consortium, [])

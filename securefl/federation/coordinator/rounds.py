@@ -18,7 +18,7 @@ from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.coordinator.scores import ScoreSource
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import sum_exact
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, MemberFailedError
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import total
 from securefl.ml.vectors import FloatVector
@@ -120,6 +120,19 @@ class Federation:
             self.exchange.ask_all(self.members, m.Restore(round=round_number), m.Done)
 
 
+def _check_enough(federation: Federation, survivors: Sequence[str]) -> None:
+    """Refuse a sum of fewer members than the agreement demands for its task.
+
+    A masked session unmasks no such sum; in mode `plain` nothing else would stop it.
+    """
+    least = federation.consortium.signed.agreement.least
+    if len(survivors) < least:
+        raise MemberFailedError(
+            f"{len(survivors)} members are left in the round, and the agreement demands {least} for"
+            f" {federation.config.task}"
+        )
+
+
 def initial_state(config: RunConfig, shared: FloatVector) -> RoundState:
     """Return the state before the first round."""
     server = ServerOptimizer(config.server, shared.shape[0])
@@ -133,6 +146,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     number = state.round + 1
     cohort = agreed_cohort(federation.config, federation.roster, number)
     result = federation.aggregator.aggregate(exchange, number, state.shared, cohort)
+    _check_enough(federation, result.survivors)
     transcript = federation.archive.keep(number, result.transcript)
     state.shared = state.server.apply(state.shared, result.change)
     state.round = number
