@@ -39,6 +39,10 @@ _COMMANDS = {
         "Check a run's claims without trusting any party.",
     ),
     "report": ("securefl_cli.commands.report:report", "Write a finished run as one HTML page."),
+    "dossier": (
+        "securefl_cli.commands.dossier:dossier",
+        "Write what lawyers need of a finished run.",
+    ),
     "analytics": (
         "securefl_cli.commands.analytics:analytics",
         "Statistics over all retailers' customers.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,6 +42,42 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
+
+
+def refuse_taken(folder: Path) -> None:
+    """Refuse a place where something lies, before work is done for a new folder there.
+
+    Raises:
+        RunDirectoryError: If it is neither free nor an empty folder, or cannot be looked at.
+    """
+    try:
+        taken = folder.is_symlink() or (
+            folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        )
+    except OSError as error:
+        raise RunDirectoryError(f"{folder} cannot be written: {error.strerror}") from None
+    if taken:
+        raise RunDirectoryError(f"{folder} exists; nothing was written")
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files; a kill at any point leaves all of them or none.
+
+    Raises:
+        RunDirectoryError: If something is there already, or it cannot be written.
+    """
+    refuse_taken(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as begun:
+            whole = Path(begun) / "new"
+            whole.mkdir()
+            for name, content in files.items():
+                write_atomically(whole / name, content)
+            # Replaces an empty folder, and fails where there is anything else.
+            whole.rename(folder)
+    except OSError as error:
+        raise RunDirectoryError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 _BEGINNING = 4096

@@ -223,10 +223,10 @@ class PrivacyLedger(Database):
     def charged(self, data_set: int, run: str | None = None) -> list[Mechanism]:
         """Return all mechanisms charged to any privacy unit; as `spent`."""
         rows = self.rows(
-            "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?1"
-            " AND mechanism IS NOT NULL AND (?2 IS NULL OR run = ?2)"
+            "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?"
+            " AND mechanism IS NOT NULL AND (? IS NULL OR run = ?)"
             " GROUP BY mechanism ORDER BY MAX(id)",
-            (data_set, run),
+            (data_set, run, run),
         )
         found = [(self._mechanism(text), count) for text, count in rows]
         return [
