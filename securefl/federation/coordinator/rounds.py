@@ -18,10 +18,8 @@ from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.coordinator.scores import ScoreSource
 from securefl.federation.scores.exact import ExactLayout
-from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.transport.exchange import Exchange, MemberFailedError
 from securefl.ml.metrics.spec import MetricSpec
-from securefl.ml.metrics.sums import total
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 
@@ -200,20 +198,7 @@ def _for_a_customer(config: RunConfig, accounts: Sequence[m.BudgetResponse]) -> 
 
 def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
     """Return the present model's metrics on validation; none under a budget."""
-    # Scores are functions of customers' data: under a budget they would be releases of their own.
-    if mechanism_for(federation.config.privacy).private:
-        return {}
-    if federation.config.mode == "plain":
-        scores = federation.scores.validation(federation.members, state.round, state.shared)
-        return total(scores.values()).values() if scores else {}
-    found = sum_exact(
-        federation.exchange,
-        federation.consortium,
-        federation.layout,
-        state.round,
-        state.shared,
-    )
-    return {} if isinstance(found, str) else found.arms["federated"].values()
+    return dict(federation.scores.validation(federation.members, state.round, state.shared))
 
 
 def _check_scored(federation: Federation, validation: Mapping[str, float]) -> None:

@@ -85,6 +85,7 @@ def check_facts(config: RunConfig, facts: Facts) -> None:
         InputError: If the catalogue is missing.
         DataError: If the catalogue is wrong.
     """
+    check_model(config)  # under a budget there is an agreed period, or the run is refused
     settings = agreed_alone(config.data)
     if settings is None:
         return

@@ -15,12 +15,12 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from securefl.errors import ConfigError
 from securefl.ml.batches import Examples
 from securefl.ml.parameters import shared_parameters
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.dpsgd.book_keeping import BookkeepingPath, is_known
+from securefl.privacy.dpsgd.carried_sum import CarriedSum
 from securefl.privacy.dpsgd.functorch import VectorisedPath
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer, HooksOptimizer
 from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss
@@ -28,7 +28,7 @@ from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.private_rows import LocalRows
 from securefl.privacy.dpsgd.synthetic_units import made_up_parameters, synthetic_units
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.grid import LARGEST_BATCH, GridNoise
+from securefl.privacy.noise.grid import LARGEST_PLAIN_SUM, GridNoise
 
 PathName = Literal["auto", "hooks", "bookkeeping", "vectorised"]
 
@@ -118,13 +118,7 @@ class PrivateTrainer:
         self._row_optimizer = self._inner_optimizer(self.rows.parameters)
 
     def train_round(self) -> None:
-        """Take the steps of one round from the model's present state; leave it releasable.
-
-        Raises:
-            ConfigError: If the units are too many for the bound on a sum's rounding error.
-        """
-        if len(self.examples) > LARGEST_BATCH:
-            raise ConfigError(f"more than {LARGEST_BATCH:,} units cannot be summed exactly enough")
+        """Take the steps of one round from the model's present state; leave it releasable."""
         # Before the first batch: a run that fails midway has used the data and has to pay for it.
         self.accountant.charge(self.settings.event)
         self.model.train()
@@ -159,8 +153,16 @@ class PrivateTrainer:
     def _accumulate_all(self, index: Tensor) -> None:
         self._check_layers()
         self.optimizer.zero_grad(set_to_none=True)
+        if len(index) <= LARGEST_PLAIN_SUM:
+            for piece in torch.split(index, self.settings.piece):
+                self._accumulate(piece)
+            return
+        # Not refused: how many customers a member has would then decide whether a round fails.
+        carried = CarriedSum(sum(p.numel() for p in self.optimizer.params))
         for piece in torch.split(index, self.settings.piece):
             self._accumulate(piece)
+            self.optimizer.carry(carried)
+        self.optimizer.settle(carried)
 
     def _step_rows(self) -> None:
         if self._row_optimizer is not None:
