@@ -12,19 +12,14 @@ from typing import Final
 from securefl.config.metric_labels import LABELS, MetricLabel, shown, title
 from securefl.config.task_registry import declaration
 from securefl.federation.runs.directory import CONFIG
-from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.repeat import RepeatResult, sample_deviation
 from securefl.federation.runs.result import Numbers, RunResult
 from securefl.federation.scores.statement import ReleasedScore, ReleasedScores
+from securefl.privacy.statement import protection
 
 Result = RunResult | RepeatResult
 PARITY: Final = 2.0
 """Percent. A smaller difference is called parity, as another seed may reverse it."""
-
-_PROTECTION: Final = {
-    "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
-    "secure": "data stayed with each retailer, and the coordinator saw only the sum of updates",
-}
 
 _ARMS: Final = {"federated": "federated", "released": "released model"}
 
@@ -332,9 +327,7 @@ def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
 
 
 def _protection(result: Result) -> str:
-    if result.privacy is not None:
-        return f"{guarantee(result.privacy)}; mode {result.mode}: {_PROTECTION[result.mode]}."
-    return f"no differential privacy; mode {result.mode}: {_PROTECTION[result.mode]}."
+    return protection(result.privacy, result.mode)
 
 
 def _next_command(result: Result) -> str:

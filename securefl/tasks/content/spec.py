@@ -53,11 +53,13 @@ HYBRID: Final = TaskSpec(
         ModelSpec(
             HybridSettings,
             "securefl.tasks.content.hybrid:HybridTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
         ),
         ModelSpec(
             EaseSettings,
             "securefl.tasks.content.hybrid:HybridEaseTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
             changes=EASE_CHANGES,
         ),
@@ -76,6 +78,7 @@ CONTENT: Final = TaskSpec(
         ModelSpec(
             ContentSettings,
             "securefl.tasks.content.hybrid:ContentTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
         ),
     ),
