@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from securefl.config.schema import RunConfig
@@ -18,6 +18,8 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import AnyTask, MemberData
 from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import check_model, create_task
+from securefl.tasks.served.vocabulary import Vocabulary
+from securefl.tasks.served.writing import vocabulary_of
 
 POOLED = "pooled"
 
@@ -33,6 +35,7 @@ class Prepared:
         members: The members' data, in roster order.
         shared: The shared model before the first round, float32 [d].
         data_sets: Member to the digest of its tables.
+        vocabulary: The agreed products under their labels.
     """
 
     config: RunConfig
@@ -41,6 +44,7 @@ class Prepared:
     members: tuple[MemberData, ...]
     shared: FloatVector
     data_sets: dict[str, str]
+    vocabulary: Vocabulary = field(default_factory=Vocabulary.empty)
 
     def pooled(self, without: Collection[str] = ()) -> MemberData:
         """Return the data of all members together, for the centralized baseline.
@@ -76,7 +80,8 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
     data_sets = {tables.name: tables_digest(tables) for tables in data.members}
     shared = starting_model(config, task, facts)
     check_noise(config, len(members), len(shared))
-    return Prepared(config, task, facts, members, shared, data_sets)
+    vocabulary = vocabulary_of(config, facts, data.products)
+    return Prepared(config, task, facts, members, shared, data_sets, vocabulary)
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:

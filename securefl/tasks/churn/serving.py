@@ -51,6 +51,11 @@ class ServedChurn(ServedModel):
 
     verb: ClassVar[Verb] = "predict_proba"
     options: ClassVar[frozenset[str]] = frozenset({"as_of", "customers"})
+    use: ClassVar[str] = "Whom to win back: how probably a customer stays away for some weeks."
+    limits: ClassVar[tuple[str, ...]] = (
+        "It speaks of customers with enough baskets who bought lately enough, and of no others.",
+        "Its probabilities are those whose calibration error was measured; they name no reason.",
+    )
     task: ChurnTask
     facts: ChurnFacts
 

@@ -86,6 +86,10 @@ class ServedModel(ABC):
     verb: ClassVar[Verb] = "predict"
     options: ClassVar[frozenset[str]] = frozenset({"as_of"})
     """Fields of a `Request` that it understands."""
+    use: ClassVar[str] = "Predictions for the member that trained it."
+    """What it is meant for, as a paragraph of the model card."""
+    limits: ClassVar[tuple[str, ...]] = ()
+    """What it cannot do, as sentences of the model card."""
 
     task: AnyTask
 

@@ -78,6 +78,12 @@ class ServedForecaster(ServedModel):
 
     verb: ClassVar[Verb] = "forecast"
     options: ClassVar[frozenset[str]] = frozenset({"as_of", "horizon", "interval"})
+    use: ClassVar[str] = "Units of each of the retailer's series in the coming weeks or days."
+    limits: ClassVar[tuple[str, ...]] = (
+        "It was trained to look one step ahead; further steps are forecast from forecasts.",
+        "Bands come from past errors of all series together, and hold while errors stay alike.",
+        "Sales are taken for demand: what ran out of stock was asked for more than it sold.",
+    )
     task: DemandTask
     facts: DemandFacts
 

@@ -18,6 +18,11 @@ from securefl.tasks.inventory.task import InventoryTask
 class ServedOrderLevels(ServedForecaster):
     """Sets a member's order levels."""
 
+    use: ClassVar[str] = "What to order up to in the coming week, at the agreed costs."
+    limits: ClassVar[tuple[str, ...]] = (
+        "Sales are taken for demand: what ran out of stock was asked for more than it sold.",
+        "It knows neither the stock nor the orders on their way.",
+    )
     options: ClassVar[frozenset[str]] = frozenset({"as_of"})
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,11 @@ class ServedPrices(ServedModel):
         error: Their standard errors, float64 [K].
     """
 
+    use: ClassVar[str] = "How much less sells at a higher price, and one price for all customers."
+    limits: ClassVar[tuple[str, ...]] = (
+        "Elasticities are by category, and of prices that were tried; nothing else is known.",
+        "Costs are the agreed share of the shelf price, not the retailer's own.",
+    )
     task: PricingTask
     facts: PricingFacts
 

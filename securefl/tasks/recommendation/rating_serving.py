@@ -35,6 +35,10 @@ class ServedRatings(ServedModel):
     options: ClassVar[frozenset[str]] = frozenset(
         {"as_of", "customers", "k", "candidates", "keep_bought"}
     )
+    use: ClassVar[str] = "A baseline to compare with: it reproduces the tutorial's federation."
+    limits: ClassVar[tuple[str, ...]] = (
+        "Row u of its table is customer u of every retailer, although they are different people.",
+    )
     facts: RatingFacts
 
     def __init__(self, task: AnyTask, facts: RatingFacts, model: nn.Module, rated: Tensor) -> None:

@@ -109,6 +109,14 @@ class ServedRanking(ServedModel):
     options: ClassVar[frozenset[str]] = frozenset(
         {"as_of", "customers", "k", "candidates", "keep_bought", "new_products"}
     )
+    use: ClassVar[str] = (
+        "Lists of products that a customer of this retailer may want next, to be shown to people."
+    )
+    limits: ClassVar[tuple[str, ...]] = (
+        "It knows the products of the agreed catalogue that enough customers had bought, alone.",
+        "Scores order the products of one customer; they are no probabilities.",
+        "A customer who was not in the run is served from their purchases alone.",
+    )
     task: RecommendationTask
     facts: RankingFacts
 
