@@ -11,6 +11,7 @@ from securefl.federation.member.answers import Protection
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Trained
 from securefl.federation.runs.prepare import Prepared
+from securefl.federation.runs.released import write_released
 from securefl.federation.runs.result import MemberResult, RunResult, round_cost, run_refusals
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import named_shared
@@ -36,6 +37,7 @@ def completed(directory: RunDirectory, train: Callable[[], tuple[Prepared, Train
         started = time.perf_counter()
         prepared, trained = train()
         _write_model(directory, prepared, trained.state)
+        write_released(directory, prepared, trained)
         # The result comes last: where it is, the run has ended, and all else is in place.
         return _write_result(directory, prepared, trained, time.perf_counter() - started)
 

@@ -214,7 +214,20 @@ class ServedForecaster(ServedModel):
 
     def next_step(self, known: Known) -> tuple[ForecastExamples, ForecastExamples]:
         """Return the cases of the step after the known ones, for `forecast`."""
-        return self._cases(known, *self._start(known), 1)
+        last = len(known.steps)
+        return self._one_ahead(known, range(last, last + 1))
+
+    def _one_ahead(self, known: Known, steps: range) -> tuple[ForecastExamples, ForecastExamples]:
+        """Return the cases of some steps, each from all sales before it."""
+        facts = replace(self.facts, steps=known.steps)
+        grids = [task.grid(known.name, known.sold, facts) for task in self._tasks()]
+        cases = [grid.cases(self.series, steps) for grid in grids]
+        return cases[0], cases[-1]
+
+    def _tasks(self) -> list[DemandTask]:
+        """Return the tasks that make the inputs of the shared and of the local forecaster."""
+        task = self.task
+        return [task, task.exact(task.config)] if isinstance(task, PrivateDemandTask) else [task]
 
     def _start(self, known: Known) -> tuple[Floats, Floats]:
         """Return demand by key, [K, T], and of the whole retailer, [T]."""
@@ -224,13 +237,11 @@ class ServedForecaster(ServedModel):
         self, known: Known, demand: Floats, whole: Floats, ahead: int
     ) -> tuple[ForecastExamples, ForecastExamples]:
         """Return the cases `ahead` steps after the known ones, given demand of all before."""
-        task = self.task
-        tasks = [task, task.exact(task.config)] if isinstance(task, PrivateDemandTask) else [task]
         demand, whole = np.pad(demand, ((0, 0), (0, 1))), np.pad(whole, (0, 1))
-        steps = _continued(known.steps, ahead, task.cadence)
+        steps = _continued(known.steps, ahead, self.task.cadence)
         last = len(steps) - 1
         found = []
-        for one in tasks:
+        for one in self._tasks():
             uplift = self._uplift(one, known, steps)
             grid = one.grid_of(known.name, (demand, whole, uplift), steps, self.facts)
             found.append(grid.cases(self.series, range(last, last + 1)))
@@ -250,7 +261,8 @@ class ServedForecaster(ServedModel):
         """Yield the forecasts of the coming steps, float64 [S] each."""
         demand, whole = self._start(known)
         for ahead in range(1, horizon + 1):
-            cases = self._cases(known, demand, whole, ahead)
+            # The first step is made as in the run, and those after it from the forecasts before.
+            cases = self._cases(known, demand, whole, ahead) if ahead > 1 else self.next_step(known)
             units = self._units(self.forecast(cases))
             # What is too small to be forecast goes on as it was: its sum is part of the traffic.
             step = demand[:, -self.task.cadence.baseline[-1] :].mean(axis=1)
@@ -279,12 +291,22 @@ class ServedForecaster(ServedModel):
                 f" {self.task.cadence.name}s ahead: so many ended after the training data"
             )
         demand = known.sold.by_key(self.facts.words)[self.series]
+        if horizon == 1:
+            return [self._first_ratios(known, demand, first)]
         ratios: list[list[Floats]] = [[] for _ in range(horizon)]
         for origin in range(first, len(known.steps)):
             reach = min(horizon, len(known.steps) - origin)
             for ahead, units in enumerate(self._path(known.until(origin), reach)):
                 ratios[ahead].append(np.log1p(demand[:, origin + ahead]) - np.log1p(units))
         return [np.concatenate(part) for part in ratios]
+
+    @torch.no_grad()
+    def _first_ratios(self, known: Known, demand: Floats, first: int) -> Floats:
+        """Return the log ratios one step ahead, of all steps from `first` on at once."""
+        cases = self._one_ahead(known, range(first, len(known.steps)))
+        units = self._units(self.forecast(cases)).reshape(len(self.series), -1)
+        found: Floats = np.log1p(demand[:, first:]) - np.log1p(units)
+        return found.reshape(-1)
 
     def _trained_until(self) -> np.datetime64:
         """Return the first day that no training has seen."""

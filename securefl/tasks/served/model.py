@@ -267,7 +267,8 @@ class Model:
             "product": self._opened.vocabulary.label,
         }
         # Series of single products are named by the products' numbers.
-        if getattr(self.config.cuts, "level", None) == "product":
+        labelled = self._opened.vocabulary.labels is not None
+        if labelled and getattr(self.config.cuts, "level", None) == "product":
             labels = {**labels, "series": self._opened.vocabulary.label}
         for name, label in labels.items():
             if name in frame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from securefl.config.task_registry import TASKS
 from securefl.errors import ConfigError, InputError
 from securefl.ml.parameters import joined_shared, load_shared, local_parameters
 from securefl.ml.tensor_io import unpacked_tensors
-from securefl.ml.vectors import model_digest
+from securefl.ml.vectors import ORDER, FloatVector, model_digest
 from securefl.tasks.common.serving import OwnPart, ServedModel, load_rows
 from securefl.tasks.registry import create_task
 from securefl.tasks.served import manifest as m
@@ -24,6 +25,7 @@ from securefl.tasks.served.facts_files import joined_facts
 from securefl.tasks.served.folder import read_file, read_manifest, read_tree
 from securefl.tasks.served.vocabulary import Vocabulary
 from securefl.tasks.served.writing import served_class
+from securefl.untrusted.tensors import METADATA, tensor_header
 
 _LARGEST_SIZE: Final = 1 << 20
 """Largest size in the settings of a model: a folder of a few bytes must not ask for terabytes."""
@@ -77,6 +79,24 @@ def open_folder(folder: Path) -> OpenedModel:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(f"{folder} is damaged: its parts do not fit together: {reason}") from None
     return OpenedModel(folder, manifest, config, vocabulary, served)
+
+
+def released_vector(tensors: Mapping[str, Tensor], content: bytes, where: str) -> FloatVector:
+    """Return the shared vector of a file of tensors, in the order that the file states.
+
+    Raises:
+        InputError: If it states none.
+    """
+    try:
+        metadata = json.loads(tensor_header(content, where)[METADATA]["securefl"])
+        order = json.loads(metadata[ORDER])
+        parts = [tensors[name].reshape(-1).to(torch.float32) for name in order]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{where} does not state the order of its tensors") from None
+    if sorted(order) != sorted(tensors) or not parts:
+        raise InputError(f"{where} does not state the order of its tensors")
+    found: FloatVector = torch.cat(parts).numpy()
+    return found
 
 
 def _config(folder: Path, manifest: m.Manifest) -> RunConfig:
