@@ -15,6 +15,7 @@ import msgpack
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
@@ -41,9 +42,12 @@ from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.statement import protection, run_privacy
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.vocabulary import Vocabulary
+from securefl.tasks.served.writing import FOLDER, Provenance, write_member_model
 from securefl_protocols.primitives.entropy import Entropy
 
 
@@ -62,6 +66,7 @@ class MemberSpec:
         entropy: The source of its session's randomness.
         memory: Keeps a training for a restart in the middle of a round.
         own_machine: Whether it keeps the run's result, to compute figures for itself alone.
+        vocabulary: The agreed products under their labels.
     """
 
     config: RunConfig
@@ -74,6 +79,7 @@ class MemberSpec:
     entropy: Entropy = os.urandom
     memory: UpdateStore = field(default_factory=NoOpStore)
     own_machine: bool = False
+    vocabulary: Vocabulary = field(default_factory=Vocabulary.empty, repr=False)
 
     @property
     def name(self) -> str:
@@ -122,6 +128,7 @@ class Member:
         self._round_model: tuple[int, bytes] = (0, b"")
         self._result: FloatVector | None = None
         self._own_machine = spec.own_machine
+        self._vocabulary, self._consortium = spec.vocabulary, spec.consortium
         self._saved = 0
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.StartRun: self._begin,
@@ -247,6 +254,33 @@ class Member:
         load_shared(self.model, self._result)
         load_local(self.model, self.rounds.kept)
         write_outputs(self.directory, self.learner.local_outputs(self.model))
+        # On a machine of its own it does so once no other party waits for it: `write_figures`.
+        if not self._own_machine:
+            self._write_model(self._result)
+
+    def _write_model(self, shared: FloatVector) -> None:
+        """Write what the member serves from now on into its own folder."""
+        write_member_model(
+            self.directory / FOLDER,
+            self.learner,
+            shared,
+            self.rounds.kept,
+            vocabulary=self._vocabulary,
+            provenance=self._provenance(),
+        )
+
+    def _provenance(self) -> Provenance:
+        privacy = None
+        if self.trainer.spending() is not None:
+            account = self._spent(m.BudgetRequest())
+            privacy = run_privacy(self.config, {self.learner.data.name: account})
+        agreement = self._consortium.signed.agreement
+        return Provenance(
+            members=self._names,
+            agreement=agreement_fingerprint(agreement),
+            run=self._consortium.run_id,
+            protection=protection(privacy, self.config.mode),
+        )
 
     def write_figures(self, *, local_only: bool) -> OwnFigures | None:
         """Write this retailer's own figures into its own folder; None where it has no result.
@@ -261,6 +295,7 @@ class Member:
         if result is None:
             return None
         shared, self.rounds.kept = result
+        self._write_model(shared)
         return write_figures(
             self.directory, self.learner, self.scoring, shared, local_only=local_only
         )

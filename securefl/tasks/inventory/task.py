@@ -41,6 +41,12 @@ class StockExamples(ForecastExamples):
     sold: Floats
     counted: int
 
+    def at(self, rows: Tensor) -> StockExamples:
+        """Return the cases of whole series; see `ForecastExamples.at`."""
+        plain = super().at(rows)
+        series = np.unique(rows.numpy() // self.sold.shape[1])
+        return StockExamples(plain.batch, plain.baseline, self.sold[series], self.counted)
+
 
 class InventoryTask(QuantileTask):
     """Orders stock from quantile forecasts.
@@ -100,15 +106,20 @@ class InventoryTask(QuantileTask):
     def local_outputs(self, model: nn.Module, member: DemandMember) -> Mapping[str, pd.DataFrame]:
         """Return next week's order-up-to levels by series, and their quantiles."""
         coming, keys = member.coming[member.name], member.keys
-        forecast = self.coming(model, member)
+        table = self.level_table(coming, self.coming(model, member))
+        table.insert(0, self.split.level, [keys[i] for i in coming.batch[1].tolist()])
+        return {"order-levels": table}
+
+    def level_table(self, coming: ForecastExamples, forecast: Tensor) -> pd.DataFrame:
+        """Return the levels of a coming week, a row a case, from its quantiles, [N, Q]."""
         levels = self.order_levels(forecast, (len(forecast), 1))
-        table = pd.DataFrame({self.split.level: [keys[i] for i in coming.batch[1].tolist()]})
+        table = pd.DataFrame(index=range(len(forecast)))
         table["mean_last_weeks"] = doubles(coming.baseline[-1])
         table["order_when_at_or_below"] = levels.reorder[:, 0]
         table["order_up_to"] = levels.order_up_to[:, 0]
         for column, level in enumerate(self.levels):
             table[f"demand_{level:g}"] = doubles(forecast[:, column])
-        return {"order-levels": table}
+        return table
 
     def averaged(
         self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples

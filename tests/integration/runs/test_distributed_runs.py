@@ -13,7 +13,6 @@ from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError
 from securefl.federation.member.updates.distributed_dp import RELEASE, DistributedUpdates
 from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.run import run
 from securefl.ml.tensor_io import read_tensors
 from securefl.privacy.accounting.accountant import epsilon_of
@@ -21,6 +20,7 @@ from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.encoding.gradients import fraction_bits, sum_sensitivity
 from securefl.privacy.plan import PrivacyPlan
+from securefl.privacy.statement import guarantee
 
 NAMES = ["north", "south", "west", "east"]
 
