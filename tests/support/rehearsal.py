@@ -11,7 +11,7 @@ from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
 from securefl.ml.seeds import derive_seed
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.entropy import Entropy
 
 _DRAWN = 1 << 16
@@ -39,7 +39,8 @@ class RehearsingMember:
             entropy: Where its randomness comes from.
         """
         self._name = name
-        self._masked = MaskedMember(name, identity, consortium, entropy)
+        self._start = b""
+        self._masked = MaskedMember(name, identity, consortium, lambda: self._start, entropy)
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """The reply to one message."""
@@ -51,6 +52,8 @@ class RehearsingMember:
 
     def _answer(self, request: m.Message) -> m.Message:
         if isinstance(request, m.TrainMasked):
+            # What a rehearsal agreed on: it starts from zeros, however many there are.
+            self._start = model_digest(np.zeros_like(m.unpack_vector(request.shared)))
             self._masked.admit(request)
             return self._masked.enter(request, self._update(request))
         if isinstance(request, m.Protocol):

@@ -49,6 +49,7 @@ ERRORS = {
     "UndefinedEpsilonError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
+    "UnverifiedModelError",
 }
 FACTS = {
     "ChurnFacts": ("begin", "end", "products", "category", "event_products"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.errors import InputError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
+from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
@@ -44,12 +45,14 @@ class MaskedSum:
         survivors: Their names.
         transcript: From which the sum can be recomputed.
         opened: By survivor, the keys of noise layers that are removed from the sum.
+        signatures: Member to its signature under the round's end, from those that verified the sum.
     """
 
     terms: SessionParams
     total: RingVector
     survivors: tuple[str, ...]
     transcript: Transcript
+    signatures: Mapping[str, bytes]
     opened: Mapping[int, Sequence[bytes]] = field(default_factory=dict, repr=False)
 
 
@@ -73,6 +76,19 @@ class _Session(ServerSessionRunner):
         return self.usable and idle and self.cohort == cohort
 
 
+@dataclass(frozen=True)
+class _HandedOver:
+    """The input of the last `Aggregator.hand_over`."""
+
+    proof: ModelProof
+    moments: bytes = field(repr=False)
+    known_to: frozenset[str]
+
+    def state(self) -> list[Any]:
+        """Return it as plain values."""
+        return [self.proof.stored(), self.moments, sorted(self.known_to)]
+
+
 class SecureAggregator:
     """The aggregator of masked sums; a session serves many rounds while its members stay.
 
@@ -83,6 +99,11 @@ class SecureAggregator:
         self._consortium = consortium
         self._session: _Session | None = None
         self._sessions = 0
+        self._handed: _HandedOver | None = None
+
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        """See `Aggregator.hand_over`."""
+        self._handed = _HandedOver(proof, moments, frozenset(known_to))
 
     def aggregate(
         self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
@@ -108,6 +129,7 @@ class SecureAggregator:
             loss=decode_loss(encoding, float(decoded.mean[-1])),
             survivors=result.survivors,
             transcript=result.transcript,
+            signatures=result.signatures,
         )
 
     def masked_sum(
@@ -121,14 +143,9 @@ class SecureAggregator:
         reason = ""
         for _ in range(self._consortium.config.secure.attempts):
             session = self._session_for(round_number, shared, cohort)
-            request = m.TrainMasked(
-                round=round_number,
-                shared=m.pack_vector(shared),
-                cohort=cohort,
-                session=session.number,
-            )
+            openings = self._openings(session.number, round_number, shared, cohort)
             try:
-                result = session.run(exchange, request, round_number, model_digest(shared))
+                result = session.run(exchange, openings, round_number, model_digest(shared))
             except ProtocolError as error:
                 # Tried again in a new session: the keys of a failed one may be partly disclosed.
                 # A member whose update was unmasked refuses, so that no round has two sums.
@@ -136,10 +153,32 @@ class SecureAggregator:
                 continue
             survivors = tuple(cohort[index] for index in result.survivors)
             transcript = session.server.transcript()
-            return MaskedSum(session.terms, result.total, survivors, transcript, result.opened)
+            return MaskedSum(
+                session.terms,
+                result.total,
+                survivors,
+                transcript,
+                session.signatures,
+                result.opened,
+            )
         refused = exchange.refused_in(0) | exchange.refused_in(round_number)
         reasons = [reason, *(f"{name} refused: {text}" for name, text in refused.items())]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
+
+    def _openings(
+        self, session: int, number: int, shared: FloatVector, cohort: tuple[str, ...]
+    ) -> dict[str, m.Message]:
+        """Return the first request to each member, with the proof of its model where needed."""
+        request = m.TrainMasked(
+            round=number, shared=m.pack_vector(shared), cohort=cohort, session=session
+        )
+        handed = self._handed
+        if handed is None or handed.proof.end.round != number - 1:
+            return dict.fromkeys(cohort, request)
+        proof, known_to = handed.proof, handed.known_to
+        return proved_requests(
+            self._consortium, request, cohort, proof, known_to, moments=handed.moments
+        )
 
     def _session_for(
         self, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
@@ -177,6 +216,7 @@ class SecureAggregator:
         fields = {
             "sessions": self._sessions,
             "session": _session_state(session) if session is not None and usable else None,
+            "handed": None if self._handed is None else self._handed.state(),
         }
         packed: bytes = msgpack.packb(fields)
         return packed
@@ -185,6 +225,9 @@ class SecureAggregator:
         """Take up a `state` in an aggregator that has run nothing yet."""
         fields = msgpack.unpackb(state, strict_map_key=False)
         self._sessions = fields["sessions"]
+        if fields["handed"] is not None:
+            proof, moments, known_to = fields["handed"]
+            self.hand_over(ModelProof.from_stored(proof), moments, known_to)
         kept = fields["session"]
         if kept is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from securefl.federation import messages as m
@@ -21,6 +21,7 @@ class ServerSessionRunner:
         server: The session.
         usable: Whether another round may begin in it.
         failures: By member, the text of its first failure.
+        signatures: By member, its signature under the end of the last round; see `ModelProof`.
         carrier: The message that carries the session's bytes, either way.
     """
 
@@ -28,14 +29,17 @@ class ServerSessionRunner:
     server: ServerSession
     usable: bool = True
     failures: dict[str, str] = field(default_factory=dict)
+    signatures: dict[str, bytes] = field(default_factory=dict)
     carrier: type[m.Protocol | m.ScoreProtocol] = m.Protocol
 
-    def run(self, exchange: Exchange, opening: m.Message, number: int, model: bytes) -> RoundResult:
+    def run(
+        self, exchange: Exchange, openings: Mapping[str, m.Message], number: int, model: bytes
+    ) -> RoundResult:
         """Run one round, from the message that opens it to the sum that all members are shown.
 
         Args:
             exchange: The way to the members.
-            opening: The first request to all members; the answer is the session's first message.
+            openings: The first request to each member; the answer is its first message.
             number: Number of the round.
             model: 32 bytes, the digest of the model (or query) of the round.
 
@@ -43,7 +47,7 @@ class ServerSessionRunner:
             ProtocolError: If too few members are left.
         """
         server = self.server
-        requests: dict[str, m.Message] = dict.fromkeys(self.cohort, opening)
+        requests = dict(openings)
         while True:
             self._collect(exchange.replies(requests))
             keys_missing = server.step in OPENING
@@ -82,3 +86,8 @@ class ServerSessionRunner:
         replies = exchange.replies(dict.fromkeys(asked, shown))
         if any(isinstance(reply, m.Failure) for reply in replies.values()):
             self.usable = False
+        self.signatures = {
+            name: reply.signature
+            for name, reply in replies.items()
+            if isinstance(reply, m.SumVerified)
+        }

@@ -19,7 +19,7 @@ import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
-from securefl.consortium.ledger.events import QuestionRefusal
+from securefl.consortium.ledger.events import Outcome, QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.data.tables import RetailerTables
 from securefl.errors import SecureflError
@@ -211,7 +211,10 @@ class AnalyticsMember:
         if request.survivors != survivors or request.model != answer_digest(result.total):
             raise m.MessageError("the sum that was shown is another one")
         transcript = request.transcript.hex() if request.transcript else None
-        self.ledger.conclude(ROUND, survivors, request.model.hex(), transcript)
+        model = request.model.hex()
+        self.ledger.conclude(
+            Outcome(round=ROUND, survivors=survivors, model_after=model, transcript=transcript)
+        )
         self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
 

@@ -12,8 +12,9 @@ from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.federation import messages as m
-from securefl.federation.aggregation.base import Aggregator
+from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, moments_digest
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.coordinator.scores import ScoreSource
 from securefl.federation.scores.exact import ExactLayout
@@ -21,7 +22,7 @@ from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import total
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 
 
@@ -36,6 +37,8 @@ class RoundState:
         best_round: The round that was best on validation so far; 0 before the first.
         best_value: Its decisive metric.
         best_shared: Its shared model.
+        proof: What members that verified the last sum signed; None where nothing was masked.
+        best_proof: The same of the best round.
     """
 
     round: int
@@ -44,6 +47,8 @@ class RoundState:
     best_round: int
     best_value: float
     best_shared: FloatVector
+    proof: ModelProof | None = None
+    best_proof: ModelProof | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     transcript = federation.archive.keep(number, result.transcript)
     state.shared = state.server.apply(state.shared, result.change)
     state.round = number
+    _prove(federation, state, result)
     validation = _validated(federation, state)
     best = _keep_if_best(federation, state, validation)
     # After the round, so that the record has what it cost; the accounts depend on no data.
@@ -155,6 +161,18 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         bytes_down=_more(exchange.bytes_down, down, federation.roster),
         transcript=transcript,
     )
+
+
+def _prove(federation: Federation, state: RoundState, result: Aggregate) -> None:
+    """Keep what proves the present model, and hand it over for members that did not verify it."""
+    if federation.config.mode == "plain":
+        return
+    moments = state.server.pack()
+    end = RoundEnd(
+        state.round, result.survivors, model_digest(state.shared), moments_digest(moments)
+    )
+    state.proof = ModelProof.of(federation.consortium, end, result.signatures)
+    federation.aggregator.hand_over(state.proof, moments, state.proof.signatures)
 
 
 def _more(now: Counter[str], before: Counter[str], names: Sequence[str]) -> dict[str, int]:
@@ -189,6 +207,7 @@ def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
         federation.layout,
         state.round,
         state.shared,
+        proof=state.proof,
     )
     return {} if isinstance(found, str) else found.arms["federated"].values()
 
@@ -204,5 +223,6 @@ def _keep_if_best(
     if validation and state.best_round and not federation.decisive.better(value, state.best_value):
         return False
     state.best_round, state.best_value, state.best_shared = state.round, value, state.shared
+    state.best_proof = state.proof
     federation.exchange.ask_all(federation.members, m.Keep(round=state.round), m.Done)
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgpack
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
-from securefl.consortium.ledger.events import QuestionRefusal
+from securefl.consortium.ledger.events import QuestionRefusal, UnseenOutcome
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.errors import SecureflError
@@ -25,7 +26,8 @@ from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.answer_gate import AnswerGate
 from securefl.federation.member.answers import ANSWERS, Phase, Protection
 from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_outputs
-from securefl.federation.member.known_models import MemberModels
+from securefl.federation.member.known_models import AgreedStart, MemberModels
+from securefl.federation.member.outcomes import SeenOutcomes
 from securefl.federation.member.own_figures import (
     OwnFigures,
     keep_result,
@@ -109,14 +111,16 @@ class Member:
             self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
-        self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
+        start = AgreedStart(self.learner)
+        self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, start, spec.entropy)
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         self._models = MemberModels(
-            self.learner, ledger, self.rounds, self.masked.ended_with, self._names
+            self.learner, ledger, self.rounds, self.masked.verifier, self._names
         )
+        self._outcomes = SeenOutcomes(spec.consortium, ledger, self.masked.verifier)
         protection = Protection.of(spec.config)
         self._gate = AnswerGate(ANSWERS, protection, self._record_refused, self._models)
         self._round_model: tuple[int, bytes] = (0, b"")
@@ -159,7 +163,9 @@ class Member:
         self.ledger.close()
 
     def _record_refused(self, question: str, phase: str, reason: QuestionRefusal) -> None:
-        self.ledger.begin(self._units)  # a chain of entries begins with the start
+        self.ledger.begin(
+            self._units, self._models.start()
+        )  # a chain of entries begins with the start
         self.ledger.refuse_question(question, phase, reason)
 
     def _train(self, request: m.Train) -> m.Update:
@@ -167,6 +173,7 @@ class Member:
         return in_the_clear(self._update(request.round, request.shared, cohort))
 
     def _train_masked(self, request: m.TrainMasked) -> m.Message:
+        self._models.vector(request.shared)
         # Admitted before it is trained: a request that is not what was agreed costs no budget.
         self.masked.admit(request)
         update = self._update(request.round, request.shared, request.cohort)
@@ -185,16 +192,16 @@ class Member:
 
     def _enter_scores(self, request: m.ScoreRequest) -> m.Message:
         shared = self._models.vector(request.shared)
-        reply = self.scores.enter(request, shared, self._may_score)
+        reply = self.scores.enter(request, shared, partial(self._may_score, request.proof))
         if request.number <= self.config.rounds:
             self._round_model = (request.number, model_digest(shared))
         return reply
 
-    def _may_score(self, number: int, shared: FloatVector) -> bool:
+    def _may_score(self, proof: bytes, number: int, shared: FloatVector) -> bool:
         """Return whether the sum of this number is of this model: a round's, or the result."""
         digest = model_digest(shared)
         if number <= self.config.rounds:
-            return self._models.may_have_ended(number, digest)
+            return number > 0 and self._models.ended_with(number, digest, proof)
         return self._result is not None and model_digest(self._result) == digest
 
     def _spent(self, request: m.BudgetRequest) -> m.BudgetResponse:
@@ -211,28 +218,27 @@ class Member:
         )
 
     def _begin(self, request: m.StartRun) -> m.Entries:
-        self.ledger.begin(self._units)
+        self.ledger.begin(self._units, self._models.start())
         self._gate.advance(Phase.IN_ROUNDS)
         return self._entries(request.since)
 
     def _conclude(self, request: m.Conclude) -> m.Entries:
-        # The entry is signed: it must not say of a round what this member knows to be wrong.
-        number, scored = self._round_model
-        wrong = number == request.round and scored != request.model
-        if wrong or self.masked.ended_with(request.round) not in {None, request.model}:
-            raise m.MessageError(f"round {request.round} ended with another model")
-        number, survivors = self.masked.last_sum
-        if number == request.round and survivors != request.survivors:
-            raise m.MessageError(f"the sum of round {number} has other survivors")
-        self.ledger.conclude(
-            request.round,
-            request.survivors,
-            request.model.hex(),
-            request.transcript.hex() if request.transcript else None,
-        )
+        # The entry is signed: it says nothing of a round that this member did not see.
+        event = self._outcomes.recorded(request)
+        if isinstance(event, UnseenOutcome):
+            self._models.tell(request.round, request.model)
+        else:
+            self._check_scored(request)
+        self.ledger.conclude(event)
         if request.round == self.config.rounds:
             self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
+
+    def _check_scored(self, request: m.Conclude) -> None:
+        """Refuse an outcome with another model than the one that was scored as the round's."""
+        number, scored = self._round_model
+        if number == request.round and scored != request.model:
+            raise m.MessageError(f"round {request.round} ended with another model")
 
     def _finish(self, request: m.Finish) -> m.Entries:
         self._write_outputs()
@@ -321,6 +327,7 @@ class Member:
             "model": self._round_model,
             "masked": self.masked.state(),
             "scores": self.scores.last,
+            "told": list(self._models.told.items()),
         }
         return bytes(msgpack.packb(fields))
 
@@ -336,4 +343,5 @@ class Member:
         self._saved = fields["saved"]
         self._gate.restore(fields["gate"])
         self._round_model, self.scores.last = fields["model"], fields["scores"]
+        self._models.told = dict(fields["told"])
         self.masked.restore(fields["masked"])

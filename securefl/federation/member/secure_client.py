@@ -23,7 +23,7 @@ from securefl.federation.aggregation.session_parameters import (
     encode_update,
     session_params,
 )
-from securefl.federation.member.model_verifier import ModelVerifier
+from securefl.federation.member.model_verifier import ModelVerifier, Start
 from securefl.ml.vectors import FloatVector, UpdateVector, model_digest
 from securefl_protocols.noise.layers import NoiseLayers
 from securefl_protocols.primitives.entropy import Entropy, draw
@@ -122,8 +122,8 @@ class MaskedMember:
     """A member's session of masked sums.
 
     Attributes:
+        verifier: The shared model, as it follows from what this member verified.
         last_unmasked: The last round for whose sum our shares have left; 0 before the first.
-        last_sum: The last round whose sum we verified, and the members whose updates are in it.
         earliest: No round before this one is entered: a member that lost its state may have entered
             them, and two sums of a round would disclose its update.
     """
@@ -133,6 +133,7 @@ class MaskedMember:
         name: str,
         identity: bytes,
         consortium: Consortium,
+        start: Start,
         entropy: Entropy = os.urandom,
     ) -> None:
         """Start without a session.
@@ -141,6 +142,7 @@ class MaskedMember:
             name: The member's name.
             identity: Its private identity key, 32 bytes.
             consortium: The parties and their agreement.
+            start: Returns the digest of the agreed start.
             entropy: The source of all its randomness.
         """
         self._name = name
@@ -148,9 +150,8 @@ class MaskedMember:
         self._identity = SigningKey(identity)
         self._consortium = consortium
         self._session: _Session | None = None
-        self._follower = ModelVerifier(consortium.config.server)
+        self.verifier = ModelVerifier(consortium, start)
         self.last_unmasked = 0
-        self.last_sum: tuple[int, tuple[str, ...]] = (0, ())
         self.earliest = 0
         self._pinned: tuple[int, bytes] = (0, b"")
 
@@ -159,6 +160,7 @@ class MaskedMember:
 
         Raises:
             AbortedError: If the request is not what was agreed.
+            UnverifiedModelError, MessageError: As `ModelVerifier.begin`.
         """
         config, names = self._consortium.config, self._consortium.roster.names
         number = request.round
@@ -174,21 +176,18 @@ class MaskedMember:
         # Rounds only go forward: an earlier one could be asked again with another model.
         if number < self._pinned[0]:
             raise AbortedError(f"round {self._pinned[0]} has begun; round {number} is over")
-        self._admit_model(number, m.unpack_vector(request.shared))
+        self._admit_model(request, m.unpack_vector(request.shared))
 
-    def _admit_model(self, number: int, shared: FloatVector) -> None:
-        """Admit one model a round: the one that follows from the last sum, where that is known.
+    def _admit_model(self, request: m.TrainMasked, shared: FloatVector) -> None:
+        """Admit one model a round: the agreed start, or the one that follows from the last sum.
 
         A coordinator that could choose models could send one member a model that makes its update
         stand out in the sum (model inconsistency, Pasquini et al. 2021).
         """
-        digest = model_digest(shared)
+        number, digest = request.round, model_digest(shared)
         if number == self._pinned[0] and digest != self._pinned[1]:
             raise AbortedError(f"another model was sent for round {number} before")
-        if self._follower.waiting:
-            raise AbortedError(f"the sum of round {self.last_unmasked} was not shown")
-        if not self._follower.is_expected(number - 1, shared):
-            raise AbortedError(f"the model of round {number} does not follow from the last sum")
+        self.verifier.begin(number, shared, request.proof, request.moments)
         self._pinned = (number, digest)
 
     def enter(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Message:
@@ -236,20 +235,21 @@ class MaskedMember:
             return m.Done()
         answer = answers[0]
         if isinstance(answer, RoundResult):
-            self._follow(session, answer)
-            return m.Done()
+            return self._followed(session, answer)
         # From here on the update can be in a sum, whether or not the answer arrives.
         if session.client.state is ClientState.UNMASKED:
             self.last_unmasked = session.update.round
-            self._follower.wait()
         return m.Protocol(round=session.update.round, payload=answer)
 
-    def _follow(self, session: _Session, result: RoundResult) -> None:
-        opening = session.opening
+    def _followed(self, session: _Session, result: RoundResult) -> m.SumVerified:
+        """Compute the next model from a verified sum, and sign the end of the round."""
+        opening, update = session.opening, session.update
         survivors = tuple(opening.cohort[index] for index in result.survivors)
-        self.last_sum = (session.update.round, survivors)
-        decoded = opening.terms.decode(result.total, result.opened)
-        self._follower.follow(session.update.round, session.update.shared, decoded.mean[:-1])
+        change = opening.terms.decode(result.total, result.opened).mean[:-1]
+        end = self.verifier.follow(update.round, survivors, update.shared, change)
+        return m.SumVerified(
+            round=update.round, signature=end.signed(self._consortium, self._identity)
+        )
 
     def _open(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Protocol:
         terms = session_params(self._consortium, request.cohort, update.shared.shape[0])
@@ -281,7 +281,7 @@ class MaskedMember:
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""
-        return self._follower.following()
+        return self.verifier.following()
 
     def state(self) -> bytes:
         """Return what a member that is restarted between two rounds needs; secret.
@@ -292,7 +292,7 @@ class MaskedMember:
             "last_unmasked": self.last_unmasked,
             "earliest": self.earliest,
             "pinned": self._pinned,
-            "follower": self._follower.state(),
+            "verifier": self.verifier.state(),
             "session": self._session_state(),
         }
         packed: bytes = msgpack.packb(fields)
@@ -319,7 +319,7 @@ class MaskedMember:
         fields = msgpack.unpackb(state)
         self.last_unmasked, self.earliest = fields["last_unmasked"], fields["earliest"]
         self._pinned = (fields["pinned"][0], fields["pinned"][1])
-        self._follower.restore(fields["follower"])
+        self.verifier.restore(fields["verifier"])
         if fields["session"] is not None:
             self._session = self._restored(fields["session"])
 
@@ -336,7 +336,3 @@ class MaskedMember:
         return _Session(
             fields["number"], opening, client, nothing, b"", fields["rounds"], fields["keys"]
         )
-
-    def ended_with(self, number: int) -> bytes | None:
-        """Return the digest of the model that a round's verified sum leads to; None if unknown."""
-        return self._follower.derived(number)
