@@ -162,7 +162,11 @@ class SecureAggregator:
                 result.opened,
             )
         refused = exchange.refused_in(0) | exchange.refused_in(round_number)
-        reasons = [reason, *(f"{name} refused: {text}" for name, text in refused.items())]
+        reasons = [
+            reason,
+            *(f"{name} refused: {text}" for name, text in refused.items()),
+            *(f"{name} failed: {text}" for name, text in exchange.failures.items()),
+        ]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
 
     def _openings(
