@@ -46,8 +46,8 @@ class MemberModels:
         names: All members, in roster order.
 
     Attributes:
-        told: Mode `plain`: round to the digest that the coordinator named first, for rounds whose
-            outcome the member did not sign. Kept with the member's state.
+        told: Mode `plain`: round to the digest that the coordinator said first it ended with. Kept
+            with the member's state.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class MemberModels:
         if self._learner.config.mode != "plain":
             return
         if self.told.setdefault(number, model) != model:
-            raise m.MessageError(f"round {number} ended otherwise before")
+            raise m.MessageError(f"round {number} ended with another model")
 
     def is_recorded(self, number: int, model: bytes) -> bool:
         """Return whether the member's entry on a round names this model, or says "did not see"."""

@@ -50,6 +50,9 @@ class ModelVerifier:
         self.start = start
         self._end: RoundEnd | None = None
         self._own = False  # whether this member verified the sum itself that led to `_end`
+        # What that sum was added to: the model's digest and the moments. A round whose sum too many
+        # others rejected is repeated from there, also by members that had accepted the sum.
+        self._before: tuple[bytes, bytes] = (b"", b"")
         self._model: FloatVector | None = None
         self._server: ServerOptimizer | None = None
 
@@ -103,6 +106,9 @@ class ModelVerifier:
         """
         if self._server is None:
             self._server = self._optimizer(shared.shape[0])
+        if self.verified_end(number) is not None:
+            self._server.unpack(self._before[1])
+        self._before = model_digest(shared), self._server.pack()
         self._model = self._server.apply(shared, change)
         moments = moments_digest(self._server.pack())
         self._end = RoundEnd(number, survivors, model_digest(self._model), moments)
@@ -119,6 +125,8 @@ class ModelVerifier:
         if number == 0:
             return self.start()
         end = self._end
+        if end is not None and number == end.round - 1:
+            return self._before[0] or None
         return end.model if end is not None and end.round == number else None
 
     def following(self) -> bytes | None:
@@ -131,6 +139,7 @@ class ModelVerifier:
         return {
             "end": None if end is None else [end.round, end.survivors, end.model, end.moments],
             "own": self._own,
+            "before": list(self._before),
             "model": None if model is None else pack_vector(model),
             "moments": b"" if self._server is None else self._server.pack(),
         }
@@ -141,6 +150,7 @@ class ModelVerifier:
             return
         number, survivors, model, moments = state["end"]
         self._end, self._own = RoundEnd(number, tuple(survivors), model, moments), state["own"]
+        self._before = (state["before"][0], state["before"][1])
         self._model = np.frombuffer(state["model"], dtype="<f4").astype(np.float32)
         self._server = self._optimizer(self._model.shape[0])
         self._server.unpack(state["moments"])
@@ -165,7 +175,8 @@ class ModelVerifier:
             server.unpack(moments)
         except ValueError as error:
             raise UnverifiedModelError(str(error)) from None
-        self._end, self._own, self._model, self._server = end, False, shared, server
+        self._end, self._own, self._before = end, False, (b"", b"")
+        self._model, self._server = shared, server
 
     def _optimizer(self, dimension: int) -> ServerOptimizer:
         return ServerOptimizer(self._consortium.config.server, dimension)

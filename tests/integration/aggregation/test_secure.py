@@ -238,6 +238,7 @@ def test_differencing_opens_an_update_where_members_enter_a_round_twice(parties)
     whole = aggregator.masked_sum(Exchange(transport), 1, prepared.shared, names(prepared))
     for member in transport._parties.values():
         member.member.masked.last_unmasked = 0
+        member.member.ledger.privacy_ledger.insert("DELETE FROM entered")
     rest = sum_without(victim, consortium, transport, prepared)
     update = Exchange(transport).ask_all([victim], m.DebugDisclose(round=1), m.Update)[victim]
     encoding = whole.terms.encoding
