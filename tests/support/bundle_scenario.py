@@ -285,11 +285,11 @@ def scored(scenario, who=None, **changes):
 def _write(scenario, config, rounds, history, step):
     names, delta, masked = tuple(scenario.keys), config.privacy.delta, config.mode == "secure"
     epsilon = _prices(history, step, rounds, delta) if step else [None] * (rounds + 1)
+    shared = np.linspace(-1, 1, DIMENSION).astype(np.float32)
+    scenario.start = shared.astype("<f4").tobytes()
     script = scenario.script = [
         Written(name, _started(scenario, name, config, history, epsilon[0]), 0) for name in names
     ]
-    shared = np.linspace(-1, 1, DIMENSION).astype(np.float32)
-    scenario.start = shared.astype("<f4").tobytes()
     optimizer = ServerOptimizer(config.server, DIMENSION)
     for number in range(1, rounds + 1):
         before = model_digest(shared)
@@ -350,6 +350,7 @@ def _started(scenario, name, config, history, epsilon):
         epsilon_before=epsilon,
         history=history,
         unprotected_before=0,
+        start_model=model_digest(np.frombuffer(scenario.start, dtype="<f4")).hex(),
     )
 
 

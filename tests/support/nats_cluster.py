@@ -54,6 +54,7 @@ from securefl.ml.cpu import keep_freed_memory
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.wire.codec import open_envelope
 from support.brokers import free_port, plain_configuration
+from support.masked_federation import proof_of
 from support.paths import TESTS
 from support.rehearsal import RehearsingMember, rehearsed_change
 
@@ -179,10 +180,12 @@ def member_life(scene, name, death=None, wrap=None):
     key = SigningKey(scene.keys[name])
     journal = MemberJournal(scene.folder / name, key.private_bytes(), scene.run_id)
     keys, entropy = RunKeys(scene.folder / name, key, scene.run_id, name), QuestionEntropy()
-    inner = RehearsingMember(name, key.private_bytes(), scene.consortium, entropy)
+    books = scene.folder / "books"
+    inner = RehearsingMember(name, key.private_bytes(), scene.consortium, entropy, books)
     member = Mortal(inner, death, scene.folder / f"{name}.dead")
     with scene.link(name) as link:
-        end = MemberEnd(name, keys, scene.run, link, journal, entropy, JournalMemory(journal))
+        memory = JournalMemory(journal)
+        end = MemberEnd(name, keys, scene.run, link, journal, entropy, memory, inner.fence)
         if wrap is not None:
             wrap(end)
         MemberProcess(end, member).serve()
@@ -247,9 +250,11 @@ def coordinator_life(scene, death=None):
         for number in range(done + 1, scene.rounds + 1):
             transport.begin_section(f"round {number}")
             result = one_round(exchange, aggregator, number, shared, scene)
+            shared = (shared.astype(float) + result.change).astype(np.float32)
+            proof = proof_of(scene.consortium, number, result, shared)
+            aggregator.hand_over(proof, b"", proof.signatures)
             exchange.ask_all(scene.names, m.Save(round=number), m.Done)
             journal.keep_snapshot(number, aggregator.state())
-            shared = (shared.astype(float) + result.change).astype(np.float32)
             write_line(sums, number, result, shared, scene.folder, counted.sent)
             journal.forget(number)
             time.sleep(scene.pause)

@@ -43,13 +43,17 @@ ERRORS = {
     "NoteError",
     "RefusedError",
     "RefusedQuestionError",
+    "RejectedSumError",
     "RoundFailedError",
     "RunDirectoryError",
     "SecureflError",
+    "StaleStateError",
     "TimeLimitError",
     "UndefinedEpsilonError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
+    "UnverifiedModelError",
+    "UnverifiedRoundError",
 }
 FACTS = {
     "ChurnFacts": ("begin", "end", "products", "category", "event_products"),

@@ -26,6 +26,7 @@ from securefl.consortium.ledger.events import (
     Refusal,
     RefusedQuestion,
     Release,
+    UnseenOutcome,
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
 from securefl.consortium.ledger.policy import refuse
@@ -38,6 +39,7 @@ from securefl.consortium.ledger.releases import (
     recorded_mechanism,
     release_event,
     released_before,
+    round_end,
 )
 from securefl.consortium.ledger.witness import UnverifiedTreeHead, sign_head
 from securefl.privacy.accounting.events import PrivacyEvent
@@ -89,11 +91,13 @@ class MemberLedger:
         if ledger is not None:
             ledger.close()
 
-    def begin(self, units: int) -> None:
+    def begin(self, units: int, start_model: bytes | None = None) -> None:
         """Record the start of participation; idempotent within a run.
 
         Args:
             units: Number of privacy units in the data; the entry only commits to it.
+            start_model: Digest of the agreed start, as the member computed it; None where nothing
+                is trained.
 
         Raises:
             LedgerError: If the run began under another configuration or agreement.
@@ -102,7 +106,7 @@ class MemberLedger:
             return
         self._apply_retention()
         if self.privacy_ledger.run(self.run) is None:
-            self._open(units)
+            self._open(units, start_model)
         else:
             self._check_same_run()
         self._begun = True
@@ -207,22 +211,22 @@ class MemberLedger:
             with self.privacy_ledger.transaction():
                 self._write(RefusedQuestion(question=question, phase=phase, reason=reason))
 
-    def conclude(
-        self, number: int, survivors: tuple[str, ...], model: str, transcript: str | None
-    ) -> None:
-        """Record the outcome of a round; idempotent.
+    def conclude(self, event: Outcome | UnseenOutcome) -> None:
+        """Record how a round ended, once; a round that was not seen stays unseen.
 
         Raises:
             LedgerError: If another outcome of the round is recorded already.
         """
-        event = Outcome(round=number, survivors=survivors, model_after=model, transcript=transcript)
-        known = self.privacy_ledger.entry_of(self.run, "outcome", number)
-        if known is not None:
-            if known.event != event:
-                raise LedgerError(f"round {number} ended otherwise before")
-            return
-        with self.privacy_ledger.transaction():
-            self._write(event)
+        known = self.end_of_round(event.round)
+        if known is None:
+            with self.privacy_ledger.transaction():
+                self._write(event)
+        elif isinstance(known, Outcome) and known != event:
+            raise LedgerError(f"round {event.round} ended otherwise before")
+
+    def end_of_round(self, number: int) -> Outcome | UnseenOutcome | None:
+        """Return the entry on a round's end; None where there is none yet."""
+        return round_end(self.privacy_ledger, self.run, number)
 
     def end(self, rounds: int) -> None:
         """Record the end of the run; idempotent."""
@@ -296,7 +300,7 @@ class MemberLedger:
             raise LedgerError(f"{self.name} was not asked to take part in this run")
         return row
 
-    def _open(self, units: int) -> None:
+    def _open(self, units: int, start_model: bytes | None) -> None:
         context, agreement = self._context, self._consortium.signed.agreement
         policy = context.policy
         with self.privacy_ledger.transaction():
@@ -306,7 +310,8 @@ class MemberLedger:
             row = row if self._task is None else replace(row, task=self._task)
             self.privacy_ledger.add_run(row)
             before = released_before(self.privacy_ledger, data_set.number, row.unit)
-            self._write(opening_event(row, agreement, policy, data_set, before))
+            start = None if start_model is None else start_model.hex()
+            self._write(opening_event(row, agreement, policy, data_set, before, start_model=start))
 
     def _priced(self, mechanisms: list[Mechanism]) -> float:
         return compose(mechanisms, self.config.privacy.delta, self.config.privacy.accountant)

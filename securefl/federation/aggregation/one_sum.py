@@ -74,7 +74,8 @@ class OneSum:
         """
         before = self._client.state
         answers = self._client.receive(payload)
-        if before is ClientState.ADVERTISED and self._client.state is ClientState.READY:
+        opening = before in (ClientState.ADVERTISED, ClientState.REVEALED)
+        if opening and self._client.state is ClientState.READY:
             return self._client.begin_round(self._number, self._digest, value())
         if not answers:  # a repeated message
             return None

@@ -50,6 +50,7 @@ from securefl.federation.messages.training import (
     ScoreRequest,
     Scores,
     Shutdown,
+    SumVerified,
     TallyFields,
     Train,
     TrainMasked,
@@ -66,6 +67,7 @@ AnyMessage = (
     | Protocol
     | ScoreRequest
     | ScoreProtocol
+    | SumVerified
     | DebugDisclose
     | ObserveModel
     | ObserveBaseline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +15,7 @@ from securefl.config.schema import RunConfig
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.fedavg import weighted_mean
+from securefl.federation.aggregation.model_proofs import ModelProof
 from securefl.federation.aggregation.secure import MaskedSum, SecureAggregator
 from securefl.federation.aggregation.session_parameters import encode_update
 from securefl.federation.coordinator.rounds import Federation
@@ -120,6 +122,9 @@ class _Timed:
         self.watch.seconds.append(time.perf_counter() - started)
         return result
 
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        self.inner.hand_over(proof, moments, known_to)
+
 
 @dataclass
 class SumCheck(Stopwatch):
@@ -174,6 +179,9 @@ class _Checked:
         reveal = m.DebugDisclose(round=round_number)
         self.check.check(result, mean, self.aside.ask_all(result.survivors, reveal, m.Update))
         return mean
+
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        self.inner.hand_over(proof, moments, known_to)
 
 
 def compare(config: RunConfig, path: Path, progress: Progress | None = None) -> Comparison:
