@@ -27,6 +27,7 @@ ERRORS = {
     "BadPartError",
     "BundleError",
     "ConfigError",
+    "DataChangedError",
     "DataError",
     "DatabaseError",
     "DeadlineExceeded",

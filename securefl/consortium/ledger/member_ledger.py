@@ -118,7 +118,12 @@ class MemberLedger:
             number: Number of the round.
             cohort: Members of the cohort, in roster order.
             model: Digest of the shared model that training starts from, hex.
+
+        Raises:
+            LedgerError: If an outcome of the round is recorded.
         """
+        if self.privacy_ledger.entry_of(self.run, "outcome", number) is not None:
+            raise LedgerError(f"round {number} is over")
         self._asked = RequestedRound(number, cohort, model)
 
     def charge(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:

@@ -266,7 +266,11 @@ class SecureAggregator:
         return packed
 
     def restore(self, state: bytes) -> None:
-        """Take up a `state` in an aggregator that has run nothing yet."""
+        """Take up a `state` in an aggregator that has run nothing yet.
+
+        Raises:
+            InputError: If an earlier version wrote it.
+        """
         fields = msgpack.unpackb(state, strict_map_key=False)
         self._sessions = fields["sessions"]
         if fields["handed"] is not None:
@@ -275,6 +279,8 @@ class SecureAggregator:
         kept = fields["session"]
         if kept is None:
             return
+        if "opened" not in kept:
+            raise InputError("the journal of this coordinator is of an earlier version")
         opening = (kept["opening"][0], kept["opening"][1])
         session = self._opened(kept["number"], tuple(kept["cohort"]), kept["dimension"], opening)
         for step in kept["opened"]:

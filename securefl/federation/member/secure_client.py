@@ -187,7 +187,12 @@ class MaskedMember:
         """Compute the next model from a verified sum, and sign the end of the round."""
         opening, update = session.opening, session.update
         survivors = tuple(opening.cohort[index] for index in result.survivors)
-        change = opening.terms.decode(result.total, result.opened).mean[:-1]
+        try:
+            decoded = opening.terms.decode(result.total, result.opened)
+        except ProtocolError as error:
+            # Some survivor's weight is none: like a wrong checksum, it must not end the run.
+            raise RejectedSumError(f"the sum of round {update.round} is no mean: {error}") from None
+        change = decoded.mean[:-1]
         end = self.verifier.follow(update.round, survivors, update.shared, change)
         return m.SumVerified(
             round=update.round, signature=end.signed(self._consortium, self._identity)

@@ -300,3 +300,12 @@ def test_a_book_of_the_first_version_keeps_its_charges(released, tmp_path):
         assert upgraded.rows("SELECT * FROM entered") == []
     with closing(PrivacyLedger(path)) as again:
         assert again.rows("PRAGMA user_version") == [(2,)]
+
+
+def test_a_round_with_an_outcome_is_entered_no_more(released):
+    """Asked of the ledger before each entry, whatever the member's state says."""
+    ledger = released(rounds=1)
+    ledger.conclude(1, NAMES, MODEL, None)
+    with pytest.raises(LedgerError, match="round 1 is over"):
+        ledger.enter(1, NAMES, MODEL)
+    ledger.enter(2, NAMES, MODEL)
