@@ -21,6 +21,7 @@ from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
     encode_update,
+    rounding_key,
     session_params,
 )
 from securefl.federation.member.model_verifier import ModelVerifier
@@ -249,7 +250,7 @@ class MaskedMember:
         survivors = tuple(opening.cohort[index] for index in result.survivors)
         self.last_sum = (session.update.round, survivors)
         decoded = opening.terms.decode(result.total, result.opened)
-        self._follower.follow(session.update.round, session.update.shared, decoded.mean[:-1])
+        self._follower.follow(session.update.round, session.update.shared, decoded.mean)
 
     def _open(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Protocol:
         terms = session_params(self._consortium, request.cohort, update.shared.shape[0])
@@ -271,13 +272,18 @@ class MaskedMember:
         )
         return client, client.start(opening.round, opening.model)
 
-    @staticmethod
-    def _begin(session: _Session) -> m.Protocol:
+    def _begin(self, session: _Session) -> m.Protocol:
         update, encoding = session.update, session.opening.terms.encoding
-        vector = encode_update(encoding, update.change, update.loss, update.samples)
+        key = self.rounding_key(update) if encoding.at_random else None
+        vector = encode_update(encoding, update.change, update.loss, update.samples, key)
         shares = session.client.begin_round(update.round, session.model, vector, update.layers)
         session.rounds.append(update.round)
         return m.Protocol(round=update.round, payload=shares)
+
+    def rounding_key(self, update: TrainedUpdate) -> bytes:
+        """Return the key that an update is rounded with where that is at random; secret."""
+        secret = self._identity.private_bytes()
+        return rounding_key(secret, self._consortium.run_id, update.round, update.shared)
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -140,13 +141,26 @@ class SumCheck(Stopwatch):
             raise TypeError("only masked sums can be checked against plain ones")
         return _Checked(self, aggregator, Exchange(transport))
 
-    def check(self, result: MaskedSum, mean: Aggregate, updates: dict[str, m.Update]) -> None:
-        """Compare one round's masked sum with the same updates in the clear."""
+    def check(
+        self,
+        result: MaskedSum,
+        mean: Aggregate,
+        updates: dict[str, m.Update],
+        keys: Mapping[str, bytes],
+    ) -> None:
+        """Compare one round's masked sum with the same updates in the clear.
+
+        Args:
+            result: The sum.
+            mean: What it was decoded to.
+            updates: By survivor, its update.
+            keys: By survivor, the key that it was rounded with at random; empty if to the nearest.
+        """
         encoding = result.terms.encoding
         total = np.zeros_like(result.total)
-        for update in updates.values():
-            change = m.unpack_vector(update.change)
-            total += encode_update(encoding, change, update.loss, update.samples)
+        for name, update in updates.items():
+            change, key = m.unpack_vector(update.change), keys.get(name)
+            total += encode_update(encoding, change, update.loss, update.samples, key)
         self.identical &= bool(np.array_equal(total, result.total))
         plain = weighted_mean(updates, mean.change.shape[0])
         difference = float(np.abs(plain.change - mean.change).max())
@@ -172,8 +186,16 @@ class _Checked:
         if missing:
             self.check.dropouts[round_number] = missing
         reveal = m.DebugDisclose(round=round_number)
-        self.check.check(result, mean, self.aside.ask_all(result.survivors, reveal, m.Update))
+        updates = self.aside.ask_all(result.survivors, reveal, m.Update)
+        self.check.check(result, mean, updates, self._keys(result, round_number))
         return mean
+
+    def _keys(self, result: MaskedSum, round_number: int) -> dict[str, bytes]:
+        if not result.terms.encoding.at_random:
+            return {}
+        question = m.ObserveRounding(round=round_number)
+        answers = self.aside.ask_all(result.survivors, question, m.Rounding)
+        return {name: answer.key for name, answer in answers.items()}
 
 
 def compare(config: RunConfig, path: Path, progress: Progress | None = None) -> Comparison:
