@@ -54,6 +54,8 @@ class Comparison:
         task: Name of the task.
         seed: The seed of both trainings.
         rounds: Rounds of each.
+        dimension: Coordinates of the shared model.
+        bits: Bits of a masked coordinate.
         integer_sums_identical: Whether in every round the unmasked sum was bit by bit the sum of
             the same integers in the clear.
         max_abs_difference: Largest difference of a coordinate between the decoded mean and float
@@ -68,6 +70,8 @@ class Comparison:
     task: str
     seed: int
     rounds: int
+    dimension: int
+    bits: int
     integer_sums_identical: bool
     max_abs_difference: float
     bound: float
@@ -75,6 +79,12 @@ class Comparison:
     plain: Arm
     secure: Arm
     run_dir: str
+
+    @property
+    def bytes_to_plain(self) -> float:
+        """The bytes of masked training, both ways, for one byte of plain training."""
+        masked, plain = self.secure, self.plain
+        return (masked.bytes_up + masked.bytes_down) / (plain.bytes_up + plain.bytes_down)
 
     @property
     def holds(self) -> bool:
@@ -129,6 +139,8 @@ class SumCheck(Stopwatch):
     identical: bool = True
     largest_difference: float = 0.0
     bound: float = 0.0
+    dimension: int = 0
+    bits: int = 0
     dropouts: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def observe(self, aggregator: Aggregator, transport: Transport) -> Aggregator:
@@ -157,6 +169,7 @@ class SumCheck(Stopwatch):
             keys: By survivor, the key that it was rounded with at random; empty if to the nearest.
         """
         encoding = result.terms.encoding
+        self.dimension, self.bits = result.terms.dimension, encoding.ring.value
         total = np.zeros_like(result.total)
         for name, update in updates.items():
             change, key = m.unpack_vector(update.change), keys.get(name)
@@ -218,6 +231,8 @@ def compare(config: RunConfig, path: Path, progress: Progress | None = None) -> 
         task=config.task,
         seed=config.seed,
         rounds=config.rounds,
+        dimension=check.dimension,
+        bits=check.bits,
         integer_sums_identical=check.identical,
         max_abs_difference=check.largest_difference,
         bound=check.bound,
