@@ -365,8 +365,14 @@ def _masked(scenario, names, number, shared):
         ClientSession(**settings, index=i, identity=scenario.keys[name], entropy=os.urandom)
         for i, name in enumerate(names)
     ]
+    heaviest = terms.encoding.max_weight  # under a budget all weigh 1
     inputs = [
-        encode_update(terms.encoding, np.full(DIMENSION, 0.1 * i, dtype=np.float32), 0.5, 10 + i)
+        encode_update(
+            terms.encoding,
+            np.full(DIMENSION, 0.1 * i, dtype=np.float32),
+            0.5,
+            min(10 + i, heaviest),
+        )
         for i in range(len(names))
     ]
     sent = {i: client.start(number, model) for i, client in enumerate(clients)}
@@ -384,4 +390,4 @@ def _masked(scenario, names, number, shared):
     transcript = server.transcript()
     scenario.transcripts[number] = transcript.to_bytes()
     scenario.digests[number] = transcript.digest().hex()
-    return terms.encoding.decode(server.result().total).mean[:-1]
+    return terms.encoding.decode(server.result().total).mean
