@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from securefl.errors import InputError, RunDirectoryError
-from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes
+from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes, taken
 from securefl.untrusted.tensors import tensor_header
 
 _LARGEST = 64 * 1024 * MEBIBYTE
@@ -52,12 +52,12 @@ def refuse_taken(folder: Path) -> None:
         RunDirectoryError: If it is neither free nor an empty folder, or cannot be looked at.
     """
     try:
-        taken = folder.is_symlink() or (
-            folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        free = not taken(folder) or (
+            folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
         )
     except OSError as error:
         raise RunDirectoryError(f"{folder} cannot be written: {error.strerror}") from None
-    if taken:
+    if not free:
         raise RunDirectoryError(f"{folder} exists; nothing was written")
 
 
@@ -79,34 +79,6 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
             whole.rename(folder)
     except OSError as error:
         raise RunDirectoryError(f"{folder} cannot be written: {error.strerror}") from None
-
-
-_BEGINNING = 4096
-
-
-def replaceable(path: Path, mark: bytes) -> None:
-    """Refuse to replace a file that does not begin as what would be written in its place.
-
-    A wrong `--out` must not destroy a ledger, a model or anything else of its user's.
-
-    Args:
-        path: Where a file is to be written.
-        mark: Bytes in the first 4 kB of every file of its kind.
-
-    Raises:
-        InputError: If something else is there.
-    """
-    if not path.exists() and not path.is_symlink():
-        return
-    try:
-        ours = path.is_file() and not path.is_symlink()
-        if ours:
-            with path.open("rb") as file:
-                ours = mark in file.read(_BEGINNING)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    if not ours:
-        raise InputError(f"{path} exists and is something else; nothing was written")
 
 
 def read_whole(path: Path) -> bytes:
