@@ -1,6 +1,6 @@
-"""All rows of `neighbours`, run in any number of processes, and the table of them in docs/privacy.md.
+"""All rows of `neighbours`, run in any number of processes, and their table in docs/privacy.md.
 
-`python -m support.neighbours_page run` runs the rows that nobody has run or begun, and keeps each as
+`python -m support.neighbours_page run` runs the rows that no process has begun, and keeps each as
 a line with the digest of the code; several processes share the work. `... write` writes the table.
 """
 
