@@ -9,7 +9,7 @@ from torch import Tensor
 
 from securefl.federation.member.updates.distributed_dp import DistributedUpdates
 from securefl.federation.member.updates.run_account import RunAccount
-from securefl.ml.batches import Batch, Examples
+from securefl.ml.batches import Batch, Examples, sized_batch, sizes_of
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
@@ -83,5 +83,16 @@ class DoubleExamples:
 
     def batch(self, index: Tensor) -> Batch:
         """See `Examples.batch`."""
-        batch = self._examples.batch(index)
-        return tuple(part.double() if part.is_floating_point() else part for part in batch)
+        return _doubled(self._examples.batch(index))
+
+    def sizes(self) -> Tensor:
+        """See `SizedExamples.sizes`."""
+        return sizes_of(self._examples)
+
+    def sized_batch(self, index: Tensor, width: int) -> Batch:
+        """See `SizedExamples.sized_batch`."""
+        return _doubled(sized_batch(self._examples, index, width))
+
+
+def _doubled(batch: Batch) -> Batch:
+    return tuple(part.double() if part.is_floating_point() else part for part in batch)
