@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,7 +44,13 @@ class OwnData:
         """Return the labels of customers; of a number without one, the number."""
         if self.labels is None:
             return customers
-        return [self.labels.get(number, number) for number in customers.tolist()]
+        found = [self.labels.get(number, number) for number in customers.tolist()]
+        # A column of a file has one type: text, as soon as any customer's label is text.
+        return list(map(str, found)) if self._text else found
+
+    @cached_property
+    def _text(self) -> bool:
+        return self.labels is not None and any(isinstance(x, str) for x in self.labels.values())
 
     def with_customers(self, customers: Iterable[object]) -> tuple[OwnData, Ints]:
         """Return the data with the labels of some customers, and their numbers, int64.
@@ -56,10 +63,10 @@ class OwnData:
             raise InputError("no customers are given")
         origin = Origin("customers")
         numbers = to_ids(column, "customer", origin).to_numpy(np.int64)
-        own = None if self.labels is None else {**self.labels}
-        if own is not None:
-            own |= dict(zip(numbers.tolist(), column.tolist(), strict=True))
-        return OwnData(self.tables, own), pd.unique(numbers)
+        named = zip(numbers.tolist(), column.tolist(), strict=True)
+        labels = {number: label for number, label in named if str(number) != str(label)}
+        own = self if not labels else OwnData(self.tables, {**(self.labels or {}), **labels})
+        return own, pd.unique(numbers)
 
 
 def data_settings(path: Path, settings: DataSettings) -> DataSettings:

@@ -20,6 +20,10 @@ _COMMANDS = {
         "securefl_cli.commands.audit.main:explain",
         "Explain a bundle, member by member.",
     ),
+    "released": (
+        "securefl_cli.commands.audit.released:released",
+        "Check who signed a released model.",
+    ),
     "checkpoint": (
         "securefl_cli.commands.audit.witness:checkpoint",
         "Write what witnesses outside are shown.",
