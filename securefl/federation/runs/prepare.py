@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from securefl.config.schema import RunConfig
-from securefl.data.digests import tables_digest
+from securefl.data.digests import DataDigests
 from securefl.data.sources.public_catalogue import common_data
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
+from securefl.federation.runs.bound_data import check_warm_start
 from securefl.ml.device import choose_device
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
@@ -34,7 +35,7 @@ class Prepared:
         facts: The task's agreed public metadata.
         members: The members' data, in roster order.
         shared: The shared model before the first round, float32 [d].
-        data_sets: Member to the digest of its tables.
+        digests: Which data these are.
         vocabulary: The agreed products under their labels.
     """
 
@@ -43,7 +44,7 @@ class Prepared:
     facts: Any
     members: tuple[MemberData, ...]
     shared: FloatVector
-    data_sets: dict[str, str]
+    digests: DataDigests
     vocabulary: Vocabulary = field(default_factory=Vocabulary.empty)
 
     def pooled(self, without: Collection[str] = ()) -> MemberData:
@@ -77,11 +78,12 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
         raise InputError(
             f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
         )
-    data_sets = {tables.name: tables_digest(tables) for tables in data.members}
+    digests = DataDigests.of(data)
+    check_warm_start(config.warm_start, digests.agreed)
     shared = starting_model(config, task, facts)
     check_noise(config, len(members), len(shared))
     vocabulary = vocabulary_of(config, facts, data.products)
-    return Prepared(config, task, facts, members, shared, data_sets, vocabulary)
+    return Prepared(config, task, facts, members, shared, digests, vocabulary)
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:
