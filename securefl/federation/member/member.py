@@ -126,7 +126,7 @@ class Member:
         self._round_model: tuple[int, bytes] = (0, b"")
         self._result: FloatVector | None = None
         self._own_machine = spec.own_machine
-        self._carried = CarriedModel(spec.directory, self.learner, spec.vocabulary, spec.consortium)
+        self._carried = CarriedModel(self.learner, spec.vocabulary, spec.consortium)
         self._saved = 0
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.StartRun: self._begin,
@@ -246,7 +246,7 @@ class Member:
         return self._entries(request.since)
 
     def _write_outputs(self) -> None:
-        """Write the member's predictions into its own folder."""
+        """Write the member's predictions into its own folder, and the model that makes them."""
         if self._result is None:
             return
         load_shared(self.model, self._result)
@@ -257,7 +257,7 @@ class Member:
 
     def _write_model(self, shared: FloatVector) -> None:
         """Write what the member serves from now on into its own folder."""
-        account = self.trainer.spending() and self._spent(m.BudgetRequest())
+        account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
         self._carried.write(self.directory, shared, self.rounds.kept, account)
 
     def write_figures(self, *, local_only: bool) -> OwnFigures | None:
@@ -269,14 +269,12 @@ class Member:
         Raises:
             RunDirectoryError: If a file is damaged or cannot be written.
         """
-        result = kept_result(self.directory)
-        if result is None:
+        if (result := kept_result(self.directory)) is None:
             return None
         shared, self.rounds.kept = result
         self._write_model(shared)
-        return write_figures(
-            self.directory, self.learner, self.scoring, shared, local_only=local_only
-        )
+        own = self.directory, self.learner, self.scoring, shared
+        return write_figures(*own, local_only=local_only)
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())
