@@ -16,7 +16,6 @@ import msgpack
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
@@ -31,6 +30,7 @@ from securefl.federation.member.known_models import AgreedStart, MemberModels
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.outcomes import SeenOutcomes
 from securefl.federation.member.own_figures import (
+    CarriedModel,
     OwnFigures,
     keep_result,
     kept_result,
@@ -46,12 +46,10 @@ from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.privacy.statement import protection, run_privacy
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.registry import create_task
 from securefl.tasks.served.vocabulary import Vocabulary
-from securefl.tasks.served.writing import FOLDER, Provenance, write_member_model
 from securefl_protocols.primitives.entropy import Entropy
 
 
@@ -139,7 +137,7 @@ class Member:
         self._gate = AnswerGate(ANSWERS, protection, self._record_refused, self._models)
         self._result: FloatVector | None = None
         self._own_machine = spec.own_machine
-        self._vocabulary, self._consortium = spec.vocabulary, spec.consortium
+        self._carried = CarriedModel(self.learner, spec.vocabulary, spec.consortium)
         self._saved = 0
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.StartRun: self._begin,
@@ -245,39 +243,19 @@ class Member:
         return self._entries(request.since)
 
     def _write_outputs(self) -> None:
-        """Write the member's predictions into its own folder."""
+        """Write the member's predictions into its own folder, and the model that makes them."""
         if self._result is None:
             return
         load_shared(self.model, self._result)
         load_local(self.model, self.rounds.kept)
         write_outputs(self.directory, self.learner.local_outputs(self.model))
-        # On a machine of its own it does so once no other party waits for it: `write_figures`.
-        if not self._own_machine:
+        if not self._own_machine:  # there, once no other party waits: `write_figures`
             self._write_model(self._result)
 
     def _write_model(self, shared: FloatVector) -> None:
         """Write what the member serves from now on into its own folder."""
-        write_member_model(
-            self.directory / FOLDER,
-            self.learner,
-            shared,
-            self.rounds.kept,
-            vocabulary=self._vocabulary,
-            provenance=self._provenance(),
-        )
-
-    def _provenance(self) -> Provenance:
-        privacy = None
-        if self.trainer.spending() is not None:
-            account = self._spent(m.BudgetRequest())
-            privacy = run_privacy(self.config, {self.learner.data.name: account})
-        agreement = self._consortium.signed.agreement
-        return Provenance(
-            members=self._names,
-            agreement=agreement_fingerprint(agreement),
-            run=self._consortium.run_id,
-            protection=protection(privacy, self.config.mode),
-        )
+        account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
+        self._carried.write(self.directory, shared, self.rounds.kept, account)
 
     def write_figures(self, *, local_only: bool) -> OwnFigures | None:
         """Write this retailer's own figures into its own folder; None where it has no result.
@@ -288,14 +266,12 @@ class Member:
         Raises:
             RunDirectoryError: If a file is damaged or cannot be written.
         """
-        result = kept_result(self.directory)
-        if result is None:
+        if (result := kept_result(self.directory)) is None:
             return None
         shared, self.rounds.kept = result
         self._write_model(shared)
-        return write_figures(
-            self.directory, self.learner, self.scoring, shared, local_only=local_only
-        )
+        own = self.directory, self.learner, self.scoring, shared
+        return write_figures(*own, local_only=local_only)
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())

@@ -100,7 +100,7 @@ def released_signers(folder: Path, agreement: SignedAgreement) -> tuple[str, ...
 
 def _entries(tree: Any, folder: Path) -> list[SignedEntry]:  # noqa: ANN401 - JSON
     try:
-        return [SignedEntry.model_validate(one) for one in tree]
+        return [SignedEntry.model_validate_json(json.dumps(one)) for one in tree]
     except (ValidationError, TypeError):
         raise InputError(f"{folder / SIGNATURES} is damaged: no signed entries") from None
 

@@ -143,13 +143,8 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             lines, prices, training, len(facts.words.keys), self.settings.reference
         )
         statistics = bounded(score, information, self.settings.influence)
-        return self._member(
-            tables.name,
-            statistics,
-            facts,
-            {tables.name: prices},
-            {tables.name: sales},
-        )
+        own = {tables.name: prices}, {tables.name: sales}
+        return self._member(tables.name, statistics, facts, *own)
 
     def market(self, name: str, lines: Lines, facts: PricingFacts) -> tuple[PriceList, PricedSales]:
         """Return a retailer's price list and the sales of the products that are evaluated.

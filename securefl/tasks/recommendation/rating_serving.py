@@ -15,8 +15,8 @@ from securefl.errors import InputError
 from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.serving import Ints, OwnPart, Request, ServedModel, Verb, before
+from securefl.tasks.recommendation.lists import list_frame, list_length
 from securefl.tasks.recommendation.rating_task import RatingFacts, RatingMember
-from securefl.tasks.recommendation.serving import list_frame, list_length
 
 _CUSTOMERS: Final = 32
 

@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from securefl.data.tables import RetailerTables
 from securefl.errors import InputError
-from securefl.ml.metrics.ranking import RankingCases, parts_of, ranking_tally
+from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.ranking_examples import Cases, histories, purchases_of
+from securefl.tasks.common.ranking_examples import Cases, purchases_of
 from securefl.tasks.common.serving import Ints, OwnPart, Request, ServedModel, Verb, before
-from securefl.tasks.common.splits import Purchases, histories_of
+from securefl.tasks.common.splits import Purchases
 from securefl.tasks.recommendation.customer_rows import CustomerRows
+from securefl.tasks.recommendation.lists import CHUNK, Asked, Bought, Group, Lists, list_length
 from securefl.tasks.recommendation.personalization import LocalScores, PersonalizedTask
 from securefl.tasks.recommendation.task import (
     NEW_PRODUCTS,
@@ -33,51 +34,8 @@ from securefl.tasks.recommendation.task import (
     RecommendationTask,
 )
 
-_LISTED: Final = 10
-"""Products of a list where nothing else is asked for."""
-_CHUNK: Final = 256
-"""Customers that are scored at a time; the closing evaluation scores as many."""
 _YIELDED: Final = 4
 """Chunks of a table that is yielded."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """What a member has of a group of its cases: its known products, or its new ones.
-
-    Attributes:
-        name: The group's name.
-        prior: Fixed part of the scores, float32 [I].
-        popularity: Customers who bought each product in training, float32 [I].
-        sold: Products that the member sold, bool [I].
-        weights: Weights of the blend, float64 [P]; None where nothing is blended.
-    """
-
-    name: str
-    prior: Tensor
-    popularity: Tensor
-    sold: Tensor
-    weights: Tensor | None
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return its tensors by name."""
-        found = {"prior": self.prior, "popularity": self.popularity}
-        found["sold"] = self.sold.to(torch.uint8)
-        return found if self.weights is None else found | {"weights": self.weights}
-
-    @classmethod
-    def of(cls, name: str, tensors: Mapping[str, Tensor], products: int) -> Group:
-        """Return the inverse of `tensors`.
-
-        Raises:
-            ValueError: If one is of another shape; also KeyError.
-        """
-        for part in ("prior", "popularity", "sold"):
-            if tensors[part].shape != (products,):
-                raise ValueError(f"{part} is not of {products} products")
-        weights = tensors.get("weights")
-        known = tensors["prior"].float(), tensors["popularity"].float(), tensors["sold"].bool()
-        return cls(name, *known, weights)
 
 
 @dataclass(frozen=True)
@@ -208,9 +166,12 @@ class ServedRanking(ServedModel):
         ids = np.unique(lines.customer) if request.customers is None else request.customers
         if not len(ids):
             raise InputError("the data have no purchase of a known customer and product")
-        lists = _Lists(self, group, lines, wanted, k, keep=bool(request.keep_bought))
-        for first in range(0, len(ids), _CHUNK * _YIELDED):
-            yield lists.of(ids[first : first + _CHUNK * _YIELDED])
+        products = self.facts.products
+        asked = Asked(group, self._scores(group), self.own.rows, products, wanted, k)
+        bought = None if request.keep_bought else Bought(lines, len(products))
+        lists = Lists(asked, self.task.known(lines, self.facts), bought)
+        for first in range(0, len(ids), CHUNK * _YIELDED):
+            yield lists.of(ids[first : first + CHUNK * _YIELDED])
 
     def _with_own_rows(self, cases: Cases, ids: Ints) -> Cases:
         rows = self.own.rows.of_customers(ids)[cases.customers.numpy()]
@@ -247,118 +208,7 @@ class ServedRanking(ServedModel):
         return allowed
 
 
-class _Lists:
-    """Lists for one request."""
-
-    def __init__(
-        self,
-        served: ServedRanking,
-        group: Group,
-        lines: Purchases,
-        wanted: Tensor,
-        k: int,
-        *,
-        keep: bool,
-    ) -> None:
-        self._served, self._group, self._wanted, self._k = served, group, wanted, k
-        self._bought = None if keep else _Bought(lines, len(served.facts.products))
-        known = served.task.known(lines, served.facts)
-        self._ids, pairs = histories_of(known)
-        self._known = histories(pairs, np.ones(len(pairs.item)), len(self._ids))
-        shares = group.popularity / max(len(served.own.rows), 1)
-        self._popular = shares.masked_fill(~wanted, float("-inf"))
-        self._scores = served._scores(group)
-
-    @torch.no_grad()
-    def of(self, ids: Ints) -> pd.DataFrame:
-        """Return the lists of some customers, int64 [m]."""
-        place = np.searchsorted(self._ids, ids).clip(max=max(len(self._ids) - 1, 0))
-        has = self._ids[place] == ids if len(self._ids) else np.zeros(len(ids), dtype=bool)
-        rows = self._served.own.rows.of_customers(ids)
-        scores = self._popular.expand(len(ids), -1).clone()
-        chosen = np.flatnonzero(has)
-        for first in range(0, len(chosen), _CHUNK):
-            part = chosen[first : first + _CHUNK]
-            cases = self._cases(place[part], rows[part])
-            scores[torch.from_numpy(part)] = self._scores(cases, torch.arange(len(part)))
-        scores.masked_fill_(~self._wanted, float("-inf"))
-        if self._bought is not None:
-            scores[self._bought.cells(ids)] = float("-inf")
-        found = scores.topk(self._k, dim=1)
-        basis = np.where(rows < len(self._served.own.rows), "known", "history")
-        products = self._served.facts.products
-        return list_frame(products, ids, np.where(has, basis, "popular"), found)
-
-    def _cases(self, place: Ints, rows: Ints) -> Cases:
-        at = torch.from_numpy(place)
-        nothing = torch.zeros(len(place) + 1, dtype=torch.int64)
-        return Cases(
-            customers=torch.from_numpy(rows),
-            known=self._known.at(at),
-            ranking=RankingCases(at, at[:, None], nothing, at[:0], self._group.sold),
-            prior=self._group.prior,
-            popularity=self._group.popularity,
-        )
-
-
-class _Bought:
-    """What every customer of the data bought, new products included."""
-
-    def __init__(self, lines: Purchases, products: int) -> None:
-        self._ids, pairs = histories_of(lines)
-        self._all = histories(pairs, np.ones(len(pairs.item)), len(self._ids))
-        self._products = products
-
-    def cells(self, ids: Ints) -> Tensor:
-        """Return which products each customer bought, bool [m, I]."""
-        mask = torch.zeros(len(ids), self._products, dtype=torch.bool)
-        place = np.searchsorted(self._ids, ids).clip(max=max(len(self._ids) - 1, 0))
-        has = np.flatnonzero(self._ids[place] == ids) if len(self._ids) else ids[:0]
-        start, element = parts_of(self._all.start, torch.from_numpy(place[has]))
-        rows = torch.from_numpy(has).repeat_interleave(start.diff())
-        mask[rows, self._all.items[element].long()] = True
-        return mask
-
-
 def _below(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return the tensors below a name, without it."""
     start = f"{name}/"
     return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-
-
-def list_frame(
-    products: Ints, ids: Ints, basis: np.ndarray[Any, Any], found: torch.return_types.topk
-) -> pd.DataFrame:
-    """Return lists as a table, without what scores minus infinity.
-
-    Args:
-        products: Product ids, int64 [I].
-        ids: Customers, int64 [m].
-        basis: What each one's list is based on, text [m].
-        found: Scores and places of the products of each list, [m, k].
-    """
-    count = found.values.shape[1]
-    shown = (found.values > float("-inf")).numpy().reshape(-1)
-    frame = pd.DataFrame(
-        {
-            "customer": np.repeat(ids, count),
-            "rank": np.tile(np.arange(1, count + 1), len(ids)),
-            "product": products[found.indices.numpy().reshape(-1)],
-            "score": found.values.numpy().reshape(-1).astype(np.float64),
-            "basis": np.repeat(basis, count),
-        }
-    )
-    return frame[shown].reset_index(drop=True)
-
-
-def list_length(k: int | None, candidates: int) -> int:
-    """Return the length of the lists.
-
-    Raises:
-        InputError: If there are not as many products.
-    """
-    if k is None:
-        return min(_LISTED, candidates)
-    if not 1 <= k <= candidates:
-        raise InputError(f"k is {k}, but only 1 to {candidates} products can be listed")
-    return k

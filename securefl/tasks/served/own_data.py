@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from securefl.config.data import DataSettings, FilesSettings, TransactionColumns
+from securefl.config.data import DataSettings, FilesSettings
 from securefl.config.load import load_config, nearest
-from securefl.data.coercion import stable_id, to_ids, to_text, to_times
-from securefl.data.readers import SUFFIXES, read_columns, table_files
-from securefl.data.schema import TRANSACTIONS, UNKNOWN_PRODUCT, Origin, check_table
+from securefl.data.coercion import stable_id
+from securefl.data.frames import customer_labels, numbered, purchases_of_frame
+from securefl.data.readers import SUFFIXES
+from securefl.data.schema import UNKNOWN_PRODUCT
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailerTables
 from securefl.errors import InputError
@@ -23,8 +25,6 @@ from securefl.tasks.served.vocabulary import Vocabulary
 
 Ints = npt.NDArray[np.int64]
 Source = DataSettings | pd.DataFrame
-_NEEDED: Final = ("customer", "product", "time")
-_OPTIONAL: Final = {"quantity": 1.0, "value": 0.0, "discount": 0.0}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,13 @@ class OwnData:
         """Return the labels of customers; of a number without one, the number."""
         if self.labels is None:
             return customers
-        return [self.labels.get(number, number) for number in customers.tolist()]
+        found = [self.labels.get(number, number) for number in customers.tolist()]
+        # A column of a file has one type: text, as soon as any customer's label is text.
+        return list(map(str, found)) if self._text else found
+
+    @cached_property
+    def _text(self) -> bool:
+        return self.labels is not None and any(isinstance(x, str) for x in self.labels.values())
 
     def with_customers(self, customers: Iterable[object]) -> tuple[OwnData, Ints]:
         """Return the data with the labels of some customers, and their numbers, int64.
@@ -51,15 +57,14 @@ class OwnData:
         Raises:
             InputError: If there is none, or one is missing.
         """
-        column = pd.Series(list(customers))
+        column = pd.Series(list(customers), dtype=object)
         if column.empty:
             raise InputError("no customers are given")
-        origin = Origin("customers")
-        numbers = to_ids(column, "customer", origin).to_numpy(np.int64)
-        own = None if self.labels is None else {**self.labels}
-        if own is not None:
-            own |= dict(zip(numbers.tolist(), column.tolist(), strict=True))
-        return OwnData(self.tables, own), pd.unique(numbers)
+        numbers = numbered(column, "customer", stable_id).to_numpy(np.int64)
+        named = zip(numbers.tolist(), column.tolist(), strict=True)
+        labels = {number: label for number, label in named if str(number) != str(label)}
+        own = self if not labels else OwnData(self.tables, {**(self.labels or {}), **labels})
+        return own, pd.unique(numbers)
 
 
 def data_settings(path: Path, settings: DataSettings) -> DataSettings:
@@ -117,7 +122,8 @@ def own_data(source: Source, member: str, vocabulary: Vocabulary, *, now: bool) 
             tables.profiles,
             None if tables.browsing is None else numbers(tables.browsing),
         )
-    return OwnData(found, _labels(settings, member))
+    labels = customer_labels(settings, member) if isinstance(settings, FilesSettings) else None
+    return OwnData(found, labels)
 
 
 def _of_member(settings: DataSettings, member: str) -> DataSettings:
@@ -156,57 +162,9 @@ def _known(
     return found
 
 
-def _labels(settings: DataSettings, member: str) -> Mapping[int, object] | None:
-    """Return the customers' own labels, which the tables do not have."""
-    if not isinstance(settings, FilesSettings):
-        return None
-    files = next(one for one in settings.members if one.name == member)
-    columns: TransactionColumns = files.columns or settings.columns
-    labels: dict[int, object] = {}
-    for file in table_files(settings.root / files.transactions):
-        raw = read_columns(file, (columns.customer,))[columns.customer].drop_duplicates()
-        texts = to_text(raw.reset_index(drop=True), "customer", Origin(str(file)))
-        labels |= {stable_id(text): text for text in texts}
-    return None if all(str(number) == text for number, text in labels.items()) else labels
-
-
 def _of_frame(frame: pd.DataFrame, member: str, vocabulary: Vocabulary) -> OwnData:
-    """Return purchases in a table, one row a line, whose columns are named as in the schema."""
-    origin = Origin("data")
-    for name in _NEEDED:
-        if name not in frame:
-            raise origin.missing(name, frame.columns)
-    known = {column.name for column in TRANSACTIONS}
-    for name in map(str, frame.columns):
-        if name not in known:
-            raise InputError(f"data: column '{name}' is unknown{nearest(name, tuple(known))}")
-    plain = frame.reset_index(drop=True)
-    products = to_text(plain["product"], "product", origin)
-    numbers = {label: vocabulary.number(label) for label in products.unique()}
-    lines = pd.DataFrame(
-        {
-            "customer": to_ids(plain["customer"], "customer", origin),
-            "product": products.map(numbers).astype("int64"),
-            "time": to_times(plain["time"], "time", origin),
-            **{name: plain.get(name, value) for name, value in _OPTIONAL.items()},
-            **({"rating": plain["rating"].astype("int64")} if "rating" in plain else {}),
-        }
-    )
-    lines = lines.astype(dict.fromkeys(_OPTIONAL, "float64"))
-    lines["basket"] = (
-        to_ids(plain["basket"], "basket", origin) if "basket" in plain else _days(lines)
-    )
-    check_table(lines, TRANSACTIONS, origin)
-    lines = _known(lines, lambda table: table)
-    labels = dict(zip(lines["customer"].tolist(), plain["customer"].tolist(), strict=True))
-    ordered = lines.sort_values(["time", "basket", "product"], ignore_index=True)
-    return OwnData(RetailerTables(member, ordered), labels)
-
-
-def _days(lines: pd.DataFrame) -> pd.Series:
-    """Return a basket's number a customer and day, int64."""
-    day = lines["time"].dt.normalize()
-    return lines.groupby(["customer", day], sort=True).ngroup().astype("int64")
+    lines, labels = purchases_of_frame(frame, vocabulary.number)
+    return OwnData(RetailerTables(member, _known(lines, lambda table: table)), labels)
 
 
 def moment(text: Any) -> np.datetime64:  # noqa: ANN401 - a date of any library

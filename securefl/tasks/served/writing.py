@@ -19,8 +19,7 @@ from securefl._version import __version__
 from securefl.config.data import FilesSettings, MemberFiles
 from securefl.config.schema import RunConfig
 from securefl.config.task_registry import declaration, resolve
-from securefl.ml.metrics.standard_errors import GROUPS, standard_errors
-from securefl.ml.metrics.sums import total
+from securefl.ml.metrics.sums import GROUPS, standard_errors, total
 from securefl.ml.parameters import load_local, load_shared, local_state, named_shared, shared_vector
 from securefl.ml.tensor_io import packed_tensors
 from securefl.ml.vectors import ORDER, FloatVector, model_digest
