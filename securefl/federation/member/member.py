@@ -136,9 +136,8 @@ class Member:
         protection = Protection.of(spec.config)
         self._gate = AnswerGate(ANSWERS, protection, self._record_refused, self._models)
         self._result: FloatVector | None = None
-        self._own_machine = spec.own_machine
+        self._own_machine, self._saved = spec.own_machine, 0
         self._carried = CarriedModel(self.learner, spec.vocabulary, spec.consortium)
-        self._saved = 0
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.StartRun: self._begin,
             m.Train: self._train,
@@ -295,23 +294,16 @@ class Member:
         return m.Done()
 
     def _train_alone(self, request: m.LocalOnlyRequest) -> m.LocalOnlyResult:
-        start, settings = self._models.vector(request.shared), self.config.references.alone
-        return local_only_result(self.learner, settings, start)
+        settings = self.config.references.alone
+        return local_only_result(self.learner, settings, self._models.vector(request.shared))
 
     def _save(self, request: m.Save) -> m.Done:
-        self._check_saved(request.round)
+        update = self.rounds.update
+        newest = self._saved if update is None else update.round
+        self._models.check_saved(request.round, newest)
         self.rounds.save(self.directory, request.round)
         self._saved = request.round
         return m.Done()
-
-    def _check_saved(self, number: int) -> None:
-        """Refuse to save the state under the number of another round than the newest."""
-        # A saved state takes the place of older ones: with any numbers, all would be deleted.
-        update = self.rounds.update
-        newest = self._saved if update is None else update.round
-        follows = number == 1 or self._models.concluded(number - 1) is not None
-        if number < newest or (number > newest and not follows):
-            raise m.MessageError(f"round {number} is not the round that this member is in")
 
     def _restore(self, request: m.Restore) -> m.Done:
         # Taken back, the round would be trained again and enter a second sum.
