@@ -9,11 +9,13 @@ from securefl.config.load import load_config, merge
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.keys.key_files import generate_key
 from securefl.federation import messages as m
+from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, moments_digest
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.aggregation.session_driver import RejectedSumError
 from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.transport.base import Delivery
 from securefl.federation.transport.exchange import Exchange
+from securefl.ml.vectors import model_digest
 from securefl_protocols.wire.codec import MEMBER_HEADER_BYTES, decode_body
 from securefl_protocols.wire.messages import LayeredInput, MaskedInput
 from securefl_protocols.wire.signed_statements import signed_with_digest
@@ -21,6 +23,12 @@ from support.rehearsal import RehearsingMember
 from support.small_runs import SMALL_DEMAND
 
 DIMENSION = 20
+
+
+def proof_of(consortium, number, result, following):
+    """What members signed of a round's end, without moments of a server optimizer."""
+    end = RoundEnd(number, result.survivors, model_digest(following), moments_digest(b""))
+    return ModelProof.of(consortium, end, result.signatures)
 
 
 def wrong_checksum(session, answer):
@@ -85,17 +93,25 @@ class MaskedFederation:
     Attributes:
         wire: The way to the members.
         models: The model before each round, as the coordinator computed it.
+        proofs: What members signed of each round's end.
     """
 
-    def __init__(self, folder, members=5, make=RehearsingMember, **settings):
+    def __init__(self, folder, members=5, make=RehearsingMember, server=None, **settings):
         self.names = tuple(f"retailer-{number}" for number in range(members))
         self.keys = {name: generate_key() for name in self.names}
-        config = load_config(None, merge(SMALL_DEMAND, {"mode": "secure", "secure": settings}))
+        config = load_config(
+            None,
+            merge(
+                SMALL_DEMAND,
+                {"mode": "secure", "secure": {"bits": 64} | settings, "server": server or {}},
+            ),
+        )
         agreement = local_agreement("rehearsal", config, self.keys)
         self.consortium, self.folder, self.make = Consortium(agreement, bytes(32)), folder, make
         self.wire = Wire({name: self.member(name) for name in self.names})
         self.aggregator = SecureAggregator(self.consortium)
         self.models = {1: np.zeros(DIMENSION, dtype=np.float32)}
+        self.proofs = {}
 
     def member(self, name, entropy=os.urandom):
         """A member without any memory but its ledger."""
@@ -108,6 +124,10 @@ class MaskedFederation:
         result = aggregator.masked_sum(Exchange(self.wire), number, self.models[number], self.names)
         change = aggregator.decoded(result).change
         self.models[number + 1] = (self.models[number].astype(float) + change).astype(np.float32)
+        self.proofs[number] = proof = proof_of(
+            self.consortium, number, result, self.models[number + 1]
+        )
+        aggregator.hand_over(proof, b"", proof.signatures)
         return result
 
     def ask(self, name, message):

@@ -56,7 +56,7 @@ from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.wire.codec import open_envelope
 from securefl_protocols.wire.messages import MaskedInput
 from support.brokers import free_port, plain_configuration
-from support.masked_federation import wrong_checksum
+from support.masked_federation import proof_of, wrong_checksum
 from support.paths import TESTS
 from support.rehearsal import RehearsingMember, rehearsed_change
 
@@ -273,9 +273,11 @@ def coordinator_life(scene, death=None):
         for number in range(done + 1, scene.rounds + 1):
             transport.begin_section(f"round {number}")
             result = one_round(exchange, aggregator, number, shared, scene)
+            shared = (shared.astype(float) + result.change).astype(np.float32)
+            proof = proof_of(scene.consortium, number, result, shared)
+            aggregator.hand_over(proof, b"", proof.signatures)
             exchange.ask_all(scene.names, m.Save(round=number), m.Done)
             journal.keep_snapshot(number, aggregator.state())
-            shared = (shared.astype(float) + result.change).astype(np.float32)
             write_line(sums, number, result, shared, scene.folder, counted.sent)
             journal.forget(number)
             time.sleep(scene.pause)

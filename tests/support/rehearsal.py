@@ -16,7 +16,7 @@ from securefl.federation import messages as m
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.secure_client import MaskedMember
 from securefl.ml.seeds import derive_seed
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.entropy import Entropy
 
 _DRAWN = 1 << 16
@@ -44,11 +44,13 @@ class RehearsingMember:
             entropy: Where its randomness comes from.
             folder: Has its ledger.
         """
-        self.name = name
+        self.name, self._start = name, b""
         self.ledger = PrivacyLedger(book_path(folder, name))
         records = RoundRecords(lambda: self.ledger, consortium.run_id.hex())
         self.fence = JournalFence(lambda: self.ledger, consortium.run_id.hex())
-        self.masked = MaskedMember(name, identity, consortium, records, entropy)
+        self.masked = MaskedMember(
+            name, identity, consortium, records, entropy, start=lambda: self._start
+        )
 
     def close(self) -> None:
         """Close its ledger."""
@@ -64,6 +66,8 @@ class RehearsingMember:
 
     def _answer(self, request: m.Message) -> m.Message:
         if isinstance(request, m.TrainMasked):
+            # What a rehearsal agreed on: it starts from zeros, however many there are.
+            self._start = model_digest(np.zeros_like(m.unpack_vector(request.shared)))
             self.masked.admit(request)
             return self.masked.enter(request, self._update(request))
         if isinstance(request, m.Protocol):

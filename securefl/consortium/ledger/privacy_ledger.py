@@ -224,10 +224,10 @@ class PrivacyLedger(Database):
     def charged(self, data_set: int, run: str | None = None) -> list[Mechanism]:
         """Return all mechanisms charged to any privacy unit; as `spent`."""
         rows = self.rows(
-            "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?1"
-            " AND mechanism IS NOT NULL AND (?2 IS NULL OR run = ?2)"
+            "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?"
+            " AND mechanism IS NOT NULL AND (? IS NULL OR run = ?)"
             " GROUP BY mechanism ORDER BY MAX(id)",
-            (data_set, run),
+            (data_set, run, run),
         )
         found = [(self._mechanism(text), count) for text, count in rows]
         return [
@@ -270,13 +270,11 @@ class PrivacyLedger(Database):
 
     def entry_of(self, run: str, kind: str, number: int) -> Entry | None:
         """Return the last entry of a kind in a round; None if there is none."""
-        return self._entry(
-            self.rows(
-                "SELECT bytes FROM entries WHERE run = ? AND kind = ? AND round = ?"
-                " ORDER BY sequence DESC LIMIT 1",
-                (run, kind, number),
-            )
+        newest = (
+            "SELECT bytes FROM entries WHERE run = ? AND kind = ? AND round = ?"
+            " ORDER BY sequence DESC LIMIT 1"
         )
+        return self._entry(self.rows(newest, (run, kind, number)))
 
     def refusals(self) -> tuple[Entry, ...]:
         """Return all refusals, the oldest first."""
@@ -285,9 +283,8 @@ class PrivacyLedger(Database):
 
     def refused_questions(self, run: str) -> set[str]:
         """Return the names of the questions that were refused in a run."""
-        rows = self.rows(
-            "SELECT bytes FROM entries WHERE run = ? AND kind = 'refused-question'", (run,)
-        )
+        refused = "SELECT bytes FROM entries WHERE run = ? AND kind = 'refused-question'"
+        rows = self.rows(refused, (run,))
         events = [entry.event for row in rows if (entry := self._entry([row])) is not None]
         return {event.question for event in events if isinstance(event, RefusedQuestion)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.errors import InputError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
+from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
@@ -63,16 +64,18 @@ class MaskedSum:
 
     Attributes:
         terms: The session's parameters.
-        total: Sum of the survivors' inputs, uint32 or uint64 [d + 2].
+        total: Sum of the survivors' inputs, in the dtype of its ring [d + tail].
         survivors: Their names.
         transcript: From which the sum can be recomputed.
         opened: By survivor, the keys of noise layers that are removed from the sum.
+        signatures: Member to its signature under the round's end, from those that verified the sum.
     """
 
     terms: SessionParams
     total: RingVector
     survivors: tuple[str, ...]
     transcript: Transcript
+    signatures: Mapping[str, bytes]
     opened: Mapping[int, Sequence[bytes]] = field(default_factory=dict, repr=False)
 
 
@@ -96,6 +99,19 @@ class _Session(ServerSessionRunner):
         return self.usable and idle and self.cohort == cohort
 
 
+@dataclass(frozen=True)
+class _HandedOver:
+    """The input of the last `Aggregator.hand_over`."""
+
+    proof: ModelProof
+    moments: bytes = field(repr=False)
+    known_to: frozenset[str]
+
+    def state(self) -> list[Any]:
+        """Return it as plain values."""
+        return [self.proof.stored(), self.moments, sorted(self.known_to)]
+
+
 class SecureAggregator:
     """The aggregator of masked sums; a session serves many rounds while its members stay.
 
@@ -113,7 +129,12 @@ class SecureAggregator:
         self._rejected = rejected
         self._session: _Session | None = None
         self._sessions = 0
+        self._handed: _HandedOver | None = None
         self._tries = _Tries((0, b""))
+
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        """See `Aggregator.hand_over`."""
+        self._handed = _HandedOver(proof, moments, frozenset(known_to))
 
     def aggregate(
         self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
@@ -128,17 +149,17 @@ class SecureAggregator:
     @staticmethod
     def decoded(result: MaskedSum) -> Aggregate:
         """Return the weighted mean that a sum stands for."""
-        encoding = result.terms.encoding
         try:
             decoded = result.terms.decode(result.total, result.opened)
         except ProtocolError as error:
             raise RoundFailedError(f"the sum cannot be decoded: {error}") from None
         return Aggregate(
-            change=decoded.mean[:-1],
+            change=decoded.mean,
             samples=decoded.total_weight,
-            loss=decode_loss(encoding, float(decoded.mean[-1])),
+            loss=decode_loss(decoded),
             survivors=result.survivors,
             transcript=result.transcript,
+            signatures=result.signatures,
         )
 
     def masked_sum(
@@ -156,14 +177,9 @@ class SecureAggregator:
         reason, failed = "", 0
         while failed < self._consortium.config.secure.attempts:
             session = self._session_for(round_, shared.shape[0], cohort)
-            request = m.TrainMasked(
-                round=round_number,
-                shared=m.pack_vector(shared),
-                cohort=cohort,
-                session=session.number,
-            )
+            openings = self._openings(session.number, round_number, shared, cohort)
             try:
-                result = session.run(exchange, request, *round_)
+                result = session.run(exchange, openings, *round_)
             except ChecksumFailed as error:
                 if self._rejected is not None:
                     self._rejected(round_number, session.server.transcript())
@@ -181,6 +197,21 @@ class SecureAggregator:
             *(f"{name} failed: {text}" for name, text in exchange.failures.items()),
         ]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
+
+    def _openings(
+        self, session: int, number: int, shared: FloatVector, cohort: tuple[str, ...]
+    ) -> dict[str, m.Message]:
+        """Return the first request to each member, with the proof of its model where needed."""
+        request = m.TrainMasked(
+            round=number, shared=m.pack_vector(shared), cohort=cohort, session=session
+        )
+        handed = self._handed
+        if handed is None or handed.proof.end.round != number - 1:
+            return dict.fromkeys(cohort, request)
+        proof, known_to = handed.proof, handed.known_to
+        return proved_requests(
+            self._consortium, request, cohort, proof, known_to, moments=handed.moments
+        )
 
     def _again(self, session: _Session) -> None:
         """Prepare another try, in a new session: the keys of a failed one may be disclosed."""
@@ -237,6 +268,7 @@ class SecureAggregator:
         fields = {
             "sessions": self._sessions,
             "session": _session_state(session) if session is not None and usable else None,
+            "handed": None if self._handed is None else self._handed.state(),
         }
         packed: bytes = msgpack.packb(fields)
         return packed
@@ -249,6 +281,9 @@ class SecureAggregator:
         """
         fields = msgpack.unpackb(state, strict_map_key=False)
         self._sessions = fields["sessions"]
+        if fields["handed"] is not None:
+            proof, moments, known_to = fields["handed"]
+            self.hand_over(ModelProof.from_stored(proof), moments, known_to)
         kept = fields["session"]
         if kept is None:
             return
@@ -267,7 +302,9 @@ class SecureAggregator:
 def _sum_of(session: _Session, result: RoundResult) -> MaskedSum:
     survivors = tuple(session.cohort[index] for index in result.survivors)
     transcript = session.server.transcript()
-    return MaskedSum(session.terms, result.total, survivors, transcript, result.opened)
+    return MaskedSum(
+        session.terms, result.total, survivors, transcript, session.signatures, result.opened
+    )
 
 
 def _session_state(session: _Session) -> dict[str, Any]:

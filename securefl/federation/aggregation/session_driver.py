@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -31,6 +31,7 @@ class ServerSessionRunner:
         asked: Those of them that are asked to take part; none for all.
         usable: Whether another round may begin in it.
         failures: By member, the text of its first failure.
+        signatures: By member, its signature under the end of the last round; see `ModelProof`.
         carrier: The message that carries the session's bytes, either way.
     """
 
@@ -39,15 +40,18 @@ class ServerSessionRunner:
     asked: tuple[str, ...] = ()
     usable: bool = True
     failures: dict[str, str] = field(default_factory=dict)
+    signatures: dict[str, bytes] = field(default_factory=dict)
     _revealing: bool = False
     carrier: type[m.Protocol | m.ScoreProtocol] = m.Protocol
 
-    def run(self, exchange: Exchange, opening: m.Message, number: int, model: bytes) -> RoundResult:
+    def run(
+        self, exchange: Exchange, openings: Mapping[str, m.Message], number: int, model: bytes
+    ) -> RoundResult:
         """Run one round, from the message that opens it to the sum that all members are shown.
 
         Args:
             exchange: The way to the members.
-            opening: The first request to all members; the answer is the session's first message.
+            openings: The first request to each member; the answer is its first message.
             number: Number of the round.
             model: 32 bytes, the digest of the model (or query) of the round.
 
@@ -56,7 +60,7 @@ class ServerSessionRunner:
             ProtocolError: If too few members are left.
         """
         server, self._revealing = self.server, False
-        requests: dict[str, m.Message] = dict.fromkeys(self.asked or self.cohort, opening)
+        requests = {name: openings[name] for name in self.asked or self.cohort}
         while True:
             self._collect(exchange.replies(requests))
             keys_missing = server.step in OPENING
@@ -109,11 +113,16 @@ class ServerSessionRunner:
             ChecksumFailed: If at least as many members reject the sum as accept it. All are shown
                 the same bytes, so the honest ones are of one mind, and others are fewer.
         """
-        replies = exchange.replies(dict.fromkeys(asked, shown)).values()
-        failures = [reply for reply in replies if isinstance(reply, m.Failure)]
+        replies = exchange.replies(dict.fromkeys(asked, shown))
+        failures = [reply for reply in replies.values() if isinstance(reply, m.Failure)]
         rejected = [one for one in failures if one.error == RejectedSumError.wire_name]
-        accepted = [reply for reply in replies if isinstance(reply, m.Done)]
+        accepted = sum(isinstance(one, m.Done | m.SumVerified) for one in replies.values())
         if failures:
             self.usable = False
-        if rejected and len(rejected) >= len(accepted):
+        self.signatures = {
+            name: reply.signature
+            for name, reply in replies.items()
+            if isinstance(reply, m.SumVerified)
+        }
+        if rejected and len(rejected) >= accepted:
             raise ChecksumFailed("the sum fails its checksum", self.server.survivors)

@@ -19,7 +19,7 @@ import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
-from securefl.consortium.ledger.events import QuestionRefusal
+from securefl.consortium.ledger.events import Outcome, QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.data.tables import RetailerTables
 from securefl.federation import messages as m
@@ -153,7 +153,7 @@ class AnalyticsMember:
         if request.cohort != consortium.roster.names:
             raise AbortedError("a query is answered by all members of the agreement")
         noise = noise_of(consortium.config, len(request.cohort), query, self._spec.catalogue)
-        PrivacyPlan.of(consortium.config).check_units(self._spec.name, self._spec.units)
+        PrivacyPlan.of(consortium.config).check_delta(self._spec.name)
         digest = query_digest(query, self._spec.catalogue)
         # Before the session is entered: a member that its cap forbids to answer refuses here, where
         # the others can still go on without it. It is charged only when data are used (`_begin`).
@@ -209,7 +209,10 @@ class AnalyticsMember:
         if request.survivors != survivors or request.model != answer_digest(result.total):
             raise m.MessageError("the sum that was shown is another one")
         transcript = request.transcript.hex() if request.transcript else None
-        self.ledger.conclude(ROUND, survivors, request.model.hex(), transcript)
+        model = request.model.hex()
+        self.ledger.conclude(
+            Outcome(round=ROUND, survivors=survivors, model_after=model, transcript=transcript)
+        )
         self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
 

@@ -19,7 +19,8 @@ from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.session_driver import RejectedSumError
-from securefl.federation.member.model_verifier import ModelVerifier
+from securefl.federation.aggregation.session_parameters import rounding_key
+from securefl.federation.member.model_verifier import ModelVerifier, Start
 from securefl.federation.member.open_session import OpenSession, SessionMaker, TrainedUpdate
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.entropy import Entropy
@@ -39,8 +40,8 @@ class MaskedMember:
     """A member's session of masked sums.
 
     Attributes:
+        verifier: The shared model, as it follows from what this member verified.
         last_unmasked: The last round for whose sum our shares have left; 0 before the first.
-        last_sum: The last round whose sum we verified, and the members whose updates are in it.
         earliest: No round before this one is entered: a member that lost its state may have entered
             them, and two sums of a round would disclose its update.
     """
@@ -52,6 +53,8 @@ class MaskedMember:
         consortium: Consortium,
         records: RoundRecords,
         entropy: Entropy = os.urandom,
+        *,
+        start: Start,
     ) -> None:
         """Start without a session.
 
@@ -61,14 +64,15 @@ class MaskedMember:
             consortium: The parties and their agreement.
             records: The rounds that it entered, in its ledger.
             entropy: The source of all its randomness.
+            start: Returns the digest of the agreed start.
         """
-        self._maker = SessionMaker(name, SigningKey(identity), consortium, entropy)
+        self._identity = SigningKey(identity)
+        self._maker = SessionMaker(name, self._identity, consortium, entropy)
         self._consortium = consortium
         self._records = records
         self._session: OpenSession | None = None
-        self._follower = ModelVerifier(consortium.config.server)
+        self.verifier = ModelVerifier(consortium, start)
         self.last_unmasked = 0
-        self.last_sum: tuple[int, tuple[str, ...]] = (0, ())
         self.earliest = 0
         self._pinned: tuple[int, bytes] = (0, b"")
 
@@ -77,6 +81,7 @@ class MaskedMember:
 
         Raises:
             AbortedError: If the request is not what was agreed.
+            UnverifiedModelError, MessageError: As `ModelVerifier.begin`.
         """
         config, names = self._consortium.config, self._consortium.roster.names
         number = request.round
@@ -90,7 +95,7 @@ class MaskedMember:
         # Rounds only go forward: an earlier one could be asked again with another model.
         if number < self._pinned[0]:
             raise AbortedError(f"round {self._pinned[0]} has begun; round {number} is over")
-        self._admit_model(number, m.unpack_vector(request.shared))
+        self._admit_model(request, m.unpack_vector(request.shared))
 
     def _admit_repeat(self, number: int) -> None:
         """Admit a round again as often as agreed; its sum is then of the same survivors.
@@ -105,20 +110,16 @@ class MaskedMember:
                 f"round {number} was repeated {repeats} times as agreed, and has no sum"
             )
 
-    def _admit_model(self, number: int, shared: FloatVector) -> None:
-        """Admit one model a round: the one that follows from the last sum, where that is known.
+    def _admit_model(self, request: m.TrainMasked, shared: FloatVector) -> None:
+        """Admit one model a round: the agreed start, or the one that follows from the last sum.
 
         A coordinator that could choose models could send one member a model that makes its update
         stand out in the sum (model inconsistency, Pasquini et al. 2021).
         """
-        digest = model_digest(shared)
+        number, digest = request.round, model_digest(shared)
         if number == self._pinned[0] and digest != self._pinned[1]:
             raise AbortedError(f"another model was sent for round {number} before")
-        # A repeat of the round whose sum is missing is what the member waits for.
-        if self._follower.waiting and number != self.last_unmasked:
-            raise AbortedError(f"the sum of round {self.last_unmasked} was not shown")
-        if not self._follower.is_expected(number - 1, shared):
-            raise AbortedError(f"the model of round {number} does not follow from the last sum")
+        self.verifier.begin(number, shared, request.proof, request.moments)
         self._pinned = (number, digest)
 
     def enter(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Message:
@@ -171,8 +172,7 @@ class MaskedMember:
             return m.Done()
         answer = answers[0]
         if isinstance(answer, RoundResult):
-            self._follow(session, answer)
-            return m.Done()
+            return self._followed(session, answer)
         if session.client.state is ClientState.UNMASKED:
             self._note_unmasking(session)
         return m.Protocol(round=session.update.round, payload=answer)
@@ -183,18 +183,20 @@ class MaskedMember:
         survivors = tuple(cohort[index] for index in sorted(session.client.survivors))
         self._records.unmask(number, session.keys, survivors)
         self.last_unmasked = number
-        self._follower.wait()
 
-    def _follow(self, session: OpenSession, result: RoundResult) -> None:
-        opening = session.opening
-        number, shared = session.update.round, session.update.shared
+    def _followed(self, session: OpenSession, result: RoundResult) -> m.SumVerified:
+        """Compute the next model from a verified sum, and sign the end of the round."""
+        opening, update = session.opening, session.update
+        survivors = tuple(opening.cohort[index] for index in result.survivors)
         try:
             decoded = opening.terms.decode(result.total, result.opened)
         except ProtocolError as error:
             # Some survivor's weight is none: like a wrong checksum, it must not end the run.
-            raise RejectedSumError(f"the sum of round {number} is no mean: {error}") from None
-        self.last_sum = number, tuple(opening.cohort[index] for index in result.survivors)
-        self._follower.follow(number, shared, decoded.mean[:-1])
+            raise RejectedSumError(f"the sum of round {update.round} is no mean: {error}") from None
+        end = self.verifier.follow(update.round, survivors, update.shared, decoded.mean)
+        return m.SumVerified(
+            round=update.round, signature=end.signed(self._consortium, self._identity)
+        )
 
     def _open(self, request: m.TrainMasked, update: TrainedUpdate) -> m.Protocol:
         at = update.round, self._pinned[1]
@@ -204,8 +206,9 @@ class MaskedMember:
         return m.Protocol(round=update.round, payload=session.first)
 
     def _begin(self, session: OpenSession) -> m.Protocol:
-        number = session.update.round
-        message = session.begin_round(self._records.unmasked(number).survivors)
+        update, number = session.update, session.update.round
+        key = self.rounding_key(update) if session.opening.terms.encoding.at_random else None
+        message = session.begin_round(self._records.unmasked(number).survivors, key)
         try:
             self._records.enter(number, session.keys, sha256(message).digest())
         except StaleStateError:
@@ -213,9 +216,14 @@ class MaskedMember:
             raise
         return m.Protocol(round=number, payload=message)
 
+    def rounding_key(self, update: TrainedUpdate) -> bytes:
+        """Return the key that an update is rounded with where that is at random; secret."""
+        secret = self._identity.private_bytes()
+        return rounding_key(secret, self._consortium.run_id, update.round, update.shared)
+
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""
-        return self._follower.following()
+        return self.verifier.following()
 
     def state(self) -> bytes:
         """Return what a member that is restarted between two rounds needs; secret.
@@ -226,7 +234,7 @@ class MaskedMember:
             "last_unmasked": self.last_unmasked,
             "earliest": self.earliest,
             "pinned": self._pinned,
-            "follower": self._follower.state(),
+            "verifier": self.verifier.state(),
             "session": None if self._session is None else self._session.state(),
         }
         packed: bytes = msgpack.packb(fields)
@@ -237,10 +245,6 @@ class MaskedMember:
         fields = msgpack.unpackb(state)
         self.last_unmasked, self.earliest = fields["last_unmasked"], fields["earliest"]
         self._pinned = (fields["pinned"][0], fields["pinned"][1])
-        self._follower.restore(fields["follower"])
+        self.verifier.restore(fields["verifier"])
         if fields["session"] is not None:
             self._session = self._maker.restored(fields["session"])
-
-    def ended_with(self, number: int) -> bytes | None:
-        """Return the digest of the model that a round's verified sum leads to; None if unknown."""
-        return self._follower.derived(number)

@@ -198,7 +198,7 @@ def test_a_damaged_book_is_one_line(tmp_path, content):
 def test_a_book_of_another_version_is_one_line(released, tmp_path):
     released()
     path = book_path(tmp_path / "books", "north")
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 9")
     with pytest.raises(DatabaseError, match="has version 9"):
         PrivacyLedger(path)
