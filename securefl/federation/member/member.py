@@ -298,7 +298,7 @@ class Member:
         # A saved state takes the place of older ones: with any numbers, all would be deleted.
         update = self.rounds.update
         newest = self._saved if update is None else update.round
-        follows = number == 1 or self._models.concluded(number - 1) is not None
+        follows = number == 1 or self.ledger.end_of_round(number - 1) is not None
         if number < newest or (number > newest and not follows):
             raise m.MessageError(f"round {number} is not the round that this member is in")
 
