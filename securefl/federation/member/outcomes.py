@@ -82,8 +82,5 @@ class SeenOutcomes:
         if not claim.proof:
             return False
         shown, name = read_proof(claim.round, claim.model, claim.proof), self._ledger.name
-        return (
-            shown.end.survivors == claim.survivors
-            and name in shown.signatures
-            and shown.end.is_signed(self._consortium, name, shown.signatures[name])
-        )
+        valid = shown.end.valid(self._consortium, shown.signatures)
+        return shown.end.survivors == claim.survivors and name in valid
