@@ -368,6 +368,13 @@ def second_sum(script):
     ]
 
 
+def fewer_than_demanded(run):
+    """In mode plain, a round over fewer members than the agreement demands for its task."""
+    plain = honest(masked=False, least={"recommendation": 5})
+    four = tuple(plain.keys)[:4]
+    return plain.edited(None, Outcome, {"survivors": four}, 2).seal(), {}
+
+
 def one_sum_for_two(script):
     first = next(w.event for w in script if isinstance(w.event, Outcome))
     return [

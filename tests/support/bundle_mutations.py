@@ -24,6 +24,7 @@ from support.bundle_edits import (
     drop_countersignature,
     false_opening,
     false_repeat,
+    fewer_than_demanded,
     foreign_key,
     foreign_member,
     forge_countersignature,
@@ -273,6 +274,7 @@ TABLE = (
         member(Outcome, {"survivors": ("retailer-0", CHEAT, "retailer-2", "stranger")}, 2, None),
     ),
     Manipulation("a lower threshold", "survivors-enough", member(Release, {"threshold": 2}, 2)),
+    Manipulation("fewer members than its task needs", "survivors-enough", fewer_than_demanded),
     Manipulation(
         "different survivors at one member",
         "outcomes-equal",

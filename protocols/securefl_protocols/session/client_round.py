@@ -8,8 +8,6 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from hashlib import sha256
 
-import numpy as np
-
 from securefl_protocols.noise.layers import NoiseLayers, opened
 from securefl_protocols.primitives.entropy import Entropy, draw
 from securefl_protocols.primitives.errors import (
@@ -221,7 +219,7 @@ class ClientRound:
         )
         # The input has gone into the masked vector; nothing of it stays behind.
         self._vector = vector[:0]
-        content = vector.data.cast("B")
+        content = party.plan.ring.pack(vector)
         masked = (
             MaskedInput(self.number, check, tag, content)
             if self._layers is None
@@ -309,7 +307,7 @@ class ClientRound:
         plan = self._party.plan
         if len(message.total) != plan.vector_bytes:
             raise RemoteProtocolError("the sum has another length than the plan says")
-        total, tag = np.frombuffer(message.total, dtype=plan.ring.dtype), message.tag
+        total, tag = plan.ring.unpack(message.total), message.tag
         opened = self._opened(message.links) if isinstance(message, LayeredSum) else {}
         key = self._checksum_key
         if key is None or not key.fits(total, checksum_from_bytes(tag), self.survivors):

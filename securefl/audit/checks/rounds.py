@@ -148,10 +148,11 @@ def cohort_agreed(case: AuditContext) -> Finding:
 
 def survivors_enough(case: AuditContext) -> Finding:
     """Every sum is over enough members of the cohort: the threshold, and the agreed minimum."""
+    demanded = case.agreement.agreement.least
     config, names = case.agreement.agreement.config, tuple(case.keys)
 
     def least(cohort: int) -> int:
-        return least_survivors(config.cohort, cohort) if case.masked else 1
+        return least_survivors(config.cohort, cohort) if case.masked else demanded
 
     def faults() -> Iterator[Finding]:
         for line, release in case.log.of(Release):

@@ -119,7 +119,6 @@ CREATE INDEX of_round ON entries (run, kind, round);
 """
 _SECOND = f"{round_records.TABLE};{journal_fence.TABLE}"
 """What version 2 has in addition; a file of version 1 gets it, and keeps its charges."""
-
 _RUN_COLUMNS = ", ".join(RunRow.__dataclass_fields__)
 _RUN_MARKS = ", ".join("?" * len(RunRow.__dataclass_fields__))
 
@@ -225,10 +224,10 @@ class PrivacyLedger(Database):
     def charged(self, data_set: int, run: str | None = None) -> list[Mechanism]:
         """Return all mechanisms charged to any privacy unit; as `spent`."""
         rows = self.rows(
-            "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?1"
-            " AND mechanism IS NOT NULL AND (?2 IS NULL OR run = ?2)"
+            "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?"
+            " AND mechanism IS NOT NULL AND (? IS NULL OR run = ?)"
             " GROUP BY mechanism ORDER BY MAX(id)",
-            (data_set, run),
+            (data_set, run, run),
         )
         found = [(self._mechanism(text), count) for text, count in rows]
         return [
@@ -240,8 +239,7 @@ class PrivacyLedger(Database):
     def unprotected(self, data_set: int) -> int:
         """Return the number of releases from a data set without noise."""
         statement = "SELECT COUNT(*) FROM releases WHERE data_set = ? AND mechanism IS NULL"
-        count: int = self.rows(statement, (data_set,))[0][0]
-        return count
+        return int(self.rows(statement, (data_set,))[0][0])
 
     def add_entry(self, signed: SignedEntry) -> None:
         """Add a signed entry and update the state of its run; to be called in a transaction."""

@@ -15,6 +15,44 @@ _WAIT = 60.0
 """Seconds to wait for another process' transaction."""
 
 
+def connect(
+    path: Path, *pragmas: str, tables: str = "", timeout: float = 5.0
+) -> sqlite3.Connection:
+    """Open an SQLite file without implicit transactions; closed again where that fails.
+
+    A connection that is left to the garbage collector is a warning from Python 3.13 on, and keeps
+    its file locked until then.
+
+    Args:
+        path: The file; created if it does not exist.
+        pragmas: What is set, like `synchronous=FULL`.
+        tables: SQL that creates the tables that are missing.
+        timeout: Seconds to wait for another process' transaction.
+
+    Raises:
+        sqlite3.Error: If it cannot be opened.
+    """
+    # Each object is used in one thread, but the garbage collector may close it in another.
+    connection = sqlite3.connect(
+        path, timeout=timeout, isolation_level=None, check_same_thread=False
+    )
+    with closed_on_failure(connection):
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+        connection.executescript(tables)
+    return connection
+
+
+@contextmanager
+def closed_on_failure(connection: sqlite3.Connection) -> Iterator[None]:
+    """Close a connection if the block raises: its object is then in nobody's hands."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
 class DatabaseError(InputError):
     """Raised if a ledger's file cannot be read or written; the run stops."""
 
@@ -42,13 +80,9 @@ class Database:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
             check_regular(path, error=DatabaseError)
-            # Each object is used in one thread, but the garbage collector may close it in another.
-            self._connection = sqlite3.connect(
-                path, timeout=_WAIT, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=FULL")
-        self._prepare(schema, version, upgrades or {})
+            self._connection = connect(path, "journal_mode=WAL", "synchronous=FULL", timeout=_WAIT)
+        with closed_on_failure(self._connection):
+            self._prepare(schema, version, upgrades or {})
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Execute a statement and return its rows."""

@@ -64,7 +64,7 @@ class MaskedSum:
 
     Attributes:
         terms: The session's parameters.
-        total: Sum of the survivors' inputs, uint32 or uint64 [d + 2].
+        total: Sum of the survivors' inputs, in the dtype of its ring [d + tail].
         survivors: Their names.
         transcript: From which the sum can be recomputed.
         opened: By survivor, the keys of noise layers that are removed from the sum.
@@ -142,15 +142,14 @@ class SecureAggregator:
     @staticmethod
     def decoded(result: MaskedSum) -> Aggregate:
         """Return the weighted mean that a sum stands for."""
-        encoding = result.terms.encoding
         try:
             decoded = result.terms.decode(result.total, result.opened)
         except ProtocolError as error:
             raise RoundFailedError(f"the sum cannot be decoded: {error}") from None
         return Aggregate(
-            change=decoded.mean[:-1],
+            change=decoded.mean,
             samples=decoded.total_weight,
-            loss=decode_loss(encoding, float(decoded.mean[-1])),
+            loss=decode_loss(decoded),
             survivors=result.survivors,
             transcript=result.transcript,
             signatures=result.signatures,
@@ -266,7 +265,11 @@ class SecureAggregator:
         return packed
 
     def restore(self, state: bytes) -> None:
-        """Take up a `state` in an aggregator that has run nothing yet."""
+        """Take up a `state` in an aggregator that has run nothing yet.
+
+        Raises:
+            InputError: If an earlier version wrote it.
+        """
         fields = msgpack.unpackb(state, strict_map_key=False)
         self._sessions = fields["sessions"]
         if fields["handed"] is not None:
@@ -275,6 +278,8 @@ class SecureAggregator:
         kept = fields["session"]
         if kept is None:
             return
+        if "opened" not in kept:
+            raise InputError("the journal of this coordinator is of an earlier version")
         opening = (kept["opening"][0], kept["opening"][1])
         session = self._opened(kept["number"], tuple(kept["cohort"]), kept["dimension"], opening)
         for step in kept["opened"]:

@@ -59,7 +59,7 @@ class ServerSessionRunner:
             ChecksumFailed: If the sum fails its checksum at as many members as it does not.
             ProtocolError: If too few members are left.
         """
-        server = self.server
+        server, self._revealing = self.server, False
         requests = {name: openings[name] for name in self.asked or self.cohort}
         while True:
             self._collect(exchange.replies(requests))

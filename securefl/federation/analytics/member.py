@@ -153,7 +153,7 @@ class AnalyticsMember:
         if request.cohort != consortium.roster.names:
             raise AbortedError("a query is answered by all members of the agreement")
         noise = noise_of(consortium.config, len(request.cohort), query, self._spec.catalogue)
-        PrivacyPlan.of(consortium.config).check_units(self._spec.name, self._spec.units)
+        PrivacyPlan.of(consortium.config).check_delta(self._spec.name)
         digest = query_digest(query, self._spec.catalogue)
         # Before the session is entered: a member that its cap forbids to answer refuses here, where
         # the others can still go on without it. It is charged only when data are used (`_begin`).

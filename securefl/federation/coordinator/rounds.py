@@ -19,10 +19,8 @@ from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, m
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.coordinator.scores import ScoreSource
 from securefl.federation.scores.exact import ExactLayout
-from securefl.federation.scores.exact_session import sum_exact
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, MemberFailedError
 from securefl.ml.metrics.spec import MetricSpec
-from securefl.ml.metrics.sums import total
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 
@@ -128,6 +126,19 @@ class Federation:
             self.exchange.ask_all(self.members, m.Restore(round=round_number), m.Done)
 
 
+def _check_enough(federation: Federation, survivors: Sequence[str]) -> None:
+    """Refuse a sum of fewer members than the agreement demands for its task.
+
+    A masked session unmasks no such sum; in mode `plain` nothing else would stop it.
+    """
+    least = federation.consortium.signed.agreement.least
+    if len(survivors) < least:
+        raise MemberFailedError(
+            f"{len(survivors)} members are left in the round, and the agreement demands {least} for"
+            f" {federation.config.task}"
+        )
+
+
 def initial_state(config: RunConfig, shared: FloatVector) -> RoundState:
     """Return the state before the first round."""
     server = ServerOptimizer(config.server, shared.shape[0])
@@ -142,6 +153,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     number = state.round + 1
     cohort = agreed_cohort(federation.config, federation.roster, number)
     result = federation.aggregator.aggregate(exchange, number, state.shared, cohort)
+    _check_enough(federation, result.survivors)
     transcript = federation.archive.keep(number, result.transcript)
     left_out = {
         name: exchange.why_left_out(name, number) for name in cohort if name not in result.survivors
@@ -204,21 +216,10 @@ def _for_a_customer(config: RunConfig, accounts: Sequence[m.BudgetResponse]) -> 
 
 def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
     """Return the present model's metrics on validation; none under a budget."""
-    # Scores are functions of customers' data: under a budget they would be releases of their own.
-    if mechanism_for(federation.config.privacy).private:
-        return {}
-    if federation.config.mode == "plain":
-        scores = federation.scores.validation(federation.members, state.round, state.shared)
-        return total(scores.values()).values() if scores else {}
-    found = sum_exact(
-        federation.exchange,
-        federation.consortium,
-        federation.layout,
-        state.round,
-        state.shared,
-        proof=state.proof,
+    found = federation.scores.validation(
+        federation.members, state.round, state.shared, proof=state.proof
     )
-    return {} if isinstance(found, str) else found.arms["federated"].values()
+    return dict(found)
 
 
 def _check_scored(federation: Federation, validation: Mapping[str, float]) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+from securefl.consortium.ledger.sqlite import closed_on_failure, connect
 from securefl.errors import RunDirectoryError
 from securefl.ml.tensor_io import read_whole, write_atomically
 from securefl_protocols.primitives.errors import RemoteProtocolError
@@ -85,12 +86,12 @@ class MemberJournal:
         self._key = derive_key(identity, label=LABEL, context=run)
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._database = sqlite3.connect(
-                directory / "journal.sqlite", isolation_level=None, check_same_thread=False
+            self._database = connect(
+                directory / "journal.sqlite",
+                *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"),
             )
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-                self._database.execute(f"PRAGMA {pragma}")
-            self._prepare()
+            with closed_on_failure(self._database):
+                self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
 

@@ -123,6 +123,22 @@ class MemberModels:
         # A round that it has no part in: the one behind the last that it has an entry on.
         return number == 1 or self._ledger.end_of_round(number - 1) is not None
 
+    def check_saved(self, number: int, newest: int) -> None:
+        """Refuse to save a state under the number of another round than the newest.
+
+        A saved state takes the place of older ones: with any numbers, all would be deleted.
+
+        Args:
+            number: The round that is asked for.
+            newest: The last one that this member trained in or saved.
+
+        Raises:
+            MessageError: If it is another one.
+        """
+        follows = number == 1 or self._ledger.end_of_round(number - 1) is not None
+        if number < newest or (number > newest and not follows):
+            raise m.MessageError(f"round {number} is not the round that this member is in")
+
     def recorded_phase(self) -> Phase:
         """Return where the run stands by the member's ledger, which outlives its other state."""
         ledger, run = self._ledger.privacy_ledger, self._ledger.run

@@ -30,6 +30,7 @@ from securefl.federation.member.known_models import AgreedStart, MemberModels
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.outcomes import SeenOutcomes
 from securefl.federation.member.own_figures import (
+    CarriedModel,
     OwnFigures,
     keep_result,
     kept_result,
@@ -48,6 +49,7 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.vocabulary import Vocabulary
 from securefl_protocols.primitives.entropy import Entropy
 
 
@@ -66,6 +68,7 @@ class MemberSpec:
         entropy: The source of its session's randomness.
         memory: Keeps a training for a restart in the middle of a round.
         own_machine: Whether it keeps the run's result, to compute figures for itself alone.
+        vocabulary: The agreed products under their labels.
     """
 
     config: RunConfig
@@ -78,6 +81,7 @@ class MemberSpec:
     entropy: Entropy = os.urandom
     memory: UpdateStore = field(default_factory=NoOpStore)
     own_machine: bool = False
+    vocabulary: Vocabulary = field(default_factory=Vocabulary.empty, repr=False)
 
     @property
     def name(self) -> str:
@@ -132,8 +136,8 @@ class Member:
         protection = Protection.of(spec.config)
         self._gate = AnswerGate(ANSWERS, protection, self._record_refused, self._models)
         self._result: FloatVector | None = None
-        self._own_machine = spec.own_machine
-        self._saved = 0
+        self._own_machine, self._saved = spec.own_machine, 0
+        self._carried = CarriedModel(self.learner, spec.vocabulary, spec.consortium)
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.StartRun: self._begin,
             m.Train: self._train,
@@ -238,12 +242,19 @@ class Member:
         return self._entries(request.since)
 
     def _write_outputs(self) -> None:
-        """Write the member's predictions into its own folder."""
+        """Write the member's predictions into its own folder, and the model that makes them."""
         if self._result is None:
             return
         load_shared(self.model, self._result)
         load_local(self.model, self.rounds.kept)
         write_outputs(self.directory, self.learner.local_outputs(self.model))
+        if not self._own_machine:  # there, once no other party waits: `write_figures`
+            self._write_model(self._result)
+
+    def _write_model(self, shared: FloatVector) -> None:
+        """Write what the member serves from now on into its own folder."""
+        account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
+        self._carried.write(self.directory, shared, self.rounds.kept, account)
 
     def write_figures(self, *, local_only: bool) -> OwnFigures | None:
         """Write this retailer's own figures into its own folder; None where it has no result.
@@ -254,13 +265,12 @@ class Member:
         Raises:
             RunDirectoryError: If a file is damaged or cannot be written.
         """
-        result = kept_result(self.directory)
-        if result is None:
+        if (result := kept_result(self.directory)) is None:
             return None
         shared, self.rounds.kept = result
-        return write_figures(
-            self.directory, self.learner, self.scoring, shared, local_only=local_only
-        )
+        self._write_model(shared)
+        own = self.directory, self.learner, self.scoring, shared
+        return write_figures(*own, local_only=local_only)
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())
@@ -284,23 +294,16 @@ class Member:
         return m.Done()
 
     def _train_alone(self, request: m.LocalOnlyRequest) -> m.LocalOnlyResult:
-        start, settings = self._models.vector(request.shared), self.config.references.alone
-        return local_only_result(self.learner, settings, start)
+        settings = self.config.references.alone
+        return local_only_result(self.learner, settings, self._models.vector(request.shared))
 
     def _save(self, request: m.Save) -> m.Done:
-        self._check_saved(request.round)
+        update = self.rounds.update
+        newest = self._saved if update is None else update.round
+        self._models.check_saved(request.round, newest)
         self.rounds.save(self.directory, request.round)
         self._saved = request.round
         return m.Done()
-
-    def _check_saved(self, number: int) -> None:
-        """Refuse to save the state under the number of another round than the newest."""
-        # A saved state takes the place of older ones: with any numbers, all would be deleted.
-        update = self.rounds.update
-        newest = self._saved if update is None else update.round
-        follows = number == 1 or self.ledger.end_of_round(number - 1) is not None
-        if number < newest or (number > newest and not follows):
-            raise m.MessageError(f"round {number} is not the round that this member is in")
 
     def _restore(self, request: m.Restore) -> m.Done:
         # Taken back, the round would be trained again and enter a second sum.

@@ -158,18 +158,19 @@ class OpenSession:
         """A digest that identifies the keys of the session."""
         return sha256(self.first).digest()
 
-    def begin_round(self, survivors: tuple[str, ...]) -> bytes:
+    def begin_round(self, survivors: tuple[str, ...], key: bytes | None = None) -> bytes:
         """Enter the round of the update and return the message for it.
 
         Args:
             survivors: The members that the sum must be of, because shares for a sum of them have
                 left before; none where any are allowed.
+            key: 32 bytes, what the update is rounded with where that is at random; secret.
 
         Raises:
             ProtocolError: As `ClientSession.begin_round`.
         """
         update, encoding = self.update, self.opening.terms.encoding
-        vector = encode_update(encoding, update.change, update.loss, update.samples)
+        vector = encode_update(encoding, update.change, update.loss, update.samples, key)
         cohort = self.opening.cohort
         only = frozenset(map(cohort.index, survivors)) if survivors else None
         number, layers = update.round, update.layers

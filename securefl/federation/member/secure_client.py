@@ -19,6 +19,7 @@ from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.session_driver import RejectedSumError
+from securefl.federation.aggregation.session_parameters import rounding_key
 from securefl.federation.member.model_verifier import ModelVerifier, Start
 from securefl.federation.member.open_session import OpenSession, SessionMaker, TrainedUpdate
 from securefl.ml.vectors import FloatVector, model_digest
@@ -187,8 +188,12 @@ class MaskedMember:
         """Compute the next model from a verified sum, and sign the end of the round."""
         opening, update = session.opening, session.update
         survivors = tuple(opening.cohort[index] for index in result.survivors)
-        change = opening.terms.decode(result.total, result.opened).mean[:-1]
-        end = self.verifier.follow(update.round, survivors, update.shared, change)
+        try:
+            decoded = opening.terms.decode(result.total, result.opened)
+        except ProtocolError as error:
+            # Some survivor's weight is none: like a wrong checksum, it must not end the run.
+            raise RejectedSumError(f"the sum of round {update.round} is no mean: {error}") from None
+        end = self.verifier.follow(update.round, survivors, update.shared, decoded.mean)
         return m.SumVerified(
             round=update.round, signature=end.signed(self._consortium, self._identity)
         )
@@ -201,14 +206,20 @@ class MaskedMember:
         return m.Protocol(round=update.round, payload=session.first)
 
     def _begin(self, session: OpenSession) -> m.Protocol:
-        number = session.update.round
-        message = session.begin_round(self._records.unmasked(number).survivors)
+        update, number = session.update, session.update.round
+        key = self.rounding_key(update) if session.opening.terms.encoding.at_random else None
+        message = session.begin_round(self._records.unmasked(number).survivors, key)
         try:
             self._records.enter(number, session.keys, sha256(message).digest())
         except StaleStateError:
             self._session = None
             raise
         return m.Protocol(round=number, payload=message)
+
+    def rounding_key(self, update: TrainedUpdate) -> bytes:
+        """Return the key that an update is rounded with where that is at random; secret."""
+        secret = self._identity.private_bytes()
+        return rounding_key(secret, self._consortium.run_id, update.round, update.shared)
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""

@@ -24,6 +24,8 @@ from securefl.federation.messages.observation import (
     ObserveBaseline,
     ObserveLocalOnly,
     ObserveModel,
+    ObserveRounding,
+    Rounding,
 )
 from securefl.federation.messages.training import (
     Absent,
@@ -79,11 +81,13 @@ __all__ = [
     "ObserveBaseline",
     "ObserveLocalOnly",
     "ObserveModel",
+    "ObserveRounding",
     "Protocol",
     "QueryRequest",
     "RatioFields",
     "Refused",
     "Restore",
+    "Rounding",
     "Save",
     "ScoreProtocol",
     "ScoreRequest",

@@ -28,6 +28,8 @@ from securefl.federation.messages.observation import (
     ObserveBaseline,
     ObserveLocalOnly,
     ObserveModel,
+    ObserveRounding,
+    Rounding,
 )
 from securefl.federation.messages.training import (
     Absent,
@@ -72,6 +74,8 @@ AnyMessage = (
     | ObserveModel
     | ObserveBaseline
     | ObserveLocalOnly
+    | ObserveRounding
+    | Rounding
     | Evaluate
     | BaselineRequest
     | Scores

@@ -30,15 +30,14 @@ from securefl.federation.coordinator.rounds import (
 from securefl.federation.coordinator.scores import Arms, ScoreSource
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
-from securefl.federation.runs.privacy_summary import run_privacy
 from securefl.federation.runs.progress import Progress
-from securefl.federation.runs.result import RunPrivacy
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.scores.statement import ReleasedScores, exact_scores
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.vectors import model_digest
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.statement import RunPrivacy, run_privacy
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",

@@ -105,7 +105,7 @@ def train_and_evaluate(
         exchange = Exchange(transport)
         recorder = Recorder(log, exchange, consortium.roster.names)
         members = taking_part(recorder, exchange)
-        scores = simulated_scores(exchange, prepared)
+        scores = simulated_scores(exchange, prepared, consortium)
         federation = federation_of(
             prepared, directory, consortium, exchange, members, scores=scores
         )

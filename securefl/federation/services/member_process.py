@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import msgpack
 
 from securefl.consortium.ledger.journal_fence import JournalFence
+from securefl.consortium.ledger.sqlite import DatabaseError
 from securefl.errors import RunDirectoryError
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
@@ -223,7 +224,7 @@ class MemberProcess:
             return
         question = self._insist(lambda: self._end.journal.add(note.id, body))
         # Before the answer: where another process has a copy of the journal, one of the two stops.
-        self._end.fence.advance(question.before, question.head)
+        self._insist(lambda: self._end.fence.advance(question.before, question.head))
         # Acknowledged once it is in the journal, and before it is answered: a kill after this line
         # repeats the answer from the journal, with the same entropy.
         arrival.acknowledge()
@@ -231,11 +232,11 @@ class MemberProcess:
         self._send(self._last)
 
     def _insist(self, write: Callable[[], ResultT]) -> ResultT:
-        """Write to the journal; wait while the disk is full, and answer nothing meanwhile."""
+        """Write to journal or ledger; wait while the disk is full, and answer nothing meanwhile."""
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return write()
-            except (RunDirectoryError, sqlite3.Error) as error:
+            except (RunDirectoryError, DatabaseError, sqlite3.Error) as error:
                 self._step = "disk full"
                 _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
                 time.sleep(pause)

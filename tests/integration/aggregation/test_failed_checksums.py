@@ -1,8 +1,10 @@
 """A wrong checksum costs a round, which is repeated; no party gains a second sum by it."""
 
+import msgpack
 import numpy as np
 import pytest
 
+from securefl.errors import InputError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import (
     RoundFailedError,
@@ -10,8 +12,9 @@ from securefl.federation.aggregation.secure import (
     UnverifiedRoundError,
 )
 from securefl.federation.aggregation.session_driver import RejectedSumError
+from securefl.federation.member import open_session
 from securefl.federation.member.model_verifier import ModelVerifier
-from securefl_protocols.wire.messages import MaskedInput, RoundSum, Unmask
+from securefl_protocols.wire.messages import Consistency, MaskedInput, RoundSum, Unmask
 from support.masked_federation import MaskedFederation, make_liar, rejects
 from support.rehearsal import rehearsed_change
 
@@ -227,3 +230,56 @@ def test_moments_follow_the_repeat_and_not_the_first_sum(tmp_path):
     assert twice.following() == once.following()
     assert twice.derived(1) == once.derived(1)
     assert twice.verified_end(1) == once.verified_end(1)
+
+
+def test_a_weight_that_is_none_costs_a_round_and_not_the_run(federation, monkeypatch):
+    """Within the range of an input, and outside of what a sum of weights can be."""
+    honest, calls = open_session.encode_update, []
+
+    def encode(encoding, change, loss, samples):
+        vector = honest(encoding, change, loss, samples)
+        calls.append(samples)
+        if len(calls) == federation.names.index(LIAR) + 1:
+            vector[-1] = np.int64(-100).astype(vector.dtype)
+        return vector
+
+    monkeypatch.setattr(open_session, "encode_update", encode)
+    result = federation.round()
+    assert result.survivors == federation.names
+    assert np.allclose(mean_of(federation, result), expected(federation), atol=1e-6)
+    assert federation.aggregator._sessions == 2
+
+
+def test_a_later_round_that_fails_early_binds_nobody(federation):
+    """Shares left in round 1 of the session; in round 2 none did when it failed."""
+    federation.round()
+    lost = set(federation.names[2:])
+
+    def up(name, said):
+        signs = isinstance(said, m.Protocol) and said.payload[1] == Consistency.CODE
+        return None if signs and name in lost else said
+
+    federation.wire.up = up
+    federation.aggregator._again, again = _noted(federation.aggregator._again, lost)
+    assert federation.round(2).survivors == federation.names
+    assert again == [()]
+
+
+def _noted(inner, lost):
+    """After the first failure nothing is lost any more; what it bound is noted."""
+    bound = []
+
+    def again(session):
+        bound.append(session.bound)
+        lost.clear()
+        inner(session)
+
+    return again, bound
+
+
+def test_coordinator_state_of_an_earlier_version_is_refused(federation):
+    federation.round()
+    fields = msgpack.unpackb(federation.aggregator.state(), strict_map_key=False)
+    fields["session"]["advertised"] = fields["session"].pop("opened")[0]
+    with pytest.raises(InputError, match="of an earlier version"):
+        SecureAggregator(federation.consortium).restore(msgpack.packb(fields))

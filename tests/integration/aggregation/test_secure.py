@@ -204,7 +204,7 @@ def test_sample_counts_stay_hidden(parties):
 
 
 def test_the_masked_mean_is_the_weighted_mean_of_the_updates(parties):
-    prepared, consortium, transport = parties(discloses=True)
+    prepared, consortium, transport = parties(discloses=True, secure={"bits": 64})
     exchange = Exchange(transport)
     masked = SecureAggregator(consortium).aggregate(exchange, 1, prepared.shared, names(prepared))
     updates = exchange.ask_all(names(prepared), m.DebugDisclose(round=1), m.Update)

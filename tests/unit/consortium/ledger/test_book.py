@@ -198,7 +198,7 @@ def test_a_damaged_book_is_one_line(tmp_path, content):
 def test_a_book_of_another_version_is_one_line(released, tmp_path):
     released()
     path = book_path(tmp_path / "books", "north")
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 9")
     with pytest.raises(DatabaseError, match="has version 9"):
         PrivacyLedger(path)
@@ -300,3 +300,12 @@ def test_a_book_of_the_first_version_keeps_its_charges(released, tmp_path):
         assert upgraded.rows("SELECT * FROM entered") == []
     with closing(PrivacyLedger(path)) as again:
         assert again.rows("PRAGMA user_version") == [(2,)]
+
+
+def test_a_round_with_an_outcome_is_entered_no_more(released):
+    """Asked of the ledger before each entry, whatever the member's state says."""
+    ledger = released(rounds=1)
+    ledger.conclude(1, NAMES, MODEL, None)
+    with pytest.raises(LedgerError, match="round 1 is over"):
+        ledger.enter(1, NAMES, MODEL)
+    ledger.enter(2, NAMES, MODEL)
