@@ -53,7 +53,7 @@ def update_encoding(config: RunConfig, members: int, most_samples: int) -> Fixed
             max_weight=most_samples,
             limit=settings.limit,
             ring=ring,
-            at_random=settings.rounds_at_random,
+            at_random=settings.rounds_at_random and ring is not RingDtype.UINT64,
             exact=(most_samples * LOSS_RANGE * LOSS_STEP,),
         )
 
