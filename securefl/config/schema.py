@@ -116,6 +116,11 @@ class SecureSettings(Settings):
     attempts: PositiveInt = Field(
         2, description="How often a round is tried, each time with fresh keys."
     )
+    repeats: NonNegativeInt = Field(
+        3,
+        description="How often a round whose sum failed its checksum is repeated, with the same"
+        " updates and survivors under fresh keys; then the run stops.",
+    )
 
     @property
     def rounds_at_random(self) -> bool:

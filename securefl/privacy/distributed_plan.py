@@ -9,18 +9,17 @@ noise that is not there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from securefl.config.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.encoding.gradients import SumEncoding, gradient_signal
 from securefl.privacy.encoding.lanes import noise_reach, noised_encoding
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.privacy.noise.shares import NoisePlan, honest_shares, plan_noise, set_aside
+from securefl.privacy.noise.shares import NoisePlan, honest_shares, plan_noise
 from securefl.privacy.noise.xnoise import LayerPlan
 from securefl.privacy.plan import PrivacyPlan
 from securefl_protocols.encoding.fixed_point import FixedPoint
@@ -34,8 +33,7 @@ class DistributedPlan:
     """The public parameters of rounds with noise shares.
 
     Attributes:
-        base: Budget, less what is set aside for the samplers, and rounds.
-        budget: The whole budget.
+        base: Budget and rounds.
         cohort: Members of a round.
         threshold: The fewest of them in a sum.
         code: The integer encoding of a member's sum.
@@ -43,7 +41,6 @@ class DistributedPlan:
     """
 
     base: PrivacyPlan
-    budget: Budget
     cohort: int
     threshold: int
     code: SumEncoding
@@ -63,9 +60,8 @@ class DistributedPlan:
         cohort = cohort_size(config.cohort, members)
         threshold = least_survivors(config.cohort, cohort)
         honest_shares(cohort, threshold, config.privacy.distributed.colluding)
-        kept = replace(base, budget=set_aside(base.budget))
         code = mechanism.sum_encoding(config, dimension)
-        return cls(kept, base.budget, cohort, threshold, code, config)
+        return cls(base, cohort, threshold, code, config)
 
     @property
     def honest(self) -> int:
@@ -82,7 +78,7 @@ class DistributedPlan:
         """
         settings = self.base.settings
         plan = plan_noise(
-            set_aside(self.budget) if self.base.reserved else self.budget,
+            self.base.budget,
             self.code.sensitivity,
             honest=self.honest,
             sampling_rate=settings.sampling_rate,

@@ -240,3 +240,11 @@ def test_encoding_stays_within_five_bytes_a_coordinate():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 5 * update.size
+
+
+@pytest.mark.parametrize("limit", [1e300, 1e308, 5e-324, 1e-300, math.inf, math.nan, 0.0, -1.0])
+@pytest.mark.parametrize("ring", list(RingDtype))
+def test_limits_at_extremes_are_refused_in_own_words(limit, ring):
+    """No overflow, no division by zero and no error of numpy comes out of an extreme limit."""
+    with pytest.raises(PlanError):
+        FixedPoint.finest(members=3, max_weight=1, limit=limit, ring=ring)

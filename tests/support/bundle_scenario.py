@@ -177,7 +177,9 @@ class Scenario:
         )
 
 
-def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=STEP) -> Scenario:
+def honest(
+    rounds=3, members=5, *, masked=True, private=True, history=(), step=STEP, least=None
+) -> Scenario:
     """A run in which everybody did what was agreed."""
     config = load_config(
         None,
@@ -185,6 +187,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
             "task": "recommendation",
             "mode": "secure" if masked else "plain",
             "rounds": rounds,
+            **({"cohort": {"minimum": max(least.values())}} if least else {}),
             "privacy": {"dp": "none"} if not private else _private(_budget(step, rounds), step),
         },
     )
@@ -195,6 +198,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
         config,
         created=BEGIN - timedelta(days=30),
         expires=BEGIN + timedelta(days=300),
+        least_members=least,
     )
     consortium = Consortium(signed_by(agreement, keys), bytes(range(100, 132)))
     scenario = Scenario(keys, consortium, [])
@@ -281,11 +285,11 @@ def scored(scenario, who=None, **changes):
 def _write(scenario, config, rounds, history, step):
     names, delta, masked = tuple(scenario.keys), config.privacy.delta, config.mode == "secure"
     epsilon = _prices(history, step, rounds, delta) if step else [None] * (rounds + 1)
+    shared = np.linspace(-1, 1, DIMENSION).astype(np.float32)
+    scenario.start = shared.astype("<f4").tobytes()
     script = scenario.script = [
         Written(name, _started(scenario, name, config, history, epsilon[0]), 0) for name in names
     ]
-    shared = np.linspace(-1, 1, DIMENSION).astype(np.float32)
-    scenario.start = shared.astype("<f4").tobytes()
     optimizer = ServerOptimizer(config.server, DIMENSION)
     for number in range(1, rounds + 1):
         before = model_digest(shared)
@@ -346,6 +350,7 @@ def _started(scenario, name, config, history, epsilon):
         epsilon_before=epsilon,
         history=history,
         unprotected_before=0,
+        start_model=model_digest(np.frombuffer(scenario.start, dtype="<f4")).hex(),
     )
 
 

@@ -52,6 +52,7 @@ from securefl.federation.messages.training import (
     ScoreRequest,
     Scores,
     Shutdown,
+    SumVerified,
     TallyFields,
     Train,
     TrainMasked,
@@ -68,6 +69,7 @@ AnyMessage = (
     | Protocol
     | ScoreRequest
     | ScoreProtocol
+    | SumVerified
     | DebugDisclose
     | ObserveModel
     | ObserveBaseline

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +15,7 @@ from securefl.config.schema import RunConfig
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.fedavg import weighted_mean
+from securefl.federation.aggregation.model_proofs import ModelProof
 from securefl.federation.aggregation.secure import MaskedSum, SecureAggregator
 from securefl.federation.aggregation.session_parameters import encode_update
 from securefl.federation.coordinator.rounds import Federation
@@ -131,6 +132,9 @@ class _Timed:
         self.watch.seconds.append(time.perf_counter() - started)
         return result
 
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        self.inner.hand_over(proof, moments, known_to)
+
 
 @dataclass
 class SumCheck(Stopwatch):
@@ -202,6 +206,9 @@ class _Checked:
         updates = self.aside.ask_all(result.survivors, reveal, m.Update)
         self.check.check(result, mean, updates, self._keys(result, round_number))
         return mean
+
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        self.inner.hand_over(proof, moments, known_to)
 
     def _keys(self, result: MaskedSum, round_number: int) -> dict[str, bytes]:
         if not result.terms.encoding.at_random:

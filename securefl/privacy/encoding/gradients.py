@@ -22,14 +22,12 @@ from securefl_protocols.noise.words import Int64Vector
 DoubleVector = npt.NDArray[np.float64]
 
 _SUMMATION = 2.0**-16
-"""Largest error of a float64 sum of 2^18 clipped gradients, as a part of the clip norm.
+"""Largest error of a float64 sum of clipped gradients, as a part of the clip norm.
 
-Adding n numbers one by one errs by at most (n - 1) u times the sum of their absolute values, with
-u = 2^-53 (Higham 2002, section 4.2); each gradient's norm is at most C, so that the vectors' error
-is at most n^2 u C.
+By the bounds of `noise/grid.py`: 8 n^2 T u C for batches up to 2^13 units, which is 2^-16 C where a
+unit has T = 256 terms, and n T 2^-43 C for larger ones, which is below it up to 2^19 units and
+grows in proportion from there: at 4 million units the sensitivity is larger by 1 in 10,000.
 """
-LARGEST_BATCH = 1 << 18
-"""Largest number of units in a sum: with more, `_SUMMATION` would not bound its error."""
 
 
 @dataclass(frozen=True)

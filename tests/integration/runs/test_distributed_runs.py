@@ -11,9 +11,9 @@ from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.overlap import shared_customers, shared_runs
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError
+from securefl.federation.member.member import MemberSpec
 from securefl.federation.member.updates.distributed_dp import RELEASE, DistributedUpdates
 from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.run import run
 from securefl.ml.tensor_io import read_tensors
 from securefl.privacy.accounting.accountant import epsilon_of
@@ -22,6 +22,8 @@ from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.encoding.gradients import fraction_bits, sum_sensitivity
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan
+from securefl.privacy.statement import guarantee
+from support.masked_federation import make_liar
 
 NAMES = ["north", "south", "west", "east"]
 
@@ -217,3 +219,21 @@ def test_noise_of_ones_own_composes_beside_shared_noise(finished):
     assert len(alone) == 2
     assert stated[1].epsilon > max(alone[0].epsilon, own.privacy.members[0].epsilon)
     assert [one.epsilon for one in stated] == sorted(one.epsilon for one in stated)
+
+
+def test_wrong_checksum_repeats_the_release_and_charges_once(finished, monkeypatch):
+    """The same share, noise included, goes out under fresh masks: one release, one charge."""
+    build = MemberSpec.build
+
+    def built(spec):
+        member = build(spec)
+        if spec.name == "south":
+            make_liar(member.masked, {2})
+        return member
+
+    monkeypatch.setattr(MemberSpec, "build", built)
+    result, directory = finished()
+    assert [member["steps"] for member in result.to_json()["privacy"]["members"]] == [3] * 4
+    assert len(directory.records()) == 3
+    audit = audit_run(directory.path)
+    assert audit.verdict == "pass", [c for c in audit.checks if c.verdict not in {"pass"}]

@@ -10,7 +10,6 @@ from securefl.config.load import load_config
 from securefl.errors import ConfigError, SecureflError
 from securefl.federation.aggregation.session_parameters import SessionParams, encode_update
 from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.run import run
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
@@ -18,6 +17,7 @@ from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.encoding.gradients import client_update_encoding
 from securefl.privacy.encoding.lanes import noised_encoding
 from securefl.privacy.plan import budget_table
+from securefl.privacy.statement import guarantee
 from securefl.tasks.registry import check_model
 
 RETAILERS = 40
