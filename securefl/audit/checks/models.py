@@ -30,6 +30,7 @@ def model_chain(case: AuditContext) -> Finding:
     start = _start_content(case)
 
     def faults() -> Iterator[Finding]:
+        yield from _other_start(case, start)
         yield from _broken_chain(case, ended, start)
         yield from _false_dimension(case, start)
         if claimed is None:
@@ -54,6 +55,17 @@ def _false_dimension(case: AuditContext, start: bytes | None) -> Iterator[Findin
         )
     elif start is None and (named is None or case.folder is not None):
         yield lacking("the model before the first round", "its file is missing", named or "claims")
+
+
+def _other_start(case: AuditContext, content: bytes | None) -> Iterator[Finding]:
+    """Yield the members that computed another start from the agreement than was trained."""
+    trained = {release.model_before for _, release in case.log.releases.get(1, [])}
+    first = trained if content is None else {*trained, _digest(content)}
+    for line, start in case.log.starts.values():
+        if start.start_model is not None and first - {start.start_model}:
+            yield failed(
+                "the first round began from another model than the agreed start", line.where
+            )
 
 
 def _broken_chain(

@@ -21,6 +21,7 @@ from securefl.consortium.agreement.versions import amended, enlarged
 from securefl.consortium.encoding.parsing import parsed
 from securefl.consortium.keys.parties import Party
 from securefl.errors import AgreementError
+from securefl.untrusted.files import taken
 
 
 def draft(
@@ -149,6 +150,6 @@ def _versioned_path(path: Path, number: int) -> Path:
 
 
 def _write_new(path: Path, agreement: Agreement) -> None:
-    if path.exists():
+    if taken(path):
         raise AgreementError(f"{path} exists; it was not touched")
     write_agreement(path, agreement)

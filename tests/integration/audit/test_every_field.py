@@ -42,9 +42,6 @@ FREE = {
     f"{START}.units": "a commitment; what it commits to shows where it is opened",
     f"{START}.unprotected_before": "spoken against itself, and printed in the answer",
     f"{START}.history[].clip_norm": "of an earlier run; its price does not depend on it",
-    "entries[].entry.event(outcome).survivors": (
-        "in mode plain nobody signs who was summed: what all members say is all there is"
-    ),
 }
 """The one list of fields that may be otherwise in a bundle that passes, with the reason."""
 
@@ -143,8 +140,8 @@ def test_fields_are_those_of_the_code(beside):
     assert set(FREE) <= seen
 
 
-UNSEEN = {"refusal", "refused-question"}
-"""Events of runs in which something was refused: they release nothing and claim nothing."""
+UNSEEN = {"refusal", "refused-question", "unseen-outcome"}
+"""Events of runs in which something was refused or not seen: they release and claim nothing."""
 LEFT_OUT = {f"{START}.other_units"}
 """Left out of the bytes where it is empty; `units-apart` has manipulations of its own."""
 
