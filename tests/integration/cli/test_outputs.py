@@ -22,6 +22,10 @@ WRITES = {
     "compare": ("new", "compare ratings.toml --quiet --out new"),
     "audit export": ("new.json", "audit export run --out new.json"),
     "audit checkpoint": ("new", "audit checkpoint bundle.json --key hub.key --out new"),
+    "audit sign": (
+        "new",
+        "audit sign bundle.json --model run/model.safetensors --key member.pem --out new",
+    ),
     "report": ("new.html", "report run --out new.html"),
     "dossier": ("new", "dossier run --out new"),
     "keygen": ("north2.card", "keygen north2 --passphrase-file secret"),
@@ -72,6 +76,8 @@ def office(tmp_path_factory):
             *(f"agreement sign agreed.toml --key {name}.key" for name in NAMES),
         ):
             assert main(words.split()) == 0, words
+    identity = sorted((folder / "run" / "members").glob("*/identity.pem"))[0]
+    shutil.copy(identity, folder / "member.pem")
     return folder
 
 
