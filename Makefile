@@ -34,7 +34,8 @@ demo: $(INSTALLED) ## Run the main job on real data and show what the federation
 	$(BIN)/securefl run --task demand --out $$out/demand && \
 	$(BIN)/securefl compare --task recommendation --rounds 3 --out $$out/compare && \
 	$(BIN)/securefl run --task recommendation --dp local --epsilon 4 --out $$out/private && \
-	$(BIN)/securefl report $$out/private --beside $$out/recommendation/seed-0
+	$(BIN)/securefl report $$out/private --beside $$out/recommendation/seed-0 && \
+	$(BIN)/securefl dossier $$out/private
 
 test: lint ## Run every check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
