@@ -115,7 +115,7 @@ def test_a_run_without_noise_says_so_everywhere(evidence_of):
     found = evidence_of(honest(rounds=2, masked=False, private=False).seal())
     annex = told(data_protection.annex(found))
     for question in ("Privacy unit", "Mechanism", "Privacy loss by this run"):
-        assert annex[question].answer.startswith("None: no noise")
+        assert annex[question].answer.startswith("No protection: no noise")
     assert "not protected" in annex["Residual risk"].answer
     assert entry(found) is None
 
