@@ -26,6 +26,10 @@ _COMMANDS = {
         "securefl_cli.commands.run:run",
         "Train over all retailers and compare with training alone.",
     ),
+    "predict": (
+        "securefl_cli.commands.predict:predict",
+        "Use a retailer's model: lists, forecasts, probabilities, prices.",
+    ),
     "compare": (
         "securefl_cli.commands.compare:compare",
         "Compare masked training with plain training.",

@@ -36,6 +36,8 @@ class ModelSpec:
     Attributes:
         settings: Its section of a configuration.
         task: The task's class, or `module:Class` where torch should wait.
+        served: The class, or `module:Class`, of what a member serves after a run: how its model is
+            packed, opened and asked (`tasks/common/serving.py`).
         private_task: Where a budget needs another cut of the data or another loss.
         units: Unit of privacy to what its presence comes to, in words; empty where the model cannot
             be trained privately.
@@ -48,6 +50,7 @@ class ModelSpec:
 
     settings: type[NamedSettings]
     task: str | TaskMaker
+    served: str | type = field(kw_only=True)
     private_task: str | TaskMaker | None = None
     units: Mapping[Unit, str] = field(default_factory=dict)
     trained_under: tuple[str, ...] | None = None

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
-from securefl.errors import RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError
 from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes, taken
+from securefl.untrusted.tensors import tensor_header
 
 _LARGEST = 64 * 1024 * MEBIBYTE
 """Most bytes of a model or checkpoint, which is read whole."""
@@ -95,13 +96,32 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         RunDirectoryError: If the file cannot be written.
     """
+    write_atomically(path, packed_tensors(tensors, metadata))
+
+
+def packed_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of a file of `write_tensors`."""
     # Copies, because the format refuses tensors that share memory (the best round may be the last).
     plain = {
         name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
     }
     signed = {**metadata, _DIGEST: digest_tensors(plain, metadata)}
     entry = {_METADATA: json.dumps(signed, sort_keys=True)}
-    write_atomically(path, save(plain, metadata=entry))
+    return bytes(save(plain, metadata=entry))
+
+
+def unpacked_tensors(content: bytes, where: str) -> dict[str, Tensor]:
+    """Return the tensors of a file of another party, from its content.
+
+    Raises:
+        InputError: If it is damaged or not of this kind.
+    """
+    tensor_header(content, where)
+    try:
+        tensors: dict[str, Tensor] = load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError):
+        raise InputError(f"{where} is damaged: no safetensors file") from None
+    return tensors
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -34,6 +34,7 @@ _SCORES: Final[Mapping[Unit, ScoreTable]] = {
 }
 """One case a customer; a log loss above 4, a probability below 0.018, counts as 4."""
 _TASK: Final = "securefl.tasks.churn.task:ChurnTask"
+_SERVED: Final = "securefl.tasks.churn.serving:ServedChurn"
 _PRIVATE_TASK: Final = "securefl.tasks.churn.personalized:PrivateChurnTask"
 
 _DISCLOSURE: Final = Disclosure(
@@ -53,8 +54,10 @@ CHURN: Final = TaskSpec(
     name="churn",
     description="which customers will not come back",
     models=(
-        ModelSpec(LogisticSettings, _TASK, _PRIVATE_TASK, units=_UNITS, scores=_SCORES),
-        ModelSpec(MlpSettings, _TASK, _PRIVATE_TASK, units=_UNITS, scores=_SCORES),
+        ModelSpec(
+            LogisticSettings, _TASK, _PRIVATE_TASK, served=_SERVED, units=_UNITS, scores=_SCORES
+        ),
+        ModelSpec(MlpSettings, _TASK, _PRIVATE_TASK, served=_SERVED, units=_UNITS, scores=_SCORES),
     ),
     split_settings=ChurnSettings,
     defaults={

@@ -54,11 +54,13 @@ HYBRID: Final = TaskSpec(
         ModelSpec(
             HybridSettings,
             "securefl.tasks.content.hybrid:HybridTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
         ),
         ModelSpec(
             EaseSettings,
             "securefl.tasks.content.hybrid:HybridEaseTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
             changes=EASE_CHANGES,
         ),
@@ -78,6 +80,7 @@ CONTENT: Final = TaskSpec(
         ModelSpec(
             ContentSettings,
             "securefl.tasks.content.hybrid:ContentTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
         ),
     ),

@@ -35,6 +35,7 @@ DEMAND: Final = TaskSpec(
             settings,
             task,
             private,
+            served="securefl.tasks.demand.serving:ServedForecaster",
             units={"customer": A_BUYER, "record": A_LINE},
             trained_under=("local",),
         )

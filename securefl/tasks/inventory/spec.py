@@ -27,6 +27,7 @@ INVENTORY: Final = TaskSpec(
             QuantileForecasterSettings,
             "securefl.tasks.inventory.task:InventoryTask",
             "securefl.tasks.inventory.task:PrivateInventoryTask",
+            served="securefl.tasks.inventory.task:ServedOrderLevels",
             units={"customer": A_BUYER, "record": A_LINE},
             trained_under=("local",),
         ),

@@ -87,6 +87,7 @@ PRICING: Final = TaskSpec(
         ModelSpec(
             ElasticitySettings,
             "securefl.tasks.pricing.task:PricingTask",
+            served="securefl.tasks.pricing.serving:ServedPrices",
             units={"customer": A_SHOPPER},
         ),
     ),

@@ -29,6 +29,7 @@ _RATING_SCORES: Final[Mapping[Unit, ScoreTable]] = {
 """A customer's held-out ratings count as four at most."""
 _BY_CUSTOMER: Final[Mapping[Unit, str]] = {"customer": A_CUSTOMER, "member": A_MEMBER}
 _PURCHASES = "securefl.tasks.recommendation.task:RecommendationTask"
+_SERVED = "securefl.tasks.recommendation.serving:ServedRanking"
 _PRIVATE_PURCHASES = "securefl.tasks.recommendation.private:PrivatePurchaseTask"
 
 
@@ -47,26 +48,30 @@ RECOMMENDATION: Final = TaskSpec(
             FactorizationSettings,
             _PURCHASES,
             _PRIVATE_PURCHASES,
+            served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
         ),
-        ModelSpec(HierarchicalSettings, _PURCHASES),
+        ModelSpec(HierarchicalSettings, _PURCHASES, served=_SERVED),
         ModelSpec(
             NcfSettings,
             _PURCHASES,
             _PRIVATE_PURCHASES,
+            served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
         ),
         ModelSpec(
             ProfileSettings,
             "securefl.tasks.recommendation.blending:BlendedProfileTask",
+            served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
         ),
         ModelSpec(
             EaseSettings,
             "securefl.tasks.recommendation.ease:EaseTask",
+            served=_SERVED,
             units={"customer": A_CUSTOMER},
             changes=EASE_CHANGES,
         ),
@@ -74,6 +79,7 @@ RECOMMENDATION: Final = TaskSpec(
             RatingNcfSettings,
             "securefl.tasks.recommendation.rating_task:RatingTask",
             "securefl.tasks.recommendation.rating_task:PrivateRatingTask",
+            served="securefl.tasks.recommendation.rating_serving:ServedRatings",
             units={**_BY_CUSTOMER, "record": "one rating"},
             scores=_RATING_SCORES,
         ),

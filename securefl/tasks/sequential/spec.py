@@ -26,6 +26,7 @@ SEQUENTIAL: Final = TaskSpec(
             settings,
             "securefl.tasks.sequential.task:SequentialTask",
             "securefl.tasks.sequential.private:PrivateSequentialTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_SEQUENCE},
             scores=RANKING_SCORES,
             changes={

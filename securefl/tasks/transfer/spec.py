@@ -18,6 +18,7 @@ TRANSFER: Final = TaskSpec(
         ModelSpec(
             TransferSettings,
             "securefl.tasks.transfer.personalized:PersonalizedTransferTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
         ),
     ),
