@@ -8,7 +8,15 @@ import numpy as np
 
 from securefl.audit.bundle.bundle import MOST_COORDINATES
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned, worst_of
+from securefl.audit.bundle.findings import (
+    Finding,
+    failed,
+    lacking,
+    passed,
+    skipped,
+    warned,
+    worst_of,
+)
 from securefl.audit.bundle.transcripts import read_beside
 from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.errors import RemoteProtocolError
@@ -105,6 +113,21 @@ def model_given(case: AuditContext) -> Finding:
     if given != case.bundle.claims.model:
         return warned(f"this is the model of round {rounds[-1]}, and not the result", "model")
     return passed(f"the model of round {rounds[-1]}, digest {str(given)[:16]}…")
+
+
+def model_signed(case: AuditContext) -> Finding:
+    """The signature of that model's file is by a party of the agreement, in its key at the run."""
+    signature = case.signature
+    if signature is None:
+        return skipped("no signature was given")
+    if signature.fault is not None:
+        return failed(f"the model's signature is void: {signature.fault}", "signature")
+    names = [name for name, public in case.parties.items() if public == signature.identity]
+    if not names:
+        return failed("the model's signature is by no party of the agreement", "signature")
+    if names[0] in case.revoked:
+        return warned(f"{names[0]} signed, whose key is void by now", "signature")
+    return passed(f"signed by {names[0]}")
 
 
 def _start_content(case: AuditContext) -> bytes | None:

@@ -26,6 +26,7 @@ from securefl.audit.checks.needs import (
     OPENINGS,
     OUTCOMES,
     PRIVACY,
+    SIGNATURE,
     START_MODEL,
     STARTS,
     TRANSCRIPTS,
@@ -206,6 +207,13 @@ CHECKS: tuple[Check, ...] = (
         models.model_given,
         "Do not use that file. Ask for the model whose digest the members signed.",
         needs=(OUTCOMES, MODEL),
+    ),
+    Check(
+        "model-signed",
+        _ROUNDS,
+        models.model_signed,
+        "Do not use that file. Ask a member for the signature of the model that it was given.",
+        needs=(MODEL, SIGNATURE),
     ),
     Check(
         "mechanism-agreed",

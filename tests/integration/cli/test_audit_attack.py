@@ -1,6 +1,7 @@
 import pytest
 
 from securefl.audit.attacks.report import AttackReport, bounded
+from securefl.audit.dossier.evidence import read_attack
 from securefl_cli.commands.audit import attack as audit_attack
 
 CONFIG = """\
@@ -61,6 +62,8 @@ def test_an_honest_run_passes_and_the_json_says_what_was_found(cli, small, here)
     assert report["not_shown"]
     # Nothing is left behind, and no book of a retailer was opened.
     assert [path.name for path in here.iterdir()] == ["small.toml"]
+    (here / "attack.json").write_text(outcome.out)
+    assert read_attack(here / "attack.json").canaries == 1000  # as the dossier reads it
     assert "Training" in outcome.err
 
 
