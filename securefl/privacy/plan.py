@@ -119,7 +119,8 @@ class PrivacyPlan:
         trained, everything = self.training(spent), [*spent, *self._owed(spent)]
         if trained:
             before = trained[-1].noise_multiplier
-            if self.epsilon([*everything, self.event(before, rounds)]) <= self.kept.epsilon:
+            then = [*everything, self.event(before, rounds)]
+            if epsilon_of(then, self.kept.delta, self.settings.accountant) <= self.kept.epsilon:
                 return before
         sigma = calibrated(
             lambda tried: self.event(tried, rounds),
@@ -147,8 +148,11 @@ class PrivacyPlan:
 
     @property
     def kept(self) -> Budget:
-        """The budget less what the samplers' distance from their laws may cost."""
-        return set_aside(self.budget)
+        """The budget less what the samplers' distance from their laws may cost.
+
+        Of training, and of what is reserved beside it: each has a noise of its own.
+        """
+        return set_aside(self.budget, 1 + len(self.reserved))
 
     def training(self, events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
         """Return the events of training among those that were charged."""

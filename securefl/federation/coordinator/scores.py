@@ -8,6 +8,7 @@ from typing import Protocol
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.federation import messages as m
+from securefl.federation.aggregation.model_proofs import ModelProof
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import VALIDATION, sum_exact
 from securefl.federation.transport.exchange import Exchange
@@ -29,9 +30,21 @@ class ScoreSource(Protocol):
         """Start what runs beside the rounds."""
 
     def validation(
-        self, members: Sequence[str], number: int, shared: FloatVector
+        self,
+        members: Sequence[str],
+        number: int,
+        shared: FloatVector,
+        *,
+        proof: ModelProof | None = None,
     ) -> Mapping[str, float]:
-        """Return the metrics over all validation cases after a round; none where none leave."""
+        """Return the metrics over all validation cases after a round; none where none leave.
+
+        Args:
+            members: The members that take part.
+            number: The round.
+            shared: The model that it ended with, float32 [d].
+            proof: The proof of that model, for members that did not verify its sum.
+        """
 
     def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
         """Return the scores of the run's result and of its baselines on the test cases.
@@ -53,10 +66,15 @@ class NoScores:
         """See `ScoreSource.begin`."""
 
     def validation(
-        self, members: Sequence[str], number: int, shared: FloatVector
+        self,
+        members: Sequence[str],
+        number: int,
+        shared: FloatVector,
+        *,
+        proof: ModelProof | None = None,
     ) -> Mapping[str, float]:
         """See `ScoreSource.validation`."""
-        del members, number, shared
+        del members, number, shared, proof
         return {}
 
     def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
@@ -83,11 +101,16 @@ class SummedScores(NoScores):
         self._sum = partial(sum_exact, exchange, consortium, layout)
 
     def validation(
-        self, members: Sequence[str], number: int, shared: FloatVector
+        self,
+        members: Sequence[str],
+        number: int,
+        shared: FloatVector,
+        *,
+        proof: ModelProof | None = None,
     ) -> Mapping[str, float]:
         """See `ScoreSource.validation`; none where the sum failed."""
         del members  # the agreement names who is asked
-        found = self._sum(number, shared)
+        found = self._sum(number, shared, proof=proof)
         return {} if isinstance(found, str) else found.arms[VALIDATION[0]].values()
 
 
@@ -107,9 +130,15 @@ class ScoresInClear:
         """See `ScoreSource.begin`."""
 
     def validation(
-        self, members: Sequence[str], number: int, shared: FloatVector
+        self,
+        members: Sequence[str],
+        number: int,
+        shared: FloatVector,
+        *,
+        proof: ModelProof | None = None,
     ) -> Mapping[str, float]:
-        """See `ScoreSource.validation`."""
+        """See `ScoreSource.validation`; where updates are in the clear, no model has a proof."""
+        del proof
         model = m.pack_vector(shared)
         request = m.Evaluate(round=number, shared=model, split="validation", kept=False)
         return total(scores_of(self._exchange, members, request).values()).values()

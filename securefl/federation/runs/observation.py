@@ -27,6 +27,7 @@ from securefl.federation.coordinator.scores import (
 )
 from securefl.federation.member.answers import Protection
 from securefl.federation.member.member import Member, MemberSpec
+from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.member.rounds import in_the_clear
 from securefl.federation.member.scoring import LocalPart, local_only_result
@@ -119,6 +120,7 @@ class ObservedMember:
         }
         if discloses:
             self._answers["reveal"] = self._reveal
+            self._answers["observe-rounding"] = self._rounding
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Return the reply to one message."""
@@ -144,10 +146,16 @@ class ObservedMember:
         return local_only_result(self.member.learner, settings, start)
 
     def _reveal(self, request: m.DebugDisclose) -> m.Update:
+        return in_the_clear(self._update(request.round))
+
+    def _rounding(self, request: m.ObserveRounding) -> m.Rounding:
+        return m.Rounding(key=self.member.masked.rounding_key(self._update(request.round)))
+
+    def _update(self, number: int) -> TrainedUpdate:
         update = self.member.rounds.update
-        if update is None or update.round != request.round:
+        if update is None or update.round != number:
             raise m.MessageError("this member has no update of the round")
-        return in_the_clear(update)
+        return update
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class GradientSumUpdates(DistributedUpdates):
         # On the CPU, in double precision: the bound on rounding errors is proven for that.
         self.model.to("cpu")
         clipped = self._clipped_sum(self.learner.units(number), stream, account)
-        return gradient_integers(clipped, self.plan.base.settings, self.plan.limit)
+        return gradient_integers(clipped, self.plan.base.settings, self.plan.signal)
 
     def train(self, number: int) -> RoundChange:
         """See `DistributedUpdates.train`.
