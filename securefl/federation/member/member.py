@@ -29,7 +29,6 @@ from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_
 from securefl.federation.member.known_models import AgreedStart, MemberModels
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.outcomes import SeenOutcomes
-from securefl.federation.member.own_business import keep_to_itself
 from securefl.federation.member.own_figures import (
     CarriedModel,
     OwnFigures,
