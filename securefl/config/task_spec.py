@@ -69,6 +69,22 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Disclosure:
+    """What a task tells competitors, for the dossier; the one place where this is stated.
+
+    Attributes:
+        model: What the parameters of a released model can say about the retailers behind it.
+        delicate: Whether competitors learn of each other's future sales or prices: competition law
+            then asks most.
+        competition: What to look at under competition law.
+    """
+
+    model: str
+    delicate: bool
+    competition: str
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """A task, as the rest of the project knows it.
 
@@ -86,6 +102,7 @@ class TaskSpec:
             once a round and trained on.
         outputs: Name of each table that a retailer finds in its own folder, to what it holds;
             see `Task.local_outputs`.
+        disclosure: What it tells competitors; None where its author did not say.
     """
 
     name: str
@@ -98,6 +115,7 @@ class TaskSpec:
     facts: tuple[str, ...] = ()
     releases: Literal["gradients", "series"] = "gradients"
     outputs: Mapping[str, str] = field(default_factory=dict)
+    disclosure: Disclosure | None = None
 
     def choice(self, model: str) -> ModelSpec | None:
         """Return the model of that name; None if the task has none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from securefl.errors import InputError, RunDirectoryError
-from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes
+from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes, taken
 from securefl.untrusted.tensors import tensor_header
 
 _LARGEST = 64 * 1024 * MEBIBYTE
@@ -44,32 +45,40 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
 
 
-_BEGINNING = 4096
-
-
-def replaceable(path: Path, mark: bytes) -> None:
-    """Refuse to replace a file that does not begin as what would be written in its place.
-
-    A wrong `--out` must not destroy a ledger, a model or anything else of its user's.
-
-    Args:
-        path: Where a file is to be written.
-        mark: Bytes in the first 4 kB of every file of its kind.
+def refuse_taken(folder: Path) -> None:
+    """Refuse a place where something lies, before work is done for a new folder there.
 
     Raises:
-        InputError: If something else is there.
+        RunDirectoryError: If it is neither free nor an empty folder, or cannot be looked at.
     """
-    if not path.exists() and not path.is_symlink():
-        return
     try:
-        ours = path.is_file() and not path.is_symlink()
-        if ours:
-            with path.open("rb") as file:
-                ours = mark in file.read(_BEGINNING)
+        free = not taken(folder) or (
+            folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        )
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    if not ours:
-        raise InputError(f"{path} exists and is something else; nothing was written")
+        raise RunDirectoryError(f"{folder} cannot be written: {error.strerror}") from None
+    if not free:
+        raise RunDirectoryError(f"{folder} exists; nothing was written")
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files; a kill at any point leaves all of them or none.
+
+    Raises:
+        RunDirectoryError: If something is there already, or it cannot be written.
+    """
+    refuse_taken(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as begun:
+            whole = Path(begun) / "new"
+            whole.mkdir()
+            for name, content in files.items():
+                write_atomically(whole / name, content)
+            # Replaces an empty folder, and fails where there is anything else.
+            whole.rename(folder)
+    except OSError as error:
+        raise RunDirectoryError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 def read_whole(path: Path) -> bytes:

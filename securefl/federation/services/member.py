@@ -12,6 +12,7 @@ from securefl.config.data import CompleteJourneySettings, DataSettings, FilesSet
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.versions import remember
 from securefl.consortium.ledger.data_custody import LedgerContext
+from securefl.consortium.ledger.journal_fence import fence_of
 from securefl.consortium.ledger.policy import Policy
 from securefl.data.digests import data_set_digest, table_digests
 from securefl.data.sources.registry import load
@@ -81,7 +82,16 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
             if journal.empty:
                 member.begin_after_loss()
             with context.connected() as link:
-                end = MemberEnd(context.name, keys, context.run, link, journal, entropy, memory)
+                end = MemberEnd(
+                    name=context.name,
+                    keys=keys,
+                    run=context.run,
+                    link=link,
+                    journal=journal,
+                    entropy=entropy,
+                    memory=memory,
+                    fence=fence_of(member.ledger),
+                )
                 MemberProcess(end, member).serve()
             # After the release: no other party waits for the training without the federation.
             return own_figures(context, member)

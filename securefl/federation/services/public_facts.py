@@ -29,7 +29,7 @@ from securefl.errors import AgreementError, InputError
 from securefl.ml.tensor_io import write_atomically
 from securefl.tasks.common.facts_tree import facts_of, facts_tree
 from securefl.tasks.registry import check_model, create_task
-from securefl.untrusted.files import MEBIBYTE, read_bytes
+from securefl.untrusted.files import MEBIBYTE, read_bytes, taken
 
 _LARGEST = 1024 * MEBIBYTE
 
@@ -56,8 +56,8 @@ def make_facts(config: RunConfig, path: Path) -> Facts:
         InputError: If the data are wrong, or the file exists or cannot be written.
     """
     check_model(config)
-    if path.exists():
-        raise InputError(f"{path} exists")
+    if taken(path):
+        raise InputError(f"{path} exists; it was not touched")
     content, packed = _made(config, common_data(config.data, lambda: load(config.data)))
     write_atomically(path, packed)
     return Facts(sha256(packed).digest(), content)
@@ -78,6 +78,7 @@ def check_facts(config: RunConfig, facts: Facts) -> None:
         InputError: If the catalogue is missing.
         DataError: If the catalogue is wrong.
     """
+    check_model(config)  # under a budget there is an agreed period, or the run is refused
     settings = agreed_alone(config.data)
     if settings is None:
         return

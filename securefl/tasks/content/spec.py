@@ -7,6 +7,7 @@ from securefl.config.load import packaged
 from securefl.config.metric_labels import LABELS, MetricLabel
 from securefl.config.privacy import PROTECTED
 from securefl.config.task_spec import ModelSpec, TaskSpec, Tree
+from securefl.tasks.common.disclosures import WHAT_SELLS
 from securefl.tasks.common.privacy_units import A_CUSTOMER
 from securefl.tasks.common.settings import NewProductSettings
 from securefl.tasks.content.settings import (
@@ -69,6 +70,7 @@ HYBRID: Final = TaskSpec(
     changes=on_every_source(packaged(__package__, "hybrid-complete-journey-private")),
     labels=COLD_LABELS,
     facts=_FACTS,
+    disclosure=WHAT_SELLS,
 )
 
 CONTENT: Final = TaskSpec(
@@ -87,4 +89,5 @@ CONTENT: Final = TaskSpec(
     changes=on_every_source(packaged(__package__, "content-complete-journey-private")),
     labels=COLD_LABELS,
     facts=_FACTS,
+    disclosure=WHAT_SELLS,
 )

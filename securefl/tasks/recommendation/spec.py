@@ -7,6 +7,7 @@ from securefl.config.load import packaged
 from securefl.config.privacy import Unit
 from securefl.config.score_bounds import ScoreBound, ScoreTable
 from securefl.config.task_spec import ModelSpec, TaskSpec, Tree
+from securefl.tasks.common.disclosures import WHAT_SELLS
 from securefl.tasks.common.privacy_units import A_CUSTOMER, A_MEMBER
 from securefl.tasks.common.settings import (
     FactorizationSettings,
@@ -98,4 +99,5 @@ RECOMMENDATION: Final = TaskSpec(
         "securefl.tasks.recommendation.ease:EaseFacts",
         "securefl.tasks.recommendation.rating_task:RatingFacts",
     ),
+    disclosure=WHAT_SELLS,
 )

@@ -60,9 +60,9 @@ class DomainExamples(CustomerExamples):
 
     target: bool
 
-    def batch(self, index: Tensor) -> Batch:
+    def sized_batch(self, index: Tensor, width: int | None) -> Batch:
         """Return items int64 [B, K], weights float32 [B, K], 0 at padding, and domain bool [B]."""
-        items, weights = self.histories.padded(index)
+        items, weights = self.histories.padded(index, width)
         return items, weights, torch.full((len(index),), self.target)
 
 
