@@ -41,6 +41,7 @@ class RetailData:
             `display` (bool), `mailer` (bool).
         prices: Optional, columns `member` (name), `product`, `week` (Monday, datetime64), `price`
             (float64, > 0): what the shop charged everyone for a unit.
+        notes: What was found while files were read and refused nothing, one line each.
     """
 
     source: str
@@ -48,3 +49,4 @@ class RetailData:
     products: pd.DataFrame
     promotions: pd.DataFrame | None = None
     prices: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()

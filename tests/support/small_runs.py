@@ -64,6 +64,7 @@ def purchases_in(folder):
             "catalogue": "catalogue.csv",
             "catalogue_columns": {"department": "department", "category": "category"},
             "members": members,
+            "rules": {"known_customers": ["0"]},
         },
         "model": {"name": "mf", "dim": 8},
         "recommendation": {"min_households": 3, "min_products": 4, "negatives": 9},
