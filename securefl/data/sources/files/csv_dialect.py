@@ -76,7 +76,8 @@ def csv_dialect(file: TableFile, given: FileFormat, wanted: Sequence[str]) -> Cs
         DataError: The file is empty, damaged, or not text of its encoding.
     """
     sample = _sample(file)
-    if given.encoding is None and 0 < sample.count(0) < len(sample) // 5:
+    marked = any(sample.startswith(mark) for mark, _ in _MARKS)
+    if given.encoding is None and not marked and _is_binary(sample):
         raise DataError(
             f"{file.label}: cannot be read: null bytes in it; if it is text, set format.encoding"
         )
@@ -126,6 +127,12 @@ def _sample(file: TableFile) -> bytes:
     if not content:
         raise DataError(f"{file.label}: cannot be read: Empty CSV file")
     return content
+
+
+def _is_binary(sample: bytes) -> bool:
+    """Return whether null bytes are no half of UTF-16's characters."""
+    nulls = sample.count(0)
+    return nulls > 0 and not len(sample) // 5 <= nulls <= len(sample) * 3 // 5
 
 
 def _encoding(sample: bytes, given: FileFormat) -> tuple[str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +14,13 @@ import pandas as pd
 from securefl.config.data import FilesSettings
 from securefl.data.sources.files.findings import Finding, Findings, refuse
 from securefl.data.sources.files.member import check_coverage, read_member
+from securefl.data.sources.files.progress import Reading
 from securefl.data.sources.files.side_tables import read_catalogue, read_prices, read_promotions
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import InputError
+from securefl.untrusted.text import one_line
+
+_log = logging.getLogger(__name__)
 
 SOURCE: Final = "files"
 _Read = TypeVar("_Read")
@@ -25,7 +30,7 @@ def silent(lines: int) -> None:
     """Take note of lines that were read, and show nothing."""
 
 
-def load(settings: FilesSettings, progress: Callable[[int], None] = silent) -> RetailData:
+def load(settings: FilesSettings, progress: Callable[[int], None] | None = None) -> RetailData:
     """Read the catalogue, then every member's tables.
 
     Products are numbered as the catalogue lists them; its column `label` keeps their own names, and
@@ -34,15 +39,18 @@ def load(settings: FilesSettings, progress: Callable[[int], None] = silent) -> R
 
     Args:
         settings: What to read.
-        progress: Called with the number of lines, as they are read.
+        progress: Called with the number of lines, as they are read; said in a log if not given.
 
     Raises:
         InputError: A file is missing, or of a type that is not read.
         DataError: A file is damaged, or a rule refuses lines; the text names file, row, column and
             the setting that would let them be read.
     """
-    read = examine(settings, progress)
+    read = examine(settings, progress or Reading(settings))
     refuse(list(read.findings))
+    for one in read.findings:
+        level = logging.INFO if one.action == "note" else logging.WARNING
+        _log.log(level, "%s", one_line(f"{one.member}: {one.line}" if one.member else one.line))
     if read.data is None:
         raise InputError(f"{SOURCE}: no tables")
     return read.data
