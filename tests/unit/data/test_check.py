@@ -5,8 +5,7 @@ import json
 import pytest
 
 from securefl.config.data import FilesSettings, TutorialSettings
-from securefl.data.check import as_tree, check
-from securefl.data.check_page import page
+from securefl.data.check import as_tree, check, page
 
 HEADER = "customer,product,time,quantity,value\n"
 GOOD = "".join(f"{n},milk,2024-03-{1 + n % 28:02d},1,1.00\n" for n in range(1, 7))
