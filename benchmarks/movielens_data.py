@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from securefl.config.load import load_config
+from securefl.data.digests import DataDigests
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.tasks.common.ranking_examples import RetailerCases, purchases_of
@@ -76,7 +77,8 @@ def prepared(data: MovieLens, tree: dict) -> Prepared:
         cut = RetailerCases(lines, len(facts.products), facts.end, config.cuts)
         cut.sold = np.arange(len(facts.products))
         members.append(task.member(member, cut, facts))
-    return Prepared(config, task, facts, tuple(members), starting_model(config, task, facts), {})
+    shared = starting_model(config, task, facts)
+    return Prepared(config, task, facts, tuple(members), shared, DataDigests.of(tables))
 
 
 def _fetched(folder: Path) -> Path:

@@ -3,23 +3,70 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from securefl.data.tables import RetailerTables
+from securefl.data.tables import RetailData, RetailerTables
+
+_OWN = ("transactions", "profiles", "browsing")
+_AGREED = ("products", "promotions", "prices")
+
+
+@dataclass(frozen=True)
+class DataDigests:
+    """Which data a run reads.
+
+    Attributes:
+        agreed: Name of each agreed table to its digest, hex.
+        members: Member to the same of its own tables; empty where this process reads none.
+    """
+
+    agreed: dict[str, str]
+    members: dict[str, dict[str, str]]
+
+    @classmethod
+    def of(cls, data: RetailData) -> DataDigests:
+        """Return the digests of all tables."""
+        members = {tables.name: table_digests(tables) for tables in data.members}
+        return cls(agreed_digests(data), members)
+
+    def data_set(self, member: str) -> str:
+        """Return the digest of all tables of a member; see `tables_digest`."""
+        return data_set_digest(self.members[member])
+
+
+def table_digests(tables: RetailerTables) -> dict[str, str]:
+    """Return hexadecimal SHA-256 of each of a retailer's tables, by the table's name."""
+    frames = {name: getattr(tables, name) for name in _OWN}
+    return {name: frame_digest(f).hex() for name, f in frames.items() if f is not None}
+
+
+def agreed_digests(data: RetailData) -> dict[str, str]:
+    """Return hexadecimal SHA-256 of each table that the members agreed on, by its name.
+
+    That of `products` covers labels, hierarchy and order, and so what the rows of a model mean.
+    """
+    frames = {name: getattr(data, name) for name in _AGREED}
+    return {name: frame_digest(f).hex() for name, f in frames.items() if f is not None}
 
 
 def tables_digest(tables: RetailerTables) -> str:
     """Return hexadecimal SHA-256 over a retailer's tables: names, types and values, row by row.
 
     It is the same for every task that reads these tables, and another one as soon as a row
-    changes; a member whose tables grow names its data set in its policy. The digest never leaves
-    the member: who guesses the tables could check the guess.
+    changes. The digest never leaves the member: who guesses the tables could check the guess.
     """
+    return data_set_digest(table_digests(tables))
+
+
+def data_set_digest(digests: Mapping[str, str]) -> str:
+    """Return one digest over those of a member's tables; see `tables_digest`."""
     state = hashlib.sha256()
-    for frame in (tables.transactions, tables.profiles, tables.browsing):
-        state.update(b"none" if frame is None else frame_digest(frame))
+    for name in _OWN:
+        state.update(bytes.fromhex(digests[name]) if name in digests else b"none")
     return state.hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -45,20 +44,11 @@ def read_toml(
     return parse_toml(text, str(path), error=error)
 
 
-_CONSTANTS: Final[Mapping[str, float]] = {
-    "NaN": math.nan,
-    "Infinity": math.inf,
-    "-Infinity": -math.inf,
-}
-"""One object each: lists that hold the same not-a-number compare as equal."""
-
-
 def parse_json(
     text: str,
     where: str,
     *,
     error: type[InputError] = InputError,
-    not_a_number: bool = False,
 ) -> Any:  # noqa: ANN401 - JSON of any type
     """Parse JSON text in which no object has a name twice.
 
@@ -69,8 +59,6 @@ def parse_json(
         text: The text.
         where: Its source, with which messages begin.
         error: What is raised.
-        not_a_number: Whether NaN and infinities are read, as Python writes them: the records of
-            rounds say NaN for a loss that may not be released.
 
     Raises:
         InputError: If it is no JSON, nested deeper than `DEEPEST`, ambiguous, or has a number that
@@ -78,9 +66,8 @@ def parse_json(
     """
     if _depth(text) > DEEPEST:
         raise error(f"{where} is no valid JSON here: nested deeper than {DEEPEST} levels")
-    constant = _CONSTANTS.__getitem__ if not_a_number else _no_number
     try:
-        return json.loads(text, object_pairs_hook=_distinct, parse_constant=constant)
+        return json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_number)
     except (ValueError, RecursionError) as problem:
         raise error(f"{where} is no valid JSON: {problem}") from None
 

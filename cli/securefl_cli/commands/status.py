@@ -44,6 +44,9 @@ def _print(tree: dict[str, Any]) -> None:
         labelled(out, "Trouble", tree["trouble"])
     if tree["epsilon"] is not None:
         labelled(out, "Epsilon", f"{tree['epsilon']:.2f}, of the member that spent most")
+    for member in tree["members"]:
+        if member["left_out"]:
+            labelled(out, "Left out", f"{member['name']} of the last sum: it {member['left_out']}")
     labelled(out, "Seen", f"{clock(tree['written'])} ago")
     rows = []
     for member in tree["members"]:

@@ -153,9 +153,12 @@ class PrivacyLedger(Database):
         """Return the data set with a digest of its tables or a name; create it if there is none.
 
         Everything charged under the digest or the name counts: two data sets that turn out to be
-        one are merged, with the charges of both. To be called in a transaction.
+        one are merged, with the charges of both. To be called in a transaction. The name is the
+        policy's; the label stands in its place where the policy has none.
         """
-        keys = [f"digest:{digest}", *([f"name:{name}"] if name else [])]
+        # The label is a key too: tables that grow or are read in another order have a new digest,
+        # and their customers are still those of which earlier runs have spent.
+        keys = [f"digest:{digest}", f"name:{name or label}"]
         found = sorted({number for key in keys for number in self._numbers(key)})
         number = found[0] if found else self._new_data_set(name or label)
         # Merging is one-way: dropping the name from a policy later must not split the account and

@@ -138,7 +138,11 @@ class SecureAggregator:
             transcript = session.server.transcript()
             return MaskedSum(session.terms, result.total, survivors, transcript, result.opened)
         refused = exchange.refused_in(0) | exchange.refused_in(round_number)
-        reasons = [reason, *(f"{name} refused: {text}" for name, text in refused.items())]
+        reasons = [
+            reason,
+            *(f"{name} refused: {text}" for name, text in refused.items()),
+            *(f"{name} failed: {text}" for name, text in exchange.failures.items()),
+        ]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
 
     def _session_for(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
+from securefl.errors import InputError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
@@ -62,6 +63,7 @@ class RoundRecord:
         customer_epsilon: The same for a whole customer where records are the privacy unit, infinite
             where no bound is known; None where customers are.
         refused: The members that refused to take part, with their reasons.
+        left_out: The members of the cohort that are not in the sum, with their reasons.
         bytes_up: Bytes received from each member in training and evaluation.
         bytes_down: Bytes sent to each member in training and evaluation.
         transcript: Digest of the masked sum's transcript, hex; None in mode `plain`.
@@ -77,6 +79,7 @@ class RoundRecord:
     epsilon: float | None = None
     customer_epsilon: float | None = None
     refused: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     bytes_up: dict[str, int] = field(default_factory=dict)
     bytes_down: dict[str, int] = field(default_factory=dict)
     transcript: str | None = None
@@ -130,13 +133,18 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     """Run one round, change `state` to the state after it, and return its record."""
     started, exchange = time.perf_counter(), federation.exchange
     up, down = Counter(exchange.bytes_up), Counter(exchange.bytes_down)
+    exchange.forget_failures()
     number = state.round + 1
     cohort = agreed_cohort(federation.config, federation.roster, number)
     result = federation.aggregator.aggregate(exchange, number, state.shared, cohort)
     transcript = federation.archive.keep(number, result.transcript)
+    left_out = {
+        name: exchange.why_left_out(name, number) for name in cohort if name not in result.survivors
+    }
     state.shared = state.server.apply(state.shared, result.change)
     state.round = number
     validation = _validated(federation, state)
+    _check_scored(federation, validation)
     best = _keep_if_best(federation, state, validation)
     # After the round, so that the record has what it cost; the accounts depend on no data.
     accounts = tuple(spent(federation).values())
@@ -151,6 +159,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         epsilon=max((account.epsilon for account in accounts), default=None),
         customer_epsilon=_for_a_customer(federation.config, accounts),
         refused=exchange.refused_in(0) | exchange.refused_in(number),
+        left_out=left_out,
         bytes_up=_more(exchange.bytes_up, up, federation.roster),
         bytes_down=_more(exchange.bytes_down, down, federation.roster),
         transcript=transcript,
@@ -191,6 +200,23 @@ def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
         state.shared,
     )
     return {} if isinstance(found, str) else found.arms["federated"].values()
+
+
+def _check_scored(federation: Federation, validation: Mapping[str, float]) -> None:
+    """Refuse to go on where no round can be told from another.
+
+    Raises:
+        InputError: If the decisive metric is not a number: it has no case at any member, is not
+            defined over those that there are (an AUC where all customers are of one class), or the
+            predictions are not finite.
+    """
+    name = federation.decisive.name
+    if name in validation and math.isnan(validation[name]):
+        raise InputError(
+            f"no round can be judged: over the validation cases of {len(federation.members)}"
+            f" members, {name} is not a number. Either there are too few cases, or all are alike"
+            " (see: securefl data describe), or the training diverged (lower its learning rates)"
+        )
 
 
 def _keep_if_best(

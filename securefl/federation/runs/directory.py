@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
-from securefl.federation.runs.result import RunResult, result_from_json
+from securefl.federation.runs.result import RunResult, json_ready, result_from_json
 from securefl.ml.tensor_io import write_atomically
 from securefl.ml.vectors import FloatVector
 from securefl.untrusted.documents import parse_json
@@ -164,7 +165,7 @@ class RunDirectory:
         # The metrics line first: `restore` cuts off a line without a checkpoint, while nothing
         # could reconstruct a line that a checkpoint lacks, and the ledger is concluded from it.
         with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(record)) + "\n")
+            file.write(_line(record))
             file.flush()
             os.fsync(file.fileno())
         write_checkpoint(self._checkpoint, state, self._digest())
@@ -189,10 +190,7 @@ class RunDirectory:
         Raises:
             RunDirectoryError: If their file is damaged.
         """
-        return [
-            RoundRecord(**(fields | {k: tuple(fields[k]) for k in ("cohort", "survivors")}))
-            for fields in self._fields()
-        ]
+        return [_round_record(fields) for fields in self._fields()]
 
     def save_result(self, result: RunResult) -> None:
         """Write the closing result."""
@@ -229,9 +227,7 @@ class RunDirectory:
     def _fields(self) -> list[dict[str, Any]]:
         names = {field.name for field in dataclass_fields(RoundRecord)}
         try:
-            records = [
-                parse_json(line, str(self._metrics), not_a_number=True) for line in self._lines()
-            ]
+            records = [parse_json(line, str(self._metrics)) for line in self._lines()]
         except InputError:
             raise RunDirectoryError(f"{self._metrics} is damaged: a line is no JSON") from None
         if any(not isinstance(record, dict) or record.keys() != names for record in records):
@@ -242,3 +238,28 @@ class RunDirectory:
         return hashlib.sha256(
             read_bytes(self.path / CONFIG, SMALL, error=RunDirectoryError)
         ).hexdigest()
+
+
+_UNBOUNDED = "unbounded"
+"""An infinite epsilon in a line, where null says that there is none to state."""
+
+
+def _line(record: RoundRecord) -> str:
+    """Return a round as a line of JSON, which has no NaN and no infinity."""
+    fields = asdict(record)
+    if record.customer_epsilon == math.inf:
+        fields["customer_epsilon"] = _UNBOUNDED
+    return json.dumps(json_ready(fields), allow_nan=False) + "\n"
+
+
+def _round_record(fields: dict[str, Any]) -> RoundRecord:
+    """Return a round from its line, in which null stands for a number that JSON does not have."""
+    names = {key: tuple(fields[key]) for key in ("cohort", "survivors")}
+    loss = math.nan if fields["loss"] is None else fields["loss"]
+    validation = {
+        name: math.nan if value is None else value for name, value in fields["validation"].items()
+    }
+    numbers: dict[str, Any] = {"loss": loss, "validation": validation}
+    if fields["customer_epsilon"] == _UNBOUNDED:
+        numbers["customer_epsilon"] = math.inf
+    return RoundRecord(**(fields | names | numbers))

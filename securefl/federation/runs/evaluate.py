@@ -12,6 +12,7 @@ from securefl.errors import InputError, RunDirectoryError
 from securefl.federation import messages as m
 from securefl.federation.coordinator.scores import scores_of
 from securefl.federation.runs.agreement import resident_consortium
+from securefl.federation.runs.bound_data import check_run
 from securefl.federation.runs.directory import REPEAT, RunDirectory
 from securefl.federation.runs.prepare import Prepared, prepare
 from securefl.federation.runs.result import Numbers, RunResult
@@ -52,6 +53,7 @@ def evaluate(path: Path, split: Split = "test") -> Evaluation:
     directory, result = _finished(path)
     torch.set_num_threads(1)
     prepared = prepare(_for_scoring(directory.config))
+    check_run(directory.path, prepared.digests)
     shared = _released(directory, prepared)
     consortium, identities = resident_consortium(prepared, directory)
     specs = member_specs(prepared, directory, consortium, identities)

@@ -8,10 +8,17 @@ from collections.abc import Callable
 
 from securefl.federation.coordinator.rounds import RoundState
 from securefl.federation.member.answers import Protection
+from securefl.federation.runs.bound_data import CATALOGUE
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Trained
 from securefl.federation.runs.prepare import Prepared
-from securefl.federation.runs.result import MemberResult, RunResult, round_cost, run_refusals
+from securefl.federation.runs.result import (
+    MemberResult,
+    RunResult,
+    members_left_out,
+    round_cost,
+    run_refusals,
+)
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import named_shared
 from securefl.ml.tensor_io import write_tensors
@@ -49,6 +56,8 @@ def _write_model(directory: RunDirectory, prepared: Prepared, state: RoundState)
         "task": prepared.config.task,
         "round": str(state.best_round),
         ORDER: json.dumps(list(tensors)),
+        # By it, a later run knows whether the rows stand for the same products.
+        **({CATALOGUE: found} if (found := prepared.digests.agreed.get("products")) else {}),
     }
     write_tensors(directory.model_path, tensors, metadata)
 
@@ -75,6 +84,7 @@ def _write_result(
         ledger=str(directory.ledger_path),
         scores=trained.scores,
         simulation_only=trained.simulation_only,
+        left_out=members_left_out(records),
     )
     directory.save_result(result)
     return result

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from securefl.config.schema import RunConfig
-from securefl.data.digests import tables_digest
+from securefl.data.digests import DataDigests
 from securefl.data.sources.public_catalogue import common_data
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
+from securefl.federation.runs.bound_data import check_warm_start
 from securefl.ml.device import choose_device
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
@@ -32,7 +33,7 @@ class Prepared:
         facts: The task's agreed public metadata.
         members: The members' data, in roster order.
         shared: The shared model before the first round, float32 [d].
-        data_sets: Member to the digest of its tables.
+        digests: Which data these are.
     """
 
     config: RunConfig
@@ -40,7 +41,7 @@ class Prepared:
     facts: Any
     members: tuple[MemberData, ...]
     shared: FloatVector
-    data_sets: dict[str, str]
+    digests: DataDigests
 
     def pooled(self, without: Collection[str] = ()) -> MemberData:
         """Return the data of all members together, for the centralized baseline.
@@ -73,10 +74,11 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
         raise InputError(
             f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
         )
-    data_sets = {tables.name: tables_digest(tables) for tables in data.members}
+    digests = DataDigests.of(data)
+    check_warm_start(config.warm_start, digests.agreed)
     shared = starting_model(config, task, facts)
     check_noise(config, len(members), len(shared))
-    return Prepared(config, task, facts, members, shared, data_sets)
+    return Prepared(config, task, facts, members, shared, digests)
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:

@@ -45,6 +45,18 @@ def run_refusals(
     return tuple(found.values())
 
 
+def members_left_out(records: Sequence[RoundRecord]) -> tuple[LeftOut, ...]:
+    """Return the members that are missing from sums, in the order in which they first were."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for record in records:
+        for name, reason in record.left_out.items():
+            found.setdefault(name, []).append((record.round, reason))
+    return tuple(
+        LeftOut(name, tuple(number for number, _ in rounds), rounds[0][1])
+        for name, rounds in found.items()
+    )
+
+
 Numbers = dict[str, float]
 
 
@@ -76,6 +88,21 @@ class Refusal:
 
     member: str
     round: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A retailer that was asked in rounds whose sums it is not in.
+
+    Attributes:
+        member: Its name.
+        rounds: The numbers of these rounds.
+        reason: Why it is not in the first of them, as text.
+    """
+
+    member: str
+    rounds: tuple[int, ...]
     reason: str
 
 
@@ -184,6 +211,7 @@ class RunResult:
         privacy: The privacy guarantee; None without differential privacy.
         run_dir: The run's directory.
         refusals: The members' refusals.
+        left_out: The members that are missing from sums, and why.
         history: The cost of each round.
         ledger: File of the coordinator's log of all members' signed entries.
         scores: The scores over all members that every party sees, with their standard errors under
@@ -206,6 +234,13 @@ class RunResult:
     ledger: str = ""
     scores: ReleasedScores | None = None
     simulation_only: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def in_no_sum(self) -> tuple[str, ...]:
+        """The members whose customers the shared model has learned nothing from."""
+        summed = {name for cost in self.history for name in cost.survivors}
+        return tuple(member.name for member in self.members if member.name not in summed)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
@@ -230,6 +265,10 @@ def result_from_json(text: str, path: Path) -> RunResult:
         scores = fields.get("scores")
         fields["scores"] = None if scores is None else ReleasedScores.from_json(scores)
         fields["simulation_only"] = tuple(fields.get("simulation_only", ()))
+        fields["left_out"] = tuple(
+            LeftOut(**(left | {"rounds": tuple(left["rounds"])}))
+            for left in fields.get("left_out", ())
+        )
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):

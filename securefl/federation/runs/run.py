@@ -13,6 +13,7 @@ from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation
 from securefl.federation.runs.agreement import resident_consortium
+from securefl.federation.runs.bound_data import bind_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks, RoundLoop, Trained, federation_of, taking_part
 from securefl.federation.runs.observation import simulated_scores
@@ -90,6 +91,7 @@ def train_and_evaluate(
 ) -> Trained:
     """Run the rounds that are left, then score every arm on the test cases."""
     torch.set_num_threads(1)
+    bind_run(directory.path, prepared.digests)
     consortium, identities = resident_consortium(prepared, directory)
     discloses = observer is not None
     specs = member_specs(prepared, directory, consortium, identities)

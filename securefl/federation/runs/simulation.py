@@ -117,7 +117,7 @@ def custody_of(prepared: Prepared, directory: RunDirectory, member: str) -> Ledg
     return LedgerContext(
         books=directory.places.books,
         policy=policy_of(directory.places.policy, member),
-        digest=prepared.data_sets[member],
+        digest=prepared.digests.data_set(member),
         label=prepared.config.data.source,
     )
 

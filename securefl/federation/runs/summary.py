@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from securefl.config.metric_labels import LABELS, MetricLabel, shown, title
-from securefl.config.task_registry import declaration
 from securefl.federation.runs.directory import CONFIG
 from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.repeat import RepeatResult, sample_deviation
 from securefl.federation.runs.result import Numbers, RunResult
-from securefl.federation.scores.statement import ReleasedScore, ReleasedScores
+from securefl.federation.runs.summary_notes import Result, notes, runs_of
 
-Result = RunResult | RepeatResult
 PARITY: Final = 2.0
 """Percent. A smaller difference is called parity, as another seed may reverse it."""
 
@@ -25,9 +23,6 @@ _PROTECTION: Final = {
     "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
     "secure": "data stayed with each retailer, and the coordinator saw only the sum of updates",
 }
-
-_ARMS: Final = {"federated": "federated", "released": "released model"}
-
 
 KEPT: Final = (
     "Per-retailer figures stay with the retailers: each finds its own in figures.json of its own"
@@ -82,13 +77,7 @@ def summarise(result: Result) -> Summary:
     return Summary(
         heading=_heading(result),
         tables=tuple(_table(result, metric, found) for metric, found in metrics.items()),
-        notes=(
-            *_seen_by(result),
-            *_refused(result),
-            *_scores(result),
-            *_notes(result.metrics.get("federated", {})),
-            *_handed(result.task),
-        ),
+        notes=tuple(notes(result)),
         conclusion=_conclusion(result, *next(iter(metrics.items()))) if metrics else KEPT,
         protection=_protection(result),
         run_dir=result.run_dir,
@@ -198,85 +187,6 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:+.1f} %"
 
 
-def _seen_by(result: Result) -> Iterator[str]:
-    """Say which figures no party of a real run has."""
-    run = result.runs[0] if isinstance(result, RepeatResult) else result
-    if "federated" in run.simulation_only:
-        yield (
-            "Only a simulation can see these figures: in mode"
-            f" {result.mode}{' under a budget' if result.privacy else ''}, no score of a retailer"
-            " leaves it."
-        )
-    elif run.simulation_only:
-        yield "Only a simulation can train on all data in one place."
-
-
-def _refused(result: Result) -> Iterator[str]:
-    for run in result.runs if isinstance(result, RepeatResult) else (result,):
-        for refusal in run.refusals:
-            what = f"rounds from {refusal.round} on" if refusal.round else "to take part"
-            yield f"{refusal.member} refused {what}: {refusal.reason}."
-
-
-def _scores(result: Result) -> Iterator[str]:
-    for run in result.runs if isinstance(result, RepeatResult) else (result,):
-        yield from score_notes(run.scores)
-
-
-def score_notes(scores: ReleasedScores | None) -> Iterator[str]:
-    """Yield what a run under a budget released of its scores, and what it did not."""
-    if scores is None or not (scores.epsilon or scores.withheld):
-        return
-    for arm, metrics in scores.arms.items():
-        found = "; ".join(_figure(name, score) for name, score in metrics.items())
-        yield (
-            f"Released scores, {_ARMS.get(arm, arm)}, over {len(scores.survivors)} retailers (± the"
-            f" standard error of their noise; {scores.epsilon:g} of epsilon): {found}."
-        )
-    if "all" in scores.withheld:
-        yield f"No score was released: {scores.withheld['all']}."
-
-
-def _figure(name: str, score: ReleasedScore) -> str:
-    label = title(name) if name in LABELS else name
-    if math.isnan(score.value):
-        return f"{label} drowned in its noise"
-    if name not in LABELS:
-        return f"{label} {score.value:.4f} ± {score.standard_error:.4f}"
-    return f"{label} {shown(name, score.value)} ± {shown(name, score.standard_error)}"
-
-
-def _notes(federated: Numbers) -> Iterator[str]:
-    empty = federated.get("zero_demand", 0.0)
-    if empty:
-        yield f"MAPE leaves out the {100 * empty:.1f} % of cases in which nothing was sold."
-    floor = federated.get("mape_floor", math.nan)
-    if not math.isnan(floor):
-        yield (
-            "If demand were a Poisson count, the best forecast would still be off by"
-            f" {shown('mape', floor)} (MAPE)."
-        )
-    covered = {name.partition("@")[2]: v for name, v in federated.items() if _coverage(name, v)}
-    if covered:
-        shares = ", ".join(f"{float(level):.1%}: {v:.1%}" for level, v in covered.items())
-        yield f"Share of sales that stayed below each quantile ({shares})."
-    training = federated.get("train_accuracy", math.nan)
-    if not math.isnan(training):
-        yield (
-            f"On the ratings it was trained on, accuracy is {shown('train_accuracy', training)};"
-            " only held-out ratings say what it has learned."
-        )
-
-
-def _handed(task: str) -> Iterator[str]:
-    for name, what in declaration(task).outputs.items():
-        yield f"Each retailer finds {what} in {name}.csv of its own folder."
-
-
-def _coverage(metric: str, value: float) -> bool:
-    return metric.startswith("below@") and not math.isnan(value)
-
-
 def _conclusion(result: Result, metric: str, found: MetricLabel) -> str:
     name, federated = title(metric), _cell(result.metrics, "federated", metric)
     if "alone" not in result.metrics:
@@ -332,9 +242,14 @@ def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
 
 
 def _protection(result: Result) -> str:
-    if result.privacy is not None:
-        return f"{guarantee(result.privacy)}; mode {result.mode}: {_PROTECTION[result.mode]}."
-    return f"no differential privacy; mode {result.mode}: {_PROTECTION[result.mode]}."
+    customers = "no differential privacy" if result.privacy is None else guarantee(result.privacy)
+    said = f"{customers}; mode {result.mode}: {_PROTECTION[result.mode]}"
+    missing = sorted({name for run in runs_of(result) for name in run.in_no_sum})
+    return (
+        f"{said}. It speaks for the retailers in the sums, without {', '.join(missing)}."
+        if (missing)
+        else f"{said}."
+    )
 
 
 def _next_command(result: Result) -> str:

@@ -15,6 +15,7 @@ import torch
 from securefl.config.cohort import cohort_size
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.transparency_log import open_log
+from securefl.data.digests import DataDigests
 from securefl.errors import AgreementError, RunDirectoryError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
@@ -169,7 +170,7 @@ def _prepared(context: ConnectionContext) -> Prepared:
     task = create_task(config)
     shared = starting_model(config, task, facts)
     check_noise(config, len(context.run.members), len(shared))
-    return Prepared(config, task, facts, (), shared, {})
+    return Prepared(config, task, facts, (), shared, DataDigests({}, {}))
 
 
 def _scores(config: RunConfig, exchange: Exchange) -> ScoreSource:

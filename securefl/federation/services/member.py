@@ -13,7 +13,7 @@ from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.versions import remember
 from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.policy import Policy
-from securefl.data.digests import tables_digest
+from securefl.data.digests import data_set_digest, table_digests
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailerTables
 from securefl.errors import AgreementError, InputError
@@ -21,6 +21,7 @@ from securefl.federation.member.journal import MemberJournal
 from securefl.federation.member.member import Member, MemberSpec
 from securefl.federation.member.own_figures import OwnFigures
 from securefl.federation.member.refusing import RefusingMember
+from securefl.federation.runs.bound_data import bind_member
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.member_process import (
     JournalMemory,
@@ -105,12 +106,16 @@ def _spec(
     config = context.config
     check_facts(_with_own_root(config, paths.data), context.facts)
     tables = own_tables(config, context.name, paths.data)
+    digests = table_digests(tables)
+    bind_member(place, digests)
     return MemberSpec(
         config=config,
         facts=context.facts.content,
         data=create_task(config).prepare(tables, context.facts.content),
         directory=place,
-        custody=LedgerContext(paths.books, paths.policy, tables_digest(tables), config.data.source),
+        custody=LedgerContext(
+            paths.books, paths.policy, data_set_digest(digests), config.data.source
+        ),
         consortium=context.consortium,
         identity=context.key.private_bytes(),
         entropy=entropy,

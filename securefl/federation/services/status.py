@@ -40,6 +40,7 @@ class MemberStatus(BaseModel):
     at: str
     asked: str
     away: bool
+    left_out: str = ""
     bytes_down: int
     bytes_up: int
 
@@ -70,7 +71,14 @@ class StatusFile(LivenessTracker):
         self._link = link
         self._lock = threading.Lock()
         self._members: dict[str, dict[str, Any]] = {
-            token(name): {"name": name, "heard": None, "at": "", "asked": "", "away": False}
+            token(name): {
+                "name": name,
+                "heard": None,
+                "at": "",
+                "asked": "",
+                "away": False,
+                "left_out": "",
+            }
             for name in context.run.members
         }
         self._run: dict[str, Any] = {
@@ -123,6 +131,9 @@ class StatusFile(LivenessTracker):
 
     def ended(self, record: RoundRecord) -> None:
         """Note that a round has ended."""
+        with self._lock:
+            for member in self._members.values():
+                member["left_out"] = record.left_out.get(member["name"], "")
         self._set(epsilon=record.epsilon, trouble="")
 
     def failed(self, reason: str) -> None:

@@ -37,6 +37,7 @@ class Exchange:
         bytes_up: Bytes received from each party.
         refusals: Each party's refusals by round, the last of each; round 0 is the whole run, after
             which a party is asked nothing more.
+        failures: Each party's first failure since `forget_failures`, as text.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Exchange:
         self.bytes_down: Counter[str] = Counter()
         self.bytes_up: Counter[str] = Counter()
         self.refusals: dict[str, dict[int, m.Refused]] = {}
+        self.failures: dict[str, str] = {}
         self._written: tuple[m.Message, bytes] | None = None
 
     def aside(self) -> Exchange:
@@ -106,6 +108,19 @@ class Exchange:
             if number in refused
         }
 
+    def forget_failures(self) -> None:
+        """Begin a period, such as a round, whose failures are to be known by themselves."""
+        self.failures.clear()
+
+    def why_left_out(self, party: str, number: int) -> str:
+        """Return why a party is not in the result of a round, as text."""
+        refused = self.refused_in(0) | self.refused_in(number)
+        if party in refused:
+            return f"refused: {refused[party]}"
+        if party in self.failures:
+            return f"failed: {self.failures[party]}"
+        return "gave no valid answer in time"
+
     def _any(self, party: str) -> m.Message:
         # Answers of other parties may arrive first; they wait in their queues until they are asked
         # for, so that results have roster order and not the order of the network.
@@ -116,6 +131,9 @@ class Exchange:
         answer = self._arrived[party].popleft()
         if isinstance(answer, m.Refused):
             self.refusals.setdefault(party, {})[answer.round] = answer
+        if isinstance(answer, m.Failure):
+            # The first one: what follows it in a round is that the party is not in the session.
+            self.failures.setdefault(party, answer.text)
         return answer
 
     def _next(self, party: str, kind: type[AnswerT]) -> AnswerT:

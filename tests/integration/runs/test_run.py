@@ -45,7 +45,7 @@ def test_worker_processes_give_the_same_bits(small_run):
 
 
 def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(tmp_path, small_run, small_config):
-    changes = {"rounds": 8, "server": {"optimizer": "fedadam"}}
+    changes = {"rounds": 8, "server": {"optimizer": "fedadam", "learning_rate": 0.01}}
     _, whole = small_run("whole", **changes)
     killed = RunDirectory.create(tmp_path / "killed", small_config(**changes))
     code = (

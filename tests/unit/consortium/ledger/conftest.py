@@ -48,13 +48,13 @@ def consortium():
 def member(tmp_path, consortium):
     """Makes the ledger of a member in a run; its book is the same in all runs of a test."""
 
-    def make(name="north", *, run=1, cap=None, digest="d", data_set="customers", **changes):
+    def make(name="north", *, run=1, cap=None, digest="d", label="tables", **changes):
         world = consortium(bytes([run]) * 32, **changes)
         policy = None
         if cap is not None:
             caps = {"customer": {"epsilon": cap, "delta": 1e-5}}
-            policy = Policy(version=1, data_set=data_set, cap=caps, modes=("plain", "secure"))
-        custody = LedgerContext(tmp_path / "books", policy, digest, "tables")
+            policy = Policy(version=1, data_set="customers", cap=caps, modes=("plain", "secure"))
+        custody = LedgerContext(tmp_path / "books", policy, digest, label)
         identity = world.keys[name].private_bytes()
         return MemberLedger(name, identity, world.agreed, custody, Path("runs") / str(run))
 

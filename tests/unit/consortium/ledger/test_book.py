@@ -53,9 +53,16 @@ def test_two_runs_on_one_data_set_compose(released, other):
     assert release.epsilon_after == epsilon_of([STEP] * 4, 1e-5)
 
 
-def test_other_tables_are_another_data_set_until_the_policy_gives_them_one_name(released, member):
+def test_tables_that_grew_are_the_same_data_set(released):
+    """Next month's tables, or a catalogue in another order, do not begin a new account."""
     released(digest="monday")
     start = events(released(digest="tuesday", run=2))[0]
+    assert start.epsilon_before == epsilon_of([STEP], 1e-5)
+
+
+def test_two_sources_are_two_data_sets_until_named(released):
+    released(digest="monday", label="one")
+    start = events(released(digest="tuesday", label="other", run=2))[0]
     assert start.epsilon_before == 0.0
     named = [
         released(digest=day, run=run, cap=50.0) for run, day in ((3, "monday"), (4, "tuesday"))

@@ -2,7 +2,7 @@
 
 import math
 
-from securefl.federation.runs.summary import score_notes
+from securefl.federation.runs.summary_notes import score_notes
 from securefl.federation.scores.statement import ReleasedScore, ReleasedScores
 
 
