@@ -15,7 +15,6 @@ from securefl.config.data import FilesSettings
 from securefl.data.guess import LINE_COLUMNS, Guess, guess
 from securefl.data.schema import LEVELS
 from securefl.data.sources.files.engine import name, select
-from securefl.data.sources.files.expressions import labels
 from securefl.data.sources.files.findings import Finding
 from securefl.data.sources.files.labels import normalised
 from securefl.data.sources.files.locate import table_files
@@ -184,7 +183,7 @@ def _products(path: Path, one: Guess, levels: Sequence[str]) -> Iterator[list[st
 def _distinct(scan: Scan, one: Guess, levels: Sequence[str]) -> Iterator[list[str]]:
     product = one.roles["product"]
     scan.require([product])
-    label = labels(product, scan.types[product]).value
+    label = f"CAST({name(product)} AS VARCHAR)"
     texts = [
         f"any_value(CAST({name(one.roles[level])} AS VARCHAR))"
         if one.roles.get(level) in scan.types

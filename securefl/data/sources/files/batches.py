@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from securefl.config.files import FileFormat
 from securefl.data.sources.files import expressions as sql
-from securefl.data.sources.files.engine import BATCH, select
+from securefl.data.sources.files.engine import BATCH, name, select
 from securefl.data.sources.files.expressions import CellKind, Cells, WrongType
 from securefl.data.sources.files.findings import FIRST, Findings
 from securefl.data.sources.files.scans import REJECTS, Scan, forget_rejects, unreadable
@@ -129,11 +129,10 @@ def batches(
     scan.require([one.name for one in wanted])
     how = _written(scan, wanted, given, findings)
     cells = [_cells(scan, one, how, given, findings) for one in wanted]
-    chosen = ", ".join(_selected(number, cell) for number, cell in enumerate(cells))
+    query = _query(scan, wanted, cells)
     seen = np.zeros(len(wanted), dtype=np.uint8)
     start = 0
     try:
-        query = select(chosen, scan.relation)
         reader = scan.connection.execute(query).to_arrow_reader(BATCH)
         for part in reader:
             for number in range(len(wanted)):
@@ -147,9 +146,19 @@ def batches(
     _rejected(scan, findings)
 
 
-def _selected(number: int, cell: Cells) -> str:
-    raw = f"CASE WHEN ({cell.value}) IS NULL THEN {cell.raw} END AS r{number}"
-    return f"{cell.value} AS v{number}, {raw}, CAST({cell.seen} AS UTINYINT) AS s{number}"
+def _query(scan: Scan, wanted: Sequence[Wanted], cells: Sequence[Cells]) -> str:
+    """Return the query for three columns a wanted one: its value, its text if none, bits seen."""
+    inner, middle, outer = [], [], []
+    for n, (one, cell) in enumerate(zip(wanted, cells, strict=True)):
+        inner += [f"{name(one.name)} AS c{n}", f"{cell.raw} AS t{n}"]
+        value, seen = (
+            part.replace(sql.CELL, f"c{n}").replace(sql.RAW, f"t{n}")
+            for part in (cell.value, cell.seen)
+        )
+        middle += [f"{value} AS v{n}", f"t{n}", f"CAST({seen} AS UTINYINT) AS s{n}"]
+        outer += [f"v{n}", f"CASE WHEN v{n} IS NULL THEN t{n} END AS r{n}", f"s{n}"]
+    cells_of = f"({select(', '.join(inner), scan.relation)})"
+    return select(", ".join(outer), f"({select(', '.join(middle), cells_of)})")
 
 
 def _batch(part: pa.RecordBatch, wanted: Sequence[Wanted], start: int) -> Batch:

@@ -41,14 +41,28 @@ _CLOCKS: Final = (
     " %I:%M %p",
 )
 _EPOCHS: Final = {"epoch-s": 1_000_000_000, "epoch-ms": 1_000_000, "epoch-us": 1000, "epoch-ns": 1}
+_NAN: Final = "'nan'::DOUBLE"
 _EARLIEST: Final = "TIMESTAMP '1678-01-01'"
 _LATEST: Final = "TIMESTAMP '2261-12-31 23:59:59.999999'"
 _FIRST_EXCEL_DAY: Final = "1899-12-30"
+
+CELL: Final = "<cell>"
+RAW: Final = "<raw>"
+
+
+_FORMS: Final = ("", " __:__:__", "T__:__:__")
+_USUAL: Final = "(" + " OR ".join(f"{RAW} LIKE '____-__-__{rest}'" for rest in _FORMS) + ")"
+"""Whether a time has its marks where the usual forms have them. The engine's own conversion takes
+more than ISO 8601, but nothing else that looks like this, and a regular expression for every cell
+would take as long as all the rest."""
 
 
 @dataclass(frozen=True)
 class Cells:
     """One column as expressions.
+
+    The value and what was seen are said in terms of `CELL` and `RAW`, so that the engine computes
+    the text of a cell once.
 
     Attributes:
         value: The value, NULL where the cell is missing or does not convert.
@@ -75,21 +89,23 @@ def _is_decimal(kind: str) -> bool:
 
 
 def labels(column: str, kind: str) -> Cells:
-    """Return identifiers as text.
+    """Return identifiers as text, or as BIGINT where the file has integers.
 
     Raises:
         WrongType: The column holds dates, booleans or bytes.
     """
     cell = name(column)
-    if is_text(kind) or kind in INTEGERS or kind in WIDE:
-        value = f"CAST({cell} AS VARCHAR)"
-        return Cells(value, value)
+    raw = f"CAST({cell} AS VARCHAR)"
+    if kind in INTEGERS:
+        return Cells(f"CAST({CELL} AS BIGINT)", raw)
+    if is_text(kind) or kind in WIDE:
+        return Cells(RAW, raw)
     if kind in FRACTIONS or _is_decimal(kind):
-        whole = f"{cell} = floor({cell}) AND abs({cell}) < 9007199254740992"
-        value = f"CASE WHEN {whole} THEN CAST(CAST({cell} AS BIGINT) AS VARCHAR)"
+        whole = f"{CELL} = floor({CELL}) AND abs({CELL}) < 9007199254740992"
+        value = f"CASE WHEN {whole} THEN CAST(CAST({CELL} AS BIGINT) AS VARCHAR)"
         if kind in FRACTIONS:  # a column of numbers with gaps: pandas writes NaN for no number
-            value += f" WHEN isnan({cell}) THEN 'nan'"
-        return Cells(value + " END", f"CAST({cell} AS VARCHAR)")
+            value += f" WHEN isnan({CELL}) THEN 'nan'"
+        return Cells(value + " END", raw)
     raise WrongType(f"holds {type_name(kind)}, wanted text or integers")
 
 
@@ -107,16 +123,16 @@ def numbers(column: str, kind: str, decimal: str, *, said: bool) -> Cells:
     """
     cell = name(column)
     if kind in INTEGERS or kind in WIDE or _is_decimal(kind):
-        return Cells(f"CAST({cell} AS DOUBLE)", f"CAST({cell} AS VARCHAR)")
+        return Cells(f"CAST({CELL} AS DOUBLE)", f"CAST({cell} AS VARCHAR)")
     if kind in FRACTIONS:
         raw = f"CASE WHEN NOT isnan({cell}) THEN CAST({cell} AS VARCHAR) END"
-        return Cells(f"CASE WHEN NOT isnan({cell}) THEN CAST({cell} AS DOUBLE) END", raw)
+        return Cells(f"nullif(CAST({CELL} AS DOUBLE), {_NAN})", raw)
     if not is_text(kind):
         raise WrongType(f"holds {type_name(kind)}, wanted numbers")
-    raw = f"nullif(trim(CAST({cell} AS VARCHAR), ' \u00a0\u202f\t'), '')"
-    value = f"coalesce({_bare_number(raw, decimal)}, {_grouped_number(raw, decimal)})"
-    checked = f"CASE WHEN NOT contains({raw}, '_') AND NOT isnan({value}) THEN {value} END"
-    return Cells(checked, raw, "0" if said else _seen_number(raw))
+    raw = f"CAST({cell} AS VARCHAR)"
+    value = f"coalesce({_bare_number(RAW, decimal)}, {_grouped_number(decimal)})"
+    checked = f"nullif(CASE WHEN NOT contains({RAW}, '_') THEN {value} END, {_NAN})"
+    return Cells(checked, raw, "0" if said else _seen_number(RAW))
 
 
 def _bare_number(raw: str, decimal: str) -> str:
@@ -126,8 +142,9 @@ def _bare_number(raw: str, decimal: str) -> str:
     return f"CASE WHEN NOT contains({raw}, '.') THEN {plain} END"
 
 
-def _grouped_number(raw: str, decimal: str) -> str:
+def _grouped_number(decimal: str) -> str:
     """Return a number in groups of three digits, or with its minus at the end, else NULL."""
+    raw = f"trim({RAW}, ' \u00a0\u202f\t')"
     marks = "[ \u00a0\u202f'\u2019" + ("," if decimal == "." else ".") + "]"
     pattern = rf"[+-]?(\d+|\d{{1,3}}({marks}\d{{3}})+)(\{decimal}\d+)?-?"
     bare = f"replace(regexp_replace({raw}, {text(marks)}, '', 'g'), {text(decimal)}, '.')"
@@ -165,11 +182,11 @@ def times(column: str, kind: str, written: str, zone: str | None, file_zone: str
     cell = name(column)
     raw = f"CAST({cell} AS VARCHAR)"
     if kind in TIMESTAMPS or kind == "DATE":
-        return Cells(_nanoseconds(cell), raw, str(SEEN_NAIVE))
+        return Cells(_nanoseconds(CELL), raw, str(SEEN_NAIVE))
     if kind == ZONED:
         local = zone or file_zone or "UTC"
         seen = SEEN_UTC if zone is None and local in ("UTC", "Etc/UTC", "+00:00") else SEEN_OFFSET
-        value = _nanoseconds(f"timezone({text(_engine_zone(local))}, {cell})")
+        value = _nanoseconds(f"timezone({text(_engine_zone(local))}, {CELL})")
         return Cells(value, raw, str(seen))
     numeric = kind in INTEGERS or kind in FRACTIONS or kind in WIDE or _is_decimal(kind)
     if not numeric and not is_text(kind):
@@ -181,7 +198,6 @@ def times(column: str, kind: str, written: str, zone: str | None, file_zone: str
             f"holds {type_name(kind)}, wanted dates or times; if they count seconds or the like,"
             ' set format.time = "epoch-s" (or epoch-ms, excel, "%Y%m%d")'
         )
-    raw = f"nullif(trim({raw}), '')"
     return _iso_times(raw, zone) if written == "iso" else _pattern_times(raw, written)
 
 
@@ -200,14 +216,14 @@ def _engine_zone(zone: str) -> str:
 
 
 def _numeric_times(raw: str, written: str, zone: str | None) -> Cells:
-    number = f"TRY_CAST({raw} AS DOUBLE)"
+    number = f"TRY_CAST({RAW} AS DOUBLE)"
     if written == "excel":
         micros = f"CAST(round({number} * 86400) AS BIGINT) * 1000000"
         good = f"{number} BETWEEN 1 AND 130000"
         moment = f"(TIMESTAMP {text(_FIRST_EXCEL_DAY)} + to_microseconds({micros}))"
         return Cells(f"CASE WHEN {good} THEN CAST({moment} AS TIMESTAMP_NS) END", raw, "1")
     unit = _EPOCHS[written]
-    whole = f"TRY_CAST({raw} AS BIGINT)" if unit == 1 else f"CAST({number} * {unit} AS BIGINT)"
+    whole = f"TRY_CAST({RAW} AS BIGINT)" if unit == 1 else f"CAST({number} * {unit} AS BIGINT)"
     good = f"{number} * {unit}.0 BETWEEN -9.2e18 AND 9.2e18"
     moment = f"CASE WHEN {good} THEN make_timestamp_ns({whole}) END"
     if zone is None:
@@ -217,23 +233,26 @@ def _numeric_times(raw: str, written: str, zone: str | None) -> Cells:
 
 
 def _iso_times(raw: str, zone: str | None) -> Cells:
-    zoned = f"regexp_matches({raw}, ':\\d\\d[^+Z-]*(Z|[+-]\\d\\d:?(\\d\\d)?)$')"
-    utc = f"regexp_matches({raw}, '(Z|[+-]00:?(00)?)$')"
+    cell = f"trim({RAW})"
+    marks = " OR ".join(f"substr({cell}, {place}, 1) IN ('+', '-')" for place in (-6, -5, -3))
+    zoned = f"(length({cell}) > 16 AND (right({cell}, 1) = 'Z' OR {marks}))"
+    utc = f"regexp_matches({cell}, '(Z|[+-]00:?(00)?)$')"
     seen = (
-        f"CASE WHEN {raw} IS NULL THEN 0 WHEN NOT {zoned} THEN {SEEN_NAIVE}"
+        f"CASE WHEN {_USUAL} OR {RAW} IS NULL OR NOT {zoned} THEN {SEEN_NAIVE}"
         f" WHEN {utc} THEN {SEEN_UTC} ELSE {SEEN_OFFSET} END"
     )
-    bare = f"regexp_replace({raw}, ' ?(Z|[+-]\\d\\d:?(\\d\\d)?)$', '')"
+    bare = f"regexp_replace({cell}, ' ?(Z|[+-]\\d\\d:?(\\d\\d)?)$', '')"
     local = f"TRY_CAST({bare} AS TIMESTAMP_NS)"
     if zone is not None:
-        instant = f"TRY_CAST({raw} AS TIMESTAMPTZ)"
+        instant = f"TRY_CAST({cell} AS TIMESTAMPTZ)"
         local = _nanoseconds(f"timezone({text(zone)}, {instant})")
-    day = _nanoseconds(f"TRY_STRPTIME({raw}, '%Y%m%d')")
+    day = _nanoseconds(f"TRY_STRPTIME({cell}, '%Y%m%d')")
     value = (
-        f"CASE WHEN NOT regexp_full_match({raw}, {text(ISO)}) THEN NULL"
-        f" WHEN contains({raw}, ' 24:') OR contains({raw}, 'T24:') THEN NULL"
-        f" WHEN {zoned} THEN {local} WHEN length({raw}) = 8 THEN {day}"
-        f" ELSE TRY_CAST({raw} AS TIMESTAMP_NS) END"
+        f"CASE WHEN substr({RAW}, 12, 2) = '24' THEN NULL"
+        f" WHEN {_USUAL} THEN TRY_CAST({RAW} AS TIMESTAMP_NS)"
+        f" WHEN NOT regexp_full_match({cell}, {text(ISO)}) THEN NULL"
+        f" WHEN {zoned} THEN {local} WHEN length({cell}) = 8 THEN {day}"
+        f" ELSE TRY_CAST({cell} AS TIMESTAMP_NS) END"
     )
     return Cells(value, raw, seen)
 
@@ -244,20 +263,19 @@ def _pattern_times(raw: str, written: str) -> Cells:
         days = [day.format(mark) for day in PATTERNS[written] for mark in "./-"]
         patterns = [day + clock for day in days for clock in _CLOCKS]
     listed = "[" + ", ".join(text(pattern) for pattern in patterns) + "]"
-    return Cells(_nanoseconds(f"TRY_STRPTIME({raw}, {listed})"), raw, "1")
+    return Cells(_nanoseconds(f"TRY_STRPTIME(trim({RAW}), {listed})"), raw, "1")
 
 
 def flags(column: str) -> Cells:
     """Return `true`, `false`, 1 and 0 as BOOLEAN."""
     raw = f"nullif(trim(CAST({name(column)} AS VARCHAR)), '')"
-    low = f"lower({raw})"
     value = (
-        f"CASE WHEN {low} IN ('true', '1') THEN TRUE WHEN {low} IN ('false', '0') THEN FALSE END"
+        f"CASE lower({RAW}) WHEN 'true' THEN TRUE WHEN '1' THEN TRUE"
+        " WHEN 'false' THEN FALSE WHEN '0' THEN FALSE END"
     )
     return Cells(value, raw)
 
 
 def texts(column: str) -> Cells:
     """Return any cell as text."""
-    raw = f"CAST({name(column)} AS VARCHAR)"
-    return Cells(raw, raw)
+    return Cells(RAW, f"CAST({name(column)} AS VARCHAR)")

@@ -75,22 +75,39 @@ class Numbering:
     Args:
         number: Makes the number of a label as it stands in the file.
         missing: The number where there is no label.
+        plain: Whether decimal numbers above 0, without leading zeros, stand for themselves.
     """
 
-    def __init__(self, number: Callable[[str], int], missing: int) -> None:
+    def __init__(self, number: Callable[[str], int], missing: int, *, plain: bool = False) -> None:
         self._number = number
         self._missing = missing
+        self._plain = plain
         self._known: dict[str, int] = {}
 
     def __call__(self, labels: pa.Array) -> npt.NDArray[np.int64]:
-        """Return int64 [n] for text [n]."""
+        """Return int64 [n] for text or integers [n]."""
+        if pa.types.is_integer(labels.type):
+            if self._plain and not labels.null_count and _all_positive(labels):
+                return np.array(labels, dtype=np.int64)
+            labels = labels.cast(pa.string())
         if labels.null_count == len(labels):
             return np.full(len(labels), self._missing, dtype=np.int64)
         coded = pc.dictionary_encode(labels)
-        numbers = [self._of(label) for label in coded.dictionary.to_pylist()]
-        table = np.array([*numbers, self._missing], dtype=np.int64)
-        codes = coded.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
+        table = np.append(self._of_each(coded.dictionary), np.int64(self._missing))
+        codes = coded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
         return np.asarray(table[codes])
+
+    def _of_each(self, labels: pa.Array) -> npt.NDArray[np.int64]:
+        """Return int64 [n] for distinct text [n]."""
+        if not self._plain:
+            return np.array([self._of(label) for label in labels.to_pylist()], dtype=np.int64)
+        simple = pc.match_substring_regex(labels, "^[1-9][0-9]{0,17}$")
+        numbers = np.empty(len(labels), dtype=np.int64)
+        mask = simple.to_numpy(zero_copy_only=False)
+        numbers[mask] = labels.filter(simple).cast(pa.int64()).to_numpy()
+        others = labels.filter(pc.invert(simple)).to_pylist()
+        numbers[~mask] = [self._of(label) for label in others]
+        return numbers
 
     def _of(self, label: str) -> int:
         known = self._known.get(label)
@@ -99,6 +116,11 @@ class Numbering:
             if len(self._known) < _KEPT:
                 self._known[label] = known
         return known
+
+
+def _all_positive(labels: pa.Array) -> bool:
+    least = pc.min(labels).as_py()
+    return least is None or least > 0
 
 
 def customer_number(known: Iterable[str]) -> Callable[[str], int]:

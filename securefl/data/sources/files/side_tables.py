@@ -100,7 +100,7 @@ def _products(batch: Batch) -> pd.DataFrame:
 
 
 def _text(values: pa.Array) -> list[str]:
-    return [cell or "" for cell in values.to_pylist()]
+    return ["" if cell is None else str(cell) for cell in values.to_pylist()]
 
 
 def _read(
@@ -129,10 +129,8 @@ def _refuse_gaps(scan: Scan, batch: Batch, wanted: Sequence[Wanted], findings: F
         if one.kind == "text" and one.column != "member":
             continue
         if one.kind == "label":
-            blank = [
-                not normalised(c or "") or is_rounded(c)
-                for c in batch.values[one.column].to_pylist()
-            ]
+            cells = _text(batch.values[one.column])
+            blank = [not normalised(cell) or is_rounded(cell) for cell in cells]
             gaps |= np.array(blank, dtype=bool)
         if gaps.any():
             found = examples(batch, gaps, None, one.column)
@@ -150,7 +148,7 @@ def read_profiles(path: Path, given: FileFormat, findings: Findings) -> pd.DataF
     """
     parts = []
     customer = Wanted("customer", "customer", "label")
-    number = Numbering(customer_number(findings.rules.known_customers), ANONYMOUS)
+    number = Numbering(customer_number(findings.rules.known_customers), ANONYMOUS, plain=True)
     for file in table_files(path):
         with scans(file, given, ["customer"]) as found:
             for scan in found:
@@ -201,7 +199,7 @@ def read_browsing(
         InputError: As in `read_catalogue`.
         DataError: As in `read_catalogue`.
     """
-    customer = Numbering(customer_number(findings.rules.known_customers), ANONYMOUS)
+    customer = Numbering(customer_number(findings.rules.known_customers), ANONYMOUS, plain=True)
 
     def events(scan: Scan, batch: Batch) -> pd.DataFrame:
         frame = pd.DataFrame(

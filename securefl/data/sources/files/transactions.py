@@ -72,9 +72,9 @@ class LineReader:
 
     def __post_init__(self) -> None:
         known = self.findings.rules.known_customers
-        self._customer = Numbering(customer_number(known), ANONYMOUS)
+        self._customer = Numbering(customer_number(known), ANONYMOUS, plain=True)
         self._product = Numbering(self.matcher, MISSING)
-        self._basket = Numbering(receipt_number, MISSING)
+        self._basket = Numbering(receipt_number, MISSING, plain=True)
 
     def read(self, scan: Scan) -> Iterator[Arrays]:
         """Yield the lines of one file that the rules leave, in the file's order.
@@ -285,8 +285,12 @@ class _Lines:
         values = self._batch.values["customer"]
 
         def said(row: int) -> str:
-            label = values[row].as_py()
-            return "missing" if not (label or "").strip() else f"'{label}' is no customer"
+            label = str(values[row])
+            return (
+                "missing"
+                if not values[row].is_valid or not label.strip()
+                else f"'{label}' is no customer"
+            )
 
         # A fraction has no value, and is no missing customer either.
         raw = self._batch.raw["customer"]
