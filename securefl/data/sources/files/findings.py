@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
 
 from securefl.config.files import LineRules
 from securefl.errors import DataError
@@ -235,6 +235,19 @@ class Findings:
     def all(self) -> tuple[Finding, ...]:
         """Everything found, in the order in which it was."""
         return tuple(self._found.values())
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return everything found as JSON values."""
+        found = [asdict(one) for one in self.all]
+        return {"lines": self.lines, "revenue": self.revenue, "found": found}
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        """Take what an earlier reading of the same lines found."""
+        self.lines, self.revenue = tree["lines"], tree["revenue"]
+        for one in tree["found"]:
+            first = [(row, text) for row, text in one["first"]]
+            found = Finding(**{**one, "first": first})
+            self._found[found.rule, found.file, found.column] = found
 
     def check(self) -> None:
         """Refuse what the rules do not allow.

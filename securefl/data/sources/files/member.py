@@ -20,6 +20,7 @@ from securefl.data.sources.files.catalogue import Matcher
 from securefl.data.sources.files.databases import query_scan
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.locate import table_files
+from securefl.data.sources.files.prepared import prepared_lines
 from securefl.data.sources.files.returns import net
 from securefl.data.sources.files.scans import Scan, scans
 from securefl.data.sources.files.side_tables import read_browsing, read_profiles
@@ -56,7 +57,7 @@ def read_member(
         DataError: A column is missing, or a file is damaged.
     """
     reading = _Reading(member, settings, Matcher.of(labels, findings.rules.near_products), findings)
-    lines = reading.lines(progress)
+    lines = prepared_lines(member, settings, labels, findings, lambda: reading.lines(progress))
     if lines is None:
         return None
     return RetailerTables(

@@ -136,7 +136,11 @@ class _Lines:
         if "rating" in self._batch.values:
             columns["rating"] = self._optional("rating").astype(np.int64)
         if self._kept.all():
-            return columns
+            # A view of one column would keep all columns of its batch in memory.
+            return {
+                name: array if array.base is None else array.copy()
+                for name, array in columns.items()
+            }
         return {name: array[self._kept] for name, array in columns.items()}
 
     def _met(
