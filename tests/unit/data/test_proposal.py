@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import random
+import re
 import tomllib
 
 import pytest
@@ -11,6 +12,7 @@ from securefl.config.files import FileFormat
 from securefl.data.guess import guess
 from securefl.data.sources.files.locate import table_files
 from securefl.data.sources.files.scans import scans
+from support.paths import DOCS
 
 HEADERS = {
     "english": "CustomerID,StockCode,InvoiceDate,Quantity,UnitPrice,InvoiceNo",
@@ -104,11 +106,13 @@ def export(path, seed):
 
 
 def test_a_european_export_to_a_result(here, cli):
-    """From three exports to a trained model, without one edit."""
-    names = ["wien.csv", "graz.csv", "linz.csv"]
-    for seed, name in enumerate(names):
+    """The commands of docs/own-files.md, from three exports to a trained model, without an edit."""
+    text = (DOCS / "own-files.md").read_text(encoding="utf-8")
+    commands = re.search(r"```sh\n(.*?)```", text, flags=re.DOTALL)[1].splitlines()
+    init, check, run = (command.split()[1:] for command in commands)
+    for seed, name in enumerate(init[2:]):
         export(here / name, seed)
-    outcome = cli("data", "init", *names)
+    outcome = cli(*init)
     assert outcome.code == 0, outcome
     text = (here / "securefl.toml").read_text(encoding="utf-8")
     tree = tomllib.loads(text)
@@ -125,17 +129,15 @@ def test_a_european_export_to_a_result(here, cli):
     }
     assert tree["data"]["period"] == ["2024-01-01", "2024-07-08"]
     assert "rules.returns" in outcome.out
-    outcome = cli("data", "check", "securefl.toml")
+    outcome = cli(*check)
     assert outcome.code == 0, outcome
     assert "A run would read these data." in outcome.out
     (here / "securefl.toml").write_text(text, encoding="utf-8-sig")
     outcome = cli("data", "describe", "securefl.toml", "--format", "json")
     assert [member["customers"] for member in outcome.json["members"]] == [25, 25, 25]
-    outcome = cli(
-        "run", "securefl.toml", "--rounds", "1", "--no-references", "--quiet", "--out", "out"
-    )
+    outcome = cli(*run, "--rounds", "1", "--no-references", "--quiet")
     assert outcome.code == 0, outcome
-    assert (here / "out" / "model.safetensors").exists()
+    assert (here / "runs" / "first" / "model.safetensors").exists()
 
 
 def test_nothing_is_overwritten(here, cli):
