@@ -161,10 +161,11 @@ def live_alone(folder: Path, name: str) -> None:
     entropy = QuestionEntropy()
     journal = MemberJournal(folder / name, context.key.private_bytes(), context.run.id)
     keys = RunKeys(folder / name, context.key, context.run.id, name)
-    member = RehearsingMember(name, context.key.private_bytes(), context.consortium, entropy)
+    identity, books = context.key.private_bytes(), folder / "books"
+    member = RehearsingMember(name, identity, context.consortium, entropy, books)
     with context.connected() as link:
         memory = JournalMemory(journal)
-        end = MemberEnd(name, keys, context.run, link, journal, entropy, memory)
+        end = MemberEnd(name, keys, context.run, link, journal, entropy, memory, member.fence)
         MemberProcess(end, member).serve()
 
 

@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -162,7 +163,8 @@ class Cohort:
 
     @classmethod
     def sparse(cls, members: int, *, dropped: int) -> "Cohort":
-        degree, threshold = smallest_degree(members, 0.05, dropped / members)
+        # A third may collude, as in the default plan.
+        degree, threshold = smallest_degree(members, Fraction(1, 3), dropped / members)
         return cls._deal(members, degree, threshold, dropped)
 
     @classmethod

@@ -12,12 +12,14 @@ from securefl._version import __version__
 if TYPE_CHECKING:
     from securefl.api import (
         Evaluation,
+        Model,
         RepeatResult,
         RunConfig,
         RunResult,
         configure,
         evaluate,
         load,
+        open_model,
         repeat,
         resume,
         run,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation",
+    "Model",
     "RepeatResult",
     "RunConfig",
     "RunResult",
@@ -32,6 +35,7 @@ __all__ = [
     "configure",
     "evaluate",
     "load",
+    "open_model",
     "repeat",
     "resume",
     "run",

@@ -25,15 +25,18 @@ from securefl.federation.runs.result import RunResult
 from securefl.federation.runs.run import run as run_directory
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.registry import check_model
+from securefl.tasks.served.model import Model, open_model
 
 __all__ = [
     "Evaluation",
+    "Model",
     "RepeatResult",
     "RunConfig",
     "RunResult",
     "configure",
     "evaluate",
     "load",
+    "open_model",
     "repeat",
     "resume",
     "run",

@@ -26,6 +26,10 @@ _COMMANDS = {
         "securefl_cli.commands.run:run",
         "Train over all retailers and compare with training alone.",
     ),
+    "predict": (
+        "securefl_cli.commands.predict:predict",
+        "Use a retailer's model: lists, forecasts, probabilities, prices.",
+    ),
     "compare": (
         "securefl_cli.commands.compare:compare",
         "Compare masked training with plain training.",
@@ -39,6 +43,10 @@ _COMMANDS = {
         "Check a run's claims without trusting any party.",
     ),
     "report": ("securefl_cli.commands.report:report", "Write a finished run as one HTML page."),
+    "dossier": (
+        "securefl_cli.commands.dossier:dossier",
+        "Write what lawyers need of a finished run.",
+    ),
     "analytics": (
         "securefl_cli.commands.analytics:analytics",
         "Statistics over all retailers' customers.",
@@ -83,9 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 (failed), 2 (wrong input), 3 (doubtful or incomplete), 70 (a bug), 130
         (interrupted) or 141 (the reader of the output is gone).
     """
+    streams = sys.stdout, sys.stderr
     try:
         outcome = securefl.main(arguments, prog_name="securefl", standalone_mode=False)
         sys.stdout.flush()
+    except SystemExit:
+        # Here click exits for one reason alone, a broken pipe, and with 1: "a check failed".
+        sys.stdout, sys.stderr = streams
+        return _close_quietly()
     except Exception as error:
         return _report(error)
     # --help and --version end with click's own code; a command returns nothing.

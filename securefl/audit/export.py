@@ -23,11 +23,12 @@ from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.consortium.ledger.transcripts import transcript_path
 from securefl.consortium.ledger.transparency_log import Log, open_log
-from securefl.errors import RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.runs.agreement import read_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
-from securefl.ml.tensor_io import read_tensors, read_whole, replaceable, write_atomically
+from securefl.ml.tensor_io import read_tensors, read_whole, write_atomically
 from securefl.ml.vectors import model_digest
+from securefl.untrusted.files import replaceable, taken
 
 
 def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
@@ -45,6 +46,8 @@ def export(run: Path, out: Path, *, open_units: bool = False) -> Bundle:
     replaceable(out, b'"format": "securefl-audit/')
     local = bundle_of(run, open_units=open_units)
     files = out.parent / f"files-{local.run[:16]}"
+    if taken(files) and (files.is_symlink() or not files.is_dir()):
+        raise InputError(f"{files} exists and is no folder; nothing was written")
     start = local.claims.start_model
     bundle = local.model_copy(
         update={

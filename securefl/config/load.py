@@ -145,6 +145,8 @@ def default_config(task: str, source: str) -> Tree:
     tree = {"task": task, "data": {"source": source}, **defaults[_origin(source)]}
     if source == "files":
         tree["data"] = {"source": "files"}
+        # How many samples a public source has is known; of own files it is not.
+        tree["secure"] = {**tree.get("secure", {}), "expected_samples": 0}
     return tree
 
 

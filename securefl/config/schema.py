@@ -80,7 +80,7 @@ class SecureSettings(Settings):
     """What the members agree on for mode `secure`; docs/protocol.md explains each."""
 
     limit: PositiveFloat = Field(
-        64.0,
+        8.0,
         description="Largest change of a parameter in a round; beyond it a member refuses to send.",
     )
     max_samples: PositiveInt = Field(1 << 20, description="Largest sample count of a member.")
@@ -89,14 +89,26 @@ class SecureSettings(Settings):
         description="Smallest sample count of a member; one with fewer refuses to send. The closer"
         " to the largest, the sooner 32 bits suffice.",
     )
-    bits: Literal["auto", 32, 64] = Field(
-        "auto",
-        description="Width of a masked coordinate; auto takes 32 where they keep the tolerance.",
+    expected_samples: NonNegativeInt = Field(
+        0,
+        description="Sample count of a member that lanes are chosen for. Nothing is refused below"
+        " it; the error grows in proportion.",
     )
-    tolerance: PositiveFloat = Field(
-        1e-6,
-        description="Largest error that 32 bits may leave in a parameter's mean change, whatever"
-        " the sample counts turn out to be.",
+    bits: Literal["auto", 16, 24, 32, 64] = Field(
+        "auto",
+        description="Width of a masked coordinate, its lane; auto takes the fewest that are exact"
+        " enough, and under noise shares the fewest that hold the noise.",
+    )
+    rounding: Literal["auto", "nearest", "random"] = Field(
+        "auto",
+        description="How a coordinate becomes an integer; random is unbiased, with a secret key of"
+        " the member's own; auto is random for 16 bits. Refused under noise shares.",
+    )
+    tolerance: PositiveFloat | None = Field(
+        None,
+        description="Largest error that lanes may leave in a parameter's mean change, whatever the"
+        " sample counts turn out to be; auto takes 64 bits where 32 could leave more. With none"
+        " agreed it takes 24 where they cost next to nothing, and 32 else.",
     )
     rounds_per_session: PositiveInt = Field(
         64, description="Rounds that one key agreement serves; with 1, keys are new every round."
@@ -104,11 +116,16 @@ class SecureSettings(Settings):
     attempts: PositiveInt = Field(
         2, description="How often a round is tried, each time with fresh keys."
     )
+    repeats: NonNegativeInt = Field(
+        3,
+        description="How often a round whose sum failed its checksum is repeated, with the same"
+        " updates and survivors under fresh keys; then the run stops.",
+    )
 
     @property
-    def widest(self) -> int:
-        """The most bits that a masked coordinate can have."""
-        return 64 if self.bits == "auto" else self.bits
+    def rounds_at_random(self) -> bool:
+        """Whether members round at random."""
+        return self.rounding == "random" or (self.rounding == "auto" and self.bits == 16)
 
 
 class LedgerSettings(Settings):
@@ -249,6 +266,15 @@ class RunConfig(Settings):
     def _enough_to_hide_in(self) -> Self:
         if self.mode == "secure" and self.cohort.minimum < SMALLEST_MASKED_COHORT:
             raise ValueError("cohort.minimum: mode secure needs at least 3 members in a round")
+        return self
+
+    @model_validator(mode="after")
+    def _rounding_accounted(self) -> Self:
+        # A unit more or less would move integers by what rounding adds, which no price includes.
+        if self.secure.rounding == "random" and self.privacy.needs_masks:
+            raise ValueError(
+                "secure.rounding: 'random' is not in the sensitivity of dp = 'distributed'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -39,7 +39,8 @@ def declaration(task: str) -> TaskSpec:
         raise ConfigError(f"task: '{task}' is registered more than once: {found}")
     try:
         loaded = registered[0].load()
-    except (ImportError, AttributeError) as error:
+    # TypeError: a specification lacks what every task has to say, such as what it serves.
+    except (ImportError, AttributeError, TypeError) as error:
         raise ConfigError(f"task: '{task}' cannot be loaded: {error}") from error
     if not isinstance(loaded, TaskSpec):
         raise ConfigError(f"task: '{task}' is registered as {registered[0].value}, which is none")

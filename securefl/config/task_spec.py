@@ -36,6 +36,8 @@ class ModelSpec:
     Attributes:
         settings: Its section of a configuration.
         task: The task's class, or `module:Class` where torch should wait.
+        served: The class, or `module:Class`, of what a member serves after a run: how its model is
+            packed, opened and asked (`tasks/common/serving.py`).
         private_task: Where a budget needs another cut of the data or another loss.
         units: Unit of privacy to what its presence comes to, in words; empty where the model cannot
             be trained privately.
@@ -48,6 +50,7 @@ class ModelSpec:
 
     settings: type[NamedSettings]
     task: str | TaskMaker
+    served: str | type = field(kw_only=True)
     private_task: str | TaskMaker | None = None
     units: Mapping[Unit, str] = field(default_factory=dict)
     trained_under: tuple[str, ...] | None = None
@@ -63,6 +66,22 @@ class ModelSpec:
     def protections(self) -> tuple[str, ...]:
         """Values of `privacy.dp`, beside none, that it can be trained under."""
         return protecting() if self.trained_under is None else self.trained_under
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """What a task tells competitors, for the dossier; the one place where this is stated.
+
+    Attributes:
+        model: What the parameters of a released model can say about the retailers behind it.
+        delicate: Whether competitors learn of each other's future sales or prices: competition law
+            then asks most.
+        competition: What to look at under competition law.
+    """
+
+    model: str
+    delicate: bool
+    competition: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,7 @@ class TaskSpec:
             once a round and trained on.
         outputs: Name of each table that a retailer finds in its own folder, to what it holds;
             see `Task.local_outputs`.
+        disclosure: What it tells competitors; None where its author did not say.
     """
 
     name: str
@@ -95,6 +115,7 @@ class TaskSpec:
     facts: tuple[str, ...] = ()
     releases: Literal["gradients", "series"] = "gradients"
     outputs: Mapping[str, str] = field(default_factory=dict)
+    disclosure: Disclosure | None = None
 
     def choice(self, model: str) -> ModelSpec | None:
         """Return the model of that name; None if the task has none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,6 +19,37 @@ class Examples(Protocol):
 
     def batch(self, index: Tensor) -> Batch:
         """Return the units at `index` (int64 [B]) as the tensors that the task's loss takes."""
+
+
+@runtime_checkable
+class SizedExamples(Protocol):
+    """Units with rows of their own, which a batch fills up to a common width with padding."""
+
+    def __len__(self) -> int:
+        """Number of units."""
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return the units at `index`, as wide as the largest of them."""
+
+    def sizes(self) -> Tensor:
+        """Return the number of rows of each unit, int64 [n]."""
+
+    def sized_batch(self, index: Tensor, width: int) -> Batch:
+        """Return the units at `index`, each as wide as `width`, which no unit exceeds."""
+
+
+def sizes_of(examples: Examples) -> Tensor:
+    """Return the number of rows of each unit, int64 [n]; 0 where all have equally many."""
+    if isinstance(examples, SizedExamples):
+        return examples.sizes().clamp(min=1)
+    return torch.zeros(len(examples), dtype=torch.int64)
+
+
+def sized_batch(examples: Examples, index: Tensor, width: int) -> Batch:
+    """Return the units at `index` as wide as `width`; 0 where all have equally many rows."""
+    if isinstance(examples, SizedExamples):
+        return examples.sized_batch(index, width)
+    return examples.batch(index)
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from securefl.errors import InputError, RunDirectoryError
-from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes
+from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes, taken
+from securefl.untrusted.tensors import tensor_header
 
 _LARGEST = 64 * 1024 * MEBIBYTE
 """Most bytes of a model or checkpoint, which is read whole."""
@@ -43,32 +45,40 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
 
 
-_BEGINNING = 4096
-
-
-def replaceable(path: Path, mark: bytes) -> None:
-    """Refuse to replace a file that does not begin as what would be written in its place.
-
-    A wrong `--out` must not destroy a ledger, a model or anything else of its user's.
-
-    Args:
-        path: Where a file is to be written.
-        mark: Bytes in the first 4 kB of every file of its kind.
+def refuse_taken(folder: Path) -> None:
+    """Refuse a place where something lies, before work is done for a new folder there.
 
     Raises:
-        InputError: If something else is there.
+        RunDirectoryError: If it is neither free nor an empty folder, or cannot be looked at.
     """
-    if not path.exists() and not path.is_symlink():
-        return
     try:
-        ours = path.is_file() and not path.is_symlink()
-        if ours:
-            with path.open("rb") as file:
-                ours = mark in file.read(_BEGINNING)
+        free = not taken(folder) or (
+            folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        )
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    if not ours:
-        raise InputError(f"{path} exists and is something else; nothing was written")
+        raise RunDirectoryError(f"{folder} cannot be written: {error.strerror}") from None
+    if not free:
+        raise RunDirectoryError(f"{folder} exists; nothing was written")
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files; a kill at any point leaves all of them or none.
+
+    Raises:
+        RunDirectoryError: If something is there already, or it cannot be written.
+    """
+    refuse_taken(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as begun:
+            whole = Path(begun) / "new"
+            whole.mkdir()
+            for name, content in files.items():
+                write_atomically(whole / name, content)
+            # Replaces an empty folder, and fails where there is anything else.
+            whole.rename(folder)
+    except OSError as error:
+        raise RunDirectoryError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 def read_whole(path: Path) -> bytes:
@@ -86,13 +96,32 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         RunDirectoryError: If the file cannot be written.
     """
+    write_atomically(path, packed_tensors(tensors, metadata))
+
+
+def packed_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of a file of `write_tensors`."""
     # Copies, because the format refuses tensors that share memory (the best round may be the last).
     plain = {
         name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
     }
     signed = {**metadata, _DIGEST: digest_tensors(plain, metadata)}
     entry = {_METADATA: json.dumps(signed, sort_keys=True)}
-    write_atomically(path, save(plain, metadata=entry))
+    return bytes(save(plain, metadata=entry))
+
+
+def unpacked_tensors(content: bytes, where: str) -> dict[str, Tensor]:
+    """Return the tensors of a file of another party, from its content.
+
+    Raises:
+        InputError: If it is damaged or not of this kind.
+    """
+    tensor_header(content, where)
+    try:
+        tensors: dict[str, Tensor] = load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError):
+        raise InputError(f"{where} is damaged: no safetensors file") from None
+    return tensors
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -9,19 +9,20 @@ noise that is not there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from securefl.config.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
 from securefl.errors import ConfigError
-from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.accounting.events import PrivacyEvent
-from securefl.privacy.encoding.gradients import SumEncoding, check_room
+from securefl.privacy.encoding.gradients import SumEncoding, gradient_signal
+from securefl.privacy.encoding.lanes import noise_reach, noised_encoding
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.privacy.noise.shares import NoisePlan, honest_shares, plan_noise, set_aside
+from securefl.privacy.noise.shares import NoisePlan, honest_shares, plan_noise
 from securefl.privacy.noise.xnoise import LayerPlan
 from securefl.privacy.plan import PrivacyPlan
+from securefl_protocols.encoding.fixed_point import FixedPoint
 
 _DROWNED = 10.0
 """Largest ratio of the length of the noise on a mean to that of any update; beyond, no learning."""
@@ -32,20 +33,18 @@ class DistributedPlan:
     """The public parameters of rounds with noise shares.
 
     Attributes:
-        base: Budget, less what is set aside for the samplers, and rounds.
-        budget: The whole budget.
+        base: Budget and rounds.
         cohort: Members of a round.
         threshold: The fewest of them in a sum.
         code: The integer encoding of a member's sum.
-        limit: Largest coordinate of a change.
+        config: What was agreed.
     """
 
     base: PrivacyPlan
-    budget: Budget
     cohort: int
     threshold: int
     code: SumEncoding
-    limit: float
+    config: RunConfig
 
     @classmethod
     def of(cls, config: RunConfig, members: int, dimension: int) -> DistributedPlan:
@@ -61,9 +60,8 @@ class DistributedPlan:
         cohort = cohort_size(config.cohort, members)
         threshold = least_survivors(config.cohort, cohort)
         honest_shares(cohort, threshold, config.privacy.distributed.colluding)
-        kept = replace(base, budget=set_aside(base.budget))
         code = mechanism.sum_encoding(config, dimension)
-        return cls(kept, base.budget, cohort, threshold, code, config.secure.limit)
+        return cls(base, cohort, threshold, code, config)
 
     @property
     def honest(self) -> int:
@@ -76,11 +74,11 @@ class DistributedPlan:
         """The shares of all members in all rounds.
 
         Raises:
-            ConfigError: If no noise keeps to the budget, or more than can be drawn or summed.
+            ConfigError: If no noise keeps to the budget, or more than can be drawn.
         """
         settings = self.base.settings
         plan = plan_noise(
-            set_aside(self.budget) if self.base.reserved else self.budget,
+            self.base.budget,
             self.code.sensitivity,
             honest=self.honest,
             sampling_rate=settings.sampling_rate,
@@ -91,7 +89,6 @@ class DistributedPlan:
         )
         if self.code.whole is not None:
             self._check_use(plan)
-        check_room(self.limit, self.code.bits, plan.share_deviation)
         return plan
 
     def _check_use(self, plan: NoisePlan) -> None:
@@ -101,7 +98,7 @@ class DistributedPlan:
         has norm C at most; the length of the noise on it is about the deviation of the sum times
         the root of the number of coordinates, over the number of members.
         """
-        if plan.sensitivity.l2 * 2.0**-self.code.bits > self.limit / 2:
+        if plan.sensitivity.l2 * 2.0**-self.code.bits > self.config.secure.limit / 2:
             raise ConfigError("secure.limit: has to be twice privacy.clip_norm, and a little more")
         noise = plan.summed_deviation(self.cohort) * math.sqrt(self.code.coordinates)
         times = noise / self.cohort / plan.sensitivity.l2
@@ -120,6 +117,26 @@ class DistributedPlan:
             return None
         target = self.noise.honest * self.noise.share_variance
         return LayerPlan(self.noise.law, target, self.cohort, self.threshold, agreed.colluding)
+
+    @property
+    def signal(self) -> float:
+        """Largest coordinate of a member's part before noise."""
+        if self.code.whole is None:
+            return gradient_signal(self.config)
+        return self.code.sensitivity.l2 * 2.0**-self.code.bits
+
+    def encoding(self, members: int) -> FixedPoint:
+        """Return the encoding of the noised integers of a cohort.
+
+        Raises:
+            PlanError: If signal and noise of so many members do not fit the bits.
+        """
+        variance = self.noise.share_variance
+        if self.layers is not None:
+            variance = max(variance, self.layers.share_variance(self.layers.removable))
+        draws = members * self.code.coordinates * self.base.rounds
+        reach = noise_reach(variance, draws)
+        return noised_encoding(self.config, members, self.code.bits, self.signal, reach)
 
     @property
     def event(self) -> PrivacyEvent:

@@ -119,7 +119,8 @@ class PrivacyPlan:
         trained, everything = self.training(spent), [*spent, *self._owed(spent)]
         if trained:
             before = trained[-1].noise_multiplier
-            if self.epsilon([*everything, self.event(before, rounds)]) <= self.kept.epsilon:
+            then = [*everything, self.event(before, rounds)]
+            if epsilon_of(then, self.kept.delta, self.settings.accountant) <= self.kept.epsilon:
                 return before
         sigma = calibrated(
             lambda tried: self.event(tried, rounds),
@@ -147,8 +148,11 @@ class PrivacyPlan:
 
     @property
     def kept(self) -> Budget:
-        """The budget less what the samplers' distance from their laws may cost."""
-        return set_aside(self.budget)
+        """The budget less what the samplers' distance from their laws may cost.
+
+        Of training, and of what is reserved beside it: each has a noise of its own.
+        """
+        return set_aside(self.budget, 1 + len(self.reserved))
 
     def training(self, events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
         """Return the events of training among those that were charged."""
@@ -180,8 +184,12 @@ class PrivacyPlan:
         found = shared_epsilon([(event, 2) for event in events], self.budget.delta)
         return found if math.isfinite(found) else None
 
+    def check_delta(self, name: str) -> None:
+        """Refuse a delta that is too large for the agreed number of units; see `check_units`."""
+        self.check_units(name, self.agreed_units)
+
     def check_units(self, name: str, units: int) -> None:
-        """Refuse a delta that is too large for `units` privacy units.
+        """Refuse a delta that is too large for `units` privacy units; their number is agreed.
 
         Raises:
             ConfigError: If delta is not below 1 / units: releasing one unit outright would then be
@@ -191,7 +199,7 @@ class PrivacyPlan:
             # Without the number, nor a delta that would fit: the text may reach other parties.
             raise ConfigError(
                 f"privacy.delta: {self.budget.delta:g} is too large for {name}; it has to be"
-                f" smaller than 1 over its number of {self.settings.unit}s (try --delta"
+                f" smaller than 1 over the agreed number of {self.settings.unit}s (try --delta"
                 f" {self.budget.delta / 10:g})"
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from securefl.config.data import FilesSettings
 from securefl.errors import ConfigError
 
 if TYPE_CHECKING:  # a configuration is checked without importing torch
@@ -13,10 +14,11 @@ from securefl.config.task_registry import declaration, resolve
 
 
 def check_model(config: RunConfig) -> None:
-    """Refuse a model that cannot give the configured protection.
+    """Refuse a model that cannot give the configured protection, and facts that would break it.
 
     Raises:
-        ConfigError: If the model cannot be trained privately, or not for this unit.
+        ConfigError: If the model cannot be trained privately, or not for this unit; under a budget
+            also where the facts would be read off customers' tables.
     """
     # Imported here: the mechanisms import torch, which a valid configuration need not wait for.
     from securefl.privacy.mechanisms import mechanism_for
@@ -26,6 +28,12 @@ def check_model(config: RunConfig) -> None:
     assert choice is not None  # the configuration was validated
     if not mechanism_for(privacy).private:
         return
+    if isinstance(config.data, FilesSettings) and config.data.period is None:
+        # A customer moves a calendar that is read off tables, and with it everyone's part.
+        raise ConfigError(
+            "data.period is missing: under a budget, what all members agree on comes from the"
+            " catalogue and the agreed days, and from no table of customers"
+        )
     if not choice.units:
         raise ConfigError(f"privacy.dp: model '{model}' cannot be trained privately")
     # Clipping bounds one unit's gradient only where no other unit enters that gradient.

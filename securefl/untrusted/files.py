@@ -20,6 +20,9 @@ MEBIBYTE: Final = 1 << 20
 SMALL: Final = 4 * MEBIBYTE
 """Most bytes of a file that persons write or look at: a configuration, a card, an agreement."""
 
+_BEGINNING: Final = 4096
+"""Bytes of a file in which the mark of its kind stands."""
+
 
 def read_bytes(
     path: Path,
@@ -95,6 +98,36 @@ def check_regular(
     _check_kind(path, state.st_mode, error)
     if largest is not None and state.st_size > largest:
         raise error(f"{path} is larger than any such file: {_size(largest)} at most")
+
+
+def taken(path: Path) -> bool:
+    """Return whether anything lies at a path; a link that leads nowhere does."""
+    return path.exists() or path.is_symlink()
+
+
+def replaceable(path: Path, mark: bytes) -> None:
+    """Refuse to replace a file that does not begin as what would be written in its place.
+
+    A wrong `--out` must not destroy a ledger, a model or anything else of its user's.
+
+    Args:
+        path: Where a file is to be written.
+        mark: Bytes in the first 4 kB of every file of its kind.
+
+    Raises:
+        InputError: If something else is there.
+    """
+    if not taken(path):
+        return
+    try:
+        ours = path.is_file() and not path.is_symlink()
+        if ours:
+            with path.open("rb") as file:
+                ours = mark in file.read(_BEGINNING)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    if not ours:
+        raise InputError(f"{path} exists and is something else; nothing was written")
 
 
 def _check_inside(path: Path, folder: Path, error: type[InputError]) -> None:

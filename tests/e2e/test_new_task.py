@@ -13,6 +13,14 @@ from support.paths import DOCS
 PAGE = (DOCS / "new-task.md").read_text(encoding="utf-8")
 COMMANDS = "from securefl_cli.main import main\nfor line in {}:\n    assert main(line) == 0, line\n"
 
+WITHOUT = """
+from securefl.config.task_spec import ModelSpec, TaskSpec
+from securefl.tasks.churn.settings import MlpSettings
+
+MODELS = (ModelSpec(MlpSettings, "a:B"),)
+TASK = TaskSpec(name="favourite", description="", models=MODELS, defaults={})
+"""
+
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
@@ -53,7 +61,7 @@ def test_the_page_adds_a_task_that_trains_in_every_mode(installed, here):
 
 
 def test_the_one_file_stays_small():
-    assert blocks("python")[0].count("\n") < 170
+    assert blocks("python")[0].count("\n") < 190
 
 
 def distribution(folder, name, target):
@@ -71,16 +79,19 @@ def distribution(folder, name, target):
         (("no_such_module:TASK",), "task: 'favourite' cannot be loaded: No module named"),
         (("securefl.errors:TASK",), "task: 'favourite' cannot be loaded: module"),
         (("securefl.errors:InputError",), "registered as securefl.errors:InputError, which is"),
+        (("spec_without:TASK",), "missing 1 required keyword-only argument: 'served'"),
         (("a:TASK", "b:TASK"), "task: 'favourite' is registered more than once: a:TASK, b:TASK"),
     ],
 )
 def test_a_broken_registration_is_one_line(targets, line, tmp_path):
     """Which of two distributions trains must not be chance, and no plugin ends in a traceback."""
+    (tmp_path / "spec_without.py").write_text(WITHOUT)
     folders = [distribution(tmp_path / str(n), f"d{n}", target) for n, target in enumerate(targets)]
+    paths = os.pathsep.join((*map(str, folders), str(tmp_path), *sys.path))
     script = "import sys; from securefl_cli.main import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", script, "config", "init", "f.toml", "--task", "favourite"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join((*map(str, folders), *sys.path))},
+        env=os.environ | {"PYTHONPATH": paths},
         cwd=tmp_path,
         capture_output=True,
         text=True,

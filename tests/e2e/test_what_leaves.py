@@ -65,6 +65,7 @@ def test_observer_s_questions_are_in_no_table():
     """They are named on the page as what no member answers."""
     asked = {rule.question for rules in TABLES.values() for rule in rules}
     observed = {m.ObserveModel, m.ObserveBaseline, m.ObserveLocalOnly, m.DebugDisclose}
+    observed |= {m.ObserveRounding}
     assert not asked & observed
     sentence = SECTION[SECTION.index("It asks with") : SECTION.index("which no member answers")]
     assert set(re.findall(r"`([a-z-]+)`", sentence)) == {kind_of(message) for message in observed}

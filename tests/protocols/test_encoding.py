@@ -23,7 +23,10 @@ def exact_mean(updates, weights):
 
 
 def summed(form, updates, weights):
-    vectors = [form.encode(u, w) for u, w in zip(updates, weights, strict=True)]
+    """The sum of encoded updates, each rounded at random with a key of its own where that is."""
+    keys = [bytes([i]) * 32 if form.at_random else None for i in range(len(updates))]
+    pairs = zip(updates, weights, keys, strict=True)
+    vectors = [form.encode(u, w, key=key) for u, w, key in pairs]
     total = np.zeros_like(vectors[0])
     for vector in vectors:
         total += vector
@@ -44,12 +47,13 @@ def federations(draw):
     numbers = st.floats(-float(largest), float(largest), width=32 if dtype is np.float32 else 64)
     rows = st.lists(numbers, min_size=3, max_size=3)
     updates = [np.array(draw(rows), dtype=dtype) for _ in range(members)]
-    try:
-        form = FixedPoint.finest(members=members, max_weight=max_weight, limit=limit, ring=ring)
-    except PlanError:
-        form = FixedPoint.finest(
-            members=members, max_weight=max_weight, limit=limit, ring=RingDtype(64)
-        )
+    form = FixedPoint.finest(
+        members=members,
+        max_weight=max_weight,
+        limit=limit,
+        ring=ring,
+        at_random=draw(st.booleans()),
+    )
     return form, updates, weights
 
 
@@ -116,17 +120,15 @@ def test_integers_are_independent_of_the_chunk(ring, monkeypatch):
     ring=st.sampled_from(RingDtype),
 )
 def test_the_finest_format_cannot_wrap_and_the_next_one_could(members, max_weight, limit, ring):
-    try:
-        form = FixedPoint.finest(members=members, max_weight=max_weight, limit=limit, ring=ring)
-    except PlanError:
-        assert members * max_weight > ring.largest // 2
-        return
-    assert members * form.largest_integer <= ring.largest
+    form = FixedPoint.finest(members=members, max_weight=max_weight, limit=limit, ring=ring)
+    assert members * form.largest_input <= ring.largest
     with pytest.raises(PlanError):
         FixedPoint(members, max_weight, limit, ring, form.fraction_bits + 1)
     extreme = np.array([limit, -limit], dtype=np.float64)
     reached = form.encode(extreme, max_weight).view(ring.signed_dtype)
-    assert reached.tolist() == [form.largest_integer, -form.largest_integer, max_weight]
+    assert reached[:2].tolist() == [form.largest_integer, -form.largest_integer]
+    assert np.abs(reached).max() <= form.largest_input
+    assert form.decode(reached.view(ring.dtype)).total_weight == max_weight
 
 
 @pytest.mark.parametrize("ring", RingDtype)
@@ -221,7 +223,7 @@ def test_a_plan_that_could_wrap_or_means_nothing_is_refused(changed):
         FixedPoint(**{**good, **changed})
 
 
-@pytest.mark.parametrize("changed", [{"members": 0}, {"limit": -1.0}, {"max_weight": 2**31}])
+@pytest.mark.parametrize("changed", [{"members": 0}, {"limit": -1.0}, {"max_weight": 2**53}])
 def test_no_format_is_found_for_what_cannot_be(changed):
     good = {"members": 2, "max_weight": 10, "limit": 1.0, "ring": RingDtype.UINT32}
     with pytest.raises(PlanError):
@@ -238,3 +240,11 @@ def test_encoding_stays_within_five_bytes_a_coordinate():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= 5 * update.size
+
+
+@pytest.mark.parametrize("limit", [1e300, 1e308, 5e-324, 1e-300, math.inf, math.nan, 0.0, -1.0])
+@pytest.mark.parametrize("ring", list(RingDtype))
+def test_limits_at_extremes_are_refused_in_own_words(limit, ring):
+    """No overflow, no division by zero and no error of numpy comes out of an extreme limit."""
+    with pytest.raises(PlanError):
+        FixedPoint.finest(members=3, max_weight=1, limit=limit, ring=ring)

@@ -204,3 +204,19 @@ def test_a_malformed_share_is_the_peers_fault(data):
     with pytest.raises(RemoteProtocolError) as caught:
         shamir.share_from_bytes(data, peer=4)
     assert caught.value.peer == 4
+
+
+@given(st.data())
+def test_weights_of_dense_and_of_scattered_points_are_the_textbook_s(data):
+    """Two ways to the same weights: most of the points 1..n by factorials, others by products."""
+    largest = data.draw(st.sampled_from([1, 2, 3, 8, 9, 31, 64, 200, P - 1]))
+    points = st.integers(1, largest)
+    xs = data.draw(st.lists(points, min_size=1, max_size=min(largest, 60), unique=True))
+    expected = []
+    for x in xs:
+        weight = 1
+        for other in xs:
+            if other != x:
+                weight = weight * other * pow(other - x, -1, P) % P
+        expected.append(weight)
+    assert shamir.lagrange_at_zero(xs).tolist() == expected

@@ -85,11 +85,16 @@ def rebuild(xs, shares):
     return shamir.combine(xs, np.array(limbs)[:, None, :])
 
 
+def residues(vector, lane):
+    """The numbers modulo 2^b: what is above the bits of a ring says nothing."""
+    return [number % (1 << lane) for number in vector.tolist()]
+
+
 @pytest.mark.parametrize("case", load("prg")["cases"])
 def test_prg(case):
     vector = np.array(case["before"], dtype=RingDtype(case["lane"]).dtype)
     prg.add_keystream(vector, bytes.fromhex(case["key"]), case["sign"])
-    assert vector.tolist() == case["after"]
+    assert residues(vector, case["lane"]) == case["after"]
 
 
 @pytest.mark.parametrize("case", bad("prg_bad_masks"))
@@ -163,7 +168,7 @@ def test_masking():
     for lane, masked in case["masked_by_lane"].items():
         vector = np.array(case["input"], dtype=RingDtype(int(lane)).dtype)
         mask(vector, member=member, self_key=own, pairwise_keys=pairs)
-        assert vector.tolist() == masked
+        assert residues(vector, int(lane)) == masked
 
 
 def form_of(case):
@@ -181,11 +186,11 @@ def test_encoding(case):
     form = form_of(case)
     update = np.array(case["update"], dtype=np.float32)
     vectors = [form.encode(update, weight) for weight in case["weights"]]
-    assert [vector.tolist() for vector in vectors] == case["encoded"]
+    assert [residues(vector, case["lane"]) for vector in vectors] == case["encoded"]
     modulus = 1 << case["lane"]
     sums = [sum(column) % modulus for column in zip(*case["encoded"], strict=True)]
     assert sums == case["sum"]
-    decoded = form.decode(np.array(sums, dtype=form.ring.dtype))
+    decoded = form.decode(form.ring.reduce(np.array(sums, dtype=form.ring.dtype)))
     assert decoded.mean.tolist() == case["mean"]
     assert decoded.total_weight == case["total_weight"] == sum(case["weights"])
     assert form.scale == case["scale"]

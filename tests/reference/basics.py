@@ -84,8 +84,9 @@ def unseal(key, bound, box):
 
 def prg(key, count, bits):
     stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
-    data, width = stream.update(bytes(count * bits // 8)), bits // 8
-    return [int.from_bytes(data[i : i + width], "little") for i in range(0, len(data), width)]
+    width = 4 if bits == 24 else bits // 8
+    words = words_in(stream.update(bytes(count * width)), 8 * width)
+    return [word % (1 << bits) for word in words]
 
 
 def limbs(secret):

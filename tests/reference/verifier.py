@@ -34,11 +34,12 @@ EVENTS = {
         *("epsilon_before", "epsilon_after"),
     },
     "outcome": {"kind", "round", "survivors", "model_after", "transcript"},
+    "unseen-outcome": {"kind", "round"},
     "refusal": {"kind", "round", "reason", "asked", "allowed"},
     "refused-question": {"kind", "question", "phase", "reason"},
     "end": {"kind", "rounds", "epsilon_after"},
 }
-SOMETIMES = {"start": {"other_units"}}
+SOMETIMES = {"start": {"other_units", "start_model"}}
 ENTRY = {"version", "run", "agreement", "member", "sequence", "previous", "time", "event"}
 ZEROS = "0" * 64
 
@@ -264,14 +265,20 @@ def log(bundle, keys):
 
 
 def rounds(bundle):
-    outcomes, models, before, scored = {}, {}, {}, set()
+    outcomes, models, before, scored, starts, unseen = {}, {}, {}, set(), set(), set()
     for line in bundle["entries"]:
-        event = line["entry"]["event"]
+        event, member = line["entry"]["event"], line["entry"]["member"]
+        if event["kind"] == "start":
+            starts |= {event["start_model"]} if "start_model" in event else set()
+        if event["kind"] == "unseen-outcome":
+            unseen.add((member, event["round"]))
         if event["kind"] == "release":
             before.setdefault(event["round"], set()).add(event["model_before"])
         if event["kind"] == "score-release":
             scored.add(event["model"])
         if event["kind"] == "outcome":
+            saw = member in event["survivors"] and (member, event["round"]) not in unseen
+            need(saw, "outcomes", f"{member} cannot have seen round {event['round']}")
             same = (event["survivors"], event["model_after"], event["transcript"])
             first = outcomes.setdefault(event["round"], same)
             need(same == first, "outcomes", f"two outcomes of round {event['round']}")
@@ -280,6 +287,8 @@ def rounds(bundle):
         need(len(before[place]) == 1, "models", f"two models in round {place}")
         if place - 1 in models:
             need(before[place] == {models[place - 1]}, "models", f"round {place} began elsewhere")
+    need(len(starts) <= 1, "models", "members computed two starts")
+    need(before.get(1, starts) == starts or not starts, "models", "round 1 began elsewhere")
     need(scored <= set(models.values()), "models", "the model that was scored comes from no round")
     if models and bundle["claims"]["model"] is not None:
         handed_out = bundle["claims"]["model"] in models.values()

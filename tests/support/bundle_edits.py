@@ -5,7 +5,15 @@ from dataclasses import replace
 
 from securefl.audit.bundle.bundle import Opening, parse
 from securefl.audit.verify import OtherBundle
-from securefl.consortium.ledger.events import Cap, End, Outcome, Refusal, Release, Start
+from securefl.consortium.ledger.events import (
+    Cap,
+    End,
+    Outcome,
+    Refusal,
+    Release,
+    Start,
+    UnseenOutcome,
+)
 from securefl_protocols.primitives.signing import SigningKey
 from support.bundle_scenario import SALT, STEP, Written, honest, scored
 
@@ -302,6 +310,53 @@ def invented_outcome(script):
     ]
 
 
+def unseen(number, *, signed):
+    """Of the members, only these signed how a round ended; the others say they did not see it."""
+
+    def change(script):
+        return [
+            replace(w, event=UnseenOutcome(round=number))
+            if isinstance(w.event, Outcome) and w.event.round == number and w.member not in signed
+            else w
+            for w in script
+        ]
+
+    return lambda run: (run.changed(change).seal(), {})
+
+
+def signed_unseen(script):
+    """A member signs an outcome after it has said that it did not see the round end."""
+    place = next(
+        i
+        for i, w in enumerate(script)
+        if w.member == CHEAT and isinstance(w.event, Outcome) and w.event.round == 2
+    )
+    script.insert(place, replace(script[place], event=UnseenOutcome(round=2)))
+
+
+def left_out(run):
+    """A round without one member, which signs how it ended all the same."""
+    others = tuple(name for name in run.keys if name != CHEAT)
+    return run.edited(None, Outcome, {"survivors": others}, 2).seal(), {}
+
+
+def crafted_start(run):
+    """All but one member train a first model of the coordinator's making."""
+    honest_one = "retailer-0"
+    kept = [
+        w
+        for w in run.script
+        if not (
+            w.member == honest_one and isinstance(w.event, Release | Outcome) and w.event.round == 1
+        )
+    ]
+    crafted = replace(run, script=kept).edited(None, Release, {"model_before": FALSE}, 1)
+    for name in run.keys:
+        if name != honest_one:
+            crafted = crafted.edited(name, Start, {"start_model": FALSE})
+    return crafted.seal(), {}
+
+
 def second_sum(script):
     """Every member signs a second sum of round 2, over other survivors."""
     names = tuple(dict.fromkeys(w.member for w in script if w.member))
@@ -311,6 +366,13 @@ def second_sum(script):
         replace(w, event=w.event.model_copy(update={"survivors": names[:4], "transcript": FALSE}))
         for w in told
     ]
+
+
+def fewer_than_demanded(run):
+    """In mode plain, a round over fewer members than the agreement demands for its task."""
+    plain = honest(masked=False, least={"recommendation": 5})
+    four = tuple(plain.keys)[:4]
+    return plain.edited(None, Outcome, {"survivors": four}, 2).seal(), {}
 
 
 def one_sum_for_two(script):

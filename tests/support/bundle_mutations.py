@@ -19,10 +19,12 @@ from support.bundle_edits import (
     cheaper_history,
     copied_start,
     crafted_outcome,
+    crafted_start,
     drop_agreement_signature,
     drop_countersignature,
     false_opening,
     false_repeat,
+    fewer_than_demanded,
     foreign_key,
     foreign_member,
     forge_countersignature,
@@ -32,6 +34,7 @@ from support.bundle_edits import (
     history,
     in_agreement,
     invented_outcome,
+    left_out,
     lonely_head,
     mechanism,
     member,
@@ -57,6 +60,7 @@ from support.bundle_edits import (
     second_noise,
     second_round,
     second_sum,
+    signed_unseen,
     skipped_round,
     started_twice,
     stated_without_noise,
@@ -66,6 +70,7 @@ from support.bundle_edits import (
     truncated_for_us,
     two_files,
     unknown_field,
+    unseen,
     unsigned_heads,
 )
 from support.bundle_scenario import NOW, STEP, Scenario, scored
@@ -269,6 +274,7 @@ TABLE = (
         member(Outcome, {"survivors": ("retailer-0", CHEAT, "retailer-2", "stranger")}, 2, None),
     ),
     Manipulation("a lower threshold", "survivors-enough", member(Release, {"threshold": 2}, 2)),
+    Manipulation("fewer members than its task needs", "survivors-enough", fewer_than_demanded),
     Manipulation(
         "different survivors at one member",
         "outcomes-equal",
@@ -277,6 +283,22 @@ TABLE = (
     Manipulation(
         "a wrong model digest", "outcomes-equal", member(Outcome, {"model_after": FALSE}, 2)
     ),
+    Manipulation(
+        "an outcome that one member alone saw",
+        "outcomes-seen",
+        unseen(2, signed=(CHEAT,)),
+        "not checked",
+    ),
+    Manipulation(
+        "an outcome that no member saw", "outcomes-seen", unseen(2, signed=()), "not checked"
+    ),
+    Manipulation("an outcome signed by a member that was not in it", "outcomes-seen", left_out),
+    Manipulation(
+        "an outcome signed by a member that did not see it",
+        "outcomes-seen",
+        rewritten(signed_unseen),
+    ),
+    Manipulation("a first model of the coordinator's making", "model-chain", crafted_start),
     Manipulation(
         "another model for one member", "model-chain", member(Release, {"model_before": FALSE}, 2)
     ),

@@ -177,7 +177,9 @@ class Scenario:
         )
 
 
-def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=STEP) -> Scenario:
+def honest(
+    rounds=3, members=5, *, masked=True, private=True, history=(), step=STEP, least=None
+) -> Scenario:
     """A run in which everybody did what was agreed."""
     config = load_config(
         None,
@@ -185,6 +187,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
             "task": "recommendation",
             "mode": "secure" if masked else "plain",
             "rounds": rounds,
+            **({"cohort": {"minimum": max(least.values())}} if least else {}),
             "privacy": {"dp": "none"} if not private else _private(_budget(step, rounds), step),
         },
     )
@@ -195,6 +198,7 @@ def honest(rounds=3, members=5, *, masked=True, private=True, history=(), step=S
         config,
         created=BEGIN - timedelta(days=30),
         expires=BEGIN + timedelta(days=300),
+        least_members=least,
     )
     consortium = Consortium(signed_by(agreement, keys), bytes(range(100, 132)))
     scenario = Scenario(keys, consortium, [])
@@ -281,11 +285,11 @@ def scored(scenario, who=None, **changes):
 def _write(scenario, config, rounds, history, step):
     names, delta, masked = tuple(scenario.keys), config.privacy.delta, config.mode == "secure"
     epsilon = _prices(history, step, rounds, delta) if step else [None] * (rounds + 1)
+    shared = np.linspace(-1, 1, DIMENSION).astype(np.float32)
+    scenario.start = shared.astype("<f4").tobytes()
     script = scenario.script = [
         Written(name, _started(scenario, name, config, history, epsilon[0]), 0) for name in names
     ]
-    shared = np.linspace(-1, 1, DIMENSION).astype(np.float32)
-    scenario.start = shared.astype("<f4").tobytes()
     optimizer = ServerOptimizer(config.server, DIMENSION)
     for number in range(1, rounds + 1):
         before = model_digest(shared)
@@ -346,6 +350,7 @@ def _started(scenario, name, config, history, epsilon):
         epsilon_before=epsilon,
         history=history,
         unprotected_before=0,
+        start_model=model_digest(np.frombuffer(scenario.start, dtype="<f4")).hex(),
     )
 
 
@@ -360,8 +365,14 @@ def _masked(scenario, names, number, shared):
         ClientSession(**settings, index=i, identity=scenario.keys[name], entropy=os.urandom)
         for i, name in enumerate(names)
     ]
+    heaviest = terms.encoding.max_weight  # under a budget all weigh 1
     inputs = [
-        encode_update(terms.encoding, np.full(DIMENSION, 0.1 * i, dtype=np.float32), 0.5, 10 + i)
+        encode_update(
+            terms.encoding,
+            np.full(DIMENSION, 0.1 * i, dtype=np.float32),
+            0.5,
+            min(10 + i, heaviest),
+        )
         for i in range(len(names))
     ]
     sent = {i: client.start(number, model) for i, client in enumerate(clients)}
@@ -379,4 +390,4 @@ def _masked(scenario, names, number, shared):
     transcript = server.transcript()
     scenario.transcripts[number] = transcript.to_bytes()
     scenario.digests[number] = transcript.digest().hex()
-    return terms.encoding.decode(server.result().total).mean[:-1]
+    return terms.encoding.decode(server.result().total).mean

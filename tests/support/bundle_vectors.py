@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from securefl.audit.bundle.bundle import bundle_schema
-from securefl.consortium.ledger.events import Outcome, Release, Start
+from securefl.consortium.ledger.events import Outcome, Release, Start, UnseenOutcome
 from securefl_protocols.primitives.signing import SigningKey
 from support.bundle_mutations import (
     CHEAT,
@@ -37,6 +37,8 @@ from support.paths import ROOT
 
 FOLDER = ROOT / "tests" / "vectors" / "bundles"
 SCHEMA = ROOT / "docs" / "bundle.schema.json"
+OTHERS = ("retailer-0", "retailer-2")
+"""The members of the plain vectors but for the cheating one."""
 ALL_UNITS = STEP.model_copy(update={"sampling_rate": 1.0})
 
 
@@ -111,6 +113,14 @@ INSIDE = {
         *("outcomes", "outcomes-equal"),
         lambda run: run.edited(CHEAT, Outcome, {"model_after": FALSE}, 2),
     ),
+    "bad_outcome_not_seen": (
+        *("outcomes", "outcomes-seen"),
+        lambda run: run.edited(None, Outcome, {"survivors": OTHERS}, 2),
+    ),
+    "bad_start_model": (
+        *("models", "model-chain"),
+        lambda run: run.edited(CHEAT, Start, {"start_model": FALSE}),
+    ),
     "bad_model_began_elsewhere": (
         *("models", "model-chain"),
         lambda run: run.edited(None, Release, {"model_before": FALSE}, 2),
@@ -121,6 +131,19 @@ INSIDE = {
     ),
 }
 """What a member writes and signs."""
+
+
+def _missed(run):
+    """A member that was not in the last round, and so did not see how it ended."""
+    shorter = run.edited(None, Outcome, {"survivors": OTHERS}, 2)
+    return shorter.changed(
+        lambda script: [
+            replace(w, event=UnseenOutcome(round=2))
+            if w.member == CHEAT and isinstance(w.event, Outcome) and w.event.round == 2
+            else w
+            for w in script
+        ]
+    )
 
 
 def _seed(run):
@@ -146,6 +169,8 @@ def vectors():
         yield Vector(f"{name}.json", core, audit, _text(change(run).seal().to_json())), files
     twice = _text(tree).replace('"format":', '"format": "securefl-audit/1", "format":', 1)
     yield Vector("bad_name_twice.json", "form", "schema", twice), files
+    missed = _text(_missed(run).seal().to_json())
+    yield Vector("honest_unseen.json", None, None, missed), files
     yield from _scored(run, files)
     yield from _masked(masked, files)
 

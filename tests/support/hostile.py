@@ -6,9 +6,11 @@ from itertools import product
 from types import NoneType
 from typing import Literal, get_args, get_origin
 
+import msgpack
 import numpy as np
 
 from securefl.federation import messages as m
+from securefl.federation.aggregation.model_proofs import moments_digest
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.member.answers import ANSWERS, Phase, Protection, question_name
 from securefl.federation.scores.coordinator import sum_scores
@@ -17,7 +19,7 @@ from securefl.federation.transport.exchange import Exchange
 from securefl.ml.vectors import model_digest
 
 LARGE = ((1 << 53) - 1, 1 << 63, (1 << 64) - 1)
-LARGEST = 400
+LARGEST = 800
 BYTES = {"payload", "change", "head", "query"}
 
 
@@ -65,7 +67,10 @@ def world_of(rounds, start, everybody):
     crafted = np.zeros_like(start)
     crafted[0] = 1e6
     models = (m.pack_vector(start), m.pack_vector(crafted), b"", m.pack_vector(start[:-1]))
+    forged = [everybody, moments_digest(b""), dict.fromkeys(everybody, b"\1" * 64)]
     return {
+        "proof": (b"", msgpack.packb(forged)),
+        "moments": (b"",),
         "round": (0, 1, rounds, rounds + 1, *LARGE),
         "rounds": (0, rounds, *LARGE),
         "number": (0, 1, rounds, rounds + 1, *LARGE),

@@ -33,6 +33,7 @@ from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.member.journal import MemberJournal
+from securefl.federation.member.secure_client import MaskedMember
 from securefl.federation.services.logging import log_to
 from securefl.federation.services.member_process import (
     JournalMemory,
@@ -53,7 +54,9 @@ from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 from securefl.ml.cpu import keep_freed_memory
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.wire.codec import open_envelope
+from securefl_protocols.wire.messages import MaskedInput
 from support.brokers import free_port, plain_configuration
+from support.masked_federation import proof_of, wrong_checksum
 from support.paths import TESTS
 from support.rehearsal import RehearsingMember, rehearsed_change
 
@@ -179,13 +182,36 @@ def member_life(scene, name, death=None, wrap=None):
     key = SigningKey(scene.keys[name])
     journal = MemberJournal(scene.folder / name, key.private_bytes(), scene.run_id)
     keys, entropy = RunKeys(scene.folder / name, key, scene.run_id, name), QuestionEntropy()
-    inner = RehearsingMember(name, key.private_bytes(), scene.consortium, entropy)
+    books = scene.folder / "books"
+    inner = RehearsingMember(name, key.private_bytes(), scene.consortium, entropy, books)
     member = Mortal(inner, death, scene.folder / f"{name}.dead")
     with scene.link(name) as link:
-        end = MemberEnd(name, keys, scene.run, link, journal, entropy, JournalMemory(journal))
+        memory = JournalMemory(journal)
+        end = MemberEnd(name, keys, scene.run, link, journal, entropy, memory, inner.fence)
         if wrap is not None:
             wrap(end)
         MemberProcess(end, member).serve()
+
+
+@dataclass(frozen=True)
+class Liar:
+    """Has its process send wrong checksums in these tries of its rounds, counted from 1."""
+
+    tries: tuple
+
+    def __call__(self, end):
+        del end
+        honest, made = MaskedMember._answer, []
+
+        def answer(masked, session, payload):
+            reply = honest(masked, session, payload)
+            if isinstance(reply, m.Protocol) and reply.payload[1] == MaskedInput.CODE:
+                made.append(reply.round)
+                if len(made) in self.tries:
+                    return wrong_checksum(session, reply)
+            return reply
+
+        MaskedMember._answer = answer
 
 
 class Counting(LivenessTracker):
@@ -247,9 +273,11 @@ def coordinator_life(scene, death=None):
         for number in range(done + 1, scene.rounds + 1):
             transport.begin_section(f"round {number}")
             result = one_round(exchange, aggregator, number, shared, scene)
+            shared = (shared.astype(float) + result.change).astype(np.float32)
+            proof = proof_of(scene.consortium, number, result, shared)
+            aggregator.hand_over(proof, b"", proof.signatures)
             exchange.ask_all(scene.names, m.Save(round=number), m.Done)
             journal.keep_snapshot(number, aggregator.state())
-            shared = (shared.astype(float) + result.change).astype(np.float32)
             write_line(sums, number, result, shared, scene.folder, counted.sent)
             journal.forget(number)
             time.sleep(scene.pause)

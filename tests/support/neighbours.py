@@ -1,6 +1,7 @@
 """D against D without one unit, for every task, model, unit, mechanism and gradient path.
 
-`python -m support.neighbours` prints the table. What is compared follows from the registries, so
+`python -m support.neighbours_page` runs all of it, and writes the table in docs/privacy.md. What is
+compared follows from the registries, so
 that a task, a model or a mechanism is in it without being named here.
 
 The random draws of a unit are coupled: each unit is sent through the private trainer by itself,
@@ -10,7 +11,6 @@ only where it depends on other units.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -183,7 +183,7 @@ class Retailer:
     def _parts(self, learner: LocalProblem) -> np.ndarray[Any, Any]:
         """Return each unit's clipped gradient of the second step, float64 [n, d].
 
-        In the first one the units' own rows move.
+        In the first one the units' own rows move; where there are none, it is left out.
         """
         units, double = learner.units(self.number), self.case.dp == "distributed"
         with tempfile.TemporaryDirectory() as folder:
@@ -202,7 +202,7 @@ class Retailer:
         private.clipped_sum(torch.zeros(0, dtype=torch.int64))  # checks the layers, without data
         found: list[np.ndarray[Any, Any]] = []
         for unit in range(len(units)):
-            for step in range(2):
+            for step in range(2) if private.rows.tables else (1,):
                 torch.manual_seed(SEED + step)
                 part = private.clipped_sum(torch.tensor([unit]))
             found.append(part.double().numpy())
@@ -316,20 +316,3 @@ def rows(paths: Sequence[str] = PATHS, **options: Any) -> Iterator[tuple[Case, s
     for case in cases(paths):
         for weights in ("agreed",) if case.path == "series" else ("agreed", "hostile"):
             yield case, weights, largest(case, hostile=weights == "hostile", **options)
-
-
-def main() -> None:
-    """Print the table as docs/privacy.md has it."""
-    head = ("task", "model", "unit", "mechanism", "path", "weights", "largest ratio", "others")
-    write = sys.stdout.write
-    write(f"| {' | '.join(head)} |\n|{'---|' * 6}---:|---:|\n")
-    for case, weights, found in rows():
-        others = "-" if np.isnan(found.others) else f"{found.others:.1g}"
-        cells = (case.task, case.model, case.unit, case.dp, case.path, weights)
-        ratio = REFUSED if found.where == REFUSED else f"{found.ratio:.7f}"
-        write(f"| {' | '.join(cells)} | {ratio} | {others} |\n")
-        sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

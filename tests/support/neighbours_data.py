@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
+from securefl.data.schema import UNKNOWN_PRODUCT
 from securefl.data.tables import RetailData, RetailerTables
 
+Change = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
+"""From the lines of a customer, and those of all others, to those of the customer."""
 MEMBERS = 4
 PRODUCTS = 48
 WEEKS = 53
 MONDAY = pd.Timestamp("2024-01-01")
 BASE = (50, 58, 61, 77, 79, 83)
 """Customers who are always there, and two who come; rules that go by a hash take some of them."""
-LOWEST, HIGHEST = 16, 2**53 - 34
-KINDS = (
-    *("copy", "gigantic", "flood", "everything", "sole buyer", "before all", "after all"),
-    "not finite",
-)
+LOWEST, HIGHEST = 0, 2**63 - 1
 
 
 def catalogue() -> pd.DataFrame:
@@ -79,28 +78,82 @@ def agreed() -> RetailData:
     return RetailData("generated", tuple(members), catalogue(), None, prices(names))
 
 
+AMOUNTS = {
+    "gigantic": (1.7e308, 1.7e308, 1.7e308),
+    "not finite": (np.inf, np.inf, np.inf),
+    "no number": (np.nan, np.nan, np.nan),
+    "worthless": (5e-324, 0.0, 0.0),
+}
+"""Quantity, value and discount of all lines of a customer."""
+
+
+def _everything(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    time = np.sort(base["time"].to_numpy())
+    rows = pd.concat([rows.iloc[[0]]] * PRODUCTS).assign(product=np.arange(PRODUCTS))
+    rows["time"] = time[np.linspace(0, len(time) - 1, PRODUCTS).astype(int)]
+    return rows.assign(basket=np.arange(PRODUCTS) // 4)
+
+
+def _sole_buyer(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    del base
+    last = np.arange(len(rows)) % 3 == 0
+    return rows.assign(product=np.where(last, PRODUCTS - 1, rows["product"]))
+
+
+def _flood(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    del base
+    return pd.concat([rows, pd.concat([rows.iloc[[0]]] * 3000)])
+
+
+def _shifted(days: int) -> Change:
+    return lambda rows, _: rows.assign(time=rows["time"] + pd.Timedelta(days=days))
+
+
+def _one_moment(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    del base
+    return rows.assign(time=rows["time"].iloc[0])
+
+
+def _every_day(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    """Also on days on which no other customer came."""
+    del base
+    days = np.arange(7 * WEEKS)
+    rows = pd.concat([rows.iloc[[0]]] * len(days))
+    time = (MONDAY + pd.to_timedelta(days, unit="D")).to_numpy()
+    return rows.assign(time=time.astype("datetime64[ns]"), basket=days)
+
+
+def _end_of_time(rows: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    del base
+    limits = [pd.Timestamp.min, pd.Timestamp.max]
+    return rows.assign(time=[limits[n % 2] for n in range(len(rows))])
+
+
+CHANGES: Mapping[str, Change] = {
+    "flood": _flood,
+    "everything": _everything,
+    "sole buyer": _sole_buyer,
+    "before all": _shifted(-4000),
+    "after all": _shifted(4000),
+    "one moment": _one_moment,
+    "every day": _every_day,
+    "end of time": _end_of_time,
+    "unknown products": lambda rows, _: rows.assign(product=UNKNOWN_PRODUCT),
+}
+"""What makes a customer out of a copy of the customer with most lines."""
+KINDS = ("copy", "same baskets", *AMOUNTS, *CHANGES)
+
+
 def adversary(kind: str, customer: int, base: pd.DataFrame) -> pd.DataFrame:
     """Return the lines of one customer who is as harmful as the schema allows."""
     counts = base["customer"].value_counts()
     rows = base[base["customer"] == counts.index[0]].copy()
-    if kind == "gigantic":
-        rows[["quantity", "value", "discount"]] = 1.7e308
-    elif kind == "not finite":
-        rows[["quantity", "value", "discount"]] = np.inf
-    elif kind == "flood":
-        rows = pd.concat([rows, pd.concat([rows.iloc[[0]]] * 3000)])
-    elif kind == "everything":
-        time = np.sort(base["time"].to_numpy())
-        rows = pd.concat([rows.iloc[[0]]] * PRODUCTS).assign(product=np.arange(PRODUCTS))
-        rows["time"] = time[np.linspace(0, len(time) - 1, PRODUCTS).astype(int)]
-        rows["basket"] = np.arange(PRODUCTS) // 4
-    elif kind == "sole buyer":
-        rows["product"] = np.where(np.arange(len(rows)) % 3 == 0, PRODUCTS - 1, rows["product"])
-    elif kind == "before all":
-        rows["time"] = rows["time"] - pd.Timedelta(days=4000)
-    elif kind == "after all":
-        rows["time"] = rows["time"] + pd.Timedelta(days=4000)
-    return rows.assign(customer=customer, basket=rows["basket"] + 2**41)
+    if kind in AMOUNTS:
+        rows[["quantity", "value", "discount"]] = AMOUNTS[kind]
+    elif kind in CHANGES:
+        rows = CHANGES[kind](rows, base)
+    own = rows["basket"] if kind == "same baskets" else rows["basket"] + 2**41
+    return rows.assign(customer=customer, basket=own)
 
 
 Pair = tuple[str, pd.DataFrame, pd.DataFrame]

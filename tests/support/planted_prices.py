@@ -5,7 +5,7 @@ import pandas as pd
 
 WEEKS, CUSTOMERS, PRODUCTS = 40, 60, 12
 TRUE = {"tea": -2.5, "milk": -0.8, "soap": -1.6}
-SUPPLIED = {"data": {"prices": "prices.csv"}}
+SUPPLIED = {"data": {"prices": "prices.csv", "period": ["2024-01-01", "2024-10-06"]}}
 MONDAY = pd.Timestamp("2024-01-01")
 
 

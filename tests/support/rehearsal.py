@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.journal_fence import JournalFence
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
+from securefl.consortium.ledger.round_records import RoundRecords
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
-from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
+from securefl.federation.member.open_session import TrainedUpdate
+from securefl.federation.member.secure_client import MaskedMember
 from securefl.ml.seeds import derive_seed
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.entropy import Entropy
 
 _DRAWN = 1 << 16
@@ -28,7 +33,7 @@ class RehearsingMember:
     """Answers the questions of a round as a member does, with an update from nowhere."""
 
     def __init__(
-        self, name: str, identity: bytes, consortium: Consortium, entropy: Entropy
+        self, name: str, identity: bytes, consortium: Consortium, entropy: Entropy, folder: Path
     ) -> None:
         """Waits for the first round.
 
@@ -37,9 +42,19 @@ class RehearsingMember:
             identity: Its private identity key, 32 bytes.
             consortium: Who takes part.
             entropy: Where its randomness comes from.
+            folder: Has its ledger.
         """
-        self._name = name
-        self._masked = MaskedMember(name, identity, consortium, entropy)
+        self.name, self._start = name, b""
+        self.ledger = PrivacyLedger(book_path(folder, name))
+        records = RoundRecords(lambda: self.ledger, consortium.run_id.hex())
+        self.fence = JournalFence(lambda: self.ledger, consortium.run_id.hex())
+        self.masked = MaskedMember(
+            name, identity, consortium, records, entropy, start=lambda: self._start
+        )
+
+    def close(self) -> None:
+        """Close its ledger."""
+        self.ledger.close()
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """The reply to one message."""
@@ -51,27 +66,29 @@ class RehearsingMember:
 
     def _answer(self, request: m.Message) -> m.Message:
         if isinstance(request, m.TrainMasked):
-            self._masked.admit(request)
-            return self._masked.enter(request, self._update(request))
+            # What a rehearsal agreed on: it starts from zeros, however many there are.
+            self._start = model_digest(np.zeros_like(m.unpack_vector(request.shared)))
+            self.masked.admit(request)
+            return self.masked.enter(request, self._update(request))
         if isinstance(request, m.Protocol):
-            return self._masked.receive(request)
+            return self.masked.receive(request)
         if isinstance(request, m.Save):
             return m.Done()
         raise m.MessageError(f"a rehearsal does not answer '{type(request).__name__}'")
 
     def _update(self, request: m.TrainMasked) -> TrainedUpdate:
         shared = m.unpack_vector(request.shared)
-        change = rehearsed_change(self._name, request.round, shared.shape[0])
+        change = rehearsed_change(self.name, request.round, shared.shape[0])
         return TrainedUpdate(request.round, shared, change, 1.0, 1)
 
     def following(self) -> bytes | None:
         """The model that follows from the last sum, as it travels; None if we cannot tell."""
-        return self._masked.following()
+        return self.masked.following()
 
     def state(self) -> bytes:
         """What it has to know between two rounds."""
-        return self._masked.state()
+        return self.masked.state()
 
     def restore(self, state: bytes) -> None:
         """The inverse of `state`."""
-        self._masked.restore(state)
+        self.masked.restore(state)

@@ -12,7 +12,7 @@ from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.policy import policy_of
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
-from securefl.federation.member.refusing import refused
+from securefl.federation.member.replying import refused
 from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.scores.coordinator import sum_scores
 from securefl.federation.scores.member import MemberScores, scores_charged

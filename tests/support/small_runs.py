@@ -65,9 +65,10 @@ def purchases_in(folder):
             "catalogue_columns": {"department": "department", "category": "category"},
             "members": members,
             "rules": {"known_customers": ["0"]},
+            "period": ["2026-01-05", "2026-03-05"],
         },
         "model": {"name": "mf", "dim": 8},
-        "recommendation": {"min_households": 3, "min_products": 4, "negatives": 9},
+        "recommendation": {"min_households": 1, "min_products": 4, "negatives": 9},
         "references": {"enabled": False},
         "engine": {"workers": 1},
     }

@@ -6,14 +6,14 @@ from securefl.tasks.registry import create_task
 
 PRIVATE = {"dp": "local", "epsilon": 8.0, "delta": 1e-3, "expected_batch": 20.0}
 TRANSFER_CUTS = {
-    "min_households": 3,
+    "min_households": 1,
     "min_products": 3,
     "negatives": 5,
     "departments": ["department 1"],
     "customers": 0.4,
     "source_rounds": 1,
 }
-CONTENT_CUTS = {"min_households": 3, "min_products": 4, "negatives": 9, "cold": 0.25}
+CONTENT_CUTS = {"min_households": 1, "min_products": 4, "negatives": 9, "cold": 0.25}
 CONTENT_MODEL = {"rank": 2, "own": {"rank": 2, "mapped": ["category"], "rounds": 1}}
 EASE = {"rounds": 1, "model": {"name": "ease", "items": 30, "own_ridge": 5.0}}
 

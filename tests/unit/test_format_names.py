@@ -14,8 +14,9 @@ from securefl.errors import SecureflError
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.messages import decode
 from securefl.federation.messages.base import MessageError
-from securefl.federation.services.public_facts import format_name, make_facts, read_facts
+from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.federation.transport.exchange import _INPUT_ERRORS
+from securefl.tasks.common.facts_tree import format_name
 from securefl.tasks.recommendation.rating_task import RatingFacts
 from securefl_protocols.wire.messages import COORDINATOR_MESSAGES, MEMBER_MESSAGES, MaskedInput
 from securefl_protocols.wire.signed_statements import signature_domain
@@ -26,6 +27,7 @@ ERRORS = {
     "BadPartError",
     "BundleError",
     "ConfigError",
+    "DataChangedError",
     "DataError",
     "DatabaseError",
     "DeadlineExceeded",
@@ -42,13 +44,17 @@ ERRORS = {
     "NoteError",
     "RefusedError",
     "RefusedQuestionError",
+    "RejectedSumError",
     "RoundFailedError",
     "RunDirectoryError",
     "SecureflError",
+    "StaleStateError",
     "TimeLimitError",
     "UndefinedEpsilonError",
     "UnsupportedEventError",
     "UnsupportedLayerError",
+    "UnverifiedModelError",
+    "UnverifiedRoundError",
 }
 FACTS = {
     "ChurnFacts": ("begin", "end", "products", "category", "event_products"),

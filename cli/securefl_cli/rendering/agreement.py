@@ -74,9 +74,11 @@ def protection(config: RunConfig) -> str:
 
 def smallest_round(agreement: Agreement) -> str:
     """Return a line about the number of members that a round needs."""
+    demanded = ", ".join(f"{task} {least}" for task, least in agreement.least_members.items())
     return (
         f"at least {agreement.config.cohort.minimum} members; of n in a session,"
         f" {agreement.threshold} open a mask"
+        + (f"; demanded by task: {demanded}" if demanded else "")
     )
 
 
@@ -99,6 +101,7 @@ def agreement_json(status: Status) -> dict[str, Any]:
             }
             for member in status.members
         ],
+        "least_members": agreement.least_members,
         "config": agreement.config.model_dump(mode="json", exclude_unset=True),
         "in_force": not status.problem,
         "problem": status.problem or None,

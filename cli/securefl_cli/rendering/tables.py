@@ -96,6 +96,9 @@ def print_comparison(comparison: Comparison) -> None:
     labelled(out, "Exact sums", f"{identical}, bit by bit in {comparison.rounds} rounds")
     difference = f"{comparison.max_abs_difference:.3g}, bound {comparison.bound:.3g}"
     labelled(out, "Largest gap", f"{difference}: {'within' if comparison.holds else 'BEYOND'}")
+    lanes = f"{comparison.bits} bits a coordinate, {comparison.dimension:,} coordinates"
+    ratio = f"{comparison.bytes_to_plain:.3g} times plain's bytes, both ways"
+    labelled(out, "Lanes", f"{lanes}; {ratio}")
     for number, names in comparison.dropouts.items():
         labelled(out, "Dropouts", f"round {number}: without {', '.join(names)}")
     copyable(out, "Results in", comparison.run_dir)

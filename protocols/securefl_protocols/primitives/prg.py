@@ -1,10 +1,11 @@
 """Mask expansion: the AES-256-CTR keystream (NIST SP 800-38A, section 6.5) added in place.
 
 A mask is the keystream of a 32-byte key from counter block zero, read as little-endian words
-of the vector's width. A key expands to one mask only, so the fixed counter is safe. The
-vector is walked in chunks that stay in the cache while every mask is added to them, so that
-memory does not grow with the number of masks, and the result depends neither on the chunk
-nor on the number of threads: a thread starts its counter where its coordinates begin.
+of the vector in memory: of 2 bytes for the ring of 16 bits, of 4 for 24 and 32, of 8 for 64. A
+key expands to one mask only, so the fixed counter is safe. The vector is walked in chunks that
+stay in the cache while every mask is added to them, so that memory does not grow with the number
+of masks, and the result depends neither on the chunk nor on the number of threads: a thread
+starts its counter where its coordinates begin.
 """
 
 from collections.abc import Sequence
@@ -27,13 +28,14 @@ _BLOCK = 16
 _LARGEST_CHUNK = 1 << 18
 _SMALLEST_CHUNK = 3 << 14
 _ZEROS = memoryview(bytes(_LARGEST_CHUNK))
+_DTYPES = tuple(ring.dtype for ring in RingDtype)
 
 
 def add_keystream(vector: RingVector, key: bytes, sign: Sign) -> None:
-    """Add or subtracts one mask in place, modulo 2^32 or 2^64.
+    """Add or subtracts one mask in place, modulo 2^b.
 
     Args:
-        vector: Shape [d], uint32 or uint64 little-endian, contiguous and writable.
+        vector: Shape [d], in the dtype of a ring, contiguous and writable.
         key: 32 bytes.
         sign: 1 to add, -1 to subtract.
 
@@ -44,10 +46,10 @@ def add_keystream(vector: RingVector, key: bytes, sign: Sign) -> None:
 
 
 def add_many(vector: RingVector, masks: Sequence[SignedMask], *, threads: int = 1) -> None:
-    """Add and subtracts many masks in place, modulo 2^32 or 2^64.
+    """Add and subtracts many masks in place, modulo 2^b.
 
     Args:
-        vector: Shape [d], uint32 or uint64 little-endian, contiguous and writable.
+        vector: Shape [d], in the dtype of a ring, contiguous and writable.
         masks: Keys with their signs, in any order.
         threads: How many threads share the coordinates.
 
@@ -71,8 +73,8 @@ def add_many(vector: RingVector, masks: Sequence[SignedMask], *, threads: int = 
 
 
 def _check(vector: RingVector, masks: Sequence[SignedMask], threads: int) -> None:
-    if vector.ndim != 1 or vector.dtype not in (RingDtype.UINT32.dtype, RingDtype.UINT64.dtype):
-        raise LocalProtocolError("a masked vector has one axis, of uint32 or uint64")
+    if vector.ndim != 1 or vector.dtype not in _DTYPES:
+        raise LocalProtocolError("a masked vector has one axis, of uint16, uint32 or uint64")
     if not (vector.flags.c_contiguous and vector.flags.writeable):
         raise LocalProtocolError("a vector is masked in place: contiguous and writable")
     if threads < 1:

@@ -12,7 +12,9 @@ of f. The shares at x and n + 1 - x then come from the same even and odd halves 
 is close to a power of two, so that most reductions are a shift and a product with 11.
 """
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -32,6 +34,8 @@ FieldArray: TypeAlias = NDArray[np.uint64]
 _LIMB_BITS = 31
 _LIMB_MASK = (1 << _LIMB_BITS) - 1
 _LARGEST_COHORT = 1 << 12
+_DENSE = 2
+"""Up to so many times as large as their number, xs are taken as most of the points up to there."""
 
 
 def split(secrets: Sequence[bytes], members: int, threshold: int, entropy: Entropy) -> Shares:
@@ -89,12 +93,47 @@ def lagrange_at_zero(xs: Sequence[int]) -> FieldArray:
     """
     if not xs or len(set(xs)) != len(xs) or not all(0 < x < PRIME for x in xs):
         raise LocalProtocolError("shares belong to distinct x between 1 and p - 1")
+    if max(xs) <= _DENSE * len(xs):
+        return _dense_weights(xs)
     points = np.array(xs, dtype=np.uint64)
     factors = (points[None, :] + (PRIME - points)[:, None]) % PRIME
     np.fill_diagonal(factors, 1)
     everything = int(_product(points[None, :])[0])
     bottoms = (_product(factors) * points % PRIME).tolist()
     return np.array([everything * pow(b, -1, PRIME) % PRIME for b in bottoms], dtype=np.uint64)
+
+
+def _dense_weights(xs: Sequence[int]) -> FieldArray:
+    """Return the weights at 0 of most of the points 1..n, n the largest.
+
+    With the few absent points m, weight_j = n! / (prod m) / j * prod (m - j) over
+    (-1)^(j - 1) (j - 1)! (n - j)!: a row for each absent point, in the place of one for each
+    share, and no inverse but that of one product.
+    """
+    largest = max(xs)
+    facts, inverses = _factorials(1 << largest.bit_length())
+    absent = sorted(set(range(1, largest)).difference(xs))
+    points = np.array(xs, dtype=np.uint64)
+    weights = inverses[points] * inverses[largest - points] % PRIME
+    weights[points % 2 == 0] = PRIME - weights[points % 2 == 0]
+    for point in absent:
+        weights *= (point + (PRIME - points)) % PRIME
+        weights %= PRIME
+    top = int(facts[largest]) * pow(math.prod(absent) % PRIME, -1, PRIME) % PRIME
+    return weights * np.uint64(top) % PRIME
+
+
+@lru_cache(maxsize=4)
+def _factorials(size: int) -> tuple[FieldArray, FieldArray]:
+    """Return n! mod p and its inverse, n below `size`."""
+    facts = [1] * size
+    for n in range(1, size):
+        facts[n] = facts[n - 1] * n % PRIME
+    inverses = [1] * size
+    inverses[-1] = pow(facts[-1], -1, PRIME)
+    for n in range(size - 1, 0, -1):
+        inverses[n - 1] = inverses[n] * n % PRIME
+    return np.array(facts, dtype=np.uint64), np.array(inverses, dtype=np.uint64)
 
 
 def share_to_bytes(share: Shares) -> bytes:

@@ -158,6 +158,8 @@ def _times_columns(block: RingVector, columns: NDArray[np.float64]) -> NDArray[n
         Shape [words, rows, 5]: for each 32-bit word of a ring, the most significant signed,
         its product with each limb. Exact, because 512 * 2^32 * 2^12 is 2^53.
     """
+    if block.itemsize < 4:
+        block = block.view(np.int16).astype("<i4").view("<u4")
     padded = np.concatenate([block, np.zeros(-block.size % _COLUMNS, dtype=block.dtype)])
     words = padded.view("<u4").reshape(-1, _COLUMNS, block.itemsize // 4)
     *lower, top = (words[:, :, place] for place in range(words.shape[2]))

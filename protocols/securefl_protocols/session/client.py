@@ -130,6 +130,11 @@ class ClientSession:
     def __repr__(self) -> str:
         return f"ClientSession(index={self._opening.party.index}, state={self.state.name})"
 
+    @property
+    def survivors(self) -> frozenset[int]:
+        """The survivors that the member signed in the round under way; none before."""
+        return frozenset() if self._round is None else self._round.survivors
+
     def start(self, number: int, model: bytes) -> bytes:
         """Return the AdvertiseKeys message, or CommittedKeys where a graph is drawn.
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from hashlib import sha256
 
-import numpy as np
-
 from securefl_protocols.noise.layers import NoiseLayers, opened
 from securefl_protocols.primitives.entropy import Entropy, draw
 from securefl_protocols.primitives.errors import (
@@ -83,7 +81,12 @@ class Party:
 
 
 class ClientRound:
-    """A member's secrets and knowledge in one round; the next round starts from nothing."""
+    """A member's secrets and knowledge in one round; the next round starts from nothing.
+
+    Attributes:
+        number: Number of the round.
+        survivors: The survivors that the member signed; none before.
+    """
 
     def __init__(
         self,
@@ -133,7 +136,7 @@ class ClientRound:
         self._dealt: dict[int, DistributedShares] = {}
         self._checksum_key: ChecksumKey | None = None
         self._input_digest = b""
-        self._survivors: frozenset[int] = frozenset()
+        self.survivors: frozenset[int] = frozenset()
         self._signed_digest = b""
         self._promised: dict[int, bytes] = {}
 
@@ -216,7 +219,7 @@ class ClientRound:
         )
         # The input has gone into the masked vector; nothing of it stays behind.
         self._vector = vector[:0]
-        content = vector.data.cast("B")
+        content = party.plan.ring.pack(vector)
         masked = (
             MaskedInput(self.number, check, tag, content)
             if self._layers is None
@@ -256,7 +259,7 @@ class ClientRound:
             raise RemoteProtocolError("fewer neighbours survive than the threshold")
         if self._only is not None and survivors != self._only:
             raise RemoteProtocolError("a repeated round has the survivors of the first, or no sum")
-        self._survivors = survivors
+        self.survivors = survivors
         self._promised = {peer: row[DIGEST_BYTES:] for peer, row in message.survivors.items()}
         consistency = consistency_of(self.number, message.survivors, members=plan.members)
         self._signed_digest = sha256(encode_body(consistency)).digest()
@@ -267,7 +270,7 @@ class ClientRound:
 
         One share a peer: of the seed of a survivor, or of the key of a dropout.
         """
-        if not message.signatures.keys() <= self._survivors & self._held.keys():
+        if not message.signatures.keys() <= self.survivors & self._held.keys():
             raise RemoteProtocolError("somebody signed who is no surviving neighbour")
         if len(message.signatures) < self._party.plan.threshold:
             raise RemoteProtocolError("fewer neighbours signed the survivors than the threshold")
@@ -282,8 +285,8 @@ class ClientRound:
                 identity=self._party.roster.identities[signer],
             )
         dealt = self._dealt
-        survivors = {dealer: dealt[dealer] for dealer in dealt.keys() & self._survivors}
-        dropouts = {dealer: dealt[dealer] for dealer in dealt.keys() - self._survivors}
+        survivors = {dealer: dealt[dealer] for dealer in dealt.keys() & self.survivors}
+        dropouts = {dealer: dealt[dealer] for dealer in dealt.keys() - self.survivors}
         # What was used once is not there to be given away a second time.
         self._dealt = {}
         seed_shares = {dealer: deal.seed_share for dealer, deal in survivors.items()}
@@ -297,19 +300,19 @@ class ClientRound:
 
     @property
     def _missing(self) -> int:
-        return self._party.plan.members - len(self._survivors)
+        return self._party.plan.members - len(self.survivors)
 
     def on_sum(self, message: RoundSum) -> RoundResult:
         """Check the sum against its checksum and return it."""
         plan = self._party.plan
         if len(message.total) != plan.vector_bytes:
             raise RemoteProtocolError("the sum has another length than the plan says")
-        total, tag = np.frombuffer(message.total, dtype=plan.ring.dtype), message.tag
+        total, tag = plan.ring.unpack(message.total), message.tag
         opened = self._opened(message.links) if isinstance(message, LayeredSum) else {}
         key = self._checksum_key
-        if key is None or not key.fits(total, checksum_from_bytes(tag), self._survivors):
-            raise ChecksumFailed("the sum is not that of the survivors' inputs", self._survivors)
-        survivors = tuple(sorted(self._survivors))
+        if key is None or not key.fits(total, checksum_from_bytes(tag), self.survivors):
+            raise ChecksumFailed("the sum is not that of the survivors' inputs", self.survivors)
+        survivors = tuple(sorted(self.survivors))
         return RoundResult(self.number, total, survivors, True, opened, tag)
 
     def _opened(self, links: Rows) -> dict[int, tuple[bytes, ...]]:

@@ -60,7 +60,7 @@ class MaskedSums:
             zeros = np.zeros(plan.dimension, dtype=plan.ring.dtype)
             self._sums[message.tag_check] = MaskedSum(message.tag_check, zeros)
         into = self._sums[message.tag_check]
-        into.total += np.frombuffer(message.vector, dtype=plan.ring.dtype)
+        into.total += plan.ring.unpack(message.vector)
         into.tag += tag
         into.members.add(member)
 

@@ -79,7 +79,7 @@ def mask(
     """Mask a member's encoded input in place.
 
     Args:
-        vector: Shape [d], uint32 or uint64: the encoded input.
+        vector: Shape [d] in the dtype of its ring: the encoded input.
         member: Index of the member.
         self_key: 32 bytes, from `self_mask_key`.
         pairwise_keys: For each neighbour that shared its keys, 32 bytes from
@@ -110,7 +110,7 @@ def unmask(
     """Remove from the survivors' sum, in place, what does not cancel by itself.
 
     Args:
-        total: Shape [d], uint32 or uint64: the sum of the survivors' masked inputs.
+        total: Shape [d] in the dtype of its ring: the sum of the survivors' masked inputs.
         self_keys: The self mask keys of all survivors.
         pairwise_keys: For each (survivor, dropout) that were neighbours, their mask key.
         threads: How many threads share the coordinates.

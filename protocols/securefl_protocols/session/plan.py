@@ -183,7 +183,7 @@ class SessionPlan:
     @property
     def vector_bytes(self) -> int:
         """Bytes of a masked vector."""
-        return self.dimension * self.ring.dtype.itemsize
+        return self.dimension * self.ring.wire_bytes
 
     @property
     def largest_message(self) -> int:

@@ -46,6 +46,7 @@ class ServerSession:
 
     Attributes:
         plan: The plan of the session; once its members drew a graph, with the seed.
+        rounds_left: How many rounds can still begin.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class ServerSession:
         self._only: Set[int] | None = None
         self._keys = AdvertisedKeys(plan)
         self._round: ServerRound | None = None
-        self._rounds_left = plan.rounds
+        self.rounds_left = plan.rounds
         self._model = model
         self._result: RoundResult | None = None
 
@@ -102,9 +103,9 @@ class ServerSession:
         return frozenset(self._members.banned)
 
     @property
-    def rounds_left(self) -> int:
-        """How many rounds can still begin."""
-        return self._rounds_left
+    def survivors(self) -> frozenset[int]:
+        """The survivors of the round under way or ended last; none before they are known."""
+        return frozenset() if self._round is None else self._round.survivors
 
     def begin_round(self, number: int, model: bytes, only: Set[int] | None = None) -> None:
         """Enter a round; the members share keys first.
@@ -125,18 +126,18 @@ class ServerSession:
         recovery, keys = recovery_for(self.plan.rounds), self._keys.by_member
         self._round = ServerRound(self.plan, recovery, keys, number=number, context=context)
         self._bound_to, self._model, self._result = context, model, None
-        self._rounds_left -= 1
+        self.rounds_left -= 1
         self._only = only
         self._members.begin_round(keys.keys())
 
-    def advertised(self) -> dict[int, bytes]:
-        """Return the AdvertiseKeys messages that the session was opened with, by member."""
-        return dict(self._members.accepted[ServerStep.ADVERTISE])
+    def opening(self) -> list[dict[int, bytes]]:
+        """Return the messages that the session was opened with, by step and member."""
+        return [dict(taken) for step, taken in self._members.accepted.items() if step in OPENING]
 
     def skip_to(self, banned: Set[int], rounds_left: int) -> None:
         """Go on after rounds that this session served before the coordinator was restarted.
 
-        The caller has built the session anew from the same advertised keys.
+        The caller has built the session anew from the same `opening`.
 
         Args:
             banned: Members that were out of the session.
@@ -147,13 +148,13 @@ class ServerSession:
         """
         if self.step is not ServerStep.IDLE or self._round is not None:
             raise LocalProtocolError("rounds are skipped before the first begins")
-        if not 0 <= rounds_left <= self._rounds_left:
+        if not 0 <= rounds_left <= self.rounds_left:
             raise LocalProtocolError("the session does not have so many rounds left")
         for member in sorted(banned):
             self._members.leave_out(
                 member, DropoutReason.MALFORMED, "out of the session before the restart"
             )
-        self._rounds_left = rounds_left
+        self.rounds_left = rounds_left
 
     def waiting_for(self) -> frozenset[int]:
         """Return the members whose message of this step is still missing."""
@@ -163,7 +164,7 @@ class ServerSession:
         """Take one message of a member.
 
         Args:
-            sender: Index of the member that the transport says it came from.
+            sender: Index of the member that the transport names.
             data: What arrived. The same bytes a second time are ignored.
 
         Returns:
@@ -270,7 +271,7 @@ class ServerSession:
             self._members.enter(ServerStep.REVEAL, cohort)
         else:
             self._members.rest(ServerStep.IDLE)
-        return self._keys.key_lists(self.advertised())
+        return self._keys.key_lists(self._members.accepted[ServerStep.ADVERTISE])
 
     def _end_reveal(self, revealed: frozenset[int]) -> dict[int, bytes]:
         seed, outgoing = self._keys.draw(self._bound_to)
@@ -345,5 +346,5 @@ class ServerSession:
 
     def _leave_round(self) -> None:
         """Wait for the next round, or close a session that never opened or has none left."""
-        goes_on = self.step not in OPENING and self._rounds_left > 0
+        goes_on = self.step not in OPENING and self.rounds_left > 0
         self._members.rest(ServerStep.IDLE if goes_on else ServerStep.CLOSED)

@@ -201,11 +201,10 @@ class ServerRound:
 
     def announce_sum(self, total: RingVector, checksum: bytes) -> bytes:
         """Return the sum with its checksum, the same bytes for all, with the links if any."""
+        content = bytes(self._plan.ring.pack(total))
         if self._plan.layers:
-            return encode_coordinator(
-                LayeredSum(self.number, checksum, total.tobytes(), self.links)
-            )
-        return encode_coordinator(RoundSum(self.number, checksum, total.tobytes()))
+            return encode_coordinator(LayeredSum(self.number, checksum, content, self.links))
+        return encode_coordinator(RoundSum(self.number, checksum, content))
 
     def unmasked(self, threads: int) -> tuple[RingVector, bytes]:
         """Rebuild the secrets and removes the masks that do not cancel.
@@ -229,7 +228,7 @@ class ServerRound:
         }
         masked = self._inputs.largest()
         unmask(masked.total, self_keys=self_keys, pairwise_keys=pairwise, threads=threads)
-        return masked.total, self._unmasked_tag(masked, self_keys, pairwise)
+        return self._plan.ring.reduce(masked.total), self._unmasked_tag(masked, self_keys, pairwise)
 
     def _unmasked_tag(
         self,

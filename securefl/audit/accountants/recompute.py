@@ -15,17 +15,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from securefl.audit.accountants.bounds import Comparison, compare, exceeded
 from securefl.audit.accountants.prv import installed, prv_epsilon
 from securefl.audit.accountants.skellam_rdp import AnyStep, SkellamStep, Step, renyi_epsilon
 from securefl.consortium.ledger.composition import SAMPLED_GAUSSIAN, SAMPLED_SKELLAM
 from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
 from securefl.privacy.accounting.pld import SMALLEST_DELTA, Composition
 
-_ABSOLUTE, _RELATIVE = 1e-3, 1e-3
 _MOST_KINDS = 128
 """Each kind of step takes about 2 MB during the computation; a record must not exhaust memory."""
 _SMALLEST_RATE, _LARGEST_NOISE = 1e-6, 1e6
-"""Beyond these limits a step is computed at the limit, which over-estimates its loss."""
+"""Beyond these limits a figure is computed at the limit, which over-estimates the loss. It accuses
+nobody: what exceeds a record is compared with proved bounds of the steps as they are."""
 
 
 class UnpricedError(Exception):
@@ -34,6 +35,10 @@ class UnpricedError(Exception):
 
 class BeyondReachError(UnpricedError):
     """Raised if epsilon is defined, but outside of what this accountant can compute."""
+
+
+class MissingAccountantError(BeyondReachError):
+    """Raised if the package of the second accountant is not installed."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,6 @@ class Claim:
     where: str
     mechanisms: Sequence[Mechanism]
     epsilon: float
-
-
-def tolerance(epsilon: float) -> float:
-    """Return how far the recomputed epsilon may exceed a recorded one: 0.001 + 0.1 %."""
-    return _ABSOLUTE + _RELATIVE * epsilon
-
-
-def exceeded(epsilon: float, bound: float) -> bool:
-    """Return whether an epsilon exceeds a bound by more than the tolerance."""
-    return epsilon > bound + tolerance(bound)
 
 
 def computed_by(mechanisms: Sequence[Mechanism], charged_by: str | None) -> str:
@@ -88,6 +83,8 @@ def under_reported(
     claims: Sequence[Claim], delta: float, charged_by: str | None
 ) -> Iterator[tuple[Claim, float]]:
     """Yield the claims below the recomputed epsilon, with that epsilon.
+
+    Whether they are provably too low is for `compared` to say: a figure may be too high.
 
     Epsilon is monotone in the mechanisms. Where a claim is at least the epsilon of a later point,
     it needs no computation of its own; honest records take one computation in all.
@@ -128,8 +125,18 @@ class _Prices:
             middle = (first + end) // 2
             yield from self.faults(first, middle)
             yield from self.faults(middle, end - 1)
-        if exceeded(epsilon, last.epsilon):
+        steps = self.totals[end - 1]
+        if exceeded(epsilon, last.epsilon) and compare(steps, self.delta, last.epsilon) != "within":
             yield last, epsilon
+
+
+def compared(mechanisms: Sequence[Mechanism], delta: float, bound: float) -> Comparison:
+    """Return whether epsilon of a composition is provably within a bound, or above it.
+
+    Raises:
+        UnpricedError: If a mechanism is unknown, or delta is too small.
+    """
+    return compare(_steps(mechanisms), _checked(delta), bound)
 
 
 def _checked(delta: float) -> float:
@@ -153,12 +160,21 @@ def _steps(mechanisms: Sequence[Mechanism]) -> Counter[AnyStep]:
 
 
 def _step(mechanism: Mechanism) -> AnyStep:
-    rate = max(mechanism.sampling_rate, _SMALLEST_RATE)
+    rate = mechanism.sampling_rate
     if mechanism.name == SAMPLED_SKELLAM and isinstance(mechanism, SkellamMechanism):
         return SkellamStep(mechanism.variance, mechanism.sensitivity, mechanism.coordinates, rate)
     if mechanism.name != SAMPLED_GAUSSIAN:
         raise UnpricedError(f"no price is known for the mechanism '{mechanism.name}'")
-    return min(mechanism.noise_multiplier, _LARGEST_NOISE), rate
+    return mechanism.noise_multiplier, rate
+
+
+def _within_limits(steps: Iterable[tuple[AnyStep, int]]) -> Counter[Step]:
+    """Return the Gaussian steps, each no farther out than the limits."""
+    found: Counter[Step] = Counter()
+    for step, count in steps:
+        if not isinstance(step, SkellamStep):
+            found[min(step[0], _LARGEST_NOISE), max(step[1], _SMALLEST_RATE)] += count
+    return found
 
 
 def _key(steps: Mapping[AnyStep, int]) -> tuple[tuple[AnyStep, int], ...]:
@@ -181,10 +197,9 @@ def _priced(
     delta: float,
     charged_by: str | None,
 ) -> float:
-    gaussian = {step: n for step, n in steps if not isinstance(step, SkellamStep)}
-    if len(gaussian) < len(steps):
+    if any(isinstance(step, SkellamStep) for step, _ in steps):
         return renyi_epsilon(dict(steps), delta)
-    known = tuple((step, n) for step, n in most if not isinstance(step, SkellamStep))
+    gaussian, known = _within_limits(steps), tuple(sorted(_within_limits(most).items()))
     try:
         # Without sampling the record has a closed form: the loss distribution is another way to it.
         if _asks_prv(gaussian, charged_by):
@@ -192,6 +207,7 @@ def _priced(
         return _composition(known).epsilon(gaussian, delta)
     except ModuleNotFoundError as error:
         # A missing figure must not pass as a small one: `epsilon_recomputed` turns this into WARN.
-        raise BeyondReachError(f"the second accountant needs the package {error.name}") from None
+        missing = f"the second accountant needs the package {error.name}"
+        raise MissingAccountantError(missing) from None
     except (ValueError, ArithmeticError, RuntimeError) as error:
         raise BeyondReachError(f"the second accountant cannot price this: {error}") from None

@@ -89,9 +89,9 @@ def one_round(prepared: Prepared, path: Path) -> ObservedMessage:
         Exchange(transport).ask_all(names, m.StartRun(since=0), m.Entries)
         result = aggregator.aggregate(Exchange(observer), 1, prepared.shared, names)
     dimension = len(prepared.shared)
-    width = agreed_format(config, len(names), len(names), dimension).encoding.ring // 8
+    ring = agreed_format(config, len(names), len(names), dimension).encoding.ring
     read = {
-        name: np.frombuffer(data, f"<i{width}")[:dimension].astype(np.float64)
+        name: ring.unpack(data).view(ring.signed_dtype)[:dimension].astype(np.float64)
         for name, data in observer.masked.items()
     }
     return ObservedMessage({**observer.clear, **read}, observer.masked, result.change)

@@ -56,7 +56,7 @@ def _replayed(case: AuditContext) -> Iterator[ReplayedRound]:
             transcript = read_transcript(case, file)
             if transcript is None:
                 continue
-            if _size(transcript) < 4 * case.bundle.claims.dimension:
+            if _size(transcript) < 2 * case.bundle.claims.dimension:
                 # A claim of many coordinates must not make the auditor's machine allocate them.
                 yield ReplayedRound(file.round, "the transcript is smaller than one masked model")
                 continue
@@ -85,8 +85,7 @@ def _replayed(case: AuditContext) -> Iterator[ReplayedRound]:
             fault = f"the transcript is of round {transcript.round[0]}"
         elif any(outcome.survivors != survivors for _, outcome in outcomes.values()):
             fault = f"the sum is over {', '.join(survivors)}, and others were recorded"
-        # The last coordinate is the mean training loss, which is no part of the model.
-        yield ReplayedRound(file.round, fault, survivors, decoded.mean[:-1])
+        yield ReplayedRound(file.round, fault, survivors, decoded.mean)
 
 
 def _size(transcript: Transcript) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from securefl.audit.accountants.bounds import exceeded
 from securefl.audit.accountants.recompute import (
     BeyondReachError,
     Claim,
+    MissingAccountantError,
     UnpricedError,
+    compared,
     computed_by,
     epsilon_of,
-    exceeded,
     under_reported,
 )
 from securefl.audit.bundle.case import AuditContext, Log, LogEntry, OtherLog
@@ -34,6 +36,10 @@ _ROUNDING = 1e-9
 """Relative tolerance for composing the same mechanisms in another order."""
 _PRICED = Release | ScoreRelease | End
 """Events that state what the account was left at."""
+PRICE = "prices of the second accountant"
+"""What is lacking where a record is neither confirmed nor refuted."""
+_PROOFS = 3
+"""Claims for which a proof is sought: it takes seconds, and a dishonest record may have many."""
 _LARGEST_DELTA = 1e-2
 """Largest delta of a cap where the number of units is not known."""
 
@@ -70,16 +76,13 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
                 continue
             try:
                 claims = claims_of(case.log, member)
-                for claim, epsilon in under_reported(claims, start.delta, start.accountant):
-                    yield failed(
-                        f"epsilon is {epsilon:.4g}, recorded was {claim.epsilon:.4g}", claim.where
-                    )
+                yield from _too_low(claims, start.delta, start.accountant)
                 everything = [m for claim in claims for m in claim.mechanisms]
                 highest = max(highest, epsilon_of(everything, start.delta, start.accountant))
                 ways.add(computed_by(everything, start.accountant))
                 yield from _unexplained(claims, start, line)
             except BeyondReachError as error:
-                yield warned(str(error), line.where)
+                yield _unpriced(error, line)
             except UnpricedError as error:
                 yield failed(str(error), line.where)
 
@@ -88,6 +91,32 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
         return found
     priced = " and ".join(sorted(ways))
     return passed(f"{priced}: at most {highest:.4g}, recorded up to {_recorded(case):.4g}")
+
+
+def _too_low(claims: Sequence[Claim], delta: float, charged_by: str | None) -> Iterator[Finding]:
+    """Yield a finding for each claim below the recomputed epsilon; a failure where it is proved.
+
+    A figure may be too high, where a grid is coarse or a distribution out of reach, and must not
+    accuse an honest member. One proof is enough, sought where the figure is farthest above.
+    """
+    found = list(under_reported(claims, delta, charged_by))
+    found.sort(key=lambda fault: fault[0].epsilon / max(fault[1], 1e-300))
+    proved = any(
+        compared(_up_to(claims, claim), delta, claim.epsilon) == "above"
+        for claim, _ in found[:_PROOFS]
+    )
+    for claim, epsilon in found:
+        reason = f"epsilon is {epsilon:.4g}, recorded was {claim.epsilon:.4g}"
+        if proved:
+            yield failed(reason, claim.where)
+        else:
+            yield lacking(PRICE, f"{reason}; which is right cannot be computed here", claim.where)
+
+
+def _up_to(claims: Sequence[Claim], last: Claim) -> list[Mechanism]:
+    """Return the mechanisms of all claims up to one."""
+    counted = claims[: claims.index(last) + 1]
+    return [mechanism for claim in counted for mechanism in claim.mechanisms]
 
 
 def _unexplained(claims: Sequence[Claim], start: Start, line: LogEntry) -> Iterator[Finding]:
@@ -159,17 +188,12 @@ def budget_kept(case: AuditContext) -> Finding:
         for member, (line, start) in case.log.starts.items():
             spent = [mechanism for _, mechanism in case.log.charges(member)]
             # Spent budget is recomputed here, since a recorded epsilon is the member's own claim.
-            bounds = [(spent, agreed.epsilon, agreed.delta, "agreed budget of the run")]
-            if start.cap is not None and spent:
-                life = [*start.history, *spent]
-                bounds.append((life, start.cap.epsilon, start.cap.delta, "member's cap"))
+            budget = _Limit("agreed budget of the run", agreed.epsilon, agreed.delta)
+            yield from _overspent(spent, budget, start, line)
             yield from _cap_faults(case, line, start)
-            for mechanisms, bound, delta, name in bounds:
-                epsilon = _priced(mechanisms, delta, start.accountant)
-                if bound is not None and exceeded(epsilon, bound):
-                    yield failed(
-                        f"epsilon {epsilon:.4g} is above the {name}, {bound:g}", line.where
-                    )
+            if start.cap is not None and spent:
+                cap = _Limit("member's cap", start.cap.epsilon, start.cap.delta)
+                yield from _overspent([*start.history, *spent], cap, start, line)
 
     caps = sum(start.cap is not None for _, start in case.log.starts.values())
     return worst_of(
@@ -199,12 +223,41 @@ def _cap_faults(case: AuditContext, line: LogEntry, start: Start) -> Iterator[Fi
         )
 
 
-def _priced(mechanisms: Sequence[Mechanism], delta: float, charged_by: str | None) -> float:
-    """Return epsilon; 0 where it cannot be computed, which `epsilon_recomputed` reports."""
+@dataclass(frozen=True)
+class _Limit:
+    name: str
+    epsilon: float | None
+    delta: float
+
+
+def _overspent(
+    mechanisms: Sequence[Mechanism], limit: _Limit, start: Start, line: LogEntry
+) -> Iterator[Finding]:
+    """Yield a finding if a budget is overspent, or if it cannot be computed whether it is."""
+    if limit.epsilon is None:
+        return
     try:
-        return epsilon_of(mechanisms, delta, charged_by)
+        epsilon = epsilon_of(mechanisms, limit.delta, start.accountant)
+        if not exceeded(epsilon, limit.epsilon):
+            return
+        verdict = compared(mechanisms, limit.delta, limit.epsilon)
+    except BeyondReachError as error:
+        yield _unpriced(error, line)
     except UnpricedError:
-        return 0.0
+        return  # `epsilon_recomputed` fails
+    else:
+        reason = f"epsilon {epsilon:.4g} is above the {limit.name}, {limit.epsilon:g}"
+        if verdict == "above":
+            yield failed(reason, line.where)
+        elif verdict == "unknown":
+            yield lacking(PRICE, f"{reason}, or that cannot be computed here", line.where)
+
+
+def _unpriced(error: BeyondReachError, line: LogEntry) -> Finding:
+    """Return that there is no price; a doubt only where a package is missing that has one."""
+    if isinstance(error, MissingAccountantError):
+        return warned(str(error), line.where)
+    return lacking(PRICE, str(error), line.where)
 
 
 def earlier_runs(case: AuditContext) -> Finding:

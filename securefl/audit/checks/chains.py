@@ -9,7 +9,15 @@ from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
 from securefl.audit.bundle.findings import Finding, failed, passed, warned, worst_of
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.encoding.jcs import from_timestamp
-from securefl.consortium.ledger.events import ZEROS, End, Outcome, Refusal, Release, Start
+from securefl.consortium.ledger.events import (
+    ZEROS,
+    End,
+    Outcome,
+    Refusal,
+    Release,
+    Start,
+    UnseenOutcome,
+)
 
 
 def times_in_order(case: AuditContext) -> Finding:
@@ -133,7 +141,7 @@ def _misplaced(lines: Sequence[LogEntry]) -> Iterator[Finding]:
     if ended is None:
         return
     for line in lines[ended + 1 :]:
-        if isinstance(line.entry.event, Release | Outcome):
+        if isinstance(line.entry.event, Release | Outcome | UnseenOutcome):
             yield failed("the member went on after its end", line.where)
 
 

@@ -29,6 +29,7 @@ def model_chain(case: AuditContext) -> Finding:
     ended, claimed = ended_with(case), case.bundle.claims.model
 
     def faults() -> Iterator[Finding]:
+        yield from _other_start(case)
         yield from _broken_chain(case, ended)
         if claimed is None:
             yield lacking(
@@ -38,6 +39,18 @@ def model_chain(case: AuditContext) -> Finding:
             yield failed("the model handed out is not one that a round ended with", "claims")
 
     return worst_of(faults(), passed(f"{len(ended):,} models, each from the one before"))
+
+
+def _other_start(case: AuditContext) -> Iterator[Finding]:
+    """Yield the members that computed another start from the agreement than was trained."""
+    trained = {release.model_before for _, release in case.log.releases.get(1, [])}
+    given = _start_digest(case)
+    first = trained if given is None else {*trained, given}
+    for line, start in case.log.starts.values():
+        if start.start_model is not None and first - {start.start_model}:
+            yield failed(
+                "the first round began from another model than the agreed start", line.where
+            )
 
 
 def _broken_chain(case: AuditContext, ended: dict[int, str]) -> Iterator[Finding]:

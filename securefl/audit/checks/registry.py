@@ -185,6 +185,14 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("outcomes-equal", _ROUNDS, rounds.outcomes_equal, _ASK_WHY, needs=(OUTCOMES,)),
     Check(
+        "outcomes-seen",
+        _ROUNDS,
+        rounds.outcomes_seen,
+        "Too few members vouch for how a round ended. Ask those that were in it for what they saw,"
+        " and do not use the model before.",
+        needs=(ENTRIES,),
+    ),
+    Check(
         "model-chain",
         _ROUNDS,
         models.model_chain,
@@ -326,6 +334,9 @@ NOT_PROVED: tuple[str, ...] = (
         " noise, bounded and charged."
     ),
     "That times are right: they are the clocks of those who signed.",
-    "That the model before the first round is the agreed one: a bundle says which, and not why.",
+    (
+        "That the model before the first round follows from the agreement: every member signs the"
+        " one that it computed, and the bundle is compared with these."
+    ),
 )
 """What is not proved even if every check passes."""

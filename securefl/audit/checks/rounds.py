@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, failed, passed, warned, worst_of
+from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned, worst_of
 from securefl.config.cohort import least_survivors
 from securefl.consortium.agreement.signatures import SKEW
-from securefl.consortium.ledger.events import Outcome, Release
+from securefl.consortium.ledger.events import Outcome, Release, UnseenOutcome
 from securefl.federation.aggregation.cohort import agreed_cohort
 
 
@@ -72,6 +72,9 @@ def rounds_agreed(case: AuditContext) -> Finding:
                 elif number < before:
                     yield failed("the outcome is of an earlier round", line.where)
                 before = max(before, number)
+        for line, unseen in case.log.of(UnseenOutcome):
+            if unseen.round > last:
+                yield failed(f"round {unseen.round} was not agreed", line.where)
         yield from _sums_used_twice(case)
 
     return worst_of(
@@ -145,10 +148,11 @@ def cohort_agreed(case: AuditContext) -> Finding:
 
 def survivors_enough(case: AuditContext) -> Finding:
     """Every sum is over enough members of the cohort: the threshold, and the agreed minimum."""
+    demanded = case.agreement.agreement.least
     config, names = case.agreement.agreement.config, tuple(case.keys)
 
     def least(cohort: int) -> int:
-        return least_survivors(config.cohort, cohort) if case.masked else 1
+        return least_survivors(config.cohort, cohort) if case.masked else demanded
 
     def faults() -> Iterator[Finding]:
         for line, release in case.log.of(Release):
@@ -199,3 +203,38 @@ def outcomes_equal(case: AuditContext) -> Finding:
                 yield warned("the round has releases and no outcome", releases[0][0].where)
 
     return worst_of(faults(), passed(f"{len(case.log.outcomes):,} rounds, one account of each"))
+
+
+def outcomes_seen(case: AuditContext) -> Finding:
+    """Each round's outcome is signed by enough members that saw it, and by no other member.
+
+    A member that was not in the sum, or was not shown it, writes that it did not see the end. An
+    outcome that only colluding members sign is worth no more than the coordinator's word.
+    """
+
+    def faults() -> Iterator[Finding]:
+        unseen = {(line.member, event.round): line for line, event in case.log.of(UnseenOutcome)}
+        for line, outcome in case.log.of(Outcome):
+            if line.member not in outcome.survivors:
+                yield failed("the member is in no such sum, and cannot have seen it", line.where)
+            elif (line.member, outcome.round) in unseen:
+                yield failed("the member says also that it did not see this round end", line.where)
+        yield from _too_few_saw(case, {number for _, number in unseen})
+
+    count = sum(len(outcomes) for outcomes in case.log.outcomes.values())
+    return worst_of(faults(), passed(f"{count:,} outcomes, each by a member that saw it"))
+
+
+def _too_few_saw(case: AuditContext, unseen: set[int]) -> Iterator[Finding]:
+    """Yield the rounds whose outcome fewer members signed than were to be in the sum."""
+    config, names = case.agreement.agreement.config, tuple(case.keys)
+    for number in sorted(unseen | case.log.outcomes.keys()):
+        cohort = agreed_cohort(config, names, number)
+        needed = least_survivors(config.cohort, len(cohort)) if case.masked else 1
+        signed = len(case.log.outcomes.get(number, {}))
+        if signed < needed:
+            yield lacking(
+                "members that saw each round end",
+                f"{signed} members signed how it ended, and {needed} have to",
+                f"round {number}",
+            )

@@ -18,7 +18,8 @@ from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.directory import REPEAT, RunDirectory
 from securefl.federation.runs.result import RunResult
-from securefl.ml.tensor_io import replaceable, write_atomically
+from securefl.ml.tensor_io import write_atomically
+from securefl.untrusted.files import replaceable
 from securefl.untrusted.text import shown
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -53,8 +54,21 @@ def prove(directory: RunDirectory) -> Proof | None:
     """
     if not directory.ledger_path.exists():
         return None
-    bundle = bundle_of(directory.path)
-    audit = verify(bundle, source=str(directory.path), folder=directory.path)
+    return proof_of(bundle_of(directory.path), str(directory.path), directory.path)
+
+
+def proof_of(
+    bundle: Bundle, source: str, folder: Path | None, now: datetime | None = None
+) -> Proof:
+    """Audit a bundle.
+
+    Args:
+        bundle: The bundle.
+        source: Its name, for findings.
+        folder: Folder of the files that it names; None if there are none.
+        now: Time of the audit; the current time if not given.
+    """
+    audit = verify(bundle, source=source, folder=folder, now=now)
     return Proof(audit, _paths(bundle.entries), explain(bundle), _digests(bundle))
 
 

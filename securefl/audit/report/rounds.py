@@ -8,8 +8,9 @@ from securefl.audit.explain import Explanation, MemberAccount
 from securefl.audit.report.charts import Chart, bars_over_rounds, over_rounds
 from securefl.audit.report.view_model import Figures, Section
 from securefl.federation.coordinator.rounds import RoundRecord
-from securefl.federation.runs.result import MemberPrivacy, RunResult
+from securefl.federation.runs.result import RunResult
 from securefl.privacy.accounting.spent import UNBOUNDED, privacy_unit
+from securefl.privacy.statement import MemberPrivacy
 
 Paths = Mapping[str, Sequence[tuple[int, float]]]
 """Points (round, epsilon over the life of the data after it) by member."""

@@ -82,6 +82,7 @@ class Report:
         sections: Sections in order.
         version: Version of securefl.
         unsigned: What "unsigned" on the page means.
+        kind: What the page is, as its generator is called.
     """
 
     title: str
@@ -94,6 +95,7 @@ class Report:
         "The sentence above and all figures marked as unsigned are from the files of whoever ran"
         " this: an audit does not cover them. All others follow from what the retailers signed."
     )
+    kind: str = "report"
 
 
 def utility(result: RunResult) -> Section:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from securefl.consortium.agreement.versions import amended, enlarged
 from securefl.consortium.encoding.parsing import parsed
 from securefl.consortium.keys.parties import Party
 from securefl.errors import AgreementError
+from securefl.untrusted.files import taken
 
 
 def draft(
@@ -33,6 +34,7 @@ def draft(
     expires: datetime,
     coordinator: Path | None = None,
     meeting: tuple[str, Path] | None = None,
+    least_members: Mapping[str, int] | None = None,
 ) -> Agreement:
     """Write the first version of an agreement to a new file.
 
@@ -45,9 +47,11 @@ def draft(
         expires: End of validity, with a time zone.
         coordinator: File with the coordinator's key bundle.
         meeting: URL of the broker, and the file with the certificate of its authority.
+        least_members: By task, the fewest members in any round and sum of it.
 
     Raises:
-        AgreementError: If the file exists, a key bundle is invalid, or names or keys collide.
+        AgreementError: If the file exists, a key bundle is invalid, names or keys collide, or the
+            configuration allows fewer members than its task needs.
     """
     if not bundles:
         raise AgreementError("an agreement has members: add --card, once for each")
@@ -59,6 +63,7 @@ def draft(
         expires=expires,
         coordinator=_coordinator(coordinator),
         broker=_broker(meeting),
+        least_members=least_members,
     )
     _write_new(path, agreement)
     return agreement
@@ -145,6 +150,6 @@ def _versioned_path(path: Path, number: int) -> Path:
 
 
 def _write_new(path: Path, agreement: Agreement) -> None:
-    if path.exists():
+    if taken(path):
         raise AgreementError(f"{path} exists; it was not touched")
     write_agreement(path, agreement)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from securefl.config.base import Settings
-from securefl.config.schema import RunConfig
+from securefl.config.schema import RunConfig, TaskName
 from securefl.consortium.agreement.confusables import confusable, look
 from securefl.consortium.encoding.fingerprints import fingerprint
 from securefl.consortium.encoding.jcs import (
@@ -74,6 +74,8 @@ class Agreement(Settings):
         coordinator: The party that relays and sums, if it runs on a machine of its own.
         broker: The message broker, if the run is distributed over machines.
         members: In roster order, which fixes indices in every session.
+        least_members: By task, the fewest members in any round and sum of it. Two companies that
+            sum their sales tell each other theirs; competition law asks for more.
         config: Task, model, plan and privacy; no section of `OWN_AFFAIRS`.
     """
 
@@ -88,6 +90,7 @@ class Agreement(Settings):
     coordinator: Party | None = None
     broker: Broker | None = None
     members: Annotated[tuple[Party, ...], Field(min_length=1)]
+    least_members: dict[TaskName, PositiveInt] = Field(default_factory=dict)
     config: RunConfig
 
     @model_validator(mode="after")
@@ -106,7 +109,18 @@ class Agreement(Settings):
         local = [name for name in OWN_AFFAIRS if name in self.config.model_fields_set]
         if local:
             raise ValueError(f"config.{local[0]}: is each member's own affair and is not agreed")
+        if self.least > self.config.cohort.minimum:
+            # One number decides at the run, in every session and in the audit: cohort.minimum.
+            raise ValueError(
+                f"least_members: {self.config.task} needs {self.least} members in every sum, and"
+                f" config.cohort.minimum allows {self.config.cohort.minimum}"
+            )
         return self
+
+    @property
+    def least(self) -> int:
+        """Return the fewest members in a sum of its task that it demands; 1 if it demands none."""
+        return self.least_members.get(self.config.task, 1)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,6 +159,7 @@ def new_agreement(
     expires: datetime,
     coordinator: Party | None = None,
     broker: Broker | None = None,
+    least_members: Mapping[str, int] | None = None,
 ) -> Agreement:
     """Return the first version of an agreement, with a quorum of all members.
 
@@ -163,6 +178,7 @@ def new_agreement(
             **({} if coordinator is None else {"coordinator": coordinator.model_dump()}),
             **({} if broker is None else {"broker": broker.model_dump()}),
             "members": [member.model_dump() for member in members],
+            **({"least_members": dict(least_members)} if least_members else {}),
             "config": agreed_config(config),
         },
         name,

@@ -37,6 +37,7 @@ from securefl.consortium.encoding.fingerprints import fingerprint
 from securefl.consortium.keys.key_files import generate_key, write_key
 from securefl.consortium.keys.parties import KeyBundle, Party, key_bundle_of
 from securefl.errors import AgreementError
+from securefl.untrusted.files import taken
 from securefl_protocols.primitives.signing import SigningKey
 
 
@@ -97,12 +98,15 @@ def make_key(folder: Path, name: str, passphrase: bytes) -> NewKey:
     """Generate an identity key, `NAME.key` under a passphrase, and its key bundle, `NAME.card`.
 
     Raises:
-        AgreementError: If the name is not allowed, or the bundle cannot be written.
+        AgreementError: If the name is not allowed, or the bundle exists or cannot be written.
         KeyFileError: If the key cannot be written, or the passphrase is too short.
     """
     key = generate_key()
     bundle = key_bundle_of(name, key)
     secret, public = folder / f"{name}.key", folder / f"{name}.card"
+    # A card of that name is another key's; a key that is there `write_key` refuses.
+    if taken(public) and not taken(secret):
+        raise AgreementError(f"{public} exists; it was not touched")
     write_key(secret, key, passphrase)
     write_card(public, bundle)
     return NewKey(secret, public, bundle.fingerprint)

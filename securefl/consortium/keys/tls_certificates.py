@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from securefl.consortium.keys.key_files import check_passphrase, read_secret, write_secret
 from securefl.consortium.keys.pkcs8 import KeyTextError, clear_pem, encrypted_pem, read_pem
 from securefl.errors import KeyFileError
-from securefl.untrusted.files import SMALL, read_bytes
+from securefl.untrusted.files import SMALL, read_bytes, taken
 
 AUTHORITY, AUTHORITY_KEY = "ca.pem", "ca.key"
 BROKER, BROKER_KEY = "broker.pem", "broker.key"
@@ -49,6 +49,7 @@ def create_authority(
         KeyFileError: If a file exists or cannot be written, or the passphrase is too short.
     """
     check_passphrase(passphrase)
+    _refuse_taken(folder / AUTHORITY, folder / AUTHORITY_KEY)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(name)
     builder = _builder(subject, subject, key.public_key(), at, days)
@@ -79,6 +80,7 @@ def issue_broker(
         KeyFileError: If the authority cannot be used, or a file exists or cannot be written.
     """
     authority, authority_key = _authority(folder, passphrase)
+    _refuse_taken(folder / BROKER, folder / BROKER_KEY)
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(hosts[0]), authority.subject, key.public_key(), at, days)
     names = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
@@ -93,6 +95,13 @@ def issue_broker(
     certificate = builder.sign(authority_key, SHA256())
     write_secret(folder / BROKER_KEY, clear_pem(key))
     return _write_certificate(folder / BROKER, certificate)
+
+
+def _refuse_taken(*paths: Path) -> None:
+    """Refuse before the first of two files is written if the second one is there."""
+    found = next((path for path in paths if taken(path)), None)
+    if found is not None:
+        raise KeyFileError(f"{found} exists; a key is never overwritten")
 
 
 def checked_certificate(pem: str) -> str:

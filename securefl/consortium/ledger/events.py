@@ -120,6 +120,8 @@ class Start(Record):
         unprotected_before: Number of earlier releases from the data without noise.
         other_units: All earlier mechanisms on the data for other privacy units; equal ones are
             merged. They are no part of `epsilon_before`, and they are not free either.
+        start_model: Digest of the shared model before the first round, as the member computed it
+            from the agreement, before it was asked to train; null for a query.
     """
 
     kind: Literal["start"] = "start"
@@ -137,12 +139,15 @@ class Start(Record):
     history: tuple[AnyMechanism, ...]
     unprotected_before: Count
     other_units: tuple[AnyMechanism, ...] = ()
+    start_model: Digest | None = None
 
     @model_serializer(mode="wrap")
     def _left_out_where_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Earlier versions know no such field. Without it, their entries keep bytes and signatures.
+        # Earlier versions know no such fields. Without them, their entries keep bytes and
+        # signatures.
         tree: dict[str, Any] = handler(self)
-        return tree if self.other_units else {k: v for k, v in tree.items() if k != "other_units"}
+        later = ("other_units", "start_model")
+        return {name: value for name, value in tree.items() if value or name not in later}
 
 
 class Release(Record):
@@ -205,7 +210,9 @@ class ScoreRelease(Record):
 
 
 class Outcome(Record):
-    """Outcome of a round, as known to this member.
+    """Outcome of a round that this member saw end: it is in the sum, and verified it.
+
+    In mode `plain` no member sees a sum; there it sent an update, and was told the rest.
 
     Attributes:
         round: Number of the round.
@@ -219,6 +226,17 @@ class Outcome(Record):
     survivors: tuple[Name, ...]
     model_after: Digest
     transcript: Digest | None
+
+
+class UnseenOutcome(Record):
+    """End of a round that this member did not see; it vouches for no survivors and no model.
+
+    Attributes:
+        round: Number of the round.
+    """
+
+    kind: Literal["unseen-outcome"] = "unseen-outcome"
+    round: Annotated[PositiveInt, Field(le=LARGEST_INTEGER)]
 
 
 RefusalReason = Literal[
@@ -275,7 +293,7 @@ class End(Record):
 
 
 Event = Annotated[
-    Start | Release | ScoreRelease | Outcome | Refusal | RefusedQuestion | End,
+    Start | Release | ScoreRelease | Outcome | UnseenOutcome | Refusal | RefusedQuestion | End,
     Field(discriminator="kind"),
 ]
 

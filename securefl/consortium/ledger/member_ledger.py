@@ -26,6 +26,7 @@ from securefl.consortium.ledger.events import (
     Refusal,
     RefusedQuestion,
     Release,
+    UnseenOutcome,
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
 from securefl.consortium.ledger.policy import refuse
@@ -38,6 +39,7 @@ from securefl.consortium.ledger.releases import (
     recorded_mechanism,
     release_event,
     released_before,
+    round_end,
 )
 from securefl.consortium.ledger.witness import UnverifiedTreeHead, sign_head
 from securefl.privacy.accounting.events import PrivacyEvent
@@ -67,12 +69,10 @@ class MemberLedger:
         *,
         task: str | None = None,
     ) -> None:
-        self.name = name
-        self._task = task
+        self.name, self._task = name, task
         self.run = consortium.run_id.hex()
         self.key = SigningKey(identity)
-        self._consortium = consortium
-        self.config = consortium.config
+        self._consortium, self.config = consortium, consortium.config
         self._context = context
         self._directory = directory
         self._asked: RequestedRound | None = None
@@ -89,11 +89,13 @@ class MemberLedger:
         if ledger is not None:
             ledger.close()
 
-    def begin(self, units: int) -> None:
+    def begin(self, units: int, start_model: bytes | None = None) -> None:
         """Record the start of participation; idempotent within a run.
 
         Args:
             units: Number of privacy units in the data; the entry only commits to it.
+            start_model: Digest of the agreed start, as the member computed it; None where nothing
+                is trained.
 
         Raises:
             LedgerError: If the run began under another configuration or agreement.
@@ -102,7 +104,7 @@ class MemberLedger:
             return
         self._apply_retention()
         if self.privacy_ledger.run(self.run) is None:
-            self._open(units)
+            self._open(units, start_model)
         else:
             self._check_same_run()
         self._begun = True
@@ -114,7 +116,12 @@ class MemberLedger:
             number: Number of the round.
             cohort: Members of the cohort, in roster order.
             model: Digest of the shared model that training starts from, hex.
+
+        Raises:
+            LedgerError: If an outcome of the round is recorded.
         """
+        if self.privacy_ledger.entry_of(self.run, "outcome", number) is not None:
+            raise LedgerError(f"round {number} is over")
         self._asked = RequestedRound(number, cohort, model)
 
     def charge(self, event: PrivacyEvent, *, clip_norm: float, rng: str) -> None:
@@ -207,22 +214,22 @@ class MemberLedger:
             with self.privacy_ledger.transaction():
                 self._write(RefusedQuestion(question=question, phase=phase, reason=reason))
 
-    def conclude(
-        self, number: int, survivors: tuple[str, ...], model: str, transcript: str | None
-    ) -> None:
-        """Record the outcome of a round; idempotent.
+    def conclude(self, event: Outcome | UnseenOutcome) -> None:
+        """Record how a round ended, once; a round that was not seen stays unseen.
 
         Raises:
             LedgerError: If another outcome of the round is recorded already.
         """
-        event = Outcome(round=number, survivors=survivors, model_after=model, transcript=transcript)
-        known = self.privacy_ledger.entry_of(self.run, "outcome", number)
-        if known is not None:
-            if known.event != event:
-                raise LedgerError(f"round {number} ended otherwise before")
-            return
-        with self.privacy_ledger.transaction():
-            self._write(event)
+        known = self.end_of_round(event.round)
+        if known is None:
+            with self.privacy_ledger.transaction():
+                self._write(event)
+        elif isinstance(known, Outcome) and known != event:
+            raise LedgerError(f"round {event.round} ended otherwise before")
+
+    def end_of_round(self, number: int) -> Outcome | UnseenOutcome | None:
+        """Return the entry on a round's end; None where there is none yet."""
+        return round_end(self.privacy_ledger, self.run, number)
 
     def end(self, rounds: int) -> None:
         """Record the end of the run; idempotent."""
@@ -271,8 +278,7 @@ class MemberLedger:
         """Return the last round of this run with a release; 0 where there is none."""
         row = self.privacy_ledger.run(self.run)
         releases = () if row is None else self.privacy_ledger.releases(row.data_set)
-        rounds = [release.round for release in releases if release.run == self.run]
-        return max(rounds, default=0)
+        return max((one.round for one in releases if one.run == self.run), default=0)
 
     def life_epsilon(self) -> float:
         """Return the epsilon spent over the life of the data, at this run's delta."""
@@ -296,24 +302,24 @@ class MemberLedger:
             raise LedgerError(f"{self.name} was not asked to take part in this run")
         return row
 
-    def _open(self, units: int) -> None:
+    def _open(self, units: int, start_model: bytes | None) -> None:
         context, agreement = self._context, self._consortium.signed.agreement
-        policy = context.policy
         with self.privacy_ledger.transaction():
-            name = policy.data_set if policy else None
+            name = None if context.policy is None else context.policy.data_set
             data_set = self.privacy_ledger.data_set(context.digest, name, context.label)
             row = opening_row(self.run, self.config, data_set, units, self._directory)
             row = row if self._task is None else replace(row, task=self._task)
             self.privacy_ledger.add_run(row)
             before = released_before(self.privacy_ledger, data_set.number, row.unit)
-            self._write(opening_event(row, agreement, policy, data_set, before))
+            start = None if start_model is None else start_model.hex()
+            terms = agreement, context.policy, data_set, before
+            self._write(opening_event(row, *terms, start_model=start))
 
     def _priced(self, mechanisms: list[Mechanism]) -> float:
         return compose(mechanisms, self.config.privacy.delta, self.config.privacy.accountant)
 
     def _keep_to_cap(self, number: int, mechanisms: list[Mechanism]) -> None:
-        cap = self.cap
-        if cap is None:
+        if (cap := self.cap) is None:
             return
         after = compose(mechanisms, cap.delta, self.config.privacy.accountant)
         if after > cap.epsilon:
@@ -340,6 +346,5 @@ class MemberLedger:
             raise LedgerError(f"{self.name} began this run under another agreement")
 
     def _apply_retention(self) -> None:
-        policy = self._context.policy
-        if policy is not None and (oldest := policy.oldest_kept()) is not None:
+        if (policy := self._context.policy) and (oldest := policy.oldest_kept()) is not None:
             self.privacy_ledger.forget_entries_before(timestamp(oldest))

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from securefl.consortium.ledger import journal_fence, round_records
 from securefl.consortium.ledger.events import (
     AnyMechanism,
     Entry,
@@ -96,7 +97,6 @@ class ReleaseRow:
     mechanism: Mechanism | None
 
 
-_VERSION = 1
 _SCHEMA = """
 CREATE TABLE data_sets (id INTEGER PRIMARY KEY, pseudonym TEXT NOT NULL, label TEXT NOT NULL);
 CREATE TABLE data_set_keys (key TEXT PRIMARY KEY, data_set INTEGER NOT NULL);
@@ -117,7 +117,8 @@ CREATE TABLE entries (
 );
 CREATE INDEX of_round ON entries (run, kind, round);
 """
-
+_SECOND = f"{round_records.TABLE};{journal_fence.TABLE}"
+"""What version 2 has in addition; a file of version 1 gets it, and keeps its charges."""
 _RUN_COLUMNS = ", ".join(RunRow.__dataclass_fields__)
 _RUN_MARKS = ", ".join("?" * len(RunRow.__dataclass_fields__))
 
@@ -147,7 +148,7 @@ class PrivacyLedger(Database):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _SCHEMA, _VERSION)
+        super().__init__(path, _SCHEMA + _SECOND, 2, {1: _SECOND})
 
     def data_set(self, digest: str, name: str | None, label: str) -> DataSet:
         """Return the data set with a digest of its tables or a name; create it if there is none.
@@ -223,10 +224,10 @@ class PrivacyLedger(Database):
     def charged(self, data_set: int, run: str | None = None) -> list[Mechanism]:
         """Return all mechanisms charged to any privacy unit; as `spent`."""
         rows = self.rows(
-            "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?1"
-            " AND mechanism IS NOT NULL AND (?2 IS NULL OR run = ?2)"
+            "SELECT mechanism, COUNT(*) FROM releases WHERE data_set = ?"
+            " AND mechanism IS NOT NULL AND (? IS NULL OR run = ?)"
             " GROUP BY mechanism ORDER BY MAX(id)",
-            (data_set, run),
+            (data_set, run, run),
         )
         found = [(self._mechanism(text), count) for text, count in rows]
         return [
@@ -238,8 +239,7 @@ class PrivacyLedger(Database):
     def unprotected(self, data_set: int) -> int:
         """Return the number of releases from a data set without noise."""
         statement = "SELECT COUNT(*) FROM releases WHERE data_set = ? AND mechanism IS NULL"
-        count: int = self.rows(statement, (data_set,))[0][0]
-        return count
+        return int(self.rows(statement, (data_set,))[0][0])
 
     def add_entry(self, signed: SignedEntry) -> None:
         """Add a signed entry and update the state of its run; to be called in a transaction."""
@@ -270,13 +270,11 @@ class PrivacyLedger(Database):
 
     def entry_of(self, run: str, kind: str, number: int) -> Entry | None:
         """Return the last entry of a kind in a round; None if there is none."""
-        return self._entry(
-            self.rows(
-                "SELECT bytes FROM entries WHERE run = ? AND kind = ? AND round = ?"
-                " ORDER BY sequence DESC LIMIT 1",
-                (run, kind, number),
-            )
+        newest = (
+            "SELECT bytes FROM entries WHERE run = ? AND kind = ? AND round = ?"
+            " ORDER BY sequence DESC LIMIT 1"
         )
+        return self._entry(self.rows(newest, (run, kind, number)))
 
     def refusals(self) -> tuple[Entry, ...]:
         """Return all refusals, the oldest first."""
@@ -285,9 +283,8 @@ class PrivacyLedger(Database):
 
     def refused_questions(self, run: str) -> set[str]:
         """Return the names of the questions that were refused in a run."""
-        rows = self.rows(
-            "SELECT bytes FROM entries WHERE run = ? AND kind = 'refused-question'", (run,)
-        )
+        refused = "SELECT bytes FROM entries WHERE run = ? AND kind = 'refused-question'"
+        rows = self.rows(refused, (run,))
         events = [entry.event for row in rows if (entry := self._entry([row])) is not None]
         return {event.question for event in events if isinstance(event, RefusedQuestion)}
 

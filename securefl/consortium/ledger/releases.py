@@ -1,4 +1,4 @@
-"""Builders of the entries for the start of a run and for releases."""
+"""Builders and readers of the entries for the start of a run, its releases and its rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.model import Agreement
 from securefl.consortium.ledger.composition import compose, joined, recorded
 from securefl.consortium.ledger.digests import code_digest, config_digest, units_commitment
-from securefl.consortium.ledger.events import Cap, Mechanism, Release, ScoreRelease, Start
+from securefl.consortium.ledger.events import (
+    Cap,
+    Mechanism,
+    Outcome,
+    Release,
+    ScoreRelease,
+    Start,
+    UnseenOutcome,
+)
 from securefl.consortium.ledger.hash_chain import timestamp
 from securefl.consortium.ledger.policy import Policy, policy_digest
 from securefl.consortium.ledger.privacy_ledger import DataSet, PrivacyLedger, RunRow
@@ -69,7 +77,13 @@ def released_before(ledger: PrivacyLedger, data_set: int, unit: str | None) -> B
 
 
 def opening_event(
-    row: RunRow, agreement: Agreement, policy: Policy | None, data_set: DataSet, before: Before
+    row: RunRow,
+    agreement: Agreement,
+    policy: Policy | None,
+    data_set: DataSet,
+    before: Before,
+    *,
+    start_model: str | None,
 ) -> Start:
     """Return the first entry of a run.
 
@@ -79,6 +93,7 @@ def opening_event(
         policy: The member's policy.
         data_set: The data set.
         before: What was released from it before.
+        start_model: Digest of the agreed start, hex; None where nothing is trained.
     """
     epsilon = None
     if row.delta is not None and row.accountant is not None:
@@ -98,6 +113,7 @@ def opening_event(
         history=joined(before.spent),
         unprotected_before=before.unprotected,
         other_units=joined(before.others),
+        start_model=start_model,
     )
 
 
@@ -213,3 +229,18 @@ def score_release_event(
 
 def _least(config: RunConfig, asked: RequestedRound) -> int:
     return least_survivors(config.cohort, len(asked.cohort))
+
+
+def round_end(ledger: PrivacyLedger, run: str, number: int) -> Outcome | UnseenOutcome | None:
+    """Return a member's entry on how a round ended; None where there is none.
+
+    Args:
+        ledger: The member's privacy ledger.
+        run: Run id, hex.
+        number: Number of the round.
+    """
+    for kind in ("outcome", "unseen-outcome"):
+        entry = ledger.entry_of(run, kind, number)
+        if entry is not None and isinstance(entry.event, Outcome | UnseenOutcome):
+            return entry.event
+    return None

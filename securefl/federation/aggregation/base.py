@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from securefl.federation.aggregation.model_proofs import ModelProof
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.vectors import FloatVector
 from securefl_protocols.wire.transcript import Transcript
@@ -23,6 +25,8 @@ class Aggregate:
         loss: Weighted mean of the members' training losses.
         survivors: The members whose change is in the mean.
         transcript: From which the sum can be recomputed; None where nothing was masked.
+        signatures: Member to its signature under the round's end, from those that verified the sum;
+            none where nothing was masked. Not verified yet; see `ModelProof.of`.
     """
 
     change: npt.NDArray[np.float64]
@@ -30,6 +34,7 @@ class Aggregate:
     loss: float
     survivors: tuple[str, ...]
     transcript: Transcript | None = None
+    signatures: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Aggregator(Protocol):
@@ -39,3 +44,12 @@ class Aggregator(Protocol):
         self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
     ) -> Aggregate:
         """Train `cohort` from `shared` (float32 [d]) and average."""
+
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        """Take what proves the next round's model to members that did not verify it themselves.
+
+        Args:
+            proof: The proof of how the last round ended.
+            moments: The server optimizer's moments, as `ServerOptimizer.pack` returns them.
+            known_to: The members that need neither.
+        """

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from securefl.consortium.agreement.context import Consortium
+from securefl.federation.aggregation.session_driver import RejectedSumError
 from securefl_protocols.primitives.entropy import Entropy
+from securefl_protocols.primitives.errors import ChecksumFailed
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client import ClientSession, ClientState
@@ -71,10 +73,15 @@ class OneSum:
 
         Raises:
             ProtocolError: If the message breaks the protocol; the session is over for good.
+            RejectedSumError: If the sum fails its checksum; it is not repeated.
         """
         before = self._client.state
-        answers = self._client.receive(payload)
-        if before is ClientState.ADVERTISED and self._client.state is ClientState.READY:
+        try:
+            answers = self._client.receive(payload)
+        except ChecksumFailed:
+            raise RejectedSumError("the sum fails its checksum") from None
+        opening = before in (ClientState.ADVERTISED, ClientState.REVEALED)
+        if opening and self._client.state is ClientState.READY:
             return self._client.begin_round(self._number, self._digest, value())
         if not answers:  # a repeated message
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.errors import InputError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
+from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
@@ -21,9 +22,10 @@ from securefl.federation.aggregation.session_parameters import (
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.cpu import cores
 from securefl.ml.vectors import FloatVector, model_digest
-from securefl_protocols.primitives.errors import PlanError, ProtocolError
+from securefl_protocols.primitives.errors import ChecksumFailed, PlanError, ProtocolError
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.session.dropouts import ServerStep
+from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
 from securefl_protocols.wire.transcript import Transcript
 
@@ -34,22 +36,46 @@ class RoundFailedError(SecureflError):
     wire_name: ClassVar[str] = "RoundFailedError"
 
 
+class UnverifiedRoundError(SecureflError):
+    """A round's sum failed its checksum as often as agreed; the run stops."""
+
+    wire_name: ClassVar[str] = "UnverifiedRoundError"
+
+
+@dataclass
+class _Tries:
+    """The tries of one round.
+
+    Attributes:
+        round: Its number, and the digest of its model.
+        bound: The survivors of the next try, because members have revealed shares for a sum of
+            them; none where any are allowed.
+        rejected: The sums that failed their checksum.
+    """
+
+    round: tuple[int, bytes]
+    bound: tuple[str, ...] = ()
+    rejected: int = 0
+
+
 @dataclass(frozen=True)
 class MaskedSum:
     """The result of a round of a session.
 
     Attributes:
         terms: The session's parameters.
-        total: Sum of the survivors' inputs, uint32 or uint64 [d + 2].
+        total: Sum of the survivors' inputs, in the dtype of its ring [d + tail].
         survivors: Their names.
         transcript: From which the sum can be recomputed.
         opened: By survivor, the keys of noise layers that are removed from the sum.
+        signatures: Member to its signature under the round's end, from those that verified the sum.
     """
 
     terms: SessionParams
     total: RingVector
     survivors: tuple[str, ...]
     transcript: Transcript
+    signatures: Mapping[str, bytes]
     opened: Mapping[int, Sequence[bytes]] = field(default_factory=dict, repr=False)
 
 
@@ -73,6 +99,19 @@ class _Session(ServerSessionRunner):
         return self.usable and idle and self.cohort == cohort
 
 
+@dataclass(frozen=True)
+class _HandedOver:
+    """The input of the last `Aggregator.hand_over`."""
+
+    proof: ModelProof
+    moments: bytes = field(repr=False)
+    known_to: frozenset[str]
+
+    def state(self) -> list[Any]:
+        """Return it as plain values."""
+        return [self.proof.stored(), self.moments, sorted(self.known_to)]
+
+
 class SecureAggregator:
     """The aggregator of masked sums; a session serves many rounds while its members stay.
 
@@ -83,6 +122,12 @@ class SecureAggregator:
         self._consortium = consortium
         self._session: _Session | None = None
         self._sessions = 0
+        self._handed: _HandedOver | None = None
+        self._tries = _Tries((0, b""))
+
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        """See `Aggregator.hand_over`."""
+        self._handed = _HandedOver(proof, moments, frozenset(known_to))
 
     def aggregate(
         self, exchange: Exchange, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
@@ -97,17 +142,17 @@ class SecureAggregator:
     @staticmethod
     def decoded(result: MaskedSum) -> Aggregate:
         """Return the weighted mean that a sum stands for."""
-        encoding = result.terms.encoding
         try:
             decoded = result.terms.decode(result.total, result.opened)
         except ProtocolError as error:
             raise RoundFailedError(f"the sum cannot be decoded: {error}") from None
         return Aggregate(
-            change=decoded.mean[:-1],
+            change=decoded.mean,
             samples=decoded.total_weight,
-            loss=decode_loss(encoding, float(decoded.mean[-1])),
+            loss=decode_loss(decoded),
             survivors=result.survivors,
             transcript=result.transcript,
+            signatures=result.signatures,
         )
 
     def masked_sum(
@@ -117,26 +162,25 @@ class SecureAggregator:
 
         Raises:
             RoundFailedError: If too few members are left in every attempt.
+            UnverifiedRoundError: If the sum failed its checksum as often as agreed.
         """
-        reason = ""
-        for _ in range(self._consortium.config.secure.attempts):
-            session = self._session_for(round_number, shared, cohort)
-            request = m.TrainMasked(
-                round=round_number,
-                shared=m.pack_vector(shared),
-                cohort=cohort,
-                session=session.number,
-            )
+        round_ = round_number, model_digest(shared)
+        if self._tries.round != round_:
+            self._tries = _Tries(round_)
+        reason, failed = "", 0
+        while failed < self._consortium.config.secure.attempts:
+            session = self._session_for(round_, shared.shape[0], cohort)
+            openings = self._openings(session.number, round_number, shared, cohort)
             try:
-                result = session.run(exchange, request, round_number, model_digest(shared))
+                result = session.run(exchange, openings, *round_)
+            except ChecksumFailed as error:
+                self._again(session)
+                self._count_rejected(error, cohort)
             except ProtocolError as error:
-                # Tried again in a new session: the keys of a failed one may be partly disclosed.
-                # A member whose update was unmasked refuses, so that no round has two sums.
-                session.usable, reason = False, str(error)
-                continue
-            survivors = tuple(cohort[index] for index in result.survivors)
-            transcript = session.server.transcript()
-            return MaskedSum(session.terms, result.total, survivors, transcript, result.opened)
+                self._again(session)
+                reason, failed = str(error), failed + 1
+            else:
+                return _sum_of(session, result)
         refused = exchange.refused_in(0) | exchange.refused_in(round_number)
         reasons = [
             reason,
@@ -145,16 +189,50 @@ class SecureAggregator:
         ]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
 
+    def _openings(
+        self, session: int, number: int, shared: FloatVector, cohort: tuple[str, ...]
+    ) -> dict[str, m.Message]:
+        """Return the first request to each member, with the proof of its model where needed."""
+        request = m.TrainMasked(
+            round=number, shared=m.pack_vector(shared), cohort=cohort, session=session
+        )
+        handed = self._handed
+        if handed is None or handed.proof.end.round != number - 1:
+            return dict.fromkeys(cohort, request)
+        proof, known_to = handed.proof, handed.known_to
+        return proved_requests(
+            self._consortium, request, cohort, proof, known_to, moments=handed.moments
+        )
+
+    def _again(self, session: _Session) -> None:
+        """Prepare another try, in a new session: the keys of a failed one may be disclosed."""
+        session.usable = False
+        # Who has revealed shares for a set of survivors enters the round again for that set alone,
+        # so that no round has two sums that differ in a member.
+        self._tries.bound = session.bound or self._tries.bound
+
+    def _count_rejected(self, error: ChecksumFailed, cohort: tuple[str, ...]) -> None:
+        tries, repeats = self._tries, self._consortium.config.secure.repeats
+        tries.rejected += 1
+        if tries.rejected > repeats:
+            names = ", ".join(cohort[index] for index in sorted(error.survivors))
+            raise UnverifiedRoundError(
+                f"round {tries.round[0]}: the sum failed its checksum {tries.rejected} times, and"
+                f" {repeats} repeats were agreed; one of {names} sends wrong checksums"
+            )
+
     def _session_for(
-        self, round_number: int, shared: FloatVector, cohort: tuple[str, ...]
+        self, round_: tuple[int, bytes], dimension: int, cohort: tuple[str, ...]
     ) -> _Session:
         current = self._session
         if current is not None and current.serves(cohort):
-            current.server.begin_round(round_number, model_digest(shared))
+            current.server.begin_round(*round_)
             return current
         self._sessions += 1
-        opening = (round_number, model_digest(shared))
-        self._session = self._opened(self._sessions, cohort, shared.shape[0], opening)
+        self._session = self._opened(self._sessions, cohort, dimension, round_)
+        if self._tries.bound:
+            # The others have no keys in it, so the next round opens another.
+            self._session.asked, self._session.usable = self._tries.bound, False
         return self._session
 
     def _opened(
@@ -181,24 +259,43 @@ class SecureAggregator:
         fields = {
             "sessions": self._sessions,
             "session": _session_state(session) if session is not None and usable else None,
+            "handed": None if self._handed is None else self._handed.state(),
         }
         packed: bytes = msgpack.packb(fields)
         return packed
 
     def restore(self, state: bytes) -> None:
-        """Take up a `state` in an aggregator that has run nothing yet."""
+        """Take up a `state` in an aggregator that has run nothing yet.
+
+        Raises:
+            InputError: If an earlier version wrote it.
+        """
         fields = msgpack.unpackb(state, strict_map_key=False)
         self._sessions = fields["sessions"]
+        if fields["handed"] is not None:
+            proof, moments, known_to = fields["handed"]
+            self.hand_over(ModelProof.from_stored(proof), moments, known_to)
         kept = fields["session"]
         if kept is None:
             return
+        if "opened" not in kept:
+            raise InputError("the journal of this coordinator is of an earlier version")
         opening = (kept["opening"][0], kept["opening"][1])
         session = self._opened(kept["number"], tuple(kept["cohort"]), kept["dimension"], opening)
-        for member, message in kept["advertised"].items():
-            session.server.receive(member, message)
-        session.server.end_step()
+        for step in kept["opened"]:
+            for member, message in step.items():
+                session.server.receive(member, message)
+            session.server.end_step()
         session.server.skip_to(frozenset(kept["banned"]), kept["rounds_left"])
         self._session = session
+
+
+def _sum_of(session: _Session, result: RoundResult) -> MaskedSum:
+    survivors = tuple(session.cohort[index] for index in result.survivors)
+    transcript = session.server.transcript()
+    return MaskedSum(
+        session.terms, result.total, survivors, transcript, session.signatures, result.opened
+    )
 
 
 def _session_state(session: _Session) -> dict[str, Any]:
@@ -208,7 +305,7 @@ def _session_state(session: _Session) -> dict[str, Any]:
         "cohort": session.cohort,
         "dimension": session.terms.dimension,
         "opening": session.opening,
-        "advertised": server.advertised(),
+        "opened": server.opening(),
         "banned": sorted(server.banned),
         "rounds_left": server.rounds_left,
     }

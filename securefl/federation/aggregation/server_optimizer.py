@@ -62,6 +62,25 @@ class ServerOptimizer:
         """Take the moments from a checkpoint."""
         self.moments = {name: moments[name].copy() for name in self.moments}
 
+    def pack(self) -> bytes:
+        """Return the moments, one behind the other, as `<f8` bytes; empty for FedAvg."""
+        return b"".join(
+            moment.astype("<f8", copy=False).tobytes() for moment in self.moments.values()
+        )
+
+    def unpack(self, data: bytes) -> None:
+        """Take the moments from bytes of `pack`.
+
+        Raises:
+            ValueError: If they are of another optimizer or length.
+        """
+        read = np.frombuffer(data, dtype="<f8").astype(np.float64)
+        length = sum(moment.size for moment in self.moments.values())
+        if read.size != length:
+            raise ValueError(f"{read.size} numbers are not the {length} of the moments")
+        parts = np.split(read, len(self.moments)) if self.moments else []
+        self.moments = dict(zip(self.moments, parts, strict=True))
+
 
 _MOMENTS: dict[str, tuple[str, ...]] = {
     "fedavg": (),

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange
+from securefl_protocols.primitives.errors import ChecksumFailed
 from securefl_protocols.session.dropouts import OPENING, ServerStep
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
+
+
+class RejectedSumError(SecureflError):
+    """The sum that a member was shown is not that of the inputs that the survivors signed."""
+
+    wire_name: ClassVar[str] = "RejectedSumError"
 
 
 @dataclass(kw_only=True)
@@ -19,38 +28,47 @@ class ServerSessionRunner:
     Attributes:
         cohort: Its members, in roster order.
         server: The session.
+        asked: Those of them that are asked to take part; none for all.
         usable: Whether another round may begin in it.
         failures: By member, the text of its first failure.
+        signatures: By member, its signature under the end of the last round; see `ModelProof`.
         carrier: The message that carries the session's bytes, either way.
     """
 
     cohort: tuple[str, ...]
     server: ServerSession
+    asked: tuple[str, ...] = ()
     usable: bool = True
     failures: dict[str, str] = field(default_factory=dict)
+    signatures: dict[str, bytes] = field(default_factory=dict)
+    _revealing: bool = False
     carrier: type[m.Protocol | m.ScoreProtocol] = m.Protocol
 
-    def run(self, exchange: Exchange, opening: m.Message, number: int, model: bytes) -> RoundResult:
+    def run(
+        self, exchange: Exchange, openings: Mapping[str, m.Message], number: int, model: bytes
+    ) -> RoundResult:
         """Run one round, from the message that opens it to the sum that all members are shown.
 
         Args:
             exchange: The way to the members.
-            opening: The first request to all members; the answer is the session's first message.
+            openings: The first request to each member; the answer is its first message.
             number: Number of the round.
             model: 32 bytes, the digest of the model (or query) of the round.
 
         Raises:
+            ChecksumFailed: If the sum fails its checksum at as many members as it does not.
             ProtocolError: If too few members are left.
         """
-        server = self.server
-        requests: dict[str, m.Message] = dict.fromkeys(self.cohort, opening)
+        server, self._revealing = self.server, False
+        requests = {name: openings[name] for name in self.asked or self.cohort}
         while True:
             self._collect(exchange.replies(requests))
             keys_missing = server.step in OPENING
             closing = server.step is ServerStep.UNMASK
             outgoing = server.end_step()
+            self._revealing = self._revealing or server.step is ServerStep.UNMASK
             if keys_missing and server.step is ServerStep.IDLE:
-                server.begin_round(number, model)
+                server.begin_round(number, model, self._only)
             if closing:
                 payload = next(iter(outgoing.values()))
                 self._show_sum(exchange, requests, self.carrier(round=number, payload=payload))
@@ -59,6 +77,18 @@ class ServerSessionRunner:
                 self.cohort[index]: self.carrier(round=number, payload=payload)
                 for index, payload in outgoing.items()
             }
+
+    @property
+    def _only(self) -> frozenset[int] | None:
+        return frozenset(map(self.cohort.index, self.asked)) if self.asked else None
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """The survivors that members have revealed shares for; none where none can have."""
+        # Signatures are shown when the step CONSISTENCY ends, and shares leave in answer to them.
+        if not self._revealing:
+            return ()
+        return tuple(self.cohort[index] for index in sorted(self.server.survivors))
 
     def _collect(self, replies: dict[str, m.Message]) -> None:
         for name, reply in replies.items():
@@ -77,8 +107,22 @@ class ServerSessionRunner:
         """Show the sum to all that were asked to unmask it, also where their answer was lost.
 
         A member that helped to unmask enters no later round before it has seen the sum. One that
-        rejects the sum leaves this session and cannot stop the others.
+        rejects the sum alone leaves this session and cannot stop the others.
+
+        Raises:
+            ChecksumFailed: If at least as many members reject the sum as accept it. All are shown
+                the same bytes, so the honest ones are of one mind, and others are fewer.
         """
         replies = exchange.replies(dict.fromkeys(asked, shown))
-        if any(isinstance(reply, m.Failure) for reply in replies.values()):
+        failures = [reply for reply in replies.values() if isinstance(reply, m.Failure)]
+        rejected = [one for one in failures if one.error == RejectedSumError.wire_name]
+        accepted = sum(isinstance(one, m.Done | m.SumVerified) for one in replies.values())
+        if failures:
             self.usable = False
+        self.signatures = {
+            name: reply.signature
+            for name, reply in replies.items()
+            if isinstance(reply, m.SumVerified)
+        }
+        if rejected and len(rejected) >= accepted:
+            raise ChecksumFailed("the sum fails its checksum", self.server.survivors)

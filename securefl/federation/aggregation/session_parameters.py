@@ -8,21 +8,19 @@ complete a round.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from securefl.config.cohort import least_survivors
 from securefl.config.schema import RunConfig
-from securefl.ml.vectors import UpdateVector
+from securefl.ml.vectors import FloatVector, UpdateVector, model_digest
+from securefl.privacy.encoding.lanes import LOSS_RANGE, LOSS_STEP, update_encoding
 from securefl.privacy.mechanisms import SumFormat, mechanism_for
 from securefl_protocols.encoding.fixed_point import FixedPoint, WeightedMean
 from securefl_protocols.encoding.rotation import Rotation
-from securefl_protocols.primitives.errors import PlanError
-from securefl_protocols.primitives.ring import RingDtype, RingVector
+from securefl_protocols.primitives.errors import RangeError
+from securefl_protocols.primitives.kdf import derive_key
+from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.wire.context import SessionContext, labelled_digest
 
@@ -30,9 +28,8 @@ if TYPE_CHECKING:
     from securefl.privacy.noise.xnoise import LayerPlan
 from securefl.consortium.agreement.context import Consortium
 
-TERMS_LABEL = b"securefl/1/terms"
-LOSS_RANGE = float(1 << 20)
-"""Largest training loss that can be summed; it is telemetry and shares the update's format."""
+TERMS_LABEL = b"securefl/2/terms"
+ROUNDING_LABEL = b"securefl/1/rounding"
 
 
 @dataclass(frozen=True)
@@ -59,11 +56,11 @@ class SessionParams:
         """Return the weighted mean of a sum, with excess noise removed.
 
         Args:
-            total: The sum as it was unmasked, in the ring [d + 2]; loss and weight come last.
+            total: The sum as it was unmasked; the digits of loss and weight come last.
             opened: By survivor, the keys of its noise layers that are removed.
 
         Returns:
-            The mean change and, last, the mean loss: [d + 1].
+            The mean change [d], the weight, and the sum of the losses as the one exact number.
 
         Raises:
             RangeError: If the sum is outside what so many members can add up to.
@@ -71,45 +68,16 @@ class SessionParams:
         if self.layers is not None and opened:
             from securefl.privacy.noise.xnoise import layered_sampler
 
-            taken = layered_sampler(self.layers).excess(opened.values(), total.size - 2)
+            taken = layered_sampler(self.layers).excess(
+                opened.values(), total.size - self.encoding.tail
+            )
             total = total.copy()
             signed = total.view(self.encoding.ring.signed_dtype)
-            signed[:-2] -= taken.astype(signed.dtype)
+            signed[: taken.size] -= taken.astype(signed.dtype)
         decoded = self.encoding.decode(total)
         if self.rotation is None:
             return decoded
-        change = self.rotation.inverse(decoded.mean[:-1])
-        return WeightedMean(np.append(change, decoded.mean[-1]), decoded.total_weight)
-
-
-def agreed_encoding(config: RunConfig, members: int, dimension: int) -> FixedPoint:
-    """Return the fixed-point encoding of a cohort's changes without integer noise.
-
-    With `bits = "auto"`, 32 bits are used where `FixedPoint.error_bound` is within the tolerance
-    for the smallest agreed sum of the sample counts, and for one sample where none was agreed.
-
-    Args:
-        config: What was agreed.
-        members: Members of the cohort.
-        dimension: d.
-
-    Raises:
-        PlanError: If the numbers do not fit the ring.
-    """
-    settings = config.secure
-    finest = partial(
-        FixedPoint.finest,
-        members=members,
-        max_weight=settings.max_samples,
-        limit=settings.limit,
-    )
-    if settings.bits == "auto":
-        with suppress(PlanError):
-            narrow = finest(ring=RingDtype.UINT32)
-            least = max(1, members * settings.min_samples)
-            if narrow.error_bound(members, least) <= settings.tolerance:
-                return narrow
-    return finest(ring=RingDtype(settings.widest))
+        return replace(decoded, mean=self.rotation.inverse(decoded.mean))
 
 
 def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -> SumFormat:
@@ -125,10 +93,13 @@ def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -
         ConfigError: If no noise keeps to the budget, or it is too little to be split into layers.
         PlanError: If the numbers do not fit the ring.
     """
-    found = mechanism_for(config.privacy).sum_format(
-        config, roster=roster, cohort=cohort, dimension=dimension
-    )
-    return SumFormat(agreed_encoding(config, cohort, dimension)) if found is None else found
+    mechanism = mechanism_for(config.privacy)
+    found = mechanism.sum_format(config, roster=roster, cohort=cohort, dimension=dimension)
+    if found is not None:
+        return found
+    # Under a budget counts are not released, and every member has weight 1.
+    most = 1 if mechanism.private else config.secure.max_samples
+    return SumFormat(update_encoding(config, cohort, most))
 
 
 def session_params(
@@ -139,7 +110,7 @@ def session_params(
     Args:
         consortium: The parties and their agreement.
         cohort: The members of the session.
-        dimension: d, coordinates of the shared model; loss and weight come behind them.
+        dimension: d, coordinates of the shared model; loss and weight come behind them, in digits.
 
     Raises:
         PlanError: If the numbers do not fit the ring, or the cohort is too small.
@@ -149,9 +120,9 @@ def session_params(
     encoding, layers, rotation = form.encoding, form.layers, form.rotation
     plan = SessionPlan.for_cohort(
         members=len(cohort),
-        dimension=(dimension if rotation is None else rotation.padded) + 2,
+        dimension=(dimension if rotation is None else rotation.padded) + encoding.tail,
         ring=encoding.ring,
-        largest_input=max(encoding.largest_integer, encoding.max_weight),
+        largest_input=encoding.largest_input,
         terms=labelled_digest(
             TERMS_LABEL,
             agreed,
@@ -169,21 +140,47 @@ def session_params(
 
 
 def encode_update(
-    encoding: FixedPoint, change: UpdateVector, loss: float, samples: int
+    encoding: FixedPoint,
+    change: UpdateVector,
+    loss: float,
+    samples: int,
+    key: bytes | None = None,
 ) -> RingVector:
-    """Return a member's input: `samples * (change, loss)` and `samples`, as integers [d + 2].
+    """Return a member's input: `samples * (change, loss)` and `samples`, as integers [d + tail].
 
     The weight is under the masks too, so that no sample count of a single member is disclosed.
 
+    Args:
+        encoding: The encoding of the session.
+        change: Change of the shared parameters, [d].
+        loss: Mean training loss.
+        samples: Sample count, the weight.
+        key: 32 bytes, from `rounding_key`, where members round at random.
+
     Raises:
-        RangeError: If a coordinate or the sample count is beyond what was agreed.
+        RangeError: If a coordinate, the loss or the sample count is beyond what was agreed.
     """
-    scaled = loss * (encoding.limit / LOSS_RANGE)
-    extended = np.empty(change.size + 1, dtype=change.dtype)
-    extended[:-1], extended[-1] = change, scaled
-    return encoding.encode(extended, samples)
+    if not abs(loss) <= LOSS_RANGE:
+        raise RangeError(f"the training loss is not within ±{LOSS_RANGE}")
+    return encoding.encode(change, samples, (round(loss * samples * LOSS_STEP),), key=key)
 
 
-def decode_loss(encoding: FixedPoint, mean: float) -> float:
-    """Return the mean training loss from its coordinate of the mean; see `encode_update`."""
-    return mean * (LOSS_RANGE / encoding.limit)
+def rounding_key(identity: bytes, run_id: bytes, number: int, shared: FloatVector) -> bytes:
+    """Return the key of a member's rounding at random in a round, 32 bytes.
+
+    It follows from the member's secret identity key, so that no other party can compute or choose
+    it, and a round that is tried again sends the same integers.
+
+    Args:
+        identity: The member's private identity key, 32 bytes.
+        run_id: Of the run, 32 bytes.
+        number: Number of the round.
+        shared: The model that the round starts from, float32 [d].
+    """
+    context = run_id + number.to_bytes(4, "big") + model_digest(shared)
+    return derive_key(identity, label=ROUNDING_LABEL, context=context)
+
+
+def decode_loss(decoded: WeightedMean) -> float:
+    """Return the mean training loss of a decoded sum; see `encode_update`."""
+    return decoded.exact[0] / LOSS_STEP / decoded.total_weight

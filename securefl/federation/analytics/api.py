@@ -114,8 +114,7 @@ def answer_from(
     # Refuse what no member could answer before any member is asked and charged.
     noise_of(config, len(data.members), query, catalogue)
     specs = analysts(config, data, catalogue, places)
-    for spec in specs:
-        PrivacyPlan.of(config).check_units(spec.name, spec.units)
+    PrivacyPlan.of(config).check_delta("the consortium")
     dropouts = config.simulation.dropouts
     engine: OpenTransport = InProcess(specs)
     with WithDropouts(engine, dropouts) if dropouts else engine as transport:

@@ -156,7 +156,7 @@ class Catalogue:
 
 
 def number_records(lines: pd.DataFrame, column: str) -> Numbers:
-    """Return the records of a column of numbers of known customers.
+    """Return the records of a column of numbers of known customers; what is no number is left out.
 
     Args:
         lines: A retailer's transactions.
@@ -164,5 +164,5 @@ def number_records(lines: pd.DataFrame, column: str) -> Numbers:
     """
     # An anonymous line belongs to no customer whose contribution could be bounded.
     kept = lines[lines["customer"] != ANONYMOUS]
-    records = NUMBERS[column].read(kept)
+    records = NUMBERS[column].read(kept).dropna()
     return Numbers(records["customer"].to_numpy(np.int64), records["value"].to_numpy(np.float64))

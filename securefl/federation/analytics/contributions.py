@@ -126,7 +126,9 @@ def _counted(
     customer: IntVector, cell: IntVector, cells: int, query: Query, source: UniformWordSource
 ) -> IntVector:
     tickets = _tickets(customer.size, source)
-    few = _at_most(query.repeats, customer * cells + cell, tickets)
+    # Dense numbers: of ids up to 2^63, products would wrap round, and two customers be one group.
+    _, row = np.unique(customer, return_inverse=True)
+    few = _at_most(query.repeats, row.astype(np.int64) * cells + cell, tickets)
     chosen = few[_at_most(query.records, customer[few], tickets[few])]
     return np.bincount(cell[chosen], minlength=cells).astype(np.int64)
 

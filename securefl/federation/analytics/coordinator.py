@@ -121,7 +121,7 @@ def ask(
     session = ServerSessionRunner(cohort=names, server=server)
     request = m.QueryRequest(query=query.canonical(), cohort=names)
     try:
-        result = session.run(exchange, request, ROUND, digest)
+        result = session.run(exchange, dict.fromkeys(names, request), ROUND, digest)
     except ProtocolError as error:
         raise _no_answer(exchange, session, str(error)) from None
     survivors = tuple(names[index] for index in result.survivors)

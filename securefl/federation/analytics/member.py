@@ -19,10 +19,9 @@ import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
-from securefl.consortium.ledger.events import QuestionRefusal
+from securefl.consortium.ledger.events import Outcome, QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.data.tables import RetailerTables
-from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.analytics.columns import Catalogue
@@ -39,7 +38,8 @@ from securefl.federation.analytics.terms import (
 )
 from securefl.federation.member.answer_gate import AnswerGate
 from securefl.federation.member.answers import QUERY_ANSWERS, Phase, Protection
-from securefl.federation.member.refusing import RefusingMember, refused
+from securefl.federation.member.refusing import RefusingMember
+from securefl.federation.member.replying import reply_to
 from securefl.federation.member.secure_client import AbortedError
 from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.shares import NoisePlan
@@ -127,19 +127,17 @@ class AnalyticsMember:
         }
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """Return the reply to one message; a user-facing error becomes a `Failure`."""
+        """Return the reply to one message; an error becomes a `Failure`, whatever it is."""
+        return reply_to(message, self._answer)
+
+    def _answer(self, request: m.Message) -> m.Message:
         try:
-            request = m.decode(message)
-            rule = self._gate.admit(request)
-            reply = self._answers[rule.question](request)
+            return self._answers[self._gate.admit(request).question](request)
         except RefusedError as error:
             self.ledger.refuse(error.refusal)
-            reply = refused(error.refusal)
+            raise
         except ProtocolError as error:
-            reply = m.Failure(error=AbortedError.wire_name, text=str(error))
-        except SecureflError as error:
-            reply = m.Failure(error=error.wire_name, text=str(error))
-        return [m.encode(reply)]
+            raise AbortedError(str(error)) from None
 
     def _record_refused(self, question: str, phase: str, reason: QuestionRefusal) -> None:
         self.ledger.begin(self._spec.units)  # a chain of entries begins with the start
@@ -155,7 +153,7 @@ class AnalyticsMember:
         if request.cohort != consortium.roster.names:
             raise AbortedError("a query is answered by all members of the agreement")
         noise = noise_of(consortium.config, len(request.cohort), query, self._spec.catalogue)
-        PrivacyPlan.of(consortium.config).check_units(self._spec.name, self._spec.units)
+        PrivacyPlan.of(consortium.config).check_delta(self._spec.name)
         digest = query_digest(query, self._spec.catalogue)
         # Before the session is entered: a member that its cap forbids to answer refuses here, where
         # the others can still go on without it. It is charged only when data are used (`_begin`).
@@ -211,7 +209,10 @@ class AnalyticsMember:
         if request.survivors != survivors or request.model != answer_digest(result.total):
             raise m.MessageError("the sum that was shown is another one")
         transcript = request.transcript.hex() if request.transcript else None
-        self.ledger.conclude(ROUND, survivors, request.model.hex(), transcript)
+        model = request.model.hex()
+        self.ledger.conclude(
+            Outcome(round=ROUND, survivors=survivors, model_after=model, transcript=transcript)
+        )
         self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
 

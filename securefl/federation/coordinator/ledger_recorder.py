@@ -8,6 +8,7 @@ from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.transparency_log import Log
 from securefl.consortium.ledger.tree_heads import TreeHead
 from securefl.federation import messages as m
+from securefl.federation.aggregation.model_proofs import ModelProof
 from securefl.federation.transport.exchange import Exchange, failed
 
 
@@ -54,6 +55,7 @@ class Recorder:
         survivors: tuple[str, ...],
         model: bytes,
         transcript: bytes | None,
+        proof: ModelProof | None,
     ) -> None:
         """Announce to all members how a round ended, and have the log cosigned.
 
@@ -63,6 +65,7 @@ class Recorder:
             survivors: Whose updates are in the sum.
             model: Digest of the shared model that the round ended with, 32 bytes.
             transcript: Digest of the masked sum's transcript, 32 bytes; None in mode `plain`.
+            proof: What members signed that verified the sum; None in mode `plain`.
         """
         self._collect(
             {
@@ -72,6 +75,7 @@ class Recorder:
                     model=model,
                     transcript=transcript,
                     since=self._log.count(name),
+                    proof=b"" if proof is None else proof.only([name]),
                 )
                 for name in members
             }

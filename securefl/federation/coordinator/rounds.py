@@ -13,16 +13,15 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.errors import InputError
 from securefl.federation import messages as m
-from securefl.federation.aggregation.base import Aggregator
+from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, moments_digest
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.coordinator.scores import ScoreSource
 from securefl.federation.scores.exact import ExactLayout
-from securefl.federation.scores.exact_session import sum_exact
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, MemberFailedError
 from securefl.ml.metrics.spec import MetricSpec
-from securefl.ml.metrics.sums import total
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 
 
@@ -37,6 +36,8 @@ class RoundState:
         best_round: The round that was best on validation so far; 0 before the first.
         best_value: Its decisive metric.
         best_shared: Its shared model.
+        proof: What members that verified the last sum signed; None where nothing was masked.
+        best_proof: The same of the best round.
     """
 
     round: int
@@ -45,6 +46,8 @@ class RoundState:
     best_round: int
     best_value: float
     best_shared: FloatVector
+    proof: ModelProof | None = None
+    best_proof: ModelProof | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,19 @@ class Federation:
             self.exchange.ask_all(self.members, m.Restore(round=round_number), m.Done)
 
 
+def _check_enough(federation: Federation, survivors: Sequence[str]) -> None:
+    """Refuse a sum of fewer members than the agreement demands for its task.
+
+    A masked session unmasks no such sum; in mode `plain` nothing else would stop it.
+    """
+    least = federation.consortium.signed.agreement.least
+    if len(survivors) < least:
+        raise MemberFailedError(
+            f"{len(survivors)} members are left in the round, and the agreement demands {least} for"
+            f" {federation.config.task}"
+        )
+
+
 def initial_state(config: RunConfig, shared: FloatVector) -> RoundState:
     """Return the state before the first round."""
     server = ServerOptimizer(config.server, shared.shape[0])
@@ -137,12 +153,14 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     number = state.round + 1
     cohort = agreed_cohort(federation.config, federation.roster, number)
     result = federation.aggregator.aggregate(exchange, number, state.shared, cohort)
+    _check_enough(federation, result.survivors)
     transcript = federation.archive.keep(number, result.transcript)
     left_out = {
         name: exchange.why_left_out(name, number) for name in cohort if name not in result.survivors
     }
     state.shared = state.server.apply(state.shared, result.change)
     state.round = number
+    _prove(federation, state, result)
     validation = _validated(federation, state)
     _check_scored(federation, validation)
     best = _keep_if_best(federation, state, validation)
@@ -166,6 +184,18 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     )
 
 
+def _prove(federation: Federation, state: RoundState, result: Aggregate) -> None:
+    """Keep what proves the present model, and hand it over for members that did not verify it."""
+    if federation.config.mode == "plain":
+        return
+    moments = state.server.pack()
+    end = RoundEnd(
+        state.round, result.survivors, model_digest(state.shared), moments_digest(moments)
+    )
+    state.proof = ModelProof.of(federation.consortium, end, result.signatures)
+    federation.aggregator.hand_over(state.proof, moments, state.proof.signatures)
+
+
 def _more(now: Counter[str], before: Counter[str], names: Sequence[str]) -> dict[str, int]:
     return {name: now[name] - before[name] for name in names}
 
@@ -186,20 +216,10 @@ def _for_a_customer(config: RunConfig, accounts: Sequence[m.BudgetResponse]) -> 
 
 def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
     """Return the present model's metrics on validation; none under a budget."""
-    # Scores are functions of customers' data: under a budget they would be releases of their own.
-    if mechanism_for(federation.config.privacy).private:
-        return {}
-    if federation.config.mode == "plain":
-        scores = federation.scores.validation(federation.members, state.round, state.shared)
-        return total(scores.values()).values() if scores else {}
-    found = sum_exact(
-        federation.exchange,
-        federation.consortium,
-        federation.layout,
-        state.round,
-        state.shared,
+    found = federation.scores.validation(
+        federation.members, state.round, state.shared, proof=state.proof
     )
-    return {} if isinstance(found, str) else found.arms["federated"].values()
+    return dict(found)
 
 
 def _check_scored(federation: Federation, validation: Mapping[str, float]) -> None:
@@ -230,5 +250,6 @@ def _keep_if_best(
     if validation and state.best_round and not federation.decisive.better(value, state.best_value):
         return False
     state.best_round, state.best_value, state.best_shared = state.round, value, state.shared
+    state.best_proof = state.proof
     federation.exchange.ask_all(federation.members, m.Keep(round=state.round), m.Done)
     return True

@@ -1,14 +1,21 @@
-"""Where a run's scores come from: members in the clear, nowhere, or an observer of a simulation."""
+"""Where a run's scores come from: members in the clear, sums, nowhere, or an observer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
+from securefl.consortium.agreement.context import Consortium
 from securefl.federation import messages as m
+from securefl.federation.aggregation.model_proofs import ModelProof
+from securefl.federation.scores.exact import ExactLayout
+from securefl.federation.scores.exact_session import VALIDATION, sum_exact
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.spec import MetricSpec
+from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.vectors import FloatVector
+from securefl.privacy.mechanisms import mechanism_for
 
 Scores = dict[str, MetricSums]
 """Member to metric sums."""
@@ -22,8 +29,22 @@ class ScoreSource(Protocol):
     def begin(self) -> None:
         """Start what runs beside the rounds."""
 
-    def validation(self, members: Sequence[str], number: int, shared: FloatVector) -> Scores:
-        """Return the scores of the model after a round on validation; none where none leave."""
+    def validation(
+        self,
+        members: Sequence[str],
+        number: int,
+        shared: FloatVector,
+        *,
+        proof: ModelProof | None = None,
+    ) -> Mapping[str, float]:
+        """Return the metrics over all validation cases after a round; none where none leave.
+
+        Args:
+            members: The members that take part.
+            number: The round.
+            shared: The model that it ended with, float32 [d].
+            proof: The proof of that model, for members that did not verify its sum.
+        """
 
     def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
         """Return the scores of the run's result and of its baselines on the test cases.
@@ -44,9 +65,16 @@ class NoScores:
     def begin(self) -> None:
         """See `ScoreSource.begin`."""
 
-    def validation(self, members: Sequence[str], number: int, shared: FloatVector) -> Scores:
+    def validation(
+        self,
+        members: Sequence[str],
+        number: int,
+        shared: FloatVector,
+        *,
+        proof: ModelProof | None = None,
+    ) -> Mapping[str, float]:
         """See `ScoreSource.validation`."""
-        del members, number, shared
+        del members, number, shared, proof
         return {}
 
     def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
@@ -58,6 +86,32 @@ class NoScores:
         """See `ScoreSource.simulation_only`."""
         del arms
         return ()
+
+
+class SummedScores(NoScores):
+    """Under masks without a budget: the exact sum over all members, and no member's own.
+
+    Args:
+        exchange: The way to the members.
+        consortium: The parties and their agreement.
+        layout: The coordinates of the task's metrics.
+    """
+
+    def __init__(self, exchange: Exchange, consortium: Consortium, layout: ExactLayout) -> None:
+        self._sum = partial(sum_exact, exchange, consortium, layout)
+
+    def validation(
+        self,
+        members: Sequence[str],
+        number: int,
+        shared: FloatVector,
+        *,
+        proof: ModelProof | None = None,
+    ) -> Mapping[str, float]:
+        """See `ScoreSource.validation`; none where the sum failed."""
+        del members  # the agreement names who is asked
+        found = self._sum(number, shared, proof=proof)
+        return {} if isinstance(found, str) else found.arms[VALIDATION[0]].values()
 
 
 class ScoresInClear:
@@ -75,11 +129,19 @@ class ScoresInClear:
     def begin(self) -> None:
         """See `ScoreSource.begin`."""
 
-    def validation(self, members: Sequence[str], number: int, shared: FloatVector) -> Scores:
-        """See `ScoreSource.validation`."""
+    def validation(
+        self,
+        members: Sequence[str],
+        number: int,
+        shared: FloatVector,
+        *,
+        proof: ModelProof | None = None,
+    ) -> Mapping[str, float]:
+        """See `ScoreSource.validation`; where updates are in the clear, no model has a proof."""
+        del proof
         model = m.pack_vector(shared)
         request = m.Evaluate(round=number, shared=model, split="validation", kept=False)
-        return scores_of(self._exchange, members, request)
+        return total(scores_of(self._exchange, members, request).values()).values()
 
     def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
         """See `ScoreSource.closing`."""
@@ -102,6 +164,16 @@ class ScoresInClear:
         """See `ScoreSource.simulation_only`."""
         del arms
         return ()
+
+
+def sums_alone(
+    exchange: Exchange, consortium: Consortium, metrics: Sequence[MetricSpec]
+) -> NoScores:
+    """Return the source of scores where no member gives its own: sums, or none under a budget."""
+    # Scores are functions of customers' data: under a budget they would be releases of their own.
+    if mechanism_for(consortium.config.privacy).private:
+        return NoScores()
+    return SummedScores(exchange, consortium, ExactLayout(tuple(metrics)))
 
 
 def scores_of(exchange: Exchange, members: Sequence[str], request: m.Message) -> Scores:

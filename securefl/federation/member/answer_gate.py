@@ -14,7 +14,7 @@ _CHECKED_BY_THE_SESSION = frozenset({m.TrainMasked, m.Protocol, m.ScoreRequest, 
 """Questions whose rounds, cohorts and models `MaskedMember` and its session check, with reasons."""
 
 _OTHER_MODEL = {
-    Model.ROUND_START: "round {} is over, or began from another model",
+    Model.ROUND_START: "round {} is over, or begins from another model",
     Model.ROUND_RESULT: "this is not the model that round {} ended with",
     Model.CONCLUDED: "this is not the model that round {} ended with",
     Model.START: "this is not the agreed start",
@@ -34,14 +34,21 @@ class KnownModels(Protocol):
     def rounds(self) -> int:
         """Number of agreed rounds."""
 
-    def concluded(self, number: int) -> bytes | None:
-        """Return the digest that the member's entry on a round names; None without an entry."""
+    def is_recorded(self, number: int, model: bytes) -> bool:
+        """Return whether the member's entry on a round names this model, or says "did not see"."""
+
+    def ended_with(self, number: int, model: bytes, proof: bytes = b"") -> bool:
+        """Return whether a round ended with this model: as verified, recorded, or signed by t."""
+
+    def may_begin(self, number: int, model: bytes) -> bool:
+        """Return whether a round in the clear may begin with this model, as far as is known."""
 
     def may_have_ended(self, number: int, model: bytes) -> bool:
-        """Return whether a round of its own, the newest, may have ended with this model."""
+        """Return whether a round in the clear, the newest, may have ended with this model."""
 
-    def start(self) -> bytes:
-        """Return the digest of the agreed start, recomputed."""
+    @property
+    def start(self) -> Callable[[], bytes]:
+        """Returns the digest of the agreed start, recomputed."""
 
     def vector(self, data: bytes) -> FloatVector:
         """Return a shared model from the wire, of this model's length, float32 [d].
@@ -159,7 +166,7 @@ class AnswerGate:
         self._asked.add(asked)
 
     def _check_model(self, rule: Rule, request: m.Message) -> None:
-        if rule.model is Model.NONE:
+        if rule.model in {Model.NONE, Model.VERIFIED}:
             return
         number: int = getattr(request, "round", 0)
         if not self._fits(rule.model, number, request):
@@ -170,14 +177,15 @@ class AnswerGate:
         models = self._models
         assert models is not None
         if isinstance(request, m.Conclude):
-            digest = request.model
-        else:
-            digest = model_digest(models.vector(getattr(request, "shared", b"")))
+            return models.is_recorded(number, request.model)
+        digest = model_digest(models.vector(getattr(request, "shared", b"")))
         if rule is Model.ROUND_START:
-            return self._pins(number, digest)
+            return models.may_begin(number, digest) and self._pins(number, digest)
         if rule is Model.ROUND_RESULT:
             return models.may_have_ended(number, digest)
-        return digest == (models.start() if rule is Model.START else models.concluded(number))
+        if rule is Model.START:
+            return digest == models.start()
+        return models.ended_with(number, digest, getattr(request, "proof", b""))
 
     def _pins(self, number: int, model: bytes) -> bool:
         """Pin a round's model; rounds go forward, and none is trained from two models."""

@@ -44,10 +44,11 @@ class Protection(Enum):
 class Model(Enum):
     """The one model that a question may bring; no member scores a model of another's choice."""
 
-    NONE = "none, or checked by the session"
-    ROUND_START = "one a round, in ascending order"
+    NONE = "none"
+    ROUND_START = "one a round, in ascending order; the first is the agreed start"
+    VERIFIED = "the agreed start, or what follows from a sum that it verified or t members signed"
     ROUND_RESULT = "the one that a round of its own has ended with"
-    CONCLUDED = "the one that the round's outcome in its own ledger names"
+    CONCLUDED = "the one that a round ended with, by its own ledger or the signatures of t members"
     START = "the agreed start, which it recomputes"
 
 
@@ -118,15 +119,29 @@ ANSWERS: tuple[Rule, ...] = (
     Rule(m.StartRun, (m.Entries,), _ANY, _ALL, Price.PUBLIC),
     Rule(m.Train, (m.Update,), _ROUNDS, _PLAIN, Price.CLEAR, model=Model.ROUND_START),
     Rule(m.Train, (m.Update,), _ROUNDS, _PLAIN_BUDGET, Price.CHARGED, model=Model.ROUND_START),
-    Rule(m.TrainMasked, (m.Protocol,), _ROUNDS, _MASKED, Price.MASKED),
-    Rule(m.TrainMasked, (m.Protocol,), _ROUNDS, _MASKED_BUDGET, Price.CHARGED),
-    Rule(m.Protocol, (m.Protocol, m.Done), _ROUNDS, _MASKED, Price.MASKED),
+    Rule(m.TrainMasked, (m.Protocol,), _ROUNDS, _MASKED, Price.MASKED, model=Model.VERIFIED),
+    Rule(
+        m.TrainMasked,
+        (m.Protocol,),
+        _ROUNDS,
+        _MASKED_BUDGET,
+        Price.CHARGED,
+        model=Model.VERIFIED,
+    ),
+    Rule(m.Protocol, (m.Protocol, m.SumVerified, m.Done), _ROUNDS, _MASKED, Price.MASKED),
     # What it carries was charged when the session's round was trained.
-    Rule(m.Protocol, (m.Protocol, m.Done), _ROUNDS, _MASKED_BUDGET, Price.CHARGED),
+    Rule(m.Protocol, (m.Protocol, m.SumVerified, m.Done), _ROUNDS, _MASKED_BUDGET, Price.CHARGED),
     # Scores leave in sums over all members: of each round's model without a budget, and of the
     # result. Which sum of which model is entered, and each once, `ScoreParty` and the ledger check.
-    Rule(m.ScoreRequest, (m.ScoreProtocol,), _ROUNDS | _ENDED, _MASKED, Price.MASKED),
-    Rule(m.ScoreRequest, (m.ScoreProtocol,), _ENDED, _BUDGET, Price.CHARGED),
+    Rule(
+        m.ScoreRequest,
+        (m.ScoreProtocol,),
+        _ROUNDS | _ENDED,
+        _MASKED,
+        Price.MASKED,
+        model=Model.VERIFIED,
+    ),
+    Rule(m.ScoreRequest, (m.ScoreProtocol,), _ENDED, _BUDGET, Price.CHARGED, model=Model.VERIFIED),
     Rule(m.ScoreProtocol, (m.ScoreProtocol, m.Done), _ROUNDS | _ENDED, _MASKED, Price.MASKED),
     Rule(m.ScoreProtocol, (m.ScoreProtocol, m.Done), _ENDED, _BUDGET, Price.CHARGED),
     # Exact scores of a single member leave in mode `plain` without a budget, and nowhere else.

@@ -17,27 +17,32 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
+from securefl.consortium.ledger.sqlite import closed_on_failure, connect
 from securefl.errors import RunDirectoryError
 from securefl.ml.tensor_io import read_whole, write_atomically
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.sealing import NONCE_BYTES, SEAL_KEY_BYTES, seal, unseal
+from securefl_protocols.wire.context import labelled_digest
 
 LABEL = b"securefl/1/member journal"
+HEAD_LABEL = b"securefl/1/journal head"
 _SMALL = 64 << 10
 _ID = re.compile(r"([0-9a-f]{16})\.([0-9]{1,12})\.([0-9]{1,12})")
 _TABLES = """
-CREATE TABLE IF NOT EXISTS questions (
+CREATE TABLE questions (
     place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, body BLOB, file TEXT,
-    seed BLOB NOT NULL
+    seed BLOB NOT NULL, head BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS progress (
-    epoch TEXT PRIMARY KEY, section INTEGER NOT NULL, number INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, key BLOB NOT NULL, file TEXT NOT NULL);
+CREATE TABLE progress (epoch TEXT PRIMARY KEY, section INTEGER NOT NULL, number INTEGER NOT NULL);
+CREATE TABLE secrets (name TEXT PRIMARY KEY, key BLOB NOT NULL, file TEXT NOT NULL);
+CREATE TABLE base (head BLOB NOT NULL);
 """
+_VERSION = 2
+"""Version 1 had no heads, and sessions of the first version of the protocol."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,19 @@ class Question:
         id: Identifies it.
         body: The message.
         seed: 32 secret bytes; all entropy of the answer comes from them.
+        before: Head of the journal before it, 32 bytes.
     """
 
     id: str
     body: bytes
     seed: bytes = field(repr=False)
+    before: bytes
+
+    @property
+    def head(self) -> bytes:
+        """Head of the journal with it, 32 bytes."""
+        parts = self.before, self.id.encode(), sha256(self.body).digest(), self.seed
+        return labelled_digest(HEAD_LABEL, *parts)
 
 
 class MemberJournal:
@@ -67,26 +80,58 @@ class MemberJournal:
             run: Identifies the run, 32 bytes.
 
         Raises:
-            RunDirectoryError: If it cannot be written.
+            RunDirectoryError: If it cannot be written, or is of another version.
         """
         self._directory = directory
         self._key = derive_key(identity, label=LABEL, context=run)
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._database = sqlite3.connect(
-                directory / "journal.sqlite", isolation_level=None, check_same_thread=False
+            self._database = connect(
+                directory / "journal.sqlite",
+                *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"),
             )
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-                self._database.execute(f"PRAGMA {pragma}")
-            self._database.executescript(_TABLES)
+            with closed_on_failure(self._database):
+                self._prepare()
         except (OSError, sqlite3.Error) as error:
             raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
+
+    def _prepare(self) -> None:
+        with self._transaction():
+            version = self._database.execute("PRAGMA user_version").fetchone()[0]
+            if version == _VERSION:
+                return
+            if self._database.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+                raise RunDirectoryError(
+                    f"{self._directory}: the journal has version {version or 1}, and not {_VERSION}"
+                )
+            for statement in _TABLES.split(";"):
+                self._database.execute(statement)
+            self._database.execute("INSERT INTO base VALUES (?)", (os.urandom(32),))
+            self._database.execute(f"PRAGMA user_version = {_VERSION}")
 
     @property
     def empty(self) -> bool:
         """Whether this journal has never had a request: a new member, or a lost disk."""
         seen = "SELECT 1 FROM progress UNION SELECT 1 FROM questions"
         return self._database.execute(seen).fetchone() is None
+
+    @property
+    def head(self) -> bytes:
+        """A digest of all requests so far and of their entropy, 32 bytes."""
+        return self._heads()[0]
+
+    @property
+    def previous(self) -> bytes:
+        """The head before the last request since the snapshot; the head itself without one."""
+        return self._heads()[-1]
+
+    def _heads(self) -> list[bytes]:
+        """Return the head, and the one before the last request since the snapshot."""
+        newest = self._database.execute(
+            "SELECT head FROM questions ORDER BY place DESC LIMIT 2"
+        ).fetchall()
+        base = self._database.execute("SELECT head FROM base").fetchall()
+        return [row[0] for row in [*newest, *base]][:2]
 
     def add(self, question_id: str, body: bytes) -> Question:
         """Write a request, with fresh entropy for its answer; durable on return.
@@ -96,15 +141,21 @@ class MemberJournal:
             sqlite3.Error: If its row cannot be written.
         """
         _numbers(question_id)
-        seed = os.urandom(32)
+        question = Question(question_id, body, os.urandom(32), self.head)
         small, name = (body, None) if len(body) <= _SMALL else (None, f"{question_id}.question")
         if name is not None:
             write_atomically(self._directory / name, body)
         self._database.execute(
-            "INSERT INTO questions (id, body, file, seed) VALUES (?, ?, ?, ?)",
-            (question_id, small, name, self._sealed(self._key, seed, question_id)),
+            "INSERT INTO questions (id, body, file, seed, head) VALUES (?, ?, ?, ?, ?)",
+            (
+                question_id,
+                small,
+                name,
+                self._sealed(self._key, question.seed, question_id),
+                question.head,
+            ),
         )
-        return Question(question_id, body, seed)
+        return question
 
     def heard(self, question_id: str) -> bool:
         """Return whether this request was written before, or is older than the last snapshot.
@@ -130,9 +181,12 @@ class MemberJournal:
         rows = self._database.execute(
             "SELECT id, body, file, seed FROM questions ORDER BY place"
         ).fetchall()
+        before = self._database.execute("SELECT head FROM base").fetchone()[0]
         for name, body, file, seed in rows:
             content = read_whole(self._directory / file) if file else body
-            yield Question(name, content, self._opened(self._key, seed, name))
+            question = Question(name, content, self._opened(self._key, seed, name), before)
+            before = question.head
+            yield question
 
     def keep(self, name: str, secret: bytes) -> None:
         """Keep a secret under a name, in the place of an earlier one."""
@@ -170,8 +224,9 @@ class MemberJournal:
         # it: a kill at any point leaves either the old content or the new one, whole.
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
         write_atomically(self._directory / file, self._sealed(key, state, "snapshot"))
-        old = self._files()
+        old, head = self._files(), self.head
         with self._transaction():
+            self._database.execute("UPDATE base SET head = ?", (head,))
             self._database.execute("DELETE FROM questions")
             self._database.execute("DELETE FROM secrets")
             self._database.execute(

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from securefl.consortium.ledger.events import Outcome
+from securefl.consortium.ledger.events import Outcome, UnseenOutcome
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.answers import Phase
+from securefl.federation.member.model_verifier import ModelVerifier
 from securefl.federation.member.rounds import MemberRounds
 from securefl.ml.parameters import shared_vector
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.starting_model import starting_model
+
+
+class AgreedStart:
+    """The digest of the agreed start, which is recomputed when it is first asked for."""
+
+    def __init__(self, learner: LocalProblem) -> None:
+        self._learner = learner
+        self._digest = b""
+
+    def __call__(self) -> bytes:
+        """Return it, 32 bytes."""
+        if not self._digest:
+            learner = self._learner
+            # It is drawn from torch's global state, which training must find as it was.
+            with torch.random.fork_rng(devices=[]):
+                start = starting_model(learner.config, learner.task, learner.facts)
+            self._digest = model_digest(start)
+        return self._digest
 
 
 class MemberModels:
@@ -25,8 +42,12 @@ class MemberModels:
         learner: The member's learning problem.
         ledger: Its ledger, with the outcomes of rounds.
         trained: Its own rounds.
-        derived: Returns the digest that follows from a sum that the member verified, or None.
+        verifier: The models that follow from sums that the member verified.
         names: All members, in roster order.
+
+    Attributes:
+        told: Mode `plain`: round to the digest that the coordinator said first it ended with. Kept
+            with the member's state.
     """
 
     def __init__(
@@ -34,14 +55,16 @@ class MemberModels:
         learner: LocalProblem,
         ledger: MemberLedger,
         trained: MemberRounds,
-        derived: Callable[[int], bytes | None],
+        verifier: ModelVerifier,
         names: tuple[str, ...],
     ) -> None:
         self._learner = learner
         self._ledger = ledger
         self._trained = trained
         self._names = names
-        self._derived = derived
+        self._verifier = verifier
+        self.start = verifier.start
+        self.told: dict[int, bytes] = {}
         self._dimension = shared_vector(trained.model).shape[0]
 
     @property
@@ -50,21 +73,71 @@ class MemberModels:
         return self._learner.config.rounds
 
     def concluded(self, number: int) -> bytes | None:
-        """Return the digest that the member's entry on a round names; None without an entry."""
-        entry = self._ledger.privacy_ledger.entry_of(self._ledger.run, "outcome", number)
-        outcome = entry.event if entry else None
-        return bytes.fromhex(outcome.model_after) if isinstance(outcome, Outcome) else None
+        """Return the digest that a round ended with; None where it is not recorded.
+
+        By this member's entry or, in mode `plain`, by what the coordinator told first.
+        """
+        entry = self._ledger.end_of_round(number)
+        if isinstance(entry, Outcome):
+            return bytes.fromhex(entry.model_after)
+        return self.told.get(number)
+
+    def tell(self, number: int, model: bytes) -> None:
+        """Hold the coordinator to the first model that it names for a round, in mode `plain`.
+
+        Under masks nothing is taken on its word.
+
+        Raises:
+            MessageError: If it named another one before.
+        """
+        if self._learner.config.mode != "plain":
+            return
+        if self.told.setdefault(number, model) != model:
+            raise m.MessageError(f"round {number} ended with another model")
+
+    def is_recorded(self, number: int, model: bytes) -> bool:
+        """Return whether the member's entry on a round names this model, or says "did not see"."""
+        unseen = isinstance(self._ledger.end_of_round(number), UnseenOutcome)
+        return unseen or self.concluded(number) == model
+
+    def ended_with(self, number: int, model: bytes, proof: bytes = b"") -> bool:
+        """Return whether a round ended with this model: as verified, recorded, or signed by t."""
+        known = self._verifier.derived(number) if number else None
+        known = known or self.concluded(number)
+        return self._verifier.vouched(number, model, proof) if known is None else known == model
+
+    def may_begin(self, number: int, model: bytes) -> bool:
+        """Return whether a round in the clear may begin with this model, as far as is known."""
+        if number == 1:
+            return model == self.start()
+        return self.concluded(number - 1) in {None, model}
 
     def may_have_ended(self, number: int, model: bytes) -> bool:
-        """Return whether a round of its own, the newest, may have ended with this model."""
-        known = self._derived(number) or self.concluded(number)
+        """Return whether a round in the clear, the newest, may have ended with this model."""
+        known = self.concluded(number)
         if known is not None:
             return known == model
         update, config = self._trained.update, self._learner.config
         if self._learner.data.name in agreed_cohort(config, self._names, number):
             return update is not None and update.round == number
         # A round that it has no part in: the one behind the last that it has an entry on.
-        return number == 1 or self.concluded(number - 1) is not None
+        return number == 1 or self._ledger.end_of_round(number - 1) is not None
+
+    def check_saved(self, number: int, newest: int) -> None:
+        """Refuse to save a state under the number of another round than the newest.
+
+        A saved state takes the place of older ones: with any numbers, all would be deleted.
+
+        Args:
+            number: The round that is asked for.
+            newest: The last one that this member trained in or saved.
+
+        Raises:
+            MessageError: If it is another one.
+        """
+        follows = number == 1 or self.concluded(number - 1) is not None
+        if number < newest or (number > newest and not follows):
+            raise m.MessageError(f"round {number} is not the round that this member is in")
 
     def recorded_phase(self) -> Phase:
         """Return where the run stands by the member's ledger, which outlives its other state."""
@@ -73,15 +146,8 @@ class MemberModels:
             return Phase.BEFORE_START
         if ledger.entry_of(run, "end", 0) is not None:
             return Phase.CLOSED
-        last = self.concluded(self.rounds)
+        last = self._ledger.end_of_round(self.rounds)
         return Phase.IN_ROUNDS if last is None else Phase.ROUNDS_ENDED
-
-    def start(self) -> bytes:
-        """Return the digest of the agreed start, recomputed."""
-        # The start is drawn from torch's global state, which training must find as it was.
-        with torch.random.fork_rng(devices=[]):
-            learner = self._learner
-            return model_digest(starting_model(learner.config, learner.task, learner.facts))
 
     def vector(self, data: bytes) -> FloatVector:
         """Return a shared model from the wire, of this model's length, float32 [d].

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,31 @@ import msgpack
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
+from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.round_records import records_of
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
-from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.answer_gate import AnswerGate
 from securefl.federation.member.answers import ANSWERS, Phase, Protection
 from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_outputs
-from securefl.federation.member.known_models import MemberModels
+from securefl.federation.member.known_models import AgreedStart, MemberModels
+from securefl.federation.member.open_session import TrainedUpdate
+from securefl.federation.member.outcomes import SeenOutcomes
 from securefl.federation.member.own_figures import (
+    CarriedModel,
     OwnFigures,
     keep_result,
     kept_result,
     write_figures,
 )
-from securefl.federation.member.refusing import RefusingMember, refused
+from securefl.federation.member.refusing import RefusingMember
+from securefl.federation.member.replying import reply_to
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.scoring import MemberScoring, local_only_result
-from securefl.federation.member.secure_client import MaskedMember, TrainedUpdate
+from securefl.federation.member.secure_client import MaskedMember
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared
@@ -44,6 +49,7 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.vocabulary import Vocabulary
 from securefl_protocols.primitives.entropy import Entropy
 
 
@@ -62,6 +68,7 @@ class MemberSpec:
         entropy: The source of its session's randomness.
         memory: Keeps a training for a restart in the middle of a round.
         own_machine: Whether it keeps the run's result, to compute figures for itself alone.
+        vocabulary: The agreed products under their labels.
     """
 
     config: RunConfig
@@ -74,6 +81,7 @@ class MemberSpec:
     entropy: Entropy = os.urandom
     memory: UpdateStore = field(default_factory=NoOpStore)
     own_machine: bool = False
+    vocabulary: Vocabulary = field(default_factory=Vocabulary.empty, repr=False)
 
     @property
     def name(self) -> str:
@@ -109,20 +117,27 @@ class Member:
             self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
         )
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
-        self.masked = MaskedMember(spec.name, spec.identity, spec.consortium, spec.entropy)
+        self.masked = MaskedMember(
+            spec.name,
+            spec.identity,
+            spec.consortium,
+            records_of(ledger),
+            spec.entropy,
+            start=AgreedStart(self.learner),
+        )
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         self._models = MemberModels(
-            self.learner, ledger, self.rounds, self.masked.ended_with, self._names
+            self.learner, ledger, self.rounds, self.masked.verifier, self._names
         )
+        self._outcomes = SeenOutcomes(spec.consortium, ledger, self.masked.verifier)
         protection = Protection.of(spec.config)
         self._gate = AnswerGate(ANSWERS, protection, self._record_refused, self._models)
-        self._round_model: tuple[int, bytes] = (0, b"")
         self._result: FloatVector | None = None
-        self._own_machine = spec.own_machine
-        self._saved = 0
+        self._own_machine, self._saved = spec.own_machine, 0
+        self._carried = CarriedModel(self.learner, spec.vocabulary, spec.consortium)
         self._answers: dict[type[m.Message], Callable[[Any], m.Message]] = {
             m.StartRun: self._begin,
             m.Train: self._train,
@@ -144,22 +159,20 @@ class Member:
         }
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """Return the reply to one message; a user-facing error becomes a `Failure`."""
-        try:
-            request = m.decode(message)
-            reply = self._answers[self._gate.admit(request).question](request)
-        except RefusedError as error:
-            reply = refused(error.refusal)
-        except SecureflError as error:
-            reply = m.Failure(error=error.wire_name, text=str(error))
-        return [m.encode(reply)]
+        """Return the reply to one message; an error becomes a `Failure`, whatever it is."""
+        return reply_to(message, self._answer)
+
+    def _answer(self, request: m.Message) -> m.Message:
+        return self._answers[self._gate.admit(request).question](request)
 
     def close(self) -> None:
         """Close its ledger."""
         self.ledger.close()
 
     def _record_refused(self, question: str, phase: str, reason: QuestionRefusal) -> None:
-        self.ledger.begin(self._units)  # a chain of entries begins with the start
+        self.ledger.begin(
+            self._units, self._models.start()
+        )  # a chain of entries begins with the start
         self.ledger.refuse_question(question, phase, reason)
 
     def _train(self, request: m.Train) -> m.Update:
@@ -167,6 +180,7 @@ class Member:
         return in_the_clear(self._update(request.round, request.shared, cohort))
 
     def _train_masked(self, request: m.TrainMasked) -> m.Message:
+        self._models.vector(request.shared)
         # Admitted before it is trained: a request that is not what was agreed costs no budget.
         self.masked.admit(request)
         update = self._update(request.round, request.shared, request.cohort)
@@ -179,22 +193,19 @@ class Member:
     def _evaluate(self, request: m.Evaluate) -> m.Scores:
         shared = self._models.vector(request.shared)
         if not request.kept:
-            self._round_model = (request.round, model_digest(shared))
+            self._models.tell(request.round, model_digest(shared))
         tallies = self.scoring.score(shared, request.split, "kept" if request.kept else "present")
         return m.Scores(tallies=m.pack_tallies(tallies))
 
     def _enter_scores(self, request: m.ScoreRequest) -> m.Message:
         shared = self._models.vector(request.shared)
-        reply = self.scores.enter(request, shared, self._may_score)
-        if request.number <= self.config.rounds:
-            self._round_model = (request.number, model_digest(shared))
-        return reply
+        return self.scores.enter(request, shared, partial(self._may_score, request.proof))
 
-    def _may_score(self, number: int, shared: FloatVector) -> bool:
+    def _may_score(self, proof: bytes, number: int, shared: FloatVector) -> bool:
         """Return whether the sum of this number is of this model: a round's, or the result."""
         digest = model_digest(shared)
         if number <= self.config.rounds:
-            return self._models.may_have_ended(number, digest)
+            return number > 0 and self._models.ended_with(number, digest, proof)
         return self._result is not None and model_digest(self._result) == digest
 
     def _spent(self, request: m.BudgetRequest) -> m.BudgetResponse:
@@ -211,25 +222,15 @@ class Member:
         )
 
     def _begin(self, request: m.StartRun) -> m.Entries:
-        self.ledger.begin(self._units)
+        self.ledger.begin(self._units, self._models.start())
         self._gate.advance(Phase.IN_ROUNDS)
         return self._entries(request.since)
 
     def _conclude(self, request: m.Conclude) -> m.Entries:
-        # The entry is signed: it must not say of a round what this member knows to be wrong.
-        number, scored = self._round_model
-        wrong = number == request.round and scored != request.model
-        if wrong or self.masked.ended_with(request.round) not in {None, request.model}:
-            raise m.MessageError(f"round {request.round} ended with another model")
-        number, survivors = self.masked.last_sum
-        if number == request.round and survivors != request.survivors:
-            raise m.MessageError(f"the sum of round {number} has other survivors")
-        self.ledger.conclude(
-            request.round,
-            request.survivors,
-            request.model.hex(),
-            request.transcript.hex() if request.transcript else None,
-        )
+        # The entry is signed: it says nothing of a round that this member did not see.
+        event = self._outcomes.recorded(request)
+        self._models.tell(request.round, request.model)
+        self.ledger.conclude(event)
         if request.round == self.config.rounds:
             self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)
@@ -241,12 +242,19 @@ class Member:
         return self._entries(request.since)
 
     def _write_outputs(self) -> None:
-        """Write the member's predictions into its own folder."""
+        """Write the member's predictions into its own folder, and the model that makes them."""
         if self._result is None:
             return
         load_shared(self.model, self._result)
         load_local(self.model, self.rounds.kept)
         write_outputs(self.directory, self.learner.local_outputs(self.model))
+        if not self._own_machine:  # there, once no other party waits: `write_figures`
+            self._write_model(self._result)
+
+    def _write_model(self, shared: FloatVector) -> None:
+        """Write what the member serves from now on into its own folder."""
+        account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
+        self._carried.write(self.directory, shared, self.rounds.kept, account)
 
     def write_figures(self, *, local_only: bool) -> OwnFigures | None:
         """Write this retailer's own figures into its own folder; None where it has no result.
@@ -257,13 +265,12 @@ class Member:
         Raises:
             RunDirectoryError: If a file is damaged or cannot be written.
         """
-        result = kept_result(self.directory)
-        if result is None:
+        if (result := kept_result(self.directory)) is None:
             return None
         shared, self.rounds.kept = result
-        return write_figures(
-            self.directory, self.learner, self.scoring, shared, local_only=local_only
-        )
+        self._write_model(shared)
+        own = self.directory, self.learner, self.scoring, shared
+        return write_figures(*own, local_only=local_only)
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())
@@ -287,10 +294,13 @@ class Member:
         return m.Done()
 
     def _train_alone(self, request: m.LocalOnlyRequest) -> m.LocalOnlyResult:
-        start, settings = self._models.vector(request.shared), self.config.references.alone
-        return local_only_result(self.learner, settings, start)
+        settings = self.config.references.alone
+        return local_only_result(self.learner, settings, self._models.vector(request.shared))
 
     def _save(self, request: m.Save) -> m.Done:
+        update = self.rounds.update
+        newest = self._saved if update is None else update.round
+        self._models.check_saved(request.round, newest)
         self.rounds.save(self.directory, request.round)
         self._saved = request.round
         return m.Done()
@@ -318,9 +328,9 @@ class Member:
         fields = {
             "saved": self._saved,
             "gate": self._gate.state(),
-            "model": self._round_model,
             "masked": self.masked.state(),
             "scores": self.scores.last,
+            "told": list(self._models.told.items()),
         }
         return bytes(msgpack.packb(fields))
 
@@ -335,5 +345,6 @@ class Member:
             self.rounds.go_back_to(self.directory, fields["saved"])
         self._saved = fields["saved"]
         self._gate.restore(fields["gate"])
-        self._round_model, self.scores.last = fields["model"], fields["scores"]
+        self.scores.last = fields["scores"]
+        self._models.told = dict(fields["told"])
         self.masked.restore(fields["masked"])

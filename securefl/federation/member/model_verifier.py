@@ -2,89 +2,181 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from securefl.config.schema import ServerSettings
+from securefl.consortium.agreement.context import Consortium
+from securefl.errors import SecureflError
+from securefl.federation.aggregation.model_proofs import (
+    RoundEnd,
+    moments_digest,
+    proved_end,
+    round_threshold,
+)
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.messages import pack_vector
 from securefl.ml.vectors import FloatVector, model_digest
 
+Start = Callable[[], bytes]
+"""Returns the digest of the agreed start, which the member computes itself."""
+
+
+class UnverifiedModelError(SecureflError):
+    """A model that follows neither from what the member verified nor from what t members signed."""
+
+    wire_name: ClassVar[str] = "UnverifiedModelError"
+
 
 class ModelVerifier:
-    """The shared model as it follows from the sums that the member has verified.
+    """The shared model as it follows from the agreed start and the sums that were verified.
 
     Without it, the sum could be right and the next model anything that the coordinator chooses: one
-    made to extract members' data, or an old one under a new number. A server optimizer with moments
-    can be followed only by a member that saw every sum; with FedAvg, one sum is enough.
+    made to extract members' data, or an old one under a new number. A member that missed a sum goes
+    on with a model that t members of that round vouch for; see `model_proofs.py`.
+
+    Args:
+        consortium: The parties and their agreement.
+        start: Returns the digest of the model before the first round.
 
     Attributes:
-        waiting: Whether we helped to unmask a sum that was not shown to us yet.
+        start: See above.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
-        self.waiting = False
-        self._settings = settings
+    def __init__(self, consortium: Consortium, start: Start) -> None:
+        self._consortium = consortium
+        self.start = start
+        self._end: RoundEnd | None = None
+        self._own = False  # whether this member verified the sum itself that led to `_end`
+        # What that sum was added to: the model's digest and the moments. A round whose sum too many
+        # others rejected is repeated from there, also by members that had accepted the sum.
+        self._before: tuple[bytes, bytes] = (b"", b"")
+        self._model: FloatVector | None = None
         self._server: ServerOptimizer | None = None
-        self._round = 0
-        self._expected: FloatVector | None = None
 
-    def wait(self) -> None:
-        """Note that our shares for a sum have left: no later round is entered before the sum.
+    def begin(self, number: int, shared: FloatVector, proof: bytes, moments: bytes) -> None:
+        """Accept the model (float32 [d]) that a round begins with.
 
-        Else a coordinator could withhold sums, and with them what the next model is checked with.
+        Args:
+            number: Number of the round, from 1.
+            shared: The model.
+            proof: The proof of the end of the round before; empty where there is none.
+            moments: The server optimizer's moments after that round; see `ServerOptimizer.pack`.
+
+        Raises:
+            UnverifiedModelError: If it is another model than what this member computed, or the
+                member did not verify the round before, and too few others signed its end.
+            MessageError: If the proof is malformed.
         """
-        self.waiting = True
+        digest, known = model_digest(shared), self.derived(number - 1)
+        # What this member verified itself is stronger than any signatures. A sum that was withheld
+        # from it leaves it without a model to compare with, and so in no later round.
+        if known is not None:
+            if digest != known:
+                origin = "last sum" if number > 1 else "agreement"
+                text = f"the model of round {number} does not follow from the {origin}"
+                raise UnverifiedModelError(text)
+            return
+        self._take_up(self._vouched(number - 1, digest, proof), shared, moments)
 
-    def follow(self, number: int, shared: FloatVector, change: npt.NDArray[np.float64]) -> None:
-        """Take the verified mean change of a round (float64 [d]) that started from `shared`."""
-        self.waiting = False
+    def vouched(self, number: int, model: bytes, proof: bytes) -> bool:
+        """Return whether t members signed that round `number` ended with a model (digest).
+
+        Raises:
+            MessageError: If the proof is malformed.
+        """
+        return proved_end(self._consortium, number, model, proof) is not None
+
+    def follow(
+        self,
+        number: int,
+        survivors: tuple[str, ...],
+        shared: FloatVector,
+        change: npt.NDArray[np.float64],
+    ) -> RoundEnd:
+        """Take a round's verified sum, and return the end that it leads to.
+
+        Args:
+            number: Number of the round, which `begin` accepted.
+            survivors: The members in the sum.
+            shared: The model that it started from, float32 [d].
+            change: The mean change, float64 [d].
+        """
         if self._server is None:
-            self._server = ServerOptimizer(self._settings, shared.shape[0])
-        # After a missed sum, the moments are unknown: no expectation is better than a wrong one,
-        # which would make this member reject the models of an honest coordinator.
-        if number == self._round + 1 or not self._server.moments:
-            self._round, self._expected = number, self._server.apply(shared, change)
+            self._server = self._optimizer(shared.shape[0])
+        if self.verified_end(number) is not None:
+            self._server.unpack(self._before[1])
+        self._before = model_digest(shared), self._server.pack()
+        self._model = self._server.apply(shared, change)
+        moments = moments_digest(self._server.pack())
+        self._end = RoundEnd(number, survivors, model_digest(self._model), moments)
+        self._own = True
+        return self._end
+
+    def verified_end(self, number: int) -> RoundEnd | None:
+        """Return how round `number` ended, if it is the last and this member verified its sum."""
+        end = self._end
+        return end if self._own and end is not None and end.round == number else None
+
+    def derived(self, number: int) -> bytes | None:
+        """Return the digest of the model that round `number` ended with; None where unknown."""
+        if number == 0:
+            return self.start()
+        end = self._end
+        if end is not None and number == end.round - 1:
+            return self._before[0] or None
+        return end.model if end is not None and end.round == number else None
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as `<f4` bytes; None if unknown."""
-        return None if self._expected is None else pack_vector(self._expected)
+        return None if self._model is None else pack_vector(self._model)
 
     def state(self) -> dict[str, Any]:
         """Return what a restarted member needs, as plain values."""
-        moments = {} if self._server is None else self._server.moments
+        end, model = self._end, self._model
         return {
-            "waiting": self.waiting,
-            "round": self._round,
-            "expected": self.following(),
-            "moments": {name: part.astype("<f8").tobytes() for name, part in moments.items()},
+            "end": None if end is None else [end.round, end.survivors, end.model, end.moments],
+            "own": self._own,
+            "before": list(self._before),
+            "model": None if model is None else pack_vector(model),
+            "moments": b"" if self._server is None else self._server.pack(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a `state`."""
-        self.waiting, self._round = state["waiting"], state["round"]
-        if state["expected"] is None:
+        if state["end"] is None:
             return
-        self._expected = np.frombuffer(state["expected"], dtype="<f4").astype(np.float32)
-        self._server = ServerOptimizer(self._settings, self._expected.shape[0])
-        self._server.restore(
-            {
-                name: np.frombuffer(part, dtype="<f8").astype(np.float64)
-                for name, part in state["moments"].items()
-            }
-        )
+        number, survivors, model, moments = state["end"]
+        self._end, self._own = RoundEnd(number, tuple(survivors), model, moments), state["own"]
+        self._before = (state["before"][0], state["before"][1])
+        self._model = np.frombuffer(state["model"], dtype="<f4").astype(np.float32)
+        self._server = self._optimizer(self._model.shape[0])
+        self._server.unpack(state["moments"])
 
-    def derived(self, number: int) -> bytes | None:
-        """Return the digest of the model that round `number` ended with; None where unknown."""
-        if self._expected is None or number != self._round:
-            return None
-        return model_digest(self._expected)
+    def _vouched(self, number: int, model: bytes, proof: bytes) -> RoundEnd:
+        """Return the end of a round that this member did not verify, as others signed it."""
+        end = proved_end(self._consortium, number, model, proof)
+        if end is None:
+            needed = round_threshold(self._consortium, number)
+            raise UnverifiedModelError(
+                f"the sum of round {number} was not shown to this member, and fewer than {needed}"
+                " members signed what follows from it"
+            )
+        return end
 
-    def is_expected(self, number: int, shared: FloatVector) -> bool:
-        """Return whether round `number` may have ended with `shared`; True where unknown."""
-        if self._expected is None or number != self._round:
-            return True
-        return np.array_equal(shared, self._expected)
+    def _take_up(self, end: RoundEnd, shared: FloatVector, moments: bytes) -> None:
+        """Go on from an end that others signed; its moments are needed to compute the next."""
+        server = self._optimizer(shared.shape[0])
+        if moments_digest(moments) != end.moments:
+            raise UnverifiedModelError(f"these are not the moments after round {end.round}")
+        try:
+            server.unpack(moments)
+        except ValueError as error:
+            raise UnverifiedModelError(str(error)) from None
+        self._end, self._own, self._before = end, False, (b"", b"")
+        self._model, self._server = shared, server
+
+    def _optimizer(self, dimension: int) -> ServerOptimizer:
+        return ServerOptimizer(self._consortium.config.server, dimension)

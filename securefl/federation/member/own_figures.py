@@ -1,23 +1,29 @@
-"""A retailer's own figures of a run, in its own folder: nothing of them is sent."""
+"""What a retailer finds in its own folder after a run: its model and its figures; none is sent."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.federation.member.scoring import MemberScoring, Tallies
 from securefl.ml.metrics.sums import total
 from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.statement import Account, protection, run_privacy
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only
 from securefl.tasks.common.starting_model import starting_model
+from securefl.tasks.served.vocabulary import Vocabulary
+from securefl.tasks.served.writing import FOLDER, Provenance, write_member_model
 
 FIGURES = "figures.json"
 RESULT = "result.safetensors"
@@ -60,6 +66,50 @@ def kept_result(directory: Path) -> tuple[FloatVector, dict[str, Tensor]] | None
     tensors, _ = read_tensors(directory / RESULT)
     shared: FloatVector = tensors.pop("shared").numpy()
     return shared, {name.removeprefix(_LOCAL): tensor for name, tensor in tensors.items()}
+
+
+@dataclass(frozen=True)
+class CarriedModel:
+    """The model that a member holds after a run.
+
+    Attributes:
+        learner: Its learning problem.
+        vocabulary: The agreed products under their labels.
+        consortium: The parties and their agreement.
+    """
+
+    learner: LocalProblem
+    vocabulary: Vocabulary
+    consortium: Consortium
+
+    def write(
+        self,
+        directory: Path,
+        shared: FloatVector,
+        local: Mapping[str, Tensor],
+        account: Account | None,
+    ) -> None:
+        """Write it into the member's folder; `account` is what was spent of a budget.
+
+        Raises:
+            RunDirectoryError: If it cannot be written.
+        """
+        config, name = self.learner.config, self.learner.data.name
+        privacy = None if account is None else run_privacy(config, {name: account})
+        provenance = Provenance(
+            members=self.consortium.roster.names,
+            agreement=agreement_fingerprint(self.consortium.signed.agreement),
+            run=self.consortium.run_id,
+            protection=protection(privacy, config.mode),
+        )
+        write_member_model(
+            directory / FOLDER,
+            self.learner,
+            shared,
+            local,
+            vocabulary=self.vocabulary,
+            provenance=provenance,
+        )
 
 
 def write_figures(

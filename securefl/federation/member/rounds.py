@@ -19,7 +19,7 @@ from securefl.federation.member.checkpoint import (
     save_member,
     unpack_training,
 )
-from securefl.federation.member.secure_client import TrainedUpdate
+from securefl.federation.member.open_session import TrainedUpdate
 from securefl.ml.parameters import load_local, load_shared, local_state
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.round_updates import RoundChange, RoundTraining

@@ -28,6 +28,8 @@ from securefl.federation.messages.observation import (
     ObserveBaseline,
     ObserveLocalOnly,
     ObserveModel,
+    ObserveRounding,
+    Rounding,
 )
 from securefl.federation.messages.training import (
     Absent,
@@ -50,6 +52,7 @@ from securefl.federation.messages.training import (
     ScoreRequest,
     Scores,
     Shutdown,
+    SumVerified,
     TallyFields,
     Train,
     TrainMasked,
@@ -66,10 +69,13 @@ AnyMessage = (
     | Protocol
     | ScoreRequest
     | ScoreProtocol
+    | SumVerified
     | DebugDisclose
     | ObserveModel
     | ObserveBaseline
     | ObserveLocalOnly
+    | ObserveRounding
+    | Rounding
     | Evaluate
     | BaselineRequest
     | Scores

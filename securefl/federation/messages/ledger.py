@@ -30,6 +30,8 @@ class Conclude(Message):
         model: Digest of the shared model that the round ended with, 32 bytes.
         transcript: Digest of the masked sum's transcript, 32 bytes; None in mode `plain`.
         since: Number of the member's entries that the coordinator has.
+        proof: The member's own signature under the end of the round, which a member that lost its
+            state knows again; empty where it gave none.
     """
 
     kind: Literal["conclude"] = "conclude"
@@ -38,6 +40,7 @@ class Conclude(Message):
     model: Digest
     transcript: Digest | None
     since: NonNegativeInt
+    proof: bytes = b""
 
 
 class Finish(Message):

@@ -21,6 +21,24 @@ class DebugDisclose(Message):
     round: NonNegativeInt
 
 
+class ObserveRounding(Message):
+    """Observer to member, in `securefl compare` alone: disclose what the round was rounded with."""
+
+    kind: Literal["observe-rounding"] = "observe-rounding"
+    round: NonNegativeInt
+
+
+class Rounding(Message):
+    """Member to observer.
+
+    Attributes:
+        key: 32 bytes, of rounding at random.
+    """
+
+    kind: Literal["rounding"] = "rounding"
+    key: bytes
+
+
 class ObserveModel(Message):
     """Observer to member: score this shared model.
 

@@ -5,9 +5,9 @@ Class names are private to this code: on the wire, the frozen `kind` alone names
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from securefl.federation.messages.base import Message
 
@@ -47,6 +47,9 @@ class TrainMasked(Message):
         shared: The shared model, float32 [d].
         cohort: The members of the session, in roster order.
         session: Number of the session; a new number starts one with fresh keys.
+        proof: Signatures under the end of the round before, for a member that did not verify its
+            sum; see `model_proofs.py`. Empty for one that did.
+        moments: With a proof, the server optimizer's moments after that round; empty for FedAvg.
     """
 
     kind: Literal["train-masked"] = "train-masked"
@@ -54,6 +57,20 @@ class TrainMasked(Message):
     shared: bytes
     cohort: tuple[str, ...]
     session: NonNegativeInt
+    proof: bytes = b""
+    moments: bytes = b""
+
+
+class SumVerified(Message):
+    """Member to coordinator, mode `secure`: the sum was verified, and this is what follows from it.
+
+    Attributes:
+        signature: The member's signature under the end of the round, as it computed it.
+    """
+
+    kind: Literal["sum-verified"] = "sum-verified"
+    round: PositiveInt
+    signature: Annotated[bytes, Field(min_length=64, max_length=64)]
 
 
 class QueryRequest(Message):
@@ -84,12 +101,15 @@ class ScoreRequest(Message):
         number: Number of the sum: one more than the rounds of the run.
         shared: The shared model that is scored, float32 [d].
         cohort: The members of the session, in roster order.
+        proof: Signatures under the end of the round with this number, for a member that did not
+            verify its sum; empty for one that did.
     """
 
     kind: Literal["release-scores"] = "release-scores"
     number: NonNegativeInt
     shared: bytes
     cohort: tuple[str, ...]
+    proof: bytes = b""
 
 
 class ScoreProtocol(Message):
@@ -159,11 +179,13 @@ class Deliver(Message):
 
     Attributes:
         shared: The shared model that the round ended with, float32 [d].
+        proof: Signatures under the end of the round, for a member that did not verify its sum.
     """
 
     kind: Literal["deliver"] = "deliver"
     round: NonNegativeInt
     shared: bytes
+    proof: bytes = b""
 
 
 class Save(Message):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from securefl.data.digests import DataDigests
 from securefl.errors import InputError, RunDirectoryError
@@ -23,6 +24,8 @@ CATALOGUE = "catalogue"
 
 class DataChangedError(InputError):
     """The data are not those that a run began with; the text names what changed."""
+
+    wire_name: ClassVar[str] = "DataChangedError"
 
 
 def bind_run(folder: Path, digests: DataDigests) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from securefl.errors import RunDirectoryError
+from securefl.federation.aggregation.model_proofs import ModelProof
 from securefl.federation.coordinator.rounds import RoundState
 from securefl.ml.tensor_io import read_tensors, write_tensors
 from securefl.ml.vectors import FloatVector
@@ -36,6 +37,9 @@ def write_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
         "best_value": repr(state.best_value),
         "run": run_digest,
     }
+    for name, proof in (("proof", state.proof), ("best_proof", state.best_proof)):
+        if proof is not None:
+            metadata[name] = proof.stored().hex()
     write_tensors(path, tensors, metadata)
 
 
@@ -55,6 +59,8 @@ def read_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
     state.round = int(metadata["round"])
     state.best_round = int(metadata["best_round"])
     state.best_value = float(metadata["best_value"])
+    state.proof = _proof(metadata.get("proof"))
+    state.best_proof = _proof(metadata.get("best_proof"))
     state.server.restore(
         {
             name.removeprefix(_MOMENT): tensor.numpy()
@@ -66,3 +72,7 @@ def read_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
 
 def _vector(tensor: Tensor) -> FloatVector:
     return tensor.numpy().astype(np.float32)
+
+
+def _proof(stored: str | None) -> ModelProof | None:
+    return None if stored is None else ModelProof.from_stored(bytes.fromhex(stored))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +15,7 @@ from securefl.config.schema import RunConfig
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.fedavg import weighted_mean
+from securefl.federation.aggregation.model_proofs import ModelProof
 from securefl.federation.aggregation.secure import MaskedSum, SecureAggregator
 from securefl.federation.aggregation.session_parameters import encode_update
 from securefl.federation.coordinator.rounds import Federation
@@ -53,6 +55,8 @@ class Comparison:
         task: Name of the task.
         seed: The seed of both trainings.
         rounds: Rounds of each.
+        dimension: Coordinates of the shared model.
+        bits: Bits of a masked coordinate.
         integer_sums_identical: Whether in every round the unmasked sum was bit by bit the sum of
             the same integers in the clear.
         max_abs_difference: Largest difference of a coordinate between the decoded mean and float
@@ -67,6 +71,8 @@ class Comparison:
     task: str
     seed: int
     rounds: int
+    dimension: int
+    bits: int
     integer_sums_identical: bool
     max_abs_difference: float
     bound: float
@@ -74,6 +80,12 @@ class Comparison:
     plain: Arm
     secure: Arm
     run_dir: str
+
+    @property
+    def bytes_to_plain(self) -> float:
+        """The bytes of masked training, both ways, for one byte of plain training."""
+        masked, plain = self.secure, self.plain
+        return (masked.bytes_up + masked.bytes_down) / (plain.bytes_up + plain.bytes_down)
 
     @property
     def holds(self) -> bool:
@@ -120,6 +132,9 @@ class _Timed:
         self.watch.seconds.append(time.perf_counter() - started)
         return result
 
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        self.inner.hand_over(proof, moments, known_to)
+
 
 @dataclass
 class SumCheck(Stopwatch):
@@ -128,6 +143,8 @@ class SumCheck(Stopwatch):
     identical: bool = True
     largest_difference: float = 0.0
     bound: float = 0.0
+    dimension: int = 0
+    bits: int = 0
     dropouts: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def observe(self, aggregator: Aggregator, transport: Transport) -> Aggregator:
@@ -140,13 +157,27 @@ class SumCheck(Stopwatch):
             raise TypeError("only masked sums can be checked against plain ones")
         return _Checked(self, aggregator, Exchange(transport))
 
-    def check(self, result: MaskedSum, mean: Aggregate, updates: dict[str, m.Update]) -> None:
-        """Compare one round's masked sum with the same updates in the clear."""
+    def check(
+        self,
+        result: MaskedSum,
+        mean: Aggregate,
+        updates: dict[str, m.Update],
+        keys: Mapping[str, bytes],
+    ) -> None:
+        """Compare one round's masked sum with the same updates in the clear.
+
+        Args:
+            result: The sum.
+            mean: What it was decoded to.
+            updates: By survivor, its update.
+            keys: By survivor, the key that it was rounded with at random; empty if to the nearest.
+        """
         encoding = result.terms.encoding
+        self.dimension, self.bits = result.terms.dimension, encoding.ring.value
         total = np.zeros_like(result.total)
-        for update in updates.values():
-            change = m.unpack_vector(update.change)
-            total += encode_update(encoding, change, update.loss, update.samples)
+        for name, update in updates.items():
+            change, key = m.unpack_vector(update.change), keys.get(name)
+            total += encode_update(encoding, change, update.loss, update.samples, key)
         self.identical &= bool(np.array_equal(total, result.total))
         plain = weighted_mean(updates, mean.change.shape[0])
         difference = float(np.abs(plain.change - mean.change).max())
@@ -172,8 +203,19 @@ class _Checked:
         if missing:
             self.check.dropouts[round_number] = missing
         reveal = m.DebugDisclose(round=round_number)
-        self.check.check(result, mean, self.aside.ask_all(result.survivors, reveal, m.Update))
+        updates = self.aside.ask_all(result.survivors, reveal, m.Update)
+        self.check.check(result, mean, updates, self._keys(result, round_number))
         return mean
+
+    def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
+        self.inner.hand_over(proof, moments, known_to)
+
+    def _keys(self, result: MaskedSum, round_number: int) -> dict[str, bytes]:
+        if not result.terms.encoding.at_random:
+            return {}
+        question = m.ObserveRounding(round=round_number)
+        answers = self.aside.ask_all(result.survivors, question, m.Rounding)
+        return {name: answer.key for name, answer in answers.items()}
 
 
 def compare(config: RunConfig, path: Path, progress: Progress | None = None) -> Comparison:
@@ -196,6 +238,8 @@ def compare(config: RunConfig, path: Path, progress: Progress | None = None) -> 
         task=config.task,
         seed=config.seed,
         rounds=config.rounds,
+        dimension=check.dimension,
+        bits=check.bits,
         integer_sums_identical=check.identical,
         max_abs_difference=check.largest_difference,
         bound=check.bound,

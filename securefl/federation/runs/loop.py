@@ -16,6 +16,7 @@ from securefl.errors import InputError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.fedavg import PlainAggregator
+from securefl.federation.aggregation.model_proofs import proved_requests
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import (
@@ -29,15 +30,14 @@ from securefl.federation.coordinator.rounds import (
 from securefl.federation.coordinator.scores import Arms, ScoreSource
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
-from securefl.federation.runs.privacy_summary import run_privacy
 from securefl.federation.runs.progress import Progress
-from securefl.federation.runs.result import RunPrivacy
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.scores.statement import ReleasedScores, exact_scores
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.vectors import model_digest
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.statement import RunPrivacy, run_privacy
 
 _CLOSING = {
     True: "Comparing with each retailer alone and with all data in one place",
@@ -74,8 +74,8 @@ class Hooks:
     The loop calls them in the order in which they stand here. None of them may change the state.
     """
 
-    def restore(self, federation: Federation, done: int) -> None:
-        """Bring members and aggregator to where they were when `done` rounds were complete."""
+    def restore(self, federation: Federation, state: RoundState) -> None:
+        """Bring members and aggregator to where they were at a checkpoint."""
 
     def begin_round(self, number: int) -> None:
         """Called before a round runs."""
@@ -144,7 +144,7 @@ class RoundLoop:
         state = initial_state(self.prepared.config, self.prepared.shared)
         self.directory.keep_start(self.prepared.shared)
         self.directory.restore(state)
-        self.hooks.restore(self.federation, state.round)
+        self.hooks.restore(self.federation, state)
         for record in self.directory.records()[-1:]:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
@@ -186,6 +186,7 @@ class RoundLoop:
             survivors=record.survivors,
             model=model_digest(state.shared),
             transcript=None if record.transcript is None else bytes.fromhex(record.transcript),
+            proof=state.proof,
         )
 
     def _closed(self, state: RoundState) -> Trained:
@@ -195,8 +196,7 @@ class RoundLoop:
         self.hooks.before_closing()
         # A member keeps the result: for its predictions, and for the figures in its own folder.
         number, shared = state.best_round, state.best_shared
-        result = m.Deliver(round=number, shared=m.pack_vector(shared))
-        federation.exchange.ask_all(federation.members, result, m.Done)
+        deliver_result(federation, state)
         arms = federation.scores.closing(federation.members, number, shared)
         scores = closing_scores(federation, state)
         privacy = run_privacy(config, spent(federation))
@@ -209,6 +209,16 @@ class RoundLoop:
         return Trained(
             state, arms, privacy, federation.members, refused, scores=scores, simulation_only=only
         )
+
+
+def deliver_result(federation: Federation, state: RoundState) -> None:
+    """Hand the run's result to all members; each keeps it only if it can tell where it comes from.
+
+    Over a network, a member writes it into its own folder; see `own_figures.py`.
+    """
+    result = m.Deliver(round=state.best_round, shared=m.pack_vector(state.best_shared))
+    members, proof = federation.members, state.best_proof
+    federation.exchange.ask(proved_requests(federation.consortium, result, members, proof), m.Done)
 
 
 def closing_scores(federation: Federation, state: RoundState) -> ReleasedScores | None:

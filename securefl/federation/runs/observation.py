@@ -18,13 +18,16 @@ from securefl.errors import AgreementError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.coordinator.scores import (
     Arms,
+    NoScores,
     Scores,
     ScoresInClear,
     local_only_scores,
     scores_of,
+    sums_alone,
 )
 from securefl.federation.member.answers import Protection
 from securefl.federation.member.member import Member, MemberSpec
+from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.member.rounds import in_the_clear
 from securefl.federation.member.scoring import LocalPart, local_only_result
@@ -117,6 +120,7 @@ class ObservedMember:
         }
         if discloses:
             self._answers["reveal"] = self._reveal
+            self._answers["observe-rounding"] = self._rounding
 
     def handle(self, message: bytes) -> Sequence[bytes]:
         """Return the reply to one message."""
@@ -142,10 +146,16 @@ class ObservedMember:
         return local_only_result(self.member.learner, settings, start)
 
     def _reveal(self, request: m.DebugDisclose) -> m.Update:
+        return in_the_clear(self._update(request.round))
+
+    def _rounding(self, request: m.ObserveRounding) -> m.Rounding:
+        return m.Rounding(key=self.member.masked.rounding_key(self._update(request.round)))
+
+    def _update(self, number: int) -> TrainedUpdate:
         update = self.member.rounds.update
-        if update is None or update.round != request.round:
+        if update is None or update.round != number:
             raise m.MessageError("this member has no update of the round")
-        return in_the_clear(update)
+        return update
 
 
 @dataclass(frozen=True)
@@ -261,9 +271,16 @@ class PlainSimulationScores(ScoresInClear):
 
 
 class ObservedScores:
-    """All scores from the observer: under masks or a budget no member gives one."""
+    """All scores of members from the observer: under masks or a budget no member gives one.
 
-    def __init__(self, exchange: Exchange, prepared: Prepared) -> None:
+    Args:
+        exchange: The way to the members.
+        prepared: The run's input.
+        summed: What leaves the members of a network beside it: sums over all of them, or nothing.
+    """
+
+    def __init__(self, exchange: Exchange, prepared: Prepared, summed: NoScores) -> None:
+        self.validation = summed.validation
         self._aside = exchange.aside()
         self._prepared = prepared
         self._private = mechanism_for(prepared.config.privacy).private
@@ -272,11 +289,6 @@ class ObservedScores:
     def begin(self) -> None:
         """See `ScoreSource.begin`."""
         self._pooled.begin()
-
-    def validation(self, members: Sequence[str], number: int, shared: FloatVector) -> Scores:
-        """See `ScoreSource.validation`; members sum these under masks, or none leave."""
-        del members, number, shared
-        return {}
 
     def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
         """See `ScoreSource.closing`."""
@@ -311,9 +323,10 @@ class ObservedScores:
 
 
 def simulated_scores(
-    exchange: Exchange, prepared: Prepared
+    exchange: Exchange, prepared: Prepared, consortium: Consortium
 ) -> PlainSimulationScores | ObservedScores:
     """Return the source of scores of a simulation."""
     if Protection.of(prepared.config) is Protection.PLAIN:
         return PlainSimulationScores(exchange, prepared)
-    return ObservedScores(exchange, prepared)
+    summed = sums_alone(exchange, consortium, prepared.task.scored_metrics)
+    return ObservedScores(exchange, prepared, summed)

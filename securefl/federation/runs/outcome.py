@@ -12,6 +12,7 @@ from securefl.federation.runs.bound_data import CATALOGUE
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Trained
 from securefl.federation.runs.prepare import Prepared
+from securefl.federation.runs.released import write_released
 from securefl.federation.runs.result import (
     MemberResult,
     RunResult,
@@ -43,6 +44,7 @@ def completed(directory: RunDirectory, train: Callable[[], tuple[Prepared, Train
         started = time.perf_counter()
         prepared, trained = train()
         _write_model(directory, prepared, trained.state)
+        write_released(directory, prepared, trained)
         # The result comes last: where it is, the run has ended, and all else is in place.
         return _write_result(directory, prepared, trained, time.perf_counter() - started)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from securefl.config.schema import RunConfig
@@ -19,6 +19,8 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import AnyTask, MemberData
 from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import check_model, create_task
+from securefl.tasks.served.vocabulary import Vocabulary
+from securefl.tasks.served.writing import vocabulary_of
 
 POOLED = "pooled"
 
@@ -34,6 +36,7 @@ class Prepared:
         members: The members' data, in roster order.
         shared: The shared model before the first round, float32 [d].
         digests: Which data these are.
+        vocabulary: The agreed products under their labels.
     """
 
     config: RunConfig
@@ -42,6 +45,7 @@ class Prepared:
     members: tuple[MemberData, ...]
     shared: FloatVector
     digests: DataDigests
+    vocabulary: Vocabulary = field(default_factory=Vocabulary.empty)
 
     def pooled(self, without: Collection[str] = ()) -> MemberData:
         """Return the data of all members together, for the centralized baseline.
@@ -78,7 +82,8 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
     check_warm_start(config.warm_start, digests.agreed)
     shared = starting_model(config, task, facts)
     check_noise(config, len(members), len(shared))
-    return Prepared(config, task, facts, members, shared, digests)
+    vocabulary = vocabulary_of(config, facts, data.products)
+    return Prepared(config, task, facts, members, shared, digests, vocabulary)
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:

@@ -3,58 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from securefl.config.schema import RunConfig
-from securefl.config.task_registry import declaration
-from securefl.federation import messages as m
-from securefl.federation.runs.result import MemberPrivacy, RunPrivacy
 from securefl.privacy.accounting.events import SampledGaussian
-from securefl.privacy.accounting.spent import privacy_unit, shown_customer_epsilon
-from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.accounting.spent import privacy_unit
+from securefl.privacy.statement import MemberPrivacy, RunPrivacy
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.accounting.accountant import AccountantName
-
-
-def run_privacy(config: RunConfig, accounts: Mapping[str, m.BudgetResponse]) -> RunPrivacy | None:
-    """Return the members' accounts for a run's result; None for a run without a budget."""
-    if not accounts:
-        return None
-    settings, mechanism = config.privacy, mechanism_for(config.privacy)
-    declared = declaration(config.task)
-    does = mechanism.describe(declared.releases)
-    if settings.insecure_testing_seed is not None:
-        does += "; NOISE FROM A TEST SEED, WHICH PROTECTS NOBODY"
-    return RunPrivacy(
-        unit=settings.unit,
-        protects=declared.protects(config.model.name, settings.unit),
-        records_per_customer=mechanism.unit.records(settings),
-        adjacency=mechanism.adjacency,
-        mechanism=does,
-        against=mechanism.against(),
-        accountant=settings.accountant,
-        delta=settings.delta,
-        members=tuple(
-            MemberPrivacy(
-                name=name,
-                epsilon=account.epsilon,
-                noise_multiplier=account.noise_multiplier,
-                clip_norm=account.clip_norm,
-                sampling_rate=account.sampling_rate,
-                steps=account.steps,
-                customer_epsilon=account.customer_epsilon,
-                two_retailers_epsilon=account.two_retailers_epsilon,
-                life=account.life,
-                cap=account.cap,
-                cap_delta=account.cap_delta,
-                score_noise=account.score_noise,
-            )
-            for name, account in accounts.items()
-        ),
-    )
 
 
 def composed_privacy(runs: Sequence[RunPrivacy]) -> RunPrivacy | None:
@@ -114,42 +72,3 @@ def _at_two_retailers(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) ->
     events = [event for account in accounts for event in _events(account)]
     found = shared_epsilon([(event, 2) for event in events], privacy.delta)
     return found if math.isfinite(found) else None
-
-
-def guarantee(privacy: RunPrivacy) -> str:
-    """Return the guarantee in one clause."""
-    if "TEST SEED" in privacy.mechanism:
-        return "NOT PROTECTED: the noise came from a test seed, which anyone can repeat"
-    return (
-        f"({privacy.largest_epsilon:.2f}, {privacy.delta:g})-differential privacy for every"
-        f" {privacy_unit(privacy.unit).of_whom} ({privacy.protects}){_beside(privacy)}, against"
-        f" {privacy.against} (the"
-        f" {privacy.accountant.upper()} accountant; released scores are covered, the exact"
-        " tables of a simulation are not)"
-    )
-
-
-def _at_two(privacy: RunPrivacy) -> str:
-    """Return the clause about shared noise for a customer of two retailers."""
-    known = [member.two_retailers_epsilon for member in privacy.members]
-    if "shares" not in privacy.mechanism or not known:
-        return ""
-    largest = None if None in known else max(epsilon for epsilon in known if epsilon is not None)
-    return (
-        "; the noise is shared, and for a customer of two retailers epsilon is"
-        f" {shown_customer_epsilon(largest)}"
-    )
-
-
-def _beside(privacy: RunPrivacy) -> str:
-    """Return the clause about whole customers, where another unit is protected."""
-    if privacy_unit(privacy.unit).covers_customers:
-        return _at_two(privacy)
-    known = [member.customer_epsilon for member in privacy.members]
-    largest = None if None in known else max(epsilon for epsilon in known if epsilon is not None)
-    if privacy.records_per_customer is None:
-        return f"; for a customer of one member, epsilon is {shown_customer_epsilon(largest)}"
-    return (
-        f"; for a whole customer, of whom {privacy.records_per_customer} records count at most,"
-        f" epsilon is {shown_customer_epsilon(largest)}"
-    )

@@ -20,9 +20,10 @@ from securefl.errors import ConfigError, InputError, RunDirectoryError
 from securefl.federation.runs.directory import CONFIG, REPEAT, RunDirectory, make_empty
 from securefl.federation.runs.privacy_summary import composed_privacy
 from securefl.federation.runs.progress import Progress, Silent
-from securefl.federation.runs.result import MemberResult, Numbers, RunPrivacy, RunResult, json_ready
+from securefl.federation.runs.result import MemberResult, Numbers, RunResult, json_ready
 from securefl.federation.runs.run import run
 from securefl.ml.tensor_io import write_atomically
+from securefl.privacy.statement import RunPrivacy
 from securefl.untrusted.documents import read_toml
 
 

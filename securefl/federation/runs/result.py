@@ -14,6 +14,7 @@ from typing import Any
 from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.scores.statement import ReleasedScores
+from securefl.privacy.statement import MemberPrivacy, RunPrivacy
 from securefl.untrusted.documents import parse_json
 
 
@@ -125,74 +126,6 @@ class RoundCost:
     bytes_up: dict[str, int]
     bytes_down: dict[str, int]
     epsilon: float | None
-
-
-@dataclass(frozen=True)
-class MemberPrivacy:
-    """The privacy account of a retailer's customers.
-
-    Attributes:
-        name: The member's name.
-        epsilon: Spent on this run, at the run's delta.
-        noise_multiplier: sigma; the noise on a step's sum has deviation sigma times the clip norm.
-        clip_norm: Largest norm of a privacy unit's gradient.
-        sampling_rate: Probability of a privacy unit to be in a step.
-        steps: Private steps.
-        customer_epsilon: Epsilon for a whole customer; None where no bound is known.
-        two_retailers_epsilon: For a customer of two retailers under shared noise; None without it,
-            or where no bound is known.
-        life: Spent over the life of the data, earlier runs included, at the run's delta.
-        cap: What its policy allows over the life of the data, at `cap_delta`; None without one.
-        cap_delta: Delta of the cap.
-        score_noise: Noise multiplier of the scores, in multiples of their sensitivity; None where
-            none were released.
-    """
-
-    name: str
-    epsilon: float
-    noise_multiplier: float
-    clip_norm: float
-    sampling_rate: float
-    steps: int
-    customer_epsilon: float | None
-    life: float
-    two_retailers_epsilon: float | None = None
-    cap: float | None = None
-    cap_delta: float | None = None
-    score_noise: float | None = None
-
-
-@dataclass(frozen=True)
-class RunPrivacy:
-    """The privacy guarantee of a run.
-
-    Attributes:
-        unit: The privacy unit.
-        protects: What a unit is in this task.
-        records_per_customer: Largest number of records of one customer that count; None where the
-            unit is the customer.
-        adjacency: The neighbouring relation of data sets.
-        mechanism: The mechanism.
-        against: The adversary.
-        accountant: The accountant that computed epsilon.
-        delta: Probability with which the bound may fail.
-        members: Each retailer's account; for a customer of several, their accounts compose.
-    """
-
-    unit: str
-    protects: str
-    records_per_customer: int | None
-    adjacency: str
-    mechanism: str
-    against: str
-    accountant: str
-    delta: float
-    members: tuple[MemberPrivacy, ...]
-
-    @property
-    def largest_epsilon(self) -> float:
-        """The largest epsilon that a member has spent on this run."""
-        return max(member.epsilon for member in self.members)
 
 
 @dataclass(frozen=True)

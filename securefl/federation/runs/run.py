@@ -11,7 +11,7 @@ import torch
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.coordinator.ledger_recorder import Recorder
-from securefl.federation.coordinator.rounds import Federation
+from securefl.federation.coordinator.rounds import Federation, RoundState
 from securefl.federation.runs.agreement import resident_consortium
 from securefl.federation.runs.bound_data import bind_run
 from securefl.federation.runs.directory import RunDirectory
@@ -46,9 +46,12 @@ class SimulationHooks(Hooks):
 
     observer: RunObserver | None
 
-    def restore(self, federation: Federation, done: int) -> None:
+    def restore(self, federation: Federation, state: RoundState) -> None:
         """See `Hooks.restore`; the aggregator opens new sessions, as the members have none."""
-        federation.restore_members(done)
+        federation.restore_members(state.round)
+        # None of the new members knows of the last sum, though most of them signed its end.
+        if state.proof is not None:
+            federation.aggregator.hand_over(state.proof, state.server.pack(), ())
 
     def rounds_ended(self, federation: Federation) -> None:
         """See `Hooks.rounds_ended`."""
@@ -102,7 +105,7 @@ def train_and_evaluate(
         exchange = Exchange(transport)
         recorder = Recorder(log, exchange, consortium.roster.names)
         members = taking_part(recorder, exchange)
-        scores = simulated_scores(exchange, prepared)
+        scores = simulated_scores(exchange, prepared, consortium)
         federation = federation_of(
             prepared, directory, consortium, exchange, members, scores=scores
         )

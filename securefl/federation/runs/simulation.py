@@ -86,6 +86,7 @@ def member_specs(
             custody=custody_of(prepared, directory, data.name),
             consortium=consortium,
             identity=identities[data.name],
+            vocabulary=prepared.vocabulary,
         )
         for data in prepared.members
     ]

@@ -11,18 +11,14 @@ from typing import Final
 
 from securefl.config.metric_labels import LABELS, MetricLabel, shown, title
 from securefl.federation.runs.directory import CONFIG
-from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.repeat import RepeatResult, sample_deviation
 from securefl.federation.runs.result import Numbers, RunResult
 from securefl.federation.runs.summary_notes import Result, notes, runs_of
+from securefl.privacy.statement import protection
 
 PARITY: Final = 2.0
 """Percent. A smaller difference is called parity, as another seed may reverse it."""
 
-_PROTECTION: Final = {
-    "plain": "data stayed with each retailer, but the coordinator saw each one's updates",
-    "secure": "data stayed with each retailer, and the coordinator saw only the sum of updates",
-}
 
 KEPT: Final = (
     "Per-retailer figures stay with the retailers: each finds its own in figures.json of its own"
@@ -242,14 +238,11 @@ def _beaten_by_naive(result: Result, metric: str, found: MetricLabel) -> str:
 
 
 def _protection(result: Result) -> str:
-    customers = "no differential privacy" if result.privacy is None else guarantee(result.privacy)
-    said = f"{customers}; mode {result.mode}: {_PROTECTION[result.mode]}"
+    said = protection(result.privacy, result.mode)
     missing = sorted({name for run in runs_of(result) for name in run.in_no_sum})
-    return (
-        f"{said}. It speaks for the retailers in the sums, without {', '.join(missing)}."
-        if (missing)
-        else f"{said}."
-    )
+    if not missing:
+        return said
+    return f"{said} It speaks for the retailers in the sums, without {', '.join(missing)}."
 
 
 def _next_command(result: Result) -> str:

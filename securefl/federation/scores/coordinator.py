@@ -67,7 +67,7 @@ def sum_scores(exchange: Exchange, consortium: Consortium, shared: FloatVector) 
     session = ServerSessionRunner(cohort=names, server=server, carrier=m.ScoreProtocol)
     request = m.ScoreRequest(number=terms.number, shared=m.pack_vector(shared), cohort=names)
     try:
-        result = session.run(exchange, request, terms.number, digest)
+        result = session.run(exchange, dict.fromkeys(names, request), terms.number, digest)
     except ProtocolError as error:
         return _reason(exchange, session, terms.number, str(error))
     total = result.total.view(RING.signed_dtype).astype(np.int64)

@@ -18,6 +18,7 @@ import numpy as np
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import ConfigError
 from securefl.federation import messages as m
+from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
 from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.scores.exact import MOST_MEMBERS, ExactLayout
@@ -176,6 +177,8 @@ def sum_exact(
     layout: ExactLayout,
     number: int,
     shared: FloatVector,
+    *,
+    proof: ModelProof | None = None,
 ) -> ExactScores | str:
     """Return the exact sum of all members' scores, or why there is none.
 
@@ -185,6 +188,7 @@ def sum_exact(
         layout: The coordinates of the task's metrics.
         number: See `ExactTerms`.
         shared: The model that is scored, float32 [d].
+        proof: The proof of a round's model, for members that did not verify its sum.
     """
     names, digest = consortium.roster.names, scored(model_digest(shared))
     try:
@@ -201,7 +205,8 @@ def sum_exact(
     session = ServerSessionRunner(cohort=names, server=server, carrier=m.ScoreProtocol)
     request = m.ScoreRequest(number=number, shared=m.pack_vector(shared), cohort=names)
     try:
-        result = session.run(exchange, request, number, digest)
+        openings = proved_requests(consortium, request, names, proof)
+        result = session.run(exchange, openings, number, digest)
     except ProtocolError as error:
         failed = [f"{name} failed: {text}" for name, text in session.failures.items()]
         return "; ".join([str(error), *failed])

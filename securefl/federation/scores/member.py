@@ -135,7 +135,7 @@ class MemberScores:
     def _check_affordable(self, terms: ScoreTerms) -> None:
         """Refuse what a charge would refuse, while the others can still go on without us."""
         plan, event = PrivacyPlan.of(self._consortium.config), terms.noise.event
-        plan.check_units(self._ledger.name, self._units)
+        plan.check_delta(self._ledger.name)
         self._ledger.begin(self._units)
         after = plan.epsilon([*self._ledger.charged(), event])
         if after > plan.budget.epsilon:

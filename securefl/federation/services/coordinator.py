@@ -13,16 +13,20 @@ from pathlib import Path
 import torch
 
 from securefl.config.cohort import cohort_size
-from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.data.digests import DataDigests
 from securefl.errors import AgreementError, RunDirectoryError
 from securefl.federation import messages as m
-from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.aggregation.secure import (
+    RoundFailedError,
+    SecureAggregator,
+    UnverifiedRoundError,
+)
 from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence, FaultTolerantExchange
 from securefl.federation.coordinator.ledger_recorder import Recorder
-from securefl.federation.coordinator.rounds import Federation, RoundRecord
-from securefl.federation.coordinator.scores import NoScores, ScoresInClear, ScoreSource
+from securefl.federation.coordinator.rounds import Federation, RoundRecord, RoundState
+from securefl.federation.coordinator.scores import ScoresInClear, ScoreSource, sums_alone
 from securefl.federation.member.answers import Protection
 from securefl.federation.runs.agreement import keep_agreement
 from securefl.federation.runs.directory import RunDirectory
@@ -68,9 +72,9 @@ class NetworkHooks(Hooks):
     status: StatusFile
     rounds: int
 
-    def restore(self, federation: Federation, done: int) -> None:
+    def restore(self, federation: Federation, state: RoundState) -> None:
         """See `Hooks.restore`; members are still running, or restore from their own journals."""
-        kept, aggregator = self.journal.snapshot(done), federation.aggregator
+        kept, aggregator = self.journal.snapshot(state.round), federation.aggregator
         if kept is not None and isinstance(aggregator, SecureAggregator):
             aggregator.restore(kept)
 
@@ -88,6 +92,9 @@ class NetworkHooks(Hooks):
                 _log.warning("round %d: %s; it is tried again", number, error)
                 self.status.failed(str(error))
                 time.sleep(pause)
+            except UnverifiedRoundError as error:
+                self.status.failed(str(error))  # and the run stops, as it was agreed
+                raise
         raise AssertionError("unreachable")
 
     def members_saved(self, federation: Federation, done: int) -> None:
@@ -173,10 +180,11 @@ def _prepared(context: ConnectionContext) -> Prepared:
     return Prepared(config, task, facts, (), shared, DataDigests({}, {}))
 
 
-def _scores(config: RunConfig, exchange: Exchange) -> ScoreSource:
-    """Return the source of scores: where updates are in the clear, so are scores; else none are."""
-    in_clear = Protection.of(config) is Protection.PLAIN
-    return ScoresInClear(exchange) if in_clear else NoScores()
+def _scores(prepared: Prepared, exchange: Exchange, consortium: Consortium) -> ScoreSource:
+    """Return the source of scores: where updates are in the clear, so are scores; else sums are."""
+    if Protection.of(prepared.config) is Protection.PLAIN:
+        return ScoresInClear(exchange)
+    return sums_alone(exchange, consortium, prepared.task.scored_metrics)
 
 
 def _trained(
@@ -210,7 +218,7 @@ def _trained(
         hooks.before_ledger()
         watch.stage("Waiting for members")
         members = taking_part(recorder, recorded)
-        scores = _scores(prepared.config, exchange)
+        scores = _scores(prepared, exchange, consortium)
         federation = federation_of(
             prepared, directory, consortium, exchange, members, scores=scores
         )

@@ -12,10 +12,11 @@ from securefl.config.data import CompleteJourneySettings, DataSettings, FilesSet
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.versions import remember
 from securefl.consortium.ledger.data_custody import LedgerContext
+from securefl.consortium.ledger.journal_fence import fence_of
 from securefl.consortium.ledger.policy import Policy
 from securefl.data.digests import data_set_digest, table_digests
 from securefl.data.sources.registry import load
-from securefl.data.tables import RetailerTables
+from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import AgreementError, InputError
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.member.member import Member, MemberSpec
@@ -33,6 +34,7 @@ from securefl.federation.services.public_facts import check_facts
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.writing import vocabulary_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,16 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
             if journal.empty:
                 member.begin_after_loss()
             with context.connected() as link:
-                end = MemberEnd(context.name, keys, context.run, link, journal, entropy, memory)
+                end = MemberEnd(
+                    name=context.name,
+                    keys=keys,
+                    run=context.run,
+                    link=link,
+                    journal=journal,
+                    entropy=entropy,
+                    memory=memory,
+                    fence=fence_of(member.ledger),
+                )
                 MemberProcess(end, member).serve()
             # After the release: no other party waits for the training without the federation.
             return own_figures(context, member)
@@ -105,7 +116,8 @@ def _spec(
     assert context.name is not None
     config = context.config
     check_facts(_with_own_root(config, paths.data), context.facts)
-    tables = own_tables(config, context.name, paths.data)
+    data = load(_own_settings(config.data, context.name, paths.data))
+    tables = _tables_of(data, context.name)
     digests = table_digests(tables)
     bind_member(place, digests)
     return MemberSpec(
@@ -121,6 +133,7 @@ def _spec(
         entropy=entropy,
         memory=memory,
         own_machine=True,
+        vocabulary=vocabulary_of(config, context.facts.content, data.products),
     )
 
 
@@ -136,7 +149,10 @@ def own_tables(config: RunConfig, name: str, folder: Path | None) -> RetailerTab
         InputError: If the member has no tables in the source.
         DataError: If a table is wrong.
     """
-    data = load(_own_settings(config.data, name, folder))
+    return _tables_of(load(_own_settings(config.data, name, folder)), name)
+
+
+def _tables_of(data: RetailData, name: str) -> RetailerTables:
     for tables in data.members:
         if tables.name == name:
             return tables

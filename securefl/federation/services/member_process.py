@@ -7,7 +7,6 @@ import os
 import queue
 import sqlite3
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -15,9 +14,12 @@ from typing import Protocol, TypeVar
 
 import msgpack
 
+from securefl.consortium.ledger.journal_fence import JournalFence
+from securefl.consortium.ledger.sqlite import DatabaseError
 from securefl.errors import RunDirectoryError
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
+from securefl.federation.member.replying import INTERNAL_ERROR, where
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
@@ -101,6 +103,7 @@ class MemberEnd:
         journal: Its journal.
         entropy: The source of its session's randomness.
         memory: Keeps its trainings.
+        fence: The head of its journal, in its ledger.
     """
 
     name: str
@@ -110,6 +113,7 @@ class MemberEnd:
     journal: MemberJournal
     entropy: QuestionEntropy
     memory: JournalMemory
+    fence: JournalFence
 
 
 class MemberProcess:
@@ -124,7 +128,11 @@ class MemberProcess:
 
         Raises:
             RunDirectoryError: If the journal is damaged or of another key.
+            StaleStateError: If it is an old copy of the journal, or of the ledger.
         """
+        if end.journal.empty:
+            end.fence.adopt(end.journal.head)
+        end.fence.advance(end.journal.previous, end.journal.head)
         self._end, self._member = end, member
         self._last: Envelope | None = None
         self._released = False
@@ -207,8 +215,16 @@ class MemberProcess:
             if self._last is not None and self._last.answers == note.id:
                 self._send(self._last)
             return
-        body = self._models.lasting(note.body)
+        try:
+            # Checked whole before it is kept: what the journal has is answered at every restart.
+            body = self._models.lasting(note.body)
+        except m.MessageError as error:
+            arrival.acknowledge()
+            self._send(self._note(note.id, self._failure(note.id, error.wire_name, str(error))))
+            return
         question = self._insist(lambda: self._end.journal.add(note.id, body))
+        # Before the answer: where another process has a copy of the journal, one of the two stops.
+        self._insist(lambda: self._end.fence.advance(question.before, question.head))
         # Acknowledged once it is in the journal, and before it is answered: a kill after this line
         # repeats the answer from the journal, with the same entropy.
         arrival.acknowledge()
@@ -216,11 +232,11 @@ class MemberProcess:
         self._send(self._last)
 
     def _insist(self, write: Callable[[], ResultT]) -> ResultT:
-        """Write to the journal; wait while the disk is full, and answer nothing meanwhile."""
+        """Write to journal or ledger; wait while the disk is full, and answer nothing meanwhile."""
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return write()
-            except (RunDirectoryError, sqlite3.Error) as error:
+            except (RunDirectoryError, DatabaseError, sqlite3.Error) as error:
                 self._step = "disk full"
                 _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
                 time.sleep(pause)
@@ -231,7 +247,8 @@ class MemberProcess:
         self._end.entropy.begin(question.seed)
         self._released = self._step == "leave"
         reply = m.encode(m.Done()) if self._released else self._handled(question)
-        if self._step in {"save", "leave"}:
+        # Not where a request to save was refused: a snapshot drops what led to this state.
+        if self._step in {"save", "leave"} and kind_of(reply) == "done":
             self._keep(question, reply)
         self._step = "waiting"
         return self._note(question.id, reply)
@@ -258,36 +275,30 @@ class MemberProcess:
 
         The text of an error may hold data, and the coordinator is another party.
         """
-        body = self._models.whole(question.body)
-        if body is None:
-            return m.encode(m.CacheMiss())
         try:
+            body = self._models.whole(question.body)
+            if body is None:
+                return m.encode(m.CacheMiss())
             (reply,) = self._member.handle(body)
+        except m.MessageError as error:
+            return self._failure(question.id, error.wire_name, str(error))
         except Exception as error:
             # A bug of this member must not end the run of the others.
-            return self._failure(question, "InternalError", _where(error))
+            return self._failure(question.id, INTERNAL_ERROR, where(error))
         if kind_of(reply) != "failure":
             return reply
         failure = m.decode(reply)
         assert isinstance(failure, m.Failure)
-        return self._failure(question, failure.error, failure.text)
+        return self._failure(question.id, failure.error, failure.text)
 
-    def _failure(self, question: Question, error: str, text: str) -> bytes:
+    def _failure(self, question: str, error: str, text: str) -> bytes:
         name = os.urandom(4).hex()
         # Answers that are repeated after a restart are not sent, except for the last one.
         level = logging.INFO if self._end.memory.replaying else logging.ERROR
-        where = {"question": question.id}
-        _log.log(level, "answer %s failed: %s: %s", name, error, text, extra=where)
+        place = {"question": question}
+        _log.log(level, "answer %s failed: %s: %s", name, error, text, extra=place)
         return m.encode(m.Failure(error=error, text=f"see error {name} in its log"))
 
     def _send(self, note: Envelope) -> None:
         layout = self._end.run.layout
         self._end.link.send(layout.from_member(self._end.name), note, self._end.keys)
-
-
-def _where(error: Exception) -> str:
-    """Return class and place of a bug, without its text, which may hold data."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    place = f"{last.filename}:{last.lineno}" if last else "nowhere"
-    return f"{type(error).__name__} at {place}"

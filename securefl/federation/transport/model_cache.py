@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgpack
 
+from securefl.federation import messages as m
 from securefl.federation.transport.timeouts import kind_of
 
 ValueT = TypeVar("ValueT")
 _CARRYING = frozenset(("train", "train-masked", "evaluate", "deliver", "release-scores"))
 _LONG = 4096
 _KEPT = 2
+_DIGEST = 32
 _TRIES = 2
 """After so many consecutive models that a member could not compute, new ones are sent in full."""
 
@@ -82,11 +84,14 @@ class Models:
         self._kept: OrderedDict[bytes, bytes] = OrderedDict()
 
     def whole(self, message: bytes) -> bytes | None:
-        """Return a request with its model in it; None where the named model is not here."""
+        """Return a request with its model in it; None where the named model is not here.
+
+        Raises:
+            MessageError: If it is no well-formed request.
+        """
         if kind_of(message) not in _CARRYING:
             return message
-        fields = msgpack.unpackb(message)
-        digest = fields.pop("named", None)
+        fields, digest = _parted(message)
         if digest is None:
             _remember(self._kept, sha256(fields["shared"]).digest(), fields["shared"])
             return message
@@ -102,10 +107,14 @@ class Models:
 
         A model that follows from the last sum can be computed again after a restart. One that is
         here because an earlier request carried it cannot, so the request is kept with the model.
+
+        Raises:
+            MessageError: If it is no well-formed request.
         """
-        if len(message) >= _LONG or kind_of(message) not in _CARRYING:
+        if kind_of(message) not in _CARRYING:
+            m.decode(message)
             return message
-        digest = msgpack.unpackb(message).get("named")
+        _, digest = _parted(message)
         if digest is None or self._followed(digest) is not None:
             return message
         return self.whole(message) or message
@@ -120,6 +129,24 @@ class Models:
             return None
         _remember(self._kept, digest, model)
         return model
+
+
+def _parted(message: bytes) -> tuple[dict[str, Any], bytes | None]:
+    """Return the fields of a request that may name its model, and the digest if it does.
+
+    Raises:
+        MessageError: If it is no well-formed request but for that name.
+    """
+    try:
+        fields: dict[str, Any] = msgpack.unpackb(message)
+        digest = fields.pop("named", None)
+        packed = message if digest is None else msgpack.packb(fields)
+    except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
+        raise m.MessageError(f"malformed message ({type(error).__name__})") from None
+    if digest is not None and not (isinstance(digest, bytes) and len(digest) == _DIGEST):
+        raise m.MessageError("malformed message (a name that is no digest)")
+    m.decode(packed)
+    return fields, digest
 
 
 def _remember(kept: OrderedDict[bytes, ValueT], digest: bytes, value: ValueT) -> None:

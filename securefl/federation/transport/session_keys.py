@@ -13,6 +13,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from securefl.consortium.ledger.sqlite import closed_on_failure, connect
 from securefl.errors import RunDirectoryError
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import derive_key
@@ -78,14 +79,12 @@ class RunKeys:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Written by the connection's thread, one statement at a time. Deleted content is
             # overwritten: an erased key must not be left in free pages of the file.
-            self._database = sqlite3.connect(
-                self._file, isolation_level=None, check_same_thread=False
+            self._database = connect(
+                self._file, "synchronous=FULL", "secure_delete=ON", tables=_TABLES
             )
-            for pragma in ("synchronous=FULL", "secure_delete=ON"):
-                self._database.execute(f"PRAGMA {pragma}")
-            self._database.executescript(_TABLES)
-            self.own = self._kept() or self._drawn()
-            rows = self._database.execute("SELECT name, public FROM others").fetchall()
+            with closed_on_failure(self._database):
+                self.own = self._kept() or self._drawn()
+                rows = self._database.execute("SELECT name, public FROM others").fetchall()
         except (OSError, sqlite3.Error) as error:
             raise RunDirectoryError(f"{self._file} cannot be used: {error}") from None
         self._others: dict[str, bytes] = dict(rows)

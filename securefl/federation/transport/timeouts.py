@@ -63,7 +63,8 @@ class TimeoutPolicy:
 def kind_of(message: bytes) -> str:
     """Return the kind of a message from its first bytes; empty where it is not readable there."""
     # `kind` is the first field of every message, and a message may have hundreds of megabytes.
-    unpacker = msgpack.Unpacker(max_buffer_size=0)
+    # Limits: the first bytes may announce an array of as many places as memory has not.
+    unpacker = msgpack.Unpacker(max_buffer_size=64, max_array_len=64, max_map_len=64)
     unpacker.feed(message[:64])
     try:
         unpacker.read_map_header()

@@ -56,16 +56,20 @@ class Composition:
         most: Largest number of steps that will be requested, by kind of step.
         points: Grid points from zero to the largest relevant loss. With a quarter of `FINE`,
             epsilon is higher by up to 2e-4 of itself and takes a quarter of the time.
+        upper: Whether losses are rounded up; if not, epsilon is a lower bound.
     """
 
-    def __init__(self, most: Mapping[Step, int], points: int = FINE) -> None:
+    def __init__(self, most: Mapping[Step, int], points: int = FINE, *, upper: bool = True) -> None:
         self._kinds = frozenset(most)
         self._spacing = _spacing(most, points)
+        self._upper = upper
         self._step = lru_cache(maxsize=_KEPT)(self._one)
         self._steps = lru_cache(maxsize=_KEPT)(self._several)
 
     def epsilon(self, steps: Mapping[Step, int], delta: float) -> float:
-        """Return an upper bound of epsilon at `delta`, for adding or removing one unit.
+        """Return a bound of epsilon at `delta`, for adding or removing one unit.
+
+        It is infinite where the distribution is out of reach, whichever bound was asked for.
 
         Args:
             steps: Number of steps by kind, at most what was announced.
@@ -88,7 +92,7 @@ class Composition:
         aside = _ROUNDOFF * sum(count for (_, rate), count in taken if rate < 1)
         if aside > delta / 2:
             return math.inf
-        return float(whole.get_epsilon_for_delta(delta - aside))
+        return float(whole.get_epsilon_for_delta(delta - aside if self._upper else delta + aside))
 
     def _one(self, sigma: float, rate: float) -> PrivacyLossDistribution:
         # The import takes a second, and most commands compute no epsilon.
@@ -98,10 +102,10 @@ class Composition:
 
         return from_gaussian_mechanism(
             sigma,
-            pessimistic_estimate=True,
+            pessimistic_estimate=self._upper,
             value_discretization_interval=self._spacing,
             sampling_prob=rate,
-            use_connect_dots=True,
+            use_connect_dots=self._upper,
         )
 
     def _several(self, kind: Step, count: int) -> PrivacyLossDistribution:

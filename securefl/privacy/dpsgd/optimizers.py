@@ -14,6 +14,7 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from securefl.privacy.dpsgd.carried_sum import CarriedSum
 from securefl.privacy.noise.grid import Grid, GridNoise
 
 
@@ -91,6 +92,25 @@ class HooksOptimizer(DPOptimizer):  # type: ignore[misc]
             parameter.summed_grad = total if before is None else before + total
             parameter.grad_sample = None
 
+    def carry(self, carried: CarriedSum) -> None:
+        """Move the sums so far to `carried`, and begin again at 0."""
+        carried.add(self.clipped_sum())
+        self._put(None)
+
+    def settle(self, carried: CarriedSum) -> None:
+        """Take the sums that were moved to `carried` as those of the step."""
+        self._put(carried.value())
+
+    def _put(self, sums: Tensor | None) -> None:
+        """Replace the sums by others, float64 [d]; None clears them."""
+        if sums is None:
+            for parameter in self.params:
+                parameter.summed_grad = None
+            return
+        pieces = torch.split(sums, [p.numel() for p in self.params])
+        for parameter, piece in zip(self.params, pieces, strict=True):
+            parameter.summed_grad = piece.view_as(parameter)
+
     def clipped_sum(self) -> Tensor:
         """Return the step's sum of clipped gradients, float64 [d]; it is not noised."""
         sums = [getattr(p, "summed_grad", None) for p in self.params]
@@ -150,6 +170,10 @@ class BookkeepingOptimizer(HooksOptimizer):
     def clipped_sum(self) -> Tensor:
         """See `HooksOptimizer`."""
         return self._flat.clone()
+
+    def _put(self, sums: Tensor | None) -> None:
+        """See `HooksOptimizer`."""
+        self._flat.zero_() if sums is None else self._flat.copy_(sums)
 
     def clip_and_accumulate(self) -> None:
         """Refuse: there is no per-unit gradient to clip here."""

@@ -106,6 +106,16 @@ class LocalRows:
             share = torch.nan_to_num(share, nan=0.0, posinf=0.0, neginf=0.0)
             table.weight.grad.index_add_(0, of_rows.reshape(-1), share)
 
+    def complete(self) -> None:
+        """Give every table a gradient: 0 where no unit has read it.
+
+        An optimizer passes over a parameter without one, and moves all rows of the others by their
+        momentum: in a step that a single unit is in, that unit would move the rows of all.
+        """
+        for table in self.tables:
+            if table.weight.grad is None:
+                table.weight.grad = torch.zeros_like(table.weight)
+
     def _capture(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if self._supplied is not None:
             return next(self._supplied)

@@ -8,19 +8,19 @@ before its first batch is drawn, and it outlives rounds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 
-from securefl.errors import ConfigError
-from securefl.ml.batches import Examples
+from securefl.ml.batches import Examples, sized_batch, sizes_of
 from securefl.ml.parameters import shared_parameters
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.dpsgd.book_keeping import BookkeepingPath, is_known
+from securefl.privacy.dpsgd.carried_sum import CarriedSum
 from securefl.privacy.dpsgd.functorch import VectorisedPath
 from securefl.privacy.dpsgd.optimizers import BookkeepingOptimizer, HooksOptimizer
 from securefl.privacy.dpsgd.per_example import GradientPath, HooksPath, UnitLoss
@@ -28,13 +28,15 @@ from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.private_rows import LocalRows
 from securefl.privacy.dpsgd.synthetic_units import made_up_parameters, synthetic_units
 from securefl.privacy.noise.csprng import AesCtrRng
-from securefl.privacy.noise.grid import LARGEST_BATCH, GridNoise
+from securefl.privacy.noise.grid import LARGEST_PLAIN_SUM, GridNoise
 
 PathName = Literal["auto", "hooks", "bookkeeping", "vectorised"]
 
 _ALIGNED: Final = 16
 """Units that go through the model together at least; a multiple of the rows that the kernels of
 matrix products take at once."""
+_LEAST_WIDTH: Final = 64
+"""Width of the smallest units: with few widths, little is filled up."""
 _OPTIMIZERS: dict[PathName, type[HooksOptimizer]] = {
     "hooks": HooksOptimizer,
     "bookkeeping": BookkeepingOptimizer,
@@ -112,19 +114,14 @@ class PrivateTrainer:
         self.accountant = accountant
         self.noise = GridNoise(stream)
         self.sampler = PoissonSampler(settings.sampling, len(examples), stream)
+        self._widths = _widths(sizes_of(examples))
         self.rows = LocalRows(model, settings.sampling.expected_batch)
         self.optimizer, self.path = self._private_path()
         self._checked = False
         self._row_optimizer = self._inner_optimizer(self.rows.parameters)
 
     def train_round(self) -> None:
-        """Take the steps of one round from the model's present state; leave it releasable.
-
-        Raises:
-            ConfigError: If the units are too many for the bound on a sum's rounding error.
-        """
-        if len(self.examples) > LARGEST_BATCH:
-            raise ConfigError(f"more than {LARGEST_BATCH:,} units cannot be summed exactly enough")
+        """Take the steps of one round from the model's present state; leave it releasable."""
         # Before the first batch: a run that fails midway has used the data and has to pay for it.
         self.accountant.charge(self.settings.event)
         self.model.train()
@@ -159,25 +156,45 @@ class PrivateTrainer:
     def _accumulate_all(self, index: Tensor) -> None:
         self._check_layers()
         self.optimizer.zero_grad(set_to_none=True)
-        for piece in torch.split(index, self.settings.piece):
-            self._accumulate(piece)
+        if len(index) <= LARGEST_PLAIN_SUM:
+            for piece, width in self._pieces(index):
+                self._accumulate(piece, width)
+            return
+        # Not refused: how many customers a member has would then decide whether a round fails.
+        carried = CarriedSum(sum(p.numel() for p in self.optimizer.params))
+        for piece, width in self._pieces(index):
+            self._accumulate(piece, width)
+            self.optimizer.carry(carried)
+        self.optimizer.settle(carried)
+
+    def _pieces(self, index: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """Yield units that go through the model together, and how wide each of them is made.
+
+        A unit's width follows from its own number of rows. With the longest history of a batch for
+        width, sums over a unit's rows would round differently beside a customer with more, and
+        weights made for it would turn the last digit into another gradient for all.
+        """
+        widths = self._widths[index]
+        for width in torch.unique(widths).tolist():
+            for piece in torch.split(index[widths == width], self.settings.piece):
+                yield piece, int(width)
 
     def _step_rows(self) -> None:
         if self._row_optimizer is not None:
+            self.rows.complete()
             self._row_optimizer.step()
             self._row_optimizer.zero_grad(set_to_none=True)
 
-    def _accumulate(self, index: Tensor) -> None:
+    def _accumulate(self, index: Tensor, width: int) -> None:
         """Add the units' clipped gradients, in one pass whatever they are.
 
         The batch is filled up to a multiple of `_ALIGNED` units, which count nothing: products of
         matrices round a row differently at other batch sizes, and weights made for it would turn
         the last digit into another gradient for all.
         """
-        if len(index):
-            filled = torch.cat([index, index[-1:].expand(-len(index) % _ALIGNED)])
-            self.rows.begin(filled, len(index))
-            self.path.accumulate(self.loss, self.examples.batch(filled))
+        filled = torch.cat([index, index[-1:].expand(-len(index) % _ALIGNED)])
+        self.rows.begin(filled, len(index))
+        self.path.accumulate(self.loss, sized_batch(self.examples, filled, width))
 
     def _check_layers(self) -> None:
         """Check the path once, before a unit is read.
@@ -232,3 +249,9 @@ class PrivateTrainer:
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
+
+
+def _widths(sizes: Tensor) -> Tensor:
+    """Return the width of each unit, int64 [n]: a power of two; 0 where all are equally wide."""
+    powers = 2 ** sizes.clamp(min=1).double().log2().ceil().long()
+    return torch.where(sizes > 0, powers.clamp(min=_LEAST_WIDTH), 0)

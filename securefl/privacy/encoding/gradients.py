@@ -8,7 +8,6 @@ to the clip norm than was agreed.
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,28 +15,19 @@ import numpy.typing as npt
 
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
-from securefl.errors import ConfigError
 from securefl.privacy.accounting.sensitivity import Sensitivity, rounded_sum, rounding_step
 from securefl.privacy.encoding.client_update import MemberEncoding, member_bits, member_encoding
-from securefl_protocols.encoding.fixed_point import FixedPoint
 from securefl_protocols.noise.words import Int64Vector
-from securefl_protocols.primitives.errors import PlanError
-from securefl_protocols.primitives.ring import RingDtype
 
 DoubleVector = npt.NDArray[np.float64]
 
 _SUMMATION = 2.0**-16
-"""Largest error of a float64 sum of 2^18 clipped gradients, as a part of the clip norm.
+"""Largest error of a float64 sum of clipped gradients, as a part of the clip norm.
 
-Adding n numbers one by one errs by at most (n - 1) u times the sum of their absolute values, with
-u = 2^-53 (Higham 2002, section 4.2); each gradient's norm is at most C, so that the vectors' error
-is at most n^2 u C.
+By the bounds of `noise/grid.py`: 8 n^2 T u C for batches up to 2^13 units, which is 2^-16 C where a
+unit has T = 256 terms, and n T 2^-43 C for larger ones, which is below it up to 2^19 units and
+grows in proportion from there: at 4 million units the sensitivity is larger by 1 in 10,000.
 """
-LARGEST_BATCH = 1 << 18
-"""Largest number of units in a sum: with more, `_SUMMATION` would not bound its error."""
-
-_DEVIATIONS = 64
-"""Standard deviations of a share that fit beside the signal; it exceeds them at odds of 2^-2900."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +48,6 @@ class SumEncoding:
     def coordinates(self) -> int:
         """Number of integers of a member; loss and weight follow them."""
         return self.sensitivity.dimension
-
-    def fixed_point(self, config: RunConfig, members: int) -> FixedPoint:
-        """Return the number format of a cohort, in which every member has weight 1.
-
-        The step follows from the noise and not from the modulus, so that with `bits = "auto"` 32
-        bits are taken wherever the agreed limit fits them.
-
-        Raises:
-            PlanError: If the numbers do not fit the modulus.
-        """
-        settings = config.secure
-        if settings.bits == "auto":
-            with suppress(PlanError):
-                return FixedPoint(members, 1, settings.limit, RingDtype.UINT32, self.bits)
-        return FixedPoint(members, 1, settings.limit, RingDtype(settings.widest), self.bits)
 
 
 def gradient_sum_encoding(config: RunConfig, dimension: int) -> SumEncoding:
@@ -101,6 +76,15 @@ def fraction_bits(settings: PrivacySettings, dimension: int) -> int:
     return math.ceil(math.log2(settings.expected_batch / step))
 
 
+def gradient_signal(config: RunConfig) -> float:
+    """Return the largest coordinate of a mean gradient before noise.
+
+    A gradient's norm is at most C, so that of a batch twice as large as expected no coordinate of
+    the mean, by the expected size, is beyond 2 C. A smaller limit that was agreed holds too.
+    """
+    return min(config.secure.limit / 2, 2 * config.privacy.clip_norm)
+
+
 def sum_sensitivity(settings: PrivacySettings, dimension: int) -> Sensitivity:
     """Return the sensitivity of a member's integers, by `rounded_sum` with summation error."""
     bits = fraction_bits(settings, dimension)
@@ -109,37 +93,18 @@ def sum_sensitivity(settings: PrivacySettings, dimension: int) -> Sensitivity:
     return rounded_sum(settings.clip_norm, step, dimension, error)
 
 
-def check_room(limit: float, bits: int, share_deviation: float) -> None:
-    """Refuse a format without room for a noise share beside the signal.
-
-    A member whose noised sum did not fit could not send it, which the others would notice.
-
-    Args:
-        limit: Largest coordinate of a change, half of which is the signal's.
-        bits: f.
-        share_deviation: Standard deviation of a share, in integer units.
-
-    Raises:
-        ConfigError: If the format has no such room.
-    """
-    if _DEVIATIONS * share_deviation > limit / 2 * 2.0**bits:
-        raise ConfigError(
-            "secure.limit: too small for the noise; take a larger limit, or more epsilon"
-        )
-
-
 def gradient_integers(
-    clipped: DoubleVector, settings: PrivacySettings, limit: float
+    clipped: DoubleVector, settings: PrivacySettings, signal: float
 ) -> Int64Vector:
     """Return minus the mean gradient in multiples of 2^-f, int64 [d].
 
-    A coordinate beyond half the limit is clipped, which moves no two sums further apart.
+    A coordinate beyond the signal's range is clipped, which moves no two sums further apart.
 
     Args:
         clipped: Sum of clipped gradients, float64 [d].
         settings: Clip norm, batch size and rounding.
-        limit: Largest coordinate of a change.
+        signal: Largest coordinate, from `gradient_signal`.
     """
     bits = fraction_bits(settings, len(clipped))
-    change = np.clip(clipped / -settings.expected_batch, -limit / 2, limit / 2)
+    change = np.clip(clipped / -settings.expected_batch, -signal, signal)
     return np.rint(np.ldexp(change, bits)).astype(np.int64)

@@ -12,13 +12,14 @@ from math import sqrt
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from securefl.config.schema import RunConfig
+from securefl.errors import ConfigError
 from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian, SampledSkellam
 from securefl.privacy.encoding.gradients import SumEncoding, gradient_sum_encoding
 from securefl.privacy.mechanisms.base import PrivacyMechanism, Releases, SumFormat
 from securefl.privacy.round_updates import MemberContext, RoundTraining
+from securefl_protocols.primitives.errors import PlanError
 
 if TYPE_CHECKING:
-    from securefl.privacy.noise.xnoise import LayerPlan
     from securefl.privacy.plan import PrivacyPlan
 
 _SKELLAM: Final = "skellam"
@@ -105,7 +106,10 @@ class DistributedDP(PrivacyMechanism):
         from securefl.privacy.distributed_plan import plan_of
 
         plan = plan_of(config, members, dimension)
-        _ = plan.noise, plan.layers  # computing either raises where no noise fits
+        try:
+            plan.encoding(plan.cohort)  # computing it raises where no noise fits
+        except PlanError as error:
+            raise ConfigError(f"secure.bits: no room for signal and noise: {error}") from None
 
     def sum_encoding(self, config: RunConfig, dimension: int) -> SumEncoding:
         """See `PrivacyMechanism`."""
@@ -115,12 +119,12 @@ class DistributedDP(PrivacyMechanism):
         self, config: RunConfig, *, roster: int, cohort: int, dimension: int
     ) -> SumFormat:
         """See `PrivacyMechanism`."""
-        encoding = self.sum_encoding(config, dimension)
-        whole = encoding.whole
+        from securefl.privacy.distributed_plan import plan_of
+
+        plan = plan_of(config, roster, dimension)
+        whole = plan.code.whole
         return SumFormat(
-            encoding.fixed_point(config, cohort),
-            self._layers(config, roster, dimension),
-            None if whole is None else whole.rotation,
+            plan.encoding(cohort), plan.layers, None if whole is None else whole.rotation
         )
 
     def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
@@ -137,13 +141,6 @@ class DistributedDP(PrivacyMechanism):
     def _integer_unit(self, code: SumEncoding) -> float:
         """Return the value of one integer step in a sum over units: gamma = B / 2^f."""
         return self.settings.expected_batch / 2.0**code.bits
-
-    def _layers(self, config: RunConfig, roster: int, dimension: int) -> LayerPlan | None:
-        if self.settings.distributed.excess == "keep":
-            return None
-        from securefl.privacy.distributed_plan import plan_of
-
-        return plan_of(config, roster, dimension).layers
 
     @property
     def _charged_as(self) -> str:

@@ -126,7 +126,7 @@ def plan_noise(
     """
     if honest < 1:
         raise ConfigError("at least one honest member has to add noise")
-    kept = set_aside(budget)
+    kept = set_aside(budget, 1 + len(spent))
     if law == "skellam":
         if accountant not in (None, "rdp"):
             raise ConfigError("Skellam noise is accounted by rdp only")
@@ -144,9 +144,17 @@ def plan_noise(
     return gaussian_shares(charged, sensitivity, honest=honest, budget=budget)
 
 
-def set_aside(budget: Budget) -> Budget:
-    """Return the budget less the reserve for inexact samplers and the discrete Gaussian bound."""
-    return Budget((1 - _RESERVE) * budget.epsilon, (1 - _RESERVE) * budget.delta)
+def set_aside(budget: Budget, noises: int = 1) -> Budget:
+    """Return the budget less the reserve for inexact samplers and the discrete Gaussian bound.
+
+    The one place that subtracts it: everything that is sized or charged is held against this.
+
+    Args:
+        budget: The whole run's.
+        noises: Number of integer noises under the budget; each may use up a reserve of its own.
+    """
+    left = 1 - noises * _RESERVE
+    return Budget(left * budget.epsilon, left * budget.delta)
 
 
 def gaussian_shares(

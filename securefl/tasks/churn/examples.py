@@ -67,6 +67,10 @@ class ChurnExamples:
     features: Tensor
     gone: Tensor
 
+    def at(self, rows: Tensor) -> ChurnExamples:
+        """Return some of the cases, int64 [m]."""
+        return ChurnExamples(self.customers[rows], self.features[rows], self.gone[rows])
+
 
 def agreed_facts(data: RetailData, settings: ChurnSettings) -> ChurnFacts:
     """Return the period and the catalogue.

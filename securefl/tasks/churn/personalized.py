@@ -66,13 +66,18 @@ class PrivateChurnTask(ChurnTask):
         self, model: nn.Module, member: ChurnMember, split: Split
     ) -> dict[str, MetricSums]:
         """Return the metrics of the mixture, its share selected on validation."""
-        found, local = {}, _personalized_member(member).local
+        found, local = {}, personalized_member(member).local
         for name, splits in member.cases.items():
-            validation = _Mixture(model, local, splits["validation"])
-            # Selected on validation, which is private to the retailer: the share is not released.
-            share = best_share(validation.log_loss)
-            found[name] = _Mixture(model, local, splits[split]).metrics(share)
+            share = self.chosen_share(model, local, splits["validation"])
+            found[name] = Mixture(model, local, splits[split]).metrics(share)
         return found
+
+    def chosen_share(self, model: nn.Module, local: nn.Module, validation: ChurnExamples) -> float:
+        """Return how much of the shared model is in what is served.
+
+        Selected on validation, which is private to the retailer: the share is not released.
+        """
+        return best_share(Mixture(model, local, validation).log_loss)
 
     def evaluate_shared(
         self, model: nn.Module, member: ChurnMember, split: Split
@@ -90,13 +95,13 @@ class PrivateChurnTask(ChurnTask):
 
     def evaluate_local(self, member: ChurnMember, split: Split) -> dict[str, MetricSums]:
         """Return the metrics of the local model alone."""
-        return super().evaluate(_personalized_member(member).local, member, split)
+        return super().evaluate(personalized_member(member).local, member, split)
 
     def _personalized(self, member: ChurnMember, facts: ChurnFacts) -> PersonalizedMember:
         return PersonalizedMember(**vars(member), task=self.exact(self.config), facts=facts)
 
 
-class _Mixture:
+class Mixture:
     """Weighted means of two models' log-odds of the same cases."""
 
     def __init__(self, shared: nn.Module, local: nn.Module, cases: ChurnExamples) -> None:
@@ -104,14 +109,25 @@ class _Mixture:
         self.local: Tensor = local(cases.features)
         self.cases = cases
 
+    def logits(self, share: float) -> Tensor:
+        """Return the log-odds at a share of the shared model, float32 [N]."""
+        return share * self.shared + (1 - share) * self.local
+
     def metrics(self, share: float) -> MetricSums:
-        return churn_metrics(share * self.shared + (1 - share) * self.local, self.cases)
+        """Return the metric sums at a share of the shared model."""
+        return churn_metrics(self.logits(share), self.cases)
 
     def log_loss(self, share: float) -> float:
+        """Return the summed log loss at a share of the shared model."""
         return self.metrics(share).ratios["log_loss"].numerator
 
 
-def _personalized_member(member: ChurnMember) -> PersonalizedMember:
+def personalized_member(member: ChurnMember) -> PersonalizedMember:
+    """Return the member as one with a local model.
+
+    Raises:
+        TypeError: If it is of another class.
+    """
     if not isinstance(member, PersonalizedMember):
         raise TypeError(f"{member.name} has no local model")
     return member

@@ -9,7 +9,7 @@ from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
 from securefl.config.privacy import Unit
 from securefl.config.score_bounds import ScoreBound, ScoreTable
-from securefl.config.task_spec import ModelSpec, TaskSpec
+from securefl.config.task_spec import Disclosure, ModelSpec, TaskSpec
 from securefl.tasks.churn.settings import ChurnSettings, LogisticSettings, MlpSettings
 
 _RECENCY: Final = "Recency alone"
@@ -34,14 +34,30 @@ _SCORES: Final[Mapping[Unit, ScoreTable]] = {
 }
 """One case a customer; a log loss above 4, a probability below 0.018, counts as 4."""
 _TASK: Final = "securefl.tasks.churn.task:ChurnTask"
+_SERVED: Final = "securefl.tasks.churn.serving:ServedChurn"
 _PRIVATE_TASK: Final = "securefl.tasks.churn.personalized:PrivateChurnTask"
+
+_DISCLOSURE: Final = Disclosure(
+    model=(
+        "How signs such as the time since the last visit go with staying away, over all members;"
+        " its intercept says how common that is among all members' customers together."
+    ),
+    delicate=False,
+    competition=(
+        "Behaviour of past customers, combined over members; it holds no price, volume or future"
+        " plan. A rate of lost customers can be commercially sensitive where two or three members"
+        " make up the whole sum."
+    ),
+)
 
 CHURN: Final = TaskSpec(
     name="churn",
     description="which customers will not come back",
     models=(
-        ModelSpec(LogisticSettings, _TASK, _PRIVATE_TASK, units=_UNITS, scores=_SCORES),
-        ModelSpec(MlpSettings, _TASK, _PRIVATE_TASK, units=_UNITS, scores=_SCORES),
+        ModelSpec(
+            LogisticSettings, _TASK, _PRIVATE_TASK, served=_SERVED, units=_UNITS, scores=_SCORES
+        ),
+        ModelSpec(MlpSettings, _TASK, _PRIVATE_TASK, served=_SERVED, units=_UNITS, scores=_SCORES),
     ),
     split_settings=ChurnSettings,
     defaults={
@@ -76,4 +92,5 @@ CHURN: Final = TaskSpec(
         ),
     },
     facts=("securefl.tasks.churn.examples:ChurnFacts",),
+    disclosure=_DISCLOSURE,
 )

@@ -55,12 +55,21 @@ class UserBatches:
     def __len__(self) -> int:
         return len(self.start) - 1
 
+    def sizes(self) -> Tensor:
+        """See `SizedExamples.sizes`."""
+        return self.start.diff()
+
     def batch(self, index: Tensor) -> Batch:
+        """Return a batch of customers, as wide as the largest of them; see `sized_batch`."""
+        return self.sized_batch(index, int(self.sizes()[index].max()) if len(index) else 0)
+
+    def sized_batch(self, index: Tensor, width: int) -> Batch:
         """Return the columns [B, k, ...] and a mask, bool [B, k], of the customers int64 [B]."""
-        begin, lengths = self.start[index], (self.start[1:] - self.start[:-1])[index]
-        slots = torch.arange(int(lengths.max()) if len(index) else 0)
-        present = slots[None, :] < lengths[:, None]
-        position = (begin[:, None] + slots[None, :]) * present
+        slots = torch.arange(width)
+        present = slots[None, :] < self.sizes()[index][:, None]
+        # Padding repeats the customer's own first row. Another customer's row would do harm even
+        # where it counts 0 times: its loss can be infinite, and 0 times that is no number.
+        position = self.start[index][:, None] + slots[None, :] * present
         position, present = sample_rows(position, present, self.limit)
         return *(column[position] for column in self.columns), present
 

@@ -37,23 +37,28 @@ class Histories:
         columns = [field.name for field in fields(self) if field.name != "start"]
         return replace(self, start=start, **{name: getattr(self, name)[place] for name in columns})
 
-    def padded(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def padded(self, index: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
         """Return the histories at `index` (int64 [B]): items int64 [B, K], weights float32 [B, K].
 
-        K is the longest of these histories; weight 0 is padding.
+        K is `width`, or the longest of these histories; weight 0 is padding.
         """
-        position, inside = self._places(index)
+        position, inside = self._places(index, width)
         return self.items[position].long() * inside, self.weights[position] * inside
 
-    def padded_baskets(self, index: Tensor) -> Tensor:
+    def padded_baskets(self, index: Tensor, width: int | None = None) -> Tensor:
         """Return the baskets of the purchases in `padded`, int64 [B, K]; 0 at padding."""
-        position, inside = self._places(index)
+        position, inside = self._places(index, width)
         return self.baskets[position].long() * inside
 
-    def _places(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def sizes(self) -> Tensor:
+        """Return the number of purchases of each customer, int64 [n]."""
+        return self.start.diff()
+
+    def _places(self, index: Tensor, width: int | None) -> tuple[Tensor, Tensor]:
         """Return positions of the purchases of the customers at `index` and their mask, [B, K]."""
-        begin, lengths = self.start[index], (self.start[1:] - self.start[:-1])[index]
-        column = torch.arange(int(lengths.max()) if len(index) else 0)
+        begin, lengths = self.start[index], self.sizes()[index]
+        longest = int(lengths.max()) if len(index) else 0
+        column = torch.arange(longest if width is None else width)
         inside = column[None, :] < lengths[:, None]
         position = (begin[:, None] + column[None, :]).clamp(max=max(len(self.items) - 1, 0))
         return position, inside
@@ -76,13 +81,21 @@ class CustomerExamples:
     def __len__(self) -> int:
         return len(self.histories)
 
+    def sizes(self) -> Tensor:
+        """See `SizedExamples.sizes`."""
+        return self.histories.sizes()
+
     def batch(self, index: Tensor) -> Batch:
+        """Return a batch of customers, K wide as the longest history; see `sized_batch`."""
+        return self.sized_batch(index, None)
+
+    def sized_batch(self, index: Tensor, width: int | None) -> Batch:
         """Return a batch of customers.
 
         Returns:
             Customers int64 [B], items int64 [B, K], weights float32 [B, K], prior float32 [B, I].
         """
-        items, weights = self.histories.padded(index)
+        items, weights = self.histories.padded(index, width)
         return index, items, weights, self.prior[self.home[index]]
 
 
@@ -95,9 +108,10 @@ class OrderedExamples(CustomerExamples):
         """Build them from the same customers without order."""
         return cls(customers.histories, customers.home, customers.prior)
 
-    def batch(self, index: Tensor) -> Batch:
+    def sized_batch(self, index: Tensor, width: int | None) -> Batch:
         """Return the unordered batch and the baskets of the purchases, int64 [B, K]."""
-        return *super().batch(index), self.histories.padded_baskets(index)
+        baskets = self.histories.padded_baskets(index, width)
+        return *super().sized_batch(index, width), baskets
 
 
 def joined(parts: Sequence[CustomerExamples]) -> CustomerExamples:

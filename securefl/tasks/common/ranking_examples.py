@@ -168,12 +168,21 @@ class RetailerCases:
         return summed.astype(np.float64)
 
     def _histories(self, pairs: Pairs, weights: Floats) -> Histories:
-        return Histories(
-            start=self._starts(pairs),
-            items=torch.from_numpy(pairs.item.astype(np.int32)),
-            weights=torch.from_numpy(weights.astype(np.float32)),
-            baskets=torch.from_numpy(pairs.basket.astype(np.int32)),
-        )
+        return histories(pairs, weights, self.customers)
 
     def _starts(self, pairs: Pairs) -> Tensor:
-        return torch.from_numpy(np.searchsorted(pairs.row, np.arange(self.customers + 1)))
+        return _starts(pairs, self.customers)
+
+
+def histories(pairs: Pairs, weights: Floats, customers: int) -> Histories:
+    """Return pairs with their weights, float64 [P], as the histories of rows 0..customers-1."""
+    return Histories(
+        start=_starts(pairs, customers),
+        items=torch.from_numpy(pairs.item.astype(np.int32)),
+        weights=torch.from_numpy(weights.astype(np.float32)),
+        baskets=torch.from_numpy(pairs.basket.astype(np.int32)),
+    )
+
+
+def _starts(pairs: Pairs, customers: int) -> Tensor:
+    return torch.from_numpy(np.searchsorted(pairs.row, np.arange(customers + 1)))

@@ -110,6 +110,14 @@ def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
     )
 
 
+def histories_of(purchases: Purchases) -> tuple[Ints, Pairs]:
+    """Return all customers' ids, int64 [n] ascending, and all pairs that they bought."""
+    lines = _in_order(purchases)
+    customers, row = np.unique(lines.customer, return_inverse=True)
+    kept, every = np.arange(len(customers)), np.ones(len(row), dtype=np.bool_)
+    return customers, _pairs_of(lines, row, _basket_ordinal(lines), kept, every)
+
+
 def sample_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> Ints:
     """Sample products that the customer never bought, uniformly without replacement.
 

@@ -19,9 +19,13 @@ from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.common.settings import NewProductSettings
 from securefl.tasks.common.splits import Purchases
 from securefl.tasks.content.settings import RANKED_COLD, cold_metric
-from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
+from securefl.tasks.recommendation.task import (
+    NEW_PRODUCTS,
+    RankingFacts,
+    RankingMember,
+    RecommendationTask,
+)
 
-_COLD: Final = ", new products"
 _KIND: Final = 2
 
 
@@ -40,7 +44,10 @@ class NewProductTask(RecommendationTask):
 
     def purchases(self, tables: RetailerTables, facts: RankingFacts) -> Purchases:
         """Return the lines of known products."""
-        lines = super().purchases(tables, facts)
+        return self.known(super().purchases(tables, facts), facts)
+
+    def known(self, lines: Purchases, facts: RankingFacts) -> Purchases:
+        """See `RecommendationTask.known`: new products are in no history."""
         return lines.at(~self.new_products(facts).numpy()[lines.item])
 
     def member(
@@ -51,13 +58,17 @@ class NewProductTask(RecommendationTask):
         lines = super().purchases(tables, facts)
         new = lines.at(cold.numpy()[lines.item])
         cases = cold_start_cases(cut, new, cold, facts.levels[_KIND])
-        return replace(plain, cases={**plain.cases, tables.name + _COLD: cases})
+        return replace(plain, cases={**plain.cases, tables.name + NEW_PRODUCTS: cases})
 
     def evaluate(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
         """See `RecommendationTask.evaluate`."""
-        return _joined(super().evaluate(model, member, split))
+        return self.merged(super().evaluate(model, member, split))
+
+    def merged(self, groups: dict[str, MetricSums]) -> dict[str, MetricSums]:
+        """See `RecommendationTask.merged`: new products have metrics of their own names."""
+        return _joined(groups)
 
     def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
@@ -83,9 +94,9 @@ class NewProductTask(RecommendationTask):
 def _joined(groups: dict[str, MetricSums]) -> dict[str, MetricSums]:
     """Merge each retailer's metrics with those of its new products, under names of their own."""
     return {
-        name: MetricSums({**sums.ratios, **_of_new(groups[name + _COLD])})
+        name: MetricSums({**sums.ratios, **_of_new(groups[name + NEW_PRODUCTS])})
         for name, sums in groups.items()
-        if not name.endswith(_COLD)
+        if not name.endswith(NEW_PRODUCTS)
     }
 
 

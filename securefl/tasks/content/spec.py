@@ -7,6 +7,7 @@ from securefl.config.load import packaged
 from securefl.config.metric_labels import LABELS, MetricLabel
 from securefl.config.privacy import PROTECTED
 from securefl.config.task_spec import ModelSpec, TaskSpec, Tree
+from securefl.tasks.common.disclosures import WHAT_SELLS
 from securefl.tasks.common.privacy_units import A_CUSTOMER
 from securefl.tasks.common.settings import NewProductSettings
 from securefl.tasks.content.settings import (
@@ -53,11 +54,13 @@ HYBRID: Final = TaskSpec(
         ModelSpec(
             HybridSettings,
             "securefl.tasks.content.hybrid:HybridTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
         ),
         ModelSpec(
             EaseSettings,
             "securefl.tasks.content.hybrid:HybridEaseTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
             changes=EASE_CHANGES,
         ),
@@ -67,6 +70,7 @@ HYBRID: Final = TaskSpec(
     changes=on_every_source(packaged(__package__, "hybrid-complete-journey-private")),
     labels=COLD_LABELS,
     facts=_FACTS,
+    disclosure=WHAT_SELLS,
 )
 
 CONTENT: Final = TaskSpec(
@@ -76,6 +80,7 @@ CONTENT: Final = TaskSpec(
         ModelSpec(
             ContentSettings,
             "securefl.tasks.content.hybrid:ContentTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_CUSTOMER},
         ),
     ),
@@ -84,4 +89,5 @@ CONTENT: Final = TaskSpec(
     changes=on_every_source(packaged(__package__, "content-complete-journey-private")),
     labels=COLD_LABELS,
     facts=_FACTS,
+    disclosure=WHAT_SELLS,
 )

@@ -168,6 +168,14 @@ class PersonalizedFeatureTask(PersonalizedTask, FeatureTask):
             raise TypeError(f"{member.name} has no local scores")
         return member.local
 
+    def untrained(self, facts: RankingFacts, customers: int) -> LocalFeatureScores:
+        """See `PersonalizedTask`."""
+        twin = self.twin(with_local_model(self.config))
+        ranker = twin.model(facts, customers)
+        return LocalFeatureScores(
+            weights={}, validation={}, together=ItemToItem.empty(), ranker=ranker
+        )
+
     def _personalized(self, member: RankingMember, facts: RankingFacts) -> FeatureMember:
         assert isinstance(facts, FeatureFacts)
         twin = self.twin(with_local_model(self.config))

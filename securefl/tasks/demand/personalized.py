@@ -56,20 +56,19 @@ class PrivateDemandTask(NoisySeriesTask):
         self, model: nn.Module, member: DemandMember, split: Split
     ) -> dict[str, MetricSums]:
         """Return the errors of the mixture, its share selected on validation."""
-        personal = _personalized_member(member)
+        personal = personalized_member(member)
         found = {}
         for name in member.cases:
-            share = self._best_share(model, personal, name)
+            share = self.chosen_share(model, personal, name)
             found[name] = self._mixture_metrics(model, personal, name, split, share)
         return found
 
     def coming(self, model: nn.Module, member: DemandMember) -> Tensor:
         """Return the mixture's forecast of the step after the data."""
-        personal, name = _personalized_member(member), member.name
-        share = self._best_share(model, personal, name)
-        return self._mixture(
-            model, personal, member.coming[name], personal.exact.coming[name], share
-        )
+        personal, name = personalized_member(member), member.name
+        share = self.chosen_share(model, personal, name)
+        cases, exact = member.coming[name], personal.exact.coming[name]
+        return self.mixture(model, personal.local, (cases, exact), share)
 
     def evaluate_shared(
         self, model: nn.Module, member: DemandMember, split: Split
@@ -79,10 +78,11 @@ class PrivateDemandTask(NoisySeriesTask):
 
     def evaluate_local(self, member: DemandMember, split: Split) -> dict[str, MetricSums]:
         """Return the errors of the local forecaster alone."""
-        personal = _personalized_member(member)
+        personal = personalized_member(member)
         return personal.task.evaluate(personal.local, personal.exact, split)
 
-    def _best_share(self, model: nn.Module, member: PersonalizedMember, name: str) -> float:
+    def chosen_share(self, model: nn.Module, member: PersonalizedMember, name: str) -> float:
+        """Return how much of the shared forecaster is in what is served, chosen on validation."""
         metric = self.metrics[0].name
         return best_share(
             lambda share: self._mixture_metrics(model, member, name, "validation", share).values()[
@@ -94,25 +94,37 @@ class PrivateDemandTask(NoisySeriesTask):
         self, model: nn.Module, member: PersonalizedMember, name: str, split: Split, share: float
     ) -> MetricSums:
         cases, exact = member.cases[name][split], member.exact.cases[name][split]
-        return self.scored(self._mixture(model, member, cases, exact, share), cases)
+        return self.scored(self.mixture(model, member.local, (cases, exact), share), cases)
 
-    def _mixture(
+    def mixture(
         self,
         model: nn.Module,
-        member: PersonalizedMember,
-        cases: ForecastExamples,
-        exact: ForecastExamples,
+        local: nn.Module,
+        cases: tuple[ForecastExamples, ForecastExamples],
         share: float,
     ) -> Tensor:
-        """Return the mixture, in units; a mean of ascending quantiles is ascending."""
-        local = self.forecast(member.local, exact)
-        return share * self.forecast(model, cases) + (1 - share) * local
+        """Return the mixture, in units; a mean of ascending quantiles is ascending.
+
+        Args:
+            model: The shared forecaster.
+            local: The local one.
+            cases: The cases with the inputs of either.
+            share: Weight of the shared forecaster.
+        """
+        of_shared, of_local = cases
+        found = self.forecast(local, of_local)
+        return share * self.forecast(model, of_shared) + (1 - share) * found
 
     def _personalized(self, member: NoisedMember, facts: DemandFacts) -> PersonalizedMember:
         return PersonalizedMember(**vars(member), task=self.exact(self.config), facts=facts)
 
 
-def _personalized_member(member: DemandMember) -> PersonalizedMember:
+def personalized_member(member: DemandMember) -> PersonalizedMember:
+    """Return the member as one with a local forecaster.
+
+    Raises:
+        TypeError: If it is of another class.
+    """
     if not isinstance(member, PersonalizedMember):
         raise TypeError(f"{member.name} has no local forecaster")
     return member

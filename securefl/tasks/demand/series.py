@@ -137,6 +137,25 @@ def complete_steps(data: RetailData, cadence: Cadence) -> Days:
     return first + np.arange(count) * np.timedelta64(cadence.days, "D")
 
 
+def steps_until(
+    agreed: np.datetime64, first: np.datetime64, end: np.datetime64, cadence: Cadence
+) -> Days:
+    """Return the complete steps of some days, in the phase of the agreed calendar.
+
+    Args:
+        agreed: First day of the agreed calendar, before which no step begins.
+        first: First day of the data.
+        end: The moment after their last one.
+        cadence: Length and season of the steps.
+    """
+    length = np.timedelta64(cadence.days, "D")
+    late = max(-int((agreed - first) // length), 0)
+    start = agreed + (late + -late % cadence.season) * length
+    count = max(int((end.astype("datetime64[D]") - start) // length), 0)
+    steps: Days = start + np.arange(count) * length
+    return steps
+
+
 def with_coming(steps: Days, cadence: Cadence) -> Days:
     """Return the steps and the one after them, datetime64[D] [T + 1]."""
     return np.append(steps, steps[-1] + np.timedelta64(cadence.days, "D"))

@@ -6,6 +6,7 @@ from typing import Final
 
 from securefl.config.load import packaged
 from securefl.config.task_spec import ModelSpec, TaskSpec
+from securefl.tasks.common.disclosures import UNITS_SOLD
 from securefl.tasks.common.privacy_units import A_BUYER, A_LINE
 from securefl.tasks.demand.settings import (
     DemandSettings,
@@ -34,6 +35,7 @@ DEMAND: Final = TaskSpec(
             settings,
             task,
             private,
+            served="securefl.tasks.demand.serving:ServedForecaster",
             units={"customer": A_BUYER, "record": A_LINE},
             trained_under=("local",),
         )
@@ -54,4 +56,5 @@ DEMAND: Final = TaskSpec(
         "securefl.tasks.demand.series:Vocabulary",
     ),
     releases="series",
+    disclosure=UNITS_SOLD,
 )

@@ -147,7 +147,7 @@ class DemandTask(Task[DemandFacts, DemandMember]):
                 is to be hidden.
         """
         sold = sales(tables, facts.steps, self.cadence)
-        grid = self._grid(tables.name, sold, facts)
+        grid = self.grid(tables.name, sold, facts)
         steps = time_cuts(
             self.cadence.warmup,
             len(facts.steps),
@@ -258,14 +258,34 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         """Return the evaluation cases of some series (int64 [S]) over a span of steps."""
         return grid.cases(series, steps)
 
-    def _grid(self, name: str, sold: Sales, facts: DemandFacts) -> Grid:
+    def grid(self, name: str, sold: Sales, facts: DemandFacts) -> Grid:
         """Return all series at all steps and at the one after them."""
         steps, sold = with_coming(facts.steps, self.cadence), sold.with_coming()
         demand = sold.by_key(facts.words)
+        uplift = self.planned(name, sold, steps, facts)
+        return self.grid_of(name, (demand, sold.units.sum(axis=0), uplift), steps, facts)
+
+    def planned(self, name: str, sold: Sales, steps: Days, facts: DemandFacts) -> Floats:
+        """Return the effect of promotions, float64 [K, T, 2]; of unplanned last steps 0."""
         uplift = self._uplift(name, sold, steps, facts)
         if not _planned(facts.promotions, steps[-1]):
             uplift[:, -1] = 0.0
-        made = features(demand, sold.units.sum(axis=0), uplift, steps, self.cadence)
+        return uplift
+
+    def grid_of(
+        self, name: str, known: tuple[Floats, Floats, Floats], steps: Days, facts: DemandFacts
+    ) -> Grid:
+        """Return series at some steps.
+
+        Args:
+            name: The retailer.
+            known: Demand [K, T], units of the whole retailer [T] and effect of promotions
+                [K, T, 2], float64.
+            steps: First days of the steps, datetime64[D] [T].
+            facts: What the members agree on.
+        """
+        demand, whole, uplift = known
+        made = features(demand, whole, uplift, steps, self.cadence)
         inputs = self._inputs(name, made, facts)
         return Grid(inputs, made.level, made.baseline, demand, self.horizon)
 

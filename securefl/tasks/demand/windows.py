@@ -32,6 +32,11 @@ class ForecastExamples:
         """Units sold, float32 [N]."""
         return self.batch[3]
 
+    def at(self, rows: Tensor) -> ForecastExamples:
+        """Return some of the cases, int64 [m]."""
+        batch = tuple(column[rows] for column in self.batch)
+        return ForecastExamples(batch, self.baseline[:, rows])
+
 
 @dataclass(frozen=True)
 class Grid:

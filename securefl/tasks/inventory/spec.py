@@ -7,6 +7,7 @@ from typing import Final
 from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
 from securefl.config.task_spec import ModelSpec, TaskSpec
+from securefl.tasks.common.disclosures import UNITS_SOLD
 from securefl.tasks.common.privacy_units import A_BUYER, A_LINE
 from securefl.tasks.demand.settings import QuantileForecasterSettings
 from securefl.tasks.inventory.settings import InventorySettings
@@ -26,6 +27,7 @@ INVENTORY: Final = TaskSpec(
             QuantileForecasterSettings,
             "securefl.tasks.inventory.task:InventoryTask",
             "securefl.tasks.inventory.task:PrivateInventoryTask",
+            served="securefl.tasks.inventory.task:ServedOrderLevels",
             units={"customer": A_BUYER, "record": A_LINE},
             trained_under=("local",),
         ),
@@ -67,4 +69,5 @@ INVENTORY: Final = TaskSpec(
     ),
     releases="series",
     outputs={"order-levels": "what to order up to next week"},
+    disclosure=UNITS_SOLD,
 )

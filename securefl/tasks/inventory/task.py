@@ -6,7 +6,7 @@ held-out weeks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,12 +17,15 @@ from scipy.stats import norm
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
+from securefl.data.tables import RetailerTables
 from securefl.errors import ConfigError
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums
+from securefl.tasks.common.serving import Request
 from securefl.tasks.demand.personalized import PrivateDemandTask
 from securefl.tasks.demand.quantile_task import QuantileTask
 from securefl.tasks.demand.series import Floats, Ints
+from securefl.tasks.demand.serving import ServedForecaster
 from securefl.tasks.demand.task import DemandMember, DemandTask, doubles
 from securefl.tasks.demand.windows import ForecastExamples, Grid
 from securefl.tasks.inventory.settings import InventorySettings
@@ -40,6 +43,12 @@ class StockExamples(ForecastExamples):
 
     sold: Floats
     counted: int
+
+    def at(self, rows: Tensor) -> StockExamples:
+        """Return the cases of whole series; see `ForecastExamples.at`."""
+        plain = super().at(rows)
+        series = np.unique(rows.numpy() // self.sold.shape[1])
+        return StockExamples(plain.batch, plain.baseline, self.sold[series], self.counted)
 
 
 class InventoryTask(QuantileTask):
@@ -100,15 +109,20 @@ class InventoryTask(QuantileTask):
     def local_outputs(self, model: nn.Module, member: DemandMember) -> Mapping[str, pd.DataFrame]:
         """Return next week's order-up-to levels by series, and their quantiles."""
         coming, keys = member.coming[member.name], member.keys
-        forecast = self.coming(model, member)
+        table = self.level_table(coming, self.coming(model, member))
+        table.insert(0, self.split.level, [keys[i] for i in coming.batch[1].tolist()])
+        return {"order-levels": table}
+
+    def level_table(self, coming: ForecastExamples, forecast: Tensor) -> pd.DataFrame:
+        """Return the levels of a coming week, a row a case, from its quantiles, [N, Q]."""
         levels = self.order_levels(forecast, (len(forecast), 1))
-        table = pd.DataFrame({self.split.level: [keys[i] for i in coming.batch[1].tolist()]})
+        table = pd.DataFrame(index=range(len(forecast)))
         table["mean_last_weeks"] = doubles(coming.baseline[-1])
         table["order_when_at_or_below"] = levels.reorder[:, 0]
         table["order_up_to"] = levels.order_up_to[:, 0]
         for column, level in enumerate(self.levels):
             table[f"demand_{level:g}"] = doubles(forecast[:, column])
-        return {"order-levels": table}
+        return table
 
     def averaged(
         self, rule: int, past: Sequence[ForecastExamples], cases: ForecastExamples
@@ -138,3 +152,36 @@ def _misses(cases: ForecastExamples, rule: int, horizon: int) -> Tensor:
     misses = (cases.demand - cases.baseline[rule]).reshape(cases.sold.shape)
     weeks = misses.shape[1]
     return misses[:, weeks - cases.counted : weeks - horizon + 1]
+
+
+class ServedOrderLevels(ServedForecaster):
+    """Sets a member's order levels."""
+
+    use: ClassVar[str] = "What to order up to in the coming week, at the agreed costs."
+    limits: ClassVar[tuple[str, ...]] = (
+        "Sales are taken for demand: what ran out of stock was asked for more than it sold.",
+        "It knows neither the stock nor the orders on their way.",
+    )
+    options: ClassVar[frozenset[str]] = frozenset({"as_of"})
+
+    @torch.no_grad()
+    def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:
+        """Yield `series`, `period_start`, order levels and the policy's figures, in one table.
+
+        `period_end` is the last day that an order has to cover; see `ServedModel`.
+        """
+        task = self.task
+        assert isinstance(task, InventoryTask)
+        known, stock = self.known(tables, request.as_of), task.stock
+        cases = self.next_step(known)
+        table = task.level_table(cases[0], self.forecast(cases))
+        week = np.timedelta64(task.cadence.days, "D")
+        start = known.steps[-1] + week
+        last = start + task.horizon * week - np.timedelta64(1, "D")
+        table.insert(0, "series", [self.facts.words.keys[key] for key in self.series.tolist()])
+        table.insert(1, "period_start", start.astype("datetime64[s]"))
+        table.insert(2, "period_end", last.astype("datetime64[s]"))
+        table["policy"] = stock.policy
+        table["critical_level"] = stock.critical_level
+        table["holding_cost"], table["shortage_cost"] = stock.holding_cost, stock.shortage_cost
+        yield table

@@ -7,7 +7,7 @@ from typing import Final
 from securefl.config.load import packaged
 from securefl.config.metric_labels import MetricLabel
 from securefl.config.privacy import PROTECTED
-from securefl.config.task_spec import ModelSpec, TaskSpec
+from securefl.config.task_spec import Disclosure, ModelSpec, TaskSpec
 from securefl.tasks.pricing.settings import ElasticitySettings, PricingSettings
 
 A_SHOPPER: Final = "everything that one customer bought at one retailer, and when"
@@ -65,6 +65,21 @@ _LABELS: Final = {
     ),
 }
 
+_DISCLOSURE: Final = Disclosure(
+    model=(
+        "How strongly customers of all members together react to prices, by category. Prices and"
+        " receipts of a member are in none of it."
+    ),
+    delicate=True,
+    competition=(
+        "Prices are what competitors may least coordinate. Members share price elasticities and no"
+        " price, and each computes its own prices on its own machine. But competitors that derive"
+        " prices from one common estimate, by one program, can end up with like prices without"
+        " talking to each other: counsel should assess the common use, and each member should"
+        " decide on its prices by itself."
+    ),
+)
+
 PRICING: Final = TaskSpec(
     name="pricing",
     description="how much less is bought of what costs more",
@@ -72,6 +87,7 @@ PRICING: Final = TaskSpec(
         ModelSpec(
             ElasticitySettings,
             "securefl.tasks.pricing.task:PricingTask",
+            served="securefl.tasks.pricing.serving:ServedPrices",
             units={"customer": A_SHOPPER},
         ),
     ),
@@ -88,4 +104,5 @@ PRICING: Final = TaskSpec(
         "securefl.tasks.demand.series:Vocabulary",
     ),
     outputs={"prices": "recommended prices", "price-curves": "revenue and margin by price"},
+    disclosure=_DISCLOSURE,
 )

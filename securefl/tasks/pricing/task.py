@@ -134,33 +134,37 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             ConfigError: See `agree`.
         """
         check_prices(supplied=isinstance(facts, PricedFacts) or not self.hides_units)
-        splits = time_cuts(
-            0,
-            len(facts.weeks),
-            self.split.validation_steps,
-            self.split.test_steps,
-        )
-        training = splits["train"].stop
+        training = self._weeks(facts)["train"].stop
         lines = Lines.of(tables, facts.weeks)
         if not (lines.week < training).any() and not self.hides_units:
             raise DataError(f"{tables.name}: no purchase of a known customer at a price")
-        prices = self._price_list(tables.name, lines, facts, training)
-        if not len(prices.products):
-            raise DataError(
-                f"{tables.name}: no product of a known category has a price in enough weeks"
-                " (pricing.priced_share)"
-            )
+        prices, sales = self.market(tables.name, lines, facts)
         score, information = customer_statistics(
             lines, prices, training, len(facts.words.keys), self.settings.reference
         )
         statistics = bounded(score, information, self.settings.influence)
-        return self._member(
-            tables.name,
-            statistics,
-            facts,
-            {tables.name: prices},
-            {tables.name: priced_sales(lines, prices, splits, self.split.min_mean)},
-        )
+        own = {tables.name: prices}, {tables.name: sales}
+        return self._member(tables.name, statistics, facts, *own)
+
+    def market(self, name: str, lines: Lines, facts: PricingFacts) -> tuple[PriceList, PricedSales]:
+        """Return a retailer's price list and the sales of the products that are evaluated.
+
+        Raises:
+            DataError: If no product has a price in enough weeks.
+        """
+        splits = self._weeks(facts)
+        prices = self._price_list(name, lines, facts, splits["train"].stop)
+        if not len(prices.products):
+            raise DataError(
+                f"{name}: no product of a known category has a price in enough weeks"
+                " (pricing.priced_share)"
+            )
+        return prices, priced_sales(lines, prices, splits, self.split.min_mean)
+
+    def _weeks(self, facts: PricingFacts) -> dict[Split, range]:
+        """Return the weeks of each split."""
+        cuts = self.split
+        return time_cuts(0, len(facts.weeks), cuts.validation_steps, cuts.test_steps)
 
     def _price_list(self, name: str, lines: Lines, facts: PricingFacts, training: int) -> PriceList:
         if not isinstance(facts, PricedFacts):
@@ -189,7 +193,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         """Predict held-out sales by the mean of shared and local elasticities."""
         shared, local = self.shared(model, member), self.local_elasticities(member)
         return {
-            name: _scored(
+            name: scored(
                 member, name, split, *self._personalized(shared, local, member.sales[name])
             )
             for name in member.sales
@@ -215,12 +219,17 @@ class PricingTask(Task[PricingFacts, PricingMember]):
 
     def local_outputs(self, model: nn.Module, member: PricingMember) -> Mapping[str, pd.DataFrame]:
         """Return recommended prices by product, and revenue and margin by price and category."""
-        shared, local = self.shared(model, member), self.local_elasticities(member)
-        value, error = self._personalized(shared, local, member.sales[member.name])
+        value, error = self.personalized(model, member)
+        prices, sales = member.prices[member.name], member.sales[member.name]
         return {
-            "prices": self._prices(member, value, error),
+            "prices": self.price_table((prices, sales), member.keys, value, error),
             "price-curves": self._curves(member, value, error),
         }
+
+    def personalized(self, model: nn.Module, member: PricingMember) -> tuple[Floats, Floats]:
+        """Return a retailer's personalized elasticities and their errors, float64 [K] each."""
+        shared, local = self.shared(model, member), self.local_elasticities(member)
+        return self._personalized(shared, local, member.sales[member.name])
 
     def shared(self, model: nn.Module, member: PricingMember) -> Elasticities:
         """Return the elasticities of the shared sums, with the noise in their standard errors.
@@ -290,8 +299,22 @@ class PricingTask(Task[PricingFacts, PricingMember]):
         share = best_share(deviance)
         return mixed(share), share * shared.error + (1 - share) * local.error
 
-    def _prices(self, member: PricingMember, value: Floats, error: Floats) -> pd.DataFrame:
-        prices, sales = member.prices[member.name], member.sales[member.name]
+    def price_table(
+        self,
+        market: tuple[PriceList, PricedSales],
+        keys: tuple[str, ...],
+        value: Floats,
+        error: Floats,
+    ) -> pd.DataFrame:
+        """Return recommended prices, a row a product.
+
+        Args:
+            market: A retailer's prices and sales.
+            keys: Names of the categories.
+            value: Their elasticities, float64 [K].
+            error: Standard errors of these, float64 [K].
+        """
+        prices, sales = market
         rows = []
         for row, units in zip(sales.rows, sales.units[:, -_RECENT:].mean(axis=1), strict=True):
             key = prices.category[row]
@@ -299,7 +322,7 @@ class PricingTask(Task[PricingFacts, PricingMember]):
             product = Product(
                 float(prices.paid[row, -1]), float(cost), float(units), value[key], error[key]
             )
-            head = {"product": int(prices.products[row]), "category": member.keys[key]}
+            head = {"product": int(prices.products[row]), "category": keys[key]}
             rows.append(head | advice_row(product, self.split))
         return pd.DataFrame(rows)
 
@@ -313,11 +336,12 @@ class PricingTask(Task[PricingFacts, PricingMember]):
 
 
 def _by_retailer(member: PricingMember, split: Split, found: Elasticities) -> dict[str, MetricSums]:
-    return {name: _scored(member, name, split, found.value, found.error) for name in member.sales}
+    return {name: scored(member, name, split, found.value, found.error) for name in member.sales}
 
 
-def _scored(
+def scored(
     member: PricingMember, name: str, split: Split, value: Floats, error: Floats
 ) -> MetricSums:
+    """Return the metric sums of a retailer under elasticities and errors, float64 [K] each."""
     summary = elasticity_metrics(value, error, member.present(name))
     return MetricSums(member.sales[name].scored(value, split) | summary)

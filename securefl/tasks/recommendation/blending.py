@@ -10,7 +10,6 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -19,18 +18,15 @@ from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.histories import CustomerExamples, joined
 from securefl.tasks.common.ranking_examples import RetailerCases
-from securefl.tasks.common.settings import LocalModelSettings
-from securefl.tasks.recommendation.local_model import LocalModels, train_local_models
+from securefl.tasks.recommendation.local_model import (
+    LocalModels,
+    local_settings,
+    train_local_models,
+    untrained_models,
+)
 from securefl.tasks.recommendation.personalization import Parts, PersonalizedTask
 from securefl.tasks.recommendation.profile import ProfileTask
 from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
-
-
-@runtime_checkable
-class HasLocalModel(Protocol):
-    """Settings of a model that a retailer blends with local models."""
-
-    own: LocalModelSettings
 
 
 @dataclass(frozen=True)
@@ -52,11 +48,9 @@ class BlendedMember(RankingMember):
     @cached_property
     def local(self) -> LocalModels:
         """The local models, trained on first use."""
-        settings = self.twin.settings
-        assert isinstance(settings, HasLocalModel)
         apart = replace(self, examples=self.twin_units)
         return train_local_models(
-            self.twin, self.facts, apart, self.factorization_units, settings.own
+            self.twin, self.facts, apart, self.factorization_units, local_settings(self.twin)
         )
 
 
@@ -93,6 +87,10 @@ class BlendedTask(PersonalizedTask):
         """See `PersonalizedTask`."""
         return _blended_member(member).local
 
+    def untrained(self, facts: RankingFacts, customers: int) -> LocalModels:
+        """See `PersonalizedTask`."""
+        return untrained_models(self.twin(), facts, customers)
+
     def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
@@ -112,6 +110,7 @@ class BlendedTask(PersonalizedTask):
             samples=member.samples,
             customers=member.customers,
             cases=member.cases,
+            ids=member.ids,
             factorization_units=units,
             twin_units=twin_units,
             twin=self.twin(),

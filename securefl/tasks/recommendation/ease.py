@@ -141,6 +141,11 @@ class EaseTask(PersonalizedTask):
             raise TypeError(f"{member.name} has no local item-to-item model")
         return member.local
 
+    def untrained(self, facts: RankingFacts, customers: int) -> LocalItemScores:
+        """See `PersonalizedTask`."""
+        del facts, customers
+        return LocalItemScores(weights={}, validation={}, together=ItemToItem.empty())
+
     def _solved(self, ranker: EaseRanker) -> tuple[ItemToItem, Tensor]:
         """Return the item-to-item model, and item counts over their mean, float32 [N]."""
         together = ranker.matrix.double()
@@ -169,6 +174,7 @@ class EaseTask(PersonalizedTask):
             samples=member.customers,
             customers=member.customers,
             cases=member.cases,
+            ids=member.ids,
             products=len(facts.products),
             ridge=self.settings.own_ridge,
         )

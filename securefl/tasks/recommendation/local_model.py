@@ -7,7 +7,7 @@ the retailer. docs/privacy.md, "What is never released".
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,13 @@ from securefl.tasks.recommendation.task import RankingFacts, RankingMember, Reco
 
 _RIDGE: Final = 200.0
 _PATIENCE: Final = 2
+
+
+@runtime_checkable
+class HasLocalModel(Protocol):
+    """Settings of a model that a retailer blends with local models."""
+
+    own: LocalModelSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +79,9 @@ def train_local_models(
         units: The same customers as training examples of the factorisation.
         settings: Sizes and rates.
     """
-    alone = task.config.model_copy(
-        update={"task": "recommendation", "model": settings.factorization}
-    )
+    alone = _of_factorization(task, settings)
     factorization = _trained(
-        LocalProblem(alone, RecommendationTask(alone), facts, replace(member, examples=units)),
+        LocalProblem(alone.config, alone, facts, replace(member, examples=units)),
         settings,
         settings.factorization_rate,
     )
@@ -90,6 +95,39 @@ def train_local_models(
         task=task,
     )
     return own.weighed(member.cases)
+
+
+def untrained_models(task: RecommendationTask, facts: RankingFacts, customers: int) -> LocalModels:
+    """Return the local models before training, to be filled with what was trained.
+
+    Args:
+        task: The task of the twin.
+        facts: What the members agree on.
+        customers: Rows of the factorisation's table of customers.
+    """
+    factorization = _of_factorization(task, local_settings(task)).model(facts, customers)
+    assert isinstance(factorization, PurchaseModel)
+    return LocalModels(
+        weights={},
+        validation={},
+        factorization=factorization,
+        neighbours=ItemToItem.empty(),
+        twin=task.model(facts, customers),
+        task=task,
+    )
+
+
+def local_settings(task: RecommendationTask) -> LocalModelSettings:
+    """Return the settings of the local models beside a twin of this task."""
+    assert isinstance(task.settings, HasLocalModel)
+    return task.settings.own
+
+
+def _of_factorization(task: RecommendationTask, settings: LocalModelSettings) -> RecommendationTask:
+    """Return the task of the local factorisation."""
+    return RecommendationTask(
+        task.config.model_copy(update={"task": "recommendation", "model": settings.factorization})
+    )
 
 
 def _trained(learner: LocalProblem, settings: LocalModelSettings, rate: float) -> nn.Module:

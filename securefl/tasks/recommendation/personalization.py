@@ -21,7 +21,15 @@ from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.histories import CustomerExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
-from securefl.tasks.recommendation.task import RankingMember, RecommendationTask
+from securefl.tasks.common.serving import load_rows
+from securefl.tasks.recommendation.models.ease import ItemToItem
+from securefl.tasks.recommendation.task import (
+    Blend,
+    CaseScores,
+    RankingFacts,
+    RankingMember,
+    RecommendationTask,
+)
 
 Splits = Mapping[Split, Cases]
 Parts = Callable[[Cases, Tensor], Tensor]
@@ -63,6 +71,38 @@ class LocalScores(ABC):
         scores = {name: own._all_scores(name, part) for name, part in validation.items()}
         return replace(own, validation=scores)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the scores are computed from, by name; see `filled`."""
+        found: dict[str, Tensor] = {}
+        for name, part in vars(self).items():
+            if isinstance(part, nn.Module):
+                found |= {f"{name}/{key}": value for key, value in part.state_dict().items()}
+            elif isinstance(part, ItemToItem):
+                found[f"{name}/diagonal"] = part.diagonal
+                found |= {f"{name}/explains/{i}": one for i, one in enumerate(part.explains)}
+        return found
+
+    def filled(self, tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Self:
+        """Return the untrained local scores with what `tensors` had returned of trained ones.
+
+        Raises:
+            ValueError: If a tensor is missing or of another shape; also KeyError.
+        """
+        items: dict[str, ItemToItem] = {}
+        for name, part in vars(self).items():
+            own = {
+                key.removeprefix(f"{name}/"): value
+                for key, value in tensors.items()
+                if key.startswith(f"{name}/")
+            }
+            if isinstance(part, nn.Module):
+                load_rows(part.eval(), own)
+            elif isinstance(part, ItemToItem):
+                diagonal = own.pop("diagonal")
+                explains = tuple(own[f"explains/{place}"] for place in range(len(own)))
+                items[name] = ItemToItem(explains, diagonal)
+        return replace(self, weights=weights, validation={}, **items)
+
     def _all_scores(self, retailer: str, cases: Cases) -> Tensor:
         every = torch.split(torch.arange(len(cases.customers)), _CHUNK)
         return torch.cat([self.scores(retailer, cases, index) for index in every])
@@ -82,6 +122,28 @@ class PersonalizedTask(RecommendationTask):
     @abstractmethod
     def local_scores(self, member: RankingMember) -> LocalScores:
         """Return the member's local scores, computed on first use."""
+
+    @abstractmethod
+    def untrained(self, facts: RankingFacts, customers: int) -> LocalScores:
+        """Return local scores that are not trained, for `LocalScores.filled`.
+
+        Args:
+            facts: What the members agree on.
+            customers: Rows of local tables of customers.
+        """
+
+    def blend_weights(self, model: nn.Module, member: RankingMember) -> dict[str, Tensor]:
+        """See `RecommendationTask.blend_weights`."""
+        shared, own = self.shared_parts(model), self.local_scores(member)
+        return {
+            name: personal_weights(shared, own, name, splits)
+            for name, splits in member.cases.items()
+        }
+
+    def blended(self, model: nn.Module, blend: Blend) -> CaseScores:
+        """See `RecommendationTask.blended`."""
+        assert isinstance(blend.own, LocalScores)
+        return partial(_personal_scores, self.shared_parts(model), blend.own, blend)
 
     def evaluate(
         self, model: nn.Module, member: RankingMember, split: Split
@@ -115,9 +177,27 @@ def personalized_metrics(
     shared: Parts, own: LocalScores, retailer: str, splits: Splits, split: Split
 ) -> MetricSums:
     """Return the ranking metrics of a retailer under the blend of local and shared scores."""
-    known: Scores = partial(_rows, own.validation[retailer])
-    found = known if split == "validation" else partial(own.scores, retailer, splits[split])
-    return blended_metrics(_beside(known, shared), _beside(found, shared), splits, split)
+    cases, weights = splits[split], personal_weights(shared, own, retailer, splits)
+    if split == "validation":
+        ranks = _beside(partial(_rows, own.validation[retailer]), shared)
+        return ranking_tally(partial(_weighted, ranks, cases, weights), cases.ranking)
+    scores = partial(_personal_scores, shared, own, Blend(retailer, weights, own))
+    return ranking_tally(partial(scores, cases), cases.ranking)
+
+
+def personal_weights(shared: Parts, own: LocalScores, retailer: str, splits: Splits) -> Tensor:
+    """Return the weights of a retailer's local scores and the shared parts, float64 [1 + P]."""
+    validation = splits["validation"]
+    known = _beside(partial(_rows, own.validation[retailer]), shared)
+    return chosen_weights(partial(known, validation), validation.ranking)
+
+
+def _personal_scores(
+    shared: Parts, own: LocalScores, blend: Blend, cases: Cases, index: Tensor
+) -> Tensor:
+    assert blend.weights is not None
+    beside = _beside(partial(own.scores, blend.group, cases), shared)
+    return _weighted(beside, cases, blend.weights, index)
 
 
 def local_metrics(own: LocalScores, retailer: str, splits: Splits, split: Split) -> MetricSums:

@@ -24,7 +24,13 @@ from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.common.settings import FactorizationSettings, NcfSettings
 from securefl.tasks.recommendation.models.factorization import DenseHistories, Factorization
 from securefl.tasks.recommendation.models.ncf import NcfRanker
-from securefl.tasks.recommendation.task import RankingFacts, RankingMember, RecommendationTask
+from securefl.tasks.recommendation.task import (
+    Blend,
+    CaseScores,
+    RankingFacts,
+    RankingMember,
+    RecommendationTask,
+)
 
 
 class PrivateFactorization(DenseHistories, Factorization):
@@ -65,14 +71,26 @@ class PrivatePurchaseTask(RecommendationTask):
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:
         """Rank by the blend of local popularity and shared scores, selected on validation."""
-        ranker = _ranker(model)
         tallies = {}
-        for name, splits in member.cases.items():
-            validation = splits["validation"]
-            weights = chosen_weights(partial(_parts, ranker, validation), validation.ranking)
-            score = partial(_blended, ranker, splits[split], weights.float())
-            tallies[name] = ranking_tally(score, splits[split].ranking)
+        for name, weights in self.blend_weights(model, member).items():
+            cases = member.cases[name][split]
+            scores = self.blended(model, Blend(name, weights, None))
+            tallies[name] = ranking_tally(partial(scores, cases), cases.ranking)
         return tallies
+
+    def blend_weights(self, model: nn.Module, member: RankingMember) -> dict[str, Tensor]:
+        """See `RecommendationTask.blend_weights`."""
+        ranker = _ranker(model)
+        validation = {name: splits["validation"] for name, splits in member.cases.items()}
+        return {
+            name: chosen_weights(partial(_parts, ranker, cases), cases.ranking)
+            for name, cases in validation.items()
+        }
+
+    def blended(self, model: nn.Module, blend: Blend) -> CaseScores:
+        """See `RecommendationTask.blended`."""
+        assert blend.weights is not None
+        return partial(_blended, _ranker(model), blend.weights.float())
 
     def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
@@ -113,5 +131,5 @@ def _parts(ranker: DenseHistories, cases: Cases, index: Tensor) -> Tensor:
     return torch.stack((own, popularity, shared - popularity), dim=2)
 
 
-def _blended(ranker: DenseHistories, cases: Cases, weights: Tensor, index: Tensor) -> Tensor:
+def _blended(ranker: DenseHistories, weights: Tensor, cases: Cases, index: Tensor) -> Tensor:
     return _parts(ranker, cases, index) @ weights

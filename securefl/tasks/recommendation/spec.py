@@ -7,6 +7,7 @@ from securefl.config.load import packaged
 from securefl.config.privacy import Unit
 from securefl.config.score_bounds import ScoreBound, ScoreTable
 from securefl.config.task_spec import ModelSpec, TaskSpec, Tree
+from securefl.tasks.common.disclosures import WHAT_SELLS
 from securefl.tasks.common.privacy_units import A_CUSTOMER, A_MEMBER
 from securefl.tasks.common.settings import (
     FactorizationSettings,
@@ -28,6 +29,7 @@ _RATING_SCORES: Final[Mapping[Unit, ScoreTable]] = {
 """A customer's held-out ratings count as four at most."""
 _BY_CUSTOMER: Final[Mapping[Unit, str]] = {"customer": A_CUSTOMER, "member": A_MEMBER}
 _PURCHASES = "securefl.tasks.recommendation.task:RecommendationTask"
+_SERVED = "securefl.tasks.recommendation.serving:ServedRanking"
 _PRIVATE_PURCHASES = "securefl.tasks.recommendation.private:PrivatePurchaseTask"
 
 
@@ -46,26 +48,30 @@ RECOMMENDATION: Final = TaskSpec(
             FactorizationSettings,
             _PURCHASES,
             _PRIVATE_PURCHASES,
+            served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
         ),
-        ModelSpec(HierarchicalSettings, _PURCHASES),
+        ModelSpec(HierarchicalSettings, _PURCHASES, served=_SERVED),
         ModelSpec(
             NcfSettings,
             _PURCHASES,
             _PRIVATE_PURCHASES,
+            served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
         ),
         ModelSpec(
             ProfileSettings,
             "securefl.tasks.recommendation.blending:BlendedProfileTask",
+            served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
         ),
         ModelSpec(
             EaseSettings,
             "securefl.tasks.recommendation.ease:EaseTask",
+            served=_SERVED,
             units={"customer": A_CUSTOMER},
             changes=EASE_CHANGES,
         ),
@@ -73,6 +79,7 @@ RECOMMENDATION: Final = TaskSpec(
             RatingNcfSettings,
             "securefl.tasks.recommendation.rating_task:RatingTask",
             "securefl.tasks.recommendation.rating_task:PrivateRatingTask",
+            served="securefl.tasks.recommendation.rating_serving:ServedRatings",
             units={**_BY_CUSTOMER, "record": "one rating"},
             scores=_RATING_SCORES,
         ),
@@ -92,4 +99,5 @@ RECOMMENDATION: Final = TaskSpec(
         "securefl.tasks.recommendation.ease:EaseFacts",
         "securefl.tasks.recommendation.rating_task:RatingFacts",
     ),
+    disclosure=WHAT_SELLS,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final
@@ -43,6 +43,25 @@ from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactor
 from securefl.tasks.recommendation.models.ncf import NcfRanker
 
 LEVELS: Final = ("department", "category", "kind")
+NEW_PRODUCTS: Final = ", new products"
+"""Ends the name of the group of a retailer's cases with new products."""
+CaseScores = Callable[[Cases, Tensor], Tensor]
+"""From cases and positions of some of them, int64 [B], to scores of all products, [B, I]."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How a group of a member's cases is served.
+
+    Attributes:
+        group: The retailer's name, or that of a further group of its cases.
+        weights: Weights of the blend, float64 [P]; None where nothing is blended.
+        own: The member's local scores; None without any.
+    """
+
+    group: str
+    weights: Tensor | None
+    own: object | None
 
 
 @dataclass(frozen=True)
@@ -68,10 +87,12 @@ class RankingMember(MemberData):
     Attributes:
         examples: The customers as training units.
         cases: Retailer to split to held-out purchases: one retailer for a member.
+        ids: Customer of each row of the model, int64 [n].
     """
 
     examples: CustomerExamples
     cases: Mapping[str, Mapping[Split, Cases]]
+    ids: npt.NDArray[np.int64]
 
 
 class RecommendationTask(Task[RankingFacts, RankingMember]):
@@ -142,6 +163,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             samples=len(examples.histories.items),
             customers=cut.customers,
             cases={tables.name: cut.cases()},
+            ids=cut.cut.customers,
         )
 
     def units(self, cut: RetailerCases) -> CustomerExamples:
@@ -162,6 +184,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             samples=sum(member.samples for member in members),
             customers=customers,
             cases=cases,
+            ids=np.concatenate([member.ids for member in members]),
         )
 
     def model(self, facts: RankingFacts, customers: int) -> nn.Module:
@@ -202,6 +225,32 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         items, present = cases.known.padded(index)
         prior = cases.prior.expand(len(index), -1)
         return _ranker(model).scores(cases.customers[index], items, present, prior)
+
+    def blend_weights(self, model: nn.Module, member: RankingMember) -> dict[str, Tensor]:
+        """Return the weights of what is served, float64 [P], by group of the member's cases.
+
+        They are selected on validation. A task that blends nothing has none.
+        """
+        del model, member
+        return {}
+
+    def blended(self, model: nn.Module, blend: Blend) -> CaseScores:
+        """Return what is served: from cases and positions to all products' scores, [B, I]."""
+        del blend
+        return partial(self.scores, model)
+
+    def merged(self, groups: dict[str, MetricSums]) -> dict[str, MetricSums]:
+        """Return the metrics by retailer, from those of groups of its cases."""
+        return groups
+
+    def known(self, lines: Purchases, facts: RankingFacts) -> Purchases:
+        """Return the lines that are part of a customer's history."""
+        del facts
+        return lines
+
+    def rankable(self, facts: RankingFacts) -> Tensor:
+        """Return the products that may be in a list, bool [I]."""
+        return torch.ones(len(facts.products), dtype=torch.bool)
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
         """Return the scores as components to be weighted, float [B, I, P]; here one."""

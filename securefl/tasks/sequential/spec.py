@@ -7,6 +7,7 @@ from typing import Final
 from securefl.config.load import packaged
 from securefl.config.privacy import PROTECTED
 from securefl.config.task_spec import ModelSpec, TaskSpec
+from securefl.tasks.common.disclosures import WHAT_SELLS
 from securefl.tasks.common.settings import RecommendationSettings
 from securefl.tasks.recommendation.spec import RANKING_SCORES
 from securefl.tasks.sequential.settings import AttentionSettings, GruSettings
@@ -25,6 +26,7 @@ SEQUENTIAL: Final = TaskSpec(
             settings,
             "securefl.tasks.sequential.task:SequentialTask",
             "securefl.tasks.sequential.private:PrivateSequentialTask",
+            served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_SEQUENCE},
             scores=RANKING_SCORES,
             changes={
@@ -38,4 +40,5 @@ SEQUENTIAL: Final = TaskSpec(
     defaults={"complete-journey": packaged(__package__, "complete-journey")},
     changes={("complete-journey", protection): _PRIVATE for protection in PROTECTED},
     facts=("securefl.tasks.recommendation.task:RankingFacts",),
+    disclosure=WHAT_SELLS,
 )

@@ -86,6 +86,11 @@ class PersonalizedTransferTask(PersonalizedTask, TransferTask):
             raise TypeError(f"{member.name} has no local scores")
         return member.local
 
+    def untrained(self, facts: RankingFacts, customers: int) -> LocalTransferScores:
+        """See `PersonalizedTask`."""
+        ranker = TransferTask(with_local_model(self.config)).model(facts, customers)
+        return LocalTransferScores(weights={}, validation={}, ranker=ranker)
+
     def evaluate_shared(
         self, model: nn.Module, member: RankingMember, split: Split
     ) -> dict[str, MetricSums]:

@@ -60,9 +60,9 @@ class DomainExamples(CustomerExamples):
 
     target: bool
 
-    def batch(self, index: Tensor) -> Batch:
+    def sized_batch(self, index: Tensor, width: int | None) -> Batch:
         """Return items int64 [B, K], weights float32 [B, K], 0 at padding, and domain bool [B]."""
-        items, weights = self.histories.padded(index)
+        items, weights = self.histories.padded(index, width)
         return items, weights, torch.full((len(index),), self.target)
 
 
@@ -133,6 +133,7 @@ class TransferTask(FeatureTask):
             samples=len(source.items),
             customers=cut.customers,
             cases={tables.name: past.cases()},
+            ids=cut.cut.customers,
         )
 
     def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> TransferMember:
@@ -171,6 +172,10 @@ class TransferTask(FeatureTask):
         scores = ranker(items, shown.to(weights.dtype))
         scores = scores.masked_fill(target[None, :] != of_target[:, None], OUT_OF_REACH)
         return softmax_loss(scores, items, hidden)
+
+    def rankable(self, facts: RankingFacts) -> Tensor:
+        """See `RecommendationTask.rankable`: the products of the target departments."""
+        return _transfer(facts).target
 
     @property
     def noised_baseline_name(self) -> str | None:

@@ -128,6 +128,7 @@ CASES = {
     ),
     "audit attack": ("place", "audit attack {place}/none.toml"),
     "report": ("place", "report {place}"),
+    "dossier": ("place", "dossier {place} --attack {evil}"),
     "analytics sum": ("sales", "analytics sum spend {place}/sales.toml --epsilon 2"),
     "analytics mean": ("sales", "analytics mean price {place}/sales.toml --epsilon 2"),
     "analytics histogram": (

@@ -54,6 +54,7 @@ def test_member_answers_no_observer(asked):
         m.ObserveBaseline(noised=False),
         m.ObserveLocalOnly(shared=model),
         m.DebugDisclose(round=1),
+        m.ObserveRounding(round=1),
     ):
         assert "does not answer" in parties.say(question).text
 

@@ -17,7 +17,7 @@ from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.federation import messages as m
 from securefl.federation.coordinator.ledger_recorder import Recorder
-from securefl.federation.coordinator.scores import NoScores
+from securefl.federation.coordinator.scores import sums_alone
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks, RoundLoop, federation_of, taking_part
 from securefl.federation.runs.prepare import prepare
@@ -184,8 +184,9 @@ def test_private_members_say_no_count(tmp_path, planted, protection):
         exchange = Exchange(transport)
         recorder = Recorder(log, exchange, consortium.roster.names)
         members = taking_part(recorder, exchange)
+        scores = sums_alone(exchange, consortium, prepared.task.scored_metrics)
         federation = federation_of(
-            prepared, directory, consortium, exchange, members, scores=NoScores()
+            prepared, directory, consortium, exchange, members, scores=scores
         )
         trained = RoundLoop(federation, Hooks(), prepared, directory, recorder, Silent()).run()
     log.close()

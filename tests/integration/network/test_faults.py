@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from securefl.consortium.keys.key_files import generate_key
-from support.nats_cluster import QUICK, Death, Disorder, FullDisk, LastRound
+from support.nats_cluster import QUICK, Death, Disorder, FullDisk, LastRound, Liar
 from support.rehearsal import rehearsed_change
 
 MEMBER_STEPS = (
@@ -215,3 +215,33 @@ def test_a_key_that_is_not_in_the_agreement_speaks_for_nobody(stage):
     stage.start("member-4", scene=replace(scene, keys=other))
     without(stage, scene, "member-4")
     assert "not its own" in stage.tail("coordinator")
+
+
+def test_wrong_checksum_over_the_network_costs_a_round(stage):
+    """One of five lies in the first round, and another is killed with the sum before it."""
+    scene = stage.set(rounds=2)
+    stage.start_all({"member-3": Death("RoundSum", 1)}, {"member-1": Liar((1,))})
+    stage.wait_dead("member-3")
+    stage.start("member-3")
+    all_in_all(stage, scene)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["RoundSum", "train-masked", "MaskedInput", "Unmask"])
+def test_coordinator_killed_in_a_round_that_is_repeated(stage, step):
+    """It asks again what it asked, with the same answers, and comes to the same repeat."""
+    scene = stage.set(rounds=2)
+    stage.start_all({"coordinator": Death(step, 1, late=step[0] in "MU")}, {"member-1": Liar((1,))})
+    stage.wait_dead("coordinator")
+    stage.start("coordinator")
+    all_in_all(stage, scene)
+
+
+@pytest.mark.slow
+def test_wrong_checksums_without_end_stop_the_run_over_the_network(stage):
+    stage.set(rounds=2)
+    stage.start_all(wraps={"member-1": Liar(tuple(range(1, 50)))})
+    process = stage.processes["coordinator"]
+    process.join(90)
+    assert process.exitcode == 1
+    assert "failed its checksum 4 times, and 3 repeats were agreed" in stage.tail("coordinator")

@@ -5,6 +5,8 @@ import os
 import numpy as np
 import pytest
 
+from securefl.consortium.ledger.journal_fence import JournalFence
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
 from securefl.errors import RunDirectoryError
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal
@@ -31,6 +33,11 @@ def journal(tmp_path):
     made = MemberJournal(tmp_path, KEY, RUN)
     yield made
     made.close()
+
+
+def fence_in(folder):
+    ledger = PrivacyLedger(folder / "book.sqlite")
+    return JournalFence(lambda: ledger, RUN.hex())
 
 
 def on_disk(folder):
@@ -137,7 +144,8 @@ def test_a_member_that_is_restarted_is_asked_again_with_the_models_that_were_nam
     train = m.encode(m.Train(round=2, shared=model))
     run, entropy = Run(RUN, Layout("x"), {}, b""), QuestionEntropy()
     keys = RunKeys(tmp_path, SigningKey(KEY), RUN, "a")
-    end = MemberEnd("a", keys, run, DeadEnd(), journal, entropy, JournalMemory(journal))
+    memory = JournalMemory(journal)
+    end = MemberEnd("a", keys, run, DeadEnd(), journal, entropy, memory, fence_in(tmp_path))
     alive = MemberProcess(end, Listening())
     scoring = m.encode(m.Evaluate(round=1, shared=model, split="test", kept=False))
     questions = scoring, m.encode(m.Save(round=1)), named(train)[1]
@@ -154,7 +162,9 @@ def test_an_answer_never_carries_the_text_of_an_error(journal, tmp_path, reply):
     run = Run(RUN, Layout("x"), {}, b"")
     entropy, memory = QuestionEntropy(), JournalMemory(journal)
     keys = RunKeys(tmp_path, SigningKey(KEY), RUN, "a")
-    end = MemberEnd("a", keys, run, None, journal, entropy, memory)
+    fence = fence_in(tmp_path)
+    end = MemberEnd("a", keys, run, None, journal, entropy, memory, fence)
+    fence.adopt(journal.head)
     journal.add(FIRST, m.encode(m.BaselineRequest(split="test")))
     answer = MemberProcess(end, Broken(reply))._last
     failure = m.decode(answer.body)

@@ -149,7 +149,7 @@ def test_a_large_delta_is_refused_without_a_count():
     settings = plan.settings
     assert plan.agreed_units == math.ceil(settings.expected_batch / settings.sampling_rate)
     with pytest.raises(ConfigError, match=r"privacy.delta: 0.2 is too large for north"):
-        plan.check_units("north", plan.agreed_units)
+        plan.check_delta("north")
 
 
 def test_a_rating_outside_the_agreed_is_left_out_alone():

@@ -58,10 +58,10 @@ class SumsSeen:
 
     def integers(self):
         """What was summed in each round, int64, without loss and weight."""
-        rings = [seen.terms.encoding.ring for seen in self.totals]
+        forms = [seen.terms.encoding for seen in self.totals]
         return [
-            seen.total.view(ring.signed_dtype)[:-2].astype(np.int64)
-            for seen, ring in zip(self.totals, rings, strict=True)
+            seen.total.view(form.ring.signed_dtype)[: -form.tail].astype(np.int64)
+            for seen, form in zip(self.totals, forms, strict=True)
         ]
 
     def observe(self, aggregator, transport):

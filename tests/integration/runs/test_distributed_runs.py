@@ -11,16 +11,19 @@ from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.overlap import shared_customers, shared_runs
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError
+from securefl.federation.member.member import MemberSpec
 from securefl.federation.member.updates.distributed_dp import RELEASE, DistributedUpdates
 from securefl.federation.runs.directory import RunDirectory
-from securefl.federation.runs.privacy_summary import guarantee
 from securefl.federation.runs.run import run
 from securefl.ml.tensor_io import read_tensors
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.encoding.gradients import fraction_bits, sum_sensitivity
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan
+from securefl.privacy.statement import guarantee
+from support.masked_federation import make_liar
 
 NAMES = ["north", "south", "west", "east"]
 
@@ -65,7 +68,7 @@ def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config,
     empty = {"rounds": 6, "privacy": {"sampling_rate": 1e-6, "delta": 1e-8}}
     seen = sums_seen
     finished(observer=seen, **empty)
-    plan = DistributedPlan.of(config(**empty), 4, seen.totals[0].total.shape[0] - 2)
+    plan = DistributedPlan.of(config(**empty), 4, seen.totals[0].terms.dimension)
     noise = plan.noise
     found = np.concatenate(seen.integers())
     assert len(found) > 400
@@ -178,10 +181,12 @@ def test_more_steps_than_sums_are_refused(config):
 
 
 def test_a_format_without_room_for_the_noise_is_refused(config):
-    chosen = config(secure={"limit": 0.5}, privacy={"epsilon": 0.01})
-    plan = DistributedPlan.of(chosen, 4, 50)
-    with pytest.raises(ConfigError, match=r"secure\.limit"):
-        _ = plan.noise
+    """Before the run, and by a plan of a session once more; where bits are free, more are taken."""
+    chosen = config(secure={"bits": 16}, privacy={"epsilon": 0.01})
+    with pytest.raises(ConfigError, match=r"secure\.bits: no room for signal and noise"):
+        mechanism_for(chosen.privacy).check(chosen, 4, 50)
+    free = config(privacy={"epsilon": 0.01})
+    assert DistributedPlan.of(free, 4, 50).encoding(4).ring > 24
 
 
 def test_the_books_state_what_a_customer_of_several_retailers_pays_under_one_noise(finished):
@@ -214,3 +219,21 @@ def test_noise_of_ones_own_composes_beside_shared_noise(finished):
     assert len(alone) == 2
     assert stated[1].epsilon > max(alone[0].epsilon, own.privacy.members[0].epsilon)
     assert [one.epsilon for one in stated] == sorted(one.epsilon for one in stated)
+
+
+def test_wrong_checksum_repeats_the_release_and_charges_once(finished, monkeypatch):
+    """The same share, noise included, goes out under fresh masks: one release, one charge."""
+    build = MemberSpec.build
+
+    def built(spec):
+        member = build(spec)
+        if spec.name == "south":
+            make_liar(member.masked, {2})
+        return member
+
+    monkeypatch.setattr(MemberSpec, "build", built)
+    result, directory = finished()
+    assert [member["steps"] for member in result.to_json()["privacy"]["members"]] == [3] * 4
+    assert len(directory.records()) == 3
+    audit = audit_run(directory.path)
+    assert audit.verdict == "pass", [c for c in audit.checks if c.verdict not in {"pass"}]

@@ -28,7 +28,7 @@ def left_in(seen):
     """The integers that sums decode to, once noise was taken back."""
     return [
         np.rint(
-            result.terms.decode(result.total, result.opened).mean[:-1]
+            result.terms.decode(result.total, result.opened).mean
             * len(result.survivors)
             * 2.0**result.terms.encoding.fraction_bits
         )
@@ -49,7 +49,7 @@ def test_what_stays_in_the_sum_is_the_noise_that_was_priced(finished, config, su
     drops = [{"member": "west", "round": number, "step": "masked-input"} for number in (1, 2, 3, 4)]
     changes = {**EMPTY, "simulation": {"dropouts": drops if missing else []}}
     finished(observer=sums_seen, **changes)
-    plan = DistributedPlan.of(config(**changes), 4, sums_seen.totals[0].total.shape[0] - 2)
+    plan = DistributedPlan.of(config(**changes), 4, sums_seen.totals[0].terms.dimension)
     survivors = 4 - missing
     assert all(len(result.survivors) == survivors for result in sums_seen.totals)
     assert all(len(result.opened) == (0 if missing else 4) for result in sums_seen.totals)
@@ -60,7 +60,7 @@ def test_what_stays_in_the_sum_is_the_noise_that_was_priced(finished, config, su
 
 def test_with_nothing_taken_back_the_sum_is_noisier(finished, config, sums_seen):
     finished(observer=sums_seen, **EMPTY)
-    plan = DistributedPlan.of(config(**EMPTY), 4, sums_seen.totals[0].total.shape[0] - 2)
+    plan = DistributedPlan.of(config(**EMPTY), 4, sums_seen.totals[0].terms.dimension)
     unmasked = sums_seen.integers()
     check_law(unmasked, plan.noise.summed_deviation(4) ** 2)
     ratio = np.var(np.concatenate(unmasked)) / np.var(np.concatenate(left_in(sums_seen)))
@@ -142,7 +142,7 @@ def test_what_opens_the_layers_is_in_nothing_that_a_member_keeps():
 def test_whatever_the_lanes(finished, config, sums_seen, bits, dtype):
     changes = {**EMPTY, "secure": {"bits": bits}}
     _, directory = finished(observer=sums_seen, **changes)
-    plan = DistributedPlan.of(config(**changes), 4, sums_seen.totals[0].total.shape[0] - 2)
+    plan = DistributedPlan.of(config(**changes), 4, sums_seen.totals[0].terms.dimension)
     assert sums_seen.totals[0].total.dtype == dtype
     check_law(left_in(sums_seen), plan.noise.honest * plan.noise.share_variance * 4 / 3)
     assert audit_run(directory.path).verdict == "pass"

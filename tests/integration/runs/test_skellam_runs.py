@@ -26,7 +26,7 @@ def mechanisms(directory, consortium):
 def test_the_sum_has_the_law_that_is_charged(finished, config, sums_seen, consortium):
     empty = {"rounds": 4, "privacy": {"sampling_rate": 1e-6, "delta": 1e-8, **SKELLAM}}
     _, directory = finished(observer=sums_seen, **empty)
-    plan = DistributedPlan.of(config(**empty), 4, sums_seen.totals[0].total.shape[0] - 2)
+    plan = DistributedPlan.of(config(**empty), 4, sums_seen.totals[0].terms.dimension)
     found = np.concatenate(sums_seen.integers())
     standard = found / plan.noise.summed_deviation(4)
     assert stats.kstest(standard, "norm").pvalue > 1e-4

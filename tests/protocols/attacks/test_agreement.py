@@ -71,7 +71,7 @@ def test_model_inconsistency_with_a_coordinator_that_relays_everything():
     victim = consortium.client(VICTIM, entropy_of("fresh"))
     own = victim.start(1, OTHER_MODEL)
     for index in range(5):
-        sent = honest.server.advertised()[index] if index != VICTIM else own
+        sent = honest.server.opening()[0][index] if index != VICTIM else own
         rows[index] = _row(sent)
     with pytest.raises(RemoteProtocolError, match="signature") as caught:
         victim.receive(encode_coordinator(KeyList(members_to_bits(range(5), 5), rows)))
@@ -300,7 +300,7 @@ def test_replay_across_sessions_of_an_old_key_advertisement():
     consortium = Consortium(small_plan(5))
     vectors = inputs(consortium.plan)
     first, _, _ = record(consortium, vectors, "first")
-    old_row = _row(first.server.advertised()[3])
+    old_row = _row(first.server.opening()[0][3])
     second = Exchange([consortium.client(i) for i in range(5)], consortium.server())
     second.tamper = only(VICTIM, lambda m: changed(m, keys=dict(told(m).keys) | {3: old_row}))
     second.advertise()

@@ -1,11 +1,17 @@
 """Taking back needless noise: what is opened, and who tries to open more."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 
 from securefl_protocols.noise.layers import NoiseChain, UnopenableLayers, opened
-from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RemoteProtocolError
+from securefl_protocols.primitives.errors import (
+    LocalProtocolError,
+    PlanError,
+    RemoteProtocolError,
+    TooFewSurvivors,
+)
 from securefl_protocols.session.client import ClientState
 from securefl_protocols.session.dropouts import DropoutReason, ServerStep
 from securefl_protocols.session.replay import replay
@@ -227,3 +233,64 @@ def test_an_input_without_layers_does_not_enter_a_plan_with_them(layers):
 def test_plans_with_impossible_layers_are_refused(changes):
     with pytest.raises(PlanError):
         replace(PLAN, **changes)
+
+
+def model_of(result):
+    """The digest of what a member computes from a sum: with other noise taken back, another."""
+    content = result.total.tobytes() + repr(sorted(result.opened.items())).encode()
+    return hashlib.sha256(content).digest()
+
+
+def shown_other_links(victims):
+    """A round whose links are shown without those of one member to some; all take the sum."""
+    plan = replace(small_plan(6, layered=True, min_members=4, rounds=4), threshold=4)
+    exchange, _ = session(plan)
+    exchange.advertise()
+    exchange.begin(inputs(plan))
+    for _ in range(3):
+        exchange.step()
+
+    def tamper(index, message):
+        links = {peer: link for peer, link in told(message).links.items() if peer}
+        return changed(message, links=links) if index in victims else message
+
+    exchange.tamper = tamper
+    exchange.step()
+    exchange.tamper = lambda _, message: message
+    assert all(result.verified for result in exchange.results.values())
+    return exchange, {index: model_of(result) for index, result in exchange.results.items()}
+
+
+def next_round(exchange, models, model):
+    """The next round from one of the models; each member enters it from its own."""
+    exchange.server.begin_round(2, model)
+    vectors, layers = inputs(exchange.server.plan), chains(exchange.server.plan, 2)
+    exchange.outbox = {
+        i: client.begin_round(2, models[i], vectors[i], layers[i])
+        for i, client in enumerate(exchange.clients)
+    }
+    return exchange.finish()
+
+
+def test_noise_links_shown_differently_give_no_common_round():
+    """Half of the members computed another model: neither half is enough for a sum."""
+    exchange, models = shown_other_links({3, 4, 5})
+    assert len(set(models.values())) == 2
+    for model in set(models.values()):
+        other, _ = shown_other_links({3, 4, 5})
+        with pytest.raises(TooFewSurvivors):
+            next_round(other, models, model)
+    assert exchange.results[0].opened != exchange.results[3].opened
+
+
+def test_noise_links_shown_differently_to_one_leave_it_out():
+    """A coordinator that misleads one member loses it, and the others go on."""
+    exchange, models = shown_other_links({5})
+    result = next_round(exchange, models, models[0])
+    assert result.survivors == (0, 1, 2, 3, 4)
+    assert [d.reason for d in exchange.server.dropouts] == [DropoutReason.BAD_SIGNATURE]
+
+
+def test_noise_links_shown_alike_control_give_a_common_round():
+    exchange, models = shown_other_links(set())
+    assert next_round(exchange, models, models[0]).survivors == tuple(range(6))

@@ -358,7 +358,7 @@ def test_messages_of_a_draw_belong_to_sparse_sessions_only():
 
 
 def changed_key_list(exchange):
-    return next(iter(exchange.server._keys.key_lists(exchange.server.advertised()).values()))
+    return next(iter(exchange.server._keys.key_lists(exchange.server.opening()[0]).values()))
 
 
 def test_reveal_before_and_after_its_step():

@@ -20,7 +20,7 @@ from securefl_protocols.encoding.fixed_point import FixedPoint
 from securefl_protocols.primitives.entropy import DeterministicEntropy
 from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.prg import add_keystream
-from securefl_protocols.primitives.ring import RingDtype
+from securefl_protocols.primitives.ring import RingDtype, RingVector
 from securefl_protocols.primitives.sealing import seal
 from securefl_protocols.primitives.shamir import PRIME, share_to_bytes, split
 from securefl_protocols.primitives.signing import SigningKey
@@ -93,12 +93,17 @@ def case(why: str, blame: str, **inputs: object) -> Vector:
     return {"why": why, "blame": blame, **inputs}
 
 
+def residues(vector: RingVector, lane: RingDtype) -> list[int]:
+    """The numbers modulo 2^b, from 0 on."""
+    return [number % (1 << lane) for number in vector.tolist()]
+
+
 def prg() -> Vector:
     cases = []
     for lane in RingDtype:
         for words, sign in ((1, 1), (9, 1), (9, -1)):
             vector = (np.arange(words, dtype=np.uint64) * 2**31).astype(lane.dtype)
-            before = vector.tolist()
+            before = residues(vector, lane)
             add_keystream(vector, secret("mask"), 1 if sign == 1 else -1)
             cases.append(
                 {
@@ -106,7 +111,7 @@ def prg() -> Vector:
                     "key": secret("mask").hex(),
                     "sign": sign,
                     "before": before,
-                    "after": vector.tolist(),
+                    "after": residues(vector, lane),
                 }
             )
     return {"cases": cases}
@@ -209,7 +214,7 @@ def signing_bad_signatures() -> Vector:
 
 
 def masking() -> Vector:
-    """Member 1 of four, in both lanes, on an input of eight words."""
+    """Member 1 of four, in all lanes, on an input of eight words."""
     pairs = {
         neighbour: pairwise_mask_key(
             secret(f"pair {neighbour}"), context=CONTEXT, member=1, neighbour=neighbour
@@ -221,7 +226,7 @@ def masking() -> Vector:
     for lane in RingDtype:
         vector = np.arange(8).astype(lane.dtype)
         mask(vector, member=1, self_key=own, pairwise_keys=pairs)
-        masked[str(int(lane))] = vector.tolist()
+        masked[str(int(lane))] = residues(vector, lane)
     return {
         "member": 1,
         "context": CONTEXT.hex(),
@@ -253,8 +258,8 @@ def encoding() -> Vector:
                 "scale": form.scale,
                 "update": update,
                 "weights": weights,
-                "encoded": [vector.tolist() for vector in encoded],
-                "sum": total.tolist(),
+                "encoded": [residues(vector, lane) for vector in encoded],
+                "sum": residues(total, lane),
                 "mean": decoded.mean.tolist(),
                 "total_weight": decoded.total_weight,
                 "error_bound": form.error_bound(3, decoded.total_weight),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.session.dropouts import ServerStep
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.results import RoundResult
@@ -40,9 +41,13 @@ SPARSE = replace(
     degree=4,
     threshold=3,
 )
+NARROW = small_plan(3, dimension=5, ring=RingDtype.UINT24)
+NARROWEST = small_plan(3, dimension=5, ring=RingDtype.UINT16, largest_input=10_000)
 LAYERS = small_plan(7, dimension=2, layered=True)
 SESSIONS: dict[str, tuple[SessionPlan, list[dict[ServerStep, list[int]]]]] = {
     "session_one_round": (ONE_ROUND, [{ServerStep.MASK: [2]}]),
+    "session_24_bits": (NARROW, [{}]),
+    "session_16_bits": (NARROWEST, [{}]),
     "session_many_rounds": (MANY_ROUNDS, [{}, {ServerStep.MASK: [1]}]),
     "session_sparse": (SPARSE, [{ServerStep.MASK: [6]}]),
     "session_layers": (LAYERS, [{ServerStep.MASK: [1], ServerStep.UNMASK: [3]}]),

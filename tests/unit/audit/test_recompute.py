@@ -6,11 +6,11 @@ import pytest
 
 from securefl.audit.accountants import recompute
 from securefl.audit.accountants import skellam_rdp as renyi_orders
+from securefl.audit.accountants.bounds import tolerance
 from securefl.audit.accountants.recompute import (
     BeyondReachError,
     Claim,
     UnpricedError,
-    tolerance,
 )
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.events import Mechanism, SkellamMechanism

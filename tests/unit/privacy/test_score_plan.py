@@ -6,10 +6,12 @@ import pytest
 
 from securefl.config.load import load_config, merge
 from securefl.federation.scores.bounded import sensitivity
+from securefl.privacy import plan as plans
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.distributed_plan import DistributedPlan
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.noise import shares
 from securefl.privacy.plan import PrivacyPlan, budget_table
 from securefl.privacy.score_plan import (
     least_multiplier,
@@ -150,3 +152,26 @@ def test_the_budget_table_says_what_scores_cost():
     assert table.score_noise == score_event(config).noise_multiplier
     assert table.rounds[-1].epsilon < table.total <= 4.0
     assert budget_table(config_of({**LOCAL, "scores": 0.0})).score_noise is None
+
+
+@pytest.mark.parametrize("privacy", [LOCAL, DISTRIBUTED, SKELLAM])
+@pytest.mark.parametrize("scores", [0.0, 0.1])
+def test_reserve_is_subtracted_once_for_each_noise(privacy, scores, monkeypatch):
+    """Under shared noise it was subtracted again from what was left: more noise, for nothing."""
+    asked = []
+
+    def noted(budget, noises=1):
+        asked.append((budget.epsilon, noises))
+        return subtracted(budget, noises)
+
+    subtracted = shares.set_aside
+    config = config_of({**privacy, "scores": scores})
+    for module in (plans, shares):
+        monkeypatch.setattr(module, "set_aside", noted)
+    plan = PrivacyPlan.of(config)
+    kept = plan.kept
+    if privacy is not LOCAL:
+        _ = DistributedPlan.of(config, 5, 800).noise
+    noises = 2 if scores else 1
+    assert set(asked) == {(4.0, noises)}
+    assert kept.epsilon == pytest.approx(4.0 * (1 - noises * 1e-6), rel=1e-12)

@@ -104,6 +104,13 @@ def agreement() -> None:
 @click.option(
     "--days", type=click.IntRange(min=1), default=365, show_default=True, help="How long it lasts."
 )
+@click.option(
+    "--least",
+    multiple=True,
+    type=(str, click.IntRange(min=1)),
+    metavar="TASK N",
+    help="Fewest members in any sum of a task; once for each task.",
+)
 @meeting_options
 def new(
     *,
@@ -112,6 +119,7 @@ def new(
     config: Path,
     card: tuple[Path, ...],
     days: int,
+    least: tuple[tuple[str, int], ...],
     coordinator: Path | None,
     broker: str | None,
     ca: Path | None,
@@ -130,6 +138,7 @@ def new(
         expires=now + timedelta(days=days),
         coordinator=coordinator,
         meeting=_meeting(broker, ca),
+        least_members=dict(least),
     )
     _print_draft(agreement)
 

@@ -20,6 +20,10 @@ _COMMANDS = {
         "securefl_cli.commands.audit.main:explain",
         "Explain a bundle, member by member.",
     ),
+    "released": (
+        "securefl_cli.commands.audit.main:released",
+        "Check who signed a released model.",
+    ),
     "checkpoint": (
         "securefl_cli.commands.audit.witness:checkpoint",
         "Write what witnesses outside are shown.",
@@ -182,3 +186,50 @@ def explain(*, bundle: Path, time_limit: float, format: str) -> None:  # noqa: A
     from securefl_cli.rendering.audit import print_explanation
 
     print_explanation(explanation)
+
+
+@click.command(
+    short_help="Check who signed a released model.",
+    epilog="""\b
+    Example:
+      securefl audit released runs/a/released --agreement agreement.json
+    """,
+)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER")
+@click.option(
+    "--agreement",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The agreement, from a member and not from whoever handed out the model.",
+)
+@format_option
+@click.pass_context
+def released(
+    context: click.Context,
+    *,
+    folder: Path,
+    agreement: Path,
+    format: str,  # noqa: A002 - named after the option
+) -> None:
+    """Check that a released model is the one that the members of an agreement ended a round with.
+
+    Exits with 1 where a member that took part has not signed it.
+    """
+    from securefl.consortium.agreement.signatures import from_json
+    from securefl.federation.runs.released import released_signers
+    from securefl.tasks.served.folder import read_manifest
+    from securefl.untrusted.documents import read_json
+    from securefl.untrusted.files import SMALL
+
+    signed = from_json(read_json(agreement, SMALL), str(agreement))
+    signers = released_signers(folder, signed)
+    missing = [name for name in read_manifest(folder).members if name not in signers]
+    if format == "json":
+        print_json({"signed": list(signers), "missing": missing})
+    else:
+        screen = console()
+        screen.line(f"Signed by {', '.join(signers) or 'no member'}.")
+        if missing:
+            screen.line(f"NOT signed by {', '.join(missing)}.", "bold red")
+    context.exit(1 if missing or not signers else 0)

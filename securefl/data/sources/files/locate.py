@@ -29,6 +29,7 @@ KINDS: Final[dict[str, Kind]] = {
 """What a file is, by the end of its name in any case."""
 
 COMPRESSED: Final = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}
+SUFFIXES: Final = (*KINDS, *COMPRESSED)
 _MOST: Final = 100_000
 _BLOCK: Final = 1 << 20
 
@@ -106,7 +107,7 @@ def _table_file(path: Path) -> TableFile:
     kind = KINDS.get(kept[-1]) if kept else None
     if kind is None or (compression and kind not in ("csv", "json")):
         raise InputError(
-            f"{path}: neither .csv nor .parquet, nor {', '.join([*list(KINDS)[1:], *COMPRESSED])};"
+            f"{path}: neither .csv nor .parquet, nor {', '.join(SUFFIXES[1:])};"
             " move it away, or name the files by a pattern such as 'folder/*.csv'"
         )
     check_regular(path)

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from securefl.config.data import FilesSettings, MemberFiles, TransactionColumns
 from securefl.config.files import FileFormat
 from securefl.data.schema import UNKNOWN_PRODUCT
+from securefl.data.sources.files.batches import Wanted, batches
 from securefl.data.sources.files.catalogue import Matcher
 from securefl.data.sources.files.databases import query_scan
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.locate import table_files
+from securefl.data.sources.files.order import joined, ordered
 from securefl.data.sources.files.prepared import prepared_lines
 from securefl.data.sources.files.returns import net
 from securefl.data.sources.files.scans import Scan, scans
 from securefl.data.sources.files.side_tables import read_browsing, read_profiles
 from securefl.data.sources.files.transactions import Arrays, LineReader, wanted_columns
 from securefl.data.tables import RetailerTables
-from securefl.errors import DataError
 
 _DAY: Final = np.timedelta64(1, "D")
 _YEAR: Final = np.timedelta64(366, "D")
@@ -68,6 +70,27 @@ def read_member(
     )
 
 
+def distinct_customers(member: MemberFiles, settings: FilesSettings) -> set[str]:
+    """Return the labels of customers in a member's transactions, as they stand there.
+
+    Raises:
+        InputError: As in `read_member`.
+        DataError: As in `read_member`.
+    """
+    findings = Findings(member.name, member.rules or settings.rules)
+    reading = _Reading(member, settings, Matcher.of([], "keep"), findings)
+    column = (member.columns or settings.columns).customer
+    wanted = [Wanted("customer", column, "label")]
+    found: set[str] = set()
+    with closing(reading.scans()) as each:
+        for scan in each:
+            for batch in batches(scan, wanted, reading.format, findings):
+                labels = batch.values["customer"].cast(pa.string()).drop_null()
+                found.update(labels.unique().to_pylist())
+    findings.check()
+    return found
+
+
 @dataclass
 class _Reading:
     """One member's part of the settings, while its tables are read."""
@@ -87,14 +110,14 @@ class _Reading:
     def lines(self, progress: Progress) -> pd.DataFrame | None:
         """Return the transactions in order, None if the rules leave none."""
         files = list(self._files(progress))
-        arrays = _joined([part for file in files for part in file])
+        arrays = joined([part for file in files for part in file])
         if not arrays or not len(arrays["time"]):
             self._nothing()
             return None
         arrays = self._without_stray(arrays)
         self._products(arrays["product"])
         self._coverage(arrays["time"])
-        frame = _ordered(arrays, with_baskets=self._columns.basket is not None)
+        frame = ordered(arrays, with_baskets=self._columns.basket is not None)
         frame = self._netted(frame)
         if frame.empty:
             self._nothing()
@@ -110,20 +133,21 @@ class _Reading:
         return self.member.columns or self.settings.columns
 
     @property
-    def _format(self) -> FileFormat:
+    def format(self) -> FileFormat:
+        """How the member's files are written."""
         return self.member.format or self.settings.format
 
     def _files(self, progress: Progress) -> Iterator[list[Arrays]]:
         """Yield the lines of each file that is not another one's copy."""
         reader = LineReader(
             self._columns,
-            self._format,
+            self.format,
             self.matcher,
             self.findings,
             self.settings.period,
             progress,
         )
-        with closing(self._scans()) as found:
+        with closing(self.scans()) as found:
             yield from self._distinct(found, reader)
 
     def _distinct(self, found: Iterator[Scan], reader: LineReader) -> Iterator[list[Arrays]]:
@@ -143,13 +167,14 @@ class _Reading:
                 detail=f"has the same lines as {copy}",
             )
 
-    def _scans(self) -> Generator[Scan, None, None]:
+    def scans(self) -> Generator[Scan, None, None]:
+        """Yield each file, or the query, open in an engine."""
         wanted = [one.name for one in wanted_columns(self._columns)]
         if self.member.database is not None:
             yield from query_scan(self.member, self.settings.root)
             return
         for file in table_files(self.settings.root / self.member.transactions):
-            with scans(file, self._format, wanted) as found:
+            with scans(file, self.format, wanted) as found:
                 yield from found
 
     def _without_stray(self, arrays: Arrays) -> Arrays:
@@ -215,14 +240,14 @@ class _Reading:
         if self.member.profiles is None:
             return None
         path = self.settings.root / self.member.profiles
-        return read_profiles(path, self._format, self.findings)
+        return read_profiles(path, self.format, self.findings)
 
     def browsing(self) -> pd.DataFrame | None:
         """Return the customers' events of the period."""
         if self.member.browsing is None:
             return None
         path = self.settings.root / self.member.browsing
-        events = read_browsing(path, self._format, self.matcher, self.findings)
+        events = read_browsing(path, self.format, self.matcher, self.findings)
         if self.settings.period is None:
             return events
         first, last = (pd.Timestamp(day) for day in self.settings.period)
@@ -277,57 +302,3 @@ def _same(one: list[Arrays], other: list[Arrays]) -> bool:
 
 def _count(parts: list[Arrays]) -> int:
     return sum(len(part["time"]) for part in parts)
-
-
-def _joined(parts: list[Arrays]) -> Arrays:
-    """Join columns, one after the other: there are never two copies of more than one."""
-    if not parts:
-        return {}
-    names = set.union(*(set(part) for part in parts))
-    if any(set(part) != names for part in parts):
-        raise DataError("files of one member have different columns")
-    joined: Arrays = {}
-    for name in list(parts[0]):
-        joined[name] = np.concatenate([part.pop(name) for part in parts])
-    return joined
-
-
-def _ordered(arrays: Arrays, *, with_baskets: bool) -> pd.DataFrame:
-    """Return the lines by time, receipt and product; without receipts, one a customer and day."""
-    if not with_baskets:
-        arrays["basket"] = _visits(arrays["customer"], arrays["time"])
-    order = _order(arrays["time"], arrays["basket"], arrays["product"])
-    columns: Mapping[str, npt.NDArray[np.generic]] = {
-        name: arrays.pop(name)[order] for name in list(arrays)
-    }
-    return pd.DataFrame(columns, copy=False)
-
-
-def _order(
-    time: npt.NDArray[Any], basket: npt.NDArray[Any], product: npt.NDArray[Any]
-) -> npt.NDArray[np.intp]:
-    """Return the order by time, basket, product, and then as the lines came.
-
-    Most exports are in the order of time already, and lines of one receipt side by side: then a
-    stable sort by time costs little, and only lines of equal times are left to be sorted.
-    """
-    order = np.argsort(time, kind="stable")
-    moments = time[order]
-    same = moments[1:] == moments[:-1]
-    tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
-    if len(tied):
-        rows = order[tied]
-        order[tied] = rows[np.lexsort((product[rows], basket[rows], moments[tied]))]
-    return order
-
-
-def _visits(
-    customer: npt.NDArray[np.generic], time: npt.NDArray[np.generic]
-) -> npt.NDArray[np.int64]:
-    """Return int64 [n]: one number a customer and day, by customer and then day."""
-    day = time.astype("datetime64[D]").astype(np.int64)
-    buyers, coded = np.unique(customer, return_inverse=True)
-    span = int(day.max() - day.min()) + 1
-    key = coded.astype(np.int64) * span + (day - day.min())
-    del buyers
-    return np.unique(key, return_inverse=True)[1].astype(np.int64)

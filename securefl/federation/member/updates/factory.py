@@ -87,7 +87,7 @@ class MemberUpdates:
         from securefl.privacy.plan import PrivacyPlan
 
         plan = PrivacyPlan.of(self.config)
-        plan.check_units(self.learner.data.name, plan.agreed_units)
+        plan.check_delta(self.learner.data.name)
         return RunBudget(plan, self.charges)
 
     def releases(self) -> ReleaseCache:

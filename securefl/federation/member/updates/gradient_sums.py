@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from securefl.errors import ConfigError
 from securefl.federation.member.updates.distributed_dp import DistributedUpdates
 from securefl.federation.member.updates.run_account import RunAccount
-from securefl.ml.batches import Batch, Examples
+from securefl.ml.batches import Batch, Examples, sized_batch, sizes_of
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.dpsgd.poisson_sampling import PoissonSampler, SamplingPlan
 from securefl.privacy.dpsgd.trainer import PrivateSettings, PrivateTrainer
-from securefl.privacy.encoding.gradients import LARGEST_BATCH, DoubleVector, gradient_integers
+from securefl.privacy.encoding.gradients import DoubleVector, gradient_integers
 from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.round_updates import RoundChange
 from securefl_protocols.noise.words import Int64Vector
@@ -28,19 +27,15 @@ class GradientSumUpdates(DistributedUpdates):
         # On the CPU, in double precision: the bound on rounding errors is proven for that.
         self.model.to("cpu")
         clipped = self._clipped_sum(self.learner.units(number), stream, account)
-        return gradient_integers(clipped, self.plan.base.settings, self.plan.limit)
+        return gradient_integers(clipped, self.plan.base.settings, self.plan.signal)
 
     def train(self, number: int) -> RoundChange:
         """See `DistributedUpdates.train`.
 
         Raises:
-            ConfigError: If delta is too large for so many units, or they are too many for a sum in
-                double precision.
+            ConfigError: If delta is too large for the agreed number of units.
         """
-        data = self.learner.data
-        self.plan.base.check_units(data.name, self.plan.base.agreed_units)
-        if len(data.examples) > LARGEST_BATCH:
-            raise ConfigError(f"{data.name}: more than {LARGEST_BATCH:,} units in a sum")
+        self.plan.base.check_delta(self.learner.data.name)
         return super().train(number)
 
     def _clipped_sum(
@@ -88,5 +83,16 @@ class DoubleExamples:
 
     def batch(self, index: Tensor) -> Batch:
         """See `Examples.batch`."""
-        batch = self._examples.batch(index)
-        return tuple(part.double() if part.is_floating_point() else part for part in batch)
+        return _doubled(self._examples.batch(index))
+
+    def sizes(self) -> Tensor:
+        """See `SizedExamples.sizes`."""
+        return sizes_of(self._examples)
+
+    def sized_batch(self, index: Tensor, width: int) -> Batch:
+        """See `SizedExamples.sized_batch`."""
+        return _doubled(sized_batch(self._examples, index, width))
+
+
+def _doubled(batch: Batch) -> Batch:
+    return tuple(part.double() if part.is_floating_point() else part for part in batch)

@@ -64,7 +64,7 @@ class LocalDpUpdates:
             ConfigError: If no noise keeps to the budget at all, or delta is too large for so many
                 units.
         """
-        self.plan.check_units(self._learner.data.name, self.plan.agreed_units)
+        self.plan.check_delta(self._learner.data.name)
         self._model.to("cpu")
         start = shared_vector(self._model)
         # A release that was made before a kill is sent again: it is paid for, and a second one of

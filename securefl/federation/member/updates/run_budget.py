@@ -53,7 +53,7 @@ class RunBudget:
         """
         return RunAccount(
             self.plan.settings.accountant,
-            self.plan.budget,
+            self.plan.kept,
             self.charges.charged(),
             partial(self.charges.charge, clip_norm=self.plan.settings.clip_norm, rng=rng),
         )

@@ -13,6 +13,7 @@ from securefl.consortium.keys.parties import Party
 from securefl.consortium.keys.tls_certificates import BROKER, BROKER_KEY
 from securefl.errors import AgreementError
 from securefl.federation.transport.nats.subjects import MAX_PAYLOAD, Layout, Permissions
+from securefl.untrusted.files import replaceable
 
 CONFIG = "nats-server.conf"
 MAX_PENDING = 8 * MAX_PAYLOAD
@@ -23,6 +24,9 @@ def broker_id(now: AgreementStatus) -> str:
     """Return the consortium's name on the broker, 16 hex digits."""
     # It changes with every key, so that messages for an old key are on subjects that no party uses.
     return now.digest.hex()[:16]
+
+
+_MARK = "# securefl agreement broker-config AGREEMENT --tls DIR"
 
 
 def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, store: Path) -> str:
@@ -50,7 +54,7 @@ def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, stor
     return "\n".join(
         [
             "# Generated from the agreement; generate it anew when a member or a key changes:",
-            "# securefl agreement broker-config AGREEMENT --tls DIR",
+            _MARK,
             f"server_name: {json.dumps('securefl-' + layout.consortium)}",
             f'listen: "0.0.0.0:{agreement.broker.port}"',
             f"max_payload: {MAX_PAYLOAD}",
@@ -81,7 +85,9 @@ def write_broker_config(out: Path, signed: SignedAgreement, tls: Path, at: datet
 
     Raises:
         AgreementError: If the agreement is not in force, or names no coordinator or broker.
+        InputError: If the configuration of another server is there.
     """
+    replaceable(out / CONFIG, _MARK.encode())
     text = broker_config(signed, check(signed, at), tls.resolve(), (out / "jetstream").resolve())
     write_public(out / CONFIG, text)
     return out / CONFIG

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from securefl.consortium.ledger.sqlite import closed_on_failure, connect
 from securefl.errors import RunDirectoryError
 from securefl.ml.tensor_io import read_whole, write_atomically
 
@@ -64,13 +65,13 @@ class CoordinatorJournal:
         self._directory = directory
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(
-                directory / "coordinator.sqlite", isolation_level=None, check_same_thread=False
+            self._database = connect(
+                directory / "coordinator.sqlite",
+                *("journal_mode=WAL", "synchronous=FULL"),
+                tables=_TABLES,
             )
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(_TABLES)
-            self.epoch = self._epoch()
+            with closed_on_failure(self._database):
+                self.epoch = self._epoch()
         except (OSError, sqlite3.Error) as error:
             raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
 

@@ -55,6 +55,11 @@ class ItemToItem:
     diagonal: Tensor
 
     @classmethod
+    def empty(cls) -> ItemToItem:
+        """Return a model that is not fitted."""
+        return cls((), torch.zeros(0))
+
+    @classmethod
     def of_gram(cls, together: Tensor, ridge: float) -> ItemToItem:
         """Fit from the Gram matrix, [I, I]; `ridge` is lambda above 0."""
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(_with_ridge(together, ridge)))

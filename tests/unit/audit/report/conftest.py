@@ -8,7 +8,8 @@ from securefl.audit.report.page import assemble, render
 from securefl.audit.report.proof import Proof
 from securefl.audit.verify import Audit, Checked
 from securefl.federation.coordinator.rounds import RoundRecord
-from securefl.federation.runs.result import MemberPrivacy, MemberResult, RunPrivacy, RunResult
+from securefl.federation.runs.result import MemberResult, RunResult
+from securefl.privacy.statement import MemberPrivacy, RunPrivacy
 
 HOSTILE = "<script>alert('x')</script> & Sons"
 

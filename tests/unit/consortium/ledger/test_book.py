@@ -2,6 +2,7 @@
 
 import sqlite3
 import stat
+from contextlib import closing
 
 import pytest
 
@@ -197,7 +198,7 @@ def test_a_damaged_book_is_one_line(tmp_path, content):
 def test_a_book_of_another_version_is_one_line(released, tmp_path):
     released()
     path = book_path(tmp_path / "books", "north")
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 9")
     with pytest.raises(DatabaseError, match="has version 9"):
         PrivacyLedger(path)
@@ -284,3 +285,27 @@ def test_the_price_of_many_rounds_is_that_of_one_mechanism(released):
     mechanisms = [e.mechanism for e in events(ledger) if e.kind == "release"]
     once = mechanisms[0].model_copy(update={"steps": 10})
     assert ledger.life_epsilon() == compose([once], 1e-5, "pld")
+
+
+def test_a_book_of_the_first_version_keeps_its_charges(released, tmp_path):
+    """Version 2 has two tables more; an upgrade must not cost a member its account."""
+    released()
+    path = book_path(tmp_path / "books", "north")
+    with sqlite3.connect(path) as database:
+        for table in ("entered", "journals"):
+            database.execute(f"DROP TABLE {table}")
+        database.execute("PRAGMA user_version = 1")
+    with closing(PrivacyLedger(path)) as upgraded:
+        assert upgraded.rows("SELECT COUNT(*) FROM releases")[0][0] > 0
+        assert upgraded.rows("SELECT * FROM entered") == []
+    with closing(PrivacyLedger(path)) as again:
+        assert again.rows("PRAGMA user_version") == [(2,)]
+
+
+def test_a_round_with_an_outcome_is_entered_no_more(released):
+    """Asked of the ledger before each entry, whatever the member's state says."""
+    ledger = released(rounds=1)
+    ledger.conclude(1, NAMES, MODEL, None)
+    with pytest.raises(LedgerError, match="round 1 is over"):
+        ledger.enter(1, NAMES, MODEL)
+    ledger.enter(2, NAMES, MODEL)

@@ -104,3 +104,29 @@ def test_without_a_binding_bound_the_integers_are_the_truth(catalogue, tables_of
     customers = lines["customer"].nunique()
     assert abs(total * step(query) - lines["value"].sum()) <= customers * step(query) / 2
     assert steps(query) == 16
+
+
+@pytest.mark.parametrize("apart", [2**61, 2**62, -(2**62)])
+def test_ids_that_wrap_round_are_two_customers(apart, catalogue, tables_of):
+    """Ids times the number of bins once wrapped round, and one customer took another's place."""
+    query = ask_for("histogram", "price", records=1, bins=8, limits=(0.0, 8.0))
+    ids = np.array([5, 5 + apart], dtype=np.int64)
+    lines = tables_of.lines(customer=ids, product=1, value=1.0)
+    both = contribution(RetailerTables("a", lines), catalogue, query, AesCtrRng())
+    alone = contribution(RetailerTables("a", lines[:1]), catalogue, query, AesCtrRng())
+    assert both.sum() == 2 * alone.sum() == 2
+
+
+@pytest.mark.parametrize("query", QUERIES[:-2], ids=name)
+@pytest.mark.parametrize("amount", [np.nan, np.inf, 1.7e308, 5e-324])
+def test_no_amount_breaks_a_bound(query, amount, catalogue, tables_of):
+    """What is no number is left out; it was once the smallest integer, and decided the sum."""
+    lines = tables_of.random(3)
+    wild = lines.iloc[:40].assign(customer=2**63 - 1, value=amount, quantity=amount)
+    more = pd.concat([lines, wild], ignore_index=True)
+    words, bound = tables_of.no_words, sensitivity(query, catalogue).l2
+    with np.errstate(all="ignore"):
+        moved = [
+            contribution(RetailerTables("a", one), catalogue, query, words) for one in (lines, more)
+        ]
+    assert np.linalg.norm(moved[1] - moved[0]) <= bound + 1e-9

@@ -1,6 +1,7 @@
 """Exact sums of scores: equal to the sum in the clear, entered once, in order."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.keys.key_files import generate_key
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
+from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.runs.simulation import local_agreement
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import MemberExactScores, sum_exact
@@ -18,6 +20,9 @@ from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums, Ratio, total
+from securefl_protocols.session import plan as plans
+from securefl_protocols.wire.messages import MaskedInput
+from support.masked_federation import wrong_checksum
 from support.score_parties import MODEL, NAMES, WithoutScores
 from support.small_runs import SMALL_RATINGS
 
@@ -147,3 +152,26 @@ def test_members_with_other_models_find_no_sum(specs, consortium):
     found = sum_exact(Exchange(Lying()), consortium[1], LAYOUT, 1, MODEL)
     survivors = () if isinstance(found, str) else found.survivors
     assert "west" not in survivors
+
+
+def test_wrong_checksum_of_one_member_leaves_no_scores(specs, consortium, monkeypatch):
+    """The sum is not taken, and the run goes on without these scores."""
+    honest, liar = OneSum.receive, NAMES.index("west")
+
+    def receive(one, payload, value):
+        answer, client = honest(one, payload, value), one._client
+        if answer is None or answer[1] != MaskedInput.CODE or client._opening.party.index != liar:
+            return answer
+        forged = wrong_checksum(SimpleNamespace(client=client), m.Protocol(round=1, payload=answer))
+        return forged.payload
+
+    monkeypatch.setattr(OneSum, "receive", receive)
+    assert "fails its checksum" in asked(specs, consortium, 1)
+    monkeypatch.undo()
+    assert asked(specs, consortium, 2).survivors == NAMES
+
+
+def test_exact_sums_on_a_drawn_graph(specs, consortium, monkeypatch):
+    """Above a hundred members the opening has a step more, and no sum began."""
+    monkeypatch.setattr(plans, "_degree_and_threshold", lambda *_: (2, 2))
+    assert asked(specs, consortium, 1).survivors == NAMES

@@ -1,0 +1,234 @@
+"""`securefl predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from securefl.errors import InputError
+from securefl_cli.options.run import format_option, quiet_option
+from securefl_cli.rendering.screen import Screen, print_json
+
+if TYPE_CHECKING:  # pandas and torch wait until a model is opened
+    import pandas as pd
+
+    from securefl.data.writers import Write
+    from securefl.tasks.common.serving import Request
+    from securefl.tasks.served.model import Model
+
+_SHOWN = 10
+_EVERY = 10_000
+_LARGEST_LIST = 64 << 20
+"""Bytes of a file of labels."""
+_FILE = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      securefl predict runs/a/members/north/model --out lists.parquet --k 20
+      securefl predict model --data north.toml --out lists.csv --department GROCERY
+      securefl predict model --data sales.csv --customers new.txt --out lists.jsonl
+      securefl predict model --horizon 4 --interval 0.9 --out weeks.csv
+      securefl predict model --as-of 2026-03-01 --out churn.csv
+    """
+)
+@click.argument("model", type=_FILE, metavar="MODEL")
+@click.option(
+    "--data",
+    type=_FILE,
+    metavar="PATH",
+    help="Your data now: a CONFIG.toml with a section 'data', a folder with the files that the"
+    " run's configuration names, or a file of transactions; those of the run if not given.",
+)
+@click.option(
+    "--out",
+    type=_FILE,
+    metavar="FILE",
+    help="A new .csv, .parquet or .jsonl file; without it, the first rows are shown.",
+)
+@click.option("--k", type=click.IntRange(min=1), metavar="N", help="Length of each list.")
+@click.option(
+    "--customers",
+    type=_FILE,
+    metavar="FILE",
+    help="One customer a line; all in the data if not given.",
+)
+@click.option(
+    "--department",
+    "departments",
+    multiple=True,
+    metavar="NAME",
+    help="List products of this department; may be repeated.",
+)
+@click.option(
+    "--without-department",
+    "without",
+    multiple=True,
+    metavar="NAME",
+    help="List none of this department; may be repeated.",
+)
+@click.option(
+    "--candidates", type=_FILE, metavar="FILE", help="Products that may be listed, one a line."
+)
+@click.option("--keep-bought", is_flag=True, help="List what a customer bought before, too.")
+@click.option("--new-products", is_flag=True, help="Rank products that count as new, alone.")
+@click.option(
+    "--horizon", type=click.IntRange(min=1), metavar="H", help="Weeks or days to forecast."
+)
+@click.option("--interval", type=float, metavar="P", help="Probability that a band holds.  [0.8]")
+@click.option(
+    "--as-of",
+    metavar="DATE",
+    help="Ignore what happened from this day on; the data are complete until then.",
+)
+@click.option(
+    "--agreement",
+    type=_FILE,
+    metavar="FILE",
+    help="Refuse a model of another agreement than this one.",
+)
+@format_option
+@quiet_option
+def predict(
+    *,
+    model: Path,
+    data: Path | None,
+    out: Path | None,
+    customers: Path | None,
+    agreement: Path | None,
+    format: str,  # noqa: A002 - named after the option
+    quiet: bool,
+    **asked: Any,  # noqa: ANN401 - click's values
+) -> None:
+    """Use the model that a retailer holds after a run, on its data as they are now.
+
+    What is written depends on the task: lists of products for customers, forecasts of series with
+    bands, order levels, prices with elasticities, or probabilities of customers not to come back.
+    """
+    from securefl.tasks.served.model import open_model
+
+    if out is not None:
+        from securefl.data.writers import check_new
+
+        check_new(out)  # before minutes of work
+    opened = open_model(model, data)
+    if agreement is not None:
+        _check_agreement(opened, agreement)
+    request = _request(opened, asked)
+    labels = None if customers is None else _labels(customers)
+    frames = _watched(opened.stream(request, None, labels), quiet=quiet)
+    if out is None:
+        _show(opened, frames, format)
+        return
+    from securefl.data.writers import new_table
+
+    with new_table(out) as write:
+        rows = _written(frames, write)
+    _conclude(opened, out, rows, format)
+
+
+def _request(model: Model, asked: dict[str, Any]) -> Request:
+    from securefl.tasks.common.serving import Request
+    from securefl.tasks.served.own_data import moment
+
+    listed = asked["candidates"]
+    limits = model.limited(
+        asked["departments"], asked["without"], None if listed is None else _labels(listed)
+    )
+    return Request(
+        k=asked["k"],
+        candidates=limits,
+        keep_bought=asked["keep_bought"] or None,
+        new_products=asked["new_products"] or None,
+        horizon=asked["horizon"],
+        interval=asked["interval"],
+        as_of=None if asked["as_of"] is None else moment(asked["as_of"]),
+    )
+
+
+def _labels(path: Path) -> list[str]:
+    from securefl.untrusted.files import read_text
+
+    found = [line.strip() for line in read_text(path, _LARGEST_LIST).splitlines()]
+    found = [line for line in found if line]
+    if not found:
+        raise InputError(f"{path} is empty")
+    return found
+
+
+def _check_agreement(model: Model, path: Path) -> None:
+    from securefl.consortium.agreement.model import agreement_fingerprint
+    from securefl.consortium.agreement.signatures import from_json
+    from securefl.untrusted.documents import read_json
+    from securefl.untrusted.files import SMALL
+
+    signed = from_json(read_json(path, SMALL), str(path))
+    if agreement_fingerprint(signed.agreement) != model.manifest.agreement:
+        raise InputError(f"the model is of another agreement than {path}")
+
+
+def _watched(frames: Iterator[pd.DataFrame], *, quiet: bool) -> Iterator[pd.DataFrame]:
+    """Yield the frames, and say on stderr how many rows there were."""
+    rows, said, screen = 0, 0, Screen(err=True)
+    for frame in frames:
+        rows += len(frame)
+        if not quiet and rows - said >= _EVERY:
+            said = rows
+            screen.line(f"{rows:,} rows", "dim")
+        yield frame
+
+
+def _written(frames: Iterator[pd.DataFrame], write: Write) -> int:
+    rows = 0
+    for frame in frames:
+        write(frame)
+        rows += len(frame)
+    if not rows:
+        raise InputError("there is nothing to predict; nothing was written")
+    return rows
+
+
+def _conclude(model: Model, out: Path, rows: int, kind: str) -> None:
+    about = model.manifest
+    if kind == "json":
+        print_json(
+            {
+                "out": str(out),
+                "rows": rows,
+                "task": about.task,
+                "model": about.model,
+                "member": about.member,
+                "agreement": about.agreement,
+                "digest": about.digest,
+            }
+        )
+        return
+    Screen().line(f"{rows:,} rows written to {out}, from {about.member}'s {about.task} model.")
+
+
+def _show(model: Model, frames: Iterator[pd.DataFrame], kind: str) -> None:
+    """Print the first rows."""
+    first = next(frames, None)
+    if first is None or first.empty:
+        raise InputError("there is nothing to predict")
+    rows = first.head(_SHOWN)
+    if kind == "json":
+        print_json({"task": model.manifest.task, "rows": _plain(rows)}, str)
+        return
+    screen = Screen()
+    for line in rows.to_csv(index=False, float_format="%.6g").splitlines():
+        screen.whole(line)
+    if len(first) > _SHOWN:
+        Screen(err=True).line("These are the first rows; --out FILE writes all of them.", "dim")
+
+
+def _plain(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): _value(row[name]) for name in row} for row in rows.to_dict("records")]
+
+
+def _value(value: Any) -> Any:  # noqa: ANN401 - a cell of a table
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,121 @@
+"""A member's record of the rounds that it entered and of the sums that it helped to unmask.
+
+It stands in the member's ledger, which outlives state folders and journals: whatever copy of those
+a member is started from, the ledger knows under which keys it was in a round, and for which
+survivors its shares have left. Two sums of one round over different survivors would differ by
+single updates, and two masked inputs under the same keys by what the masks hide.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from securefl.errors import SecureflError
+
+if TYPE_CHECKING:
+    from securefl.consortium.ledger.member_ledger import MemberLedger
+    from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
+
+TABLE = """
+CREATE TABLE entered (
+    run TEXT NOT NULL, round INTEGER NOT NULL, session BLOB NOT NULL, message BLOB NOT NULL,
+    survivors TEXT, PRIMARY KEY (run, round, session)
+)
+"""
+
+
+class StaleStateError(SecureflError):
+    """The member's state is older than its ledger: a restored folder, or a copy of one."""
+
+    wire_name: ClassVar[str] = "StaleStateError"
+
+
+@dataclass(frozen=True)
+class Unmasking:
+    """The sums of a round that a member helped to unmask.
+
+    Attributes:
+        times: Number of sums; 0 before the first.
+        survivors: The members in all of them; none before the first.
+    """
+
+    times: int
+    survivors: tuple[str, ...]
+
+
+class RoundRecords:
+    """The record of one run in a member's ledger.
+
+    A record survives the death of the process, and in a power failure perhaps not: after one, the
+    newest journal is still there, and it is against older ones that the record is needed.
+
+    Args:
+        ledger: Returns the open ledger.
+        run: The run id, hex.
+    """
+
+    def __init__(self, ledger: Callable[[], PrivacyLedger], run: str) -> None:
+        self._ledger = ledger
+        self._run = run
+
+    def enter(self, number: int, session: bytes, message: bytes) -> None:
+        """Record that a round is entered under the keys of a session, once.
+
+        Args:
+            number: Number of the round.
+            session: Digest that identifies the session's keys.
+            message: Digest of the message that is about to be sent. A restarted member computes
+                the same one from its journal, and may send it again.
+
+        Raises:
+            StaleStateError: If another message was sent for it.
+        """
+        ledger = self._ledger()
+        with ledger.noting():
+            rows = ledger.rows(
+                "SELECT message FROM entered WHERE run = ? AND round = ? AND session = ?",
+                (self._run, number, session),
+            )
+            if not rows:
+                ledger.insert(
+                    "INSERT INTO entered VALUES (?, ?, ?, ?, NULL)",
+                    (self._run, number, session, message),
+                )
+        if rows and rows[0][0] != message:
+            raise StaleStateError(
+                f"round {number} was entered with these keys before, as the ledger knows: this"
+                " state is an old copy, and nothing is sent from it"
+            )
+
+    def unmask(self, number: int, session: bytes, survivors: tuple[str, ...]) -> None:
+        """Record that shares for the sum of these survivors are about to leave."""
+        ledger = self._ledger()
+        with ledger.noting():
+            ledger.insert(
+                "UPDATE entered SET survivors = ? WHERE run = ? AND round = ? AND session = ?",
+                (json.dumps(survivors), self._run, number, session),
+            )
+
+    def unmasked(self, number: int) -> Unmasking:
+        """Return the sums of a round that the member helped to unmask."""
+        rows = self._ledger().rows(
+            "SELECT survivors FROM entered WHERE run = ? AND round = ? AND survivors IS NOT NULL",
+            (self._run, number),
+        )
+        survivors: tuple[str, ...] = tuple(json.loads(rows[0][0])) if rows else ()
+        return Unmasking(len(rows), survivors)
+
+    def newest(self) -> int:
+        """Return the last round for whose sum shares have left; 0 before the first."""
+        rows = self._ledger().rows(
+            "SELECT MAX(round) FROM entered WHERE run = ? AND survivors IS NOT NULL", (self._run,)
+        )
+        return rows[0][0] or 0
+
+
+def records_of(ledger: MemberLedger) -> RoundRecords:
+    """Return the record of the rounds of a member's run, in its ledger."""
+    return RoundRecords(lambda: ledger.privacy_ledger, ledger.run)

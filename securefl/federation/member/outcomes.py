@@ -1,0 +1,88 @@
+"""Which rounds a member saw end: it signs the outcome of these, and "did not see" of all others."""
+
+from __future__ import annotations
+
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.events import Outcome, UnseenOutcome
+from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.federation import messages as m
+from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl.federation.aggregation.model_proofs import RoundEnd, read_proof
+from securefl.federation.member.model_verifier import ModelVerifier
+
+
+class SeenOutcomes:
+    """The judge of what a coordinator says of a round's end, for one member.
+
+    Args:
+        consortium: The parties and their agreement.
+        ledger: The member's ledger.
+        verifier: The ends of rounds whose sums it verified.
+    """
+
+    def __init__(
+        self, consortium: Consortium, ledger: MemberLedger, verifier: ModelVerifier
+    ) -> None:
+        self._consortium = consortium
+        self._ledger = ledger
+        self._verifier = verifier
+        self._masked = consortium.config.mode == "secure"
+
+    def recorded(self, claim: m.Conclude) -> Outcome | UnseenOutcome:
+        """Return what the member records of a round's end.
+
+        Raises:
+            MessageError: If no round can end as claimed, or the member saw another end.
+        """
+        saw = self._verified(claim) if self._masked else self._took_part(claim)
+        if not saw:
+            return UnseenOutcome(round=claim.round)
+        return Outcome(
+            round=claim.round,
+            survivors=claim.survivors,
+            model_after=claim.model.hex(),
+            transcript=claim.transcript.hex() if claim.transcript else None,
+        )
+
+    def _took_part(self, claim: m.Conclude) -> bool:
+        """Return whether the member is in a round in the clear, as claimed.
+
+        In mode `plain` no member sees a sum: there it vouches for having sent an update, and the
+        rest is what the coordinator said, as that mode is agreed.
+        """
+        number, survivors, ledger = claim.round, claim.survivors, self._ledger
+        cohort = agreed_cohort(self._consortium.config, self._consortium.roster.names, number)
+        if not survivors or survivors != tuple(name for name in cohort if name in survivors):
+            raise m.MessageError(f"these cannot be the survivors of round {number}")
+        if claim.transcript is not None:
+            raise m.MessageError("nothing was masked, and there is a transcript")
+        if ledger.name not in survivors:
+            return False
+        if ledger.privacy_ledger.entry_of(ledger.run, "release", number) is None:
+            raise m.MessageError(f"this member sent no update in round {number}")
+        return True
+
+    def _verified(self, claim: m.Conclude) -> bool:
+        """Return whether the member verified the sum of a round, and it ended as claimed."""
+        number, own = claim.round, self._verifier.verified_end(claim.round)
+        # Before anything else, and whoever saw it: survivors who cannot be in one sum are none.
+        if not RoundEnd(number, claim.survivors, claim.model, b"").fits(self._consortium):
+            raise m.MessageError(f"these cannot be the survivors of round {number}")
+        if own is None:
+            return self._signed_before(claim)
+        if own.model != claim.model:
+            raise m.MessageError(f"round {number} ended with another model")
+        if own.survivors != claim.survivors:
+            raise m.MessageError(f"the sum of round {number} has other survivors")
+        return True
+
+    def _signed_before(self, claim: m.Conclude) -> bool:
+        """Return whether the member signed this end before it lost its state."""
+        if not claim.proof:
+            return False
+        shown, name = read_proof(claim.round, claim.model, claim.proof), self._ledger.name
+        return (
+            shown.end.survivors == claim.survivors
+            and name in shown.signatures
+            and shown.end.is_signed(self._consortium, name, shown.signatures[name])
+        )

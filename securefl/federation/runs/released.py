@@ -1,0 +1,120 @@
+"""The released shared model in a folder that may be given away, with its members' signatures.
+
+A member signs at the end of each round which model it ended with (`Outcome`). The entries of the
+round that the released model is the result of are put beside it, so that who has the agreement can
+check whose model it is, without a bundle and without the run.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.agreement.model import agreement_fingerprint
+from securefl.consortium.agreement.signatures import SignedAgreement
+from securefl.consortium.ledger.events import Outcome, SignedEntry
+from securefl.consortium.ledger.hash_chain import LedgerError, read_entry, verify
+from securefl.consortium.ledger.transparency_log import open_log
+from securefl.errors import InputError
+from securefl.federation.runs.agreement import read_agreement, read_run
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.loop import Trained
+from securefl.federation.runs.prepare import Prepared
+from securefl.ml.tensor_io import unpacked_tensors, write_atomically
+from securefl.ml.vectors import model_digest
+from securefl.privacy.statement import protection
+from securefl.tasks.served.folder import read_file, read_manifest
+from securefl.tasks.served.manifest import SHARED, SIGNATURES
+from securefl.tasks.served.opening import released_vector
+from securefl.tasks.served.writing import RELEASED, Provenance, write_released_model
+from securefl.untrusted.documents import read_json
+from securefl.untrusted.files import MEBIBYTE
+
+_LARGEST: Final = 16 * MEBIBYTE
+
+
+def write_released(directory: RunDirectory, prepared: Prepared, trained: Trained) -> None:
+    """Write the released model of a run that has ended, and its signatures.
+
+    Raises:
+        RunDirectoryError: If it cannot be written.
+    """
+    signed, run = read_agreement(directory), read_run(directory)
+    provenance = Provenance(
+        members=trained.members,
+        agreement=agreement_fingerprint(signed.agreement),
+        run=run,
+        protection=protection(trained.privacy, prepared.config.mode),
+    )
+    shared, folder = trained.state.best_shared, directory.path / RELEASED
+    write_released_model(
+        folder,
+        prepared.config,
+        prepared.facts,
+        shared,
+        vocabulary=prepared.vocabulary,
+        provenance=provenance,
+    )
+    with closing(open_log(directory.ledger_path, Consortium(signed, run))) as log:
+        entries = [read_entry(data) for data in log.entries()]
+    digest = model_digest(shared).hex()
+    found = [one.model_dump(mode="json") for one in entries if _says(one, digest)]
+    write_atomically(folder / SIGNATURES, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def released_signers(folder: Path, agreement: SignedAgreement) -> tuple[str, ...]:
+    """Return the members that signed a released model as the one that a round ended with.
+
+    Args:
+        folder: The folder of a released model.
+        agreement: The agreement, from a source that is trusted.
+
+    Raises:
+        InputError: If the folder is damaged, or of another agreement.
+        AgreementError: If the agreement's keys are not valid.
+    """
+    manifest = read_manifest(folder)
+    if manifest.kind != "released":
+        raise InputError(f"{folder} is no released model")
+    if manifest.agreement != agreement_fingerprint(agreement.agreement):
+        raise InputError(f"{folder} is of another agreement")
+    where = str(folder / SHARED)
+    content = read_file(folder, manifest, SHARED)
+    vector = released_vector(unpacked_tensors(content, where), content, where)
+    if model_digest(vector).hex() != manifest.digest:
+        raise InputError(f"{where} is not the model of the manifest")
+    roster = agreement.roster()
+    keys = dict(zip(roster.names, roster.identities, strict=True))
+    entries = _entries(read_json(folder / SIGNATURES, _LARGEST), folder)
+    return tuple(
+        name
+        for name, key in keys.items()
+        if any(_signed(one, name, key, manifest.digest, manifest.run) for one in entries)
+    )
+
+
+def _entries(tree: Any, folder: Path) -> list[SignedEntry]:  # noqa: ANN401 - JSON
+    try:
+        return [SignedEntry.model_validate_json(json.dumps(one)) for one in tree]
+    except (ValidationError, TypeError):
+        raise InputError(f"{folder / SIGNATURES} is damaged: no signed entries") from None
+
+
+def _says(signed: SignedEntry, digest: str) -> bool:
+    event = signed.entry.event
+    return isinstance(event, Outcome) and event.model_after == digest
+
+
+def _signed(signed: SignedEntry, name: str, key: bytes, digest: str, run: str) -> bool:
+    if (signed.entry.member, signed.entry.run) != (name, run) or not _says(signed, digest):
+        return False
+    try:
+        verify(signed, key)
+    except LedgerError:
+        return False
+    return True

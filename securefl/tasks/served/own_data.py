@@ -1,0 +1,184 @@
+"""A member's data as they are now, with products numbered as in its model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from securefl.config.data import DataSettings, FilesSettings
+from securefl.config.load import load_config, nearest
+from securefl.data.frames import customer_labels, numbered, purchases_of_frame
+from securefl.data.schema import UNKNOWN_PRODUCT
+from securefl.data.sources.files.labels import stable_id
+from securefl.data.sources.files.locate import SUFFIXES
+from securefl.data.sources.registry import load
+from securefl.data.tables import RetailerTables
+from securefl.errors import InputError
+from securefl.tasks.served.vocabulary import Vocabulary
+
+Ints = npt.NDArray[np.int64]
+Source = DataSettings | pd.DataFrame
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """A member's tables and the labels in them.
+
+    Attributes:
+        tables: The tables; products that the model does not know are -1.
+        labels: Number of a customer to its label; None where that is the number itself.
+    """
+
+    tables: RetailerTables
+    labels: Mapping[int, object] | None
+
+    def label(self, customers: Ints) -> Sequence[object] | Ints:
+        """Return the labels of customers; of a number without one, the number."""
+        if self.labels is None:
+            return customers
+        found = [self.labels.get(number, number) for number in customers.tolist()]
+        # A column of a file has one type: text, as soon as any customer's label is text.
+        return list(map(str, found)) if self._text else found
+
+    @cached_property
+    def _text(self) -> bool:
+        return self.labels is not None and any(isinstance(x, str) for x in self.labels.values())
+
+    def with_customers(self, customers: Iterable[object]) -> tuple[OwnData, Ints]:
+        """Return the data with the labels of some customers, and their numbers, int64.
+
+        Raises:
+            InputError: If there is none, or one is missing.
+        """
+        column = pd.Series(list(customers), dtype=object)
+        if column.empty:
+            raise InputError("no customers are given")
+        numbers = numbered(column, "customer", stable_id).to_numpy(np.int64)
+        named = zip(numbers.tolist(), column.tolist(), strict=True)
+        labels = {number: label for number, label in named if str(number) != str(label)}
+        own = self if not labels else OwnData(self.tables, {**(self.labels or {}), **labels})
+        return own, pd.unique(numbers)
+
+
+def data_settings(path: Path, settings: DataSettings) -> DataSettings:
+    """Return the settings of data that are given by a path.
+
+    Args:
+        path: A configuration, whose section `data` counts; a folder with the files that the run's
+            configuration names; or a file of transactions in place of the one it names.
+        settings: The data of the run.
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    if path.suffix == ".toml":
+        return load_config(path).data
+    if not isinstance(settings, FilesSettings):
+        raise InputError(f"{path}: this model's data are no files; give a configuration (.toml)")
+    if path.is_dir():
+        return settings.model_copy(update={"root": path})
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: neither a folder nor .toml, {' nor '.join(SUFFIXES)}")
+    members = [
+        one.model_copy(update={"transactions": str(path.resolve())}) for one in settings.members
+    ]
+    return settings.model_copy(update={"members": tuple(members)})
+
+
+def own_data(source: Source, member: str, vocabulary: Vocabulary, *, now: bool) -> OwnData:
+    """Return a member's data.
+
+    Args:
+        source: Where they are, or purchases under the member's own labels.
+        member: The member's name.
+        vocabulary: The products of its model.
+        now: Whether to read what lies outside of the period that was agreed, too.
+
+    Raises:
+        InputError: If files are missing, of another member, or know no product of the model.
+        DataError: If a table is wrong.
+    """
+    if isinstance(source, pd.DataFrame):
+        return _of_frame(source, member, vocabulary)
+    settings = _of_member(source, member)
+    if now and isinstance(settings, FilesSettings):
+        settings = settings.model_copy(update={"period": None})
+    data = load(settings)
+    tables = next((one for one in data.members if one.name == member), None)
+    if tables is None:
+        names = tuple(one.name for one in data.members)
+        raise InputError(f"the data have no member '{member}'{nearest(member, names)}")
+    found = tables
+    if isinstance(settings, FilesSettings):
+        numbers = _renumbered(data.products, vocabulary)
+        found = RetailerTables(
+            tables.name,
+            _known(tables.transactions, numbers),
+            tables.profiles,
+            None if tables.browsing is None else numbers(tables.browsing),
+        )
+    labels = customer_labels(settings, member) if isinstance(settings, FilesSettings) else None
+    return OwnData(found, labels)
+
+
+def _of_member(settings: DataSettings, member: str) -> DataSettings:
+    """Return the settings with this member's files alone, where members have files."""
+    if not isinstance(settings, FilesSettings):
+        return settings
+    own = tuple(one for one in settings.members if one.name == member)
+    if not own:
+        names = tuple(one.name for one in settings.members)
+        raise InputError(f"the data have no member '{member}'{nearest(member, names)}")
+    return settings.model_copy(update={"members": own})
+
+
+def _renumbered(
+    products: pd.DataFrame, vocabulary: Vocabulary
+) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return a function that numbers the products of a table as the model does.
+
+    A catalogue that has grown, or stands in another order, numbers them otherwise.
+    """
+    rows = products[products["product"] != UNKNOWN_PRODUCT]
+    table = np.full(len(rows) + 1, UNKNOWN_PRODUCT, dtype=np.int64)  # the last one is -1's
+    table[rows["product"].to_numpy(np.int64)] = [vocabulary.number(one) for one in rows["label"]]
+    return lambda frame: frame.assign(product=table[frame["product"].to_numpy(np.int64)])
+
+
+def _known(
+    transactions: pd.DataFrame, numbers: Callable[[pd.DataFrame], pd.DataFrame]
+) -> pd.DataFrame:
+    found = numbers(transactions)
+    if (found["product"] == UNKNOWN_PRODUCT).all():
+        raise InputError(
+            f"none of {transactions['product'].nunique():,} products in the data is known to the"
+            " model: are they of another catalogue?"
+        )
+    return found
+
+
+def _of_frame(frame: pd.DataFrame, member: str, vocabulary: Vocabulary) -> OwnData:
+    lines, labels = purchases_of_frame(frame, vocabulary.number)
+    return OwnData(RetailerTables(member, _known(lines, lambda table: table)), labels)
+
+
+def moment(text: Any) -> np.datetime64:  # noqa: ANN401 - a date of any library
+    """Return a moment, datetime64[ns].
+
+    Raises:
+        InputError: If it is none.
+    """
+    try:
+        found = pd.Timestamp(text).to_numpy().astype("datetime64[ns]")
+    except (ValueError, TypeError, OverflowError):
+        raise InputError(f"'{text}' is no date such as 2026-03-01") from None
+    if np.isnat(found):
+        raise InputError(f"'{text}' is no date such as 2026-03-01")
+    return np.datetime64(found)

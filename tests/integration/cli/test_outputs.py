@@ -1,0 +1,194 @@
+"""No command overwrites what is not its own: each with every kind of thing in the way."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import click
+import pytest
+
+from securefl.consortium.agreement.storage import write_card
+from securefl.consortium.keys.key_files import write_clear_key
+from securefl.consortium.keys.parties import key_bundle_of
+from securefl_cli.main import main, securefl
+from support.named_keys import key_of
+from support.paths import ROOT
+
+NAMES = ("north", "south", "west")
+PASSPHRASE = "four words are better"
+WRITES = {
+    "run": ("new", "run ratings.toml --no-references --quiet --out new"),
+    "compare": ("new", "compare ratings.toml --quiet --out new"),
+    "audit export": ("new.json", "audit export run --out new.json"),
+    "audit checkpoint": ("new", "audit checkpoint bundle.json --key hub.key --out new"),
+    "report": ("new.html", "report run --out new.html"),
+    "dossier": ("new", "dossier run --out new"),
+    "keygen": ("north2.card", "keygen north2 --passphrase-file secret"),
+    "agreement new": ("new.toml", "agreement new new.toml --config run.toml {cards}"),
+    "agreement amend": ("new.toml", "agreement amend agreed.toml --days 9 --out new.toml"),
+    "agreement ca": ("tls/ca.pem", "agreement ca tls --host 127.0.0.1"),
+    "agreement broker-config": (
+        "nats-server.conf",
+        "agreement broker-config agreed.toml --tls keys --out .",
+    ),
+    "facts": ("new.facts", "facts ratings.toml --out new.facts"),
+    "config init": ("new.toml", "config init new.toml"),
+}
+"""What a command writes, and the command."""
+ELSEWHERE = {
+    # Starts only with a broker; creates its directory as `run` does, or resumes one.
+    "coordinator": "RunDirectory.create refuses, test_run.py",
+}
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory):
+    """A finished run, its bundle, and an agreement with a broker; made once."""
+    from contextlib import chdir
+
+    folder = tmp_path_factory.mktemp("office")
+    for name in (*NAMES, "hub"):
+        write_clear_key(folder / f"{name}.key", key_of(name))
+        write_card(folder / f"{name}.card", key_bundle_of(name, key_of(name)))
+    (folder / "secret").write_text(f"{PASSPHRASE}\n")
+    (folder / "secret").chmod(0o600)
+    (folder / "run.toml").write_text('[data]\nsource = "tutorial"\n')
+    (folder / "ratings.toml").write_text(
+        'task = "recommendation"\nrounds = 1\n'
+        'data = { source = "tutorial", customers = 60, items = 40, interactions = [300, 600] }\n'
+        'model = { name = "rating-ncf", dim = 8, hidden = 16 }\n'
+    )
+    cards = " ".join(f"--card {name}.card" for name in NAMES)
+    broker = "--coordinator hub.card --broker tls://127.0.0.1:4222 --ca keys/ca.pem"
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECUREFL_HOME", str(folder / "home"))
+        patch.setenv("SECUREFL_PASSPHRASE", PASSPHRASE)
+        for words in (
+            "run ratings.toml --no-references --quiet --out run",
+            "audit export run --out bundle.json",
+            "agreement ca keys --host 127.0.0.1",
+            f"agreement new agreed.toml --config run.toml {cards} {broker}",
+            *(f"agreement sign agreed.toml --key {name}.key" for name in NAMES),
+        ):
+            assert main(words.split()) == 0, words
+    return folder
+
+
+@pytest.fixture
+def place(office, here, monkeypatch):
+    """A copy of the office, in which one command works."""
+    monkeypatch.setenv("SECUREFL_PASSPHRASE", PASSPHRASE)
+    shutil.copytree(office, here, dirs_exist_ok=True)
+    return here
+
+
+def commands(group=securefl, path=()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def test_every_command_with_an_output_is_in_the_table():
+    """A new one comes with its row."""
+    found = {
+        name
+        for name, command in commands()
+        if {"--out", "--output"} & {word for p in command.params for word in p.opts}
+    }
+    assert found <= set(WRITES) | set(ELSEWHERE), found - set(WRITES)
+    assert set(WRITES) <= {name for name, _ in commands()}
+
+
+def tree(folder):
+    """Everything in a folder, links as links."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            str(path.readlink()) if path.is_symlink() else path.is_file() and path.read_bytes()
+        )
+        for path in folder.rglob("*")
+        if "home" not in path.parts
+    }
+
+
+def laid(target):
+    """Lay each kind of thing in the way, one after the other."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    treasure = target.parent / "treasure"
+    treasure.write_bytes(b"a ledger, a model, or a thesis")
+    shutil.copy(treasure, target)
+    yield "a file"
+    target.unlink()
+    target.mkdir()
+    shutil.copy(treasure, target / "treasure")
+    yield "a folder with something in it"
+    shutil.rmtree(target)
+    target.symlink_to(treasure.name)
+    yield "a link to a file"
+    target.unlink()
+    target.symlink_to("nowhere")
+    yield "a link that leads nowhere"
+    target.unlink()
+    treasure.unlink()
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_nothing_of_others_is_overwritten(name, place, cli):
+    """Refused in one line, with every byte as it was; in a free place it is written."""
+    file, words = WRITES[name]
+    cards = " ".join(f"--card {member}.card" for member in NAMES)
+    arguments = words.format(cards=cards).split()
+    for kind in laid(place / file):
+        before = tree(place)
+        outcome = cli(*arguments)
+        assert outcome.refused(file.rpartition("/")[2].partition(".")[0]), kind
+        assert tree(place) == before, kind
+    assert cli(*arguments).code == 0
+    assert (place / file).exists()
+
+
+@pytest.mark.parametrize("kind", ["audit export", "report"])
+def test_a_runs_own_files_are_no_output(kind, place, cli):
+    """A wrong --out does not destroy the ledger that was to be exported."""
+    before = tree(place)
+    for file in ("ledger.sqlite", "model.safetensors", "config.toml", "result.json"):
+        assert cli(*kind.split(), "run", "--out", f"run/{file}").refused(file, "nothing was")
+    assert tree(place) == before
+
+
+def test_a_bundle_follows_no_link_for_its_files(place, cli):
+    """Transcripts go to a folder beside it, and not to where a link leads."""
+    run = json.loads((place / "bundle.json").read_text())["run"][:16]
+    files = place / f"files-{run}"
+    shutil.rmtree(files)
+    (place / "other").mkdir()
+    files.symlink_to("other")
+    before = tree(place)
+    assert cli("audit", "export", "run", "--out", "b.json").refused(files.name, "no folder")
+    assert tree(place) == before
+
+
+LEFT = """
+import os, sys
+from securefl_cli import main, verifier
+read = [["verify", sys.argv[1]], ["explain", sys.argv[1], "--format", "json"]]
+calls = [(main.main, ["audit", *words]) for words in read] + [(main.main, ["--help"])]
+for call, words in [*calls, *((verifier.main, words) for words in read)]:
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, 1)
+    print(call(words), file=sys.stderr)
+"""
+
+
+def test_a_reader_that_leaves_is_no_failed_check():
+    """`verify | head -1` ends as other programs in a pipe do: 1 would say that a check failed."""
+    vector = ROOT / "tests" / "vectors" / "bundles" / "honest.json"
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT, vector], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.split() == ["141"] * 5

@@ -1,0 +1,181 @@
+"""A run leaves a model for each member, and the command line uses it in another process."""
+
+import json
+import shutil
+import stat
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import tomli_w
+
+from securefl.consortium.agreement.signatures import from_json
+from securefl.errors import InputError
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.released import released_signers
+from securefl.federation.runs.run import run
+from securefl.tasks.served.model import open_model
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of two rounds over four members' own files."""
+    from securefl.config.load import load_config
+    from support.small_runs import purchases_in
+
+    folder = tmp_path_factory.mktemp("finished")
+    tree = purchases_in(folder) | {"rounds": 2}
+    (folder / "own.toml").write_text(tomli_w.dumps(tree))
+    directory = RunDirectory.create(folder / "run", load_config(folder / "own.toml"))
+    return folder, run(directory)
+
+
+@pytest.fixture
+def model(finished):
+    return finished[0] / "run" / "members" / "north" / "model"
+
+
+def test_every_member_holds_its_figures(finished):
+    folder, result = finished
+    for member in result.members:
+        found = open_model(folder / "run" / "members" / member.name / "model")
+        assert found.evaluate() == member.metrics["federated"] == found.metrics
+        assert stat.S_IMODE(found._opened.folder.stat().st_mode) == 0o700
+
+
+def test_another_process_predicts_without_any_other_party(finished, model, tmp_path):
+    """From a copy of the member's folder and its own files, and with nothing of the run."""
+    for name in ("north.csv", "catalogue.csv"):
+        shutil.copy(finished[0] / name, tmp_path)
+    shutil.copytree(model, tmp_path / "model")
+    script = "import sys; from securefl_cli.main import main; sys.exit(main(sys.argv[1:]))"
+    words = ("predict", "model", "--data", ".", "--out", "lists.csv", "--quiet")
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    wanted = open_model(model).recommend()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "lists.csv"), wanted.astype({"product": int})
+    )
+
+
+def test_each_format_holds_the_same_rows(cli, model, tmp_path):
+    for suffix in ("csv", "parquet", "jsonl"):
+        out = tmp_path / f"lists.{suffix}"
+        found = cli("predict", model, "--out", out, "--k", 3, "--format", "json").json
+        assert (found["rows"], found["member"], found["task"]) == (72, "north", "recommendation")
+    csv = pd.read_csv(tmp_path / "lists.csv", dtype={"product": str})
+    rows = pd.read_json(tmp_path / "lists.jsonl", lines=True, dtype={"product": str})
+    for other in (pd.read_parquet(tmp_path / "lists.parquet"), rows):
+        pd.testing.assert_frame_equal(other, csv, check_dtype=False, rtol=1e-12)
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".")]
+
+
+def test_the_first_rows_are_shown_without_a_file(cli, model):
+    found = cli("predict", model, "--k", 4)
+    assert found.out.startswith("customer,rank,product,score,basis\n0,1,")
+    assert found.out.count("\n") == 11
+    assert "These are the first rows" in found.err
+    rows = cli("predict", model, "--format", "json").json["rows"]
+    assert len(rows) == 10
+    assert rows[0]["rank"] == 1
+
+
+def test_lists_of_files_of_labels(cli, model, tmp_path):
+    (tmp_path / "customers.txt").write_text("3\n\nnew\n")
+    (tmp_path / "products.txt").write_text("101\n102\n103\n104\n105\n")
+    out = tmp_path / "few.csv"
+    options = ("--customers", tmp_path / "customers.txt", "--candidates", tmp_path / "products.txt")
+    limits = ("--without-department", "department 1", "--keep-bought", "--k", 2)
+    assert cli("predict", model, *options, *limits, "--out", out).code == 0
+    found = pd.read_csv(out)
+    assert found["customer"].tolist() == ["3", "3", "new", "new"]
+    assert found["basis"].tolist() == ["known", "known", "popular", "popular"]
+    assert set(found["product"]) <= {101, 102, 103, 104, 105}
+
+
+def test_what_exists_is_not_overwritten(cli, model, tmp_path):
+    (tmp_path / "kept.csv").write_text("mine")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere")
+    for name in ("kept.csv", "link.csv"):
+        assert cli("predict", model, "--out", tmp_path / name).refused(
+            "exists; nothing was written"
+        )
+    assert (tmp_path / "kept.csv").read_text() == "mine"
+    assert cli("predict", model, "--out", tmp_path / "x.xlsx").refused("neither .csv, .parquet nor")
+    assert cli("predict", model, "--out", tmp_path / "a" / "x.csv").refused("cannot write")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--k", "41"), "k is 41, but only 1 to 40 products can be listed"),
+        (("--horizon", "2"), "horizon: not for a model of task 'recommendation'"),
+        (("--department", "fish"), "no product is of department 'fish'"),
+        (("--as-of", "soon"), "'soon' is no date"),
+        (("--data", "nowhere.toml"), "nowhere.toml"),
+        (("--customers", "nowhere.txt"), "nowhere.txt does not exist"),
+    ],
+)
+def test_wrong_options_are_one_line(words, line, cli, model, here):
+    assert cli("predict", model, *words, "--out", "out.csv").refused(line)
+    assert not [one for one in here.iterdir() if "out" in one.name]
+
+
+def test_a_model_of_another_agreement_is_refused(cli, finished, model, tmp_path):
+    agreement = finished[0] / "run" / "agreement.json"
+    assert cli("predict", model, "--agreement", agreement).code == 0
+    manifest = json.loads((model / "model.json").read_bytes()) | {"agreement": "AAAA"}
+    shutil.copytree(model, tmp_path / "other")
+    (tmp_path / "other" / "model.json").write_text(json.dumps(manifest))
+    assert cli("predict", tmp_path / "other", "--agreement", agreement).refused("another agreement")
+
+
+def test_the_released_model_can_be_given_away(cli, finished, tmp_path):
+    """It holds nothing of one retailer, and who signed it shows from the agreement alone."""
+    released = finished[0] / "run" / "released"
+    names = {one.name for one in released.iterdir()}
+    assert "signatures.json" in names
+    assert not {"own.safetensors", "own.json", "customers.key"} & names
+    content = b"".join(one.read_bytes() for one in released.iterdir())
+    assert str(finished[0]).encode() not in content
+    assert b"north.csv" not in content
+    agreement = finished[0] / "run" / "agreement.json"
+    found = cli("audit", "released", released, "--agreement", agreement)
+    assert (found.code, found.out) == (0, "Signed by north, south, west, east.\n")
+    assert cli("predict", released).refused("is the released shared model alone")
+    bundle = tmp_path / "bundle.json"
+    cli("audit", "export", finished[0] / "run", "--out", bundle)
+    checked = cli(
+        "audit", "verify", bundle, "--model", released / "shared.safetensors", "--format", "json"
+    )
+    verdicts = {one["name"]: one["verdict"] for one in checked.json["checks"]}
+    assert verdicts["model-given"] == "pass"
+
+
+def test_a_released_model_that_was_changed_has_no_signer(cli, finished, tmp_path):
+    agreement = finished[0] / "run" / "agreement.json"
+    signed = from_json(json.loads(agreement.read_bytes()), "agreement")
+    copy = tmp_path / "copy"
+    shutil.copytree(finished[0] / "run" / "released", copy)
+    entries = json.loads((copy / "signatures.json").read_bytes())
+    entries[0]["entry"]["event"]["model_after"] = "0" * 64
+    del entries[1]
+    (copy / "signatures.json").write_text(json.dumps(entries))
+    assert released_signers(copy, signed) == ("west", "east")
+    found = cli("audit", "released", copy, "--agreement", agreement, "--format", "json")
+    assert (found.code, found.json) == (
+        1,
+        {"signed": ["west", "east"], "missing": ["north", "south"]},
+    )
+    content = bytearray((copy / "shared.safetensors").read_bytes())
+    content[-1] ^= 1
+    (copy / "shared.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match="is damaged"):
+        released_signers(copy, signed)
