@@ -248,23 +248,26 @@ PAGE = ROOT / "docs" / "empirical-audit.md"
 BEGIN, END = "<!-- power: begin -->\n", "<!-- power: end -->"
 
 
+def line_of(row):
+    """Return a row of the page's table, over all seeds."""
+    started = time.process_time()
+    found = [attacked(row, seed) for seed in SEEDS]
+    seconds = (time.process_time() - started) / len(SEEDS)
+    bounds = sorted(one.lower_bound for one in found if one.lower_bound is not None)
+    middle = ""
+    if bounds:
+        middle = f"{bounds[len(bounds) // 2]:.2f} ({bounds[0]:.2f} to {bounds[-1]:.2f})"
+    level = {_SURE: " at 99.9 %", _LIKELY: " at 95 %", None: ""}[row.level]
+    count = f"{sum(map(row.found, found))} of {len(found)}{level}"
+    return f"| {row.bug} | {row.finding} | {count} | {middle} | {seconds:.1f} |"
+
+
 def table():
-    """Return the table of the page; every row over all seeds."""
+    """Return the table of the page."""
     head = "| bug | finding | found | bound of epsilon, median (and range) | seconds a seed |"
     lines = [head, "|---|---|---|---|---|"]
     for row in TABLE:
-        started = time.process_time()
-        found = [attacked(row, seed) for seed in SEEDS]
-        seconds = (time.process_time() - started) / len(SEEDS)
-        bounds = sorted(one.lower_bound for one in found if one.lower_bound is not None)
-        middle = (
-            ""
-            if not bounds
-            else (f"{bounds[len(bounds) // 2]:.2f} ({bounds[0]:.2f} to {bounds[-1]:.2f})")
-        )
-        level = {_SURE: " at 99.9 %", _LIKELY: " at 95 %", None: ""}[row.level]
-        count = f"{sum(map(row.found, found))} of {len(found)}{level}"
-        lines.append(f"| {row.bug} | {row.finding} | {count} | {middle} | {seconds:.1f} |")
+        lines.append(line_of(row))
         sys.stderr.write(lines[-1] + "\n")
     return "\n".join(lines) + "\n"
 
