@@ -33,6 +33,7 @@ from securefl.federation.member.own_figures import (
     CarriedModel,
     OwnFigures,
     keep_result,
+    keep_to_itself,
     kept_result,
     write_figures,
 )
