@@ -42,6 +42,7 @@ class RetailData:
         prices: Optional, columns `member` (name), `product`, `week` (Monday, datetime64), `price`
             (float64, > 0): what the shop charged everyone for a unit.
         made_up: Whether no table is of a retailer; see `public_catalogue.agreed_data`.
+        notes: What was found while files were read and refused nothing, one line each.
     """
 
     source: str
@@ -50,3 +51,4 @@ class RetailData:
     promotions: pd.DataFrame | None = None
     prices: pd.DataFrame | None = None
     made_up: bool = False
+    notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from securefl.config.data import DataSettings, FilesSettings
 from securefl.data.schema import UNKNOWN_PRODUCT
-from securefl.data.sources.csv_parquet import SOURCE, read_agreed
+from securefl.data.sources.files.source import SOURCE, read_agreed
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import InputError
 

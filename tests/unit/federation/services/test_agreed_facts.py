@@ -30,6 +30,7 @@ def config(folder, task="recommendation", **data):
         "catalogue_columns": {"department": "department", "category": "category"},
         "members": MEMBERS,
         "period": PERIOD,
+        "rules": {"known_customers": ["0"]},
     }
     return load_config(None, {"task": task, "data": options | data, **TASKS[task]})
 
