@@ -83,6 +83,7 @@ def world_of(rounds, start, everybody):
         "tallies": ({},),
         "entries": ((),),
         "signature": (b"\1" * 64,),
+        "key": (b"\1" * 32,),
         "consistency": ((), (b"x" * 32,)),
         "inclusions": ((), ((0, (1 << 64) - 1, (b"y",)),)),
         "samples": (0, LARGE[-1]),
