@@ -11,6 +11,7 @@ from securefl.audit.checks import (
     authority,
     budgets,
     chains,
+    earlier_runs,
     logs,
     mechanisms,
     models,
@@ -288,7 +289,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "earlier-runs",
         _PRIVACY,
-        budgets.earlier_runs,
+        earlier_runs.earlier_runs,
         "Pass the bundle of an earlier run on the same data with --other.",
         needs=(PRIVACY, STARTS),
     ),

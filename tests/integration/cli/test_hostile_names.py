@@ -102,7 +102,8 @@ def sales(place, purchases):
     path = place / "sales.toml"
     path.write_text(
         f'[data]\nsource = "files"\nroot = "."\ncatalogue = "catalogue.csv"\n'
-        f'catalogue_columns = {{ category = "category" }}\n{members}'
+        f'catalogue_columns = {{ category = "category" }}\n'
+        f'rules = {{ known_customers = ["0"] }}\n{members}'
     )
     return path
 
