@@ -165,14 +165,14 @@ class RankingNetwork(nn.Module):
 class OneHistory(Histories):
     """One customer's history that is padded already: items, weights and baskets, [1, K] each."""
 
-    def padded(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def padded(self, index: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
         """See `Histories`."""
-        del index
+        del index, width
         return self.items, self.weights
 
-    def padded_baskets(self, index: Tensor) -> Tensor:
+    def padded_baskets(self, index: Tensor, width: int | None = None) -> Tensor:
         """See `Histories`."""
-        del index
+        del index, width
         return self.baskets
 
 
