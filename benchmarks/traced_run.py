@@ -158,9 +158,9 @@ def main() -> None:
     root = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as home:
         os.environ["SECUREFL_HOME"] = home
-        import torch  # noqa: PLC0415
+        import torch
 
-        import securefl  # noqa: PLC0415 - of the checkout that was asked for
+        import securefl
 
         assert Path(securefl.__file__).is_relative_to(root), securefl.__file__
         torch.set_num_threads(1)

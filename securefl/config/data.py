@@ -1,5 +1,6 @@
 """Where a run's data come from: one settings model a source, told apart by `source`."""
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -7,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from securefl.config.base import Settings
+from securefl.config.files import FileFormat, LineRules
 
 Week = Annotated[int, Field(ge=1, le=53)]
 ColumnName = Annotated[str, Field(min_length=1)]
@@ -123,11 +125,23 @@ class CatalogueColumns(Settings):
     size: ColumnName | None = None
 
 
+TableSource = Annotated[str, Field(min_length=1, max_length=20_000)]
+"""A file, a folder, a pattern with `*`, or a query where the member has a database."""
+
+
 class MemberFiles(Settings):
-    """One retailer's files: each a CSV or Parquet file, or a folder of them."""
+    """One retailer's tables: each a file, a folder, a pattern, or a query of a database."""
 
     name: MemberName
-    transactions: Path
+    transactions: TableSource = Field(
+        description="File, folder or pattern; with `database`, a SELECT."
+    )
+    database: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A DuckDB or SQLite file, or postgresql://HOST/NAME; a password comes from"
+        " libpq's own places (~/.pgpass, PGPASSWORD) and never stands here.",
+    )
     profiles: Path | None = Field(
         default=None, description="One row a customer, column `customer`."
     )
@@ -137,16 +151,31 @@ class MemberFiles(Settings):
     columns: TransactionColumns | None = Field(
         default=None, description="This member's own mapping, instead of the common one."
     )
+    format: FileFormat | None = Field(
+        default=None, description="How this member's files are written, instead of the common way."
+    )
+    rules: LineRules | None = Field(
+        default=None, description="This member's own rules, instead of the common ones."
+    )
+
+    @model_validator(mode="after")
+    def _no_password(self) -> Self:
+        if self.database is not None and re.search(r"://[^/@]*:[^/@]*@|password", self.database):
+            raise ValueError("database: a password does not belong here; use ~/.pgpass")
+        return self
 
 
 class FilesSettings(Settings):
-    """The retailers' own CSV or Parquet files and the catalogue they agreed on."""
+    """The retailers' own files or databases, and the catalogue they agreed on."""
 
     source: Literal["files"] = "files"
     root: Path = Field(default=Path(), description="Folder that relative paths start from.")
     catalogue: Path = Field(description="One row a product, agreed between the members.")
     catalogue_columns: CatalogueColumns = CatalogueColumns()
     columns: TransactionColumns = TransactionColumns()
+    format: FileFormat = FileFormat()
+    rules: LineRules = LineRules()
+    cache: bool = Field(default=True, description="Keep the prepared tables for the next run.")
     members: Annotated[tuple[MemberFiles, ...], Field(min_length=1)]
     promotions: Path | None = Field(
         default=None, description="Columns `member`, `product`, `week`, `display`, `mailer`."

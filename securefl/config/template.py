@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import tomli_w
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -16,6 +17,7 @@ from securefl.config.privacy import protections
 from securefl.config.schema import CUTS
 from securefl.config.task_registry import TASKS, declaration
 from securefl.errors import InputError
+from securefl.untrusted.text import one_line
 
 _Said = Mapping[str, Any] | list[Mapping[str, Any]]
 _Sections = BaseModel | tuple[BaseModel, ...]
@@ -25,6 +27,7 @@ _EXAMPLE_FILES: Mapping[str, Any] = {
     "members": [
         {"name": "north", "transactions": "north/transactions.csv"},
         {"name": "south", "transactions": "south/transactions.csv"},
+        {"name": "west", "transactions": "west/transactions.csv"},
     ],
 }
 
@@ -35,7 +38,15 @@ def write_starter(path: Path, task: str, source: str) -> None:
     Raises:
         InputError: If the file exists, or cannot be written.
     """
-    text = starter_toml(task, source)
+    write_new(path, starter_toml(task, source))
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a new file.
+
+    Raises:
+        InputError: If the file exists, or cannot be written.
+    """
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -74,6 +85,27 @@ def starter_toml(task: str, source: str) -> str:
         *_Writer(choices, called={CUTS: task}).section(config, said, ""),
     ]
     return "\n".join(lines) + "\n"
+
+
+def proposal_toml(tree: Tree, said: Iterable[str], others: Mapping[str, Tree]) -> str:
+    """Return a configuration that was made from data, and what led to it.
+
+    Args:
+        tree: The settings.
+        said: What was found out, one line each.
+        others: Other tasks that the data allow, with their settings.
+    """
+    lines = [
+        "# Proposed by securefl data init. What was found:",
+        *(line for text in said for line in _comment(f"- {one_line(text)}")),
+        "# All other settings: securefl config show THIS_FILE",
+        "",
+        tomli_w.dumps(tree),
+    ]
+    for task, thresholds in others.items():
+        section = tomli_w.dumps({task: thresholds}).rstrip().splitlines()
+        lines += [f"# Also possible: --task {task}, with", *(f"# {line}" for line in section), ""]
+    return "\n".join(lines)
 
 
 class _Writer:

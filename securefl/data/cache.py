@@ -7,18 +7,21 @@ line in the log.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 _log = logging.getLogger(__name__)
 _DIGITS = 32
+_SHA256 = 32
+_NOTE = b"securefl"
 
 KEPT = 8
 """Entries of one name that stay when another is written: the most recently written ones."""
@@ -53,55 +56,105 @@ def cached(name: str, key: str, build: Callable[[], pd.DataFrame]) -> pd.DataFra
     Args:
         name: The table's name, the readable part of the file's.
         key: A digest of everything that the table follows from.
-        build: Makes the table; its result survives the round trip through Parquet unchanged.
+        build: Makes the table; its result survives the round trip through Arrow unchanged.
+    """
+    return cached_with_note(name, key, lambda: (build(), ""))[0]
+
+
+def cached_with_note(
+    name: str, key: str, build: Callable[[], tuple[pd.DataFrame, str]], kept: int = KEPT
+) -> tuple[pd.DataFrame, str]:
+    """Return a table, and a text that was stored with it; see `cached`.
+
+    Args:
+        name: As for `cached`.
+        key: As for `cached`.
+        build: Makes both.
+        kept: Entries of this name that stay.
     """
     try:
         folder = cache_folder()
     except RuntimeError as problem:
         _log.info("prepared tables are not cached: %s", problem)
         return build()
-    path = folder / f"{name}-{key[:_DIGITS]}.parquet"
+    path = folder / f"{name}-{key[:_DIGITS]}.arrow"
     stored = _read(path)
     if stored is not None:
         return stored
-    table = build()
+    table, note = build()
     try:
-        _write(table, path)
-        _prune(folder, name)
+        _write(table, note, path)
+        _prune(folder, name, kept)
     except OSError as problem:
         _log.info("prepared tables are not cached in %s: %s", folder, problem)
-    return table
+    return table, note
 
 
-def _read(path: Path) -> pd.DataFrame | None:
+class _Hashed(io.RawIOBase):
+    """A file that knows the digest of what was written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._state = hashlib.sha256()
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of everything so far."""
+        return self._state.digest()
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, content: bytes) -> int:  # type: ignore[override]
+        """Write and hash."""
+        self._state.update(content)
+        return self._file.write(content)
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, str] | None:
     try:
-        frame: pd.DataFrame = pq.read_table(
-            path, memory_map=False, page_checksum_verification=True
-        ).to_pandas()
+        with pa.memory_map(str(path)) as file:
+            content = file.read_buffer()
+        body, found = content.slice(0, content.size - _SHA256), content[-_SHA256:].to_pybytes()
+        if hashlib.sha256(body).digest() != found:
+            raise ValueError("it is not what was written")
+        table = pa.ipc.open_file(body).read_all()
+        note = (table.schema.metadata or {}).get(_NOTE, b"").decode()
+        frame: pd.DataFrame = table.to_pandas(split_blocks=True)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, pa.ArrowException) as problem:
         _log.warning("cache entry %s is damaged and is rebuilt: %s", path, problem)
         return None
-    return frame
+    return frame, note
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
-    """Write beside the final name and renames, so that no reader ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write(table: pd.DataFrame, note: str, path: Path) -> None:
+    """Write beside the final name and rename, so that no reader ever sees half a file.
+
+    The file is this user's alone (0600, as `mkstemp` makes it), and so is a folder that is new. It
+    is Arrow's file format, which needs no conversion, and the digest of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     os.close(handle)
     try:
         rows = pa.Table.from_pandas(table, preserve_index=False)
-        pq.write_table(rows, name, write_page_checksum=True)
+        rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), _NOTE: note.encode()})
+        with Path(name).open("wb") as file:
+            out = _Hashed(file)
+            with pa.ipc.new_file(out, rows.schema) as writer:
+                writer.write_table(rows)
+            file.write(out.digest)
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def _prune(folder: Path, name: str) -> None:
+def _prune(folder: Path, name: str, kept: int) -> None:
     """Digests change with the code; without this every release would leave its tables behind."""
-    entries = list(folder.glob(f"{name}-{'[0-9a-f]' * _DIGITS}.parquet"))
+    entries = list(folder.glob(f"{name}-{'[0-9a-f]' * _DIGITS}.arrow"))
     entries.sort(key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
-    for entry in entries[KEPT:]:
+    for entry in entries[kept:]:
         entry.unlink(missing_ok=True)

@@ -10,9 +10,9 @@ import pandas as pd
 from pandas.api import types
 
 from securefl.config.data import FilesSettings
-from securefl.data.coercion import stable_id, to_text
-from securefl.data.readers import read_columns, table_files
-from securefl.data.schema import TRANSACTIONS, Origin, check_table, first_true
+from securefl.data.schema import ANONYMOUS, TRANSACTIONS, Origin, check_table, first_true
+from securefl.data.sources.files.labels import customer_number, normalised, stable_id
+from securefl.data.sources.files.member import distinct_customers
 from securefl.errors import DataError
 
 ORIGIN: Final = Origin("data")
@@ -63,7 +63,7 @@ def numbered(column: pd.Series, name: str, number: Callable[[str], int]) -> pd.S
     row = first_true(column.isna())
     if row is not None:
         raise ORIGIN.error(name, row, "missing")
-    known: Mapping[object, int] = {one: number(str(one).strip()) for one in column.unique()}
+    known: Mapping[object, int] = {one: number(normalised(str(one))) for one in column.unique()}
     return column.map(known).astype("int64")
 
 
@@ -109,13 +109,11 @@ def customer_labels(settings: FilesSettings, member: str) -> Mapping[int, object
 
     Raises:
         InputError: If a file is missing.
-        DataError: If a label is missing, or a file is damaged.
+        DataError: If a file is damaged.
     """
-    files = next(one for one in settings.members if one.name == member)
-    column = (files.columns or settings.columns).customer
-    labels: dict[int, object] = {}
-    for file in table_files(settings.root / files.transactions):
-        raw = read_columns(file, (column,))[column].drop_duplicates()
-        texts = to_text(raw.reset_index(drop=True), "customer", Origin(str(file)))
-        labels |= {stable_id(text): text for text in texts}
+    own = next(one for one in settings.members if one.name == member)
+    number = customer_number((own.rules or settings.rules).known_customers)
+    texts = distinct_customers(own, settings)
+    labels: dict[int, object] = {number(text): normalised(text) for text in texts}
+    labels.pop(ANONYMOUS, None)
     return None if all(str(number) == text for number, text in labels.items()) else labels

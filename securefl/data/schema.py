@@ -116,8 +116,9 @@ class Origin:
     def missing(self, column: str, present: Iterable[object]) -> DataError:
         """Return the error for a column that is not there; it names the nearest one that is."""
         name = self.names.get(column, column)
-        near = get_close_matches(name, [str(other) for other in present], n=1, cutoff=0.5)
-        hint = f"; the nearest is '{near[0]}'" if near else ""
+        alike = {str(other).casefold(): str(other) for other in present}
+        near = get_close_matches(name.casefold(), alike, n=1, cutoff=0.5)
+        hint = f"; the nearest is '{alike[near[0]]}'" if near else ""
         return DataError(f"{self.file}: no column '{name}'{hint}")
 
 

@@ -40,7 +40,8 @@ def read_toml(
     Raises:
         InputError: As in `files.read_text` and `parse_toml`.
     """
-    return parse_toml(read_text(path, largest, error=error), str(path), error=error)
+    text = read_text(path, largest, error=error).removeprefix("\ufeff")  # some editors write it
+    return parse_toml(text, str(path), error=error)
 
 
 def parse_json(

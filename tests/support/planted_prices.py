@@ -70,6 +70,7 @@ def planted_prices(folder):
             "catalogue": "catalogue.csv",
             "catalogue_columns": {"category": "category"},
             "members": members,
+            "rules": {"known_customers": ["0"]},
         },
         "model": {"influence": 30.0},
         "pricing": {"min_mean": 1.0},

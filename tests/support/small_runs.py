@@ -64,6 +64,7 @@ def purchases_in(folder):
             "catalogue": "catalogue.csv",
             "catalogue_columns": {"department": "department", "category": "category"},
             "members": members,
+            "rules": {"known_customers": ["0"]},
             "period": ["2026-01-05", "2026-03-05"],
         },
         "model": {"name": "mf", "dim": 8},

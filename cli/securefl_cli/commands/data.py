@@ -1,12 +1,14 @@
-"""`securefl data describe`."""
+"""`securefl data describe`, `securefl data check` and `securefl data init`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from securefl.errors import InputError
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import (
     config_argument,
@@ -15,13 +17,25 @@ from securefl_cli.options.run import (
     resolve,
     task_option,
 )
-from securefl_cli.rendering.screen import print_json
+from securefl_cli.rendering.reading import print_check, show_reading
+from securefl_cli.rendering.screen import console, print_json
+
+if TYPE_CHECKING:
+    from securefl.data.tables import RetailData
 
 _COMMANDS = {
     "describe": (
         "securefl_cli.commands.data:describe",
         "Load and check the data, and count what they hold.",
-    )
+    ),
+    "check": (
+        "securefl_cli.commands.data:check",
+        "List every fault of the data at once, with its correction.",
+    ),
+    "init": (
+        "securefl_cli.commands.data:init",
+        "Look at files and write a configuration that reads them.",
+    ),
 }
 
 
@@ -54,6 +68,7 @@ def describe(
     from securefl.data.describe import describe as count
     from securefl.data.sources.registry import load
 
+    show_reading()
     description = count(load(settings.data))
     if format == "json":
         print_json(asdict(description), str)
@@ -61,3 +76,138 @@ def describe(
     from securefl_cli.rendering.tables import print_description
 
     print_description(description)
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      securefl data check my.toml
+      securefl data check my.toml --html check.html
+      securefl data check my.toml --format json
+    """
+)
+@config_argument
+@task_option
+@data_option
+@format_option
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write it as a new page."
+)
+def check(
+    *,
+    config: Path | None,
+    task: str | None,
+    data: str | None,
+    format: str,  # noqa: A002 - named after the option
+    html: Path | None,
+) -> int:
+    """List all faults of the data, and all lines that rules leave out, in one reading.
+
+    Ends with 0 if a run would read the data, and with 2 if it would refuse them.
+    """
+    settings = resolve(config, {"task": task, "data": data})
+    from securefl.data.check import as_tree, page
+    from securefl.data.check import check as check_data
+
+    show_reading()
+    report = check_data(settings.data)
+    if html is not None:
+        with html.open("x", encoding="utf-8") as file:
+            file.write(page(report))
+    if format == "json":
+        print_json(as_tree(report), str)
+    else:
+        print_check(report)
+        if html is not None:
+            console().whole(f"Wrote {html}.")
+    return 2 if report.refused else 0
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      securefl data init north.csv south.csv west.csv
+      securefl data init sales/ --catalogue products.csv --out shop.toml
+      securefl data init a.csv b.csv c.csv --column customer=CardNo
+    """
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("securefl.toml"),
+    show_default=True,
+    metavar="FILE",
+    help="The new configuration.",
+)
+@click.option(
+    "--catalogue",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The agreed products; made from the lines, as catalogue.csv, if not given.",
+)
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="Which column is which, where its name does not say: customer, product, time, quantity,"
+    " value, price, basket, discount.",
+)
+def init(
+    *, files: tuple[Path, ...], out: Path, catalogue: Path | None, columns: tuple[str, ...]
+) -> None:
+    """Look at FILES, one file or folder of each retailer, and write a configuration for them."""
+    from securefl.config.template import proposal_toml, write_new
+    from securefl.data.proposal import propose
+    from securefl.data.sources.files.source import silent
+
+    if out.exists():
+        raise InputError(f"{out} exists; it was not touched")
+    proposal = propose(files, out.parent, catalogue, _roles(columns), silent)
+    screen = console()
+    for line in proposal.said:
+        screen.line(line)
+    tree, others, said = _with_tasks(proposal.settings, proposal.data, out.parent)
+    write_new(out, proposal_toml(tree, [*proposal.said, *said], others))
+    screen.whole(f"Wrote {out}. Look at what it leaves out with: securefl data check {out}")
+    screen.whole(f"Then train with: securefl run {out}")
+
+
+def _roles(columns: tuple[str, ...]) -> dict[str, str]:
+    from securefl.data.guess import LINE_COLUMNS
+
+    roles = dict(column.partition("=")[::2] for column in columns)
+    for role, name in roles.items():
+        if role not in LINE_COLUMNS or not name:
+            raise click.UsageError(
+                f"--column takes ROLE=NAME, and ROLE is {', '.join(LINE_COLUMNS)}"
+            )
+    return roles
+
+
+def _with_tasks(
+    section: dict[str, Any], data: RetailData | None, folder: Path
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], list[str]]:
+    """Return the settings of the first task that the data allow, and what is said of all."""
+    from securefl.federation.runs.feasible import feasible_tasks, least_members
+
+    few = least_members(len(section["members"]))
+    if data is None:
+        return {"task": "recommendation", **few, "data": section}, {}, []
+    possible: dict[str, dict[str, Any]] = {}
+    said = []
+    for found in feasible_tasks(data, {**section, "root": str(folder.resolve())}):
+        thin = f" ({found.reason})" if found.reason else ""
+        if found.thresholds is None:
+            said.append(f"task {found.task}: too thin{thin}")
+            continue
+        possible[found.task] = found.thresholds
+        least = min(found.samples.values())
+        said.append(f"task {found.task}: {least:,} training samples or more at each{thin}")
+    for line in said:
+        console().line(line)
+    task = next(iter(possible), "recommendation")
+    chosen = possible.pop(task, {})
+    tree: dict[str, Any] = {"task": task, **few, "data": section}
+    return (tree | {task: chosen} if chosen else tree), possible, said

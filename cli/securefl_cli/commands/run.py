@@ -17,6 +17,7 @@ from securefl_cli.options.run import (
     run_options,
 )
 from securefl_cli.rendering.progress import watch
+from securefl_cli.rendering.reading import show_reading
 from securefl_cli.rendering.screen import print_json
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def run(
         directory = _begin(config, repeat, out, options, LedgerPaths.usual(book, policy))
     from securefl.federation.runs.repeat import resume as carry_on
 
+    if not quiet:
+        show_reading()
     try:
         with watch(quiet=quiet) as progress:
             result = carry_on(directory, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import secrets
 import stat
@@ -86,7 +87,8 @@ def read_passphrase(path: Path) -> bytes:
     Raises:
         KeyFileError: If it cannot be read, other users can read it, or the line is empty.
     """
-    line = read_secret(path).split(b"\n", 1)[0].removesuffix(b"\r")
+    text = read_secret(path).removeprefix(codecs.BOM_UTF8)  # some editors write it
+    line = text.split(b"\n", 1)[0].removesuffix(b"\r")
     if not line:
         raise KeyFileError(f"{path} begins with an empty line and not with a passphrase")
     return line

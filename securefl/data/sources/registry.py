@@ -9,8 +9,8 @@ from securefl.config.data import (
     TutorialSettings,
 )
 from securefl.data.schema import check_data
-from securefl.data.sources import csv_parquet as files
 from securefl.data.sources.complete_journey import source as complete_journey
+from securefl.data.sources.files import source as files
 from securefl.data.sources.synthetic import source as tutorial
 from securefl.data.tables import RetailData
 

@@ -14,10 +14,10 @@ import pandas as pd
 
 from securefl.config.data import DataSettings, FilesSettings
 from securefl.config.load import load_config, nearest
-from securefl.data.coercion import stable_id
 from securefl.data.frames import customer_labels, numbered, purchases_of_frame
-from securefl.data.readers import SUFFIXES
 from securefl.data.schema import UNKNOWN_PRODUCT
+from securefl.data.sources.files.labels import stable_id
+from securefl.data.sources.files.locate import SUFFIXES
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailerTables
 from securefl.errors import InputError
@@ -84,9 +84,11 @@ def data_settings(path: Path, settings: DataSettings) -> DataSettings:
         raise InputError(f"{path}: this model's data are no files; give a configuration (.toml)")
     if path.is_dir():
         return settings.model_copy(update={"root": path})
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: neither a folder nor .toml, {' nor '.join(SUFFIXES)}")
-    members = [one.model_copy(update={"transactions": path.resolve()}) for one in settings.members]
+    members = [
+        one.model_copy(update={"transactions": str(path.resolve())}) for one in settings.members
+    ]
     return settings.model_copy(update={"members": tuple(members)})
 
 

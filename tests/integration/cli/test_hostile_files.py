@@ -258,6 +258,8 @@ READERS = {
     "data/sources/complete_journey/source.py": "the store map of this package",
     "consortium/ledger/digests.py": "the sources of this package",
     "ml/tensor_io.py": "the first 4 kB of a regular file that is about to be replaced",
+    "data/sources/files/databases.py": "the first bytes of a database that was checked",
+    "data/sources/files/locate.py": "an archive's members, within the sizes that it says",
     "data/cache.py": "digests of tables that `table_files` has checked; a cache of one's own",
 }
 """Modules that read a file in another way, and why they may."""

@@ -102,7 +102,8 @@ def sales(place, purchases):
     path = place / "sales.toml"
     path.write_text(
         f'[data]\nsource = "files"\nroot = "."\ncatalogue = "catalogue.csv"\n'
-        f'catalogue_columns = {{ category = "category" }}\n{members}'
+        f'catalogue_columns = {{ category = "category" }}\n'
+        f'rules = {{ known_customers = ["0"] }}\n{members}'
     )
     return path
 
@@ -124,6 +125,10 @@ CASES = {
     "audit witnessed": (
         "bundle",
         "audit witnessed {place}/bundle.json --note {place}/secret --witness {evil}",
+    ),
+    "audit sign": (
+        "bundle",
+        "audit sign {place}/bundle.json --model {place}/bundle.json --key {place}/secret --out s",
     ),
     "audit attack": ("place", "audit attack {place}/none.toml"),
     "report": ("place", "report {place}"),

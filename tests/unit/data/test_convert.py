@@ -1,14 +1,20 @@
-"""Identifiers and numbers of any file become the schema's, and the same ones every time."""
+"""Identifiers of any file become the schema's, and the same ones every time."""
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from securefl.data.coercion import stable_id, to_flags, to_ids, to_numbers, to_text
-from securefl.data.schema import Origin
-
-ORIGIN = Origin("file.csv")
+from securefl.data.schema import ANONYMOUS
+from securefl.data.sources.files.labels import (
+    MISSING,
+    Numbering,
+    customer_number,
+    folded,
+    normalised,
+    receipt_number,
+    stable_id,
+)
 
 
 @given(st.integers(0, 2**63 - 1))
@@ -33,14 +39,15 @@ def test_hashes_are_the_same_in_every_version():
 
 
 def test_text_and_integers_of_one_identifier_agree():
-    assert to_ids(pd.Series([7, 8]), "customer", ORIGIN).tolist() == [7, 8]
-    assert to_ids(pd.Series(["7", " 8 "]), "customer", ORIGIN).tolist() == [7, 8]
-    assert to_text(pd.Series([7]), "customer", ORIGIN).tolist() == ["7"]
+    """7, `7` and ` 7` are the same one."""
+    number = Numbering(customer_number(()), ANONYMOUS)
+    assert number(pa.array(["7", " 8 ", "8.0"])).tolist() == [7, 8, 8]
+    assert number(pa.array(["7", None, "", "N/A"])).tolist() == [7, -1, -1, -1]
+    assert Numbering(receipt_number, MISSING)(pa.array([None, "R7"], pa.string()))[0] == MISSING
 
 
-def test_numbers_and_flags_convert_from_text():
-    assert to_numbers(pd.Series(["1", " 2.5", "1e3"]), "v", ORIGIN).tolist() == [1.0, 2.5, 1000.0]
-    flags = to_flags(pd.Series(["true", "0", " False", "1"]), "f", ORIGIN)
-    assert flags.tolist() == [True, False, False, True]
-    assert to_flags(pd.Series([True, False]), "f", ORIGIN).tolist() == [True, False]
-    assert to_flags(pd.Series([1, 0]), "f", ORIGIN).tolist() == [True, False]
+@given(st.text())
+def test_a_spelling_is_normalised_once(label):
+    """Normalising and folding twice changes nothing."""
+    assert normalised(normalised(label)) == normalised(label)
+    assert folded(normalised(label)) == folded(label)

@@ -35,7 +35,7 @@ def shop(tmp_path):
     south = pd.DataFrame(
         {
             "card": [12, 13],
-            "sku": ["milk", "17"],
+            "sku": ["milk", "tea"],
             "when": [dt.date(2024, 3, 4), dt.date(2024, 3, 5)],
             "units": [1, 2],
             "paid": [0.9, 1.0],
@@ -208,7 +208,8 @@ def test_a_missing_price_in_parquet_is_named(shop):
 @pytest.mark.parametrize(
     ("column", "values", "text"),
     [
-        ("card", [1.5, 2.0], "column 'card' holds float64, wanted text or integers"),
+        ("card", [2.0, 1.5], "row 2, column 'card': 1.5 is a fraction, wanted text or integers"),
+        ("card", [b"x", b"y"], "column 'card' holds bytes, wanted text or integers"),
         ("when", [20240304, 20240305], "column 'when' holds int64, wanted dates or times"),
         ("units", [True, True], "column 'units' holds bool, wanted numbers"),
         ("units", [dt.datetime(2024, 1, 1)] * 2, "wanted numbers"),  # noqa: DTZ001
@@ -253,9 +254,10 @@ def test_files_that_are_not_there_are_named(shop):
     (shop / "empty").mkdir()
     empty = [{"name": "north", "transactions": "empty"}]
     assert "no CSV or Parquet file in this folder" in problem(shop, members=empty)
-    (shop / "north.xlsx").write_text("")
-    sheet = [{"name": "north", "transactions": "north.xlsx"}]
+    (shop / "north.doc").write_text("")
+    sheet = [{"name": "north", "transactions": "north.doc"}]
     assert "neither .csv nor .parquet" in problem(shop, members=sheet)
+    (shop / "north.doc").unlink()
     assert "the catalogue is one file" in problem(shop, catalogue=".")
 
 
@@ -272,11 +274,15 @@ def test_promotions_of_strangers_and_odd_flags_are_refused(shop):
 
 
 def test_mixed_time_zones_are_refused_and_one_is_cut_off(shop):
+    """An offset over a clock change is the shop's clock all the same."""
     text = "card,sku,when,units,paid\nA,milk,2024-03-04T09:00:00+01:00,1,1\n"
+    north = {"members": [{"name": "north", "transactions": "north.csv"}]}
     (shop / "north.csv").write_text(text)
     assert sales(shop)["time"].iloc[0] == pd.Timestamp("2024-03-04 09:00")
     (shop / "north.csv").write_text(text + "A,milk,2024-07-04T09:00:00+02:00,1,1\n")
-    assert "column 'when' mixes time zones" in problem(shop)
+    assert sales(shop, **north)["time"].iloc[1] == pd.Timestamp("2024-07-04 09:00")
+    (shop / "north.csv").write_text(text + "A,milk,2024-07-04T09:00:00,1,1\n")
+    assert "column 'when' mixes time zones" in problem(shop, **north)
 
 
 def test_settings_that_contradict_themselves_are_refused(shop):

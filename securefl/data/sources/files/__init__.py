@@ -1,0 +1,1 @@
+"""The retailers' own files and databases."""

@@ -1,0 +1,272 @@
+"""All that is found in a table, counted: which rule, where first, how many lines and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from securefl.config.files import LineRules
+from securefl.errors import DataError
+
+FIRST: Final = 10
+"""Rows that are kept as examples."""
+
+Rule = Literal[
+    "unreadable",
+    "encoding",
+    "decimal",
+    "time",
+    "zone",
+    "type",
+    "lines",
+    "cells",
+    "bounds",
+    "anonymous",
+    "returns",
+    "zero_quantity",
+    "negative_value",
+    "outside",
+    "stray_days",
+    "near_products",
+    "unmatched",
+    "duplicate_files",
+    "short_coverage",
+    "empty",
+    "blank_lines",
+    "written",
+]
+
+
+@dataclass(frozen=True)
+class RuleText:
+    """What a rule is about.
+
+    Attributes:
+        title: A few words for a table.
+        correction: What to do where it refuses; empty where only the data can change.
+        setting: The field of `LineRules` that decides; None for what is always refused.
+        note: Whether it is only said, and refuses nothing.
+    """
+
+    title: str
+    correction: str
+    setting: str | None = None
+    note: bool = False
+
+
+RULES: Final[Mapping[Rule, RuleText]] = {
+    "unreadable": RuleText("file cannot be read", ""),
+    "encoding": RuleText(
+        "text of unknown encoding",
+        'set format.encoding = "cp1252" (Western Europe), or what the export says',
+    ),
+    "decimal": RuleText(
+        "numbers of two meanings", 'set format.decimal = "." or format.decimal = ","'
+    ),
+    "time": RuleText("times of unknown form", "set format.time"),
+    "zone": RuleText("times of a doubtful clock", 'set format.timezone, such as "Europe/Berlin"'),
+    "type": RuleText("column of another type", ""),
+    "lines": RuleText(
+        "lines of another shape", 'mend the file, or set rules.broken = "drop"', "broken"
+    ),
+    "cells": RuleText(
+        "cells missing or unreadable", 'mend the file, or set rules.broken = "drop"', "broken"
+    ),
+    "bounds": RuleText(
+        "numbers that are not believed",
+        "mend the file, or raise rules.most_quantity and rules.most_value",
+        "broken",
+    ),
+    "anonymous": RuleText(
+        "lines without a customer",
+        'set rules.anonymous = "keep" or "drop"; a label that is a customer: rules.known_customers',
+        "anonymous",
+    ),
+    "returns": RuleText("returns", 'set rules.returns = "net" or "drop"', "returns"),
+    "zero_quantity": RuleText(
+        "lines of quantity 0", 'set rules.zero_quantity = "drop"', "zero_quantity"
+    ),
+    "negative_value": RuleText(
+        "negative values", 'set rules.negative_value = "drop"', "negative_value"
+    ),
+    "outside": RuleText(
+        "days outside the period", 'set data.period, or rules.outside = "drop"', "outside"
+    ),
+    "stray_days": RuleText(
+        "days far from all others",
+        'set data.period, or rules.stray_days = "keep" or "drop"',
+        "stray_days",
+    ),
+    "near_products": RuleText(
+        "labels the catalogue spells otherwise",
+        'set rules.near_products = "match" or "keep"',
+        "near_products",
+    ),
+    "unmatched": RuleText(
+        "products the catalogue does not list",
+        "check data.catalogue_columns.product, or raise rules.most_unmatched",
+    ),
+    "duplicate_files": RuleText(
+        "files with the same lines",
+        'remove one, or set rules.duplicate_files = "drop"',
+        "duplicate_files",
+    ),
+    "short_coverage": RuleText(
+        "days missing at an end of the period",
+        'set data.period to the days that all have, or rules.short_coverage = "keep"',
+        "short_coverage",
+    ),
+    "empty": RuleText("nothing is left", ""),
+    "blank_lines": RuleText("lines of empty cells", "", note=True),
+    "written": RuleText("written as", "", note=True),
+}
+"""The one table of what can be found; a rule with a setting says what becomes of its lines."""
+
+
+@dataclass
+class Finding:
+    """What one rule met in one column of one file.
+
+    Attributes:
+        rule: The rule.
+        member: The member's name; empty for what belongs to all.
+        file: The file.
+        column: The column's name in the file, None where no single one is meant.
+        action: What became of the lines: `refuse`, `drop`, `keep`, `net`, `match` or `note`.
+        lines: How many lines.
+        revenue: Sum of their values, as far as they have any.
+        first: The first rows, counted from 1, and what is wrong there.
+        detail: Further text, such as examples.
+    """
+
+    rule: Rule
+    member: str
+    file: str
+    column: str | None
+    action: str
+    lines: int = 0
+    revenue: float = 0.0
+    first: list[tuple[int, str]] = field(default_factory=list)
+    detail: str = ""
+
+    @property
+    def correction(self) -> str:
+        """What would let the data be read, empty where nothing is wrong."""
+        return RULES[self.rule].correction if self.action == "refuse" else ""
+
+    @property
+    def line(self) -> str:
+        """One line that says where, what, and how to go on."""
+        place, problem = self.file, self.detail
+        if self.first:
+            row, text = self.first[0]
+            column = "" if self.column is None else f", column '{self.column}'"
+            place, problem = f"{place}: row {row}{column}", text
+        elif self.column is not None:
+            place = f"{place}: column '{self.column}'"
+            return f"{place} {problem}{self._end}"
+        return f"{place}: {problem}{self._end}" if problem else f"{place}{self._end}"
+
+    @property
+    def _end(self) -> str:
+        more = f" (and {self.lines - 1:,} more such lines)" if self.first and self.lines > 1 else ""
+        return more + (f"; {self.correction}" if self.correction else "")
+
+
+class Findings:
+    """Collects what is found while a member's tables are read.
+
+    Args:
+        member: The member's name, empty for what belongs to all.
+        rules: What becomes of the lines.
+    """
+
+    def __init__(self, member: str, rules: LineRules) -> None:
+        self.member = member
+        self.rules = rules
+        self.lines = 0
+        self.revenue = 0.0
+        self._found: dict[tuple[Rule, str, str | None], Finding] = {}
+
+    def action(self, rule: Rule) -> str:
+        """Return what becomes of the lines that a rule meets."""
+        about = RULES[rule]
+        if about.note:
+            return "note"
+        return "refuse" if about.setting is None else str(getattr(self.rules, about.setting))
+
+    def add(
+        self,
+        rule: Rule,
+        file: str,
+        column: str | None = None,
+        *,
+        lines: int = 0,
+        revenue: float = 0.0,
+        first: list[tuple[int, str]] | None = None,
+        detail: str = "",
+        action: str | None = None,
+    ) -> Finding:
+        """Count further lines of a rule; examples beyond `FIRST` are not kept.
+
+        Args:
+            rule: The rule.
+            file: The file.
+            column: The column's name in the file.
+            lines: How many further lines.
+            revenue: Sum of their values.
+            first: The first of them and what is wrong there.
+            detail: What is wrong, where no line says it.
+            action: What becomes of them, where the rules alone do not say.
+        """
+        key = (rule, file, column)
+        found = self._found.get(key)
+        if found is None:
+            found = Finding(rule, self.member, file, column, action or self.action(rule))
+            self._found[key] = found
+        found.lines += lines
+        found.revenue += revenue
+        found.first += (first or [])[: FIRST - len(found.first)]
+        found.detail = found.detail or detail
+        return found
+
+    @property
+    def all(self) -> tuple[Finding, ...]:
+        """Everything found, in the order in which it was."""
+        return tuple(self._found.values())
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return everything found as JSON values."""
+        found = [asdict(one) for one in self.all]
+        return {"lines": self.lines, "revenue": self.revenue, "found": found}
+
+    def restore(self, tree: Mapping[str, Any]) -> None:
+        """Take what an earlier reading of the same lines found."""
+        self.lines, self.revenue = tree["lines"], tree["revenue"]
+        for one in tree["found"]:
+            first = [(row, text) for row, text in one["first"]]
+            found = Finding(**{**one, "first": first})
+            self._found[found.rule, found.file, found.column] = found
+
+    def check(self) -> None:
+        """Refuse what the rules do not allow.
+
+        Raises:
+            DataError: At the first of it; the text says how many more there are.
+        """
+        refuse(list(self.all))
+
+
+def refuse(found: list[Finding]) -> None:
+    """Raise the first refusal among findings, if there is one.
+
+    Raises:
+        DataError: There is one.
+    """
+    refused = [one for one in found if one.action == "refuse"]
+    if not refused:
+        return
+    more = len(refused) - 1
+    end = f" ({more} more faults; all of them: securefl data check)" if more else ""
+    raise DataError(refused[0].line + end)

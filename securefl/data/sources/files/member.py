@@ -1,0 +1,304 @@
+"""All tables of one member, and what only the whole of them tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from securefl.config.data import FilesSettings, MemberFiles, TransactionColumns
+from securefl.config.files import FileFormat
+from securefl.data.schema import UNKNOWN_PRODUCT
+from securefl.data.sources.files.batches import Wanted, batches
+from securefl.data.sources.files.catalogue import Matcher
+from securefl.data.sources.files.databases import query_scan
+from securefl.data.sources.files.findings import Findings
+from securefl.data.sources.files.locate import table_files
+from securefl.data.sources.files.order import joined, ordered
+from securefl.data.sources.files.prepared import prepared_lines
+from securefl.data.sources.files.returns import net
+from securefl.data.sources.files.scans import Scan, scans
+from securefl.data.sources.files.side_tables import read_browsing, read_profiles
+from securefl.data.sources.files.transactions import Arrays, LineReader, wanted_columns
+from securefl.data.tables import RetailerTables
+
+_DAY: Final = np.timedelta64(1, "D")
+_YEAR: Final = np.timedelta64(366, "D")
+_MONTH: Final = np.timedelta64(31, "D")
+_STRAY: Final = 0.01
+
+Progress = Callable[[int], None]
+
+
+def read_member(
+    member: MemberFiles,
+    settings: FilesSettings,
+    labels: list[str],
+    findings: Findings,
+    progress: Progress,
+) -> RetailerTables | None:
+    """Read one member's tables; None where a fault leaves nothing to go on with.
+
+    Args:
+        member: Which tables.
+        settings: What all members share.
+        labels: The catalogue's labels, normalised, in its order.
+        findings: Where everything that is found goes; the caller refuses.
+        progress: Called with lines as they are read.
+
+    Raises:
+        InputError: A file is missing, or of a type that is not read.
+        DataError: A column is missing, or a file is damaged.
+    """
+    reading = _Reading(member, settings, Matcher.of(labels, findings.rules.near_products), findings)
+    lines = prepared_lines(member, settings, labels, findings, lambda: reading.lines(progress))
+    if lines is None:
+        return None
+    return RetailerTables(
+        name=member.name,
+        transactions=lines,
+        profiles=reading.profiles(),
+        browsing=reading.browsing(),
+    )
+
+
+def distinct_customers(member: MemberFiles, settings: FilesSettings) -> set[str]:
+    """Return the labels of customers in a member's transactions, as they stand there.
+
+    Raises:
+        InputError: As in `read_member`.
+        DataError: As in `read_member`.
+    """
+    findings = Findings(member.name, member.rules or settings.rules)
+    reading = _Reading(member, settings, Matcher.of([], "keep"), findings)
+    column = (member.columns or settings.columns).customer
+    wanted = [Wanted("customer", column, "label")]
+    found: set[str] = set()
+    with closing(reading.scans()) as each:
+        for scan in each:
+            for batch in batches(scan, wanted, reading.format, findings):
+                labels = batch.values["customer"].cast(pa.string()).drop_null()
+                found.update(labels.unique().to_pylist())
+    findings.check()
+    return found
+
+
+@dataclass
+class _Reading:
+    """One member's part of the settings, while its tables are read."""
+
+    member: MemberFiles
+    settings: FilesSettings
+    matcher: Matcher
+    findings: Findings
+
+    @property
+    def _place(self) -> str:
+        """What the member's transactions are called in an error."""
+        if self.member.database is not None:
+            return f"database of {self.member.name}"
+        return str(self.settings.root / self.member.transactions)
+
+    def lines(self, progress: Progress) -> pd.DataFrame | None:
+        """Return the transactions in order, None if the rules leave none."""
+        files = list(self._files(progress))
+        arrays = joined([part for file in files for part in file])
+        if not arrays or not len(arrays["time"]):
+            self._nothing()
+            return None
+        arrays = self._without_stray(arrays)
+        self._products(arrays["product"])
+        self._coverage(arrays["time"])
+        frame = ordered(arrays, with_baskets=self._columns.basket is not None)
+        frame = self._netted(frame)
+        if frame.empty:
+            self._nothing()
+            return None
+        return frame
+
+    def _nothing(self) -> None:
+        detail = f"no transactions of '{self.member.name}'"
+        self.findings.add("empty", self._place, detail=detail)
+
+    @property
+    def _columns(self) -> TransactionColumns:
+        return self.member.columns or self.settings.columns
+
+    @property
+    def format(self) -> FileFormat:
+        """How the member's files are written."""
+        return self.member.format or self.settings.format
+
+    def _files(self, progress: Progress) -> Iterator[list[Arrays]]:
+        """Yield the lines of each file that is not another one's copy."""
+        reader = LineReader(
+            self._columns,
+            self.format,
+            self.matcher,
+            self.findings,
+            self.settings.period,
+            progress,
+        )
+        with closing(self.scans()) as found:
+            yield from self._distinct(found, reader)
+
+    def _distinct(self, found: Iterator[Scan], reader: LineReader) -> Iterator[list[Arrays]]:
+        earlier: list[tuple[str, list[Arrays]]] = []
+        for scan in found:
+            parts = list(reader.read(scan))
+            copy = next((name for name, other in earlier if _same(parts, other)), None)
+            if copy is None:
+                earlier.append((scan.label, parts))
+                yield parts
+                continue
+            self.findings.add(
+                "duplicate_files",
+                scan.label,
+                lines=_count(parts),
+                revenue=sum(float(part["value"].sum()) for part in parts),
+                detail=f"has the same lines as {copy}",
+            )
+
+    def scans(self) -> Generator[Scan, None, None]:
+        """Yield each file, or the query, open in an engine."""
+        wanted = [one.name for one in wanted_columns(self._columns)]
+        if self.member.database is not None:
+            yield from query_scan(self.member, self.settings.root)
+            return
+        for file in table_files(self.settings.root / self.member.transactions):
+            with scans(file, self.format, wanted) as found:
+                yield from found
+
+    def _without_stray(self, arrays: Arrays) -> Arrays:
+        """Judge days that no period bounds: few of them, far from all others or yet to come."""
+        if self.settings.period is not None:
+            return arrays
+        time = arrays["time"]
+        stray = _stray(time)
+        if not stray.any():
+            return arrays
+        days = np.unique(time[stray].astype("datetime64[D]"))[:10]
+        found = self.findings.add(
+            "stray_days",
+            self._place,
+            lines=int(stray.sum()),
+            revenue=float(arrays["value"][stray].sum()),
+            detail=f"has {int(stray.sum())} lines far from all others, on "
+            + ", ".join(str(day) for day in days),
+        )
+        if found.action == "keep":
+            return arrays
+        return {name: array[~stray] for name, array in arrays.items()}
+
+    def _products(self, product: npt.NDArray[np.int64]) -> None:
+        unknown = int((product == UNKNOWN_PRODUCT).sum())
+        if not unknown:
+            return
+        share = unknown / len(product)
+        action = "refuse" if share > self.findings.rules.most_unmatched else "note"
+        self.findings.add(
+            "unmatched",
+            self._place,
+            lines=unknown,
+            detail=f"{share:.1%} of lines have a product that the catalogue does not list:"
+            f" {self.matcher.unmatched_examples() or 'labels of another spelling'}",
+            action=action,
+        )
+
+    def _coverage(self, time: npt.NDArray[np.datetime64]) -> None:
+        if self.settings.period is None:
+            return
+        check_coverage(self.findings, self._place, time, self.settings.period)
+
+    def _netted(self, frame: pd.DataFrame) -> pd.DataFrame:
+        if self.findings.rules.returns != "net" or not (frame["quantity"] < 0).any():
+            return frame
+        result = net(
+            *(frame[name].to_numpy() for name in ("customer", "product", "quantity", "value"))
+        )
+        if result.unmatched:
+            self.findings.add(
+                "returns",
+                self._place,
+                lines=result.unmatched,
+                detail=f"{result.unmatched} returns are of more than was bought before; left out",
+                action="drop",
+            )
+        frame = frame.assign(quantity=result.quantity, value=result.value)
+        return frame[frame["quantity"] > 0].reset_index(drop=True)
+
+    def profiles(self) -> pd.DataFrame | None:
+        """Return the customers' attributes."""
+        if self.member.profiles is None:
+            return None
+        path = self.settings.root / self.member.profiles
+        return read_profiles(path, self.format, self.findings)
+
+    def browsing(self) -> pd.DataFrame | None:
+        """Return the customers' events of the period."""
+        if self.member.browsing is None:
+            return None
+        path = self.settings.root / self.member.browsing
+        events = read_browsing(path, self.format, self.matcher, self.findings)
+        if self.settings.period is None:
+            return events
+        first, last = (pd.Timestamp(day) for day in self.settings.period)
+        return events[(events["time"] >= first) & (events["time"] < last + pd.Timedelta(days=1))]
+
+
+def check_coverage(
+    findings: Findings,
+    place: str,
+    time: npt.NDArray[np.datetime64],
+    period: tuple[date, date],
+) -> None:
+    """Add a finding where a member's days end, or begin, a month or more inside the period."""
+    first, last = (np.datetime64(day) for day in period)
+    own = time.min().astype("datetime64[D]"), time.max().astype("datetime64[D]")
+    slack = max(_MONTH, (last - first) // 10)
+    if own[1] < last - slack or own[0] > first + slack:
+        findings.add(
+            "short_coverage",
+            place,
+            detail=f"has days from {own[0]} to {own[1]}, of {first} to {last}:"
+            " what it does not have looks like customers who left",
+        )
+
+
+def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
+    """Return bool [n]: lines later than tomorrow, or few and a year or more from all others."""
+    days, counts = np.unique(time.astype("datetime64[D]"), return_counts=True)
+    today = np.datetime64(date.today())  # noqa: DTZ011 - the clock of whoever reads
+    bad = days > today + _DAY
+    if counts[bad].sum() * 2 > len(time):
+        bad[:] = False  # most lines: it is the clock that is wrong
+    gaps = np.flatnonzero(np.diff(days) > _YEAR)
+    bounds = [0, *(gaps + 1).tolist(), len(days)]
+    for begin, end in pairwise(bounds):
+        if len(bounds) > 2 and counts[begin:end].sum() < _STRAY * len(time):
+            bad[begin:end] = True
+    if not bad.any():
+        return np.zeros(len(time), dtype=bool)
+    return np.isin(time.astype("datetime64[D]"), days[bad])
+
+
+def _same(one: list[Arrays], other: list[Arrays]) -> bool:
+    """Return whether two files have the same lines in the same order."""
+    if _count(one) != _count(other) or not _count(one) or len(one) != len(other):
+        return False
+    return all(
+        a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def _count(parts: list[Arrays]) -> int:
+    return sum(len(part["time"]) for part in parts)

@@ -1,0 +1,119 @@
+"""All faults of own files in one reading, with counts, shares and corrections."""
+
+import json
+
+import pytest
+
+from securefl.config.data import FilesSettings, TutorialSettings
+from securefl.data.check import as_tree, check, page
+
+HEADER = "customer,product,time,quantity,value\n"
+GOOD = "".join(f"{n},milk,2024-03-{1 + n % 28:02d},1,1.00\n" for n in range(1, 7))
+BAD = (
+    ",tea,2024-03-05,1,2.00\n"
+    "8,tea,2024-03-05,-1,-2.00\n"
+    "9,tea,2024-03-99,1,2.00\n"
+    "9,MILK,2024-03-09,1,3\n"
+    "9,milk,2024-03-09,1,<b>x\n"
+)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Two members: one with faults of many kinds, one whose file has no header that fits."""
+    (tmp_path / "catalogue.csv").write_text("product\nmilk\ntea\n")
+    (tmp_path / "north").mkdir()
+    (tmp_path / "north" / "1.csv").write_text(HEADER + GOOD + BAD)
+    (tmp_path / "north" / "2.csv").write_text(HEADER + "10,milk,2024-03-11,0,0\n" + BAD)
+    (tmp_path / "south.csv").write_text("card,sku\n1,milk\n")
+    return tmp_path
+
+
+def settings(folder, **changes):
+    members = [
+        {"name": "north", "transactions": "north"},
+        {"name": "south", "transactions": "south.csv"},
+    ]
+    return FilesSettings.model_validate(
+        {"root": folder, "catalogue": "catalogue.csv", "members": members, **changes}
+    )
+
+
+def test_a_check_lists_all_faults_at_once(shop):
+    """A member that cannot be read at all does not hide the faults of the other."""
+    report = check(settings(shop))
+    found = {(fault.member, fault.rule): fault for fault in report.faults}
+    assert report.refused
+    assert report.lines == {"north": 17, "south": 0}
+    assert {rule for member, rule in found if member == "north"} >= {
+        "anonymous",
+        "returns",
+        "cells",
+        "zero_quantity",
+        "near_products",
+    }
+    assert found["south", "unreadable"].first[0][2].endswith("no column 'customer'")
+    anonymous = found["north", "anonymous"]
+    assert anonymous.lines == 2
+    assert [row for _, row, _ in anonymous.first] == [7, 2]
+    assert anonymous.share_of_lines == pytest.approx(2 / 17)
+    assert anonymous.share_of_revenue == pytest.approx(4 / report.revenue["north"])
+    assert "rules.anonymous" in anonymous.correction
+    assert len(anonymous.files) == 2
+
+
+def test_what_rules_leave_out_is_counted(shop):
+    """With every rule set, nothing is refused, and each rule says how much it took."""
+    rules = {
+        "anonymous": "drop",
+        "returns": "drop",
+        "zero_quantity": "drop",
+        "broken": "drop",
+        "near_products": "match",
+    }
+    (shop / "south.csv").write_text(HEADER + GOOD)
+    report = check(settings(shop, rules=rules))
+    assert not report.refused
+    dropped = [(fault.rule, fault.lines) for fault in report.faults if fault.action == "drop"]
+    assert sorted(dropped) == [
+        ("anonymous", 2),
+        ("cells", 2),
+        ("cells", 2),
+        ("returns", 2),
+        ("zero_quantity", 1),
+    ]
+    assert not any(fault.correction for fault in report.faults)
+
+
+def test_a_report_is_json_and_a_page(shop):
+    """What stands in a cell is text there, and never markup."""
+    report = check(settings(shop))
+    tree = json.loads(json.dumps(as_tree(report)))
+    assert tree["refused"] is True
+    assert tree["findings"][0]["action"] == "refuse"
+    text = page(report)
+    assert "&#39;&lt;b&gt;x&#39; is not a number" in text
+    assert "<b>" not in text
+    assert "default-src 'none'" in text
+
+
+def test_other_sources_are_checked_by_loading():
+    """Generated data have nothing that a rule could meet."""
+    report = check(TutorialSettings(customers=5, items=4, interactions=(5, 9)))
+    assert not report.refused
+    assert len(report.lines) == 5
+
+
+def test_a_check_on_the_command_line(shop, cli):
+    """Exit code 2 where a run would refuse; the page is written all the same."""
+    (shop / "run.toml").write_text(
+        '[data]\nsource = "files"\ncatalogue = "catalogue.csv"\n'
+        '[[data.members]]\nname = "north"\ntransactions = "north"\n'
+    )
+    outcome = cli("data", "check", shop / "run.toml", "--html", shop / "check.html")
+    assert outcome.code == 2
+    assert "6 fault(s)" in outcome.out
+    assert "To go on: set rules.anonymous" in outcome.out
+    assert (shop / "check.html").read_text().startswith("<!doctype html>")
+    outcome = cli("data", "check", shop / "run.toml", "--format", "json")
+    assert json.loads(outcome.out)["members"] == [{"name": "north", "lines": 17, "revenue": 16.0}]
