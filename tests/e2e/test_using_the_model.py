@@ -18,6 +18,7 @@ def blocks(language):
 
 def test_the_page_runs(here, capsys):
     """Commands in their order, then the program, which uses what they have left behind."""
+    (here / "small.toml").write_text(blocks("toml")[0])
     for line in "".join(blocks("sh")).splitlines():
         program, *words = shlex.split(line, comments=True)
         assert program == "securefl"
