@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--no-build-isolation -e '.[demo,network,broker,metrics,excel,postgres,dev]'
+		--no-build-isolation -e '.[demo,network,broker,metrics,excel,postgres,signing,export,serve,dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## Run the main job on real data and show what the federation gained
@@ -34,7 +34,8 @@ demo: $(INSTALLED) ## Run the main job on real data and show what the federation
 	$(BIN)/securefl run --task demand --out $$out/demand && \
 	$(BIN)/securefl compare --task recommendation --rounds 3 --out $$out/compare && \
 	$(BIN)/securefl run --task recommendation --dp local --epsilon 4 --out $$out/private && \
-	$(BIN)/securefl report $$out/private --beside $$out/recommendation/seed-0
+	$(BIN)/securefl report $$out/private --beside $$out/recommendation/seed-0 && \
+	$(BIN)/securefl dossier $$out/private
 
 test: lint ## Run every check
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

@@ -3,9 +3,9 @@
 `seconds` is a round from the first question to the last answer to the sum, the journals of all
 parties included; the median of the rounds after the first, which also agrees keys. `bytes_up` and
 `bytes_down` are what one member sends and receives in it. `plain_bytes` is what a round of plain
-FedAvg moves for that member: float32 down, float32 up. `cpu_seconds` are those of all processes,
-the broker among them. Members count alike and agree on changes up to 8, for which `auto` takes 32
-bits; with the defaults it takes 64. 100 members are threads of two processes.
+FedAvg moves for that member: float32 down, float32 up. `messages` are those that a member sends and
+receives. `cpu_seconds` are those of all processes, the broker among them. Members count alike and
+agree on changes up to 8, for which `auto` takes 24 bits. 100 members are threads of two processes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Case:
 
 
 def rows(quick: bool) -> list[Row]:
-    cases = [Case(5, 200_000, "auto", 7, 5), Case(5, 200_000, 64, 7, 5)]
+    cases = [Case(5, 200_000, bits, 7, 5) for bits in ("auto", 16, 32, 64)]
     if not quick:
         cases += [
             Case(5, 10_000_000, "auto", 4, 5),
@@ -176,14 +176,17 @@ class Counted(LivenessTracker):
         super().__init__()
         self.up: Counter[str] = Counter()
         self.down: Counter[str] = Counter()
+        self.messages: Counter[str] = Counter()
 
     def asked(self, party: str, message: bytes) -> None:
         super().asked(party, message)
         self.down[party] += len(message)
+        self.messages[party] += 1
 
     def answered(self, party: str, size: int) -> None:
         super().answered(party, size)
         self.up[party] += size
+        self.messages[party] += 1
 
 
 class Processors:
@@ -229,13 +232,15 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
             before = time.perf_counter()
             result = aggregator.aggregate(exchange, number, shared, tuple(names))
             seconds.append(time.perf_counter() - before)
-            marks.append((used.seconds(), counter.up[names[0]], counter.down[names[0]]))
+            one = names[0]
+            counts = (counter.up[one], counter.down[one], counter.messages[one])
+            marks.append((used.seconds(), *counts))
             shared = (shared.astype(np.float64) + result.change).astype(np.float32)
             exchange.ask_all(names, m.Save(round=number), m.Done)
         transport.begin_section("leaving")
         exchange.replies(dict.fromkeys(names, m.Shutdown()))
     rounds = case.rounds - 1
-    cpu, up, down = (
+    cpu, up, down, messages = (
         (last - first) / rounds for first, last in zip(marks[0], marks[-1], strict=True)
     )
     return {
@@ -245,6 +250,7 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
         "bytes_per_member": up + down,
         "bytes_up": up,
         "bytes_down": down,
+        "messages": messages,
         "plain_bytes": 8.0 * case.dimension,
         "ratio": (up + down) / (8.0 * case.dimension),
         "start_to_first_sum": time.perf_counter() - started - sum(seconds[1:]),

@@ -35,6 +35,15 @@ from securefl.federation.runs.run import train_and_evaluate
 KEPT = Path(__file__).parent / "results" / "private_runs.jsonl"
 SHOWN, ARMS = ("hr@10", "ndcg@10"), ("federated", "released")
 SEEDS, DEFAULT = 3, 0.05
+NAMES, LABELS = {"federated": "served", "released": "released"}, ("HR@10", "NDCG@10")
+ALL = [(arm, metric) for arm in ARMS for metric in SHOWN]
+POINTS = [(dp, epsilon) for dp in ("local", "distributed") for epsilon in (1.0, 2.0, 4.0, 8.0)]
+PAGE = Path(__file__).parent.parent / "docs" / "recommendation-private.md"
+BEGIN, END = "<!-- private runs: begin -->", "<!-- private runs: end -->"
+EARLIER = json.loads((KEPT.parent / "private_recommendation.json").read_text(encoding="utf-8"))
+BEFORE = {"local": {row["case"]: row for row in EARLIER["rows"]}}
+"""Measured at an earlier commit, by the script of the same name, with noise of each retailer."""
+Found = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -160,5 +169,98 @@ def spread(key: str, values: Sequence[float]) -> dict[str, float]:
     return {key: round(statistics.fmean(values), 4), f"{key} sd": round(deviation, 4)}
 
 
+# -- the page --------------------------------------------------------------------------------------
+
+
+def page() -> str:
+    """Three tables: utility before and now, the scores that leave, and what keeping them costs."""
+    lines = list(read(KEPT).values())
+    found = {row.case: row.measured for row in rows(lines)}
+    total = sum(1 for _ in cases(quick=False))
+    codes = ", ".join(sorted({line["code"] for line in lines}))
+    head = f"{len(lines)} of {total} runs, code {codes}; `(2)` is a mean over two seeds only."
+    return "\n\n".join([BEGIN, head, utility(found), told(found), cost(found), END])
+
+
+def utility(found: Found) -> str:
+    """Served and released, with what the same settings reached before, where that was measured."""
+    head = ["noise", "epsilon", "sigma", *(f"{arm} {m}" for arm in NAMES.values() for m in LABELS)]
+    body = []
+    for dp, epsilon in POINTS:
+        old = BEFORE.get(dp, {})
+        was = {arm: old.get(f"epsilon {epsilon:g}: {arm}") for arm in ARMS}
+        now = found.get(f"{dp}, epsilon {epsilon:g}")
+        for what, of in (("before", was), ("now", dict.fromkeys(ARMS, now))):
+            if all(of.values()):
+                cells = [pair(of[arm], metric, arm if what == "now" else "") for arm, metric in ALL]
+                sigma = f"{of[ARMS[0]]['sigma']:.3g}"
+                body.append([f"{dp}, {what}{seeds(of[ARMS[0]])}", f"{epsilon:g}", sigma, *cells])
+    return markdown_table(head, body)
+
+
+def told(found: Found) -> str:
+    """What leaves: mean and deviation over seeds, and the standard error that each run states."""
+    head = ["noise", "epsilon", *(f"{label}, {w}" for label in LABELS for w in ("told", "stated"))]
+    body = []
+    for dp, epsilon in POINTS:
+        now = found.get(f"{dp}, epsilon {epsilon:g}")
+        if now is not None:
+            cells = [
+                cell
+                for metric in SHOWN
+                for cell in (
+                    pair(now, f"told released {metric}", ""),
+                    f"{now[f'told released {metric} stated error']:.3f}",
+                )
+            ]
+            body.append([f"{dp}{seeds(now)}", f"{epsilon:g}", *cells])
+    return markdown_table(head, body)
+
+
+def cost(found: Found) -> str:
+    """The same seeds with all of the budget for training."""
+    head = [
+        "noise",
+        "epsilon",
+        "scores",
+        "sigma",
+        *(f"{a} {m}" for a in NAMES.values() for m in LABELS),
+    ]
+    body = []
+    for dp, epsilon in POINTS:
+        for share, tail in ((DEFAULT, ""), (0.0, ", scores 0")):
+            now = found.get(f"{dp}, epsilon {epsilon:g}{tail}")
+            if now is not None and f"{dp}, epsilon {epsilon:g}, scores 0" in found:
+                cells = [pair(now, metric, arm) for arm, metric in ALL]
+                where = [f"{dp}{seeds(now)}", f"{epsilon:g}", f"{share:g}"]
+                body.append([*where, f"{now['sigma']:.4g}", *cells])
+    return markdown_table(head, body)
+
+
+def pair(measured: dict[str, Any], metric: str, arm: str) -> str:
+    key = f"{arm} {metric}".strip()
+    return f"{measured[key]:.3f} ± {measured[f'{key} sd']:.3f}".replace("0.", ".")
+
+
+def seeds(measured: dict[str, Any]) -> str:
+    count = measured.get("seeds", SEEDS)
+    return "" if count == SEEDS else f" ({count})"
+
+
+def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_page() -> None:
+    """Write the tables between the marks of docs/recommendation-private.md."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    PAGE.write_text(before + page() + rest.split(END)[1], encoding="utf-8")
+
+
 if __name__ == "__main__":
-    sys.exit(main(__doc__.splitlines()[0], benchmark))
+    if sys.argv[1:] == ["--page"]:
+        write_page()
+    else:
+        sys.exit(main(__doc__.splitlines()[0], benchmark))

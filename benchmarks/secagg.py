@@ -2,7 +2,8 @@
 
 The limit of a step is what nobody who expands the same masks can avoid: the AES-256-CTR
 keystream of every mask in a buffer that is there already, added in place with numpy. It is
-measured in the same run, in turns with the step, with the chunk that is best for it.
+measured in the same run, in turns with the step, with the chunk that is best for it. A mask has
+words of the lanes in memory: of 2 bytes for 16 bits, of 4 for 24 and 32, of 8 for 64.
 """
 
 import os
@@ -39,6 +40,8 @@ CHUNKS = (1 << 17, 1 << 18, 1 << 20, 1 << 22)
 def benchmark(quick: bool) -> list[Row]:
     sizes = (100_000, 1_000_000) if quick else (100_000, 1_000_000, 10_000_000)
     rows = [client(k, d, quick) for d in sizes for k in (9, 20, 99)]
+    other = (RingDtype.UINT16, RingDtype.UINT24, RingDtype.UINT64)
+    rows += [client(20, 1_000_000, quick, ring) for ring in other]
     rows += [two_threads(20, d) for d in sizes[1:]]
     rows.append(server(Cohort.complete(100, dropped=30), 1_000_000, repeats=1 if quick else 3))
     rows.append(server(Cohort.sparse(1000, dropped=100), 100_000, repeats=1 if quick else 3))
@@ -49,7 +52,8 @@ def benchmark(quick: bool) -> list[Row]:
 def expand_and_add(vector: np.ndarray, masks: int, chunk: int) -> None:
     """The limit: keystream and addition, with nothing around them."""
     chunk = min(chunk, vector.nbytes)
-    zeros, buffer = memoryview(bytes(chunk)), np.empty(chunk // 4, dtype=np.uint32)
+    zeros = memoryview(bytes(chunk))
+    buffer = np.empty(chunk // vector.itemsize, dtype=vector.dtype)
     for number in range(masks):
         key = number.to_bytes(32, "big")
         expand = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor().update_into
@@ -60,41 +64,48 @@ def expand_and_add(vector: np.ndarray, masks: int, chunk: int) -> None:
             piece += words
 
 
-def best_chunk(size: int) -> int:
+def best_chunk(size: int, dtype: object = np.uint32) -> int:
     """The chunk with which the limit is fastest at this size."""
-    vector = np.zeros(size, dtype=np.uint32)
+    vector = np.zeros(size, dtype=dtype)
     cases = {str(c): lambda c=c: expand_and_add(vector, 5, c) for c in CHUNKS}
     seconds = interleaved(cases, 3 if size > 1_000_000 else 15)
     return int(min(seconds, key=lambda chunk: seconds[chunk]))
 
 
-def client(neighbours: int, size: int, quick: bool) -> Row:
-    """The MaskedInput step of one member: encoding, mask expansion, additions."""
+def client(neighbours: int, size: int, quick: bool, ring: RingDtype = RingDtype.UINT32) -> Row:
+    """The MaskedInput step of one member: encoding, mask expansion, additions, packing."""
     update = np.random.default_rng(size).uniform(-1, 1, size).astype(np.float32)
     form = FixedPoint.finest(
-        members=neighbours + 1, max_weight=100_000, limit=4.0, ring=RingDtype.UINT32
+        members=neighbours + 1,
+        max_weight=100_000,
+        limit=4.0,
+        ring=ring,
+        at_random=ring is RingDtype.UINT16,
     )
+    key = os.urandom(32) if form.at_random else None
     pairs = {j: os.urandom(32) for j in range(1, neighbours + 1)}
     own = os.urandom(32)
 
-    def step() -> np.ndarray:
-        vector = form.encode(update, 1234)
+    def step() -> memoryview:
+        vector = form.encode(update, 1234, key=key)
         mask(vector, member=0, self_key=own, pairwise_keys=pairs)
-        return vector
+        return ring.pack(vector)
 
-    vector, chunk = np.zeros(size + 1, dtype=np.uint32), best_chunk(size)
+    vector, chunk = np.zeros(size + form.tail, dtype=ring.dtype), best_chunk(size, ring.dtype)
     work = size * neighbours
     repeats = max(3, min(41, (200_000_000 if quick else 600_000_000) // work))
     seconds = interleaved(
         {"step": step, "limit": lambda: expand_and_add(vector, neighbours + 1, chunk)}, repeats
     )
     return Row(
-        f"client n={neighbours + 1} k={neighbours} d={size}",
+        f"client n={neighbours + 1} k={neighbours} d={size}"
+        + ("" if ring is RingDtype.UINT32 else f" bits={ring.value}"),
         {
             "cpu_seconds": seconds["step"],
             "limit_seconds": seconds["limit"],
             "ratio": seconds["step"] / seconds["limit"],
             "bytes_per_coordinate": peak_bytes(step) / size,
+            "bytes_to_plain": step().nbytes / (4 * size),
         },
     )
 

@@ -30,6 +30,11 @@ _COMMANDS = {
         "securefl_cli.commands.predict:predict",
         "Use a retailer's model: lists, forecasts, probabilities, prices.",
     ),
+    "export": (
+        "securefl_cli.commands.model:export",
+        "Write a retailer's model for other programs.",
+    ),
+    "serve": ("securefl_cli.commands.model:serve", "Answer programs here with a retailer's model."),
     "compare": (
         "securefl_cli.commands.compare:compare",
         "Compare masked training with plain training.",

@@ -71,6 +71,7 @@ def _run(given: argparse.Namespace) -> int:
             agreement=None if given.agreement is None else pinned_agreement(given.agreement),
             others=given.other,
             model=given.model,
+            signature=given.signature,
             now=None if given.now is None else moment(given.now),
         )
     if given.format == "json":
@@ -110,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         help="Another bundle of this run, or one of another run on the same data; any number.",
     )
     verify.add_argument("--model", type=Path, metavar="FILE", help="The model that you were given.")
+    verify.add_argument(
+        "--signature", type=Path, metavar="FILE", help="A signature of that model's file."
+    )
     verify.add_argument("--now", metavar="TIME", help="Like 2026-01-31T09:00:00Z.")
     return parser
 

@@ -23,11 +23,12 @@ from securefl.audit.bundle.findings import (
     skipped,
 )
 from securefl.audit.bundle.inputs import read_bundle, released_digest
+from securefl.audit.bundle.model_signature import ModelSignature, read_signature
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
 from securefl.consortium.agreement.model import agreement_digest
 from securefl.consortium.agreement.signatures import SignedAgreement, standing
 from securefl.consortium.ledger.hash_chain import LedgerError
-from securefl.errors import AgreementError, ConfigError
+from securefl.errors import AgreementError, ConfigError, InputError
 
 EXIT_CODES: Mapping[Overall, int] = {"pass": 0, "incomplete": 3, "warn": 3, "fail": 1}
 _FORM = "The form"
@@ -120,6 +121,7 @@ def verify_file(
     agreement: SignedAgreement | None = None,
     others: Sequence[Path] = (),
     model: Path | None = None,
+    signature: Path | None = None,
     now: datetime | None = None,
 ) -> Audit:
     """Audit the bundle in a file.
@@ -130,13 +132,14 @@ def verify_file(
         others: Other bundles, of the same run or of other runs on the same data. Each is audited
             first. They only lower the verdict, by what is signed under keys of the agreement.
         model: A released model, to be compared with the one that the run ended with.
+        signature: A signature of the model's file, by a party of the agreement.
         now: Time of the audit; the current time if not given.
 
     Raises:
         BundleError: If a file is not a bundle, or another bundle is damaged.
-        InputError: If the model's file is none.
+        InputError: If the model's file is none, or its signature.
     """
-    given = None if model is None else released_digest(model)
+    given, signed = _model(model, signature)
     tree = read_object(path)
     beside = [OtherBundle(read_bundle(other), str(other), other.parent) for other in others]
     try:
@@ -150,8 +153,22 @@ def verify_file(
         agreement=agreement,
         others=beside,
         model=given,
+        signature=signed,
         now=now,
     )
+
+
+def _model(model: Path | None, signature: Path | None) -> tuple[str | None, ModelSignature | None]:
+    """Return the digest of a model's values, and its signature with what is wrong with it."""
+    if model is None:
+        if signature is not None:
+            raise InputError(f"{signature}: which file it signs has to be given (--model)")
+        return None, None
+    values, content = released_digest(model)
+    found = None if signature is None else read_signature(signature)
+    if found is not None and found.fault is None and found.digest != content.hex():
+        found = replace(found, fault="it signs another file")
+    return values, found
 
 
 @dataclass(frozen=True)
@@ -177,11 +194,12 @@ def verify(
     agreement: SignedAgreement | None = None,
     others: Sequence[OtherBundle] = (),
     model: str | None = None,
+    signature: ModelSignature | None = None,
     now: datetime | None = None,
 ) -> Audit:
     """Audit a bundle; see `verify_file`. The model is given as its digest, hex."""
     at = now or datetime.now(UTC)
-    case = AuditContext(Log(bundle), at, folder, agreement, model=model)
+    case = AuditContext(Log(bundle), at, folder, agreement, model=model, signature=signature)
     case = replace(case, others=tuple(_audited(other, case) for other in others))
     found = _judged(case, source)
     try:

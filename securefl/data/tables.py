@@ -41,6 +41,7 @@ class RetailData:
             `display` (bool), `mailer` (bool).
         prices: Optional, columns `member` (name), `product`, `week` (Monday, datetime64), `price`
             (float64, > 0): what the shop charged everyone for a unit.
+        made_up: Whether no table is of a retailer; see `public_catalogue.agreed_data`.
         notes: What was found while files were read and refused nothing, one line each.
     """
 
@@ -49,4 +50,5 @@ class RetailData:
     products: pd.DataFrame
     promotions: pd.DataFrame | None = None
     prices: pd.DataFrame | None = None
+    made_up: bool = False
     notes: tuple[str, ...] = ()

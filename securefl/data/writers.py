@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from securefl.errors import InputError
+from securefl.untrusted.files import taken
 
 WRITTEN: Final = (".csv", ".parquet", ".jsonl")
 Write = Callable[[pd.DataFrame], None]
@@ -26,7 +27,7 @@ def check_new(path: Path) -> None:
     """
     if path.suffix not in WRITTEN:
         raise InputError(f"{path}: neither {', '.join(WRITTEN[:-1])} nor {WRITTEN[-1]}")
-    if path.exists() or path.is_symlink():
+    if taken(path):
         raise InputError(f"{path} exists; nothing was written")
 
 

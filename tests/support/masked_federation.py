@@ -101,7 +101,10 @@ class MaskedFederation:
         self.keys = {name: generate_key() for name in self.names}
         config = load_config(
             None,
-            merge(SMALL_DEMAND, {"mode": "secure", "secure": settings, "server": server or {}}),
+            merge(
+                SMALL_DEMAND,
+                {"mode": "secure", "secure": {"bits": 64} | settings, "server": server or {}},
+            ),
         )
         agreement = local_agreement("rehearsal", config, self.keys)
         self.consortium, self.folder, self.make = Consortium(agreement, bytes(32)), folder, make

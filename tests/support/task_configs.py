@@ -1,6 +1,7 @@
 """Small configurations of tasks, on the files that `purchases_in` makes."""
 
 from securefl.config.load import load_config, merge
+from securefl.data.sources.public_catalogue import common_data
 from securefl.data.sources.registry import load
 from securefl.tasks.registry import create_task
 
@@ -52,5 +53,5 @@ def sequential_config(purchases, changes):
 def prepared(config):
     """The task of a configuration, the facts that its members agree on, and their examples."""
     task, data = create_task(config), load(config.data)
-    facts = task.agree(data)
+    facts = task.agree(common_data(config.data, lambda: data))
     return task, facts, [task.prepare(tables, facts) for tables in data.members]

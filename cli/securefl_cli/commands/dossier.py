@@ -32,6 +32,12 @@ from securefl_cli.rendering.screen import console, copyable, print_json
     metavar="FILE",
     help="What securefl audit attack --format json wrote; attack.json of RUN if not given.",
 )
+@click.option(
+    "--agreement",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The agreement as a member gave it to you: agreement.toml or agreement.json.",
+)
 @format_option
 @click.pass_context
 def dossier(
@@ -41,6 +47,7 @@ def dossier(
     run: Path,
     out: Path | None,
     attack: Path | None,
+    agreement: Path | None,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
     """Write what each party can learn, data protection, NIST, competition and how to verify.
@@ -50,7 +57,7 @@ def dossier(
     """
     from securefl.audit.dossier.page import dossier_of, write_dossier
 
-    made = dossier_of(run, attack, out)
+    made = dossier_of(run, attack, out, agreement)
     files = write_dossier(made)
     if format == "json":
         print_json(made.to_json() | {"files": {name: str(path) for name, path in files.items()}})

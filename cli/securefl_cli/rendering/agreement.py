@@ -25,6 +25,8 @@ def print_agreement(status: Status, path: str) -> None:
     labelled(out, "Training", training(agreement.config))
     labelled(out, "Customers", protection(agreement.config))
     labelled(out, "Round", smallest_round(agreement))
+    if agreement.config.mode == "secure":
+        labelled(out, "Lanes", lanes(agreement))
     if agreement.coordinator is not None:
         named = agreement.coordinator
         copyable(out, "Coordinator", f"{named.name}  {named.fingerprint}")
@@ -80,6 +82,13 @@ def smallest_round(agreement: Agreement) -> str:
         f" {agreement.threshold} open a mask"
         + (f"; demanded by task: {demanded}" if demanded else "")
     )
+
+
+def lanes(agreement: Agreement) -> str:
+    """Return a line about the bits of a masked coordinate, and what they may cost."""
+    from securefl.privacy.encoding.lanes import described
+
+    return described(agreement.config, len(agreement.members))
 
 
 def agreement_json(status: Status) -> dict[str, Any]:

@@ -13,11 +13,12 @@ is `n * w_max / (2 * S * sum(w))`.
 format with n Q > 2^(b-1) - 1 does not exist: this is checked when it is made, from public numbers
 alone, and by the plan of the session once more. A digit is bounded in the same way (`Digits`).
 
-*At random* a coordinate is rounded up with the probability of its fraction, so that its mean is the
-coordinate itself, to 2^-32. A member then errs by less than one unit, and the bound is twice as
-large; but errors of different members and rounds are independent and average out: the deviation of
-a mean is at most `sqrt(n) / (2 * 2^f * sum(w))`. The random words come from a key of the member's
-own. If they were public, they would add nothing to secrecy and could be chosen to move the sum.
+*At random* a coordinate is rounded up with the probability of its fraction, in steps of 2^-16, so
+that its mean is the coordinate itself, to 2^-16 of a unit. A member then errs by less than one
+unit, and the bound is twice as large; but errors of different members and rounds are independent
+and average out: the deviation of a mean is at most `sqrt(n) / (2 * 2^f * sum(w))`. The random words
+come from a key of the member's own. If they were public, they would add nothing to secrecy and
+could be chosen to move the sum.
 
 The factor `w * 2^f` is exact in float64, and so is its product with a float32 coordinate for
 w < 2^29: the bound holds exactly. Beyond that (float64 input, wide sums, the division, a
@@ -36,7 +37,7 @@ from numpy.typing import NDArray
 
 from securefl_protocols.encoding.digits import Digits
 from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RangeError
-from securefl_protocols.primitives.prg import add_keystream
+from securefl_protocols.primitives.prg import KeystreamWords
 from securefl_protocols.primitives.ring import RingDtype, RingVector
 
 FloatVector: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
@@ -91,6 +92,8 @@ class FixedPoint:
             raise PlanError("the largest weight is between 1 and 2^53 - 1")
         if not (math.isfinite(self.limit) and self.limit > 0):
             raise PlanError("the limit of a coordinate is positive and finite")
+        if self.at_random and self.ring > RingDtype.UINT32:
+            raise PlanError("what has 64 bits is not rounded at random")
         if abs(self.fraction_bits) > _LARGEST_FRACTION_BITS:
             raise PlanError(f"fraction_bits is within {_LARGEST_FRACTION_BITS} of zero")
         if not 1 <= self.limit * self.scale < 2.0**self.ring.value:
@@ -119,7 +122,8 @@ class FixedPoint:
         if not (math.isfinite(limit) and limit > 0 and members > 0 and max_weight > 0):
             raise PlanError("members, the largest weight and the limit are positive")
         room = Fraction(ring.largest) / (members * max_weight * Fraction(limit))
-        bits = room.numerator.bit_length() - room.denominator.bit_length()
+        # At most this many: 2^bits is above the room, and rounding down gains less than one bit.
+        bits = room.numerator.bit_length() - room.denominator.bit_length() + 1
         bits = max(min(bits, _LARGEST_FRACTION_BITS), -_LARGEST_FRACTION_BITS)
         # Of more members than the ring has numbers no format is found; the constructor says so.
         while members * _integer(limit, max_weight, bits, at_random) > ring.largest >= members:
@@ -203,17 +207,17 @@ class FixedPoint:
         """Write the rounded products of an update and a factor, in chunks."""
         step = min(max(update.size // 10, _SMALLEST_CHUNK), _LARGEST_CHUNK)
         scaled = np.empty(min(step, update.size), dtype=np.float64)
-        words = None if key is None else _random_words(update.size, key)
+        dither = None if key is None else _Dither(key, scaled.size)
         for start in range(0, update.size, step):
             piece = update[start : start + step]
             part = scaled[: piece.size]
             # Widened before it is multiplied: a float32 product would be rounded twice.
             part[...] = piece
             part *= factor
-            if words is None:
+            if dither is None:
                 np.rint(part, out=part)
             else:
-                _round_at_random(part, words[start : start + step])
+                dither.round(part)
             into[start : start + piece.size] = part
 
     def _check_range(self, update: FloatVector) -> None:
@@ -281,15 +285,19 @@ def _integer(limit: float, weight: int, fraction_bits: int, at_random: bool) -> 
     return math.ceil(product) if at_random else round(product)
 
 
-def _random_words(count: int, key: bytes) -> NDArray[np.uint32]:
-    words = np.zeros(count, dtype="<u4")
-    add_keystream(words, key, 1)
-    return words
+class _Dither:
+    """Rounds numbers at random, piece by piece, with the words of one key."""
 
+    def __init__(self, key: bytes, size: int) -> None:
+        self._stream = KeystreamWords(key)
+        self._words, self._parts = np.empty(size, dtype="<u2"), np.empty(size)
 
-def _round_at_random(numbers: NDArray[np.float64], words: NDArray[np.uint32]) -> None:
-    """Round numbers in place, up with the probability of the fraction, to 2^-32."""
-    below = np.floor(numbers)
-    # The fraction is exact, so that an integer stays what it is.
-    numbers -= below
-    np.add(below, words * 2.0**-32 < numbers, out=numbers)
+    def round(self, numbers: NDArray[np.float64]) -> None:
+        """Round numbers in place, up where their fraction and word / 2^16 reach one.
+
+        What the addition itself rounds is below 2^-21, so that an integer stays what it is.
+        """
+        words = self._words[: numbers.size]
+        self._stream.fill(words)
+        numbers += np.multiply(words, 2.0**-16, out=self._parts[: numbers.size])
+        np.floor(numbers, out=numbers)

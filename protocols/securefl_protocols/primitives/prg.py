@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from numpy.typing import NDArray
 
 from securefl_protocols.primitives.errors import LocalProtocolError
 from securefl_protocols.primitives.ring import RingDtype, RingVector
@@ -29,6 +30,23 @@ _LARGEST_CHUNK = 1 << 18
 _SMALLEST_CHUNK = 3 << 14
 _ZEROS = memoryview(bytes(_LARGEST_CHUNK))
 _DTYPES = tuple(ring.dtype for ring in RingDtype)
+
+
+class KeystreamWords:
+    """The same keystream as 16-bit little-endian words, one piece after the other.
+
+    Args:
+        key: 32 bytes, which nothing else is drawn from.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != MASK_KEY_BYTES:
+            raise LocalProtocolError("a key has 32 bytes")
+        self._expand = _keystream(key, 0).update_into
+
+    def fill(self, words: NDArray[np.uint16]) -> None:
+        """Overwrite the words, shape [n] contiguous, of at most 2^16, with the next n."""
+        self._expand(_ZEROS[: words.nbytes], words.data.cast("B"))
 
 
 def add_keystream(vector: RingVector, key: bytes, sign: Sign) -> None:

@@ -23,6 +23,8 @@ _LARGEST_GRID = 1 << 22
 _WIDEST = 0.01
 """Largest half-width that a figure may have: what Opacus takes by itself."""
 _MOST_STEPS = 1 << 24
+_LARGEST_REACH = 500.0
+"""Opacus exponentiates losses: near 709 they overflow, and an epsilon of 1400 came out as 707."""
 
 
 def installed() -> bool:
@@ -67,6 +69,8 @@ def _half_width(steps: Mapping[Step, int], delta: float, spread: float) -> float
         raise ValueError(f"{count} steps are too many")
     # The grid reaches to the loss beyond which almost no mass is; Renyi bounds say where.
     reach = 2 + renyi_epsilon(steps, spread / 24)
+    if not reach <= _LARGEST_REACH:
+        raise ValueError("so much loss is beyond floating-point numbers")
     least = 2 * reach * math.sqrt(count * math.log(12 / spread) / 2) / _LARGEST_GRID
     if not least <= _WIDEST:
         raise ValueError(f"a grid of {_LARGEST_GRID} points is too coarse for so much loss")

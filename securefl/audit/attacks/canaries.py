@@ -9,7 +9,7 @@ other parameters. All else is the production code path.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from securefl.federation.runs.prepare import prepare_data
 from securefl.ml.batches import Batch, Examples
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import UpdateVector
 from securefl.tasks.base import AnyTask, MemberData, Task
 from securefl.tasks.common.learner import LocalProblem
 
@@ -50,10 +50,11 @@ class CanaryModel(nn.Module):
         self.local_parameters = frozenset(f"base.{name}" for name in stays)
 
 
-def coordinates(shared: FloatVector, canaries: int) -> npt.NDArray[np.float64]:
+def coordinates(shared: UpdateVector, canaries: int) -> npt.NDArray[np.float64]:
     """Return the canaries' coordinates, float64 [m], in a shared vector of a `CanaryModel`."""
     # The table is the last parameter, and its last row the padding.
-    return shared[-(canaries + 1) : -1].astype(np.float64)
+    scores: npt.NDArray[np.float64] = shared[-(canaries + 1) : -1].astype(np.float64)
+    return scores
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class CanaryExamples:
         slots: Coordinates of the included canaries, int64 [c].
         padding: The coordinate of all real customers, which is the padding row of the table.
         pull: Norm of a canary's gradient before clipping; 0 gives canaries without a signal.
+        drawn: Filled with the index of each unit that is read for a step, as often as it is.
     """
 
     base: Examples
@@ -73,6 +75,7 @@ class CanaryExamples:
     slots: Tensor
     padding: int
     pull: float
+    drawn: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.customers) + len(self.slots)
@@ -83,6 +86,8 @@ class CanaryExamples:
         A canary carries the features of the first customer, which its loss ignores.
         """
         known = len(self.customers)
+        # A piece is filled up with its last unit, and no step has a unit twice.
+        self.drawn.extend(torch.unique(index).tolist())
         canary = index >= known
         rows = self.customers[torch.where(canary, 0, index)]
         slots = torch.full_like(index, self.padding)

@@ -10,12 +10,15 @@ import torch
 
 from securefl.audit.attacks import findings
 from securefl.audit.attacks.canaries import small_member
+from securefl.audit.attacks.layers import layer_member, layer_moves
 from securefl.audit.attacks.membership import membership
-from securefl.audit.attacks.probe import MembershipGame, probe, renamed, unprotected
+from securefl.audit.attacks.probe import MembershipGame, Observed, probe, renamed, unprotected
 from securefl.audit.attacks.report import AttackReport, Finding
 from securefl.audit.attacks.rows import masked_rows, plain_rows, private_rows
+from securefl.audit.attacks.series import observe_series, series_member
+from securefl.audit.attacks.shares import observe_shares, sharing_member
 from securefl.config.schema import RunConfig
-from securefl.config.task_registry import TASKS, declaration
+from securefl.config.task_registry import declaration
 from securefl.errors import ConfigError, InputError
 from securefl.federation.runs.prepare import Prepared, prepare
 from securefl.federation.runs.progress import Progress, Silent
@@ -43,7 +46,7 @@ def attack(
 
     Raises:
         InputError: If there are too few canaries or customers for a conclusive attack.
-        ConfigError: If the configuration is not private.
+        ConfigError: If the configuration is not private, or hides members.
     """
     mechanism = mechanism_for(config.privacy)
     if not mechanism.private:
@@ -52,29 +55,16 @@ def attack(
         raise ConfigError(
             "privacy.unit: what is attacked here are customers and records, no member"
         )
-    if declaration(config.task).releases != "gradients":
-        raise ConfigError(
-            f"task: '{config.task}' is trained on noised series, in which no customer has a"
-            f" gradient; what is attacked here is {' or '.join(_attackable())}"
-        )
     if canaries < _FEWEST_CANARIES:
         raise InputError(f"{canaries} canaries prove nothing; take {_FEWEST_CANARIES} or more")
     reporter, started = progress or Silent(), time.perf_counter()
     torch.set_num_threads(1)
-    reporter.stage("Loading and partitioning the data")
-    learner = attacked(prepare(config))
+    series = declaration(config.task).releases != "gradients"
     with tempfile.TemporaryDirectory(prefix="securefl-attack-") as folder:
-        path = Path(folder)
-        reporter.stage(
-            f"Training privately with {canaries} canaries, and a second member to subtract"
-        )
-        found, spending = on_noise(small_member(config), canaries, path)
-        reporter.stage(f"Training {learner.data.name} with and without privacy")
-        found += on_customers(learner, path)
-        reporter.stage("Reading products from plain, masked and private updates")
-        found += on_rows(config, path)
+        on_task = _on_series if series else _on_gradients
+        member, found, spending = on_task(config, canaries, Path(folder), reporter)
     return AttackReport(
-        member=learner.data.name,
+        member=member,
         unit=config.privacy.unit,
         epsilon=spending.epsilon,
         delta=config.privacy.delta,
@@ -87,9 +77,31 @@ def attack(
     )
 
 
-def _attackable() -> list[str]:
-    """Return the tasks in which every customer has a gradient."""
-    return [task for task in TASKS if declaration(task).releases == "gradients"]
+def _on_gradients(
+    config: RunConfig, canaries: int, path: Path, reporter: Progress
+) -> tuple[str, list[Finding], Spending]:
+    """Attack a task in which every customer has a gradient."""
+    reporter.stage("Loading and partitioning the data")
+    learner = attacked(prepare(config))
+    reporter.stage(f"Training privately with {canaries} canaries, and a second member to subtract")
+    found, spending = on_noise(small_member(config), canaries, path)
+    reporter.stage("Adding shares of noise, and clipping layer by layer")
+    found += on_shares(config, canaries, path)
+    found += on_layers(layer_member(config), path)
+    reporter.stage(f"Training {learner.data.name} with and without privacy")
+    found += on_customers(learner, path)
+    reporter.stage("Reading products from plain, masked and private updates")
+    found += on_rows(config, path)
+    return learner.data.name, found, spending
+
+
+def _on_series(
+    config: RunConfig, canaries: int, path: Path, reporter: Progress
+) -> tuple[str, list[Finding], Spending]:
+    """Attack a task that releases noised series: in it no customer has a gradient."""
+    reporter.stage(f"Releasing noised series with {canaries} canaries")
+    found, spending = on_series(config, canaries, path)
+    return "a generated retailer", found, spending
 
 
 def attacked(prepared: Prepared) -> LocalProblem:
@@ -120,8 +132,39 @@ def on_noise(learner: LocalProblem, canaries: int, path: Path) -> tuple[list[Fin
         findings.account(ours, spending, learner.config.privacy.steps, delta),
         *findings.canaries(ours, game, spending, delta, CONFIDENCE),
         *findings.two_members(ours, twin, game, delta, CONFIDENCE),
+        *findings.draws(ours, game, spending, learner.config.privacy.steps),
     ]
     return found, spending
+
+
+def on_layers(learner: LocalProblem, path: Path) -> list[Finding]:
+    """Compare how far one unit moves each layer of a model with the clip norm."""
+    return [findings.layers(layer_moves(learner, path / "layers"))]
+
+
+def on_shares(config: RunConfig, canaries: int, path: Path) -> list[Finding]:
+    """Run the canary attack on the honest shares of a sum, under the same budget."""
+    learner = sharing_member(config)
+    game = MembershipGame.sample(
+        canaries, len(learner.data.examples), learner.seed("audit", "coins")
+    )
+    return _numbers(findings.SHARES, observe_shares(learner, game, path / "shares"), game, learner)
+
+
+def on_series(config: RunConfig, canaries: int, path: Path) -> tuple[list[Finding], Spending]:
+    """Run the canary attack on the noised series of all rounds."""
+    learner = series_member(config, canaries)
+    game = MembershipGame.sample(canaries, 1, learner.seed("audit", "coins"))
+    seen = observe_series(learner, game.canaries, path / "series")
+    assert seen.spending is not None
+    return _numbers(findings.SERIES, seen, game, learner), seen.spending
+
+
+def _numbers(
+    name: str, seen: Observed, game: MembershipGame, learner: LocalProblem
+) -> list[Finding]:
+    delta = learner.config.privacy.delta
+    return [findings.as_numbers(name, seen, game.canaries, delta, CONFIDENCE)]
 
 
 def on_customers(learner: LocalProblem, path: Path) -> list[Finding]:

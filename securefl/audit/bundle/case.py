@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from securefl.audit.bundle.bundle import Bundle
+from securefl.audit.bundle.model_signature import ModelSignature
 from securefl.config.privacy import protects
 from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement, standing
 from securefl.consortium.encoding.jcs import from_timestamp
@@ -239,6 +240,7 @@ class AuditContext:
         pinned: The agreement, obtained independently of the bundle.
         others: Other bundles, of the same run or of other runs on the same data, each audited.
         model: Digest of the model that the auditor was given, hex.
+        signature: The signature of its file.
     """
 
     log: Log
@@ -247,6 +249,7 @@ class AuditContext:
     pinned: SignedAgreement | None = None
     others: tuple[OtherLog, ...] = ()
     model: str | None = None
+    signature: ModelSignature | None = None
 
     @property
     def bundle(self) -> Bundle:
@@ -306,6 +309,13 @@ class AuditContext:
         """Return the members' public keys by name, in roster order."""
         members = self.standing.members if self.standing else ()
         return {member.name: member.public for member in members}
+
+    @cached_property
+    def parties(self) -> Mapping[str, bytes]:
+        """Return the public keys of members and coordinator, by name."""
+        coordinator = self.agreement.agreement.coordinator
+        own = {} if coordinator is None else {coordinator.name: coordinator.public}
+        return {**self.keys, **own}
 
     @property
     def private(self) -> bool:

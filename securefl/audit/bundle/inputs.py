@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import signal
@@ -65,18 +66,21 @@ def pinned_agreement(path: Path) -> SignedAgreement:
     return from_json(tree, str(path))
 
 
-def released_digest(path: Path) -> str:
-    """Return the digest that stands for a released model in signed entries, hex.
+def released_digest(path: Path) -> tuple[str, bytes]:
+    """Return the digest that stands for a released model in signed entries, hex, and its file's.
+
+    The first covers the values in their order; the second, SHA-256 of every byte, is what
+    signatures for other tools name.
 
     Raises:
         InputError: If it is no model that a run released, or does not state the order of its
             tensors.
     """
-    return model_digest(_vector(path)).hex()
-
-
-def _vector(path: Path) -> FloatVector:
     content = read_bytes(path, _LARGEST_MODEL)
+    return model_digest(_vector(path, content)).hex(), hashlib.sha256(content).digest()
+
+
+def _vector(path: Path, content: bytes) -> FloatVector:
     end = _PREFIX + int.from_bytes(content[:_PREFIX], "little")
     try:
         header = json.loads(content[_PREFIX:end])

@@ -123,10 +123,14 @@ def _unfounded_claims(case: AuditContext) -> Iterator[Finding]:
     stated: tuple[object, ...]
     for line in case.log.lines:
         match line.event:
-            case Start(unit=unit, delta=delta, epsilon_before=epsilon, cap=cap):
-                stated = (unit, delta, epsilon, cap)
-            case Release(mechanism=mechanism, delta=delta, epsilon_after=epsilon):
-                stated = (mechanism, delta, epsilon)
+            case Start(
+                unit=unit, delta=delta, accountant=accountant, epsilon_before=epsilon, cap=cap
+            ):
+                stated = (unit, delta, accountant, epsilon, cap)
+            case Release(
+                mechanism=mechanism, delta=delta, epsilon_before=before, epsilon_after=epsilon
+            ):
+                stated = (mechanism, delta, before, epsilon)
             case End(epsilon_after=epsilon):
                 stated = (epsilon,)
             case _:

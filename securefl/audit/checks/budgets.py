@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from securefl.audit.accountants.bounds import exceeded
 from securefl.audit.accountants.recompute import (
@@ -17,13 +16,12 @@ from securefl.audit.accountants.recompute import (
     epsilon_of,
     under_reported,
 )
-from securefl.audit.bundle.case import AuditContext, Log, LogEntry, OtherLog
+from securefl.audit.bundle.case import AuditContext, Log, LogEntry
 from securefl.audit.bundle.findings import (
     Finding,
     failed,
     lacking,
     passed,
-    skipped,
     warned,
     worst_of,
 )
@@ -81,6 +79,7 @@ def epsilon_recomputed(case: AuditContext) -> Finding:
                 highest = max(highest, epsilon_of(everything, start.delta, start.accountant))
                 ways.add(computed_by(everything, start.accountant))
                 yield from _unexplained(claims, start, line)
+                yield from _jumps(case.log.by_member[member])
             except BeyondReachError as error:
                 yield _unpriced(error, line)
             except UnpricedError as error:
@@ -120,10 +119,11 @@ def _up_to(claims: Sequence[Claim], last: Claim) -> list[Mechanism]:
 
 
 def _unexplained(claims: Sequence[Claim], start: Start, line: LogEntry) -> Iterator[Finding]:
-    """Yield a finding if a member records more than its own accountant gives for its steps.
+    """Yield a finding if a member records another figure than its own accountant gives.
 
-    Another run on the same data may have spent it between two rounds, which this bundle cannot
-    show. It costs nobody privacy, but the figure is then not explained.
+    Another run on the same data may have spent more between two rounds, which this bundle cannot
+    show. It costs nobody privacy, but the figure is then not explained. Less may still be a bound
+    that holds, but it was not computed as the entry says.
     """
     if start.delta is None or start.accountant not in ACCOUNTANTS:
         return
@@ -138,6 +138,28 @@ def _unexplained(claims: Sequence[Claim], start: Start, line: LogEntry) -> Itera
             f"recorded is {claims[-1].epsilon:.4g}, and these steps explain {explained:.4g}",
             line.where,
         )
+    for claim, price in ((claims[0], claims[0].mechanisms), (claims[-1], steps)):
+        own = compose(price, start.delta, start.accountant)
+        if exceeded(own, claim.epsilon):
+            yield lacking(
+                "how epsilon was computed",
+                f"recorded is {claim.epsilon:.4g}, and {start.accountant} gives {own:.4g}",
+                claim.where,
+            )
+
+
+def _jumps(lines: Sequence[LogEntry]) -> Iterator[Finding]:
+    """Yield a finding where more was spent before a release than was left after the last one."""
+    left: float | None = None
+    for line in lines:
+        for before, stage in _stages(line):
+            if left is not None and before and stage is not None and exceeded(stage, left):
+                yield lacking(
+                    "runs that spent in between",
+                    f"the account stands at {stage:.4g}, and was left at {left:.4g}",
+                    line.where,
+                )
+            left = stage if stage is not None else left
 
 
 def _recorded(case: AuditContext) -> float:
@@ -158,19 +180,7 @@ def _resets(lines: Sequence[LogEntry]) -> Iterator[Finding]:
     """
     left = 0.0
     for line in lines:
-        match line.entry.event:
-            case Start(epsilon_before=before):
-                stages = [before]
-            case (
-                Release(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
-                | ScoreRelease(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
-            ):
-                stages = [before, after] if mechanism is not None else []
-            case End(epsilon_after=after):
-                stages = [after]
-            case _:
-                stages = []
-        for stage in stages:
+        for _, stage in _stages(line):
             if stage is None:
                 yield failed("the member does not say what it had spent", line.where)
             elif stage < left * (1 - _ROUNDING):
@@ -178,6 +188,22 @@ def _resets(lines: Sequence[LogEntry]) -> Iterator[Finding]:
                     f"the account stands at {stage:.4g}, and was left at {left:.4g}", line.where
                 )
             left = left if stage is None else stage
+
+
+def _stages(line: LogEntry) -> list[tuple[bool, float | None]]:
+    """Return where an account stands by an entry, and whether that is before what it charges."""
+    match line.entry.event:
+        case Start(epsilon_before=before):
+            return [(True, before)]
+        case (
+            Release(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
+            | ScoreRelease(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
+        ):
+            return [(True, before), (False, after)] if mechanism is not None else []
+        case End(epsilon_after=after):
+            return [(True, after)]
+        case _:
+            return []
 
 
 def budget_kept(case: AuditContext) -> Finding:
@@ -258,92 +284,3 @@ def _unpriced(error: BeyondReachError, line: LogEntry) -> Finding:
     if isinstance(error, MissingAccountantError):
         return warned(str(error), line.where)
     return lacking(PRICE, str(error), line.where)
-
-
-def earlier_runs(case: AuditContext) -> Finding:
-    """The account at the start includes what other runs on the same data have spent."""
-    runs = [other for other in case.others if other.log.bundle.run != case.bundle.run]
-    if not runs:
-        return skipped("no bundle of another run on the same data was given")
-
-    def faults() -> Iterator[Finding]:
-        for other in runs:
-            yield from _forgotten(case, other)
-
-    accounts = sum(len(_same_data(case.log, other.log)) for other in runs)
-    return worst_of(faults(), passed(f"{accounts} accounts go on from run to run"))
-
-
-def _forgotten(case: AuditContext, other: OtherLog) -> Iterator[Finding]:
-    """Yield what another run proves to be missing from the accounts, or why it proves nothing.
-
-    What it proves against the run is signed under keys of this agreement. In favour of the run it
-    counts only as a whole: releases may be left out of a bundle that fails an audit of its own.
-    """
-    shared = _same_data(case.log, other.log)
-    ours = [name for name in shared if other.authentic(other.log.starts[name][0])]
-    found = [fault for name in ours for fault in _uncounted(case.log, other, name)]
-    yield from found
-    if found:
-        return
-    if not shared:
-        yield skipped(f"{other.source} is of other data")
-    elif other.fault is not None:
-        yield skipped(f"nothing follows from {other.source}: {other.fault}")
-    elif len(ours) < len(shared) and not _counted(case, other, shared):
-        yield skipped(f"{other.source} is signed under other keys than those of this agreement")
-
-
-def _counted(case: AuditContext, other: OtherLog, members: Sequence[str]) -> bool:
-    """Return whether a run under other keys is in the accounts, as far as its own agreement goes.
-
-    Where the auditor gave an agreement, no other keys count.
-    """
-    own = replace(other, keys=other.own_keys)
-    return case.pinned is None and not any(
-        True for name in members for _ in _uncounted(case.log, own, name)
-    )
-
-
-def _same_data(log: Log, other: Log) -> list[str]:
-    """Return the members that took part in both runs with the same data."""
-    return [
-        member
-        for member, (_, start) in log.starts.items()
-        if member in other.starts and other.starts[member][1].data_set == start.data_set
-    ]
-
-
-def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
-    """Yield a finding if the later of two runs does not count what the earlier one released."""
-    two = other.log
-    earlier, later = sorted((one, two), key=lambda log: log.starts[member][0].entry.time)
-    (_, first), (line, second) = earlier.starts[member], later.starts[member]
-    # Runs may overlap in time: only what was released before the later run began is in its history.
-    before = [
-        entry
-        for entry in earlier.by_member[member]
-        if entry.entry.time <= line.entry.time and (earlier is one or other.authentic(entry))
-    ]
-    released = [e.event.mechanism for e in before if isinstance(e.event, Release | ScoreRelease)]
-    spent = _by_mechanism(m for m in (*first.history, *first.other_units, *released) if m)
-    if steps := (spent - _by_mechanism((*second.history, *second.other_units))).total():
-        yield failed(f"{steps} steps of the earlier run are not in the account", line.where)
-    if (first.unit, first.delta) != (second.unit, second.delta):
-        return
-    left = [e.event.epsilon_after for e in before if isinstance(e.event, _PRICED)]
-    most = max((epsilon for epsilon in left if epsilon is not None), default=0.0)
-    if (second.epsilon_before or 0.0) < most * (1 - _ROUNDING) and first.accountant == (
-        second.accountant
-    ):
-        yield failed(
-            f"the account begins at {second.epsilon_before or 0:.4g}, and was left at {most:.4g}",
-            line.where,
-        )
-
-
-def _by_mechanism(mechanisms: Iterable[Mechanism]) -> Counter[Mechanism]:
-    steps: Counter[Mechanism] = Counter()
-    for mechanism in mechanisms:
-        steps[mechanism.model_copy(update={"steps": 1})] += mechanism.steps
-    return steps

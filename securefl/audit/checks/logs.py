@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from securefl.audit.bundle.case import AuditContext, Log, OtherLog, signature_valid
-from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
+from securefl.audit.bundle.findings import (
+    Finding,
+    failed,
+    lacking,
+    passed,
+    skipped,
+    warned,
+    worst_of,
+)
 from securefl.consortium.agreement.model import smallest_quorum
 from securefl.consortium.ledger.hash_chain import canonical
 from securefl.consortium.ledger.merkle import verify_consistency, verify_inclusion
@@ -53,6 +61,11 @@ def _false_proofs(case: AuditContext) -> Iterator[Finding]:
             bytes.fromhex(last.root),
         ):
             yield failed("the proof does not lead to the last head", where)
+    proved = {inclusion.member for inclusion in case.bundle.inclusion}
+    for member, lines in case.log.by_member.items():
+        # Without them a member could not find its entries in the log without all the others'.
+        if member not in proved and lines[-1].index < last.size:
+            yield lacking("inclusion proofs", f"there is none for {member}", lines[-1].where)
 
 
 def log_consistency(case: AuditContext) -> Finding:

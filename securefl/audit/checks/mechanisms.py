@@ -29,6 +29,8 @@ ACCOUNTANTS = ("pld", "prv", "rdp")
 _CALIBRATION = 5e-3
 """Relative difference of two calibrations: each is right to one in a thousand, and a variance twice
 that; arithmetic of another machine may decide a step of the bisection otherwise."""
+POISSON = "poisson"
+"""The one way to draw batches, also where every unit is in each."""
 SYSTEM_RANDOMNESS = "AES-256-CTR, system key"
 
 
@@ -83,6 +85,7 @@ def _fields_agreed(release: Release, plan: PrivacyPlan, line: LogEntry) -> Itera
         ("clip norm", mechanism.clip_norm, agreed.clip_norm),
         ("sampling rate", mechanism.sampling_rate, agreed.sampling_rate),
         ("steps", mechanism.steps, agreed.steps),
+        ("sampler", mechanism.sampler, POISSON),
         ("accountant", mechanism.accountant, agreed.accountant),
         ("delta", release.delta, agreed.delta),
     ):
@@ -168,11 +171,16 @@ def _joined(events: tuple[PrivacyEvent, ...]) -> tuple[PrivacyEvent, ...]:
     return tuple(kind.with_steps(count) for kind, count in steps.items())
 
 
+def same_noise(found: float, planned: float) -> bool:
+    """Return whether a recorded noise is the planned one, up to the error of its calibration."""
+    return math.isclose(found, planned, rel_tol=_CALIBRATION)
+
+
 def _differs(mechanism: Mechanism, planned: PrivacyEvent) -> bool:
     pairs = [(mechanism.noise_multiplier, planned.noise_multiplier)]
     if isinstance(mechanism, SkellamMechanism):
         pairs.append((mechanism.variance, planned.own_fields()["variance"]))
-    return not all(math.isclose(found, wanted, rel_tol=_CALIBRATION) for found, wanted in pairs)
+    return not all(same_noise(found, wanted) for found, wanted in pairs)
 
 
 def sampler_accounted(case: AuditContext) -> Finding:
@@ -180,7 +188,7 @@ def sampler_accounted(case: AuditContext) -> Finding:
     faults = (
         failed(f"'{mechanism.sampler}' batches are priced like Poisson samples", line.where)
         for line, mechanism in recorded(case)
-        if mechanism.sampler != "poisson" and mechanism.sampling_rate < 1
+        if mechanism.sampler != POISSON and mechanism.sampling_rate < 1
     )
     return worst_of(faults, passed("every batch is a Poisson sample"))
 

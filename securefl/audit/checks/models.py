@@ -8,7 +8,15 @@ import numpy as np
 
 from securefl.audit.bundle.bundle import MOST_COORDINATES
 from securefl.audit.bundle.case import AuditContext
-from securefl.audit.bundle.findings import Finding, failed, lacking, passed, warned, worst_of
+from securefl.audit.bundle.findings import (
+    Finding,
+    failed,
+    lacking,
+    passed,
+    skipped,
+    warned,
+    worst_of,
+)
 from securefl.audit.bundle.transcripts import read_beside
 from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.errors import RemoteProtocolError
@@ -27,10 +35,12 @@ def ended_with(case: AuditContext) -> dict[int, str]:
 def model_chain(case: AuditContext) -> Finding:
     """Every round started from the model that the round before ended with, at every member."""
     ended, claimed = ended_with(case), case.bundle.claims.model
+    start = _start_content(case)
 
     def faults() -> Iterator[Finding]:
-        yield from _other_start(case)
-        yield from _broken_chain(case, ended)
+        yield from _other_start(case, start)
+        yield from _broken_chain(case, ended, start)
+        yield from _false_dimension(case, start)
         if claimed is None:
             yield lacking(
                 "the model handed out", "the bundle names no model as the result", "claims"
@@ -41,11 +51,24 @@ def model_chain(case: AuditContext) -> Finding:
     return worst_of(faults(), passed(f"{len(ended):,} models, each from the one before"))
 
 
-def _other_start(case: AuditContext) -> Iterator[Finding]:
+def _false_dimension(case: AuditContext, start: bytes | None) -> Iterator[Finding]:
+    """Yield a finding if the first model is missing, or has another length than is claimed.
+
+    The noise of members that share it is planned by that length.
+    """
+    named, claimed = case.bundle.claims.start_model, case.bundle.claims.dimension
+    if start is not None and len(start) != 4 * claimed:  # float32
+        yield failed(
+            f"the first model has {len(start) / 4:g} coordinates, claimed are {claimed:,}", "claims"
+        )
+    elif start is None and (named is None or case.folder is not None):
+        yield lacking("the model before the first round", "its file is missing", named or "claims")
+
+
+def _other_start(case: AuditContext, content: bytes | None) -> Iterator[Finding]:
     """Yield the members that computed another start from the agreement than was trained."""
     trained = {release.model_before for _, release in case.log.releases.get(1, [])}
-    given = _start_digest(case)
-    first = trained if given is None else {*trained, given}
+    first = trained if content is None else {*trained, _digest(content)}
     for line, start in case.log.starts.values():
         if start.start_model is not None and first - {start.start_model}:
             yield failed(
@@ -53,13 +76,15 @@ def _other_start(case: AuditContext) -> Iterator[Finding]:
             )
 
 
-def _broken_chain(case: AuditContext, ended: dict[int, str]) -> Iterator[Finding]:
+def _broken_chain(
+    case: AuditContext, ended: dict[int, str], start: bytes | None
+) -> Iterator[Finding]:
     """Yield the releases that start from another model than the round before ended with.
 
     The first round starts from the model that the bundle names; where its file is missing, members
     are still compared with each other.
     """
-    first = _start_digest(case)
+    first = None if start is None else _digest(start)
     for number, releases in sorted(case.log.releases.items()):
         same = releases[0][1].model_before
         expected = (first or same) if number == 1 else ended.get(number - 1)
@@ -90,13 +115,29 @@ def model_given(case: AuditContext) -> Finding:
     return passed(f"the model of round {rounds[-1]}, digest {str(given)[:16]}…")
 
 
-def _start_digest(case: AuditContext) -> str | None:
-    """Return the digest of the first model; None where its file is missing or cannot be read."""
+def model_signed(case: AuditContext) -> Finding:
+    """The signature of that model's file is by a party of the agreement, in its key at the run."""
+    signature = case.signature
+    if signature is None:
+        return skipped("no signature was given")
+    if signature.fault is not None:
+        return failed(f"the model's signature is void: {signature.fault}", "signature")
+    names = [name for name, public in case.parties.items() if public == signature.identity]
+    if not names:
+        return failed("the model's signature is by no party of the agreement", "signature")
+    if names[0] in case.revoked:
+        return warned(f"{names[0]} signed, whose key is void by now", "signature")
+    return passed(f"signed by {names[0]}")
+
+
+def _start_content(case: AuditContext) -> bytes | None:
+    """Return the bytes of the first model; None where its file is missing or cannot be read."""
     name = case.bundle.claims.start_model
     try:
-        content = None if name is None else read_beside(case.folder, name, 4 * MOST_COORDINATES)
+        return None if name is None else read_beside(case.folder, name, 4 * MOST_COORDINATES)
     except RemoteProtocolError:
         return None  # reported by `models_from_sums`
-    if content is None:
-        return None
+
+
+def _digest(content: bytes) -> str:
     return model_digest(np.frombuffer(content[: len(content) // 4 * 4], dtype="<f4")).hex()

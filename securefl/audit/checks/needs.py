@@ -62,6 +62,11 @@ START_MODEL: Final = _called_for(
 MODEL: Final = _optional(
     "a model", "no model was given (--model)", lambda case: case.model is not None
 )
+SIGNATURE: Final = _optional(
+    "a signature of the model",
+    "no signature of a model was given (--signature)",
+    lambda case: case.signature is not None,
+)
 OPENINGS: Final = _optional(
     "numbers of units",
     "no member opened its commitment to the number of its units",

@@ -11,6 +11,7 @@ from securefl.audit.checks import (
     authority,
     budgets,
     chains,
+    earlier_runs,
     logs,
     mechanisms,
     models,
@@ -25,6 +26,7 @@ from securefl.audit.checks.needs import (
     OPENINGS,
     OUTCOMES,
     PRIVACY,
+    SIGNATURE,
     START_MODEL,
     STARTS,
     TRANSCRIPTS,
@@ -207,6 +209,13 @@ CHECKS: tuple[Check, ...] = (
         needs=(OUTCOMES, MODEL),
     ),
     Check(
+        "model-signed",
+        _ROUNDS,
+        models.model_signed,
+        "Do not use that file. Ask a member for the signature of the model that it was given.",
+        needs=(MODEL, SIGNATURE),
+    ),
+    Check(
         "mechanism-agreed",
         _PRIVACY,
         mechanisms.mechanism_agreed,
@@ -280,7 +289,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "earlier-runs",
         _PRIVACY,
-        budgets.earlier_runs,
+        earlier_runs.earlier_runs,
         "Pass the bundle of an earlier run on the same data with --other.",
         needs=(PRIVACY, STARTS),
     ),

@@ -179,6 +179,8 @@ def _too_few(
     survivors = outcome.survivors
     if len(set(survivors)) < len(survivors) or not set(survivors) <= set(cohort):
         yield failed("the survivors are not a part of the cohort", line.where)
+    elif survivors != tuple(name for name in cohort if name in survivors):
+        yield failed("the survivors are not in the order of the roster", line.where)
     if len(set(survivors)) < least:
         yield failed(
             f"the sum is over {len(set(survivors))} members, and needs {least}", line.where

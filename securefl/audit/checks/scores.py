@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, passed, worst_of
+from securefl.audit.checks.mechanisms import POISSON, same_noise
 from securefl.config.cohort import least_survivors
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.events import Outcome, Release, ScoreRelease
@@ -68,11 +69,16 @@ def _faults(
         ("sensitivity", found.clip_norm, sensitivity(table).l2),
         ("sampling rate", found.sampling_rate, 1.0),
         ("number of steps", found.steps, 1),
+        ("sampler", found.sampler, POISSON),
+        ("accountant", found.accountant, agreed.accountant),
         ("delta", release.delta, agreed.delta),
     ):
         if value != wanted:
             yield failed(f"the {name} of the scores is {value}, agreed was {wanted}", line.where)
-    if found.noise_multiplier < event.noise_multiplier * (1 - _ROUNDING):
+    planned = event.noise_multiplier
+    if found.noise_multiplier < planned * (1 - _ROUNDING) or not same_noise(
+        found.noise_multiplier, planned
+    ):
         yield failed(
             f"the noise multiplier of the scores is {found.noise_multiplier:.4g}, agreed was"
             f" {event.noise_multiplier:.4g}",

@@ -43,8 +43,8 @@ def notes(evidence: Evidence) -> tuple[Answer, ...]:
         Answer("How aggregated are they?", _cuts(evidence)),
         Answer(
             "How often is it exchanged?",
-            f"{evidence.config.rounds:,} agreed rounds of one training, once; another training"
-            " needs an agreement and an audit of its own.",
+            f"Agreed rounds of training: {evidence.config.rounds:,}. Further runs under the"
+            " agreement have logs and dossiers of their own.",
         ),
         Answer(
             "Can competitors depart from it?",

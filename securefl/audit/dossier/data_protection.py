@@ -18,7 +18,8 @@ from securefl.consortium.ledger.events import Mechanism, Release, ScoreRelease
 from securefl.privacy.plan import PrivacyPlan
 
 _NO_NOISE: Final = (
-    "None: no noise was added, so the model and the sums may tell of single customers."
+    "No protection: no noise was added, so the model and the sums may tell of single customers, and"
+    " no bound holds."
 )
 
 _SAME_CLAIM: Final = 0.05

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from securefl.audit.bundle.bundle import Bundle
 from securefl.audit.bundle.case import Log
+from securefl.audit.bundle.inputs import pinned_agreement
 from securefl.audit.explain import Explanation, explain
 from securefl.audit.export import bundle_of
 from securefl.audit.life import LifeLoss, life_loss
@@ -164,17 +165,19 @@ class Evidence:
         return least_survivors(cohort, cohort_size(cohort, len(self.agreement.members)))
 
 
-def gather(run: Path, attack: Path | None = None) -> Evidence:
+def gather(run: Path, attack: Path | None = None, agreement: Path | None = None) -> Evidence:
     """Return the evidence of a run.
 
     Args:
         run: The run's directory.
         attack: A report of `securefl audit attack`; `attack.json` in the directory, where there is
             one, if not given.
+        agreement: The agreement as a member gave it to the reader, which establishes whose the keys
+            are.
 
     Raises:
         RunDirectoryError: If the directory holds no finished run with a ledger.
-        InputError: If the attack's report is none.
+        InputError: If the attack's report or the agreement is none.
     """
     directory = RunDirectory.open(run)
     if directory.result() is None:
@@ -182,7 +185,8 @@ def gather(run: Path, attack: Path | None = None) -> Evidence:
     bundle = bundle_of(run)
     path = attack or (run / ATTACK if (run / ATTACK).exists() else None)
     report = None if path is None else read_attack(path)
-    return Evidence(run, bundle, proof_of(bundle, str(run), run), report)
+    pinned = None if agreement is None else pinned_agreement(agreement)
+    return Evidence(run, bundle, proof_of(bundle, str(run), run, agreement=pinned), report)
 
 
 def read_attack(path: Path) -> AttackFile:

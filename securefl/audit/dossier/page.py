@@ -101,13 +101,19 @@ class Dossier:
         }
 
 
-def dossier_of(run: Path, attack: Path | None = None, out: Path | None = None) -> Dossier:
+def dossier_of(
+    run: Path,
+    attack: Path | None = None,
+    out: Path | None = None,
+    agreement: Path | None = None,
+) -> Dossier:
     """Return the dossier of a finished run.
 
     Args:
         run: The run's directory.
         attack: A report of `securefl audit attack`; see `gather`.
         out: A new folder; `dossier` in the run's directory if not given.
+        agreement: The agreement as a member gave it to the reader; see `gather`.
 
     Raises:
         RunDirectoryError: If the directory holds no finished run with a ledger, or the folder
@@ -116,7 +122,7 @@ def dossier_of(run: Path, attack: Path | None = None, out: Path | None = None) -
     """
     folder = out or run / FOLDER
     refuse_taken(folder)
-    evidence = gather(run, attack)
+    evidence = gather(run, attack, agreement)
     return Dossier(evidence, entry(evidence), folder)
 
 

@@ -17,6 +17,7 @@ from securefl.audit.report.rounds import Paths
 from securefl.audit.report.view_model import Figures, Section
 from securefl.audit.verify import Audit, verify
 from securefl.consortium.agreement.model import agreement_fingerprint
+from securefl.consortium.agreement.signatures import SignedAgreement
 from securefl.consortium.ledger.events import Release, ScoreRelease, SignedEntry
 from securefl.federation.runs.directory import MODEL, RunDirectory
 
@@ -58,7 +59,12 @@ def prove(directory: RunDirectory) -> Proof | None:
 
 
 def proof_of(
-    bundle: Bundle, source: str, folder: Path | None, now: datetime | None = None
+    bundle: Bundle,
+    source: str,
+    folder: Path | None,
+    *,
+    agreement: SignedAgreement | None = None,
+    now: datetime | None = None,
 ) -> Proof:
     """Audit a bundle.
 
@@ -66,9 +72,10 @@ def proof_of(
         bundle: The bundle.
         source: Its name, for findings.
         folder: Folder of the files that it names; None if there are none.
+        agreement: The agreement, obtained independently of the bundle.
         now: Time of the audit; the current time if not given.
     """
-    audit = verify(bundle, source=source, folder=folder, now=now)
+    audit = verify(bundle, source=source, folder=folder, agreement=agreement, now=now)
     return Proof(audit, _paths(bundle.entries), explain(bundle), _digests(bundle))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -51,11 +52,11 @@ def create_authority(
     check_passphrase(passphrase)
     _refuse_taken(folder / AUTHORITY, folder / AUTHORITY_KEY)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(name)
-    builder = _builder(subject, subject, key.public_key(), at, days)
+    subject = common_name(name)
+    builder = certificate_builder(subject, subject, key.public_key(), at, days)
     # Path length 0: the authority issues server certificates only, and no further authority.
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
+    builder = builder.add_extension(key_usage(signs_certificates=True), critical=True)
     certificate = builder.sign(key, SHA256())
     write_secret(folder / AUTHORITY_KEY, encrypted_pem(key, passphrase, os.urandom))
     return _write_certificate(folder / AUTHORITY, certificate)
@@ -82,7 +83,9 @@ def issue_broker(
     authority, authority_key = _authority(folder, passphrase)
     _refuse_taken(folder / BROKER, folder / BROKER_KEY)
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_name(hosts[0]), authority.subject, key.public_key(), at, days)
+    builder = certificate_builder(
+        common_name(hosts[0]), authority.subject, key.public_key(), at, days
+    )
     names = x509.SubjectAlternativeName([_alternative(host) for host in hosts])
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
@@ -91,7 +94,7 @@ def issue_broker(
     builder = builder.add_extension(
         x509.BasicConstraints(ca=False, path_length=None), critical=True
     )
-    builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(key_usage(signs_certificates=False), critical=True)
     certificate = builder.sign(authority_key, SHA256())
     write_secret(folder / BROKER_KEY, clear_pem(key))
     return _write_certificate(folder / BROKER, certificate)
@@ -114,13 +117,14 @@ def checked_certificate(pem: str) -> str:
     return pem
 
 
-def _builder(
+def certificate_builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
+    key: ec.EllipticCurvePublicKey | Ed25519PublicKey,
     at: datetime,
     days: int,
 ) -> x509.CertificateBuilder:
+    """Return a certificate without its usage, valid from a little earlier on for late clocks."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -133,7 +137,8 @@ def _builder(
     )
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """Return what a key may sign: certificates, or all else."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         key_cert_sign=signs_certificates,
@@ -181,7 +186,12 @@ def _domain(host: str) -> x509.GeneralName:
         raise KeyFileError(f"'{host}' is no name or address of a host") from None
 
 
-def _name(common: str) -> x509.Name:
+def common_name(common: str) -> x509.Name:
+    """Return a name for a certificate.
+
+    Raises:
+        KeyFileError: If it is empty, or longer than a certificate allows.
+    """
     try:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
     except ValueError:

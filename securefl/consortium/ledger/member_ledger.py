@@ -118,9 +118,9 @@ class MemberLedger:
             model: Digest of the shared model that training starts from, hex.
 
         Raises:
-            LedgerError: If an outcome of the round is recorded.
+            LedgerError: If the round's end is recorded.
         """
-        if self.privacy_ledger.entry_of(self.run, "outcome", number) is not None:
+        if self.end_of_round(number) is not None:
             raise LedgerError(f"round {number} is over")
         self._asked = RequestedRound(number, cohort, model)
 

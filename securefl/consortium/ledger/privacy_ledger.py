@@ -313,6 +313,8 @@ class PrivacyLedger(Database):
                 " HAVING MAX(time) < ? AND run IN (SELECT run FROM runs WHERE ended))",
                 (time,),
             )
+            # Survivors' names are in there; a run without entries is entered no more.
+            self.insert("DELETE FROM entered WHERE run NOT IN (SELECT run FROM entries)")
 
     def _numbers(self, key: str) -> list[int]:
         rows = self.rows("SELECT data_set FROM data_set_keys WHERE key = ?", (key,))

@@ -47,6 +47,20 @@ class TranscriptArchive:
                 write_atomically(transcript_path(self._folder, number), content)
         return transcript.digest().hex()
 
+    def keep_rejected(self, number: int, transcript: Transcript) -> None:
+        """Store the transcript of a round whose sum was rejected, in the place of earlier ones.
+
+        It shows that the coordinator announced what was signed (docs/protocol.md, section 8).
+
+        Raises:
+            RunDirectoryError: If it cannot be written.
+        """
+        content = transcript.to_bytes()
+        for old in self._folder.glob("rejected-*.msgpack"):
+            old.unlink()
+        if len(content) <= self._room:
+            write_atomically(self._folder / f"rejected-{number:06d}.msgpack", content)
+
     def _make_room(self, size: int, target: Path) -> bool:
         old = [path for path in sorted(self._folder.glob("round-*.msgpack")) if path != target]
         taken = sum(path.stat().st_size for path in old)

@@ -58,7 +58,9 @@ def agreed_data(settings: FilesSettings) -> RetailData:
     sold = known[known != UNKNOWN_PRODUCT]
     lines = pd.concat([_sold(sold, first), _sold(sold, last + _DAY - _MOMENT)], ignore_index=True)
     members = tuple(RetailerTables(member.name, lines) for member in settings.members)
-    return RetailData(SOURCE, members, agreed.products, agreed.promotions, agreed.prices)
+    return RetailData(
+        SOURCE, members, agreed.products, agreed.promotions, agreed.prices, made_up=True
+    )
 
 
 def agreed_digest(settings: FilesSettings, data: RetailData) -> bytes:

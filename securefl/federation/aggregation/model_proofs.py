@@ -9,6 +9,7 @@ signs one end a round, which it computed: no two ends of a round can have t sign
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,17 +59,17 @@ class RoundEnd:
         """Return a member's signature under this end of a round of this run, 64 bytes."""
         return key.sign(END_LABEL, self._statement(consortium))
 
-    def is_signed(self, consortium: Consortium, name: str, signature: bytes) -> bool:
-        """Return whether a survivor of the round signed this end."""
-        if name not in self.survivors:
-            return False
-        roster = consortium.roster
-        public = dict(zip(roster.names, roster.identities, strict=True))[name]
-        try:
-            verify(public, signature, END_LABEL, self._statement(consortium))
-        except RemoteProtocolError:
-            return False
-        return True
+    def valid(self, consortium: Consortium, signatures: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return those of the signatures that survivors of the round made under this end."""
+        roster, statement = consortium.roster, self._statement(consortium)
+        keys = dict(zip(roster.names, roster.identities, strict=True))
+        found = {}
+        for name, signature in signatures.items():
+            with suppress(RemoteProtocolError):
+                if name in self.survivors and name in keys:
+                    verify(keys[name], signature, END_LABEL, statement)
+                    found[name] = signature
+        return found
 
     def fits(self, consortium: Consortium) -> bool:
         """Return whether the round was agreed, and its survivors can be those of its sum."""
@@ -110,12 +111,7 @@ class ModelProof:
         cls, consortium: Consortium, end: RoundEnd, signatures: Mapping[str, bytes]
     ) -> ModelProof:
         """Return the proof from what members sent; signatures under another end are left out."""
-        valid = {
-            name: signature
-            for name, signature in signatures.items()
-            if end.is_signed(consortium, name, signature)
-        }
-        return cls(end, valid)
+        return cls(end, end.valid(consortium, signatures))
 
     def handed_out(self, consortium: Consortium) -> bytes:
         """Return the proof as it travels: exactly t signatures; empty where there are fewer."""
@@ -215,5 +211,5 @@ def proved_end(consortium: Consortium, number: int, model: bytes, data: bytes) -
     # Before any signature is verified, so that a flood of them costs nothing.
     if not proof.end.fits(consortium) or len(proof.signatures) > len(proof.end.survivors):
         return None
-    valid = ModelProof.of(consortium, proof.end, proof.signatures).signatures
+    valid = proof.end.valid(consortium, proof.signatures)
     return proof.end if len(valid) >= round_threshold(consortium, number) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -116,10 +116,17 @@ class SecureAggregator:
     """The aggregator of masked sums; a session serves many rounds while its members stay.
 
     Keys are agreed once a session, because that costs more than a round.
+
+    Args:
+        consortium: The parties and their agreement.
+        rejected: Is given the transcript of each round whose sum fails its checksum.
     """
 
-    def __init__(self, consortium: Consortium) -> None:
+    def __init__(
+        self, consortium: Consortium, rejected: Callable[[int, Transcript], None] | None = None
+    ) -> None:
         self._consortium = consortium
+        self._rejected = rejected
         self._session: _Session | None = None
         self._sessions = 0
         self._handed: _HandedOver | None = None
@@ -174,6 +181,8 @@ class SecureAggregator:
             try:
                 result = session.run(exchange, openings, *round_)
             except ChecksumFailed as error:
+                if self._rejected is not None:
+                    self._rejected(round_number, session.server.transcript())
                 self._again(session)
                 self._count_rejected(error, cohort)
             except ProtocolError as error:

@@ -95,11 +95,7 @@ def agreed_format(config: RunConfig, roster: int, cohort: int, dimension: int) -
     """
     mechanism = mechanism_for(config.privacy)
     found = mechanism.sum_format(config, roster=roster, cohort=cohort, dimension=dimension)
-    if found is not None:
-        return found
-    # Under a budget counts are not released, and every member has weight 1.
-    most = 1 if mechanism.private else config.secure.max_samples
-    return SumFormat(update_encoding(config, cohort, most))
+    return SumFormat(update_encoding(config, cohort)) if found is None else found
 
 
 def session_params(

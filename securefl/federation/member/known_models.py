@@ -135,7 +135,7 @@ class MemberModels:
         Raises:
             MessageError: If it is another one.
         """
-        follows = number == 1 or self.concluded(number - 1) is not None
+        follows = number == 1 or self._ledger.end_of_round(number - 1) is not None
         if number < newest or (number > newest and not follows):
             raise m.MessageError(f"round {number} is not the round that this member is in")
 

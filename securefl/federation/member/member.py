@@ -33,6 +33,7 @@ from securefl.federation.member.own_figures import (
     CarriedModel,
     OwnFigures,
     keep_result,
+    keep_to_itself,
     kept_result,
     write_figures,
 )
@@ -208,8 +209,7 @@ class Member:
             return number > 0 and self._models.ended_with(number, digest, proof)
         return self._result is not None and model_digest(self._result) == digest
 
-    def _spent(self, request: m.BudgetRequest) -> m.BudgetResponse:
-        del request
+    def _spent(self, _: m.BudgetRequest) -> m.BudgetResponse:
         spending = self.trainer.spending()
         if spending is None:
             raise m.MessageError("this member keeps no account of a budget")
@@ -236,7 +236,7 @@ class Member:
         return self._entries(request.since)
 
     def _finish(self, request: m.Finish) -> m.Entries:
-        self._write_outputs()
+        keep_to_itself(self._write_outputs, self.config)
         self.ledger.end(request.rounds)
         self._gate.advance(Phase.CLOSED)
         return self._entries(request.since)

@@ -35,7 +35,8 @@ class SeenOutcomes:
             MessageError: If no round can end as claimed, or the member saw another end.
         """
         saw = self._verified(claim) if self._masked else self._took_part(claim)
-        if not saw:
+        # What it signed before it does not take back; the ledger refuses it with other contents.
+        if not saw and not isinstance(self._ledger.end_of_round(claim.round), Outcome):
             return UnseenOutcome(round=claim.round)
         return Outcome(
             round=claim.round,
@@ -81,8 +82,5 @@ class SeenOutcomes:
         if not claim.proof:
             return False
         shown, name = read_proof(claim.round, claim.model, claim.proof), self._ledger.name
-        return (
-            shown.end.survivors == claim.survivors
-            and name in shown.signatures
-            and shown.end.is_signed(self._consortium, name, shown.signatures[name])
-        )
+        valid = shown.end.valid(self._consortium, shown.signatures)
+        return shown.end.survivors == claim.survivors and name in valid

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.federation.member.scoring import MemberScoring, Tallies
@@ -24,6 +26,8 @@ from securefl.tasks.common.local_baseline import train_local_only
 from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.served.vocabulary import Vocabulary
 from securefl.tasks.served.writing import FOLDER, Provenance, write_member_model
+
+_log = logging.getLogger(__name__)
 
 FIGURES = "figures.json"
 RESULT = "result.safetensors"
@@ -41,6 +45,27 @@ class OwnFigures:
 
     path: Path
     metrics: dict[str, dict[str, float]]
+
+
+def keep_to_itself(write: Callable[[], None], config: RunConfig) -> None:
+    """Write what only the member reads; under a budget a failure of it changes no answer.
+
+    Whether predictions can be written depends on customers: on whether there are any, and on what
+    they bought. An answer that fails for it would be a release that nobody charged.
+
+    Args:
+        write: Writes into the member's own folder.
+        config: The run's configuration.
+
+    Raises:
+        Exception: Without a budget, whatever `write` raises.
+    """
+    try:
+        write()
+    except Exception:
+        if not mechanism_for(config.privacy).private:
+            raise
+        _log.exception("what this member serves could not be written; the run goes on")
 
 
 def keep_result(directory: Path, shared: FloatVector, local: dict[str, Tensor]) -> None:

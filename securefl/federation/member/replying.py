@@ -32,7 +32,9 @@ def reply_to(message: bytes, answer: Callable[[m.Message], m.Message]) -> list[b
     except SecureflError as error:
         reply = m.Failure(error=error.wire_name, text=str(error))
     except Exception as error:
-        _log.exception("a request was not answered")
+        # With the way to the error, and without its text, which may hold data.
+        way = "".join(traceback.format_tb(error.__traceback__))
+        _log.error("unexpected %s\n%s", type(error).__name__, way)
         reply = m.Failure(error=INTERNAL_ERROR, text=where(error))
     return [m.encode(reply)]
 

@@ -259,13 +259,14 @@ def federation_of(
         scores: Where scores come from.
     """
     config = prepared.config
+    archive = TranscriptArchive(directory.transcripts, config.ledger.transcript_mebibytes)
     return Federation(
         config=config,
         roster=consortium.roster.names,
         members=members,
         exchange=exchange,
-        aggregator=aggregator_of(consortium),
-        archive=TranscriptArchive(directory.transcripts, config.ledger.transcript_mebibytes),
+        aggregator=aggregator_of(consortium, archive),
+        archive=archive,
         decisive=prepared.task.metrics[0],
         consortium=consortium,
         layout=ExactLayout(prepared.task.scored_metrics),
@@ -273,9 +274,11 @@ def federation_of(
     )
 
 
-def aggregator_of(consortium: Consortium) -> Aggregator:
-    """Return the aggregator of the agreed mode."""
-    return PlainAggregator() if consortium.config.mode == "plain" else SecureAggregator(consortium)
+def aggregator_of(consortium: Consortium, archive: TranscriptArchive | None = None) -> Aggregator:
+    """Return the aggregator of the agreed mode; the archive gets transcripts of rejected sums."""
+    if consortium.config.mode == "plain":
+        return PlainAggregator()
+    return SecureAggregator(consortium, None if archive is None else archive.keep_rejected)
 
 
 def taking_part(recorder: Recorder, exchange: Exchange) -> tuple[str, ...]:

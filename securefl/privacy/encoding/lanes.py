@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from securefl.config.privacy import protects
 from securefl.config.schema import RunConfig, SecureSettings
 from securefl_protocols.encoding.fixed_point import FixedPoint
 from securefl_protocols.primitives.errors import PlanError
@@ -30,7 +31,7 @@ REFUSAL_BITS: Final = 100
 _FORMATS_OF_UPDATES = (RingDtype.UINT24, RingDtype.UINT32, RingDtype.UINT64)
 
 
-def update_encoding(config: RunConfig, members: int, most_samples: int) -> FixedPoint:
+def update_encoding(config: RunConfig, members: int) -> FixedPoint:
     """Return the encoding of a cohort's weighted changes, without integer noise.
 
     With `bits = "auto"` it has the fewest bits that keep the agreed tolerance for the smallest
@@ -40,28 +41,54 @@ def update_encoding(config: RunConfig, members: int, most_samples: int) -> Fixed
     Args:
         config: What was agreed.
         members: Members of the cohort.
-        most_samples: Largest weight of a member; 1 where all have the same.
 
     Raises:
         PlanError: If the numbers do not fit the bits.
     """
     settings = config.secure
+    # Under a budget counts are not released, and every member has weight 1.
+    heaviest = 1 if protects(config.privacy.dp) else settings.max_samples
 
     def finest(ring: RingDtype) -> FixedPoint:
         return FixedPoint.finest(
             members=members,
-            max_weight=most_samples,
+            max_weight=heaviest,
             limit=settings.limit,
             ring=ring,
-            at_random=settings.rounds_at_random,
-            exact=(most_samples * LOSS_RANGE * LOSS_STEP,),
+            at_random=settings.rounds_at_random and ring is not RingDtype.UINT64,
+            exact=(heaviest * LOSS_RANGE * LOSS_STEP,),
         )
 
     if settings.bits != "auto":
         return finest(RingDtype(settings.bits))
-    expected = max(1, settings.min_samples, settings.expected_samples)
-    least = members * min(expected, most_samples)
-    return _narrowest(settings, finest, least)
+    return _narrowest(settings, finest, members * _samples(settings, heaviest))
+
+
+def _samples(settings: SecureSettings, heaviest: int) -> int:
+    """Return the sample count of a member that lanes are chosen for."""
+    return min(heaviest, max(1, settings.min_samples, settings.expected_samples))
+
+
+def described(config: RunConfig, members: int) -> str:
+    """Return what is known beforehand of a sum of all members: bits, and the error that they leave.
+
+    Raises:
+        PlanError: If the numbers do not fit the bits.
+    """
+    settings = config.secure
+    if config.privacy.needs_masks:
+        return (
+            "the fewest bits that hold signal and noise"
+            if settings.bits == "auto"
+            else (f"{settings.bits} bits, or no run where signal and noise do not fit them")
+        )
+    found = update_encoding(config, members)
+    samples = _samples(settings, found.max_weight)
+    error = found.error_bound(members, members * samples)
+    return (
+        f"{found.ring.value} bits a coordinate; a mean change is off by at most {error:.1g} where"
+        f" members have {samples:,} samples each, with more by less"
+    )
 
 
 def _narrowest(

@@ -21,7 +21,7 @@ from securefl.tasks.churn.personalized import Mixture, PrivateChurnTask, persona
 from securefl.tasks.churn.rfm_features import WEEK
 from securefl.tasks.churn.task import ChurnMember, ChurnTask, churn_metrics
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.serving import OwnPart, Request, ServedModel, Verb, load_rows
+from securefl.tasks.common.serving import Graph, OwnPart, Request, ServedModel, Verb, load_rows
 
 _DAY = WEEK // 7
 
@@ -122,6 +122,23 @@ class ServedChurn(ServedModel):
             return found
         return Mixture(self.model, self.own.model, cases).logits(self.own.share)
 
+    def graph(self) -> Graph:
+        """See `ServedModel`."""
+        count = self.task.split.features
+
+        def example(seed: int) -> tuple[Tensor, ...]:
+            random = torch.Generator().manual_seed(seed)
+            rows = int(torch.randint(1, 30, (), generator=random))
+            return (torch.rand(rows, count, generator=random),)
+
+        return Graph(
+            network=ChurnNetwork(self),
+            inputs={"features": f"features of customers, float32 [N, {count}] (docs/churn.md)"},
+            output="probability",
+            free={"features": {0: "customers"}},
+            example=example,
+        )
+
     @torch.no_grad()
     def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:
         """Yield `customer`, `probability`, `as_of` and `until`, see `ServedModel`.
@@ -157,3 +174,21 @@ class ServedChurn(ServedModel):
         if not len(times):
             raise InputError("there is no purchase")
         return int(times.max().astype(np.int64)) // _DAY * _DAY + _DAY
+
+
+class ChurnNetwork(nn.Module):
+    """Probabilities of customers not to come back, as a function of tensors.
+
+    Args:
+        served: What is served.
+    """
+
+    def __init__(self, served: ServedChurn) -> None:
+        super().__init__()
+        self.shared, self._served = served.model, served
+        self.local = None if served.own is None else served.own.model
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return float32 [N] for features of the customers, [N, F]."""
+        cases = ChurnExamples(features, features, features)
+        return torch.sigmoid(self._served.logits(cases))

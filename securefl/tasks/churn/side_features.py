@@ -44,6 +44,8 @@ def check_profiles(words: Sequence[str], data: RetailData) -> None:
         ConfigError: If a word is malformed.
         DataError: If no retailer has such an attribute.
     """
+    if data.made_up:
+        return  # the agreed days and catalogue say nothing of profiles
     known = {str(c) for m in data.members if m.profiles is not None for c in m.profiles.columns}
     for attribute, _ in profile_pairs(words):
         if attribute not in known:
@@ -57,11 +59,20 @@ def profile_features(
     found = np.zeros((len(customers), len(words)))
     if profiles is None or not words:
         return found
-    known = profiles.set_index("customer").astype("str").reindex(customers)
     for column, (attribute, level) in enumerate(profile_pairs(words)):
-        if attribute in known:
-            found[:, column] = known[attribute] == level
+        if attribute in profiles:
+            # Before rows are aligned: a customer without a profile would turn integers to floats.
+            texts = profiles.set_index("customer")[attribute].map(_text).reindex(customers)
+            found[:, column] = texts == level
     return found
+
+
+def _text(value: object) -> str:
+    """Return a value as text, the same whatever other customers have: 2 for 2, 2.0 and "2".
+
+    One missing value makes floats of a whole column of integers.
+    """
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def event_products(words: Sequence[str], data: RetailData) -> tuple[Ints, ...]:

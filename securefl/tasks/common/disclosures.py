@@ -23,8 +23,9 @@ WHAT_SELLS: Final = Disclosure(
 
 UNITS_SOLD: Final = Disclosure(
     model=(
-        "How sales of a category move with season, promotions and their own past, over all members"
-        " together; the inputs are ratios, so the level of a member's sales is in none of them."
+        "How sales move with season, promotions and their own past, over all members together. Most"
+        " inputs are ratios to a series' own past; a network on raw units (tutorial-forecaster) can"
+        " tell the average level of sales as well."
     ),
     delicate=True,
     competition=(

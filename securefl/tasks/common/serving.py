@@ -8,7 +8,7 @@ of the test cases are those of the closing table.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
@@ -74,6 +74,44 @@ class Request:
         return frozenset(one.name for one in fields(self) if getattr(self, one.name) is not None)
 
 
+@dataclass(frozen=True)
+class Graph:
+    """What is served, as a function of tensors that other programs can compute.
+
+    Attributes:
+        network: The function.
+        inputs: Names of its arguments to what they are, in their order.
+        output: Name of its result.
+        free: Input to its dimensions that may have any length, each with a name.
+        example: From a seed to arguments, whose free dimensions have random lengths.
+        rows: Labels of what rows of tensors stand for, as numbers; name to int64.
+    """
+
+    network: nn.Module
+    inputs: Mapping[str, str]
+    output: str
+    free: Mapping[str, Mapping[int, str]]
+    example: Callable[[int], tuple[Tensor, ...]]
+    rows: Mapping[str, Ints] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Products and customers as vectors whose inner product orders products as a list does.
+
+    Attributes:
+        products: Product ids, int64 [I].
+        product_vectors: Float32 [I, d].
+        customers: Customers, int64 [n].
+        customer_vectors: Float32 [n, d].
+    """
+
+    products: Ints
+    product_vectors: npt.NDArray[np.float32]
+    customers: Ints
+    customer_vectors: npt.NDArray[np.float32]
+
+
 class ServedModel(ABC):
     """A model as one member serves it.
 
@@ -128,6 +166,19 @@ class ServedModel(ABC):
         """
         del member, count
         return ()
+
+    def graph(self) -> Graph | None:
+        """Return what is served as a function of tensors; None where it is none."""
+        return None
+
+    def vectors(self, tables: RetailerTables) -> Vectors | None:
+        """Return products and the data's customers as vectors; None where scores are no products.
+
+        Args:
+            tables: See `predict`.
+        """
+        del tables
+        return None
 
     @abstractmethod
     def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:

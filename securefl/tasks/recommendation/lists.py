@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from securefl.errors import InputError
 from securefl.ml.metrics.ranking import RankingCases, parts_of
+from securefl.tasks.common.histories import Histories
 from securefl.tasks.common.ranking_examples import Cases, histories
 from securefl.tasks.common.splits import Purchases, histories_of
 from securefl.tasks.recommendation.customer_rows import CustomerRows
+from securefl.tasks.recommendation.personalization import LocalScores
 from securefl.tasks.recommendation.task import CaseScores
 
 Ints = npt.NDArray[np.int64]
@@ -132,6 +134,46 @@ class Lists:
             prior=group.prior,
             popularity=group.popularity,
         )
+
+
+class RankingNetwork(nn.Module):
+    """Scores of all products for one customer, as a function of tensors.
+
+    Args:
+        model: The model, whose parameters the scores have.
+        scores: The scores.
+        group: The products.
+        local: The member's local scores; None without any.
+    """
+
+    def __init__(
+        self, model: nn.Module, scores: CaseScores, group: Group, local: LocalScores | None
+    ) -> None:
+        super().__init__()
+        self.model, self.scores, self.group = model, scores, group
+        found = [] if local is None else list(vars(local).values())
+        self.local = nn.ModuleList(one for one in found if isinstance(one, nn.Module))
+
+    def forward(self, customer: Tensor, items: Tensor, present: Tensor, baskets: Tensor) -> Tensor:
+        """Return float32 [1, I]; see `Graph.inputs` for the arguments."""
+        known = OneHistory(self.group.prior[:0], items, present, baskets)
+        ranking = RankingCases(customer, items, customer, customer, self.group.sold)
+        cases = Cases(customer, known, ranking, self.group.prior, self.group.popularity)
+        return self.scores(cases, torch.arange(1))
+
+
+class OneHistory(Histories):
+    """One customer's history that is padded already: items, weights and baskets, [1, K] each."""
+
+    def padded(self, index: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
+        """See `Histories`."""
+        del index, width
+        return self.items, self.weights
+
+    def padded_baskets(self, index: Tensor, width: int | None = None) -> Tensor:
+        """See `Histories`."""
+        del index, width
+        return self.baskets
 
 
 class Bought:

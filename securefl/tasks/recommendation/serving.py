@@ -19,11 +19,28 @@ from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.ranking_examples import Cases, purchases_of
-from securefl.tasks.common.serving import Ints, OwnPart, Request, ServedModel, Verb, before
-from securefl.tasks.common.splits import Purchases
+from securefl.tasks.common.ranking_examples import Cases, histories, purchases_of
+from securefl.tasks.common.serving import (
+    Graph,
+    Ints,
+    OwnPart,
+    Request,
+    ServedModel,
+    Vectors,
+    Verb,
+    before,
+)
+from securefl.tasks.common.splits import Purchases, histories_of
 from securefl.tasks.recommendation.customer_rows import CustomerRows
-from securefl.tasks.recommendation.lists import CHUNK, Asked, Bought, Group, Lists, list_length
+from securefl.tasks.recommendation.lists import (
+    CHUNK,
+    Asked,
+    Bought,
+    Group,
+    Lists,
+    RankingNetwork,
+    list_length,
+)
 from securefl.tasks.recommendation.personalization import LocalScores, PersonalizedTask
 from securefl.tasks.recommendation.task import (
     NEW_PRODUCTS,
@@ -172,6 +189,59 @@ class ServedRanking(ServedModel):
         lists = Lists(asked, self.task.known(lines, self.facts), bought)
         for first in range(0, len(ids), CHUNK * _YIELDED):
             yield lists.of(ids[first : first + CHUNK * _YIELDED])
+
+    def graph(self) -> Graph:
+        """See `ServedModel`; scores of the known products for one customer at a time."""
+        group, customers = self.own.groups[0], len(self.own.rows)
+        products = len(self.facts.products)
+
+        def example(seed: int) -> tuple[Tensor, ...]:
+            random = torch.Generator().manual_seed(seed)
+            length = int(torch.randint(1, 30, (), generator=random))
+            basket = torch.arange(length)[None]
+            bought = torch.randint(0, products, (1, length), generator=random)
+            present = (torch.rand(1, length, generator=random) < 0.7).float()
+            return torch.randint(0, customers + 1, (1,), generator=random), bought, present, basket
+
+        return Graph(
+            network=RankingNetwork(self.model, self._scores(group), group, self.own.scores),
+            inputs={
+                "customer": "row of the customer, int64 [1]; the last one is a stranger's",
+                "items": "rows of the products that they bought, int64 [1, K]",
+                "present": "1 for a purchase, 0 for padding, float32 [1, K]",
+                "baskets": "in which basket each was bought first, from 0, int64 [1, K]",
+            },
+            output="scores",
+            free={name: {1: "purchases"} for name in ("items", "present", "baskets")},
+            example=example,
+            rows={"products": self.facts.products},
+        )
+
+    @torch.no_grad()
+    def vectors(self, tables: RetailerTables) -> Vectors | None:
+        """See `ServedModel`; the last number of a vector is what all customers have in common."""
+        if self.own.scores is not None or self.own.groups[0].weights is not None:
+            return None
+        lines = purchases_of(tables.transactions, self.facts.products)
+        ids, pairs = histories_of(self.task.known(lines, self.facts))
+        known = histories(pairs, np.ones(len(pairs.item)), len(ids))
+        rows = torch.from_numpy(self.own.rows.of_customers(ids))
+        parts = [
+            self.task.inner_product(self.model, known.at(at), rows[at])
+            for at in torch.split(torch.arange(len(ids)), CHUNK)
+        ]
+        if not parts or any(part is None for part in parts):
+            return None
+        customers = torch.cat([part[0] for part in parts if part is not None])
+        assert parts[0] is not None
+        _, vectors, common = parts[0]
+        common = common + self.own.groups[0].prior
+        return Vectors(
+            self.facts.products,
+            torch.cat([vectors, common[:, None]], dim=1).numpy(),
+            ids,
+            torch.cat([customers, torch.ones(len(customers), 1)], dim=1).numpy(),
+        )
 
     def _with_own_rows(self, cases: Cases, ids: Ints) -> Cases:
         rows = self.own.rows.of_customers(ids)[cases.customers.numpy()]

@@ -22,7 +22,7 @@ from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.tasks.base import MemberData, Task
-from securefl.tasks.common.histories import CustomerExamples, joined
+from securefl.tasks.common.histories import CustomerExamples, Histories, joined
 from securefl.tasks.common.ranking_examples import (
     Cases,
     RetailerCases,
@@ -239,6 +239,24 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         """Return what is served: from cases and positions to all products' scores, [B, I]."""
         del blend
         return partial(self.scores, model)
+
+    def inner_product(
+        self, model: nn.Module, known: Histories, rows: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return customers, products and what all customers have in common; None without such.
+
+        A score is the inner product of vectors [B, d] and [I, d], plus the common part, [I].
+
+        Args:
+            model: The model.
+            known: Histories of B customers.
+            rows: Their rows in the model, int64 [B].
+        """
+        if not isinstance(model, Factorization):
+            return None
+        vectors, every = model.products(), torch.arange(len(rows))
+        customers = model.customer_vectors(vectors, rows, *known.padded(every))
+        return customers, vectors, model.bias
 
     def merged(self, groups: dict[str, MetricSums]) -> dict[str, MetricSums]:
         """Return the metrics by retailer, from those of groups of its cases."""

@@ -145,10 +145,12 @@ class SequenceRanker(nn.Module):
 
     def taste(self, items: Tensor, present: Tensor, baskets: Tensor) -> Tensor:
         """Return the scores' part that depends on the customer, after the last basket, [B, I]."""
-        vectors = self.products()
+        return torch.mm(self.customers(items, present, baskets), self.products().T)
+
+    def customers(self, items: Tensor, present: Tensor, baskets: Tensor) -> Tensor:
+        """Return each customer's representation after the last basket, [B, dim]."""
         known = Baskets.of(items, present, baskets, self.settings.length)
-        customers = self._customers(vectors, known)[:, -1]
-        return torch.mm(customers, vectors.T)
+        return self._customers(self.products(), known)[:, -1]
 
     def _customers(self, vectors: Tensor, known: Baskets) -> Tensor:
         """Return each customer's representation after each basket, [B, length, dim]."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from securefl.ml.batches import Batch
 from securefl.tasks.common.contribution_bounds import sample_rows
-from securefl.tasks.common.histories import OrderedExamples
+from securefl.tasks.common.histories import Histories, OrderedExamples
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.task import RankingFacts, RecommendationTask
 from securefl.tasks.sequential.model import SequenceRanker
@@ -47,6 +47,15 @@ class SequentialTask(RecommendationTask):
     def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
         """See `RecommendationTask.scores`."""
         return self.parts(model, cases, index).sum(dim=2) + cases.prior
+
+    def inner_product(
+        self, model: nn.Module, known: Histories, rows: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `RecommendationTask.inner_product`."""
+        ranker, every = sequence_ranker(model), torch.arange(len(rows))
+        items, present = known.padded(every)
+        customers = ranker.customers(items, present, known.padded_baskets(every))
+        return customers, ranker.products(), ranker.common(1)[0]
 
     def parts(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
         """Return shared popularity and taste, float [B, I, 2]."""

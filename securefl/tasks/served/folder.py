@@ -57,6 +57,25 @@ def write_folder(
         raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None
 
 
+def write_new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a new folder that its owner alone may read.
+
+    Raises:
+        InputError: If it exists or cannot be written.
+    """
+    beside = folder.with_name(f".{folder.name}.partial")
+    try:
+        if folder.exists() or folder.is_symlink():
+            raise InputError(f"{folder} exists; nothing was written")
+        _remove(beside)
+        beside.mkdir(mode=0o700)
+        for name, content in files.items():
+            _write(beside / name, content, 0o600)
+        beside.rename(folder)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror}") from None
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Return what a model's folder says of itself.
 

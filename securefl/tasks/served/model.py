@@ -35,12 +35,13 @@ class Model:
     Attributes:
         manifest: What its folder says of it.
         config: The configuration of the run.
+        opened: Its parts.
     """
 
     def __init__(self, opened: OpenedModel, data: Data | None) -> None:
         self.manifest: Manifest = opened.manifest
         self.config: RunConfig = opened.config
-        self._opened = opened
+        self.opened = opened
         self._given = data
         self._lock = Lock()
         self._kept: OwnData | None = None
@@ -52,7 +53,7 @@ class Model:
     @property
     def verb(self) -> Verb:
         """The method that answers for this task: `recommend`, `forecast`, `predict_proba`, ..."""
-        return self._opened.served.verb
+        return self.opened.served.verb
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -62,7 +63,7 @@ class Model:
     @property
     def card(self) -> str:
         """The model card, as Markdown."""
-        return (self._opened.folder / CARD).read_text(encoding="utf-8")
+        return (self.opened.folder / CARD).read_text(encoding="utf-8")
 
     def recommend(
         self,
@@ -184,7 +185,7 @@ class Model:
         Raises:
             InputError: See `recommend`.
         """
-        opened = self._opened
+        opened = self.opened
         tables = self._read(data, now=False).tables
         prepared = opened.served.task.prepare(tables, opened.served.facts)
         with torch.no_grad():
@@ -206,13 +207,13 @@ class Model:
         Raises:
             InputError: See `recommend`.
         """
-        refuse_unknown(self._opened.served, request)
+        refuse_unknown(self.opened.served, request)
         own = self._read(data, now=True)
         if customers is not None:
             own, numbers = own.with_customers(customers)
             request = _with_customers(request, numbers)
-            refuse_unknown(self._opened.served, request)
-        for frame in self._opened.served.predict(own.tables, request):
+            refuse_unknown(self.opened.served, request)
+        for frame in self.opened.served.predict(own.tables, request):
             yield self._labelled(frame, own)
 
     def limited(
@@ -226,7 +227,7 @@ class Model:
         Raises:
             InputError: If a department or all of the candidates are unknown.
         """
-        words, found = self._opened.vocabulary, None
+        words, found = self.opened.vocabulary, None
         if departments or without_departments:
             found = words.of_departments(departments, without_departments)
         if candidates is not None:
@@ -235,6 +236,17 @@ class Model:
                 raise InputError("none of the candidates is known to the model")
             found = numbers if found is None else np.intersect1d(found, numbers)
         return found
+
+    def read(self, data: Data | None = None) -> OwnData:
+        """Return the member's data with products numbered as in the model.
+
+        Args:
+            data: See `recommend`.
+
+        Raises:
+            InputError: See `recommend`.
+        """
+        return self._read(data, now=True)
 
     def _all(
         self,
@@ -259,17 +271,17 @@ class Model:
     def _fresh(self, data: Data | None, *, now: bool) -> OwnData:
         member = self.manifest.member
         assert member is not None  # a released model is not opened
-        return own_data(_source(data, self.config.data), member, self._opened.vocabulary, now=now)
+        return own_data(_source(data, self.config.data), member, self.opened.vocabulary, now=now)
 
     def _labelled(self, frame: pd.DataFrame, own: OwnData) -> pd.DataFrame:
         labels: Mapping[str, Any] = {
             "customer": own.label,
-            "product": self._opened.vocabulary.label,
+            "product": self.opened.vocabulary.label,
         }
         # Series of single products are named by the products' numbers.
-        labelled = self._opened.vocabulary.labels is not None
+        labelled = self.opened.vocabulary.labels is not None
         if labelled and getattr(self.config.cuts, "level", None) == "product":
-            labels = {**labels, "series": self._opened.vocabulary.label}
+            labels = {**labels, "series": self.opened.vocabulary.label}
         for name, label in labels.items():
             if name in frame:
                 frame[name] = label(frame[name].to_numpy(np.int64))

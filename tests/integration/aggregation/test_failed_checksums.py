@@ -4,6 +4,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.errors import InputError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import (
@@ -14,7 +15,10 @@ from securefl.federation.aggregation.secure import (
 from securefl.federation.aggregation.session_driver import RejectedSumError
 from securefl.federation.member import open_session
 from securefl.federation.member.model_verifier import ModelVerifier
+from securefl.ml.vectors import model_digest
+from securefl_protocols.session.replay import replay
 from securefl_protocols.wire.messages import Consistency, MaskedInput, RoundSum, Unmask
+from securefl_protocols.wire.transcript import Transcript
 from support.masked_federation import MaskedFederation, make_liar, rejects
 from support.rehearsal import rehearsed_change
 
@@ -236,9 +240,9 @@ def test_a_weight_that_is_none_costs_a_round_and_not_the_run(federation, monkeyp
     """Within the range of an input, and outside of what a sum of weights can be."""
     honest, calls = open_session.encode_update, []
 
-    def encode(encoding, change, loss, samples):
-        vector = honest(encoding, change, loss, samples)
-        calls.append(samples)
+    def encode(*terms):
+        vector = honest(*terms)
+        calls.append(terms)
         if len(calls) == federation.names.index(LIAR) + 1:
             vector[-1] = np.int64(-100).astype(vector.dtype)
         return vector
@@ -283,3 +287,22 @@ def test_coordinator_state_of_an_earlier_version_is_refused(federation):
     fields["session"]["advertised"] = fields["session"].pop("opened")[0]
     with pytest.raises(InputError, match="of an earlier version"):
         SecureAggregator(federation.consortium).restore(msgpack.packb(fields))
+
+
+def test_transcript_of_a_rejected_sum_is_kept_and_replays(federation, tmp_path):
+    """Who asks later whether the coordinator lied finds what was signed, and the same total."""
+    archive = TranscriptArchive(tmp_path / "transcripts", 1)
+    federation.aggregator._rejected = archive.keep_rejected
+    lying(federation, 1, 2)
+    result = federation.round()
+    (kept,) = (tmp_path / "transcripts").iterdir()
+    assert kept.name == "rejected-000001.msgpack"
+    again = replay(
+        Transcript.from_bytes(kept.read_bytes()),
+        plan=result.terms.plan,
+        roster=federation.consortium.part(federation.names),
+        context=result.terms.context,
+        model=model_digest(federation.models[1]),
+    )
+    assert np.array_equal(again.total, result.total)
+    assert again.checksum != federation.aggregator._session.server.result().checksum

@@ -1,6 +1,7 @@
 import pytest
 
 from securefl.audit.attacks.report import AttackReport, bounded
+from securefl.audit.dossier.evidence import read_attack
 from securefl_cli.commands.audit import attack as audit_attack
 
 CONFIG = """\
@@ -48,7 +49,7 @@ def test_an_honest_run_passes_and_the_json_says_what_was_found(cli, small, here)
     assert (report["unit"], report["delta"], report["canaries"]) == ("customer", 1e-5, 1000)
     assert 1.9 < report["epsilon"] <= 2.0
     names = [attack["name"] for attack in report["attacks"]]
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 15
     for attack in report["attacks"]:
         assert set(attack) == {"name", "gain", "lower_bound", "claim", "verdict", "numbers"}
         assert attack["verdict"] in {"holds", "no claim"}
@@ -61,7 +62,19 @@ def test_an_honest_run_passes_and_the_json_says_what_was_found(cli, small, here)
     assert report["not_shown"]
     # Nothing is left behind, and no book of a retailer was opened.
     assert [path.name for path in here.iterdir()] == ["small.toml"]
+    (here / "attack.json").write_text(outcome.out)
+    assert read_attack(here / "attack.json").canaries == 1000  # as the dossier reads it
     assert "Training" in outcome.err
+
+
+def test_attack_on_demand_is_on_its_series(cli):
+    """No customer has a gradient there; what is released is attacked all the same."""
+    words = ("--task", "demand", "--rounds", "2", "--epsilon", "2", "--canaries", "600")
+    outcome = cli("audit", "attack", *words, "--format", "json")
+    assert outcome.code == 0
+    (attack,) = outcome.json["attacks"]
+    assert attack["name"] == "canaries in noised series"
+    assert 0 < attack["lower_bound"] <= attack["claim"]
 
 
 @pytest.fixture
@@ -97,7 +110,6 @@ def test_a_claim_that_stands_is_exit_code_0_and_the_limits_are_named(cli, small,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--task", "demand"), ("demand",)),
         (("--epsilon", "0"), ("privacy.epsilon",)),
         (("--canaries", "10"), ("--canaries",)),
         (("--data", "files"), ("config init --data files",)),

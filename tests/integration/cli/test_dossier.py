@@ -35,9 +35,16 @@ def test_a_dossier_is_written_once(cli, here, finished):
         cli("dossier", finished, "--out", taken).refused(taken, "exists; nothing was written")
     assert (folder / "dossier.html").read_bytes() == before
     assert not list(here.glob("**/.dossier*"))
-    found = cli("dossier", finished, "--out", "new/place", "--format", "json")
-    assert found.json["verdict"] == "pass"
-    assert set(found.json["files"]) == FILES
+    result = here / "run" / "result.json"
+    unsigned = json.loads(result.read_text("utf-8"))
+    unsigned["metrics"]["federated"] = dict.fromkeys(unsigned["metrics"]["federated"], 0.999)
+    result.write_text(json.dumps(unsigned))
+    found = cli("dossier", finished, "--out", "new/place", "--format", "json").json
+    assert set(found.pop("files")) == FILES
+    assert found == tree  # nothing of it is from a file that no member signed
+    pinned = ("--agreement", "run/agreement.json", "--out", "pinned", "--format", "json")
+    assert "Whose the keys are" in found["answer"]
+    assert "Whose the keys are" not in cli("dossier", finished, *pinned).json["answer"]
 
 
 def test_what_has_no_dossier_is_one_line(cli, here, interrupted):

@@ -126,6 +126,10 @@ CASES = {
         "bundle",
         "audit witnessed {place}/bundle.json --note {place}/secret --witness {evil}",
     ),
+    "audit sign": (
+        "bundle",
+        "audit sign {place}/bundle.json --model {place}/bundle.json --key {place}/secret --out s",
+    ),
     "audit attack": ("place", "audit attack {place}/none.toml"),
     "report": ("place", "report {place}"),
     "dossier": ("place", "dossier {place} --attack {evil}"),

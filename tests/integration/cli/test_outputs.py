@@ -11,6 +11,8 @@ import pytest
 from securefl.consortium.agreement.storage import write_card
 from securefl.consortium.keys.key_files import write_clear_key
 from securefl.consortium.keys.parties import key_bundle_of
+from securefl.data.writers import check_new
+from securefl.errors import InputError
 from securefl_cli.main import main, securefl
 from support.named_keys import key_of
 from support.paths import ROOT
@@ -22,6 +24,10 @@ WRITES = {
     "compare": ("new", "compare ratings.toml --quiet --out new"),
     "audit export": ("new.json", "audit export run --out new.json"),
     "audit checkpoint": ("new", "audit checkpoint bundle.json --key hub.key --out new"),
+    "audit sign": (
+        "new",
+        "audit sign bundle.json --model run/model.safetensors --key member.pem --out new",
+    ),
     "report": ("new.html", "report run --out new.html"),
     "dossier": ("new", "dossier run --out new"),
     "keygen": ("north2.card", "keygen north2 --passphrase-file secret"),
@@ -37,8 +43,10 @@ WRITES = {
 }
 """What a command writes, and the command."""
 ELSEWHERE = {
-    # Starts only with a broker; creates its directory as `run` does, or resumes one.
-    "coordinator": "RunDirectory.create refuses, test_run.py",
+    # Starts only with a broker, and creates its directory as `run` does.
+    "coordinator": "run",
+    # Needs a member's model; `check_new` is asked below, and the command in test_predict.py.
+    "predict": "check_new",
 }
 
 
@@ -72,6 +80,8 @@ def office(tmp_path_factory):
             *(f"agreement sign agreed.toml --key {name}.key" for name in NAMES),
         ):
             assert main(words.split()) == 0, words
+    identity = sorted((folder / "run" / "members").glob("*/identity.pem"))[0]
+    shutil.copy(identity, folder / "member.pem")
     return folder
 
 
@@ -149,6 +159,17 @@ def test_nothing_of_others_is_overwritten(name, place, cli):
         assert tree(place) == before, kind
     assert cli(*arguments).code == 0
     assert (place / file).exists()
+
+
+def test_predictions_overwrite_nothing(tmp_path):
+    """What `predict` asks before it opens a model."""
+    file = tmp_path / "folder" / "new.csv"
+    for kind in laid(file):
+        before = tree(tmp_path)
+        with pytest.raises(InputError, match="nothing was written"):
+            check_new(file)
+        assert tree(tmp_path) == before, kind
+    check_new(file)
 
 
 @pytest.mark.parametrize("kind", ["audit export", "report"])

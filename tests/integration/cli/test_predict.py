@@ -41,7 +41,7 @@ def test_every_member_holds_its_figures(finished):
     for member in result.members:
         found = open_model(folder / "run" / "members" / member.name / "model")
         assert found.evaluate() == member.metrics["federated"] == found.metrics
-        assert stat.S_IMODE(found._opened.folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(found.opened.folder.stat().st_mode) == 0o700
 
 
 def test_another_process_predicts_without_any_other_party(finished, model, tmp_path):
@@ -179,3 +179,19 @@ def test_a_released_model_that_was_changed_has_no_signer(cli, finished, tmp_path
     (copy / "shared.safetensors").write_bytes(content)
     with pytest.raises(InputError, match="is damaged"):
         released_signers(copy, signed)
+
+
+def test_an_export_is_written_once(cli, model, tmp_path):
+    found = cli("export", model, "--format", "torch", "--out", tmp_path / "exported")
+    assert (found.code, "differs from the model by 0.0e+00" in found.out) == (0, True)
+    again = cli("export", model, "--format", "torch", "--out", tmp_path / "exported")
+    assert again.refused("exported exists; nothing was written")
+    vectors = cli("export", model, "--format", "vectors", "--out", tmp_path / "vectors.npz")
+    assert vectors.out.startswith("40 products and 24 customers written to")
+
+
+def test_a_missing_extra_is_one_line(cli, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert cli("export", model, "--out", tmp_path / "x").refused("needs the extra: pip install")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert cli("serve", model).refused("needs the extra: pip install 'securefl[serve]'")

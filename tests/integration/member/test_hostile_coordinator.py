@@ -101,6 +101,28 @@ def test_hostile_coordinator_gets_no_score(hostile, protection):
         assert m.Update not in kinds
 
 
+@pytest.mark.parametrize("protection", list(Protection), ids=lambda one: one.value)
+def test_hostile_coordinator_hands_out_no_model(hostile, protection):
+    """In no phase is a message answered with a model in it but the start and what rounds led to.
+
+    Every message with a model is asked with a crafted one, with and without a forged proof.
+    """
+    coordinator = hostile(protection)
+    carried = [one.shared for one, _ in coordinator.replies if hasattr(one, "shared")]
+    assert carried
+    assert set(carried) <= coordinator.models
+
+
+@pytest.mark.parametrize("protection", [Protection.MASKED, Protection.MASKED_BUDGET])
+def test_hostile_coordinator_gets_no_false_outcome(hostile, protection):
+    """The victim signs how each round ended, once and as it saw it, whatever it was told."""
+    coordinator = hostile(protection)
+    outcomes = [event for event in coordinator.events() if event.kind == "outcome"]
+    ends = {event.round: (event.survivors, event.model_after) for event in outcomes}
+    assert len(outcomes) == len(ends)
+    assert ends == coordinator.ends
+
+
 def test_hostile_coordinator_spends_at_most_the_budget(hostile):
     """Whatever it asks, the account stays within what was agreed."""
     coordinator = hostile(Protection.PLAIN_BUDGET)

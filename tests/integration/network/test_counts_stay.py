@@ -27,6 +27,7 @@ from securefl.federation.runs.simulation import local_consortium, member_specs
 from securefl.federation.runs.summary import summarise
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
+from securefl.tasks.served.model import open_model
 from support.brokers import free_port
 from support.consortium_processes import (
     found,
@@ -243,4 +244,10 @@ def test_network_states_no_count(tmp_path):
     )
     for name in NETWORK_MEMBERS:
         (figures,) = (village.folder / name).rglob("figures.json")
-        assert {"federated", "naive", "alone"} == set(json.loads(figures.read_text()))
+        own = json.loads(figures.read_text())
+        assert {"federated", "naive", "alone"} == set(own)
+        # With no other party alive: the model that it holds has these figures, and predicts.
+        model = open_model(figures.with_name("model"))
+        assert model.evaluate() == model.metrics == own["federated"]
+        assert model.manifest.member == name
+        assert len(model.recommend(k=3)) > 3

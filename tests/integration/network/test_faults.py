@@ -217,6 +217,7 @@ def test_a_key_that_is_not_in_the_agreement_speaks_for_nobody(stage):
     assert "not its own" in stage.tail("coordinator")
 
 
+@pytest.mark.slow
 def test_wrong_checksum_over_the_network_costs_a_round(stage):
     """One of five lies in the first round, and another is killed with the sum before it."""
     scene = stage.set(rounds=2)

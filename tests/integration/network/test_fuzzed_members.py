@@ -173,3 +173,18 @@ def test_refused_save_drops_nothing_from_the_journal(member):
     before = [question.id for question in member.journal.questions()]
     assert isinstance(member.say(m.Save(round=3)), m.Failure)
     assert [question.id for question in member.journal.questions()][:-1] == before
+
+
+def test_error_that_no_check_foresaw_is_answered_without_its_text(member, caplog):
+    """Out of the member itself, in a simulation as over a network."""
+
+    def surprised(request):
+        raise ValueError(str(request.since + 4711))
+
+    member.member._answers[m.StartRun] = surprised
+    (answer,) = member.member.handle(m.encode(m.StartRun(since=1000)))
+    reply = m.decode(answer)
+    assert reply.error == INTERNAL_ERROR
+    assert "ValueError at" in reply.text
+    assert "5711" not in reply.text + caplog.text
+    assert "surprised" in caplog.text

@@ -6,15 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from securefl.audit.export import audit_run
+from securefl.audit.export import audit_run, bundle_of
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import AgreementError
+from securefl.federation.member.own_figures import RESULT, kept_result
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 from securefl.federation.services.diagnostics import PreflightContext, examine
 from securefl.federation.services.status import read_status
 from securefl.federation.transport.base import EngineError
 from securefl.ml.tensor_io import read_tensors
+from securefl.ml.vectors import model_digest
 from support.consortium_processes import found, open_broker, run_network
 from support.small_runs import NETWORK_MEMBERS as NAMES
 from support.small_runs import network_config as small
@@ -40,6 +42,11 @@ def test_a_network_ends_with_the_weights_of_the_local_engine(tmp_path, mode):
     same_weights(result, on_one_machine(tmp_path / "local", config))
     assert read_status(result)["state"] == "over"
     assert audit_run(result).verdict in {"pass", "warn"}
+    # Every member holds the result in its own folder, as it verified it.
+    handed_out = bundle_of(result).claims.model
+    for name in NAMES:
+        (folder,) = {path.parent for path in (village.folder / name).rglob(RESULT)}
+        assert model_digest(kept_result(folder)[0]).hex() == handed_out
 
 
 LEDGER_DEATHS = ("entries", "countersigned", "update", "scores", "done")

@@ -8,10 +8,14 @@ import pytest
 
 from securefl.config.load import load_config, merge
 from securefl.data.tables import RetailerTables
+from securefl.federation.scores.bounded import bounded_integers, sensitivity
+from securefl.ml.parameters import clear_local, load_shared
+from securefl.privacy.score_plan import score_table
+from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.splits import pair_hash
 from securefl.tasks.registry import create_task
 from support.neighbours import REFUSED, SLACK, Case, Retailer, cases, compared, largest
-from support.neighbours_data import BASE, adversary, receipts
+from support.neighbours_data import BASE, HIGHEST, KINDS, LOWEST, adversary, receipts
 
 BY_DEFAULT = list(cases(("auto",)))
 QUICK = [case for case in BY_DEFAULT if case.dp == "local" or case.unit == "member"]
@@ -160,3 +164,35 @@ def test_a_rating_outside_the_agreed_is_left_out_alone():
     before, after = retailer.released(base), retailer.released(pd.concat([base, wrong]))
     assert np.array_equal(before.parts, after.parts)
     assert create_task(retailer.config).hides_units
+
+
+SCORED = [case for case in BY_DEFAULT if score_table(case.config) and case.dp == "local"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # amounts that are no numbers
+@pytest.mark.parametrize("weights", ["agreed", "hostile"])
+@pytest.mark.parametrize("case", SCORED, ids=named)
+def test_no_extreme_customer_moves_a_score(case, weights):
+    """Bounded scores move by the bound at most, under weights that a coordinator made up too."""
+    retailer = Retailer(case, hostile=weights == "hostile")
+    table, base = score_table(case.config), receipts(BASE, seed=9)
+
+    def integers(lines):
+        tables = RetailerTables("retailer-0", lines.reset_index(drop=True))
+        data = retailer.task.prepare(tables, retailer.facts)
+        learner = LocalProblem(case.config, retailer.task, retailer.facts, data)
+        model = learner.fresh_model("init")
+        clear_local(model)
+        load_shared(model, retailer.shared)
+        return bounded_integers(table, learner.score_units(model), 1 << 20)
+
+    before, bound = integers(base), sensitivity(table).l2
+    assert not integers(base[:0]).any()
+    assert before[-1] > 0
+    for kind in KINDS:
+        for customer in (LOWEST, HIGHEST):
+            lines = adversary(kind, customer, base)
+            more = pd.concat([base, lines[: 1 if case.unit == "record" else None]])
+            moved = integers(more) - before
+            assert np.linalg.norm(moved) <= bound * (1 + 1e-12), (kind, customer)

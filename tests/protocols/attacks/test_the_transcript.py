@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.session import client_round, server_round
 from securefl_protocols.session.checksum import MODULUS, checksum_from_bytes, checksum_to_bytes
 from securefl_protocols.session.dropouts import ServerStep
@@ -30,8 +31,8 @@ from support.session_driver import (
 VICTIM, COLLUDER = 2, 4
 
 
-def transcript_of(drops=None):
-    plan = small_plan(5)
+def transcript_of(drops=None, plan=None):
+    plan = plan or small_plan(5)
     consortium = Consortium(plan)
     exchange = Exchange.of(consortium)
     exchange.run(inputs(plan), drops)
@@ -42,6 +43,18 @@ def transcript_of(drops=None):
         "model": MODEL,
     }
     return exchange.server.transcript(), known
+
+
+@pytest.mark.parametrize("ring", [r for r in RingDtype if r != RingDtype.UINT32])
+def test_transcript_in_other_lanes_does_not_replay(ring):
+    """What was agreed decides the lanes: a sum in others has other contexts and signatures."""
+    plan = small_plan(5, ring=ring, largest_input=6000)
+    transcript, known = transcript_of(plan=plan)
+    assert replay(transcript, **known).total.dtype == ring.dtype
+    agreed = replace(plan, ring=RingDtype.UINT32)
+    context = replace(known["context"], plan=agreed.digest())
+    with pytest.raises(RemoteProtocolError):
+        replay(transcript, **(known | {"plan": agreed, "context": context}))
 
 
 def with_message(transcript, step, member, message):

@@ -32,6 +32,10 @@ _COMMANDS = {
         "securefl_cli.commands.audit.witness:witnessed",
         "Check what witnesses outside have signed.",
     ),
+    "sign": (
+        "securefl_cli.commands.audit.witness:sign",
+        "Sign a run's model for other tools.",
+    ),
     "attack": (
         "securefl_cli.commands.audit.attack:attack",
         "Attack private training to test its claim.",
@@ -119,6 +123,12 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
     metavar="FILE",
     help="A model.safetensors: is it the one that the run ended with?",
 )
+@click.option(
+    "--signature",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A signature of that model's file: is it by a party of the agreement?",
+)
 @click.option("--now", metavar="TIME", help="The time to check against, like 2026-01-31T09:00:00Z.")
 @time_limit_option
 @format_option
@@ -131,6 +141,7 @@ def verify(
     agreement: Path | None,
     others: tuple[Path, ...],
     model: Path | None,
+    signature: Path | None,
     now: str | None,
     time_limit: float,
     format: str,  # noqa: A002 - named after the option
@@ -148,6 +159,7 @@ def verify(
             agreement=None if agreement is None else pinned_agreement(agreement),
             others=others,
             model=model,
+            signature=signature,
             now=None if now is None else moment(now),
         )
     if format == "json":

@@ -1,7 +1,8 @@
-"""`securefl audit checkpoint` and `securefl audit witnessed`."""
+"""`securefl audit checkpoint`, `witnessed` and `sign`: what other programs are given and say."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -91,3 +92,46 @@ def witnessed(ctx: click.Context, /, *, bundle: Path, note: Path, keys: tuple[st
     signed = read_note(read_text(note, LARGEST_NOTE))
     found = compared(read_bundle(bundle), signed, [Verifier.from_text(key) for key in keys])
     ctx.exit(print_witnessed(found))
+
+
+@click.command(
+    short_help="Sign a run's model for other tools.",
+    epilog="""\b
+    Examples:
+      securefl audit sign bundle.json --model model.safetensors --key north.key --out signed
+    """,
+)
+@bundle_argument
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The model.safetensors that the run ended with; any other is refused.",
+)
+@key_option
+@passphrase_option
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A new folder: the signature, and the certificate with your identity key.",
+)
+def sign(*, bundle: Path, model: Path, key: Path, passphrase_file: Path | None, out: Path) -> None:
+    """Audit BUNDLE.json and sign the model that its run ended with, as a Sigstore bundle.
+
+    Tools for signed models verify it without knowing of runs; docs/audit.md says how.
+    """
+    from securefl.audit.sign import sign_model
+
+    private = unlocked(key, passphrase_file)
+    signature, certificate = sign_model(bundle, model, private, out, datetime.now(UTC))
+    screen = console()
+    copyable(screen, "Wrote", str(signature))
+    copyable(screen, "Certificate", f"{certificate}  (it holds your identity key, and no secret)")
+    copyable(
+        screen,
+        "Verify",
+        f"securefl audit verify {bundle} --model {model} --signature {signature}",
+    )

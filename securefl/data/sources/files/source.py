@@ -106,9 +106,8 @@ def examine(
     data = None
     if agreed is not None and len(whole) == len(settings.members):
         notes = tuple(f"{one.member}: {one.line}" if one.member else one.line for one in found)
-        data = RetailData(
-            SOURCE, tuple(whole), agreed.products, agreed.promotions, agreed.prices, notes
-        )
+        shared = agreed.products, agreed.promotions, agreed.prices
+        data = RetailData(SOURCE, tuple(whole), *shared, notes=notes)
     return Examined(data, tuple(found), lines, revenue)
 
 

@@ -143,5 +143,5 @@ class EaseRanker(GramMatrix):
 def multi_hot(items: Tensor, present: Tensor, count: int) -> Tensor:
     """Return padded histories (int64 and float [B, K]) as float32 [B, count], 1 if bought."""
     marks = torch.zeros(len(items), count)
-    # Not in place, which `torch.vmap` could not follow.
-    return marks.scatter_reduce(1, items, (present > 0).float(), "amax")
+    # Not in place, which `torch.vmap` could not follow; a sum and not a maximum, which ONNX lacks.
+    return (marks.scatter_add(1, items, (present > 0).float()) > 0).float()

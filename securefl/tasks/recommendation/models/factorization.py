@@ -113,6 +113,8 @@ class PurchaseModel(nn.Module, ABC):
 
     def history_sum(self, vectors: Tensor, items: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted sums of the vectors of items int64 [B, K], float [B, d]."""
+        if not items.numel():  # no customer, or none with a purchase
+            return vectors.new_zeros(len(items), vectors.shape[1])
         return functional.embedding_bag(items, vectors, per_sample_weights=weights, mode="sum")
 
 

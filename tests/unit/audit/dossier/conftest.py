@@ -16,7 +16,7 @@ def evidence_of():
     """Evidence of a bundle, as of the scenario's time."""
 
     def make(bundle, attack=None):
-        return Evidence(Path("runs/a"), bundle, proof_of(bundle, "bundle", None, NOW), attack)
+        return Evidence(Path("runs/a"), bundle, proof_of(bundle, "bundle", None, now=NOW), attack)
 
     return make
 

@@ -21,7 +21,6 @@ from support.bundle_mutations import CHEAT
 from support.bundle_scenario import honest
 from support.paths import ROOT
 
-PAGE = (ROOT / "docs" / "dossier.md").read_text("utf-8")
 ATTACK = {
     "verdict": "pass",
     "unit": "customer",
@@ -115,7 +114,7 @@ def test_a_run_without_noise_says_so_everywhere(evidence_of):
     found = evidence_of(honest(rounds=2, masked=False, private=False).seal())
     annex = told(data_protection.annex(found))
     for question in ("Privacy unit", "Mechanism", "Privacy loss by this run"):
-        assert annex[question].answer.startswith("None: no noise")
+        assert annex[question].answer.startswith("No protection: no noise")
     assert "not protected" in annex["Residual risk"].answer
     assert entry(found) is None
 
@@ -172,10 +171,12 @@ def test_messages_are_those_that_members_answer(evidence, monkeypatch, protectio
     assert parties.views(evidence)[0].learns == parties.SEES[protection]
 
 
-def test_the_page_has_what_the_coordinator_sees():
-    """docs/dossier.md states the table of the code, word for word."""
+@pytest.mark.parametrize("page", ["docs/dossier.md", "SECURITY.md"])
+def test_pages_have_what_the_coordinator_sees(page):
+    """The table of the code, word for word: it is stated nowhere else."""
+    content = (ROOT / page).read_text("utf-8")
     for protection, text in parties.SEES.items():
-        assert f"| {protection.value} | {text} |" in PAGE
+        assert f"| {protection.value} | {text} |" in content
 
 
 def test_few_members_of_a_delicate_task_are_named(evidence, monkeypatch):

@@ -9,9 +9,11 @@ import pytest
 from securefl.consortium.ledger.account_statements import accounts, refusal_lines, run_lines
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.data_custody import RefusedError, default_books
+from securefl.consortium.ledger.events import Outcome
 from securefl.consortium.ledger.hash_chain import LedgerError, check_chain, read_entry
 from securefl.consortium.ledger.overlap import shared_customers
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
+from securefl.consortium.ledger.round_records import records_of
 from securefl.consortium.ledger.sqlite import DatabaseError
 from securefl.errors import InputError
 from securefl.privacy.accounting.accountant import epsilon_of
@@ -230,9 +232,12 @@ def test_retention_drops_entries_and_never_what_was_spent(released, tmp_path):
     ledger = released(rounds=2)
     ledger.end(2)
     open_run = released(rounds=1, run=2)
+    for one in (ledger, open_run):
+        records_of(one).enter(1, b"session", b"message")
     ledger.privacy_ledger.forget_entries_before("9999-01-01T00:00:00Z")
     assert ledger.entries(0) == ()
     assert len(open_run.entries(0)) == 2
+    assert ledger.privacy_ledger.rows("SELECT run FROM entered") == [(open_run.run,)]
     assert open_run.life_epsilon() == epsilon_of([STEP] * 3, 1e-5)
 
 
@@ -305,7 +310,7 @@ def test_a_book_of_the_first_version_keeps_its_charges(released, tmp_path):
 def test_a_round_with_an_outcome_is_entered_no_more(released):
     """Asked of the ledger before each entry, whatever the member's state says."""
     ledger = released(rounds=1)
-    ledger.conclude(1, NAMES, MODEL, None)
+    ledger.conclude(Outcome(round=1, survivors=NAMES, model_after=MODEL, transcript=None))
     with pytest.raises(LedgerError, match="round 1 is over"):
         ledger.enter(1, NAMES, MODEL)
     ledger.enter(2, NAMES, MODEL)

@@ -12,6 +12,7 @@ from securefl.federation.aggregation.session_parameters import (
 )
 from securefl.privacy.encoding.lanes import (
     ALWAYS_FINE,
+    described,
     noise_reach,
     noised_encoding,
     update_encoding,
@@ -30,8 +31,7 @@ def lane_of(small_config, members=5, **secure):
 
 
 def encoding_of(small_config, members=5, **secure):
-    config = small_config(secure=secure)
-    return update_encoding(config, members, config.secure.max_samples)
+    return update_encoding(small_config(secure=secure), members)
 
 
 def test_without_agreed_numbers_a_coordinate_has_32_bits(small_config):
@@ -172,3 +172,14 @@ def test_equal_weights_need_no_room_for_counts(small_config):
     assert encoding.max_weight == 1
     assert encoding.ring is RingDtype.UINT24
     assert encoding.error_bound(5, 5) <= config.secure.limit * ALWAYS_FINE
+
+
+def test_what_was_agreed_says_its_lanes_and_their_error(small_config):
+    """As `agreement show` prints it; under noise shares the model decides, which no plan knows."""
+    tight = {"limit": 2.0, "max_samples": 1 << 15, "min_samples": 1 << 10}
+    said = described(small_config(secure=tight), 5)
+    assert said.startswith("24 bits a coordinate; a mean change is off by at most 3e-05")
+    assert "1,024 samples" in said
+    distributed = {"dp": "distributed", "epsilon": 8.0, "delta": 1e-3}
+    assert "noise" in described(small_config(privacy=distributed), 5)
+    assert "24 bits" in described(small_config(privacy=distributed, secure={"bits": 24}), 5)

@@ -13,7 +13,7 @@ from securefl.consortium.ledger.account_statements import accounts
 from securefl.consortium.ledger.hash_chain import check_chain, read_entry
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.errors import ConfigError, InputError
+from securefl.errors import ConfigError, InputError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError
 from securefl.federation.analytics.contributions import contribution, sensitivity
@@ -332,3 +332,16 @@ def test_a_message_out_of_place_is_answered_with_no_data(asked):
     ):
         (reply,) = replace(spec, consortium=consortium).build().handle(m.encode(message))
         assert isinstance(m.decode(reply), m.Failure), message
+
+
+@pytest.mark.parametrize("customers", [0, 1, 30])
+def test_a_large_delta_is_refused_for_all_alike(asked, data, customers):
+    """Compared with the agreed number: a member's own would tell how many customers it has."""
+    few = tuple(
+        replace(t, transactions=t.transactions[t.transactions["customer"] < customers])
+        for t in data.members
+    )
+    tables = replace(data, members=few)
+    with pytest.raises(SecureflError, match=r"delta: 0.01 is too large for north; .* agreed"):
+        asked(TOP, tables=tables, delta=0.01)
+    assert len(asked(TOP, tables=tables, delta=1e-3).sum.survivors) == len(EVERYBODY)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from securefl.config.load import load_config
-from securefl.errors import AgreementError, DataError
+from securefl.errors import AgreementError, ConfigError, DataError
 from securefl.federation.runs.prepare import prepare
 from securefl.federation.services.public_facts import check_facts, make_facts, read_facts
 
@@ -116,3 +116,36 @@ def test_a_member_refuses_facts_that_do_not_fit_its_agreement(agreed, change):
     facts = make_facts(others[change], agreed / "facts")
     with pytest.raises(AgreementError, match="not those of the agreed catalogue and period"):
         check_facts(config(agreed), facts)
+
+
+BUDGET = {"dp": "local", "epsilon": 4.0}
+
+
+def private(folder, **data):
+    settings = config(folder, **data)
+    tree = settings.model_dump(mode="json", exclude_none=True, exclude={"references"})
+    return load_config(None, tree | {"privacy": BUDGET, "model": {"name": "profile"}})
+
+
+def test_facts_off_tables_are_refused_under_a_budget(shops):
+    """One purchase would move the calendar, and with it everyone's part; members refuse as well."""
+    facts = make_facts(config(shops, period=None), shops / "facts")
+    without = private(shops, period=None)
+    for refused in (
+        lambda: prepare(without),
+        lambda: make_facts(without, shops / "more"),
+        lambda: check_facts(without, facts),
+    ):
+        with pytest.raises(ConfigError, match=r"data.period is missing"):
+            refused()
+
+
+def test_one_customer_moves_no_agreed_fact(shops):
+    """The first and the last purchase of all, and the only one of a product."""
+    before = prepare(private(shops))
+    with (shops / "north.csv").open("a") as file:
+        file.write("\n999,item-11,2024-01-03,1,1.0\n999,item-10,2024-12-29,1e300,1.0\n")
+    after = prepare(private(shops))
+    assert np.array_equal(before.facts.products, after.facts.products)
+    assert before.facts.end == after.facts.end
+    assert np.array_equal(before.shared, after.shared)

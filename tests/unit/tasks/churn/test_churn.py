@@ -19,6 +19,7 @@ from securefl.ml.metrics.sums import total
 from securefl.tasks.churn.examples import RetailerObservations, observation_dates
 from securefl.tasks.churn.rfm_features import WEEK, Lines, Visits, purchase_features
 from securefl.tasks.churn.settings import FEATURES
+from securefl.tasks.churn.side_features import profile_features
 from securefl.tasks.churn.task import recency_rule
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_to_best
@@ -288,6 +289,18 @@ def test_profiles_are_words_and_what_is_unknown_is_nothing():
     }
     assert len(set(expected) & set(rows)) >= 2
     assert not prepared.members[1].cases["retailer-1"]["test"].features[:, len(FEATURES) :].any()
+
+
+def test_one_missing_value_changes_no_other_profile():
+    """It makes floats of a column of integers, and "2" was "2.0" for all others."""
+    kids = pd.DataFrame({"customer": [3, 4, 5, 6], "kids": [0, 2, 1, 2]})
+    one_more = pd.DataFrame({"customer": [2], "kids": [np.nan]})
+    ids = np.array([3, 4, 5, 6, 9])
+    before = profile_features(kids, ["kids=2"], ids)
+    assert before[:, 0].tolist() == [0, 1, 0, 1, 0]
+    assert np.array_equal(profile_features(pd.concat([kids, one_more]), ["kids=2"], ids), before)
+    as_text = kids.astype({"kids": "str"})
+    assert np.array_equal(profile_features(as_text, ["kids=2"], ids), before)
 
 
 def test_events_count_by_word_and_only_before_the_cutoff():

@@ -35,7 +35,7 @@ def known_purchases(found, cases):
     member, known = found.problem.data, cases.known
     row = torch.arange(len(known)).repeat_interleave(known.start.diff()).numpy()
     basket = known.baskets.numpy()
-    labels = found.opened._opened.vocabulary.label
+    labels = found.opened.opened.vocabulary.label
     return pd.DataFrame(
         {
             "customer": member.ids[cases.customers.numpy()][row],
@@ -49,7 +49,7 @@ def known_purchases(found, cases):
 def ranks(found, cases, listed):
     """How many competitors of each case are ranked at least as high, among drawn ones and all."""
     products, member = found.prepared.facts.products, found.problem.data
-    labels = np.asarray(found.opened._opened.vocabulary.label(products))
+    labels = np.asarray(found.opened.opened.vocabulary.label(products))
     table = listed.pivot(index="customer", columns="product", values="score")
     ids = member.ids[cases.customers.numpy()]
     scores = table.reindex(index=ids, columns=labels).to_numpy()
@@ -68,7 +68,7 @@ def test_lists_of_the_test_cut_give_the_hit_rates(name, held):
     groups = [("", False), (NEW_PRODUCTS, True)] if name in {"hybrid", "content"} else [("", False)]
     for ending, new in groups:
         cases = found.problem.data.cases[found.problem.data.name + ending]["test"]
-        every = found.opened._opened.vocabulary.label(found.prepared.facts.products)
+        every = found.opened.opened.vocabulary.label(found.prepared.facts.products)
         purchases = known_purchases(found, cases)
         listed = longest(found.opened, purchases, every, new)
         drawn, full = ranks(found, cases, listed)
