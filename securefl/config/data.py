@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from securefl.config.base import Settings
 from securefl.config.files import FileFormat, LineRules
@@ -125,7 +125,11 @@ class CatalogueColumns(Settings):
     size: ColumnName | None = None
 
 
-TableSource = Annotated[str, Field(min_length=1, max_length=20_000)]
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+TableSource = Annotated[str, BeforeValidator(_as_text), Field(min_length=1, max_length=20_000)]
 """A file, a folder, a pattern with `*`, or a query where the member has a database."""
 
 

@@ -126,7 +126,8 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         products = np.sort(found.index[found >= self.split.min_households].to_numpy(np.int64))
         if not len(products):
             raise DataError(
-                f"{data.source}: no product was bought by {self.split.min_households} customers"
+                f"{data.source}: no product was bought by {self.split.min_households} customers;"
+                " an agreed data.period says nothing of customers: set min_households = 1 with it"
             )
         catalogue = data.products.set_index("product").reindex(products)
         end = max(int(nanoseconds(m.transactions["time"]).max()) for m in data.members)

@@ -66,6 +66,7 @@ def zipped(**files):
     """An archive."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
+        archive.compression = zipfile.ZIP_DEFLATED
         for name, content in files.items():
             archive.writestr(name.replace("__", "/").replace("_csv", ".csv"), content)
     return target.getvalue()
@@ -574,6 +575,8 @@ CONTAINERS = [
         {"suffix": "zip"},
         "neither .csv nor .parquet",
     ),
+    ("zip of zips", zipped(**{"a.zip": zipped(a_csv=TWO)}), {"suffix": "zip"}, "within an archive"),
+    ("zip that grows", zipped(a_csv=bytes(80 << 20)), {"suffix": "zip"}, "over 200 times its size"),
     ("no zip", TWO, {"suffix": "zip"}, "cannot be read"),
     ("capital suffix", TWO, {"suffix": "CSV"}, (2, 6.75)),
     ("suffix pq", parquet(), {"suffix": "pq"}, (1, 2.0)),

@@ -85,6 +85,20 @@ def test_what_rules_leave_out_is_counted(shop):
     assert not any(fault.correction for fault in report.faults)
 
 
+def test_a_member_whose_days_end_early_is_named(shop):
+    """Where no period was agreed, members' days are compared with each other."""
+    days = [f"2024-{month:02d}-15" for month in range(1, 13)]
+    for name, own in (("north/1", days), ("north/2", days[:1]), ("south", days[:7])):
+        lines = "".join(f"7,milk,{day},1,{name[-1]}.0\n".replace("h.0", "1") for day in own)
+        (shop / f"{name}.csv").write_text(HEADER + lines)
+    (fault,) = [one for one in check(settings(shop)).faults if one.action == "refuse"]
+    assert (fault.member, fault.rule) == ("south", "short_coverage")
+    assert "from 2024-01-15 to 2024-07-15" in fault.first[0][2]
+    assert "data.period" in fault.correction
+    assert not check(settings(shop, rules={"short_coverage": "keep"})).refused
+    assert not check(settings(shop, period=["2024-01-01", "2024-07-20"])).refused
+
+
 def test_a_report_is_json_and_a_page(shop):
     """What stands in a cell is text there, and never markup."""
     report = check(settings(shop))

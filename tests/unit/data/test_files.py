@@ -126,6 +126,15 @@ def test_a_folder_of_files_is_one_member(shop):
     pd.testing.assert_frame_equal(frame, sales(shop))
 
 
+def test_a_link_back_into_a_folder_is_refused(shop):
+    """Two of them would be as many files as there are ways through them."""
+    (shop / "many").mkdir()
+    (shop / "many" / "a.csv").write_text(NORTH)
+    (shop / "many" / "again").symlink_to(shop / "many")
+    members = [{"name": "north", "transactions": "many"}]
+    assert "again: a link to a folder" in problem(shop, members=members)
+
+
 def test_ratings_are_read_as_classes(shop):
     (shop / "north.csv").write_text("card,sku,when,units,paid,stars\nA,milk,2024-03-04,1,0,4\n")
     members = [{"name": "north", "transactions": "north.csv"}]

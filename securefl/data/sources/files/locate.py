@@ -93,8 +93,11 @@ def _below(path: Path) -> Iterator[Path]:
         yield path
         return
     for entry in path.iterdir():
-        if not (entry.name.startswith((".", "_")) or entry.name.endswith(("~", "#"))):
-            yield from _below(entry)
+        if entry.name.startswith((".", "_")) or entry.name.endswith(("~", "#")):
+            continue
+        if entry.is_symlink() and entry.is_dir():
+            raise InputError(f"{entry}: a link to a folder; it could lead back here")
+        yield from _below(entry)
 
 
 def _table_file(path: Path) -> TableFile:
