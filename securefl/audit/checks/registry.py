@@ -312,8 +312,7 @@ CHECKS: tuple[Check, ...] = (
         "sums-replayed",
         _SUMS,
         sums.sums_replayed,
-        "The sum is not that of what the members signed. Ask for the transcripts beside the"
-        " bundle, or reject the round.",
+        "The sum is not that of what members signed. Ask for its transcript, or reject the round.",
         needs=(MASKS, TRANSCRIPTS),
     ),
     Check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -26,45 +26,13 @@ from securefl.tasks.demand.personalized import (
     personalized_member,
 )
 from securefl.tasks.demand.quantile_task import QuantileTask
-from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Sales, sales, steps_until
+from securefl.tasks.demand.series import Days, Floats, Ints, sales, steps_until
+from securefl.tasks.demand.served_parts import Known, LocalForecaster, continued, of_part
 from securefl.tasks.demand.task import DemandFacts, DemandMember, DemandTask, doubles
 from securefl.tasks.demand.windows import ForecastExamples
 
 _INTERVAL: Final = 0.8
 """Probability that a band holds where no other is asked for."""
-
-
-@dataclass(frozen=True)
-class LocalForecaster:
-    """A member's local forecaster, and how much of the shared one is mixed in.
-
-    Attributes:
-        model: The local forecaster.
-        share: Weight of the shared one.
-    """
-
-    model: nn.Module
-    share: float
-
-
-@dataclass(frozen=True)
-class Known:
-    """A member's sales up to a moment.
-
-    Attributes:
-        name: The member's name.
-        sold: Units sold, by product and step.
-        steps: First days of the steps, datetime64[D] [T].
-    """
-
-    name: str
-    sold: Sales
-    steps: Days
-
-    def until(self, count: int) -> Known:
-        """Return the first `count` steps."""
-        sold = Sales(self.sold.products, self.sold.units[:, :count])
-        return Known(self.name, sold, self.steps[:count])
 
 
 class ServedForecaster(ServedModel):
@@ -153,10 +121,10 @@ class ServedForecaster(ServedModel):
     def parts(self, member: Any, count: int) -> Sequence[DemandMember]:  # noqa: ANN401
         """See `ServedModel`; by series, whose errors depend on each other over time."""
         assert isinstance(member, DemandMember)
-        found = [_of_part(member, part, count) for part in range(count)]
+        found = [of_part(member, part, count) for part in range(count)]
         if not isinstance(member, PersonalizedMember):
             return found
-        exact = [_of_part(member.exact, part, count) for part in range(count)]
+        exact = [of_part(member.exact, part, count) for part in range(count)]
         return [replace(m, exact=e) for m, e in zip(found, exact, strict=True)]  # type: ignore[call-arg]
 
     def forecast(self, cases: tuple[ForecastExamples, ForecastExamples]) -> Tensor:
@@ -270,7 +238,7 @@ class ServedForecaster(ServedModel):
     ) -> tuple[ForecastExamples, ForecastExamples]:
         """Return the cases `ahead` steps after the known ones, given demand of all before."""
         demand, whole = np.pad(demand, ((0, 0), (0, 1))), np.pad(whole, (0, 1))
-        steps = _continued(known.steps, ahead, self.task.cadence)
+        steps = continued(known.steps, ahead, self.task.cadence)
         last = len(steps) - 1
         found = []
         for one in self._tasks():
@@ -367,19 +335,3 @@ class ForecastNetwork(nn.Module):
         cases = ForecastExamples((inputs, series, level, nothing), nothing)
         own = ForecastExamples((own_inputs, series, own_level, nothing), nothing)
         return self._served.forecast((cases, own))
-
-
-def _of_part(member: DemandMember, part: int, count: int) -> DemandMember:
-    """Return the member with some of its series' test cases."""
-    cases = {
-        name: {**splits, "test": splits["test"].at(rows)}
-        for name, splits in member.cases.items()
-        for rows in [(splits["test"].batch[1] % count == part).nonzero().flatten()]
-    }
-    return replace(member, cases=cases)
-
-
-def _continued(steps: Days, ahead: int, cadence: Cadence) -> Days:
-    """Return the steps and `ahead` more."""
-    more = steps[-1] + np.arange(1, ahead + 1) * np.timedelta64(cadence.days, "D")
-    return np.concatenate([steps, more])
