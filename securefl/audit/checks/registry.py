@@ -74,6 +74,7 @@ _WHO, _LOG, _ROUNDS, _PRIVACY, _SUMS = (
     "The masked sums",
 )
 _ASK_MEMBER = "Ask that member for the entry from its own book, and compare."
+_ASK_MODEL = "Do not use that file. Ask for the model whose digest the members signed."
 _ASK_WHY = "Ask that member and the coordinator how it came to this; do not accept the run before."
 
 CHECKS: tuple[Check, ...] = (
@@ -205,16 +206,10 @@ CHECKS: tuple[Check, ...] = (
         "model-given",
         _ROUNDS,
         models.model_given,
-        "Do not use that file. Ask for the model whose digest the members signed.",
+        _ASK_MODEL,
         needs=(OUTCOMES, MODEL),
     ),
-    Check(
-        "model-signed",
-        _ROUNDS,
-        models.model_signed,
-        "Do not use that file. Ask a member for the signature of the model that it was given.",
-        needs=(MODEL, SIGNATURE),
-    ),
+    Check("model-signed", _ROUNDS, models.model_signed, _ASK_MODEL, needs=(MODEL, SIGNATURE)),
     Check(
         "mechanism-agreed",
         _PRIVACY,

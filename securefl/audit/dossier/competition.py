@@ -66,6 +66,10 @@ def _members(evidence: Evidence) -> str:
         f"{agreed} members signed. A sum needs {evidence.least_agreed} of them by the agreement,"
         f" and none had fewer than {fewest}."
     )
+    if evidence.agreement.least > 1:
+        text += f" The agreement demands {evidence.agreement.least} for this task."
+    else:
+        text += " The agreement demands no least number for this task (least_members)."
     delicate = evidence.disclosure is None or evidence.disclosure.delicate
     if delicate and fewest < FEW:
         text += f" These are fewer than {FEW}, for a delicate task: have it assessed before use."

@@ -47,6 +47,9 @@ ELSEWHERE = {
     "coordinator": "run",
     # Needs a member's model; `check_new` is asked below, and the command in test_predict.py.
     "predict": "check_new",
+    # Not played here: `init` refuses a place that exists, and `export` in tests of its own.
+    "data init": "commands/data.py",
+    "export": "tests/unit/tasks/served/test_export.py",
 }
 
 

@@ -188,6 +188,7 @@ def test_few_members_of_a_delicate_task_are_named(evidence, monkeypatch):
     said = told(competition.notes(few))["Between how many?"].answer
     assert "none had fewer than 3" in said
     assert "have it assessed" in said
+    assert "demands no least number" in said
     monkeypatch.undo()
     assert "have it assessed" not in told(competition.notes(few))["Between how many?"].answer
 
@@ -196,7 +197,7 @@ def test_age_of_the_data_is_the_agreed_one(evidence, under, evidence_of):
     """Days between the agreed period and the first entry, or to be stated."""
     age = "How old are the data?"
     assert told(competition.notes(evidence))[age].basis == "to be stated"
-    member = {"name": "a", "transactions": Path("a.csv")}
+    member = {"name": "a", "transactions": "a.csv"}
     files = FilesSettings(
         catalogue=Path("c.csv"), members=(member,), period=(date(2025, 1, 1), date(2026, 2, 20))
     )
