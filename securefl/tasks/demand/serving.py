@@ -18,8 +18,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.serving import Graph, OwnPart, Request, ServedModel, Verb, load_rows
-from securefl.tasks.demand.features import TUTORIAL_INPUTS, feature_count
-from securefl.tasks.demand.forecaster import TutorialForecaster
+from securefl.tasks.demand.graph import forecast_graph
 from securefl.tasks.demand.personalized import (
     PersonalizedMember,
     PrivateDemandTask,
@@ -172,33 +171,8 @@ class ServedForecaster(ServedModel):
 
     def graph(self) -> Graph:
         """See `ServedModel`."""
-        keys, inputs = len(self.facts.words.keys), feature_count(self.task.cadence)
-        if isinstance(self.model, TutorialForecaster):
-            inputs = TUTORIAL_INPUTS
-
-        def example(seed: int) -> tuple[Tensor, ...]:
-            random = torch.Generator().manual_seed(seed)
-            rows = int(torch.randint(1, 30, (), generator=random))
-            features = torch.randn(2, rows, inputs, generator=random)
-            series = torch.randint(0, keys, (rows,), generator=random)
-            level = 5 * torch.rand(2, rows, generator=random)
-            return features[0], series, level[0], features[1], level[1]
-
-        rows = {0: "rows"}
-        names = ("inputs", "series", "level", "own_inputs", "own_level")
-        return Graph(
-            network=ForecastNetwork(self),
-            inputs={
-                "inputs": "features of the shared forecaster, float32 [N, F]",
-                "series": "rows of the series' keys, int64 [N]",
-                "level": "log(1 + recent mean demand), float32 [N]",
-                "own_inputs": "features of the local forecaster, float32 [N, F]; the same without",
-                "own_level": "level of the local forecaster, float32 [N]",
-            },
-            output="forecast",
-            free=dict.fromkeys(names, rows),
-            example=example,
-        )
+        local = None if self.own is None else self.own.model
+        return forecast_graph(self.task, self.facts, (self.model, local), self.forecast)
 
     def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:
         """Yield `series`, `period_start`, `forecast`, `lower` and `upper`, see `ServedModel`.
@@ -345,28 +319,6 @@ class ServedForecaster(ServedModel):
         cuts, steps = self.task.split, self.facts.steps
         last: np.datetime64 = steps[len(steps) - cuts.validation_steps - cuts.test_steps]
         return last
-
-
-class ForecastNetwork(nn.Module):
-    """Forecasts in units, as a function of tensors.
-
-    Args:
-        served: What is served.
-    """
-
-    def __init__(self, served: ServedForecaster) -> None:
-        super().__init__()
-        self.shared, self._served = served.model, served
-        self.local = None if served.own is None else served.own.model
-
-    def forward(
-        self, inputs: Tensor, series: Tensor, level: Tensor, own_inputs: Tensor, own_level: Tensor
-    ) -> Tensor:
-        """Return float32 [N] or quantiles [N, Q]; see `Graph.inputs` for the arguments."""
-        nothing = level.new_zeros(0)
-        cases = ForecastExamples((inputs, series, level, nothing), nothing)
-        own = ForecastExamples((own_inputs, series, own_level, nothing), nothing)
-        return self._served.forecast((cases, own))
 
 
 def _of_part(member: DemandMember, part: int, count: int) -> DemandMember:

@@ -193,7 +193,7 @@ def _given_away(config: RunConfig) -> RunConfig:
     data = config.data
     if not isinstance(data, FilesSettings):
         return config
-    members = tuple(MemberFiles(name=one.name, transactions=Path("-")) for one in data.members)
+    members = tuple(MemberFiles(name=one.name, transactions="-") for one in data.members)
     plain = FilesSettings(catalogue=Path("-"), members=members, period=data.period)
     return config.model_copy(update={"data": plain})
 
