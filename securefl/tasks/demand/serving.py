@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -18,21 +18,52 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.serving import Graph, OwnPart, Request, ServedModel, Verb, load_rows
-from securefl.tasks.demand.features import TUTORIAL_INPUTS, feature_count
-from securefl.tasks.demand.forecaster import TutorialForecaster
+from securefl.tasks.demand.graph import forecast_graph
 from securefl.tasks.demand.personalized import (
     PersonalizedMember,
     PrivateDemandTask,
     personalized_member,
 )
 from securefl.tasks.demand.quantile_task import QuantileTask
-from securefl.tasks.demand.series import Days, Floats, Ints, sales, steps_until
-from securefl.tasks.demand.served_parts import Known, LocalForecaster, continued, of_part
+from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Sales, sales, steps_until
 from securefl.tasks.demand.task import DemandFacts, DemandMember, DemandTask, doubles
 from securefl.tasks.demand.windows import ForecastExamples
 
 _INTERVAL: Final = 0.8
 """Probability that a band holds where no other is asked for."""
+
+
+@dataclass(frozen=True)
+class LocalForecaster:
+    """A member's local forecaster, and how much of the shared one is mixed in.
+
+    Attributes:
+        model: The local forecaster.
+        share: Weight of the shared one.
+    """
+
+    model: nn.Module
+    share: float
+
+
+@dataclass(frozen=True)
+class Known:
+    """A member's sales up to a moment.
+
+    Attributes:
+        name: The member's name.
+        sold: Units sold, by product and step.
+        steps: First days of the steps, datetime64[D] [T].
+    """
+
+    name: str
+    sold: Sales
+    steps: Days
+
+    def until(self, count: int) -> Known:
+        """Return the first `count` steps."""
+        sold = Sales(self.sold.products, self.sold.units[:, :count])
+        return Known(self.name, sold, self.steps[:count])
 
 
 class ServedForecaster(ServedModel):
@@ -121,10 +152,10 @@ class ServedForecaster(ServedModel):
     def parts(self, member: Any, count: int) -> Sequence[DemandMember]:  # noqa: ANN401
         """See `ServedModel`; by series, whose errors depend on each other over time."""
         assert isinstance(member, DemandMember)
-        found = [of_part(member, part, count) for part in range(count)]
+        found = [_of_part(member, part, count) for part in range(count)]
         if not isinstance(member, PersonalizedMember):
             return found
-        exact = [of_part(member.exact, part, count) for part in range(count)]
+        exact = [_of_part(member.exact, part, count) for part in range(count)]
         return [replace(m, exact=e) for m, e in zip(found, exact, strict=True)]  # type: ignore[call-arg]
 
     def forecast(self, cases: tuple[ForecastExamples, ForecastExamples]) -> Tensor:
@@ -140,33 +171,8 @@ class ServedForecaster(ServedModel):
 
     def graph(self) -> Graph:
         """See `ServedModel`."""
-        keys, inputs = len(self.facts.words.keys), feature_count(self.task.cadence)
-        if isinstance(self.model, TutorialForecaster):
-            inputs = TUTORIAL_INPUTS
-
-        def example(seed: int) -> tuple[Tensor, ...]:
-            random = torch.Generator().manual_seed(seed)
-            rows = int(torch.randint(1, 30, (), generator=random))
-            features = torch.randn(2, rows, inputs, generator=random)
-            series = torch.randint(0, keys, (rows,), generator=random)
-            level = 5 * torch.rand(2, rows, generator=random)
-            return features[0], series, level[0], features[1], level[1]
-
-        rows = {0: "rows"}
-        names = ("inputs", "series", "level", "own_inputs", "own_level")
-        return Graph(
-            network=ForecastNetwork(self),
-            inputs={
-                "inputs": "features of the shared forecaster, float32 [N, F]",
-                "series": "rows of the series' keys, int64 [N]",
-                "level": "log(1 + recent mean demand), float32 [N]",
-                "own_inputs": "features of the local forecaster, float32 [N, F]; the same without",
-                "own_level": "level of the local forecaster, float32 [N]",
-            },
-            output="forecast",
-            free=dict.fromkeys(names, rows),
-            example=example,
-        )
+        local = None if self.own is None else self.own.model
+        return forecast_graph(self.task, self.facts, (self.model, local), self.forecast)
 
     def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:
         """Yield `series`, `period_start`, `forecast`, `lower` and `upper`, see `ServedModel`.
@@ -238,7 +244,7 @@ class ServedForecaster(ServedModel):
     ) -> tuple[ForecastExamples, ForecastExamples]:
         """Return the cases `ahead` steps after the known ones, given demand of all before."""
         demand, whole = np.pad(demand, ((0, 0), (0, 1))), np.pad(whole, (0, 1))
-        steps = continued(known.steps, ahead, self.task.cadence)
+        steps = _continued(known.steps, ahead, self.task.cadence)
         last = len(steps) - 1
         found = []
         for one in self._tasks():
@@ -315,23 +321,17 @@ class ServedForecaster(ServedModel):
         return last
 
 
-class ForecastNetwork(nn.Module):
-    """Forecasts in units, as a function of tensors.
+def _of_part(member: DemandMember, part: int, count: int) -> DemandMember:
+    """Return the member with some of its series' test cases."""
+    cases = {
+        name: {**splits, "test": splits["test"].at(rows)}
+        for name, splits in member.cases.items()
+        for rows in [(splits["test"].batch[1] % count == part).nonzero().flatten()]
+    }
+    return replace(member, cases=cases)
 
-    Args:
-        served: What is served.
-    """
 
-    def __init__(self, served: ServedForecaster) -> None:
-        super().__init__()
-        self.shared, self._served = served.model, served
-        self.local = None if served.own is None else served.own.model
-
-    def forward(
-        self, inputs: Tensor, series: Tensor, level: Tensor, own_inputs: Tensor, own_level: Tensor
-    ) -> Tensor:
-        """Return float32 [N] or quantiles [N, Q]; see `Graph.inputs` for the arguments."""
-        nothing = level.new_zeros(0)
-        cases = ForecastExamples((inputs, series, level, nothing), nothing)
-        own = ForecastExamples((own_inputs, series, own_level, nothing), nothing)
-        return self._served.forecast((cases, own))
+def _continued(steps: Days, ahead: int, cadence: Cadence) -> Days:
+    """Return the steps and `ahead` more."""
+    more = steps[-1] + np.arange(1, ahead + 1) * np.timedelta64(cadence.days, "D")
+    return np.concatenate([steps, more])
