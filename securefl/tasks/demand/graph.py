@@ -70,6 +70,6 @@ def forecast_graph(
         network=ForecastNetwork(models, forecast),
         inputs=names,
         output="forecast",
-        free=dict.fromkeys(names, {0: "rows"}),
+        free={name: {0: "rows"} for name in names},
         example=example,
     )
