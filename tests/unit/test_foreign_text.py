@@ -14,8 +14,8 @@ from securefl_cli.rendering.screen import console
 from support.hostile_text import HOSTILE, LONG, check_harmless, unseen
 
 CLI = Path(securefl_cli.__file__).parent
-PRINTERS = {"rendering/screen.py", "rendering/live.py"}
-"""The modules that write to the reader: both pass every string through `shown`."""
+PRINTERS = {"rendering/screen.py", "rendering/live.py", "rendering/reading.py"}
+"""The modules that write to the reader: all pass every string through `shown`."""
 
 
 def test_shown_text_is_one_visible_line():

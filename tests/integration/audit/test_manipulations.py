@@ -33,7 +33,8 @@ def test_the_honest_bundle_passes(run, tmp_path):
         now=NOW,
     )
     found = {check.name: check.verdict for check in audit.checks}
-    assert found.pop("earlier-runs") == "not checked"
+    # No earlier run and no signature of the model was given, and none was called for.
+    assert {found.pop(name) for name in ("earlier-runs", "model-signed")} == {"not checked"}
     assert set(found.values()) == {"pass"}, audit
     assert (audit.verdict, audit.exit_code) == ("pass", 0)
 
@@ -43,7 +44,7 @@ def test_the_honest_bundle_with_scores_passes(run, tmp_path):
     bundle, model = scored(run).seal(tmp_path), run.model
     audit = verify(bundle, folder=tmp_path, agreement=bundle.agreement, model=model, now=NOW)
     verdicts = {check.name: check.verdict for check in audit.checks}
-    left_out = {"earlier-runs", "delta-small"}
+    left_out = {"earlier-runs", "delta-small", "model-signed"}
     assert {v for name, v in verdicts.items() if name not in left_out} == {"pass"}, audit
     before, after = (explain(one) for one in (run.seal(), bundle))
     for plain, more in zip(before.members, after.members, strict=True):
