@@ -94,7 +94,9 @@ def test_new_model_trains_in_every_shown_mode(execute, tmp_path):
 def test_new_model_without_units_refuses_dp(extended, execute):
     """A model that says of no privacy unit what its presence comes to has no protection."""
     spec = (extended / SPEC).read_text()
-    row = '"securefl.tasks.churn.quadratic:PrivateQuadraticTask",\n            served=_SERVED,\n            units=_UNITS,'
+    served = "            served=_SERVED,\n"
+    task = '"securefl.tasks.churn.quadratic:PrivateQuadraticTask",\n'
+    row = task + served + "            units=_UNITS,"
     assert spec.count(row) == 1
     (extended / SPEC).write_text(spec.replace(row, row.removesuffix("            units=_UNITS,")))
     printed = execute(

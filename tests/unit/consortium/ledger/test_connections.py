@@ -106,4 +106,5 @@ def test_connections_are_opened_in_one_place():
     }
     own = "securefl/data/sources/files/databases.py"
     assert found == {"securefl/consortium/ledger/sqlite.py", own}
-    assert (ROOT / own).read_text("utf-8").count("with closing(sqlite3.connect(uri, uri=True))") == 1
+    read_once = "with closing(sqlite3.connect(uri, uri=True))"
+    assert (ROOT / own).read_text("utf-8").count(read_once) == 1
