@@ -76,7 +76,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
     ),
     "accuracy": MetricLabel(
         title="Accuracy",
-        meaning="share of held-out ratings that were foreseen",
+        meaning="share of held-out ratings that were predicted right",
         higher_is_better=True,
         percent=True,
         baseline=_FREQUENT,
@@ -84,7 +84,7 @@ LABELS: Final[dict[str, MetricLabel]] = {
     ),
     "train_accuracy": MetricLabel(
         title="Training accuracy",
-        meaning="share of the ratings it was trained on that it foresees",
+        meaning="share of the ratings it was trained on that it predicts right",
         higher_is_better=True,
         percent=True,
         baseline=_FREQUENT,

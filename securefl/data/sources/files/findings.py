@@ -68,14 +68,14 @@ RULES: Final[Mapping[Rule, RuleText]] = {
     "zone": RuleText("times of a doubtful clock", 'set format.timezone, such as "Europe/Berlin"'),
     "type": RuleText("column of another type", ""),
     "lines": RuleText(
-        "lines of another shape", 'mend the file, or set rules.broken = "drop"', "broken"
+        "lines of another shape", 'correct the file, or set rules.broken = "drop"', "broken"
     ),
     "cells": RuleText(
-        "cells missing or unreadable", 'mend the file, or set rules.broken = "drop"', "broken"
+        "cells missing or unreadable", 'correct the file, or set rules.broken = "drop"', "broken"
     ),
     "bounds": RuleText(
         "numbers that are not believed",
-        "mend the file, or raise rules.most_quantity and rules.most_value",
+        "correct the file, or raise rules.most_quantity and rules.most_value",
         "broken",
     ),
     "anonymous": RuleText(
