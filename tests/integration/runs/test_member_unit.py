@@ -133,7 +133,7 @@ def test_an_update_that_might_not_fit_the_format_is_refused_before_it_is_made(tm
 
 def test_delta_is_held_against_the_number_of_members(tmp_path, config):
     directory = RunDirectory.create(tmp_path / "run", config(delta=0.03))
-    with pytest.raises(SecureflError, match="1 over its number of members"):
+    with pytest.raises(SecureflError, match="1 over the agreed number of members"):
         run(directory)
 
 
