@@ -96,7 +96,9 @@ def toys(registered):
 def config(toys, purchases):
     def make(dp="output", **changes):
         privacy = {"dp": dp, "epsilon": 3.0, "delta": 1e-3, "sampling_rate": 1.0, "steps": 1}
-        chosen = {"model": {"name": "profile", "rank": 2}, "privacy": privacy}
+        # Noise on whole updates goes beyond the default range of a coordinate.
+        secure = {"limit": 64.0}
+        chosen = {"model": {"name": "profile", "rank": 2}, "privacy": privacy, "secure": secure}
         return load_config(None, merge({**purchases, "model": {}}, merge(chosen, changes)))
 
     return make

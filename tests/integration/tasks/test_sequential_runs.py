@@ -14,7 +14,8 @@ PRIVATE = {"dp": "local", "epsilon": 4.0, "delta": 1e-3, "expected_batch": 20.0}
 def test_masked_and_plain_runs_learn_the_same(purchases, tmp_path):
     found = []
     for mode in ("plain", "secure"):
-        config = sequential_config(purchases, {"mode": mode, "rounds": 2, "model": {"name": "gru"}})
+        wide = {"secure": {"bits": 64}, "mode": mode, "rounds": 2, "model": {"name": "gru"}}
+        config = sequential_config(purchases, wide)
         directory = RunDirectory.create(tmp_path / mode, config)
         found.append((run(directory).metrics["federated"], read_tensors(directory.model_path)[0]))
     (plain, expected), (secure, weights) = found
