@@ -1,9 +1,10 @@
 """An independent verifier of the core of a bundle, written from docs/bundle.md and nothing else.
 
-It imports nothing of securefl: canonical JSON, digests, Merkle proofs and the Gaussian mechanism
-are its own. It answers with the first check that fails, in the order of the document, or None.
+It imports nothing of securefl: canonical JSON, digests, Merkle proofs, the Gaussian mechanism and
+the replay of masked sums are its own. It answers with the first check that fails, in the order of
+the document, or None.
 
-    python tests/reference/verifier.py bundle.json
+    PYTHONPATH=tests python -m reference.verifier bundle.json
 """
 
 import hashlib
@@ -13,8 +14,9 @@ import re
 import sys
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from reference.canonical import Failed, digest, need, octets, signed, transcript_parts
+from reference.canonical import transcript_digest as digest_of
+from reference.replay import NotCovered, replayed
 
 FIELDS = {
     *("format", "created", "run", "agreement", "entries", "heads", "inclusion", "transcripts"),
@@ -42,85 +44,6 @@ EVENTS = {
 SOMETIMES = {"start": {"other_units", "start_model"}}
 ENTRY = {"version", "run", "agreement", "member", "sequence", "previous", "time", "event"}
 ZEROS = "0" * 64
-
-
-class Failed(Exception):
-    """The name of the check that fails, and why."""
-
-    def __init__(self, check, reason):
-        super().__init__(f"{check}: {reason}")
-        self.check = check
-
-
-def need(condition, check, reason):
-    if not condition:
-        raise Failed(check, reason)
-
-
-# Section 1: canonical JSON (RFC 8785) and labelled digests
-
-
-def number(value):
-    """A number as ECMAScript writes it (RFC 8785, section 3.2.2.3)."""
-    if isinstance(value, int):
-        need(abs(value) < 1 << 53, "form", "an integer beyond 2^53")
-        return str(value)
-    need(math.isfinite(value), "form", "a number that JSON does not know")
-    if value == 0:
-        return "0"
-    sign, value = ("-", -value) if value < 0 else ("", value)
-    mantissa, _, exponent = f"{value!r}".partition("e")
-    whole, _, rest = mantissa.partition(".")
-    rest = "" if rest == "0" else rest
-    point = len(whole) + int(exponent or 0)
-    digits = (whole + rest).lstrip("0")
-    point -= len(whole + rest) - len((whole + rest).lstrip("0"))
-    digits = digits.rstrip("0")
-    count = len(digits)
-    if count <= point <= 21:
-        return sign + digits + "0" * (point - count)
-    if 0 < point <= 21:
-        return f"{sign}{digits[:point]}.{digits[point:]}"
-    if -6 < point <= 0:
-        return f"{sign}0.{'0' * -point}{digits}"
-    power = f"e{point - 1:+d}"
-    return sign + digits[0] + (f".{digits[1:]}" if count > 1 else "") + power
-
-
-def canonical(value):
-    """RFC 8785 text; names are sorted by their UTF-16 code units."""
-    if isinstance(value, dict):
-        names = sorted(value, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
-        return "{" + ",".join(f"{canonical(n)}:{canonical(value[n])}" for n in names) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(canonical, value)) + "]"
-    if value is None or isinstance(value, bool | str):
-        return json.dumps(value, ensure_ascii=False)
-    return number(value)
-
-
-def octets(value):
-    return canonical(value).encode()
-
-
-def digest(label, *fields):
-    """H(label; fields): SHA-256 over each behind its length in four bytes."""
-    state = hashlib.sha256()
-    for field in (label.encode(), *fields):
-        state.update(len(field).to_bytes(4, "big") + field)
-    return state.digest()
-
-
-def signed(key, signature, label, content):
-    """Ed25519 over one byte with the label's length, the label, and the content."""
-    try:
-        message = bytes([len(label)]) + label.encode() + content
-        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(
-            bytes.fromhex(signature), message
-        )
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 # Section 2: the form
@@ -341,59 +264,21 @@ def epsilons(bundle):
 # Section 8: transcripts
 
 
-def msgpack(data, place):
-    """The subset that a transcript uses: unsigned integers, bytes, lists and maps of them."""
-    kind = data[place]
-    if kind < 0x80:
-        return kind, place + 1
-    if kind in {0xCC, 0xCD, 0xCE}:
-        size = 1 << kind - 0xCC
-        return int.from_bytes(data[place + 1 : place + 1 + size], "big"), place + 1 + size
-    if kind in {0xC4, 0xC5, 0xC6}:
-        size = 1 << kind - 0xC4
-        length, place = int.from_bytes(data[place + 1 : place + 1 + size], "big"), place + 1 + size
-        return data[place : place + length], place + length
-    if 0x80 <= kind < 0xA0 or kind in {0xDC, 0xDE}:
-        mapped = kind < 0x90 or kind == 0xDE
-        length, place = kind & 0x0F, place + 1
-        if kind in {0xDC, 0xDE}:
-            length, place = int.from_bytes(data[place : place + 2], "big"), place + 2
-        items = []
-        for _ in range(length * 2 if mapped else length):
-            item, place = msgpack(data, place)
-            items.append(item)
-        return (dict(zip(items[::2], items[1::2], strict=True)) if mapped else items), place
-    raise Failed("transcripts", f"byte {kind:#x}")
-
-
-def transcript_digest(data):
-    try:
-        (opening, this, steps), end = msgpack(data, 0)
-        need(end == len(data) and len(steps) in {5, 6}, "transcripts", "more bytes or steps")
-        four = [number.to_bytes(4, "big") + model for number, model in (opening, this)]
-        tables = [
-            b"".join(
-                member.to_bytes(4, "big") + hashlib.sha256(step[member]).digest()
-                for member in sorted(step)
-            )
-            for step in steps
-        ]
-    except (IndexError, ValueError, TypeError, AttributeError, OverflowError):
-        raise Failed("transcripts", "no transcript") from None
-    return digest("securefl/2/transcript", *four, *tables).hex()
-
-
 def transcripts(bundle, folder, recorded):
+    """Check every file's digest; return what is in it, by round."""
+    read = {}
     for file in bundle["transcripts"]:
         matches = recorded.get(file["round"]) == file["digest"]
         need(matches, "transcripts", "not the one that members signed")
         need(re.fullmatch(r"(\w[\w.-]*/)?\w[\w.-]*", file["file"]), "transcripts", "its name")
-        content = (folder / file["file"]).read_bytes()
-        need(transcript_digest(content) == file["digest"], "transcripts", "another file")
+        parts = transcript_parts((folder / file["file"]).read_bytes())
+        need(digest_of(*parts) == file["digest"], "transcripts", "another file")
+        read[file["round"]] = parts
+    return read
 
 
-def verify(path):
-    """Return the name of the first check that fails, or None."""
+def check(path):
+    """Return the first check that fails, or None, and why sums were not replayed, or None."""
     try:
         bundle = read(path.read_text(encoding="utf-8"))
         agreed, keys = agreement(bundle)
@@ -402,15 +287,23 @@ def verify(path):
         log(bundle, keys)
         recorded = rounds(bundle)
         epsilons(bundle)
-        transcripts(bundle, path.parent, recorded)
+        replayed(bundle, path.parent, transcripts(bundle, path.parent, recorded))
     except Failed as failure:
-        return failure.check
+        return failure.check, None
+    except NotCovered as reason:
+        return None, str(reason)
     except (KeyError, TypeError, AttributeError):
-        return "form"
-    return None
+        return "form", None
+    return None, None
+
+
+def verify(path):
+    """Return the name of the first check that fails, or None."""
+    return check(path)[0]
 
 
 if __name__ == "__main__":
-    found = verify(Path(sys.argv[1]))
-    sys.stdout.write("pass\n" if found is None else f"fail: {found}\n")
-    sys.exit(0 if found is None else 1)
+    failed, lacking = check(Path(sys.argv[1]))
+    answer = f"fail: {failed}" if failed else f"pass, but {lacking}" if lacking else "pass"
+    sys.stdout.write(f"{answer}\n")
+    sys.exit(1 if failed else 3 if lacking else 0)

@@ -178,7 +178,15 @@ class Scenario:
 
 
 def honest(
-    rounds=3, members=5, *, masked=True, private=True, history=(), step=STEP, least=None
+    rounds=3,
+    members=5,
+    *,
+    masked=True,
+    private=True,
+    history=(),
+    step=STEP,
+    least=None,
+    server=None,
 ) -> Scenario:
     """A run in which everybody did what was agreed."""
     config = load_config(
@@ -187,6 +195,7 @@ def honest(
             "task": "recommendation",
             "mode": "secure" if masked else "plain",
             "rounds": rounds,
+            "server": server or {},
             **({"cohort": {"minimum": max(least.values())}} if least else {}),
             "privacy": {"dp": "none"} if not private else _private(_budget(step, rounds), step),
         },

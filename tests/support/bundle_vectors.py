@@ -12,9 +12,13 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from reference.basics import unpack
 from securefl.audit.bundle.bundle import bundle_schema
 from securefl.consortium.ledger.events import Outcome, Release, Start, UnseenOutcome
+from securefl.federation.aggregation.session_parameters import session_params
 from securefl_protocols.primitives.signing import SigningKey
+from securefl_protocols.wire.signed_statements import statement
+from securefl_protocols.wire.transcript import Transcript
 from support.bundle_mutations import (
     CHEAT,
     FALSE,
@@ -32,7 +36,7 @@ from support.bundle_mutations import (
     truncate,
     unknown_field,
 )
-from support.bundle_scenario import STEP, honest, scored
+from support.bundle_scenario import DIMENSION, STEP, honest, scored
 from support.paths import ROOT
 
 FOLDER = ROOT / "tests" / "vectors" / "bundles"
@@ -159,6 +163,7 @@ def vectors():
     with _known_random():
         run = _seed(honest(rounds=2, members=3, masked=False, step=ALL_UNITS))
         masked = _seed(honest(rounds=1))
+        adaptive = _seed(honest(2, private=False, server={"optimizer": "fedadam"}))
     tree = run.seal().to_json()
     yield Vector("honest.json", None, None, _text(tree)), files
     for name, (core, audit, edit) in OUTSIDE.items():
@@ -173,6 +178,7 @@ def vectors():
     yield Vector("honest_unseen.json", None, None, missed), files
     yield from _scored(run, files)
     yield from _masked(masked, files)
+    yield from _replayed(masked, adaptive, files)
 
 
 def _scored(run, files):
@@ -199,6 +205,54 @@ def _masked(run, files):
     listed = copy.deepcopy(tree)
     listed["transcripts"] = listed["transcripts"] * 400
     yield Vector("bad_transcript_400_times.json", "form", "schema", _text(listed)), files
+
+
+def _replayed(run, adaptive, files):
+    """What only a replay of the sums sees: all members sign it, and all digests fit."""
+    yield _beside("honest_adaptive", None, adaptive, files), files
+    yield _beside("bad_masked_input", "sums", _with_other_input(run), files), files
+    anew = _with_other_input(run, anew=True)
+    yield _beside("bad_masked_input_signed", "sums", anew, files), files
+    update = {"model_after": FALSE}
+    forged = replace(run.edited(None, Outcome, update), model=FALSE)
+    yield _beside("bad_model_not_of_sum", "models-from-sums", forged, files), files
+
+
+def _beside(name, core, run, files):
+    """A vector that has its transcripts under its own name; all start from one model."""
+    assert files["files/start.f32"] == run.start
+    tree = run.seal().to_json()
+    for file in tree["transcripts"]:
+        file["file"] = f"files/{name}_{file['round']}.transcript"
+        files[file["file"]] = run.transcripts[file["round"]]
+    audit = {"sums": "sums-replayed"}.get(core, core)
+    return Vector(f"{name}.json", core, audit, _text(tree))
+
+
+def _with_other_input(run, *, anew=False):
+    """The same run with one bit of a masked input changed, and its transcript's digest signed.
+
+    Args:
+        run: A run of one masked round.
+        anew: Whether the cheating member signs the changed input as well. What the survivors
+            signed then still names the first one.
+    """
+    transcript, place = Transcript.from_bytes(run.transcripts[1]), list(run.keys).index(CHEAT)
+    messages = [dict(step) for step in transcript.messages]
+    message = messages[2][place]
+    message = message[:-1] + bytes([message[-1] ^ 1])
+    if anew:
+        terms = session_params(run.consortium, tuple(run.keys), DIMENSION)
+        opened = unpack(b"AdvertiseKeys", messages[0][place][70:])
+        context, body = terms.context.of_round(*transcript.round), message[70:]
+        said = statement(context, place, opened["encryption"], hashlib.sha256(body).digest())
+        signature = run.keys[CHEAT].sign(b"securefl/2/MaskedInput", said)
+        message = message[:6] + signature + body
+    messages[2][place] = message
+    changed = replace(transcript, messages=tuple(messages))
+    digest = changed.digest().hex()
+    signed = run.edited(None, Outcome, {"transcript": digest})
+    return replace(signed, transcripts={1: changed.to_bytes()}, digests={1: digest})
 
 
 def _text(tree):

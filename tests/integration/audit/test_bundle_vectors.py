@@ -5,13 +5,21 @@ import importlib.util
 import json
 import random
 
+import numpy as np
 import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference.replay import Optimizer, cohort, number_format
 from securefl.audit.bundle.bundle import BundleError
 from securefl.audit.verify import verify_file
+from securefl.config.load import ConfigError, load_config
+from securefl.config.schema import ServerSettings
+from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.privacy.encoding.lanes import update_encoding
+from securefl_protocols.primitives.errors import PlanError
 from support.bundle_scenario import NOW
 from support.bundle_vectors import FOLDER, SCHEMA, contents, schema_text
 from support.paths import ROOT
@@ -50,7 +58,7 @@ def test_every_kind_of_vector_is_there():
     assert len(INDEX) - len(bad) >= 2
     assert {vector["core"] for vector in bad} >= {
         *("form", "agreement", "entries", "chain", "log", "consistency", "inclusion", "heads"),
-        *("outcomes", "models", "epsilon", "transcripts"),
+        *("outcomes", "models", "epsilon", "transcripts", "sums", "models-from-sums"),
     }
     assert all(vector["file"].startswith("bad_") == bool(vector["core"]) for vector in INDEX)
 
@@ -92,14 +100,92 @@ def test_both_refuse_what_chance_changes(reference, tmp_path):
 
 
 def test_the_reference_knows_nothing_of_the_program():
-    """It can only agree because the page says enough."""
-    imported = set()
-    for node in ast.walk(ast.parse(REFERENCE.read_text())):
+    """It can only agree because the pages say enough."""
+    parts = [path for path in REFERENCE.parent.glob("*.py") if not path.match("test_*")]
+    imported = {name for path in parts for name in _imported(path)}
+    assert imported == {
+        *("cryptography", "dataclasses", "hashlib", "json", "math", "pathlib", "random", "re"),
+        *("reference", "struct", "sys"),
+    }
+
+
+def _imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
+            yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module.split(".")[0])
-    assert imported == {"cryptography", "hashlib", "json", "math", "pathlib", "re", "sys"}
+            yield node.module.split(".")[0]
+
+
+def test_the_reference_names_sums_that_it_left(reference, tmp_path):
+    """No check fails, and yet it does not say that all was recomputed."""
+    assert reference.check(FOLDER / "honest_adaptive.json") == (None, None)
+    assert reference.check(FOLDER / "honest.json") == (None, "sums were not masked")
+    tree = json.loads((FOLDER / "honest_adaptive.json").read_text())
+    first = tree["transcripts"].pop(0)
+    assert first["round"] == 1
+    (tmp_path / "files").mkdir()
+    for name in (tree["transcripts"][0]["file"], tree["claims"]["start_model"]):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    (tmp_path / "bundle.json").write_text(json.dumps(tree))
+    failed, lacking = reference.check(tmp_path / "bundle.json")
+    assert (failed, lacking) == (None, "there is no transcript of round 1")
+
+
+@pytest.mark.parametrize("optimizer", ["fedavg", "fedavgm", "fedadam"])
+def test_both_apply_the_same_mean_to_the_bit(optimizer):
+    """Over three rounds, so that the moments count."""
+    settings = ServerSettings(optimizer=optimizer, learning_rate=0.7)
+    chance, ours = np.random.default_rng(3), ServerOptimizer(settings, 40)
+    theirs = Optimizer(settings.model_dump(), 40)
+    shared = chance.normal(size=40).astype(np.float32)
+    content = shared.tobytes()
+    for _ in range(3):
+        change = chance.normal(size=40)
+        shared = ours.apply(shared, change)
+        content = theirs.apply(content, change.tolist())
+        assert content == shared.astype("<f4").tobytes()
+
+
+FORMATS = [
+    {"bits": bits, "max_samples": samples, "limit": limit, "rounding": rounding} | tolerance
+    for bits in ("auto", 16, 24, 32, 64)
+    for samples, limit in ((1, 8.0), (100, 0.3), (1 << 20, 8.0))
+    for rounding in ("auto", "nearest", "random")
+    for tolerance in ({}, {"tolerance": 1e-6})
+]
+
+
+@pytest.mark.parametrize("dp", ["none", "local"])
+def test_both_compute_the_same_number_format(dp):
+    """Lanes, step, digits and bounds, for what an agreement may say of them."""
+    compared = 0
+    for settings in FORMATS:
+        try:
+            config = load_config(None, _agreed(settings, dp))
+            form = update_encoding(config, 5)
+        except (ConfigError, PlanError):
+            continue
+        found = number_format(config.model_dump(mode="json"), 5)
+        theirs = (found.bits, found.fraction, found.tail, found.largest_input)
+        assert theirs == (form.ring.value, form.fraction_bits, form.tail, form.largest_input)
+        compared += 1
+    assert compared > 30
+
+
+def _agreed(settings, dp):
+    privacy = {"dp": dp} | ({} if dp == "none" else {"epsilon": 2.0})
+    return {"task": "recommendation", "mode": "secure", "secure": settings, "privacy": privacy}
+
+
+def test_both_draw_the_same_cohorts():
+    """Of a part of the members, in several rounds."""
+    settings = {"cohort": {"fraction": 0.4, "minimum": 3}, "seed": 11, "task": "recommendation"}
+    config, names = load_config(None, settings), tuple(f"member-{n}" for n in range(30))
+    agreed = {"members": [{"name": n} for n in names], "config": config.model_dump(mode="json")}
+    drawn = [tuple(cohort(agreed, number)) for number in range(1, 6)]
+    assert drawn == [agreed_cohort(config, names, number) for number in range(1, 6)]
+    assert {len(names) for names in drawn} == {12}
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text()
