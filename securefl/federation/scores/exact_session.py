@@ -105,6 +105,7 @@ class MemberExactScores:
         consortium: Consortium,
         layout: ExactLayout,
         records: RoundRecords,
+        *,
         entropy: Entropy = os.urandom,
     ) -> None:
         self._name, self._identity, self._consortium = name, identity, consortium

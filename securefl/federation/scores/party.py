@@ -74,7 +74,7 @@ class ScoreParty:
             spec.consortium,
             ExactLayout(member.metrics),
             records_of(ledger),
-            spec.entropy,
+            entropy=spec.entropy,
         )
         self.receive: Callable[[m.ScoreProtocol], m.Message] = self._exact.receive
         self._noised = None

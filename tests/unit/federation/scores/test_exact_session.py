@@ -10,9 +10,9 @@ from securefl.config.load import load_config
 from securefl.config.schema import Dropout
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.keys.key_files import generate_key
-from securefl.errors import SecureflError
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
 from securefl.consortium.ledger.round_records import RoundRecords
+from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.one_sum import OneSum
 from securefl.federation.runs.simulation import local_agreement
