@@ -27,6 +27,10 @@ CREATE TABLE entered (
 """
 
 
+_INPUT, _SCORES, _REPEAT = b"input", b"scores", b"repeat "
+"""Labels of records that are of a round and of no session; a session's digest has 32 bytes."""
+
+
 class StaleStateError(SecureflError):
     """The member's state is older than its ledger: a restored folder, or a copy of one."""
 
@@ -73,22 +77,69 @@ class RoundRecords:
         Raises:
             StaleStateError: If another message was sent for it.
         """
-        ledger = self._ledger()
-        with ledger.noting():
-            rows = ledger.rows(
-                "SELECT message FROM entered WHERE run = ? AND round = ? AND session = ?",
-                (self._run, number, session),
-            )
-            if not rows:
-                ledger.insert(
-                    "INSERT INTO entered VALUES (?, ?, ?, ?, NULL)",
-                    (self._run, number, session, message),
-                )
-        if rows and rows[0][0] != message:
+        if self._first(number, session, message) != message:
             raise StaleStateError(
                 f"round {number} was entered with these keys before, as the ledger knows: this"
                 " state is an old copy, and nothing is sent from it"
             )
+
+    def bind_input(self, number: int, update: bytes) -> None:
+        """Record the input of a round, before it is masked for the first time.
+
+        Args:
+            number: Number of the round.
+            update: Digest of the input, 32 bytes.
+
+        Raises:
+            StaleStateError: If the round was entered with another input, in whatever session: the
+                difference of the two sums would be one member's data.
+        """
+        if self._first(number, _INPUT, update) != update:
+            raise StaleStateError(
+                f"round {number} was entered with another update before, as the ledger knows:"
+                " nothing is sent from this one"
+            )
+
+    def enter_scores(self, number: int, message: bytes) -> bool:
+        """Record that the exact sum of scores of a number is entered, once.
+
+        Args:
+            number: Number of the sum.
+            message: Digest of the first message, which has the session's keys. A restarted member
+                computes the same one from its journal.
+
+        Returns:
+            Whether it is entered with this message, and was not with another.
+        """
+        return self._first(number, _SCORES, message) == message
+
+    def repeated(self, number: int) -> bool:
+        """Return whether the round's repeat is recorded already, since its last unmasking."""
+        label = _REPEAT + str(self.unmasked(number).times).encode()
+        return self._message(number, label) is not None
+
+    def repeat(self, number: int) -> None:
+        """Record that a repeat of the round stands in the ledger's entries."""
+        self._first(number, _REPEAT + str(self.unmasked(number).times).encode(), b"")
+
+    def _first(self, number: int, label: bytes, message: bytes) -> bytes:
+        """Return what is recorded of a round under a label; this message where nothing was."""
+        ledger = self._ledger()
+        with ledger.noting():
+            known = self._message(number, label)
+            if known is None:
+                ledger.insert(
+                    "INSERT INTO entered VALUES (?, ?, ?, ?, NULL)",
+                    (self._run, number, label, message),
+                )
+        return message if known is None else known
+
+    def _message(self, number: int, label: bytes) -> bytes | None:
+        rows = self._ledger().rows(
+            "SELECT message FROM entered WHERE run = ? AND round = ? AND session = ?",
+            (self._run, number, label),
+        )
+        return None if not rows else bytes(rows[0][0])
 
     def unmask(self, number: int, session: bytes, survivors: tuple[str, ...]) -> None:
         """Record that shares for the sum of these survivors are about to leave."""

@@ -104,14 +104,15 @@ def state_path(directory: Path, round_number: int) -> Path:
     return directory / f"round-{round_number}.safetensors"
 
 
-def save_member(directory: Path, round_number: int, state: MemberState) -> None:
-    """Write the state of a round, and delete all but the one before it.
+def save_member(directory: Path, round_number: int, state: MemberState, before: int) -> None:
+    """Write the state of a round, and delete all but the one before it and the last saved one.
 
-    That one is needed where the coordinator dies before its own checkpoint and repeats the round.
+    The one before it is needed where the coordinator dies before its own checkpoint and repeats the
+    round; the last saved one, where the member dies before a snapshot names the new one.
     """
     tensors = _state_tensors(state)
     write_tensors(state_path(directory, round_number), tensors, {"round": str(round_number)})
-    recent = {state_path(directory, round_number), state_path(directory, round_number - 1)}
+    recent = {state_path(directory, one) for one in (round_number, round_number - 1, before)}
     for old in directory.glob("round-*.safetensors"):
         if old not in recent:
             old.unlink()

@@ -213,22 +213,24 @@ class MemberJournal:
         key = self._opened(self._key, row[0], row[1])
         return self._opened(key, read_whole(self._directory / row[1]), name)
 
-    def snapshot(self, question_id: str, state: bytes) -> None:
+    def snapshot(self, question_id: str, state: bytes, *, besides: str | None = None) -> None:
         """Replace the content of the journal by a state from which the member goes on.
 
         Args:
             question_id: The last request in the state; it and older ones are not answered again.
             state: The state.
+            besides: The name of one secret that is kept; None for none.
         """
         # The new file is durable before the transaction names it, and old files are deleted after
         # it: a kill at any point leaves either the old content or the new one, whole.
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
         write_atomically(self._directory / file, self._sealed(key, state, "snapshot"))
-        old, head = self._files(), self.head
+        kept = None if besides is None else self._file_of(besides)
+        old, head = [name for name in self._files() if name != kept], self.head
         with self._transaction():
             self._database.execute("UPDATE base SET head = ?", (head,))
             self._database.execute("DELETE FROM questions")
-            self._database.execute("DELETE FROM secrets")
+            self._database.execute("DELETE FROM secrets WHERE file IS NOT ?", (kept,))
             self._database.execute(
                 "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", _numbers(question_id)
             )

@@ -298,10 +298,8 @@ class Member:
         return local_only_result(self.learner, settings, self._models.vector(request.shared))
 
     def _save(self, request: m.Save) -> m.Done:
-        update = self.rounds.update
-        newest = self._saved if update is None else update.round
-        self._models.check_saved(request.round, newest)
-        self.rounds.save(self.directory, request.round)
+        self._models.check_saved(request.round, self.rounds.newest(self._saved))
+        self.rounds.save(self.directory, request.round, before=self._saved)
         self._saved = request.round
         return m.Done()
 

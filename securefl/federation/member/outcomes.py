@@ -34,6 +34,9 @@ class SeenOutcomes:
         Raises:
             MessageError: If no round can end as claimed, or the member saw another end.
         """
+        # One after another: an entry on a round to come would say that all before it are over.
+        if claim.round > 1 and self._ledger.end_of_round(claim.round - 1) is None:
+            raise m.MessageError(f"round {claim.round - 1} has not ended yet")
         saw = self._verified(claim) if self._masked else self._took_part(claim)
         # What it signed before it does not take back; the ledger refuses it with other contents.
         if not saw and not isinstance(self._ledger.end_of_round(claim.round), Outcome):

@@ -10,6 +10,7 @@ from torch import nn
 
 from securefl.consortium.ledger.data_custody import RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.round_records import records_of
 from securefl.federation import messages as m
 from securefl.federation.member.checkpoint import (
     MemberState,
@@ -71,18 +72,30 @@ class MemberRounds:
         done = self.update
         if done is not None and done.round == number and np.array_equal(done.shared, start):
             if not self._memory.replaying:
-                self._ledger.sent_again()
+                self._record_repeat(number)
             return done
         self.update = self._remembered(number, start) or self._newly_trained(number, start)
         return self.update
+
+    def _record_repeat(self, number: int) -> None:
+        """Record that the update is sent again: once for each sum that shares left for."""
+        # Asked again and again, a round adds no more to the ledger than its sums do.
+        records = records_of(self._ledger)
+        if not records.repeated(number):
+            self._ledger.sent_again()
+            records.repeat(number)
 
     def keep(self) -> None:
         """Keep the local parameters as those of the best round."""
         self.kept = local_state(self.model)
 
-    def save(self, directory: Path, number: int) -> None:
-        """Make the state after a round durable."""
-        save_member(directory, number, self._state())
+    def newest(self, saved: int) -> int:
+        """Return the newest of the round that was trained last and the one that was saved last."""
+        return max(saved, self.update.round if self.update else 0)
+
+    def save(self, directory: Path, number: int, *, before: int) -> None:
+        """Make the state after a round durable, and keep the one that was saved before it."""
+        save_member(directory, number, self._state(), before)
 
     def go_back_to(self, directory: Path, number: int) -> None:
         """Take up the state that was saved after a round.

@@ -7,7 +7,9 @@ differ in one member is that member's update.
 
 from __future__ import annotations
 
+import hmac
 import os
+import struct
 from hashlib import sha256
 from typing import ClassVar
 
@@ -208,13 +210,22 @@ class MaskedMember:
     def _begin(self, session: OpenSession) -> m.Protocol:
         update, number = session.update, session.update.round
         key = self.rounding_key(update) if session.opening.terms.encoding.at_random else None
-        message = session.begin_round(self._records.unmasked(number).survivors, key)
         try:
+            # Before it is masked: in all sums of a round, whatever happens, is the same input.
+            self._records.bind_input(number, self._input_digest(update))
+            message = session.begin_round(self._records.unmasked(number).survivors, key)
             self._records.enter(number, session.keys, sha256(message).digest())
         except StaleStateError:
             self._session = None
             raise
         return m.Protocol(round=number, payload=message)
+
+    def _input_digest(self, update: TrainedUpdate) -> bytes:
+        """Return a keyed digest of all that an update adds to a sum, 32 bytes."""
+        anchor = update.layers.anchor if update.layers else b""
+        scalars = struct.pack("<dq", update.loss, update.samples)
+        content = scalars + sha256(update.change.tobytes()).digest() + anchor
+        return hmac.digest(self.rounding_key(update), content, "sha256")
 
     def rounding_key(self, update: TrainedUpdate) -> bytes:
         """Return the key that an update is rounded with where that is at random; secret."""

@@ -11,11 +11,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from typing import Final
 
 import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.round_records import RoundRecords
 from securefl.errors import ConfigError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
@@ -89,6 +91,7 @@ class MemberExactScores:
         identity: Its private Ed25519 key, 32 bytes.
         consortium: The parties and their agreement.
         layout: The coordinates of the task's metrics.
+        records: The sums that it entered, in its ledger.
         entropy: The source of its sessions' randomness.
 
     Attributes:
@@ -101,10 +104,12 @@ class MemberExactScores:
         identity: bytes,
         consortium: Consortium,
         layout: ExactLayout,
+        records: RoundRecords,
+        *,
         entropy: Entropy = os.urandom,
     ) -> None:
         self._name, self._identity, self._consortium = name, identity, consortium
-        self._layout, self._entropy = layout, entropy
+        self._layout, self._records, self._entropy = layout, records, entropy
         self._session: OneSum | None = None
         self._value: Callable[[], RingVector] | None = None
         self.last = 0
@@ -126,9 +131,7 @@ class MemberExactScores:
             raise m.MessageError("these are not the scores that were agreed")
         if request.number <= self.last:
             raise m.MessageError(f"the scores of number {request.number} were released before")
-        self.last = request.number
-        self._value = partial(_input, self._layout, sums)
-        self._session = OneSum(
+        session = OneSum(
             self._consortium,
             self._name,
             self._identity,
@@ -137,7 +140,13 @@ class MemberExactScores:
             digest=scored(model_digest(shared)),
             entropy=self._entropy,
         )
-        return m.ScoreProtocol(round=terms.number, payload=self._session.start())
+        opening = session.start()
+        # In the ledger too, which outlives this object's memory and the state folder.
+        if not self._records.enter_scores(request.number, sha256(opening).digest()):
+            raise m.MessageError(f"the scores of number {request.number} were released before")
+        self.last, self._session = request.number, session
+        self._value = partial(_input, self._layout, sums)
+        return m.ScoreProtocol(round=terms.number, payload=opening)
 
     def receive(self, message: m.ScoreProtocol) -> m.Message:
         """Answer one message of the session.

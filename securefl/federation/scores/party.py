@@ -8,6 +8,7 @@ from typing import Protocol
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.round_records import records_of
 from securefl.federation import messages as m
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import MemberExactScores
@@ -68,7 +69,12 @@ class ScoreParty:
         config = spec.consortium.config
         self._member, self._mode, self._rounds = member, config.mode, config.rounds
         self._exact = MemberExactScores(
-            ledger.name, spec.identity, spec.consortium, ExactLayout(member.metrics), spec.entropy
+            ledger.name,
+            spec.identity,
+            spec.consortium,
+            ExactLayout(member.metrics),
+            records_of(ledger),
+            entropy=spec.entropy,
         )
         self.receive: Callable[[m.ScoreProtocol], m.Message] = self._exact.receive
         self._noised = None

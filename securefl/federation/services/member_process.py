@@ -60,19 +60,26 @@ class JournalMemory:
 
     Attributes:
         replaying: See `UpdateStore`.
+        newest: The name of the newest training, which outlives a snapshot: the round may be
+            repeated after it, and then with the same update.
     """
 
     def __init__(self, journal: MemberJournal) -> None:
         self.replaying = False
+        self.newest: str | None = None
         self._journal = journal
 
     def recall(self, name: str) -> bytes | None:
         """See `UpdateStore.recall`."""
-        return self._journal.recall(name)
+        training = self._journal.recall(name)
+        if training is not None:
+            self.newest = name
+        return training
 
     def keep(self, name: str, training: bytes) -> None:
         """See `UpdateStore.keep`."""
         self._journal.keep(name, training)
+        self.newest = name
 
 
 class DurableMember(Protocol):
@@ -148,7 +155,13 @@ class MemberProcess:
         # All answers but the last were complete, so their side effects are in the ledger already;
         # how far the last one came is unknown.
         for place, question in enumerate(questions, 1):
-            self._end.memory.replaying = place < len(questions)
+            again = self._end.memory.replaying = place < len(questions)
+            if again and kind_of(question.body) == "save":
+                # One that succeeded erased itself, with all before it: this one was refused. It
+                # may pass by now, as the ledger has the later rounds, and would erase the rest.
+                reply = self._failure(question.id, m.MessageError.wire_name, "was refused before")
+                self._last = self._note(question.id, reply)
+                continue
             self._last = self._answer(question)
         self._end.memory.replaying = False
 
@@ -156,6 +169,7 @@ class MemberProcess:
         """Take up a snapshot: the member's state, and the answer to the request that it was of."""
         fields = msgpack.unpackb(kept)
         self._released = fields["released"]
+        self._end.memory.newest = fields.get("newest")
         if not self._released:
             self._member.restore(fields["state"])
         self._last = self._note(fields["question"], fields["reply"])
@@ -255,14 +269,16 @@ class MemberProcess:
 
     def _keep(self, question: Question, reply: bytes) -> None:
         """Write a snapshot, from which a restart goes on; it erases all older secrets."""
+        newest = None if self._released else self._end.memory.newest
         fields = {
             "question": question.id,
             "reply": reply,
             "released": self._released,
             "state": b"" if self._released else self._member.state(),
+            "newest": newest,
         }
         packed = msgpack.packb(fields)
-        self._insist(lambda: self._end.journal.snapshot(question.id, packed))
+        self._insist(lambda: self._end.journal.snapshot(question.id, packed, besides=newest))
 
     def _note(self, question: str, reply: bytes) -> Envelope:
         """Return the answer to a request; repeated, it has the same id and the same bytes."""

@@ -10,6 +10,8 @@ from securefl.config.load import load_config
 from securefl.config.schema import Dropout
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.keys.key_files import generate_key
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
+from securefl.consortium.ledger.round_records import RoundRecords
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.one_sum import OneSum
@@ -80,11 +82,24 @@ def consortium():
 
 
 @pytest.fixture
-def specs(consortium):
+def books(tmp_path):
+    """Each member's ledger."""
+    made = {name: PrivacyLedger(tmp_path / f"{name}.sqlite") for name in NAMES}
+    yield made
+    for ledger in made.values():
+        ledger.close()
+
+
+def scores_of(consortium, name, ledger):
     keys, agreed = consortium
+    records = RoundRecords(lambda: ledger, agreed.run_id.hex())
+    return MemberExactScores(name, keys[name].private_bytes(), agreed, LAYOUT, records)
+
+
+@pytest.fixture
+def specs(consortium, books):
     return [
-        ExactSpec(name, MemberExactScores(name, key.private_bytes(), agreed, LAYOUT), [])
-        for name, key in keys.items()
+        ExactSpec(name, scores_of(consortium, name, ledger), []) for name, ledger in books.items()
     ]
 
 
@@ -175,3 +190,17 @@ def test_exact_sums_on_a_drawn_graph(specs, consortium, monkeypatch):
     """Above a hundred members the opening has a step more, and no sum began."""
     monkeypatch.setattr(plans, "_degree_and_threshold", lambda *_: (2, 2))
     assert asked(specs, consortium, 1).survivors == NAMES
+
+
+def test_lost_memory_enters_no_exact_sum_twice(specs, consortium, books):
+    """Only the ledger knew; two sums that differ in one member are that member's scores."""
+    assert asked(specs, consortium, 1).survivors == NAMES
+    lost = [
+        ExactSpec(spec.name, scores_of(consortium, spec.name, books[spec.name]), [])
+        for spec in specs[:-1]
+    ]
+    again = asked(
+        [*lost, specs[-1]], consortium, 1, [Dropout(member=NAMES[-1], round=1, step="masked-input")]
+    )
+    assert isinstance(again, str)
+    assert "released before" in again
