@@ -38,7 +38,7 @@ from securefl.federation.runs.result import RunResult
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
@@ -88,7 +88,9 @@ class NetworkHooks(Hooks):
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return run()
-            except (RoundFailedError, DeadlineExceeded) as error:
+            except MemberInputError:
+                raise  # all refuse: no other try changes that
+            except (RoundFailedError, DeadlineExceeded, MemberFailedError) as error:
                 _log.warning("round %d: %s; it is tried again", number, error)
                 self.status.failed(str(error))
                 time.sleep(pause)
@@ -183,7 +185,7 @@ def _prepared(context: ConnectionContext) -> Prepared:
 def _scores(prepared: Prepared, exchange: Exchange, consortium: Consortium) -> ScoreSource:
     """Return the source of scores: where updates are in the clear, so are scores; else sums are."""
     if Protection.of(prepared.config) is Protection.PLAIN:
-        return ScoresInClear(exchange)
+        return ScoresInClear(exchange, metrics=prepared.task.scored_metrics)
     return sums_alone(exchange, consortium, prepared.task.scored_metrics)
 
 
