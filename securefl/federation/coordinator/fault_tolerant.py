@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
@@ -17,11 +17,16 @@ _log = logging.getLogger(__name__)
 class FaultTolerantExchange(Exchange):
     """An exchange that collects the answers that there are."""
 
+    report: Callable[[str, str], None] | None = None
+    """Is given each member whose answer cannot be used, with the reason."""
+
     def leave_out(self, party: str, error: SecureflError) -> None:
         """Go on without the answer of a party, and name it with the reason."""
         reason = one_line(str(error))
         self.failures.setdefault(party, reason)
         _log.warning("an answer of %s cannot be used: %s", party, reason)
+        if self.report is not None:
+            self.report(party, reason)
 
     def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
         """Return the next answer of each party that gives one, in the order of `parties`.

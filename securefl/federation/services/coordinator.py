@@ -216,6 +216,7 @@ def _trained(
         exchange = FaultTolerantExchange(transport)
         recorded = FailuresAsAbsence(transport)
         exchange.refusals = recorded.refusals
+        exchange.report = recorded.report = status.unusable
         recorder = Recorder(log, recorded, consortium.roster.names)
         hooks.before_ledger()
         watch.stage("Waiting for members")
