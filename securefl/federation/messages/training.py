@@ -243,9 +243,14 @@ class CacheMiss(Message):
 
 
 class Shutdown(Message):
-    """Coordinator to member, over a network: no more requests; erase the run's secrets."""
+    """Coordinator to member, over a network: no more requests; erase the run's secrets.
+
+    Attributes:
+        reason: Why the run stopped before its end; empty where it is over.
+    """
 
     kind: Literal["leave"] = "leave"
+    reason: str = ""
 
 
 class Done(Message):

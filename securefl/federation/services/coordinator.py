@@ -95,7 +95,7 @@ class NetworkHooks(Hooks):
                 self.status.failed(str(error))
                 time.sleep(pause)
             except UnverifiedRoundError as error:
-                self.status.failed(str(error))  # and the run stops, as it was agreed
+                self.status.stopped(str(error))  # as it was agreed
                 raise
         raise AssertionError("unreachable")
 
@@ -119,9 +119,16 @@ class NetworkHooks(Hooks):
 
     def ended(self, federation: Federation) -> None:
         """Release the members, which erase the run's secrets."""
-        self.transport.begin_section("leaving")
-        federation.exchange.replies(dict.fromkeys(federation.members, m.Shutdown()))
+        self._release(federation, m.Shutdown())
         self.status.over()
+
+    def stopped(self, federation: Federation, reason: str) -> None:
+        """Release the members of a run that stops for good, which would wait without end."""
+        self._release(federation, m.Shutdown(reason=reason))
+
+    def _release(self, federation: Federation, message: m.Shutdown) -> None:
+        self.transport.begin_section("leaving")
+        federation.exchange.replies(dict.fromkeys(federation.members, message))
 
 
 def coordinate(
@@ -225,7 +232,12 @@ def _trained(
         federation = federation_of(
             prepared, directory, consortium, exchange, members, scores=scores
         )
-        trained = RoundLoop(federation, hooks, prepared, directory, recorder, watch).run()
+        try:
+            trained = RoundLoop(federation, hooks, prepared, directory, recorder, watch).run()
+        except UnverifiedRoundError as error:
+            hooks.stopped(federation, str(error))
+            link.flush()
+            raise
         link.flush()
         # The run's keys are erased only now: until the last message has left, a restart needs them.
         keys.erase()

@@ -151,6 +151,10 @@ class StatusFile(LivenessTracker):
         """Note that a round has no sum and is tried again."""
         self._set(state="trying again", trouble=reason)
 
+    def stopped(self, reason: str) -> None:
+        """Note that the run stopped for good."""
+        self._set(state="stopped", trouble=reason)
+
     def over(self) -> None:
         """Note that the run is over."""
         self._set(state="over")

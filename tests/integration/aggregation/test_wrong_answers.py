@@ -13,6 +13,7 @@ from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.coordinator.scores import ScoresInClear
+from securefl.federation.services import member_process
 from securefl.federation.services.coordinator import NetworkHooks
 from securefl.federation.transport.base import Delivery
 from securefl.federation.transport.exchange import Exchange, MemberFailedError
@@ -119,6 +120,28 @@ def test_journal_with_a_spoiled_answer_serves_a_restart(federation, tmp_path):
         coordinator.journal.close()
     assert found[0].survivors == found[1].survivors == ("retailer-0", *federation.names[2:])
     assert np.array_equal(found[0].total, found[1].total)
+
+
+def test_run_that_stops_at_its_checksums_releases_members(federation, tmp_path):
+    """They would wait for a next round without end; each is given the reason."""
+    coordinator, heard = JournalledCoordinator(federation, tmp_path / "coordinator"), {}
+    coordinator.spoiled = False
+
+    def down(subject, note, keys):
+        del keys
+        for name in federation.names:
+            if coordinator.run.layout.to_member(name) == subject:
+                heard[name] = m.decode(note.body)
+                answer = Envelope(name, "coordinator", "a", note.id, m.encode(m.Done()))
+                coordinator.link.arrivals.put(Arrival(answer, lambda: None))
+
+    coordinator.link.send = down
+    hooks = NetworkHooks(coordinator.transport, coordinator.journal, MagicMock(), 3)
+    exchange = FaultTolerantExchange(coordinator.transport)
+    hooks.stopped(SimpleNamespace(exchange=exchange, members=federation.names), "failed 4 times")
+    assert heard == dict.fromkeys(federation.names, m.Shutdown(reason="failed 4 times"))
+    assert member_process._reason_in(m.encode(heard[WRONG])) == "failed 4 times"
+    coordinator.journal.close()
 
 
 class Saying:
