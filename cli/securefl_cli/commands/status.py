@@ -47,6 +47,8 @@ def _print(tree: dict[str, Any]) -> None:
     for member in tree["members"]:
         if member["left_out"]:
             labelled(out, "Left out", f"{member['name']} of the last sum: it {member['left_out']}")
+        if member["unusable"]:
+            labelled(out, "Unusable", f"an answer of {member['name']}: {member['unusable']}")
     labelled(out, "Seen", f"{clock(tree['written'])} ago")
     rows = []
     for member in tree["members"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 import numpy as np
 
@@ -10,8 +11,16 @@ from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
 from securefl.federation.aggregation.model_proofs import ModelProof
-from securefl.federation.transport.exchange import Exchange, failed, none_left
+from securefl.federation.transport.exchange import (
+    Exchange,
+    MemberFailedError,
+    failed,
+    none_left,
+)
 from securefl.ml.vectors import FloatVector
+
+_LARGEST_LOSS: Final = 1e30
+"""A mean loss beyond it is no loss, and its product with a sample count could overflow."""
 
 
 class PlainAggregator:
@@ -23,7 +32,7 @@ class PlainAggregator:
         """See `Aggregator.aggregate`."""
         request = m.Train(round=round_number, shared=m.pack_vector(shared))
         replies = exchange.replies(dict.fromkeys(cohort, request))
-        updates = _updates(replies)
+        updates = _updates(exchange, replies, round_number, shared.shape[0])
         if not updates:
             raise none_left(round_number, replies)
         return weighted_mean(updates, shared.shape[0])
@@ -32,26 +41,48 @@ class PlainAggregator:
         """See `Aggregator.hand_over`; in the clear, no member verifies a sum."""
 
 
-def _updates(replies: Mapping[str, m.Message]) -> dict[str, m.Update]:
-    """Return the survivors' updates; a failure ends the run, an absence or a refusal does not."""
+def _updates(
+    exchange: Exchange, replies: Mapping[str, m.Message], number: int, dimension: int
+) -> dict[str, m.Update]:
+    """Return the survivors' updates; the exchange decides what an answer that is none means."""
     updates = {}
     for name, reply in replies.items():
-        if isinstance(reply, m.Update):
-            updates[name] = reply
-        elif not isinstance(reply, m.Absent | m.Refused):
-            raise failed(name, reply)
+        if isinstance(reply, m.Absent | m.Refused):
+            continue
+        try:
+            updates[name] = _checked(name, reply, number, dimension)
+        except SecureflError as error:
+            exchange.leave_out(name, error)
     return updates
+
+
+def _checked(name: str, reply: m.Message, number: int, dimension: int) -> m.Update:
+    """Return a member's update of a round.
+
+    Raises:
+        SecureflError: If it is none, or would spoil the mean of all members.
+    """
+    if not isinstance(reply, m.Update):
+        raise failed(name, reply)
+    if reply.round != number:
+        raise MemberFailedError(f"{name} sent an update of round {reply.round}, not {number}")
+    length = m.unpack_vector(reply.change).shape[0]
+    if length != dimension:
+        raise MemberFailedError(f"{name} sent {length} coordinates, not {dimension}")
+    if not abs(reply.loss) <= _LARGEST_LOSS:  # neither is NaN
+        raise MemberFailedError(f"{name} sent a loss that is not a number or beyond range")
+    return reply
 
 
 def weighted_mean(updates: Mapping[str, m.Update], dimension: int) -> Aggregate:
     """Return `sum(w_i * change_i) / sum(w_i)` with sample counts as weights (McMahan et al. 2017).
 
     Args:
-        updates: Member to its update; changes are float32 [d].
+        updates: Member to its update, as checked; changes are float32 [d].
         dimension: d.
 
     Raises:
-        SecureflError: If no sample is left, or a change has another length.
+        SecureflError: If no sample is left.
     """
     samples = sum(update.samples for update in updates.values())
     if samples == 0:
@@ -60,10 +91,8 @@ def weighted_mean(updates: Mapping[str, m.Update], dimension: int) -> Aggregate:
     # the same bits.
     total = np.zeros(dimension)
     loss = 0.0
-    for name, update in updates.items():
+    for update in updates.values():
         change = m.unpack_vector(update.change)
-        if change.shape != total.shape:
-            raise SecureflError(f"{name} sent {change.shape[0]} coordinates, not {dimension}")
         total += np.float64(update.samples) * change
         loss += update.samples * update.loss
     return Aggregate(total / samples, samples, loss / samples, tuple(updates))

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import AnswerT, Exchange
+from securefl.untrusted.text import one_line
 
 _log = logging.getLogger(__name__)
 
 
 class FaultTolerantExchange(Exchange):
     """An exchange that collects the answers that there are."""
+
+    report: Callable[[str, str], None] | None = None
+    """Is given each member whose answer cannot be used, with the reason."""
+
+    def leave_out(self, party: str, error: SecureflError) -> None:
+        """Go on without the answer of a party, and name it with the reason."""
+        reason = one_line(str(error))
+        self.failures.setdefault(party, reason)
+        _log.warning("an answer of %s cannot be used: %s", party, reason)
+        if self.report is not None:
+            self.report(party, reason)
 
     def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
         """Return the next answer of each party that gives one, in the order of `parties`.
@@ -46,5 +59,5 @@ def _log_failure(party: str, answer: m.Message) -> bool:
     """Log an answer that is a failure, and return whether it is one."""
     if not isinstance(answer, m.Failure):
         return False
-    _log.warning("%s failed: %s, %s", party, answer.error, answer.text)
+    _log.warning("%s failed: %s, %s", party, one_line(answer.error), one_line(answer.text))
     return True

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from securefl.consortium.ledger.hash_chain import canonical
-from securefl.consortium.ledger.transparency_log import Log
+from securefl.consortium.ledger.transparency_log import Log, LogError
 from securefl.consortium.ledger.tree_heads import TreeHead
 from securefl.federation import messages as m
 from securefl.federation.aggregation.model_proofs import ModelProof
@@ -16,7 +16,8 @@ class Recorder:
     """The keeper of a run's log, round by round.
 
     A member that does not answer sends its entries later; until then its cosignature is missing
-    under the tree heads, which any reader of the log sees.
+    under the tree heads, which any reader of the log sees. What else a wrong answer means, the
+    exchange decides: over a network it counts as none, and a simulation ends.
 
     Args:
         log: The run's log.
@@ -36,14 +37,15 @@ class Recorder:
             The members that do, in roster order.
 
         Raises:
-            MemberFailedError: If a member failed.
+            SecureflError: If a member failed and the exchange leaves no member out, or the log lost
+                entries.
         """
         requests = {name: m.StartRun(since=self._log.count(name)) for name in self._names}
         replies = self._exchange.replies(requests)
         for name, reply in replies.items():
             # A refusal is an entry as well: an auditor sees who did not take part, and why.
             if isinstance(reply, m.Refused):
-                self._log.append(name, reply.entries[self._log.count(name) :])
+                self._appended(name, reply.entries[self._log.count(name) :])
         self._take(replies)
         return tuple(name for name in self._names if not isinstance(replies[name], m.Refused))
 
@@ -94,21 +96,56 @@ class Recorder:
         answers = {name: reply for name, reply in replies.items() if isinstance(reply, m.Entries)}
         for name, reply in replies.items():
             if not isinstance(reply, m.Entries | m.Refused | m.Absent):
-                raise failed(name, reply)
+                self._exchange.leave_out(name, failed(name, reply))
         # All entries first, then one head over them: each member signs the same head, so that two
         # members that were shown different logs would notice (split view).
-        for name, answer in answers.items():
-            self._log.append(name, answer.entries)
-        if answers:
-            self._show(self._log.new_head(), answers)
+        # One whose entries do not fit counts as absent: it sends them again with the next answer.
+        fitting = {
+            name: answer for name, answer in answers.items() if self._appended(name, answer.entries)
+        }
+        if fitting:
+            self._show(self._log.new_head(), fitting)
+
+    def _appended(self, name: str, entries: Sequence[bytes]) -> bool:
+        """Append a member's entries, and return whether they fit the log."""
+        try:
+            self._log.append(name, entries)
+        except LogError as error:
+            self._exchange.leave_out(name, error)
+            return False
+        return True
 
     def _show(self, head: TreeHead, answers: Mapping[str, m.Entries]) -> None:
-        requests = {name: self._shown(head, name, answer) for name, answer in answers.items()}
+        requests, ahead = {}, {}
+        for name, answer in answers.items():
+            try:
+                requests[name] = self._shown(head, name, answer)
+            except LogError as error:
+                ahead[name] = error
+        self._leave_out_ahead(ahead, len(requests))
         for name, reply in self._exchange.replies(requests).items():
             if isinstance(reply, m.Countersigned):
-                self._log.countersigned(head, name, reply.signature)
+                self._countersigned(head, name, reply.signature)
             elif not isinstance(reply, m.Absent):
-                raise failed(name, reply)
+                self._exchange.leave_out(name, failed(name, reply))
+
+    def _leave_out_ahead(self, ahead: Mapping[str, LogError], others: int) -> None:
+        """Go on without members that say they signed a longer log than there is.
+
+        Raises:
+            LogError: If they are as many as the others: then this log lost entries. Honest members
+                are of one mind, and others are fewer.
+        """
+        if ahead and len(ahead) >= others:
+            raise next(iter(ahead.values()))
+        for name, error in ahead.items():
+            self._exchange.leave_out(name, error)
+
+    def _countersigned(self, head: TreeHead, name: str, signature: bytes) -> None:
+        try:
+            self._log.countersigned(head, name, signature)
+        except LogError as error:
+            self._exchange.leave_out(name, error)
 
     def _shown(self, head: TreeHead, name: str, answer: m.Entries) -> m.ShowHead:
         inclusions = self._log.inclusions(name, head)

@@ -14,6 +14,8 @@ from securefl.federation.messages.base import Message
 SplitName = Literal["train", "validation", "test"]
 RatioFields = tuple[float, float, bool]
 TallyFields = dict[str, RatioFields]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class Train(Message):
@@ -221,17 +223,17 @@ class BudgetResponse(Message):
     """
 
     kind: Literal["spent"] = "spent"
-    epsilon: float
-    noise_multiplier: float
-    clip_norm: float
-    sampling_rate: float
+    epsilon: Amount
+    noise_multiplier: Amount
+    clip_norm: Amount
+    sampling_rate: Rate
     steps: NonNegativeInt
-    customer_epsilon: float | None
-    two_retailers_epsilon: float | None
-    life: float
-    cap: float | None
-    cap_delta: float | None
-    score_noise: float | None
+    customer_epsilon: Amount | None
+    two_retailers_epsilon: Amount | None
+    life: Amount
+    cap: Amount | None
+    cap_delta: Rate | None
+    score_noise: Amount | None
 
 
 class CacheMiss(Message):
@@ -241,9 +243,14 @@ class CacheMiss(Message):
 
 
 class Shutdown(Message):
-    """Coordinator to member, over a network: no more requests; erase the run's secrets."""
+    """Coordinator to member, over a network: no more requests; erase the run's secrets.
+
+    Attributes:
+        reason: Why the run stopped before its end; empty where it is over.
+    """
 
     kind: Literal["leave"] = "leave"
+    reason: str = ""
 
 
 class Done(Message):

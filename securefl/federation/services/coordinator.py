@@ -38,7 +38,7 @@ from securefl.federation.runs.result import RunResult
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
-from securefl.federation.transport.exchange import Exchange
+from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
@@ -88,12 +88,14 @@ class NetworkHooks(Hooks):
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return run()
-            except (RoundFailedError, DeadlineExceeded) as error:
+            except MemberInputError:
+                raise  # all refuse: no other try changes that
+            except (RoundFailedError, DeadlineExceeded, MemberFailedError) as error:
                 _log.warning("round %d: %s; it is tried again", number, error)
                 self.status.failed(str(error))
                 time.sleep(pause)
             except UnverifiedRoundError as error:
-                self.status.failed(str(error))  # and the run stops, as it was agreed
+                self.status.stopped(str(error))  # as it was agreed
                 raise
         raise AssertionError("unreachable")
 
@@ -117,9 +119,16 @@ class NetworkHooks(Hooks):
 
     def ended(self, federation: Federation) -> None:
         """Release the members, which erase the run's secrets."""
-        self.transport.begin_section("leaving")
-        federation.exchange.replies(dict.fromkeys(federation.members, m.Shutdown()))
+        self._release(federation, m.Shutdown())
         self.status.over()
+
+    def stopped(self, federation: Federation, reason: str) -> None:
+        """Release the members of a run that stops for good, which would wait without end."""
+        self._release(federation, m.Shutdown(reason=reason))
+
+    def _release(self, federation: Federation, message: m.Shutdown) -> None:
+        self.transport.begin_section("leaving")
+        federation.exchange.replies(dict.fromkeys(federation.members, message))
 
 
 def coordinate(
@@ -183,7 +192,7 @@ def _prepared(context: ConnectionContext) -> Prepared:
 def _scores(prepared: Prepared, exchange: Exchange, consortium: Consortium) -> ScoreSource:
     """Return the source of scores: where updates are in the clear, so are scores; else sums are."""
     if Protection.of(prepared.config) is Protection.PLAIN:
-        return ScoresInClear(exchange)
+        return ScoresInClear(exchange, metrics=prepared.task.scored_metrics)
     return sums_alone(exchange, consortium, prepared.task.scored_metrics)
 
 
@@ -214,6 +223,7 @@ def _trained(
         exchange = FaultTolerantExchange(transport)
         recorded = FailuresAsAbsence(transport)
         exchange.refusals = recorded.refusals
+        exchange.report = recorded.report = status.unusable
         recorder = Recorder(log, recorded, consortium.roster.names)
         hooks.before_ledger()
         watch.stage("Waiting for members")
@@ -222,7 +232,12 @@ def _trained(
         federation = federation_of(
             prepared, directory, consortium, exchange, members, scores=scores
         )
-        trained = RoundLoop(federation, hooks, prepared, directory, recorder, watch).run()
+        try:
+            trained = RoundLoop(federation, hooks, prepared, directory, recorder, watch).run()
+        except UnverifiedRoundError as error:
+            hooks.stopped(federation, str(error))
+            link.flush()
+            raise
         link.flush()
         # The run's keys are erased only now: until the last message has left, a restart needs them.
         keys.erase()

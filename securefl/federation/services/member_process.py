@@ -16,7 +16,7 @@ import msgpack
 
 from securefl.consortium.ledger.journal_fence import JournalFence
 from securefl.consortium.ledger.sqlite import DatabaseError
-from securefl.errors import RunDirectoryError
+from securefl.errors import RunDirectoryError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
@@ -28,6 +28,7 @@ from securefl.federation.transport.nats.subjects import token
 from securefl.federation.transport.nats.transport import BEAT, COORDINATOR_NAME, Run
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import kind_of
+from securefl.untrusted.text import one_line
 from securefl_protocols.primitives.entropy import DeterministicEntropy
 
 ResultT = TypeVar("ResultT")
@@ -123,6 +124,12 @@ class MemberEnd:
     fence: JournalFence
 
 
+def _reason_in(release: bytes) -> str:
+    """Return why the run stopped, from the message that releases a member."""
+    message = m.decode(release)
+    return message.reason if isinstance(message, m.Shutdown) else ""
+
+
 class MemberProcess:
     """The loop that answers requests one at a time, each once, until the member is released."""
 
@@ -142,7 +149,7 @@ class MemberProcess:
         end.fence.advance(end.journal.previous, end.journal.head)
         self._end, self._member = end, member
         self._last: Envelope | None = None
-        self._released = False
+        self._released, self._stopped = False, ""
         self._step = "waiting"
         self._models = Models(member.following)
         kept = end.journal.recall("snapshot")
@@ -168,7 +175,7 @@ class MemberProcess:
     def _restore(self, kept: bytes) -> None:
         """Take up a snapshot: the member's state, and the answer to the request that it was of."""
         fields = msgpack.unpackb(kept)
-        self._released = fields["released"]
+        self._released, self._stopped = fields["released"], fields.get("stopped", "")
         self._end.memory.newest = fields.get("newest")
         if not self._released:
             self._member.restore(fields["state"])
@@ -179,6 +186,7 @@ class MemberProcess:
 
         Raises:
             EngineError: If the connection cannot go on.
+            SecureflError: If the coordinator stopped the run before its end.
         """
         end = self._end
         layout = end.run.layout
@@ -199,6 +207,8 @@ class MemberProcess:
             self._serve(arrival)
         if end.link.flush():
             end.keys.erase()
+        if self._stopped:
+            raise SecureflError(f"the coordinator stopped the run: {one_line(self._stopped)}")
 
     def _until_next_beat(self) -> float:
         """Return the seconds to the next heartbeat."""
@@ -260,6 +270,8 @@ class MemberProcess:
         self._step = kind_of(question.body)
         self._end.entropy.begin(question.seed)
         self._released = self._step == "leave"
+        if self._released:
+            self._stopped = _reason_in(question.body)
         reply = m.encode(m.Done()) if self._released else self._handled(question)
         # Not where a request to save was refused: a snapshot drops what led to this state.
         if self._step in {"save", "leave"} and kind_of(reply) == "done":
@@ -274,6 +286,7 @@ class MemberProcess:
             "question": question.id,
             "reply": reply,
             "released": self._released,
+            "stopped": self._stopped,
             "state": b"" if self._released else self._member.state(),
             "newest": newest,
         }

@@ -41,6 +41,7 @@ class MemberStatus(BaseModel):
     asked: str
     away: bool
     left_out: str = ""
+    unusable: str = ""
     bytes_down: int
     bytes_up: int
 
@@ -78,6 +79,7 @@ class StatusFile(LivenessTracker):
                 "asked": "",
                 "away": False,
                 "left_out": "",
+                "unusable": "",
             }
             for name in context.run.members
         }
@@ -133,12 +135,25 @@ class StatusFile(LivenessTracker):
         """Note that a round has ended."""
         with self._lock:
             for member in self._members.values():
-                member["left_out"] = record.left_out.get(member["name"], "")
+                member |= {
+                    "left_out": record.left_out.get(member["name"], ""),
+                    "unusable": "",
+                }
         self._set(epsilon=record.epsilon, trouble="")
+
+    def unusable(self, party: str, reason: str) -> None:
+        """Note that an answer of a member cannot be used, until the next round has ended."""
+        with self._lock:
+            self._members[token(party)]["unusable"] = reason
+        self._write()
 
     def failed(self, reason: str) -> None:
         """Note that a round has no sum and is tried again."""
         self._set(state="trying again", trouble=reason)
+
+    def stopped(self, reason: str) -> None:
+        """Note that the run stopped for good."""
+        self._set(state="stopped", trouble=reason)
 
     def over(self) -> None:
         """Note that the run is over."""

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeVar
 from securefl.errors import InputError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.transport.base import Transport
+from securefl.untrusted.text import one_line
 
 AnswerT = TypeVar("AnswerT", bound=m.Message)
 
@@ -108,6 +109,15 @@ class Exchange:
             if number in refused
         }
 
+    def leave_out(self, party: str, error: SecureflError) -> None:
+        """Decide what an answer that cannot be used means; here it ends the run.
+
+        Raises:
+            SecureflError: `error`.
+        """
+        del party
+        raise error
+
     def forget_failures(self) -> None:
         """Begin a period, such as a round, whose failures are to be known by themselves."""
         self.failures.clear()
@@ -127,13 +137,13 @@ class Exchange:
         while not self._arrived[party]:
             delivery = self._transport.receive(self._timeout)
             self.bytes_up[delivery.sender] += len(delivery.message)
-            self._arrived[delivery.sender].append(m.decode(delivery.message))
+            self._arrived[delivery.sender].append(_read(delivery.message))
         answer = self._arrived[party].popleft()
         if isinstance(answer, m.Refused):
             self.refusals.setdefault(party, {})[answer.round] = answer
         if isinstance(answer, m.Failure):
             # The first one: what follows it in a round is that the party is not in the session.
-            self.failures.setdefault(party, answer.text)
+            self.failures.setdefault(party, one_line(answer.text))
         return answer
 
     def _next(self, party: str, kind: type[AnswerT]) -> AnswerT:
@@ -141,6 +151,18 @@ class Exchange:
         if not isinstance(answer, kind):
             raise failed(party, answer)
         return answer
+
+
+def _read(data: bytes) -> m.Message:
+    """Return the message in an answer; bytes that are none are a failure of their sender alone.
+
+    Over a network, answers are in the journal before they are read: an error would end the run of
+    all members, and again at every restart.
+    """
+    try:
+        return m.decode(data)
+    except m.MessageError as error:
+        return m.Failure(error=error.wire_name, text=str(error))
 
 
 def none_left(number: int, replies: Mapping[str, m.Message]) -> SecureflError:

@@ -19,7 +19,7 @@ def test_sum_of_fewer_than_demanded_is_not_made(mode, why, tmp_path, monkeypatch
     """One member of five drops out, and the round ends in no model."""
     monkeypatch.setattr(simulation, "new_agreement", _demanding)
     kept = fedavg._updates
-    monkeypatch.setattr(fedavg, "_updates", lambda replies: dict(list(kept(replies).items())[1:]))
+    monkeypatch.setattr(fedavg, "_updates", lambda *given: dict(list(kept(*given).items())[1:]))
     drop = {"member": "retailer-1", "round": 1, "step": "masked-input"}
     changes = {"mode": mode, "rounds": 1, "cohort": {"minimum": 5}}
     if mode == "secure":

@@ -1,0 +1,98 @@
+"""One member's wrong ledger answer makes it absent, and never ends the others' run."""
+
+import pytest
+
+from securefl.consortium.ledger.transparency_log import LogError
+from securefl.consortium.ledger.witness import UnverifiedTreeHead
+from securefl.errors import SecureflError
+from securefl.federation import messages as m
+from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence
+from securefl.federation.coordinator.ledger_recorder import Recorder
+from securefl.federation.transport.base import Delivery
+from securefl.federation.transport.exchange import Exchange
+
+
+class Wire:
+    """Members with their ledgers; a test may change what they say."""
+
+    def __init__(self, ledgers, up):
+        self.ledgers = {ledger.name: ledger for ledger in ledgers}
+        self.up, self.waiting = up, []
+
+    def publish(self, party, message):
+        said = self.up(party, self._answer(self.ledgers[party], m.decode(message)))
+        self.waiting.append(Delivery(party, m.encode(said)))
+
+    def receive(self, timeout=None):
+        del timeout
+        return self.waiting.pop(0)
+
+    @staticmethod
+    def _answer(ledger, asked):
+        if isinstance(asked, m.ShowHead):
+            proofs = {number: (place, proof) for number, place, proof in asked.inclusions}
+            shown = UnverifiedTreeHead(asked.head, asked.consistency, proofs)
+            return m.Countersigned(signature=ledger.countersign(shown))
+        entries = tuple(ledger.entries(asked.since))
+        return m.Entries(entries=entries, signed=ledger.signed_size())
+
+
+def changed(said, **fields):
+    return said.model_copy(update=fields) if isinstance(said, m.Entries) else said
+
+
+NESTED = b'{"entry":' + b"[" * 500 + b"]" * 500 + b"}"
+
+WRONG = {
+    "junk": lambda said: changed(said, entries=(b"junk",)),
+    "nested": lambda said: changed(said, entries=(NESTED,)),
+    "no text": lambda said: changed(said, entries=(b'{"entry":"\\ud800"}', b"\xff")),
+    "twice": lambda said: (
+        changed(said, entries=said.entries * 2) if isinstance(said, m.Entries) else said
+    ),
+    "signed": lambda said: changed(said, signed=1 << 60),
+    "countersignature": lambda said: (
+        m.Countersigned(signature=b"\1" * 64) if isinstance(said, m.Countersigned) else said
+    ),
+    "another kind": lambda said: m.Done() if isinstance(said, m.Entries) else said,
+    "another kind for a head": lambda said: m.Done() if isinstance(said, m.Countersigned) else said,
+    "refusal": lambda said: (
+        m.Refused(round=0, reason="x", text="x", entries=(b"junk",))
+        if isinstance(said, m.Entries)
+        else said
+    ),
+}
+
+
+@pytest.fixture
+def ledgers(released):
+    return [released(name) for name in ("north", "south", "west")]
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_wrong_ledger_answer_costs_its_sender(wrong, ledgers, log):
+    """It is named with a reason, and the others' head is cosigned; once right, so is its own."""
+    spoiled, kept, named = [True], log(), []
+    wire = Wire(ledgers, lambda name, said: wrong(said) if name == "north" and spoiled else said)
+    exchange = FailuresAsAbsence(wire)
+    exchange.report = lambda party, reason: named.append((party, reason))
+    names = ("north", "south", "west")
+    begun = Recorder(kept, exchange, names).begin()
+    assert set(begun) >= {"south", "west"}
+    assert {party for party, reason in named if reason} == {"north"}
+    assert set(kept.heads()[-1].signatures) == {"south", "west"}
+    spoiled.clear()
+    Recorder(kept, FailuresAsAbsence(wire), names).finish(names, 1)
+    assert set(kept.heads()[-1].signatures) == set(names)
+    spoiled.append(True)
+    if begun == names:
+        with pytest.raises(SecureflError, match="north"):
+            Recorder(log(name="simulated"), Exchange(wire), names).begin()
+
+
+def test_log_that_most_say_lost_entries_ends_the_run(ledgers, log):
+    """Honest members are of one mind: a coordinator with an old log goes no further."""
+    names = ("north", "south", "west")
+    wire = Wire(ledgers, lambda name, said: said if name == "west" else changed(said, signed=99))
+    with pytest.raises(LogError, match="has signed a log of 99 entries"):
+        Recorder(log(), FailuresAsAbsence(wire), names).begin()
