@@ -102,7 +102,7 @@ def test_genuine_entries_in_a_false_place_control(earlier, later):
     assert verify(later.seal(), others=beside, now=NOW).verdict == "pass"
 
 
-@pytest.mark.parametrize("craft", (_again, _of_other_data))
+@pytest.mark.parametrize("craft", [_again, _of_other_data])
 def test_genuine_entries_beside_the_earlier_run(craft, earlier, later, elsewhere):
     """Where the audited run is the earlier of the two."""
     other = copy.deepcopy(later.seal().to_json())
