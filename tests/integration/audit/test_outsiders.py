@@ -1,11 +1,14 @@
 """What an outsider without a key makes of genuine entries lowers no honest verdict."""
 
 import copy
+import time
 from dataclasses import replace
 
 import pytest
 
+from securefl.audit import verify as verify_module
 from securefl.audit.bundle.bundle import parse
+from securefl.audit.bundle.time_limit import deadline
 from securefl.audit.verify import OtherBundle, verify
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.events import Start
@@ -109,3 +112,46 @@ def test_genuine_entries_beside_the_earlier_run(craft, earlier, later, elsewhere
     craft(other, elsewhere.seal().to_json(), None)
     audit = verify(earlier.seal(), others=(OtherBundle(parse(other)),), now=NOW)
     assert audit.verdict == "pass", [c for c in audit.checks if c.verdict == "fail"]
+
+
+def test_slow_bundle_beside_leaves_time(earlier, later, monkeypatch):
+    """Its end is a fault that names it; the audited bundle has its verdict within the limit."""
+    judge = verify_module._fault
+
+    def slow(case):
+        if case.bundle.run == earlier.consortium.run_id.hex():
+            time.sleep(20)
+        return judge(case)
+
+    monkeypatch.setattr(verify_module, "_fault", slow)
+    mine, beside = later.seal(), OtherBundle(earlier.seal(), "theirs.json")
+    verify(mine, now=NOW)  # its prices are cached
+    # Half of the time for two others: the second one is honest, and quick.
+    with deadline(4.0, "the audit"):
+        audit = verify(mine, others=(beside, OtherBundle(mine)), now=NOW)
+    found = {check.name: check.reason for check in audit.checks}
+    assert audit.verdict == "pass"
+    assert "nothing follows from theirs.json: its audit takes longer" in found["earlier-runs"]
+
+
+def test_unsigned_bundle_beside_is_not_priced(earlier, later, monkeypatch):
+    """A dear account that nobody signed costs the audit nothing."""
+    other = copy.deepcopy(earlier.seal().to_json())
+    for signed in other["entries"]:
+        signed["signature"] = "00" * 64
+    asked = []
+    checks = verify_module.CHECKS
+
+    def noted(check):
+        def run(case):
+            if case.bundle.run == other["run"]:
+                asked.append(check.name)
+            return check.run(case)
+
+        return replace(check, run=run)
+
+    monkeypatch.setattr(verify_module, "CHECKS", tuple(map(noted, checks)))
+    audit = verify(later.seal(), others=(OtherBundle(parse(other)),), now=NOW)
+    assert audit.verdict == "pass"
+    assert asked
+    assert asked[-1] == "entry-signatures"
