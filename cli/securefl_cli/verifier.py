@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from securefl._version import __version__
-from securefl.audit.bundle.inputs import deadline, moment, pinned_agreement, read_bundle
+from securefl.audit.bundle.inputs import moment, pinned_agreement, read_bundle
+from securefl.audit.bundle.time_limit import deadline
 from securefl.audit.bundle.witnesses import witnessed
 from securefl.audit.explain import explain
 from securefl.audit.verify import verify_file

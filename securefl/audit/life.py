@@ -75,15 +75,18 @@ def customer_loss(log: Log, config: RunConfig) -> float | None:
     With customers as units it is the unit's own; None where no bound is known.
     """
     settings, unit = config.privacy, mechanism_for(config.privacy).unit
-    found = [
-        unit.customer_epsilon(
-            [as_event(mechanism) for mechanism in released(log, member)],
-            settings.delta,
-            settings.accountant,
-            unit.records(settings),
-        )
-        for member in log.starts
-    ]
+    try:
+        found = [
+            unit.customer_epsilon(
+                [as_event(mechanism) for mechanism in released(log, member)],
+                settings.delta,
+                settings.accountant,
+                unit.records(settings),
+            )
+            for member in log.starts
+        ]
+    except (LedgerError, ConfigError, ArithmeticError, ValueError):
+        return None
     bounded = [epsilon for epsilon in found if epsilon is not None]
     return max(bounded, default=0.0) if len(bounded) == len(found) else None
 
@@ -132,5 +135,5 @@ def _priced(delta: float, charged_by: str, found: Charges) -> float | None:
             delta,
             charged_by,
         )
-    except (UnpricedError, LedgerError):
+    except (UnpricedError, LedgerError, ConfigError):
         return None

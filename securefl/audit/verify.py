@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +20,13 @@ from securefl.audit.bundle.findings import (
     Overall,
     Verdict,
     failed,
+    lacking,
     passed,
     skipped,
 )
 from securefl.audit.bundle.inputs import read_bundle, released_digest
 from securefl.audit.bundle.model_signature import ModelSignature, read_signature
+from securefl.audit.bundle.time_limit import TimeLimitError, deadline, time_left
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
 from securefl.consortium.agreement.model import agreement_digest
 from securefl.consortium.agreement.signatures import SignedAgreement, standing
@@ -130,7 +133,9 @@ def verify_file(
         path: The bundle; transcripts are read from the same folder.
         agreement: The agreement, obtained independently of the bundle.
         others: Other bundles, of the same run or of other runs on the same data. Each is audited
-            first. They only lower the verdict, by what is signed under keys of the agreement.
+            first, within its share of half of the time that is left, and no error in one of them
+            is one of this bundle. They only lower the verdict, by what is signed under keys of the
+            agreement.
         model: A released model, to be compared with the one that the run ended with.
         signature: A signature of the model's file, by a party of the agreement.
         now: Time of the audit; the current time if not given.
@@ -200,7 +205,9 @@ def verify(
     """Audit a bundle; see `verify_file`. The model is given as its digest, hex."""
     at = now or datetime.now(UTC)
     case = AuditContext(Log(bundle), at, folder, agreement, model=model, signature=signature)
-    case = replace(case, others=tuple(_audited(other, case) for other in others))
+    left = time_left()
+    share = None if left is None else left / 2 / max(len(others), 1)
+    case = replace(case, others=tuple(_audited(other, case, share) for other in others))
     found = _judged(case, source)
     try:
         said = answer(case, found.verdict, found.missing)
@@ -212,26 +219,54 @@ def verify(
 def _judged(case: AuditContext, source: str) -> Audit:
     """Run every check."""
     form = _checked(SCHEMA, _FORM, passed("every field is what it should be"), "")
-    results = tuple(
-        _checked(check.name, check.group, check.find(case), check.remedy) for check in CHECKS
-    )
     digest = case.standing.digest.hex() if case.standing else None
-    return Audit(source, case.bundle.run, digest, (form, *results))
+    return Audit(source, case.bundle.run, digest, (form, *_results(case)))
 
 
-def _audited(other: OtherBundle, case: AuditContext) -> OtherLog:
+def _results(case: AuditContext) -> Iterator[Checked]:
+    """Yield the result of every check; where numbers are beyond a computation, it is missing."""
+    for check in CHECKS:
+        try:
+            found = check.find(case)
+        except (ArithmeticError, ValueError) as error:
+            found = lacking(f"a result of {check.name}", f"{type(error).__name__}: {error}")
+        yield _checked(check.name, check.group, found, check.remedy)
+
+
+def _audited(other: OtherBundle, case: AuditContext, seconds: float | None) -> OtherLog:
     """Audit a bundle beside the audited one, under the agreement that the audited one is under."""
     inside, pinned = other.bundle.agreement, case.latest
     same = agreement_digest(inside.agreement) == agreement_digest(pinned.agreement)
     own = AuditContext(Log(other.bundle), case.now, other.folder, pinned if same else None)
-    audit = _judged(own, other.source)
-    worst = max(audit.checks, key=lambda check: (SEVERITY.index(check.verdict), bool(check.lacks)))
-    fault = None if audit.verdict == "pass" else f"{worst.name}: {worst.reason}"
+    try:
+        with nullcontext() if seconds is None else deadline(seconds, "its audit"):
+            fault = _fault(own)
+    except TimeLimitError as error:
+        fault = str(error)
+    except Exception as error:  # whatever is wrong there is no fault of this bundle
+        fault = f"its audit ended with {type(error).__name__}"
     try:
         keys = standing(pinned).signers
     except AgreementError:
         keys = {}
     return OtherLog(own.log, other.source, fault, keys)
+
+
+def _fault(case: AuditContext) -> str | None:
+    """Return what is worst of a bundle; None if it passes.
+
+    The checks of its signatures come first, and nothing can be worse than a failure: what nobody
+    signed is not priced.
+    """
+    found: list[Checked] = []
+    for check in _results(case):
+        found.append(check)
+        if check.verdict == "fail":
+            break
+    worst = max(found, key=lambda check: (SEVERITY.index(check.verdict), bool(check.lacks)))
+    if worst.verdict == "pass" or (worst.verdict == "not checked" and not worst.lacks):
+        return None
+    return f"{worst.name}: {worst.reason}"
 
 
 def _unreadable(source: str, reason: str, where: str) -> Audit:

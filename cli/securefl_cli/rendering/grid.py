@@ -99,8 +99,10 @@ def _widths(table: Table, rows: Sequence[Sequence[tuple[Span, ...]]], room: int)
     found = [
         column.width
         or max(
-            _heading_width(column.title) if table.headed else 1,
-            *(columns_of(text) for row in rows for text, _ in row[place]),
+            [
+                _heading_width(column.title) if table.headed else 1,
+                *(columns_of(text) for row in rows for text, _ in row[place]),
+            ]
         )
         for place, column in enumerate(table.columns)
     ]

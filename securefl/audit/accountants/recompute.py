@@ -126,7 +126,9 @@ class _Prices:
             yield from self.faults(first, middle)
             yield from self.faults(middle, end - 1)
         steps = self.totals[end - 1]
-        if exceeded(epsilon, last.epsilon) and compare(steps, self.delta, last.epsilon) != "within":
+        if exceeded(epsilon, last.epsilon) and (
+            _compared(steps, self.delta, last.epsilon) != "within"
+        ):
             yield last, epsilon
 
 
@@ -136,7 +138,14 @@ def compared(mechanisms: Sequence[Mechanism], delta: float, bound: float) -> Com
     Raises:
         UnpricedError: If a mechanism is unknown, or delta is too small.
     """
-    return compare(_steps(mechanisms), _checked(delta), bound)
+    return _compared(_steps(mechanisms), _checked(delta), bound)
+
+
+def _compared(steps: Mapping[AnyStep, int], delta: float, bound: float) -> Comparison:
+    try:
+        return compare(steps, delta, bound)
+    except ArithmeticError:  # numbers beyond the arithmetic prove nothing, in neither direction
+        return "unknown"
 
 
 def _checked(delta: float) -> float:
@@ -197,10 +206,10 @@ def _priced(
     delta: float,
     charged_by: str | None,
 ) -> float:
-    if any(isinstance(step, SkellamStep) for step, _ in steps):
-        return renyi_epsilon(dict(steps), delta)
     gaussian, known = _within_limits(steps), tuple(sorted(_within_limits(most).items()))
     try:
+        if any(isinstance(step, SkellamStep) for step, _ in steps):
+            return renyi_epsilon(dict(steps), delta)
         # Without sampling the record has a closed form: the loss distribution is another way to it.
         if _asks_prv(gaussian, charged_by):
             return prv_epsilon(gaussian, delta)

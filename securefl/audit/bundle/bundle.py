@@ -34,6 +34,8 @@ FileName = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za
 
 LARGEST_BUNDLE = 256 * MEBIBYTE
 LARGEST_TRANSCRIPT = 1024 * MEBIBYTE
+LARGEST_TRANSCRIPTS = 64 * LARGEST_TRANSCRIPT
+"""Most bytes of all transcripts beside a bundle."""
 MOST_COORDINATES = 1 << 27
 """Coordinates of a start model that is read; it has four bytes for each."""
 Path64 = Annotated[tuple[Digest, ...], Field(max_length=64)]

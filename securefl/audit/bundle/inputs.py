@@ -1,18 +1,13 @@
-"""Reading of the auditor's inputs: bundle, pinned agreement, model, a time, and for how long."""
+"""Reading of the auditor's inputs: bundle, pinned agreement, model and a time."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any, ClassVar, NoReturn
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -119,38 +114,3 @@ def moment(text: str) -> datetime:
         return from_timestamp(text)
     except ValueError as error:
         raise InputError(f"--now: {error}, not {text}") from None
-
-
-class TimeLimitError(InputError):
-    """Raised if foreign content takes longer to check than its reader allows."""
-
-    wire_name: ClassVar[str] = "TimeLimitError"
-
-
-@contextmanager
-def deadline(seconds: float, what: str) -> Iterator[None]:
-    """End the block with an error after some seconds.
-
-    Size limits bound what is read and not every computation: an account of many mechanisms, each
-    of its own kind, is small and dear. The limit holds in the main thread of systems with timers
-    (all but Windows); elsewhere the block is not limited.
-
-    Raises:
-        TimeLimitError: If the time is over.
-    """
-    if not hasattr(signal, "setitimer") or threading.current_thread() is not (
-        threading.main_thread()
-    ):
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise TimeLimitError(f"{what} takes longer than {seconds:g} seconds and was ended")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

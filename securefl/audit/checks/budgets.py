@@ -29,6 +29,7 @@ from securefl.audit.checks.mechanisms import ACCOUNTANTS
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.events import End, Mechanism, Release, ScoreRelease, Start
 from securefl.consortium.ledger.hash_chain import LedgerError
+from securefl.errors import ConfigError
 
 _ROUNDING = 1e-9
 """Relative tolerance for composing the same mechanisms in another order."""
@@ -128,18 +129,19 @@ def _unexplained(claims: Sequence[Claim], start: Start, line: LogEntry) -> Itera
     if start.delta is None or start.accountant not in ACCOUNTANTS:
         return
     steps = [mechanism for claim in claims for mechanism in claim.mechanisms]
+    points = ((claims[0], claims[0].mechanisms), (claims[-1], steps))
     try:
-        explained = compose(steps, start.delta, start.accountant)
-    except LedgerError:
-        return  # reported by `epsilon_recomputed`
+        first, explained = (compose(price, start.delta, start.accountant) for _, price in points)
+    except (LedgerError, ConfigError) as error:
+        yield lacking(PRICE, str(error), line.where)
+        return
     if exceeded(claims[-1].epsilon, explained):
         yield lacking(
             "runs that spent in between",
             f"recorded is {claims[-1].epsilon:.4g}, and these steps explain {explained:.4g}",
             line.where,
         )
-    for claim, price in ((claims[0], claims[0].mechanisms), (claims[-1], steps)):
-        own = compose(price, start.delta, start.accountant)
+    for (claim, _), own in zip(points, (first, explained), strict=True):
         if exceeded(own, claim.epsilon):
             yield lacking(
                 "how epsilon was computed",

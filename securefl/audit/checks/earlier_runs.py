@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from securefl.audit.bundle.case import AuditContext, Log, OtherLog
+from securefl.audit.bundle.case import AuditContext, Log, LogEntry, OtherLog
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, worst_of
 from securefl.consortium.ledger.events import End, Mechanism, Release, ScoreRelease
 
@@ -62,12 +62,31 @@ def _counted(case: AuditContext, other: OtherLog, members: Sequence[str]) -> boo
 
 
 def _same_data(log: Log, other: Log) -> list[str]:
-    """Return the members that took part in both runs with the same data."""
+    """Return the members that took part in both runs with the same data.
+
+    Two starts of one run are no two runs, whatever the file around an entry claims to be of.
+    """
     return [
         member
-        for member, (_, start) in log.starts.items()
-        if member in other.starts and other.starts[member][1].data_set == start.data_set
+        for member, (line, start) in log.starts.items()
+        if member in other.starts
+        and other.starts[member][1].data_set == start.data_set
+        and other.starts[member][0].entry.run != line.entry.run
     ]
+
+
+def _of_its_run(log: Log, member: str, lines: Iterable[LogEntry]) -> list[LogEntry]:
+    """Return which of a member's entries are of the run that it started, one for each number.
+
+    A signature does not say in which file an entry belongs, nor how often: anyone can add a copy,
+    or what the member signed in another run.
+    """
+    run = log.starts[member][0].entry.run
+    first: dict[int, LogEntry] = {}
+    for line in lines:
+        if line.entry.run == run:
+            first.setdefault(line.entry.sequence, line)
+    return list(first.values())
 
 
 def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
@@ -76,11 +95,8 @@ def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
     earlier, later = sorted((one, two), key=lambda log: log.starts[member][0].entry.time)
     (_, first), (line, second) = earlier.starts[member], later.starts[member]
     # Runs may overlap in time: only what was released before the later run began is in its history.
-    before = [
-        entry
-        for entry in earlier.by_member[member]
-        if entry.entry.time <= line.entry.time and (earlier is one or other.authentic(entry))
-    ]
+    counted = (e for e in earlier.by_member[member] if earlier is one or other.authentic(e))
+    before = [e for e in _of_its_run(earlier, member, counted) if e.entry.time <= line.entry.time]
     released = [e.event.mechanism for e in before if isinstance(e.event, Release | ScoreRelease)]
     spent = _by_mechanism(m for m in (*first.history, *first.other_units, *released) if m)
     if steps := (spent - _by_mechanism((*second.history, *second.other_units))).total():

@@ -127,7 +127,7 @@ def noise_planned(case: AuditContext) -> Finding:
                     if number is None:
                         continue  # scores: `scores_agreed` compares their noise
                     planned = planned_round(case, number, before)
-                except (ConfigError, PlanError, LedgerError) as error:
+                except (ConfigError, PlanError, LedgerError, ArithmeticError, ValueError) as error:
                     yield failed(f"no noise was planned for this round: {error}", line.where)
                     break
                 lowest.append(planned.noise_multiplier)

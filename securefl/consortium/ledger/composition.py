@@ -34,7 +34,8 @@ def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> f
         accountant: "pld", "prv" or "rdp".
 
     Raises:
-        LedgerError: If a mechanism is unknown, or the units differ.
+        LedgerError: If a mechanism is unknown, its numbers are beyond the accountant, or the
+            units differ.
         ConfigError: If there is no such accountant.
     """
     if not mechanisms:
@@ -44,7 +45,10 @@ def compose(mechanisms: Sequence[Mechanism], delta: float, accountant: str) -> f
     from securefl.privacy.accounting.accountant import epsilon_of
 
     events = [as_event(mechanism) for mechanism in mechanisms]
-    return epsilon_of(events, delta, cast("AccountantName", accountant))
+    try:
+        return epsilon_of(events, delta, cast("AccountantName", accountant))
+    except (ArithmeticError, ValueError) as error:
+        raise LedgerError(f"these mechanisms cannot be priced: {error}") from None
 
 
 def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -> float:
@@ -56,7 +60,7 @@ def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -
         delta: Target delta.
 
     Raises:
-        LedgerError: If a mechanism is unknown.
+        LedgerError: If a mechanism is unknown, or its numbers are beyond the accountant.
     """
     from securefl.privacy.accounting.group_privacy import shared_epsilon
 
@@ -64,7 +68,10 @@ def compose_shared(charges: Mapping[tuple[Mechanism, int], int], delta: float) -
         (as_event(mechanism.model_copy(update={"steps": steps})), count)
         for (mechanism, count), steps in charges.items()
     ]
-    return shared_epsilon(events, delta)
+    try:
+        return shared_epsilon(events, delta)
+    except (ArithmeticError, ValueError) as error:
+        raise LedgerError(f"these mechanisms cannot be priced: {error}") from None
 
 
 def as_event(mechanism: Mechanism) -> PrivacyEvent:

@@ -34,7 +34,12 @@ from securefl.privacy.accounting.events import (
     Term,
     terms_of,
 )
-from securefl.privacy.accounting.rdp import checked_bound, renyi_epsilon, sum_renyi
+from securefl.privacy.accounting.rdp import (
+    UndefinedEpsilonError,
+    checked_bound,
+    renyi_epsilon,
+    sum_renyi,
+)
 from securefl.privacy.accounting.skellam_rdp import composed_epsilon
 
 AccountantName = Literal["pld", "prv", "rdp"]
@@ -85,12 +90,16 @@ class Accountant(ABC):
 
         Raises:
             ValueError: If delta is not in (0, 1).
+            UndefinedEpsilonError: If the numbers are beyond the arithmetic.
         """
         if not 0 < delta < 1:
             raise ValueError(f"delta is {delta}, not in (0, 1)")
         if any(_without_noise(term.mechanism) for term in self._terms):
             return math.inf
-        return checked_bound(self._epsilon(delta))
+        try:
+            return checked_bound(self._epsilon(delta))
+        except ArithmeticError as error:  # the square of a noise multiplier of 1e308
+            raise UndefinedEpsilonError(f"epsilon of these events: {error}") from None
 
     @abstractmethod
     def _epsilon(self, delta: float) -> float:

@@ -161,7 +161,8 @@ def _divergence(order: float, sigma: float, shifts: Vector, log_weights: Vector)
     low = -_REACH * sigma
     high = _REACH * sigma + order * shifts[-1]
     step = min(sigma / 4, sigma**2 / (2 * shifts[-1]))
-    if (high - low) / step * len(shifts) > _LARGEST_GRID:
+    # A step that underflows is no step.
+    if step == 0 or (high - low) / step * len(shifts) > _LARGEST_GRID:
         return math.inf
     grid = np.arange(low, high + step, step)
     log_q = -0.5 * (grid / sigma) ** 2

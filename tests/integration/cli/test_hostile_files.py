@@ -11,7 +11,7 @@ import pytest
 
 import securefl
 from securefl.audit.bundle.bundle import to_text
-from securefl.audit.bundle.inputs import TimeLimitError, deadline
+from securefl.audit.bundle.time_limit import TimeLimitError, deadline
 from securefl.audit.verify import verify_file
 from securefl.consortium.ledger.events import Start
 from securefl.errors import InputError

@@ -150,7 +150,8 @@ def verify(
 
     Exits with 0 if every check that could be made passes, 3 if one has doubts, and 1 if one fails.
     """
-    from securefl.audit.bundle.inputs import deadline, moment, pinned_agreement
+    from securefl.audit.bundle.inputs import moment, pinned_agreement
+    from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.verify import verify_file
 
     with deadline(time_limit, f"the audit of {bundle}"):
@@ -187,7 +188,8 @@ def explain(*, bundle: Path, time_limit: float, format: str) -> None:  # noqa: A
 
     This is what the bundle claims; `securefl audit verify` checks it.
     """
-    from securefl.audit.bundle.inputs import deadline, read_bundle
+    from securefl.audit.bundle.inputs import read_bundle
+    from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.explain import explain as explained
 
     with deadline(time_limit, f"the explanation of {bundle}"):
