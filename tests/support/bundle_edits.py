@@ -2,20 +2,25 @@
 
 import copy
 from dataclasses import replace
+from datetime import timedelta
 
 from securefl.audit.bundle.bundle import Opening, parse
 from securefl.audit.verify import OtherBundle
+from securefl.consortium.agreement.model import Agreement, to_tree
+from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.ledger.events import (
     Cap,
     End,
     Outcome,
     Refusal,
     Release,
+    ScoreRelease,
     Start,
     UnseenOutcome,
 )
+from securefl.consortium.ledger.hash_chain import timestamp
 from securefl_protocols.primitives.signing import SigningKey
-from support.bundle_scenario import SALT, STEP, Written, honest, scored
+from support.bundle_scenario import BEGIN, SALT, STEP, Written, honest, scored
 
 CHEAT = "retailer-1"
 HONEST = "retailer-0"
@@ -136,6 +141,36 @@ def other_agreement(run):
     """The whole bundle is under an agreement of the coordinator's own making."""
     mine = honest(rounds=1, masked=False).consortium.signed
     return run.seal(), {"agreement": mine}
+
+
+def replaced_agreement(*, days):
+    """The auditor's agreement replaced the run's so many days before the run began."""
+
+    def act(run):
+        tree = to_tree(run.consortium.signed.agreement)
+        tree |= {"number": 2, "previous": run.consortium.signed.digest().hex()}
+        tree["created"] = timestamp(BEGIN - timedelta(days=days))
+        new = signed_by(Agreement.model_validate(tree), run.keys)
+        return run.seal(), {"agreement": new}
+
+    return act
+
+
+def history_without_noise(run):
+    """An account is stated where no noise was agreed: of earlier mechanisms of the run's unit."""
+    return honest(private=False, masked=False).edited(CHEAT, Start, {"history": (STEP,)}).seal(), {}
+
+
+def scored_without_noise(run):
+    """Scores leave with a price where no noise was agreed."""
+    private = scored(honest(rounds=1, masked=False))
+    release = next(w.event for w in private.script if isinstance(w.event, ScoreRelease))
+
+    def change(script):
+        place = next(i for i, w in enumerate(script) if isinstance(w.event, End))
+        script.insert(place, replace(script[place], event=release))
+
+    return honest(rounds=1, masked=False, private=False).changed(change).seal(), {}
 
 
 def foreign_key(run):
