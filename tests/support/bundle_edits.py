@@ -13,6 +13,7 @@ from securefl.consortium.ledger.events import (
     End,
     Outcome,
     Refusal,
+    RefusedQuestion,
     Release,
     ScoreRelease,
     Start,
@@ -141,6 +142,40 @@ def other_agreement(run):
     """The whole bundle is under an agreement of the coordinator's own making."""
     mine = honest(rounds=1, masked=False).consortium.signed
     return run.seal(), {"agreement": mine}
+
+
+def question_refused(script):
+    """The coordinator asks a member what no agreed run asks, and it refuses."""
+    event = RefusedQuestion(question="train before the round", phase="round 2", reason="model")
+    place = next(i for i, w in enumerate(script) if w.member == CHEAT and isinstance(w.event, End))
+    script.insert(place, replace(script[place], event=event))
+
+
+def one_alone_saw_in_plain(run):
+    """In mode plain, one member alone signs a false last model, and the others did not see it."""
+    plain = honest(rounds=2, masked=False)
+    false = plain.edited(CHEAT, Outcome, {"model_after": FALSE, "survivors": (CHEAT,)}, 2)
+
+    def change(script):
+        return [
+            replace(w, event=UnseenOutcome(round=2))
+            if isinstance(w.event, Outcome) and w.event.round == 2 and w.member != CHEAT
+            else w
+            for w in script
+        ]
+
+    return replace(false.changed(change), model=FALSE).seal(), {}
+
+
+def scored_by(*, without):
+    """Only some members record that scores left."""
+
+    def change(script):
+        return [
+            w for w in script if not (w.member in without and isinstance(w.event, ScoreRelease))
+        ]
+
+    return lambda run: (scored(run).changed(change).seal(), {})
 
 
 def replaced_agreement(*, days):

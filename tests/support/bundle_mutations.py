@@ -13,6 +13,7 @@ from securefl.consortium.ledger.events import Cap, End, Outcome, Release, Start
 from support.bundle_edits import (
     CHEAT,
     FALSE,
+    HONEST,
     break_consistency,
     change_agreement,
     change_sigma,
@@ -42,9 +43,11 @@ from support.bundle_edits import (
     more_units,
     move_inclusion,
     no_release,
+    one_alone_saw_in_plain,
     one_sum_for_two,
     other_agreement,
     outsider,
+    question_refused,
     refused_and_released,
     refused_without_noise,
     release_late,
@@ -58,6 +61,7 @@ from support.bundle_edits import (
     rewritten,
     round_model,
     rounds_after_end,
+    scored_by,
     scored_without_noise,
     scores,
     second_noise,
@@ -323,6 +327,18 @@ TABLE = (
     Manipulation(
         "an outcome that no member saw", "outcomes-seen", unseen(2, signed=()), "not checked"
     ),
+    Manipulation(
+        "in mode plain, an outcome that one member alone saw",
+        "outcomes-seen",
+        one_alone_saw_in_plain,
+        "not checked",
+    ),
+    Manipulation(
+        "a question that no agreed run asks",
+        "questions-refused",
+        rewritten(question_refused),
+        "not checked",
+    ),
     Manipulation("an outcome signed by a member that was not in it", "outcomes-seen", left_out),
     Manipulation(
         "an outcome signed by a member that did not see it",
@@ -342,6 +358,23 @@ TABLE = (
         "a release without noise", "mechanism-agreed", member(Release, {"mechanism": None}, 2)
     ),
     Manipulation("less noise on scores", *scores(mechanism={"noise_multiplier": 1.0})),
+    Manipulation(
+        "scores of two models",
+        "scores-agreed",
+        lambda run: (scored(run, CHEAT, model=round_model(run, 1)).seal(), {}),
+    ),
+    Manipulation(
+        "scores that one member did not record",
+        "scores-agreed",
+        scored_by(without=(CHEAT,)),
+        "not checked",
+    ),
+    Manipulation(
+        "scores that one member alone recorded",
+        "scores-agreed",
+        scored_by(without=(HONEST, "retailer-2", "retailer-3", "retailer-4")),
+        "not checked",
+    ),
     Manipulation("scores that may move further", *scores(mechanism={"clip_norm": 1.0})),
     Manipulation("scores at a sampling rate", *scores(mechanism={"sampling_rate": 0.5})),
     Manipulation("scores under other bounds", *scores(scores=FALSE)),

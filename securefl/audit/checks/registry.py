@@ -178,6 +178,7 @@ CHECKS: tuple[Check, ...] = (
         needs=(OUTCOMES,),
     ),
     Check("refusals-kept", _ROUNDS, chains.refusals_kept, _ASK_WHY, needs=(ENTRIES,)),
+    Check("questions-refused", _ROUNDS, chains.questions_refused, _ASK_WHY, needs=(ENTRIES,)),
     Check("cohort-agreed", _ROUNDS, rounds.cohort_agreed, _ASK_WHY, needs=(ENTRIES,)),
     Check(
         "survivors-enough",
