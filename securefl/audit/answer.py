@@ -9,7 +9,7 @@ from securefl.audit.bundle.findings import Overall
 from securefl.audit.life import LifeLoss, customer_loss, life_loss
 from securefl.config.privacy import protects
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.consortium.ledger.events import ScoreRelease
+from securefl.consortium.ledger.events import RefusedQuestion, ScoreRelease
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan
 
@@ -29,6 +29,7 @@ def answer(case: AuditContext, verdict: Overall, missing: Sequence[str]) -> str:
             _who(case),
             *_protected(case),
             *_unprotected(case),
+            *_asked(case),
             _PROOF[verdict].format(missing=", ".join(missing)),
             *_keys(case),
         )
@@ -94,7 +95,13 @@ def _unprotected(case: AuditContext) -> Iterator[str]:
     if any(True for _ in case.log.of(ScoreRelease)):
         yield "Scores on test cases left with noise of their own, which these figures count."
     else:
-        yield "No scores on test cases left the members."
+        yield "No member recorded that scores on test cases left it."
+
+
+def _asked(case: AuditContext) -> Iterator[str]:
+    count = sum(1 for _ in case.log.of(RefusedQuestion))
+    if count:
+        yield f"Warning: members refused {count:,} questions that no agreed run asks."
 
 
 def _keys(case: AuditContext) -> Iterator[str]:

@@ -16,7 +16,7 @@ from securefl.audit.checks.registry import NOT_PROVED
 from securefl.audit.life import life_loss, member_life, released
 from securefl.config.privacy import PrivacySettings, protects
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.consortium.ledger.events import Mechanism, Refusal, Release
+from securefl.consortium.ledger.events import Mechanism, Refusal, RefusedQuestion, Release
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class MemberAccount:
         releases: Number of released updates, repeats not counted.
         repeats: Number of updates sent again.
         refusals: Number of refusals.
+        refused_questions: Questions that it refused to answer, by name.
         steps: Number of private steps in this run.
         noise: Smallest noise multiplier of these steps.
         epsilon_before: Recorded epsilon over the life of the data, before this run.
@@ -44,6 +45,7 @@ class MemberAccount:
     releases: int
     repeats: int
     refusals: int
+    refused_questions: tuple[str, ...]
     steps: int
     noise: float | None
     epsilon_before: float | None
@@ -170,6 +172,7 @@ def _account(log: Log, member: str, agreed: PrivacySettings) -> MemberAccount:
         releases=len(releases) - repeats,
         repeats=repeats,
         refusals=sum(1 for _ in log.of(Refusal, member)),
+        refused_questions=tuple(event.question for _, event in log.of(RefusedQuestion, member)),
         steps=sum(mechanism.steps for mechanism in spent),
         noise=min((mechanism.noise_multiplier for mechanism in spent), default=None),
         epsilon_before=start.epsilon_before if start else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from securefl.audit.bundle.case import AuditContext, Log
-from securefl.audit.bundle.inputs import read_bundle, released_digest
+from securefl.audit.bundle.inputs import read_bundle, released_model
 from securefl.audit.bundle.model_signature import signature_text, signed_bytes, statement
 from securefl.audit.verify import verify
 from securefl.consortium.keys.model_keys import model_key
@@ -39,15 +39,22 @@ def sign_model(
     """
     refuse_taken(out)
     bundle = read_bundle(path)
-    values, content = released_digest(model)
-    audit = verify(bundle, source=str(path), folder=path.parent, model=values, now=now)
+    file = released_model(model)
+    audit = verify(
+        bundle,
+        source=str(path),
+        folder=path.parent,
+        model=file.values,
+        model_task=file.task,
+        now=now,
+    )
     given = next(check for check in audit.checks if check.name == "model-given")
     if given.verdict != "pass":
         raise InputError(f"{model}: {given.reason}; nothing was signed")
     if audit.verdict == "fail":
         raise InputError(f"{path} fails its audit; nothing was signed")
     name = _party(AuditContext(Log(bundle), now), key)
-    chain, payload = model_key(name, key, now), statement(model.name, content)
+    chain, payload = model_key(name, key, now), statement(model.name, file.content)
     certificates = [one.public_bytes(Encoding.DER) for one in (chain.leaf, chain.root)]
     text = signature_text(payload, chain.sign(signed_bytes(payload)), certificates)
     signature, certificate = f"{model.name}.sig", f"{name}.pem"

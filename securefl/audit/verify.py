@@ -24,7 +24,7 @@ from securefl.audit.bundle.findings import (
     passed,
     skipped,
 )
-from securefl.audit.bundle.inputs import read_bundle, released_digest
+from securefl.audit.bundle.inputs import ReleasedModel, read_bundle, released_model
 from securefl.audit.bundle.model_signature import ModelSignature, read_signature
 from securefl.audit.bundle.time_limit import TimeLimitError, deadline, time_left
 from securefl.audit.checks.registry import CHECKS, NOT_PROVED, SCHEMA, SCHEMA_REMEDY
@@ -157,23 +157,26 @@ def verify_file(
         folder=path.parent,
         agreement=agreement,
         others=beside,
-        model=given,
+        model=given and given.values,
+        model_task=given and given.task,
         signature=signed,
         now=now,
     )
 
 
-def _model(model: Path | None, signature: Path | None) -> tuple[str | None, ModelSignature | None]:
-    """Return the digest of a model's values, and its signature with what is wrong with it."""
+def _model(
+    model: Path | None, signature: Path | None
+) -> tuple[ReleasedModel | None, ModelSignature | None]:
+    """Return what a model's file says, and its signature with what is wrong with it."""
     if model is None:
         if signature is not None:
             raise InputError(f"{signature}: which file it signs has to be given (--model)")
         return None, None
-    values, content = released_digest(model)
+    given = released_model(model)
     found = None if signature is None else read_signature(signature)
-    if found is not None and found.fault is None and found.digest != content.hex():
+    if found is not None and found.fault is None and found.digest != given.content.hex():
         found = replace(found, fault="it signs another file")
-    return values, found
+    return given, found
 
 
 @dataclass(frozen=True)
@@ -199,12 +202,14 @@ def verify(
     agreement: SignedAgreement | None = None,
     others: Sequence[OtherBundle] = (),
     model: str | None = None,
+    model_task: str | None = None,
     signature: ModelSignature | None = None,
     now: datetime | None = None,
 ) -> Audit:
-    """Audit a bundle; see `verify_file`. The model is given as its digest, hex."""
+    """Audit a bundle; see `verify_file`. The model is given as its digest, hex, and its task."""
     at = now or datetime.now(UTC)
-    case = AuditContext(Log(bundle), at, folder, agreement, model=model, signature=signature)
+    case = AuditContext(Log(bundle), at, folder, agreement)
+    case = replace(case, model=model, model_task=model_task, signature=signature)
     left = time_left()
     share = None if left is None else left / 2 / max(len(others), 1)
     case = replace(case, others=tuple(_audited(other, case, share) for other in others))

@@ -213,7 +213,10 @@ def rounds(bundle):
     need(len(starts) <= 1, "models", "members computed two starts")
     need(before.get(1, starts) == starts or not starts, "models", "round 1 began elsewhere")
     need(scored <= set(models.values()), "models", "the model that was scored comes from no round")
+    need(len(scored) <= 1, "models", "members scored two models")
     if models and bundle["claims"]["model"] is not None:
+        of_result = not scored or scored == {bundle["claims"]["model"]}
+        need(of_result, "models", "another model is handed out than was scored")
         handed_out = bundle["claims"]["model"] in models.values()
         need(handed_out, "models", "the model handed out comes from no round")
     return {number: outcome[2] for number, outcome in outcomes.items()}

@@ -2,20 +2,26 @@
 
 import copy
 from dataclasses import replace
+from datetime import timedelta
 
 from securefl.audit.bundle.bundle import Opening, parse
 from securefl.audit.verify import OtherBundle
+from securefl.consortium.agreement.model import Agreement, to_tree
+from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.ledger.events import (
     Cap,
     End,
     Outcome,
     Refusal,
+    RefusedQuestion,
     Release,
+    ScoreRelease,
     Start,
     UnseenOutcome,
 )
+from securefl.consortium.ledger.hash_chain import timestamp
 from securefl_protocols.primitives.signing import SigningKey
-from support.bundle_scenario import SALT, STEP, Written, honest, scored
+from support.bundle_scenario import BEGIN, SALT, STEP, Written, honest, scored
 
 CHEAT = "retailer-1"
 HONEST = "retailer-0"
@@ -136,6 +142,70 @@ def other_agreement(run):
     """The whole bundle is under an agreement of the coordinator's own making."""
     mine = honest(rounds=1, masked=False).consortium.signed
     return run.seal(), {"agreement": mine}
+
+
+def question_refused(script):
+    """The coordinator asks a member what no agreed run asks, and it refuses."""
+    event = RefusedQuestion(question="train before the round", phase="round 2", reason="model")
+    place = next(i for i, w in enumerate(script) if w.member == CHEAT and isinstance(w.event, End))
+    script.insert(place, replace(script[place], event=event))
+
+
+def one_alone_saw_in_plain(run):
+    """In mode plain, one member alone signs a false last model, and the others did not see it."""
+    plain = honest(rounds=2, masked=False)
+    false = plain.edited(CHEAT, Outcome, {"model_after": FALSE, "survivors": (CHEAT,)}, 2)
+
+    def change(script):
+        return [
+            replace(w, event=UnseenOutcome(round=2))
+            if isinstance(w.event, Outcome) and w.event.round == 2 and w.member != CHEAT
+            else w
+            for w in script
+        ]
+
+    return replace(false.changed(change), model=FALSE).seal(), {}
+
+
+def scored_by(*, without):
+    """Only some members record that scores left."""
+
+    def change(script):
+        return [
+            w for w in script if not (w.member in without and isinstance(w.event, ScoreRelease))
+        ]
+
+    return lambda run: (scored(run).changed(change).seal(), {})
+
+
+def replaced_agreement(*, days):
+    """The auditor's agreement replaced the run's so many days before the run began."""
+
+    def act(run):
+        tree = to_tree(run.consortium.signed.agreement)
+        tree |= {"number": 2, "previous": run.consortium.signed.digest().hex()}
+        tree["created"] = timestamp(BEGIN - timedelta(days=days))
+        new = signed_by(Agreement.model_validate(tree), run.keys)
+        return run.seal(), {"agreement": new}
+
+    return act
+
+
+def history_without_noise(run):
+    """An account is stated where no noise was agreed: of earlier mechanisms of the run's unit."""
+    return honest(private=False, masked=False).edited(CHEAT, Start, {"history": (STEP,)}).seal(), {}
+
+
+def scored_without_noise(run):
+    """Scores leave with a price where no noise was agreed."""
+    private = scored(honest(rounds=1, masked=False))
+    release = next(w.event for w in private.script if isinstance(w.event, ScoreRelease))
+
+    def change(script):
+        place = next(i for i, w in enumerate(script) if isinstance(w.event, End))
+        script.insert(place, replace(script[place], event=release))
+
+    return honest(rounds=1, masked=False, private=False).changed(change).seal(), {}
 
 
 def foreign_key(run):

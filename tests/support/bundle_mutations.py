@@ -13,6 +13,7 @@ from securefl.consortium.ledger.events import Cap, End, Outcome, Release, Start
 from support.bundle_edits import (
     CHEAT,
     FALSE,
+    HONEST,
     break_consistency,
     change_agreement,
     change_sigma,
@@ -32,6 +33,7 @@ from support.bundle_edits import (
     fork,
     gap,
     history,
+    history_without_noise,
     in_agreement,
     invented_outcome,
     left_out,
@@ -41,14 +43,17 @@ from support.bundle_edits import (
     more_units,
     move_inclusion,
     no_release,
+    one_alone_saw_in_plain,
     one_sum_for_two,
     other_agreement,
     outsider,
+    question_refused,
     refused_and_released,
     refused_without_noise,
     release_late,
     remove_release,
     reorder,
+    replaced_agreement,
     replay_entry,
     replay_signature,
     reset_account,
@@ -56,6 +61,8 @@ from support.bundle_edits import (
     rewritten,
     round_model,
     rounds_after_end,
+    scored_by,
+    scored_without_noise,
     scores,
     second_noise,
     second_round,
@@ -185,6 +192,21 @@ TABLE = (
         lambda run: (run.seal(), {"model": FALSE}),
     ),
     Manipulation(
+        "a model of another task given to the auditor",
+        "model-given",
+        lambda run: (run.seal(), {"model": run.model, "model_task": "pricing"}),
+    ),
+    Manipulation(
+        "an earlier round's model handed out under a budget",
+        "model-chain",
+        lambda run: (replace(run, model=round_model(run, 1)).seal(), {}),
+    ),
+    Manipulation(
+        "another model handed out than was scored",
+        "model-chain",
+        lambda run: (replace(scored(run), model=round_model(run, 1)).seal(), {}),
+    ),
+    Manipulation(
         "the model of another round given to the auditor",
         "model-given",
         lambda run: (run.seal(), {"model": round_model(run, 1)}),
@@ -234,6 +256,19 @@ TABLE = (
         "an agreement without its quorum", "agreement-signed", outsider(drop_agreement_signature)
     ),
     Manipulation("another agreement than the auditor's", "agreement-pinned", other_agreement),
+    Manipulation(
+        "a run that began under a replaced agreement",
+        "agreement-pinned",
+        replaced_agreement(days=10),
+    ),
+    Manipulation(
+        "an agreement that was replaced after the run began",
+        "agreement-pinned",
+        replaced_agreement(days=-1),
+        "warn",
+    ),
+    Manipulation("a history where no noise was agreed", "config-agreed", history_without_noise),
+    Manipulation("priced scores where no noise was agreed", "config-agreed", scored_without_noise),
     Manipulation("a key that is not in the agreement", "entry-signatures", foreign_key),
     Manipulation("a member that is not in the agreement", "members-known", foreign_member),
     Manipulation("another configuration", "config-agreed", member(Start, {"config": FALSE})),
@@ -292,6 +327,18 @@ TABLE = (
     Manipulation(
         "an outcome that no member saw", "outcomes-seen", unseen(2, signed=()), "not checked"
     ),
+    Manipulation(
+        "in mode plain, an outcome that one member alone saw",
+        "outcomes-seen",
+        one_alone_saw_in_plain,
+        "not checked",
+    ),
+    Manipulation(
+        "a question that no agreed run asks",
+        "questions-refused",
+        rewritten(question_refused),
+        "not checked",
+    ),
     Manipulation("an outcome signed by a member that was not in it", "outcomes-seen", left_out),
     Manipulation(
         "an outcome signed by a member that did not see it",
@@ -311,6 +358,23 @@ TABLE = (
         "a release without noise", "mechanism-agreed", member(Release, {"mechanism": None}, 2)
     ),
     Manipulation("less noise on scores", *scores(mechanism={"noise_multiplier": 1.0})),
+    Manipulation(
+        "scores of two models",
+        "scores-agreed",
+        lambda run: (scored(run, CHEAT, model=round_model(run, 1)).seal(), {}),
+    ),
+    Manipulation(
+        "scores that one member did not record",
+        "scores-agreed",
+        scored_by(without=(CHEAT,)),
+        "not checked",
+    ),
+    Manipulation(
+        "scores that one member alone recorded",
+        "scores-agreed",
+        scored_by(without=(HONEST, "retailer-2", "retailer-3", "retailer-4")),
+        "not checked",
+    ),
     Manipulation("scores that may move further", *scores(mechanism={"clip_norm": 1.0})),
     Manipulation("scores at a sampling rate", *scores(mechanism={"sampling_rate": 0.5})),
     Manipulation("scores under other bounds", *scores(scores=FALSE)),

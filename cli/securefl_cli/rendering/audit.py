@@ -99,6 +99,9 @@ def print_explanation(story: Explanation) -> None:
     out.table(Table((Column(width=14), Column()), facts, headed=False))
     out.line()
     out.table(_deeds(story))
+    for member in story.members:
+        for question in member.refused_questions:
+            out.line(f"{member.name} refused the question: {question}", "yellow")
     if story.unit is not None:
         out.line()
         out.table(_accounts(story))

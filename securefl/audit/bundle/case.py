@@ -240,6 +240,7 @@ class AuditContext:
         pinned: The agreement, obtained independently of the bundle.
         others: Other bundles, of the same run or of other runs on the same data, each audited.
         model: Digest of the model that the auditor was given, hex.
+        model_task: The task that its file states; None where only the digest was given.
         signature: The signature of its file.
     """
 
@@ -249,6 +250,7 @@ class AuditContext:
     pinned: SignedAgreement | None = None
     others: tuple[OtherLog, ...] = ()
     model: str | None = None
+    model_task: str | None = None
     signature: ModelSignature | None = None
 
     @property
@@ -268,6 +270,13 @@ class AuditContext:
         if self.pinned is None:
             return inside
         return inside if continues(self.pinned, inside) else self.pinned
+
+    @property
+    def replaced(self) -> bool:
+        """Return whether the run was under the version that the auditor's agreement replaces."""
+        if self.pinned is None or self.latest is self.pinned:
+            return False
+        return as_it_stood(self.latest, self.pinned.digest().hex()) is None
 
     @cached_property
     def agreement(self) -> SignedAgreement:

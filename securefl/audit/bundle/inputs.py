@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from securefl.consortium.agreement.storage import read_signed
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.errors import InputError
 from securefl.ml.vectors import ORDER, FloatVector, model_digest
-from securefl.untrusted.documents import read_json
+from securefl.untrusted.documents import parse_json, read_json
 from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes
+from securefl.untrusted.tensors import METADATA, tensor_header
 
 _LARGEST_MODEL = 64 * 1024 * MEBIBYTE
 _PREFIX = 8
@@ -61,47 +62,67 @@ def pinned_agreement(path: Path) -> SignedAgreement:
     return from_json(tree, str(path))
 
 
-def released_digest(path: Path) -> tuple[str, bytes]:
-    """Return the digest that stands for a released model in signed entries, hex, and its file's.
+@dataclass(frozen=True, slots=True)
+class ReleasedModel:
+    """What a released model's file says.
 
-    The first covers the values in their order; the second, SHA-256 of every byte, is what
-    signatures for other tools name.
+    Attributes:
+        values: The digest that stands for the model in signed entries, hex. It covers the values
+            in their order, and neither names nor shapes.
+        content: SHA-256 of every byte, which signatures for other tools name.
+        task: The task that the file states.
+    """
+
+    values: str
+    content: bytes
+    task: str
+
+
+def released_model(path: Path) -> ReleasedModel:
+    """Read a released model.
 
     Raises:
-        InputError: If it is no model that a run released, or does not state the order of its
-            tensors.
+        InputError: If it is no model that a run released, or does not state its task and the order
+            of its tensors.
     """
     content = read_bytes(path, _LARGEST_MODEL)
-    return model_digest(_vector(path, content)).hex(), hashlib.sha256(content).digest()
+    header = tensor_header(content, str(path))
+    metadata = _metadata(header.pop(METADATA, None), str(path))
+    task = metadata.get("task")
+    if not isinstance(task, str):
+        raise InputError(f"{path} does not state its task")
+    order = _order(metadata.get(ORDER), header, str(path))
+    values = model_digest(_vector(content, [header[name] for name in order], str(path))).hex()
+    return ReleasedModel(values, hashlib.sha256(content).digest(), task)
 
 
-def _vector(path: Path, content: bytes) -> FloatVector:
-    end = _PREFIX + int.from_bytes(content[:_PREFIX], "little")
-    try:
-        header = json.loads(content[_PREFIX:end])
-        metadata = json.loads(header.pop("__metadata__")["securefl"])
-        order = json.loads(metadata.get(ORDER, "[]"))
-        parts = {name: _values(content[end:], entry) for name, entry in header.items()}
-    except (ValueError, AttributeError, TypeError, KeyError, RecursionError):
-        raise InputError(f"{path} is no released model") from None
-    if not isinstance(order, list) or sorted(map(str, order)) != sorted(parts):
-        raise InputError(f"{path} does not state the order of its tensors")
-    found = np.frombuffer(b"".join(parts[name] for name in order), dtype="<f4")
-    return found.astype(np.float32, copy=False)
+def _metadata(entry: object, where: str) -> dict[str, Any]:
+    text = entry.get("securefl") if isinstance(entry, dict) else None
+    found = parse_json(text, where) if isinstance(text, str) else None
+    if not isinstance(found, dict):
+        raise InputError(f"{where} is no released model")
+    return found
 
 
-def _values(data: bytes, entry: dict[str, Any]) -> bytes:
-    """Return the bytes of one tensor.
+def _order(text: object, header: Mapping[str, Any], where: str) -> list[str]:
+    """Return the names of all tensors in the order of the shared vector, each once."""
+    found = parse_json(text, where) if isinstance(text, str) else None
+    if (
+        not isinstance(found, list)
+        or not all(isinstance(name, str) for name in found)
+        or sorted(found) != sorted(header)
+    ):
+        raise InputError(f"{where} does not state the order of its tensors")
+    return found
 
-    Raises:
-        ValueError: If it is not of type float32, or its place does not fit its shape.
-    """
-    first, last = entry["data_offsets"]
-    if entry["dtype"] != "F32" or not 0 <= first <= last <= len(data):
-        raise ValueError(f"no tensor of float32: {entry}")
-    if last - first != 4 * math.prod(entry["shape"]):
-        raise ValueError("a tensor of another size than its shape")
-    return data[first:last]
+
+def _vector(content: bytes, entries: Sequence[Mapping[str, Any]], where: str) -> FloatVector:
+    if any(entry["dtype"] != "F32" for entry in entries):
+        raise InputError(f"{where} is no released model: its tensors are not of type float32")
+    begin = _PREFIX + int.from_bytes(content[:_PREFIX], "little")
+    places = [entry["data_offsets"] for entry in entries]
+    parts = [content[begin + first : begin + last] for first, last in places]
+    return np.frombuffer(b"".join(parts), dtype="<f4").astype(np.float32, copy=False)
 
 
 def moment(text: str) -> datetime:

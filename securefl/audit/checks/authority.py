@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from securefl.audit.bundle.case import AuditContext, as_it_stood
+from securefl.audit.bundle.case import AuditContext, as_it_stood, moment_of
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.config.privacy import protects
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.agreement.signatures import check, standing
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.digests import config_digest
-from securefl.consortium.ledger.events import End, Release, Start
+from securefl.consortium.ledger.events import End, Release, ScoreRelease, Start
 from securefl.errors import AgreementError
 
 
@@ -34,7 +34,10 @@ def agreement_signed(case: AuditContext) -> Finding:
 
 
 def agreement_pinned(case: AuditContext) -> Finding:
-    """The bundle's agreement equals the one that the auditor obtained independently."""
+    """The bundle's agreement equals the one that the auditor obtained independently.
+
+    A run that began before that one replaced the bundle's is honest; one that began later is not.
+    """
     inside = case.bundle.agreement
     if case.pinned is None:
         return skipped(
@@ -53,7 +56,29 @@ def agreement_pinned(case: AuditContext) -> Finding:
             f" {agreement_fingerprint(case.pinned.agreement)}",
             "agreement",
         )
-    return passed(f"digest {named.hex()[:16]}…")
+    return _replaced(case) if case.replaced else passed(f"digest {named.hex()[:16]}…")
+
+
+def _replaced(case: AuditContext) -> Finding:
+    """Return the finding on a run under the version that the auditor's agreement replaces."""
+    inside, pinned = case.latest.agreement, (case.pinned or case.latest).agreement
+    both = (
+        f"an agreement that yours replaces: fingerprint {agreement_fingerprint(inside)}, yours"
+        f" {agreement_fingerprint(pinned)}, created {pinned.created}"
+    )
+    created = moment_of(pinned.created)
+
+    def faults() -> Iterator[Finding]:
+        # A member's first entry, and not its last: a run that was under way may be ended.
+        for lines in case.log.by_member.values():
+            try:
+                late = moment_of(lines[0].entry.time) > created
+            except ValueError:
+                continue  # reported by `times_in_order`
+            if late:
+                yield failed(f"the member began after that under {both}", lines[0].where)
+
+    return worst_of(faults(), warned(f"the run began before that under {both}", "agreement"))
 
 
 def entries_of_members(case: AuditContext) -> Finding:
@@ -119,14 +144,24 @@ def config_agreed(case: AuditContext) -> Finding:
 
 
 def _unfounded_claims(case: AuditContext) -> Iterator[Finding]:
-    """Yield the entries that state a privacy loss where no noise was agreed."""
+    """Yield the entries that state a privacy loss where no noise was agreed.
+
+    Such a run has no privacy unit, so every earlier mechanism is of another one: `other_units`.
+    """
     stated: tuple[object, ...]
     for line in case.log.lines:
         match line.event:
             case Start(
-                unit=unit, delta=delta, accountant=accountant, epsilon_before=epsilon, cap=cap
+                unit=unit,
+                delta=delta,
+                accountant=accountant,
+                epsilon_before=epsilon,
+                cap=cap,
+                history=history,
             ):
-                stated = (unit, delta, accountant, epsilon, cap)
+                stated = (unit, delta, accountant, epsilon, cap, history or None)
+            case ScoreRelease(mechanism=mechanism):
+                stated = (mechanism,)
             case Release(
                 mechanism=mechanism, delta=delta, epsilon_before=before, epsilon_after=epsilon
             ):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
-from securefl.audit.bundle.findings import Finding, failed, passed, warned, worst_of
+from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import (
@@ -14,6 +14,7 @@ from securefl.consortium.ledger.events import (
     End,
     Outcome,
     Refusal,
+    RefusedQuestion,
     Release,
     Start,
     UnseenOutcome,
@@ -175,3 +176,19 @@ def refusals_kept(case: AuditContext) -> Finding:
                     )
 
     return worst_of(faults(), passed(f"{len(refused)} refusals"))
+
+
+def questions_refused(case: AuditContext) -> Finding:
+    """No member refused a question that its table of answers does not allow.
+
+    Nothing left the members, so this is no fault of the run. It tells what was asked of them.
+    """
+    refused = (
+        skipped(
+            f"{line.member} refused '{event.question}' ({event.reason}), where the run stood at"
+            f" '{event.phase}'",
+            line.where,
+        )
+        for line, event in case.log.of(RefusedQuestion)
+    )
+    return worst_of(refused, passed("no question was refused"))

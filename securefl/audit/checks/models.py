@@ -18,8 +18,13 @@ from securefl.audit.bundle.findings import (
     worst_of,
 )
 from securefl.audit.bundle.transcripts import read_beside
+from securefl.config.privacy import protects
+from securefl.consortium.ledger.events import ScoreRelease
 from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.errors import RemoteProtocolError
+
+_WORD = "which one is the coordinator's word"
+"""Said where no signed entry decides which round's model is the result."""
 
 
 def ended_with(case: AuditContext) -> dict[int, str]:
@@ -47,8 +52,33 @@ def model_chain(case: AuditContext) -> Finding:
             )
         elif claimed not in ended.values():
             yield failed("the model handed out is not one that a round ended with", "claims")
+        else:
+            yield from _other_result(case, ended, claimed)
 
-    return worst_of(faults(), passed(f"{len(ended):,} models, each from the one before"))
+    said = "" if _result_settled(case) else f"; a round ended with the result, {_WORD}"
+    return worst_of(faults(), passed(f"{len(ended):,} models, each from the one before{said}"))
+
+
+def _result_settled(case: AuditContext) -> bool:
+    """Return whether something signed decides which round's model is the result."""
+    scored = any(True for _ in case.log.of(ScoreRelease))
+    return scored or protects(case.agreement.agreement.config.privacy.dp)
+
+
+def _other_result(case: AuditContext, ended: dict[int, str], claimed: str) -> Iterator[Finding]:
+    """Yield a finding if another model is handed out than signed entries make the result.
+
+    Nobody signs the claims. Scores are of the result alone; under a privacy budget no validation
+    chooses among rounds, so the result is the last one's.
+    """
+    scored = {release.model: line for line, release in case.log.of(ScoreRelease)}
+    if scored and claimed not in scored:
+        yield failed(
+            "another model is handed out than the one that members scored",
+            next(iter(scored.values())).where,
+        )
+    elif protects(case.agreement.agreement.config.privacy.dp) and claimed != ended[max(ended)]:
+        yield failed("under a budget the last round's model is the result, not this one", "claims")
 
 
 def _false_dimension(case: AuditContext, start: bytes | None) -> Iterator[Finding]:
@@ -101,18 +131,26 @@ def _broken_chain(
 
 
 def model_given(case: AuditContext) -> Finding:
-    """The model that the auditor was given is the one that the run ended with.
+    """The values of the model that the auditor was given are those that the run ended with.
 
-    The digest covers the values in their order, and no names or shapes: those follow from the
-    agreed configuration, and a file states the order itself.
+    The digest that members sign covers the values in their order, and no names or shapes: those
+    depend on the members' catalogue, of which a bundle says nothing, and a file states the order
+    itself. Of what a file states beside the values, the task is agreed.
     """
+    agreed = case.agreement.agreement.config.task
     ended, given = ended_with(case), case.model
     rounds = [number for number, digest in ended.items() if digest == given]
     if not rounds:
         return failed("no round ended with this model", "model")
+    if case.model_task is not None and case.model_task != agreed:
+        return failed(f"the file is of another task than {agreed}, which was agreed", "model")
     if given != case.bundle.claims.model:
         return warned(f"this is the model of round {rounds[-1]}, and not the result", "model")
-    return passed(f"the model of round {rounds[-1]}, digest {str(given)[:16]}…")
+    chosen = "" if _result_settled(case) else f"; {_WORD}"
+    return passed(
+        f"the values of round {rounds[-1]}, digest {str(given)[:16]}…; names and shapes of its"
+        f" tensors are the file's word{chosen}"
+    )
 
 
 def model_signed(case: AuditContext) -> Finding:

@@ -178,6 +178,7 @@ CHECKS: tuple[Check, ...] = (
         needs=(OUTCOMES,),
     ),
     Check("refusals-kept", _ROUNDS, chains.refusals_kept, _ASK_WHY, needs=(ENTRIES,)),
+    Check("questions-refused", _ROUNDS, chains.questions_refused, _ASK_WHY, needs=(ENTRIES,)),
     Check("cohort-agreed", _ROUNDS, rounds.cohort_agreed, _ASK_WHY, needs=(ENTRIES,)),
     Check(
         "survivors-enough",
@@ -335,6 +336,10 @@ NOT_PROVED: tuple[str, ...] = (
     (
         "What a run without a budget tells by its metrics: only under a budget do scores leave with"
         " noise, bounded and charged."
+    ),
+    (
+        "What the tensors of a model's file are called, and their shapes: members sign the values"
+        " in their order. A signature of the file (--signature) is its signer's word for them."
     ),
     "That times are right: they are the clocks of those who signed.",
     (

@@ -228,11 +228,9 @@ def outcomes_seen(case: AuditContext) -> Finding:
 
 
 def _too_few_saw(case: AuditContext, unseen: set[int]) -> Iterator[Finding]:
-    """Yield the rounds whose outcome fewer members signed than were to be in the sum."""
-    config, names = case.agreement.agreement.config, tuple(case.keys)
+    """Yield the rounds whose outcome fewer members signed than have to vouch for it."""
     for number in sorted(unseen | case.log.outcomes.keys()):
-        cohort = agreed_cohort(config, names, number)
-        needed = least_survivors(config.cohort, len(cohort)) if case.masked else 1
+        needed = _have_to_see(case, number)
         signed = len(case.log.outcomes.get(number, {}))
         if signed < needed:
             yield lacking(
@@ -240,3 +238,18 @@ def _too_few_saw(case: AuditContext, unseen: set[int]) -> Iterator[Finding]:
                 f"{signed} members signed how it ended, and {needed} have to",
                 f"round {number}",
             )
+
+
+def _have_to_see(case: AuditContext, number: int) -> int:
+    """Return how many members have to sign how a round ended.
+
+    Of a masked sum, as many as were to be in it. In mode plain, more than half of the members that
+    the outcome names or that recorded an update: one member alone may name whom it likes.
+    """
+    config, names = case.agreement.agreement.config, tuple(case.keys)
+    if case.masked:
+        return least_survivors(config.cohort, len(agreed_cohort(config, names, number)))
+    part = {line.member for line, _ in case.log.releases.get(number, [])}
+    for _, outcome in case.log.outcomes.get(number, {}).values():
+        part.update(outcome.survivors)
+    return len(part & set(names)) // 2 + 1

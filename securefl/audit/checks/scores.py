@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
-from securefl.audit.bundle.findings import Finding, failed, passed, worst_of
+from securefl.audit.bundle.findings import Finding, failed, lacking, passed, worst_of
 from securefl.audit.checks.mechanisms import POISSON, same_noise
 from securefl.config.cohort import least_survivors
 from securefl.config.schema import RunConfig
@@ -16,10 +16,14 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.score_plan import score_event, score_table, table_digest
 
 _ROUNDING = 1e-9
+_NONE = "no member recorded that scores left it"
 
 
 def scores_agreed(case: AuditContext) -> Finding:
-    """Scores left once at most, with the agreed bounds and noise, after the last round."""
+    """Scores left once at most, with the agreed bounds and noise, after the last round.
+
+    They are of one model, at every member: one that recorded none sent none, or did not charge it.
+    """
     config = case.agreement.agreement.config
     ended = {outcome.model_after for _, outcome in case.log.of(Outcome)}
 
@@ -35,9 +39,26 @@ def scores_agreed(case: AuditContext) -> Finding:
         for line, _ in case.log.of(Release):
             if line.member in seen and _after_scores(case, line):
                 yield failed("the member trained after its scores had left", line.where)
+        yield from _not_by_all(case, seen)
 
     count = sum(1 for _ in case.log.of(ScoreRelease))
-    return worst_of(faults(), passed(f"{count} releases of scores" if count else "no score left"))
+    return worst_of(faults(), passed(f"{count} releases of scores" if count else _NONE))
+
+
+def _not_by_all(case: AuditContext, scored: set[str]) -> Iterator[Finding]:
+    """Yield a finding if members scored different models, or some recorded no scores."""
+    models: dict[str, LogEntry] = {}
+    for line, release in case.log.of(ScoreRelease):
+        models.setdefault(release.model, line)
+    if len(models) > 1:
+        yield failed("members scored different models", list(models.values())[-1].where)
+    for member in case.log.participants if scored else ():
+        if member not in scored:
+            yield lacking(
+                "scores of every member",
+                f"{member} recorded no scores, and others did",
+                case.log.by_member[member][-1].where,
+            )
 
 
 def _after_scores(case: AuditContext, release: LogEntry) -> bool:

@@ -50,7 +50,7 @@ def cards(
     Args:
         result: Result of the run, which no member signed.
         records: Records of its rounds, which no member signed either.
-        story: What the signed entries say, in figures; the privacy loss is taken from there.
+        story: What the signed entries say, in figures; mode and privacy loss are taken from there.
     """
     return (_gained(result), _cost(result, story), _took_part(result, records))
 
@@ -77,28 +77,50 @@ def _gained(result: RunResult) -> Card:
 
 def _cost(result: RunResult, story: Explanation | None) -> Card:
     question = "What did it cost in privacy?"
-    if result.privacy is None:
+    mode = result.mode if story is None else story.mode
+    claim = _unsigned_claim(result) if story is None else _signed_claim(story)
+    if claim is None:
         text = (
             "Single customers were not protected: whoever sees the shared model, or the sums that"
             " it was made of, may learn something about one of them."
         )
-        return Card(question, "not measured", f"{text} {_SEEN[result.mode]}")
-    signed = _signed_epsilon(story)
-    epsilon = result.privacy.largest_epsilon if signed is None else signed
-    presence = privacy_unit(result.privacy.unit).presence
+        return Card(question, "not measured", f"{text} {_SEEN[mode]}", unsigned=story is None)
+    presence = privacy_unit(claim.unit).presence
+    if claim.epsilon is None:
+        text = f"No member signed what it cost. {_SEEN[mode]}"
+        return Card(question, "unknown", text, unsigned=False)
     text = (
         f"Whoever sees all that a retailer released can shift the odds that {presence} by a"
-        f" factor of {_factor(epsilon)} at most"
-        f" (except in 1 of {1 / result.privacy.delta:,.0f} cases). {_SEEN[result.mode]}"
+        f" factor of {_factor(claim.epsilon)} at most"
+        f" (except in 1 of {1 / claim.delta:,.0f} cases). {_SEEN[mode]}"
     )
-    return Card(question, f"ε = {epsilon:.2f}", text, unsigned=signed is None)
+    return Card(question, f"ε = {claim.epsilon:.2f}", text, unsigned=story is None)
 
 
-def _signed_epsilon(story: Explanation | None) -> float | None:
-    """Return the largest epsilon of the run by what members signed; None without one."""
-    members = () if story is None else story.members
-    found = [member.epsilon_run for member in members if member.epsilon_run is not None]
-    return max(found, default=None)
+@dataclass(frozen=True)
+class _Claim:
+    """Privacy loss of a run, all of it from one source: signed entries, or the result's file."""
+
+    epsilon: float | None
+    delta: float
+    unit: str
+
+
+def _unsigned_claim(result: RunResult) -> _Claim | None:
+    found = result.privacy
+    return None if found is None else _Claim(found.largest_epsilon, found.delta, found.unit)
+
+
+def _signed_claim(story: Explanation) -> _Claim | None:
+    """Return what members signed, the largest epsilon of them; None where no noise was agreed."""
+    if story.unit is None or story.delta is None:
+        return None
+    found = [member.epsilon_run for member in story.members if member.releases]
+    known = [epsilon for epsilon in found if epsilon is not None]
+    # Where one is not known, the largest is not known either.
+    return _Claim(
+        max(known) if known and len(known) == len(found) else None, story.delta, story.unit
+    )
 
 
 def _factor(epsilon: float) -> str:

@@ -1,6 +1,7 @@
 """The first paragraph of an audit, and one composition of losses behind every command."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from securefl.audit.explain import explain
 from securefl.audit.export import bundle_of, export
 from securefl.audit.life import life_loss
 from securefl.audit.report.page import write_report
+from securefl.audit.report.summary_cards import _cost
 from securefl.audit.verify import verify, verify_file
 from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.events import Release, Start
@@ -19,6 +21,7 @@ from securefl.errors import InputError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 from securefl.ml.tensor_io import read_tensors, write_tensors
+from support.bundle_edits import question_refused
 from support.bundle_scenario import NOW, STEP, honest
 
 SHARED = {
@@ -187,3 +190,31 @@ def test_a_report_takes_its_figures_from_what_was_signed(bundle_after, tmp_path)
         assert digest in page
     assert "--agreement agreement.toml" in page
     assert page.count("Unsigned") >= 3
+
+
+def test_refused_questions_are_told():
+    """By the check with member and question, in the answer, and in the explanation."""
+    run = honest(rounds=1, masked=False).changed(question_refused)
+    bundle = run.seal()
+    audit = verify(bundle, now=NOW)
+    found = next(check for check in audit.checks if check.name == "questions-refused")
+    assert "retailer-1 refused 'train before the round' (model)" in found.reason
+    assert audit.verdict == "pass"
+    assert "Warning: members refused 1 questions" in audit.answer
+    asked = {member.name: member.refused_questions for member in explain(bundle).members}
+    assert asked.pop("retailer-1") == ("train before the round",)
+    assert set(asked.values()) == {()}
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_signed_card_says_nothing_that_is_unsigned(private):
+    """Mode, epsilon, delta and unit of the card are the signed ones, whatever a result says."""
+    story = explain(honest(rounds=1, masked=False, private=private).seal())
+    stated = SimpleNamespace(largest_epsilon=9.0, unit="record", delta=1e-12)
+    told = [SimpleNamespace(privacy=privacy, mode="secure") for privacy in (stated, None)]
+    first, second = (_cost(result, story) for result in told)
+    assert first == second
+    assert not first.unsigned
+    assert "in the clear" in first.text
+    assert ("100,000 cases" in first.text) == private
+    assert all(_cost(result, None).unsigned for result in told)

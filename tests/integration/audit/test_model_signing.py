@@ -40,7 +40,9 @@ def signed(run, tmp_path):
         shared = shared + np.float32(0.125)
     assert model_digest(shared).hex() == run.model
     model = tmp_path / "model.safetensors"
-    write_tensors(model, {"w": torch.from_numpy(shared)}, {ORDER: json.dumps(["w"])})
+    write_tensors(
+        model, {"w": torch.from_numpy(shared)}, {"task": "recommendation", ORDER: json.dumps(["w"])}
+    )
     key = run.keys[CHEAT]
     signature, root = sign_model(tmp_path / "bundle.json", model, key, tmp_path / "signed", NOW)
     return tmp_path / "bundle.json", model, signature, root
@@ -129,7 +131,9 @@ def test_only_the_runs_own_model_is_signed(signed, run, tmp_path):
         sign_model(bundle, model, key, tmp_path / "signed", NOW)
     with pytest.raises(InputError, match="no member's"):
         sign_model(bundle, model, OTHER, tmp_path / "new", NOW)
-    write_tensors(model, {"w": torch.zeros(6)}, {ORDER: json.dumps(["w"])})
+    write_tensors(
+        model, {"w": torch.zeros(6)}, {"task": "recommendation", ORDER: json.dumps(["w"])}
+    )
     with pytest.raises(InputError, match="no round ended with this model"):
         sign_model(bundle, model, key, tmp_path / "new", NOW)
     assert not (tmp_path / "new").exists()
