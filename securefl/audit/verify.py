@@ -157,8 +157,8 @@ def verify_file(
         folder=path.parent,
         agreement=agreement,
         others=beside,
-        model=given and given.values,
-        model_task=given and given.task,
+        model=None if given is None else given.values,
+        model_task=None if given is None else given.task,
         signature=signed,
         now=now,
     )
