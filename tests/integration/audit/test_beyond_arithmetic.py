@@ -1,5 +1,6 @@
 """Numbers beyond the accountants' arithmetic: a finding, and never the end of an audit."""
 
+import contextlib
 import json
 
 import pytest
@@ -85,10 +86,8 @@ def test_price_beyond_arithmetic_is_refused(noise, accountant):
             lambda step=step: compose((step,), 1e-5, accountant),
             lambda step=step: compose_shared({(step, 2): 3}, 1e-5),
         ):
-            try:
+            with contextlib.suppress(LedgerError, ConfigError):
                 assert price() >= 0
-            except (LedgerError, ConfigError) as refused:
-                assert str(refused)
 
 
 def test_bundle_without_entries_is_explained(run, capsys):

@@ -1,8 +1,8 @@
 """Time limits: nothing that handles errors swallows one, and one within another leaves it as is."""
 
 import contextlib
-import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +23,8 @@ def spin():
 
 def test_no_handler_of_errors_swallows_the_end():
     """A check that turns errors into findings goes on with the next file otherwise."""
-    with pytest.raises(TimeLimitError, match=r"a takes longer than 0\.05"), deadline(0.05, "a"):
+    late = r"a takes longer than 0\.05"
+    with pytest.raises(TimeLimitError, match=late), deadline(0.05, "a"):  # noqa: PT012
         for _ in range(3):
             with contextlib.suppress(SecureflError, OSError, ArithmeticError, Exception):
                 spin()
@@ -32,7 +33,7 @@ def test_no_handler_of_errors_swallows_the_end():
 def test_end_that_was_dropped_is_raised_again(monkeypatch):
     """As Python does where an object is finalised: what is raised there is printed and dropped."""
     monkeypatch.setattr(time_limit, "_AGAIN", 0.05)
-    with pytest.raises(TimeLimitError), deadline(0.05, "a"):
+    with pytest.raises(TimeLimitError), deadline(0.05, "a"):  # noqa: PT012
         with contextlib.suppress(BaseException):
             spin()
         spin()
@@ -41,7 +42,7 @@ def test_end_that_was_dropped_is_raised_again(monkeypatch):
 
 def test_limit_within_a_limit_leaves_the_outer_one():
     """The inner one ends its block alone, and the outer one what comes after."""
-    with pytest.raises(TimeLimitError, match="outer takes"), deadline(0.3, "outer"):
+    with pytest.raises(TimeLimitError, match="outer takes"), deadline(0.3, "outer"):  # noqa: PT012
         with pytest.raises(TimeLimitError, match="inner takes"), deadline(0.02, "inner"):
             spin()
         assert 0 < time_left() < 0.3
@@ -59,5 +60,5 @@ def test_outer_limit_ends_what_has_a_longer_one():
 def test_no_limit_leaves_no_timer_of_its_own():
     """Nor does a block that ends with another error."""
     with contextlib.suppress(OSError), deadline(1, "a"):
-        os.stat("/nowhere/at/all")
+        Path("/nowhere/at/all").stat()
     assert time_left() is None
