@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from itertools import product
 from types import NoneType
-from typing import Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin
 
 import msgpack
 import numpy as np
@@ -29,6 +29,8 @@ def values_of(name, field, world):
         return world[name]
     kind = field.annotation
     if NoneType in get_args(kind):
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         return get_args(kind)
