@@ -81,6 +81,12 @@ def read_text(
         raise error(f"{path} cannot be read: it is no UTF-8 text") from None
 
 
+_BLOCK = 512
+"""Bytes of a block of `st_blocks` (POSIX)."""
+_HOLES = 1000
+"""A file of which less than one part in so many is stored is sparse; none compresses that well."""
+
+
 def check_regular(
     path: Path, largest: int | None = None, *, error: type[InputError] = InputError
 ) -> None:
@@ -96,6 +102,10 @@ def check_regular(
     except (OSError, ValueError) as problem:
         raise error(f"{path} cannot be read: {_reason(problem)}") from None
     _check_kind(path, state.st_mode, error)
+    # A terabyte of holes takes no room on the disk, and hours to read.
+    held = getattr(state, "st_blocks", state.st_size) * _BLOCK
+    if state.st_size > MEBIBYTE and held * _HOLES < state.st_size:
+        raise error(f"{path} is a sparse file: next to nothing of its content is on the disk")
     if largest is not None and state.st_size > largest:
         raise error(f"{path} is larger than any such file: {_size(largest)} at most")
 

@@ -113,6 +113,7 @@ def judged(mode, beside, sample=None):
     return len(changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["plain", "after other runs"])
 def test_changed_field_is_no_pass(mode, beside):
     """A sample; the whole is in the slow suite."""
@@ -125,6 +126,7 @@ def test_every_changed_field_is_no_pass(mode, beside):
     assert judged(mode, beside) > 500
 
 
+@pytest.mark.slow
 def test_fields_are_those_of_the_code(beside):
     """A new field of a bundle, entry or mechanism is changed with the others, or it fails here."""
     seen = set()

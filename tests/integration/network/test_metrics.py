@@ -34,6 +34,7 @@ def scraped(port):
     return {(sample.name, sample.labels.get("member", "")): sample.value for sample in samples}
 
 
+@pytest.mark.slow
 def test_metrics_tell_rounds_bytes_and_silence_of_a_run(tmp_path):
     pytest.importorskip("prometheus_client")
     config = small(rounds=3)

@@ -27,6 +27,7 @@ def refuted(found):
     return {name for name, finding in found.items() if not finding.holds}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_an_honest_run_passes(on_canaries, seed):
     found = on_canaries(seed=seed)
@@ -36,6 +37,7 @@ def test_an_honest_run_passes(on_canaries, seed):
     assert found["canaries in one run"].lower_bound > 0.8
 
 
+@pytest.mark.slow
 def test_scores_as_numbers_find_noise_off_by_a_quarter(on_canaries, monkeypatch):
     """Where guesses alone do not: the size of a score tells more than its sign."""
     assert on_canaries()[NUMBERS].lower_bound > 3.2
@@ -71,6 +73,7 @@ def test_an_honest_run_with_sampled_batches_passes(on_canaries):
     assert found[CANARIES].lower_bound > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_noise_off_by_half_is_caught(on_canaries, monkeypatch, seed):
     divide(monkeypatch, by=2)
@@ -79,11 +82,13 @@ def test_noise_off_by_half_is_caught(on_canaries, monkeypatch, seed):
     assert 0.5 < found[CANARIES].numbers["noise_scale"] < 1.0
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_blurs_the_release_hides_no_bug(on_canaries, monkeypatch):
     divide(monkeypatch, by=2)
     assert CANARIES in refuted(on_canaries(optimizer="adam", learning_rate=0.01))
 
 
+@pytest.mark.slow
 def test_clipping_off_is_caught(on_canaries, monkeypatch):
     for module in (bookkeeping, per_example):
         monkeypatch.setattr(module, "clip_factors", lambda norms, _: torch.ones_like(norms))
@@ -92,6 +97,7 @@ def test_clipping_off_is_caught(on_canaries, monkeypatch):
     assert found[CANARIES].numbers["right"] == found[CANARIES].numbers["made"]
 
 
+@pytest.mark.slow
 def test_noise_that_two_members_share_is_caught(on_canaries, monkeypatch):
     def one_key(settings, member, number):
         return AesCtrRng.insecure_for_tests(number.to_bytes(32, "big"))
@@ -103,6 +109,7 @@ def test_noise_that_two_members_share_is_caught(on_canaries, monkeypatch):
     assert found[NOISE].numbers["p_value"] < CHANCE
 
 
+@pytest.mark.slow
 def test_an_account_that_forgets_every_round_is_caught(on_canaries, monkeypatch):
     charged = MemberLedger.charged
 

@@ -9,6 +9,7 @@ QUICK = [row for row in TABLE if row.finding != findings.AS_NUMBERS]
 """The others have quick tests in `test_planted_bugs`."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", QUICK, ids=lambda row: row.bug)
 def test_planted_bug_is_found(row):
     """One seed; where the bug is none, the claim holds."""
