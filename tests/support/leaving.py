@@ -119,6 +119,7 @@ RESULTS = {
     "MemberStatus": {
         "heard": R,
         **dict.fromkeys(("name", "at", "asked", "away", "bytes_down", "bytes_up", "left_out"), P),
+        "unusable": P,
     },
 }
 """By the class of what a coordinator writes: result.json, metrics.jsonl and status.json."""

@@ -21,6 +21,7 @@ from securefl.tasks.common.serving import Request, Verb, refuse_unknown
 from securefl.tasks.served.manifest import CARD, Manifest
 from securefl.tasks.served.opening import OpenedModel, open_folder
 from securefl.tasks.served.own_data import OwnData, Source, data_settings, moment, own_data
+from securefl.untrusted.files import SMALL, read_text
 
 Data = pd.DataFrame | str | PathLike[str] | RunConfig
 """Purchases under the member's own labels, or where they are."""
@@ -63,7 +64,7 @@ class Model:
     @property
     def card(self) -> str:
         """The model card, as Markdown."""
-        return (self.opened.folder / CARD).read_text(encoding="utf-8")
+        return read_text(self.opened.folder / CARD, SMALL, inside=self.opened.folder)
 
     def recommend(
         self,
