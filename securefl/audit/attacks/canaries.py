@@ -154,9 +154,35 @@ def small_member(config: RunConfig) -> LocalProblem:
     post-process them, which can only weaken the attack.
     """
     plain = {"optimizer": "sgd", "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
+    return generated_member(
+        config,
+        rounds=config.rounds,
+        model={"name": "profile", "rank": 2},
+        privacy=plain,
+        recommendation={"min_households": 3, "min_products": 4, "negatives": 5},
+    )
+
+
+def generated_member(
+    config: RunConfig,
+    *,
+    rounds: int,
+    model: dict[str, Any],
+    privacy: dict[str, Any],
+    **sections: Any,  # noqa: ANN401 - sections of a configuration
+) -> LocalProblem:
+    """Return a small member of the recommender with generated data and the run's seed and budget.
+
+    Args:
+        config: The run.
+        rounds: Its rounds.
+        model: Its model.
+        privacy: What its privacy settings have beside the run's.
+        **sections: Further sections of its configuration.
+    """
     options = {
         "task": "recommendation",
-        "rounds": config.rounds,
+        "rounds": rounds,
         "seed": config.seed,
         "data": {
             "source": "tutorial",
@@ -166,9 +192,9 @@ def small_member(config: RunConfig) -> LocalProblem:
             "interactions": [600, 600],
             "seed": config.seed,
         },
-        "model": {"name": "profile", "rank": 2},
-        "recommendation": {"min_households": 3, "min_products": 4, "negatives": 5},
-        "privacy": {**config.privacy.model_dump(), **plain},
+        "model": model,
+        "privacy": {**config.privacy.model_dump(), **privacy},
+        **sections,
         "references": {"enabled": False},
         "engine": {"workers": 1},
     }

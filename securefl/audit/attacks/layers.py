@@ -20,12 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from securefl.audit.attacks.canaries import CanaryModel, CanaryTask
+from securefl.audit.attacks.canaries import CanaryModel, CanaryTask, generated_member
 from securefl.audit.attacks.probe import CanaryTraining, MembershipGame, probe
-from securefl.config.load import load_config
 from securefl.config.schema import RunConfig
-from securefl.data.sources.registry import load
-from securefl.federation.runs.prepare import prepare_data
 from securefl.ml.batches import Batch
 from securefl.ml.parameters import load_shared, shared_parameters
 from securefl.ml.vectors import FloatVector
@@ -74,26 +71,12 @@ def layer_member(config: RunConfig) -> LocalProblem:
 
     Its units are ratings, with the run's budget.
     """
-    options = {
-        "task": "recommendation",
-        "rounds": 1,
-        "seed": config.seed,
-        "data": {
-            "source": "tutorial",
-            "retailers": 3,
-            "customers": 40,
-            "items": 30,
-            "interactions": [600, 600],
-            "seed": config.seed,
-        },
-        "model": {"name": "rating-ncf", "dim": 8, "hidden": 16, "dropout": 0.0},
-        "privacy": {**config.privacy.model_dump(), "dp": "local", "unit": "record"},
-        "references": {"enabled": False},
-        "engine": {"workers": 1},
-    }
-    small = load_config(None, options)
-    prepared = prepare_data(small, load(small.data))
-    return LocalProblem(small, prepared.task, prepared.facts, prepared.members[0])
+    return generated_member(
+        config,
+        rounds=1,
+        model={"name": "rating-ncf", "dim": 8, "hidden": 16, "dropout": 0.0},
+        privacy={"dp": "local", "unit": "record"},
+    )
 
 
 class LayerTask(CanaryTask):

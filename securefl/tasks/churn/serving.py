@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,7 +21,15 @@ from securefl.tasks.churn.personalized import Mixture, PrivateChurnTask, persona
 from securefl.tasks.churn.rfm_features import WEEK
 from securefl.tasks.churn.task import ChurnMember, ChurnTask, churn_metrics
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.serving import Graph, OwnPart, Request, ServedModel, Verb, load_rows
+from securefl.tasks.common.serving import (
+    Graph,
+    OwnPart,
+    Request,
+    ServedModel,
+    Verb,
+    load_rows,
+    parts_of_cases,
+)
 
 _DAY = WEEK // 7
 
@@ -103,17 +111,7 @@ class ServedChurn(ServedModel):
     def parts(self, member: Any, count: int) -> Sequence[ChurnMember]:  # noqa: ANN401
         """See `ServedModel`; by customer."""
         assert isinstance(member, ChurnMember)
-        return [
-            replace(
-                member,
-                cases={
-                    name: {**splits, "test": splits["test"].at(rows)}
-                    for name, splits in member.cases.items()
-                    for rows in [(torch.arange(len(splits["test"].gone)) % count == part)]
-                },
-            )
-            for part in range(count)
-        ]
+        return parts_of_cases(member, count, lambda cases: torch.arange(len(cases.gone)))
 
     def logits(self, cases: ChurnExamples) -> Tensor:
         """Return the log-odds of cases, float32 [N]."""

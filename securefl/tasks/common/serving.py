@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -237,3 +237,27 @@ def load_rows(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         if value.shape != parameter.shape or value.dtype != parameter.dtype:
             raise ValueError(f"{name} is {list(value.shape)}, not {list(parameter.shape)}")
         parameter.copy_(value)
+
+
+def parts_of_cases(
+    member: Any,  # noqa: ANN401 - any task's
+    count: int,
+    groups: Callable[[Any], Tensor],
+) -> list[Any]:
+    """Return a member `count` times, each time with another part of its test cases.
+
+    Args:
+        member: A member with `cases`: group of cases to split to cases, which have `at(rows)`.
+        count: Number of parts.
+        groups: From test cases to what stays together, int64 [n]: a customer, a series.
+    """
+
+    def part_of(part: int) -> Any:  # noqa: ANN401
+        cases = {
+            name: {**splits, "test": splits["test"].at(rows)}
+            for name, splits in member.cases.items()
+            for rows in [(groups(splits["test"]) % count == part).nonzero().flatten()]
+        }
+        return replace(member, cases=cases)
+
+    return [part_of(part) for part in range(count)]

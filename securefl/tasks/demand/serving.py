@@ -17,7 +17,15 @@ from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.serving import Graph, OwnPart, Request, ServedModel, Verb, load_rows
+from securefl.tasks.common.serving import (
+    Graph,
+    OwnPart,
+    Request,
+    ServedModel,
+    Verb,
+    load_rows,
+    parts_of_cases,
+)
 from securefl.tasks.demand.graph import forecast_graph
 from securefl.tasks.demand.personalized import (
     PersonalizedMember,
@@ -152,11 +160,11 @@ class ServedForecaster(ServedModel):
     def parts(self, member: Any, count: int) -> Sequence[DemandMember]:  # noqa: ANN401
         """See `ServedModel`; by series, whose errors depend on each other over time."""
         assert isinstance(member, DemandMember)
-        found = [_of_part(member, part, count) for part in range(count)]
+        found = parts_of_cases(member, count, _series)
         if not isinstance(member, PersonalizedMember):
             return found
-        exact = [_of_part(member.exact, part, count) for part in range(count)]
-        return [replace(m, exact=e) for m, e in zip(found, exact, strict=True)]  # type: ignore[call-arg]
+        exact = parts_of_cases(member.exact, count, _series)
+        return [replace(m, exact=e) for m, e in zip(found, exact, strict=True)]
 
     def forecast(self, cases: tuple[ForecastExamples, ForecastExamples]) -> Tensor:
         """Return forecasts in units, float32 [N] or quantiles [N, Q].
@@ -321,14 +329,9 @@ class ServedForecaster(ServedModel):
         return last
 
 
-def _of_part(member: DemandMember, part: int, count: int) -> DemandMember:
-    """Return the member with some of its series' test cases."""
-    cases = {
-        name: {**splits, "test": splits["test"].at(rows)}
-        for name, splits in member.cases.items()
-        for rows in [(splits["test"].batch[1] % count == part).nonzero().flatten()]
-    }
-    return replace(member, cases=cases)
+def _series(cases: ForecastExamples) -> Tensor:
+    """Return the series of each case, int64 [n]."""
+    return cases.batch[1]
 
 
 def _continued(steps: Days, ahead: int, cadence: Cadence) -> Days:

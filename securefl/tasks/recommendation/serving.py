@@ -29,6 +29,7 @@ from securefl.tasks.common.serving import (
     Vectors,
     Verb,
     before,
+    parts_of_cases,
 )
 from securefl.tasks.common.splits import Purchases, histories_of
 from securefl.tasks.recommendation.customer_rows import CustomerRows
@@ -157,17 +158,7 @@ class ServedRanking(ServedModel):
     def parts(self, member: Any, count: int) -> Sequence[RankingMember]:  # noqa: ANN401
         """See `ServedModel`; by customer."""
         assert isinstance(member, RankingMember)
-        return [
-            replace(
-                member,
-                cases={
-                    name: {**splits, "test": splits["test"].at(rows)}
-                    for name, splits in member.cases.items()
-                    for rows in [(splits["test"].customers % count == part).nonzero().flatten()]
-                },
-            )
-            for part in range(count)
-        ]
+        return parts_of_cases(member, count, lambda cases: cases.customers)
 
     def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:
         """Yield `customer`, `rank`, `product`, `score` and `basis`, see `ServedModel`.
