@@ -92,6 +92,9 @@ def serve(*, model: Path, port: int, data: Path | None) -> None:
         from securefl.tasks.served.http import LOOPBACK, application
     except ImportError:
         raise InputError("serving needs the extra: pip install 'securefl[serve]'") from None
-    app = application(_opened(model, data))
+    opened = _opened(model, data)
+    if data is not None:
+        opened.read_data()  # a wrong file is refused now, and not at the first question
+    app = application(opened)
     Screen(err=True).line(f"http://{LOOPBACK}:{port}/ answers; Ctrl-C ends it")
     uvicorn.run(app, host=LOOPBACK, port=port, log_level="warning", access_log=False)

@@ -260,6 +260,14 @@ class Model:
             raise InputError(f"a model of task '{self.config.task}' does not {verb}: {self.verb}")
         return pd.concat(self.stream(request, data, customers), ignore_index=True)
 
+    def read_data(self) -> None:
+        """Read the data that the model was opened with, which otherwise happens when it is asked.
+
+        Raises:
+            InputError: If a file is missing or wrong.
+        """
+        self._read(None, now=True)
+
     def _read(self, data: Data | None, *, now: bool) -> OwnData:
         if data is not None or not now:
             return self._fresh(self._given if data is None else data, now=now)

@@ -147,7 +147,7 @@ CASES = {
     "data init": ("sales", "data init {place}/north.csv {place}/south.csv --out {place}/n.toml"),
     "predict": ("model", "predict {place}/model --customers {place}/strangers"),
     "export": ("model", "export {place}/model --format vectors --out {place}/none/{evil}"),
-    "serve": ("place", "serve {place}"),  # its folder has a hostile name and no model
+    "serve": ("model", "serve {place}/model --data {place}/none"),
     "audit released": ("model", "audit released {place}/model --agreement {place}/none.toml"),
     "keygen": ("place", "keygen north --out {place} --passphrase-file {place}/secret"),
     "agreement new": (
