@@ -27,7 +27,8 @@ CREATE TABLE entered (
 """
 
 
-_INPUT, _SCORES, _REPEAT = b"input", b"scores", b"repeat "
+_INPUT, _REPEAT = b"input", b"repeat "
+_SCORED, _SCORES, _SCORE_SURVIVORS = b"scored model", b"scores", b"survivors of scores"
 """Labels of records that are of a round and of no session; a session's digest has 32 bytes."""
 
 
@@ -100,18 +101,34 @@ class RoundRecords:
                 " nothing is sent from this one"
             )
 
-    def enter_scores(self, number: int, message: bytes) -> bool:
-        """Record that the exact sum of scores of a number is entered, once.
+    def bind_scores(self, number: int, model: bytes, scores: bytes) -> None:
+        """Record what enters the exact sum of scores of a number, before it is masked.
+
+        A coordinator that was killed before it had the sum asks again, and gets the same one.
 
         Args:
             number: Number of the sum.
-            message: Digest of the first message, which has the session's keys. A restarted member
-                computes the same one from its journal.
+            model: Digest of the model that is scored, 32 bytes.
+            scores: Keyed digest of the member's scores, 32 bytes.
 
-        Returns:
-            Whether it is entered with this message, and was not with another.
+        Raises:
+            StaleStateError: If the sum was entered with another model or other scores.
         """
-        return self._first(number, _SCORES, message) == message
+        known = (self._first(number, _SCORED, model), self._first(number, _SCORES, scores))
+        if known != (model, scores):
+            raise StaleStateError(
+                f"the scores of number {number} were entered with other contents before, as the"
+                " ledger knows: nothing is sent from these"
+            )
+
+    def sign_scores(self, number: int, survivors: tuple[str, ...]) -> None:
+        """Record that shares for a sum of scores over these survivors are about to leave."""
+        self._first(number, _SCORE_SURVIVORS, json.dumps(survivors).encode())
+
+    def score_survivors(self, number: int) -> tuple[str, ...]:
+        """Return the survivors that the sum of scores of a number has; none before the first."""
+        known = self._message(number, _SCORE_SURVIVORS)
+        return () if known is None else tuple(json.loads(known))
 
     def repeated(self, number: int) -> bool:
         """Return whether the round's repeat is recorded already, since its last unmasking."""

@@ -1,11 +1,11 @@
-"""A member's side of a session of a single sum: one input, entered once.
+"""A member's side of a session of a single sum of one input.
 
 Queries and scores are such sums: each has a session of its own, whose keys serve nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.federation.aggregation.session_driver import RejectedSumError
@@ -33,6 +33,7 @@ class OneSum:
         number: Number of the round.
         digest: 32 bytes that identify what is summed.
         entropy: The source of the session's randomness.
+        only: The survivors that the sum must have, where it repeats another; any where none.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class OneSum:
         number: int,
         digest: bytes,
         entropy: Entropy,
+        only: Sequence[str] = (),
     ) -> None:
         plan, context = parameters
         self._client = ClientSession(
@@ -57,6 +59,7 @@ class OneSum:
         )
         self._number, self._digest = number, digest
         self._names = consortium.roster.names
+        self._only = frozenset(map(self._names.index, only)) or None
         self.result: RoundResult | None = None
 
     def start(self) -> bytes:
@@ -82,13 +85,25 @@ class OneSum:
             raise RejectedSumError("the sum fails its checksum") from None
         opening = before in (ClientState.ADVERTISED, ClientState.REVEALED)
         if opening and self._client.state is ClientState.READY:
-            return self._client.begin_round(self._number, self._digest, value())
+            return self._client.begin_round(self._number, self._digest, value(), only=self._only)
         if not answers:  # a repeated message
             return None
         if isinstance(answers[0], RoundResult):
             self.result = answers[0]
             return None
         return answers[0]
+
+    @property
+    def masked(self) -> bool:
+        """Whether the last answer was the masked input."""
+        return self._client.state is ClientState.MASKED
+
+    @property
+    def signed(self) -> tuple[str, ...]:
+        """The survivors for whose sum the last answer had shares; none after another answer."""
+        if self._client.state is not ClientState.UNMASKED:
+            return ()
+        return tuple(self._names[index] for index in sorted(self._client.survivors))
 
     @property
     def survivors(self) -> tuple[str, ...]:

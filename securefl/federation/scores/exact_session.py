@@ -1,12 +1,15 @@
 """Scores of a run without a budget: the exact sum over all members, and no member's own.
 
 One sum a question: after each round the validation scores of its model, and after the last one the
-scores of the result and of the baseline. Questions go forward: a member enters each sum once, since
-the difference of two sums that differ in one member is that member's scores.
+scores of the result and of the baseline. Questions go forward. A coordinator that was killed before
+it had a sum asks for it again: a member enters it with the same model, the same scores and for the
+same survivors, or not, since the difference of two sums that differ in one member is that member's
+scores.
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +94,7 @@ class MemberExactScores:
         identity: Its private Ed25519 key, 32 bytes.
         consortium: The parties and their agreement.
         layout: The coordinates of the task's metrics.
-        records: The sums that it entered, in its ledger.
+        records: What it entered into sums, in its ledger.
         entropy: The source of its sessions' randomness.
 
     Attributes:
@@ -112,10 +115,11 @@ class MemberExactScores:
         self._layout, self._records, self._entropy = layout, records, entropy
         self._session: OneSum | None = None
         self._value: Callable[[], RingVector] | None = None
+        self._keys = b""
         self.last = 0
 
     def enter(self, request: m.ScoreRequest, shared: FloatVector, sums: Sums) -> m.Message:
-        """Enter the sum of a number, once; no data are read.
+        """Enter the sum of a number, the newest or a later one; no data are read.
 
         Args:
             request: The coordinator's request.
@@ -123,29 +127,29 @@ class MemberExactScores:
             sums: Computes this member's metric sums, once all keys are there.
 
         Raises:
-            MessageError: If the request is not what was agreed, or was entered before.
+            MessageError: If the request is not what was agreed, or a later sum was entered.
             ConfigError, PlanError: As `exact_terms`.
         """
         terms = exact_terms(self._consortium, self._layout, request.number)
         if request.cohort != self._consortium.roster.names:
             raise m.MessageError("these are not the scores that were agreed")
-        if request.number <= self.last:
-            raise m.MessageError(f"the scores of number {request.number} were released before")
-        session = OneSum(
+        if request.number < self.last:
+            raise m.MessageError(f"scores after number {request.number} were released before")
+        digest = model_digest(shared)
+        self._session = session = OneSum(
             self._consortium,
             self._name,
             self._identity,
             parameters=(terms.plan, terms.context),
             number=terms.number,
-            digest=scored(model_digest(shared)),
+            digest=scored(digest),
             entropy=self._entropy,
+            # Out of the ledger, which outlives this object's memory and the state folder.
+            only=self._records.score_survivors(terms.number),
         )
         opening = session.start()
-        # In the ledger too, which outlives this object's memory and the state folder.
-        if not self._records.enter_scores(request.number, sha256(opening).digest()):
-            raise m.MessageError(f"the scores of number {request.number} were released before")
-        self.last, self._session = request.number, session
-        self._value = partial(_input, self._layout, sums)
+        self.last, self._keys = terms.number, sha256(opening).digest()
+        self._value = partial(self._input, digest, sums)
         return m.ScoreProtocol(round=terms.number, payload=opening)
 
     def receive(self, message: m.ScoreProtocol) -> m.Message:
@@ -153,6 +157,7 @@ class MemberExactScores:
 
         Raises:
             MessageError: If no session was entered, or the message breaks the protocol.
+            StaleStateError: If the ledger knows the sum with other contents.
         """
         if self._session is None or self._value is None or message.round != self.last:
             raise m.MessageError("the message belongs to no scores of this member")
@@ -160,11 +165,25 @@ class MemberExactScores:
             answer = self._session.receive(message.payload, self._value)
         except ProtocolError as error:
             raise m.MessageError(str(error)) from None
-        return m.Done() if answer is None else m.ScoreProtocol(round=self.last, payload=answer)
+        if answer is None:
+            return m.Done()
+        self._note(self._session, answer)
+        return m.ScoreProtocol(round=self.last, payload=answer)
 
+    def _note(self, session: OneSum, answer: bytes) -> None:
+        """Write down, before it leaves, what decides whether the sum may be entered again."""
+        if session.masked:  # one masked input under these keys, also from a copy of the journal
+            self._records.enter(self.last, self._keys, sha256(answer).digest())
+        elif session.signed:
+            self._records.sign_scores(self.last, session.signed)
 
-def _input(layout: ExactLayout, sums: Sums) -> RingVector:
-    return ring_vector(np.concatenate([layout.integers(arm) for arm in sums()]))
+    def _input(self, model: bytes, sums: Sums) -> RingVector:
+        """Score, and have the ledger compare the scores with those of a sum before."""
+        vector = ring_vector(np.concatenate([self._layout.integers(arm) for arm in sums()]))
+        # Keyed: scores are few numbers, and a reader of the ledger could try them all.
+        key = hmac.digest(self._identity, b"securefl/scores" + self._consortium.run_id, "sha256")
+        self._records.bind_scores(self.last, model, hmac.digest(key, vector.tobytes(), "sha256"))
+        return vector
 
 
 @dataclass(frozen=True)

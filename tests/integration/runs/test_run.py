@@ -70,6 +70,28 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(tmp_path, small_
     assert [r.validation for r in killed.records()] == [r.validation for r in whole.records()]
 
 
+@pytest.mark.parametrize("step", ["members_saved", "round_saved"])
+def test_a_kill_around_a_checkpoint_loses_no_scores(small_run, small_config, tmp_path, step):
+    """The members have entered the round's scores; the coordinator has them, or had not yet."""
+    _, whole = small_run("whole", rounds=4)
+    killed = RunDirectory.create(tmp_path / "killed", small_config(rounds=4))
+    code = (
+        "import os, sys; from pathlib import Path;"
+        "from securefl.federation.runs import loop;"
+        "from securefl.federation.runs.directory import RunDirectory;"
+        "from securefl.federation.runs.run import run;"
+        "calls = [];"
+        f"loop.Hooks.{step} = lambda *_: calls.append(1) or len(calls) < 2 or os._exit(9);"
+        "run(RunDirectory.open(Path(sys.argv[1])))"
+    )
+    dead = subprocess.run([sys.executable, "-c", code, str(killed.path)], timeout=120, check=False)
+    assert dead.returncode == 9
+    resumed = run(RunDirectory.open(killed.path))
+    assert resumed.best_round == whole.result().best_round
+    assert resumed.metrics == whole.result().metrics
+    assert [r.validation for r in killed.records()] == [r.validation for r in whole.records()]
+
+
 def test_a_finished_run_is_not_run_again(small_run):
     result, directory = small_run()
     before = {p: p.stat().st_mtime_ns for p in directory.path.rglob("*") if p.name != ".lock"}

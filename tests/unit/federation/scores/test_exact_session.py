@@ -1,5 +1,8 @@
 """Exact sums of scores: equal to the sum in the clear, entered once, in order."""
 
+import os
+import random
+import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -90,10 +93,11 @@ def books(tmp_path):
         ledger.close()
 
 
-def scores_of(consortium, name, ledger):
+def scores_of(consortium, name, ledger, entropy=os.urandom):
     keys, agreed = consortium
     records = RoundRecords(lambda: ledger, agreed.run_id.hex())
-    return MemberExactScores(name, keys[name].private_bytes(), agreed, LAYOUT, records)
+    identity = keys[name].private_bytes()
+    return MemberExactScores(name, identity, agreed, LAYOUT, records, entropy=entropy)
 
 
 @pytest.fixture
@@ -125,12 +129,55 @@ def test_a_dropout_leaves_the_exact_sum_of_the_others(specs, consortium):
     assert found.arms["federated"] == total(sums_of(name, "federated") for name in NAMES[:4])
 
 
-def test_no_sum_is_entered_twice(specs, consortium):
-    """Asked again, with fewer members or earlier numbers, no member computes anything."""
+def test_sums_of_earlier_numbers_are_refused(specs, consortium):
+    """Questions go forward: no member computes anything."""
     asked(specs, consortium, 2)
-    for number in (2, 1):
-        assert "released before" in asked(specs, consortium, number)
+    assert "released before" in asked(specs, consortium, 1)
     assert all(spec.log == [2] for spec in specs)
+
+
+def test_a_repeated_sum_is_the_same_sum(specs, consortium):
+    """A coordinator that was killed before it kept a sum gets the same one."""
+    first, second = asked(specs, consortium, 2), asked(specs, consortium, 2)
+    assert first == second
+    assert first.survivors == NAMES
+
+
+def test_a_repeated_sum_has_no_other_survivors(specs, consortium):
+    """Two sums that differ in one member are that member's scores; in either order."""
+    one_less = [Dropout(member="mid", round=2, step="masked-input")]
+    asked(specs, consortium, 2)
+    assert "survivors of the first" in asked(specs, consortium, 2, one_less)
+    one_less = [Dropout(member="mid", round=3, step="masked-input")]
+    asked(specs, consortium, 3, one_less)
+    assert "survivors of the first" in asked(specs, consortium, 3)
+
+
+@pytest.mark.parametrize("other", ["model", "scores"])
+def test_a_repeated_sum_has_no_other_contents(specs, consortium, monkeypatch, other):
+    """Neither another model of that number, nor other scores of the same model."""
+    asked(specs, consortium, 2)
+    here, honest = sys.modules[__name__], sums_of
+    if other == "model":
+        monkeypatch.setattr(here, "MODEL", MODEL + 1)
+    else:
+        monkeypatch.setattr(here, "sums_of", lambda name, arm: honest(NAMES[0], arm))
+    assert "with other contents before" in asked(specs, consortium, 2)
+
+
+def test_old_keys_mask_no_second_input(consortium, books):
+    """A copy of a journal draws the keys again: what it would mask with them is refused."""
+    drawn = [random.Random(index) for index in range(len(NAMES))]
+    first, copy = (
+        [
+            ExactSpec(name, scores_of(consortium, name, books[name], source.randbytes), [])
+            for name, source in zip(NAMES, sources, strict=True)
+        ]
+        for sources in (drawn, [random.Random(0), *map(random.Random, range(9, 13))])
+    )
+    asked(first, consortium, 1)
+    found = asked(copy, consortium, 1)
+    assert "entered with these keys before" in str(found)
 
 
 @pytest.mark.parametrize("number", [0, 5])
@@ -203,4 +250,4 @@ def test_lost_memory_enters_no_exact_sum_twice(specs, consortium, books):
         [*lost, specs[-1]], consortium, 1, [Dropout(member=NAMES[-1], round=1, step="masked-input")]
     )
     assert isinstance(again, str)
-    assert "released before" in again
+    assert "survivors of the first" in again
