@@ -24,8 +24,10 @@ from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.heartbeats import BEAT
+from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import token
-from securefl.federation.transport.nats.transport import BEAT, COORDINATOR_NAME, Run
+from securefl.federation.transport.nats.transport import COORDINATOR_NAME, Run
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import kind_of
 from securefl.untrusted.text import one_line
@@ -192,10 +194,10 @@ class MemberProcess:
         layout = end.run.layout
         if self._last is not None:
             self._send(self._last)
-        senders = {
-            layout.to_member(end.name): Reassembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
-        }
-        end.link.read(layout.down, token(end.name), senders)
+        sender = Reassembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
+        # Without a limit: who cannot read the coordinator has nothing else to do.
+        quota = Quota(COORDINATOR_NAME, most=None)
+        end.link.read(layout.down, token(end.name), sender, quota)
         end.link.beat(layout.beat(end.name), self._until_next_beat, self._said)
         while not self._released:
             try:

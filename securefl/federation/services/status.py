@@ -120,11 +120,13 @@ class StatusFile(LivenessTracker):
             self._totals[token(party)][1] += size
         self._write()
 
-    def gone(self, party: str) -> None:
-        """Note that the round goes on without a member."""
-        super().gone(party)
+    def gone(self, party: str, reason: str = "") -> None:
+        """Note that the round goes on without a member, and why where it is cut off."""
+        super().gone(party, reason)
         with self._lock:
             self._members[token(party)] |= {"away": True, "asked": ""}
+            if reason:
+                self._members[token(party)]["unusable"] = reason
         self._write()
 
     def round(self, number: int, rounds: int) -> None:

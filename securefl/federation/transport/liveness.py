@@ -29,8 +29,9 @@ class LivenessTracker:
         del size
         self._away.discard(party)
 
-    def gone(self, party: str) -> None:
-        """Note that the round goes on without the member."""
+    def gone(self, party: str, reason: str = "") -> None:
+        """Note that the round goes on without the member, and why where it is cut off."""
+        del reason
         self._away.add(party)
 
     def silence(self, party: str, since: float) -> float:

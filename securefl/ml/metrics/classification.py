@@ -48,13 +48,18 @@ def classification_tally(logits: Scores, truth: Truths) -> MetricSums:
         {
             "auc": Ratio(pairs_won(logits, truth), positive * (cases - positive)),
             "average_precision": Ratio(summed_precision(logits, truth), positive),
-            "log_loss": Ratio(
-                float(np.logaddexp(0, np.where(truth, -logits, logits)).sum()), cases
-            ),
+            "log_loss": Ratio(float(_log_losses(logits, truth).sum()), cases),
             "brier": Ratio(float(np.square(chance - truth).sum()), cases),
             "calibration_error": Ratio(miscalibration(chance, truth), cases),
         }
     )
+
+
+def _log_losses(logits: Scores, truth: Truths) -> Scores:
+    """Return the log loss of each case, float64 [N]; NaN where a diverged model has no log-odds."""
+    with np.errstate(invalid="ignore"):
+        losses: Scores = np.logaddexp(0, np.where(truth, -logits, logits))
+    return losses
 
 
 def classification_units(logits: Scores, truth: Truths, owners: Owners) -> UnitSums:
@@ -67,8 +72,7 @@ def classification_units(logits: Scores, truth: Truths, owners: Owners) -> UnitS
         truth: What happened, bool [N].
         owners: The unit of each case, int64 [N].
     """
-    loss = np.logaddexp(0, np.where(truth, -logits, logits))
-    parts = {"log_loss": loss, "brier": np.square(expit(logits) - truth)}
+    parts = {"log_loss": _log_losses(logits, truth), "brier": np.square(expit(logits) - truth)}
     return UnitSums(
         {name: by_unit(owners, part) for name, part in parts.items()},
         {"cases": by_unit(owners, np.ones(len(owners)))},

@@ -99,14 +99,16 @@ class Lines:
 
     @classmethod
     def of(cls, tables: RetailerTables, weeks: Days) -> Lines:
-        """Return the lines within the weeks; unknown customers and free items are left out."""
+        """Return the lines at a price within the weeks; unknown customers are left out."""
         lines = tables.transactions
         days = lines["time"].to_numpy().astype("datetime64[D]")
         week = (days - weeks[0]).astype(np.int64) // WEEK.days
         chosen = (week >= 0) & (week < len(weeks)) & (lines["value"].to_numpy() > 0)
         chosen &= (lines["customer"].to_numpy() >= 0) & (lines["product"].to_numpy() >= 0)
-        kept = lines[chosen]
-        units = bounded_units(kept["quantity"].to_numpy(np.float64))
+        # A line that counts no unit has no price.
+        units = bounded_units(lines["quantity"].to_numpy(np.float64))
+        chosen &= units > 0
+        kept, units = lines[chosen], units[chosen]
         value, discount = (
             np.minimum(kept[name].to_numpy(np.float64), _MOST_PAID)
             for name in ("value", "discount")

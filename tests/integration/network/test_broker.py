@@ -22,9 +22,13 @@ from securefl.consortium.keys.nkeys import BrokerKey  # noqa: E402
 from securefl.consortium.keys.parties import party_of  # noqa: E402
 from securefl.consortium.keys.tls_certificates import create_authority, issue_broker  # noqa: E402
 from securefl.errors import AgreementError  # noqa: E402
-from securefl.federation.transport.nats.broker_config import broker_id, write_broker_config  # noqa: E402
+from securefl.federation.transport.nats.broker_config import (  # noqa: E402
+    MAX_CONNECTIONS,
+    broker_id,
+    write_broker_config,
+)
 from securefl.federation.transport.nats.dev_broker import Broker  # noqa: E402
-from securefl.federation.transport.nats.subjects import Layout  # noqa: E402
+from securefl.federation.transport.nats.subjects import MOST_STORED, Layout  # noqa: E402
 from support.brokers import free_port  # noqa: E402
 
 PASSPHRASE = b"four words are better"
@@ -90,7 +94,7 @@ async def declared(world):
         await stream.add_stream(config)
     for name in ("north", "south"):
         await stream.add_consumer(world.layout.down, world.layout.member_consumer(name))
-    await stream.add_consumer(world.layout.up, world.layout.coordinator_consumer())
+        await stream.add_consumer(world.layout.up, world.layout.coordinator_consumer(name))
     await client.close()
 
 
@@ -111,7 +115,7 @@ def test_members_and_coordinator_do_their_work_with_their_rights(world):
         await hub.jetstream().publish(world.layout.to_member("north"), b"question")
         assert await pulled(world, north, world.layout.down, "north") == b"question"
         await north.jetstream().publish(world.layout.from_member("north"), b"answer")
-        assert await pulled(world, hub, world.layout.up, "coordinator") == b"answer"
+        assert await pulled(world, hub, world.layout.up, "north") == b"answer"
         await hub.close()
         await north.close()
 
@@ -149,7 +153,7 @@ def test_attack_member_speaks_in_anothers_name(world, subject):
         await asyncio.sleep(0.1)
         assert any("permissions violation for publish" in text for text in problems)
         hub = await world.connect("coordinator")
-        assert await pulled(world, hub, world.layout.up, "coordinator") is None
+        assert await pulled(world, hub, world.layout.up, "north") is None
         await south.close()
         await hub.close()
 
@@ -168,6 +172,144 @@ def test_attack_member_administers_the_broker(world, verb):
         hub = await world.connect("coordinator")
         await hub.jetstream().stream_info(world.layout.down)
         await hub.close()
+
+    asyncio.run(attack())
+
+
+def ways_out(world):
+    """All ways in which a client can name a subject; each takes a client and the subject."""
+    layout, pull = world.layout, f"$JS.API.CONSUMER.MSG.NEXT.{world.layout.down}.south"
+    own, ack = layout.from_member("south"), f"$JS.ACK.{layout.down}.south.1.1.1.1.0"
+    no_wait = b'{"batch": 1, "no_wait": true}'
+
+    def headers(name, **others):
+        return lambda client, subject: client.publish(own, b"x", headers={name: subject, **others})
+
+    return {
+        "subject": lambda client, subject: client.publish(subject, b"x"),
+        "reply of a pull": lambda client, to: client.publish(pull, no_wait, reply=to),
+        "reply of a message": lambda client, to: client.publish(own, b"x", reply=to),
+        "reply of a heartbeat": lambda client, to: client.publish(
+            layout.beat("south"), b"x", reply=to
+        ),
+        "reply of an acknowledgement": lambda client, to: client.publish(
+            ack, b'+NXT {"batch": 1, "no_wait": true}', reply=to
+        ),
+        "trace": headers("Nats-Trace-Dest"),
+        "trace alone": headers("Nats-Trace-Dest", **{"Nats-Trace-Only": "true"}),
+        "schedule": headers(
+            "Nats-Schedule-Target", **{"Nats-Schedule": "@at 2020-01-01T00:00:00Z"}
+        ),
+        "rollup": headers("Nats-Schedule-Target", **{"Nats-Rollup": "all"}),
+        "source": headers("Nats-Stream-Source"),
+    }
+
+
+def forbidden(layout):
+    """Subjects that no member may reach: others', the streams' administration, the server's."""
+    streams = (layout.down, layout.up)
+    yield from (layout.to_member("north"), layout.from_member("north"), layout.beat("north"))
+    yield from (f"{layout.inbox('north')}.x", f"{layout.inbox('coordinator')}.x")
+    verbs = ("STREAM.PURGE", "STREAM.DELETE", "STREAM.UPDATE", "STREAM.MSG.GET", "DIRECT.GET")
+    yield from (f"$JS.API.{verb}.{stream}" for verb in verbs for stream in streams)
+    for verb in ("DELETE", "CREATE", "INFO", "MSG.NEXT", "PAUSE"):
+        yield from (f"$JS.API.CONSUMER.{verb}.{stream}.north" for stream in streams)
+    yield f"$JS.ACK.{layout.down}.north.1.1.1.1.0"
+    yield from ("$SYS.REQ.SERVER.PING", "$JS.API.INFO", "$JS.API.STREAM.LIST")
+
+
+async def counts(hub, layout):
+    """Messages of each subject of both streams, and the names of their consumers."""
+    stream = hub.jetstream()
+    kept = {}
+    for name in (layout.down, layout.up):
+        info = await stream.stream_info(name, subjects_filter=">")
+        kept |= info.state.subjects or {}
+    for name in (layout.down, layout.up):
+        kept[f"consumer of {name}"] = (await stream.consumer_info(name, "north")).num_ack_pending
+    return kept
+
+
+WAYS = (
+    "subject",
+    "reply of a pull",
+    "reply of a message",
+    "reply of a heartbeat",
+    "reply of an acknowledgement",
+    "trace",
+    "trace alone",
+    "schedule",
+    "rollup",
+    "source",
+)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_attack_member_names_foreign_subjects(world, way):
+    """In no field of a message: the broker changes nothing, and hands nothing to anyone else."""
+
+    async def attack():
+        heard = []
+
+        async def hear(message):
+            heard.append(message.subject)
+
+        hub, south = await world.connect("coordinator"), await world.connect("south")
+        north = await world.connect("north")
+        await hub.subscribe(world.layout.beat("north"), cb=hear)
+        for client, party in ((hub, "coordinator"), (north, "north")):
+            await client.subscribe(f"{world.layout.inbox(party)}.x", cb=hear)
+        for name in ("north", "south"):
+            await hub.jetstream().publish(world.layout.to_member(name), b"question")
+        await north.jetstream().publish(world.layout.from_member("north"), b"answer")
+        before = await counts(hub, world.layout)
+        for subject in forbidden(world.layout):
+            await ways_out(world)[way](south, subject)
+        await south.flush()
+        await asyncio.sleep(0.2)
+        after = await counts(hub, world.layout)
+        own = world.layout.from_member("south")
+        assert {**before, own: 0} == {**after, own: 0}
+        assert heard == []
+        for client in (hub, south, north):
+            await client.close()
+
+    asyncio.run(attack())
+
+
+def test_table_of_ways_is_complete(world):
+    assert tuple(ways_out(world)) == WAYS
+
+
+def test_full_subject_of_one_member_leaves_room_for_others(world):
+    """What waits on one subject is limited; the broker refuses its sender alone."""
+
+    async def attack():
+        hub, south = await world.connect("coordinator"), await world.connect("south")
+        north, layout = await world.connect("north"), world.layout
+        before = (await counts(hub, layout)).get(layout.from_member("south"), 0)
+        for number in range(MOST_STORED - before):
+            await south.publish(layout.from_member("south"), b"x", headers={"n": str(number)})
+        await south.flush()
+        with pytest.raises(NatsError, match="maximum messages per subject"):
+            await south.jetstream().publish(layout.from_member("south"), b"one more")
+        await north.jetstream().publish(layout.from_member("north"), b"answer")
+        for client in (hub, south, north):
+            await client.close()
+
+    asyncio.run(attack())
+
+
+def test_connections_of_one_member_leave_room_for_others(world):
+    """A member takes its own places alone."""
+
+    async def attack():
+        taken = [await world.connect("south") for _ in range(MAX_CONNECTIONS)]
+        with pytest.raises(NatsError, match="maximum account active connections"):
+            await world.connect("south")
+        north = await world.connect("north")
+        for client in (*taken, north):
+            await client.close()
 
     asyncio.run(attack())
 

@@ -1,9 +1,9 @@
-"""The broker's configuration: TLS, and permissions of each party for its own subjects alone."""
+"""The broker's configuration: TLS, and an account of each party with its own subjects alone."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,12 +12,20 @@ from securefl.consortium.agreement.storage import write_public
 from securefl.consortium.keys.parties import Party
 from securefl.consortium.keys.tls_certificates import BROKER, BROKER_KEY
 from securefl.errors import AgreementError
-from securefl.federation.transport.nats.subjects import MAX_PAYLOAD, Layout, Permissions
+from securefl.federation.transport.nats.subjects import (
+    COORDINATOR,
+    MAX_PAYLOAD,
+    Layout,
+    Permissions,
+    token,
+)
 from securefl.untrusted.files import replaceable
 
 CONFIG = "nats-server.conf"
-MAX_PENDING = 8 * MAX_PAYLOAD
+MAX_PENDING = 16 * MAX_PAYLOAD
 """Bytes that may wait for a slow reader before the broker disconnects it."""
+MAX_CONNECTIONS, MAX_SUBSCRIPTIONS = 8, 64
+"""Of one party; a restarted one may have old connections that the broker has not given up yet."""
 
 
 def broker_id(now: AgreementStatus) -> str:
@@ -32,8 +40,8 @@ _MARK = "# securefl agreement broker-config AGREEMENT --tls DIR"
 def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, store: Path) -> str:
     """Return the configuration of nats-server for an agreement.
 
-    Only parties of the agreement can connect, and none can read or write another's messages: a
-    subject that is not listed is forbidden.
+    Only parties of the agreement can connect, and none can read or write another's messages: each
+    is in an account of its own, and only what is listed crosses from one account to another.
 
     Args:
         signed: The agreement.
@@ -49,8 +57,6 @@ def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, stor
         missing = "coordinator (--coordinator)" if agreement.coordinator is None else "broker"
         raise AgreementError(f"the agreement names no {missing}")
     layout = Layout(broker_id(now))
-    users = [_user(agreement.coordinator, layout.coordinator_rights())]
-    users += [_user(member, layout.member_rights(member.name)) for member in now.members]
     return "\n".join(
         [
             "# Generated from the agreement; generate it anew when a member or a key changes:",
@@ -59,20 +65,53 @@ def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, stor
             f'listen: "0.0.0.0:{agreement.broker.port}"',
             f"max_payload: {MAX_PAYLOAD}",
             f"max_pending: {MAX_PENDING}",
+            f"max_connections: {MAX_CONNECTIONS * (len(now.members) + 1)}",
             f"jetstream {{ store_dir: {json.dumps(str(store))} }}",
             "tls {",
             f"  cert_file: {json.dumps(str(tls / BROKER))}",
             f"  key_file: {json.dumps(str(tls / BROKER_KEY))}",
             '  min_version: "1.3"',
             "}",
-            "authorization {",
-            "  users: [",
-            *(line for user in users for line in user),
-            "  ]",
+            "accounts {",
+            *_coordinator_account(agreement.coordinator, now.members, layout),
+            *(line for member in now.members for line in _member_account(member, layout)),
             "}",
             "",
         ]
     )
+
+
+def _coordinator_account(
+    coordinator: Party, members: Sequence[Party], layout: Layout
+) -> Iterator[str]:
+    """Yield the account that has the streams, and exports to each member its services."""
+    yield f"  {COORDINATOR}: {{"
+    yield "    jetstream: enabled"
+    yield from _user(coordinator, layout.coordinator_rights())
+    yield "    exports: ["
+    for member in members:
+        for service in layout.member_services(member.name):
+            many = ", response_type: stream" if service.many else ""
+            subject, account = json.dumps(service.subject), json.dumps(_account(member))
+            yield f"      {{ service: {subject}, accounts: [{account}]{many} }}"
+    yield "    ]"
+    yield "  }"
+
+
+def _member_account(member: Party, layout: Layout) -> Iterator[str]:
+    yield f"  {json.dumps(_account(member))}: {{"
+    yield from _user(member, layout.member_rights(member.name))
+    yield "    imports: ["
+    for service in layout.member_services(member.name):
+        subject = json.dumps(service.subject)
+        yield f"      {{ service: {{ account: {COORDINATOR}, subject: {subject} }} }}"
+    yield "    ]"
+    yield "  }"
+
+
+def _account(member: Party) -> str:
+    """Return the name of a member's account; no member's is the coordinator's."""
+    return f"member {token(member.name)}"
 
 
 def write_broker_config(out: Path, signed: SignedAgreement, tls: Path, at: datetime) -> Path:
@@ -94,11 +133,13 @@ def write_broker_config(out: Path, signed: SignedAgreement, tls: Path, at: datet
 
 
 def _user(party: Party, rights: Permissions) -> Iterator[str]:
+    connections = f"max_connections: {MAX_CONNECTIONS}"
+    yield f"    limits {{ {connections}, max_subscriptions: {MAX_SUBSCRIPTIONS} }}"
     yield f"    # {party.name}"
-    yield "    {"
+    yield "    users: [{"
     yield f"      nkey: {party.broker}"
     yield "      permissions: {"
     yield f"        publish: {{ allow: {json.dumps(list(rights.publish))} }}"
     yield f"        subscribe: {{ allow: {json.dumps(list(rights.subscribe))} }}"
     yield "      }"
-    yield "    }"
+    yield "    }]"

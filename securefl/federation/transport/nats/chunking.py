@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from securefl.errors import SecureflError
-from securefl.federation.transport.nats.subjects import CHUNK_BYTES
+from securefl.federation.transport.nats.subjects import CHUNK_BYTES, LARGEST_MESSAGE
 from securefl.federation.transport.session_keys import (
     KEY_HEADER,
     SIGNATURE_HEADER,
@@ -28,7 +28,6 @@ from securefl_protocols.primitives.sealing import NONCE_BYTES, seal, unseal
 from securefl_protocols.wire.context import labelled_digest
 
 LABEL = b"securefl/2/transport"
-LARGEST_MESSAGE = 4 << 30
 SALT_BYTES = 16
 ID_HEADER, _ANSWERS, _PART, SALT_HEADER = (
     "Securefl-Id",
@@ -36,7 +35,7 @@ ID_HEADER, _ANSWERS, _PART, SALT_HEADER = (
     "Securefl-Part",
     "Securefl-Salt",
 )
-_OPEN = 4
+OPEN_MESSAGES = 4
 """Incomplete messages of a sender at a time; more would let it fill the receiver's memory.
 
 The parts of one message arrive one after the other, so a correct sender needs few."""
@@ -188,6 +187,18 @@ class Reassembler:
         self._announced = spelt
         return public
 
+    def only(self, headers: Mapping[str, str], content: bytes) -> Envelope:
+        """Return a message of one part; nothing of it is kept.
+
+        Raises:
+            BadPartError: If it has other parts, or as `add`.
+        """
+        if _numbers(headers) != (0, 1):
+            raise BadPartError(f"{self.name} sent a message in parts where none has parts")
+        note = self.add(headers, content)
+        assert note is not None
+        return note
+
     def add(self, headers: Mapping[str, str], content: bytes) -> Envelope | None:
         """Take one part, and return the message once it is complete.
 
@@ -217,8 +228,14 @@ class Reassembler:
 
     def _keep(self, key: tuple[str, ...], message: _Incomplete) -> None:
         self._open[key] = message
-        while len(self._open) > _OPEN:
+        while len(self._open) > OPEN_MESSAGES or (
+            len(self._open) > 1 and self._held() > LARGEST_MESSAGE
+        ):
             self._open.popitem(last=False)
+
+    def _held(self) -> int:
+        """Return the bytes of all incomplete messages."""
+        return sum(len(part) for kept in self._open.values() for part in kept.parts.values())
 
     def _lock(self, key: tuple[str, ...], public: bytes) -> _Lock:
         note = Envelope(self.name, self._keys.name, key[0], key[1], b"")

@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,12 @@ from typing import Any, Protocol, Self, TypeVar
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import SlowConsumerError
 
 from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
+from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import ACK_SECONDS
 from securefl.federation.transport.session_keys import RunKeys
 
@@ -38,6 +40,8 @@ _log = logging.getLogger(__name__)
 _STORED_SECONDS = 60.0
 _IN_FLIGHT = 2
 """Parts of one message that are in flight at a time."""
+_BEAT_BYTES = 64 << 10
+"""Heartbeats of one sender that wait to be read; one has some hundred bytes."""
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -97,7 +101,8 @@ class NatsClient:
         self.arrivals: queue.Queue[Arrival | Exception] = queue.Queue()
         self.said_wrong: deque[str] = deque(maxlen=16)
         self._address, self._inbox = address, inbox
-        self._claimed: dict[int, Msg] = {}
+        self._claimed: dict[str, Msg] = {}
+        self._quotas: dict[str, Quota] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -169,6 +174,9 @@ class NatsClient:
         return options
 
     async def _on_error(self, error: Exception) -> None:
+        if isinstance(error, SlowConsumerError) and error.subject in self._quotas:
+            self._quotas[error.subject].strike(f"a flood of messages on {error.subject}")
+            return
         self._trouble = reason(error)
         self.said_wrong.append(self._trouble)
         _log.warning("broker: %s", self._trouble)
@@ -233,27 +241,29 @@ class NatsClient:
                     await self._client.publish(subject, content, headers=headers)
             await asyncio.sleep(every())
 
-    def listen_for_beats(self, subject: str, heard: Callable[[str, Part], None]) -> None:
-        """Call `heard` for every heartbeat, with its subject and content."""
+    def listen_for_beats(self, subject: str, heard: Callable[[Part], None], quota: Quota) -> None:
+        """Call `heard` for every heartbeat of a sender; more than fit its buffer are strikes."""
 
         async def on_beat(message: Msg) -> None:
-            heard(message.subject, (message.headers or {}, message.data))
+            heard((message.headers or {}, message.data))
 
+        self._quotas[subject] = quota
         self._run(self._subscribed(subject, on_beat))
 
     async def _subscribed(self, subject: str, callback: Callable[[Msg], Any]) -> None:
-        await self._client.subscribe(subject, cb=callback, pending_bytes_limit=-1)
+        await self._client.subscribe(subject, cb=callback, pending_bytes_limit=_BEAT_BYTES)
 
-    def read(self, stream: str, consumer: str, senders: Mapping[str, Reassembler]) -> None:
+    def read(self, stream: str, consumer: str, sender: Reassembler, quota: Quota) -> None:
         """Put all messages of a consumer into `arrivals`.
 
         Args:
             stream: The stream.
             consumer: Our consumer there.
-            senders: Subject to the one sender that may use it.
+            sender: The one sender of its messages.
+            quota: What it may send that is of no use.
         """
-        reader = Reader(self, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", senders)
-        self._run(self._spawned(reader.pull_for_good()))
+        reader = Reader(self, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", sender, quota)
+        self._run(self._spawned(reader.pull()))
 
     async def _spawned(self, work: Coroutine[Any, Any, None]) -> None:
         self._spawn(work)
@@ -278,14 +288,14 @@ class NatsClient:
 
     def claim(self, message: Msg) -> None:
         """Claim a part until its message is acknowledged."""
-        self._claimed[message.metadata.sequence.stream] = message
+        self._claimed[message.reply] = message
 
     def acknowledger(self, messages: list[Msg]) -> Callable[[], None]:
         """Return a call that acknowledges these parts in the background."""
 
         async def acknowledge() -> None:
             for message in messages:
-                self._claimed.pop(message.metadata.sequence.stream, None)
+                self._claimed.pop(message.reply, None)
                 with contextlib.suppress(NatsError, OSError):
                     await message.ack()
 

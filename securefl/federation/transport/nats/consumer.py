@@ -15,11 +15,13 @@ from nats.errors import Error as NatsError
 
 from securefl.federation.transport.nats.chunking import (
     ID_HEADER,
+    OPEN_MESSAGES,
     SALT_HEADER,
     BadPartError,
     Envelope,
     Reassembler,
 )
+from securefl.federation.transport.nats.quota import Quota
 
 if TYPE_CHECKING:
     from securefl.federation.transport.nats.connection import NatsClient
@@ -29,8 +31,8 @@ _PULL, _PULL_SECONDS = 8, 5.0
 """Parts of one pull: fewer bytes than a broker buffers for a client (64 MiB)."""
 _PAUSE = 0.2
 _STATUS = "Status"
-_INCOMPLETE = 256
-"""Incomplete messages of all senders at a time; the oldest is dropped first."""
+_UNREAD = 8
+"""Complete messages that wait to be acted on; more stay on the broker until these are."""
 
 
 @dataclass(frozen=True)
@@ -47,32 +49,38 @@ class Arrival:
 
 
 class Reader:
-    """The pulling from a consumer, a few parts at a time, so that memory stays bounded."""
+    """The pulling from one sender's consumer, a few parts at a time, so that memory is bounded."""
 
-    def __init__(self, link: NatsClient, subject: str, senders: Mapping[str, Reassembler]) -> None:
-        """Start without parts; `pull_for_good` does the work.
+    def __init__(self, link: NatsClient, subject: str, sender: Reassembler, quota: Quota) -> None:
+        """Start without parts; `pull` does the work.
 
         Args:
             link: The connection.
             subject: The subject of pull requests.
-            senders: Subject to the one sender that may use it.
+            sender: The one sender of the consumer's messages.
+            quota: What the sender may send that is of no use.
         """
-        self._link, self._subject, self._senders = link, subject, senders
-        self._parts: dict[tuple[str, str, str], list[Msg]] = {}
+        self._link, self._subject, self._sender, self._quota = link, subject, sender, quota
+        self._parts: dict[tuple[str, str], list[Msg]] = {}
         self._left = 0
         self._again = asyncio.Event()
+        self._unread = asyncio.Semaphore(_UNREAD)
 
-    async def pull_for_good(self) -> None:
-        """Pull parts, and pull again when they have arrived or the request has expired."""
+    async def pull(self) -> None:
+        """Pull parts, and pull again when they have arrived or the request has expired.
+
+        Ends when the sender is cut off.
+        """
         client = self._link.client
         inbox = client.new_inbox()
         await client.subscribe(inbox, cb=self._take, pending_bytes_limit=-1)
         request = {"batch": _PULL, "expires": int(_PULL_SECONDS * 1e9)}
-        while True:
-            self._again.clear()
-            self._left = _PULL
-            with contextlib.suppress(NatsError, OSError):
-                await client.publish(self._subject, json.dumps(request).encode(), reply=inbox)
+        while not self._quota.reason:
+            async with self._unread:
+                self._again.clear()
+                self._left = _PULL
+                with contextlib.suppress(NatsError, OSError):
+                    await client.publish(self._subject, json.dumps(request).encode(), reply=inbox)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._again.wait(), _PULL_SECONDS + 1)
 
@@ -93,26 +101,35 @@ class Reader:
         self._again.set()
 
     async def _add(self, message: Msg, headers: Mapping[str, str]) -> None:
-        sender = self._senders.get(message.subject)
         try:
-            if sender is None:
-                raise BadPartError(f"no known party sends on {message.subject}")
-            note = sender.add(headers, message.data)
+            note = self._sender.add(headers, message.data)
         except BadPartError as error:
             # Acknowledged all the same: the broker would redeliver it for ever.
-            _log.warning("%s; it is dropped", error)
             self._link.acknowledger([message])()
+            self._quota.strike(f"{error}; it is dropped")
             return
-        key = (message.subject, headers.get(ID_HEADER, ""), headers.get(SALT_HEADER, ""))
+        key = (headers.get(ID_HEADER, ""), headers.get(SALT_HEADER, ""))
         self._parts.setdefault(key, []).append(message)
-        while len(self._parts) > _INCOMPLETE:
+        while len(self._parts) > OPEN_MESSAGES:
             self._link.acknowledger(self._parts.pop(next(iter(self._parts))))()
+            self._quota.strike(f"{self._sender.name} left a message incomplete; it is dropped")
         if note is not None:
-            self._link.arrivals.put(Arrival(note, self._link.acknowledger(self._all_of(key))))
+            await self._arrived(note, self._all_of(key))
 
-    def _all_of(self, key: tuple[str, str, str]) -> list[Msg]:
+    async def _arrived(self, note: Envelope, parts: list[Msg]) -> None:
+        """Hand a message on, and pull no more while too many wait to be acted on."""
+        acknowledge, loop = self._link.acknowledger(parts), asyncio.get_running_loop()
+        await self._unread.acquire()
+
+        def read() -> None:
+            acknowledge()
+            loop.call_soon_threadsafe(self._unread.release)
+
+        self._link.arrivals.put(Arrival(note, read))
+
+    def _all_of(self, key: tuple[str, str]) -> list[Msg]:
         """Return the parts of a message, and those of earlier attempts of a sender that died."""
-        same = [other for other in self._parts if other[:2] == key[:2]]
+        same = [other for other in self._parts if other[0] == key[0]]
         return [part for other in same for part in self._parts.pop(other)]
 
 

@@ -1,7 +1,13 @@
 """Subjects, streams and consumers of a consortium on a NATS broker, and their permissions.
 
 The coordinator creates the streams. A member dials out, pulls from its own consumer, and publishes
-to its own subjects; `member_rights` is all that a broker has to allow it.
+to its own subjects; `member_services` is all that a broker has to allow it.
+
+Each party is in an account of its own on the broker, and the streams are in the coordinator's. A
+member reaches what `member_services` lists as imported services and nothing else: not in the
+subject of a message, and not in its reply subject either, which the broker replaces by one of its
+own where a message changes accounts. With permissions alone a reply subject is not checked, and the
+broker would execute what it names with its own rights.
 
 A stream keeps a message until its reader has acknowledged it (work-queue retention), and readers
 acknowledge what is on their own disks.
@@ -18,13 +24,20 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 4 << 20
 """Largest part of a message; a broker's `max_payload` is `MAX_PAYLOAD`, which leaves room for
 headers."""
-MAX_PAYLOAD = 8 << 20
+MAX_PAYLOAD = CHUNK_BYTES + (64 << 10)
+LARGEST_MESSAGE = 1 << 30
+"""Bytes: the masked update of a hundred million coordinates has 800 MB."""
+MOST_STORED = 5 * LARGEST_MESSAGE // CHUNK_BYTES
+"""Parts that wait on one subject; the broker refuses more of its sender, and takes the others'.
+
+Room for as many incomplete messages as a reader keeps of a sender, and one more.
+"""
 ACK_SECONDS = 3.0
 """Seconds without a claim of the reader after which a message is delivered again."""
 DUPLICATE_SECONDS = 3600.0
 """Seconds within which a message that is published twice is stored once."""
 COORDINATOR = "coordinator"
-"""Name of the coordinator's consumer and inbox; no member name collides with it in a subject."""
+"""Name of the coordinator's inbox and account; no member name collides with it in a subject."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,19 @@ class Permissions:
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A subject of the coordinator's account that one member may send requests to.
+
+    Attributes:
+        subject: The subject.
+        many: Whether one request has several answers.
+    """
+
+    subject: str
+    many: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,11 +87,6 @@ class Layout:
     def beat(self, member: str) -> str:
         """Return the subject of a member's heartbeats, which are not stored."""
         return f"securefl.{self.consortium}.beat.{token(member)}"
-
-    @property
-    def beats(self) -> str:
-        """Subject of all heartbeats."""
-        return f"securefl.{self.consortium}.beat.*"
 
     @property
     def down(self) -> str:
@@ -92,20 +113,28 @@ class Layout:
         """Return the consumer through which a member reads."""
         return _consumer(token(member), self.to_member(member))
 
-    def coordinator_consumer(self) -> ConsumerConfig:
-        """Return the consumer through which the coordinator reads."""
-        return _consumer(COORDINATOR, f"securefl.{self.consortium}.from.*")
+    def coordinator_consumer(self, member: str) -> ConsumerConfig:
+        """Return the consumer through which the coordinator reads a member's messages.
+
+        One a member: what a reader has not acknowledged is limited by consumer, and a member that
+        fills its own must not stop the others.
+        """
+        return _consumer(token(member), self.from_member(member))
+
+    def member_services(self, member: str) -> tuple[Service, ...]:
+        """Return all that a member may send to; none of it reaches another member."""
+        name = token(member)
+        return (
+            Service(self.from_member(member)),
+            Service(self.beat(member)),
+            Service(f"$JS.API.CONSUMER.MSG.NEXT.{self.down}.{name}", many=True),
+            Service(f"$JS.ACK.{self.down}.{name}.>"),
+        )
 
     def member_rights(self, member: str) -> Permissions:
-        """Return a member's permissions; none of them reaches another member."""
-        name = token(member)
+        """Return a member's permissions inside its account."""
         return Permissions(
-            publish=(
-                self.from_member(member),
-                self.beat(member),
-                f"$JS.API.CONSUMER.MSG.NEXT.{self.down}.{name}",
-                f"$JS.ACK.{self.down}.{name}.>",
-            ),
+            publish=tuple(service.subject for service in self.member_services(member)),
             subscribe=(f"{self.inbox(member)}.>",),
         )
 
@@ -124,10 +153,10 @@ class Layout:
                 f"securefl.{self.consortium}.to.*",
                 "$JS.API.INFO",
                 *api,
-                f"$JS.API.CONSUMER.MSG.NEXT.{self.up}.{COORDINATOR}",
-                f"$JS.ACK.{self.up}.{COORDINATOR}.>",
+                f"$JS.API.CONSUMER.MSG.NEXT.{self.up}.*",
+                f"$JS.ACK.{self.up}.>",
             ),
-            subscribe=(f"{self.inbox(COORDINATOR)}.>", self.beats),
+            subscribe=(f"{self.inbox(COORDINATOR)}.>", self.beat("*")),
         )
 
 
@@ -146,6 +175,10 @@ def _stream(name: str, subject: str) -> StreamConfig:
         retention=api.RetentionPolicy.WORK_QUEUE,
         storage=api.StorageType.FILE,
         duplicate_window=DUPLICATE_SECONDS,
+        max_msgs_per_subject=MOST_STORED,
+        discard=api.DiscardPolicy.NEW,
+        discard_new_per_subject=True,
+        max_msg_size=MAX_PAYLOAD,
     )
 
 
@@ -158,4 +191,5 @@ def _consumer(name: str, subject: str) -> ConsumerConfig:
         ack_policy=api.AckPolicy.EXPLICIT,
         ack_wait=ACK_SECONDS,
         max_deliver=-1,
+        max_ack_pending=MOST_STORED,
     )

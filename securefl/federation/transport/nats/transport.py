@@ -11,25 +11,25 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from securefl.federation import messages as m
 from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.model_cache import ModelHoldings, ModelNamer
-from securefl.federation.transport.nats.chunking import BadPartError, Envelope, Reassembler
-from securefl.federation.transport.nats.connection import NatsClient, Part
+from securefl.federation.transport.nats.chunking import Envelope, Reassembler
+from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.heartbeats import Heartbeats
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
+from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import Layout, token
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 
 _log = logging.getLogger(__name__)
 COORDINATOR_NAME = "coordinator"
-BEAT = "beat"
-"""Id of every heartbeat."""
 _WHOLE = 1_000_000
 """Added to the number of a request that is sent again with its model."""
 
@@ -115,35 +115,18 @@ class NatsTransport:
         self._recorded: set[str] = set()
         self._lost_at: float | None = None
         self._holdings, self._namer = ModelHoldings(), ModelNamer()
+        self._quotas = {name: Quota(name) for name in run.members}
         self._listen()
 
     def _listen(self) -> None:
         layout = self._run.layout
         self._link.run(_make_streams(self._link, layout, list(self._run.members)))
-        self._beating = self._assemblers(layout.beat)
-        self._link.listen_for_beats(layout.beats, self._on_beat)
-        senders = self._assemblers(layout.from_member)
-        self._link.read(layout.up, layout.coordinator_consumer().durable_name or "", senders)
-
-    def _assemblers(self, subject: Callable[[str], str]) -> dict[str, Reassembler]:
-        members = self._run.members.items()
-        return {
-            subject(name): Reassembler(self._keys, name, identity) for name, identity in members
-        }
-
-    def _on_beat(self, subject: str, said: Part) -> None:
-        """Take a heartbeat; before a member knows our key, it only announces its own."""
-        sender = self._beating.get(subject)
-        if sender is None:
-            return
-        try:
-            said_at = _step_in(sender, said)
-        except BadPartError as error:
-            _log.warning("%s; a heartbeat is dropped", error)
-            return
-        if said_at is None:
-            self._keys.meet(sender.name, sender.announced(said[0]))
-        self.watch.heard(token(sender.name), said_at or b"")
+        Heartbeats(self._keys, self._run.members, self.watch, self._quotas).listen(
+            self._link, layout
+        )
+        for name, identity in self._run.members.items():
+            sender = Reassembler(self._keys, name, identity)
+            self._link.read(layout.up, token(name), sender, self._quotas[name])
 
     def begin_section(self, name: str) -> None:
         """Begin a part that a restart repeats as a whole, with the answers in the journal."""
@@ -255,6 +238,7 @@ class NatsTransport:
             party
             for party, question in batch.open.items()
             if now - question.asked > question.last
+            or self._quotas[party].reason
             or self._timeouts.over(
                 elapsed=now - question.asked,
                 limit=question.limit,
@@ -266,9 +250,12 @@ class NatsTransport:
     def _give_up(self, parties: list[str]) -> None:
         """Go on without these members, and delete the requests that they have not read."""
         for party in parties:
-            _log.warning("no answer from %s in time; the round goes on without it", party)
+            reason = self._quotas[party].reason
+            _log.warning(
+                "%s; the round goes on without it", reason or f"no answer from {party} in time"
+            )
             self._link.run(_purge(self._link, self._run.layout, party))
-            self.watch.gone(party)
+            self.watch.gone(party, reason)
         events = [Event(party, self._batch.open[party].request, None) for party in parties]
         self._journal.record(self._section, events)
         self._accept(events)
@@ -288,6 +275,9 @@ class NatsTransport:
             question = self._batch.open.get(note.sender)
             if question is not None and note.answers == question.request:
                 notes[note.sender] = note
+                self._quotas[note.sender].used()
+            else:
+                self._quotas[note.sender].strike(f"{note.sender} answered what it was not asked")
         events = [Event(name, note.answers, note.body) for name, note in notes.items()]
         if events:
             self._journal.record(self._section, events)
@@ -313,12 +303,6 @@ class NatsTransport:
                 self.watch.answered(event.party, len(event.body))
 
 
-def _step_in(sender: Reassembler, said: Part) -> bytes | None:
-    """Return a member's activity; None where it could not seal it for a key of ours."""
-    note = sender.add(*said) if said[1] else None
-    return note.body if note is not None and note.id == BEAT else None
-
-
 async def _make_streams(link: NatsClient, layout: Layout, members: list[str]) -> None:
     from nats.js.errors import BadRequestError
 
@@ -330,7 +314,7 @@ async def _make_streams(link: NatsClient, layout: Layout, members: list[str]) ->
             await jetstream.update_stream(stream)
     for member in members:
         await jetstream.add_consumer(layout.down, layout.member_consumer(member))
-    await jetstream.add_consumer(layout.up, layout.coordinator_consumer())
+        await jetstream.add_consumer(layout.up, layout.coordinator_consumer(member))
 
 
 async def _purge(link: NatsClient, layout: Layout, member: str) -> None:
