@@ -14,6 +14,7 @@ import click
 from securefl._version import __version__
 from securefl.untrusted.text import one_line
 from securefl_cli.group import Interrupted, LazyGroup
+from securefl_cli.stopping import exit_code, stop_on_signals
 
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -93,10 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The arguments after the program's name; those of the process if not given.
 
     Returns:
-        The exit code: 0, 1 (failed), 2 (wrong input), 3 (doubtful or incomplete), 70 (a bug), 130
-        (interrupted) or 141 (the reader of the output is gone).
+        The exit code: 0, 1 (failed), 2 (wrong input), 3 (doubtful or incomplete), 70 (a bug), 130,
+        143 or 129 (interrupted by SIGINT, SIGTERM or SIGHUP) or 141 (the reader of the output is
+        gone).
     """
     streams = sys.stdout, sys.stderr
+    stop_on_signals()
     try:
         outcome = securefl.main(arguments, prog_name="securefl", standalone_mode=False)
         sys.stdout.flush()
@@ -128,7 +131,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         case SecureflError():
             return one_line(str(error)), error.exit_code
         case Interrupted() | click.Abort():
-            return str(error) or "interrupted", 130
+            return str(error) or "interrupted", exit_code()
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else "securefl"
             return f"{one_line(error.format_message())} (see: {path} --help)", error.exit_code

@@ -105,6 +105,17 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
     return result
 
 
+def read_dumped(path: Path) -> RunConfig:
+    """Return the configuration in a file that `dump_toml` made.
+
+    Raises:
+        ConfigError: If it is missing or damaged.
+    """
+    # Without the arms' own start from `[training]`: TOML has no null, so that a value that is none
+    # is missing in a dump, and would come back as that of `[training]`.
+    return _validated(read_toml(path), str(path))
+
+
 def validate(tree: Mapping[str, Any], where: str) -> RunConfig:
     """Return a configuration from a complete tree; the reference arms start from `[training]`.
 
@@ -119,6 +130,10 @@ def validate(tree: Mapping[str, Any], where: str) -> RunConfig:
             if isinstance(references.get(arm, {}), Mapping)
         }
         tree = {**tree, "references": {**references, **arms}}
+    return _validated(tree, where)
+
+
+def _validated(tree: Mapping[str, Any], where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(tree)
     except ValidationError as error:

@@ -46,8 +46,8 @@ class Village:
     def key(self, name):
         return read_key(self.folder / f"{name}.key", SECRET)
 
-    def context(self, name, **options):
-        return connection_context(self.agreement, self.key(name), self.facts, "1", **options)
+    def context(self, name, run="1", **options):
+        return connection_context(self.agreement, self.key(name), self.facts, run, **options)
 
 
 def found(folder, config, names, certificate_days=30, now=None):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from securefl_cli.group import Interrupted
 from securefl_cli.options.network import connection_options, seconds_option
 from securefl_cli.options.passphrase import unlocked
 from securefl_cli.options.run import format_option, quiet_option
@@ -106,7 +107,10 @@ def coordinator(
         if metrics_port is not None:
             serve_metrics(metrics_port, lambda: read_status(out))
         progress = stack.enter_context(watch(quiet=quiet))
-        result = coordinate(context, out, timeouts, progress)
+        try:
+            result = coordinate(context, out, timeouts, progress)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; go on with the same command") from None
     if format == "json":
         print_json(result.to_json())
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from securefl_cli.group import Interrupted
 from securefl_cli.options.network import (
     connection_options,
     own_data_option,
@@ -64,8 +65,11 @@ def member(
     context = connection_context(
         agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
     )
-    figures = serve(context, MemberPaths(state, book or default_books(), rules, data))
-    console().whole("The run is over.")
+    try:
+        figures = serve(context, MemberPaths(state, book or default_books(), rules, data))
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; go on with the same command") from None
+    console().whole(f"Run {run_name} of this agreement is over; another needs another --run NAME.")
     if figures is not None:
         console().whole(f"Your own figures, sent to nobody: {figures.path}")
         for arm, numbers in figures.metrics.items():

@@ -109,14 +109,34 @@ def read_secret(path: Path) -> bytes:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
                 raise KeyFileError(f"{path} is not a plain file")
-            if state.st_mode & 0o077:
-                raise KeyFileError(f"{path} can be read by others; fix it with: chmod 600 {path}")
             # Root may provide keys, as a secret store does; another user could replace them.
             if state.st_uid not in {0, os.geteuid()}:
                 raise KeyFileError(f"{path} belongs to another user")
+            if state.st_mode & 0o077 and not delivered(path, state):
+                raise KeyFileError(f"{path} can be read by others; fix it with: chmod 600 {path}")
             return file.read(_LARGEST_SECRET)
     except OSError as error:
         raise KeyFileError(f"cannot read {path}: {error.strerror}") from None
+
+
+def delivered(path: Path, state: os.stat_result) -> bool:
+    """Return whether a file is a secret as service managers deliver them, which are read-only.
+
+    Kubernetes (`fsGroup`) makes them root's and readable by a group of the process; systemd
+    (`LoadCredential`) the same, in the folder that it names; Docker Swarm makes them readable by
+    all, in `/run/secrets`, which exists inside of the container alone.
+
+    Args:
+        path: Where the file is.
+        state: Its state, from an open descriptor.
+    """
+    if state.st_uid != 0 or state.st_mode & 0o222:
+        return False
+    folders = {Path("/run/secrets"), Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/secrets"))}
+    if any(path.resolve().is_relative_to(folder) for folder in folders):
+        return True
+    ours = {os.getegid(), *os.getgroups()}
+    return not state.st_mode & 0o037 and state.st_gid in ours
 
 
 def write_secret(path: Path, content: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
@@ -14,14 +13,15 @@ from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from securefl.config.load import dump_toml, read_toml, validate
+from securefl.config.load import dump_toml, read_dumped
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
+from securefl.federation.runs.folder_lock import locked
 from securefl.federation.runs.result import RunResult, json_ready, result_from_json
 from securefl.ml.tensor_io import write_atomically
 from securefl.ml.vectors import FloatVector
@@ -108,8 +108,7 @@ class RunDirectory:
         """
         if not (path / CONFIG).is_file():
             raise RunDirectoryError(f"{path} is no run directory: it has no {CONFIG}")
-        config = validate(read_toml(path / CONFIG), str(path / CONFIG))
-        return cls(path, config, LedgerPaths.read(path))
+        return cls(path, read_dumped(path / CONFIG), LedgerPaths.read(path))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -118,18 +117,8 @@ class RunDirectory:
         Raises:
             RunDirectoryError: If another process has the lock, or it cannot be written.
         """
-        with self._lock_file() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunDirectoryError(f"{self.path} is in use by another process") from None
+        with locked(self.path):
             yield
-
-    def _lock_file(self) -> TextIO:
-        try:
-            return (self.path / ".lock").open("w")
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {self.path}: {error.strerror}") from None
 
     @property
     def model_path(self) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from securefl.config.schema import RunConfig
+from securefl.config.schema import ReferenceSettings, RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement
 from securefl.consortium.agreement.storage import read_signed
@@ -55,9 +55,14 @@ class ConnectionContext:
 
     @property
     def config(self) -> RunConfig:
-        """The agreed configuration without baselines, some of which need centralized data."""
+        """The agreed configuration without baselines, some of which need centralized data.
+
+        A member that trains alone, for figures of its own, does so with the agreed settings, as on
+        one machine.
+        """
         config = self.signed.agreement.config
-        off = config.references.model_copy(update={"enabled": False})
+        training = config.training
+        off = ReferenceSettings(enabled=False, alone=training, pooled=training)
         return config.model_copy(update={"references": off})
 
     @property

@@ -28,7 +28,7 @@ from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation, RoundRecord, RoundState
 from securefl.federation.coordinator.scores import ScoresInClear, ScoreSource, sums_alone
 from securefl.federation.member.answers import Protection
-from securefl.federation.runs.agreement import keep_agreement
+from securefl.federation.runs.agreement import keep_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks, RoundLoop, Trained, federation_of, taking_part
 from securefl.federation.runs.outcome import completed
@@ -177,6 +177,12 @@ def _directory(path: Path, context: ConnectionContext) -> RunDirectory:
     directory = RunDirectory.open(path)
     if directory.config != context.config:
         raise RunDirectoryError(f"{path} belongs to another agreement")
+    if read_run(directory) != context.run.id:
+        # Else a finished run would be shown as the result of one that never ran.
+        raise RunDirectoryError(
+            f"{path} belongs to another run of this agreement (or to other facts): name another"
+            " folder with --out, or that run with --run"
+        )
     return directory
 
 

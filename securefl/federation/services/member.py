@@ -23,6 +23,7 @@ from securefl.federation.member.member import Member, MemberSpec
 from securefl.federation.member.own_figures import OwnFigures
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.runs.bound_data import bind_member
+from securefl.federation.runs.folder_lock import locked
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.member_process import (
     JournalMemory,
@@ -61,7 +62,8 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
         The member's own figures, which nobody else gets; None where there is no result.
 
     Raises:
-        SecureflError: A user-facing error, as one line.
+        RunDirectoryError: If another process of this member is in the run.
+        SecureflError: Any other user-facing error, as one line.
     """
     if context.name is None:
         raise AgreementError("this is the coordinator's key; a member has one of its own")
@@ -71,8 +73,10 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
     torch.set_num_threads(1)
     run = context.run.id
     place = paths.state / run.hex()[:16]
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it is sealed, but for names
     identity = context.key.private_bytes()
     with (
+        locked(place),
         closing(MemberJournal(place, identity, run)) as journal,
         closing(RunKeys(place, context.key, run, context.name)) as keys,
     ):

@@ -25,6 +25,7 @@ from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknown
 from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.heartbeats import BEAT
+from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import token
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, Run
@@ -192,6 +193,7 @@ class MemberProcess:
         """
         end = self._end
         layout = end.run.layout
+        Lease(end.link, layout.lease(end.name)).take()
         if self._last is not None:
             self._send(self._last)
         sender = Reassembler(end.keys, COORDINATOR_NAME, end.run.coordinator)

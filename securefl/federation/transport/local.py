@@ -82,6 +82,9 @@ class InProcess:
             party.close()
 
 
+_ENDS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
 class WorkerProcesses:
     """Parties spread over worker processes, which are spawned and never forked."""
 
@@ -143,7 +146,7 @@ class WorkerProcesses:
     def __exit__(self, *details: object) -> None:
         del details
         for process in self._processes:
-            process.terminate()
+            process.kill()
         for process in self._processes:
             process.join()
         for connection in self._connections.values():
@@ -168,15 +171,18 @@ def _serve(connection: Connection) -> None:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Have processes started in here ignore Ctrl-C: the coordinator gets it too, and ends them."""
+    """Have processes started in here ignore Ctrl-C and the like: the coordinator ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Terminals and service managers send them to all processes of a group.
+    numbers = [getattr(signal, name) for name in _ENDS if hasattr(signal, name)]
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def balanced(specs: Sequence[PartySpec], groups: int) -> list[list[PartySpec]]:

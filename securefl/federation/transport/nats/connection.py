@@ -229,7 +229,7 @@ class NatsClient:
 
     def beat(self, subject: str, every: Callable[[], float], said: Callable[[], Part]) -> None:
         """Publish a heartbeat every few seconds."""
-        self._run(self._spawned(self._beat(subject, every, said)))
+        self.spawn(self._beat(subject, every, said))
 
     async def _beat(
         self, subject: str, every: Callable[[], float], said: Callable[[], Part]
@@ -263,7 +263,11 @@ class NatsClient:
             quota: What it may send that is of no use.
         """
         reader = Reader(self, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", sender, quota)
-        self._run(self._spawned(reader.pull()))
+        self.spawn(reader.pull())
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work on the event loop until the connection is closed."""
+        self._run(self._spawned(work))
 
     async def _spawned(self, work: Coroutine[Any, Any, None]) -> None:
         self._spawn(work)

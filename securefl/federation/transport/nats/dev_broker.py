@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -50,7 +51,11 @@ class Broker:
     def _started(self) -> subprocess.Popen[bytes]:
         command = [broker_program(), "-c", str(self._configuration)]
         with self._log.open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - our own
+            # Not ours: a passphrase in it would be readable in another process.
+            environment = {"PATH": os.environ.get("PATH", os.defpath)}
+            process = subprocess.Popen(  # noqa: S603 - our own
+                command, stdout=log, stderr=log, env=environment
+            )
         until = time.monotonic() + _START_SECONDS
         while time.monotonic() < until and process.poll() is None:
             with (

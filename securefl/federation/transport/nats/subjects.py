@@ -102,6 +102,10 @@ class Layout:
         """Return the prefix of a party's reply subjects."""
         return f"_INBOX.securefl.{self.consortium}.{token(party)}"
 
+    def lease(self, party: str) -> str:
+        """Return the subject on which a party's processes hear of each other."""
+        return f"{self.inbox(party)}.lease"
+
     def streams(self) -> list[StreamConfig]:
         """Return both streams, kept on the broker's disk."""
         return [
@@ -134,7 +138,10 @@ class Layout:
     def member_rights(self, member: str) -> Permissions:
         """Return a member's permissions inside its account."""
         return Permissions(
-            publish=tuple(service.subject for service in self.member_services(member)),
+            publish=(
+                *(service.subject for service in self.member_services(member)),
+                self.lease(member),
+            ),
             subscribe=(f"{self.inbox(member)}.>",),
         )
 
@@ -151,6 +158,7 @@ class Layout:
         return Permissions(
             publish=(
                 f"securefl.{self.consortium}.to.*",
+                self.lease(COORDINATOR),
                 "$JS.API.INFO",
                 *api,
                 f"$JS.API.CONSUMER.MSG.NEXT.{self.up}.*",

@@ -23,8 +23,9 @@ from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.heartbeats import Heartbeats
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
+from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.nats.quota import Quota
-from securefl.federation.transport.nats.subjects import Layout, token
+from securefl.federation.transport.nats.subjects import COORDINATOR, Layout, token
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 
@@ -120,6 +121,7 @@ class NatsTransport:
 
     def _listen(self) -> None:
         layout = self._run.layout
+        Lease(self._link, layout.lease(COORDINATOR)).take()
         self._link.run(_make_streams(self._link, layout, list(self._run.members)))
         Heartbeats(self._keys, self._run.members, self.watch, self._quotas).listen(
             self._link, layout

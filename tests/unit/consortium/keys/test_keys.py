@@ -1,11 +1,14 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from securefl.consortium.keys.key_files import (
+    delivered,
     generate_key,
     read_key,
     read_passphrase,
@@ -53,6 +56,32 @@ def test_attack_key_readable_by_others_is_refused(tmp_path, key, mode):
     path.chmod(mode)
     with pytest.raises(KeyFileError, match="chmod 600"):
         read_key(path)
+
+
+GROUP = os.getegid()
+
+
+@pytest.mark.parametrize(
+    ("place", "owner", "group", "mode", "usable"),
+    [
+        ("/etc/keys/north.key", 0, GROUP, 0o440, True),  # Kubernetes with fsGroup
+        ("/run/secrets/north.key", 0, 0, 0o444, True),  # Docker Swarm
+        ("/run/credentials/member/north.key", 0, 0, 0o440, True),  # systemd
+        ("/etc/keys/north.key", 0, GROUP, 0o444, False),
+        ("/etc/keys/north.key", 0, GROUP, 0o640, False),
+        ("/etc/keys/north.key", 0, GROUP + 4321, 0o440, False),
+        ("/etc/keys/north.key", 1234, GROUP, 0o440, False),
+        ("/run/secrets/north.key", 1234, 0, 0o444, False),
+        ("/run/secrets/../tmp/north.key", 0, 0, 0o444, False),
+        ("/run/credentials/other/north.key", 0, GROUP + 4321, 0o444, False),
+    ],
+)
+def test_secrets_as_service_managers_deliver_them(monkeypatch, place, owner, group, mode, usable):
+    """Read-only files of root: for a group of ours, or where the folder is the service's own."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/member")
+    monkeypatch.setattr(os, "getgroups", list)
+    state = SimpleNamespace(st_uid=owner, st_gid=group, st_mode=mode)
+    assert delivered(Path(place), state) is usable
 
 
 def test_attack_passphrase_file_readable_by_others_is_refused(tmp_path):

@@ -1,0 +1,34 @@
+"""The lock of a folder: one process at a time writes in it."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from securefl.errors import RunDirectoryError
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder; the lock ends with the process, however it ends.
+
+    Raises:
+        RunDirectoryError: If another process has the lock, or it cannot be written.
+    """
+    with _lock_file(folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunDirectoryError(f"{folder} is in use by another process") from None
+        yield
+
+
+def _lock_file(folder: Path) -> TextIO:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return (folder / ".lock").open("w")
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None
