@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
 from securefl._version import __version__
 from securefl.untrusted.text import one_line
 from securefl_cli.group import Interrupted, LazyGroup
-from securefl_cli.stopping import exit_code, stop_on_signals
 
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
 NO_READER = 141
 """128 + SIGPIPE, as of other programs in a pipe; 1 would say that something failed."""
 DEBUG = "SECUREFL_DEBUG"
+_ENDS = ("SIGTERM", "SIGHUP")
+_received: list[int] = []
 
 _COMMANDS = {
     "run": (
@@ -113,6 +116,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return outcome if isinstance(outcome, int) else 0
 
 
+def stop_on_signals() -> None:
+    """Have SIGTERM and SIGHUP interrupt the command.
+
+    A process that is the first of a container would ignore them otherwise, and elsewhere its
+    workers would outlive it. One that is ignored already stays so, as `nohup` wants it.
+    """
+    for name in _ENDS:
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    del frame
+    _received.append(number)
+    raise KeyboardInterrupt
+
+
+def _interrupted() -> int:
+    """Return 128 and the number of the signal that stopped the command, as shells count."""
+    return 128 + (_received[0] if _received else int(signal.SIGINT))
+
+
 def _report(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         return _close_quietly()
@@ -131,7 +157,7 @@ def _explain(error: Exception) -> tuple[str, int]:
         case SecureflError():
             return one_line(str(error)), error.exit_code
         case Interrupted() | click.Abort():
-            return str(error) or "interrupted", exit_code()
+            return str(error) or "interrupted", _interrupted()
         case click.UsageError():
             path = error.ctx.command_path if error.ctx else "securefl"
             return f"{one_line(error.format_message())} (see: {path} --help)", error.exit_code

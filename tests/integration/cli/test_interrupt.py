@@ -50,7 +50,7 @@ def test_nohup_keeps_its_meaning(here):
     """A signal that was ignored before the start stays so."""
     code = (
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
-        "from securefl_cli.stopping import stop_on_signals; stop_on_signals();"
+        "from securefl_cli.main import stop_on_signals; stop_on_signals();"
         "assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN;"
         "assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL"
     )
