@@ -66,7 +66,8 @@ def ca(*, folder: Path, host: tuple[str, ...], days: int, passphrase_file: Path 
     epilog="""\b
     Examples:
       securefl agreement broker-config agreement.toml --tls tls
-      securefl agreement broker-config agreement.toml --tls tls --out /etc/nats
+      securefl agreement broker-config agreement.toml --tls tls --out /etc/securefl/nats
+          --store /var/lib/securefl-broker/jetstream
     """
 )
 @agreement_argument
@@ -84,12 +85,18 @@ def ca(*, folder: Path, host: tuple[str, ...], days: int, passphrase_file: Path 
     metavar="DIR",
     help="Where the configuration is written; here if not given.",
 )
-def broker_config(*, agreement: Path, tls: Path, out: Path) -> None:
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the broker keeps messages; 'jetstream' beside the configuration if not given.",
+)
+def broker_config(*, agreement: Path, tls: Path, out: Path, store: Path | None) -> None:
     """Write nats-server.conf: TLS, a login key for each member, permissions for its subjects."""
     from securefl.consortium.agreement.storage import read_signed
     from securefl.federation.transport.nats.broker_config import write_broker_config
 
-    place = write_broker_config(out, read_signed(agreement), tls, datetime.now(UTC))
+    place = write_broker_config(out, read_signed(agreement), tls, datetime.now(UTC), store)
     from securefl_cli.rendering.screen import console, copyable
 
     shown = console()

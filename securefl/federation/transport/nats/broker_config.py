@@ -114,10 +114,18 @@ def _account(member: Party) -> str:
     return f"member {token(member.name)}"
 
 
-def write_broker_config(out: Path, signed: SignedAgreement, tls: Path, at: datetime) -> Path:
+def write_broker_config(
+    out: Path, signed: SignedAgreement, tls: Path, at: datetime, store: Path | None = None
+) -> Path:
     """Write the configuration for an agreement that is in force.
 
-    Messages are kept in a folder `jetstream` beside it.
+    Args:
+        out: Folder of the configuration.
+        signed: The agreement.
+        tls: Folder with the broker's certificate and key.
+        at: The time at which the agreement has to be in force.
+        store: Folder in which the broker keeps messages; `jetstream` beside the configuration if
+            not given.
 
     Returns:
         Where it was written.
@@ -127,7 +135,8 @@ def write_broker_config(out: Path, signed: SignedAgreement, tls: Path, at: datet
         InputError: If the configuration of another server is there.
     """
     replaceable(out / CONFIG, _MARK.encode())
-    text = broker_config(signed, check(signed, at), tls.resolve(), (out / "jetstream").resolve())
+    kept = (store or out / "jetstream").resolve()
+    text = broker_config(signed, check(signed, at), tls.resolve(), kept)
     write_public(out / CONFIG, text)
     return out / CONFIG
 
