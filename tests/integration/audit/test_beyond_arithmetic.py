@@ -40,7 +40,6 @@ def signed_by_a_cheat(run, noise):
     yield run.edited(CHEAT, Start, {"other_units": (record,)}), False
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("noise", [1e308, 5e-324])
 def test_number_beyond_arithmetic_is_a_finding(run, noise):
     """Signed by a member: the audit and the explanation end, and nothing of it passes as priced."""
@@ -52,7 +51,6 @@ def test_number_beyond_arithmetic_is_a_finding(run, noise):
         assert len(audit.checks) == len(CHECKS) + 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("noise", [1e308, 5e-324])
 def test_number_beyond_arithmetic_in_another_bundle(run, noise):
     """Unsigned, beside the honest one, which passes; the other proves nothing."""
@@ -62,7 +60,6 @@ def test_number_beyond_arithmetic_in_another_bundle(run, noise):
     assert verify(run.seal(), others=(other,), now=NOW).verdict == "pass"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("error", [OverflowError, RecursionError, KeyError, MemoryError])
 def test_error_in_another_bundle_is_its_fault(run, error, monkeypatch):
     """Whatever its checks end with; the audited bundle has its verdict."""
@@ -78,7 +75,6 @@ def test_error_in_another_bundle_is_its_fault(run, error, monkeypatch):
     assert f"its audit ended with {error.__name__}" in found["earlier-runs"]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the libraries, beside their figure
 @pytest.mark.parametrize("accountant", ["pld", "rdp"])
 @pytest.mark.parametrize("noise", NUMBERS)
@@ -94,7 +90,6 @@ def test_price_beyond_arithmetic_is_refused(noise, accountant):
                 assert price() >= 0
 
 
-@pytest.mark.slow
 def test_bundle_without_entries_is_explained(run, capsys):
     """A table without rows has widths, too."""
     tree = json.loads(to_text(run.seal()))

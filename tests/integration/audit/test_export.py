@@ -57,7 +57,6 @@ def audited(tmp_path, purchases):
     return make
 
 
-@pytest.mark.slow
 def test_a_private_run_and_the_next_one_on_the_same_data(audited):
     found, first = audited("first")
     skipped = {name for name, verdict in found.items() if verdict != "pass"}
@@ -66,7 +65,6 @@ def test_a_private_run_and_the_next_one_on_the_same_data(audited):
     assert found["earlier-runs"] == "pass"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", ["masked-input", "unmask"])
 def test_a_member_that_is_away(audited, step):
     """West is in no sum, or in one whose end it does not hear."""
@@ -77,7 +75,6 @@ def test_a_member_that_is_away(audited, step):
     assert survivors == {step == "unmask"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "epsilon", "reason"), [("least_members = 9", 9, "members"), ("", 2.5, "cap")]
 )
@@ -97,7 +94,6 @@ def events(path, kind):
     return [event for event in found if event.kind == kind]
 
 
-@pytest.mark.slow
 def test_what_cannot_be_exported_is_one_line(tmp_path, small_config):
     directory = RunDirectory.create(tmp_path / "run", small_config())
     with pytest.raises(RunDirectoryError, match=r"no ledger: ledger\.sqlite is missing"):

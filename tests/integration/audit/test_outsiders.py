@@ -83,7 +83,6 @@ def _its_releases(tree, _, mine):
 CRAFTED = (_again, _of_other_data, _foreign_start, _the_audited_run, _its_releases)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("craft", CRAFTED)
 def test_genuine_entries_in_a_false_place(craft, earlier, later, elsewhere):
     """A release twice, of another run, or of the audited one: the honest run passes."""
@@ -94,7 +93,6 @@ def test_genuine_entries_in_a_false_place(craft, earlier, later, elsewhere):
     assert audit.verdict == "pass", [c for c in audit.checks if c.verdict == "fail"]
 
 
-@pytest.mark.slow
 def test_genuine_entries_in_a_false_place_control(earlier, later):
     """A later run that forgets the earlier one fails, and so it does beside a copy of entries."""
     forgetful = on_the_data_of(earlier, moved(small(), 600, 3))
@@ -107,7 +105,6 @@ def test_genuine_entries_in_a_false_place_control(earlier, later):
     assert verify(later.seal(), others=beside, now=NOW).verdict == "pass"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("craft", [_again, _of_other_data])
 def test_genuine_entries_beside_the_earlier_run(craft, earlier, later, elsewhere):
     """Where the audited run is the earlier of the two."""
@@ -117,7 +114,6 @@ def test_genuine_entries_beside_the_earlier_run(craft, earlier, later, elsewhere
     assert audit.verdict == "pass", [c for c in audit.checks if c.verdict == "fail"]
 
 
-@pytest.mark.slow
 def test_slow_bundle_beside_leaves_time(earlier, later, monkeypatch):
     """Its end is a fault that names it; the audited bundle has its verdict within the limit."""
     judge = verify_module._fault
@@ -138,7 +134,6 @@ def test_slow_bundle_beside_leaves_time(earlier, later, monkeypatch):
     assert "nothing follows from theirs.json: its audit takes longer" in found["earlier-runs"]
 
 
-@pytest.mark.slow
 def test_unsigned_bundle_beside_is_not_priced(earlier, later, monkeypatch):
     """A dear account that nobody signed costs the audit nothing."""
     other = copy.deepcopy(earlier.seal().to_json())

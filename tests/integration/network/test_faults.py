@@ -36,14 +36,12 @@ def all_in_all(stage, scene):
     return lines
 
 
-@pytest.mark.slow
 def test_a_run_without_faults(stage):
     scene = stage.set()
     stage.start_all()
     all_in_all(stage, scene)
 
 
-@pytest.mark.slow
 def test_no_file_and_no_log_of_a_run_holds_a_secret(stage):
     scene = stage.set()
     stage.start_all()
@@ -74,7 +72,6 @@ def test_a_broker_that_lost_its_disk_is_told_everything_again(stage):
     all_in_all(stage, scene)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("late", quick(True, False))
 @pytest.mark.parametrize("step", quick(*MEMBER_STEPS))
 def test_a_member_killed_in_a_round_goes_on_in_the_same_round(stage, step, late):
@@ -85,7 +82,6 @@ def test_a_member_killed_in_a_round_goes_on_in_the_same_round(stage, step, late)
     all_in_all(stage, scene)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", quick(*HEARD_STEPS))
 def test_a_coordinator_killed_while_it_listens_goes_on_in_the_same_round(stage, step):
     scene = stage.set()
@@ -95,7 +91,6 @@ def test_a_coordinator_killed_while_it_listens_goes_on_in_the_same_round(stage, 
     all_in_all(stage, scene)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", quick(*MEMBER_STEPS))
 def test_a_coordinator_killed_while_it_speaks_goes_on_in_the_same_round(stage, step):
     scene = stage.set()
@@ -119,7 +114,6 @@ def test_everybody_killed_at_once_goes_on_in_the_same_round(stage):
     all_in_all(stage, scene)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seconds", quick(1, 10))
 def test_a_broker_killed_for_some_time_loses_nothing(stage, seconds):
     scene = stage.set(rounds=6, pause=0.3)
@@ -161,7 +155,6 @@ def test_a_cut_of_one_member_beyond_the_deadline_stops_nobody(stage):
     assert any("member-1" not in line["survivors"] for line in lines)
 
 
-@pytest.mark.slow
 def test_messages_that_come_twice_late_and_out_of_order_change_nothing(stage):
     scene = stage.set()
     stage.start_all(wraps={name: Disorder(name) for name in scene.names[:3]})
@@ -214,7 +207,6 @@ def test_a_member_that_enters_the_last_round_once_more_is_in_no_sum(stage):
         assert "member-2" not in line["survivors"]
 
 
-@pytest.mark.slow
 def test_a_key_that_is_not_in_the_agreement_speaks_for_nobody(stage):
     scene = stage.set(rounds=2, patience=QUICK | {"least": 1.0})
     for name in (*scene.names[:4], "coordinator"):

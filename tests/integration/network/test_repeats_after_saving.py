@@ -60,7 +60,6 @@ def coordinates(result):
     return np.asarray(result.total)[: -result.terms.encoding.tail]
 
 
-@pytest.mark.slow
 def test_round_repeated_after_save_has_one_sum(world):
     """It was trained again from the state after it; the two sums differed in its update."""
     first = world.sum()
@@ -72,7 +71,6 @@ def test_round_repeated_after_save_has_one_sum(world):
     assert np.array_equal(coordinates(again), coordinates(first))
 
 
-@pytest.mark.slow
 def test_round_saved_in_its_middle_has_one_sum(world, monkeypatch):
     """The sum was withheld from all, and a member that saved then was restarted."""
     sums, garbled = [], [True]
@@ -101,7 +99,6 @@ def test_round_saved_in_its_middle_has_one_sum(world, monkeypatch):
     assert np.array_equal(sums[0][:-tail], coordinates(second))
 
 
-@pytest.mark.slow
 def test_another_update_of_a_round_is_not_masked(world, monkeypatch):
     """A member without its training is in no second sum, and says so; the others go on."""
     world.sum()
@@ -136,7 +133,6 @@ def requests(party):
     return [question.id for question in party.journal.questions()]
 
 
-@pytest.mark.slow
 def test_refused_save_is_refused_when_replayed(world):
     """The ledger let it pass then, and all later requests were dropped from the journal."""
     assert isinstance(world.victim.say(m.Save(round=2)), m.Failure)
@@ -148,7 +144,6 @@ def test_refused_save_is_refused_when_replayed(world):
     assert not list(world.victim.member.directory.glob("round-*"))
 
 
-@pytest.mark.slow
 def test_save_killed_before_its_snapshot_is_done_again(world):
     """It is the last request of the journal, and no refused one."""
     ended(world, world.sum())
@@ -159,7 +154,6 @@ def test_save_killed_before_its_snapshot_is_done_again(world):
     assert requests(world.victim) == []
 
 
-@pytest.mark.slow
 def test_scores_after_a_lost_folder_are_in_no_sum(world):
     """A member that lost its folder entered the exact sum of scores a second time."""
     shared = ended(world, world.sum())
@@ -174,7 +168,6 @@ def test_scores_after_a_lost_folder_are_in_no_sum(world):
     assert isinstance(sum_exact(Exchange(world.wire), world.consortium, layout, 1, shared), str)
 
 
-@pytest.mark.slow
 def test_round_that_never_began_does_not_end(world):
     """Save of the round behind it then deleted the checkpoint of the real one."""
     world.sum()
@@ -186,7 +179,6 @@ def test_round_that_never_began_does_not_end(world):
     assert sorted(world.victim.member.directory.glob("round-*")) == saved
 
 
-@pytest.mark.slow
 def test_kill_between_checkpoint_and_snapshot_starts_again(world, monkeypatch):
     """The snapshot named a file that the next save had deleted: no start succeeded any more."""
     ended(world, world.sum())
@@ -212,7 +204,6 @@ def test_kill_between_checkpoint_and_snapshot_starts_again(world, monkeypatch):
     victim.restart()
 
 
-@pytest.mark.slow
 def test_round_asked_on_and_on_adds_one_entry(world):
     """Each request under a new session number added a signed entry to the ledger."""
     party, cohort = world.victim, world.names

@@ -42,7 +42,6 @@ def is_opened_by_drawing(federation):
     return lambda: {CommittedKeyList.CODE, GraphDraw.CODE} <= seen
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [DEALER, OTHER])
 def test_member_restarted_before_every_message(federation, tmp_path, name):
     party = in_process(federation, tmp_path, name)
@@ -60,7 +59,6 @@ def test_member_restarted_before_every_message(federation, tmp_path, name):
     assert drawn()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [DEALER, OTHER])
 def test_member_restarted_from_a_snapshot_keeps_its_session(federation, tmp_path, name):
     """It kept the last message of the opening alone, and two are needed."""
@@ -72,7 +70,6 @@ def test_member_restarted_from_a_snapshot_keeps_its_session(federation, tmp_path
     assert federation.aggregator._sessions == 1
 
 
-@pytest.mark.slow
 def test_coordinator_restarted_between_rounds_keeps_the_session(federation):
     """It kept the keys, and not the values of the draw."""
     federation.round()
@@ -123,7 +120,6 @@ class Replayed(Journalled):
         return super().receive(timeout)
 
 
-@pytest.mark.slow
 def test_coordinator_killed_before_every_request_of_a_round(federation, tmp_path):
     """With six members, 42 requests: three in the opening, and four in the round."""
     killed = 0

@@ -86,7 +86,6 @@ def _change(folder, what):
     change(pd.read_csv(path, dtype=str)).to_csv(path, index=False)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", CHANGES)
 def test_going_on_with_other_data_is_refused(own_files, tmp_path, what):
     """It names whose table changed, and with the files restored the run goes on."""
@@ -103,7 +102,6 @@ def test_going_on_with_other_data_is_refused(own_files, tmp_path, what):
     assert securefl.resume(tmp_path / "run").rounds == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["rows dropped", "the catalogue in another order"])
 def test_evaluating_on_other_data_is_refused(own_files, tmp_path, what):
     """A row of the model would stand for another product, without a word."""
@@ -114,7 +112,6 @@ def test_evaluating_on_other_data_is_refused(own_files, tmp_path, what):
         securefl.evaluate(tmp_path / "run")
 
 
-@pytest.mark.slow
 def test_a_warm_start_on_another_catalogue_is_refused(own_files, tmp_path):
     """More of the same members' sales is what a warm start is for; another catalogue is not."""
     _run(own_files, tmp_path / "first", rounds=1)
@@ -126,7 +123,6 @@ def test_a_warm_start_on_another_catalogue_is_refused(own_files, tmp_path):
         _run(own_files, tmp_path / "third", **warm, rounds=1)
 
 
-@pytest.mark.slow
 def test_digests_are_the_members_own(own_files, tmp_path):
     """Who guesses a member's tables could check the guess by their digest."""
     _run(own_files, tmp_path / "run", rounds=1)

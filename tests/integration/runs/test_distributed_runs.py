@@ -28,7 +28,6 @@ from support.masked_federation import make_liar
 NAMES = ["north", "south", "west", "east"]
 
 
-@pytest.mark.slow
 def test_a_run_says_what_it_spent_and_keeps_to_its_budget(finished):
     result, directory = finished()
     privacy = result.to_json()["privacy"]
@@ -49,7 +48,6 @@ def shares_of(directory, member):
     return tensors["share"].numpy()
 
 
-@pytest.mark.slow
 def test_two_members_never_share_noise(finished):
     _, directory = finished(privacy={"sampling_rate": 1e-6, "delta": 1e-8})
     shares = np.array([shares_of(directory, name) for name in NAMES])
@@ -57,7 +55,6 @@ def test_two_members_never_share_noise(finished):
     assert len(np.unique(shares[:, 0])) == 4
 
 
-@pytest.mark.slow
 def test_what_a_member_hands_over_are_integers_of_the_agreed_step(finished, config):
     _, directory = finished()
     for name in NAMES:
@@ -66,7 +63,6 @@ def test_what_a_member_hands_over_are_integers_of_the_agreed_step(finished, conf
         assert np.array_equal(scaled, np.rint(scaled))
 
 
-@pytest.mark.slow
 def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config, sums_seen):
     """With batches that are empty, all of it is noise."""
     empty = {"rounds": 6, "privacy": {"sampling_rate": 1e-6, "delta": 1e-8}}
@@ -83,7 +79,6 @@ def test_the_sum_that_the_coordinator_sees_has_the_claimed_law(finished, config,
     assert np.abs(np.corrcoef(standard[:-1], standard[1:])[0, 1]) < 5 / len(standard) ** 0.5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("colluding", [0, 1, 2])
 def test_colluders_who_reveal_their_shares_leave_the_accounted_noise(config, colluding):
     chosen = config(privacy={"distributed": {"colluding": colluding}})
@@ -96,13 +91,11 @@ def test_colluders_who_reveal_their_shares_leave_the_accounted_noise(config, col
     assert noise.summed_deviation(least) < 1.001 * accounted
 
 
-@pytest.mark.slow
 def test_more_colluders_than_survivors_are_refused(config):
     with pytest.raises(ConfigError, match="no honest member"):
         DistributedPlan.of(config(privacy={"distributed": {"colluding": 3}}), 4, 50)
 
 
-@pytest.mark.slow
 def test_no_dropouts_and_no_colluders_need_the_noise_of_one_curator(config):
     chosen = config(cohort={"minimum": 4}, privacy={"distributed": {"colluding": 0}})
     plan = DistributedPlan.of(chosen, 4, 10_000)
@@ -111,7 +104,6 @@ def test_no_dropouts_and_no_colluders_need_the_noise_of_one_curator(config):
     assert plan.noise.summed_deviation(4) * step <= 1.003 * central
 
 
-@pytest.mark.slow
 def test_a_share_that_was_handed_over_is_handed_over_again(finished, config, tmp_path):
     _, directory = finished()
     before = {name: shares_of(directory, name) for name in NAMES}
@@ -122,7 +114,6 @@ def test_a_share_that_was_handed_over_is_handed_over_again(finished, config, tmp
         assert np.array_equal(shares_of(directory, name), before[name])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", ["masked-input", "unmask"])
 def test_a_dropout_costs_no_privacy(finished, step):
     drop = {"member": "west", "round": 2, "step": step}
@@ -140,7 +131,6 @@ def charges(directory, consortium):
             yield entry.member, entry.event.round, entry.event.mechanism.noise_multiplier
 
 
-@pytest.mark.slow
 def test_a_member_that_comes_late_adds_no_less_noise_than_the_others_count_on(finished, consortium):
     _, directory = finished(rounds=4, seed=2, cohort={"fraction": 0.75, "minimum": 3})
     charged = list(charges(directory, consortium(directory)))
@@ -149,7 +139,6 @@ def test_a_member_that_comes_late_adds_no_less_noise_than_the_others_count_on(fi
     assert len({sigma for _, _, sigma in charged}) == 1
 
 
-@pytest.mark.slow
 def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_add(
     finished, monkeypatch, consortium
 ):
@@ -176,25 +165,21 @@ def test_a_member_that_paid_twice_is_not_charged_for_noise_that_others_do_not_ad
     assert all(member.epsilon <= 3.0 for member in result.privacy.members)
 
 
-@pytest.mark.slow
 def test_noise_shares_in_the_clear_are_refused(config):
     with pytest.raises(ConfigError, match="needs mode 'secure'"):
         config(mode="plain")
 
 
-@pytest.mark.slow
 def test_a_step_a_round_is_the_default_of_every_model():
     options = {"model": {"name": "mf"}, "privacy": {"dp": "distributed", "epsilon": 1.0}}
     assert load_config(None, options).privacy.steps == 1
 
 
-@pytest.mark.slow
 def test_more_steps_than_sums_are_refused(config):
     with pytest.raises(ConfigError, match="a round is one step"):
         config(privacy={"steps": 2})
 
 
-@pytest.mark.slow
 def test_a_format_without_room_for_the_noise_is_refused(config):
     """Before the run, and by a plan of a session once more; where bits are free, more are taken."""
     chosen = config(secure={"bits": 16}, privacy={"epsilon": 0.01})
@@ -204,7 +189,6 @@ def test_a_format_without_room_for_the_noise_is_refused(config):
     assert DistributedPlan.of(free, 4, 50).encoding(4).ring > 24
 
 
-@pytest.mark.slow
 def test_the_books_state_what_a_customer_of_several_retailers_pays_under_one_noise(finished):
     result, _ = finished()
     sigma, scores = (
@@ -225,7 +209,6 @@ def test_the_books_state_what_a_customer_of_several_retailers_pays_under_one_noi
     assert f"two retailers epsilon is {two.epsilon:.3f}" in guarantee(result.privacy)
 
 
-@pytest.mark.slow
 def test_noise_of_ones_own_composes_beside_shared_noise(finished):
     finished("shared")
     own, _ = finished("own", privacy={"dp": "local"})
@@ -238,7 +221,6 @@ def test_noise_of_ones_own_composes_beside_shared_noise(finished):
     assert [one.epsilon for one in stated] == sorted(one.epsilon for one in stated)
 
 
-@pytest.mark.slow
 def test_wrong_checksum_repeats_the_release_and_charges_once(finished, monkeypatch):
     """The same share, noise included, goes out under fresh masks: one release, one charge."""
     build = MemberSpec.build

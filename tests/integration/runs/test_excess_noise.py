@@ -44,7 +44,6 @@ def check_law(integers, variance):
     assert 1e-4 < chance < 1 - 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("missing", [0, 1])
 def test_what_stays_in_the_sum_is_the_noise_that_was_priced(finished, config, sums_seen, missing):
     drops = [{"member": "west", "round": number, "step": "masked-input"} for number in (1, 2, 3, 4)]
@@ -59,7 +58,6 @@ def test_what_stays_in_the_sum_is_the_noise_that_was_priced(finished, config, su
     check_law(left_in(sums_seen), priced * survivors / (survivors - 1))
 
 
-@pytest.mark.slow
 def test_with_nothing_taken_back_the_sum_is_noisier(finished, config, sums_seen):
     finished(observer=sums_seen, **EMPTY)
     plan = DistributedPlan.of(config(**EMPTY), 4, sums_seen.totals[0].terms.dimension)
@@ -69,7 +67,6 @@ def test_with_nothing_taken_back_the_sum_is_noisier(finished, config, sums_seen)
     assert ratio == pytest.approx(1.5, rel=0.25)  # shares of 1/2 that become shares of 1/3
 
 
-@pytest.mark.slow
 def test_members_auditors_and_the_coordinator_subtract_the_same(finished):
     result, directory = finished(privacy=REMOVE)
     assert result.rounds == 3
@@ -80,14 +77,12 @@ def test_members_auditors_and_the_coordinator_subtract_the_same(finished):
     assert is_expected.verdict == "pass"
 
 
-@pytest.mark.slow
 def test_epsilon_is_what_it_was(finished):
     kept, _ = finished("kept")
     removed, _ = finished("removed", privacy=REMOVE)
     assert [m.epsilon for m in kept.privacy.members] == [m.epsilon for m in removed.privacy.members]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", ["masked-input", "unmask"])
 def test_members_that_vanish_do_not_stop_the_others(finished, step):
     drop = {"member": "west", "round": 2, "step": step}
@@ -96,7 +91,6 @@ def test_members_that_vanish_do_not_stop_the_others(finished, step):
     assert audit_run(directory.path).verdict == "pass"
 
 
-@pytest.mark.slow
 def test_a_member_that_is_restarted_takes_nothing_back_of_a_round_begun_before(
     finished, monkeypatch, sums_seen
 ):
@@ -119,7 +113,6 @@ def test_a_member_that_is_restarted_takes_nothing_back_of_a_round_begun_before(
     assert audit_run(finished.path).verdict == "pass"
 
 
-@pytest.mark.slow
 def test_a_coordinator_that_takes_back_less_than_was_revealed_has_no_next_round(
     finished, monkeypatch
 ):
@@ -134,7 +127,6 @@ def test_a_coordinator_that_takes_back_less_than_was_revealed_has_no_next_round(
         finished(privacy=REMOVE)
 
 
-@pytest.mark.slow
 def test_what_opens_the_layers_is_in_nothing_that_a_member_keeps():
     chain = NoiseChain(os.urandom(32), 2)
     packed = pack_training(torch.zeros(3), 0.0, chain, MemberState({}, {}, None))
@@ -146,7 +138,6 @@ def test_what_opens_the_layers_is_in_nothing_that_a_member_keeps():
         assert link.hex().encode() not in packed
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "dtype"), [("auto", np.uint32), (64, np.uint64)])
 def test_whatever_the_lanes(finished, config, sums_seen, bits, dtype):
     changes = {**EMPTY, "secure": {"bits": bits}}

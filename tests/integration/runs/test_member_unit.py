@@ -70,7 +70,6 @@ def finished(tmp_path, config):
     return make
 
 
-@pytest.mark.slow
 def test_a_run_of_forty_hides_every_one_of_them(finished):
     result, directory = finished()
     privacy = result.privacy
@@ -88,7 +87,6 @@ def test_a_run_of_forty_hides_every_one_of_them(finished):
     )
 
 
-@pytest.mark.slow
 def test_the_noise_in_the_sum_has_the_claimed_law(finished, config, sums_seen):
     """Where nobody learns anything, all that is summed is noise."""
     still = {"training": {"local_epochs": 1, "learning_rate": 1e-30}}
@@ -103,7 +101,6 @@ def test_the_noise_in_the_sum_has_the_claimed_law(finished, config, sums_seen):
     assert 1e-4 < chance < 1 - 1e-4
 
 
-@pytest.mark.slow
 def test_a_sum_of_whole_updates_decodes_to_their_mean(config):
     chosen, dimension = config(), 300
     code = client_update_encoding(chosen, dimension)
@@ -122,28 +119,24 @@ def test_a_sum_of_whole_updates_decodes_to_their_mean(config):
     assert np.abs(mean - np.mean(clipped, axis=0)).max() < 1e-4
 
 
-@pytest.mark.slow
 def test_five_retailers_cannot_hide_one_of_them(tmp_path, config):
     directory = RunDirectory.create(tmp_path / "run", config(retailers=5, epsilon=1.0))
     with pytest.raises(ConfigError, match="5 members cannot hide one of them"):
         run(directory)
 
 
-@pytest.mark.slow
 def test_an_update_that_might_not_fit_the_format_is_refused_before_it_is_made(tmp_path, config):
     directory = RunDirectory.create(tmp_path / "run", config(clip_norm=40.0))
     with pytest.raises(ConfigError, match=r"twice privacy\.clip_norm"):
         run(directory)
 
 
-@pytest.mark.slow
 def test_delta_is_held_against_the_number_of_members(tmp_path, config):
     directory = RunDirectory.create(tmp_path / "run", config(delta=0.03))
     with pytest.raises(SecureflError, match="1 over the agreed number of members"):
         run(directory)
 
 
-@pytest.mark.slow
 def test_a_budget_is_planned_for_members_and_their_customers(config):
     table = budget_table(config()).to_json()
     assert table["unit"] == "member"
@@ -151,7 +144,6 @@ def test_a_budget_is_planned_for_members_and_their_customers(config):
     assert 3.9 < last["epsilon"] <= 4.0 < last["customer_epsilon"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("privacy", "reason"),
     [
@@ -164,7 +156,6 @@ def test_what_no_sum_of_updates_can_do_is_refused(config, privacy, reason):
         config(**privacy)
 
 
-@pytest.mark.slow
 def test_a_model_that_is_no_sum_of_updates_hides_no_member():
     options = {
         "task": "demand",
@@ -174,7 +165,6 @@ def test_a_model_that_is_no_sum_of_updates_hides_no_member():
         check_model(load_config(None, options))
 
 
-@pytest.mark.slow
 def test_an_attack_on_customers_does_not_pretend_to_judge_members(config):
     with pytest.raises(ConfigError, match="no member"):
         attack(config())

@@ -43,7 +43,6 @@ def finished(tmp_path, small_config, purchases):
     return make
 
 
-@pytest.mark.slow
 def test_single_ratings_can_be_hidden_and_a_customers_epsilon_stands_beside_it(finished):
     unit = {"unit": "record", "records_per_customer": 2, "sampling_rate": 0.1}
     result, directory = finished("ratings", privacy={**unit, "scores": 0.0})
@@ -64,7 +63,6 @@ def test_single_ratings_can_be_hidden_and_a_customers_epsilon_stands_beside_it(f
     assert directory.result() == result
 
 
-@pytest.mark.slow
 def test_customers_of_ratings_can_be_hidden(finished):
     result, _ = finished("ratings", privacy={"unit": "customer", "sampling_rate": 0.5})
     member = result.privacy.members[0]
@@ -72,7 +70,6 @@ def test_customers_of_ratings_can_be_hidden(finished):
     assert "whole customer" not in summarise(result).protection
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["customer", "record"])
 def test_demand_is_trained_on_series_that_hide_a_unit(finished, unit):
     result, _ = finished("demand", privacy={"unit": unit})
@@ -86,14 +83,12 @@ def test_demand_is_trained_on_series_that_hide_a_unit(finished, unit):
         assert 2.9 < member.epsilon <= 3.0
 
 
-@pytest.mark.slow
 def test_a_resumed_demand_run_pays_for_nothing_twice(finished):
     whole, directory = finished("demand")
     (directory.path / "result.json").unlink()
     assert run(RunDirectory.open(directory.path)).privacy == whole.privacy
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", ["mf", "ncf"])
 def test_recommenders_with_customer_vectors_can_be_private(finished, model):
     result, _ = finished(

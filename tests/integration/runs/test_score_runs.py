@@ -19,7 +19,6 @@ DISTRIBUTED = {"dp": "distributed", "epsilon": 8.0}
 KINDS = [("ratings", "federated", "accuracy"), ("purchases", "released", "hr@10")]
 
 
-@pytest.mark.slow
 def test_exact_sums_of_a_masked_run_equal_plain(small_run):
     """Round after round and at the end, bit for bit what the members' sums are in the clear.
 
@@ -37,7 +36,6 @@ def test_exact_sums_of_a_masked_run_equal_plain(small_run):
     assert plain.scores is None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "arm", "metric"), KINDS)
 @pytest.mark.parametrize("privacy", [LOCAL, DISTRIBUTED])
 def test_a_private_run_releases_noised_scores(small_run, kind, arm, metric, privacy):
@@ -58,7 +56,6 @@ def test_a_private_run_releases_noised_scores(small_run, kind, arm, metric, priv
     assert "fail" not in verdicts.values()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("privacy", [LOCAL, DISTRIBUTED])
 def test_training_and_scores_cost_the_budget_at_most(small_run, books, privacy):
     """Recomputed from the ledger and by the second accountant: within epsilon, and near it."""
@@ -76,7 +73,6 @@ def test_training_and_scores_cost_the_budget_at_most(small_run, books, privacy):
         assert account.epsilon_recomputed <= 8.0
 
 
-@pytest.mark.slow
 def test_no_score_leaves_with_a_share_of_nothing(small_run):
     """Nothing is charged for scores, and the result says why there is none."""
     result, directory = small_run("nothing", "ratings", privacy={**LOCAL, "scores": 0.0})
@@ -87,7 +83,6 @@ def test_no_score_leaves_with_a_share_of_nothing(small_run):
     assert all(member.score_noise is None for member in result.privacy.members)
 
 
-@pytest.mark.slow
 def test_a_task_without_a_bound_names_it(small_run):
     """Demand has no score that one unit moves by a bound: none leaves."""
     result, _ = small_run("demand", "demand", privacy={**LOCAL, "unit": "record"})
@@ -95,7 +90,6 @@ def test_a_task_without_a_bound_names_it(small_run):
     assert "has a bound for one record" in result.scores.withheld["all"]
 
 
-@pytest.mark.slow
 def test_results_with_scores_survive_their_file(small_run):
     """Read back from result.json, NaN included."""
     result, directory = small_run("file", "ratings", privacy=LOCAL)
@@ -103,7 +97,6 @@ def test_results_with_scores_survive_their_file(small_run):
     assert repr(again.scores) == repr(result.scores)
 
 
-@pytest.mark.slow
 def test_a_dropout_of_the_last_round_is_in_the_scores(small_run):
     """Scores have a session of their own, in which the member is there again."""
     gone = Dropout(member="retailer-1", round=3, step="masked-input")
@@ -113,7 +106,6 @@ def test_a_dropout_of_the_last_round_is_in_the_scores(small_run):
     assert "retailer-1" in result.scores.survivors
 
 
-@pytest.mark.slow
 def test_scores_of_a_large_budget_are_near_the_exact_ones(small_run):
     """With little noise, released scores are those of the bounded units themselves."""
     small = small_run("large", "purchases", privacy={**LOCAL, "epsilon": 40.0, "scores": 0.5})

@@ -23,7 +23,6 @@ def mechanisms(directory, consortium):
     return [e.mechanism for e in events if e.kind == "release" and e.mechanism is not None]
 
 
-@pytest.mark.slow
 def test_the_sum_has_the_law_that_is_charged(finished, config, sums_seen, consortium):
     empty = {"rounds": 4, "privacy": {"sampling_rate": 1e-6, "delta": 1e-8, **SKELLAM}}
     _, directory = finished(observer=sums_seen, **empty)
@@ -39,7 +38,6 @@ def test_the_sum_has_the_law_that_is_charged(finished, config, sums_seen, consor
         assert charged.coordinates == plan.code.coordinates
 
 
-@pytest.mark.slow
 def test_a_run_is_priced_by_the_books_and_by_the_auditor(finished, consortium):
     result, directory = finished(privacy=SKELLAM)
     assert "Skellam" in result.privacy.mechanism
@@ -52,7 +50,6 @@ def test_a_run_is_priced_by_the_books_and_by_the_auditor(finished, consortium):
     assert compose(charged[:3], 1e-3, "rdp") <= 3.0
 
 
-@pytest.mark.slow
 def test_a_later_run_under_another_law_pays_for_both(finished, tmp_path):
     finished("first", privacy=SKELLAM)
     second, directory = finished("second")
@@ -61,14 +58,12 @@ def test_a_later_run_under_another_law_pays_for_both(finished, tmp_path):
     assert audit_run(directory.path).verdict == "pass"
 
 
-@pytest.mark.slow
 def test_noise_is_taken_back_under_skellam_too(finished):
     both = {"distributed": {"law": "skellam", "excess": "remove"}}
     _, directory = finished(privacy=both)
     assert audit_run(directory.path).verdict == "pass"
 
 
-@pytest.mark.slow
 def test_a_plan_says_what_a_run_spends(config):
     skellam = budget_table(config(privacy=SKELLAM))
     gaussian = budget_table(config(privacy={"accountant": "rdp"}))
@@ -76,7 +71,6 @@ def test_a_plan_says_what_a_run_spends(config):
     assert skellam.noise_multiplier == pytest.approx(gaussian.noise_multiplier, rel=0.02)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [({"accountant": "prv"}, "accounted by rdp"), ({"unit": "record"}, "customer's records")],

@@ -104,7 +104,6 @@ def config(toys, purchases):
     return make
 
 
-@pytest.mark.slow
 def test_page_s_mechanism_runs_as_shown(registered, tmp_path, monkeypatch):
     """In both modes, charged by the same ledgers, verified by the audit."""
     monkeypatch.setenv("SECUREFL_HOME", str(tmp_path / "home"))
@@ -112,7 +111,6 @@ def test_page_s_mechanism_runs_as_shown(registered, tmp_path, monkeypatch):
     exec(compile(SHOWN, "new-mechanism.md", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.slow
 def test_page_s_mechanism_clips_what_it_releases(registered, config, tmp_path, monkeypatch):
     """Without noise, the release is the plain update cut to the clip norm."""
     seen = []
@@ -128,7 +126,6 @@ def test_page_s_mechanism_clips_what_it_releases(registered, config, tmp_path, m
     assert {one.loss for one in seen} == {0.0}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["plain", "secure"])
 def test_toy_mechanism_runs_to_ledger_and_table(config, tmp_path, mode):
     """It is charged before it trains, recorded, priced again, reported and audited."""
@@ -154,7 +151,6 @@ def test_toy_mechanism_runs_to_ledger_and_table(config, tmp_path, mode):
     assert audit_run(directory.path).verdict == "pass"
 
 
-@pytest.mark.slow
 def test_toy_mechanism_repeats_a_round_without_paying_twice(config, tmp_path, monkeypatch):
     """A run that was killed after a member's release sends the same one again."""
     directory = RunDirectory.create(tmp_path / "run", config(rounds=2))
@@ -170,7 +166,6 @@ def _killed(_):
     raise KeyboardInterrupt
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dp", ["unpriced", "unchecked"])
 def test_toy_event_without_a_price_is_refused(config, tmp_path, dp, monkeypatch):
     """Before anything is trained, by the coordinator, and by members if it does not look."""
@@ -181,14 +176,12 @@ def test_toy_event_without_a_price_is_refused(config, tmp_path, dp, monkeypatch)
     assert not directory.records()
 
 
-@pytest.mark.slow
 def test_toy_event_is_refused_where_a_run_is_prepared(config):
     """`prepare` is the last step in which nothing was charged to any member."""
     with pytest.raises(UnsupportedEventError):
         prepare(config("unpriced"))
 
 
-@pytest.mark.slow
 def test_toy_event_is_read_back_from_its_record(config):
     """A name of its own in ledgers needs nothing beside the registration."""
     settings, event = config("unpriced").privacy, SampledLaplace(2.0, 1.0, 3)
@@ -197,14 +190,12 @@ def test_toy_event_is_read_back_from_its_record(config):
     assert as_event(recorded) == event
 
 
-@pytest.mark.slow
 def test_unknown_protection_is_refused(purchases):
     """Without the registration there is no such mechanism."""
     with pytest.raises(ConfigError, match="'none', 'local' or 'distributed'"):
         load_config(None, merge(purchases, {"privacy": {"dp": "output", "epsilon": 3.0}}))
 
 
-@pytest.mark.slow
 def test_mechanism_is_made_once_of_its_settings(config):
     """Equal settings are answered by the same object."""
     assert mechanism_for(config().privacy) is mechanism_for(config(rounds=2).privacy)

@@ -16,7 +16,6 @@ def exact_gram(task, facts, members):
     return gram(model.bought(*history) for history in histories)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["plain", "secure"])
 def test_the_trained_matrix_is_the_exact_sum_over_all_retailers_customers(
     tmp_path, purchases, mode
@@ -32,7 +31,6 @@ def test_the_trained_matrix_is_the_exact_sum_over_all_retailers_customers(
     assert float(exact.diagonal().min()) > 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("protection", "mode"), [("local", "plain"), ("distributed", "secure")])
 def test_a_private_run_releases_a_noised_matrix(tmp_path, purchases, protection, mode):
     chosen = ease_config(

@@ -8,7 +8,6 @@ from securefl.federation.runs.summary import summarise
 from support.task_configs import PRIVATE, content_config
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("protection", "mode"), [("local", "plain"), ("distributed", "secure")])
 def test_a_private_run_end_to_end(tmp_path, purchases, protection, mode):
     privacy = PRIVATE | {"dp": protection}
@@ -22,7 +21,6 @@ def test_a_private_run_end_to_end(tmp_path, purchases, protection, mode):
     assert any(heading.startswith("HR@10 new") for heading in headings)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["plain", "secure"])
 @pytest.mark.parametrize("model", ["hybrid", "ease"])
 def test_a_run_scores_every_arm_on_new_products_too(tmp_path, purchases, mode, model):

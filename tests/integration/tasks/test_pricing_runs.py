@@ -29,7 +29,6 @@ def runs(tmp_path_factory):
     return found
 
 
-@pytest.mark.slow
 def test_masks_add_up_exactly_and_the_sums_are_those_of_all_data_in_one_place(runs):
     plain, secure = (runs[name][0].metrics for name in ("plain", "secure"))
     for metric, value in plain["federated"].items():
@@ -37,7 +36,6 @@ def test_masks_add_up_exactly_and_the_sums_are_those_of_all_data_in_one_place(ru
     assert secure["pooled"]["standard_error"] < secure["alone"]["standard_error"]
 
 
-@pytest.mark.slow
 def test_private_runs_keep_to_their_budget_and_beat_ignoring_prices(runs):
     for name in ("local", "distributed"):
         result = runs[name][0]
@@ -45,7 +43,6 @@ def test_private_runs_keep_to_their_budget_and_beat_ignoring_prices(runs):
         assert result.metrics["released"]["deviance"] < result.metrics["naive"]["deviance"]
 
 
-@pytest.mark.slow
 def test_each_retailer_finds_one_price_a_product_in_its_own_folder_and_nobody_elses(runs):
     _, folder = runs["secure"]
     table = pd.read_csv(folder / "members" / "north" / "prices.csv")

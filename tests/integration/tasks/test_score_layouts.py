@@ -53,14 +53,12 @@ CONFIGS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_all_metrics_have_a_place_in_the_sum(kind, purchases):
     """Evaluation and baseline have the stated metrics, equal denominators where stated so."""
     check_layout(CONFIGS[kind](purchases))
 
 
-@pytest.mark.slow
 def test_metrics_of_prices_have_a_place_in_the_sum(tmp_path):
     """The same for elasticities, which need prices that vary."""
     check_layout(load_config(None, planted_prices(tmp_path)))

@@ -91,7 +91,6 @@ class Scored:
         return bounded_integers(self.table, self.rows(tables), 1 << 20)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("task", "model", "unit"), MODELS)
 def test_no_customer_moves_another(purchases, task, model, unit):
     """Without one customer, the integers lose that customer's row and nothing else changes."""
@@ -115,7 +114,6 @@ def test_no_customer_moves_another(purchases, task, model, unit):
         assert np.linalg.norm(moved) <= records * bound * (1 + 1e-12), name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("task", "model", "unit"), MODELS)
 def test_every_bounded_metric_is_computed(purchases, task, model, unit):
     """What the table names, the task computes, within the bounds' steps."""

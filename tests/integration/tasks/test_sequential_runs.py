@@ -11,7 +11,6 @@ from support.task_configs import sequential_config
 PRIVATE = {"dp": "local", "epsilon": 4.0, "delta": 1e-3, "expected_batch": 20.0}
 
 
-@pytest.mark.slow
 def test_masked_and_plain_runs_learn_the_same(purchases, tmp_path):
     found = []
     for mode in ("plain", "secure"):
@@ -25,7 +24,6 @@ def test_masked_and_plain_runs_learn_the_same(purchases, tmp_path):
         torch.testing.assert_close(weights[name], tensor, atol=1e-6, rtol=0)
 
 
-@pytest.mark.slow
 def test_a_private_run_stays_within_its_budget_and_serves_the_own_part(purchases, tmp_path):
     config = sequential_config(
         purchases, {"rounds": 2, "model": {"name": "gru"}, "privacy": PRIVATE}

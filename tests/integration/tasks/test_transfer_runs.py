@@ -7,7 +7,6 @@ from securefl.federation.runs.run import run
 from support.task_configs import PRIVATE, transfer_config
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "privacy"),
     [

@@ -22,7 +22,6 @@ def member(private):
     return small_member(private())
 
 
-@pytest.mark.slow
 def test_without_noise_each_canary_that_is_in_moves_its_own_coordinate_by_the_clip_norm(
     member, monkeypatch, tmp_path
 ):
@@ -39,14 +38,12 @@ def test_without_noise_each_canary_that_is_in_moves_its_own_coordinate_by_the_cl
     assert probed.spending.steps == steps
 
 
-@pytest.mark.slow
 def test_a_canary_without_pull_leaves_no_trace(member, monkeypatch, tmp_path):
     silence(monkeypatch)
     game = MembershipGame.sample(40, len(member.data.examples), 5)
     assert not probe(member, game, tmp_path, pull=0.0).scores(40).any()
 
 
-@pytest.mark.slow
 def test_a_customers_loss_is_untouched_by_canaries_in_the_batch(member):
     task = CanaryTask(member.task, member.config)
     base = member.task.model(member.facts, 0)
@@ -71,14 +68,12 @@ def test_a_customers_loss_is_untouched_by_canaries_in_the_batch(member):
     )
 
 
-@pytest.mark.slow
 def test_the_canaries_are_released_like_everything_else(member):
     model = CanaryModel(member.task.model(member.facts, 0), 5)
     assert "table.weight" in shared_parameters(model)
     assert coordinates(shared_vector(model), 5).shape == (5,)
 
 
-@pytest.mark.slow
 def test_the_coins_are_fair_and_repeatable():
     game = MembershipGame.sample(4000, 300, 1)
     assert abs(game.canaries.mean() - 0.5) < 0.05

@@ -60,7 +60,6 @@ def found(member, known, inside, model=Remembers):
     return membership(learner, probed, inside, 1e-5, 0.95)
 
 
-@pytest.mark.slow
 def test_a_model_that_remembers_everybody_is_seen_through(member):
     inside = np.random.default_rng(0).random(200) < 0.5
     result = found(member, inside, inside)
@@ -70,7 +69,6 @@ def test_a_model_that_remembers_everybody_is_seen_through(member):
     assert result.inside + result.outside == 200
 
 
-@pytest.mark.slow
 def test_a_model_that_remembers_others_gives_nothing_away(member):
     rng = np.random.default_rng(1)
     result = found(member, rng.random(400) < 0.5, rng.random(400) < 0.5)
@@ -78,14 +76,12 @@ def test_a_model_that_remembers_others_gives_nothing_away(member):
     assert result.epsilon < 0.5
 
 
-@pytest.mark.slow
 def test_what_is_not_released_is_not_attacked(member):
     inside = np.random.default_rng(2).random(200) < 0.5
     result = found(member, inside, inside, RemembersInPrivate)
     assert result.area.low < 0.5 < result.area.high
 
 
-@pytest.mark.slow
 def test_losses_are_repeatable_and_leave_the_random_state_alone(member):
     model = member.task.model(member.facts, 0)
     torch.manual_seed(3)
@@ -96,7 +92,6 @@ def test_losses_are_repeatable_and_leave_the_random_state_alone(member):
     assert first.shape == (len(member.data.examples),)
 
 
-@pytest.mark.slow
 def test_training_without_privacy_can_be_attacked_too(member, tmp_path):
     game = MembershipGame.sample(0, len(member.data.examples), 1)
     bare = probe(unprotected(member), game, tmp_path)
@@ -104,7 +99,6 @@ def test_training_without_privacy_can_be_attacked_too(member, tmp_path):
     assert membership(member, bare, game.customers, 1e-5, 0.95).area.value > 0.5
 
 
-@pytest.mark.slow
 def test_the_member_with_most_customers_is_attacked_and_a_tiny_one_refused(private):
     config = private()
     prepared = prepare(config)

@@ -13,7 +13,6 @@ from securefl.privacy.accounting.calibration import Budget
 from support.local_noise import silence
 
 
-@pytest.mark.slow
 def test_a_plain_update_names_every_product_that_was_sold(tmp_path):
     leak = plain_rows(0, tmp_path / "run", 0.95)
     assert leak.named == leak.products
@@ -21,7 +20,6 @@ def test_a_plain_update_names_every_product_that_was_sold(tmp_path):
     assert leak.chance < 0.5 * leak.products
 
 
-@pytest.mark.slow
 def test_rows_of_products_that_nobody_bought_do_not_move(tmp_path):
     prepared = federation("plain", 1)
     seen, truth = one_round(prepared, tmp_path / "run"), bought(prepared)
@@ -32,7 +30,6 @@ def test_rows_of_products_that_nobody_bought_do_not_move(tmp_path):
     assert seen.words == {}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_masked_update_is_at_chance_and_the_sum_is_not(tmp_path, seed):
     masked, total = masked_rows(seed, tmp_path / "run", 0.95, 1 - CHANCE)
@@ -41,7 +38,6 @@ def test_a_masked_update_is_at_chance_and_the_sum_is_not(tmp_path, seed):
     assert total.sold.low > 0.6
 
 
-@pytest.mark.slow
 def test_a_vector_without_masks_is_not_taken_for_a_masked_one(tmp_path, monkeypatch):
     def unmasked(prepared, path):
         seen = one_round(federation("plain", 0), path)
@@ -59,7 +55,6 @@ def test_a_vector_without_masks_is_not_taken_for_a_masked_one(tmp_path, monkeypa
     assert not rows_masked("rows", masked).holds
 
 
-@pytest.mark.slow
 def test_a_private_update_hides_the_one_rating_behind_a_row():
     leak = private_rows(0, Budget(4.0, 1e-5), 0.95)
     assert 3.9 < leak.claim <= 4.0
@@ -68,7 +63,6 @@ def test_a_private_update_hides_the_one_rating_behind_a_row():
     assert leak.sold.high < 0.7
 
 
-@pytest.mark.slow
 def test_private_training_without_noise_names_the_rare_products(monkeypatch):
     silence(monkeypatch)
     leak = private_rows(0, Budget(1.0, 1e-5), 0.95)
@@ -76,7 +70,6 @@ def test_private_training_without_noise_names_the_rare_products(monkeypatch):
     assert not rows_private("rows", leak).holds
 
 
-@pytest.mark.slow
 def test_the_truth_is_what_the_retailers_tables_say():
     prepared = federation("plain", 3)
     truth = bought(prepared)

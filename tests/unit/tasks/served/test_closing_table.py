@@ -16,13 +16,11 @@ LISTED = (*LISTS, "sequential", "transfer")
 ALL = (*LISTS, *OTHERS, *FILES)
 
 
-@pytest.mark.slow
 def test_every_task_is_held_here():
     """A task that is added is added to these tests."""
     assert set(TASKS) <= set(ALL)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_figures_equal_the_closing_table(name, held):
     """To the last bit: in the folder, and computed again from the member's data."""
@@ -63,7 +61,6 @@ def ranks(found, cases, listed):
     return drawn.sum(axis=1), ((scores >= positive) & allowed).sum(axis=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTED)
 def test_lists_of_the_test_cut_give_the_hit_rates(name, held):
     """Lists for the customers as they were before their test case."""
@@ -96,7 +93,6 @@ def longest(model, purchases, every, new):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["demand", "quantiles", "demand-private"])
 def test_forecasts_of_the_test_steps_give_the_errors(name, held):
     """Each step is forecast from the data before it, with a band around it."""
@@ -117,7 +113,6 @@ def test_forecasts_of_the_test_steps_give_the_errors(name, held):
         assert (part["lower"] <= part["upper"]).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["churn", "churn-private"])
 def test_probabilities_of_the_test_date_give_the_scores(name, held):
     found, wanted = held(name), held(name).closing()
@@ -135,7 +130,6 @@ def test_probabilities_of_the_test_date_give_the_scores(name, held):
     assert (listed["until"] - listed["as_of"]).unique() == pd.Timedelta(weeks=cuts.horizon_weeks)
 
 
-@pytest.mark.slow
 def test_prices_have_the_elasticities_of_the_closing_table(held):
     """The expected sales under what is listed have the closing table's deviance."""
     found, wanted = held("pricing"), held("pricing").closing()
@@ -154,7 +148,6 @@ def test_prices_have_the_elasticities_of_the_closing_table(held):
     assert (listed["revenue_low"] <= listed["revenue_high"]).all()
 
 
-@pytest.mark.slow
 def test_order_levels_of_the_test_days_cost_as_much(held):
     """A newsvendor's days are independent: costs follow from levels and sales by hand."""
     found, wanted = held("inventory"), held("inventory").closing()
