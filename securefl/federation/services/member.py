@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,9 +32,11 @@ from securefl.federation.services.member_process import (
     MemberProcess,
     QuestionEntropy,
 )
+from securefl.federation.services.member_status import MemberStatusFile
 from securefl.federation.services.public_facts import check_facts
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.registry import create_task
 from securefl.tasks.served.writing import vocabulary_of
 
@@ -86,6 +89,7 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
             if journal.empty:
                 member.begin_after_loss()
             with context.connected() as link:
+                watch = MemberStatusFile(place, context, link, partial(_epsilon, context, member))
                 end = MemberEnd(
                     name=context.name,
                     keys=keys,
@@ -95,10 +99,20 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
                     entropy=entropy,
                     memory=memory,
                     fence=fence_of(member.ledger),
+                    watch=watch,
                 )
                 MemberProcess(end, member).serve()
             # After the release: no other party waits for the training without the federation.
-            return own_figures(context, member)
+            figures = own_figures(context, member)
+            watch.left("")  # and its model is there
+            return figures
+
+
+def _epsilon(context: ConnectionContext, member: Member | RefusingMember) -> float | None:
+    """Return what was spent over the life of the data; None without a budget."""
+    if not mechanism_for(context.config.privacy).private:
+        return None
+    return member.ledger.life_epsilon()
 
 
 def own_figures(context: ConnectionContext, member: Member | RefusingMember) -> OwnFigures | None:

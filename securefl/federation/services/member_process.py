@@ -20,6 +20,7 @@ from securefl.errors import RunDirectoryError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
+from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
@@ -115,6 +116,7 @@ class MemberEnd:
         entropy: The source of its session's randomness.
         memory: Keeps its trainings.
         fence: The head of its journal, in its ledger.
+        watch: Hears of its steps.
     """
 
     name: str
@@ -125,6 +127,7 @@ class MemberEnd:
     entropy: QuestionEntropy
     memory: JournalMemory
     fence: JournalFence
+    watch: MemberWatch = field(default_factory=MemberWatch)
 
 
 def _reason_in(release: bytes) -> str:
@@ -211,6 +214,7 @@ class MemberProcess:
             self._serve(arrival)
         if end.link.flush():
             end.keys.erase()
+        end.watch.left(self._stopped)
         if self._stopped:
             raise SecureflError(f"the coordinator stopped the run: {one_line(self._stopped)}")
 
@@ -222,6 +226,7 @@ class MemberProcess:
     def _said(self) -> Part:
         """Return a heartbeat: our key of the run, and our activity, sealed for the coordinator."""
         end = self._end
+        end.watch.tick()
         note = Envelope(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
         try:
             return next(note.parts(end.keys))
@@ -265,13 +270,13 @@ class MemberProcess:
             try:
                 return write()
             except (RunDirectoryError, DatabaseError, sqlite3.Error) as error:
-                self._step = "disk full"
+                self._now("disk full")
                 _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
                 time.sleep(pause)
         raise AssertionError("unreachable")
 
     def _answer(self, question: Question) -> Envelope:
-        self._step = kind_of(question.body)
+        self._now(kind_of(question.body))
         self._end.entropy.begin(question.seed)
         self._released = self._step == "leave"
         if self._released:
@@ -281,7 +286,12 @@ class MemberProcess:
         if self._step in {"save", "leave"} and kind_of(reply) == "done":
             self._keep(question, reply)
         self._step = "waiting"
+        self._end.watch.answered(question.body, reply)
         return self._note(question.id, reply)
+
+    def _now(self, step: str) -> None:
+        self._step = step
+        self._end.watch.step(step)
 
     def _keep(self, question: Question, reply: bytes) -> None:
         """Write a snapshot, from which a restart goes on; it erases all older secrets."""

@@ -182,6 +182,16 @@ class StatusFile(LivenessTracker):
             write_atomically(self._path, text.encode())
 
 
+def has_status(directory: Path) -> bool:
+    """Return whether a folder has the status of a coordinator, readable or not."""
+    try:
+        tree = read_json(directory / FILE, SMALL)
+        return isinstance(tree, dict) and "members" in tree
+    except InputError:
+        # A damaged one of a run directory is an error there, and not a member's.
+        return (directory / "config.toml").is_file()
+
+
 def read_status(directory: Path) -> dict[str, Any]:
     """Return the last status that a coordinator wrote.
 

@@ -278,6 +278,18 @@ def _command(words):
     return command
 
 
+def test_status_of_a_member_shows_no_hostile_text(cli, place):
+    """A file in a folder that somebody else made."""
+    texts = dict.fromkeys(("agreement", "run", "member", "step", "reason", "model"), HOSTILE)
+    numbers = {"rounds": 2, "round": 1, "verified": 1, "epsilon": 1.0}
+    times = {"written": 1.0, "since": 1.0, "asked": 1.0}
+    tree = texts | numbers | times | {"connected": False, "state": "taking part"}
+    (place / "status.json").write_text(json.dumps(tree))
+    outcome = cli("status", str(place))
+    assert outcome.code == 0, outcome
+    check_harmless(outcome.out)
+
+
 def test_a_category_in_brackets_is_paid_and_shown(cli, sales):
     """The answer was paid for: nothing in a name may keep it from its reader."""
     outcome = cli("analytics", "top", "category", str(sales), "--epsilon", "2")

@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from securefl.federation.member.own_figures import RESULT, kept_result
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 from securefl.federation.services.diagnostics import PreflightContext, examine
+from securefl.federation.services.member_status import read_member_status
 from securefl.federation.services.status import read_status
 from securefl.federation.transport.base import EngineError
 from securefl.ml.tensor_io import read_tensors
@@ -41,6 +43,11 @@ def test_a_network_ends_with_the_weights_of_the_local_engine(tmp_path, mode):
     result = run_network(village)
     same_weights(result, on_one_machine(tmp_path / "local", config))
     assert read_status(result)["state"] == "over"
+    for name in NAMES:
+        own = read_member_status(village.folder / name / "state")
+        assert (own["state"], own["round"], own["member"]) == ("over", config.rounds, name)
+        assert own["verified"] == (config.rounds if mode == "secure" else 0)
+        assert (Path(own["model"]) / "MODEL_CARD.md").is_file()
     assert audit_run(result).verdict in {"pass", "warn"}
     # Every member holds the result in its own folder, as it verified it.
     handed_out = bundle_of(result).claims.model
