@@ -23,6 +23,14 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_book_of_ours(tmp_path_factory):
+    """What fixtures of a whole module make has no books in the user's folder either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECUREFL_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def books(tmp_path_factory, monkeypatch):
     """Each test has books of its own: a member's book outlives its runs."""
