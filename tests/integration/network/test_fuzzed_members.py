@@ -1,6 +1,7 @@
 """Whatever arrives at a member's process is answered in the protocol's words, and kills nothing."""
 
 import random
+from dataclasses import replace
 from typing import get_args
 
 import msgpack
@@ -41,7 +42,11 @@ def small(tmp_path_factory, purchases):
 
 @pytest.fixture
 def member(small, tmp_path):
-    made = training(small[0][0], tmp_path / "state")
+    """A member with a ledger and a folder of its own: what it was asked before would decide."""
+    spec = small[0][0]
+    custody = replace(spec.custody, books=tmp_path / "books")
+    own = replace(spec, custody=custody, directory=tmp_path / "member")
+    made = training(own, tmp_path / "state")
     made.say(m.StartRun(since=0))
     yield made
     made.close()
