@@ -61,7 +61,6 @@ def in_own_words(answer):
     return reply
 
 
-@pytest.mark.slow
 def test_malformed_requests_are_answered_and_forgotten(member):
     """Poison: one was journalled and acknowledged, and killed the member at every start."""
     for body in BOMBS:
@@ -99,7 +98,6 @@ def fuzz(member, corpus, dimension, seed, count):
             assert again.answers == before.answers
 
 
-@pytest.mark.slow
 def test_mutated_requests_of_every_kind(member, small):
     fuzz(member, questions(small[1]), len(small[2]), 1, 150)
 
@@ -146,7 +144,6 @@ def fuzzed_rounds(tmp_path, seeds):
             assert set(survivors) >= set(federation.names) - {"retailer-2"}
 
 
-@pytest.mark.slow
 def test_mutated_messages_in_a_round_cost_their_target_alone(tmp_path):
     fuzzed_rounds(tmp_path, range(4))
 
@@ -156,7 +153,6 @@ def test_mutated_messages_in_many_rounds(tmp_path):
     fuzzed_rounds(tmp_path, range(10, 80))
 
 
-@pytest.mark.slow
 def test_first_bytes_that_announce_too_much_are_no_kind():
     """Sixteen gigabytes of places for an array were asked for."""
     from securefl.federation.transport.timeouts import kind_of
@@ -167,7 +163,6 @@ def test_first_bytes_that_announce_too_much_are_no_kind():
     assert kind_of(msgpack.packb({"kind": "save", "round": 1})) == "save"
 
 
-@pytest.mark.slow
 def test_save_with_any_number_deletes_no_checkpoint(member):
     """Save of rounds to come: two of them, and no checkpoint of a real round was left."""
     assert isinstance(member.say(m.Save(round=1)), m.Done)
@@ -178,7 +173,6 @@ def test_save_with_any_number_deletes_no_checkpoint(member):
     member.restart()
 
 
-@pytest.mark.slow
 def test_refused_save_drops_nothing_from_the_journal(member):
     """The journal is what a restart goes on from; a snapshot in its place needs a real save."""
     before = [question.id for question in member.journal.questions()]
@@ -186,7 +180,6 @@ def test_refused_save_drops_nothing_from_the_journal(member):
     assert [question.id for question in member.journal.questions()][:-1] == before
 
 
-@pytest.mark.slow
 def test_error_that_no_check_foresaw_is_answered_without_its_text(member, caplog):
     """Out of the member itself, in a simulation as over a network."""
 

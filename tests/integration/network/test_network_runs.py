@@ -79,7 +79,6 @@ def village(tmp_path_factory):
     return found(tmp_path_factory.mktemp("village"), small(), NAMES)
 
 
-@pytest.mark.slow
 def test_a_key_that_is_nobodys_does_not_enter(village, tmp_path):
     from securefl.consortium.agreement.workflow import make_key
     from securefl.consortium.keys.key_files import read_key
@@ -91,7 +90,6 @@ def test_a_key_that_is_nobodys_does_not_enter(village, tmp_path):
         connection_context(village.agreement, key, village.facts, "1")
 
 
-@pytest.mark.slow
 def test_an_agreement_changed_after_signing_admits_nobody(village, tmp_path):
     import shutil
 
@@ -104,13 +102,11 @@ def test_an_agreement_changed_after_signing_admits_nobody(village, tmp_path):
         changed.context("retailer-0")
 
 
-@pytest.mark.slow
 def test_an_expired_agreement_admits_nobody(village):
     with pytest.raises(AgreementError, match=r"expired|ended|valid"):
         village.context("retailer-0", at=datetime.now(UTC) + timedelta(days=40))
 
 
-@pytest.mark.slow
 def test_other_facts_are_another_run(village, tmp_path):
     from securefl.federation.services.public_facts import make_facts
 
@@ -123,7 +119,6 @@ def test_other_facts_are_another_run(village, tmp_path):
     assert connection_context(theirs.agreement, theirs.key("hub"), other, "1").run.id != mine.run.id
 
 
-@pytest.mark.slow
 def test_a_broker_with_an_expired_certificate_is_not_talked_to(tmp_path):
     village = found(tmp_path / "village", small(), NAMES, certificate_days=2)
     with open_broker(village):
@@ -132,7 +127,6 @@ def test_a_broker_with_an_expired_certificate_is_not_talked_to(tmp_path):
             pass
 
 
-@pytest.mark.slow
 def test_a_member_can_neither_read_nor_write_what_is_anothers(village):
     with open_broker(village):
         layout = village.context("hub").run.layout
@@ -147,7 +141,6 @@ def test_a_member_can_neither_read_nor_write_what_is_anothers(village):
     assert f'subscription to "{layout.to_member("retailer-1")}"' in refused.lower()
 
 
-@pytest.mark.slow
 def test_the_doctor_finds_nothing_wrong_where_nothing_is(village, tmp_path):
     patient = PreflightContext(
         village.agreement, village.key("retailer-0"), village.facts, "1", None, None, tmp_path
@@ -158,7 +151,6 @@ def test_the_doctor_finds_nothing_wrong_where_nothing_is(village, tmp_path):
     assert len(findings) == 8
 
 
-@pytest.mark.slow
 def test_the_doctor_says_what_to_mend_where_the_broker_is_gone(village, tmp_path):
     patient = PreflightContext(
         village.agreement, village.key("retailer-0"), village.facts, "1", None, None, tmp_path

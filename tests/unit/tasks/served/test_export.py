@@ -39,7 +39,6 @@ def test_onnx_computes_the_same(name, held, tmp_path):
     assert session.run([about["output"]], fed)[0] == pytest.approx(wanted, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["recommendation", "demand-private"])
 def test_torch_computes_the_same(name, held, tmp_path):
     found = held(name)
@@ -73,7 +72,6 @@ def test_an_exported_list_is_the_models_own(shop, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_a_model_that_is_no_network_is_refused(held, tmp_path):
     with pytest.raises(InputError, match="task 'pricing' is no network"):
         export_model(held("pricing").opened, "onnx", tmp_path / "out")
@@ -82,7 +80,6 @@ def test_a_model_that_is_no_network_is_refused(held, tmp_path):
         export_model(held("churn").opened, "torch", tmp_path / "out")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["recommendation", "sequential"])
 def test_vectors_order_products_as_lists_do(name, held, tmp_path):
     found = held(name)
@@ -104,7 +101,6 @@ def test_vectors_order_products_as_lists_do(name, held, tmp_path):
         export_vectors(found.opened, tmp_path / "vectors.csv")
 
 
-@pytest.mark.slow
 def test_a_blend_has_no_vectors(held, tmp_path):
     with pytest.raises(InputError, match="profile model serves is no inner product"):
         export_vectors(held("profile").opened, tmp_path / "vectors.npz")
