@@ -64,8 +64,8 @@ def _protected(case: AuditContext) -> Iterator[str]:
         f" epsilon {_figure(loss.run)} by this run, and {_figure(loss.life)} over all runs on the"
         f" data that its members count, at delta {settings.delta:g}."
     )
-    if settings.unit == "customer" and len(case.log.starts) > 1:
-        yield _everywhere(loss, len(case.log.starts))
+    if settings.unit == "customer" and len(case.log.participants) > 1:
+        yield _everywhere(loss, len(case.log.participants))
 
 
 def _everywhere(loss: LifeLoss, members: int) -> str:

@@ -9,6 +9,7 @@ import click
 
 from securefl_cli.commands.audit.main import bundle_argument
 from securefl_cli.options.passphrase import key_option, passphrase_option, unlocked
+from securefl_cli.options.run import time_limit_option
 from securefl_cli.rendering.screen import console, copyable, labelled
 
 
@@ -118,15 +119,26 @@ def witnessed(ctx: click.Context, /, *, bundle: Path, note: Path, keys: tuple[st
     metavar="DIR",
     help="A new folder: the signature, and the certificate with your identity key.",
 )
-def sign(*, bundle: Path, model: Path, key: Path, passphrase_file: Path | None, out: Path) -> None:
+@time_limit_option
+def sign(
+    *,
+    bundle: Path,
+    model: Path,
+    key: Path,
+    passphrase_file: Path | None,
+    out: Path,
+    time_limit: float,
+) -> None:
     """Audit BUNDLE.json and sign the model that its run ended with, as a Sigstore bundle.
 
     Tools for signed models verify it without knowing of runs; docs/audit.md says how.
     """
+    from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.sign import sign_model
 
     private = unlocked(key, passphrase_file)
-    signature, certificate = sign_model(bundle, model, private, out, datetime.now(UTC))
+    with deadline(time_limit, f"the audit of {bundle}"):
+        signature, certificate = sign_model(bundle, model, private, out, datetime.now(UTC))
     screen = console()
     copyable(screen, "Wrote", str(signature))
     copyable(screen, "Certificate", f"{certificate}  (it holds your identity key, and no secret)")
