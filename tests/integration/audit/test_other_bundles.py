@@ -72,7 +72,7 @@ def test_a_replayed_entry_in_another_bundle_is_no_fork(judged, tree):
 def small(request):
     """A run whose price is quick to compute: every unit is in every step."""
     if request.param == "masked":
-        return honest(rounds=1, members=3, private=False)
+        return honest(rounds=1, private=False)
     step = STEP.model_copy(update={"sampling_rate": 1.0})
     if request.param == "local noise":
         return honest(rounds=1, members=3, masked=False, step=step)
@@ -80,18 +80,18 @@ def small(request):
 
 
 @pytest.mark.parametrize("name", CRAFTED)
-def test_outsider_lowers_no_honest_verdict(name, small):
+def test_outsider_lowers_no_honest_verdict(name, small, tmp_path):
     """Beside the honest bundle alone, or several times and beside an honest copy."""
-    mine = small.seal()
+    mine = small.seal(tmp_path)
     other = copy.deepcopy(mine.to_json())
     CRAFTED[name](other)
     try:
-        crafted = OtherBundle(parse(other))
+        crafted = OtherBundle(parse(other), folder=tmp_path)
     except ValidationError:
         return  # the file is refused by name, before the audit
     pinned = small.consortium.signed
     for agreement, others in ((pinned, (crafted,)), (None, (crafted, crafted, OtherBundle(mine)))):
-        audit = verify(mine, others=others, now=NOW, agreement=agreement)
+        audit = verify(mine, others=others, now=NOW, agreement=agreement, folder=tmp_path)
         assert audit.verdict == "pass", [c for c in audit.checks if c.verdict == "fail"]
 
 
