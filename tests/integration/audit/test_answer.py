@@ -109,8 +109,8 @@ def life_loss_of(scenario, unit, earlier):
 def test_the_answer_says_who_what_and_how_complete(tmp_path):
     scenario = honest(rounds=1)
     audit = verify(scenario.seal(tmp_path), folder=tmp_path, now=NOW)
-    words = ("5 of 5 members", "masked sums", "over 5 members at least", "Each customer")
-    for words in (*words, "delta 1e-05", "complete"):
+    expected = ("5 of 5 members", "masked sums", "over 5 members at least", "Each customer")
+    for words in (*expected, "delta 1e-05", "complete"):
         assert words in audit.answer
     assert "--agreement" in audit.answer
     pinned = verify(
