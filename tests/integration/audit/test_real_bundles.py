@@ -19,10 +19,11 @@ from securefl.audit.export import export
 from securefl.audit.verify import OtherBundle, verify, verify_file
 from securefl.config.load import load_config, merge
 from securefl.consortium.keys.key_files import read_key
+from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.federation.runs.agreement import KEY
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
-from support.bundle_fields import at, fields_of, other_values, put, resigned
+from support.bundle_fields import UNORDERED, at, fields_of, other_values, put, resigned
 from support.crafted_bundles import CRAFTED
 
 AWAY = {"dropouts": [{"member": "west", "round": 1, "step": "masked-input"}]}
@@ -61,7 +62,7 @@ def real(request, purchases, tmp_path_factory):
     config = load_config(
         None, merge({**purchases, "model": {}}, {**changes, **KINDS[request.param]})
     )
-    directory = RunDirectory.create(folder / "run", config)
+    directory = RunDirectory.create(folder / "run", config, LedgerPaths.usual(folder / "books"))
     save = RunDirectory.save_round
 
     def die(self, record, state):
@@ -113,7 +114,7 @@ def test_changed_field_of_a_real_bundle_is_no_pass(real):
     assert _fault(tree, folder) is None
     changes = [c for field in fields_of(tree) for c in _changes(tree, field, keys)]
     kept = []
-    for who, name, places, what, other in random.Random(5).sample(changes, 60):
+    for who, name, places, what, other in random.Random(5).sample(changes, 300):
         changed = copy.deepcopy(tree)
         for place in reversed(places):
             put(changed, place, copy.deepcopy(other))
@@ -137,7 +138,8 @@ def _changes(tree, field, keys):
         who |= {"one member": own, "all members": field.places}
     for name, places in who.items():
         for what, other in other_values(at(tree, places[0]), alike) if places else ():
-            yield name, field.name, places, what, other
+            if (field.name, what) not in UNORDERED:
+                yield name, field.name, places, what, other
 
 
 def _fault(tree, folder):
