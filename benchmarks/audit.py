@@ -32,7 +32,7 @@ from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 
-SCENARIO = Path(__file__).parents[1] / "tests" / "securefl" / "audit"
+TESTS = Path(__file__).parents[1] / "tests"
 LEDGER = {
     Recorder: ("begin", "conclude", "finish"),
     MemberLedger: ("__init__", "refusal", "begin", "enter", "charge", "trained", "sent_again"),
@@ -41,8 +41,8 @@ LEDGER = {
 
 
 def verifying(rounds: int, *, masked: bool) -> Row:
-    sys.path.insert(0, str(SCENARIO))
-    scenario = import_module("scenario")
+    sys.path.insert(0, str(TESTS))
+    scenario = import_module("support.bundle_scenario")
     step = scenario.STEP.model_copy(update={"noise_multiplier": 20.0})
     honest = scenario.honest(rounds, masked=masked, step=step)
     with tempfile.TemporaryDirectory() as folder:

@@ -65,7 +65,9 @@ def _run(given: argparse.Namespace) -> int:
     if given.command == "witnessed":
         note = read_note(read_text(given.note, LARGEST_NOTE))
         keys = [Verifier.from_text(key) for key in given.witness]
-        return print_witnessed(witnessed(read_bundle(given.bundle), note, keys))
+        with deadline(given.time_limit, f"reading {given.bundle}"):
+            found = witnessed(read_bundle(given.bundle), note, keys)
+        return print_witnessed(found)
     with deadline(given.time_limit, f"the audit of {given.bundle}"):
         audit = verify_file(
             given.bundle,
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     for command in (verify, story):
         command.add_argument("--format", choices=("text", "json"), default="text")
+    for command in (verify, story, seen):
         command.add_argument("--time-limit", type=float, default=_TIME_LIMIT, metavar="SECONDS")
     verify.add_argument(
         "--agreement", type=Path, metavar="FILE", help="The agreement as a member gave it to you."

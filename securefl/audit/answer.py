@@ -9,7 +9,7 @@ from securefl.audit.bundle.findings import Overall
 from securefl.audit.life import LifeLoss, customer_loss, life_loss
 from securefl.config.privacy import protects
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.consortium.ledger.events import RefusedQuestion, ScoreRelease
+from securefl.consortium.ledger.events import Outcome, RefusedQuestion, ScoreRelease
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan
 
@@ -44,10 +44,12 @@ def protected(case: AuditContext) -> bool:
 def _who(case: AuditContext) -> str:
     agreement = case.agreement.agreement
     how = "in masked sums" if case.masked else "with every update in the clear to the coordinator"
+    ends = [outcome.survivors for _, outcome in case.log.of(Outcome)]
+    least = f", over {min(map(len, ends))} members at least" if ends else ""
     return (
         f"{len(case.log.participants)} of {len(agreement.members)} members of the agreement"
         f" '{agreement.name}' trained the task {agreement.config.task} {how},"
-        f" {len(case.log.outcomes):,} of {agreement.config.rounds:,} agreed rounds."
+        f" {len(case.log.outcomes):,} of {agreement.config.rounds:,} agreed rounds{least}."
     )
 
 
@@ -64,8 +66,8 @@ def _protected(case: AuditContext) -> Iterator[str]:
         f" epsilon {_figure(loss.run)} by this run, and {_figure(loss.life)} over all runs on the"
         f" data that its members count, at delta {settings.delta:g}."
     )
-    if settings.unit == "customer" and len(case.log.starts) > 1:
-        yield _everywhere(loss, len(case.log.starts))
+    if settings.unit == "customer" and len(case.log.participants) > 1:
+        yield _everywhere(loss, len(case.log.participants))
 
 
 def _everywhere(loss: LifeLoss, members: int) -> str:

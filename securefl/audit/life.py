@@ -56,8 +56,10 @@ def released(log: Log, member: str) -> list[Mechanism]:
 def life_loss(log: Log, settings: PrivacySettings) -> LifeLoss:
     """Return the loss of the agreed privacy unit by what members recorded, at the agreed delta."""
     price, unit = second_price(settings), settings.unit
-    now = [_spent(log, member, unit, life=False) for member in log.starts]
-    ever = [_spent(log, member, unit, life=True) for member in log.starts]
+    if not log.participants:
+        return LifeLoss(None, None, None, None)  # nothing is recorded, which is not a loss of 0
+    now = [_spent(log, member, unit, life=False) for member in log.participants]
+    ever = [_spent(log, member, unit, life=True) for member in log.participants]
     run, life = dict(at_most(now, price)), dict(at_most(ever, price))
     # Members can have a customer in common, and neither a record nor a member.
     several = unit == "customer"
@@ -83,7 +85,7 @@ def customer_loss(log: Log, config: RunConfig) -> float | None:
                 settings.accountant,
                 unit.records(settings),
             )
-            for member in log.starts
+            for member in log.participants
         ]
     except (LedgerError, ConfigError, ArithmeticError, ValueError):
         return None
@@ -99,8 +101,11 @@ def member_life(log: Log, member: str, settings: PrivacySettings) -> float | Non
 
 
 def _spent(log: Log, member: str, unit: str, *, life: bool) -> Spent:
-    spent, (line, start) = Spent(), log.starts[member]
-    if life:
+    spent = Spent()
+    if life and member not in log.starts:
+        spent.unbounded = True  # it does not say what was before
+    elif life:
+        start = log.starts[member][1]
         for mechanism in (*start.history, *start.other_units):
             kind = mechanism.model_copy(update={"steps": 1}).model_dump_json()
             spent.add(unit, mechanism, (kind, 0) if unit == "customer" else None)
@@ -110,7 +115,8 @@ def _spent(log: Log, member: str, unit: str, *, life: bool) -> Spent:
         assert isinstance(event, Release | ScoreRelease)
         dp = event.dp if isinstance(event, Release) else agreed
         common = unit == "customer" and _shares_noise(dp, mechanism.unit)
-        spent.add(unit, mechanism, (line.entry.run, event.round) if common else None)
+        shared = (charged.entry.run, event.round) if common else None
+        spent.add(unit, mechanism, shared)
     return spent
 
 

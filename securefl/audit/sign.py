@@ -46,6 +46,7 @@ def sign_model(
         folder=path.parent,
         model=file.values,
         model_task=file.task,
+        model_layout=file.layout,
         now=now,
     )
     given = next(check for check in audit.checks if check.name == "model-given")

@@ -159,6 +159,7 @@ def verify_file(
         others=beside,
         model=None if given is None else given.values,
         model_task=None if given is None else given.task,
+        model_layout=None if given is None else given.layout,
         signature=signed,
         now=now,
     )
@@ -203,13 +204,15 @@ def verify(
     others: Sequence[OtherBundle] = (),
     model: str | None = None,
     model_task: str | None = None,
+    model_layout: str | None = None,
     signature: ModelSignature | None = None,
     now: datetime | None = None,
 ) -> Audit:
-    """Audit a bundle; see `verify_file`. The model is given as its digest, hex, and its task."""
+    """Audit a bundle; see `verify_file`. a model is given as its digests, hex, and its task."""
     at = now or datetime.now(UTC)
     case = AuditContext(Log(bundle), at, folder, agreement)
-    case = replace(case, model=model, model_task=model_task, signature=signature)
+    case = replace(case, model=model, model_task=model_task, model_layout=model_layout)
+    case = replace(case, signature=signature)
     left = time_left()
     share = None if left is None else left / 2 / max(len(others), 1)
     case = replace(case, others=tuple(_audited(other, case, share) for other in others))
@@ -229,11 +232,11 @@ def _judged(case: AuditContext, source: str) -> Audit:
 
 
 def _results(case: AuditContext) -> Iterator[Checked]:
-    """Yield the result of every check; where numbers are beyond a computation, it is missing."""
+    """Yield the result of every check; where one ends with an error, its result is missing."""
     for check in CHECKS:
         try:
             found = check.find(case)
-        except (ArithmeticError, ValueError) as error:
+        except Exception as error:  # whatever a bundle makes of a check, it passes none by it
             found = lacking(f"a result of {check.name}", f"{type(error).__name__}: {error}")
         yield _checked(check.name, check.group, found, check.remedy)
 

@@ -51,6 +51,10 @@ def _known_protection(name: str) -> str:
     return name
 
 
+CLIP_NORMS: Final = (1e-12, 1e15)
+SAMPLING_RATES: Final = (1e-12, 1.0)
+"""Least and largest values, far beyond those of any run; records beyond them are refused."""
+
 Protection = Annotated[str, AfterValidator(_known_protection)]
 Unit = Literal["customer", "record", "member"]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -116,12 +120,12 @@ class PrivacySettings(Settings):
         description="What computes epsilon: pld is exact without sampling and tight with it; rdp is"
         " the bound that needs the least arithmetic. Skellam noise has rdp alone.",
     )
-    clip_norm: PositiveFloat = Field(
+    clip_norm: Annotated[float, Field(ge=CLIP_NORMS[0], le=CLIP_NORMS[1])] = Field(
         1.0,
         description="Largest norm of a unit's gradient; for demand, of the units it adds to the"
         " series; with unit member, of a retailer's update.",
     )
-    sampling_rate: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+    sampling_rate: Annotated[float, Field(ge=SAMPLING_RATES[0], le=SAMPLING_RATES[1])] = Field(
         0.5, description="Probability of a unit to be in a step; agreed, not computed from data."
     )
     expected_batch: PositiveFloat = Field(

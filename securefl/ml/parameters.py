@@ -7,13 +7,13 @@ the order of `named_parameters`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import FloatVector, layout_digest
 
 
 def _is_local(module: nn.Module, name: str) -> bool:
@@ -40,6 +40,11 @@ def shared_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def local_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that never leave the member."""
     return {n: p for n, p in model.named_parameters() if _is_local(model, n)}
+
+
+def shared_layout(model: nn.Module) -> bytes:
+    """Return the digest of names and shapes of the shared parameters, in wire order, 32 bytes."""
+    return layout_digest((n, tuple(p.shape)) for n, p in shared_parameters(model).items())
 
 
 def shared_vector(model: nn.Module) -> FloatVector:
@@ -95,7 +100,12 @@ def joined_shared(model: nn.Module, tensors: Mapping[str, Tensor]) -> FloatVecto
                 f"the weights are of another model: {name} is {list(tensors[name].shape)},"
                 f" not {list(parameter.shape)}"
             )
-    parts = [tensors[name].reshape(-1).to(torch.float32) for name in parameters]
+    return flat(tensors[name] for name in parameters)
+
+
+def flat(tensors: Iterable[Tensor]) -> FloatVector:
+    """Return the values of tensors, one after another, as one float32 vector."""
+    parts = [tensor.reshape(-1).to(torch.float32) for tensor in tensors]
     return np.ascontiguousarray(torch.cat(parts).numpy())
 
 

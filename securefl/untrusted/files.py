@@ -51,6 +51,7 @@ def read_bytes(
             _check_kind(path, state.st_mode, error)
             if state.st_size > largest:
                 raise error(f"{path} is larger than any such file: {_size(largest)} at most")
+            _check_stored(path, state, error)
             # Reading allocates what it is asked for: the size that the file has, and not the limit.
             most = min(largest, max(state.st_size, MEBIBYTE))
             content = file.read(most + 1)
@@ -102,10 +103,7 @@ def check_regular(
     except (OSError, ValueError) as problem:
         raise error(f"{path} cannot be read: {_reason(problem)}") from None
     _check_kind(path, state.st_mode, error)
-    # A terabyte of holes takes no room on the disk, and hours to read.
-    held = getattr(state, "st_blocks", state.st_size) * _BLOCK
-    if state.st_size > MEBIBYTE and held * _HOLES < state.st_size:
-        raise error(f"{path} is a sparse file: next to nothing of its content is on the disk")
+    _check_stored(path, state, error)
     if largest is not None and state.st_size > largest:
         raise error(f"{path} is larger than any such file: {_size(largest)} at most")
 
@@ -150,6 +148,13 @@ def _check_kind(path: Path, mode: int, error: type[InputError]) -> None:
         raise error(f"{path} cannot be read: Is a directory")
     if not stat.S_ISREG(mode):
         raise error(f"{path} is no regular file")
+
+
+def _check_stored(path: Path, state: os.stat_result, error: type[InputError]) -> None:
+    """Refuse a file of holes: a terabyte of them takes no room on the disk, and hours to read."""
+    held = getattr(state, "st_blocks", state.st_size) * _BLOCK
+    if state.st_size > MEBIBYTE and held * _HOLES < state.st_size:
+        raise error(f"{path} is a sparse file: next to nothing of its content is on the disk")
 
 
 def _reason(problem: Exception) -> str:

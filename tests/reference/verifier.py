@@ -41,7 +41,7 @@ EVENTS = {
     "refused-question": {"kind", "question", "phase", "reason"},
     "end": {"kind", "rounds", "epsilon_after"},
 }
-SOMETIMES = {"start": {"other_units", "start_model"}}
+SOMETIMES = {"start": {"other_units", "start_model"}, "outcome": {"layout"}}
 ENTRY = {"version", "run", "agreement", "member", "sequence", "previous", "time", "event"}
 ZEROS = "0" * 64
 
@@ -189,6 +189,7 @@ def log(bundle, keys):
 
 def rounds(bundle):
     outcomes, models, before, scored, starts, unseen = {}, {}, {}, set(), set(), set()
+    layouts = set()
     for line in bundle["entries"]:
         event, member = line["entry"]["event"], line["entry"]["member"]
         if event["kind"] == "start":
@@ -202,6 +203,7 @@ def rounds(bundle):
         if event["kind"] == "outcome":
             saw = member in event["survivors"] and (member, event["round"]) not in unseen
             need(saw, "outcomes", f"{member} cannot have seen round {event['round']}")
+            layouts.add(event.get("layout"))
             same = (event["survivors"], event["model_after"], event["transcript"])
             first = outcomes.setdefault(event["round"], same)
             need(same == first, "outcomes", f"two outcomes of round {event['round']}")
@@ -211,6 +213,7 @@ def rounds(bundle):
         if place - 1 in models:
             need(before[place] == {models[place - 1]}, "models", f"round {place} began elsewhere")
     need(len(starts) <= 1, "models", "members computed two starts")
+    need(len(layouts) <= 1, "models", "rounds ended with models of different tensors")
     need(before.get(1, starts) == starts or not starts, "models", "round 1 began elsewhere")
     need(scored <= set(models.values()), "models", "the model that was scored comes from no round")
     need(len(scored) <= 1, "models", "members scored two models")

@@ -16,10 +16,12 @@ from securefl.consortium.ledger.events import (
     RefusedQuestion,
     Release,
     ScoreRelease,
+    SkellamMechanism,
     Start,
     UnseenOutcome,
 )
 from securefl.consortium.ledger.hash_chain import timestamp
+from securefl.ml.vectors import layout_digest
 from securefl_protocols.primitives.signing import SigningKey
 from support.bundle_scenario import BEGIN, SALT, STEP, Written, honest, scored
 
@@ -517,6 +519,64 @@ def history(**fields):
     """A member's account has an earlier run in it, told otherwise than it was."""
     earlier = STEP.model_copy(update={"steps": 4, **fields})
     return member(Start, {"history": (earlier,), "epsilon_before": 30.0})
+
+
+def beside(**fields):
+    """A member's account has an earlier mechanism for another privacy unit, told otherwise."""
+    earlier = {"unit": "record", "adjacency": "add or remove one record", **fields}
+    return member(Start, {"other_units": (STEP.model_copy(update=earlier),)})
+
+
+def of_integers(run_or_history, **fields):
+    """A mechanism with the fields of Skellam noise, in a release or in a history."""
+    fields = {"variance": 9, "sensitivity": 1.5, "coordinates": 6, **fields}
+    mixed = SkellamMechanism(**{**STEP.model_dump(), **fields})
+    if run_or_history == "release":
+        return member(Release, {"mechanism": mixed})
+    return member(Start, {"history": (mixed,), "epsilon_before": 30.0})
+
+
+def forgets_unprotected(run):
+    """The next run on the same data does not count that an earlier one had no noise."""
+    later, _ = reset_with_history(run)
+    bare = honest(rounds=1, masked=False, private=False)
+    for written in bare.script:
+        if isinstance(written.event, Start):
+            data_set = next(
+                signed.entry.event.data_set
+                for signed in later.entries
+                if signed.entry.member == written.member
+            )
+            bare = bare.edited(written.member, Start, {"data_set": data_set})
+    return later, {"others": (OtherBundle(bare.seal()),)}
+
+
+def different_tensors(run):
+    """One round ended with a model of other tensors than the others did."""
+    others = run.edited(None, Outcome, {"layout": "ab" * 32})
+    return others.edited(None, Outcome, {"layout": FALSE}, 2).seal(), {}
+
+
+def tensors_exchanged(run):
+    """A model with the right values is given to the auditor, and other names of its tensors."""
+    signed = layout_digest([("item", (3,)), ("user", (3,))]).hex()
+    given = layout_digest([("user", (3,)), ("item", (3,))]).hex()
+    bundle = run.edited(None, Outcome, {"layout": signed}).seal()
+    return bundle, {"model": run.model, "model_layout": given}
+
+
+def missed(run, survivors=None):
+    """A member was not in the second round, and so did not see how it ended."""
+    others = survivors or tuple(name for name in run.keys if name != CHEAT)
+    shorter = run.edited(None, Outcome, {"survivors": others}, 2)
+    return shorter.changed(
+        lambda script: [
+            replace(w, event=UnseenOutcome(round=2))
+            if w.member == CHEAT and isinstance(w.event, Outcome) and w.event.round == 2
+            else w
+            for w in script
+        ]
+    )
 
 
 def second_noise(run):

@@ -18,6 +18,8 @@ from securefl_protocols.wire.context import labelled_digest
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 HEX = re.compile(r"[0-9a-f]{64}")
 LARGEST = (1 << 53) - 1
+UNORDERED = {("transcripts", "turned round")}
+"""What may be done to a field: nobody signs the order of the files that a bundle names."""
 FACTORS = (0.5, 0.99, 1.01, 2.0, 1e-6, 1e6)
 
 

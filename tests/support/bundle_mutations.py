@@ -14,6 +14,7 @@ from support.bundle_edits import (
     CHEAT,
     FALSE,
     HONEST,
+    beside,
     break_consistency,
     change_agreement,
     change_sigma,
@@ -21,6 +22,7 @@ from support.bundle_edits import (
     copied_start,
     crafted_outcome,
     crafted_start,
+    different_tensors,
     drop_agreement_signature,
     drop_countersignature,
     false_opening,
@@ -30,6 +32,7 @@ from support.bundle_edits import (
     foreign_member,
     forge_countersignature,
     forge_root,
+    forgets_unprotected,
     fork,
     gap,
     history,
@@ -43,6 +46,7 @@ from support.bundle_edits import (
     more_units,
     move_inclusion,
     no_release,
+    of_integers,
     one_alone_saw_in_plain,
     one_sum_for_two,
     other_agreement,
@@ -72,6 +76,7 @@ from support.bundle_edits import (
     started_twice,
     stated_without_noise,
     swap_member,
+    tensors_exchanged,
     truncate,
     truncate_with_heads,
     truncated_for_us,
@@ -436,6 +441,44 @@ TABLE = (
         member(Start, lambda event: {"cap": event.cap.model_copy(update={"epsilon": 2.0})}),
     ),
     Manipulation("an account that forgets another run", "earlier-runs", reset_with_history),
+    Manipulation(
+        "an account that forgets releases without noise", "earlier-runs", forgets_unprotected
+    ),
+    Manipulation(
+        "a model of exchanged tensors given to the auditor", "model-given", tensors_exchanged
+    ),
+    Manipulation(
+        "a member that does not say which tensors",
+        "model-chain",
+        lambda run: (
+            run.edited(None, Outcome, {"layout": FALSE})
+            .edited(CHEAT, Outcome, {"layout": None})
+            .seal(),
+            {},
+        ),
+        "not checked",
+    ),
+    Manipulation("models of different tensors", "model-chain", different_tensors),
+    Manipulation(
+        "noise of another kind", "mechanism-agreed", of_integers("release", name="sampled-skellam")
+    ),
+    Manipulation("a record of two kinds of noise", "mechanisms-known", of_integers("release")),
+    Manipulation(
+        "a multiplier that its variance does not give",
+        "mechanisms-known",
+        of_integers("history", name="sampled-skellam", variance=16),
+    ),
+    Manipulation(
+        "an earlier step without noise", "mechanisms-known", history(noise_multiplier=0.0)
+    ),
+    Manipulation(
+        "an earlier step beyond all numbers", "mechanisms-known", history(clip_norm=1e308)
+    ),
+    Manipulation("earlier steps without end", "mechanisms-known", beside(steps=(1 << 53) - 1)),
+    Manipulation("an earlier unit that is none", "mechanisms-known", beside(unit="household")),
+    Manipulation(
+        "other neighbours of an earlier unit", "mechanisms-known", beside(adjacency="nothing")
+    ),
     Manipulation("a delta too large for the units", "delta-small", more_units),
     Manipulation("a false opening", "delta-small", false_opening),
 )

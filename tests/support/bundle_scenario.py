@@ -308,7 +308,7 @@ def _write(scenario, config, rounds, history, step):
                 mode=config.mode,
                 dp=config.privacy.dp,
                 model_before=before.hex(),
-                threshold=4 if masked else None,
+                threshold=least_survivors(config.cohort, len(names)) if masked else None,
                 cohort=names,
                 mechanism=step,
                 delta=delta if step else None,

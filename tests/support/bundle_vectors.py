@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 
 from reference.basics import unpack
 from securefl.audit.bundle.bundle import bundle_schema
-from securefl.consortium.ledger.events import Outcome, Release, Start, UnseenOutcome
+from securefl.consortium.ledger.events import Outcome, Release, Start
 from securefl.federation.aggregation.session_parameters import session_params
+from securefl.ml.vectors import layout_digest
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.wire.signed_statements import statement
 from securefl_protocols.wire.transcript import Transcript
+from support.bundle_edits import missed
 from support.bundle_mutations import (
     CHEAT,
     FALSE,
@@ -41,6 +43,8 @@ from support.paths import ROOT
 
 FOLDER = ROOT / "tests" / "vectors" / "bundles"
 SCHEMA = ROOT / "docs" / "bundle.schema.json"
+LAYOUT = layout_digest([("item", (2, 2)), ("bias", (2,))]).hex()
+"""Names and shapes of a model of as many coordinates as those of the bundles."""
 OTHERS = ("retailer-0", "retailer-2")
 """The members of the plain vectors but for the cheating one."""
 ALL_UNITS = STEP.model_copy(update={"sampling_rate": 1.0})
@@ -125,6 +129,12 @@ INSIDE = {
         *("models", "model-chain"),
         lambda run: run.edited(CHEAT, Start, {"start_model": FALSE}),
     ),
+    "bad_layouts_differ": (
+        *("models", "model-chain"),
+        lambda run: run.edited(None, Outcome, {"layout": LAYOUT}).edited(
+            None, Outcome, {"layout": FALSE}, 2
+        ),
+    ),
     "bad_model_began_elsewhere": (
         *("models", "model-chain"),
         lambda run: run.edited(None, Release, {"model_before": FALSE}, 2),
@@ -135,19 +145,6 @@ INSIDE = {
     ),
 }
 """What a member writes and signs."""
-
-
-def _missed(run):
-    """A member that was not in the last round, and so did not see how it ended."""
-    shorter = run.edited(None, Outcome, {"survivors": OTHERS}, 2)
-    return shorter.changed(
-        lambda script: [
-            replace(w, event=UnseenOutcome(round=2))
-            if w.member == CHEAT and isinstance(w.event, Outcome) and w.event.round == 2
-            else w
-            for w in script
-        ]
-    )
 
 
 def _seed(run):
@@ -174,8 +171,10 @@ def vectors():
         yield Vector(f"{name}.json", core, audit, _text(change(run).seal().to_json())), files
     twice = _text(tree).replace('"format":', '"format": "securefl-audit/1", "format":', 1)
     yield Vector("bad_name_twice.json", "form", "schema", twice), files
-    missed = _text(_missed(run).seal().to_json())
-    yield Vector("honest_unseen.json", None, None, missed), files
+    named = run.edited(None, Outcome, {"layout": LAYOUT})
+    yield Vector("honest_layout.json", None, None, _text(named.seal().to_json())), files
+    unseen = _text(missed(run, OTHERS).seal().to_json())
+    yield Vector("honest_unseen.json", None, None, unseen), files
     yield from _scored(run, files)
     yield from _masked(masked, files)
     yield from _replayed(masked, adaptive, files)

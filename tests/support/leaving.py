@@ -66,7 +66,7 @@ EVENTS = {
         **dict.fromkeys(("round", "scores", "threshold", "cohort", "mechanism", "delta"), P),
         **dict.fromkeys(("epsilon_before", "epsilon_after"), P),
     },
-    "outcome": {"round": P, "survivors": P, "model_after": R, "transcript": R},
+    "outcome": {"round": P, "survivors": P, "model_after": R, "transcript": R, "layout": P},
     "unseen-outcome": {"round": P},
     "refusal": {"round": P, "reason": P, "asked": P, "allowed": P},
     "refused-question": {"question": P, "phase": P, "reason": P},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from securefl_cli.options.run import format_option
+from securefl_cli.options.run import format_option, time_limit_option
 from securefl_cli.rendering.screen import console, copyable, print_json
 
 
@@ -38,6 +38,7 @@ from securefl_cli.rendering.screen import console, copyable, print_json
     metavar="FILE",
     help="The agreement as a member gave it to you: agreement.toml or agreement.json.",
 )
+@time_limit_option
 @format_option
 @click.pass_context
 def dossier(
@@ -48,6 +49,7 @@ def dossier(
     out: Path | None,
     attack: Path | None,
     agreement: Path | None,
+    time_limit: float,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
     """Write what each party can learn, data protection, NIST, competition and how to verify.
@@ -55,9 +57,11 @@ def dossier(
     Figures are those that members signed; whatever else is in it says so. Exits with the verdict
     of the audit: 0, 1 (something is wrong) or 3 (doubtful or incomplete).
     """
+    from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.dossier.page import dossier_of, write_dossier
 
-    made = dossier_of(run, attack, out, agreement)
+    with deadline(time_limit, f"the dossier of {run}"):
+        made = dossier_of(run, attack, out, agreement)
     files = write_dossier(made)
     if format == "json":
         print_json(made.to_json() | {"files": {name: str(path) for name, path in files.items()}})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from securefl_cli.options.run import time_limit_option
 from securefl_cli.rendering.screen import console
 
 
@@ -31,13 +32,16 @@ from securefl_cli.rendering.screen import console
     metavar="FILE",
     help="Where to write; report.html in the run's directory if not given.",
 )
-def report(*, run: Path, beside: Path | None, out: Path | None) -> None:
+@time_limit_option
+def report(*, run: Path, beside: Path | None, out: Path | None, time_limit: float) -> None:
     """Write a run as one HTML page that needs no network and contains no script.
 
     The top summarizes for a manager what was gained, what it cost in privacy and who took part;
     below are all figures, the rounds, the result of an audit, and how to verify it.
     """
+    from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.report.page import write_report
 
-    path = write_report(run, out, beside)
+    with deadline(time_limit, f"the report of {run}"):
+        path = write_report(run, out, beside)
     console().whole(f"{path}")

@@ -49,6 +49,14 @@ format_option = click.option(
     show_default=True,
     help="What is written to stdout.",
 )
+time_limit_option = click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A log that takes longer is refused: it was made to.",
+)
 book_option = click.option(
     "--book",
     type=click.Path(path_type=Path, file_okay=False),

@@ -28,7 +28,9 @@ from securefl.untrusted.files import MEBIBYTE
 
 FORMAT = "securefl-audit/1"
 
-FileName = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][\w.-]*$")]
+FileName = Annotated[
+    str, Field(max_length=200, pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][\w.-]*$")
+]
 """At most one folder down and never up, so that a bundle cannot name other files of its reader."""
 
 

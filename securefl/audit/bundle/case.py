@@ -13,7 +13,12 @@ from typing import TypeVar
 from securefl.audit.bundle.bundle import Bundle
 from securefl.audit.bundle.model_signature import ModelSignature
 from securefl.config.privacy import protects
-from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement, standing
+from securefl.consortium.agreement.signatures import (
+    AgreementStatus,
+    SignedAgreement,
+    as_it_stood,
+    standing,
+)
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import (
     Entry,
@@ -173,21 +178,6 @@ class Log:
         return dict(sorted(grouped.items()))
 
 
-def as_it_stood(signed: SignedAgreement, digest: str) -> SignedAgreement | None:
-    """Return an agreement with its statements up to the state with a digest (hex), if it had one.
-
-    A key that was rotated later did sign until then, so a run is judged by the keys of its time.
-    """
-    for count in range(len(signed.statements) + 1):
-        state = signed.model_copy(update={"statements": signed.statements[:count]})
-        try:
-            if state.digest().hex() == digest:
-                return state
-        except AgreementError:
-            return None
-    return None
-
-
 def continues(before: SignedAgreement, after: SignedAgreement) -> bool:
     """Return whether one agreement is known from another: more statements, or its predecessor."""
     try:
@@ -241,6 +231,7 @@ class AuditContext:
         others: Other bundles, of the same run or of other runs on the same data, each audited.
         model: Digest of the model that the auditor was given, hex.
         model_task: The task that its file states; None where only the digest was given.
+        model_layout: The digest of names and shapes in that file, hex; likewise.
         signature: The signature of its file.
     """
 
@@ -251,6 +242,7 @@ class AuditContext:
     others: tuple[OtherLog, ...] = ()
     model: str | None = None
     model_task: str | None = None
+    model_layout: str | None = None
     signature: ModelSignature | None = None
 
     @property

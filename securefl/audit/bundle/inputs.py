@@ -12,17 +12,25 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from securefl.audit.bundle.bundle import Bundle, BundleError, first_fault, parse, read_object
+from securefl.audit.bundle.bundle import (
+    MOST_COORDINATES,
+    Bundle,
+    BundleError,
+    first_fault,
+    parse,
+    read_object,
+)
 from securefl.consortium.agreement.signatures import SignedAgreement, from_json
 from securefl.consortium.agreement.storage import read_signed
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.errors import InputError
-from securefl.ml.vectors import ORDER, FloatVector, model_digest
+from securefl.ml.vectors import ORDER, FloatVector, layout_digest, model_digest
 from securefl.untrusted.documents import parse_json, read_json
 from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes
 from securefl.untrusted.tensors import METADATA, tensor_header
 
-_LARGEST_MODEL = 64 * 1024 * MEBIBYTE
+_LARGEST_MODEL = 4 * MOST_COORDINATES + 4 * MEBIBYTE
+"""Bytes of the largest model whose rounds can be audited, and of a header."""
 _PREFIX = 8
 """Bytes of a safetensors file that state the length of its JSON header."""
 
@@ -69,11 +77,13 @@ class ReleasedModel:
     Attributes:
         values: The digest that stands for the model in signed entries, hex. It covers the values
             in their order, and neither names nor shapes.
+        layout: The digest of names and shapes of its tensors in their order, hex.
         content: SHA-256 of every byte, which signatures for other tools name.
         task: The task that the file states.
     """
 
     values: str
+    layout: str
     content: bytes
     task: str
 
@@ -93,7 +103,8 @@ def released_model(path: Path) -> ReleasedModel:
         raise InputError(f"{path} does not state its task")
     order = _order(metadata.get(ORDER), header, str(path))
     values = model_digest(_vector(content, [header[name] for name in order], str(path))).hex()
-    return ReleasedModel(values, hashlib.sha256(content).digest(), task)
+    layout = layout_digest((name, header[name]["shape"]) for name in order).hex()
+    return ReleasedModel(values, layout, hashlib.sha256(content).digest(), task)
 
 
 def _metadata(entry: object, where: str) -> dict[str, Any]:

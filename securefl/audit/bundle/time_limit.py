@@ -14,6 +14,8 @@ from securefl.errors import InputError
 
 _AGAIN = 1.0
 """Seconds after which the end is raised once more: Python drops what is raised in a finaliser."""
+_LONGEST = 1e9
+"""Seconds beyond any limit, among them infinity; timers take no such number."""
 _LEAST = 1e-3
 """Seconds that an enclosing timer is given whose time went by in the meantime."""
 
@@ -37,8 +39,10 @@ def deadline(seconds: float, what: str) -> Iterator[None]:
     (all but Windows); elsewhere the block is not limited.
 
     Raises:
-        TimeLimitError: If the time is over.
+        TimeLimitError: If the time is over, or the limit is none.
     """
+    if not 0 < seconds < _LONGEST:
+        raise TimeLimitError(f"{seconds:g} seconds are no limit of time")
     left = time_left()
     if not _limited() or (left is not None and left <= seconds):
         yield

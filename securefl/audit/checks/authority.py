@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from securefl.audit.bundle.case import AuditContext, as_it_stood, moment_of
+from securefl.audit.bundle.case import AuditContext, moment_of
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
 from securefl.config.privacy import protects
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.consortium.agreement.signatures import check, standing
+from securefl.consortium.agreement.signatures import as_it_stood, check, standing
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.digests import config_digest
 from securefl.consortium.ledger.events import End, Release, ScoreRelease, Start

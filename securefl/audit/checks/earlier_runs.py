@@ -95,12 +95,20 @@ def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
     earlier, later = sorted((one, two), key=lambda log: log.starts[member][0].entry.time)
     (_, first), (line, second) = earlier.starts[member], later.starts[member]
     # Runs may overlap in time: only what was released before the later run began is in its history.
+    # Times are whole seconds: of two entries in one second it cannot be said which was first.
     counted = (e for e in earlier.by_member[member] if earlier is one or other.authentic(e))
-    before = [e for e in _of_its_run(earlier, member, counted) if e.entry.time <= line.entry.time]
+    before = [e for e in _of_its_run(earlier, member, counted) if e.entry.time < line.entry.time]
     released = [e.event.mechanism for e in before if isinstance(e.event, Release | ScoreRelease)]
     spent = _by_mechanism(m for m in (*first.history, *first.other_units, *released) if m)
     if steps := (spent - _by_mechanism((*second.history, *second.other_units))).total():
         yield failed(f"{steps} steps of the earlier run are not in the account", line.where)
+    without = first.unprotected_before + sum(map(_without_noise, before))
+    if second.unprotected_before < without:
+        yield failed(
+            f"{without:,} releases without noise were before, and the account counts"
+            f" {second.unprotected_before:,}",
+            line.where,
+        )
     if (first.unit, first.delta) != (second.unit, second.delta):
         return
     left = [e.event.epsilon_after for e in before if isinstance(e.event, _PRICED)]
@@ -112,6 +120,12 @@ def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
             f"the account begins at {second.epsilon_before or 0:.4g}, and was left at {most:.4g}",
             line.where,
         )
+
+
+def _without_noise(line: LogEntry) -> bool:
+    """Return whether an entry records an update that no noise protects and that is no repeat."""
+    event = line.event
+    return isinstance(event, Release) and event.mechanism is None and event.repeat_of is None
 
 
 def _by_mechanism(mechanisms: Iterable[Mechanism]) -> Counter[Mechanism]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, worst_of
 from securefl.config.schema import RunConfig
-from securefl.consortium.ledger.composition import as_event
+from securefl.consortium.ledger.composition import SAMPLED_SKELLAM, as_event
 from securefl.consortium.ledger.digests import units_commitment
 from securefl.consortium.ledger.events import (
     Mechanism,
@@ -103,7 +103,7 @@ def _law_faults(case: AuditContext, mechanism: Mechanism, line: LogEntry) -> Ite
     agreed = mechanism_for(config.privacy)
     if mechanism.name != agreed.recorded_as:
         yield failed(f"the noise is {mechanism.name}, agreed was {agreed.recorded_as}", line.where)
-    elif isinstance(mechanism, SkellamMechanism):
+    elif isinstance(mechanism, SkellamMechanism) and agreed.recorded_as == SAMPLED_SKELLAM:
         moved = agreed.sum_encoding(config, case.bundle.claims.dimension).sensitivity
         if (mechanism.sensitivity, mechanism.coordinates) != (moved.l2, moved.dimension):
             yield failed("a unit moves the sum further than was recorded", line.where)
@@ -178,8 +178,9 @@ def same_noise(found: float, planned: float) -> bool:
 
 def _differs(mechanism: Mechanism, planned: PrivacyEvent) -> bool:
     pairs = [(mechanism.noise_multiplier, planned.noise_multiplier)]
-    if isinstance(mechanism, SkellamMechanism):
-        pairs.append((mechanism.variance, planned.own_fields()["variance"]))
+    variance = planned.own_fields().get("variance")
+    if isinstance(mechanism, SkellamMechanism) and variance is not None:
+        pairs.append((mechanism.variance, variance))
     return not all(same_noise(found, wanted) for found, wanted in pairs)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from securefl.audit.bundle.bundle import MOST_COORDINATES
-from securefl.audit.bundle.case import AuditContext
+from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import (
     Finding,
     failed,
@@ -19,7 +19,7 @@ from securefl.audit.bundle.findings import (
 )
 from securefl.audit.bundle.transcripts import read_beside
 from securefl.config.privacy import protects
-from securefl.consortium.ledger.events import ScoreRelease
+from securefl.consortium.ledger.events import Outcome, ScoreRelease
 from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.errors import RemoteProtocolError
 
@@ -44,6 +44,7 @@ def model_chain(case: AuditContext) -> Finding:
 
     def faults() -> Iterator[Finding]:
         yield from _other_start(case, start)
+        yield from _other_layouts(case)
         yield from _broken_chain(case, ended, start)
         yield from _false_dimension(case, start)
         if claimed is None:
@@ -131,11 +132,10 @@ def _broken_chain(
 
 
 def model_given(case: AuditContext) -> Finding:
-    """The values of the model that the auditor was given are those that the run ended with.
+    """The model that the auditor was given has the values that the run ended with, and its tensors.
 
-    The digest that members sign covers the values in their order, and no names or shapes: those
-    depend on the members' catalogue, of which a bundle says nothing, and a file states the order
-    itself. Of what a file states beside the values, the task is agreed.
+    Members sign a digest of the values in their order, and one of names and shapes of the tensors
+    that they fill. Of what a file states beside them, the task is agreed.
     """
     agreed = case.agreement.agreement.config.task
     ended, given = ended_with(case), case.model
@@ -144,13 +144,37 @@ def model_given(case: AuditContext) -> Finding:
         return failed("no round ended with this model", "model")
     if case.model_task is not None and case.model_task != agreed:
         return failed(f"the file is of another task than {agreed}, which was agreed", "model")
+    signed = _layouts(case)
+    if case.model_layout is not None and signed and signed.keys() != {case.model_layout}:
+        return failed(
+            "its tensors have other names, shapes or places than those that members signed", "model"
+        )
     if given != case.bundle.claims.model:
         return warned(f"this is the model of round {rounds[-1]}, and not the result", "model")
     chosen = "" if _result_settled(case) else f"; {_WORD}"
-    return passed(
-        f"the values of round {rounds[-1]}, digest {str(given)[:16]}…; names and shapes of its"
-        f" tensors are the file's word{chosen}"
-    )
+    named = "names and shapes of its tensors are"
+    whose = f"{named} those that members signed" if signed else f"{named} the file's word"
+    digest = f"digest {str(given)[:16]}…"
+    return passed(f"the values of round {rounds[-1]}, {digest}; {whose}{chosen}")
+
+
+def _layouts(case: AuditContext) -> dict[str, LogEntry]:
+    """Return the digests of names and shapes that members signed, each with an entry."""
+    ends = case.log.of(Outcome)
+    return {outcome.layout: line for line, outcome in ends if outcome.layout is not None}
+
+
+def _other_layouts(case: AuditContext) -> Iterator[Finding]:
+    """Yield a finding if members signed different names and shapes, or some signed none."""
+    found = _layouts(case)
+    if len(found) > 1:
+        line = list(found.values())[-1]
+        yield failed("rounds ended with models of different tensors", line.where)
+    for line, outcome in case.log.of(Outcome) if found else ():
+        if outcome.layout is None:
+            yield lacking(
+                "names and shapes of each model's tensors", "the member signed none", line.where
+            )
 
 
 def model_signed(case: AuditContext) -> Finding:

@@ -12,6 +12,7 @@ from securefl.audit.checks import (
     budgets,
     chains,
     earlier_runs,
+    known_mechanisms,
     logs,
     mechanisms,
     models,
@@ -234,6 +235,13 @@ CHECKS: tuple[Check, ...] = (
         needs=(PRIVACY, STARTS),
     ),
     Check(
+        "mechanisms-known",
+        _PRIVACY,
+        known_mechanisms.mechanisms_known,
+        "Ask that member for its privacy ledger; nothing follows from a record that cannot be.",
+        needs=(PRIVACY, STARTS),
+    ),
+    Check(
         "sampler-accounted",
         _PRIVACY,
         mechanisms.sampler_accounted,
@@ -338,8 +346,9 @@ NOT_PROVED: tuple[str, ...] = (
         " noise, bounded and charged."
     ),
     (
-        "What the tensors of a model's file are called, and their shapes: members sign the values"
-        " in their order. A signature of the file (--signature) is its signer's word for them."
+        "What the tensors of a model's file are called, and their shapes, in runs of earlier"
+        " versions: members signed the values alone. A signature of the file (--signature) is its"
+        " signer's word for them."
     ),
     "That times are right: they are the clocks of those who signed.",
     (

@@ -176,7 +176,7 @@ def _over_life(evidence: Evidence) -> str:
 
 
 def _several(evidence: Evidence, epsilon: float | None) -> str:
-    members = len(evidence.log.starts)
+    members = len(evidence.log.participants)
     if not evidence.several:
         return ""
     return f" A customer of all {members} members: {figure(epsilon)} at most."

@@ -144,7 +144,7 @@ class Evidence:
     @property
     def several(self) -> bool:
         """Return whether members can have a privacy unit in common: a customer, and no record."""
-        return self.config.privacy.unit == "customer" and len(self.log.starts) > 1
+        return self.config.privacy.unit == "customer" and len(self.log.participants) > 1
 
     @property
     def most_over_life(self) -> float | None:

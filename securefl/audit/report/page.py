@@ -42,8 +42,8 @@ def assemble(
     story = proof.story if proof else None
     comparison = () if other is None else (beside(result, other),)
     return Report(
-        title=f"Federated {result.task}",
-        subtitle=subtitle(result),
+        title=f"Federated {result.task if story is None else story.task}",
+        subtitle=subtitle(result, story),
         conclusion=headline(result),
         cards=cards(result, records, story),
         sections=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from securefl.audit.explain import Explanation, MemberAccount
 from securefl.audit.report.charts import Chart, bars_over_rounds, over_rounds
@@ -22,23 +23,15 @@ def privacy(result: RunResult, paths: Paths, story: Explanation | None = None) -
     Args:
         result: Result of the run.
         paths: Signed epsilons; empty without a budget.
-        story: What the signed entries say, in figures; without it, the result's are unsigned.
+        story: What the signed entries say, in figures; it alone decides then, whatever the result's
+            file says. Without it, the result's figures are unsigned.
     """
-    if result.privacy is None:
-        return Section(
-            anchor="privacy",
-            title="Privacy of single customers",
-            paragraphs=(
-                (
-                    "Nothing was done for it in this run, so there is no epsilon to show. Train"
-                    " with --dp local --epsilon 4 for a bound that holds against everyone."
-                ),
-            ),
-        )
+    if story is not None:
+        return _unprotected() if story.unit is None else _signed_privacy(story, paths)
     account = result.privacy
+    if account is None:
+        return replace(_unprotected(), unsigned=True)
     caption = f"Unit: {account.protects}; {account.adjacency}; delta {account.delta:g}"
-    if story is not None and story.unit is not None:
-        return _signed_privacy(story, caption, _spending(paths, account.members))
     return Section(
         anchor="privacy",
         title="Privacy of single customers",
@@ -50,7 +43,7 @@ def privacy(result: RunResult, paths: Paths, story: Explanation | None = None) -
                 " of theirs, not the largest."
             ),
         ),
-        charts=_spending(paths, account.members),
+        charts=_spending(paths, {one.name: one.cap for one in account.members}),
         tables=(
             Figures(
                 caption,
@@ -64,8 +57,23 @@ def privacy(result: RunResult, paths: Paths, story: Explanation | None = None) -
     )
 
 
-def _signed_privacy(story: Explanation, caption: str, charts: tuple[Chart, ...]) -> Section:
+def _unprotected() -> Section:
+    return Section(
+        anchor="privacy",
+        title="Privacy of single customers",
+        paragraphs=(
+            (
+                "Nothing was done for it in this run, so there is no epsilon to show. Train"
+                " with --dp local --epsilon 4 for a bound that holds against everyone."
+            ),
+        ),
+    )
+
+
+def _signed_privacy(story: Explanation, paths: Paths) -> Section:
     """Return the section with what members signed, priced a second time."""
+    unit = privacy_unit(story.unit or "")
+    caption = f"Unit: {unit.name}; {unit.adjacency}; delta {story.delta:g}"
     run, life = story.customer_of_all_run, story.customer_of_all
     several = (
         f" A customer of all these retailers has ε {_shown(run)} by this run, and"
@@ -75,7 +83,7 @@ def _signed_privacy(story: Explanation, caption: str, charts: tuple[Chart, ...])
         anchor="privacy",
         title="Privacy of single customers",
         paragraphs=(f"{_SOURCE}{several if story.unit == 'customer' else ''}",),
-        charts=charts,
+        charts=_spending(paths, {one.name: one.cap for one in story.members}),
         tables=(
             Figures(
                 caption,
@@ -127,14 +135,15 @@ def _account_row(member: MemberPrivacy, unit: str) -> dict[str, str]:
     }
 
 
-def _spending(paths: Paths, members: Sequence[MemberPrivacy]) -> tuple[Chart, ...]:
+def _spending(paths: Paths, allowed: Mapping[str, float | None]) -> tuple[Chart, ...]:
+    """Return the chart of accounts, with the caps that members have by name."""
     known = {name: points for name, points in paths.items() if points}
     if not known:
         return ()
     caps = {
-        f"Cap of {member.name}" if len({m.cap for m in members}) > 1 else "Cap": member.cap
-        for member in members
-        if member.cap is not None
+        f"Cap of {name}" if len(set(allowed.values())) > 1 else "Cap": cap
+        for name, cap in allowed.items()
+        if cap is not None
     }
     ends = ", ".join(f"{name} {points[-1][1]:.2f}" for name, points in known.items())
     return (
@@ -182,6 +191,8 @@ def _megabytes(traffic: Mapping[str, int]) -> float:
 
 
 def _round_charts(records: Sequence[RoundRecord]) -> tuple[Chart, ...]:
+    if not records:
+        return ()
     survivors = {record.round: float(len(record.survivors)) for record in records}
     seconds = {record.round: record.seconds for record in records}
     traffic = {r.round: _megabytes(r.bytes_up) + _megabytes(r.bytes_down) for r in records}

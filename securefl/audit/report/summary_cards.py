@@ -14,6 +14,8 @@ from securefl.federation.runs.result import RunResult
 from securefl.federation.runs.summary import KEPT, gain_over_alone, headline_metrics, summarise
 from securefl.privacy.accounting.spent import privacy_unit
 
+_LARGEST_EXPONENT: Final = 700.0
+"""Beyond it, a double holds no e^epsilon."""
 _SEEN: Final = {
     "plain": "The coordinator saw each retailer's update in the clear.",
     "secure": "Of each retailer's update, the coordinator saw nothing but a mask.",
@@ -125,6 +127,8 @@ def _signed_claim(story: Explanation) -> _Claim | None:
 
 def _factor(epsilon: float) -> str:
     """Format e^epsilon, which bounds the change of odds (Kasiviswanathan and Smith 2014)."""
+    if epsilon > _LARGEST_EXPONENT:
+        return "more than any number here"
     factor = math.exp(epsilon)
     return f"{factor:.1f}" if factor < 100 else f"{factor:,.0f}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from securefl._version import __version__
+from securefl.audit.explain import Explanation
 from securefl.audit.report.charts import Chart, comparison
 from securefl.audit.report.summary_cards import Card, metric_title
 from securefl.config.metric_labels import LABELS, MetricLabel, shown
@@ -165,9 +166,16 @@ def _protected(result: RunResult) -> str:
     return f"{result.mode}, ε = {result.privacy.largest_epsilon:.2f}"
 
 
-def subtitle(result: RunResult) -> str:
-    """Return the subtitle: retailers, mode, rounds, seed and duration."""
-    return (
-        f"{len(result.members)} retailers, mode {result.mode}, {rounds_done(result.rounds)}, seed"
-        f" {result.seed}, {result.seconds:.0f} seconds"
-    )
+def subtitle(result: RunResult, story: Explanation | None = None) -> str:
+    """Return the subtitle: retailers, mode, rounds, seed and duration, with what of it is unsigned.
+
+    Args:
+        result: Result of the run, which no member signed.
+        story: What the signed entries say, in figures.
+    """
+    rest = f"seed {result.seed}, {result.seconds:.0f} seconds"
+    if story is None:
+        done = rounds_done(result.rounds)
+        return f"{len(result.members)} retailers, mode {result.mode}, {done}, {rest} (unsigned)"
+    done = rounds_done(story.rounds)
+    return f"{len(story.members)} retailers, mode {story.mode}, {done}; {rest} (unsigned)"

@@ -172,6 +172,21 @@ def standing(signed: SignedAgreement) -> AgreementStatus:
     return now
 
 
+def as_it_stood(signed: SignedAgreement, digest: str) -> SignedAgreement | None:
+    """Return an agreement with its statements up to the state with a digest (hex), if it had one.
+
+    A key that was rotated later did sign until then, so a run is judged by the keys of its time.
+    """
+    for count in range(len(signed.statements) + 1):
+        state = signed.model_copy(update={"statements": signed.statements[:count]})
+        try:
+            if state.digest().hex() == digest:
+                return state
+        except AgreementError:
+            return None
+    return None
+
+
 def _after(now: AgreementStatus, signed: SignedStatement, agreement: Agreement) -> AgreementStatus:
     statement = signed.statement
     if statement.previous != now.digest.hex():

@@ -219,6 +219,8 @@ class Outcome(Record):
         survivors: Members whose updates are in the sum, in roster order.
         model_after: Digest of the shared model after the round.
         transcript: Digest of the signed transcript of the masked sum; null in mode `plain`.
+        layout: Digest of names and shapes of the model's tensors, in the order of its values; see
+            `ml.vectors.layout_digest`. Null for a query.
     """
 
     kind: Literal["outcome"] = "outcome"
@@ -226,6 +228,12 @@ class Outcome(Record):
     survivors: tuple[Name, ...]
     model_after: Digest
     transcript: Digest | None
+    layout: Digest | None = None
+
+    @model_serializer(mode="wrap")
+    def _left_out_where_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = handler(self)
+        return {name: value for name, value in tree.items() if value or name != "layout"}
 
 
 class UnseenOutcome(Record):

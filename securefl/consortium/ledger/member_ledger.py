@@ -327,13 +327,15 @@ class MemberLedger:
 
     def _write(self, event: Event) -> None:
         """Sign and add the next entry, in the caller's transaction."""
+        last = self.privacy_ledger.last_entry(self.run)
         entry = next_entry(
-            self.privacy_ledger.last_entry(self.run),
+            last,
             event,
             run=self.run,
             agreement=self._consortium.digest().hex(),
             member=self.name,
-            time=timestamp(),
+            # A clock that was set back in between must not make an honest log look rewritten.
+            time=timestamp() if last is None else max(timestamp(), last.time),
         )
         self.privacy_ledger.add_entry(sign(entry, self.key))
 

@@ -44,7 +44,7 @@ from securefl.federation.member.scoring import MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.scores.party import ScoreParty
-from securefl.ml.parameters import load_local, load_shared
+from securefl.ml.parameters import load_local, load_shared, shared_layout
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
@@ -133,7 +133,9 @@ class Member:
         self._models = MemberModels(
             self.learner, ledger, self.rounds, self.masked.verifier, self._names
         )
-        self._outcomes = SeenOutcomes(spec.consortium, ledger, self.masked.verifier)
+        self._outcomes = SeenOutcomes(
+            spec.consortium, ledger, self.masked.verifier, shared_layout(self.model)
+        )
         protection = Protection.of(spec.config)
         self._gate = AnswerGate(ANSWERS, protection, self._record_refused, self._models)
         self._result: FloatVector | None = None

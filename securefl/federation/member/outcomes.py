@@ -18,14 +18,17 @@ class SeenOutcomes:
         consortium: The parties and their agreement.
         ledger: The member's ledger.
         verifier: The ends of rounds whose sums it verified.
+        layout: Digest of names and shapes of the shared tensors, 32 bytes. A digest of values does
+            not say what they mean.
     """
 
     def __init__(
-        self, consortium: Consortium, ledger: MemberLedger, verifier: ModelVerifier
+        self, consortium: Consortium, ledger: MemberLedger, verifier: ModelVerifier, layout: bytes
     ) -> None:
         self._consortium = consortium
         self._ledger = ledger
         self._verifier = verifier
+        self._layout = layout.hex()
         self._masked = consortium.config.mode == "secure"
 
     def recorded(self, claim: m.Conclude) -> Outcome | UnseenOutcome:
@@ -46,6 +49,7 @@ class SeenOutcomes:
             survivors=claim.survivors,
             model_after=claim.model.hex(),
             transcript=claim.transcript.hex() if claim.transcript else None,
+            layout=self._layout,
         )
 
     def _took_part(self, claim: m.Conclude) -> bool:

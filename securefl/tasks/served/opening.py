@@ -17,7 +17,7 @@ from securefl.config.task_registry import TASKS
 from securefl.errors import ConfigError, InputError
 from securefl.ml.parameters import joined_shared, load_shared, local_parameters
 from securefl.ml.tensor_io import unpacked_tensors
-from securefl.ml.vectors import ORDER, FloatVector, model_digest
+from securefl.ml.vectors import ORDER, model_digest
 from securefl.tasks.common.serving import OwnPart, ServedModel, load_rows
 from securefl.tasks.registry import create_task
 from securefl.tasks.served import manifest as m
@@ -81,8 +81,10 @@ def open_folder(folder: Path) -> OpenedModel:
     return OpenedModel(folder, manifest, config, vocabulary, served)
 
 
-def released_vector(tensors: Mapping[str, Tensor], content: bytes, where: str) -> FloatVector:
-    """Return the shared vector of a file of tensors, in the order that the file states.
+def released_tensors(
+    tensors: Mapping[str, Tensor], content: bytes, where: str
+) -> dict[str, Tensor]:
+    """Return the tensors of a released model in the order that its file states.
 
     Raises:
         InputError: If it states none.
@@ -90,12 +92,11 @@ def released_vector(tensors: Mapping[str, Tensor], content: bytes, where: str) -
     try:
         metadata = json.loads(tensor_header(content, where)[METADATA]["securefl"])
         order = json.loads(metadata[ORDER])
-        parts = [tensors[name].reshape(-1).to(torch.float32) for name in order]
+        found = {name: tensors[name] for name in order}
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{where} does not state the order of its tensors") from None
-    if sorted(order) != sorted(tensors) or not parts:
+    if sorted(order) != sorted(tensors) or not found:
         raise InputError(f"{where} does not state the order of its tensors")
-    found: FloatVector = torch.cat(parts).numpy()
     return found
 
 

@@ -11,7 +11,9 @@ from securefl.audit.explain import explain
 from securefl.audit.export import bundle_of, export
 from securefl.audit.life import life_loss
 from securefl.audit.report.page import write_report
-from securefl.audit.report.summary_cards import _cost
+from securefl.audit.report.rounds import privacy as privacy_section
+from securefl.audit.report.summary_cards import _cost, _factor
+from securefl.audit.report.view_model import subtitle
 from securefl.audit.verify import verify, verify_file
 from securefl.config.load import load_config, merge
 from securefl.consortium.ledger.events import Release, Start
@@ -107,7 +109,8 @@ def life_loss_of(scenario, unit, earlier):
 def test_the_answer_says_who_what_and_how_complete(tmp_path):
     scenario = honest(rounds=1)
     audit = verify(scenario.seal(tmp_path), folder=tmp_path, now=NOW)
-    for words in ("5 of 5 members", "masked sums", "Each customer", "delta 1e-05", "complete"):
+    expected = ("5 of 5 members", "masked sums", "over 5 members at least", "Each customer")
+    for words in (*expected, "delta 1e-05", "complete"):
         assert words in audit.answer
     assert "--agreement" in audit.answer
     pinned = verify(
@@ -218,3 +221,26 @@ def test_a_signed_card_says_nothing_that_is_unsigned(private):
     assert "in the clear" in first.text
     assert ("100,000 cases" in first.text) == private
     assert all(_cost(result, None).unsigned for result in told)
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_reports_privacy_is_the_signed_one(private):
+    """Unit, delta, caps and mode on the page are signed, and whether there was any noise."""
+    story = explain(honest(rounds=1, masked=False, private=private).seal())
+    stated = SimpleNamespace(protects="a record", adjacency="none", delta=0.25, members=())
+    told = [SimpleNamespace(privacy=privacy) for privacy in (stated, None)]
+    first, second = (privacy_section(result, {}, story) for result in told)
+    assert first == second
+    assert ("Nothing was done" in first.paragraphs[0]) != private
+    assert [table.caption.partition("; ")[0] for table in first.tables] == (
+        ["Unit: customer"] if private else []
+    )
+    assert all("delta 1e-05" in table.caption for table in first.tables)
+    result = SimpleNamespace(members=(1, 2), mode="secure", rounds=9, seed=3, seconds=2.0)
+    assert subtitle(result, story).startswith("5 retailers, mode plain, 1 round")
+    assert subtitle(result).endswith("(unsigned)")
+
+
+def test_odds_beyond_all_numbers_are_told():
+    assert _factor(1.0) == "2.7"
+    assert _factor(1e6) == "more than any number here"

@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+from dataclasses import replace
 
 import pytest
 
 from securefl.audit.bundle.bundle import parse, to_text
+from securefl.audit.bundle.case import Log
 from securefl.audit.checks.registry import CHECKS
 from securefl.audit.explain import explain
+from securefl.audit.life import life_loss
 from securefl.audit.verify import OtherBundle, verify
 from securefl.consortium.ledger.composition import compose, compose_shared
 from securefl.consortium.ledger.events import Release, Start
@@ -73,6 +76,31 @@ def test_error_in_another_bundle_is_its_fault(run, error, monkeypatch):
     found = {check.name: check.reason for check in audit.checks}
     assert audit.verdict == "pass"
     assert f"its audit ended with {error.__name__}" in found["earlier-runs"]
+
+
+def test_check_that_ends_with_an_error_has_no_result(run, monkeypatch):
+    """Whatever a bundle makes of a check, it passes none by it, and the audit goes on."""
+
+    def broken(case):
+        raise KeyError("variance")
+
+    spoiled = replace(CHECKS[-1], name="spoiled", run=broken, needs=())
+    monkeypatch.setattr("securefl.audit.verify.CHECKS", (*CHECKS[:-1], spoiled))
+    audit = verify(run.seal(), now=NOW)
+    assert (audit.verdict, audit.missing) == ("incomplete", ("a result of spoiled",))
+
+
+@pytest.mark.parametrize("without", [Start, None])
+def test_nothing_recorded_is_no_loss_of_zero(run, without):
+    """Without a start, what was spent before is unknown; without any entry, all of it is."""
+    changed = run.changed(
+        lambda script: [
+            w for w in script if w.member is None or (without and not isinstance(w.event, without))
+        ]
+    )
+    loss = life_loss(Log(changed.seal()), run.consortium.signed.agreement.config.privacy)
+    assert (loss.life, loss.everywhere_life) == (None, None)
+    assert (loss.run is None) == (without is None)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the libraries, beside their figure

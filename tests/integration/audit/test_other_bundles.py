@@ -12,13 +12,12 @@ from securefl.audit.verify import OtherBundle, verify
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import new_agreement
 from securefl.consortium.agreement.signatures import signed_by
-from securefl.consortium.encoding.jcs import canonical_bytes
 from securefl.consortium.keys.parties import party_of
 from securefl.consortium.ledger.events import Outcome
-from securefl.consortium.ledger.hash_chain import ENTRY_LABEL
 from securefl_protocols.primitives.signing import SigningKey
-from support.bundle_edits import CHEAT, FALSE
+from support.bundle_edits import CHEAT, FALSE, missed
 from support.bundle_scenario import BEGIN, NOW, STEP, honest
+from support.crafted_bundles import CRAFTED
 
 
 @pytest.fixture(scope="session")
@@ -69,103 +68,30 @@ def test_a_replayed_entry_in_another_bundle_is_no_fork(judged, tree):
     assert judged(other)[0] == "pass"
 
 
-def _without_heads(tree):
-    tree["heads"] = []
-
-
-def _cut(tree):
-    del tree["entries"][-4:]
-
-
-def _other_run(tree):
-    tree["run"] = FALSE
-    for signed in tree["entries"]:
-        signed["entry"]["run"] = FALSE
-
-
-def _dearer(tree):
-    for signed in tree["entries"]:
-        event = signed["entry"]["event"]
-        for name in ("epsilon_before", "epsilon_after"):
-            if event.get(name) is not None:
-                event[name] = 1e6
-
-
-def _longer_head(tree):
-    head = tree["heads"][-1]["head"]
-    head["head"] = head["head"] | {"size": 4000, "root": FALSE}
-
-
-def _foreign_signature(tree):
-    stranger = SigningKey(bytes([200] * 32))
-    for signed in tree["entries"]:
-        signed["entry"]["time"] = "2026-03-02T09:00:01Z"
-        content = canonical_bytes(signed["entry"])
-        signed["signature"] = stranger.sign(ENTRY_LABEL, content).hex()
-
-
-def _other_agreement(tree):
-    tree["agreement"]["agreement"]["name"] = "five retailers 2"
-
-
-def _earlier_by_an_hour(tree):
-    _other_run(tree)
-    for signed in tree["entries"]:
-        signed["entry"]["time"] = signed["entry"]["time"].replace("T09", "T08")
-
-
-def _more_units(tree):
-    tree["openings"] = [{"member": CHEAT, "units": 10**9, "salt": "00" * 32}]
-
-
-def _revoked(tree):
-    statement = {"previous": FALSE, "member": CHEAT, "identity": FALSE}
-    signed = {"statement": {"kind": "revocation"} | statement, "signatures": {}}
-    tree["agreement"]["statements"] = [signed]
-
-
-CRAFTED = {
-    "nothing at all": lambda tree: tree.update(entries=[], heads=[], inclusion=[]),
-    "no heads": _without_heads,
-    "no entries": lambda tree: tree.update(entries=[]),
-    "cut": _cut,
-    "the same twice": lambda _: None,
-    "every entry twice": lambda tree: tree.update(entries=tree["entries"] * 2),
-    "turned round": lambda tree: tree.update(entries=tree["entries"][::-1]),
-    "another run under old signatures": _other_run,
-    "an earlier run under old signatures": _earlier_by_an_hour,
-    "a dearer account": _dearer,
-    "a longer head": _longer_head,
-    "entries that a stranger signed": _foreign_signature,
-    "another agreement": _other_agreement,
-    "an opening of too many units": _more_units,
-    "a revocation that nobody signed": _revoked,
-    "another result": lambda tree: tree["claims"].update(model=FALSE),
-    "a time in the future": lambda tree: tree.update(created="2099-01-01T00:00:00Z"),
-}
-"""What an outsider can make of an honest bundle, and give to the auditor as another one."""
-
-
-@pytest.fixture(scope="module")
-def small():
+@pytest.fixture(scope="module", params=["local noise", "masked", "a dropout"])
+def small(request):
     """A run whose price is quick to compute: every unit is in every step."""
+    if request.param == "masked":
+        return honest(rounds=1, private=False)
     step = STEP.model_copy(update={"sampling_rate": 1.0})
-    return honest(rounds=1, members=3, masked=False, step=step)
+    if request.param == "local noise":
+        return honest(rounds=1, members=3, masked=False, step=step)
+    return missed(honest(rounds=2, members=3, masked=False, step=step))
 
 
 @pytest.mark.parametrize("name", CRAFTED)
-def test_outsider_lowers_no_honest_verdict(name, small):
+def test_outsider_lowers_no_honest_verdict(name, small, tmp_path):
     """Beside the honest bundle alone, or several times and beside an honest copy."""
-    mine = small.seal()
+    mine = small.seal(tmp_path)
     other = copy.deepcopy(mine.to_json())
     CRAFTED[name](other)
     try:
-        crafted = OtherBundle(parse(other))
+        crafted = OtherBundle(parse(other), folder=tmp_path)
     except ValidationError:
         return  # the file is refused by name, before the audit
     pinned = small.consortium.signed
     for agreement, others in ((pinned, (crafted,)), (None, (crafted, crafted, OtherBundle(mine)))):
-        audit = verify(mine, others=others, now=NOW, agreement=agreement)
+        audit = verify(mine, others=others, now=NOW, agreement=agreement, folder=tmp_path)
         assert audit.verdict == "pass", [c for c in audit.checks if c.verdict == "fail"]
 
 

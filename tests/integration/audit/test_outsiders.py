@@ -11,7 +11,7 @@ from securefl.audit.bundle.bundle import parse
 from securefl.audit.bundle.time_limit import deadline
 from securefl.audit.verify import OtherBundle, verify
 from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.ledger.events import Start
+from securefl.consortium.ledger.events import Release, Start
 from support.bundle_scenario import NOW, STEP, honest
 
 FULL = STEP.model_copy(update={"sampling_rate": 1.0})
@@ -103,6 +103,17 @@ def test_genuine_entries_in_a_false_place_control(earlier, later):
         _again(other, None, None)
     beside = (OtherBundle(earlier.seal()),)
     assert verify(later.seal(), others=beside, now=NOW).verdict == "pass"
+
+
+def test_runs_that_overlap_in_one_second_accuse_nobody(earlier):
+    """The later one began in the second of the earlier one's release, which it does not count."""
+    second = next(w.minute for w in earlier.script if isinstance(w.event, Release))
+    at_once = on_the_data_of(earlier, moved(small(), second, 3))
+    audit = verify(at_once.seal(), others=(OtherBundle(earlier.seal()),), now=NOW)
+    assert audit.verdict == "pass", [c for c in audit.checks if c.verdict == "fail"]
+    after = on_the_data_of(earlier, moved(small(), second + 1, 3))
+    audit = verify(after.seal(), others=(OtherBundle(earlier.seal()),), now=NOW)
+    assert [c.name for c in audit.checks if c.verdict == "fail"] == ["earlier-runs"]
 
 
 @pytest.mark.parametrize("craft", [_again, _of_other_data])

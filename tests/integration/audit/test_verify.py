@@ -275,7 +275,9 @@ def test_a_field_that_is_wrong_fails_the_schema_and_nothing_else_is_said(saved):
         read_bundle(saved)
 
 
-@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b/c", "files/../../x", ".."])
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc/passwd", "a/b/c", "files/../../x", "..", "a" * 300]
+)
 def test_a_bundle_names_no_file_of_the_reader(run, name):
     tree = run.seal().to_json()
     tree["transcripts"][0]["file"] = name

@@ -109,6 +109,9 @@ def test_a_wrong_cosignature_is_refused(bundle, note):
     forged = cosigned_note(signed_note(other, HUB), name, WITNESS, 1)
     with pytest.raises(NoteError, match="another log"):
         witnessed(bundle, forged, [WITNESS_KEY])
+    below = bundle.model_copy(update={"entries": bundle.entries[::-1]})
+    with pytest.raises(NoteError, match="another log"):
+        witnessed(below, note, [WITNESS_KEY])
     with pytest.raises(NoteError, match="id of another"):
         Verifier.from_text(WITNESS_KEY.to_text().replace("witness", "Witness"))
 
@@ -163,6 +166,11 @@ def test_checkpoints_are_written_and_checked_by_command(here, cli, bundle, capsy
     assert (found.code, "2026-09-21T14:13:20Z witness.example" in found.out) == (0, True), found
     assert verifier([str(word) for word in words[1:]]) == 0
     assert capsys.readouterr().out == found.out
+    first = min((here / "w").glob("*.note"))
+    signed = cosigned_note(read_note(first.read_text()), "witness.example", WITNESS, 1_790_000_000)
+    first.write_text(signed.to_text())
+    found = cli(*words[:4], first, *words[5:])
+    assert (found.code, "the beginning of the log" in found.out) == (3, True), found
 
 
 def test_a_witness_that_is_not_ours_cosigns_every_head(bundle, tmp_path):

@@ -21,6 +21,7 @@ def test_a_dossier_is_written_once(cli, here, finished):
     cli("dossier", finished, "--attack", "none.json").refused("none.json", "does not exist")
     assert not (here / "run" / "dossier").exists()
     attack.unlink()
+    cli("dossier", finished, "--time-limit", "0.001").refused("takes longer than 0.001 seconds")
     made = cli("dossier", finished)
     assert made.code == 0, made
     folder = here / "run" / "dossier"

@@ -83,6 +83,8 @@ COMMANDS = {
     "bundle": "audit verify F",
     "explained": "audit explain F",
     "other": "audit verify bundle.json --other F",
+    "model": "audit verify bundle.json --model F",
+    "note": "audit witnessed bundle.json --note F --witness x",
     "pinned json": "audit verify bundle.json --agreement F.json",
     "pinned toml": "audit verify bundle.json --agreement F.toml",
     "agreement": "agreement show F.toml",
@@ -211,6 +213,18 @@ def test_a_dear_account_ends_at_the_time_limit(cli, here):
     outcome = cli("audit", "verify", "bundle.json", "--time-limit", "0.2")
     assert outcome.refused("takes longer than 0.2 seconds")
     assert time.monotonic() - started < SECONDS
+
+
+def test_a_file_of_holes_is_refused(tmp_path):
+    """Of any size that is worth it, and by whatever reads foreign files."""
+    for size, refused in ((1 << 20, False), (64 << 20, True)):
+        with (tmp_path / "holes").open("wb") as file:
+            file.truncate(size)
+        if refused:
+            with pytest.raises(InputError, match="is a sparse file"):
+                read_bytes(tmp_path / "holes", size)
+        else:
+            assert len(read_bytes(tmp_path / "holes", size)) == size
 
 
 def test_a_time_limit_that_is_kept_leaves_no_timer():

@@ -1,5 +1,6 @@
 """A run leaves a model for each member, and the command line uses it in another process."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -11,12 +12,17 @@ import pandas as pd
 import pytest
 import tomli_w
 
-from securefl.consortium.agreement.signatures import from_json
+from securefl.consortium.agreement.key_changes import Rotation, SignedStatement, sign_statement
+from securefl.consortium.agreement.signatures import from_json, standing
+from securefl.consortium.keys.key_files import read_key
+from securefl.consortium.keys.parties import key_bundle_of
 from securefl.errors import InputError
+from securefl.federation.runs.agreement import KEY
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.released import released_signers
 from securefl.federation.runs.run import run
 from securefl.tasks.served.model import open_model
+from securefl_protocols.primitives.signing import SigningKey
 
 
 @pytest.fixture(scope="module")
@@ -173,13 +179,61 @@ def test_a_released_model_that_was_changed_has_no_signer(cli, finished, tmp_path
     found = cli("audit", "released", copy, "--agreement", agreement, "--format", "json")
     assert (found.code, found.json) == (
         1,
-        {"signed": ["west", "east"], "missing": ["north", "south"]},
+        {"signed": ["west", "east"], "missing": ["north", "south"], "needed": 3},
     )
     content = bytearray((copy / "shared.safetensors").read_bytes())
     content[-1] ^= 1
     (copy / "shared.safetensors").write_bytes(content)
     with pytest.raises(InputError, match="is damaged"):
         released_signers(copy, signed)
+
+
+@pytest.fixture
+def given_away(finished, tmp_path):
+    """A copy of the released folder, the agreement that signed it, and the members' keys."""
+    run_folder = finished[0] / "run"
+    copy = tmp_path / "copy"
+    shutil.copytree(run_folder / "released", copy)
+    tree = json.loads((run_folder / "agreement.json").read_bytes())
+    keys = {name: read_key(run_folder / "members" / name / KEY) for name in ("north", "west")}
+    return copy, from_json(tree, "agreement"), keys
+
+
+def test_one_members_word_is_no_released_model(cli, finished, given_away):
+    """Who took part is the word of whoever made the folder; how many have to sign is agreed."""
+    copy, _, _ = given_away
+    manifest = json.loads((copy / "model.json").read_bytes()) | {"members": ["north"]}
+    (copy / "model.json").write_text(json.dumps(manifest))
+    entries = json.loads((copy / "signatures.json").read_bytes())
+    own = [one for one in entries if one["entry"]["member"] == "north"]
+    (copy / "signatures.json").write_text(json.dumps(own))
+    found = cli("audit", "released", copy, "--agreement", finished[0] / "run" / "agreement.json")
+    assert found.code == 1
+    assert "Too few: 3 have to sign" in found.out
+
+
+def test_a_released_model_of_other_tensors_has_no_signer(given_away):
+    """The values are the same, and so is every digest that the folder states of itself."""
+    copy, signed, _ = given_away
+    path, manifest = copy / "shared.safetensors", json.loads((copy / "model.json").read_bytes())
+    content = path.read_bytes()
+    names = [name for name in json.loads(content[8 : content.index(b"}}") + 2]) if name[0] != "_"]
+    other = names[0][:-1] + ("x" if names[0][-1] != "x" else "y")
+    path.write_bytes(content.replace(names[0].encode(), other.encode()))
+    manifest["files"]["shared.safetensors"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (copy / "model.json").write_text(json.dumps(manifest))
+    assert released_signers(copy, signed) == ()
+
+
+def test_a_rotated_key_leaves_a_released_model_signed(given_away):
+    copy, signed, keys = given_away
+    card = key_bundle_of("west", SigningKey(bytes([77] * 32)))
+    statement = Rotation(previous=standing(signed).digest.hex(), card=card)
+    told = {"west": sign_statement(statement, keys["west"])}
+    later = SignedStatement(statement=statement, signatures=told)
+    now = signed.model_copy(update={"statements": (later,)})
+    assert released_signers(copy, now) == released_signers(copy, signed)
+    assert "west" in released_signers(copy, now)
 
 
 def test_an_export_is_written_once(cli, model, tmp_path):

@@ -73,3 +73,10 @@ def test_no_limit_leaves_no_timer_of_its_own():
     with contextlib.suppress(OSError), deadline(1, "a"):
         Path("/nowhere/at/all").stat()
     assert time_left() is None
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_what_is_no_limit_is_refused(seconds):
+    with pytest.raises(TimeLimitError, match="no limit of time"), deadline(seconds, "it"):
+        pass
+    assert time_left() is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from securefl_cli.group import LazyGroup
-from securefl_cli.options.run import format_option
+from securefl_cli.options.run import format_option, time_limit_option
 from securefl_cli.rendering.screen import console, print_json
 
 _COMMANDS = {
@@ -43,14 +43,6 @@ _COMMANDS = {
 }
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path), metavar="BUNDLE.json")
-time_limit_option = click.option(
-    "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="A bundle that takes longer is refused: it was made to.",
-)
 
 
 @click.group(cls=LazyGroup, commands_from=_COMMANDS)
@@ -228,22 +220,22 @@ def released(
 ) -> None:
     """Check that a released model is the one that the members of an agreement ended a round with.
 
-    Exits with 1 where a member that took part has not signed it.
+    Exits with 1 where fewer members signed it than have to sign how a round ended. A member that
+    was not in the round, or did not see its end, signs none.
     """
-    from securefl.consortium.agreement.signatures import from_json
-    from securefl.federation.runs.released import released_signers
-    from securefl.tasks.served.folder import read_manifest
-    from securefl.untrusted.documents import read_json
-    from securefl.untrusted.files import SMALL
+    from securefl.audit.bundle.inputs import pinned_agreement
+    from securefl.federation.runs.released import released_signers, signers_needed
 
-    signed = from_json(read_json(agreement, SMALL), str(agreement))
-    signers = released_signers(folder, signed)
-    missing = [name for name in read_manifest(folder).members if name not in signers]
+    signed = pinned_agreement(agreement)
+    signers, needed = released_signers(folder, signed), signers_needed(signed)
+    missing = [name for name in signed.agreement.names if name not in signers]
     if format == "json":
-        print_json({"signed": list(signers), "missing": missing})
+        print_json({"signed": list(signers), "missing": missing, "needed": needed})
     else:
         screen = console()
         screen.line(f"Signed by {', '.join(signers) or 'no member'}.")
         if missing:
             screen.line(f"NOT signed by {', '.join(missing)}.", "bold red")
-    context.exit(1 if missing or not signers else 0)
+        if len(signers) < needed:
+            screen.line(f"Too few: {needed} have to sign how a round ended.", "bold red")
+    context.exit(1 if len(signers) < needed else 0)

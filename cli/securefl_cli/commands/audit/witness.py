@@ -9,6 +9,7 @@ import click
 
 from securefl_cli.commands.audit.main import bundle_argument
 from securefl_cli.options.passphrase import key_option, passphrase_option, unlocked
+from securefl_cli.options.run import time_limit_option
 from securefl_cli.rendering.screen import console, copyable, labelled
 
 
@@ -29,26 +30,32 @@ from securefl_cli.rendering.screen import console, copyable, labelled
     metavar="DIR",
     help="A new folder: a request and a note for each head of the log.",
 )
-def checkpoint(*, bundle: Path, key: Path, passphrase_file: Path | None, out: Path) -> None:
+@time_limit_option
+def checkpoint(
+    *, bundle: Path, key: Path, passphrase_file: Path | None, out: Path, time_limit: float
+) -> None:
     """Write every head of BUNDLE.json as a C2SP checkpoint, signed with your key.
 
     Only a digest that stands for the run, the size and the root of its log are in it.
     """
     from securefl.audit.bundle.inputs import read_bundle
+    from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.bundle.witnesses import requests
     from securefl.consortium.ledger.checkpoint import ED25519, Verifier, origin_of
     from securefl.federation.runs.directory import make_empty
     from securefl.ml.tensor_io import write_atomically
 
-    content, private = read_bundle(bundle), unlocked(key, passphrase_file)
+    private = unlocked(key, passphrase_file)
+    with deadline(time_limit, f"reading {bundle}"):
+        content = read_bundle(bundle)
+        written = list(requests(content, private))
     make_empty(out)
-    count = 0
-    for count, (note, request) in enumerate(requests(content, private), 1):
+    for count, (note, request) in enumerate(written, 1):
         write_atomically(out / f"{count:06d}.note", note.to_text().encode())
         write_atomically(out / f"{count:06d}.request", request.encode())
     screen = console()
     origin = origin_of(content.run)
-    copyable(screen, "Wrote", f"{count} checkpoints to {out}")
+    copyable(screen, "Wrote", f"{len(written)} checkpoints to {out}")
     copyable(screen, "Log key", Verifier(origin, ED25519, private.public).to_text())
     labelled(
         screen,
@@ -76,21 +83,27 @@ def checkpoint(*, bundle: Path, key: Path, passphrase_file: Path | None, out: Pa
 @click.option(
     "--witness", "keys", required=True, multiple=True, metavar="VKEY", help="Its key; repeatable."
 )
+@time_limit_option
 @click.pass_context
-def witnessed(ctx: click.Context, /, *, bundle: Path, note: Path, keys: tuple[str, ...]) -> None:
+def witnessed(
+    ctx: click.Context, /, *, bundle: Path, note: Path, keys: tuple[str, ...], time_limit: float
+) -> None:
     """Say which witnesses signed that the log of BUNDLE.json only grew.
 
-    Exit code 0 if all named ones did, 3 if one did not, and 2 if a signature is wrong or the note
-    is of another log.
+    Exit code 0 if all named ones signed the whole of it, 3 if one did not or if it went on after
+    that, and 2 if a signature is wrong or the note is of another log.
     """
     from securefl.audit.bundle.inputs import read_bundle
+    from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.bundle.witnesses import witnessed as compared
     from securefl.consortium.ledger.checkpoint import LARGEST_NOTE, Verifier, read_note
     from securefl.untrusted.files import read_text
     from securefl_cli.rendering.witness import print_witnessed
 
     signed = read_note(read_text(note, LARGEST_NOTE))
-    found = compared(read_bundle(bundle), signed, [Verifier.from_text(key) for key in keys])
+    verifiers = [Verifier.from_text(key) for key in keys]
+    with deadline(time_limit, f"reading {bundle}"):
+        found = compared(read_bundle(bundle), signed, verifiers)
     ctx.exit(print_witnessed(found))
 
 
@@ -118,15 +131,26 @@ def witnessed(ctx: click.Context, /, *, bundle: Path, note: Path, keys: tuple[st
     metavar="DIR",
     help="A new folder: the signature, and the certificate with your identity key.",
 )
-def sign(*, bundle: Path, model: Path, key: Path, passphrase_file: Path | None, out: Path) -> None:
+@time_limit_option
+def sign(
+    *,
+    bundle: Path,
+    model: Path,
+    key: Path,
+    passphrase_file: Path | None,
+    out: Path,
+    time_limit: float,
+) -> None:
     """Audit BUNDLE.json and sign the model that its run ended with, as a Sigstore bundle.
 
     Tools for signed models verify it without knowing of runs; docs/audit.md says how.
     """
+    from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.sign import sign_model
 
     private = unlocked(key, passphrase_file)
-    signature, certificate = sign_model(bundle, model, private, out, datetime.now(UTC))
+    with deadline(time_limit, f"the audit of {bundle}"):
+        signature, certificate = sign_model(bundle, model, private, out, datetime.now(UTC))
     screen = console()
     copyable(screen, "Wrote", str(signature))
     copyable(screen, "Certificate", f"{certificate}  (it holds your identity key, and no secret)")

@@ -1,5 +1,6 @@
 """The trap: the accountant lives as long as the data, and not as long as a round, run or task."""
 
+import itertools
 import sqlite3
 import stat
 from contextlib import closing
@@ -38,6 +39,15 @@ def test_a_release_is_charged_and_signed_in_one_transaction(released):
     assert first.mechanism.rng == "AES-256-CTR, system key"
     signed = [read_entry(data) for data in ledger.entries(0)]
     check_chain(signed, ledger.key.public)
+
+
+def test_a_clock_that_is_set_back_makes_no_entry_older(released, monkeypatch):
+    """An audit would take an honest log for one that was rewritten."""
+    seconds = itertools.count(59, -1)
+    told = "securefl.consortium.ledger.member_ledger.timestamp"
+    monkeypatch.setattr(told, lambda: f"2026-03-02T09:00:{next(seconds):02d}Z")
+    entries = [read_entry(data).entry for data in released(rounds=3).entries(0)]
+    assert {entry.time for entry in entries} == {entries[0].time}
 
 
 @pytest.mark.parametrize(
