@@ -33,6 +33,7 @@ from securefl.federation.services.member_process import (
 from securefl.federation.services.public_facts import check_facts
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.registry import create_task
 from securefl.tasks.served.writing import vocabulary_of
 
@@ -116,7 +117,9 @@ def _spec(
     assert context.name is not None
     config = context.config
     check_facts(_with_own_root(config, paths.data), context.facts)
-    data = load(_own_settings(config.data, context.name, paths.data))
+    # Under a budget no line of a customer may decide whether this member takes part.
+    apart = mechanism_for(config.privacy).private
+    data = load(_own_settings(config.data, context.name, paths.data), apart=apart)
     tables = _tables_of(data, context.name)
     digests = table_digests(tables)
     bind_member(place, digests)

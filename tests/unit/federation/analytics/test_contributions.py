@@ -141,7 +141,9 @@ NARROW = [(-5e-324, 0.0), (0.0, 1e-300), (1e9 - 1e-7, 1e9)]
 def test_a_range_of_no_width_is_no_query(kind, limits, catalogue, tables_of):
     """Its steps are 0: a customer of total 0 once counted as the smallest integer, 10^14 bounds."""
     usual = ask_for(kind, "discount", limits=(0.0, 1.0), records=3)
-    narrow = Query.model_construct(**usual.model_dump() | dict(zip(("low", "high"), limits)))
+    narrow = Query.model_construct(
+        **usual.model_dump() | dict(zip(("low", "high"), limits, strict=True))
+    )
     with pytest.raises(ConfigError, match="wide"):
         read_query(narrow.canonical())
     if kind == "sum":  # and were one asked for, no customer would exceed the bound
