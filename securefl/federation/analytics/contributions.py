@@ -126,7 +126,7 @@ def _in_steps(value: DoubleVector, query: Query, records: int) -> IntVector:
     # Clipped after rounding, so that the bound holds for the integers and not only before it. What
     # is no number (a total of infinities of both signs) would be the smallest integer of all.
     limit = records * steps(query)
-    whole = np.nan_to_num(np.rint(value / step(query)), nan=0.0)
+    whole: DoubleVector = np.nan_to_num(np.rint(value / step(query)), nan=0.0)
     return np.clip(whole, -limit, limit).astype(np.int64)
 
 
