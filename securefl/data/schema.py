@@ -201,8 +201,12 @@ def check_distinct(frame: pd.DataFrame, column: str, origin: Origin) -> None:
         raise origin.error(column, row, f"{frame[column].iloc[row]} occurs twice")
 
 
-def check_data(data: RetailData) -> None:
+def check_data(data: RetailData, *, may_be_empty: bool = False) -> None:
     """Check all tables of a source and what they say of each other.
+
+    Args:
+        data: The tables.
+        may_be_empty: Whether a retailer may have no transactions.
 
     Raises:
         DataError: A table breaks the schema, a retailer has no transactions, a name or a product
@@ -217,6 +221,8 @@ def check_data(data: RetailData) -> None:
     check_table(data.products, PRODUCTS, catalogue)
     check_distinct(data.products, "product", catalogue)
     for member in data.members:
+        if member.transactions.empty and not may_be_empty:
+            raise DataError(f"{data.source}: {member.name}: no transactions")
         _check_member(member, data)
     if data.promotions is not None:
         check_table(data.promotions, PROMOTIONS, Origin(f"{data.source}: promotions"))
@@ -226,8 +232,6 @@ def check_data(data: RetailData) -> None:
 
 def _check_member(member: RetailerTables, data: RetailData) -> None:
     origin = Origin(f"{data.source}: {member.name}")
-    if member.transactions.empty:
-        raise DataError(f"{origin.file}: no transactions")
     check_table(member.transactions, TRANSACTIONS, origin)
     row = first_true(~member.transactions["product"].isin(data.products["product"]))
     if row is not None:

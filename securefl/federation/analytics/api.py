@@ -96,7 +96,8 @@ def answer(
         RoundFailedError: If too few members are left.
     """
     places.check()
-    return answer_from(config, load(config.data), query, places, at=at, length=length, truth=truth)
+    data = load(config.data, apart=True)  # an answer has a budget, and no line decides about it
+    return answer_from(config, data, query, places, at=at, length=length, truth=truth)
 
 
 def answer_from(

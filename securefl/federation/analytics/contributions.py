@@ -76,6 +76,12 @@ def contribution(
     if query.low is None:
         names = catalogue.records(tables.transactions, query.column)
         return _counted(names.customer, names.position, dimension(query, catalogue), query, source)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # amounts are any numbers
+        return _of_numbers(tables, query, source)
+
+
+def _of_numbers(tables: RetailerTables, query: Query, source: UniformWordSource) -> IntVector:
+    """Return the integers of a column of numbers."""
     numbers = number_records(tables.transactions, query.column)
     if query.bins is not None:
         cells = bin_of(numbers.value, query)
@@ -116,10 +122,12 @@ def _averaged(numbers: Numbers, query: Query, source: UniformWordSource) -> IntV
 
 
 def _in_steps(value: DoubleVector, query: Query, records: int) -> IntVector:
-    """Return sums of at most so many records, in steps, rounded to the nearest."""
-    # Clipped after rounding, so that the bound holds for the integers and not only before it.
+    """Return sums of at most so many records, in steps, rounded to the nearest; NaN counts 0."""
+    # Clipped after rounding, so that the bound holds for the integers and not only before it. What
+    # is no number (a total of infinities of both signs) would be the smallest integer of all.
     limit = records * steps(query)
-    return np.clip(np.rint(value / step(query)), -limit, limit).astype(np.int64)
+    whole: DoubleVector = np.nan_to_num(np.rint(value / step(query)), nan=0.0)
+    return np.clip(whole, -limit, limit).astype(np.int64)
 
 
 def _counted(

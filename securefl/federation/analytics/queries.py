@@ -19,6 +19,8 @@ Kind = Literal["sum", "mean", "histogram", "quantiles", "top"]
 
 MOST_RECORDS = 4096
 MOST_BINS = 1 << 16
+LEAST_RANGE = 1e-6
+"""Narrowest range: of a range near the smallest float the steps are 0, and quotients no numbers."""
 Bound = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 _RECORDS: dict[Kind, int] = {
@@ -71,6 +73,8 @@ class Query(Settings):
             raise ValueError("range: a column of names has none")
         if not named and (not ranged or not self.low < self.high):  # type: ignore[operator]
             raise ValueError("range: goes from a smaller to a larger number")
+        if ranged and self.high - self.low < LEAST_RANGE:  # type: ignore[operator]
+            raise ValueError(f"range: at least {LEAST_RANGE:g} wide")
         if (self.bins is not None) != (not named and self.kind in _BINS):
             raise ValueError("bins: are for histograms and quantiles of numbers")
         return self

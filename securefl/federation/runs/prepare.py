@@ -66,7 +66,8 @@ def prepare(config: RunConfig) -> Prepared:
     """
     check_model(config)
     choose_device(config.engine.device)  # a wrong device is refused before minutes of loading
-    return prepare_data(config, load(config.data))
+    apart = mechanism_for(config.privacy).private
+    return prepare_data(config, load(config.data, apart=apart))
 
 
 def prepare_data(config: RunConfig, data: RetailData) -> Prepared:

@@ -134,7 +134,9 @@ def _spec(
     assert context.name is not None
     config = context.config
     check_facts(_with_own_root(config, paths.data), context.facts)
-    data = load(_own_settings(config.data, context.name, paths.data))
+    # Under a budget no line of a customer may decide whether this member takes part.
+    apart = mechanism_for(config.privacy).private
+    data = load(_own_settings(config.data, context.name, paths.data), apart=apart)
     tables = _tables_of(data, context.name)
     digests = table_digests(tables)
     bind_member(place, digests)

@@ -44,22 +44,16 @@ def classification_tally(logits: Scores, truth: Truths) -> MetricSums:
         raise ValueError(f"{logits.shape} scores for {truth.shape} cases")
     cases, positive = float(truth.size), float(truth.sum())
     chance = expit(logits)
+    loss = _log_loss(logits, truth)
     return MetricSums(
         {
             "auc": Ratio(pairs_won(logits, truth), positive * (cases - positive)),
             "average_precision": Ratio(summed_precision(logits, truth), positive),
-            "log_loss": Ratio(float(_log_losses(logits, truth).sum()), cases),
+            "log_loss": Ratio(float(loss.sum()), cases),
             "brier": Ratio(float(np.square(chance - truth).sum()), cases),
             "calibration_error": Ratio(miscalibration(chance, truth), cases),
         }
     )
-
-
-def _log_losses(logits: Scores, truth: Truths) -> Scores:
-    """Return the log loss of each case, float64 [N]; NaN where a diverged model has no log-odds."""
-    with np.errstate(invalid="ignore"):
-        losses: Scores = np.logaddexp(0, np.where(truth, -logits, logits))
-    return losses
 
 
 def classification_units(logits: Scores, truth: Truths, owners: Owners) -> UnitSums:
@@ -72,11 +66,18 @@ def classification_units(logits: Scores, truth: Truths, owners: Owners) -> UnitS
         truth: What happened, bool [N].
         owners: The unit of each case, int64 [N].
     """
-    parts = {"log_loss": _log_losses(logits, truth), "brier": np.square(expit(logits) - truth)}
+    parts = {"log_loss": _log_loss(logits, truth), "brier": np.square(expit(logits) - truth)}
     return UnitSums(
         {name: by_unit(owners, part) for name, part in parts.items()},
         {"cases": by_unit(owners, np.ones(len(owners)))},
     )
+
+
+def _log_loss(logits: Scores, truth: Truths) -> Scores:
+    """Return each case's surprise, float64 [N]; no number where the log-odds are none."""
+    with np.errstate(invalid="ignore"):  # weights that a coordinator made up
+        found: Scores = np.logaddexp(0, np.where(truth, -logits, logits))
+    return found
 
 
 def pairs_won(scores: Scores, truth: Truths) -> float:

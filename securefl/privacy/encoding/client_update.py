@@ -137,18 +137,16 @@ class MemberEncoding:
         """Return a member's integers before its noise, of norm at most `sensitivity.l2`.
 
         Args:
-            update: Shape [d], float64; longer ones are clipped.
+            update: Shape [d], float64; longer ones are clipped. One with values that are not
+                finite counts as zero: a refusal would tell it from every other.
             rounding: `to_nearest`, or `AtRandom` where a bias was agreed.
 
         Returns:
             Shape [padded], int64.
-
-        Raises:
-            ConfigError: If the update has values that are not finite.
         """
         norm = float(np.linalg.norm(update))
         if not math.isfinite(norm):
-            raise ConfigError("an update with values that are not finite cannot be clipped")
+            return np.zeros(self.rotation.padded, dtype=np.int64)
         factor = min(1.0, self.clip_norm / norm) if norm else 1.0
         scaled = self.rotation.forward(update * factor) / self.step
         # The norm is checked in integers: whatever floating point did before, nothing longer than

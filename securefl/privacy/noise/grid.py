@@ -32,15 +32,15 @@ Float64 = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 SUMMATION = 2.0**-10
-"""Largest error of a sum, as a part of the clip norm.
+"""Twice the largest error of a sum, as a part of the clip norm; the other half is room.
 
 Adding K numbers in float64 errs by at most K u times the sum of their absolute values, with
 u = 2^-53 (Higham 2002, section 4.2). Of each unit those are at most 8 C, terms that cancel within
-it included; n units of T terms each thus err by 8 n^2 T u C: below this for n^2 T up to 2^40.
+it included; n units of T terms each thus err by 8 n^2 T u C: below 2^-11 C for n^2 T up to 2^39.
 Of larger batches (`LARGEST_PLAIN_SUM`) the pieces of 128 units are added without further error, and
-err by 8 * 128 n T u C = n T 2^-43 C together: below this for n T up to 2^33, which are 33 million
-units of 256 terms. With yet more it grows in proportion: no number of customers makes a member
-refuse.
+err by 8 * 128 n T u C = n T 2^-43 C together: below 2^-11 C for n T up to 2^32, which are 16
+million units of 256 terms. With yet more it grows in proportion: no number of customers makes a
+member refuse. What is left holds the 10^-6 C by which rounding may make one unit longer than C.
 """
 LARGEST_PLAIN_SUM = 1 << 13
 """Units of a batch whose gradients are simply added; of more, pieces are (`CarriedSum`)."""

@@ -15,6 +15,7 @@ import pandas as pd
 
 from securefl.data.schema import ANONYMOUS
 from securefl.tasks.churn.settings import WINDOWS
+from securefl.tasks.common.amounts import bounded_amounts
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -33,8 +34,6 @@ _SPREAD: Final = 5.0
 _TREND: Final = 3.0
 _VALUE_TREND: Final = 6.0
 _DAY: Final = 1 / 7
-_MOST_PAID: Final = 1e9
-"""Largest amount of a line; a public constant beyond any receipt."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,8 @@ class Lines:
             time=lines["time"].to_numpy("datetime64[ns]").astype(np.int64),
             product=product,
             category=category[np.searchsorted(products, product).clip(max=len(products) - 1)],
-            # Each by itself, before anything is added: sums of amounts stay finite.
-            value=np.minimum(lines["value"].to_numpy(np.float64), _MOST_PAID),
-            discount=np.minimum(lines["discount"].to_numpy(np.float64), _MOST_PAID),
+            value=bounded_amounts(lines["value"].to_numpy(np.float64)),
+            discount=bounded_amounts(lines["discount"].to_numpy(np.float64)),
         )
 
     def between(self, first: int, last: int) -> Lines:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from securefl.data.tables import RetailerTables
+from securefl.tasks.common.amounts import bounded_amounts
 from securefl.tasks.demand.series import (
     UNKNOWN,
     WEEK,
@@ -25,8 +26,8 @@ from securefl.tasks.demand.series import (
 )
 from securefl.tasks.pricing.settings import PricingSettings
 
-_MOST_PAID: Final = 1e9
-"""Largest amount of a line that counts; a public constant beyond any receipt."""
+_LEAST_UNITS: Final = 1e-6
+"""Fewest units of a line that has a price; a public constant."""
 
 
 @dataclass(frozen=True)
@@ -99,19 +100,20 @@ class Lines:
 
     @classmethod
     def of(cls, tables: RetailerTables, weeks: Days) -> Lines:
-        """Return the lines at a price within the weeks; unknown customers are left out."""
+        """Return the lines within the weeks; unknown customers and free items are left out.
+
+        So is a line of no units, which has no price.
+        """
         lines = tables.transactions
+        bought = bounded_units(lines["quantity"].to_numpy(np.float64))
         days = lines["time"].to_numpy().astype("datetime64[D]")
         week = (days - weeks[0]).astype(np.int64) // WEEK.days
         chosen = (week >= 0) & (week < len(weeks)) & (lines["value"].to_numpy() > 0)
         chosen &= (lines["customer"].to_numpy() >= 0) & (lines["product"].to_numpy() >= 0)
-        # A line that counts no unit has no price.
-        units = bounded_units(lines["quantity"].to_numpy(np.float64))
-        chosen &= units > 0
-        kept, units = lines[chosen], units[chosen]
+        chosen &= bought >= _LEAST_UNITS
+        kept, units = lines[chosen], bought[chosen]
         value, discount = (
-            np.minimum(kept[name].to_numpy(np.float64), _MOST_PAID)
-            for name in ("value", "discount")
+            bounded_amounts(kept[name].to_numpy(np.float64)) for name in ("value", "discount")
         )
         return cls(
             kept["customer"].to_numpy(np.int64),

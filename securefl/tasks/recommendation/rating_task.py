@@ -252,16 +252,19 @@ class PrivateRatingTask(RatingTask):
         return {name: tuple(column[rows] for column in columns) for name, rows in parts.items()}
 
     def unit_scores(self, model: nn.Module, member: RatingMember, split: Split) -> UnitSums:
-        """See `Task.unit_scores`; by customer, or by rating."""
+        """See `Task.unit_scores`; by customer, or by rating, at most so many of a customer."""
         customer, product, rating = member.splits[member.name][split]
         places = torch.arange(len(rating))[:, None]
         # One at a time: a row of a batch may differ in its last bit with the rows beside it.
         found = [model(customer[place], product[place]).argmax(dim=1) for place in places]
         hits = (torch.cat([rating[:0], *found]) == rating).double().numpy()
         ones = np.ones(len(hits))
-        if self.config.privacy.unit == "record":
-            return UnitSums({"accuracy": hits}, {"cases": ones})
         owners = customer.numpy()
+        if self.config.privacy.unit == "record":
+            # As many as of the training ratings: what is said of a whole customer rests on it.
+            most = self.config.privacy.records_per_customer
+            kept = unique_per_slot(owners, product.numpy(), most)
+            return UnitSums({"accuracy": hits[kept]}, {"cases": ones[kept]})
         return UnitSums({"accuracy": by_unit(owners, hits)}, {"cases": by_unit(owners, ones)})
 
     def units(self, training: Batch) -> Examples:

@@ -17,7 +17,7 @@ from securefl.data.sources.files.engine import BATCH, name, select
 from securefl.data.sources.files.expressions import CellKind, Cells, WrongType
 from securefl.data.sources.files.findings import FIRST, Findings
 from securefl.data.sources.files.scans import REJECTS, Scan, forget_rejects, unreadable
-from securefl.data.sources.files.sniff import Written, written
+from securefl.data.sources.files.sniff import Written, as_agreed, written
 
 Mask = npt.NDArray[np.bool_]
 
@@ -176,7 +176,7 @@ def _written(
 ) -> Written:
     numbers = [one.name for one in wanted if one.kind == "number"]
     times = [one.name for one in wanted if one.kind == "time"]
-    how = written(scan, given, numbers, times)
+    how = as_agreed(given) if findings.apart else written(scan, given, numbers, times)
     said = ", ".join(part for part in (scan.said, how.said) if part)
     if said:
         findings.add("written", scan.label, detail=said)

@@ -174,17 +174,36 @@ class Finding:
         return more + (f"; {self.correction}" if self.correction else "")
 
 
+_APART: Final[Mapping[Rule, str]] = {
+    **dict.fromkeys(
+        ("lines", "cells", "bounds", "anonymous", "returns", "zero_quantity", "negative_value"),
+        "drop",
+    ),
+    "outside": "drop",
+    "zone": "keep",
+    "near_products": "keep",
+    "unmatched": "note",
+    "duplicate_files": "keep",
+    "short_coverage": "keep",
+    "empty": "keep",
+}
+"""What becomes of lines where no line may decide about others: by each line alone."""
+
+
 class Findings:
     """Collects what is found while a member's tables are read.
 
     Args:
         member: The member's name, empty for what belongs to all.
         rules: What becomes of the lines.
+        apart: Whether no line may decide about others, as under a privacy budget: what a rule
+            refuses is left out, and what only many lines tell is kept.
     """
 
-    def __init__(self, member: str, rules: LineRules) -> None:
+    def __init__(self, member: str, rules: LineRules, *, apart: bool = False) -> None:
         self.member = member
         self.rules = rules
+        self.apart = apart
         self.lines = 0
         self.revenue = 0.0
         self._found: dict[tuple[Rule, str, str | None], Finding] = {}
@@ -194,7 +213,13 @@ class Findings:
         about = RULES[rule]
         if about.note:
             return "note"
-        return "refuse" if about.setting is None else str(getattr(self.rules, about.setting))
+        chosen = "refuse" if about.setting is None else str(getattr(self.rules, about.setting))
+        return self._by_each_line(rule, chosen)
+
+    def _by_each_line(self, rule: Rule, action: str) -> str:
+        # A copy of a file is told by all of its lines, so that leaving it out is no better.
+        whole = action == "refuse" or rule == "duplicate_files"
+        return _APART.get(rule, action) if self.apart and whole else action
 
     def add(
         self,
@@ -223,7 +248,8 @@ class Findings:
         key = (rule, file, column)
         found = self._found.get(key)
         if found is None:
-            found = Finding(rule, self.member, file, column, action or self.action(rule))
+            done = self.action(rule) if action is None else self._by_each_line(rule, action)
+            found = Finding(rule, self.member, file, column, done)
             self._found[key] = found
         found.lines += lines
         found.revenue += revenue

@@ -22,7 +22,7 @@ from securefl.data.sources.files.catalogue import Matcher
 from securefl.data.sources.files.databases import query_scan
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.locate import table_files
-from securefl.data.sources.files.order import joined, ordered
+from securefl.data.sources.files.order import joined, no_lines, ordered
 from securefl.data.sources.files.prepared import prepared_lines
 from securefl.data.sources.files.returns import net
 from securefl.data.sources.files.scans import Scan, scans
@@ -108,25 +108,23 @@ class _Reading:
         return str(self.settings.root / self.member.transactions)
 
     def lines(self, progress: Progress) -> pd.DataFrame | None:
-        """Return the transactions in order, None if the rules leave none."""
+        """Return the transactions in order, None if the rules leave none and that is refused."""
         files = list(self._files(progress))
         arrays = joined([part for file in files for part in file])
         if not arrays or not len(arrays["time"]):
-            self._nothing()
-            return None
+            return self._nothing()
         arrays = self._without_stray(arrays)
         self._products(arrays["product"])
         self._coverage(arrays["time"])
         frame = ordered(arrays, with_baskets=self._columns.basket is not None)
         frame = self._netted(frame)
-        if frame.empty:
-            self._nothing()
-            return None
-        return frame
+        return self._nothing() if frame.empty else frame
 
-    def _nothing(self) -> None:
+    def _nothing(self) -> pd.DataFrame | None:
+        """Return no lines, None where that is refused."""
         detail = f"no transactions of '{self.member.name}'"
-        self.findings.add("empty", self._place, detail=detail)
+        found = self.findings.add("empty", self._place, detail=detail)
+        return no_lines(rated=self._columns.rating is not None) if found.action == "keep" else None
 
     @property
     def _columns(self) -> TransactionColumns:
@@ -159,13 +157,15 @@ class _Reading:
                 earlier.append((scan.label, parts))
                 yield parts
                 continue
-            self.findings.add(
+            found_copy = self.findings.add(
                 "duplicate_files",
                 scan.label,
                 lines=_count(parts),
                 revenue=sum(float(part["value"].sum()) for part in parts),
                 detail=f"has the same lines as {copy}",
             )
+            if found_copy.action == "keep":
+                yield parts
 
     def scans(self) -> Generator[Scan, None, None]:
         """Yield each file, or the query, open in an engine."""

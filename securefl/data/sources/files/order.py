@@ -26,6 +26,14 @@ def joined(parts: list[Arrays]) -> Arrays:
     return joined
 
 
+def no_lines(*, rated: bool) -> pd.DataFrame:
+    """Return the table of a member of which nothing is left."""
+    kinds = {"customer": "int64", "product": "int64", "basket": "int64", "time": "datetime64[ns]"}
+    kinds |= dict.fromkeys(("quantity", "value", "discount"), "float64")
+    columns = kinds | ({"rating": "int64"} if rated else {})
+    return pd.DataFrame({name: np.zeros(0, dtype=kind) for name, kind in columns.items()})
+
+
 def ordered(arrays: Arrays, *, with_baskets: bool) -> pd.DataFrame:
     """Return the lines by time, receipt and product; without receipts, one a customer and day."""
     if not with_baskets:

@@ -64,9 +64,10 @@ def prepared_lines(
         return lines, json.dumps(findings.to_tree())
 
     own = (member.columns or settings.columns, member.format or settings.format, findings.rules)
+    apart = str(findings.apart)
     code = digest(sorted(_HERE.glob("*.py")))
     versions = (code, duckdb.__version__, pd.__version__, np.__version__)
-    options = (*(one.model_dump_json() for one in own), settings.period, labels)
+    options = (*(one.model_dump_json() for one in own), settings.period, apart, labels)
     key = digest(files, [str(file) for file in files], versions, options)
     try:
         lines, note = cached_with_note(f"files-{member.name}", key, build, KEPT)

@@ -144,7 +144,8 @@ def read_profiles(path: Path, given: FileFormat, findings: Findings) -> pd.DataF
 
     Raises:
         InputError: As in `read_catalogue`.
-        DataError: As in `read_catalogue`; also where a customer occurs twice.
+        DataError: As in `read_catalogue`; also where a customer occurs twice, unless lines are
+            judged apart.
     """
     parts = []
     customer = Wanted("customer", "customer", "label")
@@ -159,6 +160,8 @@ def read_profiles(path: Path, given: FileFormat, findings: Findings) -> pd.DataF
                 frame = _attributes(scan)
                 parts.append(frame.assign(customer=np.concatenate([*numbers, _NONE])))
     frame = pd.concat(parts, ignore_index=True)
+    if findings.apart:  # such a customer is left out, and nobody else
+        return frame[~frame["customer"].duplicated(keep=False)].reset_index(drop=True)
     check_distinct(frame, "customer", Origin(str(path)))
     return frame
 

@@ -46,6 +46,14 @@ class Written:
         return ", ".join(odd + ([f"times {self.time}"] if self.time != "iso" else []))
 
 
+def as_agreed(given: FileFormat) -> Written:
+    """Return how files are written by the settings alone; what these leave open is ISO and a point.
+
+    A guess is made of all lines, so that one customer's could decide how all others' are read.
+    """
+    return Written(given.decimal or ".", decimal_said=True, time=given.time or "iso")
+
+
 def written(
     scan: Scan, given: FileFormat, number_columns: Sequence[str], time_columns: Sequence[str]
 ) -> Written:

@@ -30,7 +30,12 @@ def silent(lines: int) -> None:
     """Take note of lines that were read, and show nothing."""
 
 
-def load(settings: FilesSettings, progress: Callable[[int], None] | None = None) -> RetailData:
+def load(
+    settings: FilesSettings,
+    progress: Callable[[int], None] | None = None,
+    *,
+    apart: bool = False,
+) -> RetailData:
     """Read the catalogue, then every member's tables.
 
     Products are numbered as the catalogue lists them; its column `label` keeps their own names, and
@@ -40,13 +45,14 @@ def load(settings: FilesSettings, progress: Callable[[int], None] | None = None)
     Args:
         settings: What to read.
         progress: Called with the number of lines, as they are read; said in a log if not given.
+        apart: See `registry.load`.
 
     Raises:
         InputError: A file is missing, or of a type that is not read.
         DataError: A file is damaged, or a rule refuses lines; the text names file, row, column and
             the setting that would let them be read.
     """
-    read = examine(settings, progress or Reading(settings))
+    read = examine(settings, progress or Reading(settings), apart=apart)
     refuse(list(read.findings))
     for one in read.findings:
         level = logging.INFO if one.action == "note" else logging.WARNING
@@ -77,6 +83,8 @@ def examine(
     settings: FilesSettings,
     progress: Callable[[int], None] = silent,
     stop: Callable[[InputError, str], None] | None = None,
+    *,
+    apart: bool = False,
 ) -> Examined:
     """Read everything and collect what is found, instead of ending at the first of it.
 
@@ -85,6 +93,7 @@ def examine(
         progress: Called with the number of lines, as they are read.
         stop: Called with an error that ends the reading of one table and its member; the errors
             are raised where it is not given.
+        apart: See `registry.load`.
 
     Raises:
         InputError: As in `load`, if `stop` is not given.
@@ -95,7 +104,7 @@ def examine(
     members: list[RetailerTables | None] = []
     for member in settings.members if agreed is not None else ():
         labels = agreed.products["label"].iloc[:-1].tolist() if agreed is not None else []
-        own = Findings(member.name, member.rules or settings.rules)
+        own = Findings(member.name, member.rules or settings.rules, apart=apart)
         read = partial(read_member, member, settings, labels, own, progress)
         tables = _guarded(read, member.name, own, stop)
         members.append(tables)

@@ -111,6 +111,8 @@ def test_numbers_out_of_range_count_in_the_outer_bins(exactly, tables_of):
         (("top", "price"), "holds numbers"),
         (("mean", "colour"), "there is no 'colour'"),
         (("mean", "price", {"limits": (5.0, 5.0)}), "smaller to a larger"),
+        (("sum", "discount", {"limits": (-5e-324, 0.0)}), "at least 1e-06 wide"),
+        (("histogram", "price", {"limits": (1e9 - 5e-7, 1e9)}), "at least 1e-06 wide"),
         (("top", "product", {"limits": (0.0, 1.0)}), "has none"),
         (("sum", "price", {"bins": 5}), "bins"),
         (("sum", "price", {"records": 10**6}), "records"),

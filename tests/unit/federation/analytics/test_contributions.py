@@ -6,8 +6,9 @@ import pytest
 
 from securefl.data.schema import ANONYMOUS
 from securefl.data.tables import RetailerTables
+from securefl.errors import ConfigError
 from securefl.federation.analytics.contributions import contribution, sensitivity, step, steps
-from securefl.federation.analytics.queries import ask_for
+from securefl.federation.analytics.queries import Query, ask_for, read_query
 from securefl.privacy.noise.csprng import AesCtrRng
 
 QUERIES = [
@@ -130,3 +131,33 @@ def test_no_amount_breaks_a_bound(query, amount, catalogue, tables_of):
             contribution(RetailerTables("a", one), catalogue, query, words) for one in (lines, more)
         ]
     assert np.linalg.norm(moved[1] - moved[0]) <= bound + 1e-9
+
+
+NARROW = [(-5e-324, 0.0), (0.0, 1e-300), (1e9 - 1e-7, 1e9)]
+
+
+@pytest.mark.parametrize("limits", NARROW)
+@pytest.mark.parametrize("kind", ["sum", "mean", "histogram", "quantiles"])
+def test_a_range_of_no_width_is_no_query(kind, limits, catalogue, tables_of):
+    """Its steps are 0: a customer of total 0 once counted as the smallest integer, 10^14 bounds."""
+    usual = ask_for(kind, "discount", limits=(0.0, 1.0), records=3)
+    narrow = Query.model_construct(
+        **usual.model_dump() | dict(zip(("low", "high"), limits, strict=True))
+    )
+    with pytest.raises(ConfigError, match="wide"):
+        read_query(narrow.canonical())
+    if kind == "sum":  # and were one asked for, no customer would exceed the bound
+        lines = tables_of.random(3).assign(discount=0.0)
+        with np.errstate(all="ignore"):
+            found = contribution(RetailerTables("a", lines), catalogue, narrow, tables_of.no_words)
+        most = sensitivity(narrow, catalogue).l2 * lines["customer"].nunique()
+        assert np.abs(found).max() <= most
+
+
+@pytest.mark.parametrize("query", [QUERIES[0], QUERIES[2], QUERIES[4]], ids=name)
+def test_infinities_of_both_signs_break_no_bound(query, catalogue, tables_of):
+    """Their total is no number, and was once the smallest integer."""
+    both = np.where(np.arange(40) % 2, np.inf, -np.inf)
+    wild = tables_of.random(3).iloc[:40].assign(customer=1, value=both, quantity=1.0)
+    found = contribution(RetailerTables("a", wild), catalogue, query, tables_of.no_words)
+    assert np.linalg.norm(found) <= sensitivity(query, catalogue).l2

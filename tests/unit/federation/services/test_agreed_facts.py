@@ -149,3 +149,20 @@ def test_one_customer_moves_no_agreed_fact(shops):
     assert np.array_equal(before.facts.products, after.facts.products)
     assert before.facts.end == after.facts.end
     assert np.array_equal(before.shared, after.shared)
+
+
+WRONG = "\n999,item-1,2024-05-05,-1,1.0\n999,item-1,05/31/2024,x,1.0\n,item-1,2024-05-05,1,1.0\n9\n"
+
+
+def test_no_customers_lines_keep_a_retailer_out(shops):
+    """A line that cannot be read, or the only customer: under a budget neither is told."""
+    before = prepare(private(shops)).members[0]
+    text = (shops / "north.csv").read_text()
+    (shops / "north.csv").write_text(text + WRONG)
+    after = prepare(private(shops)).members[0]
+    assert np.array_equal(before.ids, after.ids)
+    assert before.samples == after.samples > 0
+    with pytest.raises(DataError):
+        prepare(config(shops))
+    (shops / "north.csv").write_text(text.splitlines()[0] + "\n")
+    assert prepare(private(shops)).members[0].units == 0

@@ -92,6 +92,11 @@ def test_encodings_that_promise_nothing_are_refused(bad):
         MemberEncoding(1.0, 10, SEED, **bad)
 
 
-def test_an_update_that_is_not_finite_is_refused():
-    with pytest.raises(ConfigError, match="finite"):
-        MemberEncoding(1.0, 3, SEED).encode(np.array([1.0, np.nan, 0.0]))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.7e308])
+def test_an_update_that_is_not_finite_counts_as_zero(value):
+    """Were it refused, the member would be missing from the sum, and its data tell that."""
+    encoding = MemberEncoding(1.0, 3, SEED)
+    with np.errstate(over="ignore"):
+        found = encoding.encode(np.array([1.0, value, value]))
+    assert found.shape == (encoding.rotation.padded,)
+    assert not found.any()

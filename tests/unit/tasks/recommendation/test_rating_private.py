@@ -1,5 +1,7 @@
 """Ratings as privacy units: what one rating or one customer more or less changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,17 @@ def test_a_customer_has_no_more_records_than_was_agreed(cut):
     customer, item = np.zeros(100, dtype=np.int64), np.arange(100)
     assert unique_per_slot(customer, item, 16).sum() <= 16
     assert unique_per_slot(customer, item, 1 << 40).all()
+
+
+def test_a_customer_scores_no_more_records_than_agreed(cut):
+    """The figure for a whole customer rests on the bound, in the closing scores as in training."""
+    task, member, _ = cut("record", records_per_customer=16)
+    model = task.model(task.agree(load(task.config.data)), 0)
+    test = member.splits[member.name]["test"]
+    own = torch.zeros(40, dtype=torch.int64)
+    flood = replace(member, splits={member.name: {"test": (own, torch.arange(40), own)}})
+    assert 0 < task.unit_scores(model, flood, "test").units <= 16
+    assert 0 < task.unit_scores(model, member, "test").units <= len(test[0])
 
 
 def test_one_customer_more_is_one_unit_more_and_leaves_the_others_as_they_are(cut):
