@@ -28,7 +28,8 @@ class ServerSessionRunner:
     Attributes:
         cohort: Its members, in roster order.
         server: The session.
-        asked: Those of them that are asked to take part; none for all.
+        asked: Those of them that are asked to take part; none for all. The sum is of these alone.
+        without: Those that are not asked, though a sum may be of any others.
         usable: Whether another round may begin in it.
         failures: By member, the text of its first failure.
         signatures: By member, its signature under the end of the last round; see `ModelProof`.
@@ -38,6 +39,7 @@ class ServerSessionRunner:
     cohort: tuple[str, ...]
     server: ServerSession
     asked: tuple[str, ...] = ()
+    without: frozenset[str] = frozenset()
     usable: bool = True
     failures: dict[str, str] = field(default_factory=dict)
     signatures: dict[str, bytes] = field(default_factory=dict)
@@ -60,13 +62,16 @@ class ServerSessionRunner:
             ProtocolError: If too few members are left.
         """
         server, self._revealing = self.server, False
-        requests = {name: openings[name] for name in self.asked or self.cohort}
+        named = self.asked or self.cohort
+        requests = {name: openings[name] for name in named if name not in self.without}
         while True:
             self._collect(exchange.replies(requests))
             keys_missing = server.step in OPENING
             closing = server.step is ServerStep.UNMASK
             outgoing = server.end_step()
-            self._revealing = self._revealing or server.step is ServerStep.UNMASK
+            if server.step is ServerStep.UNMASK:
+                self._revealing = True
+                self.revealing()
             if keys_missing and server.step is ServerStep.IDLE:
                 server.begin_round(number, model, self._only)
             if closing:
@@ -77,6 +82,15 @@ class ServerSessionRunner:
                 self.cohort[index]: self.carrier(round=number, payload=payload)
                 for index, payload in outgoing.items()
             }
+
+    def revealing(self) -> None:
+        """Called before signatures are shown, in answer to which members reveal shares."""
+
+    @property
+    def unrevealed(self) -> frozenset[str]:
+        """The members for whose value in the draw of a sparse graph the opening failed."""
+        silent = {one.member for one in self.server.dropouts if one.step is ServerStep.REVEAL}
+        return frozenset(self.cohort[index] for index in silent)
 
     @property
     def _only(self) -> frozenset[int] | None:

@@ -118,6 +118,14 @@ class Exchange:
         del party
         raise error
 
+    def set_aside(self, error: SecureflError) -> None:
+        """Decide what a result of all parties that cannot be used means; here it ends the run.
+
+        Raises:
+            SecureflError: `error`.
+        """
+        raise error
+
     def forget_failures(self) -> None:
         """Begin a period, such as a round, whose failures are to be known by themselves."""
         self.failures.clear()
