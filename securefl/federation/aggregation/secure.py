@@ -14,7 +14,7 @@ from securefl.errors import InputError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
 from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
-from securefl.federation.aggregation.session_driver import ServerSessionRunner
+from securefl.federation.aggregation.session_driver import ServerSessionRunner, culprit
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
     decode_loss,
@@ -24,12 +24,7 @@ from securefl.federation.aggregation.tries import Tries
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.cpu import cores
 from securefl.ml.vectors import FloatVector, model_digest
-from securefl_protocols.primitives.errors import (
-    ChecksumFailed,
-    PlanError,
-    ProtocolError,
-    RemoteProtocolError,
-)
+from securefl_protocols.primitives.errors import ChecksumFailed, PlanError, ProtocolError
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.session.dropouts import ServerStep
 from securefl_protocols.session.results import RoundResult
@@ -189,7 +184,9 @@ class SecureAggregator:
                 self._count_rejected(error, cohort)
             except ProtocolError as error:
                 self._again(session)
-                reason, failed = _named(error, cohort), failed + 1
+                self._leave_out(session.spoilers(), exchange)
+                name = culprit(error, cohort)
+                reason, failed = f"{name}: {error}" if name else str(error), failed + 1
                 self._check_lost(reason)
             else:
                 return _sum_of(session, result)
@@ -219,8 +216,12 @@ class SecureAggregator:
     def _again(self, session: _Session) -> None:
         """Prepare another try, in a new session: the keys of a failed one may be disclosed."""
         session.usable = False
-        # One that falls silent between its keys and its value would fail every opening.
-        self._tries.silent |= session.unrevealed
+
+    def _leave_out(self, spoilers: Mapping[str, str], exchange: Exchange) -> None:
+        """Have members that would fail every try left out of the next ones, with the reasons."""
+        for name, reason in spoilers.items():
+            exchange.failures.setdefault(name, reason)
+        self._tries.spoilers |= spoilers.keys()
 
     def _count_rejected(self, error: ChecksumFailed, cohort: tuple[str, ...]) -> None:
         tries, repeats = self._tries, self._consortium.config.secure.repeats
@@ -253,8 +254,8 @@ class SecureAggregator:
         session = self._session = self._opened(self._sessions, cohort, dimension, round_)
         tries, least = self._tries, session.terms.plan.min_members
         session.asked = tries.bound
-        if not tries.bound and len(cohort) - len(tries.silent) >= least:
-            session.without = tries.silent
+        if not tries.bound and len(cohort) - len(tries.spoilers) >= least:
+            session.without = tries.spoilers
         if session.asked or session.without:
             session.usable = False  # the others have no keys in it, so the next round opens another
         return session
@@ -319,13 +320,6 @@ class SecureAggregator:
             session.server.end_step()
         session.server.skip_to(frozenset(kept["banned"]), kept["rounds_left"])
         self._session = session
-
-
-def _named(error: ProtocolError, cohort: tuple[str, ...]) -> str:
-    """Return what went wrong, with the name of the member whose doing it was, where that shows."""
-    if isinstance(error, RemoteProtocolError) and error.peer is not None:
-        return f"{cohort[error.peer]}: {error}"
-    return str(error)
 
 
 def _sum_of(session: _Session, result: RoundResult) -> MaskedSum:

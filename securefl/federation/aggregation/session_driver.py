@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange
-from securefl_protocols.primitives.errors import ChecksumFailed
+from securefl_protocols.primitives.errors import (
+    ChecksumFailed,
+    ProtocolError,
+    RemoteProtocolError,
+)
 from securefl_protocols.session.dropouts import OPENING, ServerStep
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
@@ -19,6 +23,12 @@ class RejectedSumError(SecureflError):
     """The sum that a member was shown is not that of the inputs that the survivors signed."""
 
     wire_name: ClassVar[str] = "RejectedSumError"
+
+
+def culprit(error: ProtocolError, cohort: Sequence[str]) -> str:
+    """Return the member whose doing an error of a session is; empty where that does not show."""
+    peer = error.peer if isinstance(error, RemoteProtocolError) else None
+    return "" if peer is None else cohort[peer]
 
 
 @dataclass(kw_only=True)
@@ -32,6 +42,7 @@ class ServerSessionRunner:
         without: Those that are not asked, though a sum may be of any others.
         usable: Whether another round may begin in it.
         failures: By member, the text of its first failure.
+        accusers: By member, those that stopped because of it; see `Failure.blames`.
         signatures: By member, its signature under the end of the last round; see `ModelProof`.
         carrier: The message that carries the session's bytes, either way.
     """
@@ -42,6 +53,7 @@ class ServerSessionRunner:
     without: frozenset[str] = frozenset()
     usable: bool = True
     failures: dict[str, str] = field(default_factory=dict)
+    accusers: dict[str, set[str]] = field(default_factory=dict)
     signatures: dict[str, bytes] = field(default_factory=dict)
     _revealing: bool = False
     carrier: type[m.Protocol | m.ScoreProtocol] = m.Protocol
@@ -86,11 +98,22 @@ class ServerSessionRunner:
     def revealing(self) -> None:
         """Called before signatures are shown, in answer to which members reveal shares."""
 
-    @property
-    def unrevealed(self) -> frozenset[str]:
-        """The members for whose value in the draw of a sparse graph the opening failed."""
-        silent = {one.member for one in self.server.dropouts if one.step is ServerStep.REVEAL}
-        return frozenset(self.cohort[index] for index in silent)
+    def spoilers(self) -> dict[str, str]:
+        """Return the members without which a failed session would have gone on, with the reasons.
+
+        They fell silent in the draw of a graph, which needs all; or so many others stopped because
+        of them that too few were left. So many could stop any session by themselves, so that a
+        false word of theirs adds nothing to what they can do.
+        """
+        plan, found = self.server.plan, {}
+        for dropout in self.server.dropouts:
+            if dropout.step is ServerStep.REVEAL:
+                found[self.cohort[dropout.member]] = "it kept back its value in the draw of a graph"
+        spare = (plan.members if plan.complete else plan.degree) - plan.threshold
+        for name, accusers in self.accusers.items():
+            if len(accusers) > spare:
+                found[name] = f"{', '.join(sorted(accusers))} stopped because of what it sent"
+        return found
 
     @property
     def _only(self) -> frozenset[int] | None:
@@ -108,6 +131,8 @@ class ServerSessionRunner:
         for name, reply in replies.items():
             if isinstance(reply, m.Failure):
                 self.failures.setdefault(name, reply.text)
+                if reply.blames in self.cohort:
+                    self.accusers.setdefault(reply.blames, set()).add(name)
             if isinstance(reply, self.carrier):
                 if self.server.receive(self.cohort.index(name), reply.payload) is not None:
                     self.usable = False

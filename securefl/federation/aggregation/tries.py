@@ -31,7 +31,7 @@ class Tries:
             them; none where any are allowed.
         revealed: How many tries came so far that members revealed shares.
         rejected: The sums that failed their checksum.
-        silent: Members for whose value in the draw of a graph an opening failed.
+        spoilers: Members that are not asked in the next tries; see `ServerSessionRunner.spoilers`.
     """
 
     round: tuple[int, bytes]
@@ -39,7 +39,7 @@ class Tries:
     bound: tuple[str, ...] = ()
     revealed: int = 0
     rejected: int = 0
-    silent: frozenset[str] = frozenset()
+    spoilers: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, round_: tuple[int, bytes], memory: Path | None) -> Tries:

@@ -14,6 +14,7 @@ from securefl_protocols.session import client_round
 from securefl_protocols.session import plan as plans
 from securefl_protocols.wire.messages import CommittedKeys, MaskedInput, Reveal, Unmask
 from support.masked_federation import MaskedFederation
+from support.member_in_process import rehearsing
 
 LIAR = "retailer-1"
 
@@ -54,6 +55,51 @@ def test_secret_that_never_rebuilds_stops_by_name(federation, monkeypatch):
         "round 1: members revealed shares for its sum 4 times, 3 repeats were agreed, and there is"
         f" none: {LIAR}: the rebuilt seed is not the one committed to"
     )
+
+
+def deals_bad_boxes(federation, monkeypatch, victims):
+    """The liar deals some members boxes that do not open, in every try."""
+    masked, honest = federation.wire.members[LIAR].masked, client_round.ClientRound._deal
+    begin, holders = masked._begin, {federation.names.index(name) for name in victims}
+
+    def deal(self, holder, dealt):
+        made = honest(self, holder, dealt)
+        return made[:-1] + bytes([made[-1] ^ 1]) if holder in holders else made
+
+    def lying(session):
+        with monkeypatch.context() as patch:
+            patch.setattr(client_round.ClientRound, "_deal", deal)
+            return begin(session)
+
+    masked._begin = lying
+
+
+def test_dealer_of_bad_boxes_is_left_out(federation, tmp_path, monkeypatch):
+    """So many stopped that none of the tries had a sum, and it was not known because of whom."""
+    victims, blamed = federation.names[2:4], []
+    deals_bad_boxes(federation, monkeypatch, victims)
+    federation.wire.members[victims[0]].close()
+    party = rehearsing(federation, tmp_path / "state", victims[0])
+    federation.wire.members[victims[0]] = party
+
+    def up(name, said):
+        if isinstance(said, m.Failure):
+            blamed.append((name, said.blames, said.text.startswith("see error")))
+        return said
+
+    federation.wire.up = up
+    others = tuple(name for name in federation.names if name != LIAR)
+    assert federation.round().survivors == others
+    assert blamed == [(victims[0], LIAR, True), (victims[1], LIAR, False)]
+    assert federation.round(2).survivors == others
+
+
+def test_word_of_few_leaves_no_member_out(federation, monkeypatch):
+    """One that stops is missing, and the others go on, with the one that it blames."""
+    deals_bad_boxes(federation, monkeypatch, federation.names[2:3])
+    others = tuple(name for name in federation.names if name != federation.names[2])
+    assert federation.round().survivors == others
+    assert federation.aggregator._sessions == 1
 
 
 def test_silent_member_is_not_in_the_next_opening(tmp_path, monkeypatch):
