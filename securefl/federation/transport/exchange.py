@@ -174,10 +174,14 @@ def _read(data: bytes) -> m.Message:
 
 
 def none_left(number: int, replies: Mapping[str, m.Message]) -> SecureflError:
-    """Return the error for a round in which no member trained."""
-    for party, reply in replies.items():
-        if isinstance(reply, m.Refused):
-            return failed(party, reply)
+    """Return the error for a round in which no member trained.
+
+    A refusal stands where all refuse: then no other try changes that. One member's refusal, while
+    the others are away, must not end their run.
+    """
+    refused = {party: reply for party, reply in replies.items() if isinstance(reply, m.Refused)}
+    if refused and len(refused) == len(replies):
+        return failed(*next(iter(refused.items())))
     return MemberFailedError(f"no member is left in round {number}")
 
 
