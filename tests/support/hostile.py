@@ -209,8 +209,9 @@ class HostileCoordinator:
 UNREACHED = {
     # A countersignature needs a tree head of the log; see the ledger's own tests.
     *((phase, "show-head") for phase in Phase),
-    # Nothing was saved yet.
+    # Nothing was saved yet; and a member that has trained is not taken back.
     (Phase.BEFORE_START, "restore"),
+    (Phase.IN_ROUNDS, "restore"),
 }
 
 

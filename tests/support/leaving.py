@@ -46,7 +46,7 @@ MESSAGES = {
     "done": {},
     "lacking": {},
     "absent": {},
-    "failure": {"error": P, "text": W},
+    "failure": {"error": P, "text": W, "blames": P},
 }
 """By the kind of a message that a member sends; `entries` is compared by event, see below."""
 

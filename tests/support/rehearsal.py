@@ -61,7 +61,8 @@ class RehearsingMember:
         try:
             reply = self._answer(m.decode(message))
         except SecureflError as error:
-            reply = m.Failure(error=error.wire_name, text=str(error))
+            blames = getattr(error, "blames", "")
+            reply = m.Failure(error=error.wire_name, text=str(error), blames=blames)
         return [m.encode(reply)]
 
     def _answer(self, request: m.Message) -> m.Message:

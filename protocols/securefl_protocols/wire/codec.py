@@ -177,6 +177,8 @@ def _read(field: Field, name: str, value: object) -> int | bytes | Rows:
     if isinstance(field, Table):
         return _rows(field, name, value)
     largest = len(value) if field.largest is None else field.largest
+    if field.absent and not value:
+        return value
     if not field.smallest <= len(value) <= largest:
         raise RemoteProtocolError(f"{name} has another length")
     return value

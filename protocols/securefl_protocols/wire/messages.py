@@ -49,10 +49,17 @@ class Unsigned:
 
 @dataclass(frozen=True, slots=True)
 class Octets:
-    """A field with a byte string; `largest` None leaves the limit to the message's own."""
+    """A field with a byte string.
+
+    Attributes:
+        smallest: Fewest bytes.
+        largest: Most bytes; None leaves the limit to the message's own.
+        absent: Whether it may have no bytes instead.
+    """
 
     smallest: int
     largest: int | None
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,7 @@ class LayeredUnmask(Unmask):
 
     NAME: ClassVar[str] = "LayeredUnmask"
     CODE: ClassVar[int] = 7
-    FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(0, KEY_BYTES)}
+    FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(KEY_BYTES, KEY_BYTES, absent=True)}
     link: bytes
 
 
@@ -298,7 +305,10 @@ class GraphDraw:
 
     NAME: ClassVar[str] = "GraphDraw"
     CODE: ClassVar[int] = 73
-    FIELDS: ClassVar[Fields] = {"values": Table(KEY_BYTES), "box": Octets(0, SECRET_BOX_BYTES)}
+    FIELDS: ClassVar[Fields] = {
+        "values": Table(KEY_BYTES),
+        "box": Octets(SECRET_BOX_BYTES, SECRET_BOX_BYTES, absent=True),
+    }
     values: Rows
     box: bytes
 

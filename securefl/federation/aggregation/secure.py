@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgpack
@@ -13,12 +14,13 @@ from securefl.errors import InputError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate
 from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
-from securefl.federation.aggregation.session_driver import ServerSessionRunner
+from securefl.federation.aggregation.session_driver import ServerSessionRunner, culprit
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
     decode_loss,
     session_params,
 )
+from securefl.federation.aggregation.tries import Tries
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.cpu import cores
 from securefl.ml.vectors import FloatVector, model_digest
@@ -37,25 +39,9 @@ class RoundFailedError(SecureflError):
 
 
 class UnverifiedRoundError(SecureflError):
-    """A round's sum failed its checksum as often as agreed; the run stops."""
+    """A round's sum failed its checksum, or was lost, as often as agreed; the run stops."""
 
     wire_name: ClassVar[str] = "UnverifiedRoundError"
-
-
-@dataclass
-class _Tries:
-    """The tries of one round.
-
-    Attributes:
-        round: Its number, and the digest of its model.
-        bound: The survivors of the next try, because members have revealed shares for a sum of
-            them; none where any are allowed.
-        rejected: The sums that failed their checksum.
-    """
-
-    round: tuple[int, bytes]
-    bound: tuple[str, ...] = ()
-    rejected: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +78,11 @@ class _Session(ServerSessionRunner):
     number: int
     terms: SessionParams
     opening: tuple[int, bytes]
+    tries: Tries
+
+    def revealing(self) -> None:
+        """Note, before members reveal shares, that every later try is of the same survivors."""
+        self.tries.reveal(self.bound)
 
     def serves(self, cohort: tuple[str, ...]) -> bool:
         """Return whether another round of these members can begin in it."""
@@ -120,17 +111,22 @@ class SecureAggregator:
     Args:
         consortium: The parties and their agreement.
         rejected: Is given the transcript of each round whose sum fails its checksum.
+        memory: The file of a round's tries, where no journal brings them back after a restart.
     """
 
     def __init__(
-        self, consortium: Consortium, rejected: Callable[[int, Transcript], None] | None = None
+        self,
+        consortium: Consortium,
+        rejected: Callable[[int, Transcript], None] | None = None,
+        memory: Path | None = None,
     ) -> None:
         self._consortium = consortium
         self._rejected = rejected
+        self._memory = memory
         self._session: _Session | None = None
         self._sessions = 0
         self._handed: _HandedOver | None = None
-        self._tries = _Tries((0, b""))
+        self._tries = Tries((0, b""))
 
     def hand_over(self, proof: ModelProof, moments: bytes, known_to: Collection[str]) -> None:
         """See `Aggregator.hand_over`."""
@@ -169,11 +165,12 @@ class SecureAggregator:
 
         Raises:
             RoundFailedError: If too few members are left in every attempt.
-            UnverifiedRoundError: If the sum failed its checksum as often as agreed.
+            UnverifiedRoundError: If the sum failed its checksum, or was lost after members had
+                revealed shares for it, as often as agreed.
         """
         round_ = round_number, model_digest(shared)
         if self._tries.round != round_:
-            self._tries = _Tries(round_)
+            self._tries = Tries.of(round_, self._memory)
         reason, failed = "", 0
         while failed < self._consortium.config.secure.attempts:
             session = self._session_for(round_, shared.shape[0], cohort)
@@ -187,7 +184,10 @@ class SecureAggregator:
                 self._count_rejected(error, cohort)
             except ProtocolError as error:
                 self._again(session)
-                reason, failed = str(error), failed + 1
+                self._leave_out(session.spoilers(), exchange)
+                name = culprit(error, cohort)
+                reason, failed = f"{name}: {error}" if name else str(error), failed + 1
+                self._check_lost(reason)
             else:
                 return _sum_of(session, result)
         refused = exchange.refused_in(0) | exchange.refused_in(round_number)
@@ -216,18 +216,30 @@ class SecureAggregator:
     def _again(self, session: _Session) -> None:
         """Prepare another try, in a new session: the keys of a failed one may be disclosed."""
         session.usable = False
-        # Who has revealed shares for a set of survivors enters the round again for that set alone,
-        # so that no round has two sums that differ in a member.
-        self._tries.bound = session.bound or self._tries.bound
+
+    def _leave_out(self, spoilers: Mapping[str, str], exchange: Exchange) -> None:
+        """Have members that would fail every try left out of the next ones, with the reasons."""
+        for name, reason in spoilers.items():
+            exchange.failures.setdefault(name, reason)
+        self._tries.spoilers |= spoilers.keys()
 
     def _count_rejected(self, error: ChecksumFailed, cohort: tuple[str, ...]) -> None:
         tries, repeats = self._tries, self._consortium.config.secure.repeats
         tries.rejected += 1
-        if tries.rejected > repeats:
+        if tries.revealed > repeats:
             names = ", ".join(cohort[index] for index in sorted(error.survivors))
             raise UnverifiedRoundError(
                 f"round {tries.round[0]}: the sum failed its checksum {tries.rejected} times, and"
                 f" {repeats} repeats were agreed; one of {names} sends wrong checksums"
+            )
+
+    def _check_lost(self, reason: str) -> None:
+        """Stop where a sum was lost so often that members would enter the round no more."""
+        tries, repeats = self._tries, self._consortium.config.secure.repeats
+        if tries.revealed > repeats:
+            raise UnverifiedRoundError(
+                f"round {tries.round[0]}: members revealed shares for its sum {tries.revealed}"
+                f" times, {repeats} repeats were agreed, and there is none: {reason}"
             )
 
     def _session_for(
@@ -236,13 +248,17 @@ class SecureAggregator:
         current = self._session
         if current is not None and current.serves(cohort):
             current.server.begin_round(*round_)
+            current.tries = self._tries
             return current
         self._sessions += 1
-        self._session = self._opened(self._sessions, cohort, dimension, round_)
-        if self._tries.bound:
-            # The others have no keys in it, so the next round opens another.
-            self._session.asked, self._session.usable = self._tries.bound, False
-        return self._session
+        session = self._session = self._opened(self._sessions, cohort, dimension, round_)
+        tries, least = self._tries, session.terms.plan.min_members
+        session.asked = tries.bound
+        if not tries.bound and len(cohort) - len(tries.spoilers) >= least:
+            session.without = tries.spoilers
+        if session.asked or session.without:
+            session.usable = False  # the others have no keys in it, so the next round opens another
+        return session
 
     def _opened(
         self, number: int, cohort: tuple[str, ...], dimension: int, opening: tuple[int, bytes]
@@ -259,7 +275,14 @@ class SecureAggregator:
             model=opening[1],
             threads=cores(),  # idle otherwise: the members wait while it unmasks
         )
-        return _Session(number=number, cohort=cohort, terms=terms, opening=opening, server=server)
+        return _Session(
+            number=number,
+            cohort=cohort,
+            terms=terms,
+            opening=opening,
+            server=server,
+            tries=self._tries,
+        )
 
     def state(self) -> bytes:
         """Return what a coordinator that is restarted between two rounds needs; not secret."""

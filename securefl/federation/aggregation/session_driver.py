@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.transport.exchange import Exchange
-from securefl_protocols.primitives.errors import ChecksumFailed
+from securefl_protocols.primitives.errors import (
+    ChecksumFailed,
+    ProtocolError,
+    RemoteProtocolError,
+)
 from securefl_protocols.session.dropouts import OPENING, ServerStep
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
@@ -21,6 +25,12 @@ class RejectedSumError(SecureflError):
     wire_name: ClassVar[str] = "RejectedSumError"
 
 
+def culprit(error: ProtocolError, cohort: Sequence[str]) -> str:
+    """Return the member whose doing an error of a session is; empty where that does not show."""
+    peer = error.peer if isinstance(error, RemoteProtocolError) else None
+    return "" if peer is None else cohort[peer]
+
+
 @dataclass(kw_only=True)
 class ServerSessionRunner:
     """A server session and its members.
@@ -28,9 +38,11 @@ class ServerSessionRunner:
     Attributes:
         cohort: Its members, in roster order.
         server: The session.
-        asked: Those of them that are asked to take part; none for all.
+        asked: Those of them that are asked to take part; none for all. The sum is of these alone.
+        without: Those that are not asked, though a sum may be of any others.
         usable: Whether another round may begin in it.
         failures: By member, the text of its first failure.
+        accusers: By member, those that stopped because of it; see `Failure.blames`.
         signatures: By member, its signature under the end of the last round; see `ModelProof`.
         carrier: The message that carries the session's bytes, either way.
     """
@@ -38,8 +50,10 @@ class ServerSessionRunner:
     cohort: tuple[str, ...]
     server: ServerSession
     asked: tuple[str, ...] = ()
+    without: frozenset[str] = frozenset()
     usable: bool = True
     failures: dict[str, str] = field(default_factory=dict)
+    accusers: dict[str, set[str]] = field(default_factory=dict)
     signatures: dict[str, bytes] = field(default_factory=dict)
     _revealing: bool = False
     carrier: type[m.Protocol | m.ScoreProtocol] = m.Protocol
@@ -60,13 +74,16 @@ class ServerSessionRunner:
             ProtocolError: If too few members are left.
         """
         server, self._revealing = self.server, False
-        requests = {name: openings[name] for name in self.asked or self.cohort}
+        named = self.asked or self.cohort
+        requests = {name: openings[name] for name in named if name not in self.without}
         while True:
             self._collect(exchange.replies(requests))
             keys_missing = server.step in OPENING
             closing = server.step is ServerStep.UNMASK
             outgoing = server.end_step()
-            self._revealing = self._revealing or server.step is ServerStep.UNMASK
+            if server.step is ServerStep.UNMASK:
+                self._revealing = True
+                self.revealing()
             if keys_missing and server.step is ServerStep.IDLE:
                 server.begin_round(number, model, self._only)
             if closing:
@@ -77,6 +94,26 @@ class ServerSessionRunner:
                 self.cohort[index]: self.carrier(round=number, payload=payload)
                 for index, payload in outgoing.items()
             }
+
+    def revealing(self) -> None:
+        """Called before signatures are shown, in answer to which members reveal shares."""
+
+    def spoilers(self) -> dict[str, str]:
+        """Return the members without which a failed session would have gone on, with the reasons.
+
+        They fell silent in the draw of a graph, which needs all; or so many others stopped because
+        of them that too few were left. So many could stop any session by themselves, so that a
+        false word of theirs adds nothing to what they can do.
+        """
+        plan, found = self.server.plan, {}
+        for dropout in self.server.dropouts:
+            if dropout.step is ServerStep.REVEAL:
+                found[self.cohort[dropout.member]] = "it kept back its value in the draw of a graph"
+        spare = (plan.members if plan.complete else plan.degree) - plan.threshold
+        for name, accusers in self.accusers.items():
+            if len(accusers) > spare:
+                found[name] = f"{', '.join(sorted(accusers))} stopped because of what it sent"
+        return found
 
     @property
     def _only(self) -> frozenset[int] | None:
@@ -94,6 +131,8 @@ class ServerSessionRunner:
         for name, reply in replies.items():
             if isinstance(reply, m.Failure):
                 self.failures.setdefault(name, reply.text)
+                if reply.blames in self.cohort:
+                    self.accusers.setdefault(reply.blames, set()).add(name)
             if isinstance(reply, self.carrier):
                 if self.server.receive(self.cohort.index(name), reply.payload) is not None:
                     self.usable = False

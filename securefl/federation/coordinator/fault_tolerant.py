@@ -28,6 +28,10 @@ class FaultTolerantExchange(Exchange):
         if self.report is not None:
             self.report(party, reason)
 
+    def set_aside(self, error: SecureflError) -> None:
+        """Go on without the result: one party alone can have spoiled it, and none is to blame."""
+        _log.warning("%s", one_line(str(error)))
+
     def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
         """Return the next answer of each party that gives one, in the order of `parties`.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
-from securefl.errors import InputError
+from securefl.errors import InputError, SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
@@ -19,7 +20,12 @@ from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, m
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.coordinator.scores import ScoreSource
 from securefl.federation.scores.exact import ExactLayout
-from securefl.federation.transport.exchange import Exchange, MemberFailedError
+from securefl.federation.transport.base import DeadlineExceeded
+from securefl.federation.transport.exchange import (
+    Exchange,
+    MemberFailedError,
+    MemberInputError,
+)
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
@@ -161,11 +167,11 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     state.shared = state.server.apply(state.shared, result.change)
     state.round = number
     _prove(federation, state, result)
-    validation = _validated(federation, state)
-    _check_scored(federation, validation)
-    best = _keep_if_best(federation, state, validation)
-    # After the round, so that the record has what it cost; the accounts depend on no data.
-    accounts = tuple(spent(federation).values())
+    with _for_good(number):
+        validation = _validated(federation, state)
+        best = _keep_if_best(federation, state, validation)
+        # After the round, so that the record has what it cost; the accounts depend on no data.
+        accounts = tuple(spent(federation).values())
     return RoundRecord(
         round=number,
         cohort=cohort,
@@ -182,6 +188,20 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         bytes_down=_more(exchange.bytes_down, down, federation.roster),
         transcript=transcript,
     )
+
+
+@contextmanager
+def _for_good(number: int) -> Iterator[None]:
+    """Have a failure end the run where the state has the round's sum already.
+
+    A failed round is tried again; with this state, the try would be the round behind it.
+    """
+    try:
+        yield
+    except MemberInputError:
+        raise
+    except (MemberFailedError, DeadlineExceeded) as error:
+        raise SecureflError(f"round {number} has a sum, and does not end: {error}") from None
 
 
 def _prove(federation: Federation, state: RoundState, result: Aggregate) -> None:
@@ -215,28 +235,31 @@ def _for_a_customer(config: RunConfig, accounts: Sequence[m.BudgetResponse]) -> 
 
 
 def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
-    """Return the present model's metrics on validation; none under a budget."""
-    found = federation.scores.validation(
-        federation.members, state.round, state.shared, proof=state.proof
-    )
-    return dict(found)
-
-
-def _check_scored(federation: Federation, validation: Mapping[str, float]) -> None:
-    """Refuse to go on where no round can be told from another.
+    """Return the present model's metrics on validation; none under a budget.
 
     Raises:
-        InputError: If the decisive metric is not a number: it has no case at any member, is not
-            defined over those that there are (an AUC where all customers are of one class), or the
-            predictions are not finite.
+        InputError: If no round can be told from another, as the decisive metric is not a number: it
+            has no case at any member, is not defined over those that there are (an AUC where all
+            customers are of one class), or the predictions are not finite.
     """
-    name = federation.decisive.name
-    if name in validation and math.isnan(validation[name]):
-        raise InputError(
-            f"no round can be judged: over the validation cases of {len(federation.members)}"
-            f" members, {name} is not a number. Either there are too few cases, or all are alike"
-            " (see: securefl data describe), or the training diverged (lower its learning rates)"
+    found = dict(
+        federation.scores.validation(
+            federation.members, state.round, state.shared, proof=state.proof
         )
+    )
+    name = federation.decisive.name
+    if name not in found or not math.isnan(found[name]):
+        return found
+    error = InputError(
+        f"no round can be judged: over the validation cases of {len(federation.members)}"
+        f" members, {name} is not a number. Either there are too few cases, or all are alike"
+        " (see: securefl data describe), or the training diverged (lower its learning rates)"
+    )
+    if federation.config.mode == "plain":
+        raise error
+    # Over a network any member can have done this to a sum under masks, and must not stop the rest.
+    federation.exchange.set_aside(error)
+    return {}
 
 
 def _keep_if_best(
@@ -244,10 +267,12 @@ def _keep_if_best(
 ) -> bool:
     """Keep a round that is the best so far; under a budget, the last round is the result."""
     private = mechanism_for(federation.config.privacy).private
-    if not (validation or private) and state.best_round:
+    judged = not math.isnan(state.best_value)
+    if not (validation or private) and judged:
         return False  # the sum of its scores failed, so nothing says that it is better
+    # As long as none is judged, the newest is kept: whose scores fail must not choose the round.
     value = validation.get(federation.decisive.name, math.nan)
-    if validation and state.best_round and not federation.decisive.better(value, state.best_value):
+    if validation and judged and not federation.decisive.better(value, state.best_value):
         return False
     state.best_round, state.best_value, state.best_shared = state.round, value, state.shared
     state.best_proof = state.proof

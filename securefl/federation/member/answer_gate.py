@@ -14,7 +14,7 @@ _CHECKED_BY_THE_SESSION = frozenset({m.TrainMasked, m.Protocol, m.ScoreRequest, 
 """Questions whose rounds, cohorts and models `MaskedMember` and its session check, with reasons."""
 
 _OTHER_MODEL = {
-    Model.ROUND_START: "round {} is over, or begins from another model",
+    Model.ROUND_START: "round {} is over, or begins from another model than the last ended with",
     Model.ROUND_RESULT: "this is not the model that round {} ended with",
     Model.CONCLUDED: "this is not the model that round {} ended with",
     Model.START: "this is not the agreed start",
@@ -41,7 +41,7 @@ class KnownModels(Protocol):
         """Return whether a round ended with this model: as verified, recorded, or signed by t."""
 
     def may_begin(self, number: int, model: bytes) -> bool:
-        """Return whether a round in the clear may begin with this model, as far as is known."""
+        """Return whether a round in the clear may begin with this model: the last one's end."""
 
     def may_have_ended(self, number: int, model: bytes) -> bool:
         """Return whether a round in the clear, the newest, may have ended with this model."""
@@ -150,7 +150,11 @@ class AnswerGate:
 
     def _check_round(self, request: m.Message) -> None:
         number = getattr(request, "round", getattr(request, "rounds", None))
-        if number is None or self._models is None or 0 <= number <= self._models.rounds:
+        if number is None or self._models is None:
+            return
+        # How many rounds a run had is in a signed entry: it is over after the last one alone.
+        last = self._models.rounds
+        if number == last or (0 <= number < last and not isinstance(request, m.Finish)):
             return
         raise self.refuse(request, "round", f"round {number} was not agreed")
 

@@ -65,6 +65,7 @@ class MemberModels:
         self._verifier = verifier
         self.start = verifier.start
         self.told: dict[int, bytes] = {}
+        self._delivered = b""
         self._dimension = shared_vector(trained.model).shape[0]
 
     @property
@@ -107,10 +108,15 @@ class MemberModels:
         return self._verifier.vouched(number, model, proof) if known is None else known == model
 
     def may_begin(self, number: int, model: bytes) -> bool:
-        """Return whether a round in the clear may begin with this model, as far as is known."""
+        """Return whether a round in the clear may begin with this model: the last one's end."""
         if number == 1:
             return model == self.start()
-        return self.concluded(number - 1) in {None, model}
+        known = self.concluded(number - 1)
+        if known is not None:
+            return known == model
+        # Said nothing of the round before, it would train any model, under any number. Without its
+        # memory it has an entry at least, and the log has the model.
+        return self._ledger.end_of_round(number - 1) is not None
 
     def may_have_ended(self, number: int, model: bytes) -> bool:
         """Return whether a round in the clear, the newest, may have ended with this model."""
@@ -148,6 +154,19 @@ class MemberModels:
             return Phase.CLOSED
         last = self._ledger.end_of_round(self.rounds)
         return Phase.IN_ROUNDS if last is None else Phase.ROUNDS_ENDED
+
+    def result(self, data: bytes) -> FloatVector:
+        """Return the run's result from the wire, float32 [d]; there is one.
+
+        Raises:
+            MessageError: If another was delivered before. The scores of the run are of the first; a
+                later one would be kept without any.
+        """
+        shared = self.vector(data)
+        if self._delivered not in (b"", data):
+            raise m.MessageError("another result was delivered before")
+        self._delivered = data
+        return shared
 
     def vector(self, data: bytes) -> FloatVector:
         """Return a shared model from the wire, of this model's length, float32 [d].

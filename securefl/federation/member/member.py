@@ -225,8 +225,10 @@ class Member:
 
     def _begin(self, request: m.StartRun) -> m.Entries:
         self.ledger.begin(self._units, self._models.start())
+        # Where the log has more entries than the ledger, this is an old copy: no round is entered.
+        entries = self._entries(request.since)
         self._gate.advance(Phase.IN_ROUNDS)
-        return self._entries(request.since)
+        return entries
 
     def _conclude(self, request: m.Conclude) -> m.Entries:
         # The entry is signed: it says nothing of a round that this member did not see.
@@ -290,7 +292,7 @@ class Member:
         return m.Done()
 
     def _deliver(self, request: m.Deliver) -> m.Done:
-        self._result = self._models.vector(request.shared)
+        self._result = self._models.result(request.shared)
         if self._own_machine:
             keep_result(self.directory, self._result, self.rounds.kept)
         return m.Done()

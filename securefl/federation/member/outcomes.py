@@ -76,6 +76,8 @@ class SeenOutcomes:
         # Before anything else, and whoever saw it: survivors who cannot be in one sum are none.
         if not RoundEnd(number, claim.survivors, claim.model, b"").fits(self._consortium):
             raise m.MessageError(f"these cannot be the survivors of round {number}")
+        if claim.transcript is None:
+            raise m.MessageError(f"the sum of round {number} has a transcript, and none is named")
         if own is None:
             return self._signed_before(claim)
         if own.model != claim.model:

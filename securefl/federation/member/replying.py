@@ -11,6 +11,7 @@ from securefl.consortium.ledger.events import Refusal
 from securefl.consortium.ledger.policy import in_words
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
+from securefl.federation.member.secure_client import AbortedError
 
 INTERNAL_ERROR = "InternalError"
 """The class of an error that no check foresaw: a bug of the member, which must stop no other."""
@@ -30,7 +31,8 @@ def reply_to(message: bytes, answer: Callable[[m.Message], m.Message]) -> list[b
     except RefusedError as error:
         reply: m.Message = refused(error.refusal)
     except SecureflError as error:
-        reply = m.Failure(error=error.wire_name, text=str(error))
+        blames = error.blames if isinstance(error, AbortedError) else ""
+        reply = m.Failure(error=error.wire_name, text=str(error), blames=blames)
     except Exception as error:
         # With the way to the error, and without its text, which may hold data.
         way = "".join(traceback.format_tb(error.__traceback__))

@@ -101,8 +101,12 @@ class MemberRounds:
         """Take up the state that was saved after a round.
 
         Raises:
+            MessageError: If a round was trained since the start: its update is not trained again,
+                and would stand beside local parameters of before.
             RunDirectoryError: If it is not there.
         """
+        if self.update is not None:
+            raise m.MessageError("a member that has trained since its start is not taken back")
         state = load_member(directory, number, self._trainer.optimizer)
         load_local(self.model, state.local)
         self.kept = state.kept

@@ -20,7 +20,7 @@ from securefl.consortium.ledger.round_records import RoundRecords, StaleStateErr
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
-from securefl.federation.aggregation.session_driver import RejectedSumError
+from securefl.federation.aggregation.session_driver import RejectedSumError, culprit
 from securefl.federation.aggregation.session_parameters import rounding_key
 from securefl.federation.member.model_verifier import ModelVerifier, Start
 from securefl.federation.member.open_session import OpenSession, SessionMaker, TrainedUpdate
@@ -33,9 +33,17 @@ from securefl_protocols.session.results import RoundResult
 
 
 class AbortedError(SecureflError):
-    """The member saw a violation of the protocol, or cannot take part, and sends nothing."""
+    """The member saw a violation of the protocol, or cannot take part, and sends nothing.
+
+    Attributes:
+        blames: The member whose doing it is; empty where that does not show.
+    """
 
     wire_name: ClassVar[str] = "AbortedError"
+
+    def __init__(self, text: str, blames: str = "") -> None:
+        super().__init__(f"{blames}: {text}" if blames else text)
+        self.blames = blames
 
 
 class MaskedMember:
@@ -160,7 +168,7 @@ class MaskedMember:
             raise RejectedSumError(f"the sum of round {message.round} fails its checksum") from None
         except ProtocolError as error:
             self._session = None
-            raise AbortedError(str(error)) from None
+            raise AbortedError(str(error), culprit(error, session.opening.cohort)) from None
 
     def _answer(self, session: OpenSession, payload: bytes) -> m.Message:
         before = session.client.state

@@ -9,6 +9,7 @@ from securefl.federation.messages.codec import (
     pack_vector,
     unpack_tallies,
     unpack_vector,
+    unpacked,
 )
 from securefl.federation.messages.ledger import (
     Conclude,
@@ -107,4 +108,5 @@ __all__ = [
     "pack_vector",
     "unpack_tallies",
     "unpack_vector",
+    "unpacked",
 ]

@@ -1,12 +1,13 @@
 """Messages, vectors and metric sums to bytes and back, as strict msgpack.
 
-A message is a map with a `kind`; an unknown kind, a missing, unknown or mistyped field is refused.
+A message is a map that begins with its `kind`; an unknown kind, a missing, unknown, mistyped or
+repeated field is refused. So its first bytes name the message that the rest of it is.
 Vectors travel as little-endian float32 bytes. No message carries code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgpack
@@ -116,10 +117,32 @@ def decode(data: bytes) -> AnyMessage:
         MessageError: If the bytes are not exactly one well-formed message.
     """
     try:
-        fields: Any = msgpack.unpackb(data, use_list=False)
-        return _ADAPTER.validate_python(fields)
-    except (ValueError, TypeError, msgpack.UnpackException, ValidationError) as error:
+        return _ADAPTER.validate_python(unpacked(data))
+    except ValidationError as error:
         raise MessageError(f"malformed message ({type(error).__name__})") from None
+
+
+def unpacked(data: bytes) -> dict[str, Any]:
+    """Return the fields of a message, not validated; `kind` is the first.
+
+    Raises:
+        MessageError: If the bytes are not exactly one map that begins with a kind and has no field
+            twice. Two readers could take such bytes for two messages.
+    """
+    try:
+        fields: Any = msgpack.unpackb(data, use_list=False, object_pairs_hook=_fields)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise MessageError(f"malformed message ({type(error).__name__})") from None
+    if not isinstance(fields, dict) or next(iter(fields), None) != "kind":
+        raise MessageError("malformed message (it does not begin with its kind)")
+    return fields
+
+
+def _fields(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field that is there twice")
+    return fields
 
 
 def pack_vector(vector: FloatVector) -> bytes:

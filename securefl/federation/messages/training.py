@@ -266,8 +266,13 @@ class Absent(Message):
 
 
 class Failure(Message):
-    """Member to coordinator: the request failed, with the error's `wire_name` and one line."""
+    """Member to coordinator: the request failed, with the error's `wire_name` and one line.
+
+    Attributes:
+        blames: The member whose part in a session's message it was that failed; empty where none.
+    """
 
     kind: Literal["failure"] = "failure"
     error: str
     text: str
+    blames: str = ""

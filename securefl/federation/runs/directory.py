@@ -140,6 +140,11 @@ class RunDirectory:
         """The shared model before the first round, little-endian float32."""
         return self.path / "start.f32"
 
+    @property
+    def tries_path(self) -> Path:
+        """What a simulation's coordinator has to remember of the tries of the newest round."""
+        return self.path / "tries.json"
+
     def member_path(self, name: str) -> Path:
         """Return a member's own folder."""
         return self.path / "members" / name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
@@ -247,6 +248,7 @@ def federation_of(
     members: tuple[str, ...],
     *,
     scores: ScoreSource,
+    tries: Path | None = None,
 ) -> Federation:
     """Return the federation of a run.
 
@@ -257,6 +259,7 @@ def federation_of(
         exchange: The way to the members.
         members: Those that take part, in roster order.
         scores: Where scores come from.
+        tries: The file of a round's tries, where no journal brings them back after a restart.
     """
     config = prepared.config
     archive = TranscriptArchive(directory.transcripts, config.ledger.transcript_mebibytes)
@@ -265,7 +268,7 @@ def federation_of(
         roster=consortium.roster.names,
         members=members,
         exchange=exchange,
-        aggregator=aggregator_of(consortium, archive),
+        aggregator=aggregator_of(consortium, archive, tries),
         archive=archive,
         decisive=prepared.task.metrics[0],
         consortium=consortium,
@@ -274,11 +277,20 @@ def federation_of(
     )
 
 
-def aggregator_of(consortium: Consortium, archive: TranscriptArchive | None = None) -> Aggregator:
-    """Return the aggregator of the agreed mode; the archive gets transcripts of rejected sums."""
+def aggregator_of(
+    consortium: Consortium, archive: TranscriptArchive | None = None, tries: Path | None = None
+) -> Aggregator:
+    """Return the aggregator of the agreed mode.
+
+    Args:
+        consortium: The parties and their agreement.
+        archive: Gets the transcripts of rejected sums.
+        tries: See `federation_of`.
+    """
     if consortium.config.mode == "plain":
         return PlainAggregator()
-    return SecureAggregator(consortium, None if archive is None else archive.keep_rejected)
+    rejected = None if archive is None else archive.keep_rejected
+    return SecureAggregator(consortium, rejected, tries)
 
 
 def taking_part(recorder: Recorder, exchange: Exchange) -> tuple[str, ...]:

@@ -107,7 +107,13 @@ def train_and_evaluate(
         members = taking_part(recorder, exchange)
         scores = simulated_scores(exchange, prepared, consortium)
         federation = federation_of(
-            prepared, directory, consortium, exchange, members, scores=scores
+            prepared,
+            directory,
+            consortium,
+            exchange,
+            members,
+            scores=scores,
+            tries=directory.tries_path,
         )
         if observer is not None:
             watched = observer.observe(federation.aggregator, transport)

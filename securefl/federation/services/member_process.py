@@ -332,15 +332,16 @@ class MemberProcess:
             return reply
         failure = m.decode(reply)
         assert isinstance(failure, m.Failure)
-        return self._failure(question.id, failure.error, failure.text)
+        return self._failure(question.id, failure.error, failure.text, failure.blames)
 
-    def _failure(self, question: str, error: str, text: str) -> bytes:
+    def _failure(self, question: str, error: str, text: str, blames: str = "") -> bytes:
         name = os.urandom(4).hex()
         # Answers that are repeated after a restart are not sent, except for the last one.
         level = logging.INFO if self._end.memory.replaying else logging.ERROR
         place = {"question": question}
         _log.log(level, "answer %s failed: %s: %s", name, error, text, extra=place)
-        return m.encode(m.Failure(error=error, text=f"see error {name} in its log"))
+        told = m.Failure(error=error, text=f"see error {name} in its log", blames=blames)
+        return m.encode(told)
 
     def _send(self, note: Envelope) -> None:
         layout = self._end.run.layout

@@ -118,6 +118,14 @@ class Exchange:
         del party
         raise error
 
+    def set_aside(self, error: SecureflError) -> None:
+        """Decide what a result of all parties that cannot be used means; here it ends the run.
+
+        Raises:
+            SecureflError: `error`.
+        """
+        raise error
+
     def forget_failures(self) -> None:
         """Begin a period, such as a round, whose failures are to be known by themselves."""
         self.failures.clear()
@@ -166,10 +174,14 @@ def _read(data: bytes) -> m.Message:
 
 
 def none_left(number: int, replies: Mapping[str, m.Message]) -> SecureflError:
-    """Return the error for a round in which no member trained."""
-    for party, reply in replies.items():
-        if isinstance(reply, m.Refused):
-            return failed(party, reply)
+    """Return the error for a round in which no member trained.
+
+    A refusal stands where all refuse: then no other try changes that. One member's refusal, while
+    the others are away, must not end their run.
+    """
+    refused = {party: reply for party, reply in replies.items() if isinstance(reply, m.Refused)}
+    if refused and len(refused) == len(replies):
+        return failed(*next(iter(refused.items())))
     return MemberFailedError(f"no member is left in round {number}")
 
 

@@ -138,10 +138,10 @@ def _parted(message: bytes) -> tuple[dict[str, Any], bytes | None]:
         MessageError: If it is no well-formed request but for that name.
     """
     try:
-        fields: dict[str, Any] = msgpack.unpackb(message)
+        fields = m.unpacked(message)
         digest = fields.pop("named", None)
         packed = message if digest is None else msgpack.packb(fields)
-    except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError) as error:
         raise m.MessageError(f"malformed message ({type(error).__name__})") from None
     if digest is not None and not (isinstance(digest, bytes) and len(digest) == _DIGEST):
         raise m.MessageError("malformed message (a name that is no digest)")

@@ -24,11 +24,14 @@ class Ratio:
 
     @property
     def value(self) -> float:
-        """The metric; NaN where there was no case."""
+        """The metric; NaN where there was no case, or where no cases have such sums."""
         if self.denominator == 0:
             return math.nan
         quotient = self.numerator / self.denominator
-        return math.sqrt(quotient) if self.root else quotient
+        if not self.root:
+            return quotient
+        # Under masks one member can make a sum of squares less than nothing.
+        return math.sqrt(quotient) if quotient >= 0 else math.nan
 
     def __add__(self, other: Ratio) -> Ratio:
         if self.root != other.root:

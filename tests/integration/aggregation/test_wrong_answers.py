@@ -16,7 +16,7 @@ from securefl.federation.coordinator.scores import ScoresInClear
 from securefl.federation.services import member_process
 from securefl.federation.services.coordinator import NetworkHooks
 from securefl.federation.transport.base import Delivery
-from securefl.federation.transport.exchange import Exchange, MemberFailedError
+from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.journal import CoordinatorJournal
@@ -188,6 +188,16 @@ def test_wrong_update_in_the_clear_costs_its_sender(wrong):
     assert exchange.why_left_out("b", 1).startswith("failed: ")
     with pytest.raises(Exception, match=r"b |malformed"):
         PlainAggregator().aggregate(Exchange(wire), 1, shared, names)
+
+
+def test_one_refusal_while_others_are_away_ends_no_run():
+    """It was taken for all members' refusal, which no other try changes."""
+    refusal = m.Refused(round=1, reason="cap", text="x")
+    for others, error in ((m.Absent(), MemberFailedError), (refusal, MemberInputError)):
+        exchange = FaultTolerantExchange(Saying({"a": refusal, "b": others, "c": others}))
+        with pytest.raises(MemberFailedError) as raised:
+            PlainAggregator().aggregate(exchange, 1, np.zeros(3, np.float32), ("a", "b", "c"))
+        assert type(raised.value) is error
 
 
 METRICS = (MetricSpec("rmse", higher_is_better=False, root=True),)

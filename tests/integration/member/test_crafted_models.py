@@ -71,6 +71,22 @@ def test_plain_round_begins_as_the_last_was_said_to_end(asked):
     assert isinstance(victim.say(m.Train(round=2, shared=m.pack_vector(start))), m.Update)
 
 
+def test_plain_round_without_a_word_is_refused(asked):
+    """Told nothing of how round 1 ended, members trained any model, and under any later number."""
+    victim = asked(mode="plain")
+    victim.say(m.StartRun(since=0))
+    start = victim.prepared.shared
+    victim.say(m.Train(round=1, shared=m.pack_vector(start)))
+    for number in (2, 3):
+        asked_early = m.Train(round=number, shared=m.pack_vector(crafted(start)))
+        assert victim.say(asked_early).error == "RefusedQuestionError"
+    names = victim.consortium.roster.names
+    ended = {"survivors": names, "transcript": None, "since": 0, "model": model_digest(start)}
+    victim.say(m.Conclude(round=1, **ended))
+    assert isinstance(victim.say(m.Train(round=3, shared=m.pack_vector(start))), m.Failure)
+    assert isinstance(victim.say(m.Train(round=2, shared=m.pack_vector(start))), m.Update)
+
+
 class Missed:
     """A masked run in which one member is in the first round's cohort and not in its sum."""
 
@@ -124,6 +140,7 @@ def test_outcome_is_signed_by_those_that_saw_it(missed):
         {"survivors": names},
         {"model": b"\1" * 32},
         {"round": 2, "survivors": ()},
+        {"transcript": None},
         {"proof": b"\xff" * 40},
     )
     for claim in claims:
@@ -184,6 +201,23 @@ def test_result_is_kept_only_if_it_is_verified(asked):
     assert isinstance(missed.say(true.model_copy(update={"proof": proof})), m.Done)
     assert isinstance(missed.say(true, missed.names[0]), m.Done)
     assert isinstance(missed.say(false, missed.names[0]), m.Failure)
+
+
+def test_another_result_is_not_kept_after_the_first(asked):
+    """Scores are summed over what was delivered; a second result would be unscored, and kept."""
+    victim = asked(mode="plain", rounds=2)
+    victim.say(m.StartRun(since=0))
+    start, names = victim.prepared.shared, victim.consortium.roster.names
+    for number in (1, 2):
+        victim.say(m.Train(round=number, shared=m.pack_vector(start)))
+        ended = {"survivors": names, "transcript": None, "since": 0, "model": model_digest(start)}
+        if number == 2:
+            ended["model"] = model_digest(start + 1)
+        assert isinstance(victim.say(m.Conclude(round=number, **ended)), m.Entries)
+    given = m.Deliver(round=1, shared=m.pack_vector(start))
+    assert [victim.say(given).kind for _ in range(2)] == ["done", "done"]
+    other = victim.say(m.Deliver(round=2, shared=m.pack_vector(start + 1)))
+    assert "another result was delivered before" in other.text
 
 
 def test_run_from_a_crafted_start_ends(tmp_path, small_config, monkeypatch):

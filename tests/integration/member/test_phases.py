@@ -17,6 +17,14 @@ def test_member_after_loss_goes_on_in_its_phase(asked):
     assert say(parties.member, train[0]).error == "RefusedQuestionError"
     assert isinstance(say(parties.member, m.StartRun(since=0)), m.Entries)
     assert isinstance(say(parties.member, train[0]), m.Update)
+    ended = m.Conclude(
+        round=1,
+        survivors=parties.consortium.roster.names,
+        model=model_digest(parties.prepared.shared),
+        transcript=None,
+        since=0,
+    )
+    assert isinstance(say(parties.member, ended), m.Entries)
     parties.member.close()
     fresh = parties.spec.build()
     assert say(fresh, train[1]).error == "RefusedQuestionError"
@@ -59,5 +67,29 @@ def test_result_is_the_model_of_the_outcome(asked):
     assert isinstance(say(parties.member, ended), m.Entries)
     assert "not the model" in say(parties.member, m.Deliver(round=1, shared=other)).text
     assert isinstance(say(parties.member, early), m.Done)
+    for rounds in (0, 2):
+        assert "was not agreed" in say(parties.member, m.Finish(rounds=rounds, since=0)).text
     assert isinstance(say(parties.member, m.Finish(rounds=1, since=0)), m.Entries)
     assert "not answered after the end" in say(parties.member, early).text
+
+
+def test_old_copy_of_a_ledger_enters_no_round(asked):
+    """It said that the log has more entries than it has, and trained all the same."""
+    parties = asked(mode="plain", rounds=2)
+    train = m.Train(round=1, shared=m.pack_vector(parties.prepared.shared))
+    assert say(parties.member, m.StartRun(since=5)).error == "LedgerError"
+    assert say(parties.member, train).error == "RefusedQuestionError"
+    assert isinstance(say(parties.member, m.StartRun(since=1)), m.Entries)
+    assert isinstance(say(parties.member, train), m.Update)
+
+
+def test_restore_beside_an_update_is_refused(asked):
+    """In the middle of a round it put local parameters of before beside the round's update."""
+    parties = asked(mode="plain", rounds=2)
+    say(parties.member, m.StartRun(since=0))
+    say(parties.member, m.Train(round=1, shared=m.pack_vector(parties.prepared.shared)))
+    assert isinstance(say(parties.member, m.Save(round=1)), m.Done)
+    assert "has trained since" in say(parties.member, m.Restore(round=1)).text
+    fresh = parties.spec.build()
+    assert isinstance(say(fresh, m.Restore(round=1)), m.Done)
+    fresh.close()

@@ -180,6 +180,20 @@ def test_refused_save_drops_nothing_from_the_journal(member):
     assert [question.id for question in member.journal.questions()][:-1] == before
 
 
+def test_two_kinds_in_one_message_take_no_snapshot(member, small):
+    """First `save`, then `keep`: it was kept as saved, and the round under way was forgotten."""
+    shared, names = m.pack_vector(small[2]), small[0][0].consortium.roster.names
+    entered = m.TrainMasked(round=1, shared=shared, cohort=names, session=1)
+    assert isinstance(member.say(entered), m.Protocol)
+    before = [question.id for question in member.journal.questions()]
+    for first in (b"\xa4save", b"\xa5leave"):
+        body = b"\x83\xa4kind" + first + b"\xa5round\x01\xa4kind\xa4keep"
+        (answer,) = member.handle(body)
+        assert in_own_words(answer).error == "MessageError"
+    assert [question.id for question in member.journal.questions()] == before
+    assert not member.process._released
+
+
 def test_error_that_no_check_foresaw_is_answered_without_its_text(member, caplog):
     """Out of the member itself, in a simulation as over a network."""
 

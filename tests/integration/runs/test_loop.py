@@ -1,14 +1,20 @@
 """The run loop calls its hooks and writes a round down in the order that a restart relies on."""
 
+from contextlib import suppress
+
 import pytest
 
+from securefl.errors import SecureflError
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.coordinator import rounds
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation
 from securefl.federation.runs.checkpoint import write_checkpoint
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Hooks
 from securefl.federation.runs.run import SimulationHooks, run
+from securefl.federation.transport.base import DeadlineExceeded
+from securefl.federation.transport.exchange import MemberFailedError
 
 ROUND = [
     "begin_round",
@@ -116,6 +122,25 @@ def test_a_hook_may_run_a_failed_round_again(small_run, monkeypatch):
     _, again = small_run("again")
     assert failed == [1, 2, 3]
     assert once.model_path.read_bytes() == again.model_path.read_bytes()
+
+
+def test_failure_behind_the_sum_is_not_tried_again(tmp_path, small_config, monkeypatch):
+    """The state had round 1 already: as another try of it, round 2 was run and written down."""
+
+    def attempt(self, number, round_):
+        with suppress(RoundFailedError, DeadlineExceeded, MemberFailedError):
+            return round_()
+        return round_()
+
+    def nobody(federation):
+        raise DeadlineExceeded("no member answered")
+
+    monkeypatch.setattr(SimulationHooks, "attempt", attempt)
+    monkeypatch.setattr(rounds, "spent", nobody)
+    directory = RunDirectory.create(tmp_path / "run", small_config(mode="plain"))
+    with pytest.raises(SecureflError, match="round 1 has a sum, and does not end: no member"):
+        run(directory)
+    assert directory.records() == []
 
 
 def test_a_failed_round_ends_a_simulation(small_run, monkeypatch):

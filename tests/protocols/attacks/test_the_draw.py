@@ -269,6 +269,15 @@ def test_plan_without_checksums_does_not_exist():
         SessionPlan(**dict.fromkeys(SessionPlan.__slots__, 1), with_checksum=False)
 
 
+@pytest.mark.parametrize("box", [bytes(1), bytes(7), bytes(12), bytes(59)])
+def test_box_of_another_length_is_no_message(box):
+    """One shorter than its nonce was an error of the member's own, and not of who sent it."""
+    exchange = advertised()
+    exchange.tamper = only(VICTIM, lambda m: changed(m, box=box))
+    with pytest.raises(RemoteProtocolError, match="box has another length"):
+        exchange.step()
+
+
 @pytest.mark.parametrize("box", [b"", bytes(60)])
 def test_box_that_the_dealer_did_not_seal(box):
     exchange = advertised()

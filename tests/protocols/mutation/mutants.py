@@ -13,6 +13,7 @@ import ast
 import copy
 import os
 import random
+import resource
 import shutil
 import signal
 import sys
@@ -63,6 +64,9 @@ TESTS = (
     "test_sessions.py",
     "test_known_answers.py",
 )
+
+LONGEST = 120
+"""Seconds of its own time that the tests of a mutant may take; those of the original take fewer."""
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -191,7 +195,10 @@ def _run(folder: str, tests: list[str]) -> NoReturn:
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    signal.alarm(120)  # A mutant that runs for ever is noticed, too.
+    # A mutant that runs for ever is noticed, too: by its own time, whatever else the machine does,
+    # and one that only waits by the clock.
+    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
+    signal.alarm(20 * LONGEST)
     options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--noconftest"]
     os._exit(0 if pytest.main([*options, *tests]) == 0 else 1)
 

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import msgpack
 import numpy as np
 import pytest
@@ -41,6 +43,34 @@ def test_tallies_survive_the_wire():
 def test_a_message_off_the_schema_is_refused(fields):
     with pytest.raises(m.MessageError):
         m.decode(msgpack.packb(fields))
+
+
+def doubled(*pairs):
+    """A map in which names may stand twice, as no dict can hold it."""
+    body = b"".join(msgpack.packb(name) + msgpack.packb(value) for name, value in pairs)
+    return bytes([0x80 | len(pairs)]) + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        doubled(("kind", "save"), ("round", 1), ("kind", "keep")),
+        doubled(("kind", "keep"), ("round", 1), ("round", 2)),
+        doubled(("kind", "leave"), ("kind", "leave")),
+        doubled(("round", 1), ("kind", "keep")),
+        doubled(("kind", "scores"), ("tallies", {})) + b"\0",
+        b"\x82\xa4kind\xa6scores\xa7tallies" + doubled(("a", {}), ("a", {})),
+    ],
+)
+def test_message_that_two_readers_could_differ_on(data):
+    """A member's process took the first kind, which saves; the member took the second."""
+    with pytest.raises(m.MessageError):
+        m.decode(data)
+
+
+def test_every_message_begins_with_its_kind():
+    for kind in get_args(m.AnyMessage):
+        assert next(iter(kind.model_fields)) == "kind"
 
 
 @given(st.binary(max_size=200))
