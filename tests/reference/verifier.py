@@ -41,7 +41,7 @@ EVENTS = {
     "refused-question": {"kind", "question", "phase", "reason"},
     "end": {"kind", "rounds", "epsilon_after"},
 }
-SOMETIMES = {"start": {"other_units", "start_model"}}
+SOMETIMES = {"start": {"other_units", "start_model"}, "unseen-outcome": {"reason"}}
 ENTRY = {"version", "run", "agreement", "member", "sequence", "previous", "time", "event"}
 ZEROS = "0" * 64
 

@@ -27,6 +27,11 @@ class SeenOutcomes:
         self._ledger = ledger
         self._verifier = verifier
         self._masked = consortium.config.mode == "secure"
+        self._errors: dict[int, str] = {}
+
+    def failed(self, number: int, error: str) -> None:
+        """Note the class of the first error that this member made in a round."""
+        self._errors.setdefault(number, error)
 
     def recorded(self, claim: m.Conclude) -> Outcome | UnseenOutcome:
         """Return what the member records of a round's end.
@@ -40,7 +45,7 @@ class SeenOutcomes:
         saw = self._verified(claim) if self._masked else self._took_part(claim)
         # What it signed before it does not take back; the ledger refuses it with other contents.
         if not saw and not isinstance(self._ledger.end_of_round(claim.round), Outcome):
-            return UnseenOutcome(round=claim.round)
+            return UnseenOutcome(round=claim.round, reason=self._errors.get(claim.round))
         return Outcome(
             round=claim.round,
             survivors=claim.survivors,

@@ -29,6 +29,8 @@ Rule = Literal[
     "outside",
     "stray_days",
     "near_products",
+    "bad_gtin",
+    "in_store",
     "unmatched",
     "duplicate_files",
     "short_coverage",
@@ -103,6 +105,12 @@ RULES: Final[Mapping[Rule, RuleText]] = {
         'set rules.near_products = "match" or "keep"',
         "near_products",
     ),
+    "bad_gtin": RuleText(
+        "products without a right GTIN",
+        'correct the file, or set rules.bad_gtin = "keep"',
+        "bad_gtin",
+    ),
+    "in_store": RuleText("numbers of a retailer's own goods, coupons", "", note=True),
     "unmatched": RuleText(
         "products the catalogue does not list",
         "check data.catalogue_columns.product, or raise rules.most_unmatched",

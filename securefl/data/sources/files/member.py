@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
 from typing import Final
@@ -21,6 +21,7 @@ from securefl.data.sources.files.batches import Wanted, batches
 from securefl.data.sources.files.catalogue import Matcher
 from securefl.data.sources.files.databases import query_scan
 from securefl.data.sources.files.findings import Findings
+from securefl.data.sources.files.identity import own_products, pepper_of
 from securefl.data.sources.files.locate import table_files
 from securefl.data.sources.files.order import joined, ordered
 from securefl.data.sources.files.prepared import prepared_lines
@@ -58,8 +59,16 @@ def read_member(
         InputError: A file is missing, or of a type that is not read.
         DataError: A column is missing, or a file is damaged.
     """
-    reading = _Reading(member, settings, Matcher.of(labels, findings.rules.near_products), findings)
-    lines = prepared_lines(member, settings, labels, findings, lambda: reading.lines(progress))
+    matcher = Matcher.of(
+        labels,
+        findings.rules.near_products,
+        gtins=settings.identity.products == "gtin",
+        own=own_products(member, settings, labels),
+    )
+    pepper = pepper_of(settings)
+    reading = _Reading(member, settings, matcher, findings, pepper)
+    named = (tuple(matcher.numbers.items()), settings.identity.products, pepper)
+    lines = prepared_lines(member, settings, named, findings, lambda: reading.lines(progress))
     if lines is None:
         return None
     return RetailerTables(
@@ -99,6 +108,7 @@ class _Reading:
     settings: FilesSettings
     matcher: Matcher
     findings: Findings
+    pepper: bytes | None = field(default=None, repr=False)
 
     @property
     def _place(self) -> str:
@@ -146,6 +156,7 @@ class _Reading:
             self.findings,
             self.settings.period,
             progress,
+            self.pepper,
         )
         with closing(self.scans()) as found:
             yield from self._distinct(found, reader)
@@ -240,14 +251,14 @@ class _Reading:
         if self.member.profiles is None:
             return None
         path = self.settings.root / self.member.profiles
-        return read_profiles(path, self.format, self.findings)
+        return read_profiles(path, self.format, self.findings, self.pepper)
 
     def browsing(self) -> pd.DataFrame | None:
         """Return the customers' events of the period."""
         if self.member.browsing is None:
             return None
         path = self.settings.root / self.member.browsing
-        events = read_browsing(path, self.format, self.matcher, self.findings)
+        events = read_browsing(path, self.format, self.matcher, self.findings, self.pepper)
         if self.settings.period is None:
             return events
         first, last = (pd.Timestamp(day) for day in self.settings.period)

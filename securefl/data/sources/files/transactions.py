@@ -17,11 +17,15 @@ from securefl.data.schema import ANONYMOUS, UNKNOWN_PRODUCT
 from securefl.data.sources.files.batches import Batch, Mask, Wanted, batches, examples
 from securefl.data.sources.files.catalogue import NEAR, Matcher
 from securefl.data.sources.files.findings import FIRST, Findings, Rule
+from securefl.data.sources.files.gtin import gtin
+from securefl.data.sources.files.identity import customer_numbering
 from securefl.data.sources.files.labels import (
+    IN_STORE,
     MISSING,
+    NOT_A_GTIN,
     ROUNDED,
     Numbering,
-    customer_number,
+    normalised,
     receipt_number,
 )
 from securefl.data.sources.files.scans import Scan
@@ -58,6 +62,8 @@ class LineReader:
         matcher: Numbers the products.
         findings: Where everything that is found goes.
         period: First and last day that are wanted.
+        progress: Called with lines as they are read.
+        pepper: The members' secret, where customers are keyed.
     """
 
     columns: TransactionColumns
@@ -66,13 +72,13 @@ class LineReader:
     findings: Findings
     period: tuple[date, date] | None = None
     progress: Callable[[int], None] = lambda lines: None
+    pepper: bytes | None = field(default=None, repr=False)
     _customer: Numbering = field(init=False)
     _product: Numbering = field(init=False)
     _basket: Numbering = field(init=False)
 
     def __post_init__(self) -> None:
-        known = self.findings.rules.known_customers
-        self._customer = Numbering(customer_number(known), ANONYMOUS, plain=True)
+        self._customer = customer_numbering(self.findings.rules.known_customers, self.pepper)
         self._product = Numbering(self.matcher, MISSING)
         self._basket = Numbering(receipt_number, MISSING, plain=True)
 
@@ -304,17 +310,32 @@ class _Lines:
         self._met("anonymous", numbers == ANONYMOUS, "customer", said)
 
     def _products(self, numbers: npt.NDArray[np.int64]) -> None:
+        self._gtins(numbers)
         near = numbers <= NEAR
         if near.any():
-            values, names = self._batch.values["product"], list(self._reader.matcher.numbers)
+            values, matcher = self._batch.values["product"], self._reader.matcher
             self._met(
                 "near_products",
                 near,
                 "product",
                 lambda row: (
                     f"'{values[row].as_py()}' is not in the catalogue,"
-                    f" which has '{names[NEAR - int(numbers[row])]}'"
+                    f" which has '{matcher.name(NEAR - int(numbers[row]))}'"
                 ),
             )
             match = self._findings.rules.near_products == "match"
             numbers[near] = NEAR - numbers[near] if match else UNKNOWN_PRODUCT
+
+    def _gtins(self, numbers: npt.NDArray[np.int64]) -> None:
+        """Judge labels that are no GTIN, or one that each retailer uses for its own goods."""
+        values = self._batch.values["product"]
+
+        def said(row: int) -> str:
+            label = normalised(str(values[row]))
+            return f"'{label}' {gtin(label).problem}"
+
+        rules: tuple[tuple[Rule, int], ...] = (("bad_gtin", NOT_A_GTIN), ("in_store", IN_STORE))
+        for rule, number in rules:
+            met = numbers == number
+            self._met(rule, met, "product", said)
+            numbers[met] = UNKNOWN_PRODUCT
