@@ -90,12 +90,14 @@ def own_catalogue(path: Path, agreed: Agreed) -> list[OwnProduct]:
     findings = Findings("", LineRules())
     table = read_catalogue(path, columns, FileFormat(), findings)
     findings.check()
-    return [_product(row, agreed) for row in table.iloc[:-1].to_dict("records")]
+    cells = {name: table[name].iloc[:-1].astype(str) for name in ("label", *agreed.attributes)}
+    rows = zip(*cells.values(), strict=True)
+    return [_product(dict(zip(cells, row, strict=True)), agreed) for row in rows]
 
 
-def _product(row: Mapping[str, object], agreed: Agreed) -> OwnProduct:
-    label = normalised(str(row["label"]))
-    values = ((level, _value(str(row[level]))) for level in agreed.attributes)
+def _product(row: Mapping[str, str], agreed: Agreed) -> OwnProduct:
+    label = normalised(row["label"])
+    values = ((level, _value(row[level])) for level in agreed.attributes)
     known = tuple(takewhile(lambda pair: pair[1], values))
     groups = tuple(known[:depth] for depth in range(len(known), 0, -1))
     return OwnProduct(label, product_key(label, agreed.products)[0], groups)
