@@ -183,6 +183,15 @@ class LineRules(Settings):
     duplicate_files: Literal["refuse", "drop"] = Field(
         default="refuse", description="Files with the same lines as another one of the member."
     )
+    repeated_lines: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="Lines that are equal to an earlier one in all columns: the same thing scanned"
+        " twice, or exported twice.",
+    )
+    most_repeated: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        default=0.2,
+        description="Largest share of lines, of 100 and more, that may be repeated and kept.",
+    )
     short_coverage: Literal["refuse", "keep"] = Field(
         default="refuse",
         description="A member whose days end, or begin, a month or more inside the period.",

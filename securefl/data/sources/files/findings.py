@@ -33,6 +33,7 @@ Rule = Literal[
     "in_store",
     "unmatched",
     "duplicate_files",
+    "repeated_lines",
     "short_coverage",
     "empty",
     "blank_lines",
@@ -119,6 +120,12 @@ RULES: Final[Mapping[Rule, RuleText]] = {
         "files with the same lines",
         'remove one, or set rules.duplicate_files = "drop"',
         "duplicate_files",
+    ),
+    "repeated_lines": RuleText(
+        "lines equal to an earlier one",
+        'look for an export that is there twice, set rules.repeated_lines = "drop", or raise'
+        " rules.most_repeated",
+        "repeated_lines",
     ),
     "short_coverage": RuleText(
         "days missing at an end of the period",

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,13 @@ from securefl.data.sources.files.databases import query_scan
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.identity import own_products, pepper_of
 from securefl.data.sources.files.locate import table_files
-from securefl.data.sources.files.order import joined, ordered
+from securefl.data.sources.files.order import joined, narrowed, ordered
 from securefl.data.sources.files.prepared import prepared_lines
+from securefl.data.sources.files.repetitions import (
+    judged_repetitions,
+    line_count,
+    same_lines,
+)
 from securefl.data.sources.files.returns import net
 from securefl.data.sources.files.scans import Scan, scans
 from securefl.data.sources.files.side_tables import read_browsing, read_profiles
@@ -128,7 +133,7 @@ class _Reading:
         self._products(arrays["product"])
         self._coverage(arrays["time"])
         frame = ordered(arrays, with_baskets=self._columns.basket is not None)
-        frame = self._netted(frame)
+        frame = judged_repetitions(self._netted(frame), self.findings, self._place)
         if frame.empty:
             self._nothing()
             return None
@@ -164,8 +169,8 @@ class _Reading:
     def _distinct(self, found: Iterator[Scan], reader: LineReader) -> Iterator[list[Arrays]]:
         earlier: list[tuple[str, list[Arrays]]] = []
         for scan in found:
-            parts = list(reader.read(scan))
-            copy = next((name for name, other in earlier if _same(parts, other)), None)
+            parts = [narrowed(part) for part in reader.read(scan)]
+            copy = next((name for name, other in earlier if same_lines(parts, other)), None)
             if copy is None:
                 earlier.append((scan.label, parts))
                 yield parts
@@ -173,7 +178,7 @@ class _Reading:
             self.findings.add(
                 "duplicate_files",
                 scan.label,
-                lines=_count(parts),
+                lines=line_count(parts),
                 revenue=sum(float(part["value"].sum()) for part in parts),
                 detail=f"has the same lines as {copy}",
             )
@@ -209,7 +214,7 @@ class _Reading:
             return arrays
         return {name: array[~stray] for name, array in arrays.items()}
 
-    def _products(self, product: npt.NDArray[np.int64]) -> None:
+    def _products(self, product: npt.NDArray[np.signedinteger[Any]]) -> None:
         unknown = int((product == UNKNOWN_PRODUCT).sum())
         if not unknown:
             return
@@ -299,17 +304,3 @@ def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
     if not bad.any():
         return np.zeros(len(time), dtype=bool)
     return np.isin(time.astype("datetime64[D]"), days[bad])
-
-
-def _same(one: list[Arrays], other: list[Arrays]) -> bool:
-    """Return whether two files have the same lines in the same order."""
-    if _count(one) != _count(other) or not _count(one) or len(one) != len(other):
-        return False
-    return all(
-        a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-def _count(parts: list[Arrays]) -> int:
-    return sum(len(part["time"]) for part in parts)

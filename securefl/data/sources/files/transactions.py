@@ -137,8 +137,9 @@ class _Lines:
             "time": time,
             "quantity": self._quantity,
             "value": self._value,
-            "discount": self._optional("discount"),
         }
+        if "discount" in self._batch.values:
+            columns["discount"] = self._optional("discount")
         if "rating" in self._batch.values:
             columns["rating"] = self._optional("rating").astype(np.int64)
         if self._kept.all():
@@ -223,12 +224,9 @@ class _Lines:
             "customer": self._reader._customer(values["customer"]),
             "product": self._reader._product(values["product"]),
         }
-        ids["basket"] = (
-            self._reader._basket(values["basket"])
-            if "basket" in values
-            else np.zeros(len(self._batch), dtype=np.int64)
-        )
-        for column in [name for name in ids if name in values]:
+        if "basket" in values:
+            ids["basket"] = self._reader._basket(values["basket"])
+        for column in list(ids):
             numbers = ids[column]
             rounded = numbers == ROUNDED
             self._met(
@@ -287,8 +285,6 @@ class _Lines:
         self._met("cells", below, "rating", _said("{:g} is below 0 or too large", rating))
 
     def _optional(self, column: str) -> npt.NDArray[Any]:
-        if column not in self._batch.values:
-            return np.zeros(len(self._batch))
         return np.nan_to_num(self._batch.numbers(column), posinf=0.0, neginf=0.0)
 
     def _customers(self, numbers: npt.NDArray[Any]) -> None:
