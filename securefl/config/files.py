@@ -149,6 +149,14 @@ class LineRules(Settings):
     known_customers: tuple[str, ...] = Field(
         default=(), description="Customers whose label looks like none, for example 0."
     )
+    unknown_customers: tuple[str, ...] = Field(
+        default=(), description="Further labels of no customer, such as the card of the till."
+    )
+    most_of_one: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        default=0.2,
+        description="Largest share of lines, of 1000 and more, that one of ten and more customers"
+        " may have.",
+    )
     zero_quantity: Literal["refuse", "drop"] = Field(
         default="refuse", description="Lines of quantity 0."
     )

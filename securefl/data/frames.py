@@ -117,7 +117,7 @@ def customer_labels(settings: FilesSettings, member: str) -> Mapping[int, object
     """
     own = next(one for one in settings.members if one.name == member)
     rules = own.rules or settings.rules
-    number = customer_number(rules.known_customers, pepper_of(settings))
+    number = customer_number(rules, pepper_of(settings))
     texts = distinct_customers(own, settings)
     labels: dict[int, object] = {number(text): normalised(text) for text in texts}
     labels.pop(ANONYMOUS, None)

@@ -30,6 +30,7 @@ PROPOSED: Final[Mapping[str, str]] = {
     "negative_value": "drop",
     "near_products": "match",
     "duplicate_files": "drop",
+    "repeated_lines": "drop",
 }
 """What is proposed where a rule would refuse: what loses least."""
 

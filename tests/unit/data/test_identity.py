@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from securefl.config.data import FilesSettings
+from securefl.config.files import LineRules
 from securefl.data.frames import customer_labels
 from securefl.data.sources.files.identity import customer_number
 from securefl.data.sources.files.labels import stable_id
@@ -120,7 +121,7 @@ def test_card_numbers_cannot_be_tried_without_the_pepper(shops):
     for name in "abc":
         frame.to_csv(shops / f"{name}.csv", index=False)
     guesses = {stable_id(card) for card in cards}
-    guesses |= {customer_number((), os.urandom(32))(card) for card in cards[:300]}
+    guesses |= {customer_number(LineRules(), os.urandom(32))(card) for card in cards[:300]}
     plain, secret = load(settings(shops)), load(keyed(shops))
     assert set(plain.members[0].transactions["customer"]) <= guesses
     seen = set(secret.members[0].transactions["customer"])

@@ -23,6 +23,7 @@ Rule = Literal[
     "cells",
     "bounds",
     "anonymous",
+    "giant_customer",
     "returns",
     "zero_quantity",
     "negative_value",
@@ -85,6 +86,11 @@ RULES: Final[Mapping[Rule, RuleText]] = {
         "lines without a customer",
         'set rules.anonymous = "keep" or "drop"; a label that is a customer: rules.known_customers',
         "anonymous",
+    ),
+    "giant_customer": RuleText(
+        "one customer with very many lines",
+        "if it is no customer, such as the card of the till, name it in rules.unknown_customers;"
+        " else raise rules.most_of_one",
     ),
     "returns": RuleText("returns", 'set rules.returns = "net" or "drop"', "returns"),
     "zero_quantity": RuleText(

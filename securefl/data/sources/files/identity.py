@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from securefl.config.data import FilesSettings, MemberFiles
+from securefl.config.files import LineRules
 from securefl.data.schema import ANONYMOUS
 from securefl.data.sources.files.gtin import gtin
 from securefl.data.sources.files.labels import (
@@ -49,7 +50,7 @@ def product_key(label: str, kind: str) -> tuple[str, str]:
     return (found.digits, "") if found.kind == "gtin" else ("", found.problem)
 
 
-def customer_number(known: Iterable[str], pepper: bytes | None = None) -> Number:
+def customer_number(rules: LineRules, pepper: bytes | None = None) -> Number:
     """Return what numbers customers.
 
     With a pepper, a number is the first 63 bits of HMAC-SHA256 (RFC 2104) of the label under it:
@@ -57,14 +58,15 @@ def customer_number(known: Iterable[str], pepper: bytes | None = None) -> Number
     all card numbers. Two of 10^7 customers share a number with a probability of 5 in a million.
 
     Args:
-        known: Labels that only look like no customer.
+        rules: Which labels only look like no customer, and which others are none.
         pepper: The secret, 32 bytes; None for numbers that anybody can compute.
     """
-    kept = frozenset(normalised(label) for label in known)
+    kept = frozenset(normalised(label) for label in rules.known_customers)
+    unknown = frozenset(normalised(label) for label in rules.unknown_customers)
 
     def number(label: str) -> int:
         plain = normalised(label)
-        if plain.lower() in NO_CUSTOMER and plain not in kept:
+        if plain in unknown or (plain.lower() in NO_CUSTOMER and plain not in kept):
             return ANONYMOUS
         if is_rounded(plain):
             return ROUNDED
@@ -87,9 +89,10 @@ def _keyed(label: str, pepper: bytes) -> int:
     return int.from_bytes(hmac.digest(pepper, _CUSTOMER + label.encode(), "sha256")[:8], "big") >> 1
 
 
-def customer_numbering(known: Iterable[str], pepper: bytes | None) -> Numbering:
+def customer_numbering(rules: LineRules, pepper: bytes | None) -> Numbering:
     """Return `customer_number` for whole columns."""
-    return Numbering(customer_number(known, pepper), ANONYMOUS, plain=pepper is None)
+    plain = pepper is None and not rules.unknown_customers
+    return Numbering(customer_number(rules, pepper), ANONYMOUS, plain=plain)
 
 
 def pepper_of(settings: FilesSettings) -> bytes | None:

@@ -91,6 +91,10 @@ class Numbering:
         self._plain = plain
         self._known: dict[str, int] = {}
 
+    def label(self, number: int) -> str:
+        """Return a label that a number was made of, as far as it is remembered."""
+        return next((one for one, found in self._known.items() if found == number), str(number))
+
     def __call__(self, labels: pa.Array) -> npt.NDArray[np.int64]:
         """Return int64 [n] for text or integers [n]."""
         if pa.types.is_integer(labels.type):

@@ -26,6 +26,7 @@ from securefl.data.sources.files.locate import table_files
 from securefl.data.sources.files.order import joined, narrowed, ordered
 from securefl.data.sources.files.prepared import prepared_lines
 from securefl.data.sources.files.repetitions import (
+    judged_customers,
     judged_repetitions,
     line_count,
     same_lines,
@@ -124,7 +125,8 @@ class _Reading:
 
     def lines(self, progress: Progress) -> pd.DataFrame | None:
         """Return the transactions in order, None if the rules leave none."""
-        files = list(self._files(progress))
+        reader = self._reader(progress)
+        files = list(self._files(reader))
         arrays = joined([part for file in files for part in file])
         if not arrays or not len(arrays["time"]):
             self._nothing()
@@ -132,6 +134,8 @@ class _Reading:
         arrays = self._without_stray(arrays)
         self._products(arrays["product"])
         self._coverage(arrays["time"])
+        label = reader.customers.label
+        judged_customers(arrays["customer"], self.findings, self._place, label)
         frame = ordered(arrays, with_baskets=self._columns.basket is not None)
         frame = judged_repetitions(self._netted(frame), self.findings, self._place)
         if frame.empty:
@@ -152,9 +156,8 @@ class _Reading:
         """How the member's files are written."""
         return self.member.format or self.settings.format
 
-    def _files(self, progress: Progress) -> Iterator[list[Arrays]]:
-        """Yield the lines of each file that is not another one's copy."""
-        reader = LineReader(
+    def _reader(self, progress: Progress) -> LineReader:
+        return LineReader(
             self._columns,
             self.format,
             self.matcher,
@@ -163,6 +166,9 @@ class _Reading:
             progress,
             self.pepper,
         )
+
+    def _files(self, reader: LineReader) -> Iterator[list[Arrays]]:
+        """Yield the lines of each file that is not another one's copy."""
         with closing(self.scans()) as found:
             yield from self._distinct(found, reader)
 
@@ -290,7 +296,7 @@ def check_coverage(
 
 
 def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
-    """Return bool [n]: lines later than tomorrow, or few and a year or more from all others."""
+    """Return bool [n]: lines later than tomorrow, or few, or of one day, a year from all others."""
     days, counts = np.unique(time.astype("datetime64[D]"), return_counts=True)
     today = np.datetime64(date.today())  # noqa: DTZ011 - the clock of whoever reads
     bad = days > today + _DAY
@@ -299,7 +305,9 @@ def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
     gaps = np.flatnonzero(np.diff(days) > _YEAR)
     bounds = [0, *(gaps + 1).tolist(), len(days)]
     for begin, end in pairwise(bounds):
-        if len(bounds) > 2 and counts[begin:end].sum() < _STRAY * len(time):
+        # One day alone, however many lines it has, stands for a day that a system did not know.
+        most = 0.5 if end - begin == 1 else _STRAY
+        if len(bounds) > 2 and counts[begin:end].sum() < most * len(time):
             bad[begin:end] = True
     if not bad.any():
         return np.zeros(len(time), dtype=bool)

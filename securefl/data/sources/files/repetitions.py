@@ -1,13 +1,15 @@
-"""The same lines twice: whole files, and single lines."""
+"""What is there too often: whole files, single lines, one customer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from securefl.data.schema import ANONYMOUS
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.transactions import Arrays
 
@@ -86,3 +88,35 @@ def _repeated(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
     if near.any():
         result[near] = frame[near].duplicated().to_numpy()
     return result
+
+
+_SAMPLE: Final = 1 << 20
+_MANY_LINES: Final = 1000
+_MANY_CUSTOMERS: Final = 10
+
+
+def judged_customers(
+    customer: npt.NDArray[Any], findings: Findings, place: str, label: Callable[[int], str]
+) -> None:
+    """Refuse a customer who has more lines than one customer can: it is a card of the till.
+
+    Args:
+        customer: Numbers of the lines' customers, [n].
+        findings: Where what is found goes.
+        place: What the lines are called in an error.
+        label: The label of a customer's number.
+    """
+    sample = customer[:: max(len(customer) // _SAMPLE, 1)]
+    numbers, counts = np.unique(sample, return_counts=True)
+    share = np.where(numbers == ANONYMOUS, 0, counts) / max(len(sample), 1)
+    lines = int(share.max(initial=0.0) * len(customer))
+    few = len(numbers) < _MANY_CUSTOMERS or lines < _MANY_LINES
+    if few or share.max() <= findings.rules.most_of_one:
+        return
+    one = label(int(numbers[share.argmax()]))
+    findings.add(
+        "giant_customer",
+        place,
+        lines=lines,
+        detail=f"customer '{one}' has {share.max():.0%} of all lines",
+    )

@@ -179,7 +179,7 @@ def read_profiles(
     """
     parts = []
     customer = Wanted("customer", "customer", "label")
-    number = customer_numbering(findings.rules.known_customers, pepper)
+    number = customer_numbering(findings.rules, pepper)
     for file in table_files(path):
         with scans(file, given, ["customer"]) as found:
             for scan in found:
@@ -234,7 +234,7 @@ def read_browsing(
         InputError: As in `read_catalogue`.
         DataError: As in `read_catalogue`.
     """
-    customer = customer_numbering(findings.rules.known_customers, pepper)
+    customer = customer_numbering(findings.rules, pepper)
 
     def events(scan: Scan, batch: Batch) -> pd.DataFrame:
         frame = pd.DataFrame(

@@ -64,6 +64,7 @@ class LineReader:
         period: First and last day that are wanted.
         progress: Called with lines as they are read.
         pepper: The members' secret, where customers are keyed.
+        customers: Numbers the customers.
     """
 
     columns: TransactionColumns
@@ -73,12 +74,12 @@ class LineReader:
     period: tuple[date, date] | None = None
     progress: Callable[[int], None] = lambda lines: None
     pepper: bytes | None = field(default=None, repr=False)
-    _customer: Numbering = field(init=False)
+    customers: Numbering = field(init=False)
     _product: Numbering = field(init=False)
     _basket: Numbering = field(init=False)
 
     def __post_init__(self) -> None:
-        self._customer = customer_numbering(self.findings.rules.known_customers, self.pepper)
+        self.customers = customer_numbering(self.findings.rules, self.pepper)
         self._product = Numbering(self.matcher, MISSING)
         self._basket = Numbering(receipt_number, MISSING, plain=True)
 
@@ -221,7 +222,7 @@ class _Lines:
     def _ids(self) -> Arrays:
         values = self._batch.values
         ids = {
-            "customer": self._reader._customer(values["customer"]),
+            "customer": self._reader.customers(values["customer"]),
             "product": self._reader._product(values["product"]),
         }
         if "basket" in values:
