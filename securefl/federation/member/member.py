@@ -16,7 +16,7 @@ import msgpack
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
+from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.round_records import records_of
@@ -38,7 +38,7 @@ from securefl.federation.member.own_figures import (
     write_figures,
 )
 from securefl.federation.member.refusing import RefusingMember
-from securefl.federation.member.replying import INTERNAL_ERROR, reply_to
+from securefl.federation.member.replying import reply_to
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.scoring import MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember
@@ -165,16 +165,9 @@ class Member:
 
     def _answer(self, request: m.Message) -> m.Message:
         answer = self._answers[self._gate.admit(request).question]
-        if not isinstance(request, m.Train | m.TrainMasked):
-            return answer(request)
-        try:
-            return answer(request)
-        except RefusedError:
-            raise  # an entry of its own
-        except Exception as error:
-            # What keeps this member out of the sum stands beside the round in its ledger.
-            self._outcomes.failed(request.round, getattr(error, "wire_name", INTERNAL_ERROR))
-            raise
+        if isinstance(request, m.Train | m.TrainMasked):
+            return self._outcomes.noting(request, answer)
+        return answer(request)
 
     def close(self) -> None:
         """Close its ledger."""
