@@ -15,7 +15,6 @@ from securefl.federation.aggregation.model_proofs import RoundEnd, read_proof
 from securefl.federation.member.model_verifier import ModelVerifier
 from securefl.federation.member.replying import INTERNAL_ERROR
 
-
 RequestT = TypeVar("RequestT", m.Train, m.TrainMasked)
 
 
