@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from securefl.config.base import Settings
-from securefl.config.files import FileFormat, LineRules
+from securefl.config.files import FileFormat, Identity, LineRules
 
 Week = Annotated[int, Field(ge=1, le=53)]
 ColumnName = Annotated[str, Field(min_length=1)]
@@ -161,6 +161,11 @@ class MemberFiles(Settings):
     rules: LineRules | None = Field(
         default=None, description="This member's own rules, instead of the common ones."
     )
+    aligned: Path | None = Field(
+        default=None,
+        description="Columns `product`, `row`: which row of the catalogue each of this member's own"
+        " labels stands for; securefl data align writes it, and it stays with the member.",
+    )
 
     @model_validator(mode="after")
     def _no_password(self) -> Self:
@@ -179,6 +184,7 @@ class FilesSettings(Settings):
     columns: TransactionColumns = TransactionColumns()
     format: FileFormat = FileFormat()
     rules: LineRules = LineRules()
+    identity: Identity = Identity()
     cache: bool = Field(default=True, description="Keep the prepared tables for the next run.")
     members: Annotated[tuple[MemberFiles, ...], Field(min_length=1)]
     promotions: Path | None = Field(
@@ -199,6 +205,18 @@ class FilesSettings(Settings):
     def _ordered(self) -> Self:
         if self.period is not None and self.period[0] > self.period[1]:
             raise ValueError("period: the first day comes after the last")
+        return self
+
+    @property
+    def names_rows(self) -> Literal["label", "gtin"]:
+        """What the catalogue calls its products: rows of aligned catalogues have plain names."""
+        aligned = any(member.aligned is not None for member in self.members)
+        return "label" if aligned else self.identity.products
+
+    @model_validator(mode="after")
+    def _all_aligned(self) -> Self:
+        if len({member.aligned is None for member in self.members}) > 1:
+            raise ValueError("members: either all of them have aligned, or none")
         return self
 
     @model_validator(mode="after")

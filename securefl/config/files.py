@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, PositiveFloat
+from pydantic import AfterValidator, Field, PositiveFloat, model_validator
 
 from securefl.config.base import Settings
 
@@ -105,6 +106,33 @@ class FileFormat(Settings):
     sheet: str | None = Field(default=None, description="Sheet of an Excel file, if it has many.")
 
 
+class Identity(Settings):
+    """What makes two products, or two customers, the same one; equal for all members."""
+
+    products: Literal["label", "gtin"] = Field(
+        default="label",
+        description="label: the same text in Unicode's NFC, without surrounding blanks and"
+        " invisible characters. gtin: the same trade item number of GS1, whatever zeros stand in"
+        " front; its check digit has to be right.",
+    )
+    customers: Literal["label", "keyed"] = Field(
+        default="label",
+        description="label: a number that follows from the label alone. keyed: one that follows"
+        " from the label and the members' pepper, so that no outsider can try card numbers.",
+    )
+    pepper: Path | None = Field(
+        default=None,
+        description="File of the pepper, 64 hexadecimal digits, readable for its owner alone."
+        " Members with the same one give equal cards equal numbers. It never stands here.",
+    )
+
+    @model_validator(mode="after")
+    def _pepper_where_keyed(self) -> Self:
+        if (self.customers == "keyed") != (self.pepper is not None):
+            raise ValueError('customers = "keyed" and pepper = FILE go together')
+        return self
+
+
 class LineRules(Settings):
     """What becomes of lines that a table should not have; each rule says how many it met."""
 
@@ -120,6 +148,14 @@ class LineRules(Settings):
     )
     known_customers: tuple[str, ...] = Field(
         default=(), description="Customers whose label looks like none, for example 0."
+    )
+    unknown_customers: tuple[str, ...] = Field(
+        default=(), description="Further labels of no customer, such as the card of the till."
+    )
+    most_of_one: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        default=0.2,
+        description="Largest share of lines, of 1000 and more, that one of ten and more customers"
+        " may have.",
     )
     zero_quantity: Literal["refuse", "drop"] = Field(
         default="refuse", description="Lines of quantity 0."
@@ -144,11 +180,25 @@ class LineRules(Settings):
         description="Product labels that the catalogue has in another spelling: case, blanks,"
         " accents, leading zeros. match: as that product. keep: as products it does not list.",
     )
+    bad_gtin: Literal["refuse", "keep"] = Field(
+        default="refuse",
+        description="With identity.products = gtin: product labels that are no GTIN. keep: as"
+        " products that the catalogue does not list.",
+    )
     most_unmatched: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         default=0.5, description="Largest share of lines whose product the catalogue may not list."
     )
     duplicate_files: Literal["refuse", "drop"] = Field(
         default="refuse", description="Files with the same lines as another one of the member."
+    )
+    repeated_lines: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="Lines that are equal to an earlier one in all columns: the same thing scanned"
+        " twice, or exported twice.",
+    )
+    most_repeated: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        default=0.2,
+        description="Largest share of lines, of 100 and more, that may be repeated and kept.",
     )
     short_coverage: Literal["refuse", "keep"] = Field(
         default="refuse",

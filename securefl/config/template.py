@@ -32,13 +32,25 @@ _EXAMPLE_FILES: Mapping[str, Any] = {
 }
 
 
-def write_starter(path: Path, task: str, source: str) -> None:
+_MATTER = frozenset(
+    {
+        *("task", "mode", "seed", "rounds", "data.source", "data.period", "model.name"),
+        *("data.columns.customer", "data.columns.product", "data.columns.time"),
+        *("data.columns.quantity", "data.columns.value", "data.columns.basket"),
+        *("training.learning_rate", "training.local_epochs"),
+        *("privacy.dp", "privacy.epsilon", "privacy.delta"),
+    }
+)
+"""What a person decides first; all else has defaults that serve."""
+
+
+def write_starter(path: Path, task: str, source: str, *, whole: bool = False) -> None:
     """Write `starter_toml` to a new file.
 
     Raises:
         InputError: If the file exists, or cannot be written.
     """
-    write_new(path, starter_toml(task, source))
+    write_new(path, starter_toml(task, source, whole=whole))
 
 
 def write_new(path: Path, text: str) -> None:
@@ -56,11 +68,16 @@ def write_new(path: Path, text: str) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
-def starter_toml(task: str, source: str) -> str:
-    """Return a configuration that changes nothing, with every setting in it and what it means.
+def starter_toml(task: str, source: str, *, whole: bool) -> str:
+    """Return a configuration that changes nothing, with settings in it and what they mean.
 
     Only what has to be said is said: task, source, model. All else is at its default and stands
     behind a `#`. For the source `files`, the names of the files are examples.
+
+    Args:
+        task: The task.
+        source: Where the data come from.
+        whole: Whether every setting is in it, or those alone that matter first.
 
     Raises:
         ConfigError: If there is no such task or source.
@@ -81,10 +98,21 @@ def starter_toml(task: str, source: str) -> str:
         f"# A run of the {task} task on the source '{source}'.",
         "# A line that begins with '# name =' is a setting at its default; remove the # to change",
         "# it. To run it: securefl run THIS_FILE",
+        *([] if whole else _rest(task, source)),
         "",
-        *_Writer(choices, called={CUTS: task}).section(config, said, ""),
+        *_Writer(choices, {CUTS: task}, None if whole else _MATTER).section(config, said, ""),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rest(task: str, source: str) -> list[str]:
+    """Return where the other settings are, as comments."""
+    command = f"securefl config init --all --task {task} --data {source} all.toml"
+    return [
+        "# These are the settings that matter first. All of them, explained:",
+        f"#   {command}",
+        "# What a run would use: securefl config show THIS_FILE",
+    ]
 
 
 def proposal_toml(tree: Tree, said: Iterable[str], others: Mapping[str, Tree]) -> str:
@@ -114,11 +142,18 @@ class _Writer:
     Args:
         choices: What else could be said, by the full name of the setting.
         called: Sections that have another name in a file than in the configuration.
+        only: Full names of settings to write beside those that are said; None for all.
     """
 
-    def __init__(self, choices: Mapping[str, tuple[str, ...]], called: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        choices: Mapping[str, tuple[str, ...]],
+        called: Mapping[str, str],
+        only: frozenset[str] | None,
+    ) -> None:
         self._choices = choices
         self._called = called
+        self._only = only
 
     def section(self, settings: BaseModel, said: Mapping[str, Any], path: str) -> Iterator[str]:
         """The settings of one section, then the sections below it."""
@@ -127,7 +162,7 @@ class _Writer:
             value = getattr(settings, name)
             if isinstance(value, BaseModel) or (name in said and isinstance(said[name], list)):
                 below.append((name, field, value))
-            else:
+            elif self._only is None or name in said or path + name in self._only:
                 yield from self._setting(path + name, field, value, name in said)
         for name, field, value in below:
             shown = self._called.get(path + name, path + name)
@@ -138,10 +173,13 @@ class _Writer:
         entries = [value] if isinstance(value, BaseModel) else value
         told = [said] if isinstance(said, Mapping) else said
         for entry, given in zip(entries, told, strict=True):
+            inside = list(self.section(entry, given, f"{path}."))
+            if not inside and self._only is not None:
+                continue
             yield ""
             yield from _comment(field.description or _meaning(type(entry)))
             yield f"[{path}]" if single else f"[[{path}]]"
-            yield from self.section(entry, given, f"{path}.")
+            yield from inside
 
     def _setting(self, path: str, field: FieldInfo, value: object, said: bool) -> Iterator[str]:
         choices = self._choices.get(path) or _literals(field.annotation)

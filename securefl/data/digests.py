@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from securefl.data.schema import PRICES, TRANSACTIONS
 from securefl.data.tables import RetailData, RetailerTables
 
 _OWN = ("transactions", "profiles", "browsing")
@@ -75,12 +77,27 @@ def frame_digest(frame: pd.DataFrame) -> bytes:
     state = hashlib.sha256(str(frame.shape).encode())
     for name in sorted(str(column) for column in frame.columns):
         column = frame[name]
-        state.update(f"\0{name}\0{column.dtype}\0".encode())
-        state.update(_values(column))
+        dtype = _wide(name, column.dtype)
+        state.update(f"\0{name}\0{dtype}\0".encode())
+        for at in range(0, len(column), _BLOCK):
+            state.update(_values(column.iloc[at : at + _BLOCK], dtype))
     return state.digest()
 
 
-def _values(column: pd.Series) -> bytes:
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufbmM":
-        return np.ascontiguousarray(column.to_numpy()).tobytes()
+_BLOCK = 1 << 20
+_NUMBERS = frozenset(
+    column.name for table in (TRANSACTIONS, PRICES) for column in table if column.kind == "number"
+)
+
+
+def _wide(name: str, dtype: Any) -> Any:  # noqa: ANN401 - a dtype of numpy or pandas
+    """Return the type that a column's values are hashed as; the narrow one says nothing of data."""
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "if":
+        return dtype
+    return np.dtype(np.float64) if name in _NUMBERS or dtype.kind == "f" else np.dtype(np.int64)
+
+
+def _values(column: pd.Series, dtype: Any) -> bytes:  # noqa: ANN401 - as in `_wide`
+    if isinstance(dtype, np.dtype) and dtype.kind in "iufbmM":
+        return np.ascontiguousarray(column.to_numpy(dtype)).tobytes()
     return pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes()

@@ -11,7 +11,8 @@ from pandas.api import types
 
 from securefl.config.data import FilesSettings
 from securefl.data.schema import ANONYMOUS, TRANSACTIONS, Origin, check_table, first_true
-from securefl.data.sources.files.labels import customer_number, normalised, stable_id
+from securefl.data.sources.files.identity import customer_number, pepper_of
+from securefl.data.sources.files.labels import normalised, stable_id
 from securefl.data.sources.files.member import distinct_customers
 from securefl.errors import DataError
 
@@ -21,13 +22,16 @@ _OPTIONAL: Final = {"quantity": 1.0, "value": 0.0, "discount": 0.0}
 
 
 def purchases_of_frame(
-    frame: pd.DataFrame, number: Callable[[str], int]
+    frame: pd.DataFrame,
+    number: Callable[[str], int],
+    customer: Callable[[str], int] = stable_id,
 ) -> tuple[pd.DataFrame, dict[int, object]]:
     """Return purchases under the retailer's own labels as a table of transactions.
 
     Args:
         frame: Columns `customer`, `product` and `time`, and any others of the schema.
         number: The number of a product's label.
+        customer: The number of a customer's label.
 
     Returns:
         The transactions, and the label of each customer's number.
@@ -37,7 +41,7 @@ def purchases_of_frame(
     """
     _check_columns(frame)
     plain = frame.reset_index(drop=True)
-    customers = numbered(plain["customer"], "customer", stable_id)
+    customers = numbered(plain["customer"], "customer", customer)
     lines = pd.DataFrame(
         {
             "customer": customers,
@@ -112,7 +116,8 @@ def customer_labels(settings: FilesSettings, member: str) -> Mapping[int, object
         DataError: If a file is damaged.
     """
     own = next(one for one in settings.members if one.name == member)
-    number = customer_number((own.rules or settings.rules).known_customers)
+    rules = own.rules or settings.rules
+    number = customer_number(rules, pepper_of(settings))
     texts = distinct_customers(own, settings)
     labels: dict[int, object] = {number(text): normalised(text) for text in texts}
     labels.pop(ANONYMOUS, None)

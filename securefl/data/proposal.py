@@ -30,6 +30,7 @@ PROPOSED: Final[Mapping[str, str]] = {
     "negative_value": "drop",
     "near_products": "match",
     "duplicate_files": "drop",
+    "repeated_lines": "drop",
 }
 """What is proposed where a rule would refuse: what loses least."""
 
@@ -91,7 +92,7 @@ def propose(
     settings: dict[str, Any] = {
         "source": "files",
         "catalogue": _relative(target, folder),
-        "catalogue_columns": _catalogue_columns(target),
+        "catalogue_columns": catalogue_columns(target),
         "members": [
             _member(who, file, one, folder)
             for who, file, one in zip(names, files, guesses, strict=True)
@@ -199,7 +200,7 @@ def _distinct(scan: Scan, one: Guess, levels: Sequence[str]) -> Iterator[list[st
             yield [plain, *((cell or "").strip() for cell in row[1:])]
 
 
-def _catalogue_columns(path: Path) -> dict[str, str]:
+def catalogue_columns(path: Path) -> dict[str, str]:
     """Return which columns of a catalogue are which."""
     with scans(table_files(path)[0], _NOTHING_SAID, ("product",)) as found:
         roles = guess(next(found), {}).roles

@@ -13,10 +13,11 @@ class RetailerTables:
 
     Attributes:
         name: The member's name, unique in the consortium.
-        transactions: One row a purchase line, columns `customer` (int64), `product` (int64),
-            `basket` (int64), `time` (datetime64), `quantity` (float64, > 0), `value` (float64, what
-            was paid, >= 0), `discount` (float64, >= 0), and, where the source has it, `rating`
-            (int64, 0-based class).
+        transactions: One row a purchase line, columns `customer`, `product`, `basket` (int64, or
+            int32 where all fit), `time` (datetime64), `quantity` (float64, or int32 where none has
+            a fraction; > 0), `value` (float64, what was paid, >= 0), `discount` (float64, >= 0),
+            and, where the source has it, `rating` (integer, 0-based class). Calculate with them
+            only once they are int64 or float64: a product of two int32 does not fit.
         profiles: Optional, one row a customer, column `customer` and free attribute columns.
         browsing: Optional, one row an event, columns `customer`, `product`, `time` and, where other
             things happened than that a product was looked at, `event` (string).

@@ -41,7 +41,11 @@ EVENTS = {
     "refused-question": {"kind", "question", "phase", "reason"},
     "end": {"kind", "rounds", "epsilon_after"},
 }
-SOMETIMES = {"start": {"other_units", "start_model"}, "outcome": {"layout"}}
+SOMETIMES = {
+    "start": {"other_units", "start_model"},
+    "outcome": {"layout"},
+    "unseen-outcome": {"reason"},
+}
 ENTRY = {"version", "run", "agreement", "member", "sequence", "previous", "time", "event"}
 ZEROS = "0" * 64
 

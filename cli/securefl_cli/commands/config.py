@@ -63,6 +63,7 @@ def show(
       securefl config init
       securefl config init --task demand demand.toml
       securefl config init --data files my.toml
+      securefl config init --all all.toml
     """
 )
 @click.argument(
@@ -83,8 +84,11 @@ def show(
     show_default=True,
     help="Where the data come from.",
 )
-def init(*, file: Path, task: str, data: str) -> None:
+@click.option(
+    "--all", "whole", is_flag=True, help="Write every setting, not those alone that matter."
+)
+def init(*, file: Path, task: str, data: str, whole: bool) -> None:
     """Write a commented configuration to the new FILE (securefl.toml if not given)."""
-    write_starter(file, task, data)
+    write_starter(file, task, data, whole=whole)
     console().whole(f"Wrote {file}. Edit it, look at the data with: securefl data describe {file}")
     console().whole(f"Then train with: securefl run {file}")

@@ -32,6 +32,10 @@ _COMMANDS = {
         "securefl_cli.commands.data:check",
         "List every fault of the data at once, with its correction.",
     ),
+    "align": (
+        "securefl_cli.commands.align:align",
+        "Find shared rows for unlike catalogues, without showing what each sells.",
+    ),
     "init": (
         "securefl_cli.commands.data:init",
         "Look at files and write a configuration that reads them.",

@@ -241,10 +241,19 @@ class UnseenOutcome(Record):
 
     Attributes:
         round: Number of the round.
+        reason: Class of the member's own error that kept it out of the sum, by its name on the
+            wire; null where it made none. The error's text, which may hold data, is not here.
     """
 
     kind: Literal["unseen-outcome"] = "unseen-outcome"
     round: Annotated[PositiveInt, Field(le=LARGEST_INTEGER)]
+    reason: Annotated[str, Field(pattern=r"^[A-Za-z]{1,60}$")] | None = None
+
+    @model_serializer(mode="wrap")
+    def _left_out_where_null(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # As in `Start`: entries of earlier versions keep bytes and signatures.
+        tree: dict[str, Any] = handler(self)
+        return {name: value for name, value in tree.items() if value is not None}
 
 
 RefusalReason = Literal[

@@ -166,7 +166,9 @@ class Member:
         return reply_to(message, self._answer)
 
     def _answer(self, request: m.Message) -> m.Message:
-        return self._answers[self._gate.admit(request).question](request)
+        answer = self._answers[self._gate.admit(request).question]
+        in_round = isinstance(request, m.Train | m.TrainMasked)
+        return self._outcomes.noting(request, answer) if in_round else answer(request)
 
     def close(self) -> None:
         """Close its ledger."""

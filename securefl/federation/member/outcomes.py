@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.data_custody import RefusedError
 from securefl.consortium.ledger.events import Outcome, UnseenOutcome
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.model_proofs import RoundEnd, read_proof
 from securefl.federation.member.model_verifier import ModelVerifier
+from securefl.federation.member.replying import INTERNAL_ERROR
+
+RequestT = TypeVar("RequestT", m.Train, m.TrainMasked)
 
 
 class SeenOutcomes:
@@ -30,6 +37,18 @@ class SeenOutcomes:
         self._verifier = verifier
         self._layout = layout.hex()
         self._masked = consortium.config.mode == "secure"
+        self._errors: dict[int, str] = {}
+
+    def noting(self, request: RequestT, answer: Callable[[RequestT], m.Message]) -> m.Message:
+        """Return the answer to a round's request; an error's class will stand beside its end."""
+        try:
+            return answer(request)
+        except RefusedError:
+            raise  # an entry of its own
+        except Exception as error:
+            name = getattr(error, "wire_name", INTERNAL_ERROR)
+            self._errors.setdefault(request.round, name)
+            raise
 
     def recorded(self, claim: m.Conclude) -> Outcome | UnseenOutcome:
         """Return what the member records of a round's end.
@@ -43,7 +62,7 @@ class SeenOutcomes:
         saw = self._verified(claim) if self._masked else self._took_part(claim)
         # What it signed before it does not take back; the ledger refuses it with other contents.
         if not saw and not isinstance(self._ledger.end_of_round(claim.round), Outcome):
-            return UnseenOutcome(round=claim.round)
+            return UnseenOutcome(round=claim.round, reason=self._errors.get(claim.round))
         return Outcome(
             round=claim.round,
             survivors=claim.survivors,

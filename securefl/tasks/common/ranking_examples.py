@@ -62,13 +62,15 @@ class Cases:
 
 def purchases_of(transactions: pd.DataFrame, products: Ints) -> Purchases:
     """Return the lines of products in the assortment (int64 [I], ascending), products as rows."""
-    known = known_lines(transactions)
-    lines = known[known["product"].isin(products)]
+    # One column after the other: a selection of the table would copy all of it.
+    product = transactions["product"].to_numpy()
+    chosen = (transactions["customer"].to_numpy() >= 0) & (product >= 0)
+    chosen &= np.isin(product, products)
     return Purchases(
-        customer=lines["customer"].to_numpy(np.int64),
-        item=np.searchsorted(products, lines["product"].to_numpy(np.int64)),
-        basket=lines["basket"].to_numpy(np.int64),
-        time=nanoseconds(lines["time"]),
+        customer=transactions["customer"].to_numpy()[chosen].astype(np.int64),
+        item=np.searchsorted(products, product[chosen].astype(np.int64)),
+        basket=transactions["basket"].to_numpy()[chosen].astype(np.int64),
+        time=transactions["time"].to_numpy()[chosen].astype("datetime64[ns]").astype(np.int64),
     )
 
 

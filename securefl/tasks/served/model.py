@@ -280,7 +280,9 @@ class Model:
     def _fresh(self, data: Data | None, *, now: bool) -> OwnData:
         member = self.manifest.member
         assert member is not None  # a released model is not opened
-        return own_data(_source(data, self.config.data), member, self.opened.vocabulary, now=now)
+        agreed = self.config.data
+        source, vocabulary = _source(data, agreed), self.opened.vocabulary
+        return own_data(source, member, vocabulary, now=now, agreed=agreed)
 
     def _labelled(self, frame: pd.DataFrame, own: OwnData) -> pd.DataFrame:
         labels: Mapping[str, Any] = {

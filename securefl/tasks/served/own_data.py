@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from securefl.config.data import DataSettings, FilesSettings
 from securefl.config.load import load_config, nearest
 from securefl.data.frames import customer_labels, numbered, purchases_of_frame
 from securefl.data.schema import UNKNOWN_PRODUCT
-from securefl.data.sources.files.labels import stable_id
+from securefl.data.sources.files.identity import label_number
+from securefl.data.sources.files.labels import Number, stable_id
 from securefl.data.sources.files.locate import SUFFIXES
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailerTables
@@ -34,10 +35,12 @@ class OwnData:
     Attributes:
         tables: The tables; products that the model does not know are -1.
         labels: Number of a customer to its label; None where that is the number itself.
+        number: Numbers the label of a customer.
     """
 
     tables: RetailerTables
     labels: Mapping[int, object] | None
+    number: Number = stable_id
 
     def label(self, customers: Ints) -> Sequence[object] | Ints:
         """Return the labels of customers; of a number without one, the number."""
@@ -60,10 +63,10 @@ class OwnData:
         column = pd.Series(list(customers), dtype=object)
         if column.empty:
             raise InputError("no customers are given")
-        numbers = numbered(column, "customer", stable_id).to_numpy(np.int64)
+        numbers = numbered(column, "customer", self.number).to_numpy(np.int64)
         named = zip(numbers.tolist(), column.tolist(), strict=True)
         labels = {number: label for number, label in named if str(number) != str(label)}
-        own = self if not labels else OwnData(self.tables, {**(self.labels or {}), **labels})
+        own = self if not labels else replace(self, labels={**(self.labels or {}), **labels})
         return own, pd.unique(numbers)
 
 
@@ -92,7 +95,14 @@ def data_settings(path: Path, settings: DataSettings) -> DataSettings:
     return settings.model_copy(update={"members": tuple(members)})
 
 
-def own_data(source: Source, member: str, vocabulary: Vocabulary, *, now: bool) -> OwnData:
+def own_data(
+    source: Source,
+    member: str,
+    vocabulary: Vocabulary,
+    *,
+    now: bool,
+    agreed: DataSettings | None = None,
+) -> OwnData:
     """Return a member's data.
 
     Args:
@@ -100,13 +110,15 @@ def own_data(source: Source, member: str, vocabulary: Vocabulary, *, now: bool) 
         member: The member's name.
         vocabulary: The products of its model.
         now: Whether to read what lies outside of the period that was agreed, too.
+        agreed: What the run's configuration says of the data; it numbers customers of a table.
 
     Raises:
         InputError: If files are missing, of another member, or know no product of the model.
         DataError: If a table is wrong.
     """
     if isinstance(source, pd.DataFrame):
-        return _of_frame(source, member, vocabulary)
+        number = label_number(agreed) if isinstance(agreed, FilesSettings) else stable_id
+        return _of_frame(source, member, vocabulary, number)
     settings = _of_member(source, member)
     if now and isinstance(settings, FilesSettings):
         settings = settings.model_copy(update={"period": None})
@@ -124,8 +136,9 @@ def own_data(source: Source, member: str, vocabulary: Vocabulary, *, now: bool) 
             tables.profiles,
             None if tables.browsing is None else numbers(tables.browsing),
         )
-    labels = customer_labels(settings, member) if isinstance(settings, FilesSettings) else None
-    return OwnData(found, labels)
+    if not isinstance(settings, FilesSettings):
+        return OwnData(found, None)
+    return OwnData(found, customer_labels(settings, member), label_number(settings))
 
 
 def _of_member(settings: DataSettings, member: str) -> DataSettings:
@@ -164,9 +177,9 @@ def _known(
     return found
 
 
-def _of_frame(frame: pd.DataFrame, member: str, vocabulary: Vocabulary) -> OwnData:
-    lines, labels = purchases_of_frame(frame, vocabulary.number)
-    return OwnData(RetailerTables(member, _known(lines, lambda table: table)), labels)
+def _of_frame(frame: pd.DataFrame, member: str, vocabulary: Vocabulary, number: Number) -> OwnData:
+    lines, labels = purchases_of_frame(frame, vocabulary.number, number)
+    return OwnData(RetailerTables(member, _known(lines, lambda table: table)), labels, number)
 
 
 def moment(text: Any) -> np.datetime64:  # noqa: ANN401 - a date of any library

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from securefl.data.schema import UNKNOWN_PRODUCT
+from securefl.data.sources.files.gtin import gtin
 from securefl.errors import InputError
 
 Ints = npt.NDArray[np.int64]
@@ -96,7 +97,8 @@ class Vocabulary:
     def number(self, label: str) -> int:
         """Return the number of a label; -1 for a product that the model does not know."""
         if self.numbers is not None:
-            return self.numbers.get(label, UNKNOWN_PRODUCT)
+            # Where products are GTINs, the catalogue has their canonical form.
+            return self.numbers.get(label, self.numbers.get(gtin(label).digits, UNKNOWN_PRODUCT))
         return int(label) if label.isascii() and label.isdecimal() else UNKNOWN_PRODUCT
 
     def label(self, products: Ints) -> npt.NDArray[np.object_] | Ints:

@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -43,15 +44,31 @@ def test_a_starter_file_is_valid_and_changes_nothing(cli, task, source):
         assert refused.code == 2
         assert f"task '{task}' takes complete-journey or files" in refused.err
         return
-    assert cli("config", "init", "new.toml", "--task", task, "--data", source).code == 0
-    shown = cli("config", "show", "new.toml")
-    assert shown.code == 0
-    if source != "files":
-        assert shown.out == cli("config", "show", "--task", task, "--data", source).out
+    for file, *whole in (("new.toml",), ("all.toml", "--all")):
+        init = ("config", "init", file, "--task", task, "--data", source)
+        assert cli(*init, *whole).code == 0
+        shown = cli("config", "show", file)
+        assert shown.code == 0
+        if source != "files":
+            assert shown.out == cli("config", "show", "--task", task, "--data", source).out
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_starter_file_has_what_matters(cli, source):
+    """A dozen settings beside files and their columns, and the command that writes the rest."""
+    cli("config", "init", "new.toml", "--data", source)
+    text = Path("new.toml").read_text()
+    settings = re.findall(r"^(?:# )?(\w+)(?: =|: not set)", text, re.M)
+    assert {"task", "mode", "rounds", "source", "name", "dp", "epsilon", "delta"} <= set(settings)
+    assert len(settings) - text.count("[[data.members]]") * 2 <= 20
+    assert len(text.splitlines()) <= 75
+    (command,) = re.findall(r"^#   (securefl config init --all .*)$", text, re.M)
+    assert cli(*command.split()[1:]).code == 0
+    assert "# Cap on the norm" in Path("all.toml").read_text()
 
 
 def test_every_commented_setting_of_a_starter_file_can_be_switched_on(cli):
-    cli("config", "init", "new.toml", "--task", "demand", "--data", "tutorial")
+    cli("config", "init", "new.toml", "--task", "demand", "--data", "tutorial", "--all")
     before = cli("config", "show", "new.toml").out
     lines = Path("new.toml").read_text().splitlines()
     settings = [line.removeprefix("# ") if " = " in line else line for line in lines[3:]]
@@ -60,7 +77,7 @@ def test_every_commented_setting_of_a_starter_file_can_be_switched_on(cli):
 
 
 def test_a_starter_file_explains_its_settings(cli):
-    cli("config", "init")
+    cli("config", "init", "--all")
     text = Path("securefl.toml").read_text()
     assert "# Cap on the norm of a batch's gradient; no privacy follows from it." in text
     assert "# One of: adam, sgd." in text

@@ -144,6 +144,15 @@ CASES = {
     "analytics top": ("sales", "analytics top category {place}/sales.toml --epsilon 2"),
     "data describe": ("sales", "data describe {place}/sales.toml"),
     "data check": ("sales", "data check {place}/sales.toml"),
+    "data align start": (
+        "place",
+        "data align start {place}/x --member a --member {evil} --size 9 --state {place}/s",
+    ),
+    "data align join": (
+        "alignment",
+        "data align join {place}/x {evil} --catalogue {place}/c.csv --state {place}/s --out {place}",
+    ),
+    "data align combine": ("alignment", "data align combine {place}/x --state {place}/s"),
     "data init": ("sales", "data init {place}/north.csv {place}/south.csv --out {place}/n.toml"),
     "predict": ("model", "predict {place}/model --customers {place}/strangers"),
     "export": ("model", "export {place}/model --format vectors --out {place}/none/{evil}"),
@@ -181,6 +190,15 @@ CASES = {
     "config init": ("place", "config init {place}/new.toml"),
 }
 """What lies in the folder, and the command; {place} and {evil} are hostile."""
+
+
+@pytest.fixture
+def alignment(place):
+    """A plan of an alignment whose members have hostile names, and a hostile catalogue."""
+    (place / "x").mkdir()
+    tree = {"members": [HOSTILE, LONG], "size": 9, "least": 2, "nonce": HOSTILE}
+    (place / "x" / "align.json").write_text(json.dumps(tree))
+    (place / "c.csv").write_text(f"product\n{HOSTILE!r}\n")
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "predict": "check_new",
     # Not played here: `init` refuses a place that exists, and `export` in tests of its own.
     "data init": "commands/data.py",
+    "data align join": "tests/unit/consortium/alignment/test_alignment.py",
     "export": "tests/unit/tasks/served/test_export.py",
 }
 

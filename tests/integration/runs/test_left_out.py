@@ -4,12 +4,17 @@ import json
 
 import pytest
 
+from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.hash_chain import read_entry
+from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import DataError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.member.member import Member
+from securefl.federation.runs.agreement import read_agreement, read_run
 from securefl.federation.runs.result import members_left_out, result_from_json
 from securefl.federation.runs.summary import summarise
 
+KIND = "unseen-outcome"
 REASON = "its tables hold numbers beyond range"
 
 
@@ -45,6 +50,11 @@ def test_a_member_in_no_sum_is_named_with_its_reason(failing, small_run):
     ] * 2
     again = result_from_json(json.dumps(result.to_json()), directory.path)
     assert again.left_out == result.left_out
+    # Its own ledger, which it signs, says it as well: by the error's name, without its text.
+    agreed = Consortium(read_agreement(directory), read_run(directory))
+    entries = open_log(directory.ledger_path, agreed).entries()
+    unseen = [e for e in (read_entry(b).entry.event for b in entries) if e.kind == KIND]
+    assert [(event.round, event.reason) for event in unseen] == [(1, "DataError"), (2, "DataError")]
 
 
 def test_a_member_that_fails_later_is_named_from_then(failing, small_run):

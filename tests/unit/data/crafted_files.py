@@ -639,7 +639,214 @@ CONTAINERS = [
     ("pattern of nothing", {"a.csv": TWO}, {"pattern": "x*.csv"}, "no such file"),
     ("german export", u(GERMAN), GERMAN_COLUMNS, (2, 6.75)),
 ]
+
+
+def xlsx(*rows):
+    """A workbook of one sheet."""
+    import openpyxl
+
+    book, target = openpyxl.Workbook(), io.BytesIO()
+    for row in rows:
+        book.active.append(row)
+    book.save(target)
+    return target.getvalue()
+
+
+HEAD = H.strip().split(",")
+EXCEL = {"suffix": "xlsx"}
+NOON = dt.datetime(2024, 3, 1, 12, tzinfo=dt.UTC).replace(tzinfo=None)
+SOLD = [
+    f"{n},milk,2024-{1 + n % 12:02d}-{1 + n % 28:02d},1,{n}.25\n".encode() for n in range(1, 300)
+]
+TILL = "".join(
+    f"{99999 if n % 2 else n},milk,2024-01-{1 + n % 28:02d} {n % 24:02d}:{n % 60:02d},1,{n}.5\n"
+    for n in range(1, 2400)
+)
+COMMAS = "customer;product;time;quantity;value;discount\n7;milk;2024-03-01;{};2,50;0,10\n"
+DISCOUNT = {"columns": {"discount": "discount"}}
+TWICE = [
+    ("folder, a copy in another order", {"1.csv": TWO, "2.csv": u(H + R2 + R)}, {}, "same lines"),
+    (
+        "folder, a copy of other ends",
+        {"1.csv": TWO, "2.csv": TWO.replace(b"\n", b"\r\n")},
+        {},
+        "same",
+    ),
+    (
+        "folder, months that overlap",
+        {"1.csv": u(H) + b"".join(SOLD[:200]), "2.csv": u(H) + b"".join(SOLD[60:])},
+        {},
+        "140 lines (31.9%) are equal to an earlier one",
+    ),
+    (
+        "folder, an overlap dropped",
+        {"1.csv": u(H) + b"".join(SOLD[:200]), "2.csv": u(H) + b"".join(SOLD[60:])},
+        rule(repeated_lines="drop"),
+        (299, 44924.75),
+    ),
+    ("a line twice", u(H + R + R2 + R), {}, (3, 9.25)),
+    ("a line twice, dropped", u(H + R + R2 + R), rule(repeated_lines="drop"), (2, 6.75)),
+    ("the header again", TWO + TWO, {}, "row 3, column 'time': 'time' is not a date"),
+    (
+        "a sum at the end",
+        u(H + R + R2 + "Total,,,3,6.75\n"),
+        {},
+        "row 3, column 'product': missing",
+    ),
+    (
+        "a sum without a customer",
+        u(H + R + R2 + ",,,3,6.75\n"),
+        rule(anonymous="keep"),
+        "row 3, column 'product': missing",
+    ),
+    ("a word of the database", u(H + R + R2 + "(2 rows affected)\n"), {}, "row 3: cannot be read"),
+    ("a rule under the header", u(H + "----,---,---,---,---\n" + R), {}, "'---' is not a date"),
+    ("a table of psql", u(H + R).replace(b",", b" | "), {}, (1, 2.5)),
+    ("a card of the till", u(H + TILL), {}, "customer '99999' has 50% of all lines"),
+    (
+        "a card of the till, named",
+        u(H + TILL),
+        rule(unknown_customers=["99999"], anonymous="drop"),
+        (1199, 1439399.5),
+    ),
+    ("a card of the till, believed", u(H + TILL), rule(most_of_one=0.6), (2399, 2879999.5)),
+    (
+        "a tenth on a day that means none",
+        u(H) + b"".join(SOLD) + u("".join(f"{n},tea,1900-01-01,1,1\n" for n in range(1, 31))),
+        {},
+        "on 1900-01-01; set data.period",
+    ),
+]
+MEANINGS = [
+    ("0.750 beside commas", u(COMMAS.format("0.750")), DISCOUNT, "'0.750' is not a number"),
+    ("1.000 beside commas", u(COMMAS.format("1.000")), DISCOUNT, "'quantity' has numbers such as"),
+    (
+        "1.000 beside commas, said",
+        u(COMMAS.format("1.000")),
+        {**DISCOUNT, **fmt(decimal=",")},
+        (1, 2.5),
+    ),
+    ("1,000 beside points", lines("quantity", '"1,000"', '"2,000"'), {}, "such as 1.250"),
+    ("points and commas", lines("value", "2.50", '"2,50"'), {}, "'2,50' is not a number"),
+    ("brackets for a minus", line(value="(2.50)"), {}, "'(2.50)' is not a number"),
+    ("a minus of typography", line(quantity="\u22121"), {}, "is not a number"),
+    ("digits of another script", line(quantity="\uff11"), {}, "is not a number"),
+    ("a unit", line(quantity="2 kg"), {}, "'2 kg' is not a number"),
+    ("a percentage", line(value="10%"), {}, "'10%' is not a number"),
+    ("lakhs", line(value='"1,00,000.00"'), {}, "'1,00,000.00' is not a number"),
+    ("twelve hours, not said", line(time="2024-03-30 10:00:00 PM"), {}, "is not a date"),
+    ("a zone by letters", line(time="2024-03-30 10:00:00 CET"), {}, "is not a date"),
+    ("single digits", line(time="2024-3-5"), {}, "'2024-3-5' is not a date"),
+    ("milliseconds after a comma", line(time='"2024-03-30 10:00:00,123"'), {}, "is not a date"),
+    ("days with hyphens", lines("time", "30-03-2024", "31-03-2024"), {}, (2, 4.0)),
+    ("months said, days met", line(time="13.04.2024"), fmt(time="month-first"), "is not a date"),
+    (
+        "milliseconds said seconds",
+        line(time="1711800000000"),
+        fmt(time="epoch-s", timezone="UTC"),
+        "is",
+    ),
+    ("a break within a label", line(product="mi\u2028lk"), {}, "which has 'milk'"),
+    ("a soft hyphen", line(product="mi\u00adlk"), {}, (1, 2.0)),
+    (
+        "gzip of two parts",
+        gzip.compress(u(H + R)) + gzip.compress(u(R2)),
+        {"suffix": "csv.gz"},
+        (2, 6.75),
+    ),
+    ("zstandard of two parts", zstd(u(H + R)) + zstd(u(R2)), {"suffix": "csv.zst"}, (2, 6.75)),
+    ("bzip2", b"x", {"suffix": "csv.bz2"}, "neither .csv nor .parquet"),
+    ("utf-32", u(H + R, "utf-32"), {}, "no column 'customer'"),
+    ("null bytes at the end", TWO + bytes(20), {}, "null bytes in it"),
+    ("a mark of DOS at the end", TWO + b"\x1a", {}, "row 3: cannot be read"),
+    ("two byte-order marks", b"\xef\xbb\xbf" * 2 + TWO, {}, "no column 'customer'"),
+    ("a byte-order mark within", TWO + b"\xef\xbb\xbf" + u(R2), {}, (3, 11.0)),
+]
+TYPED = [
+    (
+        "parquet, customers of 32 bits",
+        parquet(customer=pa.array([16777217.0], pa.float32())),
+        pq_(),
+        "beyond the integers that its column's type keeps apart",
+    ),
+    ("parquet, customers beyond 2^53", parquet(customer=[2.0**53 + 2]), pq_(), "keeps apart"),
+    ("parquet, text of two meanings", parquet(value=["1.250"]), pq_(), "numbers such as 1.250"),
+    ("parquet, text with commas", parquet(value=["2,50"]), pq_(), (1, 2.5)),
+    ("parquet, lists", parquet(product=pa.array([["milk"]])), pq_(), "wanted text or integers"),
+    ("parquet, hours", parquet(time=pa.array([3600], pa.time32("s"))), pq_(), "holds time, wanted"),
+    (
+        "parquet, views of text",
+        parquet(product=pa.array(["milk"], pa.string_view())),
+        pq_(),
+        (1, 2.0),
+    ),
+    ("parquet, nothing", parquet(customer=pa.nulls(1)), pq_(), "rules.anonymous"),
+    ("hive", {"y=1/a.parquet": parquet(), "y=2/a.parquet": parquet(value=[3.0])}, {}, (2, 5.0)),
+    ("json, a list", u(json.dumps([ROW, {**ROW, "value": 4.25}])), {"suffix": "json"}, (2, 6.75)),
+    (
+        "json, text of two meanings",
+        jsonl({**ROW, "value": "1.250"}),
+        {"suffix": "jsonl"},
+        "numbers such as 1.250",
+    ),
+    ("json, a number", jsonl({**ROW, "value": 1.125}), {"suffix": "jsonl"}, (1, 1.125)),
+    ("json, text with commas", jsonl({**ROW, "value": "2,50"}), {"suffix": "jsonl"}, (1, 2.5)),
+    (
+        "json, numbers where commas are said",
+        jsonl({**ROW, "value": 1.5}),
+        {"suffix": "jsonl", **fmt(decimal=",")},
+        (1, 1.5),
+    ),
+    (
+        "json, customers beyond 2^53",
+        jsonl(*({**ROW, "customer": 2**53 + n} for n in (0, 1))),
+        {"suffix": "jsonl"},
+        (2, 5.0),
+    ),
+    (
+        "json, a name in capitals",
+        jsonl(ROW, {"Customer": 8, **{k: v for k, v in ROW.items() if k != "customer"}}),
+        {"suffix": "jsonl"},
+        "rules.anonymous",
+    ),
+    (
+        "json, a name twice",
+        b'{"customer":7,"customer":9,"product":"milk","time":"2024-03-01","quantity":1,"value":2}\n',
+        {"suffix": "jsonl"},
+        "cannot be read",
+    ),
+    ("json, a truth", jsonl({**ROW, "quantity": True}), {"suffix": "jsonl"}, "is not a number"),
+    (
+        "excel",
+        xlsx(HEAD, [7, "milk", NOON, 1, 2.5], [8, "tea", NOON.date(), 2, 4.25]),
+        EXCEL,
+        (2, 6.75),
+    ),
+    (
+        "excel, text of two meanings",
+        xlsx(HEAD, [7, "milk", NOON, 1, "1.250"]),
+        EXCEL,
+        "such as 1.250",
+    ),
+    ("excel, a number", xlsx(HEAD, [7, "milk", NOON, 1, 1.125]), EXCEL, (1, 1.125)),
+    (
+        "excel, a formula",
+        xlsx(HEAD, [7, "milk", NOON, 1, "=1+1"]),
+        EXCEL,
+        "column 'value': missing",
+    ),
+    (
+        "excel, a title",
+        xlsx(["Sales"], HEAD, [7, "milk", NOON, 1, 2]),
+        EXCEL,
+        "no column 'customer'",
+    ),
+    ("excel, days as numbers", xlsx(HEAD, [7, "milk", 45381.5, 1, 2]), EXCEL, "is not a date"),
+]
 CASES = [
+    *TWICE,
+    *MEANINGS,
+    *TYPED,
     *ENCODINGS,
     *DIALECTS,
     *NUMBERS,

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from securefl.config.files import LineRules
 from securefl.data.schema import ANONYMOUS
+from securefl.data.sources.files.identity import customer_number
 from securefl.data.sources.files.labels import (
     MISSING,
     Numbering,
-    customer_number,
     folded,
     normalised,
     receipt_number,
@@ -40,7 +41,7 @@ def test_hashes_are_the_same_in_every_version():
 
 def test_text_and_integers_of_one_identifier_agree():
     """7, `7` and ` 7` are the same one."""
-    number = Numbering(customer_number(()), ANONYMOUS)
+    number = Numbering(customer_number(LineRules()), ANONYMOUS)
     assert number(pa.array(["7", " 8 ", "8.0"])).tolist() == [7, 8, 8]
     assert number(pa.array(["7", None, "", "N/A"])).tolist() == [7, -1, -1, -1]
     assert Numbering(receipt_number, MISSING)(pa.array([None, "R7"], pa.string()))[0] == MISSING

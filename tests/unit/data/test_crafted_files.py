@@ -96,7 +96,8 @@ SUMMED = [
     and not isinstance(case[3], str)
     and not set(case[2]) - {"format"}
     and not set(case[2].get("format", {})) - {"encoding", "timezone", "time"}
-    and case[0] not in ("a line sep=;", "utf-16-le said", "cr alone", "german export")
+    and case[0]
+    not in ("a line sep=;", "utf-16-le said", "cr alone", "german export", "a table of psql")
 ]
 
 
@@ -110,7 +111,7 @@ def test_sums_agree_with_an_independent_reading():
 
 def test_there_are_enough_crafted_files():
     """The table may grow; each case has a name of its own."""
-    assert len(CASES) >= 200
+    assert len(CASES) >= 260
     assert len({case[0] for case in CASES}) == len(CASES)
 
 

@@ -95,6 +95,8 @@ class Batch:
         found = _YEAR.fullmatch(raw) if kind == "time" else None
         if found and not 1678 <= int(found[1]) <= 2261:
             return f"'{_short(raw)}' is beyond the years 1678 to 2261"
+        if kind == "label" and raw.endswith(".0"):
+            return f"{raw} is beyond the integers that its column's type keeps apart"
         shown = raw if kind == "label" else f"'{_short(raw)}'"
         return f"{shown} {_NOT[kind]}"
 
@@ -196,7 +198,9 @@ def _cells(scan: Scan, one: Wanted, how: Written, given: FileFormat, findings: F
             case "label":
                 return sql.labels(one.name, kind)
             case "number":
-                return sql.numbers(one.name, kind, how.decimal, said=how.decimal_said)
+                text = scan.writes(one.name)
+                decimal = how.decimal if text else "."
+                return sql.numbers(one.name, kind, decimal, said=how.decimal_said or not text)
             case "time":
                 zone = scan.zones.get(one.name)
                 return sql.times(one.name, kind, how.time, given.timezone, zone)
@@ -224,10 +228,14 @@ def _judge(
             _judge_clock(scan, one, int(bits), given, findings)
     numbers = [(one, int(bits)) for one, bits in zip(wanted, seen, strict=True)]
     bits = [(one, found) for one, found in numbers if one.kind == "number" and found]
-    if bits and not any(found & sql.SEEN_FRACTION for _, found in bits) and not how.decimal_said:
-        findings.add(
-            "decimal", scan.label, bits[0][0].name, detail="has numbers such as 1.250 or 1,250"
-        )
+    settled = any(found & sql.SEEN_FRACTION for _, found in bits)
+    for one, found in bits:
+        thousands = found & sql.SEEN_THOUSANDS and not found & sql.SEEN_FRACTION
+        if not how.decimal_said and (not settled or thousands):
+            findings.add(
+                "decimal", scan.label, one.name, detail="has numbers such as 1.250 or 1,250"
+            )
+            break
 
 
 def _judge_clock(scan: Scan, one: Wanted, bits: int, given: FileFormat, findings: Findings) -> None:

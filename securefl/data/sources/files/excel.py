@@ -16,7 +16,7 @@ from securefl.errors import DataError, InputError
 _LARGEST: Final = 2 << 30
 
 
-def sheet_table(file: TableFile, given: FileFormat) -> pa.Table:
+def sheet_table(file: TableFile, given: FileFormat) -> tuple[pa.Table, frozenset[str]]:
     """Return a sheet's cells as text, as the values that Excel keeps and not as it shows them.
 
     Raises:
@@ -51,10 +51,10 @@ def _sheet(file: TableFile, given: FileFormat, names: list[str]) -> str:
     raise InputError(f"{file.label}: set format.sheet to one of {listed}")
 
 
-def _rows(rows: Iterator[tuple[object, ...]], given: FileFormat) -> Iterator[list[str | None]]:
+def _rows(rows: Iterator[tuple[object, ...]], given: FileFormat) -> Iterator[list[object]]:
     for number, row in enumerate(rows):
         if number >= given.skip:
-            yield [_text(getattr(cell, "value", None)) for cell in row]
+            yield [getattr(cell, "value", None) for cell in row]
 
 
 def _text(value: object) -> str | None:
@@ -70,14 +70,15 @@ def _text(value: object) -> str | None:
     return str(value)
 
 
-def _table(rows: Iterator[list[str | None]], given: FileFormat) -> pa.Table:
+def _table(rows: Iterator[list[object]], given: FileFormat) -> tuple[pa.Table, frozenset[str]]:
+    """Return the cells as text, and the columns in which the sheet itself has no text."""
     first = next(rows, [])
     names = [str(number + 1) for number in range(len(first))]
     body = [first, *rows]
     if given.header:
-        names, body = [(cell or "").strip() for cell in first], body[1:]
+        names, body = [(_text(cell) or "").strip() for cell in first], body[1:]
     kept = [number for number, name in enumerate(names) if name]
-    columns = [
-        pa.array([row[n] if n < len(row) else None for row in body], pa.string()) for n in kept
-    ]
-    return pa.table(columns, names=[names[n] for n in kept])
+    cells = {n: [row[n] if n < len(row) else None for row in body] for n in kept}
+    columns = [pa.array(map(_text, cells[n]), pa.string()) for n in kept]
+    numeric = frozenset(names[n] for n in kept if not any(isinstance(c, str) for c in cells[n]))
+    return pa.table(columns, names=[names[n] for n in kept]), numeric

@@ -25,7 +25,7 @@ ISO: Final = (
 """Times that are read without a setting: ISO 8601, extended, or eight digits of a day."""
 
 SEEN_NAIVE, SEEN_UTC, SEEN_OFFSET = 1, 2, 4
-SEEN_GROUPS, SEEN_FRACTION = 1, 2
+SEEN_GROUPS, SEEN_FRACTION, SEEN_THOUSANDS = 1, 2, 4
 
 PATTERNS: Final = {
     "day-first": ("%d{0}%m{0}%Y",),
@@ -84,6 +84,11 @@ def is_text(kind: str) -> bool:
     return kind == "VARCHAR" or kind.startswith("ENUM") or kind in ("UUID", "JSON")
 
 
+def is_number(kind: str) -> bool:
+    """Return whether a data type holds numbers."""
+    return kind in INTEGERS or kind in FRACTIONS or kind in WIDE or _is_decimal(kind)
+
+
 def _is_decimal(kind: str) -> bool:
     return kind.startswith("DECIMAL")
 
@@ -101,7 +106,9 @@ def labels(column: str, kind: str) -> Cells:
     if is_text(kind) or kind in WIDE:
         return Cells(RAW, raw)
     if kind in FRACTIONS or _is_decimal(kind):
-        whole = f"{CELL} = floor({CELL}) AND abs({CELL}) < 9007199254740992"
+        # Above it, neighbouring numbers are one: two customers would become the same.
+        exact = 1 << (24 if kind == "FLOAT" else 53)
+        whole = f"{CELL} = floor({CELL}) AND abs({CELL}) < {exact}"
         value = f"CASE WHEN {whole} THEN CAST(CAST({CELL} AS BIGINT) AS VARCHAR)"
         if kind in FRACTIONS:  # a column of numbers with gaps: pandas writes NaN for no number
             value += f" WHEN isnan({CELL}) THEN 'nan'"
@@ -132,7 +139,7 @@ def numbers(column: str, kind: str, decimal: str, *, said: bool) -> Cells:
     raw = f"CAST({cell} AS VARCHAR)"
     value = f"coalesce({_bare_number(RAW, decimal)}, {_grouped_number(decimal)})"
     checked = f"nullif(CASE WHEN NOT contains({RAW}, '_') THEN {value} END, {_NAN})"
-    return Cells(checked, raw, "0" if said else _seen_number(RAW))
+    return Cells(checked, raw, "0" if said else _seen_number(RAW, decimal))
 
 
 def _bare_number(raw: str, decimal: str) -> str:
@@ -146,23 +153,26 @@ def _grouped_number(decimal: str) -> str:
     """Return a number in groups of three digits, or with its minus at the end, else NULL."""
     raw = f"trim({RAW}, ' \u00a0\u202f\t')"
     marks = "[ \u00a0\u202f'\u2019" + ("," if decimal == "." else ".") + "]"
-    pattern = rf"[+-]?(\d+|\d{{1,3}}({marks}\d{{3}})+)(\{decimal}\d+)?-?"
+    # 0.750 is no number in groups: nothing below a thousand is.
+    pattern = rf"[+-]?(\d+|[1-9]\d{{0,2}}({marks}\d{{3}})+)(\{decimal}\d+)?-?"
     bare = f"replace(regexp_replace({raw}, {text(marks)}, '', 'g'), {text(decimal)}, '.')"
     signed = f"CASE WHEN right({bare}, 1) = '-' THEN '-' || rtrim({bare}, '-') ELSE {bare} END"
     fits = f"regexp_full_match({raw}, {text(pattern)})"
     return f"CASE WHEN {fits} THEN TRY_CAST({signed} AS DOUBLE) END"
 
 
-def _seen_number(raw: str) -> str:
+def _seen_number(raw: str, decimal: str) -> str:
     """Return whether a mark could have been one of thousands, or was surely a decimal mark.
 
-    `1.250` is a number of two meanings: only other cells of the file can tell which.
+    `1.250` is a number of two meanings: only other cells can tell which, of its column where it
+    would be read as thousands, and of its file where it would not.
     """
     groups = r"[+-]?[1-9]\d{0,2}[.,]\d{3}-?"
     return (
         f"CASE WHEN {raw} IS NULL OR NOT contains({raw}, '.') AND NOT contains({raw}, ',') THEN 0"
         f" WHEN substr({raw}, -4, 1) IN ('.', ',') AND regexp_full_match({raw}, {text(groups)})"
-        f" THEN {SEEN_GROUPS} ELSE {SEEN_FRACTION} END"
+        f" THEN CASE WHEN substr({raw}, -4, 1) = {text(decimal)} THEN {SEEN_GROUPS}"
+        f" ELSE {SEEN_THOUSANDS} END ELSE {SEEN_FRACTION} END"
     )
 
 
@@ -188,7 +198,7 @@ def times(column: str, kind: str, written: str, zone: str | None, file_zone: str
         seen = SEEN_UTC if zone is None and local in ("UTC", "Etc/UTC", "+00:00") else SEEN_OFFSET
         value = _nanoseconds(f"timezone({text(_engine_zone(local))}, {CELL})")
         return Cells(value, raw, str(seen))
-    numeric = kind in INTEGERS or kind in FRACTIONS or kind in WIDE or _is_decimal(kind)
+    numeric = is_number(kind)
     if not numeric and not is_text(kind):
         raise WrongType(f"holds {type_name(kind)}, wanted dates or times")
     if written in _EPOCHS or written == "excel":

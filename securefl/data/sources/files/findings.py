@@ -23,14 +23,18 @@ Rule = Literal[
     "cells",
     "bounds",
     "anonymous",
+    "giant_customer",
     "returns",
     "zero_quantity",
     "negative_value",
     "outside",
     "stray_days",
     "near_products",
+    "bad_gtin",
+    "in_store",
     "unmatched",
     "duplicate_files",
+    "repeated_lines",
     "short_coverage",
     "empty",
     "blank_lines",
@@ -83,6 +87,11 @@ RULES: Final[Mapping[Rule, RuleText]] = {
         'set rules.anonymous = "keep" or "drop"; a label that is a customer: rules.known_customers',
         "anonymous",
     ),
+    "giant_customer": RuleText(
+        "one customer with very many lines",
+        "if it is no customer, such as the card of the till, name it in rules.unknown_customers;"
+        " else raise rules.most_of_one",
+    ),
     "returns": RuleText("returns", 'set rules.returns = "net" or "drop"', "returns"),
     "zero_quantity": RuleText(
         "lines of quantity 0", 'set rules.zero_quantity = "drop"', "zero_quantity"
@@ -103,6 +112,12 @@ RULES: Final[Mapping[Rule, RuleText]] = {
         'set rules.near_products = "match" or "keep"',
         "near_products",
     ),
+    "bad_gtin": RuleText(
+        "products without a right GTIN",
+        'correct the file, or set rules.bad_gtin = "keep"',
+        "bad_gtin",
+    ),
+    "in_store": RuleText("numbers of a retailer's own goods, coupons", "", note=True),
     "unmatched": RuleText(
         "products the catalogue does not list",
         "check data.catalogue_columns.product, or raise rules.most_unmatched",
@@ -111,6 +126,12 @@ RULES: Final[Mapping[Rule, RuleText]] = {
         "files with the same lines",
         'remove one, or set rules.duplicate_files = "drop"',
         "duplicate_files",
+    ),
+    "repeated_lines": RuleText(
+        "lines equal to an earlier one",
+        'look for an export that is there twice, set rules.repeated_lines = "drop", or raise'
+        " rules.most_repeated",
+        "repeated_lines",
     ),
     "short_coverage": RuleText(
         "days missing at an end of the period",
@@ -183,7 +204,10 @@ _APART: Final[Mapping[Rule, str]] = {
     "zone": "keep",
     "near_products": "keep",
     "unmatched": "note",
+    "bad_gtin": "keep",
     "duplicate_files": "keep",
+    "repeated_lines": "keep",
+    "giant_customer": "keep",
     "short_coverage": "keep",
     "empty": "keep",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -13,19 +13,26 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securefl.data.schema import ANONYMOUS
-
 _LARGEST: Final = 2**63 - 1
 _KEPT: Final = 1 << 21
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _WHOLE: Final = re.compile(r"([0-9]+)\.0+")
 _ROUNDED: Final = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+[0-9]+")
 
+Number = Callable[[str], int]
+"""Makes the number of a label as it stands in a file."""
+
 MISSING: Final = -2
 """The number of a label that is not there."""
 
 ROUNDED: Final = -3
 """The number of a label such as 5.4E+12: a spreadsheet made one number of many."""
+
+NOT_A_GTIN: Final = -4
+"""The number of a label that is no GTIN, where products are told apart by these."""
+
+IN_STORE: Final = -5
+"""The number of a label that each retailer uses for its own goods; see `gtin`."""
 
 NO_CUSTOMER: Final = frozenset(
     {
@@ -78,11 +85,15 @@ class Numbering:
         plain: Whether decimal numbers above 0, without leading zeros, stand for themselves.
     """
 
-    def __init__(self, number: Callable[[str], int], missing: int, *, plain: bool = False) -> None:
+    def __init__(self, number: Number, missing: int, *, plain: bool = False) -> None:
         self._number = number
         self._missing = missing
         self._plain = plain
         self._known: dict[str, int] = {}
+
+    def label(self, number: int) -> str:
+        """Return a label that a number was made of, as far as it is remembered."""
+        return next((one for one, found in self._known.items() if found == number), str(number))
 
     def __call__(self, labels: pa.Array) -> npt.NDArray[np.int64]:
         """Return int64 [n] for text or integers [n]."""
@@ -121,19 +132,6 @@ class Numbering:
 def _all_positive(labels: pa.Array) -> bool:
     least = pc.min(labels).as_py()
     return least is None or least > 0
-
-
-def customer_number(known: Iterable[str]) -> Callable[[str], int]:
-    """Return what numbers customers; `known` are labels that only look like no customer."""
-    kept = frozenset(normalised(label) for label in known)
-
-    def number(label: str) -> int:
-        plain = normalised(label)
-        if plain.lower() in NO_CUSTOMER and plain not in kept:
-            return ANONYMOUS
-        return ROUNDED if is_rounded(plain) else stable_id(plain)
-
-    return number
 
 
 def receipt_number(label: str) -> int:

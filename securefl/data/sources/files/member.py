@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,16 @@ from securefl.data.sources.files.batches import Wanted, batches
 from securefl.data.sources.files.catalogue import Matcher
 from securefl.data.sources.files.databases import query_scan
 from securefl.data.sources.files.findings import Findings
+from securefl.data.sources.files.identity import own_products, pepper_of
 from securefl.data.sources.files.locate import table_files
-from securefl.data.sources.files.order import joined, no_lines, ordered
+from securefl.data.sources.files.order import joined, narrowed, no_lines, ordered
 from securefl.data.sources.files.prepared import prepared_lines
+from securefl.data.sources.files.repetitions import (
+    judged_customers,
+    judged_repetitions,
+    line_count,
+    same_lines,
+)
 from securefl.data.sources.files.returns import net
 from securefl.data.sources.files.scans import Scan, scans
 from securefl.data.sources.files.side_tables import read_browsing, read_profiles
@@ -58,8 +65,16 @@ def read_member(
         InputError: A file is missing, or of a type that is not read.
         DataError: A column is missing, or a file is damaged.
     """
-    reading = _Reading(member, settings, Matcher.of(labels, findings.rules.near_products), findings)
-    lines = prepared_lines(member, settings, labels, findings, lambda: reading.lines(progress))
+    matcher = Matcher.of(
+        labels,
+        findings.rules.near_products,
+        gtins=settings.identity.products == "gtin",
+        own=own_products(member, settings, labels),
+    )
+    pepper = pepper_of(settings)
+    reading = _Reading(member, settings, matcher, findings, pepper)
+    named = (tuple(matcher.numbers.items()), settings.identity.products, pepper)
+    lines = prepared_lines(member, settings, named, findings, lambda: reading.lines(progress))
     if lines is None:
         return None
     return RetailerTables(
@@ -99,6 +114,7 @@ class _Reading:
     settings: FilesSettings
     matcher: Matcher
     findings: Findings
+    pepper: bytes | None = field(default=None, repr=False)
 
     @property
     def _place(self) -> str:
@@ -109,15 +125,18 @@ class _Reading:
 
     def lines(self, progress: Progress) -> pd.DataFrame | None:
         """Return the transactions in order, None if the rules leave none and that is refused."""
-        files = list(self._files(progress))
+        reader = self._reader(progress)
+        files = list(self._files(reader))
         arrays = joined([part for file in files for part in file])
         if not arrays or not len(arrays["time"]):
             return self._nothing()
         arrays = self._without_stray(arrays)
         self._products(arrays["product"])
         self._coverage(arrays["time"])
+        label = reader.customers.label
+        judged_customers(arrays["customer"], self.findings, self._place, label)
         frame = ordered(arrays, with_baskets=self._columns.basket is not None)
-        frame = self._netted(frame)
+        frame = judged_repetitions(self._netted(frame), self.findings, self._place)
         return self._nothing() if frame.empty else frame
 
     def _nothing(self) -> pd.DataFrame | None:
@@ -135,24 +154,27 @@ class _Reading:
         """How the member's files are written."""
         return self.member.format or self.settings.format
 
-    def _files(self, progress: Progress) -> Iterator[list[Arrays]]:
-        """Yield the lines of each file that is not another one's copy."""
-        reader = LineReader(
+    def _reader(self, progress: Progress) -> LineReader:
+        return LineReader(
             self._columns,
             self.format,
             self.matcher,
             self.findings,
             self.settings.period,
             progress,
+            self.pepper,
         )
+
+    def _files(self, reader: LineReader) -> Iterator[list[Arrays]]:
+        """Yield the lines of each file that is not another one's copy."""
         with closing(self.scans()) as found:
             yield from self._distinct(found, reader)
 
     def _distinct(self, found: Iterator[Scan], reader: LineReader) -> Iterator[list[Arrays]]:
         earlier: list[tuple[str, list[Arrays]]] = []
         for scan in found:
-            parts = list(reader.read(scan))
-            copy = next((name for name, other in earlier if _same(parts, other)), None)
+            parts = [narrowed(part) for part in reader.read(scan)]
+            copy = next((name for name, other in earlier if same_lines(parts, other)), None)
             if copy is None:
                 earlier.append((scan.label, parts))
                 yield parts
@@ -160,7 +182,7 @@ class _Reading:
             found_copy = self.findings.add(
                 "duplicate_files",
                 scan.label,
-                lines=_count(parts),
+                lines=line_count(parts),
                 revenue=sum(float(part["value"].sum()) for part in parts),
                 detail=f"has the same lines as {copy}",
             )
@@ -198,7 +220,7 @@ class _Reading:
             return arrays
         return {name: array[~stray] for name, array in arrays.items()}
 
-    def _products(self, product: npt.NDArray[np.int64]) -> None:
+    def _products(self, product: npt.NDArray[np.signedinteger[Any]]) -> None:
         unknown = int((product == UNKNOWN_PRODUCT).sum())
         if not unknown:
             return
@@ -240,14 +262,14 @@ class _Reading:
         if self.member.profiles is None:
             return None
         path = self.settings.root / self.member.profiles
-        return read_profiles(path, self.format, self.findings)
+        return read_profiles(path, self.format, self.findings, self.pepper)
 
     def browsing(self) -> pd.DataFrame | None:
         """Return the customers' events of the period."""
         if self.member.browsing is None:
             return None
         path = self.settings.root / self.member.browsing
-        events = read_browsing(path, self.format, self.matcher, self.findings)
+        events = read_browsing(path, self.format, self.matcher, self.findings, self.pepper)
         if self.settings.period is None:
             return events
         first, last = (pd.Timestamp(day) for day in self.settings.period)
@@ -274,7 +296,7 @@ def check_coverage(
 
 
 def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
-    """Return bool [n]: lines later than tomorrow, or few and a year or more from all others."""
+    """Return bool [n]: lines later than tomorrow, or few, or of one day, a year from all others."""
     days, counts = np.unique(time.astype("datetime64[D]"), return_counts=True)
     today = np.datetime64(date.today())  # noqa: DTZ011 - the clock of whoever reads
     bad = days > today + _DAY
@@ -283,22 +305,10 @@ def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
     gaps = np.flatnonzero(np.diff(days) > _YEAR)
     bounds = [0, *(gaps + 1).tolist(), len(days)]
     for begin, end in pairwise(bounds):
-        if len(bounds) > 2 and counts[begin:end].sum() < _STRAY * len(time):
+        # One day alone, however many lines it has, stands for a day that a system did not know.
+        most = 0.5 if end - begin == 1 else _STRAY
+        if len(bounds) > 2 and counts[begin:end].sum() < most * len(time):
             bad[begin:end] = True
     if not bad.any():
         return np.zeros(len(time), dtype=bool)
     return np.isin(time.astype("datetime64[D]"), days[bad])
-
-
-def _same(one: list[Arrays], other: list[Arrays]) -> bool:
-    """Return whether two files have the same lines in the same order."""
-    if _count(one) != _count(other) or not _count(one) or len(one) != len(other):
-        return False
-    return all(
-        a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-def _count(parts: list[Arrays]) -> int:
-    return sum(len(part["time"]) for part in parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ class Refused(Exception):
 def prepared_lines(
     member: MemberFiles,
     settings: FilesSettings,
-    labels: list[str],
+    named: object,
     findings: Findings,
     read: Callable[[], pd.DataFrame | None],
 ) -> pd.DataFrame | None:
@@ -44,7 +45,7 @@ def prepared_lines(
     Args:
         member: Whose lines.
         settings: What all members share.
-        labels: The catalogue's labels.
+        named: What numbers products and customers; its `repr` says all of it.
         findings: Where what was found goes.
         read: Reads the lines, and adds what it finds to `findings`.
     """
@@ -67,7 +68,12 @@ def prepared_lines(
     apart = str(findings.apart)
     code = digest(sorted(_HERE.glob("*.py")))
     versions = (code, duckdb.__version__, pd.__version__, np.__version__)
-    options = (*(one.model_dump_json() for one in own), settings.period, apart, labels)
+    options = (
+        *(one.model_dump_json() for one in own),
+        settings.period,
+        apart,
+        hashlib.sha256(repr(named).encode()).hexdigest(),
+    )
     key = digest(files, [str(file) for file in files], versions, options)
     try:
         lines, note = cached_with_note(f"files-{member.name}", key, build, KEPT)

@@ -40,7 +40,7 @@ def net(
         quantity: float64 [n], below 0 for a return.
         value: float64 [n].
     """
-    left, worth = quantity.copy(), value.copy()
+    left, worth = quantity.astype(np.float64), value.copy()
     returned = np.flatnonzero(quantity < 0)
     lines = _lines_of(customer, product, returned)
     unmatched = 0

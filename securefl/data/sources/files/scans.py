@@ -16,6 +16,7 @@ from securefl.config.files import FileFormat
 from securefl.data.schema import Origin
 from securefl.data.sources.files.csv_dialect import MIXED, CsvDialect, csv_dialect, transcode
 from securefl.data.sources.files.engine import engine, name, select, text
+from securefl.data.sources.files.expressions import is_number, is_text
 from securefl.data.sources.files.locate import TableFile, unpacked
 from securefl.errors import DataError, InputError
 
@@ -35,7 +36,8 @@ class Scan:
         connection: The engine.
         relation: What stands after FROM.
         types: Column's name to the engine's data type, in the order of the table.
-        is_text: Whether all cells are text in the file, so that how it writes numbers matters.
+        numeric: Columns of text here whose cells are numbers in the file: how it writes numbers
+            does not matter for them.
         said: How it is written, for a person; empty where there is nothing to say.
         dialect: How it is written, of a CSV file.
         zones: Column's name to the time zone of its clock, where the file says one.
@@ -45,10 +47,14 @@ class Scan:
     connection: duckdb.DuckDBPyConnection
     relation: str
     types: dict[str, str]
-    is_text: bool = False
+    numeric: frozenset[str] = frozenset()
     said: str = ""
     dialect: CsvDialect | None = None
     zones: dict[str, str] = field(default_factory=dict)
+
+    def writes(self, column: str) -> bool:
+        """Return whether a column's cells are text in the file, which may mean numbers."""
+        return is_text(self.types[column]) and column not in self.numeric
 
     def require(self, columns: Sequence[str]) -> None:
         """Check that columns are there.
@@ -134,7 +140,6 @@ def _csv_scan(
         connection=connection,
         relation=f"({select(named, read)})",
         types={column: "VARCHAR" for column in dialect.columns if column},
-        is_text=True,
         said=dialect.said,
         dialect=dialect,
     )
@@ -172,7 +177,9 @@ def _json(
         # What a sample was guessed to be could fail further down: all cells are read as text.
         cells = ", ".join(f"{text(column)}: 'VARCHAR'" for column in found.types)
         relation = f"{read}, columns = {{{cells}}})"
-        yield replace(found, relation=relation, types=dict.fromkeys(found.types, "VARCHAR"))
+        numeric = frozenset(c for c, kind in found.types.items() if is_number(kind))
+        types = dict.fromkeys(found.types, "VARCHAR")
+        yield replace(found, relation=relation, types=types, numeric=numeric)
 
 
 def _excel(
@@ -180,12 +187,12 @@ def _excel(
 ) -> Iterator[Scan]:
     from securefl.data.sources.files.excel import sheet_table
 
-    table = sheet_table(file, given)
+    table, numeric = sheet_table(file, given)
     _refuse_repeated(file, table.column_names)
     with engine([]) as connection:
         connection.register("sheet", table)
         types = dict.fromkeys(table.column_names, "VARCHAR")
-        yield Scan(file.label, connection, "sheet", types)
+        yield Scan(file.label, connection, "sheet", types, numeric=numeric)
 
 
 def described(scan: Scan) -> Scan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,6 @@ import pyarrow as pa
 from securefl.config.data import CatalogueColumns
 from securefl.config.files import FileFormat
 from securefl.data.schema import (
-    ANONYMOUS,
     LEVELS,
     PLAIN_EVENT,
     PRICES,
@@ -27,12 +27,14 @@ from securefl.data.sources.files.batches import Batch, Wanted, batches, examples
 from securefl.data.sources.files.catalogue import NEAR, Matcher
 from securefl.data.sources.files.engine import name, select
 from securefl.data.sources.files.expressions import is_text
-from securefl.data.sources.files.findings import Findings
+from securefl.data.sources.files.findings import FIRST, Findings
+from securefl.data.sources.files.identity import customer_numbering, product_key
 from securefl.data.sources.files.labels import (
+    IN_STORE,
     MISSING,
+    NOT_A_GTIN,
     ROUNDED,
     Numbering,
-    customer_number,
     is_rounded,
     normalised,
 )
@@ -61,9 +63,20 @@ _EVENTS: Final = (
 
 
 def read_catalogue(
-    path: Path, columns: CatalogueColumns, given: FileFormat, findings: Findings
+    path: Path,
+    columns: CatalogueColumns,
+    given: FileFormat,
+    findings: Findings,
+    kind: str = "label",
 ) -> pd.DataFrame:
     """The agreed products in the order of the file, and the out-of-vocabulary row after them.
+
+    Args:
+        path: The file.
+        columns: What its columns are called.
+        given: How it is written.
+        findings: Where everything that is found goes.
+        kind: What makes two products the same one, as `Identity.products`.
 
     Raises:
         InputError: A file is missing, or is none that is read.
@@ -76,7 +89,9 @@ def read_catalogue(
         column: given_name for column, given_name in columns.model_dump().items() if given_name
     }
     wanted = [Wanted(c, n, "label" if c == "product" else "text") for c, n in names.items()]
-    parts = list(_read(path, wanted, given, findings, lambda _, batch: _products(batch)))
+    parts = list(
+        _read(path, wanted, given, findings, partial(_products, kind=kind, findings=findings))
+    )
     if not sum(len(part) for part in parts):
         raise DataError(f"{path}: no products")
     raw = pd.concat(parts, ignore_index=True)
@@ -91,11 +106,25 @@ def read_catalogue(
     return pd.concat([frame, pd.DataFrame([unknown])], ignore_index=True)
 
 
-def _products(batch: Batch) -> pd.DataFrame:
-    columns = {
-        column: [normalised(cell) if column == "product" else cell for cell in _text(values)]
-        for column, values in batch.values.items()
-    }
+def _products(scan: Scan, batch: Batch, kind: str, findings: Findings) -> pd.DataFrame:
+    columns = {column: _text(values) for column, values in batch.values.items()}
+    keys = [product_key(normalised(cell), kind) for cell in columns["product"]]
+    wrong = np.array([bool(problem) for _, problem in keys], dtype=bool)
+    if wrong.any():
+        rows = np.flatnonzero(wrong)[:FIRST]
+        said = [f"'{columns['product'][row]}' {keys[row][1]}" for row in rows]
+        findings.add(
+            "bad_gtin",
+            scan.label,
+            batch.names["product"],
+            lines=int(wrong.sum()),
+            first=examples(batch, wrong, said),
+            action="refuse",
+        )
+    # What is refused keeps its own name, so that it is not called a repetition besides.
+    columns["product"] = [
+        key or cell for (key, _), cell in zip(keys, columns["product"], strict=True)
+    ]
     return pd.DataFrame(columns, dtype="str")
 
 
@@ -139,7 +168,9 @@ def _refuse_gaps(scan: Scan, batch: Batch, wanted: Sequence[Wanted], findings: F
             )
 
 
-def read_profiles(path: Path, given: FileFormat, findings: Findings) -> pd.DataFrame:
+def read_profiles(
+    path: Path, given: FileFormat, findings: Findings, pepper: bytes | None
+) -> pd.DataFrame:
     """Return customers with all their attributes, as they are.
 
     Raises:
@@ -149,7 +180,7 @@ def read_profiles(path: Path, given: FileFormat, findings: Findings) -> pd.DataF
     """
     parts = []
     customer = Wanted("customer", "customer", "label")
-    number = Numbering(customer_number(findings.rules.known_customers), ANONYMOUS, plain=True)
+    number = customer_numbering(findings.rules, pepper)
     for file in table_files(path):
         with scans(file, given, ["customer"]) as found:
             for scan in found:
@@ -194,7 +225,11 @@ _NO_EVENTS: Final = pd.DataFrame(
 
 
 def read_browsing(
-    path: Path, given: FileFormat, matcher: Matcher, findings: Findings
+    path: Path,
+    given: FileFormat,
+    matcher: Matcher,
+    findings: Findings,
+    pepper: bytes | None,
 ) -> pd.DataFrame:
     """Return events: products looked at, and whatever else a column `event` names.
 
@@ -202,7 +237,7 @@ def read_browsing(
         InputError: As in `read_catalogue`.
         DataError: As in `read_catalogue`.
     """
-    customer = Numbering(customer_number(findings.rules.known_customers), ANONYMOUS, plain=True)
+    customer = customer_numbering(findings.rules, pepper)
 
     def events(scan: Scan, batch: Batch) -> pd.DataFrame:
         frame = pd.DataFrame(
@@ -229,12 +264,12 @@ def _known_products(batch: Batch, matcher: Matcher) -> npt.NDArray[np.int64]:
     numbers = Numbering(matcher, MISSING)(batch.values["product"])
     near = numbers <= NEAR
     numbers[near] = NEAR - numbers[near] if matcher.near == "match" else UNKNOWN_PRODUCT
-    numbers[(numbers == MISSING) | (numbers == ROUNDED)] = UNKNOWN_PRODUCT
+    numbers[np.isin(numbers, (MISSING, ROUNDED, NOT_A_GTIN, IN_STORE))] = UNKNOWN_PRODUCT
     return numbers
 
 
 def read_promotions(
-    path: Path, labels: Sequence[str], members: list[str], given: FileFormat, findings: Findings
+    path: Path, matcher: Matcher, members: list[str], given: FileFormat, findings: Findings
 ) -> pd.DataFrame:
     """Return the promotions of all members, one row a member, product and week.
 
@@ -242,7 +277,6 @@ def read_promotions(
         InputError: As in `read_catalogue`.
         DataError: As in `read_catalogue`; also where a row names no member.
     """
-    matcher = Matcher.of(labels, findings.rules.near_products)
 
     def promoted(scan: Scan, batch: Batch) -> pd.DataFrame:
         flags = {
@@ -257,7 +291,7 @@ def read_promotions(
 
 
 def read_prices(
-    path: Path, labels: Sequence[str], members: list[str], given: FileFormat, findings: Findings
+    path: Path, matcher: Matcher, members: list[str], given: FileFormat, findings: Findings
 ) -> pd.DataFrame:
     """Return the shelf prices of all members, one row a member, product and week.
 
@@ -265,7 +299,6 @@ def read_prices(
         InputError: As in `read_catalogue`.
         DataError: As in `read_catalogue`; also where a row names no member.
     """
-    matcher = Matcher.of(labels, findings.rules.near_products)
 
     def priced(scan: Scan, batch: Batch) -> pd.DataFrame:
         frame = _weekly(scan, batch, matcher, members).assign(price=batch.numbers("price"))

@@ -62,14 +62,11 @@ def written(
     Raises:
         DataError: The file cannot be read.
     """
-    if not scan.is_text:
-        numbers: list[str] = []
-    else:
-        numbers = list(number_columns)
+    numbers = [c for c in number_columns if scan.writes(c)]
     columns = [*numbers, *(c for c in time_columns if is_text(scan.types[c]))]
     cells = _sample(scan, dict.fromkeys(columns)) if columns else {}
     decimal = given.decimal or _decimal(cell for c in numbers for cell in cells[c])
-    known = given.decimal is not None or not scan.is_text
+    known = given.decimal is not None
     if given.time is not None:
         return Written(decimal, known, given.time)
     seen = [cell for c in time_columns if c in cells for cell in cells[c]]

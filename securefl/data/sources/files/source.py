@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from securefl.config.data import FilesSettings
+from securefl.data.sources.files.catalogue import Matcher
 from securefl.data.sources.files.findings import Finding, Findings, refuse
 from securefl.data.sources.files.member import check_coverage, read_member
 from securefl.data.sources.files.progress import Reading
@@ -172,12 +173,18 @@ def read_agreed(settings: FilesSettings, findings: Findings | None = None) -> Ag
     own = findings or Findings("", settings.rules)
     given = settings.format
     products = read_catalogue(
-        settings.root / settings.catalogue, settings.catalogue_columns, given, own
+        settings.root / settings.catalogue,
+        settings.catalogue_columns,
+        given,
+        own,
+        settings.names_rows,
     )
     labels = products["label"].iloc[:-1].tolist()
+    gtins = settings.names_rows == "gtin"
+    matcher = Matcher.of(labels, own.rules.near_products, gtins=gtins)
     names = [member.name for member in settings.members]
     promotions, prices = (
-        None if path is None else read(settings.root / path, labels, names, given, own)
+        None if path is None else read(settings.root / path, matcher, names, given, own)
         for path, read in ((settings.promotions, read_promotions), (settings.prices, read_prices))
     )
     if findings is None:

@@ -17,11 +17,15 @@ from securefl.data.schema import ANONYMOUS, UNKNOWN_PRODUCT
 from securefl.data.sources.files.batches import Batch, Mask, Wanted, batches, examples
 from securefl.data.sources.files.catalogue import NEAR, Matcher
 from securefl.data.sources.files.findings import FIRST, Findings, Rule
+from securefl.data.sources.files.gtin import gtin
+from securefl.data.sources.files.identity import customer_numbering
 from securefl.data.sources.files.labels import (
+    IN_STORE,
     MISSING,
+    NOT_A_GTIN,
     ROUNDED,
     Numbering,
-    customer_number,
+    normalised,
     receipt_number,
 )
 from securefl.data.sources.files.scans import Scan
@@ -58,6 +62,9 @@ class LineReader:
         matcher: Numbers the products.
         findings: Where everything that is found goes.
         period: First and last day that are wanted.
+        progress: Called with lines as they are read.
+        pepper: The members' secret, where customers are keyed.
+        customers: Numbers the customers.
     """
 
     columns: TransactionColumns
@@ -66,13 +73,13 @@ class LineReader:
     findings: Findings
     period: tuple[date, date] | None = None
     progress: Callable[[int], None] = lambda lines: None
-    _customer: Numbering = field(init=False)
+    pepper: bytes | None = field(default=None, repr=False)
+    customers: Numbering = field(init=False)
     _product: Numbering = field(init=False)
     _basket: Numbering = field(init=False)
 
     def __post_init__(self) -> None:
-        known = self.findings.rules.known_customers
-        self._customer = Numbering(customer_number(known), ANONYMOUS, plain=True)
+        self.customers = customer_numbering(self.findings.rules, self.pepper)
         self._product = Numbering(self.matcher, MISSING)
         self._basket = Numbering(receipt_number, MISSING, plain=True)
 
@@ -131,8 +138,9 @@ class _Lines:
             "time": time,
             "quantity": self._quantity,
             "value": self._value,
-            "discount": self._optional("discount"),
         }
+        if "discount" in self._batch.values:
+            columns["discount"] = self._optional("discount")
         if "rating" in self._batch.values:
             columns["rating"] = self._optional("rating").astype(np.int64)
         if self._kept.all():
@@ -214,15 +222,12 @@ class _Lines:
     def _ids(self) -> Arrays:
         values = self._batch.values
         ids = {
-            "customer": self._reader._customer(values["customer"]),
+            "customer": self._reader.customers(values["customer"]),
             "product": self._reader._product(values["product"]),
         }
-        ids["basket"] = (
-            self._reader._basket(values["basket"])
-            if "basket" in values
-            else np.zeros(len(self._batch), dtype=np.int64)
-        )
-        for column in [name for name in ids if name in values]:
+        if "basket" in values:
+            ids["basket"] = self._reader._basket(values["basket"])
+        for column in list(ids):
             numbers = ids[column]
             rounded = numbers == ROUNDED
             self._met(
@@ -281,8 +286,6 @@ class _Lines:
         self._met("cells", below, "rating", _said("{:g} is below 0 or too large", rating))
 
     def _optional(self, column: str) -> npt.NDArray[Any]:
-        if column not in self._batch.values:
-            return np.zeros(len(self._batch))
         return np.nan_to_num(self._batch.numbers(column), posinf=0.0, neginf=0.0)
 
     def _customers(self, numbers: npt.NDArray[Any]) -> None:
@@ -304,17 +307,32 @@ class _Lines:
         self._met("anonymous", numbers == ANONYMOUS, "customer", said)
 
     def _products(self, numbers: npt.NDArray[np.int64]) -> None:
+        self._gtins(numbers)
         near = numbers <= NEAR
         if near.any():
-            values, names = self._batch.values["product"], list(self._reader.matcher.numbers)
+            values, matcher = self._batch.values["product"], self._reader.matcher
             self._met(
                 "near_products",
                 near,
                 "product",
                 lambda row: (
                     f"'{values[row].as_py()}' is not in the catalogue,"
-                    f" which has '{names[NEAR - int(numbers[row])]}'"
+                    f" which has '{matcher.name(NEAR - int(numbers[row]))}'"
                 ),
             )
             match = self._findings.rules.near_products == "match"
             numbers[near] = NEAR - numbers[near] if match else UNKNOWN_PRODUCT
+
+    def _gtins(self, numbers: npt.NDArray[np.int64]) -> None:
+        """Judge labels that are no GTIN, or one that each retailer uses for its own goods."""
+        values = self._batch.values["product"]
+
+        def said(row: int) -> str:
+            label = normalised(str(values[row]))
+            return f"'{label}' {gtin(label).problem}"
+
+        rules: tuple[tuple[Rule, int], ...] = (("bad_gtin", NOT_A_GTIN), ("in_store", IN_STORE))
+        for rule, number in rules:
+            met = numbers == number
+            self._met(rule, met, "product", said)
+            numbers[met] = UNKNOWN_PRODUCT
