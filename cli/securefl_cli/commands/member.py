@@ -36,6 +36,13 @@ from securefl_cli.rendering.screen import console
     help="Folder of your privacy ledger, for the life of your data; a default if not given.",
 )
 @own_policy_option
+@click.option(
+    "--from",
+    "from_",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Your own model of the run that this one goes on from, as was agreed (start.model).",
+)
 def member(
     *,
     agreement: Path,
@@ -47,6 +54,7 @@ def member(
     state: Path,
     book: Path | None,
     policy: Path | None,
+    from_: Path | None,
 ) -> None:
     """Answer the coordinator's requests until the run is over.
 
@@ -64,7 +72,8 @@ def member(
     context = connection_context(
         agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
     )
-    figures = serve(context, MemberPaths(state, book or default_books(), rules, data))
+    paths = MemberPaths(state, book or default_books(), rules, data, from_)
+    figures = serve(context, paths)
     console().whole("The run is over.")
     if figures is not None:
         console().whole(f"Your own figures, sent to nobody: {figures.path}")

@@ -15,7 +15,7 @@ from torch import Tensor
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.federation.member.scoring import MemberScoring, Tallies
+from securefl.federation.member.scoring import EARLIER, MemberScoring, Tallies
 from securefl.ml.metrics.sums import total
 from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
 from securefl.ml.vectors import FloatVector
@@ -23,9 +23,10 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.statement import Account, protection, run_privacy
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only
-from securefl.tasks.common.starting_model import starting_model
+from securefl.tasks.served.retired import Retired
+from securefl.tasks.served.starting import carrier_of, starting_model
 from securefl.tasks.served.vocabulary import Vocabulary
-from securefl.tasks.served.writing import FOLDER, Provenance, write_member_model
+from securefl.tasks.served.writing import FOLDER, Provenance, TakenAlong, write_member_model
 
 _log = logging.getLogger(__name__)
 
@@ -113,8 +114,16 @@ class CarriedModel:
         shared: FloatVector,
         local: Mapping[str, Tensor],
         account: Account | None,
+        moments: Mapping[str, Tensor],
     ) -> None:
-        """Write it into the member's folder; `account` is what was spent of a budget.
+        """Write it into the member's folder.
+
+        Args:
+            directory: The member's folder.
+            shared: The run's result, float32 [d].
+            local: The member's local parameters beside it.
+            account: What was spent of a budget.
+            moments: The state of its optimizer, for the next run.
 
         Raises:
             RunDirectoryError: If it cannot be written.
@@ -134,7 +143,14 @@ class CarriedModel:
             local,
             vocabulary=self.vocabulary,
             provenance=provenance,
+            along=TakenAlong(self._removed(), moments),
         )
+
+    def _removed(self) -> Retired:
+        """Return the rows of products that this run no longer has."""
+        learner = self.learner
+        carrier = carrier_of(learner.config, learner.task, learner.facts, self.vocabulary)
+        return Retired() if carrier is None else carrier.keeps()
 
 
 def write_figures(
@@ -143,6 +159,7 @@ def write_figures(
     scoring: MemberScoring,
     shared: FloatVector,
     *,
+    vocabulary: Vocabulary,
     local_only: bool,
 ) -> OwnFigures:
     """Score the run's result and the baselines on the member's own test cases, and write them.
@@ -152,14 +169,17 @@ def write_figures(
         learner: Its learning problem.
         scoring: Its scores; the kept local parameters are those of the result.
         shared: The result, float32 [d].
+        vocabulary: The agreed products under their labels.
         local_only: Whether to train without the federation, for comparison.
 
     Raises:
         RunDirectoryError: If the file cannot be written.
     """
     arms: dict[str, Tallies] = {"federated": scoring.score(shared, "test", "kept")}
+    start = starting_model(learner.config, learner.task, learner.facts, vocabulary)
+    if learner.config.goes_on:
+        arms[EARLIER] = scoring.score(start, "test", "start")
     if local_only:
-        start = starting_model(learner.config, learner.task, learner.facts)
         settings = learner.config.references.alone
         trained = train_local_only(learner, settings, learner.config.rounds, start)
         arms["alone"] = trained.tallies

@@ -31,7 +31,7 @@ from securefl.privacy.statement import protection
 from securefl.tasks.served.folder import read_file, read_manifest
 from securefl.tasks.served.manifest import SHARED, SIGNATURES
 from securefl.tasks.served.opening import released_vector
-from securefl.tasks.served.writing import RELEASED, Provenance, write_released_model
+from securefl.tasks.served.writing import RELEASED, Provenance, TakenAlong, write_released_model
 from securefl.untrusted.documents import read_json
 from securefl.untrusted.files import MEBIBYTE
 
@@ -52,6 +52,7 @@ def write_released(directory: RunDirectory, prepared: Prepared, trained: Trained
         protection=protection(trained.privacy, prepared.config.mode),
     )
     shared, folder = trained.state.best_shared, directory.path / RELEASED
+    earlier = prepared.earlier
     write_released_model(
         folder,
         prepared.config,
@@ -59,6 +60,7 @@ def write_released(directory: RunDirectory, prepared: Prepared, trained: Trained
         shared,
         vocabulary=prepared.vocabulary,
         provenance=provenance,
+        along=None if earlier is None else TakenAlong(earlier.keeps()),
     )
     with closing(open_log(directory.ledger_path, Consortium(signed, run))) as log:
         entries = [read_entry(data) for data in log.entries()]
