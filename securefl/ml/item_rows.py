@@ -150,16 +150,18 @@ class Passage:
         """Return from which old slices each new one is the mean, as pairs, int64 [E] each."""
         before, after = self.common
         code, source = _most_common(new.codes[after], old.codes[before])
-        for family in reversed(self.after.families):
-            lacking = ~np.isin(np.arange(new.size), code)
-            items = lacking[new.codes].nonzero()[0]
-            # The families of the items are this month's: common items belong to one as well.
-            wanted = np.unique(np.stack([new.codes[items], family[items]], axis=1), axis=0)
-            for one, kin in wanted.tolist():
-                members = before[family[after] == kin]
-                code = np.append(code, np.full(len(members), one))
-                source = np.append(source, old.codes[members])
+        lacking = np.setdiff1d(new.codes, code)
+        for one in lacking.tolist():
+            members = self._kin(new.codes == one, before, after)
+            code = np.append(code, np.full(len(members), one))
+            source = np.append(source, old.codes[members])
         return code, source
+
+    def _kin(self, items: npt.NDArray[np.bool_], before: Ints, after: Ints) -> Ints:
+        """Return the common items of the smallest family of some items, as places before."""
+        # A level that the catalogue leaves empty is one family of all: the widest, not the closest.
+        kin = [before[np.isin(one[after], one[items])] for one in reversed(self.after.families)]
+        return min((one for one in kin if len(one)), key=len, default=before[:0])
 
 
 def passage(before: ItemRows, after: ItemRows, labels: tuple[list[str], list[str]]) -> Passage:

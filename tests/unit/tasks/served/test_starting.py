@@ -22,9 +22,15 @@ from support.golden_runs import COMMON, LOCAL
 
 GO_ON = [*LISTS, *OTHERS, "pricing", "inventory", "transfer", "sequential"]
 ANEW = {"ease", "pricing"}
+QUICK = {"recommendation", "demand"}
 
 
-@pytest.mark.parametrize("name", sorted({*GO_ON} - ANEW))
+def slow(names):
+    """Tasks whose models take longer to make."""
+    return [pytest.param(name, marks=pytest.mark.slow) for name in sorted(names)]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *slow({*GO_ON} - ANEW - QUICK)])
 def test_the_same_month_starts_where_it_ended(name, held):
     """Of every task: to the last bit, where nothing changed."""
     found = held(name)
@@ -32,7 +38,7 @@ def test_the_same_month_starts_where_it_ended(name, held):
     assert prepare(again).shared.tobytes() == shared_vector(found.model).tobytes()
 
 
-@pytest.mark.parametrize("name", sorted(ANEW))
+@pytest.mark.parametrize("name", slow(ANEW))
 def test_sums_of_one_month_are_not_carried(name, held):
     found = held(name)
     with pytest.raises(InputError, match="computed from the data of one run alone"):
@@ -103,7 +109,7 @@ def test_rows_follow_products_through_the_catalogue(months):
         assert new[now.index(one)] == old[label.index(one)]
     kin = [f"p-{n}" for n in range(100, 140) if (n - 100) % 8 == 1]
     mean = np.mean([old[label.index(one)].item() for one in kin if one in now])
-    if "p-new" in now:
+    if "p-new" in now:  # nobody has bought it yet
         assert new[now.index("p-new")].item() == pytest.approx(mean, rel=1e-6)
     change = after.earlier.change()
     assert (change.removed, change.kept) == (len(set(label) - set(now)), False)
@@ -158,7 +164,7 @@ def test_a_start_of_another_kind_is_refused(held):
     with pytest.raises(InputError, match="of task 'recommendation' and model 'mf'"):
         prepare(started_from(private.prepared.config, plain.folder))
     tree = private.prepared.config.model_dump(mode="json", exclude_none=True)
-    open_run = load_config(None, merge(tree, {"privacy": {"dp": "none"}}))
+    open_run = load_config(None, tree | {"privacy": {"dp": "none"}})
     prepare(started_from(open_run, private.folder))
     model = merge(
         plain.prepared.config.model_dump(mode="json", exclude_none=True), {"privacy": LOCAL}
