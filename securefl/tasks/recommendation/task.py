@@ -201,10 +201,10 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     def item_rows(self, model: nn.Module, facts: RankingFacts) -> ItemRows | None:
         """See `Task.item_rows`; a product that is new starts from its kind, else its category."""
+        own = frozenset(("customers.weight",)) if isinstance(model, PurchaseModel) else frozenset()
         if not isinstance(model, HasItemAxes):
             return None
         families = tuple(codes.numpy() for codes in facts.levels)
-        own = frozenset({"customers.weight"} if isinstance(model, PurchaseModel) else ())
         return ItemRows(facts.products, families, model.item_axes(), own)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
