@@ -2,9 +2,9 @@
 
 Five retailers; the first run has months 1 to 6, and then one run a month with all data until then.
 Warm goes on from last month's warm model (`securefl run --from`), cold begins anew; both have the
-same few rounds, the same settings and, under a budget, the same budget a month. Models are small and
-rounds few, so that the replay ends: the figures compare warm with cold, and are no measure of what
-the task reaches. `earlier` is last month's model on this month's cases; `life` is epsilon
+same few rounds, the same settings and, under a budget, the same budget a month. Models are small
+and rounds few, so that the replay ends: the figures compare warm with cold, and are no measure of
+what the task reaches. `earlier` is last month's model on this month's cases; `life` is epsilon
 over all months so far, as each retailer's ledger composes it. Every run's line is kept in
 `results/next_months.jsonl` with the digest of the code, and is not run again.
 """

@@ -277,6 +277,8 @@ class Member:
             return None
         shared, self.rounds.kept = result
         self._write_model(shared)
+        account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
+        self._carried.give_away(self.directory, shared, account, self.ledger.entries(0))
         own = self.directory, self.learner, self.scoring, shared
         return write_figures(*own, vocabulary=self._carried.vocabulary, local_only=local_only)
 

@@ -17,15 +17,16 @@ from pydantic import ValidationError
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.agreement.signatures import SignedAgreement
-from securefl.consortium.ledger.events import Outcome, SignedEntry
-from securefl.consortium.ledger.hash_chain import LedgerError, read_entry, verify
+from securefl.consortium.ledger.events import SignedEntry
+from securefl.consortium.ledger.hash_chain import LedgerError, verify
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import InputError
+from securefl.federation.member.model_signatures import names_model, write_signatures
 from securefl.federation.runs.agreement import read_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Trained
 from securefl.federation.runs.prepare import Prepared
-from securefl.ml.tensor_io import unpacked_tensors, write_atomically
+from securefl.ml.tensor_io import unpacked_tensors
 from securefl.ml.vectors import model_digest
 from securefl.privacy.statement import protection
 from securefl.tasks.served.folder import read_file, read_manifest
@@ -63,10 +64,7 @@ def write_released(directory: RunDirectory, prepared: Prepared, trained: Trained
         along=None if earlier is None else TakenAlong(earlier.keeps()),
     )
     with closing(open_log(directory.ledger_path, Consortium(signed, run))) as log:
-        entries = [read_entry(data) for data in log.entries()]
-    digest = model_digest(shared).hex()
-    found = [one.model_dump(mode="json") for one in entries if _says(one, digest)]
-    write_atomically(folder / SIGNATURES, (json.dumps(found, indent=1) + "\n").encode())
+        write_signatures(folder, log.entries(), model_digest(shared))
 
 
 def released_signers(folder: Path, agreement: SignedAgreement) -> tuple[str, ...]:
@@ -107,13 +105,8 @@ def _entries(tree: Any, folder: Path) -> list[SignedEntry]:  # noqa: ANN401 - JS
         raise InputError(f"{folder / SIGNATURES} is damaged: no signed entries") from None
 
 
-def _says(signed: SignedEntry, digest: str) -> bool:
-    event = signed.entry.event
-    return isinstance(event, Outcome) and event.model_after == digest
-
-
 def _signed(signed: SignedEntry, name: str, key: bytes, digest: str, run: str) -> bool:
-    if (signed.entry.member, signed.entry.run) != (name, run) or not _says(signed, digest):
+    if (signed.entry.member, signed.entry.run) != (name, run) or not names_model(signed, digest):
         return False
     try:
         verify(signed, key)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from securefl.config.data import FilesSettings
 from securefl.config.load import validate
 from securefl.config.schema import RunConfig
 from securefl.config.task_registry import TASKS
@@ -105,6 +106,11 @@ def read_parts(folder: Path) -> FolderParts:
     )
     vocabulary_file = str(folder / m.VOCABULARY)
     vocabulary = Vocabulary.from_tree(read_tree(folder, manifest, m.VOCABULARY), vocabulary_file)
+    if isinstance(config.data, FilesSettings) and vocabulary.labels is None:
+        raise InputError(
+            f"{folder} is of a coordinator, which has no labels of products: take the folder"
+            " 'released' of a member, into which the coordinator's signatures.json may be copied"
+        )
     return FolderParts(folder, manifest, config, facts, vocabulary)
 
 

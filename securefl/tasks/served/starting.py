@@ -85,11 +85,13 @@ def started_from(config: RunConfig, path: Path) -> RunConfig:
         path: A run's directory, the folder of a released model, or a member's own one.
 
     Raises:
-        InputError: If it is none of these.
+        InputError: If it is none of these, damaged, or of another kind than the run.
     """
     digest = start_digest(read_parts(_shared_folder(path)))
     start = (config.start or StartSettings()).model_copy(update={"model": digest})
-    return config.model_copy(update={"warm_start": str(path.resolve()), "start": start})
+    found = config.model_copy(update={"warm_start": str(path.resolve()), "start": start})
+    agreed_parts(found).tensors(m.SHARED)  # before anything of the run is written
+    return found
 
 
 def starting_model(

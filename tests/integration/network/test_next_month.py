@@ -1,5 +1,6 @@
 """Five members with their own files, two months: each predicts alone, and goes on from its own."""
 
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -11,9 +12,11 @@ import pytest
 
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config, merge
+from securefl.consortium.agreement.storage import read_signed
 from securefl.errors import AgreementError, InputError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare
+from securefl.federation.runs.released import released_signers
 from securefl.federation.services.member import MemberPaths, serve
 from securefl.federation.services.public_facts import read_facts
 from securefl.tasks.served.model import open_model
@@ -112,6 +115,27 @@ def test_every_member_predicts_alone(months, tmp_path):
         assert wanted.manifest.member == name
         assert len(lists) == 10 * lists["customer"].nunique() > 10
         assert lists["product"].tolist() == wanted.recommend()["product"].astype(int).tolist()
+
+
+@pytest.mark.slow
+def test_the_released_folder_is_each_members(months, tmp_path):
+    """With labels and its signature; the coordinator, which has no labels, has all signatures."""
+    first, _, files, _ = months
+    signed = read_signed(first.agreement)
+    for name, model in held(first).items():
+        released = tmp_path / name
+        shutil.copytree(model.with_name("released"), released)
+        assert released_signers(released, signed) == (name,)
+        given = open_model(released, purchases_of(files / "south" / "south.csv"))
+        assert given.recommend(k=3)["basis"].eq("history").all()
+        shutil.copy(first.folder / "run" / "released" / "signatures.json", released)
+        assert set(released_signers(released, signed)) == set(NAMES)
+    with pytest.raises(InputError, match="of a coordinator"):
+        open_model(first.folder / "run" / "released", pd.DataFrame())
+
+
+def purchases_of(path):
+    return pd.read_csv(path)[["customer", "product", "time", "basket"]]
 
 
 @pytest.mark.slow
