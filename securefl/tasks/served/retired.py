@@ -45,6 +45,9 @@ class Retired:
             carried: The parameters.
             after: Which slices of them are whose.
             labels: See `Labels`.
+
+        Raises:
+            ValueError: If the rows are of another model.
         """
         place, found = {one: at for at, one in enumerate(self.labels)}, dict(carried)
         new = set(labels[1]) - set(labels[0])
@@ -56,6 +59,8 @@ class Retired:
                 continue
             dimension = after.axes[name].dimension
             moved = found[name].movedim(dimension, 0).clone()
+            if rows.shape[1:] != moved.shape[1:] or rows.dtype != moved.dtype:
+                raise ValueError(f"the rows of removed products of {name} are of another model")
             moved[torch.from_numpy(start + to)] = rows[torch.from_numpy(at)]
             found[name] = moved.movedim(0, dimension).contiguous()
         return found
@@ -72,8 +77,8 @@ def retired_of(
         tensors: Last month's shared parameters.
         earlier: What last month's model took along.
     """
-    known = set(labels[0]) | set(labels[1])
-    gone = [at for at, one in enumerate(labels[0]) if one and one not in set(labels[1])]
+    now, known = set(labels[1]), set(labels[0]) | set(labels[1])
+    gone = [at for at, one in enumerate(labels[0]) if one and one not in now]
     still = [at for at, one in enumerate(earlier.labels) if one not in known]
     rows = {}
     for name, value in tensors.items():

@@ -235,8 +235,9 @@ class Carrier:
         """Return the rows of products that this run has not; none where they are dropped."""
         if self.config.start is None or self.config.start.removed == "drop":
             return Retired()
-        known = named_shared(self.before, self.parts.shared(self.before))
-        return retired_of(self.way.before, self.labels, known, self.retired)
+        with parts_fit(self.parts.folder):
+            known = named_shared(self.before, self.parts.shared(self.before))
+            return retired_of(self.way.before, self.labels, known, self.retired)
 
     def change(self) -> StartChange:
         """Return what is new."""
@@ -253,9 +254,9 @@ class Carrier:
             raise InputError(f"{self.parts.folder} is of another model: other parameters")
         try:
             carried = {name: self.way.carried(name, known[name], fresh[name]) for name in fresh}
+            return self.retired.returned(carried, self.way.after, self.labels)
         except ValueError as error:
             raise InputError(f"{self.parts.folder} is of another model: {error}") from None
-        return self.retired.returned(carried, self.way.after, self.labels)
 
     def _local(self, name: str, value: Tensor, fresh: Tensor, rows: Tensor | None) -> Tensor:
         if name not in self.way.after.customers:
