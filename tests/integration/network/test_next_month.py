@@ -113,7 +113,7 @@ def test_every_member_predicts_alone(months, tmp_path):
         lists = predicted(model, files / name, tmp_path / f"{name}.csv")
         wanted = open_model(model, files / name)
         assert wanted.manifest.member == name
-        assert len(lists) == 10 * lists["customer"].nunique() > 10
+        assert lists["customer"].nunique() > 10
         assert lists["product"].tolist() == wanted.recommend()["product"].astype(int).tolist()
 
 
