@@ -36,7 +36,7 @@ _RESUME_TAKES = {"resume", "format", "quiet"}
       securefl run --task demand --rounds 5         demand a week ahead
       securefl run --data tutorial --seed 3         synthetic ratings
       securefl run my.toml --repeat 3 --out runs/a  mean and spread over 3 seeds
-      securefl run my.toml --from runs/a            next month, from last month's model
+      securefl run my.toml --from runs/a            next month, from this one
       securefl run --resume runs/a                  go on after an interruption
       securefl run --format json > result.json      one JSON object, for programs
     """,

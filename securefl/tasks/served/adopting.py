@@ -60,7 +60,7 @@ def adopted(parts: FolderParts, tables: RetailerTables) -> ServedModel:
     """
     config, facts = parts.config, parts.facts
     task, kind = create_task(config), served_class(config)
-    with torch.random.fork_rng(devices=[]), parts_fit(parts.folder):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), parts_fit(parts.folder):
         shared = parts.shared(task.model(facts, 0))
         try:
             member = task.prepare(_until(tables, getattr(facts, "end", None)), facts)

@@ -116,6 +116,7 @@ def test_rows_follow_products_through_the_catalogue(months):
     assert change.removed == 2
 
 
+@pytest.mark.slow
 def test_a_removed_product_that_comes_back(months, tmp_path):
     """Kept rows wait in the released model too, and are dropped unless the members agree."""
     before, config = months
