@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -150,18 +151,33 @@ class Passage:
         """Return from which old slices each new one is the mean, as pairs, int64 [E] each."""
         before, after = self.common
         code, source = _most_common(new.codes[after], old.codes[before])
-        lacking = np.setdiff1d(new.codes, code)
-        for one in lacking.tolist():
-            members = self._kin(new.codes == one, before, after)
-            code = np.append(code, np.full(len(members), one))
-            source = np.append(source, old.codes[members])
-        return code, source
+        codes, sources = [code], [source]
+        for one in np.setdiff1d(new.codes, code).tolist():
+            members = self._kin((new.codes == one).nonzero()[0])
+            codes.append(np.full(len(members), one))
+            sources.append(old.codes[members])
+        return np.concatenate(codes), np.concatenate(sources)
 
-    def _kin(self, items: npt.NDArray[np.bool_], before: Ints, after: Ints) -> Ints:
+    def _kin(self, items: Ints) -> Ints:
         """Return the common items of the smallest family of some items, as places before."""
         # A level that the catalogue leaves empty is one family of all: the widest, not the closest.
-        kin = [before[np.isin(one[after], one[items])] for one in reversed(self.after.families)]
-        return min((one for one in kin if len(one)), key=len, default=before[:0])
+        kin = [
+            np.concatenate([members[one] for one in np.unique(family[items]).tolist()])
+            for family, members in zip(self.after.families, self._members, strict=True)
+        ]
+        return min((one for one in reversed(kin) if len(one)), key=len, default=self.common[0][:0])
+
+    @cached_property
+    def _members(self) -> list[list[Ints]]:
+        """The common items of each family, by its code this month, as places before."""
+        before, after = self.common
+        found = []
+        for family in self.after.families:
+            order = np.argsort(family[after], kind="stable")
+            borders = np.arange(1, family.max(initial=0) + 1)
+            parts = np.searchsorted(family[after][order], borders)
+            found.append(list(np.split(before[order], parts)))
+        return found
 
 
 def passage(before: ItemRows, after: ItemRows, labels: tuple[list[str], list[str]]) -> Passage:
