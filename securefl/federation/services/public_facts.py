@@ -67,9 +67,9 @@ def make_facts(config: RunConfig, path: Path) -> Facts:
     check_model(config)
     if taken(path):
         raise InputError(f"{path} exists; it was not touched")
-    content, packed = _made(config, common_data(config.data, lambda: load(config.data)))
+    made, packed = _made(config, common_data(config.data, lambda: load(config.data)))
     write_atomically(path, packed)
-    return Facts(sha256(packed).digest(), content)
+    return made
 
 
 def check_start(facts: Facts, start: FloatVector) -> None:
@@ -126,15 +126,14 @@ def check_facts(config: RunConfig, facts: Facts) -> None:
     settings = agreed_alone(config.data)
     if settings is None:
         return
-    _, packed = _made(config, agreed_data(settings))
-    if sha256(packed).digest() != facts.digest:
+    if _made(config, agreed_data(settings))[0].digest != facts.digest:
         raise AgreementError(
             "the facts are not those of the agreed catalogue and period: compare the catalogues,"
             " and make the facts anew with securefl facts"
         )
 
 
-def _made(config: RunConfig, data: RetailData) -> tuple[object, bytes]:
+def _made(config: RunConfig, data: RetailData) -> tuple[Facts, bytes]:
     """Return the task's facts, and the bytes of their file."""
     content = create_task(config).agree(data)
     tree = {"version": _VERSION, "task": config.task, "facts": facts_tree(content)}
@@ -145,7 +144,8 @@ def _made(config: RunConfig, data: RetailData) -> tuple[object, bytes]:
         words = vocabulary_of(config, content, data.products)
         start = starting_model(config, create_task(config), content, words)
         tree |= {"start": pack_vector(start)}
-    return content, msgpack.packb(tree)
+    packed = msgpack.packb(tree)
+    return Facts(sha256(packed).digest(), content, tree.get("start")), packed
 
 
 def read_facts(path: Path) -> Facts:

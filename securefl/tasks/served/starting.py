@@ -330,7 +330,9 @@ def _check_fits(parts: FolderParts, config: RunConfig) -> None:
         )
     now, then = mechanism_for(config.privacy), mechanism_for(parts.config.privacy)
     # What it was trained on is in the result too, and would be in no statement about it.
-    if now.private and not then.private:
+    seeds = config.privacy.insecure_testing_seed, parts.config.privacy.insecure_testing_seed
+    tested = seeds[0] is None and seeds[1] is not None
+    if now.private and (tested or not then.private):
         raise InputError(f"{folder} was trained without a budget: no private run goes on from it")
     if now.private and parts.config.privacy.unit != config.privacy.unit:
         raise InputError(
