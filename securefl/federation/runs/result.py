@@ -199,6 +199,8 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
+        if self.start is None:  # a run that began anew has the keys that it always had
+            del plain["start"]
         return plain
 
 
