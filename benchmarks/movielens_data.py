@@ -21,8 +21,8 @@ from securefl.data.digests import DataDigests
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.tasks.common.ranking_examples import RetailerCases, purchases_of
-from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.starting import starting_model
 
 MEMBERS = 5
 _SPLIT = 174

@@ -26,6 +26,7 @@ from securefl.federation.runs.run import run as run_directory
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.registry import check_model
 from securefl.tasks.served.model import Model, open_model
+from securefl.tasks.served.starting import started_from
 
 __all__ = [
     "Evaluation",
@@ -47,22 +48,26 @@ AnyPath = str | PathLike[str]
 
 def configure(
     config: AnyPath | None = None,
+    *,
+    earlier: AnyPath | None = None,
     **options: Any,  # noqa: ANN401 - validated as a configuration
 ) -> RunConfig:
     """Return the settings of a run.
 
     Args:
         config: A TOML file, or None for the defaults of task and source.
+        earlier: A run, or the folder of a model, that training goes on from (`--from`).
         **options: Overrides of it, named as on the command line (`task`, `data`, `model`,
             `mode`, `rounds`, `seed`, `device`, `workers`, `references`), or a whole section of a
             file as a dictionary: `training={"batch_size": 64}`.
 
     Raises:
         ConfigError: If a name is unknown or a value is not allowed.
+        InputError: If there is no such earlier model, or it is of another kind.
     """
     resolved = load_config(Path(config) if config is not None else None, options_tree(**options))
     check_model(resolved)
-    return resolved
+    return resolved if earlier is None else started_from(resolved, Path(earlier))
 
 
 def load(config: RunConfig) -> RetailData:

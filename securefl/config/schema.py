@@ -160,6 +160,21 @@ class ReferenceSettings(Settings):
     pooled: TrainingSettings = TrainingSettings()
 
 
+class StartSettings(Settings):
+    """The earlier model that training goes on from: the part that all members agree on."""
+
+    model: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="Digest of that model, as securefl run --from prints it; none starts anew.",
+    )
+    removed: Literal["drop", "keep"] = Field(
+        "drop",
+        description="What becomes of products that the model knows and this month has not: keep"
+        " takes their rows along, for the month in which they come back.",
+    )
+
+
 LOCAL_ENGINE = "local"
 ENGINES = "securefl.engines"
 """The group of entry points under which an installed distribution registers its engines."""
@@ -218,8 +233,18 @@ class RunConfig(Settings):
     references: ReferenceSettings = ReferenceSettings()
     engine: EngineSettings = EngineSettings()
     warm_start: str | None = Field(
-        None, description="A model.safetensors of an earlier run that training starts from."
+        None,
+        description="A model.safetensors of an earlier run on the same catalogue that training"
+        " starts from; with start.model, the run or the model's folder that it is the digest of.",
     )
+    start: StartSettings | None = Field(
+        None, description="The earlier model that all members agree to go on from."
+    )
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether training goes on from an earlier model that was agreed."""
+        return self.start is not None and self.start.model is not None
 
     @model_validator(mode="before")
     @classmethod

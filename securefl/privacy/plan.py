@@ -222,6 +222,23 @@ class PlannedRound:
 
 
 @dataclass(frozen=True)
+class PlannedMonth:
+    """The planned state of the budget after so many runs on the same customers.
+
+    Attributes:
+        month: Number of runs, from 1; each spends the whole budget of a run.
+        epsilon: Of all of them, composed exactly as one account of the data is.
+        customer_epsilon: The same for a whole customer; None where no bound below 20 is known.
+        two_retailers_epsilon: For a customer of two retailers under shared noise; None without it.
+    """
+
+    month: int
+    epsilon: float
+    customer_epsilon: float | None
+    two_retailers_epsilon: float | None
+
+
+@dataclass(frozen=True)
 class BudgetTable:
     """Epsilon against rounds, before anything is trained.
 
@@ -230,12 +247,14 @@ class BudgetTable:
         noise_multiplier: sigma that the budget requires.
         rounds: One entry a round.
         total: Epsilon of all rounds and of what is reserved beside them.
+        months: One entry for each run after the other on the same data; none unless asked for.
     """
 
     plan: PrivacyPlan
     noise_multiplier: float
     rounds: tuple[PlannedRound, ...]
     total: float
+    months: tuple[PlannedMonth, ...] = ()
 
     @property
     def score_noise(self) -> float | None:
@@ -260,11 +279,16 @@ class BudgetTable:
             "score_noise": self.score_noise,
             "total": self.total,
             "rounds": [vars(planned) for planned in self.rounds],
+            "months": [vars(planned) for planned in self.months],
         }
 
 
-def budget_table(config: RunConfig) -> BudgetTable:
+def budget_table(config: RunConfig, months: int = 0) -> BudgetTable:
     """Return the budget table of a configuration.
+
+    Args:
+        config: The configuration.
+        months: Number of runs, one after the other on the same customers, that are priced.
 
     Raises:
         ConfigError: If the run is not private, or no noise keeps to its budget.
@@ -273,7 +297,21 @@ def budget_table(config: RunConfig) -> BudgetTable:
     event = plan.mechanism.planned_event(config, plan)
     rounds = tuple(_planned(plan, event, number) for number in range(1, plan.rounds + 1))
     total = plan.epsilon([event, *plan.reserved])
-    return BudgetTable(plan, event.noise_multiplier, rounds, total)
+    released = [event, *plan.reserved]
+    later = tuple(_month(plan, released, number) for number in range(1, months + 1))
+    return BudgetTable(plan, event.noise_multiplier, rounds, total, later)
+
+
+def _month(plan: PrivacyPlan, released: Sequence[PrivacyEvent], number: int) -> PlannedMonth:
+    """Return the budget after `number` runs, of each of which `released` are the events."""
+    events = [event.with_steps(number * event.steps) for event in released]
+    spent = plan.spending(events)
+    return PlannedMonth(
+        month=number,
+        epsilon=spent.epsilon,
+        customer_epsilon=spent.customer_epsilon,
+        two_retailers_epsilon=spent.two_retailers_epsilon,
+    )
 
 
 def _planned(plan: PrivacyPlan, event: PrivacyEvent, number: int) -> PlannedRound:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch, Examples
+from securefl.ml.item_rows import ItemRows
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
@@ -142,6 +143,19 @@ class Task(ABC, Generic[FactsT, MemberT]):
         """Return the examples of round `number`, counted from 1; by default the same in all."""
         del number
         return member.examples
+
+    def item_rows(self, model: nn.Module, facts: FactsT) -> ItemRows | None:
+        """Return which slices of a model's parameters stand for which products.
+
+        By them a model goes on with next month's products. By default None: a model whose rows
+        nobody names, or one that is computed from one month's data alone, is not carried over.
+
+        Args:
+            model: The model.
+            facts: What its members agreed on.
+        """
+        del model, facts
+        return None
 
     @property
     def input_perturbation(self) -> InputPerturbation | None:

@@ -38,14 +38,22 @@ def budget() -> None:
     Examples:
       securefl budget plan --dp local --epsilon 4
       securefl budget plan my.toml --rounds 20
+      securefl budget plan my.toml --months 12      a year of retraining
       securefl budget plan my.toml --format json > plan.json
     """,
 )
 @run_options
+@click.option(
+    "--months",
+    type=click.IntRange(1, 1200),
+    metavar="N",
+    help="Also what N such runs cost, one a month on the same customers.",
+)
 @format_option
 def plan(
     *,
     config: Path | None,
+    months: int | None,
     format: str,  # noqa: A002 - named after the option
     **options: Any,  # noqa: ANN401 - the run options, as click parsed them
 ) -> None:
@@ -56,7 +64,7 @@ def plan(
     resolved = resolve(config, options)
     from securefl.privacy.plan import budget_table
 
-    table = budget_table(resolved)
+    table = budget_table(resolved, months or 0)
     if format == "json":
         print_json(table.to_json())
         return

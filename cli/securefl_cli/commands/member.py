@@ -37,6 +37,13 @@ from securefl_cli.rendering.screen import console
     help="Folder of your privacy ledger, for the life of your data; a default if not given.",
 )
 @own_policy_option
+@click.option(
+    "--from",
+    "from_",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Your own model of the run that this one goes on from, as was agreed (start.model).",
+)
 def member(
     *,
     agreement: Path,
@@ -48,6 +55,7 @@ def member(
     state: Path,
     book: Path | None,
     policy: Path | None,
+    from_: Path | None,
 ) -> None:
     """Answer the coordinator's requests until the run is over.
 
@@ -65,8 +73,9 @@ def member(
     context = connection_context(
         agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
     )
+    paths = MemberPaths(state, book or default_books(), rules, data, from_)
     try:
-        figures = serve(context, MemberPaths(state, book or default_books(), rules, data))
+        figures = serve(context, paths)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; go on with the same command") from None
     console().whole(f"Run {run_name} of this agreement is over; another needs another --run NAME.")

@@ -34,6 +34,7 @@ _FILE = click.Path(path_type=Path)
       securefl predict model --data sales.csv --customers new.txt --out lists.jsonl
       securefl predict model --horizon 4 --interval 0.9 --out weeks.csv
       securefl predict model --as-of 2026-03-01 --out churn.csv
+      securefl predict runs/a/released --data ours.toml --out lists.csv
     """
 )
 @click.argument("model", type=_FILE, metavar="MODEL")
@@ -86,6 +87,11 @@ _FILE = click.Path(path_type=Path)
     help="Ignore what happened from this day on; the data are complete until then.",
 )
 @click.option(
+    "--member",
+    metavar="NAME",
+    help="With a released model: which retailer of the data it is served for.",
+)
+@click.option(
     "--agreement",
     type=_FILE,
     metavar="FILE",
@@ -99,6 +105,7 @@ def predict(
     data: Path | None,
     out: Path | None,
     customers: Path | None,
+    member: str | None,
     agreement: Path | None,
     format: str,  # noqa: A002 - named after the option
     quiet: bool,
@@ -115,7 +122,7 @@ def predict(
         from securefl.data.writers import check_new
 
         check_new(out)  # before minutes of work
-    opened = open_model(model, data)
+    opened = open_model(model, data, member)
     if agreement is not None:
         _check_agreement(opened, agreement)
     request = _request(opened, asked)

@@ -11,6 +11,7 @@ from securefl_cli.group import Interrupted
 from securefl_cli.options.run import (
     book_option,
     format_option,
+    from_option,
     policy_option,
     quiet_option,
     resolve,
@@ -21,6 +22,7 @@ from securefl_cli.rendering.reading import show_reading
 from securefl_cli.rendering.screen import print_json
 
 if TYPE_CHECKING:
+    from securefl.config.schema import RunConfig
     from securefl.consortium.ledger.paths import LedgerPaths
 
 _RESUME_TAKES = {"resume", "format", "quiet"}
@@ -34,6 +36,7 @@ _RESUME_TAKES = {"resume", "format", "quiet"}
       securefl run --task demand --rounds 5         demand a week ahead
       securefl run --data tutorial --seed 3         synthetic ratings
       securefl run my.toml --repeat 3 --out runs/a  mean and spread over 3 seeds
+      securefl run my.toml --from runs/a            next month, from this one
       securefl run --resume runs/a                  go on after an interruption
       securefl run --format json > result.json      one JSON object, for programs
     """,
@@ -58,6 +61,7 @@ _RESUME_TAKES = {"resume", "format", "quiet"}
     metavar="DIR",
     help="Resume an interrupted run; the result is that of an uninterrupted one.",
 )
+@from_option
 @book_option
 @policy_option
 @format_option
@@ -71,6 +75,7 @@ def run(
     repeat: int,
     out: Path | None,
     resume: Path | None,
+    from_: Path | None,
     book: Path | None,
     policy: Path | None,
     format: str,  # noqa: A002 - named after the option
@@ -88,7 +93,8 @@ def run(
     else:
         from securefl.consortium.ledger.paths import LedgerPaths
 
-        directory = _begin(config, repeat, out, options, LedgerPaths.usual(book, policy))
+        resolved = resolve(config, options, from_)
+        directory = _begin(resolved, repeat, out, LedgerPaths.usual(book, policy))
     from securefl.federation.runs.repeat import resume as carry_on
 
     if not quiet:
@@ -110,7 +116,7 @@ def run(
 def _refuse_options_beside_resume(ctx: click.Context) -> None:
     """Refuse options that a resumed run cannot take: it keeps the settings it was begun with."""
     given = [
-        "a configuration" if name == "config" else f"--{name}"
+        "a configuration" if name == "config" else f"--{name.rstrip('_')}"
         for name in ctx.params
         if name not in _RESUME_TAKES
         and ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
@@ -122,14 +128,12 @@ def _refuse_options_beside_resume(ctx: click.Context) -> None:
 
 
 def _begin(
-    config: Path | None,
+    resolved: RunConfig,
     repeat: int,
     out: Path | None,
-    options: dict[str, Any],
     places: LedgerPaths,
 ) -> Path:
     """Create the run's directory; the settings are checked before anything is written."""
-    resolved = resolve(config, options)
     from securefl.federation.runs.directory import RunDirectory, default_path
     from securefl.federation.runs.repeat import RepeatDirectory
 

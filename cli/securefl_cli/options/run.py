@@ -103,6 +103,15 @@ _RUN_OPTIONS = (
 )
 
 
+from_option = click.option(
+    "--from",
+    "from_",
+    type=click.Path(path_type=Path),
+    metavar="MODEL_OR_RUN",
+    help="Go on from an earlier run, or from the folder of a model; products are found by label.",
+)
+
+
 def run_options(command: CommandT) -> CommandT:
     """Add the argument of the configuration file and the options that override it."""
     for option in reversed(_RUN_OPTIONS):
@@ -110,12 +119,22 @@ def run_options(command: CommandT) -> CommandT:
     return command
 
 
-def resolve(config: Path | None, options: dict[str, Any]) -> RunConfig:
+def resolve(config: Path | None, options: dict[str, Any], from_: Path | None = None) -> RunConfig:
     """Return the configuration from a file and the options that were given.
+
+    Args:
+        config: The file.
+        options: The options of `run_options`.
+        from_: The earlier run or model that training goes on from.
 
     Raises:
         ConfigError: If it does not validate, or task and model do not match.
+        InputError: If there is no such earlier model.
     """
     resolved = load_config(config, options_tree(**options))
     check_model(resolved)
-    return resolved
+    if from_ is None:
+        return resolved
+    from securefl.tasks.served.starting import started_from
+
+    return started_from(resolved, from_)

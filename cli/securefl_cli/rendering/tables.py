@@ -11,7 +11,7 @@ from securefl.federation.runs.compare import Comparison
 from securefl.federation.runs.summary import Summary
 from securefl.privacy.accounting.spent import shown_customer_epsilon
 from securefl_cli.rendering.grid import Column, Table
-from securefl_cli.rendering.screen import console, copyable, labelled
+from securefl_cli.rendering.screen import Screen, console, copyable, labelled
 
 if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.plan import BudgetTable
@@ -136,6 +136,31 @@ def print_budget(table: BudgetTable) -> None:
             f" with them epsilon is {table.total:.3f}"
         )
     labelled(out, "Scores", scores)
+    if table.months:
+        _print_months(out, table)
+
+
+def _print_months(out: Screen, table: BudgetTable) -> None:
+    """Print what one run a month costs the same customers."""
+    columns = ["Month", "Epsilon"]
+    rows = [[str(one.month), f"{one.epsilon:.3f}"] for one in table.months]
+    if not table.plan.mechanism.unit.covers_customers:
+        columns.append("Epsilon of a customer")
+        for row, one in zip(rows, table.months, strict=True):
+            row.append(shown_customer_epsilon(one.customer_epsilon))
+    if table.plan.mechanism.customers_share_noise:
+        columns.append("Customer of two retailers")
+        for row, one in zip(rows, table.months, strict=True):
+            row.append(shown_customer_epsilon(one.two_retailers_epsilon))
+    out.line()
+    out.table(plain_table(columns, rows))
+    out.line()
+    labelled(
+        out,
+        "Months",
+        f"of one such run each, on the same customers, at delta {table.plan.budget.delta:g};"
+        " sums of what runs cost would be larger, as losses compose",
+    )
 
 
 def _signed(difference: float) -> str:

@@ -11,9 +11,12 @@ from typing import Protocol
 import pandas as pd
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from securefl.ml.parameters import load_local
 from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
+from securefl.privacy.round_updates import RoundTraining
+from securefl.tasks.served.starting import OwnStart
 from securefl_protocols.noise.layers import NoiseLayers, UnopenableLayers
 
 
@@ -144,6 +147,31 @@ def _state_of(tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer | Non
     if optimizer is not None:
         _restore_optimizer(optimizer, parts["optimizer"])
     return MemberState(parts["local"], parts["kept"], optimizer)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer | None, model: nn.Module) -> dict[str, Tensor]:
+    """Return an optimizer's state by `parameter/key`, by which the next run finds it again."""
+    if optimizer is None:
+        return {}
+    return {
+        f"{name}/{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def begin_with(own: OwnStart | None, model: nn.Module, trainer: RoundTraining) -> None:
+    """Take up what a retailer takes along from its last run, in place."""
+    if own is None:
+        return
+    load_local(model, own.local)
+    if trainer.optimizer is None:
+        return
+    parameters = dict(model.named_parameters())
+    for entry, value in own.optimizer.items():
+        name, _, key = entry.rpartition("/")
+        trainer.optimizer.state[parameters[name]][key] = value.clone()
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

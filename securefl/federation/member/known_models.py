@@ -14,14 +14,15 @@ from securefl.federation.member.rounds import MemberRounds
 from securefl.ml.parameters import shared_vector
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.starting_model import starting_model
+from securefl.tasks.served.starting import starting_model
+from securefl.tasks.served.vocabulary import Vocabulary
 
 
 class AgreedStart:
     """The digest of the agreed start, which is recomputed when it is first asked for."""
 
-    def __init__(self, learner: LocalProblem) -> None:
-        self._learner = learner
+    def __init__(self, learner: LocalProblem, vocabulary: Vocabulary) -> None:
+        self._learner, self._vocabulary = learner, vocabulary
         self._digest = b""
 
     def __call__(self) -> bytes:
@@ -30,7 +31,9 @@ class AgreedStart:
             learner = self._learner
             # It is drawn from torch's global state, which training must find as it was.
             with torch.random.fork_rng(devices=[]):
-                start = starting_model(learner.config, learner.task, learner.facts)
+                start = starting_model(
+                    learner.config, learner.task, learner.facts, self._vocabulary
+                )
             self._digest = model_digest(start)
         return self._digest
 

@@ -25,7 +25,12 @@ from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.answer_gate import AnswerGate
 from securefl.federation.member.answers import ANSWERS, Phase, Protection
-from securefl.federation.member.checkpoint import NoOpStore, UpdateStore, write_outputs
+from securefl.federation.member.checkpoint import (
+    NoOpStore,
+    UpdateStore,
+    begin_with,
+    write_outputs,
+)
 from securefl.federation.member.known_models import AgreedStart, MemberModels
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.outcomes import SeenOutcomes
@@ -50,6 +55,7 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.starting import own_start
 from securefl.tasks.served.vocabulary import Vocabulary
 from securefl_protocols.primitives.entropy import Entropy
 
@@ -117,6 +123,7 @@ class Member:
         self.trainer = round_training(
             self.learner, self.model, spec.directory, ledger, len(spec.consortium.roster)
         )
+        begin_with(own_start(self.learner, self.model, spec.vocabulary), self.model, self.trainer)
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
         self.masked = MaskedMember(
             spec.name,
@@ -124,7 +131,7 @@ class Member:
             spec.consortium,
             records_of(ledger),
             spec.entropy,
-            start=AgreedStart(self.learner),
+            start=AgreedStart(self.learner, spec.vocabulary),
         )
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
@@ -260,7 +267,8 @@ class Member:
     def _write_model(self, shared: FloatVector) -> None:
         """Write what the member serves from now on into its own folder."""
         account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
-        self._carried.write(self.directory, shared, self.rounds.kept, account)
+        kept, moments = self.rounds.kept, self.rounds.moments()
+        self._carried.write(self.directory, shared, kept, account, moments)
 
     def write_figures(self, *, local_only: bool) -> OwnFigures | None:
         """Write this retailer's own figures into its own folder; None where it has no result.
@@ -275,8 +283,10 @@ class Member:
             return None
         shared, self.rounds.kept = result
         self._write_model(shared)
+        account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
+        self._carried.give_away(self.directory, shared, account, self.ledger.entries(0))
         own = self.directory, self.learner, self.scoring, shared
-        return write_figures(*own, local_only=local_only)
+        return write_figures(*own, vocabulary=self._carried.vocabulary, local_only=local_only)
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())

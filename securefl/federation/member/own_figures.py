@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +15,26 @@ from torch import Tensor
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.federation.member.scoring import MemberScoring, Tallies
+from securefl.federation.member.model_signatures import write_signatures
+from securefl.federation.member.scoring import EARLIER, MemberScoring, Tallies
 from securefl.ml.metrics.sums import total
 from securefl.ml.tensor_io import read_tensors, write_atomically, write_tensors
-from securefl.ml.vectors import FloatVector
+from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.statement import Account, protection, run_privacy
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only
-from securefl.tasks.common.starting_model import starting_model
+from securefl.tasks.served.retired import Retired
+from securefl.tasks.served.starting import carrier_of, starting_model
 from securefl.tasks.served.vocabulary import Vocabulary
-from securefl.tasks.served.writing import FOLDER, Provenance, write_member_model
+from securefl.tasks.served.writing import (
+    FOLDER,
+    RELEASED,
+    Provenance,
+    TakenAlong,
+    write_member_model,
+    write_released_model,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -113,28 +122,77 @@ class CarriedModel:
         shared: FloatVector,
         local: Mapping[str, Tensor],
         account: Account | None,
+        moments: Mapping[str, Tensor],
     ) -> None:
-        """Write it into the member's folder; `account` is what was spent of a budget.
+        """Write it into the member's folder.
+
+        Args:
+            directory: The member's folder.
+            shared: The run's result, float32 [d].
+            local: The member's local parameters beside it.
+            account: What was spent of a budget.
+            moments: The state of its optimizer, for the next run.
 
         Raises:
             RunDirectoryError: If it cannot be written.
         """
-        config, name = self.learner.config, self.learner.data.name
-        privacy = None if account is None else run_privacy(config, {name: account})
-        provenance = Provenance(
-            members=self.consortium.roster.names,
-            agreement=agreement_fingerprint(self.consortium.signed.agreement),
-            run=self.consortium.run_id,
-            protection=protection(privacy, config.mode),
-        )
         write_member_model(
             directory / FOLDER,
             self.learner,
             shared,
             local,
             vocabulary=self.vocabulary,
-            provenance=provenance,
+            provenance=self._provenance(account),
+            along=TakenAlong(self._removed(), moments),
         )
+
+    def give_away(
+        self,
+        directory: Path,
+        shared: FloatVector,
+        account: Account | None,
+        entries: Iterable[bytes],
+    ) -> None:
+        """Write the shared part alone into the member's folder, with its own signature.
+
+        A coordinator of a network has no catalogue, and so no labels of products.
+
+        Args:
+            directory: The member's folder.
+            shared: The run's result, float32 [d].
+            account: What was spent of a budget.
+            entries: The member's signed entries of the run.
+
+        Raises:
+            RunDirectoryError: If it cannot be written.
+        """
+        learner, folder = self.learner, directory / RELEASED
+        write_released_model(
+            folder,
+            learner.config,
+            learner.facts,
+            shared,
+            vocabulary=self.vocabulary,
+            provenance=self._provenance(account),
+            along=TakenAlong(self._removed()),
+        )
+        write_signatures(folder, entries, model_digest(shared))
+
+    def _provenance(self, account: Account | None) -> Provenance:
+        config, name = self.learner.config, self.learner.data.name
+        privacy = None if account is None else run_privacy(config, {name: account})
+        return Provenance(
+            members=self.consortium.roster.names,
+            agreement=agreement_fingerprint(self.consortium.signed.agreement),
+            run=self.consortium.run_id,
+            protection=protection(privacy, config.mode),
+        )
+
+    def _removed(self) -> Retired:
+        """Return the rows of products that this run no longer has."""
+        learner = self.learner
+        carrier = carrier_of(learner.config, learner.task, learner.facts, self.vocabulary)
+        return Retired() if carrier is None else carrier.keeps()
 
 
 def write_figures(
@@ -143,6 +201,7 @@ def write_figures(
     scoring: MemberScoring,
     shared: FloatVector,
     *,
+    vocabulary: Vocabulary,
     local_only: bool,
 ) -> OwnFigures:
     """Score the run's result and the baselines on the member's own test cases, and write them.
@@ -152,14 +211,17 @@ def write_figures(
         learner: Its learning problem.
         scoring: Its scores; the kept local parameters are those of the result.
         shared: The result, float32 [d].
+        vocabulary: The agreed products under their labels.
         local_only: Whether to train without the federation, for comparison.
 
     Raises:
         RunDirectoryError: If the file cannot be written.
     """
     arms: dict[str, Tallies] = {"federated": scoring.score(shared, "test", "kept")}
+    start = starting_model(learner.config, learner.task, learner.facts, vocabulary)
+    if learner.config.goes_on:
+        arms[EARLIER] = scoring.score(start, "test", "start")
     if local_only:
-        start = starting_model(learner.config, learner.task, learner.facts)
         settings = learner.config.references.alone
         trained = train_local_only(learner, settings, learner.config.rounds, start)
         arms["alone"] = trained.tallies

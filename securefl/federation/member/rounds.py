@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from securefl.consortium.ledger.data_custody import RefusedError
 from securefl.consortium.ledger.member_ledger import MemberLedger
@@ -16,6 +16,7 @@ from securefl.federation.member.checkpoint import (
     MemberState,
     UpdateStore,
     load_member,
+    optimizer_state,
     pack_training,
     save_member,
     unpack_training,
@@ -38,6 +39,7 @@ class MemberRounds:
     Attributes:
         update: The newest update.
         kept: The local parameters of the best round so far.
+        start: The local parameters before the first round.
         model: The member's model.
     """
 
@@ -50,6 +52,7 @@ class MemberRounds:
     ) -> None:
         self.update: TrainedUpdate | None = None
         self.kept = local_state(model)
+        self.start = self.kept
         self.model = model
         self._trainer = trainer
         self._ledger = ledger
@@ -110,6 +113,10 @@ class MemberRounds:
         state = load_member(directory, number, self._trainer.optimizer)
         load_local(self.model, state.local)
         self.kept = state.kept
+
+    def moments(self) -> dict[str, Tensor]:
+        """Return the optimizer's state by `parameter/key`; see `optimizer_state`."""
+        return optimizer_state(self._trainer.optimizer, self.model)
 
     def _state(self) -> MemberState:
         return MemberState(local_state(self.model), self.kept, self._trainer.optimizer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import nn
@@ -19,7 +19,9 @@ from securefl.ml.vectors import FloatVector
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only
 
-LocalPart = Literal["present", "kept", "none"]
+LocalPart = Literal["present", "kept", "start", "none"]
+EARLIER: Final = "earlier"
+"""The arm of the model that the run went on from, on this run's cases."""
 Tallies = Mapping[str, MetricSums]
 """Metric sums by retailer."""
 
@@ -72,8 +74,8 @@ class MemberScoring:
         if local == "none":
             return self._learner.score_shared(self._model)
         present = local_state(self._model)
-        if local == "kept":
-            load_local(self._model, self._rounds.kept)
+        if local in {"kept", "start"}:
+            load_local(self._model, self._rounds.kept if local == "kept" else self._rounds.start)
         tallies = self._learner.score(self._model, split)
         load_local(self._model, present)
         return tallies

@@ -45,13 +45,14 @@ class ObserveModel(Message):
     Attributes:
         shared: The model, float32 [d].
         split: The cases.
-        local: Beside which local parameters: the present ones, those of the kept round, or none.
+        local: Beside which local parameters: the present ones, those of the kept round, those
+            before the first round, or none.
     """
 
     kind: Literal["observe-model"] = "observe-model"
     shared: bytes
     split: SplitName
-    local: Literal["present", "kept", "none"]
+    local: Literal["present", "kept", "start", "none"]
 
 
 class ObserveBaseline(Message):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -52,7 +52,8 @@ def evaluate(path: Path, split: Split = "test") -> Evaluation:
         raise InputError(f"no split '{split}'; there are train, validation and test")
     directory, result = _finished(path)
     torch.set_num_threads(1)
-    prepared = prepare(_for_scoring(directory.config))
+    config = _for_scoring(directory.config)
+    prepared = replace(prepare(config.model_copy(update={"start": None})), config=config)
     check_run(directory.path, prepared.digests)
     shared = _released(directory, prepared)
     consortium, identities = resident_consortium(prepared, directory)

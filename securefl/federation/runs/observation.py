@@ -30,7 +30,7 @@ from securefl.federation.member.member import Member, MemberSpec
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.member.rounds import in_the_clear
-from securefl.federation.member.scoring import LocalPart, local_only_result
+from securefl.federation.member.scoring import EARLIER, LocalPart, local_only_result
 from securefl.federation.runs.prepare import POOLED, Prepared
 from securefl.federation.transport.base import Party
 from securefl.federation.transport.exchange import Exchange
@@ -250,24 +250,38 @@ class PooledScores:
         return {POOLED: {name: tallies[name] for name in members}}
 
 
+def earlier_scores(aside: Exchange, prepared: Prepared, members: Sequence[str]) -> Arms:
+    """Return the arm of the model that the run went on from; none where it began anew.
+
+    Each member has its own part of that model beside it, on this run's cases.
+    """
+    if not prepared.config.goes_on:
+        return {}
+    start = m.pack_vector(prepared.shared)
+    request = m.ObserveModel(shared=start, split="test", local="start")
+    return {EARLIER: scores_of(aside, members, request)}
+
+
 class PlainSimulationScores(ScoresInClear):
     """In mode `plain` without a budget: members' scores in the clear, all else observed."""
 
     def __init__(self, exchange: Exchange, prepared: Prepared) -> None:
         start = m.pack_vector(prepared.shared) if prepared.config.references.enabled else None
         super().__init__(exchange, start)
-        self._pooled = PooledScores(exchange.aside(), prepared)
+        self._prepared, self._aside = prepared, exchange.aside()
+        self._pooled = PooledScores(self._aside, prepared)
 
     def begin(self) -> None:
         """See `ScoreSource.begin`."""
         self._pooled.begin()
 
     def _beside(self, members: Sequence[str]) -> Arms:
-        return self._pooled.arms(members)
+        earlier = earlier_scores(self._aside, self._prepared, members)
+        return earlier | self._pooled.arms(members)
 
     def simulation_only(self, arms: Arms) -> tuple[str, ...]:
         """See `ScoreSource.simulation_only`."""
-        return (POOLED,) if POOLED in arms else ()
+        return tuple(arm for arm in (EARLIER, POOLED) if arm in arms)
 
 
 class ObservedScores:
@@ -297,6 +311,7 @@ class ObservedScores:
         if self._prepared.config.references.enabled:
             asked = m.ObserveLocalOnly(shared=m.pack_vector(self._prepared.shared))
             arms["alone"] = local_only_scores(self._aside, members, asked)
+        arms |= earlier_scores(self._aside, self._prepared, members)
         arms |= self._pooled.arms(members)
         if self._private:
             arms |= self._under_budget(members, shared)

@@ -16,6 +16,7 @@ from securefl.federation.runs.released import write_released
 from securefl.federation.runs.result import (
     MemberResult,
     RunResult,
+    Start,
     members_left_out,
     round_cost,
     run_refusals,
@@ -87,6 +88,7 @@ def _write_result(
         scores=trained.scores,
         simulation_only=trained.simulation_only,
         left_out=members_left_out(records),
+        start=None if prepared.earlier is None else Start(**vars(prepared.earlier.change())),
     )
     directory.save_result(result)
     return result

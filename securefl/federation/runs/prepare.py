@@ -17,8 +17,8 @@ from securefl.ml.device import choose_device
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import AnyTask, MemberData
-from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import check_model, create_task
+from securefl.tasks.served.starting import Carrier, carrier_of, starting_model
 from securefl.tasks.served.vocabulary import Vocabulary
 from securefl.tasks.served.writing import vocabulary_of
 
@@ -37,6 +37,7 @@ class Prepared:
         shared: The shared model before the first round, float32 [d].
         digests: Which data these are.
         vocabulary: The agreed products under their labels.
+        earlier: The model that the run goes on from; None where it begins anew, and over a network.
     """
 
     config: RunConfig
@@ -46,6 +47,7 @@ class Prepared:
     shared: FloatVector
     digests: DataDigests
     vocabulary: Vocabulary = field(default_factory=Vocabulary.empty)
+    earlier: Carrier | None = None
 
     def pooled(self, without: Collection[str] = ()) -> MemberData:
         """Return the data of all members together, for the centralized baseline.
@@ -80,11 +82,13 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
             f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
         )
     digests = DataDigests.of(data)
-    check_warm_start(config.warm_start, digests.agreed)
-    shared = starting_model(config, task, facts)
-    check_noise(config, len(members), len(shared))
     vocabulary = vocabulary_of(config, facts, data.products)
-    return Prepared(config, task, facts, members, shared, digests, vocabulary)
+    if not config.goes_on:
+        check_warm_start(config.warm_start, digests.agreed)
+    shared = starting_model(config, task, facts, vocabulary)
+    check_noise(config, len(members), len(shared))
+    earlier = carrier_of(config, task, facts, vocabulary)
+    return Prepared(config, task, facts, members, shared, digests, vocabulary, earlier)
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:

@@ -20,21 +20,22 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.agreement.signatures import SignedAgreement, as_it_stood, standing
 from securefl.consortium.ledger.events import Outcome, SignedEntry
-from securefl.consortium.ledger.hash_chain import LedgerError, read_entry, verify
+from securefl.consortium.ledger.hash_chain import LedgerError, verify
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import InputError
+from securefl.federation.member.model_signatures import names_model, write_signatures
 from securefl.federation.runs.agreement import read_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import Trained
 from securefl.federation.runs.prepare import Prepared
 from securefl.ml.parameters import flat
-from securefl.ml.tensor_io import unpacked_tensors, write_atomically
+from securefl.ml.tensor_io import unpacked_tensors
 from securefl.ml.vectors import layout_digest, model_digest
 from securefl.privacy.statement import protection
 from securefl.tasks.served.folder import read_file, read_manifest
 from securefl.tasks.served.manifest import SHARED, SIGNATURES
 from securefl.tasks.served.opening import released_tensors
-from securefl.tasks.served.writing import RELEASED, Provenance, write_released_model
+from securefl.tasks.served.writing import RELEASED, Provenance, TakenAlong, write_released_model
 from securefl.untrusted.documents import read_json
 from securefl.untrusted.files import MEBIBYTE
 
@@ -55,6 +56,7 @@ def write_released(directory: RunDirectory, prepared: Prepared, trained: Trained
         protection=protection(trained.privacy, prepared.config.mode),
     )
     shared, folder = trained.state.best_shared, directory.path / RELEASED
+    earlier = prepared.earlier
     write_released_model(
         folder,
         prepared.config,
@@ -62,12 +64,10 @@ def write_released(directory: RunDirectory, prepared: Prepared, trained: Trained
         shared,
         vocabulary=prepared.vocabulary,
         provenance=provenance,
+        along=None if earlier is None else TakenAlong(earlier.keeps()),
     )
     with closing(open_log(directory.ledger_path, Consortium(signed, run))) as log:
-        entries = [read_entry(data) for data in log.entries()]
-    digest = model_digest(shared).hex()
-    found = [one.model_dump(mode="json") for one in entries if _says(one, digest)]
-    write_atomically(folder / SIGNATURES, (json.dumps(found, indent=1) + "\n").encode())
+        write_signatures(folder, log.entries(), model_digest(shared))
 
 
 def released_signers(folder: Path, agreement: SignedAgreement) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def released_signers(folder: Path, agreement: SignedAgreement) -> tuple[str, ...
         for one in _entries(read_json(folder / SIGNATURES, _LARGEST), folder)
         if one.entry.run == manifest.run and as_it_stood(agreement, one.entry.agreement)
     ]
-    ends = [one for one in entries if _says(one, manifest.digest) and _fills(one, layout)]
+    ends = [one for one in entries if names_model(one, manifest.digest) and _fills(one, layout)]
     keys = standing(agreement).signers
     return tuple(
         name
@@ -124,11 +124,6 @@ def _entries(tree: Any, folder: Path) -> list[SignedEntry]:  # noqa: ANN401 - JS
         return [SignedEntry.model_validate_json(json.dumps(one)) for one in tree]
     except (ValidationError, TypeError):
         raise InputError(f"{folder / SIGNATURES} is damaged: no signed entries") from None
-
-
-def _says(signed: SignedEntry, digest: str) -> bool:
-    event = signed.entry.event
-    return isinstance(event, Outcome) and event.model_after == digest
 
 
 def _fills(signed: SignedEntry, layout: str) -> bool:

@@ -129,6 +129,25 @@ class RoundCost:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The model that a run went on from.
+
+    Attributes:
+        model: The digest that the members agreed on.
+        products: Number of products of this run.
+        new: Those that the earlier model does not know.
+        removed: Those of the earlier model that this run does not have.
+        kept: Whether the rows of removed ones are taken along.
+    """
+
+    model: str
+    products: int
+    new: int
+    removed: int
+    kept: bool
+
+
+@dataclass(frozen=True)
 class RunResult:
     """A finished run.
 
@@ -150,6 +169,7 @@ class RunResult:
         scores: The scores over all members that every party sees, with their standard errors under
             a budget; None in mode `plain` without one.
         simulation_only: The arms of `metrics` that only a simulation can see.
+        start: The model that the run went on from; None where it began anew.
     """
 
     task: str
@@ -168,6 +188,7 @@ class RunResult:
     scores: ReleasedScores | None = None
     simulation_only: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    start: Start | None = None
 
     @property
     def in_no_sum(self) -> tuple[str, ...]:
@@ -178,6 +199,8 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
+        if self.start is None:  # a run that began anew has the keys that it always had
+            del plain["start"]
         return plain
 
 
@@ -202,6 +225,8 @@ def result_from_json(text: str, path: Path) -> RunResult:
             LeftOut(**(left | {"rounds": tuple(left["rounds"])}))
             for left in fields.get("left_out", ())
         )
+        start = fields.get("start")
+        fields["start"] = None if start is None else Start(**start)
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):

@@ -128,6 +128,7 @@ def _arms(metrics: Mapping[str, Numbers], found: MetricLabel) -> dict[str, str]:
     """Return the column titles by arm; `gain` is computed here, all others are measured."""
     known = {
         "alone": "Alone",
+        "earlier": "Earlier model",
         "federated": "Federated",
         "released": "Released model",
         "gain": "Gain",

@@ -22,6 +22,7 @@ _ARMS: Final = {"federated": "federated", "released": "released model"}
 
 def notes(result: Result) -> Iterator[str]:
     """Yield the notes of a run's summary, in the order in which a reader needs them."""
+    yield from _start(result)
     yield from _seen_by(result)
     yield from _refused(result)
     yield from _left_out(result)
@@ -29,6 +30,21 @@ def notes(result: Result) -> Iterator[str]:
     yield from _scores(result)
     yield from _notes(result.metrics.get("federated", {}))
     yield from _handed(result.task)
+
+
+def _start(result: Result) -> Iterator[str]:
+    """Say what the run went on from, and which products are new to it or gone."""
+    run = result.runs[0] if isinstance(result, RepeatResult) else result
+    if (start := run.start) is None:
+        return
+    fate = "their rows are kept" if start.kept else "their rows are dropped"
+    yield (
+        f"Earlier model: {start.model[:16]}…, from which training went on, on this run's cases."
+        f" {start.products - start.new:,} of {start.products:,} products are known to it"
+        + (f", {start.new:,} start from their category" if start.new else "")
+        + (f"; {start.removed:,} are gone, {fate}" if start.removed else "")
+        + "."
+    )
 
 
 def _seen_by(result: Result) -> Iterator[str]:

@@ -36,6 +36,7 @@ from securefl.federation.runs.prepare import Prepared, check_noise
 from securefl.federation.runs.progress import Progress, Silent
 from securefl.federation.runs.result import RunResult
 from securefl.federation.services.bootstrap import ConnectionContext
+from securefl.federation.services.public_facts import start_in
 from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
@@ -44,8 +45,8 @@ from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsT
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.cpu import keep_freed_memory
-from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.starting import starting_model
 from securefl_protocols.session.graph import default_threshold
 
 _log = logging.getLogger(__name__)
@@ -190,7 +191,10 @@ def _prepared(context: ConnectionContext) -> Prepared:
     """Return the coordinator's input of the rounds, which has no data of any member."""
     config, facts = context.config, context.facts.content
     task = create_task(config)
-    shared = starting_model(config, task, facts)
+    if config.goes_on:
+        shared = start_in(context.facts, task.model(facts, 0))
+    else:
+        shared = starting_model(config, task, facts)
     check_noise(config, len(context.run.members), len(shared))
     return Prepared(config, task, facts, (), shared, DataDigests({}, {}))
 

@@ -33,11 +33,12 @@ from securefl.federation.services.member_process import (
     QuestionEntropy,
 )
 from securefl.federation.services.member_status import MemberStatusFile
-from securefl.federation.services.public_facts import check_facts
+from securefl.federation.services.public_facts import check_facts, check_start
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.starting import starting_model
 from securefl.tasks.served.writing import vocabulary_of
 
 
@@ -50,12 +51,14 @@ class MemberPaths:
         books: Folder of its ledger.
         policy: Its policy; None allows everything.
         data: Folder with its own tables; None where a package has them.
+        earlier: Its own model of the run that this one goes on from; None where it begins anew.
     """
 
     state: Path
     books: Path
     policy: Policy | None
     data: Path | None
+    earlier: Path | None = None
 
 
 def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
@@ -132,7 +135,8 @@ def _spec(
     memory: JournalMemory,
 ) -> MemberSpec:
     assert context.name is not None
-    config = context.config
+    earlier = None if paths.earlier is None else str(paths.earlier)
+    config = context.config.model_copy(update={"warm_start": earlier})
     check_facts(_with_own_root(config, paths.data), context.facts)
     # Under a budget no line of a customer may decide whether this member takes part.
     apart = mechanism_for(config.privacy).private
@@ -140,10 +144,15 @@ def _spec(
     tables = _tables_of(data, context.name)
     digests = table_digests(tables)
     bind_member(place, digests)
+    task, facts = create_task(config), context.facts.content
+    vocabulary = vocabulary_of(config, facts, data.products)
+    if config.goes_on:
+        # Computed from its own copy, and before it says a word: nobody else's start is taken.
+        check_start(context.facts, starting_model(config, task, facts, vocabulary))
     return MemberSpec(
         config=config,
-        facts=context.facts.content,
-        data=create_task(config).prepare(tables, context.facts.content),
+        facts=facts,
+        data=task.prepare(tables, facts),
         directory=place,
         custody=LedgerContext(
             paths.books, paths.policy, data_set_digest(digests), config.data.source
@@ -153,7 +162,7 @@ def _spec(
         entropy=entropy,
         memory=memory,
         own_machine=True,
-        vocabulary=vocabulary_of(config, context.facts.content, data.products),
+        vocabulary=vocabulary,
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+from torch import nn
 
 from securefl.config.schema import RunConfig
 from securefl.data.sources.public_catalogue import (
@@ -26,9 +27,14 @@ from securefl.data.sources.public_catalogue import (
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import AgreementError, InputError
+from securefl.federation.messages import MessageError, pack_vector, unpack_vector
+from securefl.ml.parameters import shared_vector
 from securefl.ml.tensor_io import write_atomically
+from securefl.ml.vectors import FloatVector
 from securefl.tasks.common.facts_tree import facts_of, facts_tree
 from securefl.tasks.registry import check_model, create_task
+from securefl.tasks.served.starting import starting_model
+from securefl.tasks.served.writing import vocabulary_of
 from securefl.untrusted.files import MEBIBYTE, read_bytes, taken
 
 _LARGEST = 1024 * MEBIBYTE
@@ -43,10 +49,13 @@ class Facts:
     Attributes:
         digest: SHA-256 of the file.
         content: The task's own facts object.
+        start: The model before the first round as it travels, where an earlier one was agreed;
+            the coordinator, which has no catalogue, takes it from here, and no member does.
     """
 
     digest: bytes
     content: Any
+    start: bytes | None = None
 
 
 def make_facts(config: RunConfig, path: Path) -> Facts:
@@ -58,9 +67,44 @@ def make_facts(config: RunConfig, path: Path) -> Facts:
     check_model(config)
     if taken(path):
         raise InputError(f"{path} exists; it was not touched")
-    content, packed = _made(config, common_data(config.data, lambda: load(config.data)))
+    made, packed = _made(config, common_data(config.data, lambda: load(config.data)))
     write_atomically(path, packed)
-    return Facts(sha256(packed).digest(), content)
+    return made
+
+
+def check_start(facts: Facts, start: FloatVector) -> None:
+    """Refuse facts whose start is another one than the member computed from its own copy.
+
+    Args:
+        facts: The facts of the file.
+        start: What the first round begins with, as the member computed it, float32 [d].
+
+    Raises:
+        AgreementError: If they differ.
+    """
+    if facts.start != pack_vector(start):
+        raise AgreementError(
+            "the facts have another start than what follows from the agreed earlier model: make"
+            " them anew with securefl facts --from"
+        )
+
+
+def start_in(facts: Facts, model: nn.Module) -> FloatVector:
+    """Return the start in the facts, float32 [d], for a party that has no earlier model.
+
+    Raises:
+        AgreementError: If there is none, or it is of another model.
+    """
+    wanted = shared_vector(model)
+    if facts.start is None:
+        raise AgreementError("the facts have no start; make them with securefl facts --from")
+    try:
+        found = unpack_vector(facts.start)
+    except MessageError:
+        found = wanted[:0]
+    if found.shape != wanted.shape:
+        raise AgreementError("the start in the facts is of another model")
+    return found
 
 
 def check_facts(config: RunConfig, facts: Facts) -> None:
@@ -82,22 +126,26 @@ def check_facts(config: RunConfig, facts: Facts) -> None:
     settings = agreed_alone(config.data)
     if settings is None:
         return
-    _, packed = _made(config, agreed_data(settings))
-    if sha256(packed).digest() != facts.digest:
+    if _made(config, agreed_data(settings))[0].digest != facts.digest:
         raise AgreementError(
             "the facts are not those of the agreed catalogue and period: compare the catalogues,"
             " and make the facts anew with securefl facts"
         )
 
 
-def _made(config: RunConfig, data: RetailData) -> tuple[object, bytes]:
+def _made(config: RunConfig, data: RetailData) -> tuple[Facts, bytes]:
     """Return the task's facts, and the bytes of their file."""
     content = create_task(config).agree(data)
     tree = {"version": _VERSION, "task": config.task, "facts": facts_tree(content)}
     settings = agreed_alone(config.data)
     if settings is not None:
         tree |= {"agreed": agreed_digest(settings, data)}
-    return content, msgpack.packb(tree)
+    if config.goes_on:
+        words = vocabulary_of(config, content, data.products)
+        start = starting_model(config, create_task(config), content, words)
+        tree |= {"start": pack_vector(start)}
+    packed = msgpack.packb(tree)
+    return Facts(sha256(packed).digest(), content, tree.get("start")), packed
 
 
 def read_facts(path: Path) -> Facts:
@@ -111,6 +159,9 @@ def read_facts(path: Path) -> Facts:
         tree = msgpack.unpackb(packed)
         if tree["version"] != _VERSION:
             raise ValueError("another version")
-        return Facts(sha256(packed).digest(), facts_of(tree["facts"], tree["task"]))
+        start = tree.get("start")
+        if not isinstance(start, bytes | None):
+            raise ValueError("no model")
+        return Facts(sha256(packed).digest(), facts_of(tree["facts"], tree["task"]), start)
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
         raise InputError(f"{path} is damaged: no facts of a task") from None

@@ -21,6 +21,7 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import DataError
 from securefl.ml.batches import Batch
+from securefl.ml.item_rows import ItemRows
 from securefl.ml.metrics.classification import classification_tally
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
@@ -107,6 +108,11 @@ class ChurnTask(Task[ChurnFacts, ChurnMember]):
         """Return the classifier; all of its parameters are shared."""
         assert isinstance(self.settings, LogisticSettings | MlpSettings)
         return Classifier(self.settings, self.split.features)
+
+    def item_rows(self, model: nn.Module, facts: ChurnFacts) -> ItemRows:
+        """See `Task.item_rows`; features are the same every month, whatever is sold."""
+        del model, facts
+        return ItemRows.without_items()
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of each customer's cases, float [B]."""

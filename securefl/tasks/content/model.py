@@ -13,6 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from securefl.ml.item_rows import Axis, Block
 from securefl.tasks.content.settings import FeatureSettings
 from securefl.tasks.recommendation.models.profile import HistoryRanker, shares_of
 
@@ -62,6 +63,16 @@ class FeatureRanker(HistoryRanker):
         self.popularity = nn.Linear(1, sum(self.sizes), bias=False)
         self.repeat = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in features)
         self.begin(settings.rank, settings.repeat)
+
+    def item_axes(self) -> dict[str, Axis]:
+        """See `HasItemAxes`; one block a feature."""
+        every = tuple(Block.of(code) for code in self.codes)
+        mapped = tuple(one for one, is_in in zip(every, self.mapped, strict=True) if is_in)
+        return {
+            "encode.weight": Axis(1, mapped),
+            "decode.weight": Axis(0, mapped),
+            "popularity.weight": Axis(0, every),
+        }
 
     def scores_of_known(self, items: Tensor, present: Tensor) -> Tensor:
         """Return the scores with new products masked: in training they are not yet on sale.

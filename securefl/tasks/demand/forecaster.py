@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ class Forecaster(nn.Module):
         inputs: Number of features F.
         series: Size of the vocabulary, unknown included.
     """
+
+    keyed: ClassVar[tuple[str, ...]] = ("embedding.weight",)
+    """Parameters with a row for each key of the vocabulary."""
 
     def __init__(self, settings: NetworkSettings, inputs: int, series: int) -> None:
         super().__init__()
@@ -60,6 +63,9 @@ class TutorialForecaster(nn.Module):
         settings: Sizes.
         inputs: Number of features F; 7 in the tutorial.
     """
+
+    keyed: ClassVar[tuple[str, ...]] = ()
+    """See `Forecaster`."""
 
     def __init__(self, settings: TutorialForecasterSettings, inputs: int) -> None:
         super().__init__()

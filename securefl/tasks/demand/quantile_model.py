@@ -7,6 +7,7 @@ a positive gap above or below its neighbour.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from scipy.stats import norm
@@ -31,6 +32,9 @@ class QuantileForecaster(nn.Module):
         inputs: Number of features F.
         series: Size of the vocabulary, unknown included.
     """
+
+    keyed: ClassVar[tuple[str, ...]] = ("median.embedding.weight", "width.weight")
+    """See `Forecaster`."""
 
     def __init__(self, settings: QuantileForecasterSettings, inputs: int, series: int) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import DataError
 from securefl.ml.batches import Batch, TensorExamples, all_units
+from securefl.ml.item_rows import Axis, Block, ItemRows
 from securefl.ml.metrics.forecasting import forecast_tally
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, total
@@ -185,6 +186,16 @@ class DemandTask(Task[DemandFacts, DemandMember]):
         assert isinstance(self.settings, ForecasterSettings)
         inputs = feature_count(self.cadence)
         return Forecaster(self.settings, inputs, len(facts.words.keys))
+
+    def item_rows(self, model: nn.Module, facts: DemandFacts) -> ItemRows | None:
+        """See `Task.item_rows`; all that the catalogue does not list is one item more."""
+        keyed: tuple[str, ...] | None = getattr(model, "keyed", None)
+        if keyed is None:
+            return None
+        words = facts.words
+        block = Block(np.append(UNKNOWN, words.index), len(words.keys))
+        axes = dict.fromkeys(keyed, Axis(0, (block,)))
+        return ItemRows(np.append(np.int64(-1), words.products), axes=axes)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss of each row, float32 [B]."""

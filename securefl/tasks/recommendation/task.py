@@ -17,6 +17,7 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch
+from securefl.ml.item_rows import HasItemAxes, ItemRows
 from securefl.ml.metrics.ranking import ranking_tally, ranking_units
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
@@ -197,6 +198,14 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             return HierarchicalFactorization(self.settings, facts.levels, products, customers)
         assert isinstance(self.settings, NcfSettings)
         return NcfRanker(self.settings, facts.levels, products, customers)
+
+    def item_rows(self, model: nn.Module, facts: RankingFacts) -> ItemRows | None:
+        """See `Task.item_rows`; a product that is new starts from its kind, else its category."""
+        own = frozenset(("customers.weight",)) if isinstance(model, PurchaseModel) else frozenset()
+        if not isinstance(model, HasItemAxes):
+            return None
+        families = tuple(codes.numpy() for codes in facts.levels)
+        return ItemRows(facts.products, families, model.item_axes(), own)
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss of each customer, float [B]."""

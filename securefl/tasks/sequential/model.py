@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from securefl.ml.item_rows import Axis, Block
 from securefl.tasks.recommendation.models.factorization import ProductVectors
 from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 from securefl.tasks.sequential.encoders import CausalAttention, Recurrent
@@ -107,6 +108,14 @@ class SequenceRanker(nn.Module):
             self.recall.weight.copy_(settings.recall * torch.eye(dim))
         if settings.vectors == "fixed":
             nn.init.zeros_(self.state.weight)
+
+    def item_axes(self) -> dict[str, Axis]:
+        """See `HasItemAxes`; fixed codes are no parameters."""
+        found = {"popularity.weight": Axis(0, (Block.of_items(self.count),))}
+        if isinstance(self.products, ProductVectors):
+            own = self.products.item_axes()
+            found |= {f"products.{name}": axis for name, axis in own.items()}
+        return found
 
     def losses(
         self, items: Tensor, present: Tensor, weights: Tensor, baskets: Tensor, prior: Tensor

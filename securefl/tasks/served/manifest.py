@@ -24,8 +24,16 @@ OWN_SETTINGS: Final = "own.json"
 KEY: Final = "customers.key"
 SIGNATURES: Final = "signatures.json"
 
+OPTIMIZER: Final = "optimizer.safetensors"
+RETIRED: Final = "retired.safetensors"
+RETIRED_LABELS: Final = "retired.json"
+
 RELEASED_FILES: Final = frozenset({SHARED, FACTS, FACTS_TREE, SETTINGS, VOCABULARY, CARD})
 MEMBER_FILES: Final = RELEASED_FILES | {OWN, OWN_SETTINGS, KEY}
+REMOVED_FILES: Final = frozenset({RETIRED, RETIRED_LABELS})
+"""Both or none: rows of removed products, where they are kept."""
+STARTED_FROM: Final = frozenset({FACTS, FACTS_TREE, VOCABULARY}) | REMOVED_FILES
+"""What a later run reads besides the shared part."""
 
 Text = Annotated[str, Field(max_length=2_000)]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -94,6 +102,10 @@ def manifest_of(tree: Any, where: str) -> Manifest:  # noqa: ANN401 - JSON of an
         key = ".".join(map(str, first["loc"]))[:100]
         raise InputError(f"{where} is damaged: {key}: {first['msg']}") from None
     wanted = MEMBER_FILES if found.kind == "member" else RELEASED_FILES
-    if found.files.keys() != wanted:
+    further = found.files.keys() - wanted
+    allowed = [frozenset(), REMOVED_FILES]
+    if found.kind == "member":
+        allowed += [one | {OPTIMIZER} for one in allowed]
+    if not wanted <= found.files.keys() or further not in allowed:
         raise InputError(f"{where} is damaged: it does not list {', '.join(sorted(wanted))}")
     return found

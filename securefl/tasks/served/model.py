@@ -13,11 +13,14 @@ import pandas as pd
 import torch
 
 from securefl.config.data import DataSettings
+from securefl.config.load import load_config
 from securefl.config.schema import RunConfig
 from securefl.errors import InputError
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import total
 from securefl.tasks.common.serving import Request, Verb, refuse_unknown
+from securefl.tasks.served.adopting import open_released
+from securefl.tasks.served.folder import read_manifest
 from securefl.tasks.served.manifest import CARD, Manifest
 from securefl.tasks.served.opening import OpenedModel, open_folder
 from securefl.tasks.served.own_data import OwnData, Source, data_settings, moment, own_data
@@ -299,19 +302,39 @@ class Model:
         return frame
 
 
-def open_model(path: str | PathLike[str], data: Data | None = None) -> Model:
-    """Return a member's model.
+def open_model(
+    path: str | PathLike[str], data: Data | None = None, member: str | None = None
+) -> Model:
+    """Return a member's model, or the released one with a retailer's own data.
 
     Args:
-        path: Its folder, `members/NAME/model` of a run.
+        path: Its folder: `members/NAME/model` of a run, or `released`.
         data: The member's data as they are now: a configuration (or a `.toml` file) whose section
             `data` counts, a folder with the files that the run's configuration names, a file of
             transactions, or a table of purchases. By default what the run's configuration names.
+            With a released model, a configuration or a table.
+        member: With a released model, which retailer of the data; it need not be of the run.
 
     Raises:
         InputError: If it is no model, or a file of it is missing, damaged or of another version.
     """
-    return Model(open_folder(Path(path)), data)
+    folder = Path(path)
+    if read_manifest(folder).kind == "member":
+        if member is not None:
+            raise InputError(f"{folder} is a member's own model; it serves no other retailer")
+        return Model(open_folder(folder), data)
+    return Model(open_released(folder, _given(data), member), data)
+
+
+def _given(data: Data | None) -> Source | None:
+    """Return the data of a retailer whose files no configuration of the run names."""
+    if data is None or isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, RunConfig):
+        return data.data
+    if Path(data).suffix != ".toml":
+        raise InputError(f"{data}: for a released model, give a configuration (.toml)")
+    return load_config(Path(data)).data
 
 
 def _source(data: Data | None, settings: DataSettings) -> Source:

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from securefl.tasks.served import manifest as m
 from securefl.tasks.served.card import model_card
 from securefl.tasks.served.facts_files import split_facts
 from securefl.tasks.served.folder import json_bytes, write_folder
+from securefl.tasks.served.retired import Retired
 from securefl.tasks.served.vocabulary import Vocabulary
 
 FOLDER: Final = "model"
@@ -53,6 +54,33 @@ class Provenance:
     agreement: str
     run: bytes
     protection: str
+
+
+@dataclass(frozen=True)
+class TakenAlong:
+    """What only the next run needs, beside a model.
+
+    Attributes:
+        retired: Rows of removed products.
+        optimizer: The optimizer's state, by `parameter/key`; never in a released model.
+    """
+
+    retired: Retired = field(default_factory=Retired)
+    optimizer: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def shared_files(self) -> dict[str, bytes]:
+        """Return the files that a released model may have as well."""
+        if not self.retired.labels:
+            return {}
+        return {
+            m.RETIRED: packed_tensors(self.retired.rows, {}),
+            m.RETIRED_LABELS: json_bytes(list(self.retired.labels)),
+        }
+
+    def files(self) -> dict[str, bytes]:
+        """Return all files."""
+        own = {m.OPTIMIZER: packed_tensors(self.optimizer, {})} if self.optimizer else {}
+        return self.shared_files() | own
 
 
 def served_class(config: RunConfig) -> type[ServedModel]:
@@ -83,6 +111,7 @@ def write_member_model(
     *,
     vocabulary: Vocabulary,
     provenance: Provenance,
+    along: TakenAlong | None = None,
 ) -> None:
     """Write what a member serves after a run into a folder that its owner alone may read.
 
@@ -93,6 +122,7 @@ def write_member_model(
         local: The member's local parameters beside it.
         vocabulary: The products under the labels that the members agreed on.
         provenance: Where the model comes from.
+        along: What only the next run needs; nothing by default.
 
     Raises:
         RunDirectoryError: If it cannot be written.
@@ -115,6 +145,7 @@ def write_member_model(
         f" `{problem.config.data.source}`."
     )
     files = _common_files(problem.config, problem.facts, model, vocabulary)
+    files |= (along or TakenAlong()).files()
     files |= {
         m.OWN: packed_tensors(tensors, {}),
         m.OWN_SETTINGS: json_bytes(dict(own.settings)),
@@ -132,6 +163,7 @@ def write_released_model(
     *,
     vocabulary: Vocabulary,
     provenance: Provenance,
+    along: TakenAlong | None = None,
 ) -> None:
     """Write the released shared model alone; the arguments are those of `write_member_model`.
 
@@ -142,6 +174,7 @@ def write_released_model(
     load_shared(model, shared)
     about = _manifest(config, shared, provenance)
     files = _common_files(_given_away(config), facts, model, vocabulary)
+    files |= (along or TakenAlong()).shared_files()
     data = f"Purchases of {len(provenance.members)} retailers, source `{config.data.source}`."
     files[m.CARD] = model_card(about, config, served_class(config), data).encode()
     write_folder(folder, about, files, private=False)
@@ -190,6 +223,7 @@ def _common_files(
 
 def _given_away(config: RunConfig) -> RunConfig:
     """Return the configuration without what it says of any retailer's files."""
+    config = config.model_copy(update={"warm_start": None})
     data = config.data
     if not isinstance(data, FilesSettings):
         return config

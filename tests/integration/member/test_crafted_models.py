@@ -11,6 +11,7 @@ from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, m
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
 from securefl.federation.coordinator import rounds
 from securefl.federation.member.answers import Protection
+from securefl.federation.member.own_figures import kept_result
 from securefl.federation.runs import loop
 from securefl.federation.runs import run as simulation
 from securefl.federation.runs.directory import RunDirectory
@@ -218,6 +219,24 @@ def test_another_result_is_not_kept_after_the_first(asked):
     assert [victim.say(given).kind for _ in range(2)] == ["done", "done"]
     other = victim.say(m.Deliver(round=2, shared=m.pack_vector(start + 1)))
     assert "another result was delivered before" in other.text
+
+
+def test_another_final_model_is_never_written(asked):
+    """A member on a machine of its own: nothing of it is in its folder, and the true one is."""
+    missed = Missed(asked(mode="secure", rounds=1))
+    for name in missed.names:
+        missed.conclude(name)
+        missed.transport._parties[name]._own_machine = True
+    false = m.Deliver(round=1, shared=m.pack_vector(crafted(missed.shared)))
+    for name, spec in zip(missed.names, missed.party.specs, strict=True):
+        assert isinstance(missed.say(false, name), m.Failure)
+        assert kept_result(spec.directory) is None
+        assert not (spec.directory / "model").exists()
+    true = m.Deliver(round=1, shared=m.pack_vector(missed.shared))
+    verified, spec = missed.names[0], missed.party.specs[0]
+    assert isinstance(missed.say(true, verified), m.Done)
+    assert isinstance(missed.say(false, verified), m.Failure)
+    assert kept_result(spec.directory)[0].tobytes() == missed.shared.tobytes()
 
 
 def test_run_from_a_crafted_start_ends(tmp_path, small_config, monkeypatch):

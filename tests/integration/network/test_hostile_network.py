@@ -14,8 +14,8 @@ from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
-from securefl.tasks.common.starting_model import starting_model
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.starting import starting_model
 from support.consortium_processes import found, life_of_member, open_broker
 from support.hostile import HostileCoordinator, check_against_table
 from support.nats_cluster import PROCESSES, start_processes

@@ -205,6 +205,7 @@ _APART: Final[Mapping[Rule, str]] = {
     "near_products": "keep",
     "unmatched": "note",
     "bad_gtin": "keep",
+    "stray_days": "keep",
     "duplicate_files": "keep",
     "repeated_lines": "keep",
     "giant_customer": "keep",

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from securefl.ml.item_rows import Axis, Block
 from securefl.tasks.common.settings import FactorizationSettings, HierarchicalSettings, NcfSettings
 from securefl.tasks.recommendation.models.ranking_losses import ranking_losses, sampled_products
 
@@ -49,6 +50,13 @@ class ProductVectors(nn.Module):
             vectors = vectors + embedding(codes)
         return vectors
 
+    def item_axes(self) -> dict[str, Axis]:
+        """See `HasItemAxes`."""
+        found = {"own.weight": Axis(0, (Block.of_items(len(self.own.weight)),))}
+        for level, codes in enumerate(self.codes):
+            found[f"of_level.{level}.weight"] = Axis(0, (Block.of(codes),))
+        return found
+
 
 @torch.no_grad()
 def _initialise(parameter: Tensor) -> None:
@@ -81,6 +89,11 @@ class PurchaseModel(nn.Module, ABC):
         self.history_gain = nn.Parameter(torch.ones(()))
         self.customers = nn.Embedding(customers, settings.dim)
         _initialise(self.customers.weight)
+
+    def item_axes(self) -> dict[str, Axis]:
+        """See `HasItemAxes`."""
+        own = {f"products.{name}": axis for name, axis in self.products.item_axes().items()}
+        return own | {"bias": Axis(0, (Block.of_items(len(self.bias)),))}
 
     @abstractmethod
     def losses(self, customer: Tensor, items: Tensor, weights: Tensor, prior: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from securefl.ml.item_rows import Axis
 from securefl.tasks.common.settings import HierarchicalSettings
 from securefl.tasks.recommendation.models.factorization import Factorization
 
@@ -62,6 +63,11 @@ class HierarchicalFactorization(Factorization):
     ) -> None:
         super().__init__(settings, levels, products, customers)
         self.retailer = RetailerLayer(products, settings.dim, settings.rank)
+
+    def item_axes(self) -> dict[str, Axis]:
+        """See `HasItemAxes`; with the retailer's bias."""
+        found = super().item_axes()
+        return found | {"retailer.bias": found["bias"]}
 
     def customer_vectors(
         self, vectors: Tensor, customer: Tensor, items: Tensor, present: Tensor

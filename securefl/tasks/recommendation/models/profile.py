@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from securefl.ml.item_rows import Axis, Block
 from securefl.tasks.common.settings import ProfileSettings
 
 
@@ -81,6 +82,15 @@ class ProfileRanker(HistoryRanker):
         self.popularity = nn.Linear(1, products, bias=False)
         self.repeat = nn.ModuleList(nn.Linear(1, 1, bias=False) for _ in levels)
         self.begin(settings.rank, settings.repeat)
+
+    def item_axes(self) -> dict[str, Axis]:
+        """See `HasItemAxes`."""
+        categories = (Block.of(self.codes[1]),)
+        return {
+            "encode.weight": Axis(1, categories),
+            "decode.weight": Axis(0, categories),
+            "popularity.weight": Axis(0, (Block.of_items(self.codes.shape[1]),)),
+        }
 
     def common(self, customers: int) -> Tensor:
         """Return the part of the scores that all customers have in common, float [B, I]."""
