@@ -27,8 +27,13 @@ _METADATA = "securefl"
 content shall be the same bytes."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
     """Replace a file's content; a kill at any point leaves the old file or the new one.
+
+    Args:
+        path: The file.
+        content: Its new content.
+        private: Whether its owner alone may read it.
 
     Raises:
         RunDirectoryError: If the file cannot be written.
@@ -37,6 +42,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
+            if private:  # before there is anything to be read
+                temporary.chmod(0o600)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

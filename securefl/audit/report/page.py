@@ -83,6 +83,11 @@ def _visible(value: object) -> object:
 REPORT = "report.html"
 
 
+def generator(kind: str) -> bytes:
+    """Return what every page of a kind says near its beginning."""
+    return f'<meta name="generator" content="securefl {kind}">'.encode()
+
+
 def write_report(run: Path, out: Path | None = None, beside: Path | None = None) -> Path:
     """Write the report of a completed run.
 
@@ -105,7 +110,7 @@ def write_report(run: Path, out: Path | None = None, beside: Path | None = None)
     if other is not None and other.task != result.task:
         raise InputError(f"{beside} is a run of {other.task}, and {run} of {result.task}")
     path = out or run / REPORT
-    replaceable(path, b'<meta name="generator" content="securefl report">')
+    replaceable(path, generator("report"))
     page = render(assemble(result, directory.records(), prove(directory), other, run))
     write_atomically(path, page.encode())
     return path

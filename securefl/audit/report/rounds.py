@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from securefl.audit.explain import Explanation, MemberAccount
-from securefl.audit.report.charts import Chart, bars_over_rounds, over_rounds
+from securefl.audit.report.charts import bars_over_rounds, over_rounds
+from securefl.audit.report.drawing import Chart
 from securefl.audit.report.view_model import Figures, Section
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.result import RunResult

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from securefl._version import __version__
 from securefl.audit.explain import Explanation
-from securefl.audit.report.charts import Chart, comparison
+from securefl.audit.report.charts import comparison
+from securefl.audit.report.drawing import Chart
 from securefl.audit.report.summary_cards import Card, metric_title
 from securefl.config.metric_labels import LABELS, MetricLabel, shown
 from securefl.federation.runs.result import RunResult
@@ -32,6 +33,7 @@ class Figures:
         rows: Cells by row; the first cell of a row is its heading.
         totals: Summary rows below a line.
         marks: CSS class of each row; none if empty.
+        folded: Whether it is shown when it is asked for.
     """
 
     caption: str
@@ -39,11 +41,29 @@ class Figures:
     rows: tuple[tuple[str, ...], ...]
     totals: tuple[tuple[str, ...], ...] = ()
     marks: tuple[str, ...] = ()
+    folded: bool = False
 
     @property
     def marked(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Return every row with its CSS class."""
         return tuple(zip(self.marks or ("",) * len(self.rows), self.rows, strict=True))
+
+
+@dataclass(frozen=True)
+class ListCard:
+    """A customer's list beside what they bought.
+
+    Attributes:
+        title: Whose list it is.
+        before: What they had bought.
+        items: The list; each with whether it was bought next.
+        outcome: What they bought next.
+    """
+
+    title: str
+    before: str
+    items: tuple[tuple[str, bool], ...]
+    outcome: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +75,7 @@ class Section:
         title: Heading.
         paragraphs: Paragraphs of text.
         points: Items of a list.
+        lists: Customers' lists.
         charts: Charts.
         tables: Tables; they contain all figures of the charts, for accessibility.
         commands: Shell commands.
@@ -65,6 +86,7 @@ class Section:
     title: str
     paragraphs: tuple[str, ...] = ()
     points: tuple[str, ...] = ()
+    lists: tuple[ListCard, ...] = ()
     charts: tuple[Chart, ...] = ()
     tables: tuple[Figures, ...] = ()
     commands: tuple[str, ...] = ()
@@ -82,8 +104,9 @@ class Report:
         cards: Summary cards.
         sections: Sections in order.
         version: Version of securefl.
-        unsigned: What "unsigned" on the page means.
+        unsigned: What "unsigned" on the page means, or what else is to be known of the page.
         kind: What the page is, as its generator is called.
+        source: What it was made from.
     """
 
     title: str
@@ -97,6 +120,7 @@ class Report:
         " this: an audit does not cover them. All others follow from what the retailers signed."
     )
     kind: str = "report"
+    source: str = "the files of the run alone"
 
 
 def utility(result: RunResult) -> Section:

@@ -174,8 +174,9 @@ class Member:
 
     def _answer(self, request: m.Message) -> m.Message:
         answer = self._answers[self._gate.admit(request).question]
-        in_round = isinstance(request, m.Train | m.TrainMasked)
-        return self._outcomes.noting(request, answer) if in_round else answer(request)
+        if isinstance(request, m.Train | m.TrainMasked):
+            return self._outcomes.noting(request, answer)
+        return answer(request)
 
     def close(self) -> None:
         """Close its ledger."""

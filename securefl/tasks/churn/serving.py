@@ -20,6 +20,7 @@ from securefl.tasks.churn.examples import ChurnExamples, ChurnFacts, RetailerObs
 from securefl.tasks.churn.personalized import Mixture, PrivateChurnTask, personalized_member
 from securefl.tasks.churn.rfm_features import WEEK
 from securefl.tasks.churn.task import ChurnMember, ChurnTask, churn_metrics
+from securefl.tasks.common.held_out import HeldOut, HeldOutProbabilities
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.serving import (
     Graph,
@@ -112,6 +113,18 @@ class ServedChurn(ServedModel):
         """See `ServedModel`; by customer."""
         assert isinstance(member, ChurnMember)
         return parts_of_cases(member, count, lambda cases: torch.arange(len(cases.gone)))
+
+    @torch.no_grad()
+    def held_out(self, member: Any, tables: RetailerTables) -> HeldOut | None:  # noqa: ANN401
+        """See `ServedModel`."""
+        del tables
+        assert isinstance(member, ChurnMember)
+        cases = member.cases[member.name]["test"]
+        if not len(cases.gone):
+            return None
+        probability = torch.sigmoid(self.logits(cases).double()).numpy()
+        weeks = self.task.split.horizon_weeks
+        return HeldOutProbabilities(probability, cases.gone.bool().numpy(), weeks)
 
     def logits(self, cases: ChurnExamples) -> Tensor:
         """Return the log-odds of cases, float32 [N]."""

@@ -24,6 +24,7 @@ from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.parameters import local_parameters
 from securefl.tasks.base import AnyTask
+from securefl.tasks.common.held_out import HeldOut
 from securefl.tasks.common.learner import LocalProblem
 
 Ints = npt.NDArray[np.int64]
@@ -166,6 +167,16 @@ class ServedModel(ABC):
         """
         del member, count
         return ()
+
+    def held_out(self, member: Any, tables: RetailerTables) -> HeldOut | None:  # noqa: ANN401
+        """Return what is said of the member's test cases, to be drawn; None without a picture.
+
+        Args:
+            member: The member, as `Task.prepare` made it of the tables.
+            tables: Its tables, cut as in the run.
+        """
+        del member, tables
+        return None
 
     def graph(self) -> Graph | None:
         """Return what is served as a function of tensors; None where it is none."""

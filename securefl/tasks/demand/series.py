@@ -187,6 +187,26 @@ class Sales:
         return sum_by(words.of(self.products), self.units, len(words.keys))
 
 
+@dataclass(frozen=True)
+class Known:
+    """A member's sales up to a moment.
+
+    Attributes:
+        name: The member's name.
+        sold: Units sold, by product and step.
+        steps: First days of the steps, datetime64[D] [T].
+    """
+
+    name: str
+    sold: Sales
+    steps: Days
+
+    def until(self, count: int) -> Known:
+        """Return the first `count` steps."""
+        sold = Sales(self.sold.products, self.sold.units[:, :count])
+        return Known(self.name, sold, self.steps[:count])
+
+
 def bounded_units(quantity: Floats) -> Floats:
     """Return the units of each line that count, float64 [L] in 0.._MOST_UNITS; 0 if not finite.
 

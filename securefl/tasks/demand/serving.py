@@ -16,6 +16,7 @@ from securefl.errors import InputError
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
+from securefl.tasks.common.held_out import HeldOut
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.serving import (
     Graph,
@@ -27,13 +28,14 @@ from securefl.tasks.common.serving import (
     parts_of_cases,
 )
 from securefl.tasks.demand.graph import forecast_graph
+from securefl.tasks.demand.held_out import held_out_forecasts
 from securefl.tasks.demand.personalized import (
     PersonalizedMember,
     PrivateDemandTask,
     personalized_member,
 )
 from securefl.tasks.demand.quantile_task import QuantileTask
-from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Sales, sales, steps_until
+from securefl.tasks.demand.series import Cadence, Days, Floats, Ints, Known, sales, steps_until
 from securefl.tasks.demand.task import DemandFacts, DemandMember, DemandTask, doubles
 from securefl.tasks.demand.windows import ForecastExamples
 
@@ -52,26 +54,6 @@ class LocalForecaster:
 
     model: nn.Module
     share: float
-
-
-@dataclass(frozen=True)
-class Known:
-    """A member's sales up to a moment.
-
-    Attributes:
-        name: The member's name.
-        sold: Units sold, by product and step.
-        steps: First days of the steps, datetime64[D] [T].
-    """
-
-    name: str
-    sold: Sales
-    steps: Days
-
-    def until(self, count: int) -> Known:
-        """Return the first `count` steps."""
-        sold = Sales(self.sold.products, self.sold.units[:, :count])
-        return Known(self.name, sold, self.steps[:count])
 
 
 class ServedForecaster(ServedModel):
@@ -190,7 +172,14 @@ class ServedForecaster(ServedModel):
         ahead, in all steps that the model was not trained on.
         """
         known = self.known(tables, request.as_of)
-        horizon, interval = request.horizon or 1, request.interval or _INTERVAL
+        yield from self.forecasts(known, request.horizon or 1, request.interval or _INTERVAL)
+
+    def forecasts(self, known: Known, horizon: int, interval: float) -> Iterator[pd.DataFrame]:
+        """Yield a table a coming step; see `predict`.
+
+        Raises:
+            InputError: If no band can be given so far ahead, or with this probability.
+        """
         if not 0 < interval < 1:
             raise InputError(f"interval is {interval:g}, not between 0 and 1")
         ratios = self._ratios(known, horizon)
@@ -207,6 +196,22 @@ class ServedForecaster(ServedModel):
                     "upper": np.maximum(np.expm1(np.log1p(units) + high), 0.0),
                 }
             )
+
+    @torch.no_grad()
+    def held_out(self, member: Any, tables: RetailerTables) -> HeldOut | None:  # noqa: ANN401
+        """See `ServedModel`; a step is forecast from all sales before it."""
+        del member
+        return held_out_forecasts(self, tables)
+
+    @property
+    def band(self) -> float:
+        """Probability that a drawn band should hold."""
+        return _INTERVAL
+
+    def drawn(self, known: Known) -> Floats:
+        """Return what is drawn of the step after the known ones: see `SeriesPath`, [3 or 4, S]."""
+        (table,) = self.forecasts(known, 1, self.band)
+        return table[["forecast", "lower", "upper"]].to_numpy(np.float64).T
 
     def known(self, tables: RetailerTables, as_of: np.datetime64 | None) -> Known:
         """Return the complete steps of the data before a moment.

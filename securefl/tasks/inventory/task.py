@@ -24,7 +24,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.common.serving import Request
 from securefl.tasks.demand.personalized import PrivateDemandTask
 from securefl.tasks.demand.quantile_task import QuantileTask
-from securefl.tasks.demand.series import Floats, Ints
+from securefl.tasks.demand.series import Floats, Ints, Known
 from securefl.tasks.demand.serving import ServedForecaster
 from securefl.tasks.demand.task import DemandMember, DemandTask, doubles
 from securefl.tasks.demand.windows import ForecastExamples, Grid
@@ -163,6 +163,7 @@ class ServedOrderLevels(ServedForecaster):
         "It knows neither the stock nor the orders on their way.",
     )
     options: ClassVar[frozenset[str]] = frozenset({"as_of"})
+    task: InventoryTask
 
     @torch.no_grad()
     def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:
@@ -170,11 +171,8 @@ class ServedOrderLevels(ServedForecaster):
 
         `period_end` is the last day that an order has to cover; see `ServedModel`.
         """
-        task = self.task
-        assert isinstance(task, InventoryTask)
-        known, stock = self.known(tables, request.as_of), task.stock
-        cases = self.next_step(known)
-        table = task.level_table(cases[0], self.forecast(cases))
+        task, known = self.task, self.known(tables, request.as_of)
+        table, stock = self._levels(known), task.stock
         week = np.timedelta64(task.cadence.days, "D")
         start = known.steps[-1] + week
         last = start + task.horizon * week - np.timedelta64(1, "D")
@@ -185,3 +183,24 @@ class ServedOrderLevels(ServedForecaster):
         table["critical_level"] = stock.critical_level
         table["holding_cost"], table["shortage_cost"] = stock.holding_cost, stock.shortage_cost
         yield table
+
+    @property
+    def band(self) -> float:
+        """See `ServedForecaster`; between the quantiles next to 0.1 and 0.9 that the model has."""
+        low, high = self._ends()
+        return high - low
+
+    def drawn(self, known: Known) -> Floats:
+        """See `ServedForecaster`; median, quantiles, and what to order up to."""
+        low, high = self._ends()
+        columns = [f"demand_{level:g}" for level in (0.5, low, high)]
+        return self._levels(known)[[*columns, "order_up_to"]].to_numpy(np.float64).T
+
+    def _ends(self) -> tuple[float, float]:
+        levels = np.array(self.task.levels)
+        low, high = (float(levels[np.abs(levels - end).argmin()]) for end in (0.1, 0.9))
+        return low, high
+
+    def _levels(self, known: Known) -> pd.DataFrame:
+        cases = self.next_step(known)
+        return self.task.level_table(cases[0], self.forecast(cases))

@@ -17,11 +17,13 @@ from securefl.errors import InputError
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
+from securefl.tasks.common.held_out import HeldOut, PriceCurve, PriceCurves
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.serving import OwnPart, Request, ServedModel
 from securefl.tasks.demand.series import WEEK, Floats, steps_until
 from securefl.tasks.pricing.facts import PricingFacts
 from securefl.tasks.pricing.price_list import Lines
+from securefl.tasks.pricing.price_optimization import price_curve, usual_product
 from securefl.tasks.pricing.task import PricingMember, PricingTask, scored
 
 
@@ -95,6 +97,37 @@ class ServedPrices(ServedModel):
             )
             for part in range(count)
         ]
+
+    def held_out(self, member: Any, tables: RetailerTables) -> HeldOut | None:  # noqa: ANN401
+        """See `ServedModel`; what is expected at other prices, which no held-out week has seen."""
+        del tables
+        assert isinstance(member, PricingMember)
+        prices, sales, keys = (
+            member.prices[member.name],
+            member.sales[member.name],
+            member.keys,
+        )
+        table = self.task.price_table((prices, sales), keys, self.value, self.error)
+        if table.empty:
+            return None
+        takings = (table["price"] * table["units_a_week"]).groupby(table["category"]).sum()
+        ordered = takings.sort_values(ascending=False, kind="stable")
+        curves = tuple(
+            self._curve(keys.index(str(name)), str(name), float(value))
+            for name, value in ordered.items()
+        )
+        split = self.task.split
+        return PriceCurves(curves, split.confidence, 100 * split.max_change)
+
+    def _curve(self, key: int, name: str, takings: float) -> PriceCurve:
+        value, error = float(self.value[key]), float(self.error[key])
+        rows = price_curve(usual_product(value, error, self.task.split), self.task.split)
+        change = rows["change_percent"].to_numpy(np.float64)
+        revenue, margin = (
+            rows[[f"{kind}_percent", f"{kind}_low", f"{kind}_high"]].to_numpy(np.float64).T
+            for kind in ("revenue", "margin")
+        )
+        return PriceCurve(name, value, error, takings, change, revenue, margin)
 
     def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:
         """Yield a row a product: its prices, and what is expected of them in a week.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from securefl.errors import InputError
 from securefl.ml.metrics.ranking import RankingCases, parts_of
+from securefl.tasks.common.held_out import ListedCustomer
 from securefl.tasks.common.histories import Histories
 from securefl.tasks.common.ranking_examples import Cases, histories
 from securefl.tasks.common.splits import Purchases, histories_of
@@ -25,6 +26,10 @@ Ints = npt.NDArray[np.int64]
 
 _LISTED: Final = 10
 """Products of a list where nothing else is asked for."""
+SHOWN: Final = 10
+"""Customers whose lists are drawn."""
+_BEFORE: Final = 5
+"""Earlier purchases that are drawn beside a list."""
 CHUNK: Final = 256
 """Customers that are scored at a time; the closing evaluation scores as many."""
 
@@ -238,3 +243,44 @@ def list_length(k: int | None, candidates: int) -> int:
     if not 1 <= k <= candidates:
         raise InputError(f"k is {k}, but only 1 to {candidates} products can be listed")
     return k
+
+
+def spread(count: int, most: int) -> Tensor:
+    """Return at most so many places among `count`, evenly spaced, int64."""
+    return torch.from_numpy(np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64)))
+
+
+def listed_customers(
+    cases: Cases, index: Tensor, scores: Tensor, products: Ints
+) -> tuple[ListedCustomer, ...]:
+    """Return lists before held-out purchases, with the purchase's rank among all competitors.
+
+    Args:
+        cases: The cases.
+        index: Positions of those that are listed, int64 [B].
+        scores: Scores of all products, float32 [B, I].
+        products: Product ids, int64 [I].
+    """
+    positive = cases.ranking.positive[index]
+    allowed = cases.ranking.competitors(index)
+    allowed[torch.arange(len(index)), positive] = True
+    scores = scores.masked_fill(~allowed, float("-inf"))
+    ranks = (scores >= scores.gather(1, positive[:, None])).sum(dim=1).tolist()
+    orders = scores.argsort(dim=1, descending=True, stable=True)[:, :_LISTED]
+    counts = allowed.sum(dim=1).tolist()
+    found = []
+    for row, place in enumerate(index.tolist()):
+        first, last = cases.known.start[place], cases.known.start[place + 1]
+        items = cases.known.items[first:last].long()
+        latest = cases.known.baskets[first:last].argsort(descending=True, stable=True)[:_BEFORE]
+        found.append(
+            ListedCustomer(
+                before=products[items[latest].numpy()],
+                known=len(items),
+                listed=products[orders[row, : min(counts[row], _LISTED)].numpy()],
+                bought=int(products[positive[row]]),
+                rank=ranks[row],
+                among=counts[row],
+            )
+        )
+    return tuple(found)

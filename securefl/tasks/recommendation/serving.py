@@ -18,6 +18,7 @@ from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
+from securefl.tasks.common.held_out import HeldOut, HeldOutLists
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.ranking_examples import Cases, histories, purchases_of
 from securefl.tasks.common.serving import (
@@ -35,12 +36,15 @@ from securefl.tasks.common.splits import Purchases, histories_of
 from securefl.tasks.recommendation.customer_rows import CustomerRows
 from securefl.tasks.recommendation.lists import (
     CHUNK,
+    SHOWN,
     Asked,
     Bought,
     Group,
     Lists,
     RankingNetwork,
     list_length,
+    listed_customers,
+    spread,
 )
 from securefl.tasks.recommendation.personalization import LocalScores, PersonalizedTask
 from securefl.tasks.recommendation.task import (
@@ -159,6 +163,20 @@ class ServedRanking(ServedModel):
         """See `ServedModel`; by customer."""
         assert isinstance(member, RankingMember)
         return parts_of_cases(member, count, lambda cases: cases.customers)
+
+    @torch.no_grad()
+    def held_out(self, member: Any, tables: RetailerTables) -> HeldOut | None:  # noqa: ANN401
+        """See `ServedModel`; of the known products, ranked as the closing table ranks all."""
+        del tables
+        assert isinstance(member, RankingMember)
+        group = self.own.groups[0]
+        cases = self._with_own_rows(member.cases[group.name]["test"], member.ids)
+        index = spread(len(cases.customers), SHOWN)
+        if not len(index):
+            return None
+        scores = self._scores(group)(cases, index)
+        listed = listed_customers(cases, index, scores, self.facts.products)
+        return HeldOutLists(listed, len(cases.customers))
 
     def predict(self, tables: RetailerTables, request: Request) -> Iterator[pd.DataFrame]:
         """Yield `customer`, `rank`, `product`, `score` and `basis`, see `ServedModel`.

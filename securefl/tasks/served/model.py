@@ -18,6 +18,7 @@ from securefl.config.schema import RunConfig
 from securefl.errors import InputError
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import total
+from securefl.tasks.common.held_out import HeldOut
 from securefl.tasks.common.serving import Request, Verb, refuse_unknown
 from securefl.tasks.served.adopting import open_released
 from securefl.tasks.served.folder import read_manifest
@@ -194,6 +195,23 @@ class Model:
         prepared = opened.served.task.prepare(tables, opened.served.facts)
         with torch.no_grad():
             return total(opened.served.evaluate(prepared, split).values()).values()
+
+    @torch.no_grad()
+    def held_out(self, data: Data | None = None) -> HeldOut | None:
+        """Return what the model says of the test cases beside what happened, to be drawn.
+
+        Args:
+            data: See `evaluate`.
+
+        Returns:
+            Products and customers in numbers; None for a model that has no such picture.
+
+        Raises:
+            InputError: See `recommend`.
+        """
+        served = self.opened.served
+        tables = self._read(data, now=False).tables
+        return served.held_out(served.task.prepare(tables, served.facts), tables)
 
     def stream(
         self,

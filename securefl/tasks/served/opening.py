@@ -19,7 +19,7 @@ from securefl.config.task_registry import TASKS
 from securefl.errors import ConfigError, InputError
 from securefl.ml.parameters import joined_shared, load_shared, local_parameters
 from securefl.ml.tensor_io import unpacked_tensors
-from securefl.ml.vectors import ORDER, model_digest
+from securefl.ml.vectors import ORDER, FloatVector, model_digest
 from securefl.tasks.common.serving import OwnPart, ServedModel, load_rows
 from securefl.tasks.registry import create_task
 from securefl.tasks.served import manifest as m

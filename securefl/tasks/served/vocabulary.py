@@ -109,6 +109,11 @@ class Vocabulary:
         found: npt.NDArray[np.object_] = table[np.searchsorted(self.products, products)]
         return found
 
+    def department(self, product: int) -> str | None:
+        """Return a product's department; None where it is not known."""
+        places = np.flatnonzero(self.products == product)
+        return None if self.departments is None or not len(places) else self.departments[places[0]]
+
     def of_departments(self, allowed: Sequence[str], excluded: Sequence[str]) -> Ints:
         """Return the products of some departments, int64.
 

@@ -251,3 +251,13 @@ def test_a_missing_extra_is_one_line(cli, model, tmp_path, monkeypatch):
     assert cli("export", model, "--out", tmp_path / "x").refused("needs the extra: pip install")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert cli("serve", model).refused("needs the extra: pip install 'securefl[serve]'")
+
+
+def test_a_members_own_page(cli, finished, model):
+    """From its folder or its model; the run's page says nothing of customers."""
+    assert cli("report", model.parent).out.strip() == str(model.parent / "report.html")
+    assert "own data" in (model.parent / "report.html").read_text(encoding="utf-8")
+    assert cli("report", model, "--beside", finished[0] / "run").refused("--beside compares runs")
+    run = finished[0] / "run"
+    assert cli("report", run, "--data", finished[0]).refused("--data is for a member's model")
+    assert cli("report", run / "released").refused("is the released shared model alone")
