@@ -15,7 +15,7 @@ from securefl.federation.aggregation.model_proofs import RoundEnd, read_proof
 from securefl.federation.member.model_verifier import ModelVerifier
 from securefl.federation.member.replying import INTERNAL_ERROR
 
-RequestT = TypeVar("RequestT", m.Train, m.TrainMasked)
+RequestT = TypeVar("RequestT", bound=m.Train | m.TrainMasked)
 
 
 class SeenOutcomes:
