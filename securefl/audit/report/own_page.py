@@ -17,7 +17,8 @@ from securefl.config.metric_labels import LABELS, shown, title
 from securefl.config.task_registry import declaration
 from securefl.ml.tensor_io import write_atomically
 from securefl.tasks.served.manifest import MANIFEST, Figure
-from securefl.tasks.served.model import Data, Model, open_model
+from securefl.tasks.served.model import Model, open_model
+from securefl.tasks.served.own_data import Data
 from securefl.tasks.served.writing import FOLDER
 from securefl.untrusted.files import replaceable
 

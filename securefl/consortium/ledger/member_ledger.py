@@ -73,8 +73,7 @@ class MemberLedger:
         self.run = consortium.run_id.hex()
         self.key = SigningKey(identity)
         self._consortium, self.config = consortium, consortium.config
-        self._context = context
-        self._directory = directory
+        self._context, self._directory = context, directory
         self._asked: RequestedRound | None = None
         self._begun = False
 
@@ -85,8 +84,7 @@ class MemberLedger:
 
     def close(self) -> None:
         """Close the privacy ledger; a later use opens it again."""
-        ledger = self.__dict__.pop("privacy_ledger", None)
-        if ledger is not None:
+        if (ledger := self.__dict__.pop("privacy_ledger", None)) is not None:
             ledger.close()
 
     def begin(self, units: int, start_model: bytes | None = None) -> None:
@@ -311,8 +309,8 @@ class MemberLedger:
             row = row if self._task is None else replace(row, task=self._task)
             self.privacy_ledger.add_run(row)
             before = released_before(self.privacy_ledger, data_set.number, row.unit)
-            start = None if start_model is None else start_model.hex()
             terms = agreement, context.policy, data_set, before
+            start = None if start_model is None else start_model.hex()
             self._write(opening_event(row, *terms, start_model=start))
 
     def _priced(self, mechanisms: list[Mechanism]) -> float:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from securefl.errors import InputError
 from securefl.tasks.common.serving import Graph
 from securefl.tasks.served.folder import json_bytes, write_new_folder
-from securefl.tasks.served.model import Data, Model
+from securefl.tasks.served.model import Model
+from securefl.tasks.served.own_data import Data
 
 Format = Literal["onnx", "torch"]
 FILES: Final[dict[str, str]] = {"onnx": "model.onnx", "torch": "model.pt2"}

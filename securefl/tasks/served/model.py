@@ -12,8 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from securefl.config.data import DataSettings
-from securefl.config.load import load_config
 from securefl.config.schema import RunConfig
 from securefl.errors import InputError
 from securefl.ml.metrics.spec import Split
@@ -24,11 +22,9 @@ from securefl.tasks.served.adopting import open_released
 from securefl.tasks.served.folder import read_manifest
 from securefl.tasks.served.manifest import CARD, Manifest
 from securefl.tasks.served.opening import OpenedModel, open_folder
-from securefl.tasks.served.own_data import OwnData, Source, data_settings, moment, own_data
+from securefl.tasks.served.own_data import Data, OwnData, given_data, moment, own_data, source_of
 from securefl.untrusted.files import SMALL, read_text
 
-Data = pd.DataFrame | str | PathLike[str] | RunConfig
-"""Purchases under the member's own labels, or where they are."""
 Moment = str | pd.Timestamp | np.datetime64
 
 
@@ -302,7 +298,7 @@ class Model:
         member = self.manifest.member
         assert member is not None  # a released model is not opened
         agreed = self.config.data
-        source, vocabulary = _source(data, agreed), self.opened.vocabulary
+        source, vocabulary = source_of(data, agreed), self.opened.vocabulary
         return own_data(source, member, vocabulary, now=now, agreed=agreed)
 
     def _labelled(self, frame: pd.DataFrame, own: OwnData) -> pd.DataFrame:
@@ -341,26 +337,7 @@ def open_model(
         if member is not None:
             raise InputError(f"{folder} is a member's own model; it serves no other retailer")
         return Model(open_folder(folder), data)
-    return Model(open_released(folder, _given(data), member), data)
-
-
-def _given(data: Data | None) -> Source | None:
-    """Return the data of a retailer whose files no configuration of the run names."""
-    if data is None or isinstance(data, pd.DataFrame):
-        return data
-    if isinstance(data, RunConfig):
-        return data.data
-    if Path(data).suffix != ".toml":
-        raise InputError(f"{data}: for a released model, give a configuration (.toml)")
-    return load_config(Path(data)).data
-
-
-def _source(data: Data | None, settings: DataSettings) -> Source:
-    if data is None:
-        return settings
-    if isinstance(data, pd.DataFrame):
-        return data
-    return data.data if isinstance(data, RunConfig) else data_settings(Path(data), settings)
+    return Model(open_released(folder, given_data(data), member), data)
 
 
 def _with_customers(request: Request, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Request:

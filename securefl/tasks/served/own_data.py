@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 
 from securefl.config.data import DataSettings, FilesSettings
 from securefl.config.load import load_config, nearest
+from securefl.config.schema import RunConfig
 from securefl.data.frames import customer_labels, numbered, purchases_of_frame
 from securefl.data.schema import UNKNOWN_PRODUCT
 from securefl.data.sources.files.identity import label_number
@@ -26,6 +28,8 @@ from securefl.tasks.served.vocabulary import Vocabulary
 
 Ints = npt.NDArray[np.int64]
 Source = DataSettings | pd.DataFrame
+Data = pd.DataFrame | str | PathLike[str] | RunConfig
+"""Purchases under the member's own labels, or where they are."""
 
 
 @dataclass(frozen=True)
@@ -195,3 +199,23 @@ def moment(text: Any) -> np.datetime64:  # noqa: ANN401 - a date of any library
     if np.isnat(found):
         raise InputError(f"'{text}' is no date such as 2026-03-01")
     return np.datetime64(found)
+
+
+def given_data(data: Data | None) -> Source | None:
+    """Return the data of a retailer whose files no configuration of the run names."""
+    if data is None or isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, RunConfig):
+        return data.data
+    if Path(data).suffix != ".toml":
+        raise InputError(f"{data}: for a released model, give a configuration (.toml)")
+    return load_config(Path(data)).data
+
+
+def source_of(data: Data | None, settings: DataSettings) -> Source:
+    """Return the data that were given; what the run's configuration names where none were."""
+    if data is None:
+        return settings
+    if isinstance(data, pd.DataFrame):
+        return data
+    return data.data if isinstance(data, RunConfig) else data_settings(Path(data), settings)
