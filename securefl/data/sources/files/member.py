@@ -135,7 +135,11 @@ class _Reading:
         self._coverage(arrays["time"])
         label = reader.customers.label
         judged_customers(arrays["customer"], self.findings, self._place, label)
-        frame = ordered(arrays, with_baskets=self._columns.basket is not None)
+        frame = ordered(
+            arrays,
+            with_baskets=self._columns.basket is not None,
+            narrow=not self.findings.apart,
+        )
         frame = judged_repetitions(self._netted(frame), self.findings, self._place)
         return self._nothing() if frame.empty else frame
 
@@ -173,7 +177,9 @@ class _Reading:
     def _distinct(self, found: Iterator[Scan], reader: LineReader) -> Iterator[list[Arrays]]:
         earlier: list[tuple[str, list[Arrays]]] = []
         for scan in found:
-            parts = [narrowed(part) for part in reader.read(scan)]
+            read = reader.read(scan)
+            # Types that depend on values would let one line decide how others are computed with.
+            parts = list(read) if self.findings.apart else [narrowed(part) for part in read]
             copy = next((name for name, other in earlier if same_lines(parts, other)), None)
             if copy is None:
                 earlier.append((scan.label, parts))

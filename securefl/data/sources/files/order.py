@@ -69,14 +69,15 @@ def no_lines(*, rated: bool) -> pd.DataFrame:
     return pd.DataFrame({name: np.zeros(0, dtype=kind) for name, kind in columns.items()})
 
 
-def ordered(arrays: Arrays, *, with_baskets: bool) -> pd.DataFrame:
+def ordered(arrays: Arrays, *, with_baskets: bool, narrow: bool = True) -> pd.DataFrame:
     """Return the lines by time, receipt and product; without receipts, one a customer and day.
 
     A discount that no file has is 0 in all lines, and takes no memory.
     """
     lines = len(arrays["time"])
     if not with_baskets:
-        arrays["basket"] = _narrow("basket", _visits(arrays["customer"], arrays["time"]))
+        baskets = _visits(arrays["customer"], arrays["time"])
+        arrays["basket"] = _narrow("basket", baskets) if narrow else baskets
     _put_in_order(arrays)
     if "discount" not in arrays:
         arrays["discount"] = np.broadcast_to(np.float64(0.0), (lines,))
