@@ -66,8 +66,7 @@ def ca(*, folder: Path, host: tuple[str, ...], days: int, passphrase_file: Path 
     epilog="""\b
     Examples:
       securefl agreement broker-config agreement.toml --tls tls
-      securefl agreement broker-config agreement.toml --tls tls --out /etc/securefl/nats
-          --store /var/lib/securefl-broker/jetstream
+      securefl agreement broker-config agreement.toml --tls tls --store /var/nats
     """
 )
 @agreement_argument

@@ -135,7 +135,7 @@ def test_score_and_information_are_those_of_the_conditional_likelihood(planted):
 def test_nothing_that_is_held_out_reaches_statistics_or_the_usual_prices(planted):
     task, facts, data, members = prepared(planted)
     tables = data.members[0]
-    lines = tables.transactions.copy()
+    lines = tables.transactions.astype({"quantity": float})
     later = lines["time"] >= pd.Timestamp(facts.weeks[-11])
     lines.loc[later, ["quantity", "value"]] = lines.loc[later, ["quantity", "value"]] * [5, 50]
     after = task.prepare(RetailerTables(tables.name, lines), facts)
