@@ -7,7 +7,7 @@ from itertools import groupby
 
 from securefl.audit.answer import UNPROTECTED
 from securefl.audit.bundle.findings import Overall, Verdict
-from securefl.audit.checks.registry import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.explain import Explanation
 from securefl.audit.verify import Audit, Checked
 from securefl.privacy.accounting.spent import UNBOUNDED
