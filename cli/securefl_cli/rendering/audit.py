@@ -92,6 +92,7 @@ def print_explanation(story: Explanation) -> None:
     out = console()
     out.line()
     out.line(f"{story.task}, agreement '{story.agreement}'", "bold")
+    out.line("What the bundle says: none of it was checked here, which is what verify does.", "dim")
     out.line()
     facts = [
         (Cell(((label, "bold"),)), Cell(((text, ""),), LONGEST)) for label, text in _facts(story)
