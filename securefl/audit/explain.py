@@ -12,7 +12,7 @@ from securefl.audit.accountants.recompute import UnpricedError, epsilon_of
 from securefl.audit.bundle.bundle import Bundle
 from securefl.audit.bundle.case import Log
 from securefl.audit.checks.budgets import claims_of
-from securefl.audit.checks.limits import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.life import life_loss, member_life, released
 from securefl.config.privacy import PrivacySettings, protects
 from securefl.consortium.agreement.model import agreement_fingerprint

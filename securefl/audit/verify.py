@@ -27,7 +27,7 @@ from securefl.audit.bundle.findings import (
 from securefl.audit.bundle.inputs import ReleasedModel, read_bundle, released_model
 from securefl.audit.bundle.model_signature import ModelSignature, read_signature
 from securefl.audit.bundle.time_limit import TimeLimitError, deadline, time_left
-from securefl.audit.checks.limits import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.checks.registry import CHECKS, SCHEMA, SCHEMA_REMEDY
 from securefl.consortium.agreement.model import agreement_digest
 from securefl.consortium.agreement.signatures import SignedAgreement, standing

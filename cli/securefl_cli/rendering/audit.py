@@ -7,7 +7,7 @@ from itertools import groupby
 
 from securefl.audit.answer import UNPROTECTED
 from securefl.audit.bundle.findings import Overall, Verdict
-from securefl.audit.checks.limits import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.explain import Explanation
 from securefl.audit.verify import Audit, Checked
 from securefl.privacy.accounting.spent import UNBOUNDED
@@ -92,6 +92,7 @@ def print_explanation(story: Explanation) -> None:
     out = console()
     out.line()
     out.line(f"{story.task}, agreement '{story.agreement}'", "bold")
+    out.line("What the bundle says: none of it was checked here, which is what verify does.", "dim")
     out.line()
     facts = [
         (Cell(((label, "bold"),)), Cell(((text, ""),), LONGEST)) for label, text in _facts(story)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from securefl._version import __version__
-from securefl.audit.checks.limits import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.dossier.competition import notes
 from securefl.audit.dossier.data_protection import annex, nist
 from securefl.audit.dossier.deployment import Entry, entry

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from securefl.audit.bundle.bundle import Bundle
-from securefl.audit.checks.limits import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.explain import Explanation, explain
 from securefl.audit.export import bundle_of
 from securefl.audit.report.rounds import Paths

@@ -43,6 +43,14 @@ def timestamp(moment: datetime | None = None) -> str:
     return to_timestamp(moment or datetime.now(UTC))
 
 
+def later(last: Entry | None, now: str) -> str:
+    """Return the time of the entry that follows `last`: now, and never before it.
+
+    A clock that was set back in between must not make an honest log look rewritten.
+    """
+    return now if last is None else max(now, last.time)
+
+
 def next_entry(
     last: Entry | None, event: Event, *, run: str, agreement: str, member: str, time: str
 ) -> Entry:

@@ -28,7 +28,7 @@ from securefl.consortium.ledger.events import (
     Release,
     UnseenOutcome,
 )
-from securefl.consortium.ledger.hash_chain import LedgerError, next_entry, sign, timestamp
+from securefl.consortium.ledger.hash_chain import LedgerError, later, next_entry, sign, timestamp
 from securefl.consortium.ledger.policy import refuse
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow, book_path
 from securefl.consortium.ledger.releases import (
@@ -325,15 +325,13 @@ class MemberLedger:
 
     def _write(self, event: Event) -> None:
         """Sign and add the next entry, in the caller's transaction."""
-        last = self.privacy_ledger.last_entry(self.run)
         entry = next_entry(
-            last,
+            last := self.privacy_ledger.last_entry(self.run),
             event,
             run=self.run,
             agreement=self._consortium.digest().hex(),
             member=self.name,
-            # A clock that was set back in between must not make an honest log look rewritten.
-            time=timestamp() if last is None else max(timestamp(), last.time),
+            time=later(last, timestamp()),
         )
         self.privacy_ledger.add_entry(sign(entry, self.key))
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from securefl.audit.bundle.bundle import Bundle, parse
-from securefl.audit.verify import verify
+from securefl.audit.bundle.case import AuditContext, Log
+from securefl.audit.verify import _fault
 from securefl.consortium.ledger.events import Entry, Event, Mechanism, Outcome
 from support.bundle_edits import CHEAT
 from support.bundle_fields import UNORDERED, at, fields_of, other_values, put, resigned
@@ -58,14 +59,14 @@ def case_of(mode, folder):
     return run, tree, fields_of(tree)
 
 
-def verdict_of(run, tree, folder):
+def fault_of(run, tree, folder):
+    """What is worst of a bundle; None if it passes. Nothing is priced behind a failure."""
     try:
         bundle = parse(tree)
-    except ValidationError:
-        return "fail"
-    signed = run.consortium.signed
+    except ValidationError as error:
+        return str(error)
     given = {"model": run.model, "model_layout": LAYOUT}
-    return verify(bundle, folder=folder, agreement=signed, now=NOW, **given).verdict
+    return _fault(AuditContext(Log(bundle), NOW, folder, run.consortium.signed, **given))
 
 
 def changes_of(tree, fields):
@@ -95,7 +96,7 @@ def passes(run, tree, folder, change):
         put(changed, place, copy.deepcopy(other))
     if who != "an outsider":
         resigned(changed, run.keys, {p[1] for p in places} if name.endswith("previous") else ())
-    return changed != tree and verdict_of(run, changed, folder) == "pass"
+    return changed != tree and fault_of(run, changed, folder) is None
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def beside(tmp_path_factory):
 def judged(mode, beside, sample=None):
     folder = beside / mode
     run, tree, fields = case_of(mode, folder)
-    assert verdict_of(run, tree, folder) == "pass"
+    assert fault_of(run, tree, folder) is None
     changes = [
         c
         for c in changes_of(tree, fields)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from securefl.audit.bundle.bundle import to_text
-from securefl.audit.checks.limits import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.sign import sign_model
 from securefl.audit.verify import verify, verify_file
 from securefl.errors import InputError

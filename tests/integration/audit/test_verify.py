@@ -12,7 +12,7 @@ from securefl.audit.accountants.recompute import epsilon_of
 from securefl.audit.bundle.bundle import BundleError, parse, read_object, to_text
 from securefl.audit.bundle.case import Log
 from securefl.audit.bundle.inputs import moment, pinned_agreement, read_bundle
-from securefl.audit.checks.limits import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.checks.registry import CHECKS
 from securefl.audit.explain import explain
 from securefl.audit.verify import OtherBundle, verify, verify_file

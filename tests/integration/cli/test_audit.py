@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from securefl.audit.checks.limits import NOT_PROVED
+from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.checks.registry import CHECKS, SCHEMA
 from securefl.audit.verify import EXIT_CODES
 from support.paths import DOCS

@@ -1,4 +1,4 @@
-"""What no check of a bundle can prove, in sentences that every reader of an audit is shown."""
+"""What an audit leaves open, said with every verdict."""
 
 from __future__ import annotations
 
