@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from securefl.config.data import FilesSettings
+from securefl.config.data import DataSettings, FilesSettings
 from securefl.errors import ConfigError
 
 if TYPE_CHECKING:  # a configuration is checked without importing torch
@@ -43,10 +43,28 @@ def check_model(config: RunConfig) -> None:
             " one depends on others; it hides a"
             f" {' or a '.join(choice.units)} (--unit {next(iter(choice.units))})"
         )
+    if privacy.unit == "record":
+        _check_records(config.data)
     if privacy.dp not in choice.protections:
         raise ConfigError(
             f"privacy.dp: model '{model}' of task '{config.task}' is trained under"
             f" --dp {' or '.join(choice.protections)} alone"
+        )
+
+
+def _check_records(data: DataSettings) -> None:
+    """Refuse rules of own files by which one line changes others, where single lines are hidden.
+
+    Raises:
+        ConfigError: If there are any.
+    """
+    if not isinstance(data, FilesSettings):
+        return
+    rules = (data.rules, *(member.rules for member in data.members if member.rules is not None))
+    if any(one.returns == "net" for one in rules):
+        raise ConfigError(
+            'data.rules.returns: "net" takes one return off many lines of its customer, so that a'
+            ' single line cannot be hidden; set "drop", or hide customers (--unit customer)'
         )
 
 

@@ -47,6 +47,7 @@ PATHS = ("hooks", "bookkeeping", "vectorised")
 SEED = 11
 REFUSED = "refused"
 """By the path, for the model's layers: it is refused without reading a unit."""
+_FEW = 64
 SLACK = 1 + 1e-6
 """Largest ratio of what a unit moves to the stated sensitivity."""
 
@@ -212,7 +213,9 @@ class Retailer:
     def _hostile(self) -> np.ndarray[Any, Any]:
         """Return weights that a coordinator made up: large, and of many sizes."""
         rng = np.random.default_rng(3)
-        scale = 10.0 ** rng.uniform(-2, 4, len(self.shared))
+        # Of few parameters, large ones saturate every unit's loss, and nothing would move at all.
+        most = 4 if len(self.shared) >= _FEW else 1
+        scale = 10.0 ** rng.uniform(-2, most, len(self.shared))
         return (rng.normal(size=len(self.shared)) * scale).astype(np.float32)
 
 

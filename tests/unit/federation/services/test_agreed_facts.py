@@ -151,6 +151,20 @@ def test_one_customer_moves_no_agreed_fact(shops):
     assert np.array_equal(before.shared, after.shared)
 
 
+def test_netted_returns_hide_no_single_record(shops):
+    """One return is taken off many lines of its customer, so that it moves more than its own."""
+    tree = {"task": "demand", "demand": {"level": "category"}, "privacy": BUDGET}
+    data = config(shops, "demand").data.model_dump(mode="json", exclude_none=True)
+    data["rules"]["returns"] = "net"
+    for unit in ("customer", "record"):
+        settings = load_config(None, tree | {"data": data, "privacy": BUDGET | {"unit": unit}})
+        if unit == "customer":
+            assert prepare(settings).members
+        else:
+            with pytest.raises(ConfigError, match="takes one return off many lines"):
+                prepare(settings)
+
+
 WRONG = "\n999,item-1,2024-05-05,-1,1.0\n999,item-1,05/31/2024,x,1.0\n,item-1,2024-05-05,1,1.0\n9\n"
 
 
