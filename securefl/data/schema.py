@@ -28,6 +28,9 @@ PLAIN_EVENT: Final = "view"
 LEVELS: Final = ("department", "category", "kind", "brand", "size")
 """The catalogue's text columns, coarse to fine."""
 
+_BLOCK: Final = 1 << 22
+"""Rows that are compared at a time: a comparison of all would copy the column."""
+
 Kind = Literal["id", "number", "time", "text", "flag"]
 
 
@@ -233,9 +236,11 @@ def check_data(data: RetailData, *, may_be_empty: bool = False) -> None:
 def _check_member(member: RetailerTables, data: RetailData) -> None:
     origin = Origin(f"{data.source}: {member.name}")
     check_table(member.transactions, TRANSACTIONS, origin)
-    row = first_true(~member.transactions["product"].isin(data.products["product"]))
-    if row is not None:
-        raise origin.error("product", row, "not in the catalogue")
+    listed = data.products["product"]
+    for at in range(0, len(member.transactions), _BLOCK):
+        row = first_true(~member.transactions["product"].iloc[at : at + _BLOCK].isin(listed))
+        if row is not None:
+            raise origin.error("product", at + row, "not in the catalogue")
     if member.profiles is not None:
         profiles = Origin(f"{origin.file}: profiles")
         check_table(member.profiles, PROFILES, profiles)

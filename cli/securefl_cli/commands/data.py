@@ -67,19 +67,29 @@ def describe(
     data: str | None,
     format: str,  # noqa: A002 - named after the option
 ) -> None:
-    """Load the data that a run would train on, check every table, and count what they hold."""
+    """Load the data that a run would train on, check every table, and count what they hold.
+
+    Then ask the task: how many training samples each retailer has, or why it cannot train.
+    """
     settings = resolve(config, {"task": task, "data": data})
     from securefl.data.describe import describe as count
     from securefl.data.sources.registry import load
+    from securefl.federation.runs.feasible import fit_of
 
     show_reading()
-    description = count(load(settings.data))
+    tables = load(settings.data)
+    description, fit = count(tables), fit_of(settings, tables)
     if format == "json":
-        print_json(asdict(description), str)
+        print_json({**asdict(description), "task": asdict(fit)}, str)
         return
     from securefl_cli.rendering.tables import print_description
 
     print_description(description)
+    if fit.reason:
+        console().line(f"Task {fit.task} cannot train: {fit.reason}")
+    else:
+        each = ", ".join(f"{name} {samples:,}" for name, samples in fit.samples.items())
+        console().line(f"Training samples for task {fit.task}: {each}.")
 
 
 @click.command(

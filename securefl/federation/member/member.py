@@ -174,9 +174,7 @@ class Member:
 
     def _answer(self, request: m.Message) -> m.Message:
         answer = self._answers[self._gate.admit(request).question]
-        if isinstance(request, m.Train | m.TrainMasked):
-            return self._outcomes.noting(request, answer)
-        return answer(request)
+        return self._outcomes.noting(request, answer)
 
     def close(self) -> None:
         """Close its ledger."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import RefusedError
@@ -14,8 +13,6 @@ from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.model_proofs import RoundEnd, read_proof
 from securefl.federation.member.model_verifier import ModelVerifier
 from securefl.federation.member.replying import INTERNAL_ERROR
-
-RequestT = TypeVar("RequestT", bound=m.Train | m.TrainMasked)
 
 
 class SeenOutcomes:
@@ -39,15 +36,16 @@ class SeenOutcomes:
         self._masked = consortium.config.mode == "secure"
         self._errors: dict[int, str] = {}
 
-    def noting(self, request: RequestT, answer: Callable[[RequestT], m.Message]) -> m.Message:
-        """Return the answer to a round's request; an error's class will stand beside its end."""
+    def noting(self, request: m.Message, answer: Callable[[m.Message], m.Message]) -> m.Message:
+        """Return the answer to a request; a round's first error will stand beside its end."""
         try:
             return answer(request)
         except RefusedError:
             raise  # an entry of its own
         except Exception as error:
-            name = getattr(error, "wire_name", INTERNAL_ERROR)
-            self._errors.setdefault(request.round, name)
+            if isinstance(request, m.Train | m.TrainMasked):
+                name = getattr(error, "wire_name", INTERNAL_ERROR)
+                self._errors.setdefault(request.round, name)
             raise
 
     def recorded(self, claim: m.Conclude) -> Outcome | UnseenOutcome:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any
 
 from securefl.config.load import dump_toml, read_dumped
 from securefl.config.schema import RunConfig
+from securefl.consortium.ledger.paths import FILE as PLACES
 from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
@@ -43,6 +44,7 @@ def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> P
 
 
 CONFIG = "config.toml"
+LOCK = ".lock"
 MODEL = "model.safetensors"
 
 
@@ -109,6 +111,19 @@ class RunDirectory:
         if not (path / CONFIG).is_file():
             raise RunDirectoryError(f"{path} is no run directory: it has no {CONFIG}")
         return cls(path, read_dumped(path / CONFIG), LedgerPaths.read(path))
+
+    def discard_unstarted(self) -> None:
+        """Remove the directory of a run that could not begin: it holds what was written at once.
+
+        The next try then needs no other name, and no run is listed that never was.
+        """
+        begun = {CONFIG, PLACES}
+        if {entry.name for entry in self.path.iterdir()} - {LOCK} != begun:
+            return
+        for name in (*begun, LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

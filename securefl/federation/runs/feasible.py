@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from securefl.config.load import load_config
+from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData
 from securefl.errors import SecureflError
 from securefl.federation.runs.prepare import prepare_data
@@ -59,6 +60,30 @@ class Feasible:
     thresholds: dict[str, Any] | None
     samples: dict[str, int]
     reason: str
+
+
+@dataclass(frozen=True)
+class TaskFit:
+    """What a configured task can do with the data.
+
+    Attributes:
+        task: The task.
+        samples: Member to its training samples; empty where the task cannot train.
+        reason: Why it cannot; empty where it can.
+    """
+
+    task: str
+    samples: dict[str, int]
+    reason: str
+
+
+def fit_of(config: RunConfig, data: RetailData) -> TaskFit:
+    """Return what the task of a configuration can do with the data, as its thresholds are."""
+    try:
+        prepared = prepare_data(config, data)
+    except SecureflError as error:
+        return TaskFit(config.task, {}, str(error))
+    return TaskFit(config.task, {one.name: int(one.samples) for one in prepared.members}, "")
 
 
 def feasible_tasks(data: RetailData, section: dict[str, Any]) -> Iterator[Feasible]:

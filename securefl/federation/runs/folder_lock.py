@@ -29,6 +29,6 @@ def locked(folder: Path) -> Iterator[None]:
 def _lock_file(folder: Path) -> TextIO:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return (folder / ".lock").open("w")
+        return (folder / LOCK).open("w")
     except OSError as error:
         raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None

@@ -76,7 +76,7 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
     """Prepare every member's data from tables that are already loaded."""
     task = create_task(config)
     facts = task.agree(common_data(config.data, lambda: data))
-    members = tuple(task.prepare(tables, facts) for tables in data.members)
+    members = _members(config, task, data, facts)
     if len(members) < config.cohort.minimum:
         raise InputError(
             f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
@@ -89,6 +89,32 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
     check_noise(config, len(members), len(shared))
     earlier = carrier_of(config, task, facts, vocabulary)
     return Prepared(config, task, facts, members, shared, digests, vocabulary, earlier)
+
+
+def _members(
+    config: RunConfig,
+    task: AnyTask,
+    data: RetailData,
+    facts: Any,  # noqa: ANN401 - the task's
+) -> tuple[MemberData, ...]:
+    """Prepare the members' data; all whose tables are too thin are named, and what can be done.
+
+    Raises:
+        InputError: If there are any.
+    """
+    found: list[MemberData] = []
+    thin: list[str] = []
+    for tables in data.members:
+        try:
+            found.append(task.prepare(tables, facts))
+        except InputError as error:
+            thin.append(str(error))
+    if thin:
+        raise InputError(
+            f"{'; '.join(thin)} (leave such members out of the data, or lower the thresholds of"
+            f" [{config.task}]; securefl data init proposes some)"
+        )
+    return tuple(found)
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:

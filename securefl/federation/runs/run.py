@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from securefl.consortium.ledger.transparency_log import open_log
+from securefl.errors import InputError
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation, RoundState
@@ -80,7 +81,11 @@ def run(
 
     def train() -> tuple[Prepared, Trained]:
         watch.stage("Loading and partitioning the data")
-        prepared = prepare(directory.config)
+        try:
+            prepared = prepare(directory.config)
+        except InputError:
+            directory.discard_unstarted()
+            raise
         return prepared, train_and_evaluate(prepared, directory, watch, observer)
 
     return completed(directory, train)

@@ -150,10 +150,7 @@ CASES = {
     ),
     "data align join": (
         "alignment",
-        (
-            "data align join {place}/x {evil} --catalogue {place}/c.csv --state {place}/s"
-            " --out {place}"
-        ),
+        "data align join {place}/x {evil} --catalogue {place}/c.csv --state {place}/s",
     ),
     "data align combine": ("alignment", "data align combine {place}/x --state {place}/s"),
     "data init": ("sales", "data init {place}/north.csv {place}/south.csv --out {place}/n.toml"),

@@ -23,7 +23,7 @@ from securefl.data.sources.files.databases import query_scan
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.identity import own_products, pepper_of
 from securefl.data.sources.files.locate import table_files
-from securefl.data.sources.files.order import joined, narrowed, no_lines, ordered
+from securefl.data.sources.files.order import BLOCK, joined, narrowed, no_lines, ordered
 from securefl.data.sources.files.prepared import prepared_lines
 from securefl.data.sources.files.repetitions import (
     judged_customers,
@@ -303,7 +303,7 @@ def check_coverage(
 
 def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
     """Return bool [n]: lines later than tomorrow, or few, or of one day, a year from all others."""
-    days, counts = np.unique(time.astype("datetime64[D]"), return_counts=True)
+    days, counts = _day_counts(time)
     today = np.datetime64(date.today())  # noqa: DTZ011 - the clock of whoever reads
     bad = days > today + _DAY
     if counts[bad].sum() * 2 > len(time):
@@ -318,3 +318,17 @@ def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
     if not bad.any():
         return np.zeros(len(time), dtype=bool)
     return np.isin(time.astype("datetime64[D]"), days[bad])
+
+
+def _day_counts(
+    time: npt.NDArray[np.datetime64],
+) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.int64]]:
+    """Return the days that occur, ascending, and how many lines each has; block by block."""
+    found: dict[int, int] = {}
+    for at in range(0, len(time), BLOCK):
+        part = time[at : at + BLOCK].astype("datetime64[D]").astype(np.int64)
+        for day, count in zip(*np.unique(part, return_counts=True), strict=True):
+            found[int(day)] = found.get(int(day), 0) + int(count)
+    days = sorted(found)
+    counts = np.array([found[day] for day in days], dtype=np.int64)
+    return np.array(days, dtype="datetime64[D]"), counts

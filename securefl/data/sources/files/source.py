@@ -142,13 +142,13 @@ def _uneven(settings: FilesSettings, members: list[RetailerTables]) -> list[Find
     """Compare members' days with each other where no period was agreed."""
     if settings.period is not None or len(members) < 2:
         return []
-    days = [member.transactions["time"].to_numpy().astype("datetime64[D]") for member in members]
-    period = min(d.min() for d in days), max(d.max() for d in days)
+    times = [member.transactions["time"].to_numpy() for member in members]
+    days = [np.array([own.min(), own.max()]).astype("datetime64[D]") for own in times]
+    period = min(d[0] for d in days), max(d[1] for d in days)
     found: list[Finding] = []
     rules = {member.name: member.rules or settings.rules for member in settings.members}
-    for member, own in zip(members, days, strict=True):
+    for member, ends in zip(members, days, strict=True):
         findings = Findings(member.name, rules[member.name])
-        ends = np.array([own.min(), own.max()])
         check_coverage(findings, member.name, ends, (period[0].item(), period[1].item()))
         found += findings.all
     return found
