@@ -34,10 +34,13 @@ KEPT = Path(__file__).parent / "results" / "next_months.jsonl"
 PAGE = Path(__file__).parent.parent / "docs" / "using-the-model.md"
 BEGIN, END = "<!-- next months: begin -->", "<!-- next months: end -->"
 FIRST, LAST, ROUNDS = 6, 12, 3
-SHOWN = {"hr@10": "HR@10", "ndcg@10": "NDCG@10"}
 MODELS: dict[str, dict[str, Any]] = {
-    "no budget": {"model": {"name": "mf", "dim": 16}},
-    "budget": {"privacy": {"dp": "local", "epsilon": 2.0}},
+    "recommendation, no budget": {"model": {"name": "mf", "dim": 16}},
+    "churn, epsilon 2 a month": {"task": "churn", "privacy": {"dp": "local", "epsilon": 2.0}},
+}
+SHOWN = {
+    "recommendation, no budget": {"hr@10": "HR@10", "ndcg@10": "NDCG@10"},
+    "churn, epsilon 2 a month": {"auc": "AUC", "log_loss": "log loss"},
 }
 Line = dict[str, Any]
 
@@ -114,13 +117,13 @@ def measured(case: Case, folder: Path) -> Line:
     started = time.process_time()
     result = run(RunDirectory.create(folder / case.key, config, places))
     spent = {"cpu seconds": round(time.process_time() - started, 1)}
-    return {"case": case.key, "code": code_digest()[:12]} | spent | figures(result)
+    return {"case": case.key, "code": code_digest()[:12]} | spent | figures(case, result)
 
 
-def figures(result: RunResult) -> Line:
+def figures(case: Case, result: RunResult) -> Line:
     found: Line = {}
     for arm, metrics in result.metrics.items():
-        found |= {f"{arm} {name}": round(metrics[name], 4) for name in SHOWN}
+        found |= {f"{arm} {name}": round(metrics[name], 4) for name in SHOWN[case.protection]}
     if result.start is not None:
         found |= {"products": result.start.products, "new": result.start.new}
     if result.privacy is not None:
@@ -141,23 +144,25 @@ def page() -> str:
 
 
 def table(protection: str, lines: dict[str, Line]) -> str:
-    arms = [f"{arm} {label}" for label in SHOWN.values() for arm in ("earlier", "warm", "cold")]
+    names = SHOWN[protection].values()
+    arms = [f"{arm} {label}" for label in names for arm in ("earlier", "warm", "cold")]
     head = [protection, "new products", *arms, "warm, CPU s", "cold, CPU s"]
-    if protection == "budget":
+    if "privacy" in MODELS[protection]:
         head += ["epsilon", "over life"]
     rows = []
     for month in range(FIRST + 1, LAST + 1):
         pair = [lines.get(Case(protection, month, warm=warm).key) for warm in (True, False)]
         if pair[0] is not None and pair[1] is not None:
-            rows.append(row(month, pair[0], pair[1]))
+            rows.append(row(protection, month, pair[0], pair[1]))
     return "\n".join(
         "| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)
     )
 
 
-def row(month: int, warm: Line, cold: Line) -> list[str]:
-    cells = [f"month {month}", f"{warm['new']} of {warm['products']}"]
-    for name in SHOWN:
+def row(protection: str, month: int, warm: Line, cold: Line) -> list[str]:
+    known = f"{warm['new']} of {warm['products']}" if warm["products"] else "none in the model"
+    cells = [f"month {month}", known]
+    for name in SHOWN[protection]:
         values = warm[f"earlier {name}"], warm[f"federated {name}"], cold[f"federated {name}"]
         cells += [f"{value:.3f}" for value in values]
     cells += [f"{one['cpu seconds']:.0f}" for one in (warm, cold)]

@@ -22,7 +22,7 @@ from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
-from securefl.federation.runs.folder_lock import locked
+from securefl.federation.runs.folder_lock import LOCK, locked
 from securefl.federation.runs.result import RunResult, json_ready, result_from_json
 from securefl.ml.tensor_io import write_atomically
 from securefl.ml.vectors import FloatVector
@@ -44,7 +44,6 @@ def default_path(config: RunConfig, kind: str, now: datetime | None = None) -> P
 
 
 CONFIG = "config.toml"
-LOCK = ".lock"
 MODEL = "model.safetensors"
 
 

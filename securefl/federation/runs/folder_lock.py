@@ -10,6 +10,8 @@ from typing import TextIO
 
 from securefl.errors import RunDirectoryError
 
+LOCK = ".lock"
+
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:

@@ -157,11 +157,10 @@ def test_the_second_month_goes_on_from_the_first(months):
         if name != "north":
             continue
         problem = LocalProblem(alike.config, alike.task, alike.facts, alike.members[0])
-        begun = problem.fresh_model("init")
-        own = own_start(problem, begun, alike.vocabulary)
-        load_shared(begun, alike.shared)
-        load_local(begun, own.local)
-        wanted = total(problem.score(begun, "test").values()).values()
+        start = problem.fresh_model("init")
+        load_local(start, own_start(problem, start, alike.vocabulary).local)
+        load_shared(start, alike.shared)
+        wanted = total(problem.score(start, "test").values()).values()
         assert figures["earlier"].to_dict() == pytest.approx(wanted, rel=1e-12)
 
 
