@@ -15,9 +15,9 @@ import pandas as pd
 
 from securefl._version import __version__
 from securefl.errors import InputError
+from securefl.tasks.served.folder import refuse_existing
 from securefl.tasks.served.model import Model, open_model
 from securefl.tasks.served.writing import FOLDER
-from securefl.untrusted.files import taken
 
 FLAVOUR: Final = "securefl"
 _PURCHASES: Final = frozenset({"customer", "product", "time"})
@@ -79,8 +79,7 @@ def write_mlflow(model: Model, folder: Path) -> None:
         import mlflow.pyfunc
     except ImportError:
         raise InputError("MLflow needs the extra: pip install 'securefl[mlflow]'") from None
-    if taken(folder):
-        raise InputError(f"{folder} exists; nothing was written")
+    refuse_existing(folder)
     described = mlflow.models.Model(signature=_signature(model))
     described.add_flavor(FLAVOUR, securefl_version=__version__, data=FOLDER)
     mlflow.pyfunc.add_to_model(described, loader_module=__name__, data=FOLDER)
