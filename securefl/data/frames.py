@@ -108,7 +108,7 @@ def _visits(lines: pd.DataFrame) -> pd.Series:
     return lines.groupby(["customer", day], sort=True).ngroup().astype("int64")
 
 
-def customer_labels(settings: FilesSettings, member: str) -> Mapping[int, object] | None:
+def customer_labels(settings: FilesSettings, member: str) -> dict[int, object] | None:
     """Return the label of each customer's number; None where all labels are numbers.
 
     Raises:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, TypeVar
 
 import pandas as pd
+
+T = TypeVar("T")
+_COMPUTING = Lock()
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,21 @@ class RetailerTables:
     transactions: pd.DataFrame
     profiles: pd.DataFrame | None = None
     browsing: pd.DataFrame | None = None
+    _computed: dict[object, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """Return what follows from these tables, which do not change, computed once a key.
+
+        Of threads that ask at the same time, one computes.
+        """
+        if key not in self._computed:
+            with _COMPUTING:
+                if key not in self._computed:
+                    self._computed[key] = compute()
+        found: T = self._computed[key]
+        return found
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from socket import AF_INET, IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from typing import TYPE_CHECKING
 
 import click
@@ -31,16 +32,17 @@ def _opened(model: Path, data: Path | None) -> Model:
     Examples:
       securefl export runs/a/members/north/model --format onnx --out exported
       securefl export runs/a/members/north/model --format vectors --out vectors.npz
+      securefl export runs/a/members/north/model --format mlflow --out flavour
     """
 )
 @click.argument("model", type=_FILE, metavar="MODEL")
 @click.option(
     "--format",
     "form",
-    type=Name(("onnx", "torch", "vectors")),
+    type=Name(("onnx", "torch", "vectors", "mlflow")),
     default="onnx",
     show_default=True,
-    help="ONNX, a program of torch.export, or vectors of products and customers.",
+    help="ONNX, a program of torch.export, vectors for a search, or a model of MLflow.",
 )
 @click.option(
     "--out",
@@ -58,6 +60,12 @@ def export(*, model: Path, form: str, out: Path, data: Path | None) -> None:
     if form == "vectors":
         products, customers = export_vectors(opened, out)
         Screen().line(f"{products:,} products and {customers:,} customers written to {out}.")
+        return
+    if form == "mlflow":
+        from securefl.tasks.served.mlflow_flavour import write_mlflow
+
+        write_mlflow(opened, out)
+        Screen().line(f"Written to {out}; load it with mlflow.pyfunc.load_model.")
         return
     off = export_model(opened, "onnx" if form == "onnx" else "torch", out)
     Screen().line(f"Written to {out}; it differs from the model by {off:.1e} at most.")
@@ -95,6 +103,25 @@ def serve(*, model: Path, port: int, data: Path | None) -> None:
     opened = _opened(model, data)
     if data is not None:
         opened.read_data()  # a wrong file is refused now, and not at the first question
-    app = application(opened)
-    Screen(err=True).line(f"http://{LOOPBACK}:{port}/ answers; Ctrl-C ends it")
-    uvicorn.run(app, host=LOOPBACK, port=port, log_level="warning", access_log=False)
+    settings = uvicorn.Config(application(opened), log_level="warning", access_log=False)
+    with _listening(LOOPBACK, port) as link:
+        Screen(err=True).line(f"http://{LOOPBACK}:{port}/ answers; Ctrl-C ends it")
+        uvicorn.Server(settings).run(sockets=[link])
+
+
+def _listening(host: str, port: int) -> socket:
+    """Return a socket that listens; questions wait in it until they are answered.
+
+    Raises:
+        InputError: If the port is in use, or not allowed.
+    """
+    # By this protocol asyncio knows TCP, and sends an answer's end without waiting for its start.
+    link = socket(AF_INET, SOCK_STREAM, IPPROTO_TCP)
+    try:
+        link.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        link.bind((host, port))
+        link.listen()
+    except OSError as error:
+        link.close()
+        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return link

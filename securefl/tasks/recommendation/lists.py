@@ -94,19 +94,46 @@ class Asked:
     k: int
 
 
+@dataclass(frozen=True)
+class KnownPurchases:
+    """What lists rest on, laid out once for all requests.
+
+    Attributes:
+        customers: Customers with any purchase, int64 [c], ascending.
+        ids: Those with a history, int64 [n], ascending.
+        known: Their histories.
+        bought: What each customer bought, new products included.
+        sold: Products that were sold, bool [I].
+    """
+
+    customers: Ints
+    ids: Ints
+    known: Histories
+    bought: Bought
+    sold: Tensor
+
+    @classmethod
+    def of(cls, lines: Purchases, history: Purchases, products: int) -> KnownPurchases:
+        """Return them from lines, those that are part of a history, and the number of products."""
+        ids, pairs = histories_of(history)
+        sold = torch.zeros(products, dtype=torch.bool)
+        sold[torch.from_numpy(lines.item)] = True
+        known = histories(pairs, np.ones(len(pairs.item)), len(ids))
+        return cls(np.unique(lines.customer), ids, known, Bought(lines, products), sold)
+
+
 class Lists:
     """Lists for one request.
 
     Args:
         asked: What is asked.
-        history: Lines that are part of customers' histories.
-        bought: What may not be listed again; None where all may.
+        purchases: What customers bought.
+        keep_bought: Whether a list may hold what its customer bought.
     """
 
-    def __init__(self, asked: Asked, history: Purchases, bought: Bought | None) -> None:
-        self._asked, self._bought = asked, bought
-        self._ids, pairs = histories_of(history)
-        self._known = histories(pairs, np.ones(len(pairs.item)), len(self._ids))
+    def __init__(self, asked: Asked, purchases: KnownPurchases, *, keep_bought: bool) -> None:
+        self._asked, self._keep = asked, keep_bought
+        self._purchases = purchases
         shares = asked.group.popularity / max(len(asked.rows), 1)
         self._popular = shares.masked_fill(~asked.wanted, float("-inf"))
 
@@ -114,7 +141,7 @@ class Lists:
     def of(self, ids: Ints) -> pd.DataFrame:
         """Return the lists of some customers, int64 [m]."""
         asked = self._asked
-        place, has = places(self._ids, ids)
+        place, has = places(self._purchases.ids, ids)
         rows = asked.rows.of_customers(ids)
         scores = self._popular.expand(len(ids), -1).clone()
         chosen = np.flatnonzero(has)
@@ -123,8 +150,8 @@ class Lists:
             cases = self._cases(place[part], rows[part])
             scores[torch.from_numpy(part)] = asked.scores(cases, torch.arange(len(part)))
         scores.masked_fill_(~asked.wanted, float("-inf"))
-        if self._bought is not None:
-            scores[self._bought.cells(ids)] = float("-inf")
+        if not self._keep:
+            scores[self._purchases.bought.cells(ids)] = float("-inf")
         basis = np.where(rows < len(asked.rows), "known", "history")
         found = scores.topk(asked.k, dim=1)
         return list_frame(asked.products, ids, np.where(has, basis, "popular"), found)
@@ -134,7 +161,7 @@ class Lists:
         nothing = torch.zeros(len(place) + 1, dtype=torch.int64)
         return Cases(
             customers=torch.from_numpy(rows),
-            known=self._known.at(at),
+            known=self._purchases.known.at(at),
             ranking=RankingCases(at, at[:, None], nothing, at[:0], group.sold),
             prior=group.prior,
             popularity=group.popularity,

@@ -38,8 +38,8 @@ from securefl.tasks.recommendation.lists import (
     CHUNK,
     SHOWN,
     Asked,
-    Bought,
     Group,
+    KnownPurchases,
     Lists,
     RankingNetwork,
     list_length,
@@ -186,18 +186,26 @@ class ServedRanking(ServedModel):
         products, with the share of customers who bought them as the score.
         """
         group = self._group(new=bool(request.new_products))
-        lines = purchases_of(before(tables.transactions, request.as_of), self.facts.products)
-        wanted = self._candidates(group, lines, request)
+        purchases = self._purchases(tables, request.as_of)
+        wanted = self._candidates(group, purchases.sold, request)
         k = list_length(request.k, int(wanted.sum()))
-        ids = np.unique(lines.customer) if request.customers is None else request.customers
+        ids = purchases.customers if request.customers is None else request.customers
         if not len(ids):
             raise InputError("the data have no purchase of a known customer and product")
-        products = self.facts.products
-        asked = Asked(group, self._scores(group), self.own.rows, products, wanted, k)
-        bought = None if request.keep_bought else Bought(lines, len(products))
-        lists = Lists(asked, self.task.known(lines, self.facts), bought)
+        asked = Asked(group, self._scores(group), self.own.rows, self.facts.products, wanted, k)
+        lists = Lists(asked, purchases, keep_bought=bool(request.keep_bought))
         for first in range(0, len(ids), CHUNK * _YIELDED):
             yield lists.of(ids[first : first + CHUNK * _YIELDED])
+
+    def _purchases(self, tables: RetailerTables, as_of: np.datetime64 | None) -> KnownPurchases:
+        """Return what customers bought; of all the data it is laid out once."""
+
+        def laid_out() -> KnownPurchases:
+            lines = purchases_of(before(tables.transactions, as_of), self.facts.products)
+            known = self.task.known(lines, self.facts)
+            return KnownPurchases.of(lines, known, len(self.facts.products))
+
+        return tables.once(self, laid_out) if as_of is None else laid_out()
 
     def graph(self) -> Graph:
         """See `ServedModel`; scores of the known products for one customer at a time."""
@@ -265,7 +273,7 @@ class ServedRanking(ServedModel):
                 return group
         raise InputError("new products: this model has none of its own")
 
-    def _candidates(self, group: Group, lines: Purchases, request: Request) -> Tensor:
+    def _candidates(self, group: Group, sold: Tensor, request: Request) -> Tensor:
         """Return the products that may be listed, bool [I]."""
         count, rankable = len(self.facts.products), self.task.rankable(self.facts)
         every = np.arange(count)
@@ -275,8 +283,6 @@ class ServedRanking(ServedModel):
         if request.new_products:
             possible = allowed = rankable & ~warm
         else:
-            sold = torch.zeros(count, dtype=torch.bool)
-            sold[torch.from_numpy(lines.item)] = True
             possible = rankable & warm
             allowed = (group.sold | sold) & possible
         if request.candidates is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from securefl.errors import InputError
 from securefl.tasks.common.serving import Graph
-from securefl.tasks.served.folder import json_bytes, write_new_folder
+from securefl.tasks.served.folder import json_bytes, refuse_existing, write_new_folder
 from securefl.tasks.served.model import Model
 from securefl.tasks.served.own_data import Data
 
@@ -46,8 +48,8 @@ def export_model(model: Model, form: Format, folder: Path) -> float:
         InputError: If the model is no network, a package is missing, the result is another one, or
             the folder exists.
     """
-    served = model.opened.served
-    graph = served.graph()
+    refuse_existing(folder)  # before a minute of work
+    graph = model.opened.served.graph()
     if graph is None:
         raise InputError(f"a model of task '{model.config.task}' is no network to be exported")
     network = graph.network.requires_grad_(False).eval()
@@ -76,6 +78,7 @@ def export_vectors(model: Model, out: Path, data: Data | None = None) -> tuple[i
     """
     if out.suffix != ".npz":
         raise InputError(f"{out}: vectors are written as .npz")
+    refuse_existing(out)
     own = model.read(data)
     found = model.opened.served.vectors(own.tables)
     if found is None:
@@ -118,7 +121,7 @@ def _onnx(network: nn.Module, graph: Graph) -> tuple[bytes, Compute]:
     except ImportError:
         raise InputError("ONNX needs the extra: pip install 'securefl[export]'") from None
     names = list(graph.inputs)
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         translated = torch.onnx.export(
             _program(network, graph),
@@ -143,6 +146,20 @@ def _onnx(network: nn.Module, graph: Graph) -> tuple[bytes, Compute]:
         return found
 
     return content, compute
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the translator's notes on what it left as it was from the screen."""
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
+    before = [one.level for one in loggers]
+    try:
+        for one in loggers:
+            one.setLevel(logging.ERROR)
+        yield
+    finally:
+        for one, level in zip(loggers, before, strict=True):
+            one.setLevel(level)
 
 
 def _torch(network: nn.Module, graph: Graph) -> tuple[bytes, Compute]:

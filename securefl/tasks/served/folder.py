@@ -13,7 +13,7 @@ from typing import Any, Final
 from securefl.errors import InputError, RunDirectoryError
 from securefl.tasks.served.manifest import MANIFEST, Manifest, manifest_of
 from securefl.untrusted.documents import parse_json, read_json
-from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes
+from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes, taken
 
 _LARGEST: Final = 8 * 1024 * MEBIBYTE
 _LARGEST_TEXT: Final = 512 * MEBIBYTE
@@ -65,8 +65,7 @@ def write_new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     beside = folder.with_name(f".{folder.name}.partial")
     try:
-        if folder.exists() or folder.is_symlink():
-            raise InputError(f"{folder} exists; nothing was written")
+        refuse_existing(folder)
         _remove(beside)
         beside.mkdir(mode=0o700)
         for name, content in files.items():
@@ -74,6 +73,16 @@ def write_new_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         beside.rename(folder)
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}") from None
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse a place where something lies.
+
+    Raises:
+        InputError: If anything does, a link to nothing included.
+    """
+    if taken(path):
+        raise InputError(f"{path} exists; nothing was written")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -86,7 +95,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{folder} is no folder of a model")
     path = folder / MANIFEST
     if not path.exists():
-        raise InputError(f"{folder} is no folder of a model: it has no {MANIFEST}")
+        raise InputError(f"{folder} is no folder of a model: it has no {MANIFEST}{_meant(folder)}")
     return manifest_of(read_json(path, SMALL), str(path))
 
 
@@ -117,6 +126,14 @@ def read_tree(folder: Path, manifest: Manifest, name: str) -> Any:  # noqa: ANN4
     except UnicodeDecodeError:
         raise InputError(f"{path} is damaged: it is no UTF-8 text") from None
     return parse_json(text, str(path))
+
+
+def _meant(folder: Path) -> str:
+    """Return where the model is, in the folder of a member or of a run."""
+    if (folder / "model" / MANIFEST).exists():
+        return f"; did you mean {folder / 'model'}?"
+    inside = (folder / "members").is_dir()
+    return f"; a member's is {folder / 'members' / 'NAME' / 'model'}" if inside else ""
 
 
 def _readable(tree: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -40,11 +41,13 @@ class OwnData:
         tables: The tables; products that the model does not know are -1.
         labels: Number of a customer to its label; None where that is the number itself.
         number: Numbers the label of a customer.
+        text: Whether all labels are given as text; None for as soon as any of them is.
     """
 
     tables: RetailerTables
-    labels: Mapping[int, object] | None
+    labels: MutableMapping[int, object] | None
     number: Number = stable_id
+    text: bool | None = None
 
     def label(self, customers: Ints) -> Sequence[object] | Ints:
         """Return the labels of customers; of a number without one, the number."""
@@ -56,6 +59,8 @@ class OwnData:
 
     @cached_property
     def _text(self) -> bool:
+        if self.text is not None:
+            return self.text
         return self.labels is not None and any(isinstance(x, str) for x in self.labels.values())
 
     def with_customers(self, customers: Iterable[object]) -> tuple[OwnData, Ints]:
@@ -70,8 +75,13 @@ class OwnData:
         numbers = numbered(column, "customer", self.number).to_numpy(np.int64)
         named = zip(numbers.tolist(), column.tolist(), strict=True)
         labels = {number: label for number, label in named if str(number) != str(label)}
-        own = self if not labels else replace(self, labels={**(self.labels or {}), **labels})
-        return own, pd.unique(numbers)
+        unique = pd.unique(numbers)
+        if not labels:
+            return self, unique
+        # The labels of all customers are neither copied nor looked through for a request for one.
+        text = self._text or any(isinstance(label, str) for label in labels.values())
+        every = ChainMap(labels, self.labels or {})
+        return replace(self, labels=every, text=text), unique
 
 
 def data_settings(path: Path, settings: DataSettings) -> DataSettings:

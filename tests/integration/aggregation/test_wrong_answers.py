@@ -69,7 +69,9 @@ class JournalledCoordinator:
 
     def __init__(self, federation, folder):
         self.federation, self.spoiled = federation, True
-        self.link = MagicMock(connected=True, arrivals=queue.Queue(), run=lambda job, *_: job.close())
+        self.link = MagicMock(
+            connected=True, arrivals=queue.Queue(), run=lambda job, *_: job.close()
+        )
         self.link.round_trip.return_value = 0.0
         self.link.spawn = lambda job: job.close()
         self.link.send = self._send
