@@ -16,6 +16,7 @@ from securefl_protocols.session.graph_draw import (
 from securefl_protocols.session.keystore import PeerKeyStore
 from securefl_protocols.wire.codec import encode_body
 from securefl_protocols.wire.context import SessionContext
+from securefl_protocols.wire.fields import Rows
 from securefl_protocols.wire.messages import (
     AdvertiseKeys,
     CommittedKeys,
@@ -23,7 +24,6 @@ from securefl_protocols.wire.messages import (
     KeyList,
     MemberMessage,
     Reveal,
-    Rows,
 )
 from securefl_protocols.wire.roster import members_from_bits
 from securefl_protocols.wire.signed_statements import check_signature, signed_message

@@ -35,6 +35,7 @@ from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.shares import OWN_BOX, DistributedShares, Route, seed_commitment
 from securefl_protocols.wire.codec import encode_body
 from securefl_protocols.wire.context import DIGEST_BYTES
+from securefl_protocols.wire.fields import Rows
 from securefl_protocols.wire.messages import (
     CONTRIBUTION_BYTES,
     Consistency,
@@ -44,7 +45,6 @@ from securefl_protocols.wire.messages import (
     MaskedInput,
     MemberMessage,
     RoundSum,
-    Rows,
     ShareKeys,
     Shares,
     Signatures,

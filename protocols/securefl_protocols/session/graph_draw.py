@@ -19,7 +19,7 @@ from securefl_protocols.primitives.kdf import derive_key, index_bytes
 from securefl_protocols.primitives.sealing import NONCE_BYTES, seal, unseal
 from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.wire.context import labelled_digest
-from securefl_protocols.wire.messages import Rows
+from securefl_protocols.wire.fields import Rows
 
 VALUE_LABEL = b"securefl/2/draw value"
 COMMITMENT_LABEL = b"securefl/2/draw commitment"

@@ -24,6 +24,7 @@ from securefl_protocols.session.shares import (
 from securefl_protocols.session.unmasking import rebuild, revealed_shares
 from securefl_protocols.wire.codec import encode_coordinator
 from securefl_protocols.wire.context import DIGEST_BYTES
+from securefl_protocols.wire.fields import Rows
 from securefl_protocols.wire.messages import (
     AdvertiseKeys,
     Consistency,
@@ -33,7 +34,6 @@ from securefl_protocols.wire.messages import (
     LayeredUnmask,
     MaskedInput,
     RoundSum,
-    Rows,
     ShareKeys,
     Shares,
     Signatures,

@@ -16,16 +16,13 @@ import msgpack
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import index_bytes
 from securefl_protocols.primitives.signing import SIGNATURE_BYTES
+from securefl_protocols.wire.fields import Field, Rows, Table, Unsigned
 from securefl_protocols.wire.messages import (
     COORDINATOR_MESSAGES,
     MEMBER_MESSAGES,
     CoordinatorMessage,
-    Field,
     MemberMessage,
     Message,
-    Rows,
-    Table,
-    Unsigned,
 )
 
 VERSION = 2

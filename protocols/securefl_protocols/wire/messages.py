@@ -17,6 +17,7 @@ from securefl_protocols.primitives.shamir import SHARE_BYTES
 from securefl_protocols.primitives.signing import SIGNATURE_BYTES
 from securefl_protocols.primitives.x25519 import EXCHANGE_KEY_BYTES
 from securefl_protocols.wire.context import DIGEST_BYTES
+from securefl_protocols.wire.fields import Fields, Octets, Rows, Table, Unsigned
 
 CHECKSUM_BYTES = 12
 """A tag, or a sum of tags."""
@@ -38,40 +39,6 @@ SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + CONTRIBUTION_BYTES + TAG_BYTES
 
 DEAL_BYTES = 2 * DIGEST_BYTES + SEALED_BYTES
 """Row of dealt shares: commitments to the seed share and the key share, sealed box."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unsigned:
-    """A field with an integer of 32 bits."""
-
-    largest: int = (1 << 32) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Octets:
-    """A field with a byte string.
-
-    Attributes:
-        smallest: Fewest bytes.
-        largest: Most bytes; None leaves the limit to the message's own.
-        absent: Whether it may have no bytes instead.
-    """
-
-    smallest: int
-    largest: int | None
-    absent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A field that maps member indices, strictly increasing, to rows of one length."""
-
-    row: int
-
-
-Field: TypeAlias = Unsigned | Octets | Table
-Fields: TypeAlias = Mapping[str, Field]
-Rows: TypeAlias = Mapping[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)

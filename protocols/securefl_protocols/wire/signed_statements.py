@@ -13,7 +13,8 @@ from securefl_protocols.primitives.kdf import index_bytes
 from securefl_protocols.primitives.signing import SigningKey, verify
 from securefl_protocols.wire.codec import encode_member, encode_parts
 from securefl_protocols.wire.context import labelled_digest
-from securefl_protocols.wire.messages import Consistency, MemberMessage, Rows
+from securefl_protocols.wire.fields import Rows
+from securefl_protocols.wire.messages import Consistency, MemberMessage
 from securefl_protocols.wire.roster import members_to_bits
 
 INPUTS_LABEL = b"securefl/2/masked inputs"

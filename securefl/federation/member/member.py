@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.scoring import MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember
 from securefl.federation.member.updates.factory import round_training
+from securefl.federation.member.updates.run_budget import account_of
 from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared, shared_layout
 from securefl.ml.vectors import FloatVector, model_digest
@@ -137,14 +138,11 @@ class Member:
         self.scores = ScoreParty(spec, ledger, self.scoring)
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
-        self._models = MemberModels(
-            self.learner, ledger, self.rounds, self.masked.verifier, self._names
-        )
-        self._outcomes = SeenOutcomes(
-            spec.consortium, ledger, self.masked.verifier, shared_layout(self.model)
-        )
-        protection = Protection.of(spec.config)
-        self._gate = AnswerGate(ANSWERS, protection, self._record_refused, self._models)
+        seen, layout = self.masked.verifier, shared_layout(self.model)
+        self._models = MemberModels(self.learner, ledger, self.rounds, seen, self._names)
+        self._outcomes = SeenOutcomes(spec.consortium, ledger, seen, layout)
+        allowed = ANSWERS, Protection.of(spec.config)
+        self._gate = AnswerGate(*allowed, self._record_refused, self._models)
         self._result: FloatVector | None = None
         self._own_machine, self._saved = spec.own_machine, 0
         self._carried = CarriedModel(self.learner, spec.vocabulary, spec.consortium)
@@ -181,9 +179,7 @@ class Member:
         self.ledger.close()
 
     def _record_refused(self, question: str, phase: str, reason: QuestionRefusal) -> None:
-        self.ledger.begin(
-            self._units, self._models.start()
-        )  # a chain of entries begins with the start
+        self.ledger.begin(self._units, self._models.start())  # a chain begins with it
         self.ledger.refuse_question(question, phase, reason)
 
     def _train(self, request: m.Train) -> m.Update:
@@ -214,22 +210,14 @@ class Member:
 
     def _may_score(self, proof: bytes, number: int, shared: FloatVector) -> bool:
         """Return whether the sum of this number is of this model: a round's, or the result."""
-        digest = model_digest(shared)
         if number <= self.config.rounds:
-            return number > 0 and self._models.ended_with(number, digest, proof)
-        return self._result is not None and model_digest(self._result) == digest
+            return number > 0 and self._models.ended_with(number, model_digest(shared), proof)
+        return self._result is not None and model_digest(self._result) == model_digest(shared)
 
     def _spent(self, _: m.BudgetRequest) -> m.BudgetResponse:
-        spending = self.trainer.spending()
-        if spending is None:
+        if (account := account_of(self.trainer.spending(), self.ledger)) is None:
             raise m.MessageError("this member keeps no account of a budget")
-        cap = self.ledger.cap
-        return m.BudgetResponse(
-            **asdict(spending),
-            life=self.ledger.life_epsilon(),
-            cap=cap.epsilon if cap else None,
-            cap_delta=cap.delta if cap else None,
-        )
+        return account
 
     def _begin(self, request: m.StartRun) -> m.Entries:
         self.ledger.begin(self._units, self._models.start())
@@ -265,9 +253,8 @@ class Member:
 
     def _write_model(self, shared: FloatVector) -> None:
         """Write what the member serves from now on into its own folder."""
-        account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
-        kept, moments = self.rounds.kept, self.rounds.moments()
-        self._carried.write(self.directory, shared, kept, account, moments)
+        account, kept = account_of(self.trainer.spending(), self.ledger), self.rounds.kept
+        self._carried.write(self.directory, shared, kept, account, self.rounds.moments())
 
     def write_figures(self, *, local_only: bool) -> OwnFigures | None:
         """Write this retailer's own figures into its own folder; None where it has no result.
@@ -282,17 +269,17 @@ class Member:
             return None
         shared, self.rounds.kept = result
         self._write_model(shared)
-        account = self._spent(m.BudgetRequest()) if self.trainer.spending() else None
-        self._carried.give_away(self.directory, shared, account, self.ledger.entries(0))
-        own = self.directory, self.learner, self.scoring, shared
-        return write_figures(*own, vocabulary=self._carried.vocabulary, local_only=local_only)
+        account, entries = account_of(self.trainer.spending(), self.ledger), self.ledger.entries(0)
+        self._carried.give_away(self.directory, shared, account, entries)
+        own, named = (self.directory, self.learner, self.scoring, shared), self._carried.vocabulary
+        return write_figures(*own, vocabulary=named, local_only=local_only)
 
     def _entries(self, since: int) -> m.Entries:
         return m.Entries(entries=self.ledger.entries(since), signed=self.ledger.signed_size())
 
     def _countersign(self, request: m.ShowHead) -> m.Countersigned:
-        inclusions = {sequence: (place, proof) for sequence, place, proof in request.inclusions}
-        shown = UnverifiedTreeHead(request.head, request.consistency, inclusions)
+        places = {sequence: (place, proof) for sequence, place, proof in request.inclusions}
+        shown = UnverifiedTreeHead(request.head, request.consistency, places)
         return m.Countersigned(signature=self.ledger.countersign(shown))
 
     def _naive(self, request: m.BaselineRequest) -> m.Scores:

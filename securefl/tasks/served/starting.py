@@ -30,7 +30,14 @@ from securefl.tasks.recommendation.customer_rows import CustomerRows
 from securefl.tasks.recommendation.task import RankingMember
 from securefl.tasks.registry import create_task
 from securefl.tasks.served import manifest as m
-from securefl.tasks.served.folder import read_file, read_manifest, read_tree
+from securefl.tasks.served.earlier_model import (
+    agreed_digest,
+    agreed_parts,
+    check_agreed,
+    own_folder,
+    shared_folder,
+)
+from securefl.tasks.served.folder import read_file, read_tree
 from securefl.tasks.served.opening import (
     FolderParts,
     own_tensors,
@@ -40,9 +47,6 @@ from securefl.tasks.served.opening import (
 )
 from securefl.tasks.served.retired import Labels, Retired, retired_of
 from securefl.tasks.served.vocabulary import Vocabulary
-from securefl.tasks.served.writing import FOLDER, RELEASED
-
-MEMBERS = "members"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def started_from(config: RunConfig, path: Path) -> RunConfig:
     Raises:
         InputError: If it is none of these, damaged, or of another kind than the run.
     """
-    digest = start_digest(read_parts(_shared_folder(path)))
+    digest = start_digest(read_parts(shared_folder(path)))
     start = (config.start or StartSettings()).model_copy(update={"model": digest})
     found = config.model_copy(update={"warm_start": str(path.resolve()), "start": start})
     agreed_parts(found).tensors(m.SHARED)  # before anything of the run is written
@@ -145,7 +149,7 @@ def own_start(problem: LocalProblem, model: nn.Module, vocabulary: Vocabulary) -
         return None
     if mechanism_for(config.privacy).by_example:
         return None
-    folder = _own_folder(Path(config.warm_start), problem.data.name)
+    folder = own_folder(Path(config.warm_start), problem.data.name)
     if folder is None:
         return None
     carrier = Carrier.of(config, problem.task, problem.facts, vocabulary)
@@ -222,7 +226,7 @@ class Carrier:
         Raises:
             InputError: If the folder is another model's than was agreed, or damaged.
         """
-        _check_agreed(parts, self.config)
+        check_agreed(parts, self.config)
         with parts_fit(parts.folder):
             local, part = own_tensors(parts)
             rows = self._customers(parts, part, problem)
@@ -244,7 +248,7 @@ class Carrier:
         before, after = (set(labels) - {""} for labels in self.labels)
         assert self.config.start is not None
         kept = self.config.start.removed == "keep"
-        agreed = _agreed(self.config) or ""
+        agreed = agreed_digest(self.config) or ""
         return StartChange(agreed, len(after), len(after - before), len(before - after), kept)
 
     def _carried(
@@ -295,52 +299,6 @@ class Carrier:
         return found
 
 
-def agreed_parts(config: RunConfig) -> FolderParts:
-    """Return the model that the members agreed to go on from, from this party's copy of it.
-
-    Raises:
-        InputError: If there is no copy, or it is another model.
-    """
-    if config.warm_start is None:
-        raise InputError("the run goes on from an earlier model: say where it is with --from")
-    parts = read_parts(_shared_folder(Path(config.warm_start)))
-    _check_agreed(parts, config)
-    _check_fits(parts, config)
-    return parts
-
-
-def _check_agreed(parts: FolderParts, config: RunConfig) -> None:
-    if start_digest(parts) != _agreed(config):
-        raise InputError(
-            f"{parts.folder} is not the model that the members agreed to go on from (start.model)"
-        )
-
-
-def _check_fits(parts: FolderParts, config: RunConfig) -> None:
-    """Refuse a model that a run cannot go on from.
-
-    Raises:
-        InputError: If it is of another task or model, or less protected than the result will be.
-    """
-    about, folder = parts.manifest, parts.folder
-    if (about.task, about.model) != (config.task, config.model.name):
-        raise InputError(
-            f"{folder} is of task '{about.task}' and model '{about.model}', and the run of"
-            f" '{config.task}' and '{config.model.name}'"
-        )
-    now, then = mechanism_for(config.privacy), mechanism_for(parts.config.privacy)
-    # What it was trained on is in the result too, and would be in no statement about it.
-    seeds = config.privacy.insecure_testing_seed, parts.config.privacy.insecure_testing_seed
-    tested = seeds[0] is None and seeds[1] is not None
-    if now.private and (tested or not then.private):
-        raise InputError(f"{folder} was trained without a budget: no private run goes on from it")
-    if now.private and parts.config.privacy.unit != config.privacy.unit:
-        raise InputError(
-            f"{folder} protects each {parts.config.privacy.unit}, and the run each"
-            f" {config.privacy.unit}"
-        )
-
-
 def _retired(parts: FolderParts) -> Retired:
     """Return the rows of removed products in a model's folder."""
     if m.RETIRED not in parts.manifest.files:
@@ -350,34 +308,6 @@ def _retired(parts: FolderParts) -> Retired:
         if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
             raise ValueError("the labels of removed products are no texts")
         return Retired(tuple(labels), parts.tensors(m.RETIRED))
-
-
-def _agreed(config: RunConfig) -> str | None:
-    return None if config.start is None else config.start.model
-
-
-def _shared_folder(path: Path) -> Path:
-    """Return the folder of the shared model in a path of `--from`.
-
-    Raises:
-        InputError: If there is none.
-    """
-    if not path.is_dir():
-        raise InputError(f"{path} is no run and no folder of a model")
-    if (path / m.MANIFEST).exists():
-        return path
-    if not (path / RELEASED / m.MANIFEST).exists():
-        raise InputError(f"{path} is no folder of a model, and no run that has ended")
-    return path / RELEASED
-
-
-def _own_folder(path: Path, member: str) -> Path | None:
-    """Return a member's own folder in a path of `--from`; None where it has none there."""
-    if (path / m.MANIFEST).exists():
-        about = read_manifest(path)
-        return path if about.member == member else None
-    folder = path / MEMBERS / member / FOLDER
-    return folder if folder.is_dir() else None
 
 
 def _rows(task: AnyTask, model: nn.Module, facts: Any, config: RunConfig) -> ItemRows:  # noqa: ANN401

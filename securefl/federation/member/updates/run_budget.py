@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from securefl.consortium.ledger.data_custody import RefusedError
+from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.policy import refuse
 from securefl.errors import ConfigError
+from securefl.federation import messages as m
 from securefl.federation.member.updates.run_account import RunAccount
 from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.plan import PrivacyPlan
@@ -61,3 +63,21 @@ class RunBudget:
     def spending(self) -> Spending:
         """Return what the member has spent so far."""
         return self.plan.spending(self.charges.charged())
+
+
+def account_of(spending: Spending | None, ledger: MemberLedger) -> m.BudgetResponse | None:
+    """Return what a member says of its budget, as it travels; None where nothing is accounted.
+
+    Args:
+        spending: What this run has spent.
+        ledger: The member's ledger, for the life of the data and the member's own cap.
+    """
+    if spending is None:
+        return None
+    cap = ledger.cap
+    return m.BudgetResponse(
+        **asdict(spending),
+        life=ledger.life_epsilon(),
+        cap=cap.epsilon if cap else None,
+        cap_delta=cap.delta if cap else None,
+    )
