@@ -35,7 +35,6 @@ SECRET_BOX_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 
 SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + CONTRIBUTION_BYTES + TAG_BYTES
 """A sealed box: nonce, then the ciphertext of seed share, key share and contribution."""
-
 DEAL_BYTES = 2 * DIGEST_BYTES + SEALED_BYTES
 """Row of dealt shares: commitments to the seed share and the key share, sealed box."""
 
@@ -49,17 +48,11 @@ class Unsigned:
 
 @dataclass(frozen=True, slots=True)
 class Octets:
-    """A field with a byte string.
-
-    Attributes:
-        smallest: Fewest bytes.
-        largest: Most bytes; None leaves the limit to the message's own.
-        absent: Whether it may have no bytes instead.
-    """
+    """A field with a byte string; `largest` None leaves the limit to the message's own."""
 
     smallest: int
     largest: int | None
-    absent: bool = False
+    absent: bool = False  # whether it may have no bytes instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +62,7 @@ class Table:
     row: int
 
 
+_BOX = Octets(SECRET_BOX_BYTES, SECRET_BOX_BYTES, absent=True)
 Field: TypeAlias = Unsigned | Octets | Table
 Fields: TypeAlias = Mapping[str, Field]
 Rows: TypeAlias = Mapping[int, bytes]
@@ -175,7 +169,7 @@ class LayeredUnmask(Unmask):
 
     NAME: ClassVar[str] = "LayeredUnmask"
     CODE: ClassVar[int] = 7
-    FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(KEY_BYTES, KEY_BYTES, absent=True)}
+    FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(KEY_BYTES, KEY_BYTES, True)}
     link: bytes
 
 
@@ -305,10 +299,7 @@ class GraphDraw:
 
     NAME: ClassVar[str] = "GraphDraw"
     CODE: ClassVar[int] = 73
-    FIELDS: ClassVar[Fields] = {
-        "values": Table(KEY_BYTES),
-        "box": Octets(SECRET_BOX_BYTES, SECRET_BOX_BYTES, absent=True),
-    }
+    FIELDS: ClassVar[Fields] = {"values": Table(KEY_BYTES), "box": _BOX}
     values: Rows
     box: bytes
 
