@@ -36,9 +36,10 @@ SECRET_BOX_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 
 SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + CONTRIBUTION_BYTES + TAG_BYTES
 """A sealed box: nonce, then the ciphertext of seed share, key share and contribution."""
-
 DEAL_BYTES = 2 * DIGEST_BYTES + SEALED_BYTES
 """Row of dealt shares: commitments to the seed share and the key share, sealed box."""
+
+_BOX = Octets(SECRET_BOX_BYTES, SECRET_BOX_BYTES, absent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class LayeredUnmask(Unmask):
 
     NAME: ClassVar[str] = "LayeredUnmask"
     CODE: ClassVar[int] = 7
-    FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(KEY_BYTES, KEY_BYTES, absent=True)}
+    FIELDS: ClassVar[Fields] = {**Unmask.FIELDS, "link": Octets(KEY_BYTES, KEY_BYTES, True)}
     link: bytes
 
 
@@ -272,10 +273,7 @@ class GraphDraw:
 
     NAME: ClassVar[str] = "GraphDraw"
     CODE: ClassVar[int] = 73
-    FIELDS: ClassVar[Fields] = {
-        "values": Table(KEY_BYTES),
-        "box": Octets(SECRET_BOX_BYTES, SECRET_BOX_BYTES, absent=True),
-    }
+    FIELDS: ClassVar[Fields] = {"values": Table(KEY_BYTES), "box": _BOX}
     values: Rows
     box: bytes
 
