@@ -7,6 +7,7 @@ as those of most exports do, are put in order where they are.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
@@ -22,6 +23,7 @@ BLOCK: Final = 1 << 21
 """Lines that are put in order at a time."""
 
 _NARROW: Final = np.iinfo(np.int32)
+_PAGES: Final = 1 << 20
 
 
 def narrowed(arrays: Arrays) -> Arrays:
@@ -30,7 +32,20 @@ def narrowed(arrays: Arrays) -> Arrays:
     Args:
         arrays: Columns, which are taken out.
     """
-    return {name: _narrow(name, arrays.pop(name)) for name in list(arrays)}
+    return {name: _apart(_narrow(name, arrays.pop(name))) for name in list(arrays)}
+
+
+def _apart(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a large array in pages of its own, which go back to the system when it is freed.
+
+    The allocator keeps blocks of this size for later ones, which never come: while columns are
+    joined, all lines would be there twice.
+    """
+    if array.nbytes < _PAGES:
+        return array
+    pages = np.frombuffer(mmap.mmap(-1, array.nbytes), dtype=array.dtype)
+    pages[:] = array
+    return pages
 
 
 def _narrow(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -31,14 +31,14 @@ def planted(name, rng):
     Returns its rows, and what each product truly is: a trade item, a group, or None.
     """
     rows, truth = [], {}
-    for number in range(30):
+    for number in range(18):
         prefix = "00360002" if number % 2 else "40063813"
         label = spelled(gtin(number, prefix), name)
         words = {"north": "Yoghurt", "south": "yoghurt ", "west": "YOGHURT"}
         group = (words[name], "500 g") if number % 3 else ("Bread", "")
         rows.append((label, *group))
         truth[label] = ("item", number)
-    for number in range(6):  # the same number at each retailer means another product
+    for number in range(4):  # the same number at each retailer means another product
         label = gtin(number, "2012345")
         size = rng.choice(["500 g", "1 kg"])
         rows.append((label, "Yoghurt", size))
@@ -59,7 +59,7 @@ def shops(tmp_path):
         with (tmp_path / f"{name}-products.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("ean", "category", "size"), *rows])
         labels = list(truths[name])
-        share = np.r_[np.ones(30), np.full(6, 0.5), 0.2]
+        share = np.r_[np.ones(18), np.full(4, 0.5), 0.2]
         sold = rng.choice(len(labels), 400, p=share / share.sum())
         with (tmp_path / f"{name}.csv").open("w", newline="") as file:
             lines = [(n % 40 + 1, labels[one], "2024-03-01", 1, 2) for n, one in enumerate(sold)]
@@ -70,7 +70,7 @@ def shops(tmp_path):
 
 def align(folder, names=NAMES, repeats=2, **options):
     """Start, join as often as anybody has something to do, combine; the members' last results."""
-    agreed = {"size": 100, "least": None, "products": "gtin", "attributes": ("category", "size")}
+    agreed = {"size": 60, "least": None, "products": "gtin", "attributes": ("category", "size")}
     agreed |= options
     begin(folder / "shared", folder / "coordinator", members=names, **agreed)
     for _ in range(repeats):
@@ -79,7 +79,7 @@ def align(folder, names=NAMES, repeats=2, **options):
     return found | {name: joined(folder, name) for name in names}
 
 
-def start(folder, members, size=100, attributes=()):
+def start(folder, members, size=60, attributes=()):
     agreed = {"least": None, "products": "gtin", "attributes": attributes}
     begin(folder / "shared", folder / "coordinator", members=members, size=size, **agreed)
 
@@ -225,8 +225,8 @@ def test_another_catalogue_needs_another_alignment(shops):
         ("south.0.points", lambda content: b"x" + content[1:], "no message of this alignment"),
         ("south.0.points", lambda content: content[:8] + bytes(32) + content[40:], "no message"),
         ("south.0.points", lambda content: content[:-32] + bytes(32), "low order"),
-        ("align.json", lambda content: content.replace(b'"size": 100', b'"size": 101'), "other pl"),
-        ("align.json", lambda content: content.replace(b'"size": 100', b'"size": 0'), "size: "),
+        ("align.json", lambda content: content.replace(b'"size": 60', b'"size": 61'), "other pl"),
+        ("align.json", lambda content: content.replace(b'"size": 60', b'"size": 0'), "size: "),
     ],
 )
 def test_a_damaged_file_is_refused(shops, name, change, reason):
@@ -283,7 +283,7 @@ def test_impossible_plans_are_refused(tmp_path, changes, reason):
 def test_secrets_do_not_lie_in_the_exchange(shops):
     """Nor does a member that the plan does not name take part, nor one with too many products."""
     folder, _ = shops
-    start(folder, NAMES[:2], size=20)
+    start(folder, NAMES[:2], size=10)
     paths = folder / "north-products.csv", folder / "shared" / "state", folder
     with pytest.raises(InputError, match="all parties would read"):
         join(folder / "shared", "north", *paths)
