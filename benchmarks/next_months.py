@@ -36,7 +36,11 @@ BEGIN, END = "<!-- next months: begin -->", "<!-- next months: end -->"
 FIRST, LAST, ROUNDS = 6, 12, 3
 MODELS: dict[str, dict[str, Any]] = {
     "recommendation, no budget": {"model": {"name": "mf", "dim": 16}},
-    "churn, epsilon 2 a month": {"task": "churn", "privacy": {"dp": "local", "epsilon": 2.0}},
+    "churn, epsilon 2 a month": {
+        "task": "churn",
+        "privacy": {"dp": "local", "epsilon": 2.0},
+        "churn": {"horizon_weeks": 4, "training_cutoffs": 2},
+    },
 }
 SHOWN = {
     "recommendation, no budget": {"hr@10": "HR@10", "ndcg@10": "NDCG@10"},
