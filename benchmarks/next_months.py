@@ -144,7 +144,8 @@ def page() -> str:
     lines = read()
     codes = ", ".join(sorted({line["code"] for line in lines.values()}))
     tables = [table(protection, lines) for protection in MODELS]
-    return "\n\n".join([BEGIN, f"{ROUNDS} rounds each; code {codes}.", *tables, END])
+    shown = [found for found in tables if found.count("\n") > 1]
+    return "\n\n".join([BEGIN, f"{ROUNDS} rounds each; code {codes}.", *shown, END])
 
 
 def table(protection: str, lines: dict[str, Line]) -> str:
