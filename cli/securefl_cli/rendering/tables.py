@@ -159,7 +159,7 @@ def _print_months(out: Screen, table: BudgetTable) -> None:
         out,
         "Months",
         f"of one such run each, on the same customers, at delta {table.plan.budget.delta:g};"
-        " sums of what runs cost would be larger, as losses compose",
+        " it is less than the sum of single runs, as losses compose",
     )
 
 
