@@ -87,6 +87,7 @@ def held(folder: Path) -> Model:
     tree = {
         "task": "recommendation",
         "model": {"name": "mf", "dim": DIM},
+        "recommendation": {"min_households": 1, "min_products": 10},
         "references": {"enabled": False},
         "data": {
             "source": "files",
