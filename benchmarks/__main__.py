@@ -55,6 +55,8 @@ NOTES = {
     " and noise that is added later, to parameters that were rounded before, has no"
     ' proof (docs/privacy.md, "Exact noise"). What is left is a smaller table, or'
     " fewer and larger steps.",
+    "serving": "`implicit` is given its customers' vectors; ours are summed from their purchases,"
+    " and lists are tables with what each of them rests on.",
 }
 """What a table does not say by itself."""
 

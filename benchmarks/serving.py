@@ -1,6 +1,7 @@
 """A served model: lists for many customers at once, and over HTTP, beside calls in process.
 
-Two cores. `batch` is 100,000 customers of 10,000 generated products, 25 purchases each: the
+Two cores. `batch` is 100,000 customers of 10,000 generated products, 25 purchases each, who came
+after a run of 2,000 others and are served from what they bought: the
 command `securefl predict` from its start to a written CSV file, the lists alone in this process,
 and `implicit`'s batch recommend (extra `bench`) with as many factors, whose customers' vectors are
 given to it while ours are computed from their purchases; `ratio` compares with it. `http` asks
@@ -36,6 +37,8 @@ from securefl.tasks.served.writing import Provenance, write_member_model
 PRODUCTS, BOUGHT, DIM, K = 10_000, 25, 32, 10
 CORES = 2
 PORT = 18_080
+RUN = 2_000
+"""Customers of the run; those who are served came later."""
 MEMBERS = ("north", "south", "east")
 
 
@@ -45,41 +48,50 @@ def benchmark(quick: bool) -> list[Row]:
     torch.set_num_threads(CORES)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        model = held(folder, customers)
+        model = held(folder)
+        purchases_of(customers, folder / "now")
         rows = [command(folder, customers), *lists(model, customers)]
-        return rows + [asked(folder, model, clients, quick) for clients in (1, 2, 8)]
+        return rows + [asked(folder, model, clients, quick) for clients in (1, 8)]
 
 
-def held(folder: Path, customers: int) -> Model:
-    """A member's model that has been trained on nothing: its speed does not depend on it."""
-    random = np.random.default_rng(0)
-    share = 1 / np.arange(10, PRODUCTS + 10)
-    count = customers * BOUGHT
+def purchases_of(customers: int, folder: Path) -> None:
+    """Write a member's purchases under labels as text, five lines a basket."""
+    random = np.random.default_rng(customers)
+    share, count = 1 / np.arange(10, PRODUCTS + 10), customers * BOUGHT
+    baskets = np.arange(count) // 5
+    hours = random.integers(0, 365 * 24, baskets[-1] + 1)[baskets]
     lines = pd.DataFrame(
         {
             "customer": np.repeat([f"c{n}" for n in range(customers)], BOUGHT),
             "product": random.choice(PRODUCTS, count, p=share / share.sum()),
-            "time": pd.Timestamp("2025-01-01")
-            + pd.to_timedelta(random.integers(0, 365 * 24, count), unit="h"),
+            "time": pd.Timestamp("2025-01-01") + pd.to_timedelta(hours, unit="h"),
+            "quantity": 1,
+            "value": 1.0,
+            "basket": baskets,
         }
     )
-    lines["quantity"], lines["value"], lines["basket"] = 1, 1.0, np.arange(count) // 5
-    lines["time"] = lines.groupby("basket")["time"].transform("first")
-    lines.to_parquet(folder / "north.parquet")
-    for name in MEMBERS[1:]:
-        lines.iloc[: 100 * BOUGHT].to_parquet(folder / f"{name}.parquet")
+    folder.mkdir(exist_ok=True)
     catalogue = pd.DataFrame({"product": np.arange(PRODUCTS)})
     catalogue["department"] = [f"department {n % 20}" for n in range(PRODUCTS)]
     catalogue["category"] = [f"category {n % 200}" for n in range(PRODUCTS)]
     catalogue.to_csv(folder / "catalogue.csv", index=False)
+    lines.to_parquet(folder / f"{MEMBERS[0]}.parquet")
+    for name in MEMBERS[1:]:
+        lines.iloc[: 100 * BOUGHT].to_parquet(folder / f"{name}.parquet")
+
+
+def held(folder: Path) -> Model:
+    """A member's model that has been trained on nothing: its speed does not depend on it."""
+    purchases_of(RUN, folder / "run")
     members = [{"name": n, "transactions": f"{n}.parquet"} for n in MEMBERS]
     tree = {
         "task": "recommendation",
         "model": {"name": "mf", "dim": DIM},
+        "recommendation": {"min_households": 1, "min_products": 10},
         "references": {"enabled": False},
         "data": {
             "source": "files",
-            "root": str(folder),
+            "root": str(folder / "run"),
             "catalogue": "catalogue.csv",
             "columns": {"basket": "basket"},
             "members": members,
@@ -96,13 +108,14 @@ def held(folder: Path, customers: int) -> Model:
         vocabulary=prepared.vocabulary,
         provenance=Provenance(MEMBERS, "-", bytes(32), "nothing."),
     )
-    return open_model(folder / "model")
+    return open_model(folder / "model", folder / "now")
 
 
 def command(folder: Path, customers: int) -> Row:
     """`securefl predict` for all customers: reading, lists, and a CSV file."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    words = ("predict", str(folder / "model"), "--out", str(folder / "lists.csv"), "--quiet")
+    places = ("--data", str(folder / "now"), "--out", str(folder / "lists.csv"))
+    words = ("predict", str(folder / "model"), *places, "--quiet")
     subprocess.run(called(*words), check=True, stdout=subprocess.DEVNULL)
     seconds, after = (
         time.perf_counter() - started,
@@ -165,8 +178,8 @@ def timed(call: Callable[[], object]) -> dict[str, float]:
 
 def asked(folder: Path, model: Model, clients: int, quick: bool) -> Row:
     """Questions for one customer over HTTP, and the same in process by as many threads."""
-    seconds = 3.0 if quick else 10.0
-    words = ("serve", str(folder / "model"), "--data", str(folder), "--port", str(PORT))
+    seconds = 2.0 if quick else 5.0
+    words = ("serve", str(folder / "model"), "--data", str(folder / "now"), "--port", str(PORT))
     server = subprocess.Popen(called(*words), stderr=subprocess.PIPE, text=True)
     try:
         assert server.stderr is not None

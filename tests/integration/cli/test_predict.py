@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -261,3 +262,27 @@ def test_a_members_own_page(cli, finished, model):
     run = finished[0] / "run"
     assert cli("report", run, "--data", finished[0]).refused("--data is for a member's model")
     assert cli("report", run / "released").refused("is the released shared model alone")
+
+
+def test_a_folder_around_a_model_is_named(cli, finished, model):
+    assert cli("predict", model.parent).refused("did you mean")
+    assert cli("predict", finished[0] / "run").refused("a member's is")
+
+
+def test_a_port_in_use_is_one_line(cli, model):
+    """It does not say that it answers, and nothing else is disturbed."""
+    pytest.importorskip("uvicorn")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        found = cli("serve", model, "--port", other.getsockname()[1])
+    assert found.refused("cannot listen on 127.0.0.1")
+    assert "answers" not in found.err
+
+
+def test_an_export_to_a_taken_place_does_no_work(cli, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "taken").mkdir()
+    for form, name in (("onnx", "taken"), ("mlflow", "taken")):
+        found = cli("export", model, "--format", form, "--out", tmp_path / name)
+        assert found.refused("taken exists; nothing was written")

@@ -1,6 +1,7 @@
 """Who is served and with what: strangers, new products, limits, and requests that are refused."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -193,6 +194,24 @@ def test_threads_get_the_same_lists(held):
         thread.join()
     assert len(found) == 4
     assert all(one.equals(wanted) for one in found)
+
+
+def test_many_threads_ask_one_model_different_things(held):
+    """Each gets what it would get alone, of the data that are kept and of data of its own."""
+    found = held("recommendation")
+    alone, shared = found.opened, open_model(found.folder)
+    bought = pd.DataFrame({"customer": "x", "product": [3, 5], "time": "2026-03-02"})
+
+    def asked(model, place):
+        if place % 4 == 3:
+            return model.recommend(["x", f"new {place}"], k=3, data=bought)
+        return model.recommend([place, f"new {place}"], k=1 + place % 5)
+
+    wanted = [asked(alone, place) for place in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        got = list(pool.map(lambda place: asked(shared, place % 16), range(64)))
+    for place, one in enumerate(got):
+        pd.testing.assert_frame_equal(one, wanted[place % 16])
 
 
 def test_the_public_names_open_a_model(held):
