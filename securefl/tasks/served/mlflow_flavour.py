@@ -7,6 +7,7 @@ MLflow is an extra (`mlflow`), and is imported where a folder is written alone.
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -74,12 +75,14 @@ def write_mlflow(model: Model, folder: Path) -> None:
     Raises:
         InputError: If MLflow is not installed, or the folder exists or cannot be written.
     """
+    refuse_existing(folder)
     try:
-        import mlflow.models
-        import mlflow.pyfunc
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of type hints of its own
+            import mlflow.models
+            import mlflow.pyfunc
     except ImportError:
         raise InputError("MLflow needs the extra: pip install 'securefl[mlflow]'") from None
-    refuse_existing(folder)
     described = mlflow.models.Model(signature=_signature(model))
     described.add_flavor(FLAVOUR, securefl_version=__version__, data=FOLDER)
     mlflow.pyfunc.add_to_model(described, loader_module=__name__, data=FOLDER)
