@@ -369,7 +369,7 @@ def test_facts_are_read_as_they_were_written(tmp_path):
     ("changes", "error", "text"),
     [
         ({"horizon_weeks": 20}, DataError, "52 weeks of purchases, but more than 76 needed"),
-        ({"min_baskets": 500}, DataError, "retailer-0: no customer bought 500 baskets"),
+        ({"min_baskets": 500}, InputError, "retailer-0: no customer bought 500 baskets"),
         ({"profile": ["age"]}, ConfigError, "churn.profile: 'age' is no attribute=level"),
         ({"profile": ["age=1"]}, DataError, "no retailer's profiles have a column 'age'"),
         ({"events": ["view:PETS"]}, DataError, "has no department or category 'PETS'"),
