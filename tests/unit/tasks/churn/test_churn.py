@@ -11,7 +11,7 @@ import torch
 from securefl.config.load import load_config, merge
 from securefl.data.schema import check_data
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.errors import ConfigError, DataError
+from securefl.errors import ConfigError, DataError, InputError
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.services.public_facts import make_facts, read_facts
 from securefl.ml.batches import all_units
