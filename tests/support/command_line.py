@@ -1,6 +1,7 @@
 """Calling the command line as a person does, in this process."""
 
 import json
+import logging
 from dataclasses import dataclass
 
 from securefl_cli.main import main
@@ -28,12 +29,23 @@ class Outcome:
         return True
 
 
+def forget_the_screen():
+    """A command shows what reading files has to say until its process ends; here, until it does."""
+    log = logging.getLogger("securefl.data.sources.files")
+    log.handlers.clear()
+    log.setLevel(logging.NOTSET)
+    log.propagate = True
+
+
 def command_line(capsys):
     """Calls the program with the given arguments; what it wrote is in the outcome."""
 
     def call(*arguments):
         capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
+        try:
+            code = main([str(argument) for argument in arguments])
+        finally:
+            forget_the_screen()
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

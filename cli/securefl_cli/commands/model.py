@@ -103,7 +103,10 @@ def serve(*, model: Path, port: int, data: Path | None) -> None:
     opened = _opened(model, data)
     if data is not None:
         opened.read_data()  # a wrong file is refused now, and not at the first question
-    settings = uvicorn.Config(application(opened), log_level="warning", access_log=False)
+    # Without its own configuration of logs, which closes the handlers of everything else.
+    settings = uvicorn.Config(
+        application(opened), log_config=None, log_level="warning", access_log=False
+    )
     with _listening(LOOPBACK, port) as link:
         Screen(err=True).line(f"http://{LOOPBACK}:{port}/ answers; Ctrl-C ends it")
         uvicorn.Server(settings).run(sockets=[link])
