@@ -80,6 +80,7 @@ def test_new_model_needs_one_file_and_one_row(extended):
     assert (differing, unread) == ([SPEC], [])
 
 
+@pytest.mark.slow
 def test_new_model_trains_in_every_shown_mode(execute, tmp_path):
     """Masked, plain and under local differential privacy, then through report and audit."""
     lines = [shlex.split(line, comments=True) for line in blocks("sh")[0].splitlines()]

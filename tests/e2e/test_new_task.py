@@ -39,6 +39,7 @@ def installed(tmp_path):
     return target
 
 
+@pytest.mark.slow
 def test_the_page_adds_a_task_that_trains_in_every_mode(installed, here):
     lines = [shlex.split(line, comments=True) for line in blocks("sh")[0].splitlines()]
     assert all(program == "securefl" for program, *_ in lines)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from securefl_cli.main import main
@@ -29,12 +30,19 @@ class Outcome:
         return True
 
 
-def forget_the_screen():
-    """A command shows what reading files has to say until its process ends; here, until it does."""
-    log = logging.getLogger("securefl.data.sources.files")
-    log.handlers.clear()
-    log.setLevel(logging.NOTSET)
-    log.propagate = True
+@contextmanager
+def own_logs():
+    """A command shows logs until its process ends; here, until the command does."""
+    root, files = logging.getLogger(), logging.getLogger("securefl.data.sources.files")
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        files.handlers.clear()
+        files.setLevel(logging.NOTSET)
+        files.propagate = True
 
 
 def command_line(capsys):
@@ -42,10 +50,8 @@ def command_line(capsys):
 
     def call(*arguments):
         capsys.readouterr()
-        try:
+        with own_logs():
             code = main([str(argument) for argument in arguments])
-        finally:
-            forget_the_screen()
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 

@@ -57,6 +57,7 @@ def audited(tmp_path, purchases):
     return make
 
 
+@pytest.mark.slow
 def test_a_private_run_and_the_next_one_on_the_same_data(audited):
     found, first = audited("first")
     skipped = {name for name, verdict in found.items() if verdict != "pass"}

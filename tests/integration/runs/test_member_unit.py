@@ -70,6 +70,7 @@ def finished(tmp_path, config):
     return make
 
 
+@pytest.mark.slow
 def test_a_run_of_forty_hides_every_one_of_them(finished):
     result, directory = finished()
     privacy = result.privacy
@@ -87,6 +88,7 @@ def test_a_run_of_forty_hides_every_one_of_them(finished):
     )
 
 
+@pytest.mark.slow
 def test_the_noise_in_the_sum_has_the_claimed_law(finished, config, sums_seen):
     """Where nobody learns anything, all that is summed is noise."""
     still = {"training": {"local_epochs": 1, "learning_rate": 1e-30}}

@@ -6,19 +6,19 @@ import math
 import pytest
 
 from securefl.errors import InputError
-from securefl.federation.coordinator import rounds
 from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.coordinator.scores import SummedScores
 from securefl.federation.runs.directory import RunDirectory
 
 
 def test_a_run_that_nothing_can_judge_is_no_success(small_run, monkeypatch):
     """One line with what may help and exit code 2; no round is called the best."""
-    scored = rounds._validated
+    scored = SummedScores.validation
 
-    def unscored(federation, state):
-        return dict.fromkeys(scored(federation, state), math.nan)
+    def unscored(source, *model, **proof):
+        return dict.fromkeys(scored(source, *model, **proof), math.nan)
 
-    monkeypatch.setattr(rounds, "_validated", unscored)
+    monkeypatch.setattr(SummedScores, "validation", unscored)
     with pytest.raises(InputError, match=r"no round can be judged: .*data describe") as caught:
         small_run(rounds=2)
     assert caught.value.exit_code == 2
