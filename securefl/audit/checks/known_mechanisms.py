@@ -29,6 +29,8 @@ RANGES = {
 }
 """Least and largest number of each field, far beyond those of any run. Beyond them arithmetic has
 no price, or one that says nothing."""
+SAMPLERS = frozenset({"poisson", "full", "shuffled"})
+"""What batches are drawn by; whether it fits the price is the check `sampler-accounted`."""
 _ROUNDING = 1e-9
 
 
@@ -58,6 +60,8 @@ def _faults(mechanism: Mechanism) -> Iterator[str]:
     except KeyError:
         yield f"no privacy unit '{mechanism.unit}' is known"
         return
+    if mechanism.sampler not in SAMPLERS:
+        yield f"no sampler '{mechanism.sampler}' is known"
     if mechanism.adjacency != wanted:
         yield f"neighbours of a {mechanism.unit} are not '{mechanism.adjacency}'"
     try:
