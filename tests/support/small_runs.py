@@ -74,6 +74,21 @@ def purchases_in(folder):
     }
 
 
+PRIVATE_PROFILE = {
+    "mode": "plain",
+    "model": {"name": "profile", "rank": 2, "own": {"rounds": 1, "factorization": {"dim": 4}}},
+    "privacy": {
+        "dp": "local",
+        "epsilon": 3.0,
+        "delta": 1e-3,
+        "sampling_rate": 1.0,
+        "expected_batch": 20.0,
+        "steps": 2,
+    },
+}
+"""Changes to a small run on purchases: local noise on the model with a private training."""
+
+
 def network_config(mode="secure", **changes):
     """The configuration of a small run of four retailers over a broker."""
     return load_config(

@@ -13,21 +13,10 @@ from securefl.privacy.plan import budget_table
 from securefl.tasks.served.folder import read_manifest
 from securefl.tasks.served.model import open_model
 from securefl.tasks.served.starting import started_from
+from support.small_runs import PRIVATE_PROFILE as BUDGET
 from support.small_runs import purchases_in
 
 NEXT = {"period": ["2026-01-05", "2026-03-20"]}
-BUDGET = {
-    "mode": "plain",
-    "model": {"name": "profile", "rank": 2, "own": {"rounds": 1, "factorization": {"dim": 4}}},
-    "privacy": {
-        "dp": "local",
-        "epsilon": 3.0,
-        "delta": 1e-3,
-        "sampling_rate": 1.0,
-        "expected_batch": 20.0,
-        "steps": 2,
-    },
-}
 
 
 @pytest.fixture

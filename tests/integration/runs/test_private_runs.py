@@ -22,19 +22,7 @@ from securefl.federation.transport.exchange import Exchange
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
 from securefl.tasks.registry import check_model
-
-PRIVATE = {
-    "mode": "plain",
-    "model": {"name": "profile", "rank": 2, "own": {"rounds": 1, "factorization": {"dim": 4}}},
-    "privacy": {
-        "dp": "local",
-        "epsilon": 3.0,
-        "delta": 1e-3,
-        "sampling_rate": 1.0,
-        "expected_batch": 20.0,
-        "steps": 2,
-    },
-}
+from support.small_runs import PRIVATE_PROFILE as PRIVATE
 
 
 @pytest.fixture

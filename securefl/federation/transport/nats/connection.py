@@ -101,7 +101,7 @@ class NatsClient:
         self.arrivals: queue.Queue[Arrival | Exception] = queue.Queue()
         self.said_wrong: deque[str] = deque(maxlen=16)
         self._address, self._inbox = address, inbox
-        self._claimed: dict[str, Msg] = {}
+        self._claimed: dict[int, Msg] = {}
         self._quotas: dict[str, Quota] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -292,14 +292,14 @@ class NatsClient:
 
     def claim(self, message: Msg) -> None:
         """Claim a part until its message is acknowledged."""
-        self._claimed[message.reply] = message
+        self._claimed[message.metadata.sequence.stream] = message
 
     def acknowledger(self, messages: list[Msg]) -> Callable[[], None]:
         """Return a call that acknowledges these parts in the background."""
 
         async def acknowledge() -> None:
             for message in messages:
-                self._claimed.pop(message.reply, None)
+                self._claimed.pop(message.metadata.sequence.stream, None)
                 with contextlib.suppress(NatsError, OSError):
                     await message.ack()
 
