@@ -65,6 +65,8 @@ def figures(record: RoundRecord) -> str:
     if record.customer_epsilon is not None:
         known = record.customer_epsilon if math.isfinite(record.customer_epsilon) else None
         first += f" a record, {shown_customer_epsilon(known)} a customer"
+    if record.unscored:
+        return f"{first}  no scores: {record.unscored}"
     if not record.validation:
         return first
     decisive, value = next(iter(record.validation.items()))

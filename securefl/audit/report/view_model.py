@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from securefl._version import __version__
@@ -16,6 +17,7 @@ from securefl.federation.runs.summary import SummaryTable, headline_metrics, rou
 _ARMS = {
     "naive": None,
     "alone": "Alone",
+    "earlier": "Earlier model",
     "released": "Released model",
     "federated": "Federated",
     "pooled": "All data in one place",
@@ -147,7 +149,9 @@ def _utility_chart(result: RunResult, metric: str, label: MetricLabel) -> Chart:
     titles = {arm: title or label.baseline for arm, title in _ARMS.items()}
     names = {arm: title for arm, title in titles.items() if arm in result.metrics}
     rows = {
-        member.name: {title: member.metrics[arm][metric] for arm, title in names.items()}
+        member.name: {
+            title: member.metrics.get(arm, {}).get(metric, math.nan) for arm, title in names.items()
+        }
         for member in result.members
     }
     better = "higher" if label.higher_is_better else "lower"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, moments_digest
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.coordinator.scores import ScoreSource
+from securefl.federation.coordinator.scores import RoundScores, ScoreSource
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import (
@@ -29,6 +30,9 @@ from securefl.federation.transport.exchange import (
 from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.untrusted.text import one_line
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -76,6 +80,7 @@ class RoundRecord:
         bytes_up: Bytes received from each member in training and evaluation.
         bytes_down: Bytes sent to each member in training and evaluation.
         transcript: Digest of the masked sum's transcript, hex; None in mode `plain`.
+        unscored: Why the scores of its model are missing where they were asked for; empty if not.
     """
 
     round: int
@@ -92,6 +97,7 @@ class RoundRecord:
     bytes_up: dict[str, int] = field(default_factory=dict)
     bytes_down: dict[str, int] = field(default_factory=dict)
     transcript: str | None = None
+    unscored: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,8 +174,8 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     state.round = number
     _prove(federation, state, result)
     with _for_good(number):
-        validation = _validated(federation, state)
-        best = _keep_if_best(federation, state, validation)
+        scores = _validated(federation, state)
+        best = _keep_if_best(federation, state, scores.metrics)
         # After the round, so that the record has what it cost; the accounts depend on no data.
         accounts = tuple(spent(federation).values())
     return RoundRecord(
@@ -177,7 +183,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         cohort=cohort,
         survivors=result.survivors,
         loss=result.loss,
-        validation=validation,
+        validation=dict(scores.metrics),
         best=best,
         seconds=time.perf_counter() - started,
         epsilon=max((account.epsilon for account in accounts), default=None),
@@ -187,6 +193,7 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         bytes_up=_more(exchange.bytes_up, up, federation.roster),
         bytes_down=_more(exchange.bytes_down, down, federation.roster),
         transcript=transcript,
+        unscored=scores.missing,
     )
 
 
@@ -234,7 +241,7 @@ def _for_a_customer(config: RunConfig, accounts: Sequence[m.BudgetResponse]) -> 
     return max(math.inf if epsilon is None else epsilon for epsilon in known)
 
 
-def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
+def _validated(federation: Federation, state: RoundState) -> RoundScores:
     """Return the present model's metrics on validation; none under a budget.
 
     Raises:
@@ -242,13 +249,13 @@ def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
             has no case at any member, is not defined over those that there are (an AUC where all
             customers are of one class), or the predictions are not finite.
     """
-    found = dict(
-        federation.scores.validation(
-            federation.members, state.round, state.shared, proof=state.proof
-        )
+    found = federation.scores.validation(
+        federation.members, state.round, state.shared, proof=state.proof
     )
+    if found.missing:
+        _log.warning("round %d has no scores: %s", state.round, found.missing)
     name = federation.decisive.name
-    if name not in found or not math.isnan(found[name]):
+    if not math.isnan(found.metrics.get(name, 0.0)):
         return found
     error = InputError(
         f"no round can be judged: over the validation cases of {len(federation.members)}"
@@ -259,7 +266,7 @@ def _validated(federation: Federation, state: RoundState) -> dict[str, float]:
         raise error
     # Over a network any member can have done this to a sum under masks, and must not stop the rest.
     federation.exchange.set_aside(error)
-    return {}
+    return RoundScores({}, missing=one_line(str(error)))
 
 
 def _keep_if_best(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ from securefl.ml.metrics.spec import MetricSpec
 from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.untrusted.text import one_line
 
 Scores = dict[str, MetricSums]
 """Member to metric sums."""
@@ -23,6 +25,19 @@ Arms = dict[str, Scores]
 """Arm (the federation or a baseline) to member to metric sums on the member's test cases."""
 _LARGEST: Final = 1e100
 """No sum over cases is as large; neither is NaN."""
+
+
+@dataclass(frozen=True)
+class RoundScores:
+    """The scores of a round's model.
+
+    Attributes:
+        metrics: Metric name to number over all validation cases; empty where none leave.
+        missing: Why a sum of scores that was asked for is not there; empty where it is.
+    """
+
+    metrics: Mapping[str, float]
+    missing: str = ""
 
 
 class ScoreSource(Protocol):
@@ -38,7 +53,7 @@ class ScoreSource(Protocol):
         shared: FloatVector,
         *,
         proof: ModelProof | None = None,
-    ) -> Mapping[str, float]:
+    ) -> RoundScores:
         """Return the metrics over all validation cases after a round; none where none leave.
 
         Args:
@@ -74,10 +89,10 @@ class NoScores:
         shared: FloatVector,
         *,
         proof: ModelProof | None = None,
-    ) -> Mapping[str, float]:
+    ) -> RoundScores:
         """See `ScoreSource.validation`."""
         del members, number, shared, proof
-        return {}
+        return RoundScores({})
 
     def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
         """See `ScoreSource.closing`."""
@@ -109,11 +124,13 @@ class SummedScores(NoScores):
         shared: FloatVector,
         *,
         proof: ModelProof | None = None,
-    ) -> Mapping[str, float]:
+    ) -> RoundScores:
         """See `ScoreSource.validation`; none where the sum failed."""
         del members  # the agreement names who is asked
         found = self._sum(number, shared, proof=proof)
-        return {} if isinstance(found, str) else found.arms[VALIDATION[0]].values()
+        if isinstance(found, str):
+            return RoundScores({}, missing=one_line(found))
+        return RoundScores(found.arms[VALIDATION[0]].values())
 
 
 class ScoresInClear:
@@ -142,12 +159,12 @@ class ScoresInClear:
         shared: FloatVector,
         *,
         proof: ModelProof | None = None,
-    ) -> Mapping[str, float]:
+    ) -> RoundScores:
         """See `ScoreSource.validation`; where updates are in the clear, no model has a proof."""
         del proof
         model = m.pack_vector(shared)
         request = m.Evaluate(round=number, shared=model, split="validation", kept=False)
-        return total(self._scores(members, request).values()).values()
+        return RoundScores(total(self._scores(members, request).values()).values())
 
     def closing(self, members: Sequence[str], number: int, shared: FloatVector) -> Arms:
         """See `ScoreSource.closing`."""

@@ -16,10 +16,10 @@ from securefl.federation.runs.released import write_released
 from securefl.federation.runs.result import (
     MemberResult,
     RunResult,
-    Start,
     members_left_out,
     round_cost,
     run_refusals,
+    unscored_rounds,
 )
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import named_shared
@@ -88,7 +88,8 @@ def _write_result(
         scores=trained.scores,
         simulation_only=trained.simulation_only,
         left_out=members_left_out(records),
-        start=None if prepared.earlier is None else Start(**vars(prepared.earlier.change())),
+        start=None if prepared.earlier is None else prepared.earlier.change(),
+        unscored=unscored_rounds(records),
     )
     directory.save_result(result)
     return result

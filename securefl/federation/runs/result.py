@@ -15,6 +15,7 @@ from securefl.errors import RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.scores.statement import ReleasedScores
 from securefl.privacy.statement import MemberPrivacy, RunPrivacy
+from securefl.tasks.served.start_change import StartChange
 from securefl.untrusted.documents import parse_json
 
 
@@ -56,6 +57,15 @@ def members_left_out(records: Sequence[RoundRecord]) -> tuple[LeftOut, ...]:
         LeftOut(name, tuple(number for number, _ in rounds), rounds[0][1])
         for name, rounds in found.items()
     )
+
+
+def unscored_rounds(records: Sequence[RoundRecord]) -> tuple[Unscored, ...]:
+    """Return the rounds whose scores failed, by reason, in the order in which they first did."""
+    found: dict[str, list[int]] = {}
+    for record in records:
+        if record.unscored:
+            found.setdefault(record.unscored, []).append(record.round)
+    return tuple(Unscored(tuple(rounds), reason) for reason, rounds in found.items())
 
 
 Numbers = dict[str, float]
@@ -108,6 +118,19 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Unscored:
+    """Rounds whose sum of scores failed, so that none of them can be the best one.
+
+    Attributes:
+        rounds: Their numbers.
+        reason: Why, as text.
+    """
+
+    rounds: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
 class RoundCost:
     """The cost of a round.
 
@@ -126,25 +149,6 @@ class RoundCost:
     bytes_up: dict[str, int]
     bytes_down: dict[str, int]
     epsilon: float | None
-
-
-@dataclass(frozen=True)
-class Start:
-    """The model that a run went on from.
-
-    Attributes:
-        model: The digest that the members agreed on.
-        products: Number of products of this run.
-        new: Those that the earlier model does not know.
-        removed: Those of the earlier model that this run does not have.
-        kept: Whether the rows of removed ones are taken along.
-    """
-
-    model: str
-    products: int
-    new: int
-    removed: int
-    kept: bool
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ class RunResult:
             a budget; None in mode `plain` without one.
         simulation_only: The arms of `metrics` that only a simulation can see.
         start: The model that the run went on from; None where it began anew.
+        unscored: The rounds whose scores failed.
     """
 
     task: str
@@ -188,7 +193,8 @@ class RunResult:
     scores: ReleasedScores | None = None
     simulation_only: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
-    start: Start | None = None
+    start: StartChange | None = None
+    unscored: tuple[Unscored, ...] = ()
 
     @property
     def in_no_sum(self) -> tuple[str, ...]:
@@ -199,8 +205,10 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
-        if self.start is None:  # a run that began anew has the keys that it always had
-            del plain["start"]
+        # A run that began anew and was scored throughout has the keys that it always had.
+        for key in ("start", "unscored"):
+            if not plain[key]:
+                del plain[key]
         return plain
 
 
@@ -226,7 +234,11 @@ def result_from_json(text: str, path: Path) -> RunResult:
             for left in fields.get("left_out", ())
         )
         start = fields.get("start")
-        fields["start"] = None if start is None else Start(**start)
+        fields["start"] = None if start is None else StartChange(**start)
+        fields["unscored"] = tuple(
+            Unscored(**(missing | {"rounds": tuple(missing["rounds"])}))
+            for missing in fields.get("unscored", ())
+        )
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)
     except (ValueError, TypeError, KeyError):

@@ -26,6 +26,7 @@ def notes(result: Result) -> Iterator[str]:
     yield from _seen_by(result)
     yield from _refused(result)
     yield from _left_out(result)
+    yield from _unscored(result)
     yield from _over_life(result)
     yield from _scores(result)
     yield from _notes(result.metrics.get("federated", {}))
@@ -91,10 +92,22 @@ def _over_life(result: Result) -> Iterator[str]:
         )
 
 
-def _sums_of(rounds: tuple[int, ...]) -> str:
+def _unscored(result: Result) -> Iterator[str]:
+    """Say which rounds could not be the result, since their scores are missing."""
+    for run in runs_of(result):
+        for missing in run.unscored:
+            rounds = _listed(missing.rounds)
+            yield f"No scores of {rounds}, so the result cannot be theirs: {missing.reason}."
+
+
+def _listed(rounds: tuple[int, ...]) -> str:
     if len(rounds) == 1:
-        return f"the sum of round {rounds[0]}"
-    return f"the sums of {len(rounds)} rounds, the first of them round {rounds[0]}"
+        return f"round {rounds[0]}"
+    return f"{len(rounds)} rounds, the first of them round {rounds[0]}"
+
+
+def _sums_of(rounds: tuple[int, ...]) -> str:
+    return f"the sum{'s' if len(rounds) > 1 else ''} of {_listed(rounds)}"
 
 
 def runs_of(result: Result) -> tuple[RunResult, ...]:

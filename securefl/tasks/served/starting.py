@@ -46,26 +46,8 @@ from securefl.tasks.served.opening import (
     start_digest,
 )
 from securefl.tasks.served.retired import Labels, Retired, retired_of
+from securefl.tasks.served.start_change import StartChange
 from securefl.tasks.served.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class StartChange:
-    """What is new since the model that a run started from.
-
-    Attributes:
-        model: Digest that the members agreed on.
-        products: Number of products of this run.
-        new: Those that the earlier model does not know.
-        removed: Those of the earlier model that this run does not have.
-        kept: Whether the rows of removed ones are taken along.
-    """
-
-    model: str
-    products: int
-    new: int
-    removed: int
-    kept: bool
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,20 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from securefl.errors import InputError
+from securefl.federation.aggregation.session_driver import ServerSessionRunner
 from securefl.federation.coordinator.rounds import RoundRecord
-from securefl.federation.coordinator.scores import SummedScores
+from securefl.federation.coordinator.scores import RoundScores, SummedScores
 from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.runs.result import Unscored, result_from_json
+from securefl.federation.runs.summary_notes import notes
+from securefl.federation.scores import exact_session
+from securefl_cli.rendering.progress import figures
+from securefl_protocols.primitives.errors import ProtocolError
 
 
 def test_a_run_that_nothing_can_judge_is_no_success(small_run, monkeypatch):
@@ -16,12 +23,32 @@ def test_a_run_that_nothing_can_judge_is_no_success(small_run, monkeypatch):
     scored = SummedScores.validation
 
     def unscored(source, *model, **proof):
-        return dict.fromkeys(scored(source, *model, **proof), math.nan)
+        return RoundScores(dict.fromkeys(scored(source, *model, **proof).metrics, math.nan))
 
     monkeypatch.setattr(SummedScores, "validation", unscored)
     with pytest.raises(InputError, match=r"no round can be judged: .*data describe") as caught:
         small_run(rounds=2)
     assert caught.value.exit_code == 2
+
+
+def test_a_failed_sum_of_scores_reaches_a_person(small_run, monkeypatch):
+    """The round is never the result, and its reason stands in record, JSON, notes and progress."""
+
+    class Failing(ServerSessionRunner):
+        def run(self, exchange, openings, number, digest):
+            if number == 1:
+                raise ProtocolError("two members are gone")
+            return super().run(exchange, openings, number, digest)
+
+    monkeypatch.setattr(exact_session, "ServerSessionRunner", Failing)
+    result, directory = small_run(rounds=2)
+    first, second = directory.records()
+    assert (first.unscored, second.unscored) == ("two members are gone", "")
+    assert figures(first).endswith("no scores: two members are gone")
+    assert result.best_round == 2
+    again = result_from_json(json.dumps(result.to_json()), Path("result.json"))
+    assert again.unscored == (Unscored((1,), "two members are gone"),)
+    assert any("No scores of round 1" in note for note in notes(again))
 
 
 def test_lines_of_metrics_are_json(small_config, tmp_path):
