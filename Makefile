@@ -8,6 +8,9 @@ RUNS := runs
 # Percent of lines that the tests execute; raise it when they execute more.
 COVERED := 95
 
+# Test processes; one more than a small machine has cores, as many tests wait for other processes.
+WORKERS ?= 3
+
 # One thread a process: on few cores, several torch threads spin against each other.
 export OMP_NUM_THREADS := 1
 
@@ -38,22 +41,22 @@ demo: $(INSTALLED) ## Run the main job on real data and show what the federation
 	$(BIN)/securefl dossier $$out/private
 
 test: lint ## Run every check
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-unit: $(INSTALLED) ## Run the fast checks of single parts, without lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/unit
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/unit
 
 test-integration: $(INSTALLED) ## Run the checks of parts together: runs, broker, command line
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/protocols tests/integration
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/protocols tests/integration
 
 test-e2e: $(INSTALLED) ## Run the documents' walkthroughs
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests/e2e
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/e2e
 
 coverage: $(INSTALLED) ## Run every check under coverage; fails below what was reached
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-fail-under=$(COVERED)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --cov --cov-fail-under=$(COVERED)
 
 test-slow: $(INSTALLED) ## Run the checks that take minutes
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
 lint: $(INSTALLED) ## Check formatting, lint, types and layers
 	$(BIN)/ruff format --check

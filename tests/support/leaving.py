@@ -83,11 +83,13 @@ RESULTS = {
         "scores": P,
         "left_out": P,
         "start": P,
+        "unscored": P,
     },
-    "Start": dict.fromkeys(("model", "products", "new", "removed", "kept"), P),
+    "StartChange": dict.fromkeys(("model", "products", "new", "removed", "kept"), P),
     "MemberResult": {"name": P, "samples": P, "metrics": O},
     "Refusal": {"member": P, "round": P, "reason": P},
     "LeftOut": {"member": P, "rounds": P, "reason": P},
+    "Unscored": {"rounds": P, "reason": P},
     "RoundCost": {
         "seconds": R,
         **dict.fromkeys(("round", "survivors", "bytes_up", "bytes_down", "epsilon"), P),
@@ -109,7 +111,7 @@ RESULTS = {
         "seconds": R,
         "transcript": R,
         **dict.fromkeys(("round", "cohort", "survivors", "loss", "validation", "best"), P),
-        **dict.fromkeys(("epsilon", "customer_epsilon", "refused", "left_out"), P),
+        **dict.fromkeys(("epsilon", "customer_epsilon", "refused", "left_out", "unscored"), P),
         **dict.fromkeys(("bytes_up", "bytes_down"), P),
     },
     "RunStatus": {

@@ -11,6 +11,7 @@ from securefl.errors import InputError, SecureflError
 from securefl.federation.coordinator import rounds
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.coordinator.rounds import RoundState
+from securefl.federation.coordinator.scores import RoundScores
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
 from securefl.ml.metrics.spec import MetricSpec
@@ -30,7 +31,7 @@ def federation_of(scores, exchange=FaultTolerantExchange, mode="secure"):
         members=("a", "b", "c"),
         exchange=exchange,
         decisive=RMSE,
-        scores=SimpleNamespace(validation=lambda *_, **__: next(given)),
+        scores=SimpleNamespace(validation=lambda *_, **__: RoundScores(next(given))),
     )
 
 
@@ -41,7 +42,7 @@ def best_of(scores, **kind):
     for number in range(1, len(scores) + 1):
         state.round = number
         found = rounds._validated(federation, state)
-        rounds._keep_if_best(federation, state, found)
+        rounds._keep_if_best(federation, state, found.metrics)
     return state.best_round, state.best_value
 
 

@@ -111,7 +111,11 @@ class NatsClient:
         self._trouble = ""
         self._unstored = 0
         self._reconnected = asyncio.Event()
-        self._run(self._connect(timeout))
+        try:
+            self._run(self._connect(timeout))
+        except BaseException:
+            self.close()  # the caller has nothing that it could close
+            raise
 
     @property
     def client(self) -> Client:
