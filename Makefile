@@ -65,7 +65,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/benchmarks.md
+bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/results/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(INSTALLED) ## Run each benchmark for at most a minute and write nothing

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Five members and a coordinator, from the first key to a trained model, over TLS on this machine.
 #
-# Usage: sh docs/consortium-walkthrough.sh CONFIG.toml DIR
+# Usage: sh docs/tutorials/consortium-walkthrough.sh CONFIG.toml DIR
 #
 # DIR is made. In it, each party has a folder of its own, as it would have a machine of its own.
 # The end of DIR/hub/run is what the run was for: model.safetensors and result.json.
