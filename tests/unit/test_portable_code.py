@@ -42,8 +42,8 @@ def imported(tree):
 
 def posix_names(tree):
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id in {"os", "signal"} and node.attr in POSIX_NAMES:
+        if isinstance(node, ast.Attribute) and node.attr in POSIX_NAMES:
+            if ast.unparse(node.value) in {"os", "signal"}:
                 yield node.attr
 
 
