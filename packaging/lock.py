@@ -32,7 +32,7 @@ CPU_WHEELS = {
 }
 """Package to SHA-256 of its CPU wheel for Linux on x86-64, Python 3.11: no registry has it."""
 _CUDA = re.compile(r"(?:nvidia|cuda)-|triton\b")
-_BLOCK = re.compile(r"^(\S+?)==(\S+)(.*(?:\n    --hash=\S+.*)*)\n", re.MULTILINE)
+_BLOCK = re.compile(r"^(\S+?)(?:\[\S+\])?==(\S+)(.*(?:\n    --hash=\S+.*)*)\n", re.MULTILINE)
 _READ = {"sigstore-models": "MIT"}
 """Licences that no metadata name, and that stand in the package's own file."""
 _SPDX = {
@@ -57,7 +57,8 @@ _SPDX = {
 
 def compiled(source: str, *options: str) -> str:
     """Return uv's resolution of requirements, of an extra or of all."""
-    command = ["uv", "pip", "compile", source, "--no-annotate", "--no-header", *options]
+    command = ["uv", "pip", "compile", source, "--no-annotate", "--no-header"]
+    command += ["--no-strip-extras", *options]
     return subprocess.run(
         command, cwd=ROOT, check=True, capture_output=True, text=True, input=BUILD
     ).stdout
@@ -113,7 +114,16 @@ def cpu(registry: str) -> str:
 
 
 def _merged(*locks: str) -> str:
-    blocks = {found[1]: found[0] for lock in locks for found in _BLOCK.finditer(lock)}
+    """Return the packages of several locks; one with an extra also stands there without it.
+
+    pip asks for the digests of `pydantic` and of `pydantic[email]` under each name.
+    """
+    blocks = {
+        found[0].partition("==")[0]: found[0] for lock in locks for found in _BLOCK.finditer(lock)
+    }
+    for name in [name for name in blocks if "[" in name]:
+        plain = name.partition("[")[0]
+        blocks[plain] = blocks[name].replace(name, plain, 1)
     return "".join(blocks[name] for name in sorted(blocks))
 
 

@@ -26,6 +26,10 @@ _ENDS = ("SIGTERM", "SIGHUP")
 _received: list[int] = []
 
 _COMMANDS = {
+    "demo": (
+        "securefl_cli.commands.demo:demo",
+        "Show what a federation gains, protects and leaves behind.",
+    ),
     "run": (
         "securefl_cli.commands.run:run",
         "Train over all retailers and compare with training alone.",
@@ -90,7 +94,7 @@ _COMMANDS = {
 def securefl() -> None:
     """Train one model with competing retailers; no party sees another's data.
 
-    Start with: securefl run --data tutorial
+    Start with: securefl demo
     """
 
 
