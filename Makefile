@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-RUNS := runs
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
+# cpu or registry; found out if not given.
+LOCK ?=
 
 # Percent of lines that the tests execute; raise it when they execute more.
 COVERED := 95
@@ -20,25 +23,21 @@ export OMP_NUM_THREADS := 1
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## Install securefl and its tools into .venv
+install: $(INSTALLED) ## Install securefl and its tools into .venv, every package by its digest
 
-$(INSTALLED): pyproject.toml constraints.txt
+# torch's CPU wheel where pip finds it, which saves 2.4 GB of CUDA; else what the registry has.
+$(INSTALLED): pyproject.toml locks/cpu.txt locks/registry.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "securefl needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--no-build-isolation -e '.[demo,network,broker,metrics,excel,postgres,signing,export,serve,mlflow,dev]'
+	lock=$(LOCK); test -n "$$lock" || { $(PIP) --dry-run --no-deps 'torch==$(TORCH)+cpu' \
+		>/dev/null 2>&1 && lock=cpu || lock=registry; }; \
+	$(PIP) --require-hashes -r locks/$$lock.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(INSTALLED) ## Run the main job on real data and show what the federation gained
-	@out=$(RUNS)/demo-$$(date -u +%Y%m%dT%H%M%S) && \
-	$(BIN)/securefl run --task recommendation --repeat 3 --out $$out/recommendation && \
-	$(BIN)/securefl run --task demand --out $$out/demand && \
-	$(BIN)/securefl compare --task recommendation --rounds 3 --out $$out/compare && \
-	$(BIN)/securefl run --task recommendation --dp local --epsilon 4 --out $$out/private && \
-	$(BIN)/securefl report $$out/private --beside $$out/recommendation/seed-0 && \
-	$(BIN)/securefl dossier $$out/private
+demo: $(INSTALLED) ## Run the main jobs on real data and show what the federation gained
+	$(BIN)/securefl demo
 
 test: lint ## Run every check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
@@ -68,7 +67,7 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/benchmarks.md
+bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/results/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(INSTALLED) ## Run each benchmark for at most a minute and write nothing

@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, its JSON under results/ and its table in docs/benchmarks.md."""
+"""`make bench`: every benchmark, its JSON under results/ and its table in benchmarks.md."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ NOTES = {
     " 3.5 to 7 ns a coordinate, so that a step with them would be at 3 times at least."
     " Noise on fewer coordinates is none: which rows were left out would be released,"
     " and noise that is added later, to parameters that were rounded before, has no"
-    ' proof (docs/privacy.md, "Exact noise"). What is left is a smaller table, or'
+    ' proof (docs/explanation/privacy.md, "Exact noise"). What is left is a smaller table, or'
     " fewer and larger steps.",
     "serving": "`implicit` is given its customers' vectors; ours are summed from their purchases,"
     " and lists are tables with what each of them rests on.",
@@ -108,8 +108,8 @@ def write_page() -> None:
         picture.parent.mkdir(exist_ok=True)
         for draw, says in PICTURES.items():
             if draw(result["rows"], picture):
-                parts.append(f"![{says}](images/{picture.name})\n")
-    (DOCS / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
+                parts.append(f"![{says}](../images/{picture.name})\n")
+    (DOCS / "results" / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 `python benchmarks/movielens.py [--wheel PATH]`. Five members, three seeds. Test is a user's newest
 rating, validation the one before; everything is chosen on validation: rounds, the weights of a
 model's parts, and of the models in a blend. Without a wheel, `recbole` is downloaded. FedAvg is
-computed without masks, which change no sum (docs/protocol.md).
+computed without masks, which change no sum (docs/specification/protocol.md).
 """
 
 from __future__ import annotations

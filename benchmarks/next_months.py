@@ -31,7 +31,7 @@ from securefl.federation.runs.run import run
 from securefl.tasks.served.starting import started_from
 
 KEPT = Path(__file__).parent / "results" / "next_months.jsonl"
-PAGE = Path(__file__).parent.parent / "docs" / "using-the-model.md"
+PAGE = Path(__file__).parent.parent / "docs" / "howto" / "using-the-model.md"
 BEGIN, END = "<!-- next months: begin -->", "<!-- next months: end -->"
 FIRST, LAST, ROUNDS = 6, 12, 3
 MODELS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""Pictures for docs/benchmarks.md."""
+"""Pictures for docs/results/benchmarks.md."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How a private recommender grows with its customers: 1k, 10k and 100k a retailer at epsilon 2.
 
-Five retailers with synthetic purchases of the same products (docs/data.md, `purchases`), customer
-unit, delta 1e-6. Each size runs in a process of its own, so that its memory can be told.
+Five retailers with synthetic purchases of the same products (docs/reference/data.md, `purchases`),
+customer unit, delta 1e-6. Each size runs in a process of its own, so that its memory can be told.
 `cpu_s` is the private training of all five retailers, `own cpu_s` what they train for themselves
 and never release, `whole cpu_s` both with drawing, cutting and scoring the data.
 """

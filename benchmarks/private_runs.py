@@ -38,7 +38,7 @@ SEEDS, DEFAULT = 3, 0.05
 NAMES, LABELS = {"federated": "served", "released": "released"}, ("HR@10", "NDCG@10")
 ALL = [(arm, metric) for arm in ARMS for metric in SHOWN]
 POINTS = [(dp, epsilon) for dp in ("local", "distributed") for epsilon in (1.0, 2.0, 4.0, 8.0)]
-PAGE = Path(__file__).parent.parent / "docs" / "recommendation-private.md"
+PAGE = Path(__file__).parent.parent / "docs" / "results" / "recommendation-private.md"
 BEGIN, END = "<!-- private runs: begin -->", "<!-- private runs: end -->"
 EARLIER = json.loads((KEPT.parent / "private_recommendation.json").read_text(encoding="utf-8"))
 BEFORE = {"local": {row["case"]: row for row in EARLIER["rows"]}}
@@ -253,7 +253,7 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def write_page() -> None:
-    """Write the tables between the marks of docs/recommendation-private.md."""
+    """Write the tables between the marks of docs/results/recommendation-private.md."""
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     PAGE.write_text(before + page() + rest.split(END)[1], encoding="utf-8")

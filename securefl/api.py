@@ -1,4 +1,4 @@
-"""The public Python API: configure, load, run, evaluate; docs/python-api.md has an example.
+"""The public Python API: configure, load, run, evaluate; python-api.md has an example.
 
 `securefl` re-exports all of it.
 """
@@ -93,8 +93,8 @@ def run(
         config: The settings.
         out: A new directory for the run; one below `runs/` if not given.
         progress: Receives the progress of the run.
-        book: Folder of the retailers' privacy ledgers, which outlive runs; docs/ledger.md names the
-            default.
+        book: Folder of the retailers' privacy ledgers, which outlive runs;
+            docs/explanation/ledger.md names the default.
         policy: A policy for all retailers, or a folder with one `<retailer>.toml` each.
 
     Raises:

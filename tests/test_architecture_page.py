@@ -1,4 +1,4 @@
-"""docs/architecture.md is true to the import contracts and names only what exists."""
+"""docs/explanation/architecture.md is true to the import contracts and names only what exists."""
 
 import ast
 import itertools
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import page
+
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = page("architecture.md").read_text(encoding="utf-8")
 
 
 def section(title):

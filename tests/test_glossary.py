@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import page
+
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+PAGE = page("glossary.md").read_text(encoding="utf-8")
 WORDS, FROZEN = PAGE.split("## Old names that formats keep")
 
 

@@ -26,6 +26,10 @@ _ENDS = ("SIGTERM", "SIGHUP")
 _received: list[int] = []
 
 _COMMANDS = {
+    "demo": (
+        "securefl_cli.commands.demo:demo",
+        "Show what a federation gains, protects and leaves behind.",
+    ),
     "run": (
         "securefl_cli.commands.run:run",
         "Train over all retailers and compare with training alone.",
@@ -81,12 +85,16 @@ _COMMANDS = {
 }
 
 
-@click.group(cls=LazyGroup, commands_from=_COMMANDS)
+@click.group(
+    cls=LazyGroup,
+    commands_from=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def securefl() -> None:
     """Train one model with competing retailers; no party sees another's data.
 
-    Start with: securefl run --data tutorial
+    Start with: securefl demo
     """
 
 
@@ -106,8 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         outcome = securefl.main(arguments, prog_name="securefl", standalone_mode=False)
         sys.stdout.flush()
-    except SystemExit:
-        # Here click exits for one reason alone, a broken pipe, and with 1: "a check failed".
+    except SystemExit as ended:
+        if not ended.code:  # a shell has asked for what may come next
+            return 0
+        # Else click exits for one reason alone, a broken pipe, and with 1: "a check failed".
         sys.stdout, sys.stderr = streams
         return _close_quietly()
     except Exception as error:
@@ -153,9 +163,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error."""
     from securefl.errors import SecureflError
 
-    match error:
-        case SecureflError():
-            return one_line(str(error)), error.exit_code
+    match _named(error):
+        case SecureflError() as known:
+            return one_line(str(known)), known.exit_code
         case Interrupted() | click.Abort():
             return str(error) or "interrupted", _interrupted()
         case click.UsageError():
@@ -168,6 +178,16 @@ def _explain(error: Exception) -> tuple[str, int]:
             return f"{place}: {error.strerror}", 2
         case _:
             return _unexpected(error), INTERNAL_ERROR
+
+
+def _named(error: Exception) -> Exception:
+    """Return the error; for a package that an extra would bring, the one that names the extra."""
+    from securefl.errors import EXTRAS, needs_extra
+
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
+        return needs_extra(package, "this command")
+    return error
 
 
 def _unexpected(error: Exception) -> str:

@@ -4,7 +4,8 @@ A member runs a `ClientSession`, the coordinator a `ServerSession`, both under t
 that the members agreed on and the pinned `Roster`. The coordinator learns the sum of the
 members' vectors and nothing else; `replay` verifies the signed `Transcript` of a round and
 recomputes its sum, for any party and without keys. The protocol is that of Bonawitz et al. 2017
-against a malicious server, on the graphs of Bell et al. 2020; docs/protocol.md specifies it.
+against a malicious server, on the graphs of Bell et al. 2020; docs/specification/protocol.md
+specifies it.
 
 The package is sans-I/O: messages go in, messages come out, and the caller brings the entropy and
 the network. It imports `cryptography`, `numpy` and `msgpack`, nothing else. Names that are not

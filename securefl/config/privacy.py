@@ -61,7 +61,7 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class DistributedSettings(Settings):
-    """Noise shares whose sum hides a unit; docs/privacy-distributed.md explains each."""
+    """Noise shares whose sum hides a unit; privacy-distributed.md explains each."""
 
     colluding: NonNegativeInt = Field(
         1,
@@ -69,7 +69,8 @@ class DistributedSettings(Settings):
         " themselves: with 0, a unit is hidden from all but the other members.",
     )
     law: Literal["discrete-gaussian", "skellam"] = Field(
-        "discrete-gaussian", description="Law of the noise shares; docs/privacy-distributed.md."
+        "discrete-gaussian",
+        description="Law of the noise shares; docs/explanation/privacy-distributed.md.",
     )
     excess: Literal["keep", "remove"] = Field(
         "keep",
@@ -82,7 +83,7 @@ class DistributedSettings(Settings):
 
 
 class PrivacySettings(Settings):
-    """Differential privacy of what each retailer releases; docs/privacy.md explains each."""
+    """Differential privacy of what each retailer releases; privacy.md explains each."""
 
     dp: Protection = Field(
         "none",

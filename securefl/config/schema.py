@@ -77,7 +77,7 @@ class CohortSettings(Settings):
 
 
 class SecureSettings(Settings):
-    """What the members agree on for mode `secure`; docs/protocol.md explains each."""
+    """What the members agree on for mode `secure`; docs/specification/protocol.md explains each."""
 
     limit: PositiveFloat = Field(
         8.0,
@@ -129,7 +129,7 @@ class SecureSettings(Settings):
 
 
 class LedgerSettings(Settings):
-    """What is kept for an auditor beside the ledger itself; docs/ledger.md."""
+    """What is kept for an auditor beside the ledger itself; docs/explanation/ledger.md."""
 
     transcript_mebibytes: NonNegativeInt = Field(
         128,

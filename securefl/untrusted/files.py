@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from securefl.errors import InputError
+from securefl.untrusted.ownership import WITHOUT_WAITING
 
 KIBIBYTE: Final = 1 << 10
 MEBIBYTE: Final = 1 << 20
@@ -45,8 +46,7 @@ def read_bytes(
     try:
         if inside is not None:
             _check_inside(path, inside, error)
-        # Without O_NONBLOCK, opening a pipe would wait for a writer.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with os.fdopen(os.open(path, WITHOUT_WAITING), "rb") as file:
             state = os.fstat(file.fileno())
             _check_kind(path, state.st_mode, error)
             if state.st_size > largest:

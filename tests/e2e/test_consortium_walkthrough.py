@@ -1,11 +1,11 @@
-"""docs/consortium.md is carried out, command by command."""
+"""docs/tutorials/consortium.md is carried out, command by command."""
 
 import re
 import shlex
 
-from support.paths import DOCS
+from support.paths import page
 
-TEXT = (DOCS / "consortium.md").read_text(encoding="utf-8")
+TEXT = page("consortium.md").read_text(encoding="utf-8")
 FILES = re.compile(r"`([a-z]+\.toml)`:\n\n```toml\n(.*?)```", re.DOTALL)
 COMMANDS = [
     line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()

@@ -7,13 +7,13 @@ import click
 import pytest
 
 from securefl_cli.main import securefl
-from support.paths import DOCS
+from support.paths import page
 
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 def blocks(name, language):
-    text = (DOCS / name).read_text(encoding="utf-8")
+    text = page(name).read_text(encoding="utf-8")
     return [body for kind, body in FENCE.findall(text) if kind == language]
 
 
@@ -40,7 +40,7 @@ def test_every_command_in_the_documentation_is_understood(line):
 
 
 def test_every_option_of_a_run_is_documented():
-    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    text = page("cli.md").read_text(encoding="utf-8")
     run = securefl.get_command(click.Context(securefl), "run")
     for option in run.params:
         if isinstance(option, click.Option):

@@ -7,10 +7,11 @@ import click
 import pytest
 
 from securefl_cli.main import securefl
-from support.paths import ROOT
+from support.paths import DOCS, ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+SITE = sorted(DOCS.rglob("*.md"))
+DOCUMENTS = [ROOT / "README.md", *SITE]
+PAGES = [*ROOT.glob("*.md"), *SITE]
 WRITTEN = {"securefl/tasks/churn/quadratic.py"}
 SOURCES = [
     file.relative_to(ROOT).as_posix()

@@ -1,4 +1,4 @@
-"""docs/new-engine.md adds an engine as it says, and everything that it shows works."""
+"""docs/howto/new-engine.md adds an engine as it says, and everything that it shows works."""
 
 import re
 import sys
@@ -12,9 +12,9 @@ from securefl.errors import ConfigError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
 from securefl.federation.runs.simulation import engine_of
-from support.paths import DOCS
+from support.paths import page
 
-PAGE = (DOCS / "new-engine.md").read_text(encoding="utf-8")
+PAGE = page("new-engine.md").read_text(encoding="utf-8")
 
 
 def blocks(language):

@@ -1,4 +1,4 @@
-"""docs/new-model.md adds a model with one file and one row, and everything that it shows works."""
+"""new-model.md adds a model with one file and one row, and everything that it shows works."""
 
 import filecmp
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import securefl
-from support.paths import DOCS
+from support.paths import page
 
 PACKAGE = Path(securefl.__file__).parent
-PAGE = (DOCS / "new-model.md").read_text(encoding="utf-8")
+PAGE = page("new-model.md").read_text(encoding="utf-8")
 MODEL, SPEC = "tasks/churn/quadratic.py", "tasks/churn/spec.py"
 COMMANDS = "from securefl_cli.main import main\nfor line in {}:\n    assert main(line) == 0, line\n"
 

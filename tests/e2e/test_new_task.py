@@ -1,4 +1,4 @@
-"""docs/new-task.md adds a task as it says, and everything that it shows works."""
+"""docs/howto/new-task.md adds a task as it says, and everything that it shows works."""
 
 import os
 import re
@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from support.paths import DOCS
+from support.paths import page
 
-PAGE = (DOCS / "new-task.md").read_text(encoding="utf-8")
+PAGE = page("new-task.md").read_text(encoding="utf-8")
 COMMANDS = "from securefl_cli.main import main\nfor line in {}:\n    assert main(line) == 0, line\n"
 
 WITHOUT = """

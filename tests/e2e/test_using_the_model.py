@@ -1,4 +1,4 @@
-"""docs/using-the-model.md does what it says: its commands and its program run as they stand."""
+"""using-the-model.md does what it says: its commands and its program run as they stand."""
 
 import re
 import shlex
@@ -7,9 +7,9 @@ import pytest
 
 from securefl.config.task_registry import TASKS
 from securefl_cli.main import main
-from support.paths import DOCS
+from support.paths import page
 
-PAGE = (DOCS / "using-the-model.md").read_text(encoding="utf-8")
+PAGE = page("using-the-model.md").read_text(encoding="utf-8")
 
 
 def blocks(language):

@@ -13,9 +13,9 @@ from securefl.federation.runs.run import run
 from securefl.federation.services.status import read_status
 from securefl.ml.tensor_io import read_tensors
 from support.brokers import free_port
-from support.paths import DOCS
+from support.paths import page
 
-SCRIPT = DOCS / "consortium-walkthrough.sh"
+SCRIPT = page("consortium-walkthrough.sh")
 
 
 @pytest.mark.slow

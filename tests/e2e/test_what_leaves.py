@@ -1,4 +1,4 @@
-"""docs/privacy.md lists all that leaves a member, and nothing else does."""
+"""docs/explanation/privacy.md lists all that leaves a member, and nothing else does."""
 
 import re
 from typing import get_args
@@ -13,9 +13,9 @@ from securefl.federation.member.answers import (
     Phase,
     Protection,
 )
-from support.paths import ROOT
+from support.paths import page
 
-PAGE = (ROOT / "docs" / "privacy.md").read_text("utf-8")
+PAGE = page("privacy.md").read_text("utf-8")
 SECTION = re.split(r"^## What leaves a member.*$", PAGE, flags=re.M)[1].split("\n## ")[0]
 TABLES = {"training": ANSWERS, "refusing": REFUSING_ANSWERS, "query": QUERY_ANSWERS}
 

@@ -17,7 +17,7 @@ from securefl_protocols.session.graph import (
     privacy_bits,
     smallest_degree,
 )
-from support.paths import DOCS
+from support.paths import page
 
 SEED = bytes(range(32))
 
@@ -44,7 +44,7 @@ def at_least(population, marked, draws, bound):
 
 
 def holds(members, gamma, delta, degree, threshold, bits=100):
-    """The conditions of docs/protocol.md, with probabilities as fractions."""
+    """The conditions of docs/specification/protocol.md, with probabilities as fractions."""
     colluding = max(1, floor(Fraction(str(gamma)) * members))
     dropped = floor(Fraction(str(delta)) * members)
     both = members * at_least(members - 1, colluding, degree, 2 * threshold - degree)
@@ -158,8 +158,8 @@ def test_the_default_threshold_is_above_two_thirds(members, threshold):
 
 
 def rows_of_the_specification():
-    """n, colluding members, k, t and both bounds, as docs/protocol.md states them."""
-    text = (DOCS / "protocol.md").read_text(encoding="utf-8")
+    """n, colluding members, k, t and both bounds, as docs/specification/protocol.md states them."""
+    text = page("protocol.md").read_text(encoding="utf-8")
     table = text.split("| one draw is bad |")[1].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
 

@@ -2,10 +2,11 @@
 
 The coordinator tells each honest member anything at any time, or nothing any more (a dropout), in
 every order; colluding members sign whatever it likes and give it all shares that they hold. The
-model has the checks of docs/protocol.md, section 6, for the complete graph, and the searches visit
-every state that can be reached. In none are both secrets of an honest member rebuilt, and no two
-sums of the same inputs come out, also where the round is repeated. Beyond the number of colluding
-members that the threshold tolerates, and without one of the checks, the same search finds both.
+model has the checks of docs/specification/protocol.md, section 6, for the complete graph, and the
+searches visit every state that can be reached. In none are both secrets of an honest member
+rebuilt, and no two sums of the same inputs come out, also where the round is repeated. Beyond the
+number of colluding members that the threshold tolerates, and without one of the checks, the same
+search finds both.
 
 `test_model_takes_what_a_member_takes` holds the model against the real `ClientSession`.
 """

@@ -1,4 +1,4 @@
-"""Primitives, plan and messages of docs/protocol.md, sections 2 to 5."""
+"""Primitives, plan and messages of docs/specification/protocol.md, sections 2 to 5."""
 
 import hashlib
 from dataclasses import dataclass, replace

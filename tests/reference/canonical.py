@@ -1,4 +1,4 @@
-"""Sections 1 and 8 of docs/bundle.md: canonical JSON, digests, signatures, files of transcripts."""
+"""Sections 1 and 8 of bundle.md: canonical JSON, digests, signatures, files of transcripts."""
 
 import hashlib
 import json

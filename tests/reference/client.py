@@ -1,4 +1,4 @@
-"""A member, after docs/protocol.md, sections 6 to 8."""
+"""A member, after docs/specification/protocol.md, sections 6 to 8."""
 
 from hashlib import sha256
 

@@ -1,7 +1,7 @@
-"""Section 9 of docs/bundle.md: masked sums, recomputed from transcripts, and the models of them.
+"""Section 9 of bundle.md: masked sums, recomputed from transcripts, and the models of them.
 
 The sum is unmasked by the reference's coordinator in plain integers; number format, mean and
-server optimizer are written here from docs/protocol.md, M37 to M42, M52 and M53.
+server optimizer are written here from docs/specification/protocol.md, M37 to M42, M52 and M53.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The coordinator, after docs/protocol.md, sections 6 to 8."""
+"""The coordinator, after docs/specification/protocol.md, sections 6 to 8."""
 
 from hashlib import sha256
 

@@ -1,4 +1,4 @@
-"""Sessions in which the package and the reference implementation of docs/protocol.md are mixed.
+"""Sessions in which the package and the reference implementation of protocol.md are mixed.
 
 For the same entropy both send the same bytes, and all come to the same sums: members of either
 kind in one session, coordinators of either kind, dropouts in every step, one round and many, noise

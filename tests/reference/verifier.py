@@ -1,4 +1,4 @@
-"""An independent verifier of the core of a bundle, written from docs/bundle.md and nothing else.
+"""An independent verifier of the core of a bundle, written from bundle.md and nothing else.
 
 It imports nothing of securefl: canonical JSON, digests, Merkle proofs, the Gaussian mechanism and
 the replay of masked sums are its own. It answers with the first check that fails, in the order of

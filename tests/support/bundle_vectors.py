@@ -39,10 +39,10 @@ from support.bundle_mutations import (
     unknown_field,
 )
 from support.bundle_scenario import DIMENSION, STEP, honest, scored
-from support.paths import ROOT
+from support.paths import ROOT, page
 
 FOLDER = ROOT / "tests" / "vectors" / "bundles"
-SCHEMA = ROOT / "docs" / "bundle.schema.json"
+SCHEMA = page("bundle.schema.json")
 LAYOUT = layout_digest([("item", (2, 2)), ("bias", (2,))]).hex()
 """Names and shapes of a model of as many coordinates as those of the bundles."""
 OTHERS = ("retailer-0", "retailer-2")
@@ -56,7 +56,7 @@ class Vector:
 
     Attributes:
         name: Name of the file.
-        core: Check of docs/bundle.md that fails first; None for an honest bundle.
+        core: Check of docs/reference/bundle.md that fails first; None for an honest bundle.
         audit: Check of `securefl audit verify` that fails; None for an honest bundle.
         text: Content.
     """

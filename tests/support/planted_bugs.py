@@ -1,7 +1,7 @@
 """Bugs planted in the product's training path, and which finding of the attack has to notice.
 
 python -m support.planted_bugs write     runs every row over 20 seeds, and writes the table in
-docs/empirical-audit.md; hours where the machine is shared.
+docs/explanation/empirical-audit.md; hours where the machine is shared.
 """
 
 import re
@@ -30,7 +30,7 @@ from securefl.privacy.noise.csprng import AesCtrRng
 from securefl.privacy.noise.shares import NoisePlan
 from securefl.tasks.demand.contribution_bounds import Contributions
 from support.local_noise import divide
-from support.paths import ROOT
+from support.paths import page
 
 SEEDS = range(200, 220)
 SETTINGS = {
@@ -244,7 +244,7 @@ def attacked(row, seed, canaries=5000):
         return next(finding for finding in found if finding.name == row.finding)
 
 
-PAGE = ROOT / "docs" / "empirical-audit.md"
+PAGE = page("empirical-audit.md")
 BEGIN, END = "<!-- power: begin -->\n", "<!-- power: end -->"
 
 

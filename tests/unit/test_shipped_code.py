@@ -30,7 +30,7 @@ def entry_points():
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         groups += [project.get("scripts", {}), *project.get("entry-points", {}).values()]
     named = (target.split(":")[0] for group in groups for target in group.values())
-    return {"securefl", *named}
+    return {"securefl", "securefl.__main__", "securefl_cli.__main__", *named}
 
 
 def names_in(source):

@@ -30,8 +30,8 @@ from securefl_cli.rendering.screen import console
 def facts(*, config: Path, out: Path, from_: Path | None) -> None:
     """Write the products, calendar and sizes that all members share.
 
-    Every party reads this file; docs/network.md says what is in it. It comes from the tables of all
-    members, or, where the configuration has data.period, from catalogue and period alone.
+    Every party reads this file; docs/howto/network.md says what is in it. It comes from the tables
+    of all members, or, where the configuration has data.period, from catalogue and period alone.
     """
     from securefl.federation.services.public_facts import make_facts
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from securefl.errors import InputError
+from securefl.errors import InputError, needs_extra
 from securefl_cli.options.run import Name
 from securefl_cli.rendering.screen import Screen
 
@@ -99,7 +99,7 @@ def serve(*, model: Path, port: int, data: Path | None) -> None:
 
         from securefl.tasks.served.http import LOOPBACK, application
     except ImportError:
-        raise InputError("serving needs the extra: pip install 'securefl[serve]'") from None
+        raise needs_extra("uvicorn", "serving") from None
     opened = _opened(model, data)
     if data is not None:
         opened.read_data()  # a wrong file is refused now, and not at the first question

@@ -51,7 +51,8 @@ class ChecksumFailed(RemoteProtocolError):
     """The announced sum is not that of the inputs that the survivors signed.
 
     Either the coordinator announced another sum, which the replayed transcript shows, or one of
-    the survivors made its checksum wrong, and it cannot be seen which (docs/protocol.md).
+    the survivors made its checksum wrong, and it cannot be seen which
+    (docs/specification/protocol.md).
 
     Attributes:
         survivors: Whose inputs were to be in the sum. A round that repeats this one with the

@@ -3,8 +3,9 @@
 Bell, Bonawitz, Gascón, Lepoint and Raykova (CCS 2020, eprint 2020/704) let a member share keys
 with k neighbours instead of all. Members stand in a random circle, and each is joined to the
 k / 2 on either side. For c members that collude with the coordinator, a degree k and a threshold
-t are safe where neither of these happens (docs/protocol.md proves that this is enough, whomever
-the coordinator lets drop out once it has seen the graph, and whatever it tells to whom):
+t are safe where neither of these happens (docs/specification/protocol.md proves that this is
+enough, whomever the coordinator lets drop out once it has seen the graph, and whatever it tells to
+whom):
 
 * more than 2t - k - 1 neighbours of an honest member collude, so that two halves of the honest
   ones can give away both of its secrets;

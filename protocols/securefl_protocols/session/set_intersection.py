@@ -8,8 +8,8 @@ it; whoever combines the last lists holds no secret, and cannot try items.
 
 Against parties that follow the protocol and are curious, with a combiner that shares nothing with
 a member, and as far as Diffie-Hellman is hard on Curve25519 with X25519's scalars
-(docs/alignment.md): a member learns which of its own items are common; the combiner learns how
-many items any members share, and no item. Lists have an agreed length, so the numbers of items
+(docs/howto/alignment.md): a member learns which of its own items are common; the combiner learns
+how many items any members share, and no item. Lists have an agreed length, so the numbers of items
 stay hidden.
 """
 

@@ -28,7 +28,7 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.common.learner import LocalProblem
 
 CANARIES = 5000
-"""Enough to find noise of half the stated deviation at epsilon 4; docs/empirical-audit.md."""
+"""Enough to find noise of half the stated deviation at epsilon 4; empirical-audit.md."""
 CONFIDENCE = 0.95
 _FEWEST_CANARIES = 200
 _FEWEST_CUSTOMERS = 20

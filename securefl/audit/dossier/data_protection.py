@@ -78,7 +78,7 @@ def nist(evidence: Evidence) -> tuple[Answer, ...]:
             "Correctness: randomness and floating point?",
             "Noise comes from a keyed generator with a key of the operating system, and is drawn"
             " exactly on integers; sums are rounded to a grid before, and rounding is part of the"
-            " sensitivity (docs/privacy.md).",
+            " sensitivity (docs/explanation/privacy.md).",
             "by design",
         ),
         Answer(

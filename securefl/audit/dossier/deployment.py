@@ -171,7 +171,8 @@ def _basic(evidence: Evidence) -> Basic:
 
 def _variant(evidence: Evidence) -> Variant:
     facts = (
-        "The agreed public facts of the task (docs/network.md), the configuration, who took part"
+        "The agreed public facts of the task (docs/howto/network.md), the configuration,"
+        " who took part"
     )
     return Variant(
         variant_name="Approximate DP",

@@ -1,1 +1,1 @@
-"""Catalogues of several members aligned, without showing what each sells (docs/alignment.md)."""
+"""Catalogues of several members aligned, without showing what each sells (alignment.md)."""

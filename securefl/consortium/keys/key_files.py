@@ -12,9 +12,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from securefl.consortium.keys.pkcs8 import KeyTextError, clear_pem, ed25519, encrypted_pem, read_pem
 from securefl.errors import KeyFileError
+from securefl.untrusted.ownership import (
+    OWNER_ONLY,
+    WITHOUT_WAITING,
+    is_foreign,
+    is_open_to_others,
+    keep_to_owner,
+    own_groups,
+)
 from securefl_protocols.primitives.signing import SigningKey
 
-OWNER_ONLY = 0o600
 SHORTEST_PASSPHRASE = 12
 """Bytes; scrypt slows guessing down, but cannot make up for a short passphrase."""
 _LARGEST_SECRET = 1 << 16
@@ -104,15 +111,13 @@ def read_secret(path: Path) -> bytes:
         KeyFileError: If it cannot be read, is not a regular file, or other users can read it.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe would block until a writer appears.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with os.fdopen(os.open(path, WITHOUT_WAITING), "rb") as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode):
                 raise KeyFileError(f"{path} is not a plain file")
-            # Root may provide keys, as a secret store does; another user could replace them.
-            if state.st_uid not in {0, os.geteuid()}:
+            if is_foreign(state):
                 raise KeyFileError(f"{path} belongs to another user")
-            if state.st_mode & 0o077 and not delivered(path, state):
+            if is_open_to_others(state) and not delivered(path, state):
                 raise KeyFileError(f"{path} can be read by others; fix it with: chmod 600 {path}")
             return file.read(_LARGEST_SECRET)
     except OSError as error:
@@ -135,8 +140,7 @@ def delivered(path: Path, state: os.stat_result) -> bool:
     folders = {Path("/run/secrets"), Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/secrets"))}
     if any(path.resolve().is_relative_to(folder) for folder in folders):
         return True
-    ours = {os.getegid(), *os.getgroups()}
-    return not state.st_mode & 0o037 and state.st_gid in ours
+    return not state.st_mode & 0o037 and state.st_gid in own_groups()
 
 
 def write_secret(path: Path, content: bytes) -> None:
@@ -151,6 +155,7 @@ def write_secret(path: Path, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         try:
             with os.fdopen(os.open(temporary, flags, OWNER_ONLY), "wb") as file:
+                keep_to_owner(temporary)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

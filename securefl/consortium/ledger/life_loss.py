@@ -75,8 +75,8 @@ def counted_for(unit: str, mechanism: Mechanism) -> Mechanism | None:
     With and without one customer's data a member's update is some vector of norm at most C, and so
     is a customer's contribution with and without one of their records: the sum moves by up to 2 C,
     where the charge is for C. That this happens in a sample only is not used, so the rate is 1
-    (docs/privacy-distributed.md, "A whole member as the unit"). Of records the reverse is not
-    true: how many a customer has is not recorded with the charge.
+    (docs/explanation/privacy-distributed.md, "A whole member as the unit"). Of records the reverse
+    is not true: how many a customer has is not recorded with the charge.
     """
     if mechanism.unit == unit:
         return mechanism

@@ -34,7 +34,7 @@ class CapSettings(Settings):
 
 
 class Policy(Settings):
-    """A policy file; docs/ledger.md explains each key.
+    """A policy file; docs/explanation/ledger.md explains each key.
 
     Attributes:
         version: Version of this format.

@@ -50,7 +50,8 @@ class TranscriptArchive:
     def keep_rejected(self, number: int, transcript: Transcript) -> None:
         """Store the transcript of a round whose sum was rejected, in the place of earlier ones.
 
-        It shows that the coordinator announced what was signed (docs/protocol.md, section 8).
+        It shows that the coordinator announced what was signed (docs/specification/protocol.md,
+        section 8).
 
         Raises:
             RunDirectoryError: If it cannot be written.

@@ -2,7 +2,7 @@
 
 The records of a customer that count are sampled from that customer's records alone, so that adding
 or removing another customer does not change the sample. Each record adds bounded integers; the
-bounds add up to `sensitivity`. docs/analytics.md has the proof.
+bounds add up to `sensitivity`. docs/howto/analytics.md has the proof.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 from securefl.errors import RunDirectoryError
 
@@ -20,17 +20,24 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         RunDirectoryError: If another process has the lock, or it cannot be written.
     """
-    with _lock_file(folder) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunDirectoryError(f"{folder} is in use by another process") from None
+    lock = _acquired(folder)
+    try:
         yield
+    finally:
+        lock.release()
 
 
-def _lock_file(folder: Path) -> TextIO:
+def _acquired(folder: Path) -> FileLock:
+    # Without the fallback, a file system that has no locks is an error: a lock that is only a file
+    # would outlive a process that is killed.
+    lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return (folder / LOCK).open("w")
+        lock.acquire()
+    except Timeout:
+        raise RunDirectoryError(f"{folder} is in use by another process") from None
+    except NotImplementedError:
+        raise RunDirectoryError(f"{folder} is on a file system without locks") from None
     except OSError as error:
         raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None
+    return lock

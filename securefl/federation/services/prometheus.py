@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from securefl.errors import InputError
+from securefl.errors import InputError, needs_extra
 
 Tree = dict[str, Any]
 
@@ -20,7 +20,7 @@ def serve_metrics(port: int, status: Callable[[], Tree]) -> None:
     try:
         from prometheus_client import CollectorRegistry, start_http_server
     except ImportError:
-        raise InputError("metrics need a package: pip install 'securefl[metrics]'") from None
+        raise needs_extra("prometheus_client", "--metrics-port") from None
     registry = CollectorRegistry()
     registry.register(_Collector(status))
     try:

@@ -4,7 +4,7 @@ On one machine a task derives them from all members' tables. Over a network no p
 so the facts are in a file that every party reads. The file's digest is part of the run's id, so
 that parties with different facts cannot exchange messages.
 
-Every member learns the content of the file; `docs/network.md` lists it for each task.
+Every member learns the content of the file; `docs/howto/network.md` lists it for each task.
 """
 
 from __future__ import annotations

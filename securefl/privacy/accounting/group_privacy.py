@@ -69,7 +69,7 @@ def shared_epsilon(charges: Sequence[tuple[PrivacyEvent, int]], delta: float) ->
 
     Under noise that retailers share, the customer is in the one sum of a step once per retailer,
     sampled independently at each: what m records are to a customer of one retailer, m retailers
-    are here (docs/privacy-distributed.md, "A customer of several retailers").
+    are here (docs/explanation/privacy-distributed.md, "A customer of several retailers").
 
     Args:
         charges: Events for a customer of one retailer, each with the number of retailers at which
@@ -125,7 +125,7 @@ def per_member_events(events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
 
     With and without the customer the member's update is some vector of norm at most C: the sum
     moves by up to 2 C, while it moves by C if the update is replaced by zero
-    (docs/privacy-distributed.md, "A whole member as the unit").
+    (docs/explanation/privacy-distributed.md, "A whole member as the unit").
     """
     return [scale_sensitivity(event, 2) for event in events]
 

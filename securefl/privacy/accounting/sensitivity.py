@@ -3,7 +3,7 @@
 A member divides its real sum by the step gamma and rounds each coordinate to the nearest integer.
 For any two data sets that differ in one unit the integers differ by at most C / gamma + sqrt(d) in
 Euclidean norm: rounding moves each coordinate of either sum by at most 1/2
-(docs/privacy-distributed.md has the proof, and what floating point adds).
+(docs/explanation/privacy-distributed.md has the proof, and what floating point adds).
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def rounding_step(clip_norm: float, dimension: int, inflation: float = 2e-3) -> 
 def rounded_sum(clip_norm: float, step: float, dimension: int, error: float = 0.0) -> Sensitivity:
     """Return the sensitivity of a sum of clipped vectors that is divided by `step` and rounded.
 
-    (C + 2 E) / gamma + sqrt(d): docs/privacy-distributed.md, "Sensitivity under rounding".
+    (C + 2 E) / gamma + sqrt(d): docs/explanation/privacy-distributed.md, "Sensitivity under
+    rounding".
 
     Args:
         clip_norm: C, the largest norm of a unit's contribution.
@@ -73,7 +74,7 @@ def rounded_member(clip_norm: float, step: float, dimension: int) -> Sensitivity
     """Return the sensitivity where a member is the unit and coordinates round to the nearest.
 
     C / gamma + sqrt(d) / 2, half of `rounded_sum`'s term, since zero in the update's place rounds
-    exactly (docs/privacy-distributed.md, "A whole member as the unit").
+    exactly (docs/explanation/privacy-distributed.md, "A whole member as the unit").
 
     Args:
         clip_norm: C, the largest norm of a member's update.

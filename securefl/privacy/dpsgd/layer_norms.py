@@ -121,8 +121,8 @@ def without_padding(indices: Tensor, backprops: Tensor, padding: int | None) -> 
 def embedding_squared_norms(indices: Tensor, backprops: Tensor) -> Tensor:
     """Return the squared norm of each unit's gradient of an embedding table.
 
-    The sum over s, t with equal index of g_s g_t (docs/privacy.md): gradients of a row that one
-    unit looks up more than once are added up before they are squared.
+    The sum over s, t with equal index of g_s g_t (docs/explanation/privacy.md): gradients of a row
+    that one unit looks up more than once are added up before they are squared.
 
     Args:
         indices: int64 [B, T].

@@ -4,8 +4,8 @@ What is never released needs no noise, provided that it carries nothing from one
 unit's gradient. A row that a single unit reads does not: it changes that unit's gradient alone,
 which is clipped in any case. So each row belongs to the first unit that reads it, and reading it
 for another unit is an error. Local parameters of any other kind (a retailer's bias, a local layer)
-mix all customers into every gradient; they are refused. docs/privacy.md, "What is never released",
-has the proof.
+mix all customers into every gradient; they are refused. docs/explanation/privacy.md, "What is never
+released", has the proof.
 """
 
 from __future__ import annotations

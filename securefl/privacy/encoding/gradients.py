@@ -70,7 +70,7 @@ def client_update_encoding(config: RunConfig, dimension: int) -> SumEncoding:
 def fraction_bits(settings: PrivacySettings, dimension: int) -> int:
     """Return f, the fewest fraction bits with sqrt(d) gamma <= rounding * C, gamma = B / 2^f.
 
-    From `rounding_step`, see docs/privacy-distributed.md, "Sensitivity under rounding".
+    From `rounding_step`, see docs/explanation/privacy-distributed.md, "Sensitivity under rounding".
     """
     step = rounding_step(settings.clip_norm, dimension, settings.distributed.rounding)
     return math.ceil(math.log2(settings.expected_batch / step))

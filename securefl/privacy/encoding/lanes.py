@@ -3,7 +3,7 @@
 Everything here follows from public numbers that all members agreed on: the number of members of a
 cohort, the largest change and the largest sample count or, under noise shares, the step, the
 largest signal and the variance of a share. `FixedPoint` refuses a format whose sum could wrap; so
-does the plan of the session, a second time. docs/protocol.md, M41, has the proof.
+does the plan of the session, a second time. docs/specification/protocol.md, M41, has the proof.
 """
 
 from __future__ import annotations

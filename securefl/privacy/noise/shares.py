@@ -85,7 +85,7 @@ class NoisePlan:
 def honest_shares(members: int, threshold: int, colluding: int) -> int:
     """Return m = t - n_C, the fewest honest members in a sum that the protocol releases.
 
-    See docs/privacy-distributed.md, "The mechanism".
+    See docs/explanation/privacy-distributed.md, "The mechanism".
 
     Raises:
         ConfigError: If the numbers leave no honest member, or do not fit together.
@@ -162,8 +162,8 @@ def gaussian_shares(
 ) -> NoisePlan:
     """Return discrete Gaussian shares that cost what a Gaussian event does, all steps together.
 
-    By the theorem of docs/privacy-distributed.md, "Discrete Gaussian shares cost what a Gaussian
-    costs"; see `discrete_gaussian_bound`.
+    By the theorem of docs/explanation/privacy-distributed.md, "Discrete Gaussian shares cost what a
+    Gaussian costs"; see `discrete_gaussian_bound`.
 
     Args:
         event: All steps of the run that share this noise.

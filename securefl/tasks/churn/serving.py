@@ -144,7 +144,9 @@ class ServedChurn(ServedModel):
 
         return Graph(
             network=ChurnNetwork(self),
-            inputs={"features": f"features of customers, float32 [N, {count}] (docs/churn.md)"},
+            inputs={
+                "features": f"features of customers, float32 [N, {count}] (docs/results/churn.md)"
+            },
             output="probability",
             free={"features": {0: "customers"}},
             example=example,

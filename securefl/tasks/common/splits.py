@@ -1,8 +1,8 @@
 """Leave-last-basket-out split of purchases into training, validation and test.
 
-docs/recommendation.md has the rule, on which every score depends. It looks at one customer at a
-time and samples by a hash of customer and product, so that a customer's held-out products depend
-neither on the run's seed, nor on the row order, nor on other customers.
+docs/results/recommendation.md has the rule, on which every score depends. It looks at one customer
+at a time and samples by a hash of customer and product, so that a customer's held-out products
+depend neither on the run's seed, nor on the row order, nor on other customers.
 """
 
 from __future__ import annotations

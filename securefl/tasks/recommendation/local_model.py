@@ -1,7 +1,7 @@
 """Local models of a retailer, which it blends with the shared model and never releases.
 
 They are trained exactly, from its own customers alone, and need no noise because they never leave
-the retailer. docs/privacy.md, "What is never released".
+the retailer. docs/explanation/privacy.md, "What is never released".
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from securefl.errors import InputError
+from securefl.errors import InputError, needs_extra
 from securefl.tasks.common.serving import Graph
 from securefl.tasks.served.folder import json_bytes, refuse_existing, write_new_folder
 from securefl.tasks.served.model import Model
@@ -119,7 +119,7 @@ def _onnx(network: nn.Module, graph: Graph) -> tuple[bytes, Compute]:
         import onnxruntime
         import onnxscript  # noqa: F401 - torch translates with it
     except ImportError:
-        raise InputError("ONNX needs the extra: pip install 'securefl[export]'") from None
+        raise needs_extra("onnx", "ONNX") from None
     names = list(graph.inputs)
     with torch.no_grad(), warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")

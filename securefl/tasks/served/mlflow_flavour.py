@@ -15,7 +15,7 @@ from typing import Any, Final
 import pandas as pd
 
 from securefl._version import __version__
-from securefl.errors import InputError
+from securefl.errors import InputError, needs_extra
 from securefl.tasks.served.folder import refuse_existing
 from securefl.tasks.served.model import Model, open_model
 from securefl.tasks.served.writing import FOLDER
@@ -82,7 +82,7 @@ def write_mlflow(model: Model, folder: Path) -> None:
             import mlflow.models
             import mlflow.pyfunc
     except ImportError:
-        raise InputError("MLflow needs the extra: pip install 'securefl[mlflow]'") from None
+        raise needs_extra("mlflow", "MLflow") from None
     described = mlflow.models.Model(signature=_signature(model))
     described.add_flavor(FLAVOUR, securefl_version=__version__, data=FOLDER)
     mlflow.pyfunc.add_to_model(described, loader_module=__name__, data=FOLDER)

@@ -8,7 +8,7 @@ import pytest
 from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.checks.registry import CHECKS, SCHEMA
 from securefl.audit.verify import EXIT_CODES
-from support.paths import DOCS
+from support.paths import page
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_what_an_auditor_gets_wrong_is_one_line(cli, here):
 
 
 def test_every_check_is_documented_as_it_is_in_the_code():
-    text = (DOCS / "audit.md").read_text(encoding="utf-8")
+    text = page("audit.md").read_text(encoding="utf-8")
     names = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| [^|]+ \|$", text, re.M)
     assert names[names.index(SCHEMA) :] == [SCHEMA, *(check.name for check in CHECKS)]
     for check in CHECKS:
@@ -82,6 +82,6 @@ def test_every_check_is_documented_as_it_is_in_the_code():
 
 
 def test_every_limit_is_documented():
-    text = " ".join((DOCS / "audit.md").read_text(encoding="utf-8").split())
+    text = " ".join(page("audit.md").read_text(encoding="utf-8").split())
     for limit in NOT_PROVED:
         assert limit in text

@@ -1,10 +1,9 @@
-"""docs/new-mechanism.md adds a mechanism as it says, and a whole run goes through."""
+"""docs/howto/new-mechanism.md adds a mechanism as it says, and a whole run goes through."""
 
 import re
 import sys
 import types
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,8 +25,9 @@ from securefl.privacy.accounting.accountant import UnsupportedEventError, epsilo
 from securefl.privacy.accounting.events import DpEvent, SampledGaussian
 from securefl.privacy.mechanisms import mechanism_for, register, registry
 from support.local_noise import silence
+from support.paths import page
 
-PAGE = (Path(__file__).parents[3] / "docs" / "new-mechanism.md").read_text(encoding="utf-8")
+PAGE = page("new-mechanism.md").read_text(encoding="utf-8")
 FILE, REGISTRATION, SHOWN = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 

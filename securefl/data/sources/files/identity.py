@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import stat
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from securefl.data.sources.files.labels import (
 )
 from securefl.errors import DataError, InputError
 from securefl.untrusted.files import MEBIBYTE, check_regular, read_text
+from securefl.untrusted.ownership import is_open_to_others
 
 _CUSTOMER: Final = b"securefl/1/customer\0"
 _LARGEST_MAP: Final = 1024 * MEBIBYTE
@@ -109,7 +109,7 @@ def pepper_of(settings: FilesSettings) -> bytes | None:
 
 def _read_pepper(path: Path) -> bytes:
     text = read_text(path, 4096).removeprefix("\ufeff").strip()
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+    if is_open_to_others(path.stat()):
         raise InputError(f"{path} can be read by others of this machine; chmod 600 {path}")
     try:
         pepper = bytes.fromhex(text)

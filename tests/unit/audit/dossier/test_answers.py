@@ -19,7 +19,7 @@ from securefl.errors import InputError
 from securefl.federation.member.answers import ANSWERS, Price, Protection
 from support.bundle_mutations import CHEAT
 from support.bundle_scenario import honest
-from support.paths import ROOT
+from support.paths import ROOT, page
 
 ATTACK = {
     "verdict": "pass",
@@ -171,7 +171,7 @@ def test_messages_are_those_that_members_answer(evidence, monkeypatch, protectio
     assert parties.views(evidence)[0].learns == parties.SEES[protection]
 
 
-@pytest.mark.parametrize("page", ["docs/dossier.md", "SECURITY.md"])
+@pytest.mark.parametrize("page", ["docs/howto/dossier.md", "SECURITY.md"])
 def test_pages_have_what_the_coordinator_sees(page):
     """The table of the code, word for word: it is stated nowhere else."""
     content = (ROOT / page).read_text("utf-8")
@@ -207,8 +207,8 @@ def test_age_of_the_data_is_the_agreed_one(evidence, under, evidence_of):
 
 
 def test_the_entry_has_the_form_that_is_written_down():
-    """docs/deployment.schema.json is the schema of the code."""
-    text = (ROOT / "docs" / "deployment.schema.json").read_text("utf-8")
+    """docs/reference/deployment.schema.json is the schema of the code."""
+    text = page("deployment.schema.json").read_text("utf-8")
     assert json.loads(text) == entry_schema()
 
 
