@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import IO, Any, Final, Self
 from weakref import WeakSet
 
@@ -79,11 +80,15 @@ def blank(lines: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 class Spool:
-    """A table that grows part by part; each column is as wide as the widest of its parts."""
+    """A table that grows part by part; each column is as wide as the widest of its parts.
 
-    def __init__(self) -> None:
-        self._files: dict[str, IO[bytes]] = {}
-        self._types: dict[str, np.dtype[Any]] = {}
+    Args:
+        types: Names and types of columns that are there even if no line is.
+    """
+
+    def __init__(self, types: Mapping[str, npt.DTypeLike] = MappingProxyType({})) -> None:
+        self._types = {name: np.dtype(kind) for name, kind in types.items()}
+        self._files = {name: _unnamed() for name in self._types}
         self._lines = 0
 
     def __len__(self) -> int:

@@ -62,18 +62,21 @@ def ordered(arrays: Arrays, *, with_baskets: bool, narrow: bool = True) -> pd.Da
         kind = np.int32 if narrow and lines <= _NARROW.max else np.int64
         arrays["basket"] = _visits(arrays["customer"], arrays["time"], kind)
     _put_in_order(arrays)
-    if "discount" not in arrays:
-        arrays["discount"] = no_discount(lines)
+    return _table({name: arrays.pop(name) for name in list(arrays)})
+
+
+def without_discount(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return lines that have no column of discounts with one of zeros."""
+    return _table({str(name): lines[name].to_numpy() for name in lines})
+
+
+def _table(arrays: Arrays) -> pd.DataFrame:
+    zeros = {"discount": np.broadcast_to(np.float64(0.0), (len(arrays["time"]),))}
     names = ("customer", "product", "basket", "time", "quantity", "value", "discount")
     columns: Mapping[str, npt.NDArray[np.generic]] = {
-        name: arrays.pop(name) for name in (*names, *sorted(arrays.keys() - set(names)))
+        name: {**zeros, **arrays}[name] for name in (*names, *sorted(arrays.keys() - set(names)))
     }
     return pd.DataFrame(columns, copy=False)
-
-
-def no_discount(lines: int) -> npt.NDArray[np.float64]:
-    """Return float64 [n]: one 0 that stands for all lines."""
-    return np.broadcast_to(np.float64(0.0), (lines,))
 
 
 def _put_in_order(arrays: Arrays) -> None:
