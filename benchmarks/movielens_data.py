@@ -74,7 +74,7 @@ def prepared(data: MovieLens, tree: dict) -> Prepared:
     members = []
     for member in tables.members:
         lines = purchases_of(member.transactions, facts.products)
-        cut = RetailerCases(lines, len(facts.products), facts.end, config.cuts)
+        cut = RetailerCases([lines], len(facts.products), facts.end, config.cuts)
         cut.sold = np.arange(len(facts.products))
         members.append(task.member(member, cut, facts))
     shared = starting_model(config, task, facts)

@@ -18,10 +18,13 @@ from typing import BinaryIO
 import pandas as pd
 import pyarrow as pa
 
+from securefl.data.paged import blocks, mapped_file
+
 _log = logging.getLogger(__name__)
 _DIGITS = 32
 _SHA256 = 32
 _NOTE = b"securefl"
+_AT_A_TIME = 64 << 20
 
 KEPT = 8
 """Entries of one name that stay when another is written: the most recently written ones."""
@@ -91,7 +94,10 @@ def cached_with_note(
 
 
 class _Hashed(io.RawIOBase):
-    """A file that knows the digest of what was written to it."""
+    """A file that knows the digest of what was written to it.
+
+    What is written can itself lie in a file: see `paged`.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -108,18 +114,28 @@ class _Hashed(io.RawIOBase):
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
         """Write and hash."""
-        self._state.update(content)
-        return self._file.write(content)
+        rest = memoryview(content).cast("B")
+        for span in blocks(len(rest), _AT_A_TIME):
+            self._state.update(rest[span])
+            self._file.write(rest[span])
+        return len(rest)
+
+
+def _digest_of(content: memoryview) -> bytes:
+    state = hashlib.sha256()
+    for span in blocks(len(content), _AT_A_TIME):
+        state.update(content[span])
+    return state.digest()
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, str] | None:
     try:
-        with pa.memory_map(str(path)) as file:
-            content = file.read_buffer()
-        body, found = content.slice(0, content.size - _SHA256), content[-_SHA256:].to_pybytes()
-        if hashlib.sha256(body).digest() != found:
+        with path.open("rb") as file:
+            content = memoryview(mapped_file(file, path.stat().st_size))
+        body, found = content[:-_SHA256], content[-_SHA256:]
+        if _digest_of(body) != found:
             raise ValueError("it is not what was written")
-        table = pa.ipc.open_file(body).read_all()
+        table = pa.ipc.open_file(pa.py_buffer(body)).read_all()
         note = (table.schema.metadata or {}).get(_NOTE, b"").decode()
         frame: pd.DataFrame = table.to_pandas(split_blocks=True)
     except (FileNotFoundError, NotADirectoryError):

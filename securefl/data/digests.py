@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from securefl.data.paged import blocks
 from securefl.data.schema import PRICES, TRANSACTIONS
 from securefl.data.tables import RetailData, RetailerTables
 
@@ -79,12 +80,11 @@ def frame_digest(frame: pd.DataFrame) -> bytes:
         column = frame[name]
         dtype = _wide(name, column.dtype)
         state.update(f"\0{name}\0{dtype}\0".encode())
-        for at in range(0, len(column), _BLOCK):
-            state.update(_values(column.iloc[at : at + _BLOCK], dtype))
+        for span in blocks(len(column)):
+            state.update(_values(column.iloc[span], dtype))
     return state.digest()
 
 
-_BLOCK = 1 << 20
 _NUMBERS = frozenset(
     column.name for table in (TRANSACTIONS, PRICES) for column in table if column.kind == "number"
 )

@@ -13,6 +13,7 @@ import pandas as pd
 from pandas.api import types
 from pandas.api.extensions import ExtensionDtype
 
+from securefl.data.paged import blocks
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import DataError
 
@@ -27,9 +28,6 @@ PLAIN_EVENT: Final = "view"
 
 LEVELS: Final = ("department", "category", "kind", "brand", "size")
 """The catalogue's text columns, coarse to fine."""
-
-_BLOCK: Final = 1 << 22
-"""Rows that are compared at a time: a comparison of all would copy the column."""
 
 Kind = Literal["id", "number", "time", "text", "flag"]
 
@@ -169,22 +167,25 @@ def _is_number(dtype: np.dtype[Any] | ExtensionDtype) -> bool:
 
 
 def _check_values(values: pd.Series, column: Column, origin: Origin) -> None:
-    _refuse(values, values.isna(), column, origin, "missing")
+    for span in blocks(len(values)):
+        _check_block(values.iloc[span], span.start, column, origin)
+
+
+def _check_block(values: pd.Series, start: int, column: Column, origin: Origin) -> None:
+    """Check some rows; a comparison of all at once would need as much memory as the column."""
+
+    def refuse(wrong: pd.Series, problem: str) -> None:
+        row = first_true(wrong)
+        if row is not None:
+            raise origin.error(column.name, start + row, problem.format(values.iloc[row]))
+
+    refuse(values.isna(), "missing")
     if column.kind == "number":
-        _refuse(values, ~np.isfinite(values), column, origin, "{} is not finite")
+        refuse(~np.isfinite(values), "{} is not finite")
     if column.above is not None:
-        wrong = values <= column.above
-        _refuse(values, wrong, column, origin, f"{{}} is not above {column.above:g}")
+        refuse(values <= column.above, f"{{}} is not above {column.above:g}")
     if column.least is not None:
-        _refuse(values, values < column.least, column, origin, f"{{}} is below {column.least:g}")
-
-
-def _refuse(
-    values: pd.Series, wrong: pd.Series, column: Column, origin: Origin, problem: str
-) -> None:
-    row = first_true(wrong)
-    if row is not None:
-        raise origin.error(column.name, row, problem.format(values.iloc[row]))
+        refuse(values < column.least, f"{{}} is below {column.least:g}")
 
 
 def first_true(mask: pd.Series | npt.NDArray[np.bool_]) -> int | None:
@@ -237,10 +238,10 @@ def _check_member(member: RetailerTables, data: RetailData) -> None:
     origin = Origin(f"{data.source}: {member.name}")
     check_table(member.transactions, TRANSACTIONS, origin)
     listed = data.products["product"]
-    for at in range(0, len(member.transactions), _BLOCK):
-        row = first_true(~member.transactions["product"].iloc[at : at + _BLOCK].isin(listed))
+    for span in blocks(len(member.transactions)):
+        row = first_true(~member.transactions["product"].iloc[span].isin(listed))
         if row is not None:
-            raise origin.error("product", at + row, "not in the catalogue")
+            raise origin.error("product", span.start + row, "not in the catalogue")
     if member.profiles is not None:
         profiles = Origin(f"{origin.file}: profiles")
         check_table(member.profiles, PROFILES, profiles)

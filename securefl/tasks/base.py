@@ -13,11 +13,13 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
-from securefl.ml.batches import Batch, Examples
+from securefl.errors import InputError
+from securefl.ml.batches import Batch, Examples, TensorExamples
 from securefl.ml.item_rows import ItemRows
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
@@ -45,6 +47,17 @@ class MemberData:
     def units(self) -> int:
         """Number of privacy units; it says something about customers and is never released."""
         return len(self.examples)
+
+
+@dataclass(frozen=True)
+class UnableMember(MemberData):
+    """A member that takes no part, as its data are too thin for the task.
+
+    Attributes:
+        reason: What is missing, with the member's name.
+    """
+
+    reason: str
 
 
 Series = npt.NDArray[np.float64]
@@ -225,3 +238,21 @@ class Task(ABC, Generic[FactsT, MemberT]):
 
 
 AnyTask = Task[Any, Any]
+
+
+def able_or_not(task: AnyTask, tables: RetailerTables, facts: Any) -> MemberData:  # noqa: ANN401
+    """Return a retailer's prepared data, or why it cannot take part; others go on without it.
+
+    Under a budget nothing is missing: whether a retailer takes part may not depend on a customer.
+
+    Args:
+        task: The task.
+        tables: The retailer's tables.
+        facts: What the members agree on, of the task's own kind.
+    """
+    try:
+        prepared: MemberData = task.prepare(tables, facts)
+    except InputError as error:
+        nothing = TensorExamples((torch.zeros(0),))
+        return UnableMember(tables.name, nothing, samples=0, customers=0, reason=str(error))
+    return prepared

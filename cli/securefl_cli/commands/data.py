@@ -86,8 +86,9 @@ def describe(
 
     print_description(description)
     if fit.reason:
-        console().line(f"Task {fit.task} cannot train: {fit.reason}")
-    else:
+        whole = "A run leaves out" if fit.samples else f"Task {fit.task} cannot train"
+        console().line(f"{whole}: {fit.reason}")
+    if fit.samples:
         each = ", ".join(f"{name} {samples:,}" for name, samples in fit.samples.items())
         console().line(f"Training samples for task {fit.task}: {each}.")
 

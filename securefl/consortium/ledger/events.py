@@ -257,7 +257,7 @@ class UnseenOutcome(Record):
 
 
 RefusalReason = Literal[
-    "budget", "cap", "task", "mode", "dp", "unit", "members", "threshold", "delta"
+    "budget", "cap", "task", "mode", "dp", "unit", "members", "threshold", "delta", "data"
 ]
 
 
@@ -266,7 +266,8 @@ class Refusal(Record):
 
     Attributes:
         round: Number of the round; 0 for the whole run.
-        reason: The violated rule of the policy or the budget.
+        reason: The violated rule of the policy or the budget; `data` if there is too little to
+            learn from.
         asked: The requested number, for rules with a limit.
         allowed: The limit.
     """

@@ -134,6 +134,7 @@ _REASONS: dict[RefusalReason, str] = {
     "members": "{asked:g} members are fewer than the {allowed:g} of its policy",
     "threshold": "a threshold of {asked:g} is lower than the {allowed:g} of its policy",
     "delta": "delta {asked:g} is larger than the {allowed:g} of its policy",
+    "data": "it has too few data for the task",
 }
 
 

@@ -17,8 +17,9 @@ import msgpack
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.data_custody import LedgerContext
-from securefl.consortium.ledger.events import QuestionRefusal
+from securefl.consortium.ledger.events import QuestionRefusal, Refusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.policy import refuse
 from securefl.consortium.ledger.round_records import records_of
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.federation import messages as m
@@ -53,7 +54,7 @@ from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared, shared_layout
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.tasks.base import MemberData
+from securefl.tasks.base import MemberData, UnableMember
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.registry import create_task
 from securefl.tasks.served.starting import own_start
@@ -105,10 +106,15 @@ class MemberSpec:
         """Return the member's ledger; its file is opened when it is first needed."""
         return MemberLedger(self.name, self.identity, self.consortium, self.custody, self.directory)
 
+    def refusal(self, ledger: MemberLedger) -> Refusal | None:
+        """Return why it takes no part: its policy, else its data; None where it does."""
+        unable = isinstance(self.data, UnableMember)
+        return ledger.refusal() or (refuse("data") if unable else None)
+
     def build(self) -> Member | RefusingMember:
-        """Return the member; one whose policy forbids the run reads no data."""
+        """Return the member; one that takes no part reads no data."""
         ledger = self.ledger()
-        refusal = ledger.refusal()
+        refusal = self.refusal(ledger)
         return Member(self, ledger) if refusal is None else RefusingMember(ledger, refusal)
 
 

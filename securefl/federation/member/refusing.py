@@ -1,4 +1,4 @@
-"""A member whose own policy forbids the run: it reads no data and answers with its refusal.
+"""A member that takes no part, as its policy or its data forbid it: it answers with its refusal.
 
 What it answers is in `answers.REFUSING_ANSWERS`.
 """
@@ -20,7 +20,7 @@ class RefusingMember:
 
     Args:
         ledger: The member's ledger; the refusal becomes an entry.
-        refusal: What the policy forbids.
+        refusal: What forbids it.
 
     Attributes:
         ledger: See above.
@@ -33,7 +33,7 @@ class RefusingMember:
         self._gate = AnswerGate(REFUSING_ANSWERS, Protection.PLAIN, self._record_refused)
 
     def handle(self, message: bytes) -> Sequence[bytes]:
-        """Return the policy's refusal; other questions are refused by name."""
+        """Return the refusal; other questions are refused by name."""
         return reply_to(message, self._answer)
 
     def _answer(self, request: m.Message) -> m.Message:

@@ -68,8 +68,9 @@ class TaskFit:
 
     Attributes:
         task: The task.
-        samples: Member to its training samples; empty where the task cannot train.
-        reason: Why it cannot; empty where it can.
+        samples: Member that can take part to its training samples; empty where the task cannot
+            train.
+        reason: Why it cannot, or members cannot; empty where all can.
     """
 
     task: str
@@ -83,7 +84,9 @@ def fit_of(config: RunConfig, data: RetailData) -> TaskFit:
         prepared = prepare_data(config, data)
     except SecureflError as error:
         return TaskFit(config.task, {}, str(error))
-    return TaskFit(config.task, {one.name: int(one.samples) for one in prepared.members}, "")
+    able = [one for one in prepared.members if one.name not in prepared.unable]
+    samples = {one.name: int(one.samples) for one in able}
+    return TaskFit(config.task, samples, "; ".join(prepared.unable.values()))
 
 
 def feasible_tasks(data: RetailData, section: dict[str, Any]) -> Iterator[Feasible]:
@@ -117,7 +120,8 @@ def _tried(
         thin = [member for member, count in samples.items() if count < LEAST]
         if not thin:
             return Feasible(task, thresholds, samples, reason)
-        reason = f"too few samples at {', '.join(thin)} with {_said(thresholds)}"
+        few = f"too few samples at {', '.join(thin)} with {_said(thresholds)}"
+        reason = "; ".join(prepared.unable.values()) or few
     return Feasible(task, None, {}, reason)
 
 

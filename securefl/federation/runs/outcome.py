@@ -82,7 +82,7 @@ def _write_result(
         metrics={arm: total(tallies.values()).values() for arm, tallies in arms.items()},
         privacy=trained.privacy,
         run_dir=str(directory.path),
-        refusals=run_refusals(trained.refused, records),
+        refusals=run_refusals(trained.refused | _too_thin(prepared), records),
         history=tuple(round_cost(record) for record in records),
         ledger=str(directory.ledger_path),
         scores=trained.scores,
@@ -93,6 +93,11 @@ def _write_result(
     )
     directory.save_result(result)
     return result
+
+
+def _too_thin(prepared: Prepared) -> dict[str, str]:
+    """Return what the data of members lack that take no part; they tell the others less."""
+    return {name: why.removeprefix(f"{name}: ") for name, why in prepared.unable.items()}
 
 
 def _member_results(prepared: Prepared, trained: Trained) -> tuple[MemberResult, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from securefl.federation.runs.bound_data import check_warm_start
 from securefl.ml.device import choose_device
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.tasks.base import AnyTask, MemberData
+from securefl.tasks.base import AnyTask, MemberData, UnableMember, able_or_not
 from securefl.tasks.registry import check_model, create_task
 from securefl.tasks.served.starting import Carrier, carrier_of, starting_model
 from securefl.tasks.served.vocabulary import Vocabulary
@@ -49,6 +49,11 @@ class Prepared:
     vocabulary: Vocabulary = field(default_factory=Vocabulary.empty)
     earlier: Carrier | None = None
 
+    @property
+    def unable(self) -> dict[str, str]:
+        """Members that take no part, as they have too few data, and what is missing."""
+        return {one.name: one.reason for one in self.members if isinstance(one, UnableMember)}
+
     def pooled(self, without: Collection[str] = ()) -> MemberData:
         """Return the data of all members together, for the centralized baseline.
 
@@ -76,11 +81,8 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
     """Prepare every member's data from tables that are already loaded."""
     task = create_task(config)
     facts = task.agree(common_data(config.data, lambda: data))
-    members = _members(config, task, data, facts)
-    if len(members) < config.cohort.minimum:
-        raise InputError(
-            f"{len(members)} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
-        )
+    members = tuple(able_or_not(task, tables, facts) for tables in data.members)
+    _check_enough(config, members)
     digests = DataDigests.of(data)
     vocabulary = vocabulary_of(config, facts, data.products)
     if not config.goes_on:
@@ -91,30 +93,23 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
     return Prepared(config, task, facts, members, shared, digests, vocabulary, earlier)
 
 
-def _members(
-    config: RunConfig,
-    task: AnyTask,
-    data: RetailData,
-    facts: Any,  # noqa: ANN401 - the task's
-) -> tuple[MemberData, ...]:
-    """Prepare the members' data; all whose tables are too thin are named, and what can be done.
+def _check_enough(config: RunConfig, members: Sequence[MemberData]) -> None:
+    """Refuse a run that too few members can take part in; all that cannot are named.
 
     Raises:
-        InputError: If there are any.
+        InputError: If there are too few.
     """
-    found: list[MemberData] = []
-    thin: list[str] = []
-    for tables in data.members:
-        try:
-            found.append(task.prepare(tables, facts))
-        except InputError as error:
-            thin.append(str(error))
-    if thin:
-        raise InputError(
-            f"{'; '.join(thin)} (leave such members out of the data, or lower the thresholds of"
-            f" [{config.task}]; securefl data init proposes some)"
-        )
-    return tuple(found)
+    thin = [one.reason for one in members if isinstance(one, UnableMember)]
+    able = len(members) - len(thin)
+    if able >= config.cohort.minimum:
+        return
+    few = f"{able} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
+    if not thin:
+        raise InputError(few)
+    raise InputError(
+        f"{few}: {'; '.join(thin)} (lower the thresholds of [{config.task}]; securefl data init"
+        " proposes some)"
+    )
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:

@@ -162,7 +162,7 @@ def _pooled(
     if not prepared.config.references.enabled:
         return []
     # The data of a member that refuses the run are used nowhere, and so not in a baseline either.
-    refusing = {spec.name for spec in members if spec.ledger().refusal() is not None}
+    refusing = {spec.name for spec in members if spec.refusal(spec.ledger()) is not None}
     if refusing == {spec.name for spec in members}:
         return []
     data = prepared.pooled(without=refusing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -37,9 +38,12 @@ from securefl.federation.services.public_facts import check_facts, check_start
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.tasks.base import UnableMember, able_or_not
 from securefl.tasks.registry import create_task
 from securefl.tasks.served.starting import starting_model
 from securefl.tasks.served.writing import vocabulary_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,10 +153,13 @@ def _spec(
     if config.goes_on:
         # Computed from its own copy, and before it says a word: nobody else's start is taken.
         check_start(context.facts, starting_model(config, task, facts, vocabulary))
+    prepared = able_or_not(task, tables, facts)
+    if isinstance(prepared, UnableMember):
+        _log.warning("%s takes no part, and the others are told so", prepared.reason)
     return MemberSpec(
         config=config,
         facts=facts,
-        data=task.prepare(tables, facts),
+        data=prepared,
         directory=place,
         custody=LedgerContext(
             paths.books, paths.policy, data_set_digest(digests), config.data.source

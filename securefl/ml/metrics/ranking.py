@@ -35,7 +35,7 @@ class RankingCases:
         positive: The held-out product, int64 [n].
         negatives: Sampled products that the customer never bought, int64 [n, k]; -1 is no product.
         bought_start: Where each customer's part of `bought` begins, int64 [n + 1].
-        bought: All products that each customer bought in the whole period, int64 [Q].
+        bought: All products that each customer bought in the whole period, int32 or int64 [Q].
         sold: Which products the retailer sells, bool [I].
     """
 

@@ -19,7 +19,14 @@ from torch import Tensor
 from securefl.ml.metrics.ranking import RankingCases, parts_of
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
-from securefl.tasks.common.splits import HeldOut, Ints, Purchases, pair_hash, sample_negatives
+from securefl.tasks.common.splits import (
+    CustomerItems,
+    HeldOut,
+    Ints,
+    Purchases,
+    pair_hash,
+    sample_negatives,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -128,12 +135,7 @@ class _ColdStart:
         place = found.numpy()
         whole = self.retailer.cut
         # Competitors must not be products that the customer bought: of new ones, in any split.
-        bought = replace(
-            whole.bought,
-            row=np.repeat(np.arange(len(rows)), begin.diff().numpy()),
-            item=self.sales.item[place],
-            time=self.sales.time[place],
-        )
+        bought = CustomerItems(begin.numpy(), self.sales.item[place].astype(np.int32))
         cut = replace(whole, customers=whole.customers[rows], bought=bought)
         negatives = sample_negatives(cut, self.sold, self.retailer.settings.negatives, stream)
         return RankingCases(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from securefl.data.grouping import grouped
+from securefl.data.paged import blank, blocks, release
+from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.ranking import RankingCases
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.histories import CustomerExamples, Histories
@@ -79,31 +82,55 @@ def known_lines(transactions: pd.DataFrame) -> pd.DataFrame:
     return transactions[(transactions["customer"] >= 0) & (transactions["product"] >= 0)]
 
 
-def nanoseconds(times: pd.Series) -> Ints:
-    """Return times as int64 nanoseconds since 1970, independent of the column's resolution."""
-    return times.to_numpy("datetime64[ns]").astype(np.int64)
+def last_moment(times: pd.Series) -> int:
+    """Return the last time in nanoseconds since 1970; the smallest int64 where there is none."""
+    values = times.to_numpy()
+    latest = [values[span].max() for span in blocks(len(values))]
+    moments = np.array(latest, dtype="datetime64[ns]").astype(np.int64)
+    return int(moments.max(initial=np.iinfo(np.int64).min))
+
+
+def customer_parts(tables: RetailerTables) -> Iterator[RetailerTables]:
+    """Yield a retailer's lines of known customers, all of some customers at a time.
+
+    Ids ascend from part to part, and there are at least as many lines in memory as the largest
+    customer has. No part is empty; there may be none.
+    """
+    lines = tables.transactions
+    columns = {name: lines[name].to_numpy() for name in ("customer", "product", "basket", "time")}
+    for part in grouped([columns], "customer", least=0):
+        yield replace(tables, transactions=pd.DataFrame(part, copy=False))
 
 
 class RetailerCases:
     """One retailer's purchases, split and laid out for training and evaluation.
 
     Args:
-        purchases: The retailer's lines.
+        purchases: The retailer's lines, in parts such as those of `customer_parts`.
         products: Number of products I of the assortment.
         end: The last moment of the agreed period, in ns since 1970.
         settings: Settings of the split.
     """
 
     def __init__(
-        self, purchases: Purchases, products: int, end: int, settings: RecommendationSettings
+        self,
+        purchases: Iterable[Purchases],
+        products: int,
+        end: int,
+        settings: RecommendationSettings,
     ) -> None:
-        self.cut: HeldOut = hold_out(purchases, settings.min_products)
-        self.sold: Ints = np.unique(purchases.item)
+        sold = np.zeros(products, dtype=np.bool_)
+
+        def cuts() -> Iterator[HeldOut]:
+            for part in purchases:
+                sold[part.item] = True
+                yield hold_out(part, settings.min_products)
+
+        self.cut: HeldOut = HeldOut.joined(cuts())
+        self.sold: Ints = np.flatnonzero(sold)
         self.products = products
         self.settings = settings
-        # A purchase after the agreed end would have a weight without bound.
-        age = np.maximum(end - self.cut.training.time, 0) / _DAY
-        self.weights: Floats = np.exp(-age / settings.recency_days) + settings.recency_floor
+        self.weights: Floats = _by_age(self.cut.training.time, end, settings)
 
     @property
     def customers(self) -> int:
@@ -116,8 +143,10 @@ class RetailerCases:
         The common scale and the prior depend on all customers: for training without a budget only.
         """
         scale = self.customers / max(self.weights.sum(), _LEAST_WEIGHT)
+        release()
+        weights = _computed(np.float32, lambda span: self.weights[span] * scale, self.weights)
         return CustomerExamples(
-            histories=self._histories(self.cut.training, self.weights * scale),
+            histories=histories(self.cut.training, torch.from_numpy(weights)),
             home=torch.zeros(self.customers, dtype=torch.int64),
             prior=self._prior()[None],
         )
@@ -129,33 +158,37 @@ class RetailerCases:
         weights = np.maximum(self.weights, _LEAST_WEIGHT)
         sums = np.bincount(row, weights, minlength=self.customers)
         return CustomerExamples(
-            histories=self._histories(self.cut.training, weights / sums[row]),
+            histories=histories(
+                self.cut.training, torch.from_numpy((weights / sums[row]).astype(np.float32))
+            ),
             home=torch.zeros(self.customers, dtype=torch.int64),
             prior=torch.zeros(1, 0),
         )
 
     def cases(self) -> Mapping[Split, Cases]:
-        """Return the held-out purchases by split."""
-        return {
-            "validation": self._cases(self.cut.training, self.cut.validation, stream=0),
-            "test": self._cases(self.cut.known, self.cut.test, stream=1),
-        }
+        """Return the held-out purchases by split, each laid out when it is first asked for."""
+        return _Splits(self)
+
+    def cases_of(self, split: Split) -> Cases:
+        """Return the held-out purchases of one split."""
+        if split == "validation":
+            return self._cases(self.cut.training, self.cut.validation, stream=0)
+        return self._cases(self.cut.known, self.cut.test, stream=1)
 
     def _cases(self, known: Pairs, positive: Ints, stream: int) -> Cases:
         cut, count = self.cut, self.settings.negatives
-        ones = np.ones(len(cut.training.item))
         return Cases(
             customers=torch.arange(self.customers),
-            known=self._histories(known, np.ones(len(known.item))),
+            known=histories(known),
             ranking=RankingCases(
                 positive=torch.from_numpy(positive),
                 negatives=torch.from_numpy(sample_negatives(cut, self.sold, count, stream)),
-                bought_start=self._starts(cut.bought),
+                bought_start=torch.from_numpy(cut.bought.start),
                 bought=torch.from_numpy(cut.bought.item),
                 sold=torch.from_numpy(np.bincount(self.sold, minlength=self.products) > 0),
             ),
             prior=self._prior(),
-            popularity=torch.from_numpy(self._summed(ones)).float(),
+            popularity=torch.from_numpy(self._summed(None)).float(),
         )
 
     def _prior(self) -> Tensor:
@@ -164,27 +197,75 @@ class RetailerCases:
         share = recent / max(recent.mean(), _LEAST_WEIGHT)
         return torch.from_numpy(self.settings.prior * np.log(share + PRIOR_FLOOR)).float()
 
-    def _summed(self, weights: Floats) -> Floats:
-        """Return the sum of the training pairs' weights by product, float64 [I]."""
-        summed = np.bincount(self.cut.training.item, weights, minlength=self.products)
-        return summed.astype(np.float64)
-
-    def _histories(self, pairs: Pairs, weights: Floats) -> Histories:
-        return histories(pairs, weights, self.customers)
-
-    def _starts(self, pairs: Pairs) -> Tensor:
-        return _starts(pairs, self.customers)
+    def _summed(self, weights: Floats | None) -> Floats:
+        """Return the sum of the training pairs' weights, or of ones, by product, float64 [I]."""
+        items = self.cut.training.item
+        summed = np.zeros(self.products)
+        for span in blocks(len(items)):
+            # One after the other into the same sums, as over all pairs at once.
+            np.add.at(summed, items[span], 1.0 if weights is None else weights[span])
+        return summed
 
 
-def histories(pairs: Pairs, weights: Floats, customers: int) -> Histories:
-    """Return pairs with their weights, float64 [P], as the histories of rows 0..customers-1."""
+class _Splits(Mapping[Split, Cases]):
+    """A retailer's cases by split: competitors of 10^6 customers take minutes to sample."""
+
+    def __init__(self, retailer: RetailerCases) -> None:
+        self._retailer = retailer
+        self._found: dict[Split, Cases] = {}
+
+    def __getitem__(self, split: Split) -> Cases:
+        if split not in _SPLITS:
+            raise KeyError(split)
+        if split not in self._found:
+            self._found[split] = self._retailer.cases_of(split)
+        return self._found[split]
+
+    def __iter__(self) -> Iterator[Split]:
+        return iter(_SPLITS)
+
+    def __len__(self) -> int:
+        return len(_SPLITS)
+
+    def __reduce__(self) -> tuple[type[dict[Split, Cases]], tuple[dict[Split, Cases]]]:
+        # A process of its own gets the cases alone.
+        return dict, (dict(self),)
+
+
+_SPLITS: Final[tuple[Split, ...]] = ("validation", "test")
+
+
+def histories(pairs: Pairs, weights: Tensor | None = None) -> Histories:
+    """Return pairs as histories of their customer rows.
+
+    Args:
+        pairs: The pairs.
+        weights: Their weights, float32 [P]; without, each is 1, and all are one number in memory.
+    """
     return Histories(
-        start=_starts(pairs, customers),
-        items=torch.from_numpy(pairs.item.astype(np.int32)),
-        weights=torch.from_numpy(weights.astype(np.float32)),
-        baskets=torch.from_numpy(pairs.basket.astype(np.int32)),
+        start=torch.from_numpy(pairs.start),
+        items=torch.from_numpy(pairs.item),
+        weights=torch.ones(1).expand(len(pairs.item)) if weights is None else weights,
+        baskets=torch.from_numpy(pairs.basket),
     )
 
 
-def _starts(pairs: Pairs, customers: int) -> Tensor:
-    return torch.from_numpy(np.searchsorted(pairs.row, np.arange(customers + 1)))
+def _by_age(time: Ints, end: int, settings: RecommendationSettings) -> Floats:
+    """Return the weights of purchases, float64 [P]: the older, the smaller."""
+
+    def weights(span: slice) -> Floats:
+        # A purchase after the agreed end would have a weight without bound.
+        age = np.maximum(end - time[span], 0) / _DAY
+        return np.asarray(np.exp(-age / settings.recency_days) + settings.recency_floor)
+
+    return _computed(np.float64, weights, time)
+
+
+def _computed(
+    dtype: npt.DTypeLike, compute: Callable[[slice], Floats], like: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Return what is computed of spans of an array, [n], block by block; see `paged`."""
+    found = blank(len(like), dtype)
+    for span in blocks(len(like)):
+        found[span] = compute(span)
+    return found

@@ -7,12 +7,18 @@ depend neither on the run's seed, nor on the row order, nor on other customers.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from securefl.data.paged import Spool
 
 Ints = NDArray[np.int64]
+Codes = NDArray[np.int32]
 
 _SPLIT = 174
 """Seed of every sample of the rule; a constant, so that all runs have the same split."""
@@ -42,21 +48,35 @@ class Purchases:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class CustomerItems:
     """Distinct pairs of customer row and product, ascending by both.
 
     Attributes:
-        row: Customer rows, int64 [P].
-        item: Products, int64 [P].
+        start: Where each customer row's pairs begin, int64 [n + 1].
+        item: Products, int32 [P].
+    """
+
+    start: Ints
+    item: Codes
+
+    @property
+    def row(self) -> Ints:
+        """Return the customer row of each pair, int64 [P]."""
+        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+
+
+@dataclass(frozen=True)
+class Pairs(CustomerItems):
+    """Pairs with their time and order.
+
+    Attributes:
         time: Last purchase of the pair, int64 [P], in the unit of the purchases.
-        basket: Discovery basket of the customer in which the pair was bought first, int64 [P],
+        basket: Discovery basket of the customer in which the pair was bought first, int32 [P],
             counted from 0.
     """
 
-    row: Ints
-    item: Ints
     time: Ints
-    basket: Ints
+    basket: Codes
 
     def latest(self, customers: int) -> Ints:
         """Return each customer's last purchase time, int64 [n]; the smallest int64 without any."""
@@ -81,9 +101,46 @@ class HeldOut:
     customers: Ints
     training: Pairs
     known: Pairs
-    bought: Pairs
+    bought: CustomerItems
     validation: Ints
     test: Ints
+
+    @classmethod
+    def joined(cls, parts: Iterable[HeldOut]) -> HeldOut:
+        """Return the split of groups of customers whose ids ascend from group to group.
+
+        What there is one of a pair lies in files: see `securefl.data.paged`.
+        """
+        with ExitStack() as stack:
+            spools = {name: stack.enter_context(Spool(kinds)) for name, kinds in _COLUMNS.items()}
+            for part in parts:
+                rows = {name: getattr(part, name) for name in ("customers", "validation", "test")}
+                for name in _SETS:
+                    pairs, kinds = getattr(part, name), _COLUMNS[name]
+                    rows[name] = np.diff(pairs.start)
+                    spools[name].append({column: getattr(pairs, column) for column in kinds})
+                spools["rows"].append(rows)
+            rows = spools["rows"].columns()
+            sets: dict[str, Any] = {
+                name: kind(start=_starts(rows.pop(name)), **spools[name].columns())
+                for name, kind in _SETS.items()
+            }
+        return cls(**rows, **sets)
+
+
+_SETS: Final = {"training": Pairs, "known": Pairs, "bought": CustomerItems}
+_OF_PAIRS: Final = {"item": np.int32, "time": np.int64, "basket": np.int32}
+_COLUMNS: Final[Mapping[str, Mapping[str, DTypeLike]]] = {
+    "training": _OF_PAIRS,
+    "known": _OF_PAIRS,
+    "bought": {"item": np.int32},
+    "rows": dict.fromkeys(("customers", "validation", "test", *_SETS), np.int64),
+}
+
+
+def _starts(counts: Ints) -> Ints:
+    """Return where groups of so many begin, and where the last one ends, int64 [n + 1]."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
 
 
 def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
@@ -93,29 +150,25 @@ def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
     sampled from the last one is the test case, one from the last but one the validation case, and
     training ends before the latter. Customers without a training purchase are left out.
     """
-    lines = _in_order(_active(purchases, min_products))
-    row = np.unique(lines.customer, return_inverse=True)[1]
-    ordinal = _basket_ordinal(lines)
-    first = _first_lines(row, lines.item)
-    last, previous = _discovery_baskets(row[first], ordinal[first])
-    kept = np.unique(row[ordinal < previous[row]])
-    discoveries = _Discoveries(lines.at(first), row[first], ordinal[first])
+    lines = _Lines.of(purchases)
+    last, previous = lines.discovery_baskets()
+    enough = np.bincount(lines.pair_row, minlength=len(lines.customers)) >= min_products
+    kept = enough & (lines.first_basket < previous)
+    everything = lines.pairs(kept, None)
     return HeldOut(
-        customers=np.unique(lines.customer)[kept],
-        training=_pairs_of(lines, row, ordinal, kept, ordinal < previous[row]),
-        known=_pairs_of(lines, row, ordinal, kept, ordinal < last[row]),
-        bought=_pairs_of(lines, row, ordinal, kept, np.isin(row, kept)),
-        validation=discoveries.chosen(previous)[kept],
-        test=discoveries.chosen(last)[kept],
+        customers=lines.customers[kept],
+        training=lines.pairs(kept, previous),
+        known=lines.pairs(kept, last),
+        bought=CustomerItems(everything.start, everything.item),
+        validation=lines.chosen(previous)[kept],
+        test=lines.chosen(last)[kept],
     )
 
 
 def histories_of(purchases: Purchases) -> tuple[Ints, Pairs]:
     """Return all customers' ids, int64 [n] ascending, and all pairs that they bought."""
-    lines = _in_order(purchases)
-    customers, row = np.unique(lines.customer, return_inverse=True)
-    kept, every = np.arange(len(customers)), np.ones(len(row), dtype=np.bool_)
-    return customers, _pairs_of(lines, row, _basket_ordinal(lines), kept, every)
+    lines = _Lines.of(purchases)
+    return lines.customers, lines.pairs(np.ones(len(lines.customers), dtype=np.bool_), None)
 
 
 def sample_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> Ints:
@@ -131,9 +184,9 @@ def sample_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> 
         Products, int64 [n, count]; padded with -1 where the catalogue has fewer.
     """
     result = np.full((len(cut.customers), count), -1, dtype=np.int64)
-    bounds = np.searchsorted(cut.bought.row, np.arange(len(cut.customers) + 1))
+    start = cut.bought.start
     for row, customer in enumerate(cut.customers):
-        bought = cut.bought.item[bounds[row] : bounds[row + 1]]
+        bought = cut.bought.item[start[row] : start[row + 1]]
         never = catalogue[~np.isin(catalogue, bought, assume_unique=True)]
         generator = np.random.default_rng([_SPLIT, stream, int(customer) & (2**64 - 1)])
         sampled = generator.choice(never, min(count, len(never)), replace=False)
@@ -141,63 +194,146 @@ def sample_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> 
     return result
 
 
-def _active(purchases: Purchases, min_products: int) -> Purchases:
-    """Return the lines of customers with at least `min_products` distinct products."""
-    customers, row = np.unique(purchases.customer, return_inverse=True)
-    products = np.bincount(row[_first_lines(row, purchases.item)], minlength=len(customers))
-    return purchases.at(products[row] >= min_products)
-
-
-def _in_order(purchases: Purchases) -> Purchases:
-    """Sort lines by customer, start of the basket, basket and product."""
-    together = purchases.at(np.lexsort((purchases.time, purchases.basket, purchases.customer)))
-    ordinal = _basket_ordinal(together)
-    start = together.time[np.unique(ordinal, return_index=True)[1]][ordinal]
-    order = np.lexsort((together.item, together.basket, start, together.customer))
-    return together.at(order)
-
-
-def _basket_ordinal(lines: Purchases) -> Ints:
-    """Return the number of each line's basket, over lines grouped by basket, int64 [L]."""
-    starts = np.zeros(len(lines.customer), dtype=np.int64)
-    starts[1:] = (np.diff(lines.customer) != 0) | (np.diff(lines.basket) != 0)
-    return np.cumsum(starts)
-
-
-def _first_lines(row: Ints, item: Ints) -> Ints:
-    """Return positions of the first line of each pair of customer and product, ascending."""
-    key = row * (item.max(initial=0) + 1) + item
-    return np.sort(np.unique(key, return_index=True)[1])
-
-
-def _discovery_baskets(row: Ints, ordinal: Ints) -> tuple[Ints, Ints]:
-    """Return each customer's last and last but one discovery basket, int64 [n]; -1 for none."""
-    size = row.max(initial=-1) + 1
-    last = np.full(size, -1, dtype=np.int64)
-    np.maximum.at(last, row, ordinal)
-    previous = np.full(size, -1, dtype=np.int64)
-    before = ordinal < last[row]
-    np.maximum.at(previous, row[before], ordinal[before])
-    return last, previous
-
-
 @dataclass(frozen=True)
-class _Discoveries:
-    """The first line of each pair, its customer's row and its basket's number."""
+class _Lines:
+    """Lines by customer, start of the basket, basket and product, and their distinct pairs.
 
+    A pair is its first line's; pairs ascend by customer row and product.
+
+    Attributes:
+        customers: Customer ids, int64 [n], ascending.
+        lines: The lines, [L].
+        ordinal: Number of each line's basket, int64 [L], ascending.
+        by_pair: Lines by customer row, product and then as they are, int64 [L].
+        begin: Where each pair begins among these, int64 [P].
+        pair_row: Customer row of each pair, int64 [P].
+        pair_ordinal: Number of the basket in which each was bought first, int64 [P].
+        first_basket: Number of each customer's first basket, int64 [n].
+    """
+
+    customers: Ints
     lines: Purchases
-    row: Ints
     ordinal: Ints
+    by_pair: Ints
+    begin: Ints
+    pair_row: Ints
+    pair_ordinal: Ints
+    first_basket: Ints
+
+    @classmethod
+    def of(cls, purchases: Purchases) -> _Lines:
+        """Put lines in any order in order."""
+        lines = _in_order(purchases)
+        starts = _changes(lines.customer)
+        row = np.cumsum(starts) - 1
+        ordinal = _basket_ordinal(lines)
+        by_pair = np.lexsort((_narrow(lines.item), _narrow(row)))
+        sorted_row = row[by_pair]
+        begin = np.flatnonzero(_changes(sorted_row) | _changes(lines.item[by_pair]))
+        return cls(
+            customers=lines.customer[starts],
+            lines=lines,
+            ordinal=ordinal,
+            by_pair=by_pair,
+            begin=begin,
+            pair_row=sorted_row[begin],
+            pair_ordinal=ordinal[by_pair[begin]],
+            first_basket=ordinal[starts],
+        )
+
+    def discovery_baskets(self) -> tuple[Ints, Ints]:
+        """Return each customer's last and last but one discovery basket, int64 [n]; -1: none."""
+        last = np.full(len(self.customers), -1, dtype=np.int64)
+        np.maximum.at(last, self.pair_row, self.pair_ordinal)
+        previous = np.full(len(self.customers), -1, dtype=np.int64)
+        before = self.pair_ordinal < last[self.pair_row]
+        np.maximum.at(previous, self.pair_row[before], self.pair_ordinal[before])
+        return last, previous
+
+    def pairs(self, kept: NDArray[np.bool_], limit: Ints | None) -> Pairs:
+        """Return the pairs of some customers, bool [n], before a basket of each, int64 [n].
+
+        Discovery baskets have the same numbers whatever the limit: those before it come first.
+        """
+        chosen, time = kept[self.pair_row], self.lines.time[self.by_pair]
+        if limit is not None:
+            chosen &= self.pair_ordinal < limit[self.pair_row]
+            row = np.repeat(self.pair_row, np.diff(np.append(self.begin, len(time))))
+            within = self.ordinal[self.by_pair] < limit[row]
+            time = np.where(within, time, np.iinfo(np.int64).min)
+        counts = np.bincount(self.pair_row[chosen], minlength=len(kept))[kept]
+        latest = np.maximum.reduceat(time, self.begin) if len(time) else time
+        return Pairs(
+            start=_starts(counts),
+            item=self.lines.item[self.by_pair[self.begin[chosen]]].astype(np.int32),
+            time=latest[chosen],
+            basket=self._numbered()[chosen].astype(np.int32),
+        )
+
+    def _numbered(self) -> Ints:
+        """Return the number of each pair's discovery basket, from 0 for each customer."""
+        found = np.zeros(len(self.ordinal) + 1, dtype=np.int64)
+        found[self.pair_ordinal] = 1
+        number = np.cumsum(found)
+        return number[self.pair_ordinal] - number[self.first_basket][self.pair_row]
 
     def chosen(self, basket: Ints) -> Ints:
-        """Return each row's product in its `basket` with the smallest hash, int64 [n]; else -1."""
-        within = self.ordinal == basket[self.row]
-        lines, row = self.lines.at(within), self.row[within]
+        """Return each row's new product in its `basket` with the smallest hash, int64 [n]; -1."""
+        within = self.pair_ordinal == basket[self.pair_row]
+        lines, row = self.lines.at(self.by_pair[self.begin[within]]), self.pair_row[within]
         order = np.lexsort((lines.item, pair_hash(lines.customer, lines.item), row))
         rows, positions = np.unique(row[order], return_index=True)
         chosen = np.full(len(basket), -1, dtype=np.int64)
         chosen[rows] = lines.item[order][positions]
         return chosen
+
+
+def _changes(*columns: Ints) -> NDArray[np.bool_]:
+    """Return where a value differs from the one before, bool [n]; the first one does."""
+    changes = np.ones(len(columns[0]), dtype=np.bool_)
+    changes[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return changes
+
+
+def _narrow(codes: Ints) -> NDArray[np.unsignedinteger[Any]]:
+    """Return codes from 0 on in as few bits as they need: 16 bits are sorted in linear time."""
+    return codes.astype(np.min_scalar_type(codes.max(initial=0)))
+
+
+def _in_order(purchases: Purchases) -> Purchases:
+    """Sort lines by customer, start of the basket, basket and product."""
+    alone = purchases.at(np.argsort(purchases.customer, kind="stable"))
+    if _is_in_order(alone):
+        return alone
+    together = purchases.at(np.lexsort((purchases.time, purchases.basket, purchases.customer)))
+    ordinal = _basket_ordinal(together)
+    start = together.time[_changes(ordinal)][ordinal]
+    order = np.lexsort((together.item, together.basket, start, together.customer))
+    return together.at(order)
+
+
+def _is_in_order(lines: Purchases) -> bool:
+    """Return whether lines by customer are in order, so that nothing is left to sort.
+
+    Tables are by time, receipt and product, so that they are where a receipt has one time.
+    """
+    new = _changes(lines.customer, lines.basket)
+    runs = lines.at(new)
+    order = np.lexsort((runs.basket, runs.customer))
+    customer, basket = runs.customer[order], runs.basket[order]
+    if ((np.diff(customer) == 0) & (np.diff(basket) == 0)).any():
+        return False  # a receipt in two places
+    within, other = ~new[1:], lines.customer[1:] != lines.customer[:-1]
+    later, same = np.diff(lines.time) > 0, np.diff(lines.time) == 0
+    after = later | (same & (np.diff(lines.basket) > 0))
+    good = np.where(within, same & (np.diff(lines.item) >= 0), other | after)
+    return bool(good.all())
+
+
+def _basket_ordinal(lines: Purchases) -> Ints:
+    """Return the number of each line's basket, over lines grouped by basket, int64 [L]."""
+    ordinal: Ints = np.cumsum(_changes(lines.customer, lines.basket)) - 1
+    return ordinal if len(ordinal) else np.zeros(0, dtype=np.int64)
 
 
 def pair_hash(customer: Ints, item: Ints) -> NDArray[np.uint64]:
@@ -209,27 +345,3 @@ def pair_hash(customer: Ints, item: Ints) -> NDArray[np.uint64]:
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state ^= state >> np.uint64(31)
     return state
-
-
-def _pairs_of(
-    lines: Purchases, row: Ints, ordinal: Ints, kept: Ints, within: NDArray[np.bool_]
-) -> Pairs:
-    """Return the distinct pairs of the lines `within`, over the renumbered customers `kept`."""
-    chosen = within & np.isin(row, kept)
-    new, picked = np.searchsorted(kept, row[chosen]), lines.at(chosen)
-    order = np.lexsort((picked.time, picked.item, new))
-    new, picked = new[order], picked.at(order)
-    first = np.ones(len(new), dtype=np.bool_)
-    first[1:] = (np.diff(new) != 0) | (np.diff(picked.item) != 0)
-    final = np.roll(first, -1)
-    earliest = np.minimum.reduceat(ordinal[chosen][order], np.flatnonzero(first))
-    new = new[final]
-    return Pairs(new, picked.item[final], picked.time[final], _numbered(new, earliest))
-
-
-def _numbered(row: Ints, ordinal: Ints) -> Ints:
-    """Renumber ordinals that grow from row to row: from 0 within each row, without gaps."""
-    dense = np.unique(ordinal, return_inverse=True)[1]
-    lowest = np.full(row.max(initial=-1) + 1, len(dense))
-    np.minimum.at(lowest, row, dense)
-    return dense - lowest[row]

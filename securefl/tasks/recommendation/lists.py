@@ -118,7 +118,7 @@ class KnownPurchases:
         ids, pairs = histories_of(history)
         sold = torch.zeros(products, dtype=torch.bool)
         sold[torch.from_numpy(lines.item)] = True
-        known = histories(pairs, np.ones(len(pairs.item)), len(ids))
+        known = histories(pairs)
         return cls(np.unique(lines.customer), ids, known, Bought(lines, products), sold)
 
 
@@ -213,7 +213,7 @@ class Bought:
 
     def __init__(self, lines: Purchases, products: int) -> None:
         self._ids, pairs = histories_of(lines)
-        self._all = histories(pairs, np.ones(len(pairs.item)), len(self._ids))
+        self._all = histories(pairs)
         self._products = products
 
     def cells(self, ids: Ints) -> Tensor:

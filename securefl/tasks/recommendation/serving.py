@@ -241,7 +241,7 @@ class ServedRanking(ServedModel):
             return None
         lines = purchases_of(tables.transactions, self.facts.products)
         ids, pairs = histories_of(self.task.known(lines, self.facts))
-        known = histories(pairs, np.ones(len(pairs.item)), len(ids))
+        known = histories(pairs)
         rows = torch.from_numpy(self.own.rows.of_customers(ids))
         parts = [
             self.task.inner_product(self.model, known.at(at), rows[at])

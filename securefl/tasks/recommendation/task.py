@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
+from securefl.data.grouping import grouped
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch
@@ -27,8 +28,8 @@ from securefl.tasks.common.histories import CustomerExamples, Histories, joined
 from securefl.tasks.common.ranking_examples import (
     Cases,
     RetailerCases,
-    known_lines,
-    nanoseconds,
+    customer_parts,
+    last_moment,
     purchases_of,
 )
 from securefl.tasks.common.settings import (
@@ -131,7 +132,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
                 " an agreed data.period says nothing of customers: set min_households = 1 with it"
             )
         catalogue = data.products.set_index("product").reindex(products)
-        end = max(int(nanoseconds(m.transactions["time"]).max()) for m in data.members)
+        end = max(last_moment(m.transactions["time"]) for m in data.members)
         return RankingFacts(products, tuple(_codes(catalogue[level]) for level in LEVELS), end)
 
     def prepare(self, tables: RetailerTables, facts: RankingFacts) -> RankingMember:
@@ -140,8 +141,8 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         Raises:
             DataError: If no customer has enough purchases, and none is to be hidden.
         """
-        purchases = self.purchases(tables, facts)
-        cut = RetailerCases(purchases, len(facts.products), facts.end, self.split)
+        parts = (self.purchases(part, facts) for part in customer_parts(tables))
+        cut = RetailerCases(parts, len(facts.products), facts.end, self.split)
         if cut.customers == 0 and not self.hides_units:
             raise DataError(
                 f"{tables.name}: no customer bought {self.split.min_products} different products, "
@@ -314,9 +315,16 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
 def buyers(data: RetailData) -> pd.Series:
     """Return the number of customers of all members who bought a product, by product id."""
-    columns = ["customer", "product"]
-    lines = pd.concat([known_lines(m.transactions)[columns] for m in data.members])
-    return lines.drop_duplicates()["product"].value_counts()
+    lines = [
+        {name: m.transactions[name].to_numpy() for name in ("customer", "product")}
+        for m in data.members
+    ]
+    found = pd.Series(dtype=np.int64)
+    for part in grouped(lines, "customer", least=0):
+        pairs = pd.DataFrame(part, copy=False)
+        bought = pairs[pairs["product"] >= 0].drop_duplicates()["product"].value_counts()
+        found = found.add(bought, fill_value=0).astype(np.int64)
+    return found
 
 
 def _codes(names: pd.Series) -> Tensor:

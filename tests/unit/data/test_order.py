@@ -6,11 +6,12 @@ import pytest
 
 from securefl.config.files import LineRules
 from securefl.data.digests import frame_digest
+from securefl.data.paged import Spool
 from securefl.data.schema import TRANSACTIONS, Origin, check_table
 from securefl.data.sources.files import order
 from securefl.data.sources.files.findings import Findings
-from securefl.data.sources.files.order import joined, narrowed, ordered
-from securefl.data.sources.files.repetitions import judged_repetitions, same_lines
+from securefl.data.sources.files.order import narrowed, ordered
+from securefl.data.sources.files.repetitions import FileLines, judged_repetitions
 from securefl.tasks.common.ranking_examples import purchases_of
 
 
@@ -81,7 +82,10 @@ def test_files_of_two_widths_join_without_loss():
     widths = [part["customer"].dtype.itemsize for part in parts]
     wanted = np.concatenate([lines(1, 5)["customer"], lines(2, 5, wide=2**40)["customer"]])
     assert widths == [4, 8]
-    assert np.array_equal(joined(parts)["customer"], wanted)
+    with Spool() as spool:
+        for part in parts:
+            spool.append(part)
+        assert np.array_equal(spool.columns()["customer"], wanted)
 
 
 def test_narrow_and_wide_tables_are_the_same_data():
@@ -131,8 +135,22 @@ def test_files_are_the_same_in_any_order_and_not_otherwise():
     """One cell makes another file, and so does one line more."""
     one, shuffled = lines(6, 30), np.random.default_rng(1).permutation(30)
     other = {name: array[shuffled] for name, array in lines(6, 30).items()}
-    assert same_lines([one], [other])
-    other["value"] = other["value"] + np.eye(30)[4]
-    assert not same_lines([one], [other])
-    assert not same_lines([one], [lines(6, 29)])
-    assert not same_lines([], [])
+    more = lines(6, 29)
+    with Spool() as spool:
+        whole = of_file(spool, one)
+        assert whole.same(of_file(spool, other))
+        other["value"] = other["value"] + np.eye(30)[4]
+        assert not whole.same(of_file(spool, other))
+        assert not whole.same(of_file(spool, more))
+        assert not of_file(spool).same(of_file(spool))
+        last = of_file(spool, other)
+        last.forget()
+        assert len(last) == 0
+        assert len(spool) == 30 + 30 + 30 + 29
+
+
+def of_file(spool, *parts):
+    found = FileLines("file", spool)
+    for part in parts:
+        found.add(part)
+    return found

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from securefl.config.data import FilesSettings, MemberFiles, TransactionColumns
 from securefl.config.files import FileFormat
+from securefl.data.paged import Arrays, Spool, blocks
 from securefl.data.schema import UNKNOWN_PRODUCT
 from securefl.data.sources.files.batches import Wanted, batches
 from securefl.data.sources.files.catalogue import Matcher
@@ -23,18 +24,17 @@ from securefl.data.sources.files.databases import query_scan
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.identity import own_products, pepper_of
 from securefl.data.sources.files.locate import table_files
-from securefl.data.sources.files.order import BLOCK, joined, narrowed, no_lines, ordered
+from securefl.data.sources.files.order import narrowed, no_lines, ordered
 from securefl.data.sources.files.prepared import prepared_lines
 from securefl.data.sources.files.repetitions import (
+    FileLines,
     judged_customers,
     judged_repetitions,
-    line_count,
-    same_lines,
 )
 from securefl.data.sources.files.returns import net
 from securefl.data.sources.files.scans import Scan, scans
 from securefl.data.sources.files.side_tables import read_browsing, read_profiles
-from securefl.data.sources.files.transactions import Arrays, LineReader, wanted_columns
+from securefl.data.sources.files.transactions import LineReader, wanted_columns
 from securefl.data.tables import RetailerTables
 
 _DAY: Final = np.timedelta64(1, "D")
@@ -126,11 +126,12 @@ class _Reading:
     def lines(self, progress: Progress) -> pd.DataFrame | None:
         """Return the transactions in order, None if the rules leave none and that is refused."""
         reader = self._reader(progress)
-        files = list(self._files(reader))
-        arrays = joined([part for file in files for part in file])
+        with Spool() as spool, closing(self.scans()) as found:
+            self._collect(found, reader, spool)
+            arrays = spool.columns()
+        arrays = self._without_stray(arrays) if arrays else arrays
         if not arrays or not len(arrays["time"]):
             return self._nothing()
-        arrays = self._without_stray(arrays)
         self._products(arrays["product"])
         self._coverage(arrays["time"])
         label = reader.customers.label
@@ -169,31 +170,28 @@ class _Reading:
             self.pepper,
         )
 
-    def _files(self, reader: LineReader) -> Iterator[list[Arrays]]:
-        """Yield the lines of each file that is not another one's copy."""
-        with closing(self.scans()) as found:
-            yield from self._distinct(found, reader)
-
-    def _distinct(self, found: Iterator[Scan], reader: LineReader) -> Iterator[list[Arrays]]:
-        earlier: list[tuple[str, list[Arrays]]] = []
+    def _collect(self, found: Iterator[Scan], reader: LineReader, spool: Spool) -> None:
+        """Add the lines of each file that is not another one's copy."""
+        earlier: list[FileLines] = []
         for scan in found:
-            read = reader.read(scan)
-            # Types that depend on values would let one line decide how others are computed with.
-            parts = list(read) if self.findings.apart else [narrowed(part) for part in read]
-            copy = next((name for name, other in earlier if same_lines(parts, other)), None)
+            lines = FileLines(scan.label, spool)
+            for part in reader.read(scan):
+                # Types that depend on values would let one line decide how others are computed
+                # with.
+                lines.add(part if self.findings.apart else narrowed(part))
+            copy = next((one for one in earlier if lines.same(one)), None)
             if copy is None:
-                earlier.append((scan.label, parts))
-                yield parts
+                earlier.append(lines)
                 continue
             found_copy = self.findings.add(
                 "duplicate_files",
                 scan.label,
-                lines=line_count(parts),
-                revenue=sum(float(part["value"].sum()) for part in parts),
-                detail=f"has the same lines as {copy}",
+                lines=len(lines),
+                revenue=lines.revenue,
+                detail=f"has the same lines as {copy.label}",
             )
-            if found_copy.action == "keep":
-                yield parts
+            if found_copy.action != "keep":
+                lines.forget()
 
     def scans(self) -> Generator[Scan, None, None]:
         """Yield each file, or the query, open in an engine."""
@@ -210,24 +208,30 @@ class _Reading:
         if self.settings.period is not None:
             return arrays
         time = arrays["time"]
-        stray = _stray(time)
-        if not stray.any():
+        days = _stray(time)
+        if not len(days):
             return arrays
-        days = np.unique(time[stray].astype("datetime64[D]"))[:10]
+        lines, revenue = 0, 0.0
+        with Spool() as spool:
+            for span in blocks(len(time)):
+                stray = np.isin(time[span].astype("datetime64[D]"), days)
+                lines += int(stray.sum())
+                revenue += float(arrays["value"][span][stray].sum())
+                spool.append({name: array[span][~stray] for name, array in arrays.items()})
+            kept = spool.columns()
         found = self.findings.add(
             "stray_days",
             self._place,
-            lines=int(stray.sum()),
-            revenue=float(arrays["value"][stray].sum()),
-            detail=f"has {int(stray.sum())} lines far from all others, on "
-            + ", ".join(str(day) for day in days),
+            lines=lines,
+            revenue=revenue,
+            detail=f"has {lines} lines far from all others, on "
+            + ", ".join(str(day) for day in days[:10]),
         )
-        if found.action == "keep":
-            return arrays
-        return {name: array[~stray] for name, array in arrays.items()}
+        return arrays if found.action == "keep" else kept
 
     def _products(self, product: npt.NDArray[np.signedinteger[Any]]) -> None:
-        unknown = int((product == UNKNOWN_PRODUCT).sum())
+        spans = blocks(len(product))
+        unknown = sum(int((product[span] == UNKNOWN_PRODUCT).sum()) for span in spans)
         if not unknown:
             return
         share = unknown / len(product)
@@ -301,8 +305,8 @@ def check_coverage(
         )
 
 
-def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
-    """Return bool [n]: lines later than tomorrow, or few, or of one day, a year from all others."""
+def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.datetime64]:
+    """Return the days whose lines are later than tomorrow, or few, or a year from all others."""
     days, counts = _day_counts(time)
     today = np.datetime64(date.today())  # noqa: DTZ011 - the clock of whoever reads
     bad = days > today + _DAY
@@ -315,9 +319,7 @@ def _stray(time: npt.NDArray[np.datetime64]) -> npt.NDArray[np.bool_]:
         most = 0.5 if end - begin == 1 else _STRAY
         if len(bounds) > 2 and counts[begin:end].sum() < most * len(time):
             bad[begin:end] = True
-    if not bad.any():
-        return np.zeros(len(time), dtype=bool)
-    return np.isin(time.astype("datetime64[D]"), days[bad])
+    return days[bad]
 
 
 def _day_counts(
@@ -325,8 +327,8 @@ def _day_counts(
 ) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.int64]]:
     """Return the days that occur, ascending, and how many lines each has; block by block."""
     found: dict[int, int] = {}
-    for at in range(0, len(time), BLOCK):
-        part = time[at : at + BLOCK].astype("datetime64[D]").astype(np.int64)
+    for span in blocks(len(time)):
+        part = time[span].astype("datetime64[D]").astype(np.int64)
         for day, count in zip(*np.unique(part, return_counts=True), strict=True):
             found[int(day)] = found.get(int(day), 0) + int(count)
     days = sorted(found)

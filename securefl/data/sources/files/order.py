@@ -1,13 +1,12 @@
 """Lines of several files as one table in the order that all readers of it rely on.
 
-At 10^8 lines each further copy of a column is near a gigabyte. So columns are as narrow as their
-values allow without loss, one is joined after the other, and lines that came in the order of time,
-as those of most exports do, are put in order where they are.
+At 10^8 lines each further copy of a column is near a gigabyte, and at 10^9 no column fits. So
+columns are as narrow as their values allow without loss, lie in files (`paged`), and are put in order
+part by part.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
@@ -16,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from securefl.data.sources.files.transactions import Arrays
-from securefl.errors import DataError
+from securefl.data.grouping import grouped
+from securefl.data.paged import Arrays, Spool, blank, blocks, release
 
 BLOCK: Final = 1 << 21
 """Lines that are put in order at a time."""
 
 _NARROW: Final = np.iinfo(np.int32)
-_PAGES: Final = 1 << 20
 
 
 def narrowed(arrays: Arrays) -> Arrays:
@@ -32,20 +30,7 @@ def narrowed(arrays: Arrays) -> Arrays:
     Args:
         arrays: Columns, which are taken out.
     """
-    return {name: _apart(_narrow(name, arrays.pop(name))) for name in list(arrays)}
-
-
-def _apart(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a large array in pages of its own, which go back to the system when it is freed.
-
-    The allocator keeps blocks of this size for later ones, which never come: while columns are
-    joined, all lines would be there twice.
-    """
-    if array.nbytes < _PAGES:
-        return array
-    pages = np.frombuffer(mmap.mmap(-1, array.nbytes), dtype=array.dtype)
-    pages[:] = array
-    return pages
+    return {name: _narrow(name, arrays.pop(name)) for name in list(arrays)}
 
 
 def _narrow(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -57,23 +42,6 @@ def _narrow(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     narrow = array.astype(np.int32)
     same: bool = array.dtype.kind == "i" or bool((narrow == array).all())
     return narrow if same else array
-
-
-def joined(parts: list[Arrays]) -> Arrays:
-    """Join columns, one after the other: there are never two copies of more than one.
-
-    Columns that are narrow in some files alone are wide in the result, and lose nothing.
-    """
-    if not parts:
-        return {}
-    names = set.union(*(set(part) for part in parts))
-    if any(set(part) != names for part in parts):
-        raise DataError("files of one member have different columns")
-    joined: Arrays = {}
-    for name in list(parts[0]):
-        column = [part.pop(name) for part in parts]
-        joined[name] = column[0] if len(column) == 1 else np.concatenate(column)
-    return joined
 
 
 def no_lines(*, rated: bool) -> pd.DataFrame:
@@ -91,14 +59,22 @@ def ordered(arrays: Arrays, *, with_baskets: bool, narrow: bool = True) -> pd.Da
     """
     lines = len(arrays["time"])
     if not with_baskets:
-        baskets = _visits(arrays["customer"], arrays["time"])
-        arrays["basket"] = _narrow("basket", baskets) if narrow else baskets
+        kind = np.int32 if narrow and lines <= _NARROW.max else np.int64
+        arrays["basket"] = _visits(arrays["customer"], arrays["time"], kind)
     _put_in_order(arrays)
-    if "discount" not in arrays:
-        arrays["discount"] = np.broadcast_to(np.float64(0.0), (lines,))
+    return _table({name: arrays.pop(name) for name in list(arrays)})
+
+
+def without_discount(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return lines that have no column of discounts with one of zeros."""
+    return _table({str(name): lines[name].to_numpy() for name in lines})
+
+
+def _table(arrays: Arrays) -> pd.DataFrame:
+    zeros = {"discount": np.broadcast_to(np.float64(0.0), (len(arrays["time"]),))}
     names = ("customer", "product", "basket", "time", "quantity", "value", "discount")
     columns: Mapping[str, npt.NDArray[np.generic]] = {
-        name: arrays.pop(name) for name in (*names, *sorted(arrays.keys() - set(names)))
+        name: {**zeros, **arrays}[name] for name in (*names, *sorted(arrays.keys() - set(names)))
     }
     return pd.DataFrame(columns, copy=False)
 
@@ -106,22 +82,27 @@ def ordered(arrays: Arrays, *, with_baskets: bool, narrow: bool = True) -> pd.Da
 def _put_in_order(arrays: Arrays) -> None:
     """Order all columns by time, basket, product, and then as the lines came."""
     if not _ascends(arrays["time"]):
-        order = np.argsort(arrays["time"], kind="stable")
-        if len(order) <= _NARROW.max:
-            order = order.astype(np.int32)
-        for name in list(arrays):
-            arrays[name] = arrays[name][order]
+        _sort_by_time(arrays)
     for begin, end in _blocks(arrays["time"]):
         _order_ties(arrays, slice(begin, end))
+        release()
+
+
+def _sort_by_time(arrays: Arrays) -> None:
+    with Spool() as spool:
+        for part in grouped([arrays], "time", BLOCK):
+            order = np.argsort(part["time"], kind="stable")
+            spool.append({name: column[order] for name, column in part.items()})
+        arrays.clear()
+        arrays.update(spool.columns())
 
 
 def _ascends(time: npt.NDArray[Any]) -> bool:
-    starts = range(0, len(time), BLOCK)
     return all(
-        bool((time[at : at + BLOCK] <= time[at + 1 : at + 1 + BLOCK]).all())
-        for at in starts
-        if at + BLOCK < len(time)
-    ) and bool((time[starts[-1] : -1] <= time[starts[-1] + 1 :]).all())
+        bool((time[span][1:] >= time[span][:-1]).all())
+        and bool(time[span.start] >= time[max(span.start - 1, 0)])
+        for span in blocks(len(time))
+    )
 
 
 def _blocks(time: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
@@ -152,12 +133,25 @@ def _order_ties(arrays: Arrays, span: slice) -> None:
 
 
 def _visits(
+    customer: npt.NDArray[np.generic], time: npt.NDArray[np.generic], kind: npt.DTypeLike
+) -> npt.NDArray[np.signedinteger[Any]]:
+    """Return integers [n]: one number a customer and day, by customer and then day."""
+    lines = len(customer)
+    place, numbers, count = blank(lines, np.int64), blank(lines, kind), 0
+    for span in blocks(lines):
+        place[span] = np.arange(span.start, span.stop)
+    for part in grouped([{"customer": customer, "time": time, "place": place}], "customer", BLOCK):
+        visit = _visits_of(part["customer"], part["time"])
+        numbers[part["place"]] = visit + count
+        count += int(visit.max()) + 1
+    return numbers
+
+
+def _visits_of(
     customer: npt.NDArray[np.generic], time: npt.NDArray[np.generic]
 ) -> npt.NDArray[np.int64]:
-    """Return int64 [n]: one number a customer and day, by customer and then day."""
     day = time.astype("datetime64[D]").astype(np.int64)
-    buyers, coded = np.unique(customer, return_inverse=True)
+    coded = np.unique(customer, return_inverse=True)[1]
     span = int(day.max() - day.min()) + 1
     key = coded.astype(np.int64) * span + (day - day.min())
-    del buyers
     return np.unique(key, return_inverse=True)[1].astype(np.int64)

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 
 from securefl.config.data import FilesSettings, MemberFiles
+from securefl.data import grouping, paged, schema
 from securefl.data.cache import cached_with_note, digest
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.locate import table_files
+from securefl.data.sources.files.order import without_discount
 
 WORTH: Final = 8 << 20
 """Bytes of a member's files from which on their lines are kept: smaller ones are read as fast."""
@@ -24,6 +26,7 @@ KEPT: Final = 2
 """States of a member's files that stay in the cache; they are large."""
 
 _HERE: Final = Path(__file__).parent
+_BELOW: Final = [Path(module.__file__ or "") for module in (grouping, paged, schema)]
 
 
 class Refused(Exception):
@@ -56,17 +59,21 @@ def prepared_lines(
         return read()
 
     refused: list[pd.DataFrame | None] = []
+    columns = member.columns or settings.columns
+    # One 0 that stands for all lines would be 8 bytes a line on the disk.
+    discounted = columns.discount is not None
 
     def build() -> tuple[pd.DataFrame, str]:
         lines = read()
         if lines is None or any(found.action == "refuse" for found in findings.all):
             refused.append(lines)
             raise Refused
-        return lines, json.dumps(findings.to_tree())
+        kept = lines if discounted else lines.drop(columns="discount")
+        return kept, json.dumps(findings.to_tree())
 
-    own = (member.columns or settings.columns, member.format or settings.format, findings.rules)
+    own = (columns, member.format or settings.format, findings.rules)
     apart = str(findings.apart)
-    code = digest(sorted(_HERE.glob("*.py")))
+    code = digest(sorted([*_HERE.glob("*.py"), *_BELOW]))
     versions = (code, duckdb.__version__, pd.__version__, np.__version__)
     options = (
         *(one.model_dump_json() for one in own),
@@ -80,4 +87,4 @@ def prepared_lines(
     except Refused:
         return refused[0]
     findings.restore(json.loads(note))
-    return lines
+    return lines if discounted else without_discount(lines)

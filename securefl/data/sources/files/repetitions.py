@@ -9,45 +9,63 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from securefl.data.paged import Arrays, Spool, blocks
 from securefl.data.schema import ANONYMOUS
 from securefl.data.sources.files.findings import Findings
-from securefl.data.sources.files.transactions import Arrays
 
 FEW: Final = 100
 """Repeated lines up to which no share of them is too large: a small table proves nothing."""
 
 
-def same_lines(one: list[Arrays], other: list[Arrays]) -> bool:
-    """Return whether two files have the same lines, in any order."""
-    names = set().union(*(part.keys() for part in (*one, *other)))
-    count = line_count(one)
-    if not count or count != line_count(other):
-        return False
-    if any(part.keys() != names for part in (*one, *other)):
-        return False
-    if not all(_sums(one, name) == _sums(other, name) for name in ("customer", "product")):
-        return False
-    columns = sorted(names)
-    first, second = (
-        [np.concatenate([part[name] for part in parts]) for name in columns]
-        for parts in (one, other)
-    )
+class FileLines:
+    """The lines of one file, while those of all files of a member are collected.
+
+    Args:
+        label: What the file is called in an error.
+        spool: Where all lines go; nothing else adds to it meanwhile.
+    """
+
+    def __init__(self, label: str, spool: Spool) -> None:
+        self.label = label
+        self.revenue = 0.0
+        self._spool = spool
+        self._span = slice(len(spool), len(spool))
+        self._sums = {"customer": 0, "product": 0}
+
+    def __len__(self) -> int:
+        return int(self._span.stop - self._span.start)
+
+    def add(self, part: Arrays) -> None:
+        """Add lines."""
+        self.revenue += float(part["value"].sum())
+        for name, total in self._sums.items():
+            # Wraps around at 2^64, for all files alike.
+            self._sums[name] = (total + int(part[name].sum(dtype=np.int64))) % (1 << 64)
+        self._spool.append(part)
+        self._span = slice(self._span.start, len(self._spool))
+
+    def same(self, other: FileLines) -> bool:
+        """Return whether two files have the same lines, in any order."""
+        if not len(self) or len(self) != len(other) or self._sums != other._sums:
+            return False
+        return same_lines(self._spool.rows(self._span), self._spool.rows(other._span))
+
+    def forget(self) -> None:
+        """Take the lines out again; no other file's may follow them yet."""
+        self._spool.truncate(self._span.start)
+        self._span = slice(self._span.start, self._span.start)
+
+
+def same_lines(one: Arrays, other: Arrays) -> bool:
+    """Return whether two tables of as many lines have the same lines, in any order."""
+    columns = sorted(one)
+    first, second = ([table[name] for name in columns] for table in (one, other))
     if all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)):
         return True
     orders = np.lexsort(first), np.lexsort(second)
     return all(
         np.array_equal(a[orders[0]], b[orders[1]]) for a, b in zip(first, second, strict=True)
     )
-
-
-def _sums(parts: list[Arrays], name: str) -> int:
-    # Wraps around at 2^64, for both files alike.
-    return sum(int(part[name].sum(dtype=np.int64)) for part in parts) % (1 << 64)
-
-
-def line_count(parts: list[Arrays]) -> int:
-    """Return how many lines the parts of a file have."""
-    return sum(len(part["time"]) for part in parts)
 
 
 def judged_repetitions(frame: pd.DataFrame, findings: Findings, place: str) -> pd.DataFrame:
@@ -60,7 +78,7 @@ def judged_repetitions(frame: pd.DataFrame, findings: Findings, place: str) -> p
         place: What the lines are called in an error.
     """
     repeated = _repeated(frame)
-    count = int(repeated.sum())
+    count = len(repeated)
     if not count:
         return frame
     share, rules = count / len(frame), findings.rules
@@ -74,20 +92,27 @@ def judged_repetitions(frame: pd.DataFrame, findings: Findings, place: str) -> p
         detail=f"{count:,} lines ({share:.1%}) are equal to an earlier one in all columns",
         action=kept if rules.repeated_lines == "keep" else "drop",
     )
-    return frame[~repeated].reset_index(drop=True) if found.action == "drop" else frame
+    if found.action != "drop":
+        return frame
+    return frame.drop(index=repeated).reset_index(drop=True)
 
 
-def _repeated(frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Return bool [n]; equal lines stand side by side but for others of time, receipt, product."""
-    alike = np.ones(max(len(frame) - 1, 0), dtype=bool)
-    for name in ("time", "basket", "product"):
-        column: npt.NDArray[Any] = frame[name].to_numpy()
-        alike &= column[1:] == column[:-1]
-    near = np.append(alike, False) | np.insert(alike, 0, False)
-    result = np.zeros(len(frame), dtype=bool)
-    if near.any():
-        result[near] = frame[near].duplicated().to_numpy()
-    return result
+def _repeated(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the rows, int64, of lines equal to an earlier one in all columns.
+
+    Equal lines stand side by side but for others of the same time, receipt and product.
+    """
+    keys = [frame[name].to_numpy() for name in ("time", "basket", "product")]
+    near: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
+    for span in blocks(len(frame)):
+        wide = slice(max(span.start - 1, 0), span.stop + 1)
+        alike = np.all([key[wide][1:] == key[wide][:-1] for key in keys], axis=0)
+        tied = np.append(alike, False) | np.insert(alike, 0, False)
+        rows = np.flatnonzero(tied) + wide.start
+        near.append(rows[(rows >= span.start) & (rows < span.stop)])
+    rows = np.concatenate(near)
+    repeated: npt.NDArray[np.int64] = rows[frame.iloc[rows].duplicated().to_numpy()]
+    return repeated
 
 
 _SAMPLE: Final = 1 << 20
@@ -106,7 +131,8 @@ def judged_customers(
         place: What the lines are called in an error.
         label: The label of a customer's number.
     """
-    sample = customer[:: max(len(customer) // _SAMPLE, 1)]
+    step = max(len(customer) // _SAMPLE, 1)
+    sample = np.concatenate([customer[span][::step] for span in blocks(len(customer))])
     numbers, counts = np.unique(sample, return_counts=True)
     share = np.where(numbers == ANONYMOUS, 0, counts) / max(len(sample), 1)
     lines = int(share.max(initial=0.0) * len(customer))

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from securefl.config.data import TransactionColumns
 from securefl.config.files import FileFormat
+from securefl.data.paged import Arrays
 from securefl.data.schema import ANONYMOUS, UNKNOWN_PRODUCT
 from securefl.data.sources.files.batches import Batch, Mask, Wanted, batches, examples
 from securefl.data.sources.files.catalogue import NEAR, Matcher
@@ -29,8 +30,6 @@ from securefl.data.sources.files.labels import (
     receipt_number,
 )
 from securefl.data.sources.files.scans import Scan
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 _DAY: Final = np.timedelta64(1, "D")
 _KINDS: Final = {
@@ -144,11 +143,7 @@ class _Lines:
         if "rating" in self._batch.values:
             columns["rating"] = self._optional("rating").astype(np.int64)
         if self._kept.all():
-            # A view of one column would keep all columns of its batch in memory.
-            return {
-                name: array if array.base is None else array.copy()
-                for name, array in columns.items()
-            }
+            return columns
         return {name: array[self._kept] for name, array in columns.items()}
 
     def _met(
