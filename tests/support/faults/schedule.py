@@ -71,7 +71,7 @@ def random_faults(
         share: In which part of the rounds a first fault begins; a second one in half of these.
         longest: Seconds that a fault lasts at most.
     """
-    draw = random.Random(seed)  # noqa: S311 - a schedule of faults, to be replayed
+    draw = random.Random(seed)
     found = []
     for number in range(1, rounds):
         faults = (draw.random() < share) + (draw.random() < share / 2)

@@ -162,4 +162,3 @@ class VirtualBroker:
     def waiting(self) -> int:
         """Return the bytes of all that is stored."""
         return sum(len(one.part[1]) for kept in self._kept.values() for one in kept)
-

@@ -39,7 +39,7 @@ class Doom:
             setattr(thing, name, self._followed(getattr(thing, name)))
 
     def _followed(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*values: object, **named: object) -> Any:  # noqa: ANN401 - what it wraps returns
+        def step(*values: object, **named: object) -> Any:
             self.passed()
             result = call(*values, **named)
             self.passed()
@@ -51,7 +51,7 @@ class Doom:
         """Have calls of a method fail as long as the disk is full."""
         call = getattr(thing, name)
 
-        def refused(*values: object, **named: object) -> Any:  # noqa: ANN401 - as above
+        def refused(*values: object, **named: object) -> Any:
             if self.full:
                 raise error()
             return call(*values, **named)

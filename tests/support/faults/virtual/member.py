@@ -80,9 +80,7 @@ class VirtualMember:
             for part, names in _DURABLE.items():
                 self.doom.follow(parts[part], names)
             self.doom.fill(journal, "add", lambda: RunDirectoryError("no space left on device"))
-            end = MemberEnd(
-                name, keys, scene.run, link, journal, entropy, memory, inner.fence
-            )
+            end = MemberEnd(name, keys, scene.run, link, journal, entropy, memory, inner.fence)
             self.process = MemberProcess(end, inner)
             self._stack = stack = opening.pop_all()
         del stack

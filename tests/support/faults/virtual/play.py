@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from securefl.consortium.ledger.round_records import StaleStateError
 from securefl.errors import RunDirectoryError
 from support.faults.measures import descriptors, resident, stored
 from support.faults.schedule import BROKER, HUB, Fault
@@ -219,13 +220,17 @@ class Play:
                 return
             raise AssertionError("two processes in one folder")
         other = member.copied(scene.folder / f"{name}-copy-{next(self._copies)}")
-        other.start()
+        try:
+            other.start()
+        except StaleStateError:
+            return  # the copy of a folder that is an old one itself
         self._processes[name].append(other)
         scene.world.after(fault.seconds, lambda: self._stop_second(name, other))
 
     def _stop_second(self, name: str, other: VirtualMember) -> None:
         """Stop the second process of a member, unless it is the only one that its ledger takes."""
-        if len([one for one in self._processes[name] if one.alive]) > 1:
+        living = [one for one in self._processes[name] if one.alive]
+        if len(living) > 1 and other in living:
             other.die()
             self._processes[name].remove(other)
 

@@ -41,7 +41,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.now, self.wall, self.at_work = START, 0.0, False
-        self.draw = random.Random(seed)  # noqa: S311 - a schedule of faults, to be replayed
+        self.draw = random.Random(seed)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
 
@@ -93,7 +93,7 @@ class Arrivals:
         """Put something in."""
         self._waiting.append(item)
 
-    def get(self, timeout: float = 0.0) -> Any:  # noqa: ANN401 - as `queue.Queue`
+    def get(self, timeout: float = 0.0) -> Any:
         """Take the first thing out.
 
         Raises:
@@ -107,7 +107,7 @@ class Arrivals:
             raise queue.Empty
         return self._waiting.popleft()
 
-    def get_nowait(self) -> Any:  # noqa: ANN401 - as `queue.Queue`
+    def get_nowait(self) -> Any:
         """Take the first thing out, if it is there."""
         if not self._waiting:
             raise queue.Empty
