@@ -153,6 +153,7 @@ class VirtualCoordinator:
         shared: FloatVector,
     ) -> MaskedSum:
         while True:
+            exchange.forget_failures()
             try:
                 return aggregator.masked_sum(exchange, number, shared, self.scene.names)
             except (RoundFailedError, DeadlineExceeded) as error:
