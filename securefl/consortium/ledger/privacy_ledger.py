@@ -8,14 +8,15 @@ ledger; reading the spent budget and adding to it therefore belong to one transa
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
 from securefl.consortium.ledger import journal_fence, round_records
+from securefl.consortium.ledger.entry_packing import WHOLE, packed, unpacked
 from securefl.consortium.ledger.events import (
     AnyMechanism,
     Entry,
@@ -119,6 +120,8 @@ CREATE INDEX of_round ON entries (run, kind, round);
 """
 _SECOND = f"{round_records.TABLE};{journal_fence.TABLE}"
 """What version 2 has in addition; a file of version 1 gets it, and keeps its charges."""
+_VERSION = 3
+"""Version 2 had all entries as they are, which this version reads as well."""
 _RUN_COLUMNS = ", ".join(RunRow.__dataclass_fields__)
 _RUN_MARKS = ", ".join("?" * len(RunRow.__dataclass_fields__))
 
@@ -148,7 +151,7 @@ class PrivacyLedger(Database):
     """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, _SCHEMA + _SECOND, 2, {1: _SECOND})
+        super().__init__(path, _SCHEMA + _SECOND, _VERSION, {1: _SECOND, 2: ""})
 
     def data_set(self, digest: str, name: str | None, label: str) -> DataSet:
         """Return the data set with a digest of its tables or a name; create it if there is none.
@@ -245,9 +248,10 @@ class PrivacyLedger(Database):
         """Add a signed entry and update the state of its run; to be called in a transaction."""
         entry = signed.entry
         number = getattr(entry.event, "round", 0)
+        stored = packed(canonical(signed), self._first(entry.run))
         self.insert(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)",
-            (entry.run, entry.sequence, entry.event.kind, number, entry.time, canonical(signed)),
+            (entry.run, entry.sequence, entry.event.kind, number, entry.time, stored),
         )
         if entry.event.kind == "end":
             self.insert("UPDATE runs SET ended = 1 WHERE run = ?", (entry.run,))
@@ -258,34 +262,42 @@ class PrivacyLedger(Database):
             "SELECT bytes FROM entries WHERE run = ? AND sequence >= ? ORDER BY sequence",
             (run, since),
         )
-        return tuple(row[0] for row in rows)
+        first = self._first(run)
+        return tuple(self._unpacked(row[0], first) for row in rows)
+
+    def _first(self, run: str) -> list[bytes]:
+        """Return the run's first entries, with which the others are packed."""
+        first = "SELECT bytes FROM entries WHERE run = ? AND sequence < ? ORDER BY sequence"
+        return [row[0] for row in self.rows(first, (run, WHOLE))]
+
+    def _unpacked(self, stored: bytes, first: Sequence[bytes]) -> bytes:
+        try:
+            return unpacked(stored, first)
+        except ValueError as error:
+            raise self.damaged(error) from None
 
     def last_entry(self, run: str) -> Entry | None:
         """Return the run's last entry; None if there is none."""
-        return self._entry(
-            self.rows(
-                "SELECT bytes FROM entries WHERE run = ? ORDER BY sequence DESC LIMIT 1", (run,)
-            )
-        )
+        newest = "SELECT run, bytes FROM entries WHERE run = ? ORDER BY sequence DESC LIMIT 1"
+        return next(iter(self._entries(self.rows(newest, (run,)))), None)
 
     def entry_of(self, run: str, kind: str, number: int) -> Entry | None:
         """Return the last entry of a kind in a round; None if there is none."""
         newest = (
-            "SELECT bytes FROM entries WHERE run = ? AND kind = ? AND round = ?"
+            "SELECT run, bytes FROM entries WHERE run = ? AND kind = ? AND round = ?"
             " ORDER BY sequence DESC LIMIT 1"
         )
-        return self._entry(self.rows(newest, (run, kind, number)))
+        return next(iter(self._entries(self.rows(newest, (run, kind, number)))), None)
 
     def refusals(self) -> tuple[Entry, ...]:
         """Return all refusals, the oldest first."""
-        rows = self.rows("SELECT bytes FROM entries WHERE kind = 'refusal' ORDER BY time, run")
-        return tuple(entry for row in rows if (entry := self._entry([row])) is not None)
+        refused = "SELECT run, bytes FROM entries WHERE kind = 'refusal' ORDER BY time, run"
+        return tuple(self._entries(self.rows(refused)))
 
     def refused_questions(self, run: str) -> set[str]:
         """Return the names of the questions that were refused in a run."""
-        refused = "SELECT bytes FROM entries WHERE run = ? AND kind = 'refused-question'"
-        rows = self.rows(refused, (run,))
-        events = [entry.event for row in rows if (entry := self._entry([row])) is not None]
+        refused = "SELECT run, bytes FROM entries WHERE run = ? AND kind = 'refused-question'"
+        events = [entry.event for entry in self._entries(self.rows(refused, (run,)))]
         return {event.question for event in events if isinstance(event, RefusedQuestion)}
 
     def head(self, run: str) -> tuple[TreeHead | None, int]:
@@ -334,11 +346,11 @@ class PrivacyLedger(Database):
             "INSERT INTO data_sets (pseudonym, label) VALUES (?, ?)", (os.urandom(32).hex(), label)
         )
 
-    def _entry(self, rows: list[tuple[Any, ...]]) -> Entry | None:
-        if not rows:
-            return None
+    def _entries(self, rows: list[tuple[str, bytes]]) -> list[Entry]:
+        """Return entries of any runs, from rows of run and stored bytes."""
+        first = {run: self._first(run) for run in {run for run, _ in rows}}
         try:
-            return read_entry(rows[0][0]).entry
+            return [read_entry(self._unpacked(data, first[run])).entry for run, data in rows]
         except LedgerError as error:
             raise self.damaged(error) from None
 

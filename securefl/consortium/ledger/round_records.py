@@ -140,10 +140,19 @@ class RoundRecords:
         self._first(number, _REPEAT + str(self.unmasked(number).times).encode(), b"")
 
     def _first(self, number: int, label: bytes, message: bytes) -> bytes:
-        """Return what is recorded of a round under a label; this message where nothing was."""
+        """Return what is recorded of a round under a label; this message where nothing was.
+
+        Raises:
+            StaleStateError: If nothing is recorded because the round is over.
+        """
         ledger = self._ledger()
         with ledger.noting():
             known = self._message(number, label)
+            if known is None and number < self.newest():
+                raise StaleStateError(
+                    f"round {number} is over, as the ledger knows: this state is an old copy, and"
+                    " nothing is sent from it"
+                )
             if known is None:
                 ledger.insert(
                     "INSERT INTO entered VALUES (?, ?, ?, ?, NULL)",
@@ -159,9 +168,14 @@ class RoundRecords:
         return None if not rows else bytes(rows[0][0])
 
     def unmask(self, number: int, session: bytes, survivors: tuple[str, ...]) -> None:
-        """Record that shares for the sum of these survivors are about to leave."""
+        """Record that shares for the sum of these survivors are about to leave.
+
+        Rounds before it are over, and what was recorded of them is deleted: `_first` refuses them
+        all, whatever it was.
+        """
         ledger = self._ledger()
         with ledger.noting():
+            ledger.insert("DELETE FROM entered WHERE run = ? AND round < ?", (self._run, number))
             ledger.insert(
                 "UPDATE entered SET survivors = ? WHERE run = ? AND round = ? AND session = ?",
                 (json.dumps(survivors), self._run, number, session),

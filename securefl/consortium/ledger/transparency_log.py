@@ -7,11 +7,13 @@ countersignatures are stored with it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from securefl.consortium.agreement.context import Consortium
+from securefl.consortium.ledger.entry_packing import add_first, packed, unpacked
 from securefl.consortium.ledger.events import SignedEntry
 from securefl.consortium.ledger.hash_chain import (
     LedgerError,
@@ -31,7 +33,8 @@ from securefl.consortium.ledger.tree_heads import (
 )
 from securefl.errors import InputError
 
-_VERSION = 1
+_VERSION = 2
+"""Version 1 had all entries as they are, which this version reads as well."""
 _SCHEMA = """
 CREATE TABLE entries (
     place INTEGER PRIMARY KEY, member TEXT NOT NULL, sequence INTEGER NOT NULL,
@@ -78,19 +81,33 @@ class Log(Database):
     def __init__(
         self, path: Path, run: str, agreement: str, identities: Mapping[str, bytes]
     ) -> None:
-        super().__init__(path, _SCHEMA, _VERSION)
+        super().__init__(path, _SCHEMA, _VERSION, {1: ""})
         self.run = run
         self.agreement = agreement
         self._identities = identities
         self._places: dict[str, list[int]] = {name: [] for name in identities}
         self._last: dict[str, SignedEntry] = {}
+        self._first: dict[str, list[bytes]] = {name: [] for name in identities}
         self.tree = MerkleTree()
         for data in self.entries():
             self._note(self._read(data), data)
 
     def entries(self) -> tuple[bytes, ...]:
         """Return all entries in log order, as canonical bytes."""
-        return tuple(row[0] for row in self.rows("SELECT bytes FROM entries ORDER BY place"))
+        rows = self.rows("SELECT member, bytes FROM entries ORDER BY place")
+        first: defaultdict[str, list[bytes]] = defaultdict(list)
+        found = []
+        for member, stored in rows:
+            data = self._unpacked(stored, first[member])
+            add_first(first[member], data)
+            found.append(data)
+        return tuple(found)
+
+    def _unpacked(self, stored: bytes, first: list[bytes]) -> bytes:
+        try:
+            return unpacked(stored, first)
+        except ValueError as error:
+            raise self.damaged(error) from None
 
     def count(self, member: str) -> int:
         """Return the number of a member's entries, which is its next sequence number."""
@@ -112,12 +129,14 @@ class Log(Database):
         for data in entries:
             last = self._checked(member, data, last)
             accepted.append((last, data))
+        first = list(self._first[member])
         with self.transaction():
             for place, (signed, data) in enumerate(accepted, start=len(self.tree)):
                 self.insert(
                     "INSERT INTO entries VALUES (?, ?, ?, ?)",
-                    (place, member, signed.entry.sequence, data),
+                    (place, member, signed.entry.sequence, packed(data, first)),
                 )
+                add_first(first, data)
         for signed, data in accepted:
             self._note(signed, data)
 
@@ -211,6 +230,7 @@ class Log(Database):
         member = signed.entry.member
         self._places[member].append(len(self.tree))
         self._last[member] = signed
+        add_first(self._first[member], data)
         self.tree.append(leaf_hash(data))
 
     def _read(self, data: bytes) -> SignedEntry:

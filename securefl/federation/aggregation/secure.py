@@ -174,7 +174,13 @@ class SecureAggregator:
         reason, failed = "", 0
         while failed < self._consortium.config.secure.attempts:
             session = self._session_for(round_, shared.shape[0], cohort)
-            openings = self._openings(session.number, round_number, shared, cohort)
+            request = m.TrainMasked(
+                round=round_number,
+                shared=m.pack_vector(shared),
+                cohort=cohort,
+                session=session.number,
+            )
+            openings = self._openings(request, exchange.failures)
             try:
                 result = session.run(exchange, openings, *round_)
             except ChecksumFailed as error:
@@ -198,19 +204,18 @@ class SecureAggregator:
         ]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
 
-    def _openings(
-        self, session: int, number: int, shared: FloatVector, cohort: tuple[str, ...]
-    ) -> dict[str, m.Message]:
-        """Return the first request to each member, with the proof of its model where needed."""
-        request = m.TrainMasked(
-            round=number, shared=m.pack_vector(shared), cohort=cohort, session=session
-        )
-        handed = self._handed
-        if handed is None or handed.proof.end.round != number - 1:
+    def _openings(self, request: m.TrainMasked, failures: Collection[str]) -> dict[str, m.Message]:
+        """Return the first request to each member, with the proof of its model where needed.
+
+        Also to one that signed the proof, and failed in an earlier try of the round: it may have
+        lost the folder in which it knew the model.
+        """
+        handed, cohort = self._handed, request.cohort
+        if handed is None or handed.proof.end.round != request.round - 1:
             return dict.fromkeys(cohort, request)
-        proof, known_to = handed.proof, handed.known_to
+        known_to = handed.known_to.difference(failures)
         return proved_requests(
-            self._consortium, request, cohort, proof, known_to, moments=handed.moments
+            self._consortium, request, cohort, handed.proof, known_to, moments=handed.moments
         )
 
     def _again(self, session: _Session) -> None:

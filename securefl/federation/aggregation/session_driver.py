@@ -18,6 +18,10 @@ from securefl_protocols.session.dropouts import OPENING, ServerStep
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
 
+_ASKED_AGAIN = 24
+"""How often members that fall silent in a sum's last steps are asked again, each time for as long
+as an answer may take."""
+
 
 class RejectedSumError(SecureflError):
     """The sum that a member was shown is not that of the inputs that the survivors signed."""
@@ -77,7 +81,10 @@ class ServerSessionRunner:
         named = self.asked or self.cohort
         requests = {name: openings[name] for name in named if name not in self.without}
         while True:
-            self._collect(exchange.replies(requests))
+            replies = exchange.replies(requests)
+            if server.step is ServerStep.UNMASK:
+                replies = self._insisted(exchange, requests, replies, {})
+            self._collect(replies)
             keys_missing = server.step in OPENING
             closing = server.step is ServerStep.UNMASK
             outgoing = server.end_step()
@@ -88,7 +95,9 @@ class ServerSessionRunner:
                 server.begin_round(number, model, self._only)
             if closing:
                 payload = next(iter(outgoing.values()))
-                self._show_sum(exchange, requests, self.carrier(round=number, payload=payload))
+                missed = {name: requests[name] for name in _silent(replies)}
+                shown = self.carrier(round=number, payload=payload)
+                self._show_sum(exchange, requests, shown, missed)
                 return server.result()
             requests = {
                 self.cohort[index]: self.carrier(round=number, payload=payload)
@@ -142,7 +151,13 @@ class ServerSessionRunner:
                 # Without keys in this session, or after an abort, a member needs a new one.
                 self.usable = False
 
-    def _show_sum(self, exchange: Exchange, asked: Iterable[str], shown: m.Message) -> None:
+    def _show_sum(
+        self,
+        exchange: Exchange,
+        asked: Iterable[str],
+        shown: m.Message,
+        missed: Mapping[str, m.Message],
+    ) -> None:
         """Show the sum to all that were asked to unmask it, also where their answer was lost.
 
         A member that helped to unmask enters no later round before it has seen the sum. One that
@@ -152,7 +167,8 @@ class ServerSessionRunner:
             ChecksumFailed: If at least as many members reject the sum as accept it. All are shown
                 the same bytes, so the honest ones are of one mind, and others are fewer.
         """
-        replies = exchange.replies(dict.fromkeys(asked, shown))
+        requests = dict.fromkeys(asked, shown)
+        replies = self._insisted(exchange, requests, exchange.replies(requests), missed)
         failures = [reply for reply in replies.values() if isinstance(reply, m.Failure)]
         rejected = [one for one in failures if one.error == RejectedSumError.wire_name]
         accepted = sum(isinstance(one, m.Done | m.SumVerified) for one in replies.values())
@@ -165,3 +181,40 @@ class ServerSessionRunner:
         }
         if rejected and len(rejected) >= accepted:
             raise ChecksumFailed("the sum fails its checksum", self.server.survivors)
+
+    def _insisted(
+        self,
+        exchange: Exchange,
+        requests: Mapping[str, m.Message],
+        replies: dict[str, m.Message],
+        missed: Mapping[str, m.Message],
+    ) -> dict[str, m.Message]:
+        """Return the answers of a sum's last two steps; where they are too few, ask again.
+
+        The next round is admitted by those that verified this sum, and by others on the word of as
+        many as a sum needs. Where fewer verify it, the others can never enter a round again, and
+        there is no sum without them: a run that went on here would stand still for good.
+
+        Args:
+            exchange: The way to the members.
+            requests: What they were asked.
+            replies: What they answered.
+            missed: What those were asked in the step before that did not answer then: without it,
+                they can make nothing of what they are asked now.
+        """
+        for _ in range(_ASKED_AGAIN if self.carrier is m.Protocol else 0):
+            silent = _silent(replies)
+            answered = [one for one in replies.values() if isinstance(one, _GOES_ON)]
+            if not silent or len(answered) >= self.server.plan.min_members:
+                break
+            before = exchange.replies({name: missed[name] for name in silent if name in missed})
+            again = set(silent).difference(_silent(before))
+            replies |= exchange.replies({name: requests[name] for name in sorted(again)})
+        return replies
+
+
+_GOES_ON = (m.Protocol, m.SumVerified)
+
+
+def _silent(replies: Mapping[str, m.Message]) -> list[str]:
+    return [name for name, reply in replies.items() if isinstance(reply, m.Absent)]

@@ -143,6 +143,10 @@ class CoordinatorJournal:
             self._database.execute("BEGIN")
             self._database.execute("DELETE FROM events")
             self._database.execute("DELETE FROM snapshots WHERE done < ?", (done,))
+            # The newest stays, because what is answered now is in it; numbers are never reused.
+            self._database.execute(
+                "DELETE FROM sections WHERE number < (SELECT MAX(number) FROM sections)"
+            )
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for file in files:
             (self._directory / file).unlink(missing_ok=True)

@@ -314,7 +314,7 @@ def test_a_book_of_the_first_version_keeps_its_charges(released, tmp_path):
         assert upgraded.rows("SELECT COUNT(*) FROM releases")[0][0] > 0
         assert upgraded.rows("SELECT * FROM entered") == []
     with closing(PrivacyLedger(path)) as again:
-        assert again.rows("PRAGMA user_version") == [(2,)]
+        assert again.rows("PRAGMA user_version") == [(3,)]
 
 
 def test_a_round_with_an_outcome_is_entered_no_more(released):
