@@ -4,7 +4,8 @@ The command line prints that line on stderr and exits with `exit_code`, without 
 wrong is an input and not the code. Every other exception is a bug.
 """
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
 
 
 class SecureflError(Exception):
@@ -45,6 +46,18 @@ class RunDirectoryError(InputError):
     wire_name: ClassVar[str] = "RunDirectoryError"
 
 
+class StorageFullError(RunDirectoryError):
+    """The disk is full; what was to be written is not, and what was there before still is."""
+
+    wire_name: ClassVar[str] = "StorageFullError"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"the disk is full: {place} cannot be written; make room, and go on with the same"
+            " command"
+        )
+
+
 class KeyFileError(InputError):
     """A key file or a passphrase cannot be used; the text shows nothing of either."""
 
@@ -55,3 +68,16 @@ class AgreementError(InputError):
     """An agreement is not in force, or a document about it is wrong; the text says why."""
 
     wire_name: ClassVar[str] = "AgreementError"
+
+
+_NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT}
+_SQLITE_FULL: Final = 13
+
+
+def out_of_space(error: BaseException) -> bool:
+    """Return whether an error of the system or of SQLite says that a disk or quota is full."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_SPACE
+    return isinstance(error, StorageFullError) or (
+        getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL
+    )
