@@ -16,6 +16,7 @@ from securefl.federation.transport.liveness import DISK_FAILS, DISK_FULL
 ResultT = TypeVar("ResultT")
 _log = logging.getLogger(__name__)
 _PAUSES = (0.5, 1.0, 2.0, 5.0)
+_PATIENCE = 2
 
 
 def insist(write: Callable[[], ResultT], failed: Callable[[str], None]) -> ResultT:
@@ -23,13 +24,15 @@ def insist(write: Callable[[], ResultT], failed: Callable[[str], None]) -> Resul
 
     Args:
         write: Writes to the journal or the ledger.
-        failed: Is given what the member does from then on, after each try that fails.
+        failed: Is given what the member does from then on, after each try that fails; not after
+            the first two, since what passes within a second or two need cost no round.
     """
-    for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+    for tries, pause in enumerate(chain(_PAUSES, repeat(_PAUSES[-1]))):
         try:
             return write()
         except (RunDirectoryError, DatabaseError, sqlite3.Error) as error:
-            failed(DISK_FULL if out_of_space(error) else DISK_FAILS)
+            if tries >= _PATIENCE:
+                failed(DISK_FULL if out_of_space(error) else DISK_FAILS)
             _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
             time.sleep(pause)
     raise AssertionError("unreachable")

@@ -44,12 +44,13 @@ FAULTS: Final[dict[str, FaultKind]] = {
     ),
     "tls-expired": FaultKind(
         "the broker's certificate has expired, or is not valid yet by this machine's clock",
-        "renew it where the authority is (securefl agreement ca DIR --host NAME), restart the"
-        " broker; and look at this machine's clock",
+        "renew it where the authority is: move broker.pem and broker.key away, securefl agreement"
+        " ca DIR --host NAME, restart the broker; and look at this machine's clock",
     ),
     "tls-name": FaultKind(
         "the broker's certificate is for another name",
-        "renew it with the name of the agreement: securefl agreement ca DIR --host NAME",
+        "renew it with the agreement's name: move broker.pem and broker.key away, securefl"
+        " agreement ca DIR --host NAME",
     ),
     "tls-untrusted": FaultKind(
         "the broker's certificate is not of the agreement's authority",

@@ -118,7 +118,7 @@ class CoordinatorJournal:
         if event.body is None or len(event.body) <= _SMALL:
             return event.body, None
         name = f"{event.request}-{event.party}.message"
-        write_atomically(self._directory / name, event.body)
+        write_atomically(self._directory / name, event.body, private=True)
         return None, name
 
     def events(self, section: int) -> list[Event]:

@@ -8,8 +8,10 @@ what was asked and not answered is then asked again.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
@@ -99,3 +101,15 @@ class StoreWatch:
 async def purge(link: NatsClient, layout: Layout, member: str) -> None:
     """Delete what a member has not read."""
     await link.client.jetstream().purge_stream(layout.down, subject=layout.to_member(member))
+
+
+async def broker_clock(link: NatsClient, layout: Layout) -> float | None:
+    """Return the broker's clock, seconds since the epoch; None where it does not say it.
+
+    It says it with the description of a stream, which the coordinator alone may ask for.
+    """
+    try:
+        answer = await link.client.request(f"$JS.API.STREAM.INFO.{layout.down}", b"", 5.0)
+        return datetime.fromisoformat(str(json.loads(answer.data)["ts"])).timestamp()
+    except (NatsError, OSError, TimeoutError, ValueError, KeyError):
+        return None

@@ -104,3 +104,21 @@ class Store:
         if await self._link.line.trip(_STORED_SECONDS):
             await asyncio.sleep(_SUSPECT_SECONDS)
             self._link.faults.begin("store", "store-stuck")
+
+
+async def kept(link: NatsClient, subject: str, seconds: float) -> str:
+    """Return the fault that keeps the broker from storing a message; empty for none.
+
+    Args:
+        link: The connection.
+        subject: A subject of a stream. An empty message is left there, which its reader drops.
+        seconds: How long an acknowledgement is waited for.
+    """
+    try:
+        answer = await link.client.request(subject, b"", seconds)
+        error = json.loads(answer.data).get("error")
+    except NoRespondersError:
+        return "store-gone"
+    except (NatsError, OSError, TimeoutError, ValueError):
+        return "store-stuck"
+    return "" if error is None else code_of_answer(error) or "store-full"
