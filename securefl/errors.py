@@ -4,6 +4,7 @@ The command line prints that line on stderr and exits with `exit_code`, without 
 wrong is an input and not the code. Every other exception is a bug.
 """
 
+import errno
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
@@ -44,6 +45,18 @@ class RunDirectoryError(InputError):
     """A run directory cannot be written, resumed or read."""
 
     wire_name: ClassVar[str] = "RunDirectoryError"
+
+
+class StorageFullError(RunDirectoryError):
+    """The disk is full; what was to be written is not, and what was there before still is."""
+
+    wire_name: ClassVar[str] = "StorageFullError"
+
+    def __init__(self, place: object) -> None:
+        super().__init__(
+            f"the disk is full: {place} cannot be written; make room, and go on with the same"
+            " command"
+        )
 
 
 class KeyFileError(InputError):
@@ -91,3 +104,14 @@ def needs_extra(package: str, what: str) -> MissingExtraError:
         what: What needs it, in the words of the user.
     """
     return MissingExtraError(f"{what} needs the extra: pip install 'securefl[{EXTRAS[package]}]'")
+_NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT}
+_SQLITE_FULL: Final = 13
+
+
+def out_of_space(error: BaseException) -> bool:
+    """Return whether an error of the system or of SQLite says that a disk or quota is full."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_SPACE
+    return isinstance(error, StorageFullError) or (
+        getattr(error, "sqlite_errorcode", None) == _SQLITE_FULL
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sqlite3
 import sys
 import tempfile
 import traceback
@@ -161,8 +162,10 @@ def _report(error: Exception) -> int:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error."""
-    from securefl.errors import SecureflError
+    from securefl.errors import SecureflError, StorageFullError, out_of_space
 
+    if isinstance(error, sqlite3.Error) and out_of_space(error):
+        error = StorageFullError("a database")  # of which SQLite does not say the name
     match _named(error):
         case SecureflError() as known:
             return one_line(str(known)), known.exit_code

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import safetensors
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from securefl.errors import InputError, RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError, StorageFullError, out_of_space
 from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes, taken
 from securefl.untrusted.tensors import tensor_header
 
@@ -37,6 +38,7 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
 
     Raises:
         RunDirectoryError: If the file cannot be written.
+        StorageFullError: If the disk is full.
     """
     temporary = path.with_name(f".{path.name}.partial")
     try:
@@ -49,6 +51,10 @@ def write_atomically(path: Path, content: bytes, *, private: bool = False) -> No
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        with suppress(OSError):  # a part of a file would keep the disk full
+            temporary.unlink(missing_ok=True)
+        if out_of_space(error):
+            raise StorageFullError(path) from None
         raise RunDirectoryError(f"cannot write {path}: {error.strerror}") from None
 
 

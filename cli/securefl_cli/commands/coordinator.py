@@ -7,8 +7,14 @@ from pathlib import Path
 
 import click
 
+from securefl_cli.commands.beside import begin_log, show_page
 from securefl_cli.group import Interrupted
-from securefl_cli.options.network import connection_options, seconds_option
+from securefl_cli.options.network import (
+    connection_options,
+    log_options,
+    page_option,
+    seconds_option,
+)
 from securefl_cli.options.passphrase import unlocked
 from securefl_cli.options.run import format_option, quiet_option
 from securefl_cli.rendering.progress import watch
@@ -64,6 +70,8 @@ from securefl_cli.rendering.screen import console, print_json
     metavar="PORT",
     help="Serve metrics for Prometheus on this port of this machine.",
 )
+@page_option
+@log_options
 @format_option
 @quiet_option
 def coordinator(
@@ -80,23 +88,26 @@ def coordinator(
     silence: float,
     stragglers: float,
     metrics_port: int | None,
+    page: int | None,
+    log: Path | None,
+    log_size: int,
+    log_files: int,
     format: str,  # noqa: A002 - named after the option
     quiet: bool,
 ) -> None:
     """Relay, sum and publish for the members of AGREEMENT.
 
-    Start it again after a crash: it resumes in the middle of the round. It writes a log to stderr,
-    one JSON object a line.
+    Start it again after a crash: it resumes in the middle of the round. It writes a log to stderr
+    or to --log, one JSON object a line.
     """
     from securefl.federation.services.bootstrap import connection_context
     from securefl.federation.services.coordinator import coordinate
-    from securefl.federation.services.logging import log_to
     from securefl.federation.services.prometheus import serve_metrics
     from securefl.federation.services.status import read_status
     from securefl.federation.transport.nats.dev_broker import Broker
     from securefl.federation.transport.timeouts import TimeoutPolicy
 
-    log_to()
+    begin_log(log, log_size, log_files)
     context = connection_context(agreement, unlocked(key, passphrase_file), facts, run_name)
     timeouts = TimeoutPolicy(
         step=step_deadline, training=training_deadline, silence=silence, least=stragglers
@@ -106,6 +117,7 @@ def coordinator(
             stack.enter_context(Broker(embedded / "nats-server.conf", context.port))
         if metrics_port is not None:
             serve_metrics(metrics_port, lambda: read_status(out))
+        stack.enter_context(show_page(page, lambda: read_status(out), out))
         progress = stack.enter_context(watch(quiet=quiet))
         try:
             result = coordinate(context, out, timeouts, progress)

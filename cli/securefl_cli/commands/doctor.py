@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def doctor(
     """
     from securefl.federation.services.diagnostics import PreflightContext, examine
 
+    # What the connection says of itself is in the findings.
+    logging.getLogger("securefl").addHandler(logging.NullHandler())
     private = unlocked(key, passphrase_file)
     party = PreflightContext(agreement, private, facts, run_name, policy, data, state)
     findings = []

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import click
 
+from securefl_cli.commands.beside import begin_log, show_page
 from securefl_cli.group import Interrupted
 from securefl_cli.options.network import (
     connection_options,
+    log_options,
     own_data_option,
     own_policy_option,
+    page_option,
     state_option,
 )
 from securefl_cli.options.passphrase import unlocked
@@ -44,6 +47,8 @@ from securefl_cli.rendering.screen import console
     metavar="MODEL",
     help="Your own model of the run that this one goes on from, as was agreed (start.model).",
 )
+@page_option
+@log_options
 def member(
     *,
     agreement: Path,
@@ -56,26 +61,32 @@ def member(
     book: Path | None,
     policy: Path | None,
     from_: Path | None,
+    page: int | None,
+    log: Path | None,
+    log_size: int,
+    log_files: int,
 ) -> None:
     """Answer the coordinator's requests until the run is over.
 
-    Start it again after a crash: it resumes where it was. It writes a log to stderr, one JSON
-    object a line.
+    Start it again after a crash: it resumes where it was. It writes a log to stderr or to
+    --log, one JSON object a line.
     """
     from securefl.consortium.ledger.data_custody import default_books
     from securefl.consortium.ledger.policy import load_policy
     from securefl.federation.services.bootstrap import connection_context
-    from securefl.federation.services.logging import log_to
-    from securefl.federation.services.member import MemberPaths, serve
+    from securefl.federation.services.member import MemberPaths, folder_of_run, serve
+    from securefl.federation.services.member_status import read_member_status
 
-    log_to()
+    begin_log(log, log_size, log_files)
     rules = None if policy is None else load_policy(policy)
     context = connection_context(
         agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
     )
     paths = MemberPaths(state, book or default_books(), rules, data, from_)
+    place = folder_of_run(context, state)
     try:
-        figures = serve(context, paths)
+        with show_page(page, lambda: read_member_status(place), state):
+            figures = serve(context, paths)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; go on with the same command") from None
     console().whole(f"Run {run_name} of this agreement is over; another needs another --run NAME.")

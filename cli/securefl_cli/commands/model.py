@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from socket import AF_INET, IPPROTO_TCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from typing import TYPE_CHECKING
 
 import click
@@ -97,9 +96,11 @@ def serve(*, model: Path, port: int, data: Path | None) -> None:
     try:
         import uvicorn
 
-        from securefl.tasks.served.http import LOOPBACK, application
+        from securefl.tasks.served.http import application
     except ImportError:
         raise needs_extra("uvicorn", "serving") from None
+    from securefl.tasks.served.loopback import LOOPBACK, listening
+
     opened = _opened(model, data)
     if data is not None:
         opened.read_data()  # a wrong file is refused now, and not at the first question
@@ -107,24 +108,6 @@ def serve(*, model: Path, port: int, data: Path | None) -> None:
     settings = uvicorn.Config(
         application(opened), log_config=None, log_level="warning", access_log=False
     )
-    with _listening(LOOPBACK, port) as link:
+    with listening(LOOPBACK, port) as link:
         Screen(err=True).line(f"http://{LOOPBACK}:{port}/ answers; Ctrl-C ends it")
         uvicorn.Server(settings).run(sockets=[link])
-
-
-def _listening(host: str, port: int) -> socket:
-    """Return a socket that listens; questions wait in it until they are answered.
-
-    Raises:
-        InputError: If the port is in use, or not allowed.
-    """
-    # By this protocol asyncio knows TCP, and sends an answer's end without waiting for its start.
-    link = socket(AF_INET, SOCK_STREAM, IPPROTO_TCP)
-    try:
-        link.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-        link.bind((host, port))
-        link.listen()
-    except OSError as error:
-        link.close()
-        raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    return link

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -26,69 +25,28 @@ from securefl_cli.rendering.screen import console, labelled, print_json
 def status(*, run: Path, format: str) -> None:  # noqa: A002 - named after the option
     """Show the run in DIR.
 
-    In a coordinator's run directory: members, step, age of the last message, bytes, round and
-    epsilon. In a member's state folder: round, step, what it waits for, the last sum that it
-    verified, epsilon, and where its model is.
+    In a coordinator's run directory: members, steps of the round, who is waited for, bytes, sums
+    and epsilon. In a member's state folder: round, step, what it waits for, the last sum that it
+    verified, epsilon, and where its model is. What is wrong comes first, with what to do.
     """
-    from securefl.federation.services.member_status import read_member_status
-    from securefl.federation.services.status import has_status, read_status
+    from securefl.federation.services.status import read_any_status
+    from securefl.federation.services.status_words import MEMBER_COLUMNS, view
 
-    coordinator = has_status(run)
-    tree = read_status(run) if coordinator else read_member_status(run)
+    tree = read_any_status(run)
     if format == "json":
         print_json(tree)
-    elif coordinator:
-        _print(tree)
-    else:
-        _print_member(tree)
-
-
-def _print_member(tree: dict[str, Any]) -> None:
-    from securefl.federation.services.status import clock
-
-    out, waits = console(), tree["step"] == "waiting" and tree["state"] == "taking part"
-    state = f"{tree['state']}, round {tree['round']} of {tree['rounds']}"
-    labelled(out, "Run", f"{tree['run']} under the agreement '{tree['agreement']}'")
-    labelled(out, "Member", tree["member"])
-    there = tree["connected"] or tree["state"] != "taking part"
-    labelled(out, "State", state + ("" if there else "; no connection to the broker"))
-    if tree["reason"]:
-        labelled(out, "Stopped", tree["reason"])
-    if tree["state"] == "taking part":
-        step = "for the coordinator's next request" if waits else tree["step"]
-        labelled(out, "Waits" if waits else "Does", f"{step}, for {clock(tree['since'])}")
-    labelled(out, "Asked", "never" if tree["asked"] is None else f"{clock(tree['asked'])} ago")
-    labelled(
-        out, "Verified", f"the sum of round {tree['verified']}" if tree["verified"] else "none"
-    )
-    if tree["epsilon"] is not None:
-        labelled(out, "Epsilon", f"{tree['epsilon']:.2f}, over the life of the data")
-    if tree["model"]:
-        labelled(out, "Model", tree["model"])
-    labelled(out, "Seen", f"{clock(tree['written'])} ago")
-
-
-def _print(tree: dict[str, Any]) -> None:
-    from securefl.federation.services.status import clock
-
-    out = console()
-    state = f"{tree['state']}, round {tree['round']} of {tree['rounds']}"
-    labelled(out, "Run", f"{tree['run']} under the agreement '{tree['agreement']}'")
-    labelled(out, "State", state + ("" if tree["connected"] else "; no connection to the broker"))
-    if tree["trouble"]:
-        labelled(out, "Trouble", tree["trouble"])
-    if tree["epsilon"] is not None:
-        labelled(out, "Epsilon", f"{tree['epsilon']:.2f}, of the member that spent most")
-    for member in tree["members"]:
-        if member["left_out"]:
-            labelled(out, "Left out", f"{member['name']} of the last sum: it {member['left_out']}")
-        if member["unusable"]:
-            labelled(out, "Unusable", f"an answer of {member['name']}: {member['unusable']}")
-    labelled(out, "Seen", f"{clock(tree['written'])} ago")
-    rows = []
-    for member in tree["members"]:
-        at = "away" if member["away"] else member["at"] or "not seen yet"
-        sizes = (f"{member[way] / 1e6:.1f}" for way in ("bytes_up", "bytes_down"))
-        rows.append((member["name"], at, member["asked"], clock(member["heard"]), *sizes))
-    names = ("member", "is at", "was asked", "heard of", "MB up", "MB down")
-    out.table(Table([Column(name, right=name.startswith("MB")) for name in names], rows))
+        return
+    out, shown = console(), view(tree)
+    for fault in shown.faults:
+        labelled(out, "Fault", f"{fault.says}, since {fault.since}")
+        labelled(out, "", f"what to do: {fault.todo}")
+    for line in shown.lines:
+        labelled(out, line.label, line.text)
+    for sum_ in shown.sums[:3]:
+        labelled(out, "Sum", f"{sum_.label}: {sum_.text}")
+    for step in shown.steps:
+        notes = "".join(f"; {note}" for note in step.notes)
+        labelled(out, "Step", f"{step.name}: {step.progress} answered, {step.took}{notes}")
+    if shown.members:
+        columns = [Column(name, right=name.startswith("MB")) for name in MEMBER_COLUMNS]
+        out.table(Table(columns, list(shown.members)))

@@ -47,6 +47,46 @@ own_policy_option = click.option(
 )
 
 
+page_option = click.option(
+    "--page",
+    type=click.IntRange(1, 65535),
+    is_flag=False,
+    flag_value="8750",
+    metavar="[PORT]",
+    help="Serve a live page of the run on this port of this machine alone; 8750 if none is given.",
+)
+
+
+def log_options(command: CommandT) -> CommandT:
+    """Add the options of the log."""
+    for option in (
+        click.option(
+            "--log-files",
+            type=click.IntRange(1, 1000),
+            default=5,
+            show_default=True,
+            metavar="N",
+            help="How many older files are kept; the oldest is deleted.",
+        ),
+        click.option(
+            "--log-size",
+            type=click.IntRange(1, 1024),
+            default=10,
+            show_default=True,
+            metavar="MIB",
+            help="Size at which the file is replaced by a new one.",
+        ),
+        click.option(
+            "--log",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Write the log to a file of your own in place of stderr, and rotate it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def connection_options(command: CommandT) -> CommandT:
     """Add the options of the agreement, our key, the agreed facts, and the run."""
     for option in (

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from securefl.errors import InputError
+from securefl.errors import InputError, StorageFullError, out_of_space
 from securefl.untrusted.files import check_regular
 
 _WAIT = 60.0
@@ -23,6 +23,8 @@ def connect(
 ) -> sqlite3.Connection:
     """Open an SQLite file without implicit transactions; closed again where that fails.
 
+    Its owner alone can read it, and what SQLite puts beside it.
+
     A connection that is left to the garbage collector is a warning from Python 3.13 on, and keeps
     its file locked until then.
 
@@ -34,7 +36,11 @@ def connect(
 
     Raises:
         sqlite3.Error: If it cannot be opened.
+        OSError: If it cannot be made.
     """
+    # SQLite would make it as the umask says; its journals take the mode of the file.
+    path.touch(mode=0o600)
+    path.chmod(0o600)
     # Each object is used in one thread, but the garbage collector may close it in another.
     connection = sqlite3.connect(
         path, timeout=timeout, isolation_level=None, check_same_thread=False
@@ -73,6 +79,7 @@ class Database:
 
     Raises:
         DatabaseError: If it cannot be opened, is damaged, or has another version.
+        StorageFullError: If the disk is full.
     """
 
     def __init__(
@@ -160,8 +167,12 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if out_of_space(error):
+                raise StorageFullError(self.path) from None
             raise DatabaseError(f"cannot use {self.path}: {error}") from None
         except sqlite3.DatabaseError as error:
             raise self.damaged(error) from None
         except OSError as error:
+            if out_of_space(error):
+                raise StorageFullError(self.path) from None
             raise DatabaseError(f"cannot use {self.path}: {error.strerror}") from None

@@ -144,7 +144,7 @@ class MemberJournal:
         question = Question(question_id, body, os.urandom(32), self.head)
         small, name = (body, None) if len(body) <= _SMALL else (None, f"{question_id}.question")
         if name is not None:
-            write_atomically(self._directory / name, body)
+            write_atomically(self._directory / name, body, private=True)
         self._database.execute(
             "INSERT INTO questions (id, body, file, seed, head) VALUES (?, ?, ?, ?, ?)",
             (
@@ -191,7 +191,7 @@ class MemberJournal:
     def keep(self, name: str, secret: bytes) -> None:
         """Keep a secret under a name, in the place of an earlier one."""
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
-        write_atomically(self._directory / file, self._sealed(key, secret, name))
+        write_atomically(self._directory / file, self._sealed(key, secret, name), private=True)
         old = self._file_of(name)
         self._database.execute(
             "INSERT OR REPLACE INTO secrets VALUES (?, ?, ?)",
@@ -224,7 +224,7 @@ class MemberJournal:
         # The new file is durable before the transaction names it, and old files are deleted after
         # it: a kill at any point leaves either the old content or the new one, whole.
         key, file = os.urandom(SEAL_KEY_BYTES), f"{os.urandom(8).hex()}.sealed"
-        write_atomically(self._directory / file, self._sealed(key, state, "snapshot"))
+        write_atomically(self._directory / file, self._sealed(key, state, "snapshot"), private=True)
         kept = None if besides is None else self._file_of(besides)
         old, head = [name for name in self._files() if name != kept], self.head
         with self._transaction():

@@ -19,7 +19,7 @@ from securefl.config.load import dump_toml, read_dumped
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.paths import FILE as PLACES
 from securefl.consortium.ledger.paths import LedgerPaths
-from securefl.errors import InputError, RunDirectoryError
+from securefl.errors import InputError, RunDirectoryError, StorageFullError, out_of_space
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
 from securefl.federation.runs.folder_lock import LOCK, locked
@@ -172,10 +172,15 @@ class RunDirectory:
         """Make a round durable; the members' states are durable already."""
         # The metrics line first: `restore` cuts off a line without a checkpoint, while nothing
         # could reconstruct a line that a checkpoint lacks, and the ledger is concluded from it.
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(_line(record))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._metrics.open("a", encoding="utf-8") as file:
+                file.write(_line(record))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if out_of_space(error):
+                raise StorageFullError(self._metrics) from None
+            raise
         write_checkpoint(self._checkpoint, state, self._digest())
 
     def restore(self, state: RoundState) -> None:

@@ -18,6 +18,7 @@ from securefl.consortium.ledger.policy import Policy
 from securefl.errors import AgreementError
 from securefl.federation.services.admission import admit
 from securefl.federation.services.public_facts import Facts, read_facts
+from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.nats.broker_config import broker_id
 from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
 from securefl.federation.transport.nats.subjects import Layout
@@ -73,11 +74,14 @@ class ConnectionContext:
         return int(broker.url.rpartition(":")[2])
 
     @contextmanager
-    def connected(self, timeout: float = 60.0) -> Iterator[NatsClient]:
+    def connected(
+        self, timeout: float = 60.0, faults: StandingFaults | None = None
+    ) -> Iterator[NatsClient]:
         """Our connection.
 
         Args:
             timeout: Seconds within which the first connection has to succeed.
+            faults: Is told what is wrong with the broker.
 
         Raises:
             EngineError: If the broker cannot be reached, or rejects our login.
@@ -89,7 +93,7 @@ class ConnectionContext:
             authority.write_text(broker.authority, encoding="utf-8")
             address = BrokerAddress(broker.url, authority, BrokerKey(self.key))
             inbox = self.run.layout.inbox(self.name or "coordinator")
-            with NatsClient(address, inbox, timeout) as link:
+            with NatsClient(address, inbox, timeout, faults) as link:
                 yield link
 
 

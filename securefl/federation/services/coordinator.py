@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import chain, repeat
 from pathlib import Path
 
 import torch
@@ -40,6 +39,7 @@ from securefl.federation.services.public_facts import start_in
 from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
+from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
@@ -50,7 +50,6 @@ from securefl.tasks.served.starting import starting_model
 from securefl_protocols.session.graph import default_threshold
 
 _log = logging.getLogger(__name__)
-_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class NetworkHooks(Hooks):
 
     def attempt(self, number: int, run: Callable[[], RoundRecord]) -> RoundRecord:
         """Run a round, and retry as long as it has no sum."""
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+        for pause in TimeoutPolicy.pauses():
             try:
                 return run()
             except MemberInputError:
@@ -220,10 +219,12 @@ def _trained(
         journal = stack.enter_context(closing(CoordinatorJournal(place)))
         own = RunKeys(place, context.key, context.run.id, COORDINATOR_NAME)
         keys = stack.enter_context(closing(own))
-        link = stack.enter_context(context.connected())
+        agreed, faults = agreed_timeouts(context, timeouts), StandingFaults()
+        status = StatusFile(directory.path, context, faults, agreed.quorum)
+        stack.enter_context(closing(status))
+        link = stack.enter_context(context.connected(faults=faults))
+        status.joined(link)
         log = stack.enter_context(closing(open_log(directory.ledger_path, consortium)))
-        status = StatusFile(directory.path, context, link)
-        agreed = agreed_timeouts(context, timeouts)
         transport = NatsTransport(
             link, context.run, keys, journal=journal, timeouts=agreed, watch=status
         )

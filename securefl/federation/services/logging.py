@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
-from typing import TextIO
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final, TextIO
+
+from securefl.errors import RunDirectoryError
+
+LOG_MEBIBYTES: Final = 10
+LOG_FILES: Final = 5
+_OWN: Final = "securefl.log"
 
 
 class JsonLines(logging.Formatter):
@@ -21,18 +31,81 @@ class JsonLines(logging.Formatter):
             "from": record.name,
             "says": record.getMessage(),
         }
-        question = getattr(record, "question", None)
-        if question is not None:
-            fields["question"] = str(question)
+        for name in ("question", "fault"):
+            value = getattr(record, name, None)
+            if value is not None:
+                fields[name] = str(value)
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_info[0].__name__
         return json.dumps(fields)
+
+
+class RotatedFile(RotatingFileHandler):
+    """A log file of bounded size, readable by its owner alone, and a bounded number of older ones.
+
+    Each file begins with a line that says how long it is kept.
+
+    Args:
+        path: The file; older ones are beside it, with `.1`, `.2` and so on.
+        most_bytes: Bytes after which it is replaced by a new one.
+        files: How many older ones are kept.
+    """
+
+    def __init__(self, path: Path, most_bytes: int, files: int) -> None:
+        super().__init__(path, maxBytes=most_bytes, backupCount=files, encoding="utf-8")
+        self.setFormatter(JsonLines())
+        self._begin()
+
+    def _open(self) -> TextIOWrapper:
+        def private(name: str, flags: int) -> int:
+            number = os.open(name, flags, 0o600)
+            os.fchmod(number, 0o600)
+            return number
+
+        return open(self.baseFilename, "a", encoding="utf-8", opener=private)
+
+    def doRollover(self) -> None:  # noqa: N802 - the name in the library
+        """Replace the file by a new one, and delete the oldest."""
+        super().doRollover()
+        self._begin()
+
+    def _begin(self) -> None:
+        text = (
+            f"this file is replaced at {self.maxBytes} bytes; {self.backupCount} older ones are"
+            " kept, and the oldest is deleted then"
+        )
+        record = logging.LogRecord(_OWN, logging.INFO, "", 0, text, None, None)
+        assert self.stream is not None
+        self.stream.write(self.format(record) + self.terminator)
+        self.stream.flush()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as above
+        """Drop a line that cannot be written: a full disk must not end the run by its log."""
+        del record
 
 
 def log_to(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """Write the logs of this program, and the warnings of others, to a stream."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
+    _log_by(handler, level)
+
+
+def log_to_file(path: Path, most_bytes: int, files: int, level: int = logging.INFO) -> None:
+    """Write them to a file that is rotated; see `RotatedFile`.
+
+    Raises:
+        RunDirectoryError: If the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = RotatedFile(path, most_bytes, files)
+    except OSError as error:
+        raise RunDirectoryError(f"the log {path} cannot be written: {error.strerror}") from None
+    _log_by(handler, level)
+
+
+def _log_by(handler: logging.Handler, level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

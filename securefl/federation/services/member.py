@@ -35,6 +35,7 @@ from securefl.federation.services.member_process import (
 )
 from securefl.federation.services.member_status import MemberStatusFile
 from securefl.federation.services.public_facts import check_facts, check_start
+from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
 from securefl.privacy.mechanisms import mechanism_for
@@ -65,6 +66,11 @@ class MemberPaths:
     earlier: Path | None = None
 
 
+def folder_of_run(context: ConnectionContext, state: Path) -> Path:
+    """Return the folder of one run in a member's state folder."""
+    return state / context.run.id.hex()[:16]
+
+
 def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
     """Take part in a run until the coordinator releases the member.
 
@@ -82,7 +88,7 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
     keep_freed_memory()
     torch.set_num_threads(1)
     run = context.run.id
-    place = paths.state / run.hex()[:16]
+    place = folder_of_run(context, paths.state)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it is sealed, but for names
     identity = context.key.private_bytes()
     with (
@@ -95,31 +101,38 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
             # A lost disk looks like a new member, but the ledger may have releases of this run.
             if journal.empty:
                 member.begin_after_loss()
-            with context.connected() as link:
-                watch = MemberStatusFile(place, context, link, partial(_epsilon, context, member))
-                end = MemberEnd(
-                    name=context.name,
-                    keys=keys,
-                    run=context.run,
-                    link=link,
-                    journal=journal,
-                    entropy=entropy,
-                    memory=memory,
-                    fence=fence_of(member.ledger),
-                    watch=watch,
-                )
-                MemberProcess(end, member).serve()
-            # After the release: no other party waits for the training without the federation.
-            figures = own_figures(context, member)
-            watch.left("")  # and its model is there
-            return figures
+            faults = StandingFaults()
+            watch = MemberStatusFile(place, context, faults, partial(_budget, context, member))
+            with closing(watch):
+                with context.connected(faults=faults) as link:
+                    watch.joined(link)
+                    end = MemberEnd(
+                        name=context.name,
+                        keys=keys,
+                        run=context.run,
+                        link=link,
+                        journal=journal,
+                        entropy=entropy,
+                        memory=memory,
+                        fence=fence_of(member.ledger),
+                        watch=watch,
+                    )
+                    MemberProcess(end, member).serve()
+                # After the release: no other party waits for the training without the federation.
+                return own_figures(context, member)
 
 
-def _epsilon(context: ConnectionContext, member: Member | RefusingMember) -> float | None:
-    """Return what was spent over the life of the data; None without a budget."""
+def _budget(
+    context: ConnectionContext, member: Member | RefusingMember
+) -> tuple[float | None, float | None]:
+    """Return what was spent over the life of the data, and the cap; none without a budget."""
     if not mechanism_for(context.config.privacy).private:
-        return None
-    return member.ledger.life_epsilon()
+        return None, None
+    cap = member.ledger.cap
+    return (
+        member.ledger.life_epsilon(),
+        context.config.privacy.epsilon if cap is None else cap.epsilon,
+    )
 
 
 def own_figures(context: ConnectionContext, member: Member | RefusingMember) -> OwnFigures | None:

@@ -5,26 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
 from typing import Protocol, TypeVar
 
 import msgpack
 
 from securefl.consortium.ledger.journal_fence import JournalFence
-from securefl.consortium.ledger.sqlite import DatabaseError
-from securefl.errors import RunDirectoryError, SecureflError
+from securefl.errors import SecureflError, StorageFullError
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
+from securefl.federation.services.durable_writes import insist
 from securefl.federation.services.member_status import MemberWatch
+from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.coordinator_watch import CoordinatorWatch
 from securefl.federation.transport.nats.heartbeats import BEAT
 from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.nats.quota import Quota
@@ -38,7 +37,6 @@ from securefl_protocols.primitives.entropy import DeterministicEntropy
 ResultT = TypeVar("ResultT")
 _log = logging.getLogger(__name__)
 BEAT_SECONDS, _FIRST_BEATS = 2.0, 0.25
-_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class QuestionEntropy:
@@ -203,7 +201,10 @@ class MemberProcess:
         # Without a limit: who cannot read the coordinator has nothing else to do.
         quota = Quota(COORDINATOR_NAME, most=None)
         end.link.read(layout.down, token(end.name), sender, quota)
-        end.link.beat(layout.beat(end.name), self._until_next_beat, self._said)
+        hub = CoordinatorWatch(end.link.faults, lambda: end.link.line.connected)
+        end.watch.hears(hub)
+        beat = layout.beat(end.name)
+        end.link.spawn(hub.beat(end.link, beat, self._until_next_beat, self._said))
         while not self._released:
             try:
                 arrival = end.link.arrivals.get(timeout=1.0)
@@ -226,7 +227,6 @@ class MemberProcess:
     def _said(self) -> Part:
         """Return a heartbeat: our key of the run, and our activity, sealed for the coordinator."""
         end = self._end
-        end.watch.tick()
         note = Envelope(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
         try:
             return next(note.parts(end.keys))
@@ -265,15 +265,13 @@ class MemberProcess:
         self._send(self._last)
 
     def _insist(self, write: Callable[[], ResultT]) -> ResultT:
-        """Write to journal or ledger; wait while the disk is full, and answer nothing meanwhile."""
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
-            try:
-                return write()
-            except (RunDirectoryError, DatabaseError, sqlite3.Error) as error:
-                self._now("disk full")
-                _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
-                time.sleep(pause)
-        raise AssertionError("unreachable")
+        """Write to journal or ledger; wait while the disk is full, and answer nothing meanwhile.
+
+        Every heartbeat says so until then, and the round goes on without this member.
+        """
+        done = insist(write, self._now)
+        self._end.watch.wrote()
+        return done
 
     def _answer(self, question: Question) -> Envelope:
         self._now(kind_of(question.body))
@@ -332,6 +330,8 @@ class MemberProcess:
             return reply
         failure = m.decode(reply)
         assert isinstance(failure, m.Failure)
+        if failure.error == StorageFullError.wire_name:
+            self._end.watch.step(DISK_FULL)
         return self._failure(question.id, failure.error, failure.text, failure.blames)
 
     def _failure(self, question: str, error: str, text: str, blames: str = "") -> bytes:

@@ -2,184 +2,242 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.services.bootstrap import ConnectionContext
+from securefl.federation.services.member_status import read_member_status
+from securefl.federation.services.round_steps import STEPS, RoundSteps, step_of
+from securefl.federation.services.status_facts import (
+    FILE,
+    SUMS_KEPT,
+    Facts,
+    Moment,
+    ProcessStatus,
+    StepFact,
+    fault_facts,
+    judged,
+)
+from securefl.federation.services.status_writer import StatusWriter
+from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.subjects import token
-from securefl.federation.transport.timeouts import kind_of
-from securefl.ml.tensor_io import write_atomically
+from securefl.tasks.served.writing import RELEASED
 from securefl.untrusted.documents import read_json
 from securefl.untrusted.files import SMALL
 
-FILE = "status.json"
-_EVERY = 1.0
 
+class MemberStatus(Facts):
+    """What the coordinator knows of a member.
 
-Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]
-"""Seconds since the epoch, up to the year 9999."""
-
-
-class MemberStatus(BaseModel):
-    """What the coordinator knows of a member."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    Attributes:
+        name: The member.
+        heard: When it was heard of last; None before.
+        at: What it did then, in its own words.
+        asked: The step for which it has not answered; empty for none.
+        asked_at: When that was asked; None for none.
+        away: Whether the round goes on without it.
+        given_up: Why it is no longer waited for; empty while it is.
+        left_out: Why the last sum is without it; empty where it is not.
+        unusable: Why an answer of it cannot be used; empty for none.
+        bytes_down: Bytes sent to it.
+        bytes_up: Bytes received from it.
+    """
 
     name: str
     heard: Moment | None
     at: str
     asked: str
+    asked_at: Moment | None
     away: bool
+    given_up: str
     left_out: str = ""
     unusable: str = ""
     bytes_down: int
     bytes_up: int
 
 
-class RunStatus(BaseModel):
-    """Content of the status file."""
+class RunStatus(ProcessStatus):
+    """Content of a coordinator's status file.
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    Attributes:
+        state: What it is at: `waiting`, `training`, `trying again`, `over` or `stopped`.
+        since: When that began.
+        trouble: Why the last try of the round has no sum, or the run was stopped.
+        needed: How many answers a step of a round needs.
+        steps: The steps of the round under way.
+        members: All members.
+    """
 
-    written: Moment
-    connected: bool
-    agreement: str
-    run: str
-    round: int
-    rounds: int
     state: str
+    since: Moment
     trouble: str
-    epsilon: float | None
+    needed: int
+    steps: tuple[StepFact, ...]
     members: tuple[MemberStatus, ...]
 
 
 class StatusFile(LivenessTracker):
-    """The coordinator's view of its members, rewritten every second during a run."""
+    """The coordinator's view of its members, written by a thread of its own during a run.
 
-    def __init__(self, directory: Path, context: ConnectionContext, link: NatsClient) -> None:
+    Args:
+        directory: The run's directory.
+        context: The run.
+        faults: What is wrong with the broker.
+        needed: How many answers a step of a round needs.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        context: ConnectionContext,
+        faults: StandingFaults,
+        needed: int,
+    ) -> None:
         super().__init__()
-        self._path = directory / FILE
-        self._link = link
+        self._faults = faults
+        self._link: NatsClient | None = None
         self._lock = threading.Lock()
-        self._members: dict[str, dict[str, Any]] = {
-            token(name): {
-                "name": name,
-                "heard": None,
-                "at": "",
-                "asked": "",
-                "away": False,
-                "left_out": "",
-                "unusable": "",
-            }
-            for name in context.run.members
-        }
+        self._steps = RoundSteps()
+        self._members = {token(name): _unheard(name) for name in context.run.members}
         self._run: dict[str, Any] = {
             "agreement": context.signed.agreement.name,
             "run": context.run.id.hex()[:16],
             "round": 0,
             "rounds": context.config.rounds,
             "state": "waiting",
+            "since": time.time(),
             "trouble": "",
+            "needed": needed,
             "epsilon": None,
+            "epsilon_at": None,
+            "cap": context.config.privacy.epsilon,
+            "sums": [],
         }
-        self._written = 0.0
-        self._totals: dict[str, list[int]] = {name: [0, 0] for name in self._members}
+        self._writer = StatusWriter(directory / FILE, self._tree, faults)
+        self._writer.start()
+
+    def joined(self, link: NatsClient) -> None:
+        """Note the connection."""
+        self._link = link
+        self._writer.changed()
+
+    def close(self) -> None:
+        """Write the file for the last time."""
+        self._writer.close()
 
     def heard(self, name: str, content: bytes) -> None:
         """Note a heartbeat of a member, by the token of its subject."""
         super().heard(name, content)
+        kind = content[:32].decode("ascii", "replace")
+        at = STEPS.get(kind, kind)
         with self._lock:
-            member = self._members.get(name)
-            if member is not None:
-                member |= {"heard": time.time(), "at": content[:32].decode("ascii", "replace")}
-        self._write()
+            if name in self._members:
+                self._members[name] |= {"heard": time.time(), "at": at}
 
     def asked(self, party: str, message: bytes) -> None:
         """Note that a request has gone out."""
         super().asked(party, message)
         with self._lock:
-            self._members[token(party)]["asked"] = kind_of(message)
-            self._totals[token(party)][0] += len(message)
-        self._write()
+            self._steps.asked(party, message)
+            member = self._members[token(party)]
+            member |= {"asked": step_of(message), "asked_at": time.time()}
+            member["bytes_down"] += len(message)
+        self._writer.changed()
 
     def answered(self, party: str, size: int) -> None:
         """Note that an answer has arrived."""
         super().answered(party, size)
         with self._lock:
-            self._members[token(party)] |= {"asked": "", "away": False, "heard": time.time()}
-            self._totals[token(party)][1] += size
-        self._write()
+            self._steps.answered(party)
+            member = self._members[token(party)]
+            member |= {"asked": "", "asked_at": None, "away": False, "given_up": ""}
+            member |= {"heard": time.time(), "bytes_up": member["bytes_up"] + size}
+        self._writer.changed()
 
-    def gone(self, party: str, reason: str = "") -> None:
-        """Note that the round goes on without a member, and why where it is cut off."""
-        super().gone(party, reason)
+    def gone(self, party: str, reason: str = "", *, cut_off: bool = False) -> None:
+        """Note that the round goes on without a member, and why."""
+        super().gone(party, reason, cut_off=cut_off)
         with self._lock:
-            self._members[token(party)] |= {"away": True, "asked": ""}
-            if reason:
-                self._members[token(party)]["unusable"] = reason
-        self._write()
+            self._steps.gone(party, reason)
+            member = self._members[token(party)]
+            member |= {"away": True, "asked": "", "asked_at": None, "given_up": reason}
+            if cut_off:
+                member["unusable"] = reason
+        self._writer.changed()
 
     def round(self, number: int, rounds: int) -> None:
         """Note that a round begins."""
-        self._set(round=number, rounds=rounds, state="training", trouble="")
+        self._set(round=number, rounds=rounds, state="training", trouble="", since=time.time())
 
     def ended(self, record: RoundRecord) -> None:
         """Note that a round has ended."""
+        verdict = "in the clear" if record.transcript is None else "verified"
         with self._lock:
             for member in self._members.values():
-                member |= {
-                    "left_out": record.left_out.get(member["name"], ""),
-                    "unusable": "",
-                }
-        self._set(epsilon=record.epsilon, trouble="")
+                member["left_out"] = record.left_out.get(member["name"], "")
+                member["unusable"] = ""
+        self._sum(record.round, verdict, len(record.survivors))
+        self._set(epsilon=record.epsilon, epsilon_at=time.time(), trouble="")
 
     def unusable(self, party: str, reason: str) -> None:
         """Note that an answer of a member cannot be used, until the next round has ended."""
         with self._lock:
             self._members[token(party)]["unusable"] = reason
-        self._write()
+        self._writer.changed()
 
     def failed(self, reason: str) -> None:
         """Note that a round has no sum and is tried again."""
-        self._set(state="trying again", trouble=reason)
+        self._sum(self._run["round"], "no sum", None)
+        self._set(state="trying again", trouble=reason, since=time.time())
 
     def stopped(self, reason: str) -> None:
         """Note that the run stopped for good."""
-        self._set(state="stopped", trouble=reason)
+        self._sum(self._run["round"], "not verified", None)
+        self._set(state="stopped", trouble=reason, since=time.time())
 
     def over(self) -> None:
         """Note that the run is over."""
-        self._set(state="over")
+        self._set(state="over", since=time.time())
+
+    def _sum(self, number: int, verdict: str, members: int | None) -> None:
+        fact = {"round": number, "verdict": verdict, "members": members, "at": time.time()}
+        with self._lock:
+            self._run["sums"] = [*self._run["sums"], fact][-SUMS_KEPT:]
 
     def _set(self, **fields: Any) -> None:  # noqa: ANN401 - what JSON takes
         with self._lock:
+            if fields.get("round", self._run["round"]) != self._run["round"]:
+                self._steps.begin()
             self._run |= fields
-            self._written = 0.0
-        self._write()
+        self._writer.changed()
 
-    def _write(self) -> None:
+    def _tree(self) -> dict[str, Any]:
+        """Return the content of the file, but for when it is written."""
+        line = None if self._link is None else self._link.line
         with self._lock:
-            now = time.time()
-            if now - self._written < _EVERY:
-                return
-            self._written = now
-            members = [
-                member | {"bytes_down": self._totals[name][0], "bytes_up": self._totals[name][1]}
-                for name, member in self._members.items()
-            ]
-            tree = {"written": now, "connected": self._link.connected, **self._run}
-            text = json.dumps(tree | {"members": members}, indent=1)
-            write_atomically(self._path, text.encode())
+            return {
+                "connected": False if line is None else line.connected,
+                "broker_heard": None if line is None else line.heard,
+                **self._run,
+                "steps": self._steps.facts(),
+                "faults": fault_facts(self._faults),
+                "model": "",
+                "members": [dict(member) for member in self._members.values()],
+            }
+
+
+def _unheard(name: str) -> dict[str, Any]:
+    fields = {"name": name, "heard": None, "at": "", "asked": "", "asked_at": None}
+    texts = {"away": False, "given_up": "", "left_out": "", "unusable": ""}
+    return {**fields, **texts, "bytes_down": 0, "bytes_up": 0}
 
 
 def has_status(directory: Path) -> bool:
@@ -199,17 +257,17 @@ def read_status(directory: Path) -> dict[str, Any]:
         RunDirectoryError: If there is none.
     """
     try:
-        tree = read_json(directory / FILE, SMALL)
-        return RunStatus.model_validate(tree).model_dump()
+        tree = RunStatus.model_validate(read_json(directory / FILE, SMALL)).model_dump(mode="json")
     except (InputError, ValidationError):
         raise RunDirectoryError(f"{directory} has no status of a coordinator") from None
+    released = directory / RELEASED  # written when the coordinator has said its last word
+    return judged(tree | {"model": str(released) if released.is_dir() else ""})
 
 
-def clock(seconds: float | None, now: float | None = None) -> str:
-    """Return the age of a time (seconds since the epoch), as text for a table."""
-    if seconds is None:
-        return "never"
-    age = max(0.0, (time.time() if now is None else now) - seconds)
-    if age < 120:
-        return f"{age:.0f} s"
-    return f"{age / 60:.0f} min" if age < 7200 else datetime.fromtimestamp(seconds, UTC).isoformat()
+def read_any_status(folder: Path) -> dict[str, Any]:
+    """Return the status of a coordinator's run directory, or of a member's state folder.
+
+    Raises:
+        RunDirectoryError: If there is neither.
+    """
+    return read_status(folder) if has_status(folder) else read_member_status(folder)

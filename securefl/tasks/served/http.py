@@ -20,11 +20,11 @@ from starlette.routing import Route
 from securefl._version import __version__
 from securefl.config.base import Settings
 from securefl.errors import InputError
+from securefl.tasks.served.loopback import LOOPBACK
 from securefl.tasks.served.model import Model
 from securefl.untrusted.documents import parse_json
 from securefl.untrusted.text import one_line
 
-LOOPBACK: Final = "127.0.0.1"
 LARGEST_BODY: Final = 1 << 20
 """Bytes of a request."""
 _MOST: Final = 1_000

@@ -17,6 +17,7 @@ from securefl.federation.services import member_process
 from securefl.federation.services.coordinator import NetworkHooks
 from securefl.federation.transport.base import Delivery
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
+from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.journal import CoordinatorJournal
@@ -79,14 +80,13 @@ class JournalledCoordinator:
         names = dict.fromkeys(federation.names, bytes(32))
         self.run = Run(bytes(32), Layout("x"), names, b"")
         self.journal = CoordinatorJournal(folder)
-        watch = MagicMock(silence=lambda party, since: 0.0)
         self.transport = NatsTransport(
             self.link,
             self.run,
             keys,
             journal=self.journal,
             timeouts=TimeoutPolicy(),
-            watch=watch,
+            watch=LivenessTracker(),
         )
 
     def _send(self, subject, note, keys):

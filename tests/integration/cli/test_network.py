@@ -5,33 +5,7 @@ import time
 import pytest
 
 from securefl.federation.services.public_facts import read_facts
-
-STATUS = {
-    "written": 0.0,
-    "connected": True,
-    "agreement": "grocers",
-    "run": "00ff",
-    "round": 2,
-    "rounds": 20,
-    "state": "training",
-    "trouble": "",
-    "epsilon": 1.25,
-    "members": [
-        {
-            "name": "north",
-            "heard": 0.0,
-            "at": "train-masked",
-            "asked": "train-masked",
-            "away": False,
-            "left_out": "",
-            "unusable": "",
-            "bytes_down": 2_500_000,
-            "bytes_up": 1_000_000,
-        },
-        {"name": "south", "heard": None, "at": "", "asked": "", "away": True}
-        | {"left_out": "", "unusable": "", "bytes_down": 0, "bytes_up": 0},
-    ],
-}
+from support.statuses import MEMBER_STATUS, STATUS
 
 
 def test_status_shows_round_members_and_epsilon(here, cli):
@@ -43,25 +17,6 @@ def test_status_shows_round_members_and_epsilon(here, cli):
     for words in ("round 2 of 20", "north", "train-masked", "away", "never", "1.25", "2.5"):
         assert words in shown
     assert cli("status", ".", "--format", "json").json == tree
-
-
-MEMBER_STATUS = {
-    "written": 0.0,
-    "connected": True,
-    "agreement": "grocers",
-    "run": "0123456789abcdef",
-    "member": "north",
-    "state": "taking part",
-    "rounds": 20,
-    "round": 3,
-    "step": "waiting",
-    "since": 0.0,
-    "asked": 0.0,
-    "verified": 2,
-    "epsilon": 1.25,
-    "reason": "",
-    "model": "",
-}
 
 
 def test_status_of_a_member_shows_what_it_waits_for(here, cli):

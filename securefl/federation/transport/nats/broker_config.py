@@ -150,5 +150,7 @@ def _user(party: Party, rights: Permissions) -> Iterator[str]:
     yield "      permissions: {"
     yield f"        publish: {{ allow: {json.dumps(list(rights.publish))} }}"
     yield f"        subscribe: {{ allow: {json.dumps(list(rights.subscribe))} }}"
+    if rights.answers:
+        yield '        allow_responses: { max: 1, expires: "10s" }'
     yield "      }"
     yield "    }]"

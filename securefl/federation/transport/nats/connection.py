@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import queue
 import ssl
@@ -28,9 +27,14 @@ from nats.errors import SlowConsumerError
 
 from securefl.errors import needs_extra
 from securefl.federation.transport.base import EngineError
+from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.nats.broker_faults import code_of
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
+from securefl.federation.transport.nats.coordinator_watch import Answers
+from securefl.federation.transport.nats.line import Line
 from securefl.federation.transport.nats.quota import Quota
+from securefl.federation.transport.nats.storing import Store
 from securefl.federation.transport.nats.subjects import ACK_SECONDS
 from securefl.federation.transport.session_keys import RunKeys
 
@@ -38,12 +42,8 @@ ResultT = TypeVar("ResultT")
 Part = tuple[dict[str, str], bytes]
 """Headers and content of one NATS message."""
 _log = logging.getLogger(__name__)
-_STORED_SECONDS = 60.0
-_IN_FLIGHT = 2
-"""Parts of one message that are in flight at a time."""
 _BEAT_BYTES = 64 << 10
 """Heartbeats of one sender that wait to be read; one has some hundred bytes."""
-_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class Login(Protocol):
@@ -86,22 +86,33 @@ class NatsClient:
     Attributes:
         arrivals: Received messages, in order; an exception ends the connection.
         said_wrong: The broker's last complaints.
+        faults: What is wrong with the broker now.
+        line: Whether it answers now.
+        inbox: Prefix of our reply subjects.
     """
 
-    def __init__(self, address: BrokerAddress, inbox: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: BrokerAddress,
+        inbox: str,
+        timeout: float = 10.0,
+        faults: StandingFaults | None = None,
+    ) -> None:
         """Connect.
 
         Args:
             address: The broker.
             inbox: Prefix of our reply subjects.
             timeout: Seconds within which the first connection has to succeed.
+            faults: Is told what is wrong with the broker, also before the first connection.
 
         Raises:
             EngineError: If it does not; one line with the reason.
         """
         self.arrivals: queue.Queue[Arrival | Exception] = queue.Queue()
         self.said_wrong: deque[str] = deque(maxlen=16)
-        self._address, self._inbox = address, inbox
+        self.faults = faults or StandingFaults()
+        self._address, self.inbox = address, inbox
         self._claimed: dict[int, Msg] = {}
         self._quotas: dict[str, Quota] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,11 +122,12 @@ class NatsClient:
         self._client = Client()
         self._trouble = ""
         self._unstored = 0
-        self._reconnected = asyncio.Event()
+        self._store, self.line = Store(self), Line(self)
+        self._closing = False
         try:
             self._run(self._connect(timeout))
         except BaseException:
-            self.close()  # the caller has nothing that it could close
+            self.close()  # else its thread goes on trying
             raise
 
     @property
@@ -150,17 +162,20 @@ class NatsClient:
             await asyncio.wait_for(self._client.connect(**self._options()), timeout)
         except (NatsError, OSError, TimeoutError) as error:
             why = self._trouble or reason(error)
+            self.faults.begin("connection", self.faults.code("connection") or code_of(error))
             raise EngineError(f"no connection to {self._address.url}: {why}") from None
         except ModuleNotFoundError as error:
             # nats-py imports what signs the broker's challenge only when it connects.
             raise needs_extra("nkeys", f"to log in with {error.name}") from None
         self._trouble = ""
+        self.faults.end("connection")
         self._spawn(self._claim_for_good())
+        self._spawn(self.line.watch())
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
             "servers": [self._address.url],
-            "inbox_prefix": self._inbox,
+            "inbox_prefix": self.inbox,
             "allow_reconnect": True,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.25,
@@ -170,6 +185,7 @@ class NatsClient:
             "pending_size": 64 << 20,
             "error_cb": self._on_error,
             "reconnected_cb": self._on_reconnected,
+            "closed_cb": self._on_closed,
         }
         context = self._address.tls()
         if context is not None:
@@ -185,77 +201,48 @@ class NatsClient:
         self._trouble = reason(error)
         self.said_wrong.append(self._trouble)
         _log.warning("broker: %s", self._trouble)
+        if not self.connected:
+            self.faults.begin("connection", code_of(error))
 
     async def _on_reconnected(self) -> None:
-        self._reconnected.set()
-        self._reconnected.clear()
+        self.faults.end("connection")
+        self.line.reconnected()
+        await self._store.reconnected()
+
+    async def _on_closed(self) -> None:
+        """End the process where the broker will not have us: the library tries no more."""
+        if not self._closing:
+            error = self._client.last_error or OSError("closed")
+            self.faults.begin("connection", code_of(error))
+            self.arrivals.put(EngineError(f"the broker ended the connection: {reason(error)}"))
 
     def send(self, subject: str, note: Envelope, keys: RunKeys) -> None:
         """Send a message in the background, until the broker has stored it."""
         self._unstored += 1
         parts = note.parts(keys)
-        self._loop.call_soon_threadsafe(lambda: self._spawn(self._send_parts(subject, parts)))
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._sent(subject, parts)))
 
-    async def _send_parts(self, subject: str, parts: Iterator[Part]) -> None:
-        # A slow line must not be filled with parts that wait for each other until they time out.
-        await asyncio.gather(*(self._store_in_turn(subject, parts) for _ in range(_IN_FLIGHT)))
+    async def _sent(self, subject: str, parts: Iterator[Part]) -> None:
+        await self._store.send(subject, parts)
         self._unstored -= 1
-
-    async def _store_in_turn(self, subject: str, parts: Iterator[Part]) -> None:
-        for part in parts:
-            await self._store(subject, *part)
-
-    async def _store(self, subject: str, headers: dict[str, str], content: bytes) -> None:
-        """Publish one part until the broker acknowledges it; it stores an id once."""
-        for attempt in range(1 << 30):
-            try:
-                answer = await self._answer(
-                    self._client.request(subject, content, _STORED_SECONDS, headers=headers)
-                )
-                if "error" not in json.loads(answer.data):
-                    return
-                _log.warning("broker: %s", json.loads(answer.data)["error"].get("description"))
-            except (NatsError, OSError, TimeoutError, ValueError) as error:
-                _log.info("broker: a message is sent again (%s)", reason(error))
-            await asyncio.sleep(_PAUSES[min(attempt, len(_PAUSES) - 1)])
-
-    async def _answer(self, request: Coroutine[Any, Any, Msg]) -> Msg:
-        """Return the broker's answer; after a reconnection it is lost, and no longer waited for."""
-        asked = self._loop.create_task(request)
-        anew = self._loop.create_task(self._reconnected.wait())
-        try:
-            await asyncio.wait({asked, anew}, return_when=asyncio.FIRST_COMPLETED)
-            if asked.done():
-                return asked.result()
-            raise TimeoutError("the connection is a new one")
-        finally:
-            asked.cancel()
-            anew.cancel()
-
-    def beat(self, subject: str, every: Callable[[], float], said: Callable[[], Part]) -> None:
-        """Publish a heartbeat every few seconds."""
-        self.spawn(self._beat(subject, every, said))
-
-    async def _beat(
-        self, subject: str, every: Callable[[], float], said: Callable[[], Part]
-    ) -> None:
-        while True:
-            with contextlib.suppress(NatsError, OSError):
-                if self._client.is_connected:
-                    headers, content = said()
-                    await self._client.publish(subject, content, headers=headers)
-            await asyncio.sleep(every())
 
     def listen_for_beats(self, subject: str, heard: Callable[[Part], None], quota: Quota) -> None:
         """Call `heard` for every heartbeat of a sender; more than fit its buffer are strikes."""
+        answers = Answers()
 
         async def on_beat(message: Msg) -> None:
+            if quota.reason:
+                return
+            await answers.give(self, message)
             heard((message.headers or {}, message.data))
 
         self._quotas[subject] = quota
-        self._run(self._subscribed(subject, on_beat))
+        self._run(self.subscribed(subject, on_beat))
 
-    async def _subscribed(self, subject: str, callback: Callable[[Msg], Any]) -> None:
+    async def subscribed(
+        self, subject: str, callback: Callable[[Msg], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Subscribe to short messages; more than fit a small buffer are dropped."""
         await self._client.subscribe(subject, cb=callback, pending_bytes_limit=_BEAT_BYTES)
 
     def read(self, stream: str, consumer: str, sender: Reassembler, quota: Quota) -> None:
@@ -332,6 +319,7 @@ class NatsClient:
 
     def close(self) -> None:
         """End the connection and the thread."""
+        self._closing = True
         with contextlib.suppress(Exception):
             self._run(self._close(), 5)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -340,6 +328,7 @@ class NatsClient:
             self._loop.close()
 
     async def _close(self) -> None:
+        self.line.reconnected()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -8,6 +8,7 @@ from functools import partial
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.chunking import BadPartError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
+from securefl.federation.transport.nats.coordinator_watch import PING
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import Layout, token
 from securefl.federation.transport.session_keys import RunKeys
@@ -47,6 +48,9 @@ class Heartbeats:
         """Take what arrived on a member's subject."""
         quota = self._quotas[name]
         if quota.reason:
+            return
+        if PING in part[0] and not part[1]:
+            quota.strike(f"{name} asked whether the coordinator is there")
             return
         try:
             step = self._step_in(self._senders[name], part)

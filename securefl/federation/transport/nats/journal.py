@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from securefl.consortium.ledger.sqlite import closed_on_failure, connect
-from securefl.errors import RunDirectoryError
+from securefl.errors import RunDirectoryError, StorageFullError, out_of_space
 from securefl.ml.tensor_io import read_whole, write_atomically
 
 _SMALL = 64 << 10
@@ -94,13 +95,19 @@ class CoordinatorJournal:
         return self._numbered(None)
 
     def _numbered(self, name: str | None) -> int:
-        inserted = self._database.execute("INSERT INTO sections (name) VALUES (?)", (name,))
+        with self._usable():
+            inserted = self._database.execute("INSERT INTO sections (name) VALUES (?)", (name,))
         return int(inserted.lastrowid or 0)
 
     def record(self, section: int, events: Iterable[Event]) -> None:
-        """Write events; they are durable on return."""
+        """Write events; they are durable on return.
+
+        Raises:
+            StorageFullError: If the disk is full; none of them is written then.
+            RunDirectoryError: If they cannot be written for another reason.
+        """
         rows = [(section, e.party, e.request, *self._kept(e)) for e in events]
-        with self._database:
+        with self._usable(), self._database:
             self._database.execute("BEGIN")
             self._database.executemany(
                 "INSERT INTO events (section, party, request, body, file) VALUES (?, ?, ?, ?, ?)",
@@ -111,7 +118,7 @@ class CoordinatorJournal:
         if event.body is None or len(event.body) <= _SMALL:
             return event.body, None
         name = f"{event.request}-{event.party}.message"
-        write_atomically(self._directory / name, event.body)
+        write_atomically(self._directory / name, event.body, private=True)
         return None, name
 
     def events(self, section: int) -> list[Event]:
@@ -127,7 +134,8 @@ class CoordinatorJournal:
 
     def keep_snapshot(self, done: int, state: bytes) -> None:
         """Keep the aggregator's state after `done` rounds, next to the checkpoint."""
-        self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", (done, state))
+        with self._usable():
+            self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", (done, state))
 
     def snapshot(self, done: int) -> bytes | None:
         """Return the state that `keep_snapshot` kept after `done` rounds; None without one."""
@@ -139,7 +147,7 @@ class CoordinatorJournal:
         """Delete what led to the checkpoint after `done` rounds, which is durable."""
         rows = self._database.execute("SELECT file FROM events WHERE file IS NOT NULL")
         files = [file for (file,) in rows]
-        with self._database:
+        with self._usable(), self._database:
             self._database.execute("BEGIN")
             self._database.execute("DELETE FROM events")
             self._database.execute("DELETE FROM snapshots WHERE done < ?", (done,))
@@ -150,6 +158,18 @@ class CoordinatorJournal:
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for file in files:
             (self._directory / file).unlink(missing_ok=True)
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Translate errors of the database into one-line messages."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if out_of_space(error):
+                raise StorageFullError(self._directory) from None
+            raise RunDirectoryError(
+                f"{self._directory}: the journal cannot be written: {error}"
+            ) from None
 
     def close(self) -> None:
         """Close the file."""

@@ -47,10 +47,12 @@ class Permissions:
     Attributes:
         publish: Subjects that it may publish to.
         subscribe: Subjects that it may subscribe to.
+        answers: Whether it may answer each message that it receives, once.
     """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
+    answers: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,7 @@ class Layout:
                 f"$JS.ACK.{self.up}.>",
             ),
             subscribe=(f"{self.inbox(COORDINATOR)}.>", self.beat("*")),
+            answers=True,
         )
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from securefl.federation import messages as m
 from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.model_cache import ModelHoldings, ModelNamer
+from securefl.federation.transport.nats.batch import Batch, Question
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.consumer import Arrival
@@ -25,12 +27,14 @@ from securefl.federation.transport.nats.heartbeats import Heartbeats
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.nats.quota import Quota
+from securefl.federation.transport.nats.store_watch import StoreWatch, purge
 from securefl.federation.transport.nats.subjects import COORDINATOR, Layout, token
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 
 _log = logging.getLogger(__name__)
 COORDINATOR_NAME = "coordinator"
+_PURGE_SECONDS = 5.0
 _WHOLE = 1_000_000
 """Added to the number of a request that is sent again with its model."""
 
@@ -50,37 +54,6 @@ class Run:
     layout: Layout
     members: Mapping[str, bytes]
     coordinator: bytes
-
-
-@dataclass
-class _Question:
-    """An unanswered request; `sealed_for` is the key of the member that it was sealed for."""
-
-    request: str
-    message: bytes
-    asked: float
-    limit: float
-    last: float
-    model: bytes | None = None
-    named: bool = False
-    sealed_for: bytes | None = None
-
-
-@dataclass
-class _Batch:
-    """Requests that were sent together; `enough` is when a quorum of them was answered."""
-
-    asked: int = 0
-    answered: int = 0
-    enough: float | None = None
-    open: dict[str, _Question] = field(default_factory=dict)
-
-    def postpone(self, seconds: float) -> None:
-        """Move all times by so many seconds into the future."""
-        for question in self.open.values():
-            question.asked += seconds
-        if self.enough is not None:
-            self.enough += seconds
 
 
 class NatsTransport:
@@ -110,11 +83,13 @@ class NatsTransport:
         self._journal, self._timeouts = journal, timeouts
         self.watch = watch
         self._section, self._number = 0, 0
-        self._batch = _Batch()
+        self._batch = Batch()
         self._ready: deque[Delivery] = deque()
         self._past: deque[Event] = deque()
         self._recorded: set[str] = set()
         self._lost_at: float | None = None
+        self._looked: float | None = None
+        self._renewed = threading.Event()
         self._holdings, self._namer = ModelHoldings(), ModelNamer()
         self._quotas = {name: Quota(name) for name in run.members}
         self._listen()
@@ -122,7 +97,9 @@ class NatsTransport:
     def _listen(self) -> None:
         layout = self._run.layout
         Lease(self._link, layout.lease(COORDINATOR)).take()
-        self._link.run(_make_streams(self._link, layout, list(self._run.members)))
+        store = StoreWatch(self._link, layout, list(self._run.members), self._renewed.set)
+        self._link.run(store.make())
+        self._link.spawn(store.watch())
         Heartbeats(self._keys, self._run.members, self.watch, self._quotas).listen(
             self._link, layout
         )
@@ -140,7 +117,7 @@ class NatsTransport:
 
     def _enter(self, section: int) -> None:
         self._section, self._number = section, 0
-        self._batch = _Batch()
+        self._batch = Batch()
         self._past = deque(self._journal.events(section))
         self._recorded = {event.request for event in self._past}
 
@@ -150,14 +127,14 @@ class NatsTransport:
         request = f"{self._journal.epoch}.{self._section}.{self._number}"
         now = time.monotonic()
         if not self._batch.open:
-            self._batch = _Batch()
+            self._batch, self._looked = Batch(), None
         limits = self._timeouts.limit(message), self._timeouts.last(message)
         self._batch.asked += 1
-        question = _Question(request, message, now, *limits)
+        question = Question(request, message, now, *limits)
         self._batch.open[party] = question
         self._send(party, question, self._shortened(party, question))
 
-    def _shortened(self, party: str, question: _Question) -> bytes:
+    def _shortened(self, party: str, question: Question) -> bytes:
         """Return the request, with its model only named where the member may have it."""
         short = self._namer.named(question.message)
         if short is None:
@@ -166,7 +143,7 @@ class NatsTransport:
         question.named = self._holdings.worth_naming(party, short[0])
         return short[1] if question.named else question.message
 
-    def _send(self, party: str, question: _Question, message: bytes) -> None:
+    def _send(self, party: str, question: Question, message: bytes) -> None:
         question.sealed_for = self._keys.of(party)
         # Without a key it cannot be sealed; `_send_to_newcomers` sends it later.
         if question.request in self._recorded or question.sealed_for is None:
@@ -181,7 +158,7 @@ class NatsTransport:
             if question.sealed_for != self._keys.of(party):
                 self._send(party, question, self._shortened(party, question))
 
-    def _send_whole(self, party: str, question: _Question) -> None:
+    def _send_whole(self, party: str, question: Question) -> None:
         """Send a request again with its model, because the member does not have it."""
         self._holdings.lacked(party)
         epoch, section, number = question.request.split(".")
@@ -206,12 +183,28 @@ class NatsTransport:
         now = time.monotonic()
         if until is not None and now >= until:
             raise DeadlineExceeded("no member answered in time")
-        late = self._late(now) if self._hears(now) else []
+        self._count_standstill(now)
+        late = self._late(now) if self._hears(now) else {}
         if late:
             self._give_up(late)
             return
+        if self._renewed.is_set():
+            # What the broker kept for the members is lost; who has answered already says it again.
+            self._renewed.clear()
+            for question in self._batch.open.values():
+                question.sealed_for = None
         self._send_to_newcomers()
         self._take(self._arrivals())
+
+    def _count_standstill(self, now: float) -> None:
+        """Count the time in which this process was frozen, or its machine slept, for no member."""
+        before, self._looked = self._looked, now
+        if before is None or now - before < self._timeouts.frozen:
+            return
+        seconds = now - before
+        _log.warning("this process stood still for %.0f s, which counts for no member", seconds)
+        self._batch.postpone(seconds)
+        self.watch.stood_still(seconds)
 
     def _hears(self, now: float) -> bool:
         """Return whether the broker is reachable; time without it counts against no member."""
@@ -232,33 +225,18 @@ class NatsTransport:
                 arrived.append(self._link.arrivals.get_nowait())
         return arrived
 
-    def _late(self, now: float) -> list[str]:
-        batch = self._batch
-        if batch.enough is None and batch.answered >= min(batch.asked, self._timeouts.quorum):
-            batch.enough = now
-        return [
-            party
-            for party, question in batch.open.items()
-            if now - question.asked > question.last
-            or self._quotas[party].reason
-            or self._timeouts.over(
-                elapsed=now - question.asked,
-                limit=question.limit,
-                quorum=None if batch.enough is None else batch.enough - question.asked,
-                silent=self.watch.silence(party, since=question.asked),
-            )
-        ]
+    def _late(self, now: float) -> dict[str, str]:
+        cut_off = {name: quota.reason for name, quota in self._quotas.items() if quota.reason}
+        return self._batch.late(now, self._timeouts, self.watch, self._run.members, cut_off)
 
-    def _give_up(self, parties: list[str]) -> None:
+    def _give_up(self, late: dict[str, str]) -> None:
         """Go on without these members, and delete the requests that they have not read."""
-        for party in parties:
-            reason = self._quotas[party].reason
-            _log.warning(
-                "%s; the round goes on without it", reason or f"no answer from {party} in time"
-            )
-            self._link.run(_purge(self._link, self._run.layout, party))
-            self.watch.gone(party, reason)
-        events = [Event(party, self._batch.open[party].request, None) for party in parties]
+        for party, reason in late.items():
+            _log.warning("%s: %s; the round goes on without it", party, reason)
+            with contextlib.suppress(EngineError):  # a broker that cannot delete stops nobody
+                self._link.run(purge(self._link, self._run.layout, party), _PURGE_SECONDS)
+            self.watch.gone(party, reason, cut_off=bool(self._quotas[party].reason))
+        events = [Event(party, self._batch.open[party].request, None) for party in late]
         self._journal.record(self._section, events)
         self._accept(events)
 
@@ -303,21 +281,3 @@ class NatsTransport:
             self._ready.append(Delivery(event.party, body))
             if event.body is not None:
                 self.watch.answered(event.party, len(event.body))
-
-
-async def _make_streams(link: NatsClient, layout: Layout, members: list[str]) -> None:
-    from nats.js.errors import BadRequestError
-
-    jetstream = link.client.jetstream()
-    for stream in layout.streams():
-        try:
-            await jetstream.add_stream(stream)
-        except BadRequestError:
-            await jetstream.update_stream(stream)
-    for member in members:
-        await jetstream.add_consumer(layout.down, layout.member_consumer(member))
-        await jetstream.add_consumer(layout.up, layout.coordinator_consumer(member))
-
-
-async def _purge(link: NatsClient, layout: Layout, member: str) -> None:
-    await link.client.jetstream().purge_stream(layout.down, subject=layout.to_member(member))

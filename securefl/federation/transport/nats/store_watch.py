@@ -1,0 +1,115 @@
+"""The coordinator's eye on the broker's store: streams that are lost are made again.
+
+A broker that was restarted with an empty disk has neither streams nor messages, and says so only to
+those who ask. Nobody else can make the streams; so the coordinator looks every few seconds, and
+what was asked and not answered is then asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError, BadRequestError, NotFoundError
+
+from securefl.federation.transport.nats.broker_faults import code_of
+from securefl.federation.transport.nats.subjects import Layout
+
+if TYPE_CHECKING:
+    from securefl.federation.transport.nats.connection import NatsClient
+
+_log = logging.getLogger(__name__)
+_EVERY = 3.0
+
+
+class StoreWatch:
+    """The streams of a consortium, as long as the connection is open.
+
+    Args:
+        link: The coordinator's connection.
+        layout: The names of its streams.
+        members: The members, who have a consumer in each.
+        renewed: Called when streams were lost and are there again.
+    """
+
+    def __init__(
+        self,
+        link: NatsClient,
+        layout: Layout,
+        members: Sequence[str],
+        renewed: Callable[[], None],
+    ) -> None:
+        self._link, self._layout, self._members = link, layout, members
+        self._renewed = renewed
+
+    async def make(self) -> None:
+        """Make the streams and their consumers, or bring them up to date."""
+        jetstream, layout = self._link.client.jetstream(), self._layout
+        for stream in layout.streams():
+            try:
+                await jetstream.add_stream(stream)
+            except BadRequestError:
+                await jetstream.update_stream(stream)
+        for member in self._members:
+            await jetstream.add_consumer(layout.down, layout.member_consumer(member))
+            await jetstream.add_consumer(layout.up, layout.coordinator_consumer(member))
+
+    async def watch(self) -> None:
+        """Look at the streams for good."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            if self._link.connected:
+                await self.look()
+
+    async def look(self) -> None:
+        """Compare what is there with what has to be, and make what is missing."""
+        faults = self._link.faults
+        try:
+            if await self._lost():
+                faults.begin("store", "store-gone")
+                await self.make()
+                _log.warning("the broker had lost the run's streams; they are there again")
+                self._renewed()
+            faults.end("store", "store-gone", "jetstream-off")
+        except (TimeoutError, NatsError, OSError) as error:
+            self._failed(error)
+
+    async def _lost(self) -> bool:
+        jetstream = self._link.client.jetstream()
+        try:
+            for stream in (self._layout.down, self._layout.up):
+                await jetstream.stream_info(stream)
+        except NotFoundError:
+            return True
+        return False
+
+    def _failed(self, error: Exception) -> None:
+        if not self._link.connected:
+            return  # that is a fault of the connection
+        code = "jetstream-off" if isinstance(error, APIError) else code_of(error)
+        if code == "timeout" and not self._link.line.connected:
+            return
+        # The line works, and JetStream alone does not answer.
+        self._link.faults.begin("store", "store-stuck" if code == "timeout" else "jetstream-off")
+
+
+async def purge(link: NatsClient, layout: Layout, member: str) -> None:
+    """Delete what a member has not read."""
+    await link.client.jetstream().purge_stream(layout.down, subject=layout.to_member(member))
+
+
+async def broker_clock(link: NatsClient, layout: Layout) -> float | None:
+    """Return the broker's clock, seconds since the epoch; None where it does not say it.
+
+    It says it with the description of a stream, which the coordinator alone may ask for.
+    """
+    try:
+        answer = await link.client.request(f"$JS.API.STREAM.INFO.{layout.down}", b"", 5.0)
+        return datetime.fromisoformat(str(json.loads(answer.data)["ts"])).timestamp()
+    except (NatsError, OSError, TimeoutError, ValueError, KeyError):
+        return None

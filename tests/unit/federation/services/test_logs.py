@@ -1,0 +1,85 @@
+"""Logs: JSON lines in files of bounded size and number, for their owner alone."""
+
+import errno
+import json
+import logging
+
+import pytest
+
+from securefl.errors import RunDirectoryError
+from securefl.federation.services.logging import RotatedFile, log_to_file
+from support.hostile_text import HOSTILE
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A logger of its own, into a file of at most 2,000 bytes, with two older ones."""
+    handler = RotatedFile(tmp_path / "run.log", 2_000, 2)
+    made = logging.Logger("securefl.test")
+    made.addHandler(handler)
+    made.path, made.handler = tmp_path / "run.log", handler
+    yield made
+    handler.close()
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_logs_are_rotated_and_the_oldest_deleted(log):
+    """However long a run is: three files, each of bounded size."""
+    for number in range(200):
+        log.info("line %d", number)
+    files = sorted(log.path.parent.iterdir())
+    assert [file.name for file in files] == ["run.log", "run.log.1", "run.log.2"]
+    assert all(file.stat().st_size <= 2_000 for file in files)
+    assert lines(log.path)[-1]["says"] == "line 199"
+    assert len({line["says"] for file in files for line in lines(file)}) < 200
+
+
+def test_every_log_begins_with_how_long_it_is_kept(log):
+    for number in range(50):
+        log.info("line %d", number)
+    for file in log.path.parent.iterdir():
+        assert lines(file)[0]["says"] == (
+            "this file is replaced at 2000 bytes; 2 older ones are kept, and the oldest is deleted"
+            " then"
+        )
+
+
+def test_logs_are_their_owners_alone(log):
+    for number in range(200):
+        log.info("line %d", number)
+    assert {file.stat().st_mode & 0o777 for file in log.path.parent.iterdir()} == {0o600}
+
+
+def test_a_log_names_the_fault_and_no_text_of_an_error(log):
+    try:
+        raise ValueError("customer 17")
+    except ValueError:
+        log.exception("it failed", extra={"fault": "store-full"})
+    (_, line) = lines(log.path)
+    assert (line["fault"], line["error"], line["level"]) == ("store-full", "ValueError", "error")
+    assert "customer" not in log.path.read_text()
+
+
+def test_no_hostile_name_makes_a_line_of_a_log(log):
+    log.warning("%s is late", HOSTILE)
+    assert len(lines(log.path)) == 2
+    assert log.path.read_text().isascii()
+
+
+def test_a_full_disk_ends_no_run_by_its_log(log, monkeypatch, capsys):
+    def full(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log.handler, "format", full)
+        log.error("the disk is full")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(RunDirectoryError, match="cannot be written"):
+        log_to_file(tmp_path / "taken", 1000, 2)
