@@ -144,4 +144,4 @@ def _conclude(result: RunResult, format: str) -> None:  # noqa: A002 - named aft
     place = result.run_dir
     out = console()
     out.whole(f"Done: {result.rounds} rounds, the best was {result.best_round}; see {place}")
-    copyable(out, "Next", f"securefl audit {place}")
+    copyable(out, "Next", f"securefl audit export {place} --out BUNDLE.json")

@@ -47,10 +47,9 @@ def facts(*, config: Path, out: Path, from_: Path | None) -> None:
     for number, one in enumerate(made, 1):
         shown.whole(f"SHA-256: {one.digest.hex()}" + ("" if single else f"  (run {number})"))
     labelled(
-        shown,
-        "Next",
-        "give it to every member and to the coordinator, who compare the digests; then each member"
-        " writes it into its command:",
+        shown, "Next", "give it to every member and to the coordinator, who compare the digests."
     )
-    copyable(shown, "", f"securefl agreement new AGREEMENT --config {config} --card CARD")
-    copyable(shown, "", f"securefl doctor AGREEMENT --key KEY --facts {out} --data DIR")
+    if resolved.goes_on:
+        copyable(shown, "", f"securefl agreement amend AGREEMENT --config {config} --from {from_}")
+    else:
+        copyable(shown, "", "securefl agreement ca DIR --host NAME")

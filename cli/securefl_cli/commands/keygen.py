@@ -42,5 +42,7 @@ def keygen(*, name: str, out: Path, passphrase_file: Path | None) -> None:
         shown,
         "Next",
         f"mail {made.card.name} to the author of the agreement, and read the fingerprint to them"
-        " by phone: mail can be exchanged on its way, a voice that they know cannot.",
+        " by phone: mail can be exchanged on its way, a voice that they know cannot. The author"
+        " goes on with what all train on:",
     )
+    copyable(shown, "", "securefl facts CONFIG.toml --out FACTS")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from securefl.config.data import FilesSettings
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.model import Agreement, Broker, new_agreement
 from securefl.consortium.agreement.storage import (
@@ -65,6 +66,7 @@ def draft(
         broker=_broker(meeting),
         least_members=least_members,
     )
+    check_data(agreement, path, complete=False)
     _write_new(path, agreement)
     return agreement
 
@@ -81,6 +83,7 @@ def add_members(path: Path, bundles: Sequence[Path]) -> Agreement:
             f"{path} is signed; replace it: securefl agreement amend {path} --add CARD"
         )
     larger = enlarged(agreement, _parties(bundles), str(path))
+    check_data(larger, path, complete=False)
     write_agreement(path, larger)
     return larger
 
@@ -124,8 +127,42 @@ def replacement(
         broker=_broker(meeting),
     )
     target = out or _versioned_path(path, following.number)
+    check_data(following, target, complete=True)
     _write_new(target, following)
     return target
+
+
+def check_data(agreement: Agreement, where: Path, *, complete: bool) -> None:
+    """Refuse an agreement whose members are not those of its data: it would be in force, and idle.
+
+    Where members have files of their own, each reads what its entry in `data.members` names, and
+    what all learn about can depend on how many entries there are.
+
+    Args:
+        agreement: The agreement.
+        where: Its file, for the error.
+        complete: Whether all members are in it; a draft may lack some that have entries.
+
+    Raises:
+        AgreementError: If a member has no entry, or an entry no member.
+    """
+    data = agreement.config.data
+    if not isinstance(data, FilesSettings):
+        return
+    have = [entry.name for entry in data.members]
+    members = [member.name for member in agreement.members]
+    for name in members:
+        if name not in have:
+            raise AgreementError(
+                f"{where}: {name} has no entry in [[data.members]], so that no run could read its"
+                " files: add one to the configuration, and name it with --config"
+            )
+    for name in have:
+        if complete and name not in members:
+            raise AgreementError(
+                f"{where}: [[data.members]] has {name}, which is no member: take the entry out of"
+                " the configuration and name it with --config, or add its card"
+            )
 
 
 def _parties(bundles: Sequence[Path]) -> tuple[Party, ...]:

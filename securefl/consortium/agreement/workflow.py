@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from securefl.consortium.agreement.drafting import check_data
 from securefl.consortium.agreement.key_changes import (
     Revocation,
     Rotation,
@@ -122,6 +123,7 @@ def sign_agreement(path: Path, key: SigningKey) -> tuple[str, Path]:
         AgreementError: If the key is no member's, or a file is invalid.
     """
     agreement = read_draft(path)
+    check_data(agreement, path, complete=True)  # who signs wants a run of it
     if read_text(path) != agreement_toml(agreement):
         write_agreement(path, agreement)
     name = _owner(read_standing(path), key, path)

@@ -136,7 +136,9 @@ def _spec(
 ) -> MemberSpec:
     assert context.name is not None
     config = _begun(context, paths)
-    check_facts(_with_own_root(config, paths.data), context.facts)
+    # The facts of a later run of a schedule hold no start: it is not known when they are made.
+    stated = config if context.number == 1 else context.config
+    check_facts(_with_own_root(stated, paths.data), context.facts)
     # Under a budget no line of a customer may decide whether this member takes part.
     apart = mechanism_for(config.privacy).private
     data = load(_own_settings(config.data, context.name, paths.data), apart=apart)
