@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # with them comes torch
     Examples:
       securefl coordinator agreement.toml --key hub.key --facts agreed.facts
       securefl coordinator agreement.toml --key hub.key --facts agreed.facts --embedded nats
-      securefl coordinator agreement.toml --key hub.key --facts facts --out runs --schedule
+      securefl coordinator a.toml --key hub.key --facts facts --out runs --schedule
     """,
 )
 @connection_options

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # with them comes torch
       securefl member agreement.toml --key north.key --facts agreed.facts --data tables
       securefl member agreement.toml --key north.key --facts agreed.facts --data tables
           --policy policy.toml --state /var/lib/securefl
-      securefl member agreement.toml --key north.key --facts facts --data tables --schedule
+      securefl member a.toml --key north.key --facts facts --data tables --schedule
     """,
 )
 @connection_options

@@ -10,6 +10,7 @@ from pathlib import Path
 from securefl.config.data import FilesSettings
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.model import Agreement, Broker, new_agreement
+from securefl.consortium.agreement.signatures import SignedAgreement, standing
 from securefl.consortium.agreement.storage import (
     read_card,
     read_draft,
@@ -115,6 +116,7 @@ def replacement(
     signed = read_signed(path)
     if not signed.signatures:
         raise AgreementError(f"{path} has no signature yet; edit it, or add members to it")
+    _check_removable(signed, removed, path)
     following = amended(
         signed,
         created=created,
@@ -163,6 +165,25 @@ def check_data(agreement: Agreement, where: Path, *, complete: bool) -> None:
                 f"{where}: [[data.members]] has {name}, which is no member: take the entry out of"
                 " the configuration and name it with --config, or add its card"
             )
+
+
+def _check_removable(signed: SignedAgreement, removed: frozenset[str], path: Path) -> None:
+    """Refuse to remove members without whom the quorum of the old members cannot be reached.
+
+    No member would ever take such a version: `check_version` counts signatures of the old members,
+    and a member that is removed has no place in the new one to sign.
+
+    Raises:
+        AgreementError: If too few stay.
+    """
+    members = [member.name for member in standing(signed).members]
+    needed = min(signed.agreement.quorum, len(members))
+    if removed and len([name for name in members if name not in removed]) < needed:
+        first = sorted(removed)[0]
+        raise AgreementError(
+            f"{needed} of the earlier members have to sign an amendment, and fewer stay: have the"
+            f" others declare its key void first: securefl agreement revoke {path} {first}"
+        )
 
 
 def _parties(bundles: Sequence[Path]) -> tuple[Party, ...]:

@@ -200,7 +200,7 @@ def show(
       securefl agreement amend agreement.toml --add isle.card
       securefl agreement amend agreement.toml --remove west --days 365
       securefl agreement amend agreement.toml --config new.toml --out b.toml
-      securefl agreement amend agreement.toml --config next.toml --from state/…/model
+      securefl agreement amend a.toml --config next.toml --from last/model
     """
 )
 @agreement_argument

@@ -40,6 +40,7 @@ def write_example(
         if taken(path):
             raise InputError(f"{path} exists; it was not touched")
     products = _catalogue()
+    folder.mkdir(parents=True, exist_ok=True)
     products.to_csv(shared, index=False)
     for number, place in enumerate(places):
         place.mkdir(parents=True, exist_ok=True)
@@ -68,9 +69,7 @@ def _sales(rng: np.random.Generator, first: date, days: int) -> pd.DataFrame:
     buyers = rng.integers(0, _CUSTOMERS, days * _BASKETS_A_DAY)
     return pd.DataFrame(
         {
-            "customer": [
-                f"card {n}" for n in rng.integers(0, _CUSTOMERS, baskets.size // _LINES)[baskets]
-            ],
+            "customer": [f"card {n}" for n in buyers[baskets]],
             "product": 100 + popular,
             "time": pd.Timestamp(first) + pd.to_timedelta(hours, unit="h"),
             "quantity": rng.integers(1, 4, baskets.size),
