@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--no-build-isolation -e '.[demo,network,broker,metrics,excel,postgres,signing,export,serve,mlflow,dev]'
+		--no-build-isolation -e '.[demo,network,broker,metrics,excel,postgres,signing,export,serve,mlflow,pkcs11,dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## Run the main job on real data and show what the federation gained

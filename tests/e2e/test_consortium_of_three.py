@@ -1,7 +1,5 @@
 """The page from nothing to the second run, and the short pages after it, carried out."""
 
-import re
-import shlex
 import shutil
 
 import numpy as np
@@ -93,17 +91,10 @@ def test_runs_end_although_a_disk_is_lost(at_work, page):
     assert (status["state"], status["round"]) == ("over", 2)
 
 
-def commands(name):
-    """The commands of a page, without what a shell adds to them."""
-    for line in script(name).splitlines():
-        found = re.search(r"\bsecurefl ([a-z].*)", line)
-        if found:
-            yield shlex.split(re.split(r" [;|>&]| 2>", found[1])[0].rstrip(";"))
-
-
 def test_short_pages_begin_where_the_long_one_is():
     """Each is linked from the long page, says where it begins, and has commands."""
     long = (DOCS / PAGE).read_text(encoding="utf-8")
     for path in sorted((DOCS / "howto").glob("*.md")):
         assert f"(howto/{path.name})" in long, path.name
-        assert list(commands(f"howto/{path.name}")) or path.stem == "containers"
+        assert "You are in the folder of" in path.read_text(encoding="utf-8"), path.name
+        assert "securefl " in script(f"howto/{path.name}"), path.name

@@ -9,7 +9,7 @@ import pytest
 from securefl_cli.main import securefl
 from support.paths import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 WRITTEN = {"securefl/tasks/churn/quadratic.py"}
 SOURCES = [

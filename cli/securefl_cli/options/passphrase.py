@@ -39,7 +39,7 @@ def key_option(command: CommandT) -> CommandT:
         required=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Your key, as made by securefl keygen.",
+        help="Your key, as made by securefl keygen; or the pkcs11: URI of one in a token.",
     )(command)
 
 
@@ -76,6 +76,9 @@ def unlocked(path: Path, file: Path | None) -> SigningKey:
         KeyFileError: If the key cannot be used.
     """
     from securefl.consortium.keys.key_files import needs_passphrase, read_key
+    from securefl.consortium.keys.token_keys import SCHEME, open_token_key
 
+    if str(path).startswith(SCHEME):
+        return open_token_key(str(path), passphrase(file, f"PIN for {path}"))
     secret = passphrase(file, f"Passphrase of {path}") if needs_passphrase(path) else None
     return read_key(path, secret)

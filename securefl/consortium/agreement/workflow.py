@@ -47,12 +47,13 @@ class NewKey:
     """A newly generated identity key.
 
     Attributes:
-        key: File with the private key, encrypted; it stays with its owner.
+        key: File with the private key, encrypted; it stays with its owner. None for a key in a
+            token.
         card: File with the public key bundle, for all other parties.
         fingerprint: Fingerprint of the public key bundle.
     """
 
-    key: Path
+    key: Path | None
     card: Path
     fingerprint: str
 
@@ -111,6 +112,19 @@ def make_key(folder: Path, name: str, passphrase: bytes) -> NewKey:
     write_key(secret, key, passphrase)
     write_card(public, bundle)
     return NewKey(secret, public, bundle.fingerprint)
+
+
+def write_token_card(folder: Path, name: str, key: SigningKey) -> NewKey:
+    """Write the public key bundle of a key in a token, `NAME.card`; there is no file of the key.
+
+    Raises:
+        AgreementError: If the name is not allowed, or the bundle exists or cannot be written.
+    """
+    bundle, public = key_bundle_of(name, key), folder / f"{name}.card"
+    if taken(public):
+        raise AgreementError(f"{public} exists; it was not touched")
+    write_card(public, bundle)
+    return NewKey(None, public, bundle.fingerprint)
 
 
 def sign_agreement(path: Path, key: SigningKey) -> tuple[str, Path]:

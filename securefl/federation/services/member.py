@@ -80,10 +80,10 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
     run = context.run.id
     place = paths.state / run.hex()[:16]
     place.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it is sealed, but for names
-    identity = context.key.private_bytes()
+    secret = context.key.secret()
     with (
         locked(place),
-        closing(MemberJournal(place, identity, run)) as journal,
+        closing(MemberJournal(place, secret, run)) as journal,
         closing(RunKeys(place, context.key, run, context.name)) as keys,
     ):
         entropy, memory = QuestionEntropy(), JournalMemory(journal)
@@ -159,7 +159,7 @@ def _spec(
             paths.books, paths.policy, data_set_digest(digests), config.data.source
         ),
         consortium=context.consortium,
-        identity=context.key.private_bytes(),
+        identity=context.key,
         entropy=entropy,
         memory=memory,
         own_machine=True,
