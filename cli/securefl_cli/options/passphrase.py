@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 VARIABLE = "SECUREFL_PASSPHRASE"
+_held: list[str] = []
+
+
+@contextmanager
+def out_of_environment() -> Iterator[None]:
+    """Keep the passphrase out of the environment while a command runs: children inherit it."""
+    given = os.environ.pop(VARIABLE, None)
+    _held[:] = [] if given is None else [given]
+    try:
+        yield
+    finally:
+        _held.clear()
+        if given is not None:
+            os.environ[VARIABLE] = given
 
 
 def passphrase_option(command: CommandT) -> CommandT:
@@ -58,7 +73,7 @@ def passphrase(file: Path | None, question: str, *, twice: bool = False) -> byte
 
     if file is not None:
         return read_passphrase(file)
-    given = os.environ.get(VARIABLE)
+    given = _held[0] if _held else os.environ.get(VARIABLE)
     if given:
         return given.encode()
     if not sys.stdin.isatty():
