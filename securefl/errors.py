@@ -104,6 +104,8 @@ def needs_extra(package: str, what: str) -> MissingExtraError:
         what: What needs it, in the words of the user.
     """
     return MissingExtraError(f"{what} needs the extra: pip install 'securefl[{EXTRAS[package]}]'")
+
+
 _NO_SPACE: Final = {errno.ENOSPC, errno.EDQUOT}
 _SQLITE_FULL: Final = 13
 

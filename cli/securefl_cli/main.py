@@ -17,6 +17,7 @@ import click
 from securefl._version import __version__
 from securefl.untrusted.text import one_line
 from securefl_cli.group import Interrupted, LazyGroup
+from securefl_cli.options.passphrase import out_of_environment
 
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -113,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams = sys.stdout, sys.stderr
     stop_on_signals()
     try:
-        outcome = securefl.main(arguments, prog_name="securefl", standalone_mode=False)
+        with out_of_environment():
+            outcome = securefl.main(arguments, prog_name="securefl", standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as ended:
         if not ended.code:  # a shell has asked for what may come next

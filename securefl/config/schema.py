@@ -1,5 +1,6 @@
 """The configuration of one run. `securefl config show` prints it with every default filled in."""
 
+from datetime import datetime
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal, Self
 
@@ -20,8 +21,9 @@ from pydantic import (
 )
 
 from securefl.config.base import NamedSettings, Settings
-from securefl.config.data import DataSettings
+from securefl.config.data import DataSettings, FilesSettings
 from securefl.config.privacy import PrivacySettings
+from securefl.config.schedule import Period, ScheduleSettings
 from securefl.config.task_registry import TASKS, declaration
 
 
@@ -240,11 +242,40 @@ class RunConfig(Settings):
     start: StartSettings | None = Field(
         None, description="The earlier model that all members agree to go on from."
     )
+    schedule: ScheduleSettings | None = Field(
+        None, description="Further runs that the agreement allows, each over later days."
+    )
 
     @property
     def goes_on(self) -> bool:
         """Whether training goes on from an earlier model that was agreed."""
         return self.start is not None and self.start.model is not None
+
+    @property
+    def period(self) -> Period | None:
+        """The agreed first and last day of the data; None where none were agreed."""
+        return self.data.period if isinstance(self.data, FilesSettings) else None
+
+    def scheduled(self, number: int) -> Self:
+        """Return the configuration of a run of the schedule; without a schedule, this one.
+
+        The agreed earlier model is run 1's alone: each later one goes on from the one before it.
+
+        Args:
+            number: Number of the run, from 1 on.
+        """
+        if self.schedule is None or self.period is None:
+            return self
+        days = self.schedule.period(self.period, number)
+        data = self.data.model_copy(update={"period": days})
+        start = self.start if number == 1 else None
+        return self.model_copy(update={"data": data, "start": start})
+
+    def due(self, number: int) -> datetime | None:
+        """Return when a run of the schedule may begin, in UTC; None without a schedule."""
+        if self.schedule is None or self.period is None:
+            return None
+        return self.schedule.due(self.period, number)
 
     @model_validator(mode="before")
     @classmethod
@@ -286,6 +317,12 @@ class RunConfig(Settings):
         del info
         tree: dict[str, Any] = handler(self)
         return {self.task if name == CUTS else name: part for name, part in tree.items()}
+
+    @model_validator(mode="after")
+    def _scheduled_days(self) -> Self:
+        if self.schedule is not None and self.period is None:
+            raise ValueError("schedule: needs data.source = 'files' and a data.period that moves")
+        return self
 
     @model_validator(mode="after")
     def _enough_to_hide_in(self) -> Self:

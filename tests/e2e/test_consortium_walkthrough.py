@@ -16,6 +16,11 @@ def walked(cli, folder):
     """Every command of the page, in its order, with what it printed."""
     for name, content in FILES.findall(TEXT):
         (folder / name).write_text(content)
+    centre = '{ name = "centre", transactions = "sales.csv" },'
+    text = (folder / "run.toml").read_text()
+    assert centre in text
+    more = f"{centre}\n    {centre.replace('centre', 'isle')}"
+    (folder / "six.toml").write_text(text.replace(centre, more))
     for line in COMMANDS:
         program, *words = shlex.split(line)
         assert program == "securefl"

@@ -1,8 +1,9 @@
-"""`securefl data describe`, `securefl data check` and `securefl data init`."""
+"""`securefl data describe`, `check`, `init` and `example`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from securefl_cli.options.run import (
     task_option,
 )
 from securefl_cli.rendering.reading import print_check, show_reading
-from securefl_cli.rendering.screen import console, print_json
+from securefl_cli.rendering.screen import console, copyable, print_json
 
 if TYPE_CHECKING:
     from securefl.data.tables import RetailData
@@ -39,6 +40,10 @@ _COMMANDS = {
     "init": (
         "securefl_cli.commands.data:init",
         "Look at files and write a configuration that reads them.",
+    ),
+    "example": (
+        "securefl_cli.commands.data:example",
+        "Write small generated files of retailers, to try a consortium with.",
     ),
 }
 
@@ -187,6 +192,47 @@ def init(
     write_new(out, proposal_toml(tree, [*proposal.said, *said], others))
     screen.whole(f"Wrote {out}. Look at what it leaves out with: securefl data check {out}")
     screen.whole(f"Then train with: securefl run {out}")
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      securefl data example . --member north --member south --member west
+      securefl data example trial --member north --first 2025-01-06 --days 90
+    """
+)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--member", "members", multiple=True, required=True, help="A retailer; once for each."
+)
+@click.option(
+    "--first",
+    type=click.DateTime(("%Y-%m-%d",)),
+    default="2025-01-06",
+    show_default=True,
+    help="First day of the sales.",
+)
+@click.option(
+    "--days", type=click.IntRange(14, 3660), default=180, show_default=True, help="How many days."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all random draws.")
+def example(
+    *, folder: Path, members: tuple[str, ...], first: datetime, days: int, seed: int
+) -> None:
+    """Write DIR/catalogue.csv, and DIR/MEMBER with a copy of it and generated sales for each."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from securefl.config.data import MemberName
+    from securefl.data.sources.synthetic.example_files import SALES, write_example
+
+    try:
+        TypeAdapter(tuple[MemberName, ...]).validate_python(members)
+    except ValidationError:
+        raise click.UsageError("--member: letters, digits, dots, hyphens, underscores") from None
+    screen = console()
+    for place in write_example(folder, members, first.date(), days, seed):
+        copyable(screen, "Wrote", str(place / SALES))
+    copyable(screen, "Next", f"securefl keygen {members[0]}")
 
 
 def _roles(columns: tuple[str, ...]) -> dict[str, str]:

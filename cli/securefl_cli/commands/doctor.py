@@ -16,7 +16,7 @@ from securefl_cli.options.network import (
 )
 from securefl_cli.options.passphrase import unlocked
 from securefl_cli.options.run import format_option
-from securefl_cli.rendering.screen import console, print_json
+from securefl_cli.rendering.screen import console, copyable, print_json
 
 
 @click.command(
@@ -64,3 +64,7 @@ def doctor(
         print_json([asdict(finding) for finding in findings])
     if not all(finding.fine for finding in findings):
         raise click.exceptions.Exit(1)
+    if format == "text":
+        words = f"{agreement} --key {key} --facts {facts}"
+        copyable(console(), "Next", f"securefl member {words} --data DIR")
+        copyable(console(), "", f"securefl coordinator {words}  (with its key)")

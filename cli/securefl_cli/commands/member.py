@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from securefl_cli.commands.beside import begin_log, show_page
 from securefl_cli.group import Interrupted
 from securefl_cli.options.network import (
+    announce,
     connection_options,
     log_options,
     own_data_option,
     own_policy_option,
     page_option,
+    schedule_option,
     state_option,
 )
 from securefl_cli.options.passphrase import unlocked
-from securefl_cli.rendering.screen import console
+from securefl_cli.rendering.screen import console, copyable
+
+if TYPE_CHECKING:  # with them comes torch
+    from securefl.consortium.ledger.policy import Policy
+    from securefl.federation.member.own_figures import OwnFigures
+    from securefl.federation.services.bootstrap import ConnectionContext
 
 
 @click.command(
@@ -28,6 +36,7 @@ from securefl_cli.rendering.screen import console
       securefl member agreement.toml --key north.key --facts agreed.facts --data tables
       securefl member agreement.toml --key north.key --facts agreed.facts --data tables
           --policy policy.toml --state /var/lib/securefl
+      securefl member a.toml --key north.key --facts facts --data tables --schedule
     """,
 )
 @connection_options
@@ -47,6 +56,7 @@ from securefl_cli.rendering.screen import console
     metavar="MODEL",
     help="Your own model of the run that this one goes on from, as was agreed (start.model).",
 )
+@schedule_option("Take every run of the agreed schedule, from --run on, each when it is due.")
 @page_option
 @log_options
 def member(
@@ -61,6 +71,7 @@ def member(
     book: Path | None,
     policy: Path | None,
     from_: Path | None,
+    schedule: bool,
     page: int | None,
     log: Path | None,
     log_size: int,
@@ -76,24 +87,48 @@ def member(
     from securefl.federation.services.bootstrap import connection_context
     from securefl.federation.services.member import MemberPaths, folder_of_run, serve
     from securefl.federation.services.member_status import read_member_status
+    from securefl.federation.services.schedule import followed
 
     begin_log(log, log_size, log_files)
-    rules = None if policy is None else load_policy(policy)
-    context = connection_context(
-        agreement, unlocked(key, passphrase_file), facts, run_name, policy=rules
-    )
-    paths = MemberPaths(state, book or default_books(), rules, data, from_)
-    place = folder_of_run(context, state)
+    private = unlocked(key, passphrase_file)
+
+    def rules() -> Policy | None:
+        return None if policy is None else load_policy(policy)
+
+    def enter(run: str) -> ConnectionContext:
+        return connection_context(agreement, private, facts, run, policy=rules())
+
+    first = enter(run_name)
+    paths = MemberPaths(state, book or default_books(), rules(), data, from_)
+    place = state if schedule else folder_of_run(first, state)
     try:
         with show_page(page, lambda: read_member_status(place), state):
-            figures = serve(context, paths)
+            if not schedule:
+                figures = serve(first, paths)
+                console().whole(
+                    f"Run {run_name} of this agreement is over; another needs another --run NAME."
+                )
+                _conclude(figures)
+                return
+            for figures in followed(enter, first.number, paths, announce):
+                _conclude(figures)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; go on with the same command") from None
-    console().whole(f"Run {run_name} of this agreement is over; another needs another --run NAME.")
-    if figures is not None:
-        console().whole(f"Your own figures, sent to nobody: {figures.path}")
-        for arm, numbers in figures.metrics.items():
-            console().whole(f"  {arm}: {_headline(numbers)}")
+    console().whole("All runs of the schedule are over; a new version of the agreement has more.")
+
+
+def _conclude(figures: OwnFigures | None) -> None:
+    """Print where a run's result is, and the member's own figures."""
+    if figures is None:
+        return
+    out = console()
+    out.whole(f"Your own figures, sent to nobody: {figures.path}")
+    for arm, numbers in figures.metrics.items():
+        out.whole(f"  {arm}: {_headline(numbers)}")
+    model = figures.path.parent / "model"
+    if model.is_dir():
+        copyable(out, "Model", str(model))
+        copyable(out, "Next", f"securefl predict {model} --data DIR --out FILE")
 
 
 def _headline(numbers: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from securefl.errors import InputError, needs_extra
+from securefl.errors import needs_extra
 from securefl_cli.options.run import Name
 from securefl_cli.rendering.screen import Screen
 

@@ -10,7 +10,7 @@ import click
 
 from securefl.errors import InputError
 from securefl_cli.options.run import format_option, quiet_option
-from securefl_cli.rendering.screen import Screen, print_json
+from securefl_cli.rendering.screen import Screen, copyable, print_json
 
 if TYPE_CHECKING:  # pandas and torch wait until a model is opened
     import pandas as pd
@@ -135,7 +135,7 @@ def predict(
 
     with new_table(out) as write:
         rows = _written(frames, write)
-    _conclude(opened, out, rows, format)
+    _conclude(opened, model, out, rows, format)
 
 
 def _request(model: Model, asked: dict[str, Any]) -> Request:
@@ -199,7 +199,7 @@ def _written(frames: Iterator[pd.DataFrame], write: Write) -> int:
     return rows
 
 
-def _conclude(model: Model, out: Path, rows: int, kind: str) -> None:
+def _conclude(model: Model, path: Path, out: Path, rows: int, kind: str) -> None:
     about = model.manifest
     if kind == "json":
         print_json(
@@ -214,7 +214,10 @@ def _conclude(model: Model, out: Path, rows: int, kind: str) -> None:
             }
         )
         return
-    Screen().line(f"{rows:,} rows written to {out}, from {about.member}'s {about.task} model.")
+    screen = Screen()
+    screen.line(f"{rows:,} rows written to {out}, from {about.member}'s {about.task} model.")
+    if about.kind == "member":
+        copyable(screen, "Next month", f"securefl facts CONFIG.toml --from {path} --out FACTS")
 
 
 def _show(model: Model, frames: Iterator[pd.DataFrame], kind: str) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 VARIABLE = "SECUREFL_PASSPHRASE"
+_held: list[str] = []
+
+
+@contextmanager
+def out_of_environment() -> Iterator[None]:
+    """Keep the passphrase out of the environment while a command runs: children inherit it."""
+    given = os.environ.pop(VARIABLE, None)
+    _held[:] = [] if given is None else [given]
+    try:
+        yield
+    finally:
+        _held.clear()
+        if given is not None:
+            os.environ[VARIABLE] = given
 
 
 def passphrase_option(command: CommandT) -> CommandT:
@@ -39,7 +54,7 @@ def key_option(command: CommandT) -> CommandT:
         required=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Your key, as made by securefl keygen.",
+        help="Your key, as made by securefl keygen; or the pkcs11: URI of one in a token.",
     )(command)
 
 
@@ -58,7 +73,7 @@ def passphrase(file: Path | None, question: str, *, twice: bool = False) -> byte
 
     if file is not None:
         return read_passphrase(file)
-    given = os.environ.get(VARIABLE)
+    given = _held[0] if _held else os.environ.get(VARIABLE)
     if given:
         return given.encode()
     if not sys.stdin.isatty():
@@ -76,6 +91,9 @@ def unlocked(path: Path, file: Path | None) -> SigningKey:
         KeyFileError: If the key cannot be used.
     """
     from securefl.consortium.keys.key_files import needs_passphrase, read_key
+    from securefl.consortium.keys.token_keys import SCHEME, open_token_key
 
+    if str(path).startswith(SCHEME):
+        return open_token_key(str(path), passphrase(file, f"PIN for {path}"))
     secret = passphrase(file, f"Passphrase of {path}") if needs_passphrase(path) else None
     return read_key(path, secret)

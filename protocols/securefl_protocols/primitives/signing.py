@@ -52,6 +52,15 @@ class SigningKey:
         """Return the 32-byte seed, for the owner's encrypted key file."""
         return self._key.private_bytes_raw()
 
+    @classmethod
+    def of(cls, identity: "bytes | SigningKey") -> "SigningKey":
+        """Return a key itself, or the key of a seed."""
+        return identity if isinstance(identity, SigningKey) else SigningKey(identity)
+
+    def secret(self) -> bytes:
+        """Return 32 bytes that the owner alone can compute, to derive keys for other purposes."""
+        return self.private_bytes()
+
     def sign(self, domain: bytes, message: bytes) -> bytes:
         """Return the 64-byte signature of the message in the domain."""
         return self._key.sign(signed_bytes(domain, message))

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from securefl.config.data import FilesSettings
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.model import Agreement, Broker, new_agreement
+from securefl.consortium.agreement.signatures import SignedAgreement, standing
 from securefl.consortium.agreement.storage import (
     read_card,
     read_draft,
@@ -65,6 +67,7 @@ def draft(
         broker=_broker(meeting),
         least_members=least_members,
     )
+    check_data(agreement, path, complete=False)
     _write_new(path, agreement)
     return agreement
 
@@ -81,6 +84,7 @@ def add_members(path: Path, bundles: Sequence[Path]) -> Agreement:
             f"{path} is signed; replace it: securefl agreement amend {path} --add CARD"
         )
     larger = enlarged(agreement, _parties(bundles), str(path))
+    check_data(larger, path, complete=False)
     write_agreement(path, larger)
     return larger
 
@@ -112,6 +116,7 @@ def replacement(
     signed = read_signed(path)
     if not signed.signatures:
         raise AgreementError(f"{path} has no signature yet; edit it, or add members to it")
+    _check_removable(signed, removed, path)
     following = amended(
         signed,
         created=created,
@@ -124,8 +129,61 @@ def replacement(
         broker=_broker(meeting),
     )
     target = out or _versioned_path(path, following.number)
+    check_data(following, target, complete=True)
     _write_new(target, following)
     return target
+
+
+def check_data(agreement: Agreement, where: Path, *, complete: bool) -> None:
+    """Refuse an agreement whose members are not those of its data: it would be in force, and idle.
+
+    Where members have files of their own, each reads what its entry in `data.members` names, and
+    what all learn about can depend on how many entries there are.
+
+    Args:
+        agreement: The agreement.
+        where: Its file, for the error.
+        complete: Whether all members are in it; a draft may lack some that have entries.
+
+    Raises:
+        AgreementError: If a member has no entry, or an entry no member.
+    """
+    data = agreement.config.data
+    if not isinstance(data, FilesSettings):
+        return
+    have = [entry.name for entry in data.members]
+    members = [member.name for member in agreement.members]
+    for name in members:
+        if name not in have:
+            raise AgreementError(
+                f"{where}: {name} has no entry in [[data.members]], so that no run could read its"
+                " files: add one to the configuration, and name it with --config"
+            )
+    for name in have:
+        if complete and name not in members:
+            raise AgreementError(
+                f"{where}: [[data.members]] has {name}, which is no member: take the entry out of"
+                " the configuration and name it with --config, or add its card"
+            )
+
+
+def _check_removable(signed: SignedAgreement, removed: frozenset[str], path: Path) -> None:
+    """Refuse to remove members without whom the quorum of the old members cannot be reached.
+
+    No member would ever take such a version: `check_version` counts signatures of the old members,
+    and a member that is removed has no place in the new one to sign.
+
+    Raises:
+        AgreementError: If too few stay.
+    """
+    members = [member.name for member in standing(signed).members]
+    needed = min(signed.agreement.quorum, len(members))
+    if removed and len([name for name in members if name not in removed]) < needed:
+        first = sorted(removed)[0]
+        raise AgreementError(
+            f"{needed} of the earlier members have to sign an amendment, and fewer stay: have the"
+            f" others declare its key void first: securefl agreement revoke {path} {first}"
+        )
 
 
 def _parties(bundles: Sequence[Path]) -> tuple[Party, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from securefl.consortium.agreement.drafting import check_data
 from securefl.consortium.agreement.key_changes import (
     Revocation,
     Rotation,
@@ -46,12 +47,13 @@ class NewKey:
     """A newly generated identity key.
 
     Attributes:
-        key: File with the private key, encrypted; it stays with its owner.
+        key: File with the private key, encrypted; it stays with its owner. None for a key in a
+            token.
         card: File with the public key bundle, for all other parties.
         fingerprint: Fingerprint of the public key bundle.
     """
 
-    key: Path
+    key: Path | None
     card: Path
     fingerprint: str
 
@@ -112,6 +114,19 @@ def make_key(folder: Path, name: str, passphrase: bytes) -> NewKey:
     return NewKey(secret, public, bundle.fingerprint)
 
 
+def write_token_card(folder: Path, name: str, key: SigningKey) -> NewKey:
+    """Write the public key bundle of a key in a token, `NAME.card`; there is no file of the key.
+
+    Raises:
+        AgreementError: If the name is not allowed, or the bundle exists or cannot be written.
+    """
+    bundle, public = key_bundle_of(name, key), folder / f"{name}.card"
+    if taken(public):
+        raise AgreementError(f"{public} exists; it was not touched")
+    write_card(public, bundle)
+    return NewKey(None, public, bundle.fingerprint)
+
+
 def sign_agreement(path: Path, key: SigningKey) -> tuple[str, Path]:
     """Sign an agreement's file, after writing an edited one in its canonical form.
 
@@ -122,6 +137,7 @@ def sign_agreement(path: Path, key: SigningKey) -> tuple[str, Path]:
         AgreementError: If the key is no member's, or a file is invalid.
     """
     agreement = read_draft(path)
+    check_data(agreement, path, complete=True)  # who signs wants a run of it
     if read_text(path) != agreement_toml(agreement):
         write_agreement(path, agreement)
     name = _owner(read_standing(path), key, path)

@@ -118,10 +118,17 @@ def read_secret(path: Path) -> bytes:
             if is_foreign(state):
                 raise KeyFileError(f"{path} belongs to another user")
             if is_open_to_others(state) and not delivered(path, state):
-                raise KeyFileError(f"{path} can be read by others; fix it with: chmod 600 {path}")
+                raise KeyFileError(f"{path} can be read by others; {_advice(path, state)}")
             return file.read(_LARGEST_SECRET)
     except OSError as error:
         raise KeyFileError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _advice(path: Path, state: os.stat_result) -> str:
+    """Return what the reader of an error can do; the mode of root's file is not theirs to change."""
+    if state.st_uid == os.geteuid():
+        return f"fix it with: chmod 600 {path}"
+    return "have it delivered with mode 0440, for a group of this process"
 
 
 def delivered(path: Path, state: os.stat_result) -> bool:

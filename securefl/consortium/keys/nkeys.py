@@ -31,7 +31,7 @@ class BrokerKey:
 
     def __init__(self, identity: SigningKey) -> None:
         """Derive the key: HKDF-SHA256 of the identity key, bound to label and public key."""
-        seed = derive_key(identity.private_bytes(), label=LABEL, context=identity.public)
+        seed = derive_key(identity.secret(), label=LABEL, context=identity.public)
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = encode_public(self._key.public_key().public_bytes_raw())
 

@@ -52,7 +52,7 @@ class MemberLedger:
 
     Args:
         name: The member's name.
-        identity: Its private Ed25519 key, 32 bytes.
+        identity: Its identity key, or the 32 bytes of it.
         consortium: Participants and agreed terms.
         context: Ledger folder, policy and data set of the member.
         directory: The run's directory, recorded in the member's history.
@@ -62,7 +62,7 @@ class MemberLedger:
     def __init__(
         self,
         name: str,
-        identity: bytes,
+        identity: bytes | SigningKey,
         consortium: Consortium,
         context: LedgerContext,
         directory: Path,
@@ -71,7 +71,7 @@ class MemberLedger:
     ) -> None:
         self.name, self._task = name, task
         self.run = consortium.run_id.hex()
-        self.key = SigningKey(identity)
+        self.key = SigningKey.of(identity)
         self._consortium, self.config = consortium, consortium.config
         self._context, self._directory = context, directory
         self._asked: RequestedRound | None = None

@@ -40,7 +40,7 @@ class OneSum:
         self,
         consortium: Consortium,
         name: str,
-        identity: bytes,
+        identity: bytes | SigningKey,
         *,
         parameters: tuple[SessionPlan, SessionContext],
         number: int,
@@ -53,7 +53,7 @@ class OneSum:
             plan=plan,
             roster=consortium.roster,
             index=consortium.roster.names.index(name),
-            identity=SigningKey(identity),
+            identity=SigningKey.of(identity),
             context=context,
             entropy=entropy,
         )

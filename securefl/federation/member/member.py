@@ -60,6 +60,7 @@ from securefl.tasks.registry import create_task
 from securefl.tasks.served.starting import own_start
 from securefl.tasks.served.vocabulary import Vocabulary
 from securefl_protocols.primitives.entropy import Entropy
+from securefl_protocols.primitives.signing import SigningKey
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class MemberSpec:
         directory: The member's folder for its state between rounds.
         custody: The member's ledger and policy.
         consortium: The parties and their agreement, as this member knows them.
-        identity: The member's private Ed25519 key, 32 bytes.
+        identity: The member's identity key, or the 32 bytes of it.
         entropy: The source of its session's randomness.
         memory: Keeps a training for a restart in the middle of a round.
         own_machine: Whether it keeps the run's result, to compute figures for itself alone.
@@ -86,7 +87,7 @@ class MemberSpec:
     directory: Path
     custody: LedgerContext
     consortium: Consortium
-    identity: bytes = field(repr=False)
+    identity: bytes | SigningKey = field(repr=False)
     entropy: Entropy = os.urandom
     memory: UpdateStore = field(default_factory=NoOpStore)
     own_machine: bool = False

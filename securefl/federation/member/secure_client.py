@@ -59,7 +59,7 @@ class MaskedMember:
     def __init__(
         self,
         name: str,
-        identity: bytes,
+        identity: bytes | SigningKey,
         consortium: Consortium,
         records: RoundRecords,
         entropy: Entropy = os.urandom,
@@ -70,13 +70,13 @@ class MaskedMember:
 
         Args:
             name: The member's name.
-            identity: Its private identity key, 32 bytes.
+            identity: Its identity key, or the 32 bytes of it.
             consortium: The parties and their agreement.
             records: The rounds that it entered, in its ledger.
             entropy: The source of all its randomness.
             start: Returns the digest of the agreed start.
         """
-        self._identity = SigningKey(identity)
+        self._identity = SigningKey.of(identity)
         self._maker = SessionMaker(name, self._identity, consortium, entropy)
         self._consortium = consortium
         self._records = records
@@ -237,7 +237,7 @@ class MaskedMember:
 
     def rounding_key(self, update: TrainedUpdate) -> bytes:
         """Return the key that an update is rounded with where that is at random; secret."""
-        secret = self._identity.private_bytes()
+        secret = self._identity.secret()
         return rounding_key(secret, self._consortium.run_id, update.round, update.shared)
 
     def following(self) -> bytes | None:

@@ -34,6 +34,7 @@ from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import PlanError, ProtocolError
 from securefl_protocols.primitives.ring import RingVector
+from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.server import ServerSession
 from securefl_protocols.wire.context import SessionContext
@@ -91,7 +92,7 @@ class MemberExactScores:
 
     Args:
         name: The member's name.
-        identity: Its private Ed25519 key, 32 bytes.
+        identity: Its identity key, or the 32 bytes of it.
         consortium: The parties and their agreement.
         layout: The coordinates of the task's metrics.
         records: What it entered into sums, in its ledger.
@@ -104,7 +105,7 @@ class MemberExactScores:
     def __init__(
         self,
         name: str,
-        identity: bytes,
+        identity: bytes | SigningKey,
         consortium: Consortium,
         layout: ExactLayout,
         records: RoundRecords,
@@ -181,7 +182,8 @@ class MemberExactScores:
         """Score, and have the ledger compare the scores with those of a sum before."""
         vector = ring_vector(np.concatenate([self._layout.integers(arm) for arm in sums()]))
         # Keyed: scores are few numbers, and a reader of the ledger could try them all.
-        key = hmac.digest(self._identity, b"securefl/scores" + self._consortium.run_id, "sha256")
+        secret = SigningKey.of(self._identity).secret()
+        key = hmac.digest(secret, b"securefl/scores" + self._consortium.run_id, "sha256")
         self._records.bind_scores(self.last, model, hmac.digest(key, vector.tobytes(), "sha256"))
         return vector
 

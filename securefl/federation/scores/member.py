@@ -40,6 +40,7 @@ from securefl.privacy.score_plan import table_digest
 from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import ProtocolError
 from securefl_protocols.primitives.ring import RingVector
+from securefl_protocols.primitives.signing import SigningKey
 
 _KIND: Final[str] = ScoreRelease.model_fields["kind"].default
 Scoring = Callable[[FloatVector], UnitSums]
@@ -51,7 +52,7 @@ class MemberScores:
 
     Args:
         ledger: The member's ledger; charged before data are read.
-        identity: Its private Ed25519 key, 32 bytes.
+        identity: Its identity key, or the 32 bytes of it.
         consortium: The parties and their agreement.
         units: Number of its privacy units.
         entropy: The source of its session's randomness.
@@ -60,7 +61,7 @@ class MemberScores:
     def __init__(
         self,
         ledger: MemberLedger,
-        identity: bytes,
+        identity: bytes | SigningKey,
         consortium: Consortium,
         units: int,
         entropy: Entropy = os.urandom,

@@ -18,6 +18,7 @@ from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 from securefl_protocols.primitives.entropy import Entropy
+from securefl_protocols.primitives.signing import SigningKey
 
 MayScore = Callable[[int, FloatVector], bool]
 
@@ -44,8 +45,8 @@ class ScoreSpec(Protocol):
     """What the spec of a member says of it."""
 
     @property
-    def identity(self) -> bytes:
-        """Its private Ed25519 key, 32 bytes."""
+    def identity(self) -> bytes | SigningKey:
+        """Its identity key, or the 32 bytes of it."""
 
     @property
     def consortium(self) -> Consortium:

@@ -40,6 +40,9 @@ class ConnectionContext:
         key: Our identity key.
         name: Our name; None for the coordinator.
         run: The run.
+        number: Which run of the agreed schedule it is; 1 without a schedule.
+        before: Id of the run before it in the schedule; None where there is none, or its facts are
+            not here.
     """
 
     signed: SignedAgreement
@@ -48,6 +51,8 @@ class ConnectionContext:
     key: SigningKey = field(repr=False)
     name: str | None
     run: Run
+    number: int = 1
+    before: bytes | None = None
 
     @property
     def consortium(self) -> Consortium:
@@ -56,7 +61,7 @@ class ConnectionContext:
 
     @property
     def config(self) -> RunConfig:
-        """The agreed configuration without baselines, some of which need centralized data.
+        """The agreed configuration of this run, without baselines, which may need all tables.
 
         A member that trains alone, for figures of its own, does so with the agreed settings, as on
         one machine.
@@ -64,7 +69,7 @@ class ConnectionContext:
         config = self.signed.agreement.config
         training = config.training
         off = ReferenceSettings(enabled=False, alone=training, pooled=training)
-        return config.model_copy(update={"references": off})
+        return config.scheduled(self.number).model_copy(update={"references": off})
 
     @property
     def port(self) -> int:
@@ -111,7 +116,7 @@ def connection_context(
     Args:
         agreement: The agreement's file, next to its signatures and statements.
         key: Our identity key.
-        facts: The file with the agreed facts.
+        facts: The file with the agreed facts; or, for a schedule, a folder with those of each run.
         run: This run's name; one agreement can have several runs.
         policy: A member's own policy.
         at: The time; now if not given.
@@ -127,16 +132,35 @@ def connection_context(
         standing = admit(signed, now, member=name, policy=policy)
     if signed.agreement.coordinator is None or signed.agreement.broker is None:
         raise AgreementError(f"{agreement} names no coordinator or no broker: it is of one machine")
-    agreed = read_facts(facts)
-    # The id covers agreement, facts and name: parties that differ in one of them share no run, and
-    # so no key and no subject, instead of training on different vocabularies.
+    schedule = signed.agreement.config.schedule
+    number = 1 if schedule is None else schedule.number(run)
+    agreed = read_facts(facts_of_run(facts, run))
     names = Run(
-        id=labelled_digest(RUN_LABEL, standing.digest, agreed.digest, run.encode()),
+        id=_run_id(standing, agreed, run),
         layout=Layout(broker_id(standing)),
         members={member.name: member.public for member in standing.members},
         coordinator=signed.agreement.coordinator.public,
     )
-    return ConnectionContext(signed, standing, agreed, key, name, names)
+    before = _run_before(standing, facts, number)
+    return ConnectionContext(signed, standing, agreed, key, name, names, number, before)
+
+
+def facts_of_run(facts: Path, run: str) -> Path:
+    """Return the file with the facts of a run: the given one, or the run's in the given folder."""
+    return facts / run if facts.is_dir() else facts
+
+
+def _run_id(standing: AgreementStatus, facts: Facts, run: str) -> bytes:
+    # It covers agreement, facts and name: parties that differ in one of them share no run, and so
+    # no key and no subject, instead of training on different vocabularies.
+    return labelled_digest(RUN_LABEL, standing.digest, facts.digest, run.encode())
+
+
+def _run_before(standing: AgreementStatus, facts: Path, number: int) -> bytes | None:
+    place = facts / str(number - 1)
+    if number == 1 or not place.is_file():
+        return None
+    return _run_id(standing, read_facts(place), place.name)
 
 
 def _name_of(signed: SignedAgreement, standing: AgreementStatus, key: SigningKey) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from securefl.config.cohort import cohort_size
+from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.data.digests import DataDigests
@@ -136,6 +137,7 @@ def coordinate(
     path: Path,
     timeouts: TimeoutPolicy,
     progress: Progress | None = None,
+    before: Path | None = None,
 ) -> RunResult:
     """Run what was agreed, from the point where this coordinator ended last.
 
@@ -144,6 +146,7 @@ def coordinate(
         path: The run's directory, created where it does not exist.
         timeouts: How long members are waited for.
         progress: Receives the progress.
+        before: Directory of the run before it in an agreed schedule; None for the first.
 
     Raises:
         SecureflError: A user-facing error, as one line.
@@ -155,7 +158,7 @@ def coordinate(
     directory = _directory(path, context)
 
     def train() -> tuple[Prepared, Trained]:
-        prepared = _prepared(context)
+        prepared = _prepared(context, before)
         return prepared, _trained(context, prepared, directory, timeouts, progress or Silent())
 
     return completed(directory, train)
@@ -186,16 +189,33 @@ def _directory(path: Path, context: ConnectionContext) -> RunDirectory:
     return directory
 
 
-def _prepared(context: ConnectionContext) -> Prepared:
+def _prepared(context: ConnectionContext, before: Path | None) -> Prepared:
     """Return the coordinator's input of the rounds, which has no data of any member."""
     config, facts = context.config, context.facts.content
     task = create_task(config)
-    if config.goes_on:
+    if context.number > 1:
+        shared = starting_model(_after(config, before), task, facts)
+    elif config.goes_on:
         shared = start_in(context.facts, task.model(facts, 0))
     else:
         shared = starting_model(config, task, facts)
     check_noise(config, len(context.run.members), len(shared))
     return Prepared(config, task, facts, (), shared, DataDigests({}, {}))
+
+
+def _after(config: RunConfig, before: Path | None) -> RunConfig:
+    """Return the configuration with the model of the run before it in the schedule.
+
+    The catalogue is one for all runs of an agreement, so its rows stand for the same products.
+
+    Raises:
+        RunDirectoryError: If that run is not there, or has no result.
+    """
+    if before is None or RunDirectory.open(before).result() is None:
+        raise RunDirectoryError(
+            "a later run of the schedule goes on from the one before it: use --schedule"
+        )
+    return config.model_copy(update={"warm_start": str(RunDirectory.open(before).model_path)})
 
 
 def _scores(prepared: Prepared, exchange: Exchange, consortium: Consortium) -> ScoreSource:

@@ -41,8 +41,8 @@ from securefl.ml.cpu import keep_freed_memory
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import UnableMember, able_or_not
 from securefl.tasks.registry import create_task
-from securefl.tasks.served.starting import starting_model
-from securefl.tasks.served.writing import vocabulary_of
+from securefl.tasks.served.starting import started_from, starting_model
+from securefl.tasks.served.writing import FOLDER, vocabulary_of
 
 _log = logging.getLogger(__name__)
 
@@ -90,10 +90,10 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
     run = context.run.id
     place = folder_of_run(context, paths.state)
     place.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is in it is sealed, but for names
-    identity = context.key.private_bytes()
+    secret = context.key.secret()
     with (
         locked(place),
-        closing(MemberJournal(place, identity, run)) as journal,
+        closing(MemberJournal(place, secret, run)) as journal,
         closing(RunKeys(place, context.key, run, context.name)) as keys,
     ):
         entropy, memory = QuestionEntropy(), JournalMemory(journal)
@@ -152,9 +152,10 @@ def _spec(
     memory: JournalMemory,
 ) -> MemberSpec:
     assert context.name is not None
-    earlier = None if paths.earlier is None else str(paths.earlier)
-    config = context.config.model_copy(update={"warm_start": earlier})
-    check_facts(_with_own_root(config, paths.data), context.facts)
+    config = _begun(context, paths)
+    # The facts of a later run of a schedule hold no start: it is not known when they are made.
+    stated = config if context.number == 1 else context.config
+    check_facts(_with_own_root(stated, paths.data), context.facts)
     # Under a budget no line of a customer may decide whether this member takes part.
     apart = mechanism_for(config.privacy).private
     data = load(_own_settings(config.data, context.name, paths.data), apart=apart)
@@ -163,7 +164,7 @@ def _spec(
     bind_member(place, digests)
     task, facts = create_task(config), context.facts.content
     vocabulary = vocabulary_of(config, facts, data.products)
-    if config.goes_on:
+    if config.goes_on and context.number == 1:
         # Computed from its own copy, and before it says a word: nobody else's start is taken.
         check_start(context.facts, starting_model(config, task, facts, vocabulary))
     prepared = able_or_not(task, tables, facts)
@@ -178,12 +179,33 @@ def _spec(
             paths.books, paths.policy, data_set_digest(digests), config.data.source
         ),
         consortium=context.consortium,
-        identity=context.key.private_bytes(),
+        identity=context.key,
         entropy=entropy,
         memory=memory,
         own_machine=True,
         vocabulary=vocabulary,
     )
+
+
+def _begun(context: ConnectionContext, paths: MemberPaths) -> RunConfig:
+    """Return the run's configuration with the member's own earlier model, where there is one.
+
+    Raises:
+        InputError: If a run of a schedule has no model of the run before it here.
+    """
+    config = context.config
+    if context.number == 1:
+        earlier = None if paths.earlier is None else str(paths.earlier)
+        return config.model_copy(update={"warm_start": earlier})
+    # By the id of the run: the folder is of this agreement, these facts and the run before alone.
+    here = None if context.before is None else paths.state / context.before.hex()[:16] / FOLDER
+    earlier_model = paths.earlier or here
+    if earlier_model is None or not earlier_model.is_dir():
+        raise InputError(
+            f"run {context.number} goes on from the model of run {context.number - 1}, which is not"
+            f" in {paths.state}: name it with --from, such as another member's folder 'released'"
+        )
+    return started_from(config, earlier_model)
 
 
 def own_tables(config: RunConfig, name: str, folder: Path | None) -> RetailerTables:

@@ -72,6 +72,19 @@ def make_facts(config: RunConfig, path: Path) -> Facts:
     return made
 
 
+def make_all_facts(config: RunConfig, folder: Path) -> list[Facts]:
+    """Write the facts of each run of a schedule, called as the run is, to a new folder.
+
+    Raises:
+        InputError: If the data are wrong, or a file exists or cannot be written.
+    """
+    assert config.schedule is not None
+    if taken(folder):
+        raise InputError(f"{folder} exists; it was not touched")
+    numbers = range(1, config.schedule.runs + 1)
+    return [make_facts(config.scheduled(number), folder / str(number)) for number in numbers]
+
+
 def check_start(facts: Facts, start: FloatVector) -> None:
     """Refuse facts whose start is another one than the member computed from its own copy.
 

@@ -74,7 +74,7 @@ class RunKeys:
         """
         self.run, self.name = run, name
         self._file = directory / "run-keys.sqlite"
-        self._storage = derive_key(identity.private_bytes(), label=STORAGE_LABEL, context=run)
+        self._storage = derive_key(identity.secret(), label=STORAGE_LABEL, context=run)
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Written by the connection's thread, one statement at a time. Deleted content is

@@ -1,8 +1,10 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +57,35 @@ def test_nohup_keeps_its_meaning(here):
         "assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_first_process_of_a_container_ends_when_told(here, ratings, number):
+    """The kernel gives process 1 no default action: what it has no handler for is ignored."""
+    unshare = ["unshare", "--pid", "--fork", "--kill-child"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("no namespace of processes can be made here")
+    program = "import os, sys; print(os.getpid(), file=sys.stderr, flush=True);"
+    program += "from securefl_cli.main import main; sys.exit(main())"
+    words = ["run", str(ratings), "--out", "begun", "--rounds", "1000", "--workers", "1"]
+    process = subprocess.Popen(
+        [*unshare, sys.executable, "-c", program, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr.readline() == "1\n"
+    for line in process.stderr:
+        if line.startswith("round 2/"):
+            break
+    (inside,) = children_of(process.pid)
+    os.kill(inside, number)
+    _, err = process.communicate(timeout=60)
+    assert "securefl: interrupted; go on with" in err
+    assert process.returncode == 128 + number
+
+
+def children_of(pid):
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]

@@ -40,6 +40,7 @@ def sign(*, agreement: Path, key: Path, passphrase_file: Path | None) -> None:
     )
     copyable(out, "Mail", f"{place}  (to all others; put theirs beside {agreement})")
     print_standing(out, after, str(agreement))
+    copyable(out, "", f"securefl agreement verify {agreement} --member {name}")
 
 
 @click.command(
@@ -81,7 +82,7 @@ def verify(*, agreement: Path, member: str | None, policy: Path | None) -> None:
     elif member is None:
         copyable(out, "Next", f"securefl agreement broker-config {agreement} --tls DIR")
     else:
-        command = f"securefl member {agreement} --key {member}.key --facts FACTS --data DIR"
+        command = f"securefl doctor {agreement} --key {member}.key --facts FACTS --data DIR"
         copyable(out, "Next", command)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from securefl_cli.group import LazyGroup
-from securefl_cli.options.run import format_option
+from securefl_cli.options.run import format_option, from_option
 from securefl_cli.rendering.screen import console, print_json
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -200,6 +200,7 @@ def show(
       securefl agreement amend agreement.toml --add isle.card
       securefl agreement amend agreement.toml --remove west --days 365
       securefl agreement amend agreement.toml --config new.toml --out b.toml
+      securefl agreement amend a.toml --config next.toml --from last/model
     """
 )
 @agreement_argument
@@ -211,6 +212,7 @@ def show(
     metavar="CONFIG.toml",
     help="What is trained from now on.",
 )
+@from_option
 @meeting_options
 @click.option("--quorum", type=click.IntRange(min=1), metavar="N", help="How many have to sign.")
 @click.option("--days", type=click.IntRange(min=1), metavar="N", help="How long it lasts from now.")
@@ -226,6 +228,7 @@ def amend(
     add: tuple[Path, ...],
     remove: tuple[str, ...],
     config: Path | None,
+    from_: Path | None,
     quorum: int | None,
     days: int | None,
     coordinator: Path | None,
@@ -237,6 +240,8 @@ def amend(
     from securefl.consortium.agreement.drafting import replacement
     from securefl_cli.options.run import resolve
 
+    if from_ is not None and config is None:
+        raise click.UsageError("--from belongs to a --config")
     now = datetime.now(UTC)
     written = replacement(
         agreement,
@@ -246,7 +251,7 @@ def amend(
         added=add,
         removed=frozenset(remove),
         quorum=quorum,
-        config=None if config is None else resolve(config, {}),
+        config=None if config is None else resolve(config, {}, from_),
         coordinator=coordinator,
         meeting=_meeting(broker, ca),
     )

@@ -8,7 +8,7 @@ import click
 
 from securefl_cli.group import LazyGroup
 from securefl_cli.options.run import format_option, time_limit_option
-from securefl_cli.rendering.screen import console, print_json
+from securefl_cli.rendering.screen import console, copyable, print_json
 
 _COMMANDS = {
     "export": ("securefl_cli.commands.audit.main:export", "Write a run's bundle for an auditor."),
@@ -80,7 +80,7 @@ def export(*, run: Path, out: Path, open_units: bool) -> None:
     console().whole(
         f"Wrote {out}: {len(bundle.entries)} entries, {len(bundle.heads)} heads{beside}."
     )
-    console().whole(f"Check it with: securefl audit verify {out}")
+    copyable(console(), "Next", f"securefl audit verify {out}")
 
 
 @click.command(

@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,6 +83,54 @@ def test_secrets_as_service_managers_deliver_them(monkeypatch, place, owner, gro
     monkeypatch.setattr(os, "getgroups", list)
     state = SimpleNamespace(st_uid=owner, st_gid=group, st_mode=mode)
     assert delivered(Path(place), state) is usable
+
+
+@pytest.mark.parametrize(("mode", "gid", "taken"), [(0o440, 4321, True), (0o644, 4321, False)])
+def test_mounted_secrets_are_read_by_another_user(open_folder, mode, gid, taken):
+    """Real files of root, read by a process of another user: as Kubernetes mounts them."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make another owner's file, and be another user")
+    place = open_folder / "..2026" / "passphrase"
+    place.parent.mkdir(mode=0o755)
+    place.write_bytes(PASSPHRASE + b"\n")
+    os.chown(place, 0, gid)
+    place.chmod(mode)
+    (open_folder / "passphrase").symlink_to(place)  # to exchange all files of a secret at once
+    said = as_user(10001, gid, lambda: read_passphrase(open_folder / "passphrase").decode())
+    assert (said == PASSPHRASE.decode()) is taken
+    if not taken:
+        assert "delivered with mode 0440" in said
+        assert "chmod" not in said
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user can enter; those of pytest are one user's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def as_user(uid, gid, what):
+    """What a function returns, or the error's text, in a process of another user."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(gid)
+            os.setuid(uid)
+            try:
+                text = what()
+            except KeyFileError as error:
+                text = str(error)
+            os.write(writer, text.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as file:
+        return file.read()
 
 
 def test_attack_passphrase_file_readable_by_others_is_refused(tmp_path):
