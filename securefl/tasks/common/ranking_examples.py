@@ -102,13 +102,26 @@ class RetailerCases:
         self.products = products
         self.settings = settings
         # A purchase after the agreed end would have a weight without bound.
-        age = np.maximum(end - self.cut.training.time, 0) / _DAY
-        self.weights: Floats = np.exp(-age / settings.recency_days) + settings.recency_floor
+        self.ages: Floats = np.maximum(end - self.cut.training.time, 0) / _DAY
+        self.weights: Floats = self.recency(settings.recency_days) + settings.recency_floor
 
     @property
     def customers(self) -> int:
         """Number n of customers in training and evaluation."""
         return len(self.cut.customers)
+
+    def recency(self, days: float) -> Floats:
+        """Return weights of the training pairs that fall to 1/e in so many days, float64 [P]."""
+        weights: Floats = np.exp(-self.ages / days)
+        return weights
+
+    def recent_examples(self, days: float) -> CustomerExamples:
+        """Return the customers as examples with these weights, which no other customer moves."""
+        return CustomerExamples(
+            histories=self._histories(self.cut.training, self.recency(days)),
+            home=torch.zeros(self.customers, dtype=torch.int64),
+            prior=torch.zeros(1, 0),
+        )
 
     def examples(self) -> CustomerExamples:
         """Return the customers as examples whose weights sum to 1 on average over customers.
