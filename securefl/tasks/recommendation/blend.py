@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,12 @@ from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.models.blend import BlendModel
 from securefl.tasks.recommendation.models.popularity import Popularity
 from securefl.tasks.recommendation.own_neighbours import NeighbourScores
-from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
+from securefl.tasks.recommendation.personalization import (
+    LocalScores,
+    Parts,
+    PersonalizedTask,
+    Splits,
+)
 from securefl.tasks.recommendation.settings import (
     BlendSettings,
     EaseSettings,
@@ -45,6 +50,8 @@ from securefl.tasks.recommendation.task import (
     RankingMember,
     RecommendationTask,
 )
+
+_CHUNK: Final = 256
 
 
 @dataclass(frozen=True)
@@ -289,7 +296,7 @@ class BlendTask(PersonalizedTask):
         """See `RecommendationTask.blend_weights`."""
         parts, own = self.shared_parts(model), self.local_scores(member)
         return {
-            name: _weights(_validation(parts, own, name), splits["validation"])
+            name: _weights(_validation(parts, own, name, splits["validation"]), splits)
             for name, splits in member.cases.items()
         }
 
@@ -306,8 +313,8 @@ class BlendTask(PersonalizedTask):
         parts, own, found = self.shared_parts(model), self.local_scores(member), {}
         beside = _with_own(parts, own) if split == "test" else None
         for name, splits in member.cases.items():
-            known = _validation(parts, own, name)
-            weights = _weights(known, splits["validation"])
+            known = _validation(parts, own, name, splits["validation"])
+            weights = _weights(known, splits)
             ranks = partial(_weighted, beside or known, weights, splits[split])
             found[name] = ranking_tally(ranks, splits[split].ranking)
         return found
@@ -371,16 +378,19 @@ def _facts_of(facts: RankingFacts) -> tuple[RankingFacts, ...]:
     return tuple(facts if one is None else one for one in facts.parts)
 
 
-def _validation(parts: Parts, own: LocalScores, retailer: str) -> Parts:
-    """Return the components of validation cases; the own ones were computed once."""
-    if retailer not in own.validation:
-        return _with_own(parts, own)
-    known = own.validation[retailer]
+def _validation(parts: Parts, own: LocalScores, retailer: str, cases: Cases) -> Parts:
+    """Return the components of a retailer's validation cases, computed once for all uses."""
+    known = own.validation.get(retailer)
+    every = torch.split(torch.arange(len(cases.customers)), _CHUNK)
+    found = torch.cat([parts(cases, index) for index in every])
+    if known is not None:
+        found = torch.cat([found, known[:, :, None]], dim=2)
 
-    def beside(cases: Cases, index: Tensor) -> Tensor:
-        return torch.cat([parts(cases, index), known[index, :, None]], dim=2)
+    def looked_up(cases: Cases, index: Tensor) -> Tensor:
+        del cases
+        return found[index]
 
-    return beside
+    return looked_up
 
 
 def _with_own(parts: Parts, own: LocalScores) -> Parts:
@@ -393,7 +403,8 @@ def _with_own(parts: Parts, own: LocalScores) -> Parts:
     return beside
 
 
-def _weights(parts: Parts, validation: Cases) -> Tensor:
+def _weights(parts: Parts, splits: Splits) -> Tensor:
+    validation = splits["validation"]
     return chosen_weights(partial(parts, validation), validation.ranking)
 
 

@@ -80,7 +80,7 @@ class ItemToItem:
 
         By the matrix inversion lemma `E - lambda P = X' (lambda E + X X')^-1 X`.
         """
-        weighted = inverse_of_rows(bought, ridge) @ bought
+        weighted = inverse_of(bought @ bought.T, ridge) @ bought
         return cls((bought.T, weighted), 1 - (bought * weighted).sum(dim=0))
 
     def scores(self, history: Tensor) -> Tensor:
@@ -91,9 +91,9 @@ class ItemToItem:
         return history - (history - explained) / self.diagonal
 
 
-def inverse_of_rows(bought: Tensor, ridge: float) -> Tensor:
-    """Return `(lambda E + X X')^-1`, float32 [n, n], for rows X, float32 [n, I]."""
-    found: Tensor = torch.linalg.inv(_with_ridge(bought @ bought.T, ridge)).float()
+def inverse_of(products: Tensor, ridge: float) -> Tensor:
+    """Return `(lambda E + X X')^-1`, float32 [n, n], for inner products of rows, [n, n]."""
+    found: Tensor = torch.linalg.inv(_with_ridge(products, ridge)).float()
     return found
 
 
