@@ -116,19 +116,20 @@ class PartSettings(Settings):
     def _as_declared(cls, section: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - as given
         if "task" not in info.data or isinstance(section, Settings):
             return section
-        name = str(section.get("name")) if isinstance(section, dict) else ""
-        if info.data["task"] == DEFAULT_TASK and name in PARTS_ALONE:
+        if not isinstance(section, dict):
+            raise ValueError("a section that names a model")
+        task, name = info.data["task"], str(section.get("name"))
+        if task == DEFAULT_TASK and name in PARTS_ALONE:
             return PARTS_ALONE[name].model_validate(section)
-        return declaration(info.data["task"]).model_adapter.validate_python(section)
+        choice = declaration(task).choice(name)
+        if choice is None or choice.part is None:
+            raise ValueError(f"model '{name}' of task '{task}' is no part of a blend")
+        return choice.settings.model_validate(section)
 
     @model_validator(mode="after")
     def _can_be_a_part(self) -> Self:
-        name = self.model.name
-        choice = declaration(self.task).choice(name)
-        if name not in PARTS_ALONE and (choice is None or choice.part is None):
-            raise ValueError(f"model '{name}' is no part of a blend")
         if self.never_shared and self.holder == "shared":
-            raise ValueError(f"model '{name}' is never shared: say holder = 'own'")
+            raise ValueError(f"model '{self.model.name}' is never shared: say holder = 'own'")
         return self
 
     @property

@@ -45,6 +45,12 @@ RECOMMENDATION: Final = TaskSpec(
     description="which products a customer buys next",
     models=(
         ModelSpec(
+            BlendSettings,
+            "securefl.tasks.recommendation.blend:BlendTask",
+            served=_SERVED,
+            changes={"none": packaged(__package__, "blend")},
+        ),
+        ModelSpec(
             FactorizationSettings,
             _PURCHASES,
             _PRIVATE_PURCHASES,
@@ -52,12 +58,6 @@ RECOMMENDATION: Final = TaskSpec(
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
             part=_PURCHASES,
-        ),
-        ModelSpec(
-            BlendSettings,
-            "securefl.tasks.recommendation.blend:BlendTask",
-            served=_SERVED,
-            changes={"none": packaged(__package__, "blend")},
         ),
         ModelSpec(HierarchicalSettings, _PURCHASES, served=_SERVED, part=_PURCHASES),
         ModelSpec(
