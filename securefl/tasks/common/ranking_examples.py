@@ -16,7 +16,14 @@ from securefl.ml.metrics.ranking import RankingCases
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.histories import CustomerExamples, Histories
 from securefl.tasks.common.settings import RecommendationSettings
-from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, hold_out, sample_negatives
+from securefl.tasks.common.splits import (
+    HeldOut,
+    Pairs,
+    Purchases,
+    hold_out,
+    hold_out_dated,
+    sample_negatives,
+)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -97,7 +104,14 @@ class RetailerCases:
     def __init__(
         self, purchases: Purchases, products: int, end: int, settings: RecommendationSettings
     ) -> None:
-        self.cut: HeldOut = hold_out(purchases, settings.min_products)
+        self.cut: HeldOut
+        if settings.held_out_days is None:
+            self.cut = hold_out(purchases, settings.min_products)
+        else:
+            window = settings.held_out_days * _DAY
+            # Ages count from the day on which training ends, which is the present of this split.
+            end = end - 2 * window
+            self.cut = hold_out_dated(purchases, settings.min_products, end, window)
         self.sold: Ints = np.unique(purchases.item)
         self.products = products
         self.settings = settings

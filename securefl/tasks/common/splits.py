@@ -110,6 +110,44 @@ def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
     )
 
 
+def hold_out_dated(purchases: Purchases, min_products: int, end: int, window: int) -> HeldOut:
+    """Split one retailer's purchases at the same moments for all customers.
+
+    Training ends at `end`; the validation case is a new product of the first discovery basket in
+    the window behind it, the test case one of the first in the window after that. What a customer
+    bought up to the window of a case is known then. Customers with fewer than `min_products` by
+    the end of training, or without one of the cases, are left out. A basket belongs to where it
+    began.
+
+    Args:
+        purchases: The lines.
+        min_products: Distinct products that a customer bought at least by the end of training.
+        end: The last moment of training, in the unit of the purchases.
+        window: Length of each window.
+    """
+    every = _in_order(purchases)
+    start = _basket_starts(every)
+    regular = np.unique(_active(every.at(start <= end), min_products).customer)
+    lines = every.at(np.isin(every.customer, regular))
+    row = np.unique(lines.customer, return_inverse=True)[1]
+    ordinal, start = _basket_ordinal(lines), _basket_starts(lines)
+    first = _first_lines(row, lines.item)
+    discoveries = _Discoveries(lines.at(first), row[first], ordinal[first])
+    of_window = [
+        _first_discovery(row[first], ordinal[first], start[first], begin, begin + window)
+        for begin in (end, end + window)
+    ]
+    kept = np.flatnonzero((of_window[0] >= 0) & (of_window[1] >= 0))
+    return HeldOut(
+        customers=regular[kept],
+        training=_pairs_of(lines, row, ordinal, kept, start <= end),
+        known=_pairs_of(lines, row, ordinal, kept, start <= end + window),
+        bought=_pairs_of(lines, row, ordinal, kept, np.isin(row, kept)),
+        validation=discoveries.chosen(of_window[0])[kept],
+        test=discoveries.chosen(of_window[1])[kept],
+    )
+
+
 def histories_of(purchases: Purchases) -> tuple[Ints, Pairs]:
     """Return all customers' ids, int64 [n] ascending, and all pairs that they bought."""
     lines = _in_order(purchases)
@@ -151,8 +189,7 @@ def _active(purchases: Purchases, min_products: int) -> Purchases:
 def _in_order(purchases: Purchases) -> Purchases:
     """Sort lines by customer, start of the basket, basket and product."""
     together = purchases.at(np.lexsort((purchases.time, purchases.basket, purchases.customer)))
-    ordinal = _basket_ordinal(together)
-    start = together.time[np.unique(ordinal, return_index=True)[1]][ordinal]
+    start = _basket_starts(together)
     order = np.lexsort((together.item, together.basket, start, together.customer))
     return together.at(order)
 
@@ -162,6 +199,15 @@ def _basket_ordinal(lines: Purchases) -> Ints:
     starts = np.zeros(len(lines.customer), dtype=np.int64)
     starts[1:] = (np.diff(lines.customer) != 0) | (np.diff(lines.basket) != 0)
     return np.cumsum(starts)
+
+
+def _basket_starts(lines: Purchases) -> Ints:
+    """Return the time of each line's basket's earliest line, over lines grouped by basket."""
+    ordinal = _basket_ordinal(lines)
+    earliest = np.full(ordinal.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(earliest, ordinal, lines.time)
+    starts: Ints = earliest[ordinal]
+    return starts
 
 
 def _first_lines(row: Ints, item: Ints) -> Ints:
@@ -179,6 +225,15 @@ def _discovery_baskets(row: Ints, ordinal: Ints) -> tuple[Ints, Ints]:
     before = ordinal < last[row]
     np.maximum.at(previous, row[before], ordinal[before])
     return last, previous
+
+
+def _first_discovery(row: Ints, ordinal: Ints, start: Ints, after: int, until: int) -> Ints:
+    """Return each customer's first discovery basket that began in (after, until], else -1."""
+    size, none = row.max(initial=-1) + 1, np.iinfo(np.int64).max
+    found = np.full(size, none, dtype=np.int64)
+    within = (start > after) & (start <= until)
+    np.minimum.at(found, row[within], ordinal[within])
+    return np.where(found == none, -1, found)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ from support.task_configs import blend_config
 AWAY = {"dropouts": [{"member": "west", "round": 1, "step": "masked-input"}]}
 
 
-@pytest.mark.parametrize("simulation", [{}, AWAY], ids=["all", "dropout"])
+@pytest.mark.parametrize(
+    "simulation",
+    [pytest.param({}, id="all", marks=pytest.mark.slow), pytest.param(AWAY, id="gone")],
+)
 def test_masked_sums_of_a_blend_are_exact(tmp_path, purchases, simulation):
     """Bit for bit those of the same integers in the clear, sums of sales included."""
     found = compare(blend_config(purchases, simulation=simulation), tmp_path / "both")

@@ -60,9 +60,6 @@ def test_own_parts_and_customers_never_leave(config):
     assert set(local_parameters(model)) == {"parts.here.sales", "parts.mf.customers.weight"}
     parts = {name.split(".")[1] for name in shared_parameters(model)}
     assert parts == {"mf", "gru", "lately"}
-    whole = task.model(prepared_own := facts, members[0].customers)
-    assert prepared_own is facts
-    assert shared_vector(whole).shape == shared_vector(model).shape
 
 
 def test_a_part_can_be_own_or_left_out(config):
@@ -98,23 +95,26 @@ def test_a_sum_is_sent_once_and_a_resting_part_not(trained):
         assert moved == list(moves), part
 
 
-def test_each_part_trains_as_it_does_alone(trained, purchases):
-    """Side by side in one loss, for parts have no parameter in common."""
-    both = {"gru": {"holder": "none"}, "here": {"holder": "none"}, "together": {"holder": "none"}}
-    _, _, pairs, seen = trained(1, model={"parts": both})
-    plain = load_config(None, merge(purchases, {"model": {"name": "mf", "dim": 4}}))
-    task, facts, members = prepared(plain)
-    problem = LocalProblem(plain, task, facts, members[0])
-    model = problem.fresh_model("model")
-    blend = pairs[0][1]
-    start = dict(blend.parts["mf"].named_parameters())
-    place = place_of(blend, "mf")
-    assert shared_vector(model).shape == seen[0][0][place].shape
-    assert set(start) == set(dict(model.named_parameters()))
+def test_each_part_trains_as_it_does_alone(config, purchases):
+    """To the last bit: parts have no parameter in common, and each has its own examples."""
+    away = {name: {"holder": "none"} for name in ("gru", "here", "together")}
+    alone = load_config(None, merge(purchases, {"model": {"name": "mf", "dim": 4}}))
+    found = []
+    for chosen in (config(model={"parts": away}), alone):
+        task, facts, members = prepared(chosen)
+        problem = LocalProblem(chosen, task, facts, members[0])
+        model = problem.fresh_model("model")
+        problem.trainer(model, chosen.training).train(problem.seed("train", 1), problem.units(1))
+        found.append(model)
+    blend, single = found
+    for name, value in single.named_parameters():
+        assert torch.equal(dict(blend.parts["mf"].named_parameters())[name], value), name
 
 
+@torch.no_grad()
 def test_weights_are_the_retailers_own(trained):
-    task, _, pairs, _ = trained(1)
+    with torch.enable_grad():
+        task, _, pairs, _ = trained(1)
     found = [task.blend_weights(model.eval(), problem.data) for problem, model in pairs]
     weights = [one for group in found for one in group.values()]
     assert {len(one) for one in weights} == {6}  # mf, gru (two), lately, here, together
@@ -122,21 +122,19 @@ def test_weights_are_the_retailers_own(trained):
     assert len({tuple(one.tolist()) for one in weights}) == len(pairs)
 
 
+@torch.no_grad()
 def test_an_item_to_item_matrix_can_be_shared(trained):
     """Then pairs of products are counted over all retailers, and all see the counts."""
     matrix = {"matrix": {"model": {"name": "ease", "items": 20}}}
-    task, facts, pairs, _ = trained(1, model={"parts": matrix})
+    with torch.enable_grad():
+        task, facts, pairs, _ = trained(1, model={"parts": matrix})
     found = pairs[0][1].parts["matrix"].matrix
     assert found.shape == (20, 20)
     assert torch.equal(found, found.T)
     assert float(found.diagonal().min()) > 0
     values = task.evaluate(pairs[0][1].eval(), pairs[0][0].data, "test")
-    assert facts.parts[task_names(task).index("matrix")] is not None
+    assert facts.parts[list(task.trained).index("matrix")] is not None
     assert set(values) == {pairs[0][0].data.name}
-
-
-def task_names(task):
-    return list(task.trained)
 
 
 @pytest.mark.parametrize(
