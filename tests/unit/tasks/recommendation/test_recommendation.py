@@ -18,7 +18,7 @@ from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactor
 from securefl.tasks.recommendation.models.ncf import NcfRanker
 from securefl.tasks.recommendation.task import RecommendationTask
 from securefl.tasks.registry import check_model
-from support.task_configs import prepared
+from support.task_configs import prepared as prepared_from
 
 PRODUCTS, TASTES = 120, 4
 
@@ -228,7 +228,7 @@ def test_a_layer_that_mixes_a_retailers_customers_is_not_trained_privately():
 def test_a_dated_split_trains_on_nothing_that_is_later(purchases):
     """Of no customer, and ages count from the end of training; new products have no date."""
     dated = {"recommendation": {"held_out_days": 10}}
-    task, facts, members = prepared(load_config(None, merge(purchases, dated)))
+    task, facts, members = prepared_from(load_config(None, merge(purchases, dated)))
     day = 86_400 * 10**9
     end = facts.end - 20 * day
     for tables, member in zip(load(task.config.data).members, members, strict=True):
