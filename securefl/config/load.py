@@ -203,7 +203,10 @@ def _defaults(given: Mapping[str, Any], where: str) -> Tree:
     usual = _usual_model(task, tree["model"]["name"], protection)
     if (chosen or usual) != tree["model"]["name"]:
         tree["model"] = {} if chosen else {"name": usual}
-    return merge(tree, _model_defaults(task, chosen or usual, protection))
+    tree = merge(tree, _model_defaults(task, chosen or usual, protection))
+    if protection != "none":
+        tree.pop("patience", None)  # no score may end a run under a budget
+    return tree
 
 
 def _usual_model(task: str, model: str, protection: str) -> str:
