@@ -223,7 +223,7 @@ def trained(
         total_change = np.zeros_like(shared)
         for learner, model, trainer, weight in zip(part, models, trainers, weights, strict=True):
             load_shared(model, shared)
-            trainer.train(learner.seed("train", number))
+            trainer.train(learner.seed("train", number), learner.units(number))
             total_change += weight * (shared_vector(model) - shared)
         shared = shared + total_change
         for model in models:

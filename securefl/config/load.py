@@ -200,9 +200,25 @@ def _defaults(given: Mapping[str, Any], where: str) -> Tree:
         raise ConfigError(f"{where}: {error}") from None
     model = given.get("model", {})
     chosen = model.get("name") if isinstance(model, Mapping) else None
-    if chosen is not None and chosen != tree["model"]["name"]:
-        tree["model"] = {}
-    return merge(tree, _model_defaults(task, chosen or tree["model"]["name"], protection))
+    usual = _usual_model(task, tree["model"]["name"], protection)
+    if (chosen or usual) != tree["model"]["name"]:
+        tree["model"] = {} if chosen else {"name": usual}
+    tree = merge(tree, _model_defaults(task, chosen or usual, protection))
+    if protection != "none":
+        tree.pop("patience", None)  # no score may end a run under a budget
+    return tree
+
+
+def _usual_model(task: str, model: str, protection: str) -> str:
+    """Return the default model, or under a budget the first of its task that keeps to one.
+
+    The packaged mechanisms have theirs in `TaskSpec.changes`; one that is installed beside them
+    is in no table, and must not be handed a model that has no price.
+    """
+    models, choice = declaration(task).models, declaration(task).choice(model)
+    if protection == "none" or choice is None or choice.units:
+        return model
+    return next((one.name for one in models if one.units), model)
 
 
 def _model_defaults(task: str, model: str, protection: str) -> Tree:
@@ -222,6 +238,8 @@ def _known(key: str, value: str, names: tuple[str, ...]) -> None:
 
 def nearest(word: str, names: tuple[str, ...]) -> str:
     """Return a hint that ends an error message: the nearest known name, or all of them."""
+    if not names:
+        return ""
     close = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"
 

@@ -220,6 +220,11 @@ class RunConfig(Settings):
     mode: Mode = Field("secure", description="How the members' updates are protected.")
     seed: NonNegativeInt = 0
     rounds: PositiveInt = 20
+    patience: PositiveInt | None = Field(
+        None,
+        description="Rounds end after so many of which none was better on validation than the best"
+        " before them; none runs them all. Refused under a budget.",
+    )
     data: DataSettings
     model: SerializeAsAny[NamedSettings]
     cuts: SerializeAsAny[Settings] = Field(
@@ -328,6 +333,12 @@ class RunConfig(Settings):
     def _enough_to_hide_in(self) -> Self:
         if self.mode == "secure" and self.cohort.minimum < SMALLEST_MASKED_COHORT:
             raise ValueError("cohort.minimum: mode secure needs at least 3 members in a round")
+        return self
+
+    @model_validator(mode="after")
+    def _ends_on_no_private_score(self) -> Self:
+        if self.patience is not None and self.privacy.dp != "none":
+            raise ValueError("patience: under a budget no score decides when a run ends")
         return self
 
     @model_validator(mode="after")

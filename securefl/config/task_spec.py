@@ -46,6 +46,8 @@ class ModelSpec:
             the others too.
         scores: Unit of privacy to the scores that it moves by no more than a bound; under a budget
             no other score leaves a retailer.
+        part: The class, as `module:Class`, that trains it as a part of a blend; None where it is
+            never one.
     """
 
     settings: type[NamedSettings]
@@ -56,6 +58,7 @@ class ModelSpec:
     trained_under: tuple[str, ...] | None = None
     changes: Mapping[str, Tree] = field(default_factory=dict)
     scores: Mapping[Unit, ScoreTable] = field(default_factory=dict)
+    part: str | None = None
 
     @property
     def name(self) -> str:

@@ -160,7 +160,9 @@ class _Writer:
         below = []
         for name, field in type(settings).model_fields.items():
             value = getattr(settings, name)
-            if isinstance(value, BaseModel) or (name in said and isinstance(said[name], list)):
+            if isinstance(value, dict):  # sections that have names
+                below += [(f"{name}.{key}", field, one) for key, one in value.items()]
+            elif isinstance(value, BaseModel) or (name in said and isinstance(said[name], list)):
                 below.append((name, field, value))
             elif self._only is None or name in said or path + name in self._only:
                 yield from self._setting(path + name, field, value, name in said)

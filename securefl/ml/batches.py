@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Batch = tuple[Tensor, ...]
 
@@ -36,6 +36,14 @@ class SizedExamples(Protocol):
 
     def sized_batch(self, index: Tensor, width: int) -> Batch:
         """Return the units at `index`, each as wide as `width`, which no unit exceeds."""
+
+
+@runtime_checkable
+class SettlingExamples(Protocol):
+    """Units of which some parameters are a sum, that no step of gradient descent approaches."""
+
+    def settle(self, model: nn.Module) -> None:
+        """Set these parameters of a model, after its other ones were trained."""
 
 
 def sizes_of(examples: Examples) -> Tensor:

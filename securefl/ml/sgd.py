@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import TrainingSettings
-from securefl.ml.batches import Batch, Examples
+from securefl.ml.batches import Batch, Examples, SettlingExamples
 from securefl.ml.parameters import local_parameters, shared_parameters
 
 UnitLoss = Callable[[nn.Module, Batch], Tensor]
@@ -83,6 +83,8 @@ class LocalTrainer:
                 batch = tuple(part.to(self.device) for part in self.examples.batch(index))
                 total += self._step(batch, anchor) * len(index)
                 count += len(index)
+        if isinstance(self.examples, SettlingExamples):
+            self.examples.settle(self.model)
         return float(total) / max(count, 1)
 
     def _step(self, batch: Batch, anchor: list[Tensor]) -> Tensor:

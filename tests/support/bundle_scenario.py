@@ -197,6 +197,7 @@ def honest(
             "rounds": rounds,
             "server": server or {},
             **({"cohort": {"minimum": max(least.values())}} if least else {}),
+            **({} if private else {"model": {"name": "mf"}}),
             "privacy": {"dp": "none"} if not private else _private(_budget(step, rounds), step),
         },
     )

@@ -16,11 +16,12 @@ from securefl.tasks.served.writing import Provenance, write_member_model
 from support.golden_runs import CHURN, COMMON, DEMAND, HYBRID, LOCAL, PURCHASES
 from support.planted_prices import planted_prices
 from support.small_runs import purchases_in
-from support.task_configs import CONTENT_MODEL, TRANSFER_CUTS
+from support.task_configs import BLEND, CONTENT_MODEL, TRANSFER_CUTS
 
 SMALL_OWN = {"rounds": 1, "epochs_a_round": 1, "factorization": {"dim": 4}}
 LISTS = {
     "recommendation": PURCHASES | {"model": {"name": "mf", "dim": 4}},
+    "blend": PURCHASES | {"model": BLEND},
     "ncf-private": PURCHASES | {"model": {"name": "ncf", "dim": 4, "hidden": 4}, "privacy": LOCAL},
     "profile": PURCHASES
     | {"model": {"name": "profile", "rank": 2, "own": SMALL_OWN}, "privacy": LOCAL},

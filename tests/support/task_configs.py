@@ -16,6 +16,15 @@ TRANSFER_CUTS = {
 }
 CONTENT_CUTS = {"min_households": 1, "min_products": 4, "negatives": 9, "cold": 0.25}
 CONTENT_MODEL = {"rank": 2, "own": {"rank": 2, "mapped": ["category"], "rounds": 1}}
+SMALL_GRU = {"name": "gru", "dim": 4, "hidden": 4, "length": 4, "positions": 4}
+BLEND = {
+    "name": "blend",
+    "parts": {
+        "mf": {"model": {"name": "mf", "dim": 4}},
+        "gru": {"task": "sequential", "model": SMALL_GRU, "rounds": 1},
+    },
+}
+"""The packaged blend with smaller parts, of which one rests after a round."""
 EASE = {"rounds": 1, "model": {"name": "ease", "items": 30, "own_ridge": 5.0}}
 
 
@@ -34,6 +43,12 @@ def transfer_config(purchases, **changes):
     """A round on two departments, and a round on the third."""
     base = {"model": {"rank": 2}, "task": "transfer", "transfer": TRANSFER_CUTS, "rounds": 2}
     return load_config(None, merge({**_without_cuts(purchases), **base}, changes))
+
+
+def blend_config(purchases, **changes):
+    """Five parts, two of them the retailer's own; two rounds."""
+    base = {**purchases, "model": {}, "rounds": 2}
+    return load_config(None, merge(base, merge({"model": BLEND}, changes)))
 
 
 def ease_config(purchases, **changes):

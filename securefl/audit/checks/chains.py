@@ -7,6 +7,7 @@ from datetime import datetime
 
 from securefl.audit.bundle.case import AuditContext, LogEntry, moment_of
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, warned, worst_of
+from securefl.config.early_stopping import ends_early
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.events import (
@@ -108,7 +109,7 @@ def _broken_links(lines: Sequence[LogEntry]) -> Iterator[Finding]:
 def run_complete(case: AuditContext) -> Finding:
     """Each member's chain begins with its start and ends with its end; all agreed rounds ended."""
     rounds = case.agreement.agreement.config.rounds
-    members = case.log.by_member
+    members, early = case.log.by_member, _ended_early(case)
     if not members:
         return failed("the bundle has no entries", "entries")
 
@@ -125,11 +126,33 @@ def run_complete(case: AuditContext) -> Finding:
         absent = [name for name in case.keys if name not in members]
         if absent:
             yield warned(f"{absent[0]} wrote no entry at all", absent[0])
-        if len(case.log.outcomes) < rounds:
+        if len(case.log.outcomes) < rounds and not early:
             yield warned(f"{len(case.log.outcomes)} of the {rounds} agreed rounds ended", "rounds")
 
     took_part = f"{len(case.log.participants)} of {len(members)} members took part"
-    return worst_of(faults(), passed(f"{took_part}, {rounds:,} rounds to the end"))
+    done = f"{rounds:,} rounds to the end"
+    if early:
+        patience = case.agreement.agreement.config.patience
+        done = (
+            f"ended after {len(case.log.outcomes):,} of {rounds:,} rounds, with the result of a"
+            f" round that {patience} or more came after, as agreed"
+        )
+    return worst_of(faults(), passed(f"{took_part}, {done}"))
+
+
+def _ended_early(case: AuditContext) -> bool:
+    """Return whether the agreed patience allows that the run ended before its last round.
+
+    Validation scores are in no entry: what is checked is how many rounds came after the result.
+    """
+    ended = {
+        number: next(iter(lines.values()))[1].model_after
+        for number, lines in case.log.outcomes.items()
+    }
+    last, result = max(ended, default=0), case.bundle.claims.model
+    bests = [number for number, model in ended.items() if model == result]
+    config = case.agreement.agreement.config
+    return any(ends_early(config, last=last, best=number) for number in bests)
 
 
 def _misplaced(lines: Sequence[LogEntry]) -> Iterator[Finding]:

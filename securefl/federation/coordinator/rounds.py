@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from securefl.config.early_stopping import ends_early
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.transcripts import TranscriptArchive
@@ -149,6 +150,16 @@ def _check_enough(federation: Federation, survivors: Sequence[str]) -> None:
             f"{len(survivors)} members are left in the round, and the agreement demands {least} for"
             f" {federation.config.task}"
         )
+
+
+def is_over(config: RunConfig, state: RoundState) -> bool:
+    """Return whether no round is left: all were run, or the agreed patience has ended.
+
+    Members hold the coordinator to the same rule, by the rounds' numbers (`answer_gate.py`).
+    """
+    if state.round >= config.rounds:
+        return True
+    return ends_early(config, last=state.round, best=state.best_round)
 
 
 def initial_state(config: RunConfig, shared: FloatVector) -> RoundState:

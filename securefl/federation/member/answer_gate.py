@@ -34,6 +34,13 @@ class KnownModels(Protocol):
     def rounds(self) -> int:
         """Number of agreed rounds."""
 
+    def early_end(self, best: int | None) -> int | None:
+        """Return the round after which the run may end early; None if it may not.
+
+        Args:
+            best: The round whose model is said to be the result; None where it is not said.
+        """
+
     def is_recorded(self, number: int, model: bytes) -> bool:
         """Return whether the member's entry on a round names this model, or says "did not see"."""
 
@@ -91,6 +98,7 @@ class AnswerGate:
         self._models = models
         self._asked: set[tuple[object, ...]] = set()
         self._pinned: tuple[int, bytes] = (0, b"")
+        self._last: int | None = None
 
     def admit(self, request: m.Message) -> Rule:
         """Return the row that allows a question.
@@ -99,6 +107,7 @@ class AnswerGate:
             RefusedQuestionError: If no row does.
             MessageError: If a model is malformed.
         """
+        self._end_early(request)
         rule = self._rule(request)
         if rule.question not in _CHECKED_BY_THE_SESSION:
             self._check_round(request)
@@ -118,6 +127,7 @@ class AnswerGate:
             "phase": self.phase.value,
             "asked": sorted(self._asked, key=str),
             "pinned": self._pinned,
+            "last": self._last,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -125,6 +135,7 @@ class AnswerGate:
         self.phase = Phase(state["phase"])
         self._asked = {tuple(one) for one in state["asked"]}
         self._pinned = (state["pinned"][0], state["pinned"][1])
+        self._last = state.get("last")
 
     def refuse(
         self, request: m.Message, reason: QuestionRefusal, text: str
@@ -132,6 +143,25 @@ class AnswerGate:
         """Record a refusal, and return it as an error."""
         self._record(question_name(request), self.phase.value, reason)
         return RefusedQuestionError(text)
+
+    def _end_early(self, request: m.Message) -> None:
+        """Take the rounds for ended where a question says so, and the agreed patience allows it.
+
+        From then on nothing is trained. A member does not know whether validation improved, but
+        holds the coordinator to the number of rounds behind the result.
+        """
+        if self._models is None or self.phase is not Phase.IN_ROUNDS:
+            return
+        if isinstance(request, m.Deliver):
+            last = self._models.early_end(request.round)
+        elif isinstance(request, m.Finish):
+            last = self._models.early_end(None)
+            last = last if last == request.rounds else None
+        else:
+            return
+        if last is not None:
+            self._last = last
+            self.advance(Phase.ROUNDS_ENDED)
 
     def _rule(self, request: m.Message) -> Rule:
         """Return the row of a question in this phase and under this protection."""
@@ -153,7 +183,7 @@ class AnswerGate:
         if number is None or self._models is None:
             return
         # How many rounds a run had is in a signed entry: it is over after the last one alone.
-        last = self._models.rounds
+        last = self._last or self._models.rounds
         if number == last or (0 <= number < last and not isinstance(request, m.Finish)):
             return
         raise self.refuse(request, "round", f"round {number} was not agreed")

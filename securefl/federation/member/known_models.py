@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from securefl.config.early_stopping import ends_early
 from securefl.consortium.ledger.events import Outcome, UnseenOutcome
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.federation import messages as m
@@ -75,6 +76,13 @@ class MemberModels:
     def rounds(self) -> int:
         """Number of agreed rounds."""
         return self._learner.config.rounds
+
+    def early_end(self, best: int | None) -> int | None:
+        """See `KnownModels.early_end`; the newest round with an entry of its end is the last."""
+        config = self._learner.config
+        ended = [n for n in range(1, config.rounds) if self._ledger.end_of_round(n) is not None]
+        last = max(ended, default=0)
+        return last if ends_early(config, last=last, best=1 if best is None else best) else None
 
     def concluded(self, number: int) -> bytes | None:
         """Return the digest that a round ended with; None where it is not recorded.

@@ -229,7 +229,8 @@ def compare(config: RunConfig, path: Path, progress: Progress | None = None) -> 
     quiet = config.references.model_copy(update={"enabled": False})
     watch.stage("Training in the clear")
     plain = Stopwatch()
-    shared = config.model_copy(update={"references": quiet})
+    # Both arms train the same rounds, so that there are as many sums to compare.
+    shared = config.model_copy(update={"references": quiet, "patience": None})
     baseline = _train(shared.model_copy(update={"mode": "plain"}), path, watch, plain)
     watch.stage("Training with masked updates")
     check = SumCheck()

@@ -25,6 +25,7 @@ from securefl.federation.coordinator.rounds import (
     RoundRecord,
     RoundState,
     initial_state,
+    is_over,
     run_round,
     spent,
 )
@@ -135,7 +136,7 @@ class RoundLoop:
         state = self._restored()
         rounds = self.federation.config.rounds
         self.watch.begin(state.round, rounds)
-        while state.round < rounds:
+        while not is_over(self.prepared.config, state):
             self._round(state)
         self.hooks.rounds_ended(self.federation)
         return self._closed(state)

@@ -19,6 +19,10 @@ from securefl.privacy.statement import protection
 PARITY: Final = 2.0
 """Percent. A smaller difference is called parity, as another seed may reverse it."""
 
+_SEEN: Final = 2.0
+"""Standard errors beyond which a gain is told from none."""
+_FAR: Final = 1000.0
+"""Times as many customers as no federation will have."""
 
 KEPT: Final = (
     "Per-retailer figures stay with the retailers: each finds its own in figures.json of its own"
@@ -194,7 +198,7 @@ def _conclusion(result: Result, metric: str, found: MetricLabel) -> str:
     alone = _cell(result.metrics, "alone", metric)
     return _verdict(result, metric, found).format(
         name=name, pair=f"{federated} against {alone}"
-    ) + (_beaten_by_naive(result, metric, found))
+    ) + (_worth(result, metric, found) + _beaten_by_naive(result, metric, found))
 
 
 def _verdict(result: Result, metric: str, found: MetricLabel) -> str:
@@ -219,6 +223,35 @@ def _verdict(result: Result, metric: str, found: MetricLabel) -> str:
         f"The federation does not help: {{name}} is {-value:.1f} % worse than training alone "
         f"({{pair}}), and worse at {count} of {members} retailers."
     )
+
+
+def _worth(result: Result, metric: str, found: MetricLabel) -> str:
+    """Say under a budget what joining is worth, how sure that is, and what would make it sure.
+
+    The standard error is over retailers, for the coming retailer is what a reader asks about. It
+    falls with the root of the number of customers, of whom a retailer's figure is a mean.
+    """
+    sign = 1 if found.higher_is_better else -1
+    gains = [sign * _difference(member.metrics, metric) for member in result.members]
+    if result.privacy is None or len(gains) < 2 or any(math.isnan(one) for one in gains):
+        return ""
+    worth, error = math.fsum(gains) / len(gains), sample_deviation(gains) / math.sqrt(len(gains))
+    said = (
+        f" The mean retailer gains {worth:+.4f} ± {error:.4f} of {title(metric)} (standard error"
+        f" over {len(gains)} retailers)"
+    )
+    if worth <= 0:
+        return f"{said}; more customers would show no gain from the same training."
+    if worth >= _SEEN * error:
+        return f"{said}, which is more than chance."
+    times = (_SEEN * error / worth) ** 2
+    if times > _FAR:
+        return f"{said}; no federation would be large enough to tell so small a gain from none."
+    return f"{said}; it would be told from none with {times:.1f} times as many customers."
+
+
+def _difference(metrics: Mapping[str, Numbers], metric: str) -> float:
+    return metrics["federated"][metric] - metrics["alone"][metric]
 
 
 def _noise(result: Result, metric: str, found: MetricLabel) -> float:

@@ -33,7 +33,8 @@ def train_local_only(
     """Train on one party's data, for as many rounds as the federation.
 
     The model starts from the same weights, is evaluated on validation as often, and its best round
-    is reported, so that neither side of the comparison is favoured. Where the task personalizes
+    is reported, so that neither side of the comparison is favoured; it ends early by the same rule.
+    Where the task personalizes
     with a local model, that model is what the party has without the federation.
     """
     local = problem.score_local()
@@ -41,7 +42,7 @@ def train_local_only(
         return LocalOnlyTraining(0, local)
     model = problem.fresh_model("alone")
     load_shared(model, shared)
-    best = train_to_best(problem, model, settings, rounds)
+    best = train_to_best(problem, model, settings, rounds, problem.config.patience)
     return LocalOnlyTraining(best, problem.score(model, "test"))
 
 

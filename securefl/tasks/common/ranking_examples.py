@@ -19,7 +19,14 @@ from securefl.ml.metrics.ranking import RankingCases
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.histories import CustomerExamples, Histories
 from securefl.tasks.common.settings import RecommendationSettings
-from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, hold_out, sample_negatives
+from securefl.tasks.common.splits import (
+    HeldOut,
+    Pairs,
+    Purchases,
+    hold_out,
+    hold_out_dated,
+    sample_negatives,
+)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -119,23 +126,48 @@ class RetailerCases:
         end: int,
         settings: RecommendationSettings,
     ) -> None:
+        # Ages count from the day on which training ends, which is the present of this split.
+        window = settings.held_out_days
+        end = end if window is None else end - 2 * window * _DAY
         sold = np.zeros(products, dtype=np.bool_)
 
         def cuts() -> Iterator[HeldOut]:
             for part in purchases:
                 sold[part.item] = True
-                yield hold_out(part, settings.min_products)
+                yield _split(part, settings, end)
 
         self.cut: HeldOut = HeldOut.joined(cuts())
         self.sold: Ints = np.flatnonzero(sold)
         self.products = products
         self.settings = settings
-        self.weights: Floats = _by_age(self.cut.training.time, end, settings)
+        self._end = end
+        self.weights: Floats = self._by_age(settings.recency_days, settings.recency_floor)
 
     @property
     def customers(self) -> int:
         """Number n of customers in training and evaluation."""
         return len(self.cut.customers)
+
+    def _by_age(self, days: float, floor: float = 0.0) -> Floats:
+        """Return weights of the training pairs that fall to 1/e in so many days, float64 [P]."""
+        time, end = self.cut.training.time, self._end
+
+        def weights(span: slice) -> Floats:
+            # A purchase after the agreed end would have a weight without bound.
+            age = np.maximum(end - time[span], 0) / _DAY
+            return np.asarray(np.exp(-age / days) + floor)
+
+        return _computed(np.float64, weights, time)
+
+    def recent_examples(self, days: float) -> CustomerExamples:
+        """Return the customers as examples with these weights, which no other customer moves."""
+        weights = self._by_age(days)
+        narrow = _computed(np.float32, lambda span: weights[span], weights)
+        return CustomerExamples(
+            histories=histories(self.cut.training, torch.from_numpy(narrow)),
+            home=torch.zeros(self.customers, dtype=torch.int64),
+            prior=torch.zeros(1, 0),
+        )
 
     def examples(self) -> CustomerExamples:
         """Return the customers as examples whose weights sum to 1 on average over customers.
@@ -250,15 +282,11 @@ def histories(pairs: Pairs, weights: Tensor | None = None) -> Histories:
     )
 
 
-def _by_age(time: Ints, end: int, settings: RecommendationSettings) -> Floats:
-    """Return the weights of purchases, float64 [P]: the older, the smaller."""
-
-    def weights(span: slice) -> Floats:
-        # A purchase after the agreed end would have a weight without bound.
-        age = np.maximum(end - time[span], 0) / _DAY
-        return np.asarray(np.exp(-age / settings.recency_days) + settings.recency_floor)
-
-    return _computed(np.float64, weights, time)
+def _split(lines: Purchases, settings: RecommendationSettings, end: int) -> HeldOut:
+    """Split lines by each customer's own baskets, or at the same moments for all, from `end` on."""
+    if settings.held_out_days is None:
+        return hold_out(lines, settings.min_products)
+    return hold_out_dated(lines, settings.min_products, end, settings.held_out_days * _DAY)
 
 
 def _computed(

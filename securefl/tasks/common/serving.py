@@ -226,6 +226,10 @@ def before(transactions: pd.DataFrame, as_of: np.datetime64 | None) -> pd.DataFr
     return transactions[transactions["time"].to_numpy("datetime64[ns]") < as_of]
 
 
+def _is_one_less(value: Tensor, parameter: Tensor) -> bool:
+    return value.shape[1:] == parameter.shape[1:] and len(value) + 1 == len(parameter)
+
+
 @torch.no_grad()
 def load_rows(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Write parameters into a model that may have one row more of its local tables.
@@ -241,9 +245,8 @@ def load_rows(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         raise ValueError("the names of parameters do not match")
     for name, parameter in parameters.items():
         value = state[name]
-        if name in local and value.shape[1:] == parameter.shape[1:]:
-            if len(parameter) != len(value) + 1:
-                raise ValueError(f"{name} has {len(value)} rows")
+        # Of other local parameters, such as a list of products, there is no row more.
+        if name in local and value.ndim and _is_one_less(value, parameter):
             value = torch.cat([value, value.new_zeros(1, *value.shape[1:])])
         if value.shape != parameter.shape or value.dtype != parameter.dtype:
             raise ValueError(f"{name} is {list(value.shape)}, not {list(parameter.shape)}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 
 from securefl.config.base import NamedSettings, Settings
@@ -124,6 +125,12 @@ class RecommendationSettings(Settings):
         0.5,
         description="Weight of the retailer's own recent popularity in the scores; never released.",
     )
+    held_out_days: PositiveInt | None = Field(
+        None,
+        description="Length of each of two windows at the end of the period: training ends before"
+        " them for all, and validation and test purchases come from the first and the second. None"
+        " holds out each customer's own last baskets.",
+    )
 
 
 class NewProductSettings(RecommendationSettings):
@@ -133,3 +140,9 @@ class NewProductSettings(RecommendationSettings):
         0.1,
         description="Share of products, by a hash, that count as new and are held out of training.",
     )
+
+    @model_validator(mode="after")
+    def _not_dated(self) -> Self:
+        if self.held_out_days is not None:
+            raise ValueError("held_out_days: new products are held out by a hash and not by date")
+        return self

@@ -165,6 +165,41 @@ def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
     )
 
 
+def hold_out_dated(purchases: Purchases, min_products: int, end: int, window: int) -> HeldOut:
+    """Split one retailer's purchases at the same moments for all customers.
+
+    Training ends at `end`; the validation case is a new product of the first discovery basket in
+    the window behind it, the test case one of the first in the window after that. What a customer
+    bought up to the window of a case is known then. Customers with fewer than `min_products` by
+    the end of training, or without one of the cases, are left out. A basket belongs to where it
+    began.
+
+    Args:
+        purchases: The lines.
+        min_products: Distinct products that a customer bought at least by the end of training.
+        end: The last moment of training, in the unit of the purchases.
+        window: Length of each window.
+    """
+    lines = _Lines.of(purchases)
+    start = lines.basket_starts()
+    until = [lines.baskets_until(start, moment) for moment in (end, end + window)]
+    of_window = [
+        lines.first_discovery(start, begin, begin + window) for begin in (end, end + window)
+    ]
+    early = lines.pair_row[start[lines.pair_ordinal] <= end]
+    enough = np.bincount(early, minlength=len(lines.customers)) >= min_products
+    kept = enough & (of_window[0] >= 0) & (of_window[1] >= 0)
+    everything = lines.pairs(kept, None)
+    return HeldOut(
+        customers=lines.customers[kept],
+        training=lines.pairs(kept, until[0]),
+        known=lines.pairs(kept, until[1]),
+        bought=CustomerItems(everything.start, everything.item),
+        validation=lines.chosen(of_window[0])[kept],
+        test=lines.chosen(of_window[1])[kept],
+    )
+
+
 def histories_of(purchases: Purchases) -> tuple[Ints, Pairs]:
     """Return all customers' ids, int64 [n] ascending, and all pairs that they bought."""
     lines = _Lines.of(purchases)
@@ -249,6 +284,29 @@ class _Lines:
         before = self.pair_ordinal < last[self.pair_row]
         np.maximum.at(previous, self.pair_row[before], self.pair_ordinal[before])
         return last, previous
+
+    def basket_starts(self) -> Ints:
+        """Return the time of each basket's earliest line, int64 [B]; ascends for a customer."""
+        if not len(self.ordinal):
+            return np.zeros(0, dtype=np.int64)
+        starts: Ints = np.minimum.reduceat(self.lines.time, np.flatnonzero(_changes(self.ordinal)))
+        return starts
+
+    def baskets_until(self, start: Ints, moment: int) -> Ints:
+        """Return each customer's first basket that began after a moment, or else their end."""
+        first = np.append(self.first_basket, len(start))
+        before = np.append(0, np.cumsum(start <= moment))
+        within: Ints = np.diff(before[first])
+        return self.first_basket + within
+
+    def first_discovery(self, start: Ints, after: int, until: int) -> Ints:
+        """Return each customer's first discovery basket that began in (after, until], else -1."""
+        none = np.iinfo(np.int64).max
+        found = np.full(len(self.customers), none, dtype=np.int64)
+        began = start[self.pair_ordinal]
+        within = (began > after) & (began <= until)
+        np.minimum.at(found, self.pair_row[within], self.pair_ordinal[within])
+        return np.where(found == none, -1, found)
 
     def pairs(self, kept: NDArray[np.bool_], limit: Ints | None) -> Pairs:
         """Return the pairs of some customers, bool [n], before a basket of each, int64 [n].

@@ -55,6 +55,7 @@ HYBRID: Final = TaskSpec(
             HybridSettings,
             "securefl.tasks.content.hybrid:HybridTask",
             served="securefl.tasks.recommendation.serving:ServedRanking",
+            part="securefl.tasks.content.task:FeatureTask",
             units={"customer": A_CUSTOMER},
         ),
         ModelSpec(
@@ -81,6 +82,7 @@ CONTENT: Final = TaskSpec(
             ContentSettings,
             "securefl.tasks.content.hybrid:ContentTask",
             served="securefl.tasks.recommendation.serving:ServedRanking",
+            part="securefl.tasks.content.task:FeatureTask",
             units={"customer": A_CUSTOMER},
         ),
     ),

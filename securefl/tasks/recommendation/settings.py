@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     Field,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+    model_validator,
 )
 
-from securefl.config.base import NamedSettings
+from securefl.config.base import NamedSettings, Settings
+from securefl.config.task_registry import DEFAULT_TASK, declaration
 from securefl.tasks.common.settings import Fraction, RankingSettings
 
 
@@ -35,6 +42,34 @@ class EaseSettings(RankingSettings):
     )
 
 
+class PopularitySettings(RankingSettings):
+    """What sold lately, summed over the retailers once."""
+
+    name: Literal["popularity"] = "popularity"
+    days: PositiveFloat = Field(
+        28.0, description="Days after which the weight of a purchase has fallen to 1/e."
+    )
+
+
+class NeighbourSettings(RankingSettings):
+    """A retailer's own item-to-item model of all products; no other party ever sees it."""
+
+    name: Literal["neighbours"] = "neighbours"
+    ridge: PositiveFloat = Field(200.0, description="Regularisation, in customers.")
+    hierarchy: NonNegativeFloat = Field(
+        20.0,
+        description="Weight of the public hierarchy: each group of products is a row beside the"
+        " customers', of this length whatever its size.",
+    )
+    baskets: PositiveFloat = Field(
+        16.0,
+        description="Baskets after which the weight of a purchase in a history has fallen to 1/e.",
+    )
+    floor: NonNegativeFloat = Field(
+        0.3, description="Weight added to every purchase of a history, however old."
+    )
+
+
 class RatingNcfSettings(NamedSettings):
     """The tutorial's rating classifier: all parameters are shared, as in the tutorial."""
 
@@ -43,3 +78,79 @@ class RatingNcfSettings(NamedSettings):
     hidden: PositiveInt = 128
     classes: PositiveInt = 5
     dropout: Fraction = 0.2
+
+
+FAMILY: Final = ("recommendation", "sequential", "hybrid", "content")
+"""The tasks whose models can be parts: they rank the same products for the same customers."""
+PartName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Holder = Literal["shared", "own", "none"]
+PARTS_ALONE: Final[Mapping[str, type[RankingSettings]]] = {
+    "popularity": PopularitySettings,
+    "neighbours": NeighbourSettings,
+}
+"""Models of recommendation that are parts and nothing by themselves."""
+
+
+class PartSettings(Settings):
+    """One part of a blend."""
+
+    task: str = Field("recommendation", description="The task whose model it is.")
+    holder: Holder = Field(
+        "shared",
+        description="Whether it is trained together, by each retailer alone, or left out.",
+    )
+    rounds: PositiveInt | None = Field(
+        None, description="Rounds that it is trained in, from the first; none says all of them."
+    )
+    model: SerializeAsAny[NamedSettings]
+
+    @field_validator("task")
+    @classmethod
+    def _of_the_family(cls, name: str) -> str:
+        if name not in FAMILY:
+            raise ValueError(f"'{name}' is none of {', '.join(FAMILY)}")
+        return name
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _as_declared(cls, section: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - as given
+        if "task" not in info.data or isinstance(section, Settings):
+            return section
+        if not isinstance(section, dict):
+            raise ValueError("a section that names a model")
+        task, name = info.data["task"], str(section.get("name"))
+        if task == DEFAULT_TASK and name in PARTS_ALONE:
+            return PARTS_ALONE[name].model_validate(section)
+        choice = declaration(task).choice(name)
+        if choice is None or choice.part is None:
+            raise ValueError(f"model '{name}' of task '{task}' is no part of a blend")
+        return choice.settings.model_validate(section)
+
+    @model_validator(mode="after")
+    def _can_be_a_part(self) -> Self:
+        if self.never_shared and self.holder == "shared":
+            raise ValueError(f"model '{self.model.name}' is never shared: say holder = 'own'")
+        return self
+
+    @property
+    def never_shared(self) -> bool:
+        """Whether its model has no parameter that could be summed."""
+        return isinstance(self.model, NeighbourSettings)
+
+
+class BlendSettings(RankingSettings):
+    """Several models, weighted by each retailer on its own validation purchases."""
+
+    name: Literal["blend"] = "blend"
+    parts: dict[PartName, PartSettings] = Field(
+        description="The parts by name, each with the settings of its model."
+    )
+
+    @model_validator(mode="after")
+    def _has_parts(self) -> Self:
+        held = [part for part in self.parts.values() if part.holder != "none"]
+        if not any(part.holder == "shared" for part in held):
+            raise ValueError("a blend needs a shared part")
+        if sum(part.never_shared for part in held) > 1:
+            raise ValueError("a blend has one part 'neighbours' at most")
+        return self

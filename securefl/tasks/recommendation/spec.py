@@ -16,7 +16,7 @@ from securefl.tasks.common.settings import (
     ProfileSettings,
     RecommendationSettings,
 )
-from securefl.tasks.recommendation.settings import EaseSettings, RatingNcfSettings
+from securefl.tasks.recommendation.settings import BlendSettings, EaseSettings, RatingNcfSettings
 
 RANKING_SCORES: Final[Mapping[Unit, ScoreTable]] = {
     "customer": ScoreTable("released", {"hr@10": ScoreBound(1.0), "ndcg@10": ScoreBound(1.0)})
@@ -45,14 +45,21 @@ RECOMMENDATION: Final = TaskSpec(
     description="which products a customer buys next",
     models=(
         ModelSpec(
+            BlendSettings,
+            "securefl.tasks.recommendation.blend:BlendTask",
+            served=_SERVED,
+            changes={"none": packaged(__package__, "blend")},
+        ),
+        ModelSpec(
             FactorizationSettings,
             _PURCHASES,
             _PRIVATE_PURCHASES,
             served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
+            part=_PURCHASES,
         ),
-        ModelSpec(HierarchicalSettings, _PURCHASES, served=_SERVED),
+        ModelSpec(HierarchicalSettings, _PURCHASES, served=_SERVED, part=_PURCHASES),
         ModelSpec(
             NcfSettings,
             _PURCHASES,
@@ -60,6 +67,7 @@ RECOMMENDATION: Final = TaskSpec(
             served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
+            part=_PURCHASES,
         ),
         ModelSpec(
             ProfileSettings,
@@ -67,6 +75,7 @@ RECOMMENDATION: Final = TaskSpec(
             served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
+            part="securefl.tasks.recommendation.profile:ProfileTask",
         ),
         ModelSpec(
             EaseSettings,
@@ -74,6 +83,7 @@ RECOMMENDATION: Final = TaskSpec(
             served=_SERVED,
             units={"customer": A_CUSTOMER},
             changes=EASE_CHANGES,
+            part="securefl.tasks.recommendation.ease:EaseTask",
         ),
         ModelSpec(
             RatingNcfSettings,
@@ -98,6 +108,8 @@ RECOMMENDATION: Final = TaskSpec(
         "securefl.tasks.recommendation.task:RankingFacts",
         "securefl.tasks.recommendation.ease:EaseFacts",
         "securefl.tasks.recommendation.rating_task:RatingFacts",
+        "securefl.tasks.recommendation.blend:BlendFacts",
+        "securefl.tasks.content.task:FeatureFacts",
     ),
     disclosure=WHAT_SELLS,
 )

@@ -29,6 +29,7 @@ SEQUENTIAL: Final = TaskSpec(
             served="securefl.tasks.recommendation.serving:ServedRanking",
             units={"customer": A_SEQUENCE},
             scores=RANKING_SCORES,
+            part="securefl.tasks.sequential.task:SequentialTask",
             changes={
                 protection: {"model": {**_PRIVATE["model"], "name": name}}
                 for protection in PROTECTED

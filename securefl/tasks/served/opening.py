@@ -225,7 +225,7 @@ def _served(parts: FolderParts) -> ServedModel:
     local, part = own_tensors(parts)
     task = create_task(parts.config)
     # One row more than there were customers: that of those who were not in the run.
-    rows = next((len(value) for value in local.values() if value.ndim), 0)
+    rows = len(part.get("customers", ()))
     with torch.random.fork_rng(devices=[]):  # a fresh model draws from the caller's generator
         model = task.model(facts, rows + 1)
         load_shared(model, parts.shared(model))

@@ -93,3 +93,30 @@ def test_restore_beside_an_update_is_refused(asked):
     fresh = parties.spec.build()
     assert isinstance(say(fresh, m.Restore(round=1)), m.Done)
     fresh.close()
+
+
+def test_rounds_end_early_only_as_agreed(asked):
+    """With the result of a round that as many came after as the agreed patience, and not before."""
+    parties = asked(mode="plain", rounds=4, patience=1)
+    names, start = parties.consortium.roster.names, parties.prepared.shared
+    models = [start, start + 1, start + 2]
+    say(parties.member, m.StartRun(since=0))
+    result = m.Deliver(round=1, shared=m.pack_vector(models[1]))
+    for number in (1, 2):
+        say(parties.member, m.Train(round=number, shared=m.pack_vector(models[number - 1])))
+        assert "not answered in the rounds" in say(parties.member, result).text
+        ended = m.Conclude(
+            round=number,
+            survivors=names,
+            model=model_digest(models[number]),
+            transcript=None,
+            since=0,
+        )
+        assert isinstance(say(parties.member, ended), m.Entries)
+    newest = m.Deliver(round=2, shared=m.pack_vector(models[2]))
+    assert "not answered in the rounds" in say(parties.member, newest).text
+    assert isinstance(say(parties.member, result), m.Done)
+    train = m.Train(round=3, shared=m.pack_vector(models[2]))
+    assert "not answered after the rounds" in say(parties.member, train).text
+    assert "was not agreed" in say(parties.member, m.Finish(rounds=4, since=0)).text
+    assert isinstance(say(parties.member, m.Finish(rounds=2, since=0)), m.Entries)

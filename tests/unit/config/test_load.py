@@ -17,7 +17,7 @@ def test_defaults_alone_are_a_run():
     assert (config.task, config.data.source, config.model.name) == (
         "recommendation",
         "complete-journey",
-        "mf",
+        "blend",
     )
 
 
@@ -52,7 +52,7 @@ def test_the_resolved_configuration_resolves_to_itself():
         ("[training]\nlerning_rate = 1", "unknown key 'training.lerning_rate'; did you mean 'lea"),
         ("[references.alone]\nepoch = 1", "unknown key 'references.alone.epoch'"),
         ("[data]\nsorce = 'x'", "unknown key 'data.sorce'; did you mean 'source'"),
-        ("[model]\ndimm = 3", "unknown key 'model.dimm'; did you mean 'dim'"),
+        ("[model]\nname = 'mf'\ndimm = 3", "unknown key 'model.dimm'; did you mean 'dim'"),
         ("task = 'recomendation'", "task: unknown value 'recomendation'; did you mean 'recom"),
         ("[data]\nsource = 'journey'", "data.source: unknown value 'journey'"),
         ("rounds = 0", "rounds: input should be greater than"),

@@ -10,9 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
+
+from securefl.tasks.common.histories import Histories
+
+_CHUNK: Final = 512
+_COUNTS: Final = 16
+_LARGEST: Final = 4.0
 
 
 def gram(rows: Iterable[Tensor]) -> Tensor:
@@ -73,7 +80,7 @@ class ItemToItem:
 
         By the matrix inversion lemma `E - lambda P = X' (lambda E + X X')^-1 X`.
         """
-        weighted = torch.linalg.inv(_with_ridge(bought @ bought.T, ridge)).float() @ bought
+        weighted = inverse_of(bought @ bought.T, ridge) @ bought
         return cls((bought.T, weighted), 1 - (bought * weighted).sum(dim=0))
 
     def scores(self, history: Tensor) -> Tensor:
@@ -82,6 +89,12 @@ class ItemToItem:
         for matrix in self.explains:
             explained = explained @ matrix
         return history - (history - explained) / self.diagonal
+
+
+def inverse_of(products: Tensor, ridge: float) -> Tensor:
+    """Return `(lambda E + X X')^-1`, float32 [n, n], for inner products of rows, [n, n]."""
+    found: Tensor = torch.linalg.inv(_with_ridge(products, ridge)).float()
+    return found
 
 
 def _with_ridge(products: Tensor, ridge: float) -> Tensor:
@@ -134,6 +147,20 @@ class EaseRanker(GramMatrix):
         rows = self.rows[items]
         counts = present * (rows >= 0)
         return multi_hot(rows.clamp(min=0), counts, self.together.in_features)
+
+    @torch.no_grad()
+    def settle(self, histories: Histories, samples: int) -> None:
+        """Set the matrix to that of histories: their sum over samples, times a public factor.
+
+        The factor keeps the largest count of a catalogue of any size within what a sum may hold.
+        """
+        batches = (
+            self.bought(*histories.padded(index))
+            for index in torch.split(torch.arange(len(histories)), _CHUNK)
+        )
+        scale = len(self.rows) / _COUNTS / max(samples, 1)
+        found = gram(batches) * scale
+        self.together.weight.copy_(found.clamp(max=_LARGEST))
 
     def spread(self, scores: Tensor, otherwise: float) -> Tensor:
         """Return item scores, [B, N], as product scores, [B, I]; others get `otherwise`."""

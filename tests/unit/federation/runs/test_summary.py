@@ -10,6 +10,19 @@ from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.repeat import summarise_runs
 from securefl.federation.runs.result import MemberResult, RunResult
 from securefl.federation.runs.summary import gain, summarise
+from securefl.privacy.statement import MemberPrivacy, RunPrivacy
+
+PRIVACY = RunPrivacy(
+    unit="customer",
+    adjacency="add or remove one customer",
+    mechanism="sampled Gaussian",
+    against="everyone",
+    protects="one customer",
+    records_per_customer=None,
+    accountant="rdp",
+    delta=1e-5,
+    members=(MemberPrivacy("retailer-0", 2.0, 2.5, 1.0, 0.5, 20, 2.0, 2.0, 3.0),),
+)
 
 
 def result(metric="hr@10", members=((0.35, 0.40), (0.30, 0.33)), baseline=0.2, **changes):
@@ -76,6 +89,23 @@ def test_a_federation_that_hurts_is_not_praised():
 @pytest.mark.parametrize("federated", [0.3501, 0.3499, 0.35])
 def test_a_small_difference_is_parity(federated):
     assert summarise(result(members=((0.35, federated),))).conclusion.startswith("Parity: ")
+
+
+@pytest.mark.parametrize(
+    ("federated", "said"),
+    [
+        ((0.40, 0.41, 0.40), "+0.1033 ± 0.0033 of HR@10 (standard error over 3 retailers), which"),
+        ((0.33, 0.30, 0.30), "it would be told from none with 4.0 times as many customers."),
+        ((0.29, 0.30, 0.30), "more customers would show no gain"),
+        ((0.50, 0.10001, 0.3), "no federation would be large enough"),
+    ],
+)
+def test_a_budget_says_what_joining_is_worth(federated, said):
+    """With the standard error over retailers, and the customers that would make it seen."""
+    members = tuple((0.30, one) for one in federated)
+    private = result(members=members, privacy=PRIVACY)
+    assert said in summarise(private).conclusion
+    assert "standard error" not in summarise(result(members=members)).conclusion
 
 
 def test_a_gain_within_the_spread_over_seeds_is_parity():

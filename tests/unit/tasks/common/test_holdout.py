@@ -4,7 +4,14 @@ from collections import Counter
 
 import numpy as np
 
-from securefl.tasks.common.splits import HeldOut, Pairs, Purchases, hold_out, sample_negatives
+from securefl.tasks.common.splits import (
+    HeldOut,
+    Pairs,
+    Purchases,
+    hold_out,
+    hold_out_dated,
+    sample_negatives,
+)
 
 
 def purchases(lines):
@@ -143,3 +150,32 @@ def test_a_small_catalogue_fills_with_minus_one():
 
     assert (drawn >= 0).sum(axis=1).tolist() == [5, 5, 5]
     assert (drawn[:, 5:] == -1).all()
+
+
+def test_a_dated_split_ends_training_for_all_at_once():
+    """Also of another customer nothing is trained on that is younger than a case."""
+    first = history([[1, 2], [1, 3], [4], [5], [6, 1]], customer=7)
+    later = history([[1, 2], [2], [3, 4], [3], [5, 6, 7]], customer=8)
+    cut = hold_out_dated(purchases(first + later), 2, end=15, window=15)
+
+    assert cut.customers.tolist() == [7, 8]
+    assert cut.training.time.max() <= 15
+    assert pairs(cut.training) == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2)]
+    assert cut.validation.tolist()[0] == 4
+    assert cut.validation.tolist()[1] in {3, 4}
+    assert cut.test.tolist()[0] == 6
+    assert cut.test.tolist()[1] in {5, 6, 7}
+    assert (cut.known.time <= 30).all()
+
+
+def test_a_dated_split_leaves_out_whoever_lacks_a_case():
+    """One without a new product in a window, and one who came after the end of training."""
+    without = history([[1, 2], [3], [4], [4], [4]], customer=1)
+    late = [(2, 1, 100, 20), (2, 2, 101, 25), (2, 3, 102, 40)]
+    both = history([[1, 2], [3], [4], [5], [6]], customer=3)
+    cut = hold_out_dated(purchases(without + late + both), 2, end=15, window=15)
+
+    assert cut.customers.tolist() == [3]
+    assert (cut.validation.tolist(), cut.test.tolist()) == ([4], [6])
+    nothing = hold_out_dated(purchases(late), 2, end=15, window=15)
+    assert len(nothing.customers) == len(nothing.training.row) == 0

@@ -5,17 +5,20 @@ import pandas as pd
 import pytest
 import torch
 
-from securefl.config.load import default_config, merge, validate
+from securefl.config.load import default_config, load_config, merge, validate
+from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import all_units
 from securefl.ml.metrics.sums import total
 from securefl.ml.sgd import LocalTrainer
+from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.recommendation.models.factorization import Factorization
 from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactorization
 from securefl.tasks.recommendation.models.ncf import NcfRanker
 from securefl.tasks.recommendation.task import RecommendationTask
 from securefl.tasks.registry import check_model
+from support.task_configs import prepared as prepared_from
 
 PRODUCTS, TASTES = 120, 4
 
@@ -220,3 +223,21 @@ def test_a_layer_that_mixes_a_retailers_customers_is_not_trained_privately():
     privacy = {"dp": "local", "epsilon": 4.0}
     with pytest.raises(ConfigError, match="'hierarchical' cannot be trained privately"):
         check_model(make_task(model={"name": "hierarchical"}, privacy=privacy).config)
+
+
+def test_a_dated_split_trains_on_nothing_that_is_later(purchases):
+    """Of no customer, and ages count from the end of training; new products have no date."""
+    dated = {"recommendation": {"held_out_days": 10}}
+    task, facts, members = prepared_from(load_config(None, merge(purchases, dated)))
+    day = 86_400 * 10**9
+    end = facts.end - 20 * day
+    for tables, member in zip(load(task.config.data).members, members, strict=True):
+        cut = RetailerCases(
+            task.purchases(tables, facts), len(facts.products), facts.end, task.split
+        )
+        assert cut.customers == member.customers > 0
+        assert int(cut.cut.training.time.max()) <= end < facts.end
+        assert float(cut.ages.min()) >= 0
+        assert float(cut.ages.min()) < 10
+    with pytest.raises(ConfigError, match="by a hash and not by date"):
+        load_config(None, {"task": "hybrid", "hybrid": {"held_out_days": 10}})

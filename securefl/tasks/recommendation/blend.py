@@ -1,0 +1,412 @@
+"""A blend: several models of the family, weighted by each retailer on its own validation.
+
+The parts are trained side by side, in the rounds of one run: the shared vector is that of the
+shared parts one after another, so that masks, ledger, checkpoints and audit see one model. A part
+whose rounds are over keeps its parameters, and its change is 0. Parts that are sums are set once,
+in the first round. docs/adr/0011-blend.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import ClassVar, Final, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.config.task_registry import declaration, resolve
+from securefl.data.tables import RetailData, RetailerTables
+from securefl.ml.batches import Batch
+from securefl.ml.item_rows import ItemRows
+from securefl.ml.metrics.ranking import ranking_tally
+from securefl.ml.metrics.score_blending import chosen_weights
+from securefl.ml.metrics.spec import Split
+from securefl.ml.metrics.sums import MetricSums
+from securefl.tasks.common.histories import CustomerExamples, Histories, joined
+from securefl.tasks.common.ranking_examples import Cases, RetailerCases
+from securefl.tasks.recommendation.models.blend import BlendModel
+from securefl.tasks.recommendation.models.popularity import Popularity
+from securefl.tasks.recommendation.own_neighbours import NeighbourScores
+from securefl.tasks.recommendation.personalization import (
+    LocalScores,
+    Parts,
+    PersonalizedTask,
+    Splits,
+)
+from securefl.tasks.recommendation.settings import (
+    BlendSettings,
+    EaseSettings,
+    NeighbourSettings,
+    PartSettings,
+    PopularitySettings,
+)
+from securefl.tasks.recommendation.task import (
+    Blend,
+    CaseScores,
+    RankingFacts,
+    RankingMember,
+    RecommendationTask,
+)
+
+_CHUNK: Final = 256
+
+
+@dataclass(frozen=True)
+class BlendFacts(RankingFacts):
+    """What all members agree on.
+
+    Attributes:
+        parts: Facts of each trained part, in the order of their names; None where they are these.
+    """
+
+    format_name: ClassVar[str] = "BlendFacts"
+    parts: tuple[RankingFacts | None, ...]
+
+
+@runtime_checkable
+class Sum(Protocol):
+    """A part that is a sum over purchases and takes no step of gradient descent."""
+
+    def settle(self, histories: Histories, samples: int) -> None:
+        """Set the parameters to a mean over samples of histories."""
+
+
+class PopularityTask(RecommendationTask):
+    """Recent sales as a part of a blend."""
+
+    settings: PopularitySettings
+
+    def units(self, cut: RetailerCases) -> CustomerExamples:
+        """Return the customers, their purchases weighted by age."""
+        return cut.recent_examples(self.settings.days)
+
+    def model(self, facts: RankingFacts, customers: int) -> Popularity:
+        """Return sales of 0."""
+        del customers
+        return Popularity(len(facts.products))
+
+    def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
+        """See `RecommendationTask.scores`; the same for every customer."""
+        del cases
+        assert isinstance(model, Popularity)
+        return model.scores(len(index))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A trained part.
+
+    Attributes:
+        settings: What was configured.
+        task: Its task.
+    """
+
+    settings: PartSettings
+    task: RecommendationTask
+
+    @classmethod
+    def of(cls, settings: PartSettings, config: RunConfig) -> Part:
+        """Build it under the configuration of the blend."""
+        choice = declaration(settings.task).choice(settings.model.name)
+        changed = {"task": settings.task, "model": settings.model}
+        kind = PopularityTask
+        if not isinstance(settings.model, PopularitySettings):
+            assert choice is not None
+            assert choice.part is not None  # the configuration was validated
+            kind = resolve(choice.part)
+        return cls(settings, kind(config.model_copy(update=changed)))
+
+    def trains_in(self, number: int) -> bool:
+        """Whether it takes steps in a round, counted from 1; a sum takes none."""
+        if isinstance(self.settings.model, PopularitySettings | EaseSettings):
+            return False
+        return self.settings.rounds is None or number <= self.settings.rounds
+
+    def scores(self, model: nn.Module) -> Parts:
+        """Return its score components."""
+        if isinstance(self.task, PersonalizedTask):
+            return self.task.shared_parts(model)
+        return partial(self.task.parts, model)
+
+
+@dataclass(frozen=True)
+class BlendExamples(CustomerExamples):
+    """Customers as the training examples of all parts.
+
+    Attributes:
+        parts: Part to its own examples of the same customers.
+        samples: The FedAvg weight of their party.
+        active: Names of the parts that take steps.
+        first: Whether this is the first round, in which sums are set.
+    """
+
+    parts: Mapping[str, CustomerExamples]
+    samples: int
+    active: frozenset[str] = frozenset()
+    first: bool = True
+
+    def sized_batch(self, index: Tensor, width: int | None) -> Batch:
+        """Return how many tensors each part has, int64 [P], and the tensors; 0 where it rests."""
+        batches = [
+            self.parts[name].sized_batch(index, width) if name in self.active else ()
+            for name in self.parts
+        ]
+        counts = torch.tensor([len(batch) for batch in batches])
+        return counts, *(tensor for batch in batches for tensor in batch)
+
+    def settle(self, model: nn.Module) -> None:
+        """See `SettlingExamples`.
+
+        Once alone: two sums of one list, with another cohort each, would tell a member's own.
+        """
+        if not self.first:
+            return
+        for name, part in blend_model(model).parts.items():
+            if isinstance(part, Sum):
+                part.settle(self.parts[name].histories, self.samples)
+
+
+@dataclass(frozen=True)
+class BlendMember(RankingMember):
+    """A member with scores of its own.
+
+    Attributes:
+        unfitted: Its own item-to-item model before it is fitted; None without such a part.
+    """
+
+    unfitted: NeighbourScores | None
+
+    @cached_property
+    def local(self) -> LocalScores:
+        """Its own scores, computed on first use."""
+        # The blend has one weight for each part, and these scores none of their own.
+        weights = {name: torch.zeros(0) for name in self.cases}
+        if self.unfitted is None:
+            return NoScores(weights=weights, validation={})
+        return self.unfitted.fitted(self.examples.histories, self.cases, weights)
+
+
+class BlendTask(PersonalizedTask):
+    """Ranks by several models at once."""
+
+    settings: BlendSettings
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        held = {n: part for n, part in sorted(self.settings.parts.items()) if part.holder != "none"}
+        self.trained = {
+            name: Part.of(part, config) for name, part in held.items() if not part.never_shared
+        }
+        own = [one.model for one in held.values() if isinstance(one.model, NeighbourSettings)]
+        self.neighbours = own[0] if own else None
+
+    def agree(self, data: RetailData) -> BlendFacts:
+        """See `RecommendationTask.agree`; with what single parts need beyond it."""
+        facts = super().agree(data)
+        found = (part.task.agree(data) for part in self.trained.values())
+        parts = tuple(None if type(one) is RankingFacts else one for one in found)
+        return BlendFacts(**vars(facts), parts=parts)
+
+    def units(self, cut: RetailerCases) -> BlendExamples:
+        """Return the customers as the examples of all parts."""
+        every = {name: part.task.units(cut) for name, part in self.trained.items()}
+        examples = cut.examples()
+        return BlendExamples(**vars(examples), parts=every, samples=len(examples.histories.items))
+
+    def units_in(self, member: RankingMember, number: int) -> BlendExamples:
+        """See `Task.units_in`: which parts take steps follows from the round."""
+        examples = blend_examples(member)
+        active = frozenset(name for name, part in self.trained.items() if part.trains_in(number))
+        return replace(examples, active=active, first=number == 1)
+
+    def member(
+        self, tables: RetailerTables, cut: RetailerCases, facts: RankingFacts
+    ) -> BlendMember:
+        """See `RecommendationTask.member`."""
+        return self._with_own(super().member(tables, cut, facts), facts)
+
+    def pool(self, members: Sequence[RankingMember], facts: RankingFacts) -> BlendMember:
+        """See `RecommendationTask.pool`."""
+        plain, every = super().pool(members, facts), [blend_examples(one) for one in members]
+        parts = {name: joined([one.parts[name] for one in every]) for name in self.trained}
+        examples = blend_examples(plain)
+        pooled = replace(plain, examples=replace(examples, parts=parts, samples=plain.samples))
+        return self._with_own(pooled, facts)
+
+    def model(self, facts: RankingFacts, customers: int) -> BlendModel:
+        """Return all trained parts."""
+        modules = {
+            name: part.task.model(one, customers)
+            for (name, part), one in zip(self.trained.items(), _facts_of(facts), strict=True)
+        }
+        own = [name for name, part in self.trained.items() if part.settings.holder == "own"]
+        return BlendModel(modules, own)
+
+    def item_rows(self, model: nn.Module, facts: RankingFacts) -> ItemRows | None:
+        """See `Task.item_rows`; None if a part goes on from no earlier model."""
+        found = {
+            name: part.task.item_rows(module, one)
+            for (name, part, module), one in zip(self._beside(model), _facts_of(facts), strict=True)
+        }
+        rows = {name: one for name, one in found.items() if one is not None}
+        if len(rows) < len(found):
+            return None
+        axes = {f"parts.{n}.{key}": axis for n, r in rows.items() for key, axis in r.axes.items()}
+        own = frozenset(f"parts.{n}.{key}" for n, one in rows.items() for key in one.customers)
+        families = tuple(codes.numpy() for codes in facts.levels)
+        return ItemRows(facts.products, families, axes, own)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the sum of the parts' losses, float [B]; they have no parameter in common."""
+        counts, *tensors = batch
+        total: Tensor | None = None
+        start = 0
+        for (_, part, module), count in zip(self._beside(model), counts.tolist(), strict=True):
+            if count:
+                found = part.task.loss(module, tuple(tensors[start : start + count]))
+                total = found if total is None else total + found
+            start += count
+        return self._nothing(model) if total is None else total
+
+    def shared_parts(self, model: nn.Module) -> Parts:
+        """Return the components of all trained parts, own ones too."""
+        every = [part.scores(module) for _, part, module in self._beside(model)]
+
+        def parts(cases: Cases, index: Tensor) -> Tensor:
+            return torch.cat([one(cases, index) for one in every], dim=2)
+
+        return parts
+
+    def local_scores(self, member: RankingMember) -> LocalScores:
+        """Return the retailer's item-to-item model, if it has one."""
+        if not isinstance(member, BlendMember):
+            raise TypeError(f"{member.name} has no blend")
+        return member.local
+
+    def untrained(self, facts: RankingFacts, customers: int) -> LocalScores:
+        """See `PersonalizedTask`."""
+        del customers
+        found = self._unfitted(facts)
+        return NoScores(weights={}, validation={}) if found is None else found
+
+    def blend_weights(self, model: nn.Module, member: RankingMember) -> dict[str, Tensor]:
+        """See `RecommendationTask.blend_weights`."""
+        parts, own = self.shared_parts(model), self.local_scores(member)
+        return {
+            name: _weights(_validation(parts, own, name, splits["validation"]), splits)
+            for name, splits in member.cases.items()
+        }
+
+    def blended(self, model: nn.Module, blend: Blend) -> CaseScores:
+        """See `RecommendationTask.blended`."""
+        assert isinstance(blend.own, LocalScores)
+        assert blend.weights is not None
+        return partial(_weighted, _with_own(self.shared_parts(model), blend.own), blend.weights)
+
+    def evaluate(
+        self, model: nn.Module, member: RankingMember, split: Split
+    ) -> dict[str, MetricSums]:
+        """Rank by the blend, weights selected on validation."""
+        parts, own, found = self.shared_parts(model), self.local_scores(member), {}
+        beside = _with_own(parts, own) if split == "test" else None
+        for name, splits in member.cases.items():
+            known = _validation(parts, own, name, splits["validation"])
+            weights = _weights(known, splits)
+            ranks = partial(_weighted, beside or known, weights, splits[split])
+            found[name] = ranking_tally(ranks, splits[split].ranking)
+        return found
+
+    def evaluate_local(self, member: RankingMember, split: Split) -> dict[str, MetricSums] | None:
+        """Return None: alone, a retailer trains the same blend."""
+        del member, split
+        return None
+
+    def _beside(self, model: nn.Module) -> list[tuple[str, Part, nn.Module]]:
+        modules = blend_model(model).parts
+        return [(name, part, modules[name]) for name, part in self.trained.items()]
+
+    def _nothing(self, model: nn.Module) -> Tensor:
+        """Return a loss of 0 for a round in which no part takes a step."""
+        first = next(model.parameters())
+        return (first.reshape(-1)[:1] * 0.0).sum()[None]
+
+    def _unfitted(self, facts: RankingFacts) -> NeighbourScores | None:
+        if self.neighbours is None:
+            return None
+        return NeighbourScores.unfitted(facts.levels, self.neighbours)
+
+    def _with_own(self, member: RankingMember, facts: RankingFacts) -> BlendMember:
+        return BlendMember(**vars(member), unfitted=self._unfitted(facts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoScores(LocalScores):
+    """A retailer without scores of its own."""
+
+    def parts(self, cases: Cases, index: Tensor) -> Tensor:
+        """See `LocalScores.parts`; float32 [B, I, 0]."""
+        return torch.zeros(len(index), cases.prior.shape[0], 0)
+
+
+def blend_model(model: nn.Module) -> BlendModel:
+    """Return the model as a blend.
+
+    Raises:
+        TypeError: If it is of another class.
+    """
+    if not isinstance(model, BlendModel):
+        raise TypeError(f"{type(model).__name__} is no blend")
+    return model
+
+
+def blend_examples(member: RankingMember) -> BlendExamples:
+    """Return a member's examples of all parts.
+
+    Raises:
+        TypeError: If it has none.
+    """
+    if not isinstance(member.examples, BlendExamples):
+        raise TypeError(f"{member.name} has no examples of a blend")
+    return member.examples
+
+
+def _facts_of(facts: RankingFacts) -> tuple[RankingFacts, ...]:
+    assert isinstance(facts, BlendFacts)
+    return tuple(facts if one is None else one for one in facts.parts)
+
+
+def _validation(parts: Parts, own: LocalScores, retailer: str, cases: Cases) -> Parts:
+    """Return the components of a retailer's validation cases, computed once for all uses."""
+    known = own.validation.get(retailer)
+    every = torch.split(torch.arange(len(cases.customers)), _CHUNK)
+    found = torch.cat([parts(cases, index) for index in every])
+    if known is not None:
+        found = torch.cat([found, known[:, :, None]], dim=2)
+
+    def looked_up(cases: Cases, index: Tensor) -> Tensor:
+        del cases
+        return found[index]
+
+    return looked_up
+
+
+def _with_own(parts: Parts, own: LocalScores) -> Parts:
+    scores = own.scorer() if isinstance(own, NeighbourScores) else None
+
+    def beside(cases: Cases, index: Tensor) -> Tensor:
+        found = parts(cases, index)
+        return found if scores is None else torch.cat([found, scores(cases, index)[:, :, None]], 2)
+
+    return beside
+
+
+def _weights(parts: Parts, splits: Splits) -> Tensor:
+    validation = splits["validation"]
+    return chosen_weights(partial(parts, validation), validation.ranking)
+
+
+def _weighted(parts: Parts, weights: Tensor, cases: Cases, index: Tensor) -> Tensor:
+    return parts(cases, index) @ weights.float()
