@@ -164,13 +164,12 @@ def _report(error: Exception) -> int:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error."""
-    from securefl.errors import SecureflError, StorageFullError, out_of_space
+    from securefl.errors import SecureflError
 
-    if isinstance(error, sqlite3.Error) and out_of_space(error):
-        error = StorageFullError("a database")  # of which SQLite does not say the name
-    match _named(error):
-        case SecureflError() as known:
-            return one_line(str(known)), known.exit_code
+    error = _named(error)
+    match error:
+        case SecureflError():
+            return one_line(str(error)), error.exit_code
         case Interrupted() | click.Abort():
             return str(error) or "interrupted", _interrupted()
         case click.UsageError():
@@ -186,9 +185,11 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _named(error: Exception) -> Exception:
-    """Return the error; for a package that an extra would bring, the one that names the extra."""
-    from securefl.errors import EXTRAS, needs_extra
+    """Return the error; one of a missing package or a full disk as the one that says what to do."""
+    from securefl.errors import EXTRAS, StorageFullError, needs_extra, out_of_space
 
+    if isinstance(error, sqlite3.Error) and out_of_space(error):
+        return StorageFullError("a database")  # of which SQLite does not say the name
     package = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and package in EXTRAS:
         return needs_extra(package, "this command")

@@ -32,8 +32,8 @@ def facts(*, config: Path, out: Path, from_: Path | None) -> None:
     """Write the products, calendar and sizes that all members share.
 
     Every party reads this file; docs/howto/network.md says what is in it. It comes from the tables
-    of all members, or, where the configuration has data.period, from catalogue and period alone. Of a
-    schedule, each run has a file of its own, in the folder FILE.
+    of all members, or, where the configuration has data.period, from catalogue and period alone.
+    Of a schedule, each run has a file of its own, in the folder FILE.
     """
     from securefl.federation.services.public_facts import make_all_facts, make_facts
 

@@ -142,4 +142,4 @@ def _left(state: Path, context: ConnectionContext) -> bool:
         status = read_member_status(folder_of_run(context, state))
     except RunDirectoryError:
         return False
-    return status["state"] == "over"
+    return bool(status["state"] == "over")
