@@ -1,5 +1,6 @@
 """The page from nothing to the second run, and the short pages after it, carried out."""
 
+import re
 import shutil
 
 import numpy as np
@@ -13,7 +14,7 @@ from securefl.ml.tensor_io import read_tensors
 from support.pages import Walk, script
 from support.paths import DOCS
 
-PAGE = "consortium-of-three.md"
+PAGE = "tutorials/consortium-of-three.md"
 FIRST = {"data example"}
 """What a page begins with; no command comes before it."""
 
@@ -93,8 +94,11 @@ def test_runs_end_although_a_disk_is_lost(at_work, page):
 
 def test_short_pages_begin_where_the_long_one_is():
     """Each is linked from the long page, says where it begins, and has commands."""
-    long = (DOCS / PAGE).read_text(encoding="utf-8")
-    for path in sorted((DOCS / "howto").glob("*.md")):
-        assert f"(howto/{path.name})" in long, path.name
-        assert "You are in the folder of" in path.read_text(encoding="utf-8"), path.name
-        assert "securefl " in script(f"howto/{path.name}"), path.name
+    linked = re.findall(r"\(\.\./howto/([^)#]+)\)", (DOCS / PAGE).read_text(encoding="utf-8"))
+    beginning = "You are in the folder of"
+    pages = sorted((DOCS / "howto").glob("*.md"))
+    short = {path.name for path in pages if beginning in path.read_text(encoding="utf-8")}
+    assert len(short) >= 10
+    assert short <= set(linked)
+    for name in short:
+        assert "securefl " in script(f"howto/{name}"), name

@@ -84,7 +84,7 @@ class Walk:
 
     def begin(self):
         """To the point where the short pages begin: all is agreed, and no broker runs yet."""
-        self.carry_out("consortium-of-three.md", until=_BROKER)
+        self.carry_out("tutorials/consortium-of-three.md", until=_BROKER)
 
     def said(self):
         """The commands of the last page, in the order in which they began."""

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from securefl_cli.commands.beside import begin_log, show_page
+from securefl_cli.commands.beside import announce, begin_log, show_page
 from securefl_cli.group import Interrupted
 from securefl_cli.options.network import (
-    announce,
     connection_options,
     log_options,
     own_data_option,
