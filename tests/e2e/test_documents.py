@@ -1,4 +1,4 @@
-"""What the documents promise exists: the tests of SECURITY.md, the commands of README.md."""
+"""What the documents promise exists: the tests of SECURITY.md and its attacks, the commands."""
 
 import re
 import shlex
@@ -7,7 +7,7 @@ import click
 import pytest
 
 from securefl_cli.main import securefl
-from support.paths import DOCS, ROOT
+from support.paths import DOCS, ROOT, page
 
 SITE = sorted(DOCS.rglob("*.md"))
 DOCUMENTS = [ROOT / "README.md", *SITE]
@@ -41,7 +41,8 @@ def option_names(command):
 
 def names_in_security_md():
     """Pairs of file (or nothing) and test; a name that ends in an ellipsis begins several tests."""
-    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    claims = (ROOT / "SECURITY.md", page("attacks.md"))
+    text = "".join(path.read_text("utf-8") for path in claims)
     return sorted(set(re.findall(r"`(?:([\w/]+\.py)::)?(test_\w+?(?:_…)?)`", text)))
 
 
