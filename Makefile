@@ -97,9 +97,9 @@ bench-quick: $(INSTALLED) ## Run each benchmark for at most a minute and write n
 verifier: $(INSTALLED) ## Build the wheel that an auditor installs, into dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist packaging/verifier
 
-packages: $(INSTALLED) ## Build wheel, sdist and the verifier's wheel into dist, and try them in empty environments
-	$(BIN)/python packaging/build.py dist
-	$(BIN)/python -m pytest -q -n 0 -m slow tests/integration/packages
+packages: verifier ## Build wheels and sdist into dist, and try them in empty environments
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/python -m pytest -q -n 0 -m slow tests/integration/test_packages.py
 
 locks: $(INSTALLED) ## Resolve anew within constraints.txt: digests, lowest versions, SBOM
 	$(PIP) uv
