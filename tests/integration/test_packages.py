@@ -1,5 +1,6 @@
 """What is published: wheel and sdist, in empty environments, and the sdist with its own tests."""
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -16,7 +17,11 @@ CARRIED = ("docs/index.md", "mkdocs.yml", "website/hooks.py", "locks/cpu.txt", "
 
 
 def run(*words, cwd=None):
-    done = subprocess.run([str(w) for w in words], cwd=cwd, capture_output=True, text=True)  # noqa: PLW1510
+    """A program's output, with nothing of this tree on its path."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(  # noqa: PLW1510 - the code is asserted, with what was said
+        [str(word) for word in words], cwd=cwd, env=clean, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
