@@ -163,9 +163,10 @@ def _explain(error: Exception) -> tuple[str, int]:
     """Return the line and the exit code for an error."""
     from securefl.errors import SecureflError
 
-    match _named(error):
-        case SecureflError() as known:
-            return one_line(str(known)), known.exit_code
+    error = _named(error)
+    match error:
+        case SecureflError():
+            return one_line(str(error)), error.exit_code
         case Interrupted() | click.Abort():
             return str(error) or "interrupted", _interrupted()
         case click.UsageError():
