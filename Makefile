@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCUMENTED := $(VENV)/.documented
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 # cpu or registry; found out if not given.
@@ -18,7 +19,8 @@ WORKERS ?= 3
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-integration test-e2e test-slow coverage lint format bench bench-quick verifier clean
+.PHONY: help install demo test test-unit test-one test-attack test-integration test-e2e test-slow test-lowest coverage lint \
+	format docs docs-serve bench bench-quick verifier packages locks changelog clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,12 @@ test: lint ## Run every check
 test-unit: $(INSTALLED) ## Run the fast checks of single parts, without lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/unit
 
+test-one: $(INSTALLED) ## Run the checks of one file or folder: make test-one T=tests/unit/config
+	$(BIN)/python -m pytest -q -x -n 0 $(T)
+
+test-attack: $(INSTALLED) ## Play one attack of docs/explanation/attacks.md: make test-attack A=swapped_key
+	$(BIN)/python -m pytest -q -n 0 -k '$(A)' tests/protocols/attacks tests/unit tests/integration
+
 test-integration: $(INSTALLED) ## Run the checks of parts together: runs, broker, command line
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" tests/protocols tests/integration
 
@@ -57,6 +65,12 @@ coverage: $(INSTALLED) ## Run every check under coverage; fails below what was r
 test-slow: $(INSTALLED) ## Run the checks that take minutes
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 
+test-lowest: ## Run the fast checks with the lowest versions allowed, in build/lowest
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check -r locks/lowest.txt hatchling editables
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	build/lowest/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
+
 lint: $(INSTALLED) ## Check formatting, lint, types and layers
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -67,6 +81,16 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+docs: $(DOCUMENTED) ## Build the documentation into build/site, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs-serve: $(DOCUMENTED) ## Show the documentation on http://127.0.0.1:8000 while you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+$(DOCUMENTED): $(INSTALLED) locks/docs.txt
+	$(PIP) --require-hashes --no-deps -r locks/docs.txt
+	@touch $@
+
 bench: $(INSTALLED) ## Run all benchmarks; writes benchmarks/results and docs/results/benchmarks.md
 	$(BIN)/python -m benchmarks
 
@@ -75,6 +99,17 @@ bench-quick: $(INSTALLED) ## Run each benchmark for at most a minute and write n
 
 verifier: $(INSTALLED) ## Build the wheel that an auditor installs, into dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist packaging/verifier
+
+packages: verifier ## Build wheels and sdist into dist, and try them in empty environments
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/python -m pytest -q -n 0 -m slow tests/integration/test_packages.py
+
+locks: $(INSTALLED) ## Resolve anew within constraints.txt: digests, lowest versions, SBOM
+	$(PIP) uv
+	$(BIN)/python packaging/lock.py
+
+changelog: $(INSTALLED) ## Put the fragments of changes/ into CHANGELOG.md
+	$(BIN)/python packaging/changelog.py
 
 clean: ## Remove what was installed and built, and keep the runs
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

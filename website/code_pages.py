@@ -38,8 +38,8 @@ def _schema() -> Page:
     parts = [
         "# Data schema\n",
         (
-            "What each table has when a source has read it. No value is missing; there may be more"
-            " columns. [Data](data.md) says where tables come from.\n"
+            "What each table has when a source has read it. No value is missing; more columns may"
+            " be there. [Data](data.md) says where tables come from.\n"
         ),
     ]
     for name in _TABLES:

@@ -58,26 +58,34 @@ def _section(
     for name, field in settings.model_fields.items():
         if name in leave:
             continue
-        inner = _inner(field.annotation)
-        if inner is not None:
-            below.append((name, inner, field))
+        if inner := list(_inner(field.annotation)):
+            below += [(name, one, field, len(inner) > 1) for one in inner]
         else:
             rows.append(
                 (code(path + name), _type(field), _default(field), prose(field.description))
             )
     if rows:
         yield table(HEAD, rows)
-    for name, inner, field in below:
-        yield f"{'#' * level} `[{path}{name}]`\n"
-        yield prose(field.description or inner.__doc__) + "\n"
+    for name, inner, field, one_of in below:
+        yield f"{'#' * level} `[{path}{name}]`{_which(inner) if one_of else ''}\n"
+        yield prose(field.description or (inner.__doc__ or "").partition("\n\n")[0]) + "\n"
         yield from _section(inner, f"{path}{name}.", level=level)
 
 
-def _inner(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any annotation
-    """Return the class of the settings in an annotation, if there is one."""
+def _inner(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
+    """Yield the classes of settings in an annotation; several where one of them is chosen."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _inner(part))), None)
+        yield annotation
+    for part in get_args(annotation):
+        yield from _inner(part)
+
+
+def _which(settings: type[BaseModel]) -> str:
+    """Return how a configuration chooses this class, by the setting that has one value alone."""
+    for name, field in settings.model_fields.items():
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+            return f" with `{name} = {_toml(get_args(field.annotation)[0])}`"
+    return ""
 
 
 def _type(field: FieldInfo) -> str:

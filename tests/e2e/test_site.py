@@ -1,0 +1,112 @@
+"""The site has every page, tutorials run as they stand, and no paragraph is endless."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import click
+import pytest
+
+from securefl_cli.commands.demo import steps
+from securefl_cli.main import securefl
+from support.paths import DOCS, GENERATED_PAGES, ROOT, page
+
+CONFIG = (ROOT / "mkdocs.yml").read_text("utf-8")
+NAVIGATION = CONFIG.partition("\nnav:\n")[2]
+LISTED = re.findall(r"[\w/-]+\.md", NAVIGATION)
+WRITTEN = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+LONGEST = 320
+"""Words of a paragraph or a cell: two screens of a phone."""
+
+
+def test_every_page_is_in_the_navigation_once():
+    """What is neither written nor generated cannot be listed, nor anything twice."""
+    assert len(LISTED) == len(set(LISTED))
+    assert set(LISTED) == WRITTEN | GENERATED_PAGES
+
+
+@pytest.mark.parametrize("name", sorted({*WRITTEN, "../README.md", "../SECURITY.md"}))
+def test_no_paragraph_is_longer_than_two_screens(name):
+    text = re.sub(r"```.*?```", "", (DOCS / name).read_text("utf-8"), flags=re.DOTALL)
+    for part in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|] |\d+\. ))", text):
+        cells = part.split("|") if part.lstrip().startswith("|") else [part]
+        assert max(len(cell.split()) for cell in cells) <= LONGEST, part[:80]
+
+
+def test_pictures_load_nothing_from_elsewhere():
+    """And have words for those who cannot see them."""
+    for path in (DOCS / "images").glob("*.svg"):
+        text = path.read_text("utf-8")
+        assert set(re.findall(r"https?://[\w./]+", text)) <= {"http://www.w3.org/2000/svg"}
+        assert "<title" in text
+        assert "<desc" in text
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_every_step_of_the_demo_is_a_command(tmp_path, real):
+    """With options that it has; each step says why it is shown."""
+    for step in steps(tmp_path, real=real):
+        command, words = securefl, list(step.words)
+        while isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words.pop(0))
+        known = {name for option in command.params for name in option.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+        assert step.why.endswith(".")
+
+
+def test_demo_lists_its_commands(cli):
+    listed = cli("demo", "--list", "--out", "there").out.splitlines()
+    assert len(listed) == len(list(steps(DOCS, real=True)))
+    assert all(line.startswith("securefl ") for line in listed)
+
+
+def shell_lines(name):
+    for block in re.findall(r"```sh\n(.*?)```", page(name).read_text("utf-8"), flags=re.DOTALL):
+        yield from (line.split("  #")[0].strip() for line in block.splitlines() if line.strip())
+
+
+@pytest.mark.slow
+def test_first_tutorials_run_as_they_stand(cli, here, monkeypatch):
+    """One after the other in one folder; a run on one machine passes its audit."""
+    monkeypatch.setenv("SECUREFL_HOME", str(here / "home"))
+    (toml,) = re.findall(r"```toml\n(.*?)```", page("first-run.md").read_text("utf-8"), re.DOTALL)
+    (here / "first.toml").write_text(toml)
+    for line in (*shell_lines("first-run.md"), *shell_lines("private-run.md")):
+        outcome = cli(*shlex.split(line)[1:])
+        assert outcome.code == 0, (line, outcome.err)
+    assert (here / "runs" / "first" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_demo_runs_on_what_is_installed(tmp_path):
+    """The whole of it, in minutes."""
+    done = subprocess.run(
+        [sys.executable, "-m", "securefl", "demo", "--out", "out"],
+        cwd=tmp_path,
+        env=os.environ | {"SECUREFL_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    for made in ("first/result.json", "lists.csv", "private/report.html", "bundle.json"):
+        assert (tmp_path / "out" / made).is_file(), made
+
+
+@pytest.mark.slow
+def test_site_is_built_without_a_warning(tmp_path):
+    """As `make docs` does, with its warnings as errors."""
+    pytest.importorskip("mkdocs")
+    paths = os.pathsep.join(str(ROOT / folder) for folder in (".", "protocols", "cli"))
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": paths, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "site").rglob("*.html"))) > len(WRITTEN) + len(GENERATED_PAGES)
