@@ -10,6 +10,7 @@ import click
 
 from securefl.errors import InputError
 from securefl_cli.options.run import format_option, quiet_option
+from securefl_cli.rendering.reading import show_reading
 from securefl_cli.rendering.screen import Screen, print_json
 
 if TYPE_CHECKING:  # pandas and torch wait until a model is opened
@@ -122,6 +123,8 @@ def predict(
         from securefl.data.writers import check_new
 
         check_new(out)  # before minutes of work
+    if not quiet:
+        show_reading()  # a bad line is left out, and its count and reason are said
     opened = open_model(model, data, member)
     if agreement is not None:
         _check_agreement(opened, agreement)

@@ -1,8 +1,8 @@
 """Lines of several files as one table in the order that all readers of it rely on.
 
 At 10^8 lines each further copy of a column is near a gigabyte, and at 10^9 no column fits. So
-columns are as narrow as their values allow without loss, lie in files (`paged`), and are put in order
-part by part.
+columns are as narrow as their values allow without loss, lie in files (`paged`), and are put in
+order part by part.
 """
 
 from __future__ import annotations
