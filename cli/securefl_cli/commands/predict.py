@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +125,7 @@ def predict(
 
         check_new(out)  # before minutes of work
     if not quiet:
-        show_reading()  # a bad line is left out, and its count and reason are said
+        show_reading(logging.WARNING)  # a bad line is left out, with its count and reason
     opened = open_model(model, data, member)
     if agreement is not None:
         _check_agreement(opened, agreement)

@@ -18,12 +18,16 @@ class _OnScreen(logging.Handler):
         Screen(err=True).line(record.getMessage())
 
 
-def show_reading() -> None:
-    """Show progress, and what rules leave out, from now on; once, however often it is called."""
+def show_reading(level: int = logging.INFO) -> None:
+    """Show progress, and what rules leave out, from now on; once, however often it is called.
+
+    Args:
+        level: What is shown: with `WARNING`, only lines that are left out or refused.
+    """
     log = logging.getLogger("securefl.data.sources.files")
     if not any(isinstance(handler, _OnScreen) for handler in log.handlers):
         log.addHandler(_OnScreen())
-    log.setLevel(logging.INFO)
+    log.setLevel(level)
     log.propagate = False
 
 

@@ -85,15 +85,16 @@ def test_no_bytes_of_a_line_touch_another(fault, shop, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "reason"),
+    ("name", "written", "reason"),
     [
         ("north.jsonl", {}, "CSV, Parquet or a database"),
-        ("north.csv", {"format": {"header": False}}, "write the columns' names above"),
+        ("north.csv", {"header": False}, "write the columns' names above"),
     ],
 )
-def test_files_read_by_all_lines_are_refused(name, changes, reason, shop, tmp_path):
+def test_files_read_by_all_lines_are_refused(name, written, reason, shop, tmp_path):
     """Whether there is a customer does not decide it, and the correction is named."""
-    settings = shop(GOOD, members=[{"name": "north", "transactions": name}], **changes)
+    member = {"name": "north", "transactions": name, "format": written}
+    settings = shop(GOOD, members=[member])
     if name != "north.csv":
         (tmp_path / name).write_text('{"customer": 1}\n')
     with pytest.raises(DataError, match=reason):
