@@ -10,6 +10,8 @@ from securefl_cli.rendering.screen import Screen, console
 if TYPE_CHECKING:
     from securefl.data.check import DataReport, Fault
 
+READING_LOGS = ("securefl.data.sources.files", "securefl.data.grouping")
+"""Logs of how far files are read and prepared, and of what rules leave out."""
 _SHOWN = 3
 
 
@@ -24,11 +26,12 @@ def show_reading(level: int = logging.INFO) -> None:
     Args:
         level: What is shown: with `WARNING`, only lines that are left out or refused.
     """
-    log = logging.getLogger("securefl.data.sources.files")
-    if not any(isinstance(handler, _OnScreen) for handler in log.handlers):
-        log.addHandler(_OnScreen())
-    log.setLevel(level)
-    log.propagate = False
+    for name in READING_LOGS:
+        log = logging.getLogger(name)
+        if not any(isinstance(handler, _OnScreen) for handler in log.handlers):
+            log.addHandler(_OnScreen())
+        log.setLevel(level)
+        log.propagate = False
 
 
 def print_check(report: DataReport) -> None:
