@@ -108,8 +108,15 @@ def _visits(lines: pd.DataFrame) -> pd.Series:
     return lines.groupby(["customer", day], sort=True).ngroup().astype("int64")
 
 
-def customer_labels(settings: FilesSettings, member: str) -> dict[int, object] | None:
+def customer_labels(
+    settings: FilesSettings, member: str, *, apart: bool = False
+) -> dict[int, object] | None:
     """Return the label of each customer's number; None where all labels are numbers.
+
+    Args:
+        settings: What is read.
+        member: Whose.
+        apart: Whether lines are judged apart; see `registry.load`.
 
     Raises:
         InputError: If a file is missing.
@@ -118,7 +125,7 @@ def customer_labels(settings: FilesSettings, member: str) -> dict[int, object] |
     own = next(one for one in settings.members if one.name == member)
     rules = own.rules or settings.rules
     number = customer_number(rules, pepper_of(settings))
-    texts = distinct_customers(own, settings)
+    texts = distinct_customers(own, settings, apart=apart)
     labels: dict[int, object] = {number(text): normalised(text) for text in texts}
     labels.pop(ANONYMOUS, None)
     return None if all(str(number) == text for number, text in labels.items()) else labels

@@ -6,6 +6,7 @@ result as over all lines: a part has all lines of its customers, in their order.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -13,7 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from securefl.data.pace import Pace
 from securefl.data.paged import BLOCK, Arrays, blank, blocks, release
+
+_log = logging.getLogger(__name__)
 
 Table = Mapping[str, npt.NDArray[Any]]
 
@@ -39,10 +43,12 @@ def grouped(
     bounds = _bounds([table[key] for table in tables], least, lines, size)
     starts = _starts(tables, key, bounds, least)
     columns = _distributed(tables, key, bounds, least, starts)
+    pace = Pace(_log, f"prepared, by {key},", starts[-1])
     for begin, end in pairwise(starts):
         if end > begin:
             yield {name: column[begin:end] for name, column in columns.items()}
             release()
+            pace(end - begin)
 
 
 def _bounds(

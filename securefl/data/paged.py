@@ -71,7 +71,7 @@ def blank(lines: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         InputError: There is no room for the file.
     """
     size = lines * np.dtype(dtype).itemsize
-    if size < _SMALL:
+    if size <= _SMALL:
         return np.zeros(lines, dtype=dtype)
     with _room(), _unnamed() as file:
         # A hole in a file would end the process by a signal once the disk is full.
@@ -173,7 +173,7 @@ class Spool:
     def _column(self, name: str) -> npt.NDArray[Any]:
         file, dtype = self._files[name], self._types[name]
         size = self._lines * dtype.itemsize
-        if size < _SMALL:
+        if size <= _SMALL:
             return self.rows(slice(0, self._lines))[name]
         file.flush()
         return np.frombuffer(mapped_file(file, size, writable=True), dtype=dtype)

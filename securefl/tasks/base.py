@@ -243,16 +243,20 @@ AnyTask = Task[Any, Any]
 def able_or_not(task: AnyTask, tables: RetailerTables, facts: Any) -> MemberData:  # noqa: ANN401
     """Return a retailer's prepared data, or why it cannot take part; others go on without it.
 
-    Under a budget nothing is missing: whether a retailer takes part may not depend on a customer.
-
     Args:
         task: The task.
         tables: The retailer's tables.
         facts: What the members agree on, of the task's own kind.
+
+    Raises:
+        InputError: It cannot take part, and the run hides units: a refusal that others see must
+            not depend on a customer.
     """
     try:
         prepared: MemberData = task.prepare(tables, facts)
     except InputError as error:
+        if task.hides_units:
+            raise
         nothing = TensorExamples((torch.zeros(0),))
         return UnableMember(tables.name, nothing, samples=0, customers=0, reason=str(error))
     return prepared

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from securefl_cli.main import main
+from securefl_cli.rendering.reading import READING_LOGS
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,17 @@ class Outcome:
 @contextmanager
 def own_logs():
     """A command shows logs until its process ends; here, until the command does."""
-    root, files = logging.getLogger(), logging.getLogger("securefl.data.sources.files")
+    root, shown = logging.getLogger(), list(map(logging.getLogger, READING_LOGS))
     handlers, level = list(root.handlers), root.level
     try:
         yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        files.handlers.clear()
-        files.setLevel(logging.NOTSET)
-        files.propagate = True
+        for log in shown:
+            log.handlers.clear()
+            log.setLevel(logging.NOTSET)
+            log.propagate = True
 
 
 def command_line(capsys):

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from securefl_cli.group import LazyGroup
+from securefl_cli.options.passphrase import key_option, passphrase_option, unlocked
 from securefl_cli.rendering.screen import console
 
 _COMMANDS = {
@@ -45,13 +46,24 @@ def align() -> None:
 @click.command(
     epilog="""\b
     Examples:
-      securefl data align start shared/ --member north --member south --member west --size 50000
-      securefl data align start shared/ --member a --member b --size 9000 --products gtin \\
-        --attribute category
+      securefl data align start shared/ --key coordinator.key --member north.card \\
+        --member south.card --member west.card --size 50000
+      securefl data align start shared/ --key coordinator.key --member a.card --member b.card \\
+        --size 9000 --products gtin --attribute category
     """
 )
 @_exchange
-@click.option("--member", "members", multiple=True, required=True, metavar="NAME", help="In order.")
+@click.option(
+    "--member",
+    "members",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="CARD",
+    help="A member's public keys, as its securefl keygen made them; in order.",
+)
+@key_option
+@passphrase_option
 @click.option(
     "--size",
     type=int,
@@ -81,20 +93,24 @@ def align() -> None:
 def start(
     *,
     exchange: Path,
-    members: tuple[str, ...],
+    members: tuple[Path, ...],
+    key: Path,
+    passphrase_file: Path | None,
     size: int,
     least: int | None,
     products: str,
     attributes: tuple[str, ...],
     state: Path,
 ) -> None:
-    """Write the plan of an alignment, and the coordinator's new key into --state."""
+    """Write the plan of an alignment, and the coordinator's key to the lists into --state."""
+    from securefl.consortium.agreement.storage import read_card
     from securefl.consortium.alignment.coordination import begin
 
     plan = begin(
         exchange,
         state,
-        members=members,
+        unlocked(key, passphrase_file),
+        members=[read_card(card).party() for card in members],
         size=size,
         least=least,
         products=products,
@@ -102,17 +118,18 @@ def start(
     )
     screen = console()
     screen.whole(f"Wrote {exchange / 'align.json'}. Members compare this: {plan.fingerprint}")
-    screen.whole(f"Each member: securefl data align join {exchange} NAME --catalogue FILE")
+    screen.whole(f"Each member: securefl data align join {exchange} --key KEY --catalogue FILE")
 
 
 @click.command(
     epilog="""\b
     Examples:
-      securefl data align join shared/ north --catalogue products.csv
+      securefl data align join shared/ --key north.key --catalogue products.csv
     """
 )
 @_exchange
-@click.argument("name")
+@key_option
+@passphrase_option
 @click.option(
     "--catalogue",
     type=click.Path(path_type=Path),
@@ -128,11 +145,19 @@ def start(
     help="Where the shared catalogue and this member's rows are written.",
 )
 @_state
-def join(*, exchange: Path, name: str, catalogue: Path, out: Path, state: Path) -> None:
-    """Do the steps of the member NAME, and write its rows when all is there."""
+def join(
+    *,
+    exchange: Path,
+    key: Path,
+    passphrase_file: Path | None,
+    catalogue: Path,
+    out: Path,
+    state: Path,
+) -> None:
+    """Do the steps of the member whose KEY it is, and write its rows when all is there."""
     from securefl.consortium.alignment.coordination import join as take_part
 
-    found = take_part(exchange, name, catalogue, state, out)
+    found = take_part(exchange, unlocked(key, passphrase_file), catalogue, state, out)
     screen = console()
     screen.whole(f"Compare with the others: {found.fingerprint}")
     for file in found.written:
@@ -149,16 +174,18 @@ def join(*, exchange: Path, name: str, catalogue: Path, out: Path, state: Path) 
 @click.command(
     epilog="""\b
     Examples:
-      securefl data align combine shared/
+      securefl data align combine shared/ --key coordinator.key
     """
 )
 @_exchange
+@key_option
+@passphrase_option
 @_state
-def combine(*, exchange: Path, state: Path) -> None:
+def combine(*, exchange: Path, key: Path, passphrase_file: Path | None, state: Path) -> None:
     """Do the coordinator's step, once every member has sealed its list."""
     from securefl.consortium.alignment.coordination import combine as find
 
-    found = find(exchange, state)
+    found = find(exchange, state, unlocked(key, passphrase_file))
     screen = console()
     for file in found.written:
         screen.whole(f"Wrote {exchange / file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 
 from securefl.errors import InputError
 from securefl_cli.options.run import format_option, quiet_option
+from securefl_cli.rendering.reading import show_reading
 from securefl_cli.rendering.screen import Screen, copyable, print_json
 
 if TYPE_CHECKING:  # pandas and torch wait until a model is opened
@@ -122,6 +124,8 @@ def predict(
         from securefl.data.writers import check_new
 
         check_new(out)  # before minutes of work
+    if not quiet:
+        show_reading(logging.WARNING)  # a bad line is left out, with its count and reason
     opened = open_model(model, data, member)
     if agreement is not None:
         _check_agreement(opened, agreement)

@@ -10,6 +10,8 @@ from securefl_cli.rendering.screen import Screen, console
 if TYPE_CHECKING:
     from securefl.data.check import DataReport, Fault
 
+READING_LOGS = ("securefl.data.sources.files", "securefl.data.grouping")
+"""Logs of how far files are read and prepared, and of what rules leave out."""
 _SHOWN = 3
 
 
@@ -18,13 +20,18 @@ class _OnScreen(logging.Handler):
         Screen(err=True).line(record.getMessage())
 
 
-def show_reading() -> None:
-    """Show progress, and what rules leave out, from now on; once, however often it is called."""
-    log = logging.getLogger("securefl.data.sources.files")
-    if not any(isinstance(handler, _OnScreen) for handler in log.handlers):
-        log.addHandler(_OnScreen())
-    log.setLevel(logging.INFO)
-    log.propagate = False
+def show_reading(level: int = logging.INFO) -> None:
+    """Show progress, and what rules leave out, from now on; once, however often it is called.
+
+    Args:
+        level: What is shown: with `WARNING`, only lines that are left out or refused.
+    """
+    for name in READING_LOGS:
+        log = logging.getLogger(name)
+        if not any(isinstance(handler, _OnScreen) for handler in log.handlers):
+            log.addHandler(_OnScreen())
+        log.setLevel(level)
+        log.propagate = False
 
 
 def print_check(report: DataReport) -> None:

@@ -11,10 +11,13 @@ from pydantic import ValidationError
 
 from securefl.consortium.alignment.exchange import Progress, take_steps
 from securefl.consortium.alignment.exchange import combine as combine_lists
-from securefl.consortium.alignment.plan import AlignmentPlan, read_plan, write_plan
+from securefl.consortium.alignment.plan import AlignmentPlan, member_of, read_plan, write_plan
+from securefl.consortium.alignment.signed_files import Exchange
 from securefl.consortium.keys.key_files import read_secret, write_secret
+from securefl.consortium.keys.parties import Party
 from securefl.data.alignment import Agreed, aligned, items, own_catalogue, write_aligned
 from securefl.errors import InputError
+from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.primitives.x25519 import ExchangeKey
 
 _KEY = "coordinator.secret"
@@ -44,40 +47,60 @@ class Joined:
 def begin(
     folder: Path,
     state: Path,
+    key: SigningKey,
     *,
-    members: Sequence[str],
+    members: Sequence[Party],
     size: int,
     least: int | None,
     products: str,
     attributes: Sequence[str],
 ) -> AlignmentPlan:
-    """Write the plan into an exchange folder, and the coordinator's key into its own.
+    """Write the plan into an exchange folder, and the coordinator's key to lists into its own.
+
+    Args:
+        folder: The exchange folder.
+        state: The coordinator's own folder.
+        key: The coordinator's identity key.
+        members: The members with their public keys, in the order in which lists go round.
+        size: Length of every list.
+        least: Members that have to sell a product; all if not given.
+        products: What makes two products the same one.
+        attributes: Levels by which products without a row are grouped.
 
     Raises:
         InputError: The plan is impossible, or a file exists.
     """
     _check_apart(folder, state)
-    key = ExchangeKey(secrets.token_bytes(32))
+    opening = ExchangeKey(secrets.token_bytes(32))
     tree = {
-        "members": tuple(members),
+        "members": tuple(member.name for member in members),
+        "identities": tuple(member.identity for member in members),
         "size": size,
         "least": len(members) if least is None else least,
         "products": products,
         "attributes": tuple(attributes),
-        "coordinator": key.public.hex(),
+        "coordinator": opening.public.hex(),
+        "coordinator_identity": key.public.hex(),
         "nonce": secrets.token_hex(32),
     }
     try:
         plan = AlignmentPlan.model_validate(tree)
     except ValidationError as error:
         raise InputError(f"no such alignment: {error.errors()[0]['msg']}") from None
-    write_secret(state / _KEY, key.private_bytes())
+    write_secret(state / _KEY, opening.private_bytes())
     write_plan(folder, plan)
     return plan
 
 
-def join(folder: Path, name: str, catalogue: Path, state: Path, out: Path) -> Joined:
+def join(folder: Path, key: SigningKey, catalogue: Path, state: Path, out: Path) -> Joined:
     """Do a member's steps; when the last is done, write the shared rows and its own.
+
+    Args:
+        folder: The exchange folder.
+        key: The member's identity key, by which the plan knows it.
+        catalogue: Its own products.
+        state: Its own folder, for secrets.
+        out: Where the rows are written.
 
     Raises:
         InputError: As in `take_steps`, `own_catalogue` and `write_aligned`.
@@ -87,7 +110,8 @@ def join(folder: Path, name: str, catalogue: Path, state: Path, out: Path) -> Jo
     plan = read_plan(folder)
     agreed = Agreed(plan.products, plan.attributes, plan.least == len(plan.members))
     products = own_catalogue(catalogue, agreed)
-    found = take_steps(folder, name, items(products, agreed), state)
+    name = member_of(plan, key, folder)
+    found = take_steps(Exchange(folder, plan, key), name, items(products, agreed), state)
     if found.common is None:
         return Joined(plan.fingerprint, found.written, found.waiting)
     result = aligned(products, agreed, found.common, found.values)
@@ -103,8 +127,8 @@ def join(folder: Path, name: str, catalogue: Path, state: Path, out: Path) -> Jo
     )
 
 
-def combine(folder: Path, state: Path) -> Progress:
-    """Do the coordinator's step.
+def combine(folder: Path, state: Path, key: SigningKey) -> Progress:
+    """Do the coordinator's step, under its identity key.
 
     Raises:
         InputError: As in `exchange.combine`; also where the key is missing.
@@ -112,7 +136,7 @@ def combine(folder: Path, state: Path) -> Progress:
     content = read_secret(state / _KEY)
     if len(content) != 32:
         raise InputError(f"{state / _KEY} is damaged")
-    return combine_lists(folder, ExchangeKey(content))
+    return combine_lists(Exchange(folder, read_plan(folder), key), ExchangeKey(content))
 
 
 def _check_apart(folder: Path, state: Path) -> None:

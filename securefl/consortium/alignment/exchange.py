@@ -13,18 +13,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from securefl.consortium.alignment.plan import AlignmentPlan, publish, read_plan
+from securefl.consortium.alignment.plan import AlignmentPlan
+from securefl.consortium.alignment.signed_files import Exchange
 from securefl.consortium.keys.key_files import read_secret, write_secret
 from securefl.errors import InputError
-from securefl.untrusted.files import read_bytes
 from securefl_protocols.primitives.errors import ProtocolError
 from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.sealing import NONCE_BYTES, TAG_BYTES, seal, unseal
 from securefl_protocols.primitives.x25519 import ExchangeKey
 from securefl_protocols.session.set_intersection import IntersectionMember, combined
 
-_MAGIC: Final = b"SFALIGN1"
-_HEADER: Final = len(_MAGIC) + 32
 _SEALED: Final = b"securefl/1/alignment-sealed"
 COMMON: Final = "common.points"
 
@@ -46,28 +44,26 @@ class Progress:
     values: tuple[bytes, ...] = ()
 
 
-def take_steps(folder: Path, name: str, items: list[bytes], state: Path) -> Progress:
+def take_steps(exchange: Exchange, name: str, items: list[bytes], state: Path) -> Progress:
     """Do all of a member's steps that are possible now.
 
     Args:
-        folder: The exchange folder.
+        exchange: The exchange folder, as this member sees it.
         name: The member's name in the plan.
         items: Its set, which must be the same at every call.
         state: The member's own folder: secrets lie in it.
 
     Raises:
-        InputError: The plan has no such member, the set is another one than before, a file of
-            another party is damaged, or was exchanged after this member had worked on it.
+        InputError: The set is another one than before, a file of another party is damaged or
+            signed by none or by another, or was exchanged after this member had worked on it.
     """
-    plan = read_plan(folder)
-    if name not in plan.members:
-        raise InputError(f"{folder}: the members are {', '.join(plan.members)}")
+    plan = exchange.plan
     secret = _own_secret(plan, items, state / f"{name}.secret")
     try:
         member = IntersectionMember(plan.intersection, items, secret)
-        return _Steps(folder, plan, plan.members.index(name), member, state).taken()
+        return _Steps(exchange, plan, plan.members.index(name), member, state).taken()
     except ProtocolError as error:
-        raise InputError(f"{folder}: {error}") from None
+        raise InputError(f"{exchange.folder}: {error}") from None
 
 
 def _own_secret(plan: AlignmentPlan, items: list[bytes], path: Path) -> bytes:
@@ -89,7 +85,7 @@ def _own_secret(plan: AlignmentPlan, items: list[bytes], path: Path) -> bytes:
 class _Steps:
     """One member's call."""
 
-    folder: Path
+    exchange: Exchange
     plan: AlignmentPlan
     index: int
     member: IntersectionMember
@@ -102,21 +98,22 @@ class _Steps:
         count = len(self.plan.members)
         for step in range(1, count):
             self._pass_on((self.index - step) % count, step, written, waiting)
-        last = self._received(_name(self.plan, self.index, count - 1), waiting)
+        last = self._received(self.index, count - 1, waiting)
         if last is None:
             return Progress(tuple(written), tuple(waiting))
         closed = self.member.closed(last)
         self._seal(closed, written)
-        values = self._received(COMMON, waiting, exact=False)
-        if values is None:
-            return Progress(tuple(written), tuple(waiting))
+        if not self.exchange.there(COMMON):
+            return Progress(tuple(written), (*waiting, COMMON))
+        most = self.plan.size * count // self.plan.least
+        values = _split(self.exchange.read(COMMON, None, 32 * most, exact=False))
         common = self.member.common(closed, values)
         return Progress(tuple(written), (), common, tuple(values))
 
     def _pass_on(self, owner: int, step: int, written: list[str], waiting: list[str]) -> None:
-        source, target = (_name(self.plan, owner, at) for at in (step - 1, step))
-        points = self._received(source, waiting)
-        if points is None or (self.folder / target).exists():
+        target = _name(self.plan, owner, step)
+        points = self._received(owner, step - 1, waiting)
+        if points is None or self.exchange.there(target):
             return
         self._once(owner, points)
         self._write(target, lambda: self.member.passed_on(points, owner), written)
@@ -130,69 +127,72 @@ class _Steps:
             write_secret(path, seen)
         if read_secret(path) != seen:
             raise InputError(
-                f"{self.folder}: the list of {self.plan.members[owner]} was exchanged after"
-                f" {name} had worked on it; ask who did that"
+                f"{self.exchange.folder}: the list of {self.plan.members[owner]} was exchanged"
+                f" after {name} had worked on it; ask who did that"
             )
 
-    def _received(self, name: str, waiting: list[str], *, exact: bool = True) -> list[bytes] | None:
-        path = self.folder / name
-        if not path.exists():
+    def _received(self, owner: int, step: int, waiting: list[str]) -> list[bytes] | None:
+        """Return a member's list after a step, which the next members in the plan's order write."""
+        name = _name(self.plan, owner, step)
+        if not self.exchange.there(name):
             waiting.append(name)
             return None
-        return _points(path, self.plan, exact=exact)
+        writer = (owner + step) % len(self.plan.members)
+        return _split(self.exchange.read(name, writer, 32 * self.plan.size))
 
     def _write(self, name: str, make: Callable[[], list[bytes]], written: list[str]) -> None:
-        path = self.folder / name
-        if path.exists():
-            return
-        publish(path, _message(self.plan, make()))
-        written.append(name)
+        if not self.exchange.there(name):
+            self.exchange.write(name, b"".join(make()))
+            written.append(name)
 
     def _seal(self, closed: list[bytes], written: list[str]) -> None:
-        name = self.plan.members[self.index]
-        path = self.folder / f"{name}.sealed"
-        if path.exists():
+        member = self.plan.members[self.index]
+        name = _sealed(member)
+        if self.exchange.there(name):
             return
         once = ExchangeKey(secrets.token_bytes(32))
         shared = once.shared_secret(bytes.fromhex(self.plan.coordinator))
         # Sorted: the order of the list is the order in which its owner knows its products.
         content = b"".join(sorted(closed))
-        bound = _bound(self.plan, name)
+        bound = _bound(self.plan, member)
         box = seal(_key(shared, bound, once.public), content, bound, bytes(NONCE_BYTES))
-        publish(path, _MAGIC + self.plan.context + once.public + box)
-        written.append(path.name)
+        self.exchange.write(name, once.public + box)
+        written.append(name)
 
 
-def combine(folder: Path, key: ExchangeKey) -> Progress:
+def combine(exchange: Exchange, key: ExchangeKey) -> Progress:
     """Do the coordinator's only step: find the values that enough members share.
 
     Args:
-        folder: The exchange folder.
+        exchange: The exchange folder, as the coordinator sees it.
         key: The private key to the public one in the plan.
 
     Raises:
-        InputError: The key is another one, or a member's file is damaged.
+        InputError: A key is another one, or a member's file is damaged, or signed by none or by
+            another.
     """
-    plan = read_plan(folder)
-    if key.public.hex() != plan.coordinator:
-        raise InputError(f"{folder}: the plan names another coordinator's key")
-    if (folder / COMMON).exists():
+    plan = exchange.plan
+    public = exchange.key.public.hex()
+    if (key.public.hex(), public) != (plan.coordinator, plan.coordinator_identity):
+        raise InputError(f"{exchange.folder}: the plan names another coordinator's key")
+    if exchange.there(COMMON):
         return Progress((), ())
-    waiting = [f"{m}.sealed" for m in plan.members if not (folder / f"{m}.sealed").exists()]
+    waiting = [_sealed(m) for m in plan.members if not exchange.there(_sealed(m))]
     if waiting:
         return Progress((), tuple(waiting))
     try:
-        lists = [_opened(folder / f"{m}.sealed", plan, m, key) for m in plan.members]
+        lists = [_opened(exchange, index, key) for index in range(len(plan.members))]
         values = combined(plan.intersection, lists)
     except ProtocolError as error:
-        raise InputError(f"{folder}: {error}") from None
-    publish(folder / COMMON, _message(plan, values))
+        raise InputError(f"{exchange.folder}: {error}") from None
+    exchange.write(COMMON, b"".join(values))
     return Progress((COMMON,), (), None, tuple(values))
 
 
-def _opened(path: Path, plan: AlignmentPlan, name: str, key: ExchangeKey) -> list[bytes]:
-    size = _HEADER + 32 + 32 * plan.size + TAG_BYTES
-    content = _body(path, plan, size)
+def _opened(exchange: Exchange, index: int, key: ExchangeKey) -> list[bytes]:
+    plan = exchange.plan
+    name = plan.members[index]
+    content = exchange.read(_sealed(name), index, 32 + 32 * plan.size + TAG_BYTES)
     public, box = content[:32], content[32:]
     bound = _bound(plan, name)
     sealing = _key(key.shared_secret(public), bound, public)
@@ -211,23 +211,8 @@ def _name(plan: AlignmentPlan, owner: int, step: int) -> str:
     return f"{plan.members[owner]}.{step}.points"
 
 
-def _message(plan: AlignmentPlan, points: list[bytes]) -> bytes:
-    return _MAGIC + plan.context + b"".join(points)
-
-
-def _points(path: Path, plan: AlignmentPlan, *, exact: bool) -> list[bytes]:
-    most = plan.size if exact else plan.size * len(plan.members) // plan.least
-    body = _body(path, plan, _HEADER + 32 * most)
-    if len(body) % 32 or (exact and len(body) != 32 * plan.size):
-        raise InputError(f"{path} is damaged: another length than was agreed")
-    return _split(body)
-
-
-def _body(path: Path, plan: AlignmentPlan, largest: int) -> bytes:
-    content = read_bytes(path, largest)
-    if content[: len(_MAGIC)] != _MAGIC or content[len(_MAGIC) : _HEADER] != plan.context:
-        raise InputError(f"{path} is no message of this alignment")
-    return content[_HEADER:]
+def _sealed(member: str) -> str:
+    return f"{member}.sealed"
 
 
 def _split(content: bytes) -> list[bytes]:

@@ -14,9 +14,11 @@ from pydantic import Field, ValidationError, model_validator
 from securefl.config.base import Settings
 from securefl.config.data import MemberName
 from securefl.consortium.encoding.jcs import canonical_bytes
+from securefl.consortium.keys.parties import IdentityHex
 from securefl.errors import InputError
 from securefl.untrusted.documents import read_json
 from securefl.untrusted.files import SMALL
+from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.set_intersection import (
     MOST_ITEMS,
     MOST_MEMBERS,
@@ -24,7 +26,7 @@ from securefl_protocols.session.set_intersection import (
 )
 
 PLAN: Final = "align.json"
-_CONTEXT: Final = b"securefl/1/alignment\0"
+_CONTEXT: Final = b"securefl/2/alignment\0"
 _HEX_32: Final = r"^[0-9a-f]{64}$"
 Level = Literal["department", "category", "kind", "brand", "size"]
 
@@ -34,21 +36,25 @@ class AlignmentPlan(Settings):
 
     Attributes:
         members: Their names, in the order in which lists go round.
+        identities: Their public Ed25519 keys, hex, in the same order; they sign their messages.
         size: Length of every list, public, and above what any member has.
         least: Members that have to sell a product for it to have a row.
         products: What makes two products the same one, as `Identity.products`.
         attributes: Levels of the catalogue by which products without a row are grouped.
-        coordinator: Public key, hex, of the party that combines the last lists.
+        coordinator: Public X25519 key, hex, of the party that combines the last lists.
+        coordinator_identity: Its public Ed25519 key, hex; signs what is common.
         nonce: Random, hex: two alignments never share a message.
     """
 
-    format: Literal["securefl-alignment/1"] = "securefl-alignment/1"
+    format: Literal["securefl-alignment/2"] = "securefl-alignment/2"
     members: Annotated[tuple[MemberName, ...], Field(min_length=2, max_length=MOST_MEMBERS)]
+    identities: tuple[IdentityHex, ...]
     size: Annotated[int, Field(ge=1, le=MOST_ITEMS)]
     least: Annotated[int, Field(ge=2)]
     products: Literal["label", "gtin"] = "label"
     attributes: tuple[Level, ...] = ()
     coordinator: Annotated[str, Field(pattern=_HEX_32)]
+    coordinator_identity: IdentityHex
     nonce: Annotated[str, Field(pattern=_HEX_32)]
 
     @model_validator(mode="after")
@@ -56,6 +62,10 @@ class AlignmentPlan(Settings):
         # On a file system that ignores case, two such names would be one file.
         if len({name.lower() for name in self.members}) < len(self.members):
             raise ValueError("members: two have the same name")
+        if len(self.identities) != len(self.members):
+            raise ValueError("identities: every member has one")
+        if len({*self.identities, self.coordinator_identity}) <= len(self.members):
+            raise ValueError("identities: two parties have the same key")
         if self.least > len(self.members):
             raise ValueError("least: there are not so many members")
         if len(set(self.attributes)) < len(self.attributes):
@@ -93,6 +103,19 @@ def read_plan(folder: Path) -> AlignmentPlan:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path} is no plan of an alignment: {where}: {first['msg']}") from None
+
+
+def member_of(plan: AlignmentPlan, key: SigningKey, folder: Path) -> str:
+    """Return the name under which a plan has the owner of a key.
+
+    Raises:
+        InputError: It is no member's.
+    """
+    public = key.public.hex()
+    for name, identity in zip(plan.members, plan.identities, strict=True):
+        if identity == public:
+            return name
+    raise InputError(f"{folder}: the key is none of the members {', '.join(plan.members)}")
 
 
 def write_plan(folder: Path, plan: AlignmentPlan) -> None:

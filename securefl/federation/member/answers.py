@@ -202,7 +202,10 @@ REFUSING_ANSWERS: tuple[Rule, ...] = (
     Rule(m.Finish, (m.Refused,), _ANY, _ALL, Price.PUBLIC),
     Rule(m.QueryRequest, (m.Refused,), _ANY, _ALL, Price.PUBLIC),
 )
-"""What a member answers whose policy forbids the run: the policy's refusal, read off no data."""
+"""What a member answers whose policy forbids the run: the policy's refusal, read off no data.
+
+Without a budget, one whose data are too few for the task answers the same, and says that they are.
+"""
 
 QUERY_ANSWERS: tuple[Rule, ...] = (
     Rule(

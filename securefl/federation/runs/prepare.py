@@ -107,7 +107,7 @@ def _check_enough(config: RunConfig, members: Sequence[MemberData]) -> None:
     if not thin:
         raise InputError(few)
     raise InputError(
-        f"{few}: {'; '.join(thin)} (lower the thresholds of [{config.task}]; securefl data init"
+        f"{'; '.join(thin)} ({few}; lower the thresholds of [{config.task}]: securefl data init"
         " proposes some)"
     )
 

@@ -121,11 +121,11 @@ class HeldOut:
                     spools[name].append({column: getattr(pairs, column) for column in kinds})
                 spools["rows"].append(rows)
             rows = spools["rows"].columns()
-            sets: dict[str, Any] = {
+            found: dict[str, Any] = {
                 name: kind(start=_starts(rows.pop(name)), **spools[name].columns())
                 for name, kind in _SETS.items()
             }
-        return cls(**rows, **sets)
+        return cls(**{**rows, **found})
 
 
 _SETS: Final = {"training": Pairs, "known": Pairs, "bought": CustomerItems}

@@ -18,6 +18,7 @@ from torch import nn
 from securefl.data.tables import RetailerTables
 from securefl.errors import DataError, InputError
 from securefl.ml.parameters import clear_local, load_shared
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.serving import OwnPart, ServedModel, before
 from securefl.tasks.registry import create_task
@@ -47,7 +48,8 @@ def open_released(folder: Path, source: Source | None, member: str | None) -> Op
             " your purchases with --data CONFIG.toml; a member predicts with members/NAME/model"
         )
     name = member or _only(source)
-    tables = own_data(source, name, parts.vocabulary, now=True).tables
+    apart = mechanism_for(parts.config.privacy).private
+    tables = own_data(source, name, parts.vocabulary, now=True, apart=apart).tables
     about: Manifest = parts.manifest.model_copy(update={"member": name})
     return OpenedModel(folder, about, parts.config, parts.vocabulary, adopted(parts, tables))
 

@@ -16,6 +16,7 @@ from securefl.config.schema import RunConfig
 from securefl.errors import InputError
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import total
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.common.held_out import HeldOut
 from securefl.tasks.common.serving import Request, Verb, refuse_unknown
 from securefl.tasks.served.adopting import open_released
@@ -299,7 +300,8 @@ class Model:
         assert member is not None  # a released model is not opened
         agreed = self.config.data
         source, vocabulary = source_of(data, agreed), self.opened.vocabulary
-        return own_data(source, member, vocabulary, now=now, agreed=agreed)
+        apart = mechanism_for(self.config.privacy).private
+        return own_data(source, member, vocabulary, now=now, agreed=agreed, apart=apart)
 
     def _labelled(self, frame: pd.DataFrame, own: OwnData) -> pd.DataFrame:
         labels: Mapping[str, Any] = {

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from securefl.config.data import DataSettings, FilesSettings
+from securefl.config.files import LineRules
 from securefl.config.load import load_config, nearest
 from securefl.config.schema import RunConfig
 from securefl.data.frames import customer_labels, numbered, purchases_of_frame
@@ -116,6 +117,7 @@ def own_data(
     *,
     now: bool,
     agreed: DataSettings | None = None,
+    apart: bool = False,
 ) -> OwnData:
     """Return a member's data.
 
@@ -125,6 +127,7 @@ def own_data(
         vocabulary: The products of its model.
         now: Whether to read what lies outside of the period that was agreed, too.
         agreed: What the run's configuration says of the data; it numbers customers of a table.
+        apart: Whether lines are judged apart, as the model's run did; see `registry.load`.
 
     Raises:
         InputError: If files are missing, of another member, or know no product of the model.
@@ -135,8 +138,8 @@ def own_data(
         return _of_frame(source, member, vocabulary, number)
     settings = _of_member(source, member)
     if now and isinstance(settings, FilesSettings):
-        settings = settings.model_copy(update={"period": None})
-    data = load(settings)
+        settings = _as_of_now(settings)
+    data = load(settings, apart=apart)
     tables = next((one for one in data.members if one.name == member), None)
     if tables is None:
         names = tuple(one.name for one in data.members)
@@ -152,7 +155,8 @@ def own_data(
         )
     if not isinstance(settings, FilesSettings):
         return OwnData(found, None)
-    return OwnData(found, customer_labels(settings, member), label_number(settings))
+    labels = customer_labels(settings, member, apart=apart)
+    return OwnData(found, labels, label_number(settings))
 
 
 def _of_member(settings: DataSettings, member: str) -> DataSettings:
@@ -164,6 +168,24 @@ def _of_member(settings: DataSettings, member: str) -> DataSettings:
         names = tuple(one.name for one in settings.members)
         raise InputError(f"the data have no member '{member}'{nearest(member, names)}")
     return settings.model_copy(update={"members": own})
+
+
+def _as_of_now(settings: FilesSettings) -> FilesSettings:
+    """Return the settings of a reading in which a bad line ends nothing, of whatever days.
+
+    A bad line is left out, counted, and said with its reason: lists that come each night rest on
+    all other lines. What a rule says of lines that can be read stays as it was agreed.
+    """
+    members = tuple(
+        one if one.rules is None else one.model_copy(update={"rules": _lenient(one.rules)})
+        for one in settings.members
+    )
+    changes = {"period": None, "rules": _lenient(settings.rules), "members": members}
+    return settings.model_copy(update=changes)
+
+
+def _lenient(rules: LineRules) -> LineRules:
+    return rules.model_copy(update={"broken": "drop"})
 
 
 def _renumbered(

@@ -73,6 +73,23 @@ def test_another_process_predicts_without_any_other_party(finished, model, tmp_p
     )
 
 
+def test_a_bad_line_ends_no_prediction(cli, finished, model, tmp_path):
+    """It is left out, counted and said with its reason; a run refuses it, as it did before."""
+    for name in ("north.csv", "catalogue.csv"):
+        shutil.copy(finished[0] / name, tmp_path)
+    wanted = open_model(model, tmp_path).recommend()
+    with (tmp_path / "north.csv").open("a") as file:
+        file.write("5,101,2026-03-99,1,2.5,900\n5,101,2026-03-01,<b>,2.5,900\n5,101\n")
+    found = cli("predict", model, "--data", tmp_path, "--out", tmp_path / "lists.csv")
+    assert found.code == 0
+    said = " ".join(found.err.split())
+    assert "row 961, column 'time': '2026-03-99' is not a date or time" in said
+    assert "column 'quantity': '<b>' is not a number" in said
+    assert "too few" in said or "cannot be read" in said
+    lists = pd.read_csv(tmp_path / "lists.csv")
+    pd.testing.assert_frame_equal(lists, wanted.astype({"product": int}))
+
+
 def test_each_format_holds_the_same_rows(cli, model, tmp_path):
     for suffix in ("csv", "parquet", "jsonl"):
         out = tmp_path / f"lists.{suffix}"

@@ -57,6 +57,50 @@ def test_no_fault_of_a_line_touches_another(fault, shop):
     assert found.equals(expected)
 
 
+BYTES = {
+    "another encoding": b"99,t\xe9a,2024-03-05,1,2.00\n",
+    "half a character": b"99,tea\xc3,2024-03-05,1,2.00\n",
+    "null bytes": b"99,\0\0\0,2024-03-05,1,2.00\n" * 9,
+    "an open quote": b'99,"tea,2024-03-05,1,2.00\n',
+    "a quote that opens late": b'99,x"y,"tea,2024-03-05,1,2.00\n',
+    "a quote and more": b'99,"tea"x,2024-03-05,1,2.00\n',
+    "a cell of two lines": b'99,"te\na",2024-03-05,1,2.00\n',
+    "another end of line": b"99,tea,2024-03-05,1,2.00\r\n99,te\ra,2024-03-05,1,2.00\r",
+    "semicolons": b"99;tea;2024-03-05;1;2.00\n" * 99,
+    "a long line": b"99," + b"x" * (3 << 20) + b",2024-03-05,1,2.00\n",
+}
+
+
+@pytest.mark.parametrize("fault", BYTES.values(), ids=BYTES)
+def test_no_bytes_of_a_line_touch_another(fault, shop, tmp_path):
+    """Encoding, quotes and ends of lines are the settings', and not what one line looks like."""
+    expected = lines_of(shop(GOOD))
+    settings = shop("")
+    half = len(GOOD) // 2
+    cut = GOOD.index("\n", half) + 1
+    for at in (0, cut, len(GOOD)):
+        text = HEADER.encode() + GOOD[:at].encode() + fault + GOOD[at:].encode()
+        (tmp_path / "north.csv").write_bytes(text)
+        assert lines_of(settings).equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "reason"),
+    [
+        ("north.jsonl", {}, "CSV, Parquet or a database"),
+        ("north.csv", {"header": False}, "write the columns' names above"),
+    ],
+)
+def test_files_read_by_all_lines_are_refused(name, written, reason, shop, tmp_path):
+    """Whether there is a customer does not decide it, and the correction is named."""
+    member = {"name": "north", "transactions": name, "format": written}
+    settings = shop(GOOD, members=[member])
+    if name != "north.csv":
+        (tmp_path / name).write_text('{"customer": 1}\n')
+    with pytest.raises(DataError, match=reason):
+        load(settings, apart=True)
+
+
 def test_refused_lines_are_still_refused_without_a_budget(shop):
     for fault in ("return", "no number", "anonymous"):
         with pytest.raises(DataError):

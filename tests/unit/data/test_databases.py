@@ -12,9 +12,12 @@ import pytest
 from pydantic import ValidationError
 
 from securefl.config.data import FilesSettings
+from securefl.config.load import load_config
 from securefl.data.sources.files.engine import engine
 from securefl.data.sources.registry import load
 from securefl.errors import InputError
+from securefl.federation.runs.prepare import prepare
+from support.small_runs import purchases_in
 
 ROWS = [
     (7, "milk", "2024-03-01 10:00:00", 1.5, 2.50),
@@ -206,3 +209,32 @@ def test_lines_of_a_postgresql(shop, postgres):
         with pytest.raises(InputError):
             sales(shop, query, database=postgres)
     assert len(sales(shop, database=postgres)) == 2
+
+
+def test_a_member_in_a_postgresql_trains_as_from_files(tmp_path, postgres):
+    """The same lines, bit for bit, and so the same training arrays, beside members with files."""
+    from adbc_driver_postgresql import dbapi
+
+    tree = purchases_in(tmp_path)
+    files = load_config(None, tree)
+    lines = pd.read_csv(tmp_path / "north.csv")
+    rows = ", ".join(str(tuple(map(str, row))) for row in lines.itertuples(index=False))
+    with dbapi.connect(postgres) as base, base.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE receipts (customer int, product int, time timestamp, quantity int,"
+            " value numeric(9,2), basket int)"
+        )
+        cursor.execute(f"INSERT INTO receipts VALUES {rows}")
+        base.commit()
+    (tmp_path / "north.csv").unlink()
+    north = {"name": "north", "database": postgres, "transactions": "SELECT * FROM receipts"}
+    tree["data"]["members"][0] = north
+    config = load_config(None, tree)
+    found = prepare(config)
+    lines.to_csv(tmp_path / "north.csv", index=False)
+    wanted = prepare(files)
+    assert found.digests == wanted.digests
+    for one, other in zip(found.members, wanted.members, strict=True):
+        for name in ("start", "items", "weights", "baskets"):
+            columns = [getattr(member.examples.histories, name) for member in (one, other)]
+            assert columns[0].equal(columns[1])

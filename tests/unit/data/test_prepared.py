@@ -6,7 +6,8 @@ import stat
 import pytest
 
 from securefl.config.data import FilesSettings
-from securefl.data.sources.files import member, prepared, progress
+from securefl.data import pace
+from securefl.data.sources.files import member, prepared
 from securefl.data.sources.files.progress import Reading, expected_lines
 from securefl.data.sources.files.source import load
 from securefl.errors import DataError
@@ -97,7 +98,7 @@ def test_a_damaged_entry_is_read_anew(shop, readings):
 
 def test_long_readings_say_how_far_they_are(shop, monkeypatch, caplog):
     """Of about how many lines, and how long it may take."""
-    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(pace, "EVERY", 0.0)
     (shop / "north.csv").write_text(HEADER + "7,milk,2024-03-01,1,2.50\n" * 100)
     known = settings(shop)
     assert 50 < expected_lines(known) < 100

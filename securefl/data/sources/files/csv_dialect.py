@@ -13,11 +13,15 @@ from typing import Final
 import pyarrow as pa
 
 from securefl.config.files import FileFormat
+from securefl.data.sources.files.csv_lines import LinesAlone
 from securefl.data.sources.files.locate import TableFile
 from securefl.errors import DataError, InputError
 
 SEPARATORS: Final = (",", ";", "\t", "|")
 _SAMPLE: Final = 1 << 18
+REPLACED: Final = "replace"
+"""How bytes are read that are no text, where they may not decide about others."""
+
 _BLOCK: Final = 1 << 20
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -65,25 +69,39 @@ class CsvDialect:
         return f"{self.encoding}, separated by {between}"
 
 
-def csv_dialect(file: TableFile, given: FileFormat, wanted: Sequence[str]) -> CsvDialect:
+def csv_dialect(
+    file: TableFile, given: FileFormat, wanted: Sequence[str], *, apart: bool = False
+) -> CsvDialect:
     """Find out how a file is written, as far as `given` does not say it.
 
     The separator is the one whose header has most of the `wanted` columns, and of those the one
     with most columns; nothing else is guessed from the text below.
 
+    Args:
+        file: The file.
+        given: How it is written, as far as that is known.
+        wanted: Columns that are looked for.
+        apart: Whether no line may decide about others: then nothing is found out from the text
+            below the header, and a file without one is refused.
+
     Raises:
         InputError: The file may not be read.
         DataError: The file is empty, damaged, or not text of its encoding.
     """
+    if apart and not given.header:
+        raise DataError(
+            f"{file.label}: has no header: under a privacy budget, a customer's line must not say"
+            " how all are read; write the columns' names above"
+        )
     sample = _sample(file)
     marked = any(sample.startswith(mark) for mark, _ in _MARKS)
-    if given.encoding is None and not marked and _is_binary(sample):
+    if given.encoding is None and not (marked or apart) and _is_binary(sample):
         raise DataError(
             f"{file.label}: cannot be read: null bytes in it; if it is text, set format.encoding"
         )
-    encoding, guessed = _encoding(sample, given)
-    text = _decode(sample, encoding, file)
-    newline = _newline(text)
+    encoding, guessed = _encoding(sample, given, apart=apart)
+    text = _decode(sample, encoding, file, errors=REPLACED if apart else "strict")
+    newline = MIXED if apart else _newline(text)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     skip = given.skip
     separator = given.separator
@@ -135,13 +153,15 @@ def _is_binary(sample: bytes) -> bool:
     return nulls > 0 and not len(sample) // 5 <= nulls <= len(sample) * 3 // 5
 
 
-def _encoding(sample: bytes, given: FileFormat) -> tuple[str, bool]:
+def _encoding(sample: bytes, given: FileFormat, *, apart: bool) -> tuple[str, bool]:
     """Return the encoding, and whether it is a guess."""
     for mark, name in _MARKS:
         if sample.startswith(mark) and given.encoding in (None, name, "utf-8"):
             return name, False
     if given.encoding is not None:
         return given.encoding, False
+    if apart:
+        return "utf-8", False
     if b"\0" in sample:
         return ("utf-16-le" if sample[1:2] == b"\0" else "utf-16-be"), True
     try:
@@ -151,10 +171,10 @@ def _encoding(sample: bytes, given: FileFormat) -> tuple[str, bool]:
     return "utf-8", False
 
 
-def _decode(sample: bytes, encoding: str, file: TableFile) -> str:
+def _decode(sample: bytes, encoding: str, file: TableFile, errors: str) -> str:
     """Return the text; a character that the sample cuts in two is left out."""
     try:
-        return codecs.getincrementaldecoder(encoding)().decode(sample)
+        return codecs.getincrementaldecoder(encoding)(errors).decode(sample)
     except UnicodeDecodeError as problem:
         raise wrong_encoding(file, encoding, problem) from problem
 
@@ -188,22 +208,36 @@ def _header(lines: Sequence[str], separator: str, quote: str) -> list[str]:
         return [lines[0]]
 
 
-def transcode(file: TableFile, encoding: str, target: Path) -> None:
+def transcode(
+    file: TableFile, encoding: str, target: Path, alone: LinesAlone | None = None
+) -> None:
     """Write a text file as UTF-8, with one kind of line end, to the new file `target`.
+
+    Args:
+        file: The file.
+        encoding: Its encoding.
+        target: Where to.
+        alone: Takes out what is no line by itself, where no line may decide about others; then
+            what is not text of the encoding is replaced where it stands.
 
     Raises:
         DataError: The file is damaged, or not text of this encoding.
     """
-    decode = codecs.getincrementaldecoder(encoding)()
+    decode = codecs.getincrementaldecoder(encoding)("strict" if alone is None else REPLACED)
     lines = io.IncrementalNewlineDecoder(None, translate=True)
+
+    def text(block: bytes, *, last: bool = False) -> str:
+        found = lines.decode(decode.decode(block, last), last)
+        return found if alone is None else alone(found, last=last)
+
     try:
         with (
             pa.input_stream(str(file.path), compression=file.compression) as source,
             target.open("x", encoding="utf-8", newline="") as out,
         ):
             while block := source.read(_BLOCK):
-                out.write(lines.decode(decode.decode(block)))
-            out.write(lines.decode(decode.decode(b"", final=True), final=True))
+                out.write(text(block))
+            out.write(text(b"", last=True))
     except UnicodeDecodeError as problem:
         raise wrong_encoding(file, encoding, problem) from problem
     except (OSError, pa.ArrowException) as problem:

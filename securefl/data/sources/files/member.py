@@ -85,14 +85,21 @@ def read_member(
     )
 
 
-def distinct_customers(member: MemberFiles, settings: FilesSettings) -> set[str]:
+def distinct_customers(
+    member: MemberFiles, settings: FilesSettings, *, apart: bool = False
+) -> set[str]:
     """Return the labels of customers in a member's transactions, as they stand there.
+
+    Args:
+        member: Whose.
+        settings: What all members share.
+        apart: Whether lines are judged apart; see `registry.load`.
 
     Raises:
         InputError: As in `read_member`.
         DataError: As in `read_member`.
     """
-    findings = Findings(member.name, member.rules or settings.rules)
+    findings = Findings(member.name, member.rules or settings.rules, apart=apart)
     reading = _Reading(member, settings, Matcher.of([], "keep"), findings)
     column = (member.columns or settings.columns).customer
     wanted = [Wanted("customer", column, "label")]
@@ -200,7 +207,7 @@ class _Reading:
             yield from query_scan(self.member, self.settings.root)
             return
         for file in table_files(self.settings.root / self.member.transactions):
-            with scans(file, self.format, wanted) as found:
+            with scans(file, self.format, wanted, apart=self.findings.apart) as found:
                 yield from found
 
     def _without_stray(self, arrays: Arrays) -> Arrays:

@@ -83,9 +83,8 @@ def _put_in_order(arrays: Arrays) -> None:
     """Order all columns by time, basket, product, and then as the lines came."""
     if not _ascends(arrays["time"]):
         _sort_by_time(arrays)
-    for begin, end in _blocks(arrays["time"]):
-        _order_ties(arrays, slice(begin, end))
-        release()
+    for span in time_spans(arrays["time"]):
+        _order_ties(arrays, span)
 
 
 def _sort_by_time(arrays: Arrays) -> None:
@@ -105,15 +104,17 @@ def _ascends(time: npt.NDArray[Any]) -> bool:
     )
 
 
-def _blocks(time: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
-    """Yield spans of lines between which the time changes."""
+def time_spans(time: npt.NDArray[Any]) -> Iterator[slice]:
+    """Yield spans of lines, in the order of time, between which the time changes."""
     cuts = [0]
     for at in range(BLOCK, len(time), BLOCK):
         cut = int(np.searchsorted(time, time[at], side="left"))
         if cut > cuts[-1]:
             cuts.append(cut)
     cuts.append(len(time))
-    yield from pairwise(cuts)
+    for begin, end in pairwise(cuts):
+        yield slice(begin, end)
+        release()
 
 
 def _order_ties(arrays: Arrays, span: slice) -> None:

@@ -1,9 +1,8 @@
-"""How far reading has come, and how long it may still take."""
+"""How many lines a member's files may have, and how far reading them has come."""
 
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import Final
 
@@ -11,19 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from securefl.config.data import FilesSettings
+from securefl.data.pace import Pace
 from securefl.data.sources.files.locate import TableFile, table_files
 from securefl.errors import InputError
 
 _log = logging.getLogger(__name__)
 
-EVERY: Final = 5.0
-"""Seconds between two messages; what ends earlier says nothing."""
-
 _BYTES_A_LINE: Final = 45
 _PACKED: Final = 5
 
 
-class Reading:
+class Reading(Pace):
     """Says every few seconds how many lines were read, of about how many.
 
     Args:
@@ -31,21 +28,7 @@ class Reading:
     """
 
     def __init__(self, settings: FilesSettings) -> None:
-        self._started = self._said = time.monotonic()
-        self._lines = 0
-        self._expected = expected_lines(settings)
-
-    def __call__(self, lines: int) -> None:
-        """Note that further lines were read."""
-        self._lines += lines
-        now = time.monotonic()
-        if now - self._said < EVERY:
-            return
-        self._said = now
-        left = (now - self._started) * max(self._expected / self._lines - 1.0, 0.0)
-        of = f" of about {self._expected:,}" if self._expected > self._lines else ""
-        eta = f", about {left:,.0f} s left" if of else ""
-        _log.info("read %s lines%s%s", f"{self._lines:,}", of, eta)
+        super().__init__(_log, "read", expected_lines(settings))
 
 
 def expected_lines(settings: FilesSettings) -> int:

@@ -12,6 +12,7 @@ import pandas as pd
 from securefl.data.paged import Arrays, Spool, blocks
 from securefl.data.schema import ANONYMOUS
 from securefl.data.sources.files.findings import Findings
+from securefl.data.sources.files.order import time_spans
 
 FEW: Final = 100
 """Repeated lines up to which no share of them is too large: a small table proves nothing."""
@@ -94,7 +95,9 @@ def judged_repetitions(frame: pd.DataFrame, findings: Findings, place: str) -> p
     )
     if found.action != "drop":
         return frame
-    return frame.drop(index=repeated).reset_index(drop=True)
+    kept = np.ones(len(frame), dtype=bool)
+    kept[repeated] = False
+    return frame[kept].reset_index(drop=True)
 
 
 def _repeated(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -103,16 +106,13 @@ def _repeated(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
     Equal lines stand side by side but for others of the same time, receipt and product.
     """
     keys = [frame[name].to_numpy() for name in ("time", "basket", "product")]
-    near: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
-    for span in blocks(len(frame)):
-        wide = slice(max(span.start - 1, 0), span.stop + 1)
-        alike = np.all([key[wide][1:] == key[wide][:-1] for key in keys], axis=0)
+    found: list[npt.NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
+    for span in time_spans(keys[0]):
+        alike = np.all([key[span][1:] == key[span][:-1] for key in keys], axis=0)
         tied = np.append(alike, False) | np.insert(alike, 0, False)
-        rows = np.flatnonzero(tied) + wide.start
-        near.append(rows[(rows >= span.start) & (rows < span.stop)])
-    rows = np.concatenate(near)
-    repeated: npt.NDArray[np.int64] = rows[frame.iloc[rows].duplicated().to_numpy()]
-    return repeated
+        rows = np.flatnonzero(tied) + span.start
+        found.append(rows[frame.iloc[rows].duplicated().to_numpy()])
+    return np.concatenate(found)
 
 
 _SAMPLE: Final = 1 << 20

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from securefl.config.files import FileFormat
 from securefl.data.schema import Origin
 from securefl.data.sources.files.csv_dialect import MIXED, CsvDialect, csv_dialect, transcode
+from securefl.data.sources.files.csv_lines import LinesAlone
 from securefl.data.sources.files.engine import engine, name, select, text
 from securefl.data.sources.files.expressions import is_number, is_text
 from securefl.data.sources.files.locate import TableFile, unpacked
@@ -68,13 +69,17 @@ class Scan:
 
 
 @contextmanager
-def scans(file: TableFile, given: FileFormat, wanted: Sequence[str]) -> Iterator[Iterator[Scan]]:
+def scans(
+    file: TableFile, given: FileFormat, wanted: Sequence[str], *, apart: bool = False
+) -> Iterator[Iterator[Scan]]:
     """Open a file; an archive holds several.
 
     Args:
         file: What to read.
         given: How it is written, as far as that is known.
         wanted: Columns that are looked for, under their names in the file.
+        apart: Whether no line may decide about others; see `csv_dialect`. What is neither CSV nor
+            Parquet is refused then: how its cells are read follows from all of them.
 
     Raises:
         InputError: The file may not be read.
@@ -82,7 +87,7 @@ def scans(file: TableFile, given: FileFormat, wanted: Sequence[str]) -> Iterator
     """
     with tempfile.TemporaryDirectory(prefix="securefl-", ignore_cleanup_errors=True) as folder:
         parts = (file,) if file.compression != "zip" else unpacked(file, Path(folder))
-        each = _each(parts, given, wanted, Path(folder))
+        each = _each(parts, given, wanted, Path(folder), apart=apart)
         try:
             yield each
         finally:
@@ -90,20 +95,41 @@ def scans(file: TableFile, given: FileFormat, wanted: Sequence[str]) -> Iterator
 
 
 def _each(
-    parts: Sequence[TableFile], given: FileFormat, wanted: Sequence[str], folder: Path
+    parts: Sequence[TableFile],
+    given: FileFormat,
+    wanted: Sequence[str],
+    folder: Path,
+    *,
+    apart: bool,
 ) -> Generator[Scan, None, None]:
     for part in parts:
+        if apart and part.kind == "csv":
+            yield from _csv(part, given, wanted, folder, apart=True)
+            continue
+        if apart and part.kind != "parquet":
+            raise DataError(
+                f"{part.label}: under a privacy budget, lines are read from CSV, Parquet or a"
+                f" database; how {part.kind} is read would follow from all customers' cells"
+            )
         opened = {"csv": _csv, "parquet": _parquet, "json": _json, "excel": _excel}[part.kind]
         yield from opened(part, given, wanted, folder)
 
 
-def _csv(file: TableFile, given: FileFormat, wanted: Sequence[str], folder: Path) -> Iterator[Scan]:
-    dialect = csv_dialect(file, given, wanted)
+def _csv(
+    file: TableFile,
+    given: FileFormat,
+    wanted: Sequence[str],
+    folder: Path,
+    *,
+    apart: bool = False,
+) -> Iterator[Scan]:
+    dialect = csv_dialect(file, given, wanted, apart=apart)
     _refuse_repeated(file, dialect.columns)
     source = file
     if dialect.encoding not in ("utf-8", "utf-8-sig") or dialect.newline == MIXED:
         source = replace(file, path=folder / "transcoded.csv", compression=None)
-        transcode(file, dialect.encoding, source.path)
+        alone = LinesAlone(dialect.separator, dialect.quote) if apart else None
+        transcode(file, dialect.encoding, source.path, alone)
         dialect = replace(dialect, newline="")
     with engine([source.path]) as connection:
         yield _csv_scan(file, source, dialect, connection)

@@ -143,7 +143,8 @@ def _read(
 ) -> Iterator[pd.DataFrame]:
     """Yield what `judge` makes of each batch of each file; cells without a value are refused."""
     for file in table_files(path):
-        with scans(file, given, [one.name for one in (*wanted, *optional)]) as found:
+        columns = [one.name for one in (*wanted, *optional)]
+        with scans(file, given, columns, apart=findings.apart) as found:
             for scan in found:
                 there = [*wanted, *(one for one in optional if one.name in scan.types)]
                 for batch in batches(scan, there, given, findings):
@@ -182,7 +183,7 @@ def read_profiles(
     customer = Wanted("customer", "customer", "label")
     number = customer_numbering(findings.rules, pepper)
     for file in table_files(path):
-        with scans(file, given, ["customer"]) as found:
+        with scans(file, given, ["customer"], apart=findings.apart) as found:
             for scan in found:
                 numbers = []
                 for batch in batches(scan, [customer], given, findings):

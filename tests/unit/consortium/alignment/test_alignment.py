@@ -8,11 +8,16 @@ import pytest
 
 from securefl.config.data import FilesSettings
 from securefl.consortium.alignment.coordination import begin, combine, join
+from securefl.consortium.alignment.plan import read_plan
+from securefl.consortium.alignment.signed_files import HEADER, Exchange
+from securefl.consortium.keys.key_files import generate_key
+from securefl.consortium.keys.parties import party_of
 from securefl.data.sources.files.gtin import check_digit
 from securefl.data.sources.files.source import load
 from securefl.errors import DataError, InputError
 
 NAMES = ("north", "south", "west")
+KEYS = {name: generate_key() for name in (*NAMES, "coordinator")}
 
 
 def gtin(number, prefix="40063813"):
@@ -72,21 +77,38 @@ def align(folder, names=NAMES, repeats=2, **options):
     """Start, join as often as anybody has something to do, combine; the members' last results."""
     agreed = {"size": 60, "least": None, "products": "gtin", "attributes": ("category", "size")}
     agreed |= options
-    begin(folder / "shared", folder / "coordinator", members=names, **agreed)
+    places = folder / "shared", folder / "coordinator", KEYS["coordinator"]
+    begin(*places, members=parties(names), **agreed)
     for _ in range(repeats):
         found = {name: joined(folder, name) for name in names}
-    combine(folder / "shared", folder / "coordinator")
+    combined(folder)
     return found | {name: joined(folder, name) for name in names}
 
 
 def start(folder, members, size=60, attributes=()):
     agreed = {"least": None, "products": "gtin", "attributes": attributes}
-    begin(folder / "shared", folder / "coordinator", members=members, size=size, **agreed)
+    places = folder / "shared", folder / "coordinator", KEYS["coordinator"]
+    begin(*places, members=parties(members), size=size, **agreed)
+
+
+def parties(names):
+    return [party_of(name, KEYS[name]) for name in names]
+
+
+def combined(folder, state=None):
+    return combine(folder / "shared", (state or folder) / "coordinator", KEYS["coordinator"])
+
+
+def signed_again(path, content, name):
+    """Write a changed message under a party's own signature."""
+    exchange = Exchange(path.parent, read_plan(path.parent), KEYS[name])
+    path.unlink()
+    exchange.write(path.name, content[HEADER:])
 
 
 def joined(folder, name, state="state"):
     paths = folder / f"{name}-products.csv", folder / f"{name}-{state}", folder / f"{name}-out"
-    return join(folder / "shared", name, *paths)
+    return join(folder / "shared", KEYS[name], *paths)
 
 
 def rows_of(folder, name):
@@ -187,9 +209,7 @@ def test_each_step_can_be_repeated(shops):
     own.unlink()
     assert joined(folder, "north").written == ("north.0.points",)
     assert own.read_bytes() == before
-    assert combine(folder / "shared", folder / "coordinator").waiting == tuple(
-        f"{name}.sealed" for name in NAMES
-    )
+    assert combined(folder).waiting == tuple(f"{name}.sealed" for name in NAMES)
 
 
 def test_an_exchanged_list_is_refused(shops):
@@ -200,7 +220,8 @@ def test_an_exchanged_list_is_refused(shops):
         joined(folder, name)
     own = folder / "shared" / "north.0.points"
     content = own.read_bytes()
-    own.write_bytes(content[:40] + content[72:104] + content[40:72] + content[104:])
+    body = content[HEADER:]
+    signed_again(own, content[:HEADER] + body[32:64] + body[:32] + body[64:], "north")
     (folder / "shared" / "north.1.points").unlink(missing_ok=True)
     with pytest.raises(InputError, match="exchanged after south had worked"):
         joined(folder, "south")
@@ -224,7 +245,8 @@ def test_another_catalogue_needs_another_alignment(shops):
         ("south.0.points", lambda content: content + bytes(32), "larger"),
         ("south.0.points", lambda content: b"x" + content[1:], "no message of this alignment"),
         ("south.0.points", lambda content: content[:8] + bytes(32) + content[40:], "no message"),
-        ("south.0.points", lambda content: content[:-32] + bytes(32), "low order"),
+        ("south.0.points", lambda content: content[:-1] + b"x", "not signed by south"),
+        ("south.0.points", lambda content: content[:40] + bytes(64) + content[104:], "not signed"),
         ("align.json", lambda content: content.replace(b'"size": 60', b'"size": 61'), "other pl"),
         ("align.json", lambda content: content.replace(b'"size": 60', b'"size": 0'), "size: "),
     ],
@@ -241,6 +263,66 @@ def test_a_damaged_file_is_refused(shops, name, change, reason):
         joined(folder, who)
 
 
+def test_a_list_with_a_weak_point_is_refused(shops):
+    """Its owner signed it, and every scalar would make the same of it."""
+    folder, _ = shops
+    start(folder, NAMES)
+    joined(folder, "south")
+    path = folder / "shared" / "south.0.points"
+    signed_again(path, path.read_bytes()[:-32] + bytes(32), "south")
+    with pytest.raises(InputError, match="low order"):
+        joined(folder, "west")
+
+
+def test_a_message_of_another_party_is_refused(shops):
+    """Signed by a member in another one's place, or moved there, in every step and at the end."""
+    folder, _ = shops
+    start(folder, NAMES)
+    for name in NAMES * 2:
+        joined(folder, name)
+    shared = folder / "shared"
+    for file, writer, reader in (
+        ("south.0.points", "north", "west"),
+        ("south.1.points", "south", "north"),
+        ("west.sealed", "north", None),
+    ):
+        path = shared / file
+        kept = path.read_bytes()
+        signed_again(path, kept, writer)
+        with pytest.raises(InputError, match=f"{file} is not signed by"):
+            combined(folder) if reader is None else joined(folder, reader)
+        path.write_bytes(kept)
+    (shared / "south.0.points").write_bytes((shared / "north.2.points").read_bytes())
+    with pytest.raises(InputError, match=r"south\.0\.points is not signed by south"):
+        joined(folder, "west")
+
+
+def test_what_is_common_is_the_coordinators_word(shops):
+    """A member that writes it could tell the others what they share."""
+    folder, _ = shops
+    align(folder)
+    path = folder / "shared" / "common.points"
+    signed_again(path, path.read_bytes(), "west")
+    (folder / "north-out" / "catalogue.csv").unlink()
+    with pytest.raises(InputError, match="not signed by the coordinator"):
+        joined(folder, "north")
+
+
+def test_a_key_that_the_plan_does_not_name_takes_no_part(shops):
+    """Nor does the coordinator go by another identity, nor have two parties one key."""
+    folder, _ = shops
+    start(folder, NAMES)
+    paths = folder / "north-products.csv", folder / "state", folder / "out"
+    with pytest.raises(InputError, match="none of the members north, south, west"):
+        join(folder / "shared", KEYS["coordinator"], *paths)
+    with pytest.raises(InputError, match="another coordinator's key"):
+        combine(folder / "shared", folder / "coordinator", KEYS["north"])
+    twice = [party_of("a", KEYS["north"]), party_of("b", KEYS["north"])]
+    agreed = {"size": 9, "least": None, "products": "gtin", "attributes": ()}
+    with pytest.raises(InputError, match="same key"):
+        begin(folder / "other", folder / "o-state", KEYS["coordinator"], members=twice, **agreed)
+
+
 def test_only_the_agreed_coordinator_opens_lists(shops):
     """A sealed list that was changed, and a key that is not in the plan."""
     folder, _ = shops
@@ -254,11 +336,11 @@ def test_only_the_agreed_coordinator_opens_lists(shops):
             joined(place, name)
         if change:
             path = place / "shared" / "north.sealed"
-            path.write_bytes(path.read_bytes()[:-1] + b"\0")
+            signed_again(path, path.read_bytes()[:-1] + b"\0", "north")
     with pytest.raises(InputError, match="another coordinator's key"):
-        combine(folder / "True" / "shared", folder / "False" / "coordinator")
+        combined(folder / "True", folder / "False")
     with pytest.raises(InputError, match="cannot be opened"):
-        combine(folder / "True" / "shared", folder / "True" / "coordinator")
+        combined(folder / "True")
 
 
 @pytest.mark.parametrize(
@@ -275,8 +357,10 @@ def test_only_the_agreed_coordinator_opens_lists(shops):
 def test_impossible_plans_are_refused(tmp_path, changes, reason):
     """Before any key is made."""
     options = {"members": NAMES, "size": 9, "least": None, "products": "gtin", "attributes": ()}
+    tree = {**options, **changes}
+    tree["members"] = [party_of(name, KEYS[name.lower()]) for name in tree["members"]]
     with pytest.raises(InputError, match=reason):
-        begin(tmp_path / "shared", tmp_path / "state", **{**options, **changes})
+        begin(tmp_path / "shared", tmp_path / "state", KEYS["coordinator"], **tree)
     assert not list(tmp_path.iterdir())
 
 
@@ -286,8 +370,8 @@ def test_secrets_do_not_lie_in_the_exchange(shops):
     start(folder, NAMES[:2], size=10)
     paths = folder / "north-products.csv", folder / "shared" / "state", folder
     with pytest.raises(InputError, match="all parties would read"):
-        join(folder / "shared", "north", *paths)
-    with pytest.raises(InputError, match="members are north, south"):
+        join(folder / "shared", KEYS["north"], *paths)
+    with pytest.raises(InputError, match="members north, south"):
         joined(folder, "west")
     with pytest.raises(InputError, match="do not fit"):
         joined(folder, "north")
