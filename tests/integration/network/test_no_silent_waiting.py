@@ -99,7 +99,7 @@ def test_a_run_shows_its_live_page(tmp_path):
             time.sleep(0.1)
         assert process.exitcode == 0, (village.folder / "hub.log").read_text()[-3000:]
     words = (
-        f"verified, of {len(NAMES)} members",
+        f"verified, {len(NAMES)} members",
         "send masked inputs",
         "retailer-1",
         "of 3 rounds done",
