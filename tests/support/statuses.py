@@ -1,5 +1,7 @@
 """Status files as a coordinator and a member write them."""
 
+from support.hostile_text import HOSTILE, LONG
+
 MEMBER_OF_RUN = {
     "name": "north",
     "heard": 0.0,
@@ -107,3 +109,16 @@ def busy(now):
         ],
     }
     return at(tree, now)
+
+
+def hostile(tree):
+    """The same with every text that a party chose replaced by a hostile one."""
+    texts = ("agreement", "state", "run", "model", "trouble", "reason", "member", "step")
+    made = {name: HOSTILE if name in texts else value for name, value in tree.items()}
+    if "members" not in tree:
+        return made | {"state": tree["state"], "asked_for": HOSTILE}
+    names = ("name", "at", "asked", "given_up", "left_out", "unusable")
+    members = [member | dict.fromkeys(names, HOSTILE) for member in tree["members"]]
+    step = {"step": HOSTILE, "began": 0.0, "ended": None, "asked": 2, "answered": 1}
+    step |= {"waits": [HOSTILE], "gone": {HOSTILE: HOSTILE}}
+    return made | {"members": members, "steps": [step], "trouble": LONG}

@@ -49,6 +49,7 @@ ERRORS = {
     "RunDirectoryError",
     "SecureflError",
     "StaleStateError",
+    "StorageFullError",
     "TimeLimitError",
     "UndefinedEpsilonError",
     "UnsupportedEventError",

@@ -38,7 +38,7 @@ def status(*, run: Path, format: str) -> None:  # noqa: A002 - named after the o
         return
     out, shown = console(), view(tree)
     for fault in shown.faults:
-        labelled(out, "Fault", f"{fault.says}, since {fault.since}")
+        labelled(out, "Fault", f"{fault.says} ({fault.since})")
         labelled(out, "", f"what to do: {fault.todo}")
     for line in shown.lines:
         labelled(out, line.label, line.text)

@@ -173,6 +173,7 @@ class MemberStatusFile(MemberWatch):
             fields |= {"round": number, **self._spent()}
         if kind_of(reply) == VERIFIED:
             fields["verified"] = round_of(reply)
+        # Not of a sum of scores, which no member confirms by a message of its own.
         if fields["asked_for"] == STEPS["RoundSum"]:
             fields["sums"] = self._judged_sums(number, kind_of(reply) == VERIFIED, now)
         self._set(**fields, step="waiting", since=now)

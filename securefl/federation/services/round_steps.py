@@ -14,6 +14,9 @@ _PAYLOAD: Final = b"payload"
 _LENGTH_BYTES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 """Of a byte string of msgpack, by its first byte."""
 
+_SESSIONS: Final = {"protocol": "", "score-protocol": "scores: "}
+"""What is said before the steps of a session, by the message that carries it."""
+
 STEPS: Final = {
     "begin": "agree to begin",
     "train": "train",
@@ -42,9 +45,10 @@ STEPS: Final = {
 def step_of(message: bytes) -> str:
     """Return the name of the step that a request belongs to, from its first bytes."""
     kind = kind_of(message)
-    if kind in {"protocol", "score-protocol"}:
-        kind = _inner(message) or kind
-    return STEPS.get(kind, kind)
+    if kind not in _SESSIONS:
+        return STEPS.get(kind, kind)
+    inner = _inner(message)
+    return _SESSIONS[kind] + STEPS.get(inner, inner) if inner else kind
 
 
 def _inner(message: bytes) -> str:

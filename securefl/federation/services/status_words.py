@@ -10,6 +10,8 @@ from typing import Any, Final
 
 Tree = dict[str, Any]
 MEMBER_COLUMNS: Final = ("member", "is at", "was asked", "heard of", "MB up", "MB down")
+_SUMS: Final = 6
+"""Of the sums, how many are shown: the last ones."""
 _ENDED: Final = {"verified", "in the clear"}
 _TONES: Final = {"verified": "good", "in the clear": "", "no sum": "warn", "not verified": "bad"}
 
@@ -25,7 +27,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, since when, and what to do."""
+    """What is wrong, since when ("for 12 s"), and what to do."""
 
     says: str
     since: str
@@ -78,10 +80,10 @@ def view(tree: Tree, now: float | None = None) -> View:
         party="the coordinator" if of_coordinator else tree["member"],
         lines=tuple(lines),
         faults=tuple(
-            Fault(one["says"], clock(one["since"], moment), one["todo"]) for one in tree["faults"]
+            Fault(one["says"], _for(one["since"], moment), one["todo"]) for one in tree["faults"]
         ),
         steps=tuple(_step(one, moment) for one in tree.get("steps", ())),
-        sums=tuple(_sum(one, moment) for one in reversed(tree["sums"])),
+        sums=tuple(_sum(one, moment) for one in tree["sums"][: -_SUMS - 1 : -1]),
         members=tuple(_member_row(one, moment) for one in tree.get("members", ())),
         progress=(_done(tree), tree["rounds"]),
     )
@@ -164,7 +166,8 @@ def _state(tree: Tree, now: float) -> Line:
         return Line("State", text, "warn" if tree["state"] == "trying again" else "good")
     heard = tree["broker_heard"]
     last = "never heard of" if heard is None else f"heard of {clock(heard, now)} ago"
-    broken = "no connection to the broker" if tree["connected"] is False else "not known now"
+    lost = tree["connected"] is False
+    broken = "no connection to the broker" if lost else "whether the broker answers is not known"
     return Line("State", f"{text}; {broken}, {last}", "bad")
 
 
@@ -196,7 +199,7 @@ def _step(step: Tree, now: float) -> Step:
 
 
 def _sum(fact: Tree, now: float) -> Line:
-    of = "" if fact["members"] is None else f", of {fact['members']} members"
+    of = "" if fact["members"] is None else f", {fact['members']} members"
     verdict = fact["verdict"]
     text = f"{verdict}{of}, {clock(fact['at'], now)} ago"
     return Line(f"round {fact['round']}", text, _TONES[verdict])
@@ -210,6 +213,12 @@ def _member_row(member: Tree, now: float) -> tuple[str, ...]:
 
 def _bytes(up: int, down: int) -> str:
     return f"{up / 1e6:.1f} MB up, {down / 1e6:.1f} MB down"
+
+
+def _for(since: float, now: float) -> str:
+    """Return since when, as the end of a sentence."""
+    age = clock(since, now)
+    return f"since {age}" if "T" in age else f"for {age}"
 
 
 def clock(seconds: float | None, now: float | None = None) -> str:

@@ -106,7 +106,7 @@ FAULTS: Final[dict[str, FaultKind]] = {
         "see the log for what fails; it goes on by itself as soon as it can write",
     ),
     "process-silent": FaultKind(
-        "this process has written nothing since then: it is frozen or killed, or its disk is full",
+        "this process writes nothing any more: it is frozen or killed",
         "look at it; if it is gone, start it again with the same command. What follows is old",
     ),
     "process-ended": FaultKind(

@@ -27,6 +27,7 @@ from support.bundle_scenario import NOW, honest
 from support.carried import carried, tree_of
 from support.hostile_text import HOSTILE, LONG, check_data, check_harmless, laced
 from support.named_keys import NAMES, key_of
+from support.statuses import MEMBER_STATUS, STATUS, hostile
 
 PLACE = HOSTILE.replace("/", "")
 """A file may have this name."""
@@ -204,19 +205,7 @@ def alignment(place):
 @pytest.fixture
 def status(place):
     """The status of a coordinator of somebody else."""
-    member = {"name": HOSTILE, "heard": 1.0, "at": HOSTILE, "asked": HOSTILE, "away": False}
-    tree = {
-        "written": 1.0,
-        "connected": False,
-        "agreement": HOSTILE,
-        "run": HOSTILE,
-        "round": 1,
-        "rounds": 2,
-        "state": HOSTILE,
-        "trouble": LONG,
-        "epsilon": None,
-        "members": [{**member, "bytes_down": 1, "bytes_up": 2}],
-    }
+    tree = hostile(STATUS)
     (place / "status.json").write_text(json.dumps(tree))
 
 
@@ -298,10 +287,7 @@ def _command(words):
 
 def test_status_of_a_member_shows_no_hostile_text(cli, place):
     """A file in a folder that somebody else made."""
-    texts = dict.fromkeys(("agreement", "run", "member", "step", "reason", "model"), HOSTILE)
-    numbers = {"rounds": 2, "round": 1, "verified": 1, "epsilon": 1.0}
-    times = {"written": 1.0, "since": 1.0, "asked": 1.0}
-    tree = texts | numbers | times | {"connected": False, "state": "taking part"}
+    tree = hostile(MEMBER_STATUS)
     (place / "status.json").write_text(json.dumps(tree))
     outcome = cli("status", str(place))
     assert outcome.code == 0, outcome

@@ -9,6 +9,7 @@ from securefl.config.load import load_config
 from securefl.federation.runs.bound_data import DataChangedError
 from securefl.federation.services.member import MemberPaths, _spec
 from securefl.federation.services.public_facts import make_facts
+from securefl_cli.main import _explain
 from support.small_runs import purchases_in
 
 
@@ -67,3 +68,15 @@ def test_the_record_of_data_is_the_members_own(start, tmp_path):
     """A guess at the tables could be checked by it."""
     start()
     assert ((tmp_path / "state" / "run" / "data.json").stat().st_mode & 0o777) == 0o600
+
+
+def test_other_data_end_the_command_with_one_line(start, lines):
+    """Exit code 2, which no service restarts from; not 70, which is a bug."""
+    start()
+    CHANGES["a price"](pd.read_csv(lines)).to_csv(lines, index=False)
+    with pytest.raises(DataChangedError) as raised:
+        start()
+    line, code = _explain(raised.value)
+    assert code == 2
+    assert "this member's data changed" in line
+    assert "\n" not in line

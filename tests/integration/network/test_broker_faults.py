@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,14 @@ def test_a_broker_that_is_down_is_named(place):
     with pytest.raises(EngineError, match="no connection"):
         place.link(0.5)
     assert place.faults.code("connection") == "refused"
+
+
+def test_the_broker_is_handed_no_environment(place, monkeypatch):
+    """A passphrase in it would be readable in another process."""
+    monkeypatch.setenv("SECUREFL_PASSPHRASE", "of this process alone")
+    with Broker(place.file, place.port) as broker:
+        handed = Path(f"/proc/{broker.pid}/environ").read_bytes().split(b"\0")
+    assert {one.split(b"=")[0] for one in handed if one} == {b"PATH"}
 
 
 def test_a_broker_that_stops_is_named_and_its_return(place):

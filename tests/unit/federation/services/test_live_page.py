@@ -21,7 +21,7 @@ from securefl.federation.services import page
 from securefl.federation.services.page import LivePage
 from securefl.federation.services.page_server import serving
 from support.hostile_text import HOSTILE, check_harmless, unseen
-from support.statuses import MEMBER_STATUS, STATUS, at, busy
+from support.statuses import MEMBER_STATUS, STATUS, at, busy, hostile
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = (
@@ -52,7 +52,7 @@ def test_the_page_says_what_the_status_says(address):
     found, html = answer(address)
     assert found.status == 200
     words = ("grocers", "west", "reveal shares", "waits for west", "3 of 4", "5.0 MB up")
-    words += ("1.25 of at most 4", "verified, of 4 members", "no sum", "its disk is full")
+    words += ("1.25 of at most 4", "verified, 4 members", "no sum", "its disk is full")
     words += ("store is full", "make room on its disk", "securefl status securefl-run")
     assert [word for word in words if word not in html] == []
 
@@ -115,22 +115,6 @@ def test_the_page_listens_on_loopback_alone(address):
     listening = [local for local in locals_ if local.endswith(port)]
     assert listening
     assert {local.split(":")[0] for local in listening} == {"0100007F"}
-
-
-def hostile(tree):
-    """The same with every text that a party chose replaced by a hostile one."""
-    members = [
-        member
-        | {"name": HOSTILE, "at": HOSTILE, "asked": HOSTILE, "given_up": HOSTILE}
-        | {"left_out": HOSTILE}
-        for member in tree.get("members", ())
-    ]
-    made = tree | {"agreement": HOSTILE, "state": "training", "run": HOSTILE, "model": HOSTILE}
-    if members:
-        step = {"step": HOSTILE, "began": 0.0, "ended": None, "asked": 2, "answered": 1}
-        step |= {"waits": [HOSTILE], "gone": {HOSTILE: HOSTILE}}
-        return made | {"members": members, "steps": [step], "trouble": HOSTILE}
-    return made | {"member": HOSTILE, "asked_for": HOSTILE, "reason": HOSTILE, "step": HOSTILE}
 
 
 @pytest.mark.parametrize("tree", [STATUS, MEMBER_STATUS], ids=["coordinator", "member"])

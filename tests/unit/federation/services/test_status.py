@@ -4,11 +4,13 @@ import errno
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from securefl.errors import RunDirectoryError
 from securefl.federation import messages as m
+from securefl.federation.services.member_status import MemberStatusFile
 from securefl.federation.services.round_steps import RoundSteps, step_of
 from securefl.federation.services.status import read_any_status
 from securefl.federation.services.status_facts import FILE, judged
@@ -34,8 +36,8 @@ def test_status_of_a_frozen_process_is_unknown(tree):
     assert found["connected"] is None
     assert [fault["code"] for fault in found["faults"]] == ["process-silent"]
     shown = view(found, NOW + 11)
-    assert "not known now" in next(line.text for line in shown.lines if line.label == "State")
-    assert shown.faults[0].since == "11 s"
+    assert "is not known" in next(line.text for line in shown.lines if line.label == "State")
+    assert shown.faults[0].since == "for 11 s"
 
 
 @TREES
@@ -114,6 +116,8 @@ def test_steps_are_named_by_what_members_do():
     assert step_of(m.encode(m.Protocol(round=1, payload=b""))) == "protocol"
     assert step_of(m.encode(m.Protocol(round=1, payload=b"\x02\xff"))) == "protocol"
     assert step_of(b"") == ""
+    score = m.encode(m.ScoreProtocol(round=1, payload=bytes([2, 69])))
+    assert step_of(score) == "scores: verify the sum"
 
 
 def test_every_step_says_who_is_waited_for():
@@ -159,3 +163,31 @@ def test_one_reader_finds_either_status(tmp_path):
         assert read_any_status(tmp_path / name)["round"] == tree["round"]
     (tmp_path / "hub" / "released").mkdir()
     assert Path(read_any_status(tmp_path / "hub")["model"]).name == "released"
+
+
+@pytest.fixture
+def member(tmp_path):
+    """A member's status file, before it has a connection."""
+    agreement = SimpleNamespace(agreement=SimpleNamespace(name="grocers"))
+    run, config = SimpleNamespace(id=bytes(32)), SimpleNamespace(rounds=3)
+    context = SimpleNamespace(signed=agreement, run=run, config=config, name="north")
+    made = MemberStatusFile(tmp_path, context, StandingFaults(), lambda: (1.5, 4.0))
+    yield made
+    made.close()
+
+
+def test_a_member_shows_the_verdict_of_each_sum(member, tmp_path):
+    """Its own: verified or not. A sum of scores, which has no such answer, is no alarm."""
+    verified = m.encode(m.SumVerified(round=1, signature=bytes(64)))
+    refused = m.encode(m.Failure(error="RejectedSumError", text=""))
+    member.answered(protocol("RoundSum"), verified)
+    member.answered(m.encode(m.ScoreProtocol(round=1, payload=bytes([2, 69]))), m.encode(m.Done()))
+    member.answered(protocol("RoundSum", 2), refused)
+    member.close()
+    found = read_any_status(tmp_path)
+    assert [(one["round"], one["verdict"]) for one in found["sums"]] == [
+        (1, "verified"),
+        (2, "not verified"),
+    ]
+    assert (found["verified"], found["epsilon"], found["cap"]) == (1, 1.5, 4.0)
+    assert [fault["code"] for fault in found["faults"]] == ["process-ended"]
