@@ -123,9 +123,7 @@ def _advice(path: Path, state: os.stat_result) -> str:
     """Return what the reader of an error can do; the mode of root's file is not theirs to change."""
     if state.st_uid == os.geteuid():
         return f"fix it with: chmod 600 {path}"
-    return (
-        "have it delivered with mode 0440, for a group of this process"
-    )
+    return "have it delivered with mode 0440, for a group of this process"
 
 
 def delivered(path: Path, state: os.stat_result) -> bool:
