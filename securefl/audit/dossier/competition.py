@@ -96,11 +96,8 @@ def _age(evidence: Evidence) -> tuple[str, Basis]:
     first, last = period
     schedule = evidence.config.schedule
     if schedule is not None:  # which of its runs this is, no signature says
-        return (
-            f"From {first} to {last} in run 1 of a schedule, and {schedule.days} days later in each"
-            " further run. State which run this is.",
-            "to be stated",
-        )
+        text = f"From {first} to {last} in run 1 of a schedule, and {schedule.days} days later in"
+        return f"{text} each further run. State which run this is.", "to be stated"
     days = (date.fromisoformat(began) - last).days
     return f"From {first} to {last}; the last day was {days:,} days before training.", "signed"
 

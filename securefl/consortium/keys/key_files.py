@@ -120,7 +120,7 @@ def read_secret(path: Path) -> bytes:
 
 
 def _advice(path: Path, state: os.stat_result) -> str:
-    """Return what the reader of an error can do; the mode of root's file is not theirs to change."""
+    """Return what the reader of an error can do; the mode of root's file is not theirs to set."""
     if state.st_uid == os.geteuid():
         return f"fix it with: chmod 600 {path}"
     return "have it delivered with mode 0440, for a group of this process"
