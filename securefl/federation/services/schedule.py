@@ -142,4 +142,4 @@ def _left(state: Path, context: ConnectionContext) -> bool:
         status = read_member_status(state / context.run.id.hex()[:16])
     except RunDirectoryError:
         return False
-    return status["state"] == "over"
+    return bool(status["state"] == "over")
