@@ -10,14 +10,13 @@ import click
 
 from securefl_cli.group import Interrupted
 from securefl_cli.options.network import (
-    announce,
     connection_options,
     schedule_option,
     seconds_option,
 )
 from securefl_cli.options.passphrase import unlocked
 from securefl_cli.options.run import format_option, quiet_option
-from securefl_cli.rendering.progress import watch
+from securefl_cli.rendering.progress import announce, watch
 from securefl_cli.rendering.screen import console, copyable, print_json
 
 if TYPE_CHECKING:  # with them comes torch

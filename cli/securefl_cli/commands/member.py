@@ -10,7 +10,6 @@ import click
 
 from securefl_cli.group import Interrupted
 from securefl_cli.options.network import (
-    announce,
     connection_options,
     own_data_option,
     own_policy_option,
@@ -79,6 +78,7 @@ def member(
     from securefl.federation.services.logging import log_to
     from securefl.federation.services.member import MemberPaths, serve
     from securefl.federation.services.schedule import followed
+    from securefl_cli.rendering.progress import announce
 
     log_to()
     private = unlocked(key, passphrase_file)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from securefl_cli.options.passphrase import key_option, passphrase_option
-from securefl_cli.rendering.screen import Screen
-
-if TYPE_CHECKING:  # with it comes torch
-    from securefl.federation.services.schedule import Announcement
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -54,12 +50,6 @@ own_policy_option = click.option(
 def schedule_option(text: str) -> Callable[[CommandT], CommandT]:
     """Return the option that takes all runs of an agreed schedule, one after the other."""
     return click.option("--schedule", is_flag=True, help=text)
-
-
-def announce(said: Announcement) -> None:
-    """Say on stderr which run of a schedule is next, and when."""
-    when = f"on {said.due:%Y-%m-%d %H:%M} UTC" if said.waits else "now"
-    Screen(err=True).whole(f"Run {said.number} of {said.runs} begins {when}.")
 
 
 def connection_options(command: CommandT) -> CommandT:
