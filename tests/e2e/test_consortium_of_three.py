@@ -13,6 +13,7 @@ from securefl.federation.services.status import read_status
 from securefl.ml.tensor_io import read_tensors
 from support.pages import Walk, script
 from support.paths import DOCS
+from support.tokens import softhsm_module
 
 PAGE = "tutorials/consortium-of-three.md"
 FIRST = {"data example"}
@@ -90,6 +91,16 @@ def test_runs_end_although_a_disk_is_lost(at_work, page):
     at_work.carry_out(f"howto/{page}.md")
     status = read_status(at_work.folder / "hub" / "run-1")
     assert (status["state"], status["round"]) == ("over", 2)
+
+
+@pytest.mark.slow
+def test_a_member_takes_part_with_a_key_in_a_token(at_work):
+    if softhsm_module() not in script("howto/key-in-a-token.md"):
+        pytest.skip("SoftHSM is at another place here than on the page")
+    at_work.carry_out("howto/key-in-a-token.md")
+    run = at_work.folder / "hub" / "run-1"
+    assert len(RunDirectory.open(run).result().members) == 3
+    assert audit_run(run).verdict in {"pass", "warn"}
 
 
 def test_short_pages_begin_where_the_long_one_is():

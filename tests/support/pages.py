@@ -15,13 +15,12 @@ from support.paths import DOCS
 _BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 _BROKER = "nats-server --config"
 _WRAPPER = """#!/bin/sh
-number=$(date +%s%N)
-printf '%s ' "$@" > "{kept}/$number.said"
-echo >> "{kept}/$number.said"
-"{program}" "$@" > "{kept}/$number.out"
-code=$?
-cat "{kept}/$number.out" | tee -a "{kept}/$number.said"
-exit $code
+# What was said is kept, and the program has this process: a page that kills it kills no other.
+kept="{kept}/$(date +%s%N)"
+echo "$@" > "$kept.said"
+mkfifo "$kept.pipe"
+{{ rm "$kept.pipe"; tee -a "$kept.said"; }} < "$kept.pipe" &
+exec "{program}" "$@" > "$kept.pipe"
 """
 
 

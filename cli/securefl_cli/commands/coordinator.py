@@ -19,7 +19,7 @@ from securefl_cli.options.network import (
 )
 from securefl_cli.options.passphrase import unlocked
 from securefl_cli.options.run import format_option, quiet_option
-from securefl_cli.rendering.progress import watch
+from securefl_cli.rendering.progress import announce, watch
 from securefl_cli.rendering.screen import console, copyable, print_json
 
 if TYPE_CHECKING:  # with them comes torch

@@ -87,6 +87,7 @@ def member(
     from securefl.federation.services.member import MemberPaths, folder_of_run, serve
     from securefl.federation.services.member_status import read_member_status
     from securefl.federation.services.schedule import followed
+    from securefl_cli.rendering.progress import announce
 
     begin_log(log, log_size, log_files)
     private = unlocked(key, passphrase_file)

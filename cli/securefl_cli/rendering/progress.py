@@ -14,6 +14,7 @@ from securefl.privacy.accounting.spent import shown_customer_epsilon
 if TYPE_CHECKING:
     from securefl.federation.coordinator.rounds import RoundRecord
     from securefl.federation.runs.progress import Progress
+    from securefl.federation.services.schedule import Announcement
 from securefl_cli.rendering.clock import RemainingTime, clock
 from securefl_cli.rendering.screen import Screen
 
@@ -75,3 +76,9 @@ def figures(record: RoundRecord) -> str:
 
 def _line(text: str) -> None:
     Screen(err=True).whole(text)
+
+
+def announce(said: Announcement) -> None:
+    """Say on stderr which run of a schedule is next, and when."""
+    when = f"on {said.due:%Y-%m-%d %H:%M} UTC" if said.waits else "now"
+    Screen(err=True).whole(f"Run {said.number} of {said.runs} begins {when}.")

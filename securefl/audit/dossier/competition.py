@@ -94,6 +94,10 @@ def _age(evidence: Evidence) -> tuple[str, Basis]:
     if period is None or not began:
         return _NO_PERIOD, "to be stated"
     first, last = period
+    schedule = evidence.config.schedule
+    if schedule is not None:  # which of its runs this is, no signature says
+        text = f"From {first} to {last} in run 1 of a schedule, and {schedule.days} days later in"
+        return f"{text} each further run. State which run this is.", "to be stated"
     days = (date.fromisoformat(began) - last).days
     return f"From {first} to {last}; the last day was {days:,} days before training.", "signed"
 

@@ -13,6 +13,7 @@ from securefl.audit.dossier.deployment import entry, entry_schema
 from securefl.audit.dossier.evidence import AttackFile, figure, read_attack
 from securefl.audit.life import life_loss
 from securefl.config.data import FilesSettings
+from securefl.config.schedule import ScheduleSettings
 from securefl.config.task_registry import TASKS, declaration
 from securefl.consortium.ledger.events import Release, Start
 from securefl.errors import InputError
@@ -204,6 +205,10 @@ def test_age_of_the_data_is_the_agreed_one(evidence, under, evidence_of):
     said = told(competition.notes(evidence_of(under(evidence.bundle, data=files))))[age]
     assert said.basis == "signed"
     assert "10 days before training" in said.answer
+    weekly = under(evidence.bundle, data=files, schedule=ScheduleSettings(runs=4))
+    said = told(competition.notes(evidence_of(weekly)))[age]
+    assert said.basis == "to be stated"
+    assert "7 days later in each further run" in said.answer
 
 
 def test_the_entry_has_the_form_that_is_written_down():

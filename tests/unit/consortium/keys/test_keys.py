@@ -36,6 +36,15 @@ def encrypted(key, tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_key_files_of_their_owner_alone_are_read(tmp_path, key, mode):
+    """As a person keeps them, and as Compose mounts them for the user of the image."""
+    path = tmp_path / "north.key"
+    write_clear_key(path, key)
+    path.chmod(mode)
+    assert read_key(path).public == key.public
+
+
 def test_a_key_comes_back_under_its_passphrase(encrypted, key):
     assert read_key(encrypted, PASSPHRASE).private_bytes() == key.private_bytes()
 
@@ -68,12 +77,14 @@ GROUP = os.getegid()
         ("/etc/keys/north.key", 0, GROUP, 0o440, True),  # Kubernetes with fsGroup
         ("/run/secrets/north.key", 0, 0, 0o444, True),  # Docker Swarm
         ("/run/credentials/member/north.key", 0, 0, 0o440, True),  # systemd
-        ("/etc/keys/north.key", 0, GROUP, 0o444, False),
         ("/etc/keys/north.key", 0, GROUP, 0o640, False),
         ("/etc/keys/north.key", 0, GROUP + 4321, 0o440, False),
         ("/etc/keys/north.key", 1234, GROUP, 0o440, False),
         ("/run/secrets/north.key", 1234, 0, 0o444, False),
         ("/run/secrets/../tmp/north.key", 0, 0, 0o444, False),
+        ("/run/secrets/north.key", 0, 0, 0o464, False),  # a group could replace it
+        ("/run/credentials/member/north.key", 0, GROUP, 0o660, False),
+        ("/etc/keys/north.key", 0, GROUP, 0o444, False),  # Kubernetes without fsGroup
         ("/run/credentials/other/north.key", 0, GROUP + 4321, 0o444, False),
     ],
 )
