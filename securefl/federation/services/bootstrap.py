@@ -17,7 +17,7 @@ from securefl.consortium.keys.nkeys import BrokerKey
 from securefl.consortium.ledger.policy import Policy
 from securefl.errors import AgreementError
 from securefl.federation.services.admission import admit
-from securefl.federation.services.public_facts import Facts, read_facts
+from securefl.federation.services.facts_file import Facts, open_facts
 from securefl.federation.transport.nats.broker_config import broker_id
 from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
 from securefl.federation.transport.nats.subjects import Layout
@@ -123,7 +123,7 @@ def connection_context(
         standing = admit(signed, now, member=name, policy=policy)
     if signed.agreement.coordinator is None or signed.agreement.broker is None:
         raise AgreementError(f"{agreement} names no coordinator or no broker: it is of one machine")
-    agreed = read_facts(facts)
+    agreed = open_facts(facts)
     # The id covers agreement, facts and name: parties that differ in one of them share no run, and
     # so no key and no subject, instead of training on different vocabularies.
     names = Run(

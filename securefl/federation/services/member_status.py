@@ -18,7 +18,6 @@ from securefl.federation.services.status import FILE, Moment
 from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.timeouts import kind_of
 from securefl.ml.tensor_io import write_atomically
-from securefl.tasks.served.writing import FOLDER
 from securefl.untrusted.documents import read_json
 from securefl.untrusted.files import SMALL
 
@@ -136,6 +135,8 @@ class MemberStatusFile(MemberWatch):
 
     def left(self, reason: str) -> None:
         """See `MemberWatch.left`."""
+        from securefl.tasks.served.writing import FOLDER  # imports torch
+
         model = self._folder / FOLDER
         self._written = 0.0
         self._set(
