@@ -1,4 +1,8 @@
-"""Tensor files: safetensors with a digest, written atomically."""
+"""Tensor files: safetensors with a digest, written atomically.
+
+Torch is imported where a tensor is read or written, and not before: it takes a second, and a party
+that only relays, journals or sums has no tensors.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,16 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors
-import torch
-from safetensors.torch import load, save
-from torch import Tensor
 
 from securefl.errors import InputError, RunDirectoryError, StorageFullError, out_of_space
 from securefl.untrusted.files import MEBIBYTE, check_regular, read_bytes, taken
 from securefl.untrusted.tensors import tensor_header
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LARGEST = 64 * 1024 * MEBIBYTE
 """Most bytes of a model or checkpoint, which is read whole."""
@@ -114,6 +119,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def packed_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Return the content of a file of `write_tensors`."""
+    from safetensors.torch import save
+
     # Copies, because the format refuses tensors that share memory (the best round may be the last).
     plain = {
         name: tensor.detach().to("cpu").contiguous().clone() for name, tensor in tensors.items()
@@ -129,6 +136,8 @@ def unpacked_tensors(content: bytes, where: str) -> dict[str, Tensor]:
     Raises:
         InputError: If it is damaged or not of this kind.
     """
+    from safetensors.torch import load
+
     tensor_header(content, where)
     try:
         tensors: dict[str, Tensor] = load(content)
@@ -159,6 +168,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def digest_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     """Return SHA-256 over names, types, shapes, values and metadata, in sorted order."""
+    import torch
+
     digest = hashlib.sha256()
     for key in sorted(metadata):
         digest.update(f"{key}={metadata[key]}\0".encode())

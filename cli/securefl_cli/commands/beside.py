@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from securefl_cli.rendering.screen import Screen
-
-if TYPE_CHECKING:  # with it comes torch
-    from securefl.federation.services.schedule import Announcement
 
 
 @contextmanager
@@ -36,9 +33,3 @@ def begin_log(log: Path | None, log_size: int, log_files: int) -> None:
         log_to()
     else:
         log_to_file(log, log_size << 20, log_files)
-
-
-def announce(said: Announcement) -> None:
-    """Say on stderr which run of a schedule is next, and when."""
-    when = f"on {said.due:%Y-%m-%d %H:%M} UTC" if said.waits else "now"
-    Screen(err=True).whole(f"Run {said.number} of {said.runs} begins {when}.")

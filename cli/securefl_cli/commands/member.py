@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from securefl_cli.commands.beside import announce, begin_log, show_page
+from securefl_cli.commands.beside import begin_log, show_page
 from securefl_cli.group import Interrupted
 from securefl_cli.options.network import (
     connection_options,

@@ -16,10 +16,10 @@ from securefl.audit.report.view_model import Figures, Report, Section
 from securefl.config.metric_labels import LABELS, shown, title
 from securefl.config.task_registry import declaration
 from securefl.ml.tensor_io import write_atomically
+from securefl.tasks.served.folder import FOLDER
 from securefl.tasks.served.manifest import MANIFEST, Figure
 from securefl.tasks.served.model import Model, open_model
 from securefl.tasks.served.own_data import Data
-from securefl.tasks.served.writing import FOLDER
 from securefl.untrusted.files import replaceable
 
 KIND: Final = "own report"

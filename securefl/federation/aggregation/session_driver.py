@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import ClassVar
 
 from securefl.errors import SecureflError
@@ -17,10 +18,6 @@ from securefl_protocols.primitives.errors import (
 from securefl_protocols.session.dropouts import OPENING, ServerStep
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.server import ServerSession
-
-_ASKED_AGAIN = 24
-"""How often members that fall silent in a sum's last steps are asked again, each time for as long
-as an answer may take."""
 
 
 class RejectedSumError(SecureflError):
@@ -202,10 +199,13 @@ class ServerSessionRunner:
             missed: What those were asked in the step before that did not answer then: without it,
                 they can make nothing of what they are asked now.
         """
-        for _ in range(_ASKED_AGAIN if self.carrier is m.Protocol else 0):
+        for attempt in count():
             silent = _silent(replies)
             answered = [one for one in replies.values() if isinstance(one, _GOES_ON)]
-            if not silent or len(answered) >= self.server.plan.min_members:
+            enough = len(answered) >= self.server.plan.min_members
+            if enough or not silent or self.carrier is not m.Protocol:
+                break
+            if not exchange.wait_for(silent, attempt):
                 break
             before = exchange.replies({name: missed[name] for name in silent if name in missed})
             again = set(silent).difference(_silent(before))

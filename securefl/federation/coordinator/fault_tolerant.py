@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
@@ -12,6 +13,9 @@ from securefl.federation.transport.exchange import AnswerT, Exchange
 from securefl.untrusted.text import one_line
 
 _log = logging.getLogger(__name__)
+_WAITS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_MOST_WAITS = 720
+"""With the waits, twelve hours at least; behind them, the run would stand still for good."""
 
 
 class FaultTolerantExchange(Exchange):
@@ -31,6 +35,14 @@ class FaultTolerantExchange(Exchange):
     def set_aside(self, error: SecureflError) -> None:
         """Go on without the result: one party alone can have spoiled it, and none is to blame."""
         _log.warning("%s", one_line(str(error)))
+
+    def wait_for(self, parties: Sequence[str], attempt: int) -> bool:
+        """See `Exchange.wait_for`: members come back, and are given hours for it."""
+        if attempt >= _MOST_WAITS:
+            return False
+        _log.warning("the round cannot end without %s; they are asked again", ", ".join(parties))
+        time.sleep(_WAITS[min(attempt, len(_WAITS) - 1)])
+        return True
 
     def collect(self, parties: Iterable[str], kind: type[AnswerT]) -> dict[str, AnswerT]:
         """Return the next answer of each party that gives one, in the order of `parties`.

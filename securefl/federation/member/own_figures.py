@@ -24,11 +24,11 @@ from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.statement import Account, protection, run_privacy
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only
+from securefl.tasks.served.folder import FOLDER
 from securefl.tasks.served.retired import Retired
 from securefl.tasks.served.starting import carrier_of, starting_model
 from securefl.tasks.served.vocabulary import Vocabulary
 from securefl.tasks.served.writing import (
-    FOLDER,
     RELEASED,
     Provenance,
     TakenAlong,

@@ -17,7 +17,7 @@ from securefl.consortium.keys.nkeys import BrokerKey
 from securefl.consortium.ledger.policy import Policy
 from securefl.errors import AgreementError
 from securefl.federation.services.admission import admit
-from securefl.federation.services.public_facts import Facts, read_facts
+from securefl.federation.services.facts_file import Facts, open_facts
 from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.nats.broker_config import broker_id
 from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
@@ -134,7 +134,7 @@ def connection_context(
         raise AgreementError(f"{agreement} names no coordinator or no broker: it is of one machine")
     schedule = signed.agreement.config.schedule
     number = 1 if schedule is None else schedule.number(run)
-    agreed = read_facts(facts_of_run(facts, run))
+    agreed = open_facts(facts_of_run(facts, run))
     names = Run(
         id=_run_id(standing, agreed, run),
         layout=Layout(broker_id(standing)),
@@ -160,7 +160,7 @@ def _run_before(standing: AgreementStatus, facts: Path, number: int) -> bytes | 
     place = facts / str(number - 1)
     if number == 1 or not place.is_file():
         return None
-    return _run_id(standing, read_facts(place), place.name)
+    return _run_id(standing, open_facts(place), place.name)
 
 
 def _name_of(signed: SignedAgreement, standing: AgreementStatus, key: SigningKey) -> str | None:

@@ -41,8 +41,9 @@ from securefl.ml.cpu import keep_freed_memory
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.base import UnableMember, able_or_not
 from securefl.tasks.registry import create_task
+from securefl.tasks.served.folder import FOLDER
 from securefl.tasks.served.starting import started_from, starting_model
-from securefl.tasks.served.writing import FOLDER, vocabulary_of
+from securefl.tasks.served.writing import vocabulary_of
 
 _log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from securefl.federation.transport.liveness import DISK_FAILS, DISK_FULL
 from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.coordinator_watch import CoordinatorWatch
 from securefl.federation.transport.timeouts import kind_of
-from securefl.tasks.served.writing import FOLDER
+from securefl.tasks.served.folder import FOLDER
 from securefl.untrusted.documents import read_json
 from securefl.untrusted.files import SMALL
 

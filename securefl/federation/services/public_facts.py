@@ -9,10 +9,7 @@ Every member learns the content of the file; `docs/howto/network.md` lists it fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgpack
 from torch import nn
@@ -28,34 +25,15 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import AgreementError, InputError
 from securefl.federation.messages import MessageError, pack_vector, unpack_vector
+from securefl.federation.services.facts_file import VERSION, Facts, open_facts
 from securefl.ml.parameters import shared_vector
 from securefl.ml.tensor_io import write_atomically
 from securefl.ml.vectors import FloatVector
-from securefl.tasks.common.facts_tree import facts_of, facts_tree
+from securefl.tasks.common.facts_tree import facts_tree
 from securefl.tasks.registry import check_model, create_task
 from securefl.tasks.served.starting import starting_model
 from securefl.tasks.served.writing import vocabulary_of
-from securefl.untrusted.files import MEBIBYTE, read_bytes, taken
-
-_LARGEST = 1024 * MEBIBYTE
-
-_VERSION = 2
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Facts from a file.
-
-    Attributes:
-        digest: SHA-256 of the file.
-        content: The task's own facts object.
-        start: The model before the first round as it travels, where an earlier one was agreed;
-            the coordinator, which has no catalogue, takes it from here, and no member does.
-    """
-
-    digest: bytes
-    content: Any
-    start: bytes | None = None
+from securefl.untrusted.files import taken
 
 
 def make_facts(config: RunConfig, path: Path) -> Facts:
@@ -149,7 +127,7 @@ def check_facts(config: RunConfig, facts: Facts) -> None:
 def _made(config: RunConfig, data: RetailData) -> tuple[Facts, bytes]:
     """Return the task's facts, and the bytes of their file."""
     content = create_task(config).agree(data)
-    tree = {"version": _VERSION, "task": config.task, "facts": facts_tree(content)}
+    tree = {"version": VERSION, "task": config.task, "facts": facts_tree(content)}
     settings = agreed_alone(config.data)
     if settings is not None:
         tree |= {"agreed": agreed_digest(settings, data)}
@@ -158,7 +136,7 @@ def _made(config: RunConfig, data: RetailData) -> tuple[Facts, bytes]:
         start = starting_model(config, create_task(config), content, words)
         tree |= {"start": pack_vector(start)}
     packed = msgpack.packb(tree)
-    return Facts(sha256(packed).digest(), content, tree.get("start")), packed
+    return Facts(packed, "the new file"), packed
 
 
 def read_facts(path: Path) -> Facts:
@@ -167,14 +145,6 @@ def read_facts(path: Path) -> Facts:
     Raises:
         InputError: If it is missing or damaged.
     """
-    packed = read_bytes(path, _LARGEST)
-    try:
-        tree = msgpack.unpackb(packed)
-        if tree["version"] != _VERSION:
-            raise ValueError("another version")
-        start = tree.get("start")
-        if not isinstance(start, bytes | None):
-            raise ValueError("no model")
-        return Facts(sha256(packed).digest(), facts_of(tree["facts"], tree["task"]), start)
-    except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
-        raise InputError(f"{path} is damaged: no facts of a task") from None
+    found = open_facts(path)
+    assert found.content is not None
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from securefl.errors import InputError, SecureflError
@@ -125,6 +125,19 @@ class Exchange:
             SecureflError: `error`.
         """
         raise error
+
+    def wait_for(self, parties: Sequence[str], attempt: int) -> bool:
+        """Wait before silent parties are asked again, without which the run would stand still.
+
+        Args:
+            parties: They.
+            attempt: How often they were asked again already.
+
+        Returns:
+            Whether to ask them; here not, as nothing changes by waiting.
+        """
+        del parties, attempt
+        return False
 
     def forget_failures(self) -> None:
         """Begin a period, such as a round, whose failures are to be known by themselves."""

@@ -19,7 +19,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
-from scipy.stats import binom
 
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian
@@ -142,6 +141,9 @@ def scale_sensitivity(event: PrivacyEvent, times: int) -> PrivacyEvent:
 @lru_cache(maxsize=64)
 def _divergences(sigma: float, rate: float, records: int, tail: float) -> tuple[float, ...]:
     """Return the larger of the two Renyi divergences at each order, of one step."""
+    # Half a second to import, and a run whose unit is the customer does not need it.
+    from scipy.stats import binom
+
     above = binom.sf(np.arange(records + 1), records, rate)
     most = max(1, int(np.argmax(above <= tail)))
     shifts = np.arange(most + 1, dtype=np.float64)

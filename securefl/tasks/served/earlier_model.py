@@ -8,9 +8,9 @@ from securefl.config.schema import RunConfig
 from securefl.errors import InputError
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.tasks.served import manifest as m
-from securefl.tasks.served.folder import read_manifest
+from securefl.tasks.served.folder import FOLDER, read_manifest
 from securefl.tasks.served.opening import FolderParts, read_parts, start_digest
-from securefl.tasks.served.writing import FOLDER, RELEASED
+from securefl.tasks.served.writing import RELEASED
 
 MEMBERS = "members"
 

@@ -15,6 +15,9 @@ from securefl.tasks.served.manifest import MANIFEST, Manifest, manifest_of
 from securefl.untrusted.documents import parse_json, read_json
 from securefl.untrusted.files import MEBIBYTE, SMALL, read_bytes, taken
 
+FOLDER: Final = "model"
+"""Name of a member's model in its own folder."""
+
 _LARGEST: Final = 8 * 1024 * MEBIBYTE
 _LARGEST_TEXT: Final = 512 * MEBIBYTE
 

@@ -16,9 +16,8 @@ import pandas as pd
 
 from securefl._version import __version__
 from securefl.errors import InputError, needs_extra
-from securefl.tasks.served.folder import refuse_existing
+from securefl.tasks.served.folder import FOLDER, refuse_existing
 from securefl.tasks.served.model import Model, open_model
-from securefl.tasks.served.writing import FOLDER
 
 FLAVOUR: Final = "securefl"
 _PURCHASES: Final = frozenset({"customer", "product", "time"})

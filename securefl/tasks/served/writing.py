@@ -33,8 +33,6 @@ from securefl.tasks.served.folder import json_bytes, write_folder
 from securefl.tasks.served.retired import Retired
 from securefl.tasks.served.vocabulary import Vocabulary
 
-FOLDER: Final = "model"
-"""Name of a member's model in its own folder."""
 RELEASED: Final = "released"
 """Name of the folder with the shared model alone."""
 

@@ -90,6 +90,12 @@ class CoordinatorJournal:
         row = self._database.execute(find, (name,)).fetchone()
         return self._numbered(name) if row is None else int(row[0])
 
+    def repeats(self, section: int) -> bool:
+        """Return whether a section is one that is repeated after a restart."""
+        find = "SELECT name FROM sections WHERE number = ?"
+        row = self._database.execute(find, (section,)).fetchone()
+        return row is not None and row[0] is not None
+
     def passing_section(self) -> int:
         """Return the number of a section that is not repeated; after a restart it is a new one."""
         return self._numbered(None)

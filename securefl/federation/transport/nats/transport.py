@@ -23,6 +23,7 @@ from securefl.federation.transport.nats.batch import Batch, Question
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.early_answers import EarlyAnswers
 from securefl.federation.transport.nats.heartbeats import Heartbeats
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl.federation.transport.nats.lease import Lease
@@ -92,6 +93,7 @@ class NatsTransport:
         self._renewed = threading.Event()
         self._holdings, self._namer = ModelHoldings(), ModelNamer()
         self._quotas = {name: Quota(name) for name in run.members}
+        self._early = EarlyAnswers(journal)
         self._listen()
 
     def _listen(self) -> None:
@@ -109,7 +111,9 @@ class NatsTransport:
 
     def begin_section(self, name: str) -> None:
         """Begin a part that a restart repeats as a whole, with the answers in the journal."""
-        self._enter(self._journal.section(name))
+        section = self._journal.section(name)
+        self._early.enter(section)
+        self._enter(section)
 
     def begin_passing(self) -> None:
         """Begin an idempotent part, which a restart asks the members again."""
@@ -218,7 +222,10 @@ class NatsTransport:
 
     def _arrivals(self) -> list[Arrival | Exception]:
         """Return all that has arrived, after waiting a tick for the first."""
-        arrived: list[Arrival | Exception] = []
+        asked = {party: question.request for party, question in self._batch.open.items()}
+        arrived: list[Arrival | Exception] = [*self._early.due(asked, self._recorded)]
+        if arrived:
+            return arrived
         with contextlib.suppress(queue.Empty):
             arrived.append(self._link.arrivals.get(timeout=self._timeouts.tick))
             while True:
@@ -248,9 +255,13 @@ class NatsTransport:
         differently the second time.
         """
         notes: dict[str, Envelope] = {}
+        read: list[Arrival] = []
         for arrival in arrivals:
             if isinstance(arrival, Exception):
                 raise arrival
+            if self._early.keep(arrival, self._section):
+                continue
+            read.append(arrival)
             note = arrival.note
             question = self._batch.open.get(note.sender)
             if question is not None and note.answers == question.request:
@@ -261,8 +272,7 @@ class NatsTransport:
         events = [Event(name, note.answers, note.body) for name, note in notes.items()]
         if events:
             self._journal.record(self._section, events)
-        for arrival in arrivals:
-            assert isinstance(arrival, Arrival)
+        for arrival in read:
             arrival.acknowledge()
         self._accept(events)
 

@@ -130,6 +130,7 @@ class VirtualCoordinator:
         kept = journal.snapshot(done)
         if kept is not None:
             aggregator.restore(kept)
+        self._pass(transport, exchange)
         for number in range(done + 1, rounds + 1):
             begun(number)
             transport.begin_section(f"round {number}")
@@ -143,7 +144,13 @@ class VirtualCoordinator:
             journal.keep_snapshot(number, aggregator.state())
             self._save(number, shared, result.survivors)
             journal.forget(number)
+            self._pass(transport, exchange)
             self.tries = 0
+
+    def _pass(self, transport: NatsTransport, exchange: FaultTolerantExchange) -> None:
+        """Ask something outside of the rounds, as the ledger does; a rehearsal refuses it."""
+        transport.begin_passing()
+        exchange.replies(dict.fromkeys(self.scene.names, m.StartRun(since=0)))
 
     def _sum(
         self,

@@ -20,8 +20,8 @@ from support.faults.virtual.member import VirtualMember
 from support.faults.virtual.scene import VirtualScene, virtual_scene
 from support.faults.virtual.world import KilledError
 
-LONGEST_ROUND = 4 * 3600.0
-"""Virtual seconds after which a round counts as stuck: a few times the longest deadline."""
+LONGEST_ROUND = 1800.0
+"""Virtual seconds after which a round counts as stuck: half of those in which an answer may come."""
 
 
 @dataclass(frozen=True)
