@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from securefl.config.load import load_config, merge
+from securefl.config.load import load_config, merge, other_default
 from securefl.errors import ConfigError
 from securefl.ml.parameters import load_shared, local_parameters, shared_parameters, shared_vector
 from securefl.tasks.common.learner import LocalProblem
@@ -163,6 +163,10 @@ def test_a_blend_of_own_parts_alone_is_no_federation():
 def test_under_a_budget_a_blend_is_no_default(dp):
     """It has no priced release yet; what was the default before is still it."""
     privacy = {"dp": dp, "epsilon": 4.0}
-    assert load_config(None, {"privacy": privacy}).model.name == "profile"
+    private = load_config(None, {"privacy": privacy})
+    assert private.model.name == "profile"
+    assert other_default(private).startswith("model profile: blend, the default without a budget")
+    assert other_default(load_config()) is None
+    assert other_default(load_config(None, {"task": "churn", "privacy": privacy})) is None
     with pytest.raises(ConfigError, match="'blend' cannot be trained privately"):
         check_model(load_config(None, {"model": {"name": "blend"}, "privacy": privacy}))
