@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import ConfigError
 from securefl.ml.batches import Batch
 from securefl.ml.item_rows import ItemRows
 from securefl.ml.metrics.ranking import ranking_tally
@@ -33,7 +34,7 @@ from securefl.tasks.recommendation.blend_parts import (
     blend_examples,
     blend_model,
 )
-from securefl.tasks.recommendation.own_neighbours import NeighbourScores
+from securefl.tasks.recommendation.own_neighbours import NeighbourScores, fits_memory
 from securefl.tasks.recommendation.personalization import (
     LocalScores,
     Parts,
@@ -99,6 +100,13 @@ class BlendTask(PersonalizedTask):
         }
         own = [one.model for one in held.values() if isinstance(one.model, NeighbourSettings)]
         self.neighbours = own[0] if own else None
+        self.own = frozenset(n for n, part in self.trained.items() if part.settings.holder == "own")
+        sums = [n for n, part in self.trained.items() if part.is_sum and n not in self.own]
+        if sums and config.server.optimizer != "fedavg":
+            raise ConfigError(
+                f"server.optimizer: '{config.server.optimizer}' would change what part '{sums[0]}'"
+                " sums; a blend with such a part takes 'fedavg'"
+            )
 
     def agree(self, data: RetailData) -> BlendFacts:
         """See `RecommendationTask.agree`; with what single parts need beyond it."""
@@ -111,7 +119,8 @@ class BlendTask(PersonalizedTask):
         """Return the customers as the examples of all parts."""
         every = {name: part.task.units(cut) for name, part in self.trained.items()}
         examples = cut.examples()
-        return BlendExamples(**vars(examples), parts=every, samples=len(examples.histories.items))
+        samples = len(examples.histories.items)
+        return BlendExamples(**vars(examples), parts=every, samples=samples, own=self.own)
 
     def units_in(self, member: RankingMember, number: int) -> BlendExamples:
         """See `Task.units_in`: which parts take steps follows from the round."""
@@ -139,8 +148,7 @@ class BlendTask(PersonalizedTask):
             name: part.task.model(one, customers)
             for (name, part), one in zip(self.trained.items(), _facts_of(facts), strict=True)
         }
-        own = [name for name, part in self.trained.items() if part.settings.holder == "own"]
-        return BlendModel(modules, own)
+        return BlendModel(modules, self.own)
 
     def item_rows(self, model: nn.Module, facts: RankingFacts) -> ItemRows | None:
         """See `Task.item_rows`; None if a part goes on from no earlier model."""
@@ -254,7 +262,9 @@ def _facts_of(facts: RankingFacts) -> tuple[RankingFacts, ...]:
 
 
 def _validation(parts: Parts, own: LocalScores, retailer: str, cases: Cases) -> Parts:
-    """Return the components of a retailer's validation cases, computed once for all uses."""
+    """Return the components of a retailer's validation cases, computed once where they fit."""
+    if not fits_memory(cases):
+        return _with_own(parts, own)
     known = own.validation.get(retailer)
     every = torch.split(torch.arange(len(cases.customers)), _CHUNK)
     found = torch.cat([parts(cases, index) for index in every])

@@ -135,8 +135,14 @@ class Part:
 
     def trains_in(self, number: int) -> bool:
         """Whether it takes steps in a round, counted from 1; a sum takes none."""
-        if isinstance(self.settings.model, PopularitySettings | EaseSettings):
-            return False
+        return not self.is_sum and self._awake(number)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether it is a sum over purchases, and no result of descent."""
+        return isinstance(self.settings.model, PopularitySettings | EaseSettings)
+
+    def _awake(self, number: int) -> bool:
         return self.settings.rounds is None or number <= self.settings.rounds
 
     def scores(self, model: nn.Module) -> Parts:
@@ -153,12 +159,14 @@ class BlendExamples(CustomerExamples):
     Attributes:
         parts: Part to its own examples of the same customers.
         samples: The FedAvg weight of their party.
+        own: Names of the parts that stay at the retailer.
         active: Names of the parts that take steps.
         first: Whether this is the first round, in which sums are set.
     """
 
     parts: Mapping[str, CustomerExamples]
     samples: int
+    own: frozenset[str]
     active: frozenset[str] = frozenset()
     first: bool = True
 
@@ -174,12 +182,11 @@ class BlendExamples(CustomerExamples):
     def settle(self, model: nn.Module) -> None:
         """See `SettlingExamples`.
 
-        Once alone: two sums of one list, with another cohort each, would tell a member's own.
+        Shared ones once alone: two sums of one list, with another cohort each, would tell a
+        member's own. What stays at the retailer is set in every round that it takes part in.
         """
-        if not self.first:
-            return
         for name, part in blend_model(model).parts.items():
-            if isinstance(part, Sum):
+            if isinstance(part, Sum) and (self.first or name in self.own):
                 part.settle(self.parts[name].histories, self.samples)
 
 

@@ -153,6 +153,22 @@ def test_what_is_no_part_is_refused_by_name(part, words):
         load_config(None, {"model": {"parts": {"more": part}}})
 
 
+def test_a_sum_goes_through_no_server_optimizer(config):
+    """Steps of its own would make another list of it."""
+    with pytest.raises(ConfigError, match="'fedadam' would change what part 'lately' sums"):
+        prepared(config(server={"optimizer": "fedadam"}))
+
+
+def test_own_sums_are_set_whenever_a_member_trains(config):
+    """Also of one that was in no sum of the first round."""
+    task, facts, members = prepared(chosen := config())
+    problem = LocalProblem(chosen, task, facts, members[0])
+    model = problem.fresh_model("model")
+    problem.trainer(model, chosen.training).train(problem.seed("train", 2), problem.units(2))
+    assert float(model.parts["here"].sales.sum()) > 0
+    assert float(model.parts["lately"].sales.sum()) == 0
+
+
 def test_a_blend_of_own_parts_alone_is_no_federation():
     own = {name: {"holder": "own"} for name in ("mf", "gru", "lately")}
     with pytest.raises(ConfigError, match="needs a shared part"):
