@@ -30,11 +30,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: $(INSTALLED) ## Run the main job on real data and show what the federation gained
 	@out=$(RUNS)/demo-$$(date -u +%Y%m%dT%H%M%S) && \
-	$(BIN)/securefl run --task recommendation --repeat 3 --out $$out/recommendation && \
+	$(BIN)/securefl run --task recommendation --out $$out/recommendation && \
 	$(BIN)/securefl run --task demand --out $$out/demand && \
-	$(BIN)/securefl compare --task recommendation --rounds 3 --out $$out/compare && \
+	$(BIN)/securefl compare --task recommendation --model mf --rounds 3 --out $$out/compare && \
 	$(BIN)/securefl run --task recommendation --dp local --epsilon 4 --out $$out/private && \
-	$(BIN)/securefl report $$out/private --beside $$out/recommendation/seed-0 && \
+	$(BIN)/securefl report $$out/private --beside $$out/recommendation && \
 	$(BIN)/securefl dossier $$out/private
 
 test: lint ## Run every check
