@@ -40,7 +40,8 @@ def benchmark(quick: bool) -> list[Row]:
     for seed in range(seeds):
         options = {"seed": seed, "privacy": {"dp": "local", "epsilon": 1.0}}
         prepared = prepare_data(load_config(None, options), data)
-        plain = prepare_data(load_config(None, {"seed": seed}), data)
+        factors = {"seed": seed, "model": {"name": "mf"}}
+        plain = prepare_data(load_config(None, factors), data)
         exact.append(exact_arms(prepared) | plain_arms(plain, 1 if quick else 10))
         said(f"seed {seed}: without privacy", rows_of("", exact[-1:]))
         for epsilon in epsilons:

@@ -209,6 +209,17 @@ def _defaults(given: Mapping[str, Any], where: str) -> Tree:
     return tree
 
 
+def other_default(config: RunConfig) -> str | None:
+    """Return one sentence where a budget takes another default model; None where it does not."""
+    if config.privacy.dp == "none":
+        return None
+    plain = default_config(config.task, config.data.source)["model"]["name"]
+    choice, model = declaration(config.task).choice(plain), config.model.name
+    if model == plain or choice is None or choice.units:
+        return None
+    return f"model {model}: {plain}, the default without a budget, has no priced release"
+
+
 def _usual_model(task: str, model: str, protection: str) -> str:
     """Return the default model, or under a budget the first of its task that keeps to one.
 

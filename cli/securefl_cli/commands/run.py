@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from securefl.config.load import other_default
 from securefl_cli.group import Interrupted
 from securefl_cli.options.run import (
     book_option,
@@ -94,6 +95,8 @@ def run(
         from securefl.consortium.ledger.paths import LedgerPaths
 
         resolved = resolve(config, options, from_)
+        if not quiet and (said := other_default(resolved)):
+            click.echo(said, err=True)
         directory = _begin(resolved, repeat, out, LedgerPaths.usual(book, policy))
     from securefl.federation.runs.repeat import resume as carry_on
 

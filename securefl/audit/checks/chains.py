@@ -107,7 +107,10 @@ def _broken_links(lines: Sequence[LogEntry]) -> Iterator[Finding]:
 
 
 def run_complete(case: AuditContext) -> Finding:
-    """Each member's chain begins with its start and ends with its end; all agreed rounds ended."""
+    """Each member's chain begins with its start and ends with its end; all rounds ended.
+
+    All that were agreed, or fewer by the agreed patience.
+    """
     rounds = case.agreement.agreement.config.rounds
     members, early = case.log.by_member, _ended_early(case)
     if not members:

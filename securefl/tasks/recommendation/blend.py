@@ -8,28 +8,33 @@ in the first round. docs/adr/0011-blend.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import ClassVar, Final, Protocol, runtime_checkable
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
-from securefl.config.task_registry import declaration, resolve
 from securefl.data.tables import RetailData, RetailerTables
+from securefl.errors import ConfigError
 from securefl.ml.batches import Batch
 from securefl.ml.item_rows import ItemRows
 from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.score_blending import chosen_weights
 from securefl.ml.metrics.spec import Split
 from securefl.ml.metrics.sums import MetricSums
-from securefl.tasks.common.histories import CustomerExamples, Histories, joined
+from securefl.tasks.common.histories import joined
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
-from securefl.tasks.recommendation.models.blend import BlendModel
-from securefl.tasks.recommendation.models.popularity import Popularity
-from securefl.tasks.recommendation.own_neighbours import NeighbourScores
+from securefl.tasks.recommendation.blend_parts import (
+    BlendExamples,
+    BlendModel,
+    Part,
+    blend_examples,
+    blend_model,
+)
+from securefl.tasks.recommendation.own_neighbours import NeighbourScores, fits_memory
 from securefl.tasks.recommendation.personalization import (
     LocalScores,
     Parts,
@@ -38,17 +43,13 @@ from securefl.tasks.recommendation.personalization import (
 )
 from securefl.tasks.recommendation.settings import (
     BlendSettings,
-    EaseSettings,
     NeighbourSettings,
-    PartSettings,
-    PopularitySettings,
 )
 from securefl.tasks.recommendation.task import (
     Blend,
     CaseScores,
     RankingFacts,
     RankingMember,
-    RecommendationTask,
 )
 
 _CHUNK: Final = 256
@@ -64,109 +65,6 @@ class BlendFacts(RankingFacts):
 
     format_name: ClassVar[str] = "BlendFacts"
     parts: tuple[RankingFacts | None, ...]
-
-
-@runtime_checkable
-class Sum(Protocol):
-    """A part that is a sum over purchases and takes no step of gradient descent."""
-
-    def settle(self, histories: Histories, samples: int) -> None:
-        """Set the parameters to a mean over samples of histories."""
-
-
-class PopularityTask(RecommendationTask):
-    """Recent sales as a part of a blend."""
-
-    settings: PopularitySettings
-
-    def units(self, cut: RetailerCases) -> CustomerExamples:
-        """Return the customers, their purchases weighted by age."""
-        return cut.recent_examples(self.settings.days)
-
-    def model(self, facts: RankingFacts, customers: int) -> Popularity:
-        """Return sales of 0."""
-        del customers
-        return Popularity(len(facts.products))
-
-    def scores(self, model: nn.Module, cases: Cases, index: Tensor) -> Tensor:
-        """See `RecommendationTask.scores`; the same for every customer."""
-        del cases
-        assert isinstance(model, Popularity)
-        return model.scores(len(index))
-
-
-@dataclass(frozen=True)
-class Part:
-    """A trained part.
-
-    Attributes:
-        settings: What was configured.
-        task: Its task.
-    """
-
-    settings: PartSettings
-    task: RecommendationTask
-
-    @classmethod
-    def of(cls, settings: PartSettings, config: RunConfig) -> Part:
-        """Build it under the configuration of the blend."""
-        choice = declaration(settings.task).choice(settings.model.name)
-        changed = {"task": settings.task, "model": settings.model}
-        kind = PopularityTask
-        if not isinstance(settings.model, PopularitySettings):
-            assert choice is not None
-            assert choice.part is not None  # the configuration was validated
-            kind = resolve(choice.part)
-        return cls(settings, kind(config.model_copy(update=changed)))
-
-    def trains_in(self, number: int) -> bool:
-        """Whether it takes steps in a round, counted from 1; a sum takes none."""
-        if isinstance(self.settings.model, PopularitySettings | EaseSettings):
-            return False
-        return self.settings.rounds is None or number <= self.settings.rounds
-
-    def scores(self, model: nn.Module) -> Parts:
-        """Return its score components."""
-        if isinstance(self.task, PersonalizedTask):
-            return self.task.shared_parts(model)
-        return partial(self.task.parts, model)
-
-
-@dataclass(frozen=True)
-class BlendExamples(CustomerExamples):
-    """Customers as the training examples of all parts.
-
-    Attributes:
-        parts: Part to its own examples of the same customers.
-        samples: The FedAvg weight of their party.
-        active: Names of the parts that take steps.
-        first: Whether this is the first round, in which sums are set.
-    """
-
-    parts: Mapping[str, CustomerExamples]
-    samples: int
-    active: frozenset[str] = frozenset()
-    first: bool = True
-
-    def sized_batch(self, index: Tensor, width: int | None) -> Batch:
-        """Return how many tensors each part has, int64 [P], and the tensors; 0 where it rests."""
-        batches = [
-            self.parts[name].sized_batch(index, width) if name in self.active else ()
-            for name in self.parts
-        ]
-        counts = torch.tensor([len(batch) for batch in batches])
-        return counts, *(tensor for batch in batches for tensor in batch)
-
-    def settle(self, model: nn.Module) -> None:
-        """See `SettlingExamples`.
-
-        Once alone: two sums of one list, with another cohort each, would tell a member's own.
-        """
-        if not self.first:
-            return
-        for name, part in blend_model(model).parts.items():
-            if isinstance(part, Sum):
-                part.settle(self.parts[name].histories, self.samples)
 
 
 @dataclass(frozen=True)
@@ -202,6 +100,13 @@ class BlendTask(PersonalizedTask):
         }
         own = [one.model for one in held.values() if isinstance(one.model, NeighbourSettings)]
         self.neighbours = own[0] if own else None
+        self.own = frozenset(n for n, part in self.trained.items() if part.settings.holder == "own")
+        sums = [n for n, part in self.trained.items() if part.is_sum and n not in self.own]
+        if sums and config.server.optimizer != "fedavg":
+            raise ConfigError(
+                f"server.optimizer: '{config.server.optimizer}' would change what part '{sums[0]}'"
+                " sums; a blend with such a part takes 'fedavg'"
+            )
 
     def agree(self, data: RetailData) -> BlendFacts:
         """See `RecommendationTask.agree`; with what single parts need beyond it."""
@@ -214,7 +119,8 @@ class BlendTask(PersonalizedTask):
         """Return the customers as the examples of all parts."""
         every = {name: part.task.units(cut) for name, part in self.trained.items()}
         examples = cut.examples()
-        return BlendExamples(**vars(examples), parts=every, samples=len(examples.histories.items))
+        samples = len(examples.histories.items)
+        return BlendExamples(**vars(examples), parts=every, samples=samples, own=self.own)
 
     def units_in(self, member: RankingMember, number: int) -> BlendExamples:
         """See `Task.units_in`: which parts take steps follows from the round."""
@@ -242,8 +148,7 @@ class BlendTask(PersonalizedTask):
             name: part.task.model(one, customers)
             for (name, part), one in zip(self.trained.items(), _facts_of(facts), strict=True)
         }
-        own = [name for name, part in self.trained.items() if part.settings.holder == "own"]
-        return BlendModel(modules, own)
+        return BlendModel(modules, self.own)
 
     def item_rows(self, model: nn.Module, facts: RankingFacts) -> ItemRows | None:
         """See `Task.item_rows`; None if a part goes on from no earlier model."""
@@ -351,35 +256,15 @@ class NoScores(LocalScores):
         return torch.zeros(len(index), cases.prior.shape[0], 0)
 
 
-def blend_model(model: nn.Module) -> BlendModel:
-    """Return the model as a blend.
-
-    Raises:
-        TypeError: If it is of another class.
-    """
-    if not isinstance(model, BlendModel):
-        raise TypeError(f"{type(model).__name__} is no blend")
-    return model
-
-
-def blend_examples(member: RankingMember) -> BlendExamples:
-    """Return a member's examples of all parts.
-
-    Raises:
-        TypeError: If it has none.
-    """
-    if not isinstance(member.examples, BlendExamples):
-        raise TypeError(f"{member.name} has no examples of a blend")
-    return member.examples
-
-
 def _facts_of(facts: RankingFacts) -> tuple[RankingFacts, ...]:
     assert isinstance(facts, BlendFacts)
     return tuple(facts if one is None else one for one in facts.parts)
 
 
 def _validation(parts: Parts, own: LocalScores, retailer: str, cases: Cases) -> Parts:
-    """Return the components of a retailer's validation cases, computed once for all uses."""
+    """Return the components of a retailer's validation cases, computed once where they fit."""
+    if not fits_memory(cases):
+        return _with_own(parts, own)
     known = own.validation.get(retailer)
     every = torch.split(torch.arange(len(cases.customers)), _CHUNK)
     found = torch.cat([parts(cases, index) for index in every])

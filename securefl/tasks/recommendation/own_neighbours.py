@@ -16,11 +16,14 @@ from torch import Tensor
 
 from securefl.tasks.common.histories import Histories
 from securefl.tasks.common.ranking_examples import Cases
+from securefl.tasks.recommendation.lists import spread
 from securefl.tasks.recommendation.models.ease import inverse_of, multi_hot
 from securefl.tasks.recommendation.personalization import LocalScores, Splits
 from securefl.tasks.recommendation.settings import NeighbourSettings
 
 _CHUNK: Final = 256
+_KEPT: Final = 20_000_000
+"""So many scores of validation cases are kept for the next round; more are computed again."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,21 @@ class GroupRows:
     count: int
 
     @classmethod
-    def of(cls, levels: Sequence[Tensor], length: float) -> GroupRows:
-        """Build them from the products' codes on each level, int64 [I] each."""
-        codes, values, count = [], [], 0
+    def of(cls, levels: Sequence[Tensor], length: float, most: int) -> GroupRows:
+        """Build them from the products' codes on each level, int64 [I] each, the widest first.
+
+        A level that would lead beyond `most` rows is left out, and all after it.
+        """
+        codes = [torch.zeros(0, len(levels[0]), dtype=torch.int64)]
+        values, count = [torch.zeros(0, len(levels[0]))], 0
         for level in levels:
             sizes = torch.bincount(level)
-            codes.append(level + count)
-            values.append(length / sizes[level].sqrt())
+            if count + len(sizes) > most:
+                break
+            codes.append((level + count)[None])
+            values.append((length / sizes[level].sqrt())[None])
             count += len(sizes)
-        return cls(torch.stack(codes), torch.stack(values), count)
+        return cls(torch.cat(codes), torch.cat(values), count)
 
     def times(self, columns: Tensor) -> Tensor:
         """Return the rows' inner products with rows [B, I], float32 [B, G]."""
@@ -58,8 +67,10 @@ class GroupRows:
     def combined(self, weights: Tensor) -> Tensor:
         """Return sums of the rows under weights [B, G], float32 [B, I]."""
         pairs = zip(self.codes, self.values, strict=True)
-        found = [weights.index_select(1, codes) * values for codes, values in pairs]
-        return torch.stack(found).sum(dim=0)
+        found = weights.new_zeros(len(weights), self.codes.shape[1])
+        for codes, values in pairs:
+            found = found + weights.index_select(1, codes) * values
+        return found
 
     def dense(self) -> Tensor:
         """Return the rows, float32 [G, I]."""
@@ -89,7 +100,7 @@ class NeighbourScores(LocalScores):
             weights={},
             validation={},
             settings=settings,
-            groups=GroupRows.of(levels, settings.hierarchy),
+            groups=GroupRows.of(levels, settings.hierarchy, settings.rows),
             bought=torch.zeros(0, len(levels[0])),
             inverse=torch.zeros(0, 0),
         )
@@ -98,8 +109,8 @@ class NeighbourScores(LocalScores):
         self, histories: Histories, cases: Mapping[str, Splits], weights: Mapping[str, Tensor]
     ) -> Self:
         """Return the scores of a retailer, with those of its validation cases."""
-        everyone = torch.arange(len(histories))
-        bought = multi_hot(*histories.padded(everyone), self.groups.codes.shape[1])
+        chosen = spread(len(histories), self.settings.rows)
+        bought = multi_hot(*histories.padded(chosen), self.bought.shape[1])
         between = self.groups.times(bought)
         among = self.groups.times(self.groups.dense())
         products = torch.cat(
@@ -108,8 +119,9 @@ class NeighbourScores(LocalScores):
         inverse = inverse_of(products, self.settings.ridge)
         own = replace(self, weights=weights, bought=bought, inverse=inverse)
         scores = own.scorer()
-        found = {name: _all(scores, splits["validation"]) for name, splits in cases.items()}
-        return replace(own, validation=found)
+        validation = {name: splits["validation"] for name, splits in cases.items()}
+        few = {name: one for name, one in validation.items() if fits_memory(one)}
+        return replace(own, validation={name: _all(scores, one) for name, one in few.items()})
 
     def scorer(self) -> Scorer:
         """Return what scores histories."""
@@ -120,7 +132,9 @@ class NeighbourScores(LocalScores):
         among = self.groups.combined(self.inverse[count:, count:])
         pairs = zip(self.groups.codes, self.groups.values, strict=True)
         places = torch.arange(among.shape[1])
-        of_groups = sum((among[codes, places] * values for codes, values in pairs), torch.zeros(1))
+        of_groups = torch.zeros(len(places))
+        for codes, values in pairs:
+            of_groups = of_groups + among[codes, places] * values
         explained = (of_customers + 2 * crossed).sum(dim=0) + of_groups
         return Scorer(self, 1 - explained)
 
@@ -170,6 +184,11 @@ class Scorer:
         age = (baskets.amax(dim=1, keepdim=True) - baskets) / self.model.settings.baskets
         weights = ((-age).exp() + self.model.settings.floor) * there
         return torch.zeros(len(items), len(self.diagonal)).scatter_add(1, items, weights)
+
+
+def fits_memory(cases: Cases) -> bool:
+    """Return whether scores of all products for all of the cases are worth their memory."""
+    return len(cases.customers) * len(cases.prior) <= _KEPT
 
 
 def _all(scores: Scorer, cases: Cases) -> Tensor:

@@ -61,6 +61,11 @@ class NeighbourSettings(RankingSettings):
         description="Weight of the public hierarchy: each group of products is a row beside the"
         " customers', of this length whatever its size.",
     )
+    rows: PositiveInt = Field(
+        4000,
+        description="Largest number of customers' rows, and of groups' rows: of more customers an"
+        " even sample is read, of more groups the wider levels of the hierarchy.",
+    )
     baskets: PositiveFloat = Field(
         16.0,
         description="Baskets after which the weight of a purchase in a history has fallen to 1/e.",

@@ -24,6 +24,7 @@ def test_masked_sums_of_a_blend_are_exact(tmp_path, purchases, simulation):
     assert found.holds
 
 
+@pytest.mark.slow
 def test_a_blend_is_served_as_one_model(tmp_path, purchases):
     directory = RunDirectory.create(tmp_path / "run", blend_config(purchases))
     result = run(directory)

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from securefl.config.load import load_config, merge
+from securefl.config.load import load_config, merge, other_default
 from securefl.errors import ConfigError
 from securefl.ml.parameters import load_shared, local_parameters, shared_parameters, shared_vector
 from securefl.tasks.common.learner import LocalProblem
@@ -153,6 +153,22 @@ def test_what_is_no_part_is_refused_by_name(part, words):
         load_config(None, {"model": {"parts": {"more": part}}})
 
 
+def test_a_sum_goes_through_no_server_optimizer(config):
+    """Steps of its own would make another list of it."""
+    with pytest.raises(ConfigError, match="'fedadam' would change what part 'lately' sums"):
+        prepared(config(server={"optimizer": "fedadam"}))
+
+
+def test_own_sums_are_set_whenever_a_member_trains(config):
+    """Also of one that was in no sum of the first round."""
+    task, facts, members = prepared(chosen := config())
+    problem = LocalProblem(chosen, task, facts, members[0])
+    model = problem.fresh_model("model")
+    problem.trainer(model, chosen.training).train(problem.seed("train", 2), problem.units(2))
+    assert bool(model.parts["here"].sales.detach().any())
+    assert not bool(model.parts["lately"].sales.detach().any())
+
+
 def test_a_blend_of_own_parts_alone_is_no_federation():
     own = {name: {"holder": "own"} for name in ("mf", "gru", "lately")}
     with pytest.raises(ConfigError, match="needs a shared part"):
@@ -163,6 +179,10 @@ def test_a_blend_of_own_parts_alone_is_no_federation():
 def test_under_a_budget_a_blend_is_no_default(dp):
     """It has no priced release yet; what was the default before is still it."""
     privacy = {"dp": dp, "epsilon": 4.0}
-    assert load_config(None, {"privacy": privacy}).model.name == "profile"
+    private = load_config(None, {"privacy": privacy})
+    assert private.model.name == "profile"
+    assert other_default(private).startswith("model profile: blend, the default without a budget")
+    assert other_default(load_config()) is None
+    assert other_default(load_config(None, {"task": "churn", "privacy": privacy})) is None
     with pytest.raises(ConfigError, match="'blend' cannot be trained privately"):
         check_model(load_config(None, {"model": {"name": "blend"}, "privacy": privacy}))

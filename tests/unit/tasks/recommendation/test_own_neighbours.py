@@ -30,10 +30,22 @@ def fitted():
 
 
 def test_group_rows_have_one_length():
-    rows = GroupRows.of(LEVELS, 3.0).dense()
+    rows = GroupRows.of(LEVELS, 3.0, most=10).dense()
     assert rows.shape == (8, 7)
     torch.testing.assert_close(rows.norm(dim=1), torch.full((8,), 3.0))
     torch.testing.assert_close((rows > 0).sum(dim=0), torch.full((7,), 2))
+
+
+def test_a_large_retailer_is_read_in_part(fitted):
+    """Of many customers an even sample, of many groups the wider levels: rows are bounded."""
+    _, own, cases = fitted
+    few = NeighbourSettings(ridge=2.0, hierarchy=3.0, rows=4)
+    part = NeighbourScores.unfitted(LEVELS, few).fitted(cases.known, {}, {})
+    assert part.groups.count == 3
+    assert torch.equal(part.bought, own.bought[[0, 1, 3, 5]])
+    assert part.inverse.shape == (7, 7)
+    assert part.parts(cases, torch.arange(6)).shape == (6, 7, 1)
+    assert GroupRows.of(LEVELS, 3.0, most=1).dense().shape == (0, 7)
 
 
 def test_scores_are_those_of_all_rows_at_once(fitted):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from securefl.config.data import TutorialSettings
-from securefl.config.load import default_config, merge, validate
+from securefl.config.load import default_config, load_config, merge, validate
 from securefl.data.sources.synthetic.source import load
 from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import all_units
@@ -136,7 +136,7 @@ def test_errors_are_one_clear_line(data):
     with pytest.raises(DataError, match="fewer ratings than the 20 that are needed"):
         task.prepare(few, facts)
     with pytest.raises(ConfigError, match="'mf' does not classify ratings"):
-        RatingTask(validate(default_config("recommendation", "complete-journey"), "test"))
+        RatingTask(load_config(None, {"model": {"name": "mf"}}))
 
 
 def test_products_outside_the_catalogue_share_a_row(data):
