@@ -89,6 +89,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "onnxruntime": "export",
     "onnxscript": "export",
     "openpyxl": "excel",
+    "pkcs11": "pkcs11",
     "prometheus_client": "metrics",
     "starlette": "serve",
     "uvicorn": "serve",

@@ -33,6 +33,11 @@ def is_foreign(state: os.stat_result) -> bool:
     return has_owners() and state.st_uid not in {0, os.geteuid()}
 
 
+def is_own(state: os.stat_result) -> bool:
+    """Return whether a file is this process's own, so that it may change its mode."""
+    return not has_owners() or state.st_uid == os.geteuid()
+
+
 def is_open_to_others(state: os.stat_result) -> bool:
     """Return whether users other than its owner have any right to a file."""
     return has_owners() and bool(stat.S_IMODE(state.st_mode) & 0o077)

@@ -30,7 +30,7 @@ def defined_tests(files):
 
 def commands_in(path):
     for block in re.findall(r"```(?:console|sh|bash)\n(.*?)```", path.read_text("utf-8"), re.S):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             text = line.removeprefix("$ ").strip()
             if text.startswith("securefl "):
                 yield text.split("  #")[0]

@@ -17,6 +17,7 @@ from securefl.untrusted.ownership import (
     WITHOUT_WAITING,
     is_foreign,
     is_open_to_others,
+    is_own,
     keep_to_owner,
     own_groups,
 )
@@ -126,7 +127,7 @@ def read_secret(path: Path) -> bytes:
 
 def _advice(path: Path, state: os.stat_result) -> str:
     """Return what the reader of an error can do; the mode of root's file is not theirs."""
-    if state.st_uid == os.geteuid():
+    if is_own(state):
         return f"fix it with: chmod 600 {path}"
     return "have it delivered with mode 0440, for a group of this process"
 
