@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mkdocs.structure.files import File, Files
 from written import Page
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 AT_ROOT = {
     "SECURITY.md": "explanation/security.md",
     "CHANGELOG.md": "reference/changelog.md",
@@ -28,6 +30,8 @@ _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _EXTERNAL = re.compile(r"<(?:img|script|link|iframe|source)\b[^>]*\b(?:src|href)=\"(?:https?:)?//")
 _SECTION = "@"
 """In the navigation, this and a folder stands for the generated pages of that folder."""
+_REST = "+"
+"""This and a folder stands for the pages in it that the navigation has nowhere else."""
 
 
 def generated() -> list[Page]:
@@ -44,26 +48,38 @@ def generated() -> list[Page]:
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill the navigation with the generated pages."""
     config.extra["pages"] = generated()
-    config.nav = [_filled(item, config.extra["pages"]) for item in config.nav or []]
+    listed = set(_strings(config.nav))
+    config.nav = [kept for item in config.nav or [] if (kept := _filled(item, config, listed))]
     return config
 
 
-def _filled(item: Any, pages: list[Page]) -> Any:  # noqa: ANN401 - a tree of YAML
-    match item:
-        case str() if item.startswith(_SECTION):
-            raise ValueError(f"{item} needs a title")
+def _strings(tree: Any) -> Iterator[str]:  # noqa: ANN401 - a tree of YAML
+    match tree:
+        case str():
+            yield tree
         case dict():
-            return {title: _inside(below, pages) for title, below in item.items()}
+            yield from _strings(list(tree.values()))
+        case list():
+            for item in tree:
+                yield from _strings(item)
+
+
+def _filled(item: Any, config: MkDocsConfig, listed: set[str]) -> Any:  # noqa: ANN401 - as above
+    """Return an entry with pages in the place of a folder; nothing if there are none."""
+    match item:
+        case dict():
+            filled = {title: _filled(below, config, listed) for title, below in item.items()}
+            return {title: below for title, below in filled.items() if below}
+        case list():
+            return [kept for below in item if (kept := _filled(below, config, listed))]
+        case str() if item.startswith(_SECTION):
+            folder, pages = item.removeprefix(_SECTION), config.extra["pages"]
+            return [{p.title: p.path} for p in pages if posixpath.dirname(p.path) == folder]
+        case str() if item.startswith(_REST):
+            folder = item.removeprefix(_REST)
+            files = (DOCS / folder).glob("*.md")
+            return sorted({f"{folder}/{path.name}" for path in files} - listed)
     return item
-
-
-def _inside(below: Any, pages: list[Page]) -> Any:  # noqa: ANN401 - as above
-    if isinstance(below, str) and below.startswith(_SECTION):
-        folder = below.removeprefix(_SECTION)
-        return [{p.title: p.path} for p in pages if posixpath.dirname(p.path) == folder]
-    if isinstance(below, list):
-        return [_filled(item, pages) for item in below]
-    return below
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

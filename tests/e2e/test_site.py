@@ -22,9 +22,11 @@ LONGEST = 320
 
 
 def test_every_page_is_in_the_navigation_once():
-    """What is neither written nor generated cannot be listed, nor anything twice."""
+    """By its name or by its folder; what is neither written nor generated is not listed."""
     assert len(LISTED) == len(set(LISTED))
-    assert set(LISTED) == WRITTEN | GENERATED_PAGES
+    assert set(LISTED) <= WRITTEN | GENERATED_PAGES
+    others = {name.rpartition("/")[0] for name in (WRITTEN | GENERATED_PAGES) - set(LISTED)}
+    assert others <= set(re.findall(r'"\+(\w+)"', NAVIGATION))
 
 
 @pytest.mark.parametrize("name", sorted({*WRITTEN, "../README.md", "../SECURITY.md"}))

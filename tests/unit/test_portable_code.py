@@ -4,6 +4,7 @@ import ast
 import os
 import stat
 import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -101,3 +102,29 @@ def test_access_list_that_cannot_be_set(no_owners, monkeypatch, tmp_path):
     monkeypatch.setattr(ownership.subprocess, "run", refuse)
     with pytest.raises(PermissionError, match="access list"):
         ownership.keep_to_owner(tmp_path / "key")
+
+
+WITHOUT_POSIX = """
+import importlib, pkgutil, sys
+import torch  # its own modules may look for what the platform has
+hidden = sys.argv[1].split(",")
+for name in hidden:
+    sys.modules[name] = None
+import securefl, securefl_cli, securefl_protocols
+count = 0
+for package in (securefl, securefl_cli, securefl_protocols):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+            count += 1
+print(count)
+"""
+
+
+@pytest.mark.slow
+def test_everything_is_imported_without_posix():
+    """Each module of the three packages, in a process that has no `fcntl` and its like."""
+    words = [sys.executable, "-c", WITHOUT_POSIX, ",".join(sorted(POSIX_ONLY - {"posix"}))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > len(SOURCES) / 2

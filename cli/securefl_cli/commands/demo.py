@@ -79,6 +79,7 @@ def steps(folder: Path, *, real: bool) -> Iterator[Step]:
         real: Whether the grocery data are installed.
     """
     first, private = str(folder / "first"), str(folder / "private")
+    books = str(folder / "books")
     data = () if real else ("--data", "tutorial")
     yield Step(
         "Five retailers train one recommender; the coordinator sees the sum of their updates and"
@@ -92,8 +93,9 @@ def steps(folder: Path, *, real: bool) -> Iterator[Step]:
     )
     yield Step(
         "The sum can still say something of one customer. Noise within a budget bounds that, for"
-        " every customer; the table says what it costs.",
-        ("run", *data, "--dp", "local", "--epsilon", "4", "--out", private),
+        " every customer; the table says what it costs. The ledgers are new ones: those of the"
+        " first run know that it released the same data without noise.",
+        (*("run", *data, "--dp", "local", "--epsilon", "4"), "--book", books, "--out", private),
     )
     bundle = str(folder / "bundle.json")
     yield Step(
