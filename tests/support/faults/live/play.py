@@ -12,7 +12,7 @@ from itertools import count
 from support.faults.live.stage import LiveStage
 from support.faults.schedule import BROKER, HUB, Fault
 
-LONGEST_ROUND = 120.0
+LONGEST_ROUND = 300.0
 """Seconds after which a round counts as stuck."""
 
 
