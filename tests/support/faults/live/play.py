@@ -91,6 +91,8 @@ class LivePlay:
         for _, call in self._due:
             call()
         self._due.clear()
+        for party in sorted(self._planned):
+            self._restart(party)
         until = time.monotonic() + LONGEST_ROUND
         while self.stage.alive(HUB) and time.monotonic() < until:
             time.sleep(0.05)
