@@ -20,6 +20,8 @@ SUPPORT = {
     "__init__",
     "__main__",
     "harness",
+    "network_parties",
+    "network_setup",
     "plots",
     "private_federation",
     "private_plots",

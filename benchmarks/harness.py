@@ -16,7 +16,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 
 
 @dataclass
@@ -31,6 +30,8 @@ class Row:
 
 
 def machine() -> dict[str, Any]:
+    import torch  # a second; the processes that a benchmark starts import this file
+
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -76,6 +77,8 @@ def main(title: str, benchmark: Callable[[bool], Sequence[Row]]) -> None:
     parser.add_argument("--quick", action="store_true", help="smaller cases, within a minute")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    import torch
+
     torch.set_num_threads(1)
     rows = benchmark(options.quick)
     if options.json:

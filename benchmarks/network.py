@@ -5,19 +5,24 @@ parties included; the median of the rounds after the first, which also agrees ke
 `bytes_down` are what one member sends and receives in it. `plain_bytes` is what a round of plain
 FedAvg moves for that member: float32 down, float32 up. `messages` are those that a member sends and
 receives. `cpu_seconds` are those of all processes, the broker among them. Members count alike and
-agree on changes up to 8, for which `auto` takes 24 bits. 100 members are threads of two processes.
+agree on changes up to 8, for which `auto` takes 24 bits. 30 and 100 members are threads of two
+processes.
+
+`plain_seconds` is a round of the same members in the same run in the clear, with the same journals,
+and `over_plain` the ratio to it. `over_aes` is `cpu_seconds` over those that the keystreams of all
+masks take by themselves (AES-256-CTR and an addition): n by each member, and n by the coordinator.
+`start_to_first_sum` begins before broker and processes are started, and ends with the first sum.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -25,25 +30,13 @@ from statistics import median
 import numpy as np
 
 from harness import Row, main
-from securefl.config.load import load_config
-from securefl.consortium.agreement.drafting import draft
-from securefl.consortium.agreement.storage import read_signed, write_card
-from securefl.consortium.agreement.workflow import sign_agreement
-from securefl.consortium.keys.key_files import generate_key, read_key, write_clear_key
-from securefl.consortium.keys.parties import key_bundle_of
-from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
+from network_parties import context_of, live
+from securefl.consortium.agreement.storage import read_signed
 from securefl.federation import messages as m
+from securefl.federation.aggregation.base import Aggregator
+from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
-from securefl.federation.member.journal import MemberJournal
-from securefl.federation.services.bootstrap import ConnectionContext, connection_context
-from securefl.federation.services.member_process import (
-    JournalMemory,
-    MemberEnd,
-    MemberProcess,
-    QuestionEntropy,
-)
-from securefl.federation.services.public_facts import make_facts
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.broker_config import write_broker_config
 from securefl.federation.transport.nats.dev_broker import Broker
@@ -53,11 +46,8 @@ from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.cpu import keep_freed_memory
 from securefl_protocols.session.graph import default_threshold
-from support.brokers import free_port
-from support.rehearsal import RehearsingMember
 
 PROCESSES = get_context("forkserver")
-SECRET = b"a passphrase for nobody"
 
 
 @dataclass(frozen=True)
@@ -80,8 +70,11 @@ class Case:
 
 def rows(quick: bool) -> list[Row]:
     cases = [Case(5, 200_000, bits, 7, 5) for bits in ("auto", 16, 32, 64)]
+    cases.append(Case(5, 10_000, "auto", 12, 5))
     if not quick:
         cases += [
+            Case(30, 10_000, "auto", 8, 2),
+            Case(100, 10_000, "auto", 4, 2),
             Case(5, 10_000_000, "auto", 4, 5),
             Case(5, 10_000_000, 64, 4, 5),
             Case(100, 100_000, "auto", 3, 2),
@@ -92,7 +85,9 @@ def rows(quick: bool) -> list[Row]:
 
 def measured(case: Case) -> Row:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        names = found(Path(folder), case)
+        from network_setup import found  # not in the members' processes, which import this file
+
+        names = found(Path(folder), case.members, case.bits)
         started = time.perf_counter()
         stack.enter_context(_broker(Path(folder)))
         for part in range(case.processes):
@@ -104,69 +99,10 @@ def measured(case: Case) -> Row:
         return Row(case.name, timed(Path(folder), names, case, started))
 
 
-def found(folder: Path, case: Case) -> list[str]:
-    """Keys, certificates, agreement and facts, as parties of their own would make them."""
-    names = [f"member-{number}" for number in range(case.members)]
-    now, port = datetime.now(UTC), free_port()
-    for name in (*names, "hub"):
-        key = generate_key()
-        write_clear_key(folder / f"{name}.key", key)
-        write_card(folder / f"{name}.card", key_bundle_of(name, key))
-    create_authority(folder, "benchmark", SECRET, now)
-    issue_broker(folder, ("127.0.0.1",), SECRET, now, 1)
-    secure = {"bits": case.bits, "limit": 8.0, "max_samples": 1, "min_samples": 1}
-    source = {"source": "tutorial", "retailers": 3, "customers": 20, "interactions": [60, 90]}
-    config = load_config(
-        None, {"rounds": 64, "data": source, "secure": secure, "model": {"name": "rating-ncf"}}
-    )
-    draft(
-        folder / "agreement.toml",
-        "benchmark",
-        [folder / f"{name}.card" for name in names],
-        config,
-        created=now,
-        expires=now + timedelta(days=1),
-        coordinator=folder / "hub.card",
-        meeting=(f"tls://127.0.0.1:{port}", folder / "ca.pem"),
-    )
-    for name in names:
-        sign_agreement(folder / "agreement.toml", read_key(folder / f"{name}.key"))
-    make_facts(config, folder / "facts")
-    return names
-
-
-def context_of(folder: Path, name: str) -> ConnectionContext:
-    key = read_key(folder / f"{name}.key")
-    return connection_context(folder / "agreement.toml", key, folder / "facts", "1")
-
-
 def _broker(folder: Path) -> Broker:
     signed = read_signed(folder / "agreement.toml")
     file = write_broker_config(folder / "broker", signed, folder, datetime.now(UTC))
     return Broker(file, context_of(folder, "hub").port)
-
-
-def live(folder: Path, names: list[str]) -> None:
-    """What a process with some members does."""
-    keep_freed_memory()
-    threads = [threading.Thread(target=live_alone, args=(folder, name)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def live_alone(folder: Path, name: str) -> None:
-    context = context_of(folder, name)
-    entropy = QuestionEntropy()
-    journal = MemberJournal(folder / name, context.key.private_bytes(), context.run.id)
-    keys = RunKeys(folder / name, context.key, context.run.id, name)
-    identity, books = context.key.private_bytes(), folder / "books"
-    member = RehearsingMember(name, identity, context.consortium, entropy, books)
-    with context.connected() as link:
-        memory = JournalMemory(journal)
-        end = MemberEnd(name, keys, context.run, link, journal, entropy, memory, member.fence)
-        MemberProcess(end, member).serve()
 
 
 class Counted(LivenessTracker):
@@ -209,8 +145,7 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
     """The coordinator's part: rounds, one after the other."""
     keep_freed_memory()
     context = context_of(folder, "hub")
-    seconds, marks, counter = [], [], Counted()
-    used = Processors()
+    counter = Counted()
     with context.connected() as link:
         transport = NatsTransport(
             link,
@@ -222,39 +157,83 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
             ),
             watch=counter,
         )
-        exchange, aggregator = (
-            FaultTolerantExchange(transport),
-            SecureAggregator(context.consortium),
-        )
+        exchange = FaultTolerantExchange(transport)
         shared = np.zeros(case.dimension, dtype=np.float32)
-        for number in range(1, case.rounds + 1):
-            transport.begin_section(f"round {number}")
-            before = time.perf_counter()
-            result = aggregator.aggregate(exchange, number, shared, tuple(names))
-            seconds.append(time.perf_counter() - before)
-            one = names[0]
-            counts = (counter.up[one], counter.down[one], counter.messages[one])
-            marks.append((used.seconds(), *counts))
-            shared = (shared.astype(np.float64) + result.change).astype(np.float32)
-            exchange.ask_all(names, m.Save(round=number), m.Done)
+        rounds = Rounds(transport, exchange, tuple(names), shared)
+        seconds = rounds.play(SecureAggregator(context.consortium), 1, case.rounds)
+        first_sum = rounds.first - started
+        plain = rounds.play(PlainAggregator(), case.rounds + 1, case.rounds, masked=False)
         transport.begin_section("leaving")
         exchange.replies(dict.fromkeys(names, m.Shutdown()))
-    rounds = case.rounds - 1
+    count = case.rounds - 1
     cpu, up, down, messages = (
-        (last - first) / rounds for first, last in zip(marks[0], marks[-1], strict=True)
+        (last - first) / count
+        for first, last in zip(rounds.marks[0], rounds.marks[count], strict=True)
     )
     return {
         "seconds": median(seconds[1:]),
+        "rounds_a_minute": 60 / median(seconds[1:]),
+        "plain_seconds": median(plain[1:]),
+        "over_plain": median(seconds[1:]) / median(plain[1:]),
         "cpu_seconds": cpu,
+        "over_aes": cpu / aes_seconds(case),
         "first_seconds": seconds[0],
+        "start_to_first_sum": first_sum,
         "bytes_per_member": up + down,
         "bytes_up": up,
         "bytes_down": down,
         "messages": messages,
         "plain_bytes": 8.0 * case.dimension,
         "ratio": (up + down) / (8.0 * case.dimension),
-        "start_to_first_sum": time.perf_counter() - started - sum(seconds[1:]),
     }
+
+
+@dataclass
+class Rounds:
+    """Rounds over one transport, one after the other; `first` is when the first one had a sum."""
+
+    transport: NatsTransport
+    exchange: FaultTolerantExchange
+    names: tuple[str, ...]
+    shared: np.ndarray
+    first: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.marks, self.used = [], Processors()
+
+    def play(self, aggregator: Aggregator, start: int, rounds: int, masked: bool = True) -> list:
+        seconds = []
+        for number in range(start, start + rounds):
+            self.transport.begin_section(f"round {number}")
+            before = time.perf_counter()
+            result = aggregator.aggregate(self.exchange, number, self.shared, self.names)
+            seconds.append(time.perf_counter() - before)
+            self.first = self.first or time.perf_counter()
+            self.note()
+            if masked:
+                self.shared = (self.shared.astype(np.float64) + result.change).astype(np.float32)
+            self.exchange.ask_all(self.names, m.Save(round=number), m.Done)
+        return seconds
+
+    def note(self) -> None:
+        one, watch = self.names[0], self.transport.watch
+        counts = watch.up[one], watch.down[one], watch.messages[one]
+        self.marks.append((self.used.seconds(), *counts))
+
+
+def aes_seconds(case: Case) -> float:
+    """CPU seconds of the keystreams of all masks of a round, measured now on a part of them."""
+    from secagg import best_chunk, expand_and_add
+
+    size = min(case.dimension, 1_000_000)
+    lanes = 64 if case.bits == 64 else 32
+    vector = np.zeros(size, dtype=f"u{lanes // 8}")
+    chunk = best_chunk(size, vector.dtype)
+    before = time.process_time()
+    expand_and_add(vector, 10, chunk)
+    one = (time.process_time() - before) / 10 * case.dimension / size
+    wide = {"auto": 24, 16: 16}.get(case.bits, lanes) / lanes
+    return one * wide * case.members * (case.members + 1)
 
 
 if __name__ == "__main__":

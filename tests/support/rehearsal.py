@@ -71,11 +71,19 @@ class RehearsingMember:
             self._start = model_digest(np.zeros_like(m.unpack_vector(request.shared)))
             self.masked.admit(request)
             return self.masked.enter(request, self._update(request))
+        if isinstance(request, m.Train):
+            return self._plain(request)
         if isinstance(request, m.Protocol):
             return self.masked.receive(request)
         if isinstance(request, m.Save):
             return m.Done()
         raise m.MessageError(f"a rehearsal does not answer '{type(request).__name__}'")
+
+    def _plain(self, request: m.Train) -> m.Update:
+        """The update of a round in the clear, with which a benchmark compares the masked one."""
+        shared = m.unpack_vector(request.shared)
+        change = m.pack_vector(rehearsed_change(self.name, request.round, shared.shape[0]))
+        return m.Update(round=request.round, samples=1, change=change, loss=1.0)
 
     def _update(self, request: m.TrainMasked) -> TrainedUpdate:
         shared = m.unpack_vector(request.shared)

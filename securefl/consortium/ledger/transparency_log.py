@@ -174,13 +174,19 @@ class Log(Database):
         )
 
     def heads(self) -> tuple[SignedHead, ...]:
-        """Return all tree heads with their countersignatures, by size."""
+        """Return the tree heads with their countersignatures, by size.
+
+        Without those that nobody signed and that a signed one extends: a coordinator that is killed
+        before it has shown a head shows a larger one when it is back, and the first says nothing.
+        """
         signatures: dict[int, dict[str, str]] = {}
         for size, member, signature in self.rows("SELECT * FROM countersignatures ORDER BY member"):
             signatures.setdefault(size, {})[member] = signature.hex()
+        signed = max(signatures, default=0)
         return tuple(
             SignedHead(head=self._head(data), signatures=signatures.get(size, {}))
             for size, data in self.rows("SELECT size, bytes FROM heads ORDER BY size")
+            if size in signatures or size > signed
         )
 
     def inclusions(self, member: str, head: TreeHead) -> dict[int, tuple[int, Proof]]:

@@ -65,7 +65,7 @@ def random_faults(
 
     Args:
         seed: Decides it.
-        rounds: Number of rounds; the last one is left alone, so that all end.
+        rounds: Number of rounds; the last two are left alone, so that all are there at the end.
         members: Names of the members.
         kinds: Which faults there are.
         share: In which part of the rounds a first fault begins; a second one in half of these.
@@ -73,7 +73,7 @@ def random_faults(
     """
     draw = random.Random(seed)
     found = []
-    for number in range(1, rounds):
+    for number in range(1, max(2, rounds - 1)):
         faults = (draw.random() < share) + (draw.random() < share / 2)
         for _ in range(faults):
             kind = draw.choice(list(kinds))

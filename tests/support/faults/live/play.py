@@ -12,7 +12,7 @@ from itertools import count
 from support.faults.live.stage import LiveStage
 from support.faults.schedule import BROKER, HUB, Fault
 
-LONGEST_ROUND = 120.0
+LONGEST_ROUND = 300.0
 """Seconds after which a round counts as stuck."""
 
 
@@ -91,6 +91,8 @@ class LivePlay:
         for _, call in self._due:
             call()
         self._due.clear()
+        for party in sorted(self._planned):
+            self._restart(party)
         until = time.monotonic() + LONGEST_ROUND
         while self.stage.alive(HUB) and time.monotonic() < until:
             time.sleep(0.05)

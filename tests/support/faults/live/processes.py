@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from securefl.federation.transport.exchange import Exchange
     from securefl.ml.vectors import FloatVector
 
-PATIENCE = {"tick": 0.02, "step": 20.0, "training": 40.0, "silence": 5.0, "least": 5.0}
+QUICK = {"tick": 0.02, "step": 20.0, "training": 40.0, "silence": 5.0, "least": 5.0}
 
 
 def wrong_clock(path: Path) -> None:
@@ -88,9 +89,9 @@ def live_member(village: Village, name: str, state: Path) -> None:
     serve(village.context(name), MemberPaths(state, village.folder / name / "books", None, None))
 
 
-def live_coordinator(village: Village, out: Path) -> None:
+def live_coordinator(village: Village, out: Path, patience: Mapping[str, float]) -> None:
     """Be the coordinator until the run is over."""
     begin_process(village.folder, "hub")
     wrong_clock(village.folder / "hub.clock")
     note_sums(village.folder / "notes")
-    coordinate(village.context("hub"), out, TimeoutPolicy(**PATIENCE))
+    coordinate(village.context("hub"), out, TimeoutPolicy(**patience)  # type: ignore[arg-type])

@@ -8,10 +8,12 @@ import resource
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -24,7 +26,7 @@ from securefl.federation.transport.nats.dev_broker import Broker
 from support.brokers import free_port
 from support.consortium_processes import Village, found
 from support.faults.live.line import BadLine
-from support.faults.live.processes import live_coordinator, live_member
+from support.faults.live.processes import QUICK, live_coordinator, live_member
 from support.faults.measures import descriptors, resident, stored
 from support.faults.schedule import HUB
 from support.nats_cluster import PROCESSES, start_processes
@@ -56,10 +58,17 @@ class LiveStage:
         folder: For all files.
         members: How many.
         rounds: How many.
+        patience: How long the coordinator waits; see `TimeoutPolicy`.
     """
 
-    def __init__(self, folder: Path, members: int, rounds: int) -> None:
-        self.rounds = rounds
+    def __init__(
+        self,
+        folder: Path,
+        members: int,
+        rounds: int,
+        patience: Mapping[str, float] = MappingProxyType(QUICK),
+    ) -> None:
+        self.rounds, self._patience = rounds, dict(patience)
         names = tuple(f"retailer-{number}" for number in range(members))
         self.village: Village = found(folder, live_config(members, rounds), names)
         (folder / "notes").mkdir()
@@ -110,8 +119,9 @@ class LiveStage:
         return process
 
     def _process(self, party: str, folder: Path | None = None) -> BaseProcess:
+        details: tuple[object, ...]
         if party == HUB:
-            target, details = live_coordinator, (self.village, folder or self.run)
+            target, details = live_coordinator, (self.village, folder or self.run, self._patience)
         else:
             target, details = live_member, (self.village, party, folder or self.state(party))
         process = PROCESSES.Process(target=target, args=details, daemon=True)

@@ -166,6 +166,20 @@ def test_a_member_killed_before_its_signature_left_gives_it_again(world):
     assert north.countersign(asked) == first
 
 
+def test_a_head_before_a_kill_is_left_out(world):
+    """It was stored and shown to nobody; as long as it is the newest, it stays to be seen."""
+    log, (north, south) = world
+    north.end(1)
+    hand_in(log, north)
+    unsigned = log.new_head()
+    assert [one.head for one in log.heads()][-1] == unsigned
+    south.end(1)
+    hand_in(log, south)
+    last = sign_all(log, north, south)
+    assert [one.head.size for one in log.heads()] == [4, last.size]
+    assert all(one.signatures for one in log.heads())
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
