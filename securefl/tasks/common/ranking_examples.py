@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -131,12 +133,11 @@ class RetailerCases:
         end = end if window is None else end - 2 * window * _DAY
         sold = np.zeros(products, dtype=np.bool_)
 
-        def cuts() -> Iterator[HeldOut]:
-            for part in purchases:
-                sold[part.item] = True
-                yield _split(part, settings, end)
+        def cut(part: Purchases) -> HeldOut:
+            sold[part.item] = True
+            return _split(part, settings, end)
 
-        self.cut: HeldOut = HeldOut.joined(cuts())
+        self.cut: HeldOut = HeldOut.joined(_by_threads(cut, purchases))
         self.sold: Ints = np.flatnonzero(sold)
         self.products = products
         self.settings = settings
@@ -237,6 +238,26 @@ class RetailerCases:
             # One after the other into the same sums, as over all pairs at once.
             np.add.at(summed, items[span], 1.0 if weights is None else weights[span])
         return summed
+
+
+def _by_threads(
+    compute: Callable[[Purchases], HeldOut], parts: Iterable[Purchases]
+) -> Iterator[HeldOut]:
+    """Yield what is computed of parts, in their order; numpy sorts and gathers without the GIL.
+
+    Few parts are in work at a time, as each takes memory.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting: deque[Future[HeldOut]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(compute, part))
+            if len(waiting) > _THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+_THREADS: Final = 2
 
 
 class _Splits(Mapping[Split, Cases]):

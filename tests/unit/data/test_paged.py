@@ -1,6 +1,7 @@
 """Columns in files and lines in parts: the same values, whatever lies where."""
 
 import errno
+import logging
 import mmap
 import tempfile
 from itertools import pairwise
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from securefl.data import grouping, paged
+from securefl.data import grouping, pace, paged
 from securefl.data.digests import frame_digest
 from securefl.data.grouping import grouped
 from securefl.data.paged import Spool, blank, blocks, release
@@ -116,6 +117,18 @@ def test_parts_have_all_lines_of_a_key_in_their_order(tiny, least):
         assert np.array_equal(np.concatenate([*found, column[:0]]), column[place]), name
     if least is None:
         assert len(parts) > 5
+
+
+def test_long_preparations_say_how_far_they_are(tiny, monkeypatch, caplog):
+    """As reading does: of how many lines, and how long it may take."""
+    monkeypatch.setattr(pace, "EVERY", 0.0)
+    with caplog.at_level(logging.INFO, "securefl.data.grouping"):
+        for _ in grouped([lines(1, 60)], "customer"):
+            pass
+    assert "prepared, by customer," in caplog.messages[0]
+    assert "lines of about 60" in caplog.messages[0]
+    assert "s left" in caplog.messages[0]
+    assert caplog.messages[-1] == "prepared, by customer, 60 lines"
 
 
 def test_tables_are_the_same_in_parts(request):

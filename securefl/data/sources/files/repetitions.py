@@ -95,9 +95,9 @@ def judged_repetitions(frame: pd.DataFrame, findings: Findings, place: str) -> p
     )
     if found.action != "drop":
         return frame
-    kept = np.ones(len(frame), dtype=bool)
-    kept[repeated] = False
-    return frame[kept].reset_index(drop=True)
+    left = np.ones(len(frame), dtype=bool)
+    left[repeated] = False
+    return frame[left].reset_index(drop=True)
 
 
 def _repeated(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
