@@ -58,6 +58,8 @@ def test_every_command_that_a_document_shows_exists(path):
     for text in commands_in(path):
         command, context = securefl, click.Context(securefl)
         for word in shlex.split(text)[1:]:
+            if word in {">", "2>", "&", "|"}:
+                break  # the shell's, from here on
             if isinstance(command, click.Group) and not word.startswith("-"):
                 found = command.get_command(context, word)
                 assert found is not None, f"{path.name}: {text}"
