@@ -1,5 +1,6 @@
 """The page from nothing to the second run, and the short pages after it, carried out."""
 
+import json
 import re
 import shutil
 
@@ -11,6 +12,7 @@ from securefl.federation.runs.agreement import read_run
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.services.status import read_status
 from securefl.ml.tensor_io import read_tensors
+from securefl.ml.vectors import ORDER
 from support.pages import Walk, script
 from support.paths import DOCS
 from support.tokens import softhsm_module
@@ -61,8 +63,8 @@ def test_runs_in_a_row_follow_without_hands(at_work):
     at_work.carry_out("howto/weekly-runs.md")
     runs = [RunDirectory.open(at_work.folder / "hub" / "weekly" / name) for name in "12"]
     assert [str(run.config.data.period[1]) for run in runs] == ["2025-03-02", "2025-03-09"]
-    ended, _ = read_tensors(runs[0].model_path)
-    begun = np.concatenate([tensor.numpy().ravel() for tensor in ended.values()])
+    ended, about = read_tensors(runs[0].model_path)
+    begun = np.concatenate([ended[name].numpy().ravel() for name in json.loads(about[ORDER])])
     assert runs[1].start_path.read_bytes() == begun.astype("<f4").tobytes()
     assert len({read_run(run) for run in runs}) == 2
     assert [audit_run(run.path).verdict in {"pass", "warn"} for run in runs] == [True, True]

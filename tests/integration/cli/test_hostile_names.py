@@ -155,6 +155,7 @@ CASES = {
     ),
     "data align combine": ("alignment", "data align combine {place}/x --state {place}/s"),
     "data init": ("sales", "data init {place}/north.csv {place}/south.csv --out {place}/n.toml"),
+    "data example": ("place", "data example {place}/x --member north --days 14"),
     "predict": ("model", "predict {place}/model --customers {place}/strangers"),
     "export": ("model", "export {place}/model --format vectors --out {place}/none/{evil}"),
     "serve": ("model", "serve {place}/model --data {place}/none"),

@@ -77,7 +77,7 @@ def test_the_first_process_of_a_container_ends_when_told(here, ratings, number):
     )
     assert process.stderr.readline() == "1\n"
     for line in process.stderr:
-        if line.startswith("round 2/"):
+        if line.startswith("Training"):
             break
     (inside,) = children_of(process.pid)
     os.kill(inside, number)

@@ -80,3 +80,63 @@ def test_a_member_without_an_agreement_says_what_is_missing(here, cli):
     options = ("--key", "north.key", "--facts", "facts")
     for command in ("member", "coordinator", "doctor"):
         assert cli(command, "agreement.toml", *options).refused("north.key")
+
+
+@pytest.fixture
+def scheduled(monkeypatch):
+    """A schedule of two runs, of which each command hears; no party is there."""
+    from datetime import UTC, datetime
+    from types import SimpleNamespace
+
+    from securefl.federation.services import bootstrap, logging, schedule
+
+    asked = []
+
+    def in_turn(enter, first, announce):
+        for number in (1, 2):
+            asked.append((enter(str(number)).number, first))
+            due = datetime(2026, 3, 3, 7, 30, tzinfo=UTC)
+            announce(schedule.Announcement(number, 2, due, waits=number == 2))
+            yield number
+
+    def coordinated(enter, out, timeouts, announce):
+        for number in in_turn(enter, out, announce):
+            yield SimpleNamespace(rounds=3, best_round=number, run_dir=f"{out}/{number}")
+
+    def followed(enter, first, paths, announce):
+        for number in in_turn(enter, first, announce):
+            model = paths.state / str(number) / "model"
+            model.mkdir(parents=True)
+            metrics = {"federated": {"hr@10": 0.5}}
+            yield SimpleNamespace(path=model.with_name("figures.json"), metrics=metrics)
+
+    monkeypatch.setattr(logging, "log_to", lambda: None)
+    monkeypatch.setattr(
+        bootstrap,
+        "connection_context",
+        lambda agreement, key, facts, run, policy=None: SimpleNamespace(number=int(run), port=1),
+    )
+    monkeypatch.setattr(schedule, "coordinated", coordinated)
+    monkeypatch.setattr(schedule, "followed", followed)
+    for name in ("member", "coordinator"):
+        monkeypatch.setattr(f"securefl_cli.commands.{name}.unlocked", lambda *_: None)
+    return asked
+
+
+def test_a_coordinator_runs_its_schedule(here, cli, scheduled):
+    options = ("--key", "k", "--facts", "facts", "--out", "runs", "--schedule")
+    outcome = cli("coordinator", "a.toml", *options)
+    assert [number for number, _ in scheduled] == [1, 2]
+    assert "Run 1 of 2 begins now." in outcome.err
+    assert "Run 2 of 2 begins on 2026-03-03 07:30 UTC." in outcome.err
+    assert "see runs/2" in outcome.out
+    assert "securefl audit export runs/2" in outcome.out
+
+
+def test_a_member_follows_a_schedule(here, cli, scheduled):
+    """From the run that is named on; after each, it says where its model is."""
+    options = ("--key", "k", "--facts", "facts", "--run", "2", "--schedule")
+    outcome = cli("member", "a.toml", *options)
+    assert scheduled == [(1, 2), (2, 2)]
+    assert "securefl predict securefl-member/2/model" in outcome.out
+    assert outcome.out.rstrip().endswith("a new version of the agreement has more.")
