@@ -176,7 +176,8 @@ class BlendTask(PersonalizedTask):
             start += count
         # A round in which no part takes a step: no parameter has a gradient, so none moves, not
         # even by the momentum of an optimizer.
-        return torch.zeros(1, requires_grad=True) if total is None else total
+        nothing = torch.zeros(1, device=counts.device, requires_grad=True)
+        return nothing if total is None else total
 
     def shared_parts(self, model: nn.Module) -> Parts:
         """Return the components of all trained parts, own ones too."""
