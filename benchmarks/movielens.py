@@ -66,6 +66,24 @@ MODELS = {
         "training": {"learning_rate": 0.005, "batch_size": 32, "local_epochs": 2},
     },
 }
+OFF = {"holder": "none"}
+AS_ONE = {
+    "task": "recommendation",
+    "rounds": 40,
+    "recommendation": CUTS,
+    "model": {
+        "name": "blend",
+        "parts": {
+            **dict.fromkeys(("gru", "lately", "here"), OFF),
+            "mf": {"model": {"name": "mf", "dim": 32}},
+            "attention": {"task": "sequential", "model": MODELS["attention"]["model"]},
+            "matrix": {"model": {"name": "ease", "items": 2000, "ridge": 5.0}},
+            "together": {"holder": "own", "model": {"name": "neighbours", "baskets": 64.0}},
+        },
+    },
+    "training": {"learning_rate": 0.005, "batch_size": 16, "local_epochs": 2},
+}
+"""The three models and a member's own item-to-item model, trained side by side as one."""
 PRIVATE = {
     "task": "sequential",
     "sequential": CUTS,
@@ -119,10 +137,20 @@ def benchmark(data: MovieLens, quick: bool) -> list[Row]:
             {name: fitted(data, tree, arm, seed, most) for name, tree in MODELS.items()}
             for seed in seeds
         ]
+        rows.append(row(f"{arm}: as one model", as_one(data, seeds, arm, most)))
         for names in [*([name] for name in MODELS), ["attention", "ease"], list(MODELS)]:
             found = [blend([fit[name] for name in names]) for fit in fits]
             rows.append(row(f"{arm}: {' + '.join(names)}", found))
     return [*rows, *private(data, seeds, most), *ratings(data, seeds, most)]
+
+
+def as_one(data: MovieLens, seeds: range, arm: str, most: int) -> list[list[MetricSums]]:
+    """The test cases of the blend that is one model, by seed."""
+    found = []
+    for seed in seeds:
+        pairs = list(parties(prepared(data, merge(AS_ONE, {"seed": seed})), arm, most))
+        found.append(tallies(*zip(*pairs, strict=True), "test"))
+    return found
 
 
 def popularity(data: MovieLens) -> Row:

@@ -174,7 +174,10 @@ class BlendTask(PersonalizedTask):
                 found = part.task.loss(module, tuple(tensors[start : start + count]))
                 total = found if total is None else total + found
             start += count
-        return self._nothing(model) if total is None else total
+        # A round in which no part takes a step: no parameter has a gradient, so none moves, not
+        # even by the momentum of an optimizer.
+        nothing = torch.zeros(1, device=counts.device, requires_grad=True)
+        return nothing if total is None else total
 
     def shared_parts(self, model: nn.Module) -> Parts:
         """Return the components of all trained parts, own ones too."""
@@ -232,11 +235,6 @@ class BlendTask(PersonalizedTask):
     def _beside(self, model: nn.Module) -> list[tuple[str, Part, nn.Module]]:
         modules = blend_model(model).parts
         return [(name, part, modules[name]) for name, part in self.trained.items()]
-
-    def _nothing(self, model: nn.Module) -> Tensor:
-        """Return a loss of 0 for a round in which no part takes a step."""
-        first = next(model.parameters())
-        return (first.reshape(-1)[:1] * 0.0).sum()[None]
 
     def _unfitted(self, facts: RankingFacts) -> NeighbourScores | None:
         if self.neighbours is None:

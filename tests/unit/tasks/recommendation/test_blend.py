@@ -95,6 +95,13 @@ def test_a_sum_is_sent_once_and_a_resting_part_not(trained):
         assert moved == list(moves), part
 
 
+def test_nothing_moves_where_all_parts_rest(trained):
+    """Not even by the momentum of the round before."""
+    *_, seen = trained(2, model={"parts": {"mf": {"rounds": 1}}})
+    assert all(change.any() for change in seen[0])
+    assert not any(change.any() for change in seen[1])
+
+
 def test_each_part_trains_as_it_does_alone(config, purchases):
     """To the last bit: parts have no parameter in common, and each has its own examples."""
     away = {name: {"holder": "none"} for name in ("gru", "here", "together")}
