@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,9 @@ def locked(folder: Path) -> Iterator[None]:
 def _lock_file(folder: Path) -> TextIO:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return (folder / LOCK).open("w")
+        # Not through a link, which would create or empty what it names; and its owner's alone, or
+        # another user of the machine could take the lock.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        return os.fdopen(os.open(folder / LOCK, flags, 0o600), "r+")
     except OSError as error:
         raise RunDirectoryError(f"cannot write {folder}: {error.strerror}") from None

@@ -74,6 +74,19 @@ def test_a_second_process_in_a_members_folder_is_refused(village, tmp_path):
         serve(context, MemberPaths(tmp_path, tmp_path / "books", None, None))
 
 
+def test_a_lock_follows_no_link_and_is_its_owners(tmp_path):
+    """A link would have the process empty what it names; who can open it can hold the lock."""
+    prize = tmp_path / "prize"
+    prize.write_text("a ledger")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / ".lock").symlink_to(prize)
+    with pytest.raises(RunDirectoryError, match="cannot write"), locked(tmp_path / "linked"):
+        pass
+    assert prize.read_text() == "a ledger"
+    with locked(tmp_path / "own"):
+        assert (tmp_path / "own" / ".lock").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_restarted_coordinator_finds_its_folder(village, tmp_path):
     """The configuration in it is the agreed one, also where settings are none."""
     context = village.context("hub")

@@ -64,7 +64,8 @@ class CoordinatorJournal:
         # there, so it has to survive a power failure.
         self._directory = directory
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            # In mode plain, answers are members' updates in the clear.
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = connect(
                 directory / "coordinator.sqlite",
                 *("journal_mode=WAL", "synchronous=FULL"),
