@@ -44,7 +44,8 @@ from securefl.federation.services.member_process import (
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import chunking as nats_parts
-from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
+from securefl.federation.transport.nats.client import BrokerAddress
+from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.subjects import Layout

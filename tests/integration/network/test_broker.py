@@ -4,77 +4,25 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 nats = pytest.importorskip("nats")
 
-from nats.aio.client import Client  # noqa: E402
 from nats.errors import Error as NatsError  # noqa: E402
 from nats.js.errors import NotFoundError  # noqa: E402
 
-from securefl.config.load import load_config  # noqa: E402
-from securefl.consortium.agreement.model import Broker as Meeting  # noqa: E402
-from securefl.consortium.agreement.model import new_agreement  # noqa: E402
-from securefl.consortium.agreement.signatures import signed_by, standing  # noqa: E402
+from securefl.consortium.agreement.signatures import signed_by  # noqa: E402
 from securefl.consortium.keys.nkeys import BrokerKey  # noqa: E402
-from securefl.consortium.keys.parties import party_of  # noqa: E402
-from securefl.consortium.keys.tls_certificates import create_authority, issue_broker  # noqa: E402
+from securefl.consortium.keys.tls_certificates import create_authority  # noqa: E402
 from securefl.errors import AgreementError  # noqa: E402
 from securefl.federation.transport.nats.broker_config import (  # noqa: E402
     MAX_CONNECTIONS,
-    broker_id,
     write_broker_config,
 )
 from securefl.federation.transport.nats.dev_broker import Broker  # noqa: E402
-from securefl.federation.transport.nats.subjects import MOST_STORED, Layout  # noqa: E402
-from support.brokers import free_port  # noqa: E402
-
-PASSPHRASE = b"four words are better"
-TODAY = datetime.now(UTC)
-
-
-class World:
-    """A broker, the agreement that it was configured from, and how to connect to it."""
-
-    def __init__(self, folder, keys, hub):
-        self.port = free_port()
-        create_authority(folder, "grocers", PASSPHRASE, TODAY, 30)
-        issue_broker(folder, ("localhost", "127.0.0.1"), PASSPHRASE, TODAY, 30)
-        authority = (folder / "ca.pem").read_text()
-        self.agreement = new_agreement(
-            "grocers",
-            tuple(party_of(name, key) for name, key in keys.items()),
-            load_config(None, {"data": {"source": "tutorial"}}),
-            created=TODAY,
-            expires=TODAY + timedelta(days=1),
-            coordinator=party_of("hub", hub),
-            broker=Meeting(url=f"tls://127.0.0.1:{self.port}", authority=authority),
-        )
-        self.keys = {**keys, "coordinator": hub}
-        signed = signed_by(self.agreement, keys)
-        self.layout = Layout(broker_id(standing(signed)))
-        self.config = write_broker_config(folder / "nats", signed, folder, TODAY)
-
-    async def connect(self, party, key=None, authority=None, problems=None):
-        client, login = Client(), BrokerKey(key or self.keys[party])
-
-        async def note(error):
-            if problems is not None:
-                problems.append(str(error))
-
-        await client.connect(
-            self.agreement.broker.url,
-            tls=ssl.create_default_context(cadata=authority or self.agreement.broker.authority),
-            nkeys_seed_str=login.seed(),
-            inbox_prefix=self.layout.inbox(party),
-            allow_reconnect=False,
-            max_reconnect_attempts=0,
-            connect_timeout=5,
-            error_cb=note,
-        )
-        return client
+from securefl.federation.transport.nats.subjects import MOST_STORED  # noqa: E402
+from support.broker_world import PASSPHRASE, TODAY, World, declared  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -84,18 +32,6 @@ def world(tmp_path_factory, keys, new_key):
     with Broker(made.config, made.port):
         asyncio.run(declared(made))
         yield made
-
-
-async def declared(world):
-    """What the coordinator does first, with its own rights alone."""
-    client = await world.connect("coordinator")
-    stream = client.jetstream()
-    for config in world.layout.streams():
-        await stream.add_stream(config)
-    for name in ("north", "south"):
-        await stream.add_consumer(world.layout.down, world.layout.member_consumer(name))
-        await stream.add_consumer(world.layout.up, world.layout.coordinator_consumer(name))
-    await client.close()
 
 
 async def pulled(world, client, stream, consumer):
@@ -334,7 +270,7 @@ def test_attack_public_key_of_a_member_without_its_private_key(world, keys, new_
             super().__init__(identity)
             self.public = victim
 
-    monkeypatch.setattr(f"{__name__}.BrokerKey", Borrowed)
+    monkeypatch.setattr("support.broker_world.BrokerKey", Borrowed)
     with pytest.raises(NatsError, match=r"(?i)authorization"):
         asyncio.run(world.connect("north", key=thief))
 

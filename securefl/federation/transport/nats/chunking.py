@@ -29,7 +29,7 @@ from securefl_protocols.wire.context import labelled_digest
 
 LABEL = b"securefl/2/transport"
 SALT_BYTES = 16
-ID_HEADER, _ANSWERS, _PART, SALT_HEADER = (
+ID_HEADER, _ANSWERS, PART_HEADER, SALT_HEADER = (
     "Securefl-Id",
     "Securefl-Answers",
     "Securefl-Part",
@@ -39,6 +39,11 @@ OPEN_MESSAGES = 4
 """Incomplete messages of a sender at a time; more would let it fill the receiver's memory.
 
 The parts of one message arrive one after the other, so a correct sender needs few."""
+
+
+MOST_KEYS = 8
+"""Keys of one run that a sender may announce; each asks for a write to disk and for all that is
+open to be sealed and sent anew. An honest one draws another when it has lost its disk."""
 
 
 class BadPartError(SecureflError):
@@ -94,7 +99,7 @@ class Envelope:
         for part in range(self.count):
             number = f"{part}/{self.count}"
             content = self.body[part * CHUNK_BYTES : (part + 1) * CHUNK_BYTES]
-            named = {_PART: number, "Nats-Msg-Id": f"{self.id}/{salt.hex()}/{number}"}
+            named = {PART_HEADER: number, "Nats-Msg-Id": f"{self.id}/{salt.hex()}/{number}"}
             yield headers | named, lock.seal(part, self.count, content)
 
 
@@ -169,6 +174,7 @@ class Reassembler:
         self._keys, self.name, self._identity = keys, sender, identity
         self._open: OrderedDict[tuple[str, ...], _Incomplete] = OrderedDict()
         self._announced: tuple[str, str] | None = None
+        self._met = 0
 
     def announced(self, headers: Mapping[str, str]) -> bytes:
         """Return the sender's key of the run, from the headers of any message of it.
@@ -187,13 +193,26 @@ class Reassembler:
         self._announced = spelt
         return public
 
+    def meet(self, public: bytes) -> None:
+        """Take the sender's key of the run.
+
+        Raises:
+            BadPartError: If it has announced too many.
+        """
+        if self._keys.of(self.name) == public:
+            return
+        if self._met == MOST_KEYS:
+            raise BadPartError(f"{self.name} announces one key after another")
+        self._met += 1
+        self._keys.meet(self.name, public)
+
     def only(self, headers: Mapping[str, str], content: bytes) -> Envelope:
         """Return a message of one part; nothing of it is kept.
 
         Raises:
             BadPartError: If it has other parts, or as `add`.
         """
-        if _numbers(headers) != (0, 1):
+        if numbers(headers) != (0, 1):
             raise BadPartError(f"{self.name} sent a message in parts where none has parts")
         note = self.add(headers, content)
         assert note is not None
@@ -205,11 +224,8 @@ class Reassembler:
         Raises:
             BadPartError: If it is not a part, or not the sender's, or not for us and this run.
         """
-        part, count = _numbers(headers)
-        key = tuple(
-            headers.get(name, "") for name in (ID_HEADER, _ANSWERS, SALT_HEADER, KEY_HEADER)
-        )
-        key = (*key, str(count))
+        part, count = numbers(headers)
+        key = message_key(headers)
         public = self.announced(headers)
         try:
             message = self._open.get(key) or _Incomplete(self._lock(key, public))
@@ -218,7 +234,7 @@ class Reassembler:
             raise BadPartError(f"a message of {self.name} cannot be opened") from None
         # Only now: that the part opened shows that the sender holds this key at present, and is not
         # another party that replays its announcement.
-        self._keys.meet(self.name, public)
+        self.meet(public)
         if len(message.parts) < count:
             self._keep(key, message)
             return None
@@ -243,9 +259,24 @@ class Reassembler:
         return _lock(self._keys, public, note, (public, self._keys.own.public, salt))
 
 
-def _numbers(headers: Mapping[str, str]) -> tuple[int, int]:
+def message_key(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what is the same in all parts of one message, and in no other; its id is the first.
+
+    Raises:
+        BadPartError: If it is no part.
+    """
+    named = (ID_HEADER, _ANSWERS, SALT_HEADER, KEY_HEADER)
+    return (*(headers.get(name, "") for name in named), str(numbers(headers)[1]))
+
+
+def numbers(headers: Mapping[str, str]) -> tuple[int, int]:
+    """Return the number of a part, and the number of parts.
+
+    Raises:
+        BadPartError: If there are none, or impossible ones.
+    """
     try:
-        part, count = (int(number) for number in headers.get(_PART, "").split("/"))
+        part, count = (int(number) for number in headers.get(PART_HEADER, "").split("/"))
     except ValueError:
         raise BadPartError("a part without a number") from None
     # Before anything is allocated: the headers are unauthenticated until the part is opened.

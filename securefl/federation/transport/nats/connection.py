@@ -11,23 +11,22 @@ import contextlib
 import json
 import logging
 import queue
-import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 
 from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
+from securefl.federation.transport.nats.client import BrokerAddress, CarefulClient
 from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import ACK_SECONDS
@@ -43,40 +42,6 @@ _IN_FLIGHT = 2
 _BEAT_BYTES = 64 << 10
 """Heartbeats of one sender that wait to be read; one has some hundred bytes."""
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-
-
-class Login(Protocol):
-    """The identity with which a party logs in at the broker."""
-
-    @property
-    def public(self) -> str:
-        """The public key as the broker's configuration names it."""
-
-    def seed(self) -> str:
-        """Return the private key in NATS's spelling, for the library that signs with it."""
-
-
-@dataclass(frozen=True)
-class BrokerAddress:
-    """The broker's address, and how it is authenticated.
-
-    Attributes:
-        url: `tls://host:port`, or `nats://host:port` where nothing leaves the machine.
-        authority: Certificate of the authority that signed the broker's; required for TLS.
-        login: Our key at the broker; None for a broker without logins.
-    """
-
-    url: str
-    authority: Path | None = None
-    login: Login | None = None
-
-    def tls(self) -> ssl.SSLContext | None:
-        """Return the context of the connection; TLS 1.3 with the consortium's authority alone."""
-        if self.authority is None:
-            return None
-        context = ssl.create_default_context(cafile=str(self.authority))
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        return context
 
 
 class NatsClient:
@@ -103,11 +68,12 @@ class NatsClient:
         self._address, self._inbox = address, inbox
         self._claimed: dict[int, Msg] = {}
         self._quotas: dict[str, Quota] = {}
+        self._beats: dict[str, Subscription] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client = Client()
+        self._client: Client = CarefulClient()
         self._trouble = ""
         self._unstored = 0
         self._reconnected = asyncio.Event()
@@ -140,7 +106,7 @@ class NatsClient:
 
     async def _connect(self, timeout: float) -> None:
         """Connect within `timeout` seconds; the library alone would retry forever."""
-        self._client = Client()
+        self._client = CarefulClient()
         try:
             await asyncio.wait_for(self._client.connect(**self._options()), timeout)
         except (NatsError, OSError, TimeoutError) as error:
@@ -176,6 +142,7 @@ class NatsClient:
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, SlowConsumerError) and error.subject in self._quotas:
             self._quotas[error.subject].strike(f"a flood of messages on {error.subject}")
+            await self._unless_cut_off(error.subject)
             return
         self._trouble = reason(error)
         self.said_wrong.append(self._trouble)
@@ -242,16 +209,28 @@ class NatsClient:
             await asyncio.sleep(every())
 
     def listen_for_beats(self, subject: str, heard: Callable[[Part], None], quota: Quota) -> None:
-        """Call `heard` for every heartbeat of a sender; more than fit its buffer are strikes."""
+        """Call `heard` for every heartbeat of a sender; more than fit its buffer are strikes.
+
+        One that is cut off is listened to no more, or its flood would still be carried here.
+        """
 
         async def on_beat(message: Msg) -> None:
             heard((message.headers or {}, message.data))
+            await self._unless_cut_off(subject)
 
         self._quotas[subject] = quota
         self._run(self._subscribed(subject, on_beat))
 
     async def _subscribed(self, subject: str, callback: Callable[[Msg], Any]) -> None:
-        await self._client.subscribe(subject, cb=callback, pending_bytes_limit=_BEAT_BYTES)
+        self._beats[subject] = await self._client.subscribe(
+            subject, cb=callback, pending_bytes_limit=_BEAT_BYTES
+        )
+
+    async def _unless_cut_off(self, subject: str) -> None:
+        """Go on to listen for a sender's heartbeats, unless it is cut off."""
+        if self._quotas[subject].reason and subject in self._beats:
+            with contextlib.suppress(NatsError, OSError):
+                await self._beats.pop(subject).unsubscribe()
 
     def read(self, stream: str, consumer: str, sender: Reassembler, quota: Quota) -> None:
         """Put all messages of a consumer into `arrivals`.

@@ -14,12 +14,12 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from securefl.federation.transport.nats.chunking import (
-    ID_HEADER,
     OPEN_MESSAGES,
-    SALT_HEADER,
     BadPartError,
     Envelope,
     Reassembler,
+    message_key,
+    numbers,
 )
 from securefl.federation.transport.nats.quota import Quota
 
@@ -61,7 +61,7 @@ class Reader:
             quota: What the sender may send that is of no use.
         """
         self._link, self._subject, self._sender, self._quota = link, subject, sender, quota
-        self._parts: dict[tuple[str, str], list[Msg]] = {}
+        self._parts: dict[tuple[str, ...], dict[int, Msg]] = {}
         self._left = 0
         self._again = asyncio.Event()
         self._unread = asyncio.Semaphore(_UNREAD)
@@ -86,7 +86,9 @@ class Reader:
 
     async def _take(self, message: Msg) -> None:
         headers = message.headers or {}
-        if not message.reply or _STATUS in headers:
+        # Not by a header that only the broker should send: a sender can, and then its messages
+        # would be neither acknowledged nor counted.
+        if not message.reply:
             await self._end_pull(headers)
             return
         self._left -= 1
@@ -108,13 +110,24 @@ class Reader:
             self._link.acknowledger([message])()
             self._quota.strike(f"{error}; it is dropped")
             return
-        key = (headers.get(ID_HEADER, ""), headers.get(SALT_HEADER, ""))
-        self._parts.setdefault(key, []).append(message)
+        key = message_key(headers)
+        self._hold(self._parts.setdefault(key, {}), numbers(headers)[0], message)
         while len(self._parts) > OPEN_MESSAGES:
-            self._link.acknowledger(self._parts.pop(next(iter(self._parts))))()
+            self._link.acknowledger([*self._parts.pop(next(iter(self._parts))).values()])()
             self._quota.strike(f"{self._sender.name} left a message incomplete; it is dropped")
         if note is not None:
             await self._arrived(note, self._all_of(key))
+
+    def _hold(self, parts: dict[int, Msg], place: int, message: Msg) -> None:
+        """Keep what acknowledges a part; its content is with the reassembler."""
+        message.data = b""
+        twin = parts.get(place)
+        if twin is None or twin.metadata.sequence.stream == message.metadata.sequence.stream:
+            parts[place] = message
+            return
+        # Else one part, said again and again, would be held as often as the broker stores it.
+        self._link.acknowledger([message])()
+        self._quota.strike(f"{self._sender.name} sent a part twice; it is dropped")
 
     async def _arrived(self, note: Envelope, parts: list[Msg]) -> None:
         """Hand a message on, and pull no more while too many wait to be acted on."""
@@ -127,10 +140,10 @@ class Reader:
 
         self._link.arrivals.put(Arrival(note, read))
 
-    def _all_of(self, key: tuple[str, str]) -> list[Msg]:
+    def _all_of(self, key: tuple[str, ...]) -> list[Msg]:
         """Return the parts of a message, and those of earlier attempts of a sender that died."""
         same = [other for other in self._parts if other[0] == key[0]]
-        return [part for other in same for part in self._parts.pop(other)]
+        return [part for other in same for part in self._parts.pop(other).values()]
 
 
 def reason(error: BaseException | None) -> str:

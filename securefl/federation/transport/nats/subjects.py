@@ -34,8 +34,12 @@ Room for as many incomplete messages as a reader keeps of a sender, and one more
 """
 ACK_SECONDS = 3.0
 """Seconds without a claim of the reader after which a message is delivered again."""
-DUPLICATE_SECONDS = 3600.0
-"""Seconds within which a message that is published twice is stored once."""
+DUPLICATE_SECONDS = 120.0
+"""Seconds within which a message that is published twice is stored once.
+
+Twice as long as a sender waits for an answer. The broker remembers all ids of that time, and their
+sender chooses how long an id is; what is stored twice costs its reader nothing but a strike.
+"""
 COORDINATOR = "coordinator"
 """Name of the coordinator's inbox and account; no member name collides with it in a subject."""
 
@@ -60,10 +64,12 @@ class Service:
     Attributes:
         subject: The subject.
         many: Whether one request has several answers.
+        seconds: How long the broker remembers where an answer goes to, if there is none.
     """
 
     subject: str
     many: bool = False
+    seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -126,13 +132,12 @@ class Layout:
         return _consumer(token(member), self.from_member(member))
 
     def member_services(self, member: str) -> tuple[Service, ...]:
-        """Return all that a member may send to; none of it reaches another member."""
+        """Return all that a member may send requests to; none of it reaches another member."""
         name = token(member)
         return (
             Service(self.from_member(member)),
-            Service(self.beat(member)),
-            Service(f"$JS.API.CONSUMER.MSG.NEXT.{self.down}.{name}", many=True),
-            Service(f"$JS.ACK.{self.down}.{name}.>"),
+            Service(f"$JS.API.CONSUMER.MSG.NEXT.{self.down}.{name}", many=True, seconds=15.0),
+            Service(f"$JS.ACK.{self.down}.{name}.>", seconds=1.0),
         )
 
     def member_rights(self, member: str) -> Permissions:
@@ -140,6 +145,7 @@ class Layout:
         return Permissions(
             publish=(
                 *(service.subject for service in self.member_services(member)),
+                self.beat(member),
                 self.lease(member),
             ),
             subscribe=(f"{self.inbox(member)}.>",),

@@ -31,6 +31,9 @@ from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 
 _log = logging.getLogger(__name__)
 COORDINATOR_NAME = "coordinator"
+OLDEST_BROKER = 2, 12, 5
+"""Before it, an acknowledgement deleted whatever message of the stream it named, and members can
+name any; since then, only one that its consumer was handed."""
 _WHOLE = 1_000_000
 """Added to the number of a request that is sent again with its model."""
 
@@ -54,7 +57,10 @@ class Run:
 
 @dataclass
 class _Question:
-    """An unanswered request; `sealed_for` is the key of the member that it was sealed for."""
+    """An unanswered request; `sealed_for` is the key of the member that it was sealed for.
+
+    `whole` is whether it was sent again with its model.
+    """
 
     request: str
     message: bytes
@@ -63,6 +69,7 @@ class _Question:
     last: float
     model: bytes | None = None
     named: bool = False
+    whole: bool = False
     sealed_for: bytes | None = None
 
 
@@ -121,6 +128,7 @@ class NatsTransport:
 
     def _listen(self) -> None:
         layout = self._run.layout
+        _check_broker(self._link)
         Lease(self._link, layout.lease(COORDINATOR)).take()
         self._link.run(_make_streams(self._link, layout, list(self._run.members)))
         Heartbeats(self._keys, self._run.members, self.watch, self._quotas).listen(
@@ -186,7 +194,7 @@ class NatsTransport:
         self._holdings.lacked(party)
         epoch, section, number = question.request.split(".")
         question.request = f"{epoch}.{section}.{int(number) + _WHOLE}"
-        question.named = False
+        question.named, question.whole = False, True
         self._batch.open[party] = question
         self._send(party, question, question.message)
 
@@ -293,16 +301,31 @@ class NatsTransport:
             question = self._batch.open.pop(event.party, None)
             if question is None or question.request != event.request:
                 raise EngineError("the journal does not match the run that it belongs to")
-            if event.body is not None and kind_of(event.body) == "lacking":
+            # Once: who lacks what it was sent would be sent it without end.
+            lacking = event.body is not None and kind_of(event.body) == "lacking"
+            if lacking and not question.whole:
                 self._send_whole(event.party, question)
                 continue
-            if event.body is not None and question.model is not None:
+            if event.body is not None and question.model is not None and not lacking:
                 self._holdings.has(event.party, question.model, computed=question.named)
             body = m.encode(m.Absent()) if event.body is None else event.body
             self._batch.answered += event.body is not None
             self._ready.append(Delivery(event.party, body))
             if event.body is not None:
                 self.watch.answered(event.party, len(event.body))
+
+
+def _check_broker(link: NatsClient) -> None:
+    """Refuse a broker that keeps no member from acknowledging another's messages.
+
+    Raises:
+        EngineError: If it is too old.
+    """
+    said = link.client.connected_server_version
+    version = said.major, said.minor, said.patch
+    if version < OLDEST_BROKER:
+        found, oldest = (".".join(map(str, numbers)) for numbers in (version, OLDEST_BROKER))
+        raise EngineError(f"the broker is nats-server {found}; it has to be {oldest} or newer")
 
 
 async def _make_streams(link: NatsClient, layout: Layout, members: list[str]) -> None:
