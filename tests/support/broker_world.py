@@ -66,9 +66,9 @@ async def declared(world):
     """What the coordinator does first, with its own rights alone."""
     client = await world.connect("coordinator")
     stream = client.jetstream()
-    for config in world.layout.streams():
-        await stream.add_stream(config)
     for name in ("north", "south"):
-        await stream.add_consumer(world.layout.down, world.layout.member_consumer(name))
-        await stream.add_consumer(world.layout.up, world.layout.coordinator_consumer(name))
+        for config in world.layout.streams(name):
+            await stream.add_stream(config)
+        await stream.add_consumer(world.layout.down(name), world.layout.member_consumer(name))
+        await stream.add_consumer(world.layout.up(name), world.layout.coordinator_consumer(name))
     await client.close()

@@ -202,7 +202,7 @@ class MemberProcess:
         sender = Reassembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
         # Without a limit: who cannot read the coordinator has nothing else to do.
         quota = Quota(COORDINATOR_NAME, most=None)
-        end.link.read(layout.down, token(end.name), sender, quota)
+        end.link.read(layout.down(end.name), token(end.name), sender, quota)
         end.link.beat(layout.beat(end.name), self._until_next_beat, self._said)
         while not self._released:
             try:

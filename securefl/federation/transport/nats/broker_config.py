@@ -94,7 +94,7 @@ def _coordinator_account(
     """
     yield f"  {COORDINATOR}: {{"
     yield "    jetstream: enabled"
-    yield from _user(coordinator, layout.coordinator_rights())
+    yield from _user(coordinator, layout.coordinator_rights(member.name for member in members))
     yield "    exports: ["
     for member in members:
         for service in layout.member_services(member.name):

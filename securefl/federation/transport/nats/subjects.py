@@ -15,6 +15,7 @@ acknowledge what is on their own disks.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,15 +95,13 @@ class Layout:
         """Return the subject of a member's heartbeats, which are not stored."""
         return f"securefl.{self.consortium}.beat.{token(member)}"
 
-    @property
-    def down(self) -> str:
-        """Stream of the coordinator's messages."""
-        return f"securefl-{self.consortium}-down"
+    def down(self, member: str) -> str:
+        """Stream of the coordinator's messages to a member."""
+        return f"securefl-{self.consortium}-down-{token(member)}"
 
-    @property
-    def up(self) -> str:
-        """Stream of the members' messages."""
-        return f"securefl-{self.consortium}-up"
+    def up(self, member: str) -> str:
+        """Stream of a member's messages; one each, or a flood would keep the others' waiting."""
+        return f"securefl-{self.consortium}-up-{token(member)}"
 
     def inbox(self, party: str) -> str:
         """Return the prefix of a party's reply subjects."""
@@ -112,11 +111,11 @@ class Layout:
         """Return the subject on which a party's processes hear of each other."""
         return f"{self.inbox(party)}.lease"
 
-    def streams(self) -> list[StreamConfig]:
-        """Return both streams, kept on the broker's disk."""
+    def streams(self, member: str) -> list[StreamConfig]:
+        """Return both streams of a member, kept on the broker's disk."""
         return [
-            _stream(self.down, f"securefl.{self.consortium}.to.*"),
-            _stream(self.up, f"securefl.{self.consortium}.from.*"),
+            _stream(self.down(member), self.to_member(member)),
+            _stream(self.up(member), self.from_member(member)),
         ]
 
     def member_consumer(self, member: str) -> ConsumerConfig:
@@ -136,8 +135,10 @@ class Layout:
         name = token(member)
         return (
             Service(self.from_member(member)),
-            Service(f"$JS.API.CONSUMER.MSG.NEXT.{self.down}.{name}", many=True, seconds=15.0),
-            Service(f"$JS.ACK.{self.down}.{name}.>", seconds=1.0),
+            Service(
+                f"$JS.API.CONSUMER.MSG.NEXT.{self.down(member)}.{name}", many=True, seconds=15.0
+            ),
+            Service(f"$JS.ACK.{self.down(member)}.{name}.>", seconds=1.0),
         )
 
     def member_rights(self, member: str) -> Permissions:
@@ -151,9 +152,10 @@ class Layout:
             subscribe=(f"{self.inbox(member)}.>",),
         )
 
-    def coordinator_rights(self) -> Permissions:
+    def coordinator_rights(self, members: Iterable[str]) -> Permissions:
         """Return the coordinator's permissions."""
-        streams = (self.down, self.up)
+        names = tuple(members)
+        streams = [stream(name) for name in names for stream in (self.down, self.up)]
         verbs = ("STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.PURGE", "STREAM.DELETE")
         api = [f"$JS.API.{verb}.{stream}" for verb in verbs for stream in streams]
         api += [
@@ -167,8 +169,8 @@ class Layout:
                 self.lease(COORDINATOR),
                 "$JS.API.INFO",
                 *api,
-                f"$JS.API.CONSUMER.MSG.NEXT.{self.up}.*",
-                f"$JS.ACK.{self.up}.>",
+                *(f"$JS.API.CONSUMER.MSG.NEXT.{self.up(name)}.*" for name in names),
+                *(f"$JS.ACK.{self.up(name)}.>" for name in names),
             ),
             subscribe=(f"{self.inbox(COORDINATOR)}.>", self.beat("*")),
         )

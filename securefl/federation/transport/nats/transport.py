@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from securefl.federation import messages as m
 from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
@@ -31,9 +32,6 @@ from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 
 _log = logging.getLogger(__name__)
 COORDINATOR_NAME = "coordinator"
-OLDEST_BROKER = 2, 12, 5
-"""Before it, an acknowledgement deleted whatever message of the stream it named, and members can
-name any; since then, only one that its consumer was handed."""
 _WHOLE = 1_000_000
 """Added to the number of a request that is sent again with its model."""
 
@@ -128,7 +126,6 @@ class NatsTransport:
 
     def _listen(self) -> None:
         layout = self._run.layout
-        _check_broker(self._link)
         Lease(self._link, layout.lease(COORDINATOR)).take()
         self._link.run(_make_streams(self._link, layout, list(self._run.members)))
         Heartbeats(self._keys, self._run.members, self.watch, self._quotas).listen(
@@ -136,7 +133,7 @@ class NatsTransport:
         )
         for name, identity in self._run.members.items():
             sender = Reassembler(self._keys, name, identity)
-            self._link.read(layout.up, token(name), sender, self._quotas[name])
+            self._link.read(layout.up(name), token(name), sender, self._quotas[name])
 
     def begin_section(self, name: str) -> None:
         """Begin a part that a restart repeats as a whole, with the answers in the journal."""
@@ -315,32 +312,19 @@ class NatsTransport:
                 self.watch.answered(event.party, len(event.body))
 
 
-def _check_broker(link: NatsClient) -> None:
-    """Refuse a broker that keeps no member from acknowledging another's messages.
-
-    Raises:
-        EngineError: If it is too old.
-    """
-    said = link.client.connected_server_version
-    version = said.major, said.minor, said.patch
-    if version < OLDEST_BROKER:
-        found, oldest = (".".join(map(str, numbers)) for numbers in (version, OLDEST_BROKER))
-        raise EngineError(f"the broker is nats-server {found}; it has to be {oldest} or newer")
-
-
 async def _make_streams(link: NatsClient, layout: Layout, members: list[str]) -> None:
     from nats.js.errors import BadRequestError
 
     jetstream = link.client.jetstream()
-    for stream in layout.streams():
+    for stream in chain.from_iterable(map(layout.streams, members)):
         try:
             await jetstream.add_stream(stream)
         except BadRequestError:
             await jetstream.update_stream(stream)
     for member in members:
-        await jetstream.add_consumer(layout.down, layout.member_consumer(member))
-        await jetstream.add_consumer(layout.up, layout.coordinator_consumer(member))
+        await jetstream.add_consumer(layout.down(member), layout.member_consumer(member))
+        await jetstream.add_consumer(layout.up(member), layout.coordinator_consumer(member))
 
 
 async def _purge(link: NatsClient, layout: Layout, member: str) -> None:
-    await link.client.jetstream().purge_stream(layout.down, subject=layout.to_member(member))
+    await link.client.jetstream().purge_stream(layout.down(member))
