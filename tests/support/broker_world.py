@@ -52,6 +52,7 @@ class World:
         await client.connect(
             self.agreement.broker.url,
             tls=ssl.create_default_context(cadata=authority or self.agreement.broker.authority),
+            tls_handshake_first=True,
             nkeys_seed_str=login.seed(),
             inbox_prefix=self.layout.inbox(party),
             allow_reconnect=False,

@@ -169,13 +169,13 @@ def _certificate(context: ConnectionContext, now: datetime) -> str:
 
 def _shown(broker: Broker) -> bytes:
     """Return the broker's certificate (DER), verified with the agreement's authority."""
-    # NATS starts in the clear with one line of JSON and upgrades to TLS after it.
     host, _, port = broker.url.removeprefix("tls://").rpartition(":")
     context = ssl.create_default_context(cadata=broker.authority)
-    with socket.create_connection((host, int(port)), timeout=_SECONDS) as plain:
-        plain.recv(1 << 16)
-        with context.wrap_socket(plain, server_hostname=host) as secure:
-            return secure.getpeercert(binary_form=True) or b""
+    with (
+        socket.create_connection((host, int(port)), timeout=_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        return secure.getpeercert(binary_form=True) or b""
 
 
 def _connection(context: ConnectionContext) -> str:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import socket
+import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,7 @@ nats = pytest.importorskip("nats")
 
 from securefl.consortium.keys.nkeys import BrokerKey  # noqa: E402
 from securefl.federation import messages as m  # noqa: E402
+from securefl.federation.transport.base import EngineError  # noqa: E402
 from securefl.federation.transport.nats.broker_config import MAX_CONNECTIONS  # noqa: E402
 from securefl.federation.transport.nats.chunking import (  # noqa: E402
     MOST_KEYS,
@@ -137,6 +140,27 @@ def test_attack_true_heartbeats_without_end_are_struck():
         heartbeats.take("south", ({}, b"x"))
     assert "south sends heartbeats without end" in quota.reason
     assert len(heard) == 100
+
+
+def test_attack_greeting_without_tls(world, hub):
+    """Whoever is in between asks for no TLS; the answer would log him in at the true broker."""
+    heard = b""
+    with socket.create_server(("127.0.0.1", 0)) as between:
+
+        def greet():
+            nonlocal heard
+            with between.accept()[0] as caller, contextlib.suppress(OSError):
+                caller.settimeout(2)
+                caller.sendall(b'INFO {"nonce":"of the broker","auth_required":true}\r\n')
+                heard = caller.recv(1 << 16)
+
+        meeting = threading.Thread(target=greet)
+        meeting.start()
+        address = replace(hub._address, url=f"tls://127.0.0.1:{between.getsockname()[1]}")
+        with pytest.raises(EngineError, match="no connection"):
+            NatsClient(address, "_INBOX.x", timeout=0.3)
+        meeting.join(5)
+    assert heard.startswith(b"\x16\x03")  # a handshake of TLS
 
 
 def test_attack_stranger_takes_all_places(world):

@@ -75,6 +75,7 @@ def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, stor
             f"  cert_file: {json.dumps(str(tls / BROKER))}",
             f"  key_file: {json.dumps(str(tls / BROKER_KEY))}",
             '  min_version: "1.3"',
+            "  handshake_first: true",
             "}",
             "accounts {",
             *_coordinator_account(agreement.coordinator, now.members, layout),

@@ -134,7 +134,9 @@ class NatsClient:
         }
         context = self._address.tls()
         if context is not None:
-            options["tls"] = context
+            # Before the broker's greeting: one that asks for no TLS would be answered in the clear,
+            # with a signature that logs somebody else in.
+            options |= {"tls": context, "tls_handshake_first": True}
         if self._address.login is not None:
             options["nkeys_seed_str"] = self._address.login.seed()
         return options
