@@ -28,7 +28,7 @@ from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.heartbeats import BEAT
 from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.nats.quota import Quota
-from securefl.federation.transport.nats.subjects import token
+from securefl.federation.transport.nats.subjects import LARGEST_MESSAGE, token
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, Run
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import kind_of
@@ -199,7 +199,10 @@ class MemberProcess:
         Lease(end.link, layout.lease(end.name)).take()
         if self._last is not None:
             self._send(self._last)
-        sender = Reassembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
+        # A question may have a model, and what the whole cohort said.
+        sender = Reassembler(
+            end.keys, COORDINATOR_NAME, end.run.coordinator, lambda answers: LARGEST_MESSAGE
+        )
         # Without a limit: who cannot read the coordinator has nothing else to do.
         quota = Quota(COORDINATOR_NAME, most=None)
         end.link.read(layout.down(end.name), token(end.name), sender, quota)

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from nats.aio.client import Client
@@ -41,6 +42,7 @@ _IN_FLIGHT = 2
 """Parts of one message that are in flight at a time."""
 _BEAT_BYTES = 64 << 10
 """Heartbeats of one sender that wait to be read; one has some hundred bytes."""
+_LOOK_SECONDS = 1.0
 _PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -66,9 +68,10 @@ class NatsClient:
         self.arrivals: queue.Queue[Arrival | Exception] = queue.Queue()
         self.said_wrong: deque[str] = deque(maxlen=16)
         self._address, self._inbox = address, inbox
-        self._claimed: dict[int, Msg] = {}
+        self._claimed: dict[tuple[str, int], Msg] = {}
         self._quotas: dict[str, Quota] = {}
         self._beats: dict[str, Subscription] = {}
+        self._ears: dict[str, Callable[[Msg], Coroutine[Any, Any, None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -213,19 +216,19 @@ class NatsClient:
     def listen_for_beats(self, subject: str, heard: Callable[[Part], None], quota: Quota) -> None:
         """Call `heard` for every heartbeat of a sender; more than fit its buffer are strikes.
 
-        One that is cut off is listened to no more, or its flood would still be carried here.
+        One that is cut off is not listened to meanwhile, or its flood would still be carried here.
         """
 
         async def on_beat(message: Msg) -> None:
             heard((message.headers or {}, message.data))
             await self._unless_cut_off(subject)
 
-        self._quotas[subject] = quota
-        self._run(self._subscribed(subject, on_beat))
+        self._quotas[subject], self._ears[subject] = quota, on_beat
+        self._run(self._subscribed(subject))
 
-    async def _subscribed(self, subject: str, callback: Callable[[Msg], Any]) -> None:
+    async def _subscribed(self, subject: str) -> None:
         self._beats[subject] = await self._client.subscribe(
-            subject, cb=callback, pending_bytes_limit=_BEAT_BYTES
+            subject, cb=self._ears[subject], pending_bytes_limit=_BEAT_BYTES
         )
 
     async def _unless_cut_off(self, subject: str) -> None:
@@ -233,6 +236,13 @@ class NatsClient:
         if self._quotas[subject].reason and subject in self._beats:
             with contextlib.suppress(NatsError, OSError):
                 await self._beats.pop(subject).unsubscribe()
+            self._spawn(self._listen_again(subject))
+
+    async def _listen_again(self, subject: str) -> None:
+        """Listen for a sender's heartbeats once it is cut off no longer."""
+        while self._quotas[subject].reason or not self._client.is_connected:
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self._subscribed(subject)
 
     def read(self, stream: str, consumer: str, sender: Reassembler, quota: Quota) -> None:
         """Put all messages of a consumer into `arrivals`.
@@ -243,8 +253,13 @@ class NatsClient:
             sender: The one sender of its messages.
             quota: What it may send that is of no use.
         """
-        reader = Reader(self, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", sender, quota)
-        self.spawn(reader.pull())
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        # A member may not, and cuts the coordinator off from nothing.
+        purge = None if quota.most is None else partial(self._purge, stream)
+        self.spawn(Reader(self, subject, sender, quota, purge).pull())
+
+    async def _purge(self, stream: str) -> None:
+        await self._client.jetstream().purge_stream(stream)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work on the event loop until the connection is closed."""
@@ -271,16 +286,18 @@ class NatsClient:
                 with contextlib.suppress(NatsError, OSError):
                     await message.in_progress()
 
-    def claim(self, message: Msg) -> None:
-        """Claim a part until its message is acknowledged."""
-        self._claimed[message.metadata.sequence.stream] = message
+    def claim(self, message: Msg) -> bool:
+        """Claim a part until its message is acknowledged; return whether it was claimed before."""
+        place = _place(message)
+        again, self._claimed[place] = place in self._claimed, message
+        return again
 
     def acknowledger(self, messages: list[Msg]) -> Callable[[], None]:
         """Return a call that acknowledges these parts in the background."""
 
         async def acknowledge() -> None:
             for message in messages:
-                self._claimed.pop(message.metadata.sequence.stream, None)
+                self._claimed.pop(_place(message), None)
                 with contextlib.suppress(NatsError, OSError):
                     await message.ack()
 
@@ -327,3 +344,8 @@ class NatsClient:
     def __exit__(self, *details: object) -> None:
         del details
         self.close()
+
+
+def _place(message: Msg) -> tuple[str, int]:
+    """Return the stream of a stored message, and its place there."""
+    return message.metadata.stream, message.metadata.sequence.stream

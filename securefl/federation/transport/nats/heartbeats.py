@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from functools import partial
 
 from securefl.federation.transport.liveness import LivenessTracker
-from securefl.federation.transport.nats.chunking import BadPartError, Reassembler
+from securefl.federation.transport.nats.chunking import (
+    BadPartError,
+    OtherRunError,
+    Reassembler,
+)
 from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import Layout, token
@@ -41,6 +45,7 @@ class Heartbeats:
             name: Reassembler(keys, name, identity) for name, identity in members.items()
         }
         self._counts = dict.fromkeys(members, (0.0, 0))
+        self._elsewhere: set[str] = set()
 
     def listen(self, link: NatsClient, layout: Layout) -> None:
         """Begin to listen."""
@@ -53,13 +58,21 @@ class Heartbeats:
         if quota.reason:
             return
         if self._in_haste(name):
-            quota.strike(f"{name} sends heartbeats without end; one is dropped")
+            quota.strike(f"{name} sends heartbeats without end; one is dropped", len(part[1]))
             return
         try:
             step = self._step_in(self._senders[name], part)
-        except BadPartError as error:
-            quota.strike(f"{error}; a heartbeat is dropped")
+        except OtherRunError as error:
+            self._elsewhere.add(name)
+            quota.other_run(error)
+            self._watch.unusable(name, str(error))
             return
+        except BadPartError as error:
+            quota.strike(f"{error}; a heartbeat is dropped", len(part[1]))
+            return
+        if name in self._elsewhere:
+            self._elsewhere.discard(name)
+            self._watch.unusable(name, "")
         self._watch.heard(token(name), step)
 
     def _in_haste(self, name: str) -> bool:

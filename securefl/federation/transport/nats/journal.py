@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from securefl.ml.tensor_io import read_whole, write_atomically
 
 _SMALL = 64 << 10
 """Bytes. A longer message is in a file of its own: SQLite's WAL would write it twice."""
+_WAIT_SECONDS = 5.0
+"""For another process' transaction; one that was frozen in it ends it only when it is ended."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS coordinator (epoch TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sections (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);
@@ -63,18 +66,17 @@ class CoordinatorJournal:
         # synchronous=FULL: an answer is acknowledged to the broker once it is here, and is deleted
         # there, so it has to survive a power failure.
         self._directory = directory
-        try:
+        with self._usable():
             # In mode plain, answers are members' updates in the clear.
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = connect(
                 directory / "coordinator.sqlite",
                 *("journal_mode=WAL", "synchronous=FULL"),
                 tables=_TABLES,
+                timeout=_WAIT_SECONDS,
             )
             with closed_on_failure(self._database):
                 self.epoch = self._epoch()
-        except (OSError, sqlite3.Error) as error:
-            raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
 
     def _epoch(self) -> str:
         row = self._database.execute("SELECT epoch FROM coordinator").fetchone()
@@ -95,13 +97,14 @@ class CoordinatorJournal:
         return self._numbered(None)
 
     def _numbered(self, name: str | None) -> int:
-        inserted = self._database.execute("INSERT INTO sections (name) VALUES (?)", (name,))
+        with self._usable():
+            inserted = self._database.execute("INSERT INTO sections (name) VALUES (?)", (name,))
         return int(inserted.lastrowid or 0)
 
     def record(self, section: int, events: Iterable[Event]) -> None:
         """Write events; they are durable on return."""
         rows = [(section, e.party, e.request, *self._kept(e)) for e in events]
-        with self._database:
+        with self._usable(), self._database:
             self._database.execute("BEGIN")
             self._database.executemany(
                 "INSERT INTO events (section, party, request, body, file) VALUES (?, ?, ?, ?, ?)",
@@ -128,7 +131,8 @@ class CoordinatorJournal:
 
     def keep_snapshot(self, done: int, state: bytes) -> None:
         """Keep the aggregator's state after `done` rounds, next to the checkpoint."""
-        self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", (done, state))
+        with self._usable():
+            self._database.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?)", (done, state))
 
     def snapshot(self, done: int) -> bytes | None:
         """Return the state that `keep_snapshot` kept after `done` rounds; None without one."""
@@ -140,13 +144,29 @@ class CoordinatorJournal:
         """Delete what led to the checkpoint after `done` rounds, which is durable."""
         rows = self._database.execute("SELECT file FROM events WHERE file IS NOT NULL")
         files = [file for (file,) in rows]
-        with self._database:
+        with self._usable(), self._database:
             self._database.execute("BEGIN")
             self._database.execute("DELETE FROM events")
             self._database.execute("DELETE FROM snapshots WHERE done < ?", (done,))
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for file in files:
             (self._directory / file).unlink(missing_ok=True)
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Translate errors of the database into one line."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                # Not to be taken from it: if it goes on, it goes on in the middle of a transaction.
+                raise RunDirectoryError(
+                    f"{self._directory}: another process is writing in the journal; end it first,"
+                    " with SIGKILL if it is frozen"
+                ) from None
+            raise RunDirectoryError(
+                f"{self._directory}: the journal cannot be used: {error}"
+            ) from None
 
     def close(self) -> None:
         """Close the file."""

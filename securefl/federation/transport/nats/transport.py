@@ -13,9 +13,11 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 from securefl.federation import messages as m
+from securefl.federation.transport.answer_sizes import SMALL_ANSWER, AnswerSizes
 from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.model_cache import ModelHoldings, ModelNamer
@@ -25,8 +27,14 @@ from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.heartbeats import Heartbeats
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl.federation.transport.nats.lease import Lease
-from securefl.federation.transport.nats.quota import Quota
-from securefl.federation.transport.nats.subjects import COORDINATOR, Layout, token
+from securefl.federation.transport.nats.quota import MOST_STRIKES, MOST_WASTED, Quota
+from securefl.federation.transport.nats.subjects import (
+    CHUNK_BYTES,
+    COORDINATOR,
+    LARGEST_MESSAGE,
+    Layout,
+    token,
+)
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 
@@ -34,6 +42,9 @@ _log = logging.getLogger(__name__)
 COORDINATOR_NAME = "coordinator"
 _WHOLE = 1_000_000
 """Added to the number of a request that is sent again with its model."""
+_COPIES = 4
+"""Copies of the largest answer in a round that are no flood: of restarts, and of one that is late.
+Each of their parts is a strike."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +68,7 @@ class Run:
 class _Question:
     """An unanswered request; `sealed_for` is the key of the member that it was sealed for.
 
-    `whole` is whether it was sent again with its model.
+    `whole` is whether it was sent again with its model, `largest` the most bytes of its answer.
     """
 
     request: str
@@ -65,6 +76,7 @@ class _Question:
     asked: float
     limit: float
     last: float
+    largest: int = SMALL_ANSWER
     model: bytes | None = None
     named: bool = False
     whole: bool = False
@@ -100,6 +112,7 @@ class NatsTransport:
         journal: CoordinatorJournal,
         timeouts: TimeoutPolicy,
         watch: LivenessTracker,
+        sizes: AnswerSizes,
     ) -> None:
         """Start to listen to the members.
 
@@ -110,8 +123,9 @@ class NatsTransport:
             journal: Keeps the answers.
             timeouts: How long answers may take.
             watch: The liveness of the members.
+            sizes: How large answers may be.
         """
-        self._link, self._run, self._keys = link, run, keys
+        self._link, self._run, self._keys, self._sizes = link, run, keys, sizes
         self._journal, self._timeouts = journal, timeouts
         self.watch = watch
         self._section, self._number = 0, 0
@@ -121,7 +135,9 @@ class NatsTransport:
         self._recorded: set[str] = set()
         self._lost_at: float | None = None
         self._holdings, self._namer = ModelHoldings(), ModelNamer()
-        self._quotas = {name: Quota(name) for name in run.members}
+        most = _COPIES * min(sizes.most(), LARGEST_MESSAGE)
+        strikes = MOST_STRIKES + most // CHUNK_BYTES
+        self._quotas = {name: Quota(name, strikes, MOST_WASTED + most) for name in run.members}
         self._listen()
 
     def _listen(self) -> None:
@@ -132,11 +148,20 @@ class NatsTransport:
             self._link, layout
         )
         for name, identity in self._run.members.items():
-            sender = Reassembler(self._keys, name, identity)
+            sender = Reassembler(self._keys, name, identity, partial(self._largest, name))
             self._link.read(layout.up(name), token(name), sender, self._quotas[name])
+
+    def _largest(self, party: str, answers: str) -> int:
+        """Return the most bytes of an answer of a member, by the id of its question."""
+        # Called by the connection's thread: a question is open before it is sent.
+        question = self._batch.open.get(party)
+        asked = question is not None and question.request == answers
+        return question.largest if question is not None and asked else SMALL_ANSWER
 
     def begin_section(self, name: str) -> None:
         """Begin a part that a restart repeats as a whole, with the answers in the journal."""
+        for quota in self._quotas.values():
+            quota.begin_round()
         self._enter(self._journal.section(name))
 
     def begin_passing(self) -> None:
@@ -158,7 +183,7 @@ class NatsTransport:
             self._batch = _Batch()
         limits = self._timeouts.limit(message), self._timeouts.last(message)
         self._batch.asked += 1
-        question = _Question(request, message, now, *limits)
+        question = _Question(request, message, now, *limits, self._sizes.largest(message))
         self._batch.open[party] = question
         self._send(party, question, self._shortened(party, question))
 
@@ -261,6 +286,7 @@ class NatsTransport:
             _log.warning(
                 "%s; the round goes on without it", reason or f"no answer from {party} in time"
             )
+            self._quotas[party].given_up(self._batch.open[party].largest)
             self._link.run(_purge(self._link, self._run.layout, party))
             self.watch.gone(party, reason)
         events = [Event(party, self._batch.open[party].request, None) for party in parties]
@@ -284,7 +310,8 @@ class NatsTransport:
                 notes[note.sender] = note
                 self._quotas[note.sender].used()
             else:
-                self._quotas[note.sender].strike(f"{note.sender} answered what it was not asked")
+                why = f"{note.sender} answered what it was not asked"
+                self._quotas[note.sender].strike(why, len(note.body))
         events = [Event(name, note.answers, note.body) for name, note in notes.items()]
         if events:
             self._journal.record(self._section, events)
