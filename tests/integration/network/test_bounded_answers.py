@@ -122,8 +122,8 @@ def test_a_key_of_another_run_needs_its_signature(keys):
     assert (ear.quota.strikes, ear.watch.said) == (1, [])
 
 
-def reader_of(keys, quota, **more):
-    sender = Reassembler(keys.hub, "north", NORTH.public, lambda answers: ADMITTED)
+def reader_of(keys, quota, sender=None, **more):
+    sender = sender or Reassembler(keys.hub, "north", NORTH.public)
     done = []
     link = SimpleNamespace(
         claim=lambda message: False,
@@ -226,6 +226,23 @@ def test_attack_parts_longer_than_parts(keys, monkeypatch):
     with pytest.raises(BadPartError, match="more than"):
         listener.add(*long[1])
     assert not listener._open
+
+
+def test_an_answer_that_was_given_up_is_not_held(keys, small_parts):
+    """Half of it is here when its question is given up: the broker need not keep it either."""
+    open_, quota = {"q"}, Quota("north")
+    listener = Reassembler(
+        keys.hub, "north", NORTH.public, lambda id_: ADMITTED if id_ in open_ else SMALL_ANSWER
+    )
+    reader, done = reader_of(keys, quota, listener)
+    first, *later = answer(keys, ADMITTED)
+    asyncio.run(reader._take(stored(first, 1)))
+    assert (len(reader._parts), len(listener._open), done) == (1, 1, [])
+    open_.clear()
+    asyncio.run(reader._take(stored(later[0], 2)))
+    assert (len(reader._parts), len(listener._open)) == (0, 0)
+    assert [message.metadata.sequence.stream for message in done] == [1, 2]
+    assert (quota.strikes, quota.wasted) == (1, CHUNK + 16)
 
 
 def test_attack_answers_again_and_again(keys, small_parts):

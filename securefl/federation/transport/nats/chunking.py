@@ -55,6 +55,10 @@ class BadPartError(SecureflError):
     wire_name: ClassVar[str] = "BadPartError"
 
 
+class TooLargeError(BadPartError):
+    """A message is larger than may come now; nothing of it is held any more."""
+
+
 class OtherRunError(BadPartError):
     """What arrived is the sender's, but of another run of the agreement.
 
@@ -295,14 +299,14 @@ class Reassembler:
         """Refuse a part of a message that is larger than its question admits.
 
         Raises:
-            BadPartError: If it is; parts of it that are here are dropped.
+            TooLargeError: If it is; parts of it that are here are dropped.
         """
         most, held = self._limit(key[1]), self._open.get(key)
         before = 0 if held is None else held.size(besides=part)
         if count <= max(1, -(-most // CHUNK_BYTES)) and before + size - TAG_BYTES <= most:
             return
         self._open.pop(key, None)
-        raise BadPartError(f"{self.name} sent more than the {most} bytes that may come now")
+        raise TooLargeError(f"{self.name} sent more than the {most} bytes that may come now")
 
     def _keep(self, key: tuple[str, ...], message: _Incomplete) -> None:
         self._open[key] = message

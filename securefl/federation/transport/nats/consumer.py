@@ -19,6 +19,7 @@ from securefl.federation.transport.nats.chunking import (
     Envelope,
     OtherRunError,
     Reassembler,
+    TooLargeError,
     message_key,
     numbers,
 )
@@ -143,7 +144,9 @@ class Reader:
             return
         except BadPartError as error:
             # Acknowledged all the same: the broker would redeliver it for ever.
-            self._link.acknowledger([message])()
+            too_large = isinstance(error, TooLargeError)
+            held = self._parts.pop(message_key(headers), {}) if too_large else {}
+            self._link.acknowledger([*held.values(), message])()
             self._quota.strike(f"{error}; it is dropped", len(message.data))
             return
         key = message_key(headers)
