@@ -1,4 +1,4 @@
-"""A broker with the configuration of an agreement, without passphrases and so made in no time."""
+"""A broker with the configuration that an agreement makes, and clients with each party's rights."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -53,6 +53,7 @@ class World:
         await client.connect(
             self.agreement.broker.url,
             tls=ssl.create_default_context(cadata=authority or self.agreement.broker.authority),
+            tls_handshake_first=True,
             nkeys_seed_str=login.seed(),
             inbox_prefix=self.layout.inbox(party),
             allow_reconnect=False,
@@ -68,3 +69,15 @@ class World:
             self.agreement.broker.url, self.folder / "ca.pem", BrokerKey(self.keys[party])
         )
         return NatsClient(address, self.layout.inbox(party), seconds, faults)
+
+
+async def declared(world):
+    """What the coordinator does first, with its own rights alone."""
+    client = await world.connect("coordinator")
+    stream = client.jetstream()
+    for name in ("north", "south"):
+        for config in world.layout.streams(name):
+            await stream.add_stream(config)
+        await stream.add_consumer(world.layout.down(name), world.layout.member_consumer(name))
+        await stream.add_consumer(world.layout.up(name), world.layout.coordinator_consumer(name))
+    await client.close()

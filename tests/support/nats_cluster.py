@@ -31,6 +31,7 @@ from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.parties import party_of
 from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import RoundFailedError, SecureAggregator
+from securefl.federation.aggregation.session_parameters import answer_sizes
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.member.secure_client import MaskedMember
@@ -44,7 +45,8 @@ from securefl.federation.services.member_process import (
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import chunking as nats_parts
-from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
+from securefl.federation.transport.nats.client import BrokerAddress
+from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.subjects import Layout
@@ -80,11 +82,13 @@ class Death:
         step: What the message says: `train-masked`, a kind of the protocol, or `save`.
         round: The round.
         late: After the answer was made and before it is sent; else before the message is handled.
+        by: The signal; SIGSTOP freezes it where it writes nothing.
     """
 
     step: str
     round: int
     late: bool = False
+    by: int = signal.SIGKILL
 
 
 @dataclass(frozen=True)
@@ -146,10 +150,10 @@ class Mortal:
     def handle(self, message):
         dies = self._dies(message)
         if dies and not self.death.late:
-            die(self.mark)
+            die(self.mark, self.death.by)
         replies = self.inner.handle(message)
         if dies:
-            die(self.mark)
+            die(self.mark, self.death.by)
         return replies
 
     def _dies(self, message):
@@ -158,9 +162,9 @@ class Mortal:
         return step_of(message) == (self.death.step, self.death.round)
 
 
-def die(mark):
+def die(mark, by=signal.SIGKILL):
     mark.write_text("killed")
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), by)
 
 
 def without_seals():
@@ -232,13 +236,13 @@ class MortalTransport(NatsTransport):
 
     def publish(self, party, message):
         if self._dies(message) and not self.death.late:
-            die(self.mark)
+            die(self.mark, self.death.by)
         super().publish(party, message)
 
     def receive(self, timeout=None):
         delivery = super().receive(timeout)
         if self._dies(delivery.message) and self.death.late:
-            die(self.mark)
+            die(self.mark, self.death.by)
         return delivery
 
     def _dies(self, message):
@@ -264,6 +268,7 @@ def coordinator_life(scene, death=None):
             journal=journal,
             timeouts=patience,
             watch=counted,
+            sizes=answer_sizes(scene.consortium, scene.dimension),
         )
         transport.death, transport.mark = death, scene.folder / "coordinator.dead"
         exchange, aggregator = FaultTolerantExchange(transport), SecureAggregator(scene.consortium)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from securefl.config.cohort import least_survivors
+from securefl.config.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
 from securefl.ml.vectors import FloatVector, UpdateVector, model_digest
 from securefl.privacy.encoding.lanes import LOSS_RANGE, LOSS_STEP, update_encoding
@@ -27,6 +27,7 @@ from securefl_protocols.wire.context import SessionContext, labelled_digest
 if TYPE_CHECKING:
     from securefl.privacy.noise.xnoise import LayerPlan
 from securefl.consortium.agreement.context import Consortium
+from securefl.federation.transport.answer_sizes import AnswerSizes
 
 TERMS_LABEL = b"securefl/2/terms"
 ROUNDING_LABEL = b"securefl/1/rounding"
@@ -133,6 +134,23 @@ def session_params(
     )
     context = SessionContext(agreed, consortium.run_id, plan.digest())
     return SessionParams(encoding, plan, context, dimension, layers, rotation)
+
+
+def answer_sizes(consortium: Consortium, dimension: int) -> AnswerSizes:
+    """Return how large the members' answers may be in a run.
+
+    Args:
+        consortium: The parties and their agreement.
+        dimension: d, coordinates of the shared model.
+
+    Raises:
+        PlanError: If the numbers do not fit the ring, or a cohort is too small.
+    """
+    config, names, masked = consortium.config, consortium.roster.names, dimension
+    if config.mode == "secure":
+        cohort = names[: cohort_size(config.cohort, len(names))]
+        masked = session_params(consortium, cohort, dimension).plan.dimension
+    return AnswerSizes(dimension, masked, len(names), config.rounds)
 
 
 def encode_update(

@@ -30,7 +30,9 @@ def locked(folder: Path) -> Iterator[None]:
 def _acquired(folder: Path) -> FileLock:
     # Without the fallback, a file system that has no locks is an error: a lock that is only a file
     # would outlive a process that is killed.
-    lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
+    # It follows no link, which would empty what it names, and is its owner's alone, or another user
+    # of the machine could take it.
+    lock = FileLock(folder / LOCK, timeout=0, mode=0o600, fallback_to_soft=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -73,15 +73,17 @@ def _greeting(broker: Broker) -> _Greeting:
         OSError: If there is none, or its certificate is not of the agreement's authority.
         ValueError: If what answers is no broker.
     """
-    # NATS starts in the clear with one line of JSON and upgrades to TLS after it.
+    # TLS comes before the greeting, which NATS otherwise says in the clear.
     host, _, port = broker.url.removeprefix("tls://").rpartition(":")
     context = ssl.create_default_context(cadata=broker.authority)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    with socket.create_connection((host, int(port)), timeout=_SECONDS) as plain:
-        line = plain.recv(_LARGEST_GREETING)
-        described = json.loads(line.removeprefix(b"INFO ") or b"{}")
-        with context.wrap_socket(plain, server_hostname=host) as secure:
-            certificate = secure.getpeercert(binary_form=True) or b""
+    with (
+        socket.create_connection((host, int(port)), timeout=_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        certificate = secure.getpeercert(binary_form=True) or b""
+        line = secure.recv(_LARGEST_GREETING)
+    described = json.loads(line.removeprefix(b"INFO ") or b"{}")
     return _Greeting(certificate, described if isinstance(described, dict) else {})
 
 
@@ -132,7 +134,8 @@ def _store(
 def _clock(context: ConnectionContext, link: NatsClient, at: datetime | None) -> Finding:
     """Compare this clock with the coordinator's, or the coordinator's with the broker's."""
     if context.name is None:
-        theirs, whose = link.run(broker_clock(link, context.run.layout)), "the broker"
+        stream = context.run.layout.up(min(context.run.members))
+        theirs, whose = link.run(broker_clock(link, stream)), "the broker"
     else:
         theirs = link.run(ask(link, context.run.layout.beat(context.name), _SECONDS))
         whose = "the coordinator"

@@ -23,6 +23,7 @@ from securefl.federation.aggregation.secure import (
     SecureAggregator,
     UnverifiedRoundError,
 )
+from securefl.federation.aggregation.session_parameters import answer_sizes
 from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence, FaultTolerantExchange
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation, RoundRecord, RoundState
@@ -246,7 +247,13 @@ def _trained(
         status.joined(link)
         log = stack.enter_context(closing(open_log(directory.ledger_path, consortium)))
         transport = NatsTransport(
-            link, context.run, keys, journal=journal, timeouts=agreed, watch=status
+            link,
+            context.run,
+            keys,
+            journal=journal,
+            timeouts=agreed,
+            watch=status,
+            sizes=answer_sizes(consortium, len(prepared.shared)),
         )
         hooks = NetworkHooks(transport, journal, status, prepared.config.rounds)
         # Training needs to tell a failure from an absence; the ledger's requests must not be

@@ -27,7 +27,7 @@ from securefl.federation.transport.nats.coordinator_watch import CoordinatorWatc
 from securefl.federation.transport.nats.heartbeats import BEAT
 from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.nats.quota import Quota
-from securefl.federation.transport.nats.subjects import token
+from securefl.federation.transport.nats.subjects import LARGEST_MESSAGE, token
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, Run
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import kind_of
@@ -197,10 +197,13 @@ class MemberProcess:
         Lease(end.link, layout.lease(end.name)).take()
         if self._last is not None:
             self._send(self._last)
-        sender = Reassembler(end.keys, COORDINATOR_NAME, end.run.coordinator)
+        # A question may have a model, and what the whole cohort said.
+        sender = Reassembler(
+            end.keys, COORDINATOR_NAME, end.run.coordinator, lambda answers: LARGEST_MESSAGE
+        )
         # Without a limit: who cannot read the coordinator has nothing else to do.
         quota = Quota(COORDINATOR_NAME, most=None)
-        end.link.read(layout.down, token(end.name), sender, quota)
+        end.link.read(layout.down(end.name), token(end.name), sender, quota)
         hub = CoordinatorWatch(end.link.faults, lambda: end.link.line.connected)
         end.watch.hears(hub)
         beat = layout.beat(end.name)

@@ -69,6 +69,10 @@ class LivenessTracker:
             for party in parties
         )
 
+    def unusable(self, party: str, reason: str) -> None:
+        """Note why what a member sends cannot be used; empty where it can again."""
+        del party, reason
+
     def silence(self, party: str, since: float) -> float:
         """Return the seconds since the member was heard from; see `Wait.silent`.
 

@@ -25,6 +25,8 @@ from securefl_protocols.wire.context import labelled_digest
 ANNOUNCEMENT_LABEL = b"securefl/1/run key"
 STORAGE_LABEL = b"securefl/1/run key on disk"
 KEY_HEADER, SIGNATURE_HEADER = "Securefl-Key", "Securefl-Signature"
+RUN_HEADER = "Securefl-Run"
+RUN_BYTES = 32
 _TABLES = """
 CREATE TABLE IF NOT EXISTS own (sealed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS others (name TEXT PRIMARY KEY, public BLOB NOT NULL);
@@ -57,7 +59,8 @@ class RunKeys:
         run: 32 bytes, identifies the run.
         name: Our name in it.
         own: Our key.
-        headers: Our public key, signed with our identity key; headers of every message of ours.
+        headers: Our public key, signed with our identity key, and the run that it is for; headers
+            of every message of ours.
     """
 
     def __init__(self, directory: Path, identity: SigningKey, run: bytes, name: str) -> None:
@@ -89,7 +92,11 @@ class RunKeys:
             raise RunDirectoryError(f"{self._file} cannot be used: {error}") from None
         self._others: dict[str, bytes] = dict(rows)
         signature = identity.sign(ANNOUNCEMENT_LABEL, announcement(run, name, self.own.public))
-        self.headers = {KEY_HEADER: self.own.public.hex(), SIGNATURE_HEADER: signature.hex()}
+        self.headers = {
+            KEY_HEADER: self.own.public.hex(),
+            SIGNATURE_HEADER: signature.hex(),
+            RUN_HEADER: run.hex(),
+        }
 
     def _kept(self) -> ExchangeKey | None:
         row = self._database.execute("SELECT sealed FROM own").fetchone()

@@ -15,6 +15,7 @@ from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.coordinator.scores import ScoresInClear
 from securefl.federation.services import member_process
 from securefl.federation.services.coordinator import NetworkHooks
+from securefl.federation.transport.answer_sizes import AnswerSizes
 from securefl.federation.transport.base import Delivery
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
 from securefl.federation.transport.liveness import LivenessTracker
@@ -87,6 +88,7 @@ class JournalledCoordinator:
             journal=self.journal,
             timeouts=TimeoutPolicy(),
             watch=LivenessTracker(),
+            sizes=AnswerSizes(1000, 1000, len(names), 3),
         )
 
     def _send(self, subject, note, keys):

@@ -23,7 +23,7 @@ def half_messages(end, id_of):
         public, salt = keys.of(COORDINATOR_NAME), os.urandom(16)
         lock = chunking._lock(keys, public, note, (keys.own.public, public, salt))
         headers = {ID_HEADER: note.id, chunking._ANSWERS: note.answers, SALT_HEADER: salt.hex()}
-        yield headers | keys.headers | {chunking._PART: "0/2"}, lock.seal(0, 2, b"z")
+        yield headers | keys.headers | {chunking.PART_HEADER: "0/2"}, lock.seal(0, 2, b"z")
 
 
 def flood_of(end, kind):

@@ -7,6 +7,7 @@ import pytest
 from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
 from securefl.federation import messages as m
+from securefl.federation.aggregation.session_parameters import answer_sizes
 from securefl.federation.member.answers import Protection
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.transport.liveness import LivenessTracker
@@ -36,12 +37,18 @@ def play(village):
         stack.enter_context(closing(keys))
         link = stack.enter_context(context.connected())
         patience = TimeoutPolicy(tick=0.01, silence=300.0, least=300.0)
-        transport = NatsTransport(
-            link, context.run, keys, journal=journal, timeouts=patience, watch=LivenessTracker()
-        )
-        transport.begin_passing()
         task = create_task(config)
         start, layout = starting_model(config, task, facts), ExactLayout(task.scored_metrics)
+        transport = NatsTransport(
+            link,
+            context.run,
+            keys,
+            journal=journal,
+            timeouts=patience,
+            watch=LivenessTracker(),
+            sizes=answer_sizes(context.consortium, len(start)),
+        )
+        transport.begin_passing()
         coordinator = HostileCoordinator(transport, context.consortium, start, layout)
         coordinator.play()
         coordinator.exchange.replies(dict.fromkeys(NAMES, m.Shutdown()))

@@ -3,6 +3,9 @@
 import os
 import signal
 import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +16,12 @@ from securefl.federation.runs.folder_lock import locked
 from securefl.federation.services.coordinator import _directory, coordinate
 from securefl.federation.services.member import MemberPaths, serve
 from securefl.federation.transport.base import EngineError
+from securefl.federation.transport.nats import journal as nats_journal
+from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from support.consortium_processes import found, open_broker
+from support.nats_cluster import Death
 from support.small_runs import NETWORK_MEMBERS as NAMES
 from support.small_runs import network_config as small
 
@@ -74,6 +80,19 @@ def test_a_second_process_in_a_members_folder_is_refused(village, tmp_path):
         serve(context, MemberPaths(tmp_path, tmp_path / "books", None, None))
 
 
+def test_a_lock_follows_no_link_and_is_its_owners(tmp_path):
+    """A link would have the process empty what it names; who can open it can hold the lock."""
+    prize = tmp_path / "prize"
+    prize.write_text("a ledger")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / ".lock").symlink_to(prize)
+    with pytest.raises(RunDirectoryError, match="cannot write"), locked(tmp_path / "linked"):
+        pass
+    assert prize.read_text() == "a ledger"
+    with locked(tmp_path / "own"):
+        assert (tmp_path / "own" / ".lock").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_restarted_coordinator_finds_its_folder(village, tmp_path):
     """The configuration in it is the agreed one, also where settings are none."""
     context = village.context("hub")
@@ -92,12 +111,18 @@ def test_another_run_needs_a_folder_of_its_own(village, tmp_path):
 
 @pytest.mark.slow
 def test_a_frozen_coordinator_is_followed_by_another(stage):
-    """The second takes over after the first is frozen; thawed, the first stops by itself."""
+    """The second takes over after the first is frozen; thawed, the first stops by itself.
+
+    Not where it writes to its journal, which is `test_a_process_frozen_while_it_writes`.
+    """
     scene = stage.set(rounds=6, pause=1.0)
-    stage.start_all()
+    stage.start_all(deaths={"coordinator": Death("train-masked", 2, by=signal.SIGSTOP)})
+    frozen, mark = stage.processes["coordinator"], scene.folder / "coordinator.dead"
     stage.wait_round(1)
-    frozen = stage.processes["coordinator"]
-    os.kill(frozen.pid, signal.SIGSTOP)
+    until = time.monotonic() + 30
+    while not (mark.exists() and _stopped(frozen.pid)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert _stopped(frozen.pid)
     stage.start("coordinator")
     stage.wait_round(3)
     os.kill(frozen.pid, signal.SIGCONT)
@@ -105,3 +130,37 @@ def test_a_frozen_coordinator_is_followed_by_another(stage):
     assert frozen.exitcode not in {0, None}
     lines = stage.finish()
     assert len(lines) == scene.rounds
+
+
+def _stopped(process):
+    """Whether a process is stopped by a signal."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_a_process_frozen_while_it_writes(tmp_path, monkeypatch):
+    """The next one waits a little and is refused by one line; once the other is gone, it goes on.
+
+    A lock of the folder refuses it sooner, where the two have one.
+    """
+    monkeypatch.setattr(nats_journal, "_WAIT_SECONDS", 0.02)
+    with (
+        closing(CoordinatorJournal(tmp_path)) as frozen,
+        closing(CoordinatorJournal(tmp_path)) as next_,
+    ):
+        frozen._database.execute("BEGIN IMMEDIATE")
+        writes = (
+            partial(next_.section, "round 1"),
+            next_.passing_section,
+            partial(next_.record, 1, [Event("north", "e.1.1", b"answer")]),
+            partial(next_.keep_snapshot, 1, b"state"),
+            partial(next_.forget, 1),
+        )
+        for write in writes:
+            with pytest.raises(
+                RunDirectoryError, match="another process is writing in the journal"
+            ):
+                write()
+        frozen._database.execute("ROLLBACK")
+        for write in writes:
+            write()
+        assert next_.events(1) == []

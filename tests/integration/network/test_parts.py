@@ -10,6 +10,7 @@ from securefl.federation.transport.nats import chunking as nats_parts
 from securefl.federation.transport.nats.chunking import (
     BadPartError,
     Envelope,
+    OtherRunError,
     PeerKeyUnknownError,
     Reassembler,
 )
@@ -140,8 +141,13 @@ def test_a_message_for_another_party_is_refused(keys):
 def test_a_message_of_another_run_is_refused(tmp_path, keys):
     other = RunKeys(tmp_path / "other", IDENTITIES["a"], b"\1" * 32, "a")
     other.meet("b", keys["b"].own.public)
-    with pytest.raises(BadPartError, match="not its own"):
-        fed(listening(keys["b"]), NOTE.parts(other))
+    ((headers, content), *_) = NOTE.parts(other)
+    with pytest.raises(OtherRunError, match="a is still in run 0101010101010101: stop it"):
+        listening(keys["b"]).add(headers, content)
+    for named in (RUN.hex(), "", "01" * 31):
+        with pytest.raises(BadPartError, match="not its own") as refused:
+            listening(keys["b"]).add(headers | {"Securefl-Run": named}, content)
+        assert not isinstance(refused.value, OtherRunError)
 
 
 def test_a_message_in_the_name_of_another_party_is_refused(keys):

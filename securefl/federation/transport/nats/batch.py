@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from securefl.federation.transport.answer_sizes import SMALL_ANSWER
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.timeouts import TimeoutPolicy, Wait
 
 
 @dataclass
 class Question:
-    """An unanswered request; `sealed_for` is the key of the member that it was sealed for."""
+    """An unanswered request; `sealed_for` is the key of the member that it was sealed for.
+
+    `whole` is whether it was sent again with its model, `largest` the most bytes of its answer.
+    """
 
     request: str
     message: bytes
     asked: float
     limit: float
     last: float
+    largest: int = SMALL_ANSWER
     model: bytes | None = None
     named: bool = False
+    whole: bool = False
     sealed_for: bytes | None = None
 
 

@@ -27,6 +27,10 @@ MAX_PENDING = 16 * MAX_PAYLOAD
 MAX_CONNECTIONS, MAX_SUBSCRIPTIONS = 8, 64
 """Of one party; a restarted one may have old connections that the broker has not given up yet."""
 
+ALL_CONNECTIONS = 32768
+"""Of all, those included that have not logged in yet: a stranger has two seconds for each of them,
+and with fewer places could hold them all. Half of what the unit in `deploy` may open as files."""
+
 
 def broker_id(now: AgreementStatus) -> str:
     """Return the consortium's name on the broker, 16 hex digits."""
@@ -65,12 +69,13 @@ def broker_config(signed: SignedAgreement, now: AgreementStatus, tls: Path, stor
             f'listen: "0.0.0.0:{agreement.broker.port}"',
             f"max_payload: {MAX_PAYLOAD}",
             f"max_pending: {MAX_PENDING}",
-            f"max_connections: {MAX_CONNECTIONS * (len(now.members) + 1)}",
+            f"max_connections: {ALL_CONNECTIONS}",
             f"jetstream {{ store_dir: {json.dumps(str(store))} }}",
             "tls {",
             f"  cert_file: {json.dumps(str(tls / BROKER))}",
             f"  key_file: {json.dumps(str(tls / BROKER_KEY))}",
             '  min_version: "1.3"',
+            "  handshake_first: true",
             "}",
             "accounts {",
             *_coordinator_account(agreement.coordinator, now.members, layout),
@@ -87,11 +92,13 @@ def _coordinator_account(
     """Yield the account that has the streams, and exports to each member its services."""
     yield f"  {COORDINATOR}: {{"
     yield "    jetstream: enabled"
-    yield from _user(coordinator, layout.coordinator_rights())
+    yield from _user(coordinator, layout.coordinator_rights(member.name for member in members))
     yield "    exports: ["
     for member in members:
         for service in layout.member_services(member.name):
             many = ", response_type: stream" if service.many else ""
+            # Without an answer, each request is remembered that long: 2 minutes if nothing is said.
+            many += f', response_threshold: "{service.seconds:g}s"'
             subject, account = json.dumps(service.subject), json.dumps(_account(member))
             yield f"      {{ service: {subject}, accounts: [{account}]{many} }}"
     yield "    ]"

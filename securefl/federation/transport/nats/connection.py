@@ -10,18 +10,17 @@ import asyncio
 import contextlib
 import logging
 import queue
-import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from functools import partial
+from typing import Any, Self, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 
@@ -30,9 +29,10 @@ from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.nats.broker_faults import code_of
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
+from securefl.federation.transport.nats.client import BrokerAddress, CarefulClient
 from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
-from securefl.federation.transport.nats.coordinator_watch import Answers
 from securefl.federation.transport.nats.line import Line
+from securefl.federation.transport.nats.listening import BeatListeners
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.storing import Store
 from securefl.federation.transport.nats.subjects import ACK_SECONDS
@@ -44,40 +44,6 @@ Part = tuple[dict[str, str], bytes]
 _log = logging.getLogger(__name__)
 _BEAT_BYTES = 64 << 10
 """Heartbeats of one sender that wait to be read; one has some hundred bytes."""
-
-
-class Login(Protocol):
-    """The identity with which a party logs in at the broker."""
-
-    @property
-    def public(self) -> str:
-        """The public key as the broker's configuration names it."""
-
-    def seed(self) -> str:
-        """Return the private key in NATS's spelling, for the library that signs with it."""
-
-
-@dataclass(frozen=True)
-class BrokerAddress:
-    """The broker's address, and how it is authenticated.
-
-    Attributes:
-        url: `tls://host:port`, or `nats://host:port` where nothing leaves the machine.
-        authority: Certificate of the authority that signed the broker's; required for TLS.
-        login: Our key at the broker; None for a broker without logins.
-    """
-
-    url: str
-    authority: Path | None = None
-    login: Login | None = None
-
-    def tls(self) -> ssl.SSLContext | None:
-        """Return the context of the connection; TLS 1.3 with the consortium's authority alone."""
-        if self.authority is None:
-            return None
-        context = ssl.create_default_context(cafile=str(self.authority))
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        return context
 
 
 class NatsClient:
@@ -113,16 +79,15 @@ class NatsClient:
         self.said_wrong: deque[str] = deque(maxlen=16)
         self.faults = faults or StandingFaults()
         self._address, self.inbox = address, inbox
-        self._claimed: dict[int, Msg] = {}
-        self._quotas: dict[str, Quota] = {}
+        self._claimed: dict[tuple[str, int], Msg] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client = Client()
+        self._client: Client = CarefulClient()
         self._trouble = ""
         self._unstored = 0
-        self._store, self.line = Store(self), Line(self)
+        self._store, self.line, self._beats = Store(self), Line(self), BeatListeners(self)
         self._closing = False
         try:
             self._run(self._connect(timeout))
@@ -157,7 +122,7 @@ class NatsClient:
 
     async def _connect(self, timeout: float) -> None:
         """Connect within `timeout` seconds; the library alone would retry forever."""
-        self._client = Client()
+        self._client = CarefulClient()
         try:
             await asyncio.wait_for(self._client.connect(**self._options()), timeout)
         except (NatsError, OSError, TimeoutError) as error:
@@ -169,8 +134,8 @@ class NatsClient:
             raise needs_extra("nkeys", f"to log in with {error.name}") from None
         self._trouble = ""
         self.faults.end("connection")
-        self._spawn(self._claim_for_good())
-        self._spawn(self.line.watch())
+        self.begin(self._claim_for_good())
+        self.begin(self.line.watch())
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
@@ -189,14 +154,15 @@ class NatsClient:
         }
         context = self._address.tls()
         if context is not None:
-            options["tls"] = context
+            # Before the broker's greeting: one that asks for no TLS would be answered in the clear,
+            # with a signature that logs somebody else in.
+            options |= {"tls": context, "tls_handshake_first": True}
         if self._address.login is not None:
             options["nkeys_seed_str"] = self._address.login.seed()
         return options
 
     async def _on_error(self, error: Exception) -> None:
-        if isinstance(error, SlowConsumerError) and error.subject in self._quotas:
-            self._quotas[error.subject].strike(f"a flood of messages on {error.subject}")
+        if isinstance(error, SlowConsumerError) and await self._beats.flooded(error.subject):
             return
         self._trouble = reason(error)
         self.said_wrong.append(self._trouble)
@@ -220,30 +186,24 @@ class NatsClient:
         """Send a message in the background, until the broker has stored it."""
         self._unstored += 1
         parts = note.parts(keys)
-        self._loop.call_soon_threadsafe(lambda: self._spawn(self._sent(subject, parts)))
+        self._loop.call_soon_threadsafe(lambda: self.begin(self._sent(subject, parts)))
 
     async def _sent(self, subject: str, parts: Iterator[Part]) -> None:
         await self._store.send(subject, parts)
         self._unstored -= 1
 
     def listen_for_beats(self, subject: str, heard: Callable[[Part], None], quota: Quota) -> None:
-        """Call `heard` for every heartbeat of a sender; more than fit its buffer are strikes."""
-        answers = Answers()
+        """Call `heard` for every heartbeat of a sender; more than fit its buffer are strikes.
 
-        async def on_beat(message: Msg) -> None:
-            if quota.reason:
-                return
-            await answers.give(self, message)
-            heard((message.headers or {}, message.data))
-
-        self._quotas[subject] = quota
-        self._run(self.subscribed(subject, on_beat))
+        One that is cut off is not listened to meanwhile.
+        """
+        self._run(self._beats.listen(subject, heard, quota))
 
     async def subscribed(
         self, subject: str, callback: Callable[[Msg], Coroutine[Any, Any, None]]
-    ) -> None:
+    ) -> Subscription:
         """Subscribe to short messages; more than fit a small buffer are dropped."""
-        await self._client.subscribe(subject, cb=callback, pending_bytes_limit=_BEAT_BYTES)
+        return await self._client.subscribe(subject, cb=callback, pending_bytes_limit=_BEAT_BYTES)
 
     def read(self, stream: str, consumer: str, sender: Reassembler, quota: Quota) -> None:
         """Put all messages of a consumer into `arrivals`.
@@ -254,17 +214,23 @@ class NatsClient:
             sender: The one sender of its messages.
             quota: What it may send that is of no use.
         """
-        reader = Reader(self, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", sender, quota)
-        self.spawn(reader.pull())
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        # A member may not, and cuts the coordinator off from nothing.
+        purge = None if quota.most is None else partial(self._purge, stream)
+        self.spawn(Reader(self, subject, sender, quota, purge).pull())
+
+    async def _purge(self, stream: str) -> None:
+        await self._client.jetstream().purge_stream(stream)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work on the event loop until the connection is closed."""
         self._run(self._spawned(work))
 
     async def _spawned(self, work: Coroutine[Any, Any, None]) -> None:
-        self._spawn(work)
+        self.begin(work)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """As `spawn`, from the event loop itself."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -282,16 +248,18 @@ class NatsClient:
                 with contextlib.suppress(NatsError, OSError):
                     await message.in_progress()
 
-    def claim(self, message: Msg) -> None:
-        """Claim a part until its message is acknowledged."""
-        self._claimed[message.metadata.sequence.stream] = message
+    def claim(self, message: Msg) -> bool:
+        """Claim a part until its message is acknowledged; return whether it was claimed before."""
+        place = _place(message)
+        again, self._claimed[place] = place in self._claimed, message
+        return again
 
     def acknowledger(self, messages: list[Msg]) -> Callable[[], None]:
         """Return a call that acknowledges these parts in the background."""
 
         async def acknowledge() -> None:
             for message in messages:
-                self._claimed.pop(message.metadata.sequence.stream, None)
+                self._claimed.pop(_place(message), None)
                 with contextlib.suppress(NatsError, OSError):
                     await message.ack()
 
@@ -340,3 +308,8 @@ class NatsClient:
     def __exit__(self, *details: object) -> None:
         del details
         self.close()
+
+
+def _place(message: Msg) -> tuple[str, int]:
+    """Return the stream of a stored message, and its place there."""
+    return message.metadata.stream, message.metadata.sequence.stream

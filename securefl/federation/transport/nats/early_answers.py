@@ -38,13 +38,17 @@ class EarlyAnswers:
             present: Number of the section that the coordinator is in.
         """
         note = arrival.note
-        section = _section_of(note.answers, self._journal.epoch)
-        if section is None or section == present or not self._journal.repeats(section):
+        if not self.expects(note.answers, present):
             return False
         if sum(sender == note.sender for sender, _ in self._kept) >= _MOST:
             return False
         self._kept[note.sender, note.answers] = arrival
         return True
+
+    def expects(self, answers: str, present: int) -> bool:
+        """Return whether the question of this id can come again, as `keep`."""
+        section = _section_of(answers, self._journal.epoch)
+        return section not in {None, present} and self._journal.repeats(section)
 
     def enter(self, section: int) -> None:
         """Drop what belongs into another section than this one, which is repeated."""

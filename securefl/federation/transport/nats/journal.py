@@ -19,6 +19,8 @@ from securefl.ml.tensor_io import read_whole, write_atomically
 
 _SMALL = 64 << 10
 """Bytes. A longer message is in a file of its own: SQLite's WAL would write it twice."""
+_WAIT_SECONDS = 5.0
+"""For another process' transaction; one that was frozen in it ends it only when it is ended."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS coordinator (epoch TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sections (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);
@@ -64,17 +66,17 @@ class CoordinatorJournal:
         # synchronous=FULL: an answer is acknowledged to the broker once it is here, and is deleted
         # there, so it has to survive a power failure.
         self._directory = directory
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
+        with self._usable():
+            # In mode plain, answers are members' updates in the clear.
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = connect(
                 directory / "coordinator.sqlite",
                 *("journal_mode=WAL", "synchronous=FULL"),
                 tables=_TABLES,
+                timeout=_WAIT_SECONDS,
             )
             with closed_on_failure(self._database):
                 self.epoch = self._epoch()
-        except (OSError, sqlite3.Error) as error:
-            raise RunDirectoryError(f"{directory}: the journal cannot be used: {error}") from None
 
     def _epoch(self) -> str:
         row = self._database.execute("SELECT epoch FROM coordinator").fetchone()
@@ -173,8 +175,14 @@ class CoordinatorJournal:
         except sqlite3.Error as error:
             if out_of_space(error):
                 raise StorageFullError(self._directory) from None
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                # Not to be taken from it: if it goes on, it goes on in the middle of a transaction.
+                raise RunDirectoryError(
+                    f"{self._directory}: another process is writing in the journal; end it first,"
+                    " with SIGKILL if it is frozen"
+                ) from None
             raise RunDirectoryError(
-                f"{self._directory}: the journal cannot be written: {error}"
+                f"{self._directory}: the journal cannot be used: {error}"
             ) from None
 
     def close(self) -> None:

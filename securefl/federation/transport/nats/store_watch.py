@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
@@ -50,14 +51,14 @@ class StoreWatch:
     async def make(self) -> None:
         """Make the streams and their consumers, or bring them up to date."""
         jetstream, layout = self._link.client.jetstream(), self._layout
-        for stream in layout.streams():
+        for stream in chain.from_iterable(map(layout.streams, self._members)):
             try:
                 await jetstream.add_stream(stream)
             except BadRequestError:
                 await jetstream.update_stream(stream)
         for member in self._members:
-            await jetstream.add_consumer(layout.down, layout.member_consumer(member))
-            await jetstream.add_consumer(layout.up, layout.coordinator_consumer(member))
+            await jetstream.add_consumer(layout.down(member), layout.member_consumer(member))
+            await jetstream.add_consumer(layout.up(member), layout.coordinator_consumer(member))
 
     async def watch(self) -> None:
         """Look at the streams for good."""
@@ -82,8 +83,9 @@ class StoreWatch:
     async def _lost(self) -> bool:
         jetstream = self._link.client.jetstream()
         try:
-            for stream in (self._layout.down, self._layout.up):
-                await jetstream.stream_info(stream)
+            for member in self._members:
+                for stream in (self._layout.down(member), self._layout.up(member)):
+                    await jetstream.stream_info(stream)
         except NotFoundError:
             return True
         return False
@@ -100,16 +102,20 @@ class StoreWatch:
 
 async def purge(link: NatsClient, layout: Layout, member: str) -> None:
     """Delete what a member has not read."""
-    await link.client.jetstream().purge_stream(layout.down, subject=layout.to_member(member))
+    await link.client.jetstream().purge_stream(layout.down(member))
 
 
-async def broker_clock(link: NatsClient, layout: Layout) -> float | None:
+async def broker_clock(link: NatsClient, stream: str) -> float | None:
     """Return the broker's clock, seconds since the epoch; None where it does not say it.
 
     It says it with the description of a stream, which the coordinator alone may ask for.
+
+    Args:
+        link: The coordinator's connection.
+        stream: Name of one of the run's streams.
     """
     try:
-        answer = await link.client.request(f"$JS.API.STREAM.INFO.{layout.down}", b"", 5.0)
+        answer = await link.client.request(f"$JS.API.STREAM.INFO.{stream}", b"", 5.0)
         return datetime.fromisoformat(str(json.loads(answer.data)["ts"])).timestamp()
     except (NatsError, OSError, TimeoutError, ValueError, KeyError):
         return None

@@ -15,6 +15,7 @@ acknowledge what is on their own disks.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,12 @@ Room for as many incomplete messages as a reader keeps of a sender, and one more
 """
 ACK_SECONDS = 3.0
 """Seconds without a claim of the reader after which a message is delivered again."""
-DUPLICATE_SECONDS = 3600.0
-"""Seconds within which a message that is published twice is stored once."""
+DUPLICATE_SECONDS = 120.0
+"""Seconds within which a message that is published twice is stored once.
+
+Twice as long as a sender waits for an answer. The broker remembers all ids of that time, and their
+sender chooses how long an id is; what is stored twice costs its reader nothing but a strike.
+"""
 COORDINATOR = "coordinator"
 """Name of the coordinator's inbox and account; no member name collides with it in a subject."""
 
@@ -62,10 +67,12 @@ class Service:
     Attributes:
         subject: The subject.
         many: Whether one request has several answers.
+        seconds: How long the broker remembers where an answer goes to, if there is none.
     """
 
     subject: str
     many: bool = False
+    seconds: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -90,15 +97,13 @@ class Layout:
         """Return the subject of a member's heartbeats, which are not stored."""
         return f"securefl.{self.consortium}.beat.{token(member)}"
 
-    @property
-    def down(self) -> str:
-        """Stream of the coordinator's messages."""
-        return f"securefl-{self.consortium}-down"
+    def down(self, member: str) -> str:
+        """Stream of the coordinator's messages to a member."""
+        return f"securefl-{self.consortium}-down-{token(member)}"
 
-    @property
-    def up(self) -> str:
-        """Stream of the members' messages."""
-        return f"securefl-{self.consortium}-up"
+    def up(self, member: str) -> str:
+        """Stream of a member's messages; one each, or a flood would keep the others' waiting."""
+        return f"securefl-{self.consortium}-up-{token(member)}"
 
     def inbox(self, party: str) -> str:
         """Return the prefix of a party's reply subjects."""
@@ -108,11 +113,11 @@ class Layout:
         """Return the subject on which a party's processes hear of each other."""
         return f"{self.inbox(party)}.lease"
 
-    def streams(self) -> list[StreamConfig]:
-        """Return both streams, kept on the broker's disk."""
+    def streams(self, member: str) -> list[StreamConfig]:
+        """Return both streams of a member, kept on the broker's disk."""
         return [
-            _stream(self.down, f"securefl.{self.consortium}.to.*"),
-            _stream(self.up, f"securefl.{self.consortium}.from.*"),
+            _stream(self.down(member), self.to_member(member)),
+            _stream(self.up(member), self.from_member(member)),
         ]
 
     def member_consumer(self, member: str) -> ConsumerConfig:
@@ -128,13 +133,16 @@ class Layout:
         return _consumer(token(member), self.from_member(member))
 
     def member_services(self, member: str) -> tuple[Service, ...]:
-        """Return all that a member may send to; none of it reaches another member."""
+        """Return all that a member may send requests to; none of it reaches another member."""
         name = token(member)
         return (
             Service(self.from_member(member)),
-            Service(self.beat(member)),
-            Service(f"$JS.API.CONSUMER.MSG.NEXT.{self.down}.{name}", many=True),
-            Service(f"$JS.ACK.{self.down}.{name}.>"),
+            # Answered at once or never; a sign of life that is lost is followed by the next one.
+            Service(self.beat(member), seconds=2.0),
+            Service(
+                f"$JS.API.CONSUMER.MSG.NEXT.{self.down(member)}.{name}", many=True, seconds=15.0
+            ),
+            Service(f"$JS.ACK.{self.down(member)}.{name}.>", seconds=1.0),
         )
 
     def member_rights(self, member: str) -> Permissions:
@@ -147,9 +155,10 @@ class Layout:
             subscribe=(f"{self.inbox(member)}.>",),
         )
 
-    def coordinator_rights(self) -> Permissions:
+    def coordinator_rights(self, members: Iterable[str]) -> Permissions:
         """Return the coordinator's permissions."""
-        streams = (self.down, self.up)
+        names = tuple(members)
+        streams = [stream(name) for name in names for stream in (self.down, self.up)]
         verbs = ("STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.PURGE", "STREAM.DELETE")
         api = [f"$JS.API.{verb}.{stream}" for verb in verbs for stream in streams]
         api += [
@@ -163,8 +172,8 @@ class Layout:
                 self.lease(COORDINATOR),
                 "$JS.API.INFO",
                 *api,
-                f"$JS.API.CONSUMER.MSG.NEXT.{self.up}.*",
-                f"$JS.ACK.{self.up}.>",
+                *(f"$JS.API.CONSUMER.MSG.NEXT.{self.up(name)}.*" for name in names),
+                *(f"$JS.ACK.{self.up(name)}.>" for name in names),
             ),
             subscribe=(f"{self.inbox(COORDINATOR)}.>", self.beat("*")),
             answers=True,

@@ -14,8 +14,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from securefl.federation import messages as m
+from securefl.federation.transport.answer_sizes import SMALL_ANSWER, AnswerSizes
 from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.model_cache import ModelHoldings, ModelNamer
@@ -27,9 +29,15 @@ from securefl.federation.transport.nats.early_answers import EarlyAnswers
 from securefl.federation.transport.nats.heartbeats import Heartbeats
 from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl.federation.transport.nats.lease import Lease
-from securefl.federation.transport.nats.quota import Quota
+from securefl.federation.transport.nats.quota import MOST_STRIKES, MOST_WASTED, Quota
 from securefl.federation.transport.nats.store_watch import StoreWatch, purge
-from securefl.federation.transport.nats.subjects import COORDINATOR, Layout, token
+from securefl.federation.transport.nats.subjects import (
+    CHUNK_BYTES,
+    COORDINATOR,
+    LARGEST_MESSAGE,
+    Layout,
+    token,
+)
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 
@@ -38,6 +46,9 @@ COORDINATOR_NAME = "coordinator"
 _PURGE_SECONDS = 5.0
 _WHOLE = 1_000_000
 """Added to the number of a request that is sent again with its model."""
+_COPIES = 4
+"""Copies of the largest answer in a round that are no flood: of restarts, and of one that is late.
+Each of their parts is a strike."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class NatsTransport:
         journal: CoordinatorJournal,
         timeouts: TimeoutPolicy,
         watch: LivenessTracker,
+        sizes: AnswerSizes,
     ) -> None:
         """Start to listen to the members.
 
@@ -79,8 +91,9 @@ class NatsTransport:
             journal: Keeps the answers.
             timeouts: How long answers may take.
             watch: The liveness of the members.
+            sizes: How large answers may be.
         """
-        self._link, self._run, self._keys = link, run, keys
+        self._link, self._run, self._keys, self._sizes = link, run, keys, sizes
         self._journal, self._timeouts = journal, timeouts
         self.watch = watch
         self._section, self._number = 0, 0
@@ -92,7 +105,9 @@ class NatsTransport:
         self._looked: float | None = None
         self._renewed = threading.Event()
         self._holdings, self._namer = ModelHoldings(), ModelNamer()
-        self._quotas = {name: Quota(name) for name in run.members}
+        most = _COPIES * min(sizes.most(), LARGEST_MESSAGE)
+        strikes = MOST_STRIKES + most // CHUNK_BYTES
+        self._quotas = {name: Quota(name, strikes, MOST_WASTED + most) for name in run.members}
         self._early = EarlyAnswers(journal)
         self._listen()
 
@@ -106,11 +121,23 @@ class NatsTransport:
             self._link, layout
         )
         for name, identity in self._run.members.items():
-            sender = Reassembler(self._keys, name, identity)
-            self._link.read(layout.up, token(name), sender, self._quotas[name])
+            sender = Reassembler(self._keys, name, identity, partial(self._largest, name))
+            self._link.read(layout.up(name), token(name), sender, self._quotas[name])
+
+    def _largest(self, party: str, answers: str) -> int:
+        """Return the most bytes of an answer of a member, by the id of its question."""
+        # Called by the connection's thread: a question is open before it is sent.
+        question = self._batch.open.get(party)
+        if question is not None and question.request == answers:
+            return question.largest
+        # Its question comes again: as large as any may be, since it is not known which it is.
+        early = self._early.expects(answers, self._section)
+        return self._sizes.most() if early else SMALL_ANSWER
 
     def begin_section(self, name: str) -> None:
         """Begin a part that a restart repeats as a whole, with the answers in the journal."""
+        for quota in self._quotas.values():
+            quota.begin_round()
         section = self._journal.section(name)
         self._early.enter(section)
         self._enter(section)
@@ -134,7 +161,7 @@ class NatsTransport:
             self._batch, self._looked = Batch(), None
         limits = self._timeouts.limit(message), self._timeouts.last(message)
         self._batch.asked += 1
-        question = Question(request, message, now, *limits)
+        question = Question(request, message, now, *limits, self._sizes.largest(message))
         self._batch.open[party] = question
         self._send(party, question, self._shortened(party, question))
 
@@ -167,7 +194,7 @@ class NatsTransport:
         self._holdings.lacked(party)
         epoch, section, number = question.request.split(".")
         question.request = f"{epoch}.{section}.{int(number) + _WHOLE}"
-        question.named = False
+        question.named, question.whole = False, True
         self._batch.open[party] = question
         self._send(party, question, question.message)
 
@@ -240,9 +267,11 @@ class NatsTransport:
         """Go on without these members, and delete the requests that they have not read."""
         for party, reason in late.items():
             _log.warning("%s: %s; the round goes on without it", party, reason)
+            quota = self._quotas[party]
+            quota.given_up(self._batch.open[party].largest)
             with contextlib.suppress(EngineError):  # a broker that cannot delete stops nobody
                 self._link.run(purge(self._link, self._run.layout, party), _PURGE_SECONDS)
-            self.watch.gone(party, reason, cut_off=bool(self._quotas[party].reason))
+            self.watch.gone(party, reason, cut_off=bool(quota.reason))
         events = [Event(party, self._batch.open[party].request, None) for party in late]
         self._journal.record(self._section, events)
         self._accept(events)
@@ -268,7 +297,8 @@ class NatsTransport:
                 notes[note.sender] = note
                 self._quotas[note.sender].used()
             else:
-                self._quotas[note.sender].strike(f"{note.sender} answered what it was not asked")
+                why = f"{note.sender} answered what it was not asked"
+                self._quotas[note.sender].strike(why, len(note.body))
         events = [Event(name, note.answers, note.body) for name, note in notes.items()]
         if events:
             self._journal.record(self._section, events)
@@ -281,10 +311,12 @@ class NatsTransport:
             question = self._batch.open.pop(event.party, None)
             if question is None or question.request != event.request:
                 raise EngineError("the journal does not match the run that it belongs to")
-            if event.body is not None and kind_of(event.body) == "lacking":
+            # Once: who lacks what it was sent would be sent it without end.
+            lacking = event.body is not None and kind_of(event.body) == "lacking"
+            if lacking and not question.whole:
                 self._send_whole(event.party, question)
                 continue
-            if event.body is not None and question.model is not None:
+            if event.body is not None and question.model is not None and not lacking:
                 self._holdings.has(event.party, question.model, computed=question.named)
             body = m.encode(m.Absent()) if event.body is None else event.body
             self._batch.answered += event.body is not None
