@@ -15,6 +15,7 @@ from securefl.federation.transport import session_keys
 from securefl.federation.transport.answer_sizes import SMALL_ANSWER, AnswerSizes
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import chunking, consumer
+from securefl.federation.transport.nats.batch import Question
 from securefl.federation.transport.nats.chunking import (
     BadPartError,
     Envelope,
@@ -28,7 +29,7 @@ from securefl.federation.transport.nats.quota import (
     MOST_WASTED,
     Quota,
 )
-from securefl.federation.transport.nats.transport import NatsTransport, _Question
+from securefl.federation.transport.nats.transport import NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.primitives.signing import SigningKey
@@ -323,15 +324,18 @@ def test_the_table_has_kinds_that_exist():
 
 
 def test_only_the_open_question_admits_more():
-    """Not one that was given up, nor that of another member."""
+    """Not one that was given up, nor that of another member; one that comes again does."""
     transport = NatsTransport.__new__(NatsTransport)
-    question = _Question("e.1.1", b"", 0.0, 1.0, 1.0, ADMITTED)
+    transport._section, transport._sizes = 1, SimpleNamespace(most=lambda: 7 * ADMITTED)
+    transport._early = SimpleNamespace(expects=lambda answers, present: answers == "e.2.1")
+    question = Question("e.1.1", b"", 0.0, 1.0, 1.0, ADMITTED)
     transport._batch = SimpleNamespace(open={"north": question})
     admitted = [
         transport._largest(*asked)
         for asked in (("north", "e.1.1"), ("north", "e.1.2"), ("north", ""), ("south", "e.1.1"))
     ]
     assert admitted == [ADMITTED, SMALL_ANSWER, SMALL_ANSWER, SMALL_ANSWER]
+    assert transport._largest("north", "e.2.1") == 7 * ADMITTED
 
 
 def test_attack_large_useless_messages_between_useful_ones():

@@ -137,7 +137,7 @@ def test_a_full_store_is_named_and_empties(tmp_path):
         for _ in range(5):  # the limit is looked at before a message, and not after it
             place.send(link, 400_000)
         named(place.faults, "store", "store-full")
-        link.run(link.client.jetstream().purge_stream(LAYOUT.down))
+        link.run(link.client.jetstream().purge_stream(LAYOUT.down("north")))
         assert link.flush(TEN)
         assert place.faults.code("store") == ""
     place.keys.close()

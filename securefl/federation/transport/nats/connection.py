@@ -34,6 +34,7 @@ from securefl.federation.transport.nats.consumer import Arrival, Reader, reason
 from securefl.federation.transport.nats.line import Line
 from securefl.federation.transport.nats.listening import BeatListeners
 from securefl.federation.transport.nats.quota import Quota
+from securefl.federation.transport.nats.store_watch import purge
 from securefl.federation.transport.nats.storing import Store
 from securefl.federation.transport.nats.subjects import ACK_SECONDS
 from securefl.federation.transport.session_keys import RunKeys
@@ -216,11 +217,8 @@ class NatsClient:
         """
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         # A member may not, and cuts the coordinator off from nothing.
-        purge = None if quota.most is None else partial(self._purge, stream)
-        self.spawn(Reader(self, subject, sender, quota, purge).pull())
-
-    async def _purge(self, stream: str) -> None:
-        await self._client.jetstream().purge_stream(stream)
+        empty = None if quota.most is None else partial(purge, self, stream)
+        self.spawn(Reader(self, subject, sender, quota, empty).pull())
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work on the event loop until the connection is closed."""

@@ -100,9 +100,9 @@ class StoreWatch:
         self._link.faults.begin("store", "store-stuck" if code == "timeout" else "jetstream-off")
 
 
-async def purge(link: NatsClient, layout: Layout, member: str) -> None:
-    """Delete what a member has not read."""
-    await link.client.jetstream().purge_stream(layout.down(member))
+async def purge(link: NatsClient, stream: str) -> None:
+    """Delete what has not been read of a stream."""
+    await link.client.jetstream().purge_stream(stream)
 
 
 async def broker_clock(link: NatsClient, stream: str) -> float | None:

@@ -270,7 +270,7 @@ class NatsTransport:
             quota = self._quotas[party]
             quota.given_up(self._batch.open[party].largest)
             with contextlib.suppress(EngineError):  # a broker that cannot delete stops nobody
-                self._link.run(purge(self._link, self._run.layout, party), _PURGE_SECONDS)
+                self._link.run(purge(self._link, self._run.layout.down(party)), _PURGE_SECONDS)
             self.watch.gone(party, reason, cut_off=bool(quota.reason))
         events = [Event(party, self._batch.open[party].request, None) for party in late]
         self._journal.record(self._section, events)
