@@ -8,6 +8,7 @@ import torch
 from securefl.config.load import load_config, merge, other_default
 from securefl.errors import ConfigError
 from securefl.ml.parameters import load_shared, local_parameters, shared_parameters, shared_vector
+from securefl.tasks.common.facts_tree import facts_of, facts_tree
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.registry import check_model
 from support.task_configs import blend_config, prepared
@@ -142,6 +143,28 @@ def test_an_item_to_item_matrix_can_be_shared(trained):
     values = task.evaluate(pairs[0][1].eval(), pairs[0][0].data, "test")
     assert facts.parts[list(task.trained).index("matrix")] is not None
     assert set(values) == {pairs[0][0].data.name}
+
+
+def test_every_model_of_the_family_can_be_a_part(trained):
+    """All at once, with facts of their own that travel as the blend's."""
+    features = {"rank": 2, "own": {"rank": 2, "mapped": ["category"]}}
+    parts = {
+        "ncf": {"model": {"name": "ncf", "dim": 4, "hidden": 4}},
+        "levels": {"model": {"name": "hierarchical", "dim": 4, "rank": 1}},
+        "profile": {"model": {"name": "profile", "rank": 2}},
+        "matrix": {"model": {"name": "ease", "level": "category"}},
+        "features": {"task": "hybrid", "model": {"name": "hybrid", **features}},
+        "content": {"task": "content", "holder": "own", "model": {"name": "content", **features}},
+    }
+    task, facts, pairs, _ = trained(1, model={"parts": parts})
+    (problem, model), *_ = pairs
+    assert all(torch.isfinite(value).all() for value in model.parameters())
+    with torch.no_grad():
+        (weights,) = task.blend_weights(model.eval(), problem.data).values()
+    assert len(weights) == 6 + 1 + 1 + 2 + 2 + 2 + 2
+    again = facts_of(facts_tree(facts), "recommendation")
+    assert again.products.tolist() == facts.products.tolist()
+    assert [type(one) for one in again.parts] == [type(one) for one in facts.parts]
 
 
 @pytest.mark.parametrize(
