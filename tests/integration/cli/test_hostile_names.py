@@ -188,6 +188,7 @@ CASES = {
         "office",
         "doctor {place}/a.toml --key {place}/north.key --facts {place}/a.facts --state {place}/s",
     ),
+    "demo": ("place", "demo --list --out {place}/{evil}"),
     "config show": ("evil_config", "config show {place}/evil.toml"),
     "config init": ("place", "config init {place}/new.toml"),
 }

@@ -45,6 +45,8 @@ WRITES = {
 ELSEWHERE = {
     # Starts only with a broker, and creates its directory as `run` does.
     "coordinator": "run",
+    # Its steps are other commands, each of which refuses what exists.
+    "demo": "run",
     # Needs a member's model; `check_new` is asked below, and the command in test_predict.py.
     "predict": "check_new",
     # Not played here: `init` refuses a place that exists, and `export` in tests of its own.
