@@ -200,8 +200,10 @@ class NatsClient:
         self._trouble = reason(error)
         self.said_wrong.append(self._trouble)
         _log.warning("broker: %s", self._trouble)
-        if not self.connected:
-            self.faults.begin("connection", code_of(error))
+        code = code_of(error)
+        # A line that breaks after a refusal says less than the refusal did.
+        if not self.connected and (code != "lost" or not self.faults.code("connection")):
+            self.faults.begin("connection", code)
 
     async def _on_reconnected(self) -> None:
         self.faults.end("connection")
@@ -230,10 +232,10 @@ class NatsClient:
         answers = Answers()
 
         async def on_beat(message: Msg) -> None:
-            if quota.reason:
-                return
+            # Also of one that is cut off: it would take the coordinator for frozen.
             await answers.give(self, message)
-            heard((message.headers or {}, message.data))
+            if not quota.reason:
+                heard((message.headers or {}, message.data))
 
         self._quotas[subject] = quota
         self._run(self.subscribed(subject, on_beat))
