@@ -45,6 +45,7 @@ class StatusWriter:
 
         Raises:
             RunDirectoryError: If it cannot be written; later failures stop nothing.
+            StorageFullError: If the disk is full, and there is no earlier one.
         """
         self._write(time.time())
         self._thread.start()
@@ -83,6 +84,8 @@ class StatusWriter:
             try:
                 write_atomically(self._path, padded, private=True)
             except StorageFullError:
+                if not self._path.exists():
+                    raise
                 self._write_in_place(content)
 
     def _write_in_place(self, content: bytes) -> None:

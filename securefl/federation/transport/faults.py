@@ -85,9 +85,10 @@ FAULTS: Final[dict[str, FaultKind]] = {
         " party has to restart",
     ),
     "store-gone": FaultKind(
-        "the broker has not this run's streams: it was restarted empty, or JetStream is off",
-        "the coordinator makes them again within seconds; if this stays, see that the coordinator"
-        " runs, and the broker's log",
+        "the broker has no streams of this run: none were made yet, it was restarted empty, or"
+        " JetStream is off",
+        "the coordinator makes them within seconds; if this stays, see that the coordinator runs,"
+        " and the broker's log",
     ),
     "coordinator-absent": FaultKind(
         "the coordinator is not connected to the broker",

@@ -10,6 +10,7 @@ import subprocess
 import time
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,7 @@ pytest.importorskip("nats")
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.errors import APIError
 
 from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.nkeys import BrokerKey
@@ -25,7 +27,11 @@ from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.faults import FAULTS, StandingFaults
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
-from securefl.federation.transport.nats.coordinator_watch import CoordinatorWatch, read_sign
+from securefl.federation.transport.nats.coordinator_watch import (
+    Answers,
+    CoordinatorWatch,
+    read_sign,
+)
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.store_watch import StoreWatch
@@ -192,6 +198,25 @@ def test_a_broker_that_was_emptied_gets_its_streams_again(place):
         assert place.faults.code("store") == ""
 
 
+def test_a_member_that_waits_sees_that_streams_are_gone(world):
+    """It only reads, and is told so by its pulls; when they are there, that is over."""
+    faults = StandingFaults()
+    with (
+        Broker(world.config, world.port),
+        world.link("coordinator") as hub,
+        world.link("north", 10.0, faults) as link,
+    ):
+        for stream in (world.layout.down, world.layout.up):
+            with contextlib.suppress(EngineError, APIError):
+                hub.run(hub.client.jetstream().delete_stream(stream))
+        sender = SimpleNamespace(name="coordinator")
+        link.read(world.layout.down, "north", sender, Quota("coordinator", most=None))
+        named(faults, "store", "store-gone")
+        hub.run(StoreWatch(hub, world.layout, ["north"], list).make())
+        link.run(link.client.request(world.layout.from_member("north"), b"", 5))
+        named(faults, "store", "")
+
+
 def test_a_broker_without_jetstream_is_named(place):
     text = place.file.read_text()
     place.file.write_text(text[: text.index("jetstream")])
@@ -310,6 +335,23 @@ def test_a_member_without_a_line_blames_no_coordinator():
     watch._asked -= 60
     watch.look()
     assert faults.standing() == []
+
+
+def test_a_flood_of_heartbeats_makes_no_flood_of_answers():
+    """Five a second of one sender, each to the reply subject that the broker shows."""
+    sent = []
+
+    async def publish(subject, content):
+        sent.append((subject, read_sign(content)))
+
+    async def flood():
+        answers, link = Answers(), SimpleNamespace(client=SimpleNamespace(publish=publish))
+        for reply in ("_R_.a", "", *["_R_.a"] * 50):
+            await answers.give(link, Msg(_client=Client(), subject="beat", reply=reply))
+
+    asyncio.run(flood())
+    assert [subject for subject, _ in sent] == ["_R_.a"]
+    assert sent[0][1] == pytest.approx(time.time(), abs=5)
 
 
 @pytest.mark.parametrize("wrong", [400.0, -400.0])

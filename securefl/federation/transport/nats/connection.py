@@ -168,8 +168,10 @@ class NatsClient:
         self._trouble = reason(error)
         self.said_wrong.append(self._trouble)
         _log.warning("broker: %s", self._trouble)
-        if not self.connected:
-            self.faults.begin("connection", code_of(error))
+        code = code_of(error)
+        # A line that breaks after a refusal says less than the refusal did.
+        if not self.connected and (code != "lost" or not self.faults.code("connection")):
+            self.faults.begin("connection", code)
 
     async def _on_reconnected(self) -> None:
         self.faults.end("connection")

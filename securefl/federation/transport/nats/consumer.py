@@ -34,6 +34,7 @@ _PULL, _PULL_SECONDS = 8, 5.0
 """Parts of one pull: fewer bytes than a broker buffers for a client (64 MiB)."""
 _PAUSE, _REST = 0.2, 1.0
 _STATUS = "Status"
+_NO_RESPONDERS, _NOTHING_NEW = "503", {"404", "408", "100"}
 _UNREAD = 8
 """Complete messages that wait to be acted on; more stay on the broker until these are."""
 
@@ -124,13 +125,19 @@ class Reader:
         self._left -= 1
         if self._left <= 0:
             self._again.set()
+        self._link.faults.end("store", "store-gone")
         again = self._link.claim(message)
         if again and message_key(headers) not in self._parts:
             return  # complete, and waiting to be acted on: it is acknowledged then
         await self._add(message, headers)
 
     async def _end_pull(self, headers: Mapping[str, str]) -> None:
-        if headers.get(_STATUS) not in {"404", "408", "100"}:
+        status = headers.get(_STATUS)
+        if status == _NO_RESPONDERS:
+            self._link.faults.begin("store", "store-gone")
+        elif status in _NOTHING_NEW:
+            self._link.faults.end("store", "store-gone")
+        if status not in _NOTHING_NEW:
             await asyncio.sleep(_PAUSE)
         self._again.set()
 

@@ -58,9 +58,10 @@ class BeatListeners:
 
     async def _take(self, message: Msg) -> None:
         subject = message.subject
+        # Also of one that is cut off, which would take the coordinator for frozen.
+        await self._answers.give(self._link, message)
         if self._quotas[subject].reason:
             return
-        await self._answers.give(self._link, message)
         self._heard[subject]((message.headers or {}, message.data))
         await self._leave_if_cut_off(subject)
 

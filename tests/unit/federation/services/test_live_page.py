@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -177,15 +178,29 @@ def test_the_page_fits_a_browser_and_runs(address, tmp_path, width):
     assert int(found[1]) <= int(found[2]) <= max(width, 500)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no chromium here (apt-get install chromium)")
+def test_a_page_whose_process_is_gone_says_so(tmp_path):
+    """An open page does not go on showing what was true once."""
+    with ExitStack() as stack:
+        url = stack.enter_context(serving(0, lambda: busy(time.time()), Path("run")))
+        later = threading.Timer(6, stack.pop_all().close)
+        later.start()
+        html = browser(tmp_path, 1200, url, 20_000)
+        later.join()
+    assert '<p id="old" role="alert">' in html
+    assert '<main id="live" class="stale">' in html
+
+
 MEASURE = """<script>addEventListener("load", () => {
   document.title = `${document.documentElement.scrollWidth} ${innerWidth}`; })</script></body>"""
 
 
-def browser(folder, width, url):
+def browser(folder, width, url, milliseconds=3_000):
     """The page's content after some seconds in a real browser."""
     flags = (f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900")
     return subprocess.run(
-        [BROWSER, *QUIET, *flags, "--timeout=3000", "--dump-dom", url],
+        [BROWSER, *QUIET, *flags, f"--timeout={milliseconds}", "--dump-dom", url],
         capture_output=True,
         text=True,
         check=True,

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from securefl.errors import RunDirectoryError
+from securefl.errors import StorageFullError
 from securefl.federation import messages as m
 from securefl.federation.services.member_status import MemberStatusFile
 from securefl.federation.services.round_steps import RoundSteps, step_of
@@ -100,7 +100,7 @@ def full(number):
 
 def test_the_first_status_says_that_the_disk_is_full(writer, monkeypatch):
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(RunDirectoryError):
+    with pytest.raises(StorageFullError, match="the disk is full"):
         writer.start()
 
 
