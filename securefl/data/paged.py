@@ -74,8 +74,11 @@ def blank(lines: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     if size <= _SMALL:
         return np.zeros(lines, dtype=dtype)
     with _room(), _unnamed() as file:
-        # A hole in a file would end the process by a signal once the disk is full.
-        os.posix_fallocate(file.fileno(), 0, size)
+        if hasattr(os, "posix_fallocate"):
+            # A hole in a file would end the process by a signal once the disk is full.
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
         return np.frombuffer(mapped_file(file, size, writable=True), dtype=dtype)
 
 
