@@ -125,9 +125,7 @@ def faults_of(stage: LiveStage) -> dict[str, tuple[Callable, Callable, float]]:
 
 def recovery(stage: LiveStage, name: str, begin: Callable, end: Callable, seconds: float) -> Row:
     done = stage.done()
-    calm = []
-    for number in range(done + 1, done + 1 + CALM):
-        calm.append(stage.wait(number, 300))
+    calm = [stage.wait(number, 300) for number in range(done + 1, done + 1 + CALM)]
     done, began, ended, ends = stage.done(), time.monotonic(), False, []
     begin()
     while len(ends) < 3 or not ended:
