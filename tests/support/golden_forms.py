@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -109,11 +109,24 @@ def database(path: Path, root: Path) -> dict[str, list[Any]]:
         for (table,) in connection.execute(tables).fetchall():
             cursor = connection.execute(f"SELECT * FROM {table} ORDER BY rowid")
             names = [column[0] for column in cursor.description]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor]
             found[table] = [
-                pruned(dict(zip(names, map(_cell, row), strict=True)), set(), {str(root): "ROOT"})
-                for row in cursor
+                pruned({k: _cell(v) for k, v in row.items()}, set(), {str(root): "ROOT"})
+                for row in _unpacked(rows, table)
             ]
     return found
+
+
+def _unpacked(rows: list[dict[str, Any]], table: str) -> list[dict[str, Any]]:
+    """Ledger entries as they are: how they are compressed depends on the machine's zlib."""
+    from securefl.consortium.ledger.entry_packing import add_first, unpacked  # after the pins
+
+    first: defaultdict[str, list[bytes]] = defaultdict(list)
+    for row in rows if table == "entries" else ():
+        known = first[str(row.get("member", row.get("run")))]
+        row["bytes"] = unpacked(row["bytes"], known)
+        add_first(known, row["bytes"])
+    return rows
 
 
 def _cell(value: Any) -> Any:

@@ -14,7 +14,8 @@ from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.events import Cap, Mechanism, Start
 from securefl.consortium.ledger.life_loss import ACCOUNTANT
 from securefl.consortium.ledger.policy import in_words, policy_of
-from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
+from securefl.consortium.ledger.privacy_ledger_rows import ReleaseRow, RunRow
 from securefl.errors import InputError
 
 

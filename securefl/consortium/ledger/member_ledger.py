@@ -30,7 +30,8 @@ from securefl.consortium.ledger.events import (
 )
 from securefl.consortium.ledger.hash_chain import LedgerError, later, next_entry, sign, timestamp
 from securefl.consortium.ledger.policy import refuse
-from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow, RunRow, book_path
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, book_path
+from securefl.consortium.ledger.privacy_ledger_rows import ReleaseRow, RunRow
 from securefl.consortium.ledger.releases import (
     RequestedRound,
     cap_of,

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from securefl.consortium.ledger.account_statements import ledgers_in
 from securefl.consortium.ledger.life_loss import Spent, at_most, ledger_price
-from securefl.consortium.ledger.privacy_ledger import PrivacyLedger, ReleaseRow
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
+from securefl.consortium.ledger.privacy_ledger_rows import ReleaseRow
 from securefl.privacy.mechanisms import mechanism_kind
 
 

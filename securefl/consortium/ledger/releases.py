@@ -24,7 +24,8 @@ from securefl.consortium.ledger.events import (
 )
 from securefl.consortium.ledger.hash_chain import timestamp
 from securefl.consortium.ledger.policy import Policy, policy_digest
-from securefl.consortium.ledger.privacy_ledger import DataSet, PrivacyLedger, RunRow
+from securefl.consortium.ledger.privacy_ledger import PrivacyLedger
+from securefl.consortium.ledger.privacy_ledger_rows import DataSet, RunRow
 from securefl.privacy.accounting.events import PrivacyEvent
 from securefl.privacy.mechanisms import mechanism_for
 

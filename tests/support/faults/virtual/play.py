@@ -21,7 +21,7 @@ from support.faults.virtual.scene import VirtualScene, virtual_scene
 from support.faults.virtual.world import KilledError
 
 LONGEST_ROUND = 1800.0
-"""Virtual seconds after which a round counts as stuck: half of those that an answer may take."""
+"""Virtual seconds after which a round counts as stuck; after 3,600 an answer is given up."""
 
 
 @dataclass(frozen=True)
