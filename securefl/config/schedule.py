@@ -11,6 +11,7 @@ from securefl.config.base import Settings
 from securefl.errors import InputError
 
 Period = tuple[date, date]
+"""The first and the last day of the data of a run."""
 
 
 class ScheduleSettings(Settings):
@@ -46,7 +47,12 @@ class ScheduleSettings(Settings):
         return names[run]
 
     def period(self, first: Period, number: int) -> Period:
-        """Return the days of a run, given those of run 1."""
+        """Return the days of a run.
+
+        Args:
+            first: Those of run 1.
+            number: Number of the run, from 1 on.
+        """
         later = timedelta(days=self.days * (number - 1))
         begin, end = first
         return (begin if self.first_day == "stays" else begin + later), end + later

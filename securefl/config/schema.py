@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from securefl.config.base import NamedSettings, Settings
+from securefl.config.combinations import excluded
 from securefl.config.data import DataSettings, FilesSettings
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schedule import Period, ScheduleSettings
@@ -202,10 +203,6 @@ class EngineSettings(Settings):
         return name
 
 
-SMALLEST_MASKED_COHORT = 3
-"""In a sum of two, each knows the other's part."""
-
-
 CUTS = "cuts"
 """The field behind the section that is called as the task is."""
 
@@ -324,36 +321,7 @@ class RunConfig(Settings):
         return {self.task if name == CUTS else name: part for name, part in tree.items()}
 
     @model_validator(mode="after")
-    def _scheduled_days(self) -> Self:
-        if self.schedule is not None and self.period is None:
-            raise ValueError("schedule: needs data.source = 'files' and a data.period that moves")
-        return self
-
-    @model_validator(mode="after")
-    def _enough_to_hide_in(self) -> Self:
-        if self.mode == "secure" and self.cohort.minimum < SMALLEST_MASKED_COHORT:
-            raise ValueError("cohort.minimum: mode secure needs at least 3 members in a round")
-        return self
-
-    @model_validator(mode="after")
-    def _ends_on_no_private_score(self) -> Self:
-        if self.patience is not None and self.privacy.dp != "none":
-            raise ValueError("patience: under a budget no score decides when a run ends")
-        return self
-
-    @model_validator(mode="after")
-    def _rounding_accounted(self) -> Self:
-        # A unit more or less would move integers by what rounding adds, which no price includes.
-        if self.secure.rounding == "random" and self.privacy.needs_masks:
-            raise ValueError(
-                "secure.rounding: 'random' is not in the sensitivity of dp = 'distributed'"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _shares_only_under_masks(self) -> Self:
-        if self.privacy.needs_masks and self.mode != "secure":
-            raise ValueError(
-                "mode: dp = 'distributed' needs mode 'secure', for a noise share alone hides nobody"
-            )
+    def _not_excluded(self) -> Self:
+        if (why := excluded(self)) is not None:
+            raise ValueError(why)
         return self

@@ -25,6 +25,8 @@ ERRORS = {
     "AbortedError",
     "AgreementError",
     "BadPartError",
+    "OtherRunError",
+    "TooLargeError",
     "BundleError",
     "ConfigError",
     "DataChangedError",
@@ -58,6 +60,7 @@ ERRORS = {
     "UnverifiedRoundError",
 }
 FACTS = {
+    "BlendFacts": ("products", "levels", "end", "parts"),
     "ChurnFacts": ("begin", "end", "products", "category", "event_products"),
     "DemandFacts": ("steps", "words", "members", "promotions"),
     "EaseFacts": ("products", "levels", "end", "rows"),
@@ -99,7 +102,8 @@ def facts_classes():
 def error_classes():
     for package in (securefl, securefl_cli):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            import_module(module.name)
+            if not module.name.endswith("__main__"):  # which would run
+                import_module(module.name)
     known, new = set(), [SecureflError]
     while new:
         known |= set(new)

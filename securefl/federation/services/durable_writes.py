@@ -1,4 +1,4 @@
-"""Writes that a member insists on: what is not on its disk is not answered."""
+"""What a member writes before it answers: trainings, and writes that it insists on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from securefl.consortium.ledger.sqlite import DatabaseError
 from securefl.errors import RunDirectoryError, out_of_space
+from securefl.federation.member.journal import MemberJournal
 from securefl.federation.transport.liveness import DISK_FAILS, DISK_FULL
 
 ResultT = TypeVar("ResultT")
@@ -36,3 +37,30 @@ def insist(write: Callable[[], ResultT], failed: Callable[[str], None]) -> Resul
             _log.error("the journal cannot be written (%s); waiting", type(error).__name__)
             time.sleep(pause)
     raise AssertionError("unreachable")
+
+
+class JournalMemory:
+    """An `UpdateStore` in a member's journal, encrypted, until the round is over.
+
+    Attributes:
+        replaying: See `UpdateStore`.
+        newest: The name of the newest training, which outlives a snapshot: the round may be
+            repeated after it, and then with the same update.
+    """
+
+    def __init__(self, journal: MemberJournal) -> None:
+        self.replaying = False
+        self.newest: str | None = None
+        self._journal = journal
+
+    def recall(self, name: str) -> bytes | None:
+        """See `UpdateStore.recall`."""
+        training = self._journal.recall(name)
+        if training is not None:
+            self.newest = name
+        return training
+
+    def keep(self, name: str, training: bytes) -> None:
+        """See `UpdateStore.keep`."""
+        self._journal.keep(name, training)
+        self.newest = name

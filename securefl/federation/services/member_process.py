@@ -16,7 +16,7 @@ from securefl.errors import SecureflError, StorageFullError
 from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
-from securefl.federation.services.durable_writes import insist
+from securefl.federation.services.durable_writes import JournalMemory, insist
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.model_cache import Models
@@ -56,33 +56,6 @@ class QuestionEntropy:
     def __call__(self, length: int) -> bytes:
         """Return the next bytes."""
         return self._stream(length)
-
-
-class JournalMemory:
-    """An `UpdateStore` in a member's journal, encrypted, until the round is over.
-
-    Attributes:
-        replaying: See `UpdateStore`.
-        newest: The name of the newest training, which outlives a snapshot: the round may be
-            repeated after it, and then with the same update.
-    """
-
-    def __init__(self, journal: MemberJournal) -> None:
-        self.replaying = False
-        self.newest: str | None = None
-        self._journal = journal
-
-    def recall(self, name: str) -> bytes | None:
-        """See `UpdateStore.recall`."""
-        training = self._journal.recall(name)
-        if training is not None:
-            self.newest = name
-        return training
-
-    def keep(self, name: str, training: bytes) -> None:
-        """See `UpdateStore.keep`."""
-        self._journal.keep(name, training)
-        self.newest = name
 
 
 class DurableMember(Protocol):

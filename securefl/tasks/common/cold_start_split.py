@@ -18,15 +18,9 @@ from torch import Tensor
 
 from securefl.ml.metrics.ranking import RankingCases, parts_of
 from securefl.ml.metrics.spec import Split
+from securefl.tasks.common.purchase_lines import CustomerItems, Ints, Purchases, pair_hash
 from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
-from securefl.tasks.common.splits import (
-    CustomerItems,
-    HeldOut,
-    Ints,
-    Purchases,
-    pair_hash,
-    sample_negatives,
-)
+from securefl.tasks.common.splits import HeldOut, sample_negatives
 
 Floats = npt.NDArray[np.float64]
 

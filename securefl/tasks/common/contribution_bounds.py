@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from securefl.ml.batches import Batch
-from securefl.tasks.common.splits import Ints, pair_hash
+from securefl.tasks.common.purchase_lines import Ints, pair_hash
 
 
 @dataclass(frozen=True)

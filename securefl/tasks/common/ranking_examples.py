@@ -20,15 +20,9 @@ from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.ranking import RankingCases
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.histories import CustomerExamples, Histories
+from securefl.tasks.common.purchase_lines import Pairs, Purchases
 from securefl.tasks.common.settings import RecommendationSettings
-from securefl.tasks.common.splits import (
-    HeldOut,
-    Pairs,
-    Purchases,
-    hold_out,
-    hold_out_dated,
-    sample_negatives,
-)
+from securefl.tasks.common.splits import HeldOut, hold_out, hold_out_dated, sample_negatives
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -15,9 +15,9 @@ from securefl.data.tables import RetailerTables
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.tasks.common.cold_start_split import cold_start_cases, cold_start_products
+from securefl.tasks.common.purchase_lines import Purchases
 from securefl.tasks.common.ranking_examples import RetailerCases
 from securefl.tasks.common.settings import NewProductSettings
-from securefl.tasks.common.splits import Purchases
 from securefl.tasks.content.settings import RANKED_COLD, cold_metric
 from securefl.tasks.recommendation.task import (
     NEW_PRODUCTS,

@@ -16,8 +16,9 @@ from securefl.errors import InputError
 from securefl.ml.metrics.ranking import RankingCases, parts_of
 from securefl.tasks.common.held_out import ListedCustomer
 from securefl.tasks.common.histories import Histories
+from securefl.tasks.common.purchase_lines import Purchases
 from securefl.tasks.common.ranking_examples import Cases, histories
-from securefl.tasks.common.splits import Purchases, histories_of
+from securefl.tasks.common.splits import histories_of
 from securefl.tasks.recommendation.customer_rows import CustomerRows
 from securefl.tasks.recommendation.personalization import LocalScores
 from securefl.tasks.recommendation.task import CaseScores

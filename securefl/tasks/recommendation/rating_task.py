@@ -25,7 +25,7 @@ from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.ml.metrics.unit_sums import UnitSums, by_unit
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.common.contribution_bounds import UserBatches, unique_per_slot
-from securefl.tasks.common.splits import pair_hash
+from securefl.tasks.common.purchase_lines import pair_hash
 from securefl.tasks.recommendation.models.ncf import RatingNcf
 from securefl.tasks.recommendation.settings import RatingNcfSettings
 

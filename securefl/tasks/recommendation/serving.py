@@ -20,6 +20,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.tasks.base import AnyTask
 from securefl.tasks.common.held_out import HeldOut, HeldOutLists
 from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.purchase_lines import Purchases
 from securefl.tasks.common.ranking_examples import Cases, histories, purchases_of
 from securefl.tasks.common.serving import (
     Graph,
@@ -32,7 +33,7 @@ from securefl.tasks.common.serving import (
     before,
     parts_of_cases,
 )
-from securefl.tasks.common.splits import Purchases, histories_of
+from securefl.tasks.common.splits import histories_of
 from securefl.tasks.recommendation.customer_rows import CustomerRows
 from securefl.tasks.recommendation.lists import (
     CHUNK,

@@ -25,6 +25,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.tasks.base import MemberData, Task
 from securefl.tasks.common.histories import CustomerExamples, Histories, joined
+from securefl.tasks.common.purchase_lines import Purchases
 from securefl.tasks.common.ranking_examples import (
     Cases,
     RetailerCases,
@@ -39,7 +40,6 @@ from securefl.tasks.common.settings import (
     RankingSettings,
     RecommendationSettings,
 )
-from securefl.tasks.common.splits import Purchases
 from securefl.tasks.recommendation.models.factorization import Factorization, PurchaseModel
 from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactorization
 from securefl.tasks.recommendation.models.ncf import NcfRanker

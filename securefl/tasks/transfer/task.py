@@ -24,8 +24,8 @@ from securefl.ml.batches import Batch, Examples
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.histories import CustomerExamples, Histories, joined
+from securefl.tasks.common.purchase_lines import Ints, Pairs, Purchases, pair_hash
 from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
-from securefl.tasks.common.splits import Ints, Pairs, Purchases, pair_hash
 from securefl.tasks.content.model import OUT_OF_REACH, DomainRanker
 from securefl.tasks.content.task import FeatureFacts, FeatureTask
 from securefl.tasks.recommendation.profile import softmax_loss

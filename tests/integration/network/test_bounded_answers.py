@@ -16,13 +16,10 @@ from securefl.federation.transport.answer_sizes import SMALL_ANSWER, AnswerSizes
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import chunking, consumer
 from securefl.federation.transport.nats.batch import Question
-from securefl.federation.transport.nats.chunking import (
-    BadPartError,
-    Envelope,
-    Reassembler,
-)
+from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.consumer import Reader
 from securefl.federation.transport.nats.heartbeats import BEAT, Heartbeats
+from securefl.federation.transport.nats.part_errors import BadPartError
 from securefl.federation.transport.nats.quota import (
     _MOST_RUNS,
     MOST_STRIKES,

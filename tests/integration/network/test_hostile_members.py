@@ -19,11 +19,7 @@ from securefl.federation.transport.base import EngineError  # noqa: E402
 from securefl.federation.transport.nats import listening  # noqa: E402
 from securefl.federation.transport.nats.batch import Question  # noqa: E402
 from securefl.federation.transport.nats.broker_config import MAX_CONNECTIONS  # noqa: E402
-from securefl.federation.transport.nats.chunking import (  # noqa: E402
-    MOST_KEYS,
-    BadPartError,
-    Reassembler,
-)
+from securefl.federation.transport.nats.chunking import MOST_KEYS, Reassembler  # noqa: E402
 from securefl.federation.transport.nats.client import (  # noqa: E402
     LARGEST_HEADERS,
     BrokerAddress,
@@ -33,6 +29,7 @@ from securefl.federation.transport.nats.connection import NatsClient  # noqa: E4
 from securefl.federation.transport.nats.consumer import Reader  # noqa: E402
 from securefl.federation.transport.nats.dev_broker import Broker  # noqa: E402
 from securefl.federation.transport.nats.heartbeats import Heartbeats  # noqa: E402
+from securefl.federation.transport.nats.part_errors import BadPartError  # noqa: E402
 from securefl.federation.transport.nats.quota import MOST_STRIKES, Quota  # noqa: E402
 from securefl.federation.transport.nats.transport import NatsTransport  # noqa: E402
 from support.broker_world import World, declared  # noqa: E402

@@ -7,13 +7,8 @@ import pytest
 
 from securefl.errors import RunDirectoryError
 from securefl.federation.transport.nats import chunking as nats_parts
-from securefl.federation.transport.nats.chunking import (
-    BadPartError,
-    Envelope,
-    OtherRunError,
-    PeerKeyUnknownError,
-    Reassembler,
-)
+from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
+from securefl.federation.transport.nats.part_errors import BadPartError, OtherRunError
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
 

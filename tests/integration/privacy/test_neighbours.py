@@ -12,7 +12,7 @@ from securefl.federation.scores.bounded import bounded_integers, sensitivity
 from securefl.ml.parameters import clear_local, load_shared
 from securefl.privacy.score_plan import score_table
 from securefl.tasks.common.learner import LocalProblem
-from securefl.tasks.common.splits import pair_hash
+from securefl.tasks.common.purchase_lines import pair_hash
 from securefl.tasks.registry import create_task
 from support.neighbours import REFUSED, SLACK, Case, Retailer, cases, compared, largest
 from support.neighbours_data import BASE, HIGHEST, KINDS, LOWEST, adversary, receipts

@@ -12,10 +12,14 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from securefl.errors import SecureflError
 from securefl.federation.transport.answer_sizes import SMALL_ANSWER
+from securefl.federation.transport.nats.part_errors import (
+    BadPartError,
+    OtherRunError,
+    TooLargeError,
+)
 from securefl.federation.transport.nats.subjects import CHUNK_BYTES, LARGEST_MESSAGE
 from securefl.federation.transport.session_keys import (
     KEY_HEADER,
@@ -47,32 +51,6 @@ The parts of one message arrive one after the other, so a correct sender needs f
 MOST_KEYS = 8
 """Keys of one run that a sender may announce; each asks for a write to disk and for all that is
 open to be sealed and sent anew. An honest one draws another when it has lost its disk."""
-
-
-class BadPartError(SecureflError):
-    """What arrived is not a part of a message, or not from the sender that the subject names."""
-
-    wire_name: ClassVar[str] = "BadPartError"
-
-
-class TooLargeError(BadPartError):
-    """A message is larger than may come now; nothing of it is held any more."""
-
-
-class OtherRunError(BadPartError):
-    """What arrived is the sender's, but of another run of the agreement.
-
-    Attributes:
-        run: 32 bytes, that run.
-    """
-
-    def __init__(self, sender: str, run: bytes, ours: bytes) -> None:
-        self.run = run
-        theirs, here = run.hex()[:16], ours.hex()[:16]
-        super().__init__(
-            f"{sender} is still in run {theirs}: stop it, or restart it with the agreement, --facts"
-            f" and --run of run {here}"
-        )
 
 
 class PeerKeyUnknownError(SecureflError):

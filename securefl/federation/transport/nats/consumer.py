@@ -15,13 +15,15 @@ from nats.errors import Error as NatsError
 
 from securefl.federation.transport.nats.chunking import (
     OPEN_MESSAGES,
-    BadPartError,
     Envelope,
-    OtherRunError,
     Reassembler,
-    TooLargeError,
     message_key,
     numbers,
+)
+from securefl.federation.transport.nats.part_errors import (
+    BadPartError,
+    OtherRunError,
+    TooLargeError,
 )
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import CHUNK_BYTES

@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from functools import partial
 
 from securefl.federation.transport.liveness import LivenessTracker
-from securefl.federation.transport.nats.chunking import (
-    BadPartError,
-    OtherRunError,
-    Reassembler,
-)
+from securefl.federation.transport.nats.chunking import Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.coordinator_watch import PING
+from securefl.federation.transport.nats.part_errors import BadPartError, OtherRunError
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import Layout, token
 from securefl.federation.transport.session_keys import RunKeys

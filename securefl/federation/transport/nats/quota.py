@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from securefl.federation.transport.nats.chunking import OtherRunError
+from securefl.federation.transport.nats.part_errors import OtherRunError
 
 _log = logging.getLogger(__name__)
 MOST_STRIKES = 256

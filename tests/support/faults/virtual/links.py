@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from securefl.federation.transport.nats.chunking import BadPartError, Envelope, Reassembler
+from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.connection import Part
 from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.part_errors import BadPartError
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import Layout
 from securefl.federation.transport.session_keys import RunKeys

@@ -4,14 +4,8 @@ from collections import Counter
 
 import numpy as np
 
-from securefl.tasks.common.splits import (
-    HeldOut,
-    Pairs,
-    Purchases,
-    hold_out,
-    hold_out_dated,
-    sample_negatives,
-)
+from securefl.tasks.common.purchase_lines import Pairs, Purchases
+from securefl.tasks.common.splits import HeldOut, hold_out, hold_out_dated, sample_negatives
 
 
 def purchases(lines):

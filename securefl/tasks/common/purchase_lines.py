@@ -1,0 +1,262 @@
+"""Purchase lines in the order of the split: by customer, basket and product, with their pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Codes = NDArray[np.int32]
+
+SPLIT = 174
+"""Seed of every sample of the split; a constant, so that all runs have the same one."""
+
+
+@dataclass(frozen=True)
+class Purchases:
+    """Purchase lines as parallel int64 arrays, in any order.
+
+    Attributes:
+        customer: Customer ids.
+        item: Rows of the agreed assortment.
+        basket: Basket ids, unique for a customer.
+        time: Time of the purchase, in any unit that orders.
+    """
+
+    customer: Ints
+    item: Ints
+    basket: Ints
+    time: Ints
+
+    def at(self, selector: NDArray[np.int64] | NDArray[np.bool_]) -> Purchases:
+        """Return the selected lines, in the order of `selector`."""
+        return Purchases(
+            self.customer[selector], self.item[selector], self.basket[selector], self.time[selector]
+        )
+
+
+@dataclass(frozen=True)
+class CustomerItems:
+    """Distinct pairs of customer row and product, ascending by both.
+
+    Attributes:
+        start: Where each customer row's pairs begin, int64 [n + 1].
+        item: Products, int32 [P].
+    """
+
+    start: Ints
+    item: Codes
+
+    @property
+    def row(self) -> Ints:
+        """Return the customer row of each pair, int64 [P]."""
+        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+
+
+@dataclass(frozen=True)
+class Pairs(CustomerItems):
+    """Pairs with their time and order.
+
+    Attributes:
+        time: Last purchase of the pair, int64 [P], in the unit of the purchases.
+        basket: Discovery basket of the customer in which the pair was bought first, int32 [P],
+            counted from 0.
+    """
+
+    time: Ints
+    basket: Codes
+
+    def latest(self, customers: int) -> Ints:
+        """Return each customer's last purchase time, int64 [n]; the smallest int64 without any."""
+        latest = np.full(customers, np.iinfo(np.int64).min)
+        np.maximum.at(latest, self.row, self.time)
+        return latest
+
+
+def starts_of(counts: Ints) -> Ints:
+    """Return where groups of so many begin, and where the last one ends, int64 [n + 1]."""
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+
+
+@dataclass(frozen=True)
+class OrderedLines:
+    """Lines by customer, start of the basket, basket and product, and their distinct pairs.
+
+    Attributes:
+        customers: Customer ids, int64 [n], ascending.
+        lines: The lines, [L].
+        ordinal: Number of each line's basket, int64 [L], ascending.
+        by_pair: Lines by customer row, product and then as they are, int64 [L].
+        begin: Where each pair begins among these, int64 [P].
+        pair_row: Customer row of each pair, int64 [P].
+        pair_ordinal: Number of the basket in which each was bought first, int64 [P].
+        first_basket: Number of each customer's first basket, int64 [n].
+    """
+
+    customers: Ints
+    lines: Purchases
+    ordinal: Ints
+    by_pair: Ints
+    begin: Ints
+    pair_row: Ints
+    pair_ordinal: Ints
+    first_basket: Ints
+
+    @classmethod
+    def of(cls, purchases: Purchases) -> OrderedLines:
+        """Put lines in any order in order."""
+        lines = _in_order(purchases)
+        starts = _changes(lines.customer)
+        row = np.cumsum(starts) - 1
+        ordinal = _basket_ordinal(lines)
+        by_pair = np.lexsort((_narrow(lines.item), _narrow(row)))
+        sorted_row = row[by_pair]
+        begin = np.flatnonzero(_changes(sorted_row) | _changes(lines.item[by_pair]))
+        return cls(
+            customers=lines.customer[starts],
+            lines=lines,
+            ordinal=ordinal,
+            by_pair=by_pair,
+            begin=begin,
+            pair_row=sorted_row[begin],
+            pair_ordinal=ordinal[by_pair[begin]],
+            first_basket=ordinal[starts],
+        )
+
+    def discovery_baskets(self) -> tuple[Ints, Ints]:
+        """Return each customer's last and last but one discovery basket, int64 [n]; -1: none."""
+        last = np.full(len(self.customers), -1, dtype=np.int64)
+        np.maximum.at(last, self.pair_row, self.pair_ordinal)
+        previous = np.full(len(self.customers), -1, dtype=np.int64)
+        before = self.pair_ordinal < last[self.pair_row]
+        np.maximum.at(previous, self.pair_row[before], self.pair_ordinal[before])
+        return last, previous
+
+    def basketstarts_of(self) -> Ints:
+        """Return the time of each basket's earliest line, int64 [B]; ascends for a customer."""
+        if not len(self.ordinal):
+            return np.zeros(0, dtype=np.int64)
+        starts: Ints = np.minimum.reduceat(self.lines.time, np.flatnonzero(_changes(self.ordinal)))
+        return starts
+
+    def baskets_until(self, start: Ints, moment: int) -> Ints:
+        """Return each customer's first basket that began after a moment, or else their end."""
+        first = np.append(self.first_basket, len(start))
+        before = np.append(0, np.cumsum(start <= moment))
+        within: Ints = np.diff(before[first])
+        return self.first_basket + within
+
+    def first_discovery(self, start: Ints, after: int, until: int) -> Ints:
+        """Return each customer's first discovery basket that began in (after, until], else -1."""
+        none = np.iinfo(np.int64).max
+        found = np.full(len(self.customers), none, dtype=np.int64)
+        began = start[self.pair_ordinal]
+        within = (began > after) & (began <= until)
+        np.minimum.at(found, self.pair_row[within], self.pair_ordinal[within])
+        return np.where(found == none, -1, found)
+
+    def pairs(self, kept: NDArray[np.bool_], limit: Ints | None) -> Pairs:
+        """Return the pairs of some customers, bool [n], before a basket of each, int64 [n].
+
+        Discovery baskets have the same numbers whatever the limit: those before it come first.
+        """
+        chosen, time = kept[self.pair_row], self.lines.time[self.by_pair]
+        if limit is not None:
+            chosen &= self.pair_ordinal < limit[self.pair_row]
+            row = np.repeat(self.pair_row, np.diff(np.append(self.begin, len(time))))
+            within = self.ordinal[self.by_pair] < limit[row]
+            time = np.where(within, time, np.iinfo(np.int64).min)
+        counts = np.bincount(self.pair_row[chosen], minlength=len(kept))[kept]
+        latest = np.maximum.reduceat(time, self.begin) if len(time) else time
+        return Pairs(
+            start=starts_of(counts),
+            item=self.lines.item[self.by_pair[self.begin[chosen]]].astype(np.int32),
+            time=latest[chosen],
+            basket=self._numbered()[chosen].astype(np.int32),
+        )
+
+    def _numbered(self) -> Ints:
+        """Return the number of each pair's discovery basket, from 0 for each customer."""
+        found = np.zeros(len(self.ordinal) + 1, dtype=np.int64)
+        found[self.pair_ordinal] = 1
+        number = np.cumsum(found)
+        return number[self.pair_ordinal] - number[self.first_basket][self.pair_row]
+
+    def chosen(self, basket: Ints) -> Ints:
+        """Return each row's new product in its `basket` with the smallest hash, int64 [n]; -1."""
+        within = self.pair_ordinal == basket[self.pair_row]
+        lines, row = self.lines.at(self.by_pair[self.begin[within]]), self.pair_row[within]
+        order = np.lexsort((lines.item, pair_hash(lines.customer, lines.item), row))
+        rows, positions = np.unique(row[order], return_index=True)
+        chosen = np.full(len(basket), -1, dtype=np.int64)
+        chosen[rows] = lines.item[order][positions]
+        return chosen
+
+
+def _changes(*columns: Ints) -> NDArray[np.bool_]:
+    """Return where a value differs from the one before, bool [n]; the first one does."""
+    changes = np.ones(len(columns[0]), dtype=np.bool_)
+    changes[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return changes
+
+
+def _narrow(codes: Ints) -> NDArray[np.unsignedinteger[Any]]:
+    """Return codes from 0 on in as few bits as they need: 16 bits are sorted in linear time."""
+    return codes.astype(np.min_scalar_type(codes.max(initial=0)))
+
+
+def _in_order(purchases: Purchases) -> Purchases:
+    """Sort lines by customer, start of the basket, basket and product."""
+    alone = purchases.at(np.argsort(purchases.customer, kind="stable"))
+    if _is_in_order(alone):
+        return alone
+    together = purchases.at(np.lexsort((purchases.time, purchases.basket, purchases.customer)))
+    ordinal = _basket_ordinal(together)
+    start = together.time[_changes(ordinal)][ordinal]
+    order = np.lexsort((together.item, together.basket, start, together.customer))
+    return together.at(order)
+
+
+def _is_in_order(lines: Purchases) -> bool:
+    """Return whether lines by customer are in order, so that nothing is left to sort.
+
+    Tables are by time, receipt and product, so that they are where a receipt has one time.
+    """
+    new = _changes(lines.customer, lines.basket)
+    if _parted(lines.customer[new], lines.basket[new]):
+        return False
+    within, other = ~new[1:], lines.customer[1:] != lines.customer[:-1]
+    later, same = np.diff(lines.time) > 0, np.diff(lines.time) == 0
+    after = later | (same & (np.diff(lines.basket) > 0))
+    good = np.where(within, same & (np.diff(lines.item) >= 0), other | after)
+    return bool(good.all())
+
+
+def _parted(customer: Ints, basket: Ints) -> bool:
+    """Return whether a customer's receipt stands in two places among runs of receipts."""
+    same = customer[1:] == customer[:-1]
+    if (basket[1:] > basket[:-1])[same].all():
+        return False  # numbers of receipts grow: no need to sort
+    order = np.lexsort((basket, customer))
+    customer, basket = customer[order], basket[order]
+    return bool(((np.diff(customer) == 0) & (np.diff(basket) == 0)).any())
+
+
+def _basket_ordinal(lines: Purchases) -> Ints:
+    """Return the number of each line's basket, over lines grouped by basket, int64 [L]."""
+    ordinal: Ints = np.cumsum(_changes(lines.customer, lines.basket)) - 1
+    return ordinal if len(ordinal) else np.zeros(0, dtype=np.int64)
+
+
+def pair_hash(customer: Ints, item: Ints) -> NDArray[np.uint64]:
+    """Hash customer and product, uint64 [P]: SplitMix64's finaliser (Steele et al. 2014), twice."""
+    state = np.full(len(customer), SPLIT, dtype=np.uint64)
+    for part in (customer, item):
+        state = (state ^ part.astype(np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state ^= state >> np.uint64(31)
+    return state
