@@ -25,6 +25,7 @@ ERRORS = {
     "AbortedError",
     "AgreementError",
     "BadPartError",
+    "MissingExtraError",
     "OtherRunError",
     "TooLargeError",
     "BundleError",

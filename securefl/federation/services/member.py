@@ -27,8 +27,8 @@ from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.runs.bound_data import bind_member
 from securefl.federation.runs.folder_lock import locked
 from securefl.federation.services.bootstrap import ConnectionContext
+from securefl.federation.services.durable_writes import JournalMemory
 from securefl.federation.services.member_process import (
-    JournalMemory,
     MemberEnd,
     MemberProcess,
     QuestionEntropy,

@@ -13,6 +13,7 @@ from securefl.federation import messages as m
 from securefl.federation.messages.codec import AnyMessage
 from securefl.federation.transport import session_keys
 from securefl.federation.transport.answer_sizes import SMALL_ANSWER, AnswerSizes
+from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import chunking, consumer
 from securefl.federation.transport.nats.batch import Question
@@ -124,6 +125,7 @@ def reader_of(keys, quota, sender=None, **more):
     sender = sender or Reassembler(keys.hub, "north", NORTH.public)
     done = []
     link = SimpleNamespace(
+        faults=StandingFaults(),
         claim=lambda message: False,
         acknowledger=lambda messages: lambda: done.extend(messages),
     )

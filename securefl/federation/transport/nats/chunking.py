@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from securefl.errors import SecureflError
 from securefl.federation.transport.answer_sizes import SMALL_ANSWER
