@@ -16,6 +16,7 @@ nats = pytest.importorskip("nats")
 from securefl.consortium.keys.nkeys import BrokerKey  # noqa: E402
 from securefl.federation import messages as m  # noqa: E402
 from securefl.federation.transport.base import EngineError  # noqa: E402
+from securefl.federation.transport.faults import StandingFaults  # noqa: E402
 from securefl.federation.transport.nats import listening  # noqa: E402
 from securefl.federation.transport.nats.batch import Question  # noqa: E402
 from securefl.federation.transport.nats.broker_config import MAX_CONNECTIONS  # noqa: E402
@@ -293,6 +294,7 @@ class Link:
 
     def __init__(self):
         self.done, self.claimed = [], set()
+        self.faults = StandingFaults()
         self.arrivals = SimpleNamespace(put=lambda arrival: None)
 
     def claim(self, message):
