@@ -39,7 +39,10 @@ class EarlyAnswers:
         """
         note = arrival.note
         section = _section_of(note.answers, self._journal.epoch)
-        if section is None or section == present or not self._journal.repeats(section):
+        # In a section that is repeated, what answers another one is a copy of what was read.
+        if section is None or self._journal.repeats(present):
+            return False
+        if not self._journal.repeats(section):
             return False
         if sum(sender == note.sender for sender, _ in self._kept) >= _MOST:
             return False
