@@ -48,7 +48,10 @@ class EarlyAnswers:
     def expects(self, answers: str, present: int) -> bool:
         """Return whether the question of this id can come again, as `keep`."""
         section = _section_of(answers, self._journal.epoch)
-        return section not in {None, present} and self._journal.repeats(section)
+        # In a section that is repeated, what answers another one is a copy of what was read.
+        if section is None or self._journal.repeats(present):
+            return False
+        return self._journal.repeats(section)
 
     def enter(self, section: int) -> None:
         """Drop what belongs into another section than this one, which is repeated."""
