@@ -16,6 +16,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.ml.parameters import load_local, load_shared, local_state
 from securefl.ml.vectors import FloatVector
+from securefl.tasks.base import Judged
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only
 
@@ -79,6 +80,11 @@ class MemberScoring:
         tallies = self._learner.score(self._model, split)
         load_local(self._model, present)
         return tallies
+
+    def judged(self, shared: FloatVector) -> Judged:
+        """Return what a shared model, float32 [d], is judged by, beside the local parameters."""
+        load_shared(self._model, shared)
+        return self._learner.judged(self._model)
 
     def baseline(self, split: Split) -> Tallies:
         """Return the metric sums of the baseline."""
