@@ -23,6 +23,7 @@ from securefl.config.base import NamedSettings, Settings
 from securefl.config.data import DataSettings
 from securefl.config.privacy import PrivacySettings
 from securefl.config.task_registry import TASKS, declaration
+from securefl.config.vote import VoteSettings
 
 
 def _known_task(name: str) -> str:
@@ -228,6 +229,11 @@ class RunConfig(Settings):
     cohort: CohortSettings = CohortSettings()
     secure: SecureSettings = SecureSettings()
     privacy: PrivacySettings = PrivacySettings()
+    vote: VoteSettings | None = Field(
+        None,
+        description="Members vote on each new model; none holds no vote. In mode secure without a"
+        " budget alone.",
+    )
     ledger: LedgerSettings = LedgerSettings()
     simulation: SimulationSettings = SimulationSettings()
     references: ReferenceSettings = ReferenceSettings()
@@ -291,6 +297,13 @@ class RunConfig(Settings):
     def _enough_to_hide_in(self) -> Self:
         if self.mode == "secure" and self.cohort.minimum < SMALLEST_MASKED_COHORT:
             raise ValueError("cohort.minimum: mode secure needs at least 3 members in a round")
+        return self
+
+    @model_validator(mode="after")
+    def _vote_is_priced(self) -> Self:
+        # A ballot is a function of customers' data that no plan has a price for.
+        if self.vote is not None and (self.mode != "secure" or self.privacy.dp != "none"):
+            raise ValueError("vote: members vote in mode secure without a budget alone")
         return self
 
     @model_validator(mode="after")

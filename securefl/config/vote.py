@@ -10,13 +10,11 @@ from securefl.config.base import Settings
 
 
 class VoteSettings(Settings):
-    """A vote of all members on a new model, each by its own held-out cases; docs/poisoning.md."""
+    """A vote of all members on a new model, each by its own held-out cases; docs/poisoning.md.
 
-    enabled: bool = Field(
-        False,
-        description="Whether members vote; in mode secure without a budget. A rejected model stops"
-        " the run with the last accepted one.",
-    )
+    A rejected model is no result, and stops the run.
+    """
+
     every: PositiveInt = Field(1, description="Rounds from one vote to the next.")
     quorum: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.5,
@@ -26,7 +24,7 @@ class VoteSettings(Settings):
         0.05, description="Share of the decisive metric that a model may lose in a round."
     )
     exposure: NonNegativeFloat = Field(
-        0.3, description="Share of the lists that a product may gain or lose in a round."
+        0.5, description="Share of the lists that a product may gain or lose in a round."
     )
     chance: NonNegativeFloat = Field(
         0.5, description="Added to both, divided by the root of the number of cases."

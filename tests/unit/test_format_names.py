@@ -44,6 +44,7 @@ ERRORS = {
     "NoteError",
     "RefusedError",
     "RefusedQuestionError",
+    "RejectedModelError",
     "RejectedSumError",
     "RoundFailedError",
     "RunDirectoryError",

@@ -77,6 +77,8 @@ def _print(tree: dict[str, Any]) -> None:
     labelled(out, "State", state + ("" if tree["connected"] else "; no connection to the broker"))
     if tree["trouble"]:
         labelled(out, "Trouble", tree["trouble"])
+    if tree["unusual"]:
+        labelled(out, "Last sum", f"out of the ordinary: {tree['unusual']}")
     if tree["epsilon"] is not None:
         labelled(out, "Epsilon", f"{tree['epsilon']:.2f}, of the member that spent most")
     for member in tree["members"]:

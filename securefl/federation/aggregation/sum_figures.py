@@ -15,10 +15,13 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
+from securefl.config.schema import RunConfig
 from securefl.ml.item_rows import HasItemAxes
 from securefl.ml.parameters import shared_parameters
+from securefl.tasks.base import AnyTask
 
 _WINDOW: Final = 5
 """Earlier rounds that a round is compared with."""
@@ -77,6 +80,12 @@ class SumReader:
         self._items = _item_tensors(model)
         self._limit = limit
 
+    @classmethod
+    def of(cls, config: RunConfig, task: AnyTask, facts: Any) -> Self:  # noqa: ANN401 - the task's
+        """Return the reader of a run's sums; the random numbers of torch stay as they were."""
+        with torch.random.fork_rng(devices=[]):
+            return cls(task.model(facts, 0), config.secure.limit)
+
     def figures(self, change: Vector, samples: int) -> SumFigures:
         """Return the figures of a mean change, float64 [d], of so much weight."""
         parts, start = {}, 0
@@ -114,7 +123,8 @@ def _item_tensors(model: nn.Module) -> dict[str, int]:
     return {
         name: axis.dimension
         for name, axis in model.item_axes().items()
-        if name in shared and len(axis.blocks) == 1
+        if name in shared
+        and len(axis.blocks) == 1
         # One slice an item: in a slice of a department, a single product cannot stand out.
         and axis.blocks[0].size == len(axis.blocks[0].codes) > 2
         and len(np.unique(axis.blocks[0].codes)) == axis.blocks[0].size

@@ -23,6 +23,7 @@ from securefl.consortium.ledger.round_records import records_of
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
+from securefl.federation.aggregation.sum_figures import SumReader
 from securefl.federation.member.answer_gate import AnswerGate
 from securefl.federation.member.answers import ANSWERS, Phase, Protection
 from securefl.federation.member.checkpoint import (
@@ -47,8 +48,10 @@ from securefl.federation.member.replying import reply_to
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.scoring import MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember
+from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.member.updates.run_budget import account_of
+from securefl.federation.member.voting import MemberVotes
 from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared, shared_layout
 from securefl.ml.vectors import FloatVector, model_digest
@@ -134,8 +137,11 @@ class Member:
             spec.entropy,
             start=AgreedStart(self.learner, spec.vocabulary),
         )
+        reader = SumReader(self.model, spec.config.secure.limit)
+        self.masked.watch = SumWatch(reader)
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
+        self._votes = MemberVotes(spec, self.scoring, self.rounds)
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         seen, layout = self.masked.verifier, shared_layout(self.model)
@@ -153,6 +159,7 @@ class Member:
             m.Protocol: self.masked.receive,
             m.ScoreRequest: self._enter_scores,
             m.ScoreProtocol: self.scores.receive,
+            m.VoteRequest: self._votes.answer,
             m.Evaluate: self._evaluate,
             m.Conclude: self._conclude,
             m.Finish: self._finish,

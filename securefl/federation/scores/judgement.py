@@ -24,6 +24,8 @@ BALLOTS: Final = (ACCEPT, "reject: worse", "reject: department", "reject: exposu
 WORSE, DEPARTMENT, EXPOSURE = BALLOTS[1:4]
 _FEWEST: Final = 20
 """Cases below which a member has no opinion of the whole, and none of a department."""
+_OF_MANY: Final = 2.0
+"""Departments are many, so that chance moves the worst of them further than the whole."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Judge:
         others = [name for name in accepted.parts if name != "all"]
         for name in others:
             cases = accepted.parts[name].denominator
-            if cases >= _FEWEST and self._lost(new, accepted, name) > self._allowed(cases):
+            allowed = _OF_MANY * self._allowed(cases)
+            if cases >= _FEWEST and self._lost(new, accepted, name) > allowed:
                 return DEPARTMENT
         return ACCEPT
 

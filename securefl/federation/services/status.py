@@ -59,6 +59,7 @@ class RunStatus(BaseModel):
     rounds: int
     state: str
     trouble: str
+    unusual: str = ""
     epsilon: float | None
     members: tuple[MemberStatus, ...]
 
@@ -90,6 +91,7 @@ class StatusFile(LivenessTracker):
             "rounds": context.config.rounds,
             "state": "waiting",
             "trouble": "",
+            "unusual": "",
             "epsilon": None,
         }
         self._written = 0.0
@@ -141,7 +143,7 @@ class StatusFile(LivenessTracker):
                     "left_out": record.left_out.get(member["name"], ""),
                     "unusable": "",
                 }
-        self._set(epsilon=record.epsilon, trouble="")
+        self._set(epsilon=record.epsilon, trouble="", unusual="; ".join(record.unusual))
 
     def unusable(self, party: str, reason: str) -> None:
         """Note that an answer of a member cannot be used, until the next round has ended."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from torch import nn
+
 from securefl.audit.attacks.ephemeral_ledger import ledger_context_in
 from securefl.audit.attacks.poison.hostile import HostileSpec
 from securefl.audit.attacks.poison.purchases import Ints
@@ -85,26 +86,24 @@ class Seen:
     """What happened in the rounds of a scene.
 
     Attributes:
-        models: The shared model before the first round and after each, float32 [d].
         changes: The mean change of each round, float64 [d].
         samples: Total weight of each round.
         sums: Test metrics of all honest members together, with the last model.
-        judged: Honest member to its view of each of `models`.
+        judged: Honest member to its view of the models before and after each round, when it ended.
         targets: Rows of the products that the attack was about, int64 [T].
         model: A model of an honest member, for its shapes.
     """
 
-    models: tuple[FloatVector, ...]
     changes: tuple[npt.NDArray[np.float64], ...]
     samples: tuple[int, ...]
     sums: MetricSums
-    judged: dict[str, tuple[Judged, ...]]
+    judged: dict[str, list[tuple[Judged, Judged]]]
     targets: Ints
     model: nn.Module = field(repr=False)
 
     def exposure(self, targets: Ints) -> float:
         """Return how many of some products (rows, int64 [T]) a list has, after the last round."""
-        last = [views[-1] for views in self.judged.values()]
+        last = [views[-1][1] for views in self.judged.values()]
         lists = [view.lists for view in last if view.lists is not None]
         shown = sum(float(counts[targets].sum()) for counts in lists)
         return shown / max(sum(view.cases for view in last), 1)
@@ -151,9 +150,8 @@ def play(scene: Scene, attack: Attack | None, path: Path) -> Seen:
     with InProcess([_Built(name, party) for name, party in parties.items()]) as transport:
         exchange = Exchange(transport)
         exchange.ask_all(scene.names, m.StartRun(since=0), m.Entries)
-        rounds = _rounds(scene, exchange, aggregator_of(consortium), prepared.shared)
         honest = [parties[name] for name in scene.names if name not in scene.attackers]
-        return _seen(rounds, honest, targets)
+        return _seen(scene, (exchange, aggregator_of(consortium)), prepared.shared, honest, targets)
 
 
 def _crafted(scene: Scene, attack: Attack | None, ids: Ints) -> RetailData:
@@ -167,42 +165,46 @@ def _crafted(scene: Scene, attack: Attack | None, ids: Ints) -> RetailData:
     return replace(scene.data, members=tuple(members))
 
 
-def _rounds(
-    scene: Scene, exchange: Exchange, aggregator: Aggregator, start: FloatVector
-) -> tuple[list[FloatVector], list[Aggregate]]:
-    """Run all rounds; return the models, the first one included, and the sums between them."""
-    server, models = ServerOptimizer(scene.config.server, len(start)), [start]
-    sums: list[Aggregate] = []
-    for number in range(1, scene.config.rounds + 1):
-        sums.append(aggregator.aggregate(exchange, number, models[-1], scene.names))
-        models.append(server.apply(models[-1], sums[-1].change))
-        ended = m.Conclude(
-            round=number,
-            survivors=sums[-1].survivors,
-            model=model_digest(models[-1]),
-            transcript=None,
-            since=0,
-        )
-        exchange.ask_all(scene.names, ended, m.Entries)
-    return models, sums
-
-
 def _seen(
-    rounds: tuple[Sequence[FloatVector], Sequence[Aggregate]],
+    scene: Scene,
+    way: tuple[Exchange, Aggregator],
+    start: FloatVector,
     honest: Sequence[Member],
     targets: Ints,
 ) -> Seen:
-    models, sums = rounds
-    last = [member.scoring.score(models[-1], "test", "present") for member in honest]
+    """Run all rounds, and have each honest member judge every model when it is new."""
+    server, models = ServerOptimizer(scene.config.server, len(start)), [start]
+    sums: list[Aggregate] = []
+    judged: dict[str, list[tuple[Judged, Judged]]] = {one.ledger.name: [] for one in honest}
+    for number in range(1, scene.config.rounds + 1):
+        sums.append(way[1].aggregate(way[0], number, models[-1], scene.names))
+        models.append(server.apply(models[-1], sums[-1].change))
+        _conclude(scene, way[0], sums[-1], (number, models[-1]))
+        for one in honest:
+            # Beside the local parameters of this round, as in a vote.
+            views = one.scoring.judged(models[-2]), one.scoring.judged(models[-1])
+            judged[one.ledger.name].append(views)
+    last = [one.scoring.score(models[-1], "test", "present") for one in honest]
     return Seen(
-        models=tuple(models),
         changes=tuple(one.change for one in sums),
         samples=tuple(one.samples for one in sums),
         sums=total(tally for scores in last for tally in scores.values()),
-        judged={
-            member.ledger.name: tuple(member.scoring.judged(model) for model in models)
-            for member in honest
-        },
+        judged=judged,
         targets=targets,
         model=honest[0].model,
     )
+
+
+def _conclude(
+    scene: Scene, exchange: Exchange, summed: Aggregate, ended: tuple[int, FloatVector]
+) -> None:
+    """Tell all members how a round ended, without which they enter no other."""
+    number, model = ended
+    end = m.Conclude(
+        round=number,
+        survivors=summed.survivors,
+        model=model_digest(model),
+        transcript=None,
+        since=0,
+    )
+    exchange.ask_all(scene.names, end, m.Entries)

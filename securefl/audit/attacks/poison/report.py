@@ -157,8 +157,9 @@ def _row(family: str, scene: Scene, attack: Attack | None, seen: tuple[Seen, See
 def _voted(scene: Scene, seen: Seen) -> tuple[int | None, str]:
     """Return the first round that is rejected and why; hostile members accept everything."""
     judge = Judge(VoteSettings(), create_task(scene.config).metrics[0].higher_is_better)
-    for number in range(1, len(seen.models)):
-        ballots = [judge.ballot(views[number], views[number - 1]) for views in seen.judged.values()]
+    for number in range(1, len(seen.changes) + 1):
+        views = [judged[number - 1] for judged in seen.judged.values()]
+        ballots = [judge.ballot(new, began) for began, new in views]
         votes = {ballot: ballots.count(ballot) for ballot in BALLOTS}
         votes[ACCEPT] += len(scene.names) - len(ballots)
         if rejected(votes, VoteSettings().quorum):

@@ -10,7 +10,7 @@ from securefl.audit.attacks.poison.federations import FAMILIES, family_config, f
 from securefl.audit.attacks.poison.play import Scene, play
 from securefl.audit.attacks.poison.report import poison
 from securefl.audit.attacks.poison.table import ATTACKS
-from securefl_cli.main import main
+from securefl_cli.commands.audit.attack import attack
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_the_table_has_an_attack_for_each_name(ranking):
 
 
 def test_a_scaled_update_moves_the_sum_that_far(ranking):
-    """All honest updates are the same in round 1, so the difference is nine times the attacker's."""
+    """Honest updates are the same in round 1: what differs is nine times the attacker's."""
     share = 1 - _weights(ranking)
     honest, free = ranking("none").changes[0], ranking("free-ride").changes[0]
     scaled = ranking("scale").changes[0]
@@ -80,6 +80,6 @@ def test_other_families_are_harmed_too(family):
 
 
 def test_poison_knows_no_federation_of_a_task():
-    result = CliRunner().invoke(main, ["audit", "attack", "--poison", "--task", "transfer"])
+    result = CliRunner().invoke(attack, ["--poison", "--task", "transfer"])
     assert result.exit_code == 2
     assert "no federation of task" in result.output
