@@ -25,7 +25,7 @@ def print_poison(report: PoisonReport) -> None:
         Column("Attack", firm=True),
         Column("Metric"),
         *(Column(name, right=True, firm=True) for name in ("Honest", "Attacked")),
-        Column("Its products a list"),
+        Column("Its products in a list"),
         Column("Vote rejects"),
         Column("Sum stands out"),
     )

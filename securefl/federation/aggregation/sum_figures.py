@@ -29,6 +29,10 @@ LOUDER: Final = 3.0
 """Times the usual length at which a sum or a layer stands out."""
 _ROW: Final = 12.0
 """Times the usual row at which a product stands out, in median absolute deviations."""
+_FAR: Final = 10.0
+"""Times the usual row below which no product stands out, however alike all others are."""
+_FEWEST_ROWS: Final = 8
+"""Rows that have to have moved, so that there is a usual one."""
 _TO_DEVIATIONS: Final = 1.4826
 """Median absolute deviation to standard deviation, for a normal distribution."""
 
@@ -109,9 +113,8 @@ class SumReader:
         for name, axis in self._items.items():
             rows = np.moveaxis(parts[name], axis, 0).reshape(parts[name].shape[axis], -1)
             lengths = np.linalg.norm(rows, axis=1)
-            score = (lengths - np.median(lengths)) / _spread(lengths)
-            place = int(score.argmax())
-            found = max(found, (place, float(score[place])), key=lambda one: one[1])
+            place = int(lengths.argmax())
+            found = max(found, (place, _beyond(lengths, place)), key=lambda one: one[1])
         return found
 
 
@@ -131,10 +134,20 @@ def _item_tensors(model: nn.Module) -> dict[str, int]:
     }
 
 
-def _spread(values: Vector) -> float:
-    """Return a robust standard deviation that is above 0."""
-    deviation = _TO_DEVIATIONS * float(np.median(np.abs(values - np.median(values))))
-    return max(deviation, 1e-3 * float(np.abs(values).max()), 1e-12)
+def _beyond(lengths: Vector, place: int) -> float:
+    """Return by how many robust deviations a row is longer than usual; 0 where not by far.
+
+    Rows of products that nobody bought do not move, and say nothing of those that did. What sells
+    most moves further than others everywhere, so that many deviations alone are no reason.
+    """
+    moved = lengths[lengths > 0]
+    if len(moved) < _FEWEST_ROWS or not math.isfinite(lengths[place]):
+        return 0.0
+    usual = float(np.median(moved))
+    if lengths[place] < _FAR * usual:
+        return 0.0
+    deviation = _TO_DEVIATIONS * float(np.median(np.abs(moved - usual)))
+    return (float(lengths[place]) - usual) / max(deviation, 1e-3 * usual)
 
 
 def remarks(figures: SumFigures, earlier: Sequence[SumFigures]) -> tuple[str, ...]:

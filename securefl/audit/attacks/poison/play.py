@@ -101,12 +101,15 @@ class Seen:
     targets: Ints
     model: nn.Module = field(repr=False)
 
-    def exposure(self, targets: Ints) -> float:
-        """Return how many of some products (rows, int64 [T]) a list has, after the last round."""
-        last = [views[-1][1] for views in self.judged.values()]
-        lists = [view.lists for view in last if view.lists is not None]
-        shown = sum(float(counts[targets].sum()) for counts in lists)
-        return shown / max(sum(view.cases for view in last), 1)
+    def exposures(self, targets: Ints) -> list[float]:
+        """Return how many of some products (rows, int64 [T]) a list has, after each round."""
+        found = []
+        for number in range(len(self.changes)):
+            views = [judged[number][1] for judged in self.judged.values()]
+            lists = [view.lists for view in views if view.lists is not None]
+            shown = sum(float(counts[targets].sum()) for counts in lists)
+            found.append(shown / max(sum(view.cases for view in views), 1))
+        return found
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class Harm:
         metric: The decisive metric.
         value: Its value on the test cases of all honest members, after the last round.
         honest: The same where all are honest.
-        exposure: How many of the attack's products a list of an honest member's customer has;
-            None where it is about none.
+        exposure: How many of the attack's products a list of an honest member's customer has, after
+            the round in which the attack gained most; None where it is about none.
         honest_exposure: The same where all are honest.
         vote_round: The first round that the honest members' votes reject; None without one.
         vote_reason: The most frequent reason in it; empty without one.
@@ -137,6 +137,7 @@ def _row(family: str, scene: Scene, attack: Attack | None, seen: tuple[Seen, See
     metric = create_task(scene.config).metrics[0].name
     vote_round, reason = _voted(scene, found)
     targets = found.targets
+    gained = min if attack is not None and attack.targets == "one rival's" else max
     return Harm(
         family=family,
         members=len(scene.names),
@@ -145,8 +146,8 @@ def _row(family: str, scene: Scene, attack: Attack | None, seen: tuple[Seen, See
         metric=metric,
         value=found.sums.ratios[metric].value,
         honest=honest.sums.ratios[metric].value,
-        exposure=found.exposure(targets) if len(targets) else None,
-        honest_exposure=honest.exposure(targets) if len(targets) else None,
+        exposure=gained(found.exposures(targets)) if len(targets) else None,
+        honest_exposure=gained(honest.exposures(targets)) if len(targets) else None,
         vote_round=vote_round,
         vote_reason=reason,
         sum_round=_remarked(scene, found),
