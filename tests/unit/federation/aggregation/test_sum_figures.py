@@ -135,3 +135,12 @@ def test_a_reader_leaves_the_random_numbers_alone():
     torch.manual_seed(1)
     SumReader.of(config, Drawing(), None)
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_rows_that_did_not_move_are_not_usual(reader):
+    """Where few products were bought, their rows alone are compared."""
+    change = np.zeros(len(shared_vector(Rows())))
+    change[:9] = 0.1
+    assert remarks(reader.figures(change, 40), ()) == ()
+    change[:27] = np.linspace(0.1, 0.3, 27)
+    assert remarks(reader.figures(change, 40), ()) == ()
