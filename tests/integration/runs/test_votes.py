@@ -76,7 +76,10 @@ def test_no_vote_is_held_between_the_agreed_rounds(tmp_path):
     assert [record.vote is None for record in directory.records()] == [True, False]
 
 
-@pytest.mark.parametrize("changes", [{"mode": "plain"}, {"privacy": {"dp": "distributed"}}])
+BUDGET = {"dp": "distributed", "epsilon": 8.0, "delta": 1e-5}
+
+
+@pytest.mark.parametrize("changes", [{"mode": "plain"}, {"privacy": BUDGET}])
 def test_a_vote_is_refused_where_nothing_prices_it(changes):
     tree = voting().model_dump(mode="json", exclude_none=True)
     with pytest.raises(ConfigError, match="without a budget alone"):
