@@ -23,7 +23,6 @@ from securefl.consortium.ledger.round_records import records_of
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.federation import messages as m
 from securefl.federation.aggregation.cohort import agreed_cohort
-from securefl.federation.aggregation.sum_figures import SumReader
 from securefl.federation.member.answer_gate import AnswerGate
 from securefl.federation.member.answers import ANSWERS, Phase, Protection
 from securefl.federation.member.checkpoint import (
@@ -46,12 +45,11 @@ from securefl.federation.member.own_figures import (
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.member.replying import reply_to
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
-from securefl.federation.member.scoring import MemberScoring, local_only_result
+from securefl.federation.member.scoring import MemberScoring, MemberVotes, local_only_result
 from securefl.federation.member.secure_client import MaskedMember
 from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.member.updates.run_budget import account_of
-from securefl.federation.member.voting import MemberVotes
 from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared, shared_layout
 from securefl.ml.vectors import FloatVector, model_digest
@@ -129,16 +127,9 @@ class Member:
         )
         begin_with(own_start(self.learner, self.model, spec.vocabulary), self.model, self.trainer)
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
-        self.masked = MaskedMember(
-            spec.name,
-            spec.identity,
-            spec.consortium,
-            records_of(ledger),
-            spec.entropy,
-            start=AgreedStart(self.learner, spec.vocabulary),
-        )
-        reader = SumReader(self.model, spec.config.secure.limit)
-        self.masked.watch = SumWatch(reader)
+        own = spec.name, spec.identity, spec.consortium, records_of(ledger), spec.entropy
+        self.masked = MaskedMember(*own, start=AgreedStart(self.learner, spec.vocabulary))
+        self.masked.watch = SumWatch.of(self.model, spec.config)
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
         self._votes = MemberVotes(spec, self.scoring, self.rounds)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
+from securefl.config.schema import RunConfig
 from securefl.federation.aggregation.sum_figures import SumFigures, SumReader, remarks
 
 _log = logging.getLogger(__name__)
@@ -22,6 +25,11 @@ class SumWatch:
     def __init__(self, reader: SumReader) -> None:
         self._reader = reader
         self._seen: dict[int, SumFigures] = {}
+
+    @classmethod
+    def of(cls, model: nn.Module, config: RunConfig) -> Self:
+        """Return the watch of a member's model, whose shapes alone are used."""
+        return cls(SumReader(model, config.secure.limit))
 
     def note(self, number: int, change: npt.NDArray[np.float64], samples: int) -> tuple[str, ...]:
         """Log, and return, what is out of the ordinary in the sum of a round.
