@@ -40,6 +40,11 @@ EXCLUDED: Final = (
         "patience: under a budget no score decides when a run ends",
     ),
     Excluded(
+        # A ballot is a function of customers' data that no plan has a price for.
+        lambda run: run.vote is not None and (run.mode != "secure" or run.privacy.dp != "none"),
+        "vote: members vote in mode secure without a budget alone",
+    ),
+    Excluded(
         # A unit more or less would move integers by what rounding adds, which no price includes.
         lambda run: run.secure.rounding == "random" and run.privacy.needs_masks,
         "secure.rounding: 'random' is not in the sensitivity of dp = 'distributed'",

@@ -26,6 +26,7 @@ from securefl.config.data import DataSettings, FilesSettings
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schedule import Period, ScheduleSettings
 from securefl.config.task_registry import TASKS, declaration
+from securefl.config.vote import VoteSettings
 
 
 def _known_task(name: str) -> str:
@@ -232,6 +233,11 @@ class RunConfig(Settings):
     cohort: CohortSettings = CohortSettings()
     secure: SecureSettings = SecureSettings()
     privacy: PrivacySettings = PrivacySettings()
+    vote: VoteSettings | None = Field(
+        None,
+        description="Members vote on each new model; none holds no vote. In mode secure without a"
+        " budget alone.",
+    )
     ledger: LedgerSettings = LedgerSettings()
     simulation: SimulationSettings = SimulationSettings()
     references: ReferenceSettings = ReferenceSettings()

@@ -22,7 +22,7 @@ from securefl.errors import InputError
 from securefl.ml.batches import Batch, Examples, TensorExamples
 from securefl.ml.item_rows import ItemRows
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.privacy.mechanisms import mechanism_for
 
@@ -89,6 +89,26 @@ class InputPerturbation(Protocol):
             series: Mean of all released series, float64 [K, T].
             deviation: Standard deviation of the noise in each cell.
         """
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A member's view of a shared model on its own held-out cases.
+
+    Attributes:
+        parts: The decisive metric by part of the cases: "all", and departments where there are any.
+        lists: Lists in which each product stands, int64 [I]; None where nothing is listed.
+        cases: Number of lists.
+    """
+
+    parts: Mapping[str, Ratio]
+    lists: npt.NDArray[np.int64] | None = None
+    cases: int = 0
+
+    @property
+    def exposure(self) -> npt.NDArray[np.float64] | None:
+        """Share of the lists in which each product stands, float64 [I]; None without lists."""
+        return None if self.lists is None else self.lists / max(self.cases, 1)
 
 
 FactsT = TypeVar("FactsT")
@@ -202,6 +222,14 @@ class Task(ABC, Generic[FactsT, MemberT]):
             NotImplementedError: If the task bounds no score.
         """
         raise NotImplementedError(f"{self.name} has no score with a bound for one unit")
+
+    def judged(self, model: nn.Module, member: MemberT) -> Judged:
+        """Return what the member judges a shared model by, from its own validation cases alone.
+
+        By default the decisive metric over all cases; nothing of it leaves the member as it is.
+        """
+        sums = self.evaluate(model, member, "validation")[member.name]
+        return Judged({"all": sums.ratios[self.metrics[0].name]})
 
     def evaluate_local(self, member: MemberT, split: Split) -> dict[str, MetricSums] | None:
         """Return the metrics of the member's local model alone; None without such a model.

@@ -47,6 +47,7 @@ ERRORS = {
     "NoteError",
     "RefusedError",
     "RefusedQuestionError",
+    "RejectedModelError",
     "RejectedSumError",
     "RoundFailedError",
     "RunDirectoryError",

@@ -57,6 +57,8 @@ class PlainProgress:
             f"round {record.round}/{self._rounds}  {figures(record)}  "
             f"{record.seconds:.1f} s  left {clock(left)}"
         )
+        for remark in record.unusual:
+            _line(f"round {record.round}: {remark}")
 
 
 def figures(record: RoundRecord) -> str:

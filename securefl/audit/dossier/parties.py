@@ -31,7 +31,7 @@ SEES: Final = {
     Protection.MASKED: (
         "The sum of the members' changes weighted by their samples, the sum of the samples, the"
         " weighted sum of the losses, sums of scores over all members, and who took part. Of a"
-        " single member, a mask."
+        " single member, a mask, and its vote on a model where a vote was agreed."
     ),
     Protection.MASKED_BUDGET: (
         "The sum of the members' changes with noise, the sum of all members' closing scores with"

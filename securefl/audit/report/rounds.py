@@ -164,7 +164,11 @@ def rounds(result: RunResult, records: Sequence[RoundRecord]) -> Section:
         anchor="rounds",
         title="How the rounds went",
         unsigned=True,
-        points=tuple(f"{r.member} refused: {r.reason}" for r in result.refusals),
+        points=(
+            *(f"{r.member} refused: {r.reason}" for r in result.refusals),
+            *(f"Sum of round {r.round}: {'; '.join(r.unusual)}" for r in records if r.unusual),
+            *(f"Vote on round {r.round}: {r.vote.reasons}" for r in records if r.vote is not None),
+        ),
         charts=_round_charts(records),
         tables=(
             Figures(

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from securefl.config.early_stopping import ends_early
 from securefl.config.schema import RunConfig
@@ -20,7 +20,10 @@ from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, moments_digest
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.aggregation.sum_figures import SumFigures, SumReader, remarks
 from securefl.federation.coordinator.scores import RoundScores, ScoreSource
+from securefl.federation.coordinator.vote import hold_vote
+from securefl.federation.scores.ballots import Vote
 from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import (
@@ -82,6 +85,9 @@ class RoundRecord:
         bytes_down: Bytes sent to each member in training and evaluation.
         transcript: Digest of the masked sum's transcript, hex; None in mode `plain`.
         unscored: Why the scores of its model are missing where they were asked for; empty if not.
+        sum: Figures of its sum; None in a record that no round made.
+        unusual: What of them is out of the ordinary beside earlier rounds; see `remarks`.
+        vote: The members' vote on its model; None where none was held.
     """
 
     round: int
@@ -99,6 +105,9 @@ class RoundRecord:
     bytes_down: dict[str, int] = field(default_factory=dict)
     transcript: str | None = None
     unscored: str = ""
+    sum: SumFigures | None = None
+    unusual: tuple[str, ...] = ()
+    vote: Vote | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,7 @@ class Federation:
         consortium: All members and what they agreed on.
         layout: All metrics of the task, as members sum them.
         scores: Where scores come from.
+        sums: Reads the sums, which every member sees too.
     """
 
     config: RunConfig
@@ -128,6 +138,7 @@ class Federation:
     consortium: Consortium
     layout: ExactLayout
     scores: ScoreSource
+    sums: SumReader
 
     def save_members(self, round_number: int) -> None:
         """Have every member make its state after a round durable."""
@@ -185,8 +196,11 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     state.round = number
     _prove(federation, state, result)
     with _for_good(number):
+        ended = number, state.shared, state.proof
+        vote = hold_vote(exchange, federation.consortium, federation.members, ended)
         scores = _validated(federation, state)
-        best = _keep_if_best(federation, state, scores.metrics)
+        rejected = vote is not None and vote.rejected
+        best = not rejected and _keep_if_best(federation, state, scores.metrics)
         # After the round, so that the record has what it cost; the accounts depend on no data.
         accounts = tuple(spent(federation).values())
     return RoundRecord(
@@ -205,7 +219,17 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         bytes_down=_more(exchange.bytes_down, down, federation.roster),
         transcript=transcript,
         unscored=scores.missing,
+        sum=federation.sums.figures(result.change, result.samples),
+        vote=vote,
     )
+
+
+def with_remarks(record: RoundRecord, earlier: Sequence[RoundRecord]) -> RoundRecord:
+    """Return a record with what is out of the ordinary in its sum beside those of rounds before."""
+    if record.sum is None:
+        return record
+    known = [one.sum for one in earlier if one.sum is not None and one.round < record.round]
+    return replace(record, unusual=remarks(record.sum, known))
 
 
 @contextmanager

@@ -144,6 +144,8 @@ ANSWERS: tuple[Rule, ...] = (
     Rule(m.ScoreRequest, (m.ScoreProtocol,), _ENDED, _BUDGET, Price.CHARGED, model=Model.VERIFIED),
     Rule(m.ScoreProtocol, (m.ScoreProtocol, m.Done), _ROUNDS | _ENDED, _MASKED, Price.MASKED),
     Rule(m.ScoreProtocol, (m.ScoreProtocol, m.Done), _ENDED, _BUDGET, Price.CHARGED),
+    # Where a vote was agreed, each member's own ballot leaves, signed: see `scores/ballots.py`.
+    Rule(m.VoteRequest, (m.Ballot,), _ROUNDS, _MASKED, Price.CLEAR, model=Model.CONCLUDED),
     # Exact scores of a single member leave in mode `plain` without a budget, and nowhere else.
     Rule(
         m.Evaluate,

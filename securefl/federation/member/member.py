@@ -46,8 +46,9 @@ from securefl.federation.member.own_figures import (
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.member.replying import reply_to
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
-from securefl.federation.member.scoring import MemberScoring, local_only_result
+from securefl.federation.member.scoring import MemberScoring, MemberVotes, local_only_result
 from securefl.federation.member.secure_client import MaskedMember
+from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.member.updates.run_budget import account_of
 from securefl.federation.scores.party import ScoreParty
@@ -133,16 +134,12 @@ class Member:
         )
         begin_with(own_start(self.learner, self.model, spec.vocabulary), self.model, self.trainer)
         self.rounds = MemberRounds(self.model, self.trainer, self.ledger, spec.memory)
-        self.masked = MaskedMember(
-            spec.name,
-            spec.identity,
-            spec.consortium,
-            records_of(ledger),
-            spec.entropy,
-            start=AgreedStart(self.learner, spec.vocabulary),
-        )
+        own = spec.name, spec.identity, spec.consortium, records_of(ledger), spec.entropy
+        self.masked = MaskedMember(*own, start=AgreedStart(self.learner, spec.vocabulary))
+        self.masked.watch = SumWatch.of(self.model, spec.config)
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
+        self._votes = MemberVotes(spec, self.scoring, self.rounds)
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         seen, layout = self.masked.verifier, shared_layout(self.model)
@@ -160,6 +157,7 @@ class Member:
             m.Protocol: self.masked.receive,
             m.ScoreRequest: self._enter_scores,
             m.ScoreProtocol: self.scores.receive,
+            m.VoteRequest: self._votes.answer,
             m.Evaluate: self._evaluate,
             m.Conclude: self._conclude,
             m.Finish: self._finish,

@@ -41,6 +41,7 @@ class MemberRounds:
         kept: The local parameters of the best round so far.
         start: The local parameters before the first round.
         model: The member's model.
+        trainer: See above.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class MemberRounds:
         self.kept = local_state(model)
         self.start = self.kept
         self.model = model
-        self._trainer = trainer
+        self.trainer = trainer
         self._ledger = ledger
         self._memory = memory
 
@@ -110,16 +111,16 @@ class MemberRounds:
         """
         if self.update is not None:
             raise m.MessageError("a member that has trained since its start is not taken back")
-        state = load_member(directory, number, self._trainer.optimizer)
+        state = load_member(directory, number, self.trainer.optimizer)
         load_local(self.model, state.local)
         self.kept = state.kept
 
     def moments(self) -> dict[str, Tensor]:
         """Return the optimizer's state by `parameter/key`; see `optimizer_state`."""
-        return optimizer_state(self._trainer.optimizer, self.model)
+        return optimizer_state(self.trainer.optimizer, self.model)
 
     def _state(self) -> MemberState:
-        return MemberState(local_state(self.model), self.kept, self._trainer.optimizer)
+        return MemberState(local_state(self.model), self.kept, self.trainer.optimizer)
 
     def _newly_trained(self, number: int, start: FloatVector) -> TrainedUpdate:
         load_shared(self.model, start)
@@ -127,7 +128,7 @@ class MemberRounds:
         self._ledger.trained()
         packed = pack_training(torch.from_numpy(done.change), done.loss, done.layers, self._state())
         self._memory.keep(_name_of(number, start), packed)
-        weight = self._trainer.weight
+        weight = self.trainer.weight
         return TrainedUpdate(number, start, done.change, done.loss, weight, done.layers)
 
     def _remembered(self, number: int, start: FloatVector) -> TrainedUpdate | None:
@@ -135,14 +136,14 @@ class MemberRounds:
         packed = self._memory.recall(_name_of(number, start))
         if packed is None:
             return None
-        change, loss, layers, state = unpack_training(packed, self._trainer.optimizer)
+        change, loss, layers, state = unpack_training(packed, self.trainer.optimizer)
         load_local(self.model, state.local)
         self.kept = state.kept
-        return TrainedUpdate(number, start, change.numpy(), loss, self._trainer.weight, layers)
+        return TrainedUpdate(number, start, change.numpy(), loss, self.trainer.weight, layers)
 
     def _train_within_budget(self, number: int) -> RoundChange:
         try:
-            return self._trainer.train(number)
+            return self.trainer.train(number)
         except RefusedError as error:
             refusal = error.refusal.model_copy(update={"round": number})
             self._ledger.refuse(refusal)

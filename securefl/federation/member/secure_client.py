@@ -24,6 +24,7 @@ from securefl.federation.aggregation.session_driver import RejectedSumError, cul
 from securefl.federation.aggregation.session_parameters import rounding_key
 from securefl.federation.member.model_verifier import ModelVerifier, Start
 from securefl.federation.member.open_session import OpenSession, SessionMaker, TrainedUpdate
+from securefl.federation.member.sum_watch import SumWatch
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl_protocols.primitives.entropy import Entropy
 from securefl_protocols.primitives.errors import ChecksumFailed, ProtocolError
@@ -54,6 +55,7 @@ class MaskedMember:
         last_unmasked: The last round for whose sum our shares have left; 0 before the first.
         earliest: No round before this one is entered: a member that lost its state may have entered
             them, and two sums of a round would disclose its update.
+        watch: Looks at each sum that was verified; None looks at none.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class MaskedMember:
         self.verifier = ModelVerifier(consortium, start)
         self.last_unmasked = 0
         self.earliest = 0
+        self.watch: SumWatch | None = None
         self._pinned: tuple[int, bytes] = (0, b"")
 
     def admit(self, request: m.TrainMasked) -> None:
@@ -204,6 +207,8 @@ class MaskedMember:
             # Some survivor's weight is none: like a wrong checksum, it must not end the run.
             raise RejectedSumError(f"the sum of round {update.round} is no mean: {error}") from None
         end = self.verifier.follow(update.round, survivors, update.shared, decoded.mean)
+        if self.watch is not None:
+            self.watch.note(update.round, decoded.mean, decoded.total_weight)
         return m.SumVerified(
             round=update.round, signature=end.signed(self._consortium, self._identity)
         )

@@ -30,6 +30,7 @@ from securefl.federation.messages.observation import (
 )
 from securefl.federation.messages.training import (
     Absent,
+    Ballot,
     BaselineRequest,
     BudgetRequest,
     BudgetResponse,
@@ -56,11 +57,13 @@ from securefl.federation.messages.training import (
     Train,
     TrainMasked,
     Update,
+    VoteRequest,
 )
 
 __all__ = [
     "Absent",
     "AnyMessage",
+    "Ballot",
     "BaselineRequest",
     "BudgetRequest",
     "BudgetResponse",
@@ -102,6 +105,7 @@ __all__ = [
     "Train",
     "TrainMasked",
     "Update",
+    "VoteRequest",
     "decode",
     "encode",
     "pack_tallies",

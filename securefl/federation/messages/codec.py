@@ -34,6 +34,7 @@ from securefl.federation.messages.observation import (
 )
 from securefl.federation.messages.training import (
     Absent,
+    Ballot,
     BaselineRequest,
     BudgetRequest,
     BudgetResponse,
@@ -58,6 +59,7 @@ from securefl.federation.messages.training import (
     Train,
     TrainMasked,
     Update,
+    VoteRequest,
 )
 from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.ml.vectors import FloatVector
@@ -71,6 +73,8 @@ AnyMessage = (
     | ScoreRequest
     | ScoreProtocol
     | SumVerified
+    | VoteRequest
+    | Ballot
     | DebugDisclose
     | ObserveModel
     | ObserveBaseline

@@ -122,6 +122,35 @@ class ScoreProtocol(Message):
     payload: bytes
 
 
+class VoteRequest(Message):
+    """Coordinator to member: vote on the model that a round ended with, where that was agreed.
+
+    Attributes:
+        shared: That model, float32 [d].
+        proof: Signatures under the end of the round, for a member that did not verify its sum;
+            empty for one that did.
+    """
+
+    kind: Literal["vote"] = "vote"
+    round: PositiveInt
+    shared: bytes
+    proof: bytes = b""
+
+
+class Ballot(Message):
+    """Member to coordinator: its vote.
+
+    Attributes:
+        ballot: One of `judgement.BALLOTS`.
+        signature: The member's, under the ballot, the round and its model; see `ballots.py`.
+    """
+
+    kind: Literal["ballot"] = "ballot"
+    round: PositiveInt
+    ballot: Annotated[str, Field(max_length=40)]
+    signature: Annotated[bytes, Field(min_length=64, max_length=64)]
+
+
 class Evaluate(Message):
     """Coordinator to member, mode `plain`: score this shared model on a split.
 

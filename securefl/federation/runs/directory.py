@@ -20,10 +20,12 @@ from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.paths import FILE as PLACES
 from securefl.consortium.ledger.paths import LedgerPaths
 from securefl.errors import InputError, RunDirectoryError, StorageFullError, out_of_space
+from securefl.federation.aggregation.sum_figures import SumFigures
 from securefl.federation.coordinator.rounds import RoundRecord, RoundState
 from securefl.federation.runs.checkpoint import read_checkpoint, write_checkpoint
 from securefl.federation.runs.folder_lock import LOCK, locked
 from securefl.federation.runs.result import RunResult, json_ready, result_from_json
+from securefl.federation.scores.ballots import Vote
 from securefl.ml.tensor_io import write_atomically
 from securefl.ml.vectors import FloatVector
 from securefl.untrusted.documents import parse_json
@@ -275,4 +277,9 @@ def _round_record(fields: dict[str, Any]) -> RoundRecord:
     numbers: dict[str, Any] = {"loss": loss, "validation": validation}
     if fields["customer_epsilon"] == _UNBOUNDED:
         numbers["customer_epsilon"] = math.inf
+    found = fields["sum"]
+    numbers["sum"] = None if found is None else SumFigures.from_json(found)
+    numbers["unusual"] = tuple(fields["unusual"])
+    vote = fields["vote"]
+    numbers["vote"] = None if vote is None else Vote(**vote)
     return RoundRecord(**(fields | names | numbers))

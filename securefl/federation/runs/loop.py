@@ -19,6 +19,7 @@ from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.model_proofs import proved_requests
 from securefl.federation.aggregation.secure import SecureAggregator
+from securefl.federation.aggregation.sum_figures import SumReader
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import (
     Federation,
@@ -28,8 +29,10 @@ from securefl.federation.coordinator.rounds import (
     is_over,
     run_round,
     spent,
+    with_remarks,
 )
 from securefl.federation.coordinator.scores import Arms, ScoreSource
+from securefl.federation.coordinator.vote import check_accepted
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import Prepared
 from securefl.federation.runs.progress import Progress
@@ -151,6 +154,7 @@ class RoundLoop:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
             self._conclude(record, state)
+            check_accepted(record.round, record.vote, state.best_round)
         return state
 
     def _round(self, state: RoundState) -> None:
@@ -164,6 +168,7 @@ class RoundLoop:
         number = state.round + 1
         self.hooks.begin_round(number)
         record = self.hooks.attempt(number, lambda: run_round(self.federation, state))
+        record = with_remarks(record, self.directory.records())
         # Before the checkpoint: a checkpoint without the members' states could not be restored.
         # A member keeps its state after the round before too, so a round can still be repeated.
         self.federation.save_members(state.round)
@@ -179,6 +184,7 @@ class RoundLoop:
         # and a signature cannot be taken back. Where a kill prevents it, `_restored` repeats it.
         self._conclude(record, state)
         self.watch.round(record)
+        check_accepted(record.round, record.vote, state.best_round)
 
     def _conclude(self, record: RoundRecord, state: RoundState) -> None:
         self.hooks.before_ledger()
@@ -275,6 +281,7 @@ def federation_of(
         consortium=consortium,
         layout=ExactLayout(prepared.task.scored_metrics),
         scores=scores,
+        sums=SumReader.of(config, prepared.task, prepared.facts),
     )
 
 

@@ -28,6 +28,7 @@ from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence, Fa
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import Federation, RoundRecord, RoundState
 from securefl.federation.coordinator.scores import ScoresInClear, ScoreSource, sums_alone
+from securefl.federation.coordinator.vote import RejectedModelError
 from securefl.federation.member.answers import Protection
 from securefl.federation.runs.agreement import keep_agreement, read_run
 from securefl.federation.runs.directory import RunDirectory
@@ -272,7 +273,8 @@ def _trained(
         )
         try:
             trained = RoundLoop(federation, hooks, prepared, directory, recorder, watch).run()
-        except UnverifiedRoundError as error:
+        except (UnverifiedRoundError, RejectedModelError) as error:
+            status.stopped(str(error))
             hooks.stopped(federation, str(error))
             link.flush()
             raise

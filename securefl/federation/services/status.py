@@ -72,6 +72,7 @@ class RunStatus(ProcessStatus):
         since: When that began.
         trouble: Why the last try of the round has no sum, or the run was stopped.
         needed: How many answers a step of a round needs.
+        unusual: What is out of the ordinary in the last sum; empty if nothing is.
         steps: The steps of the round under way.
         members: All members.
     """
@@ -81,6 +82,7 @@ class RunStatus(ProcessStatus):
     trouble: str
     needed: int
     steps: tuple[StepFact, ...]
+    unusual: str = ""
     members: tuple[MemberStatus, ...]
 
 
@@ -92,6 +94,7 @@ class StatusFile(LivenessTracker):
         context: The run.
         faults: What is wrong with the broker.
         needed: How many answers a step of a round needs.
+        unusual: What is out of the ordinary in the last sum; empty if nothing is.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class StatusFile(LivenessTracker):
             "since": time.time(),
             "trouble": "",
             "needed": needed,
+            "unusual": "",
             "epsilon": None,
             "epsilon_at": None,
             "cap": context.config.privacy.epsilon,
@@ -185,7 +189,8 @@ class StatusFile(LivenessTracker):
                 member["left_out"] = record.left_out.get(member["name"], "")
                 member["unusable"] = ""
         self._sum(record.round, verdict, len(record.survivors))
-        self._set(epsilon=record.epsilon, epsilon_at=time.time(), trouble="")
+        unusual = "; ".join(record.unusual)
+        self._set(epsilon=record.epsilon, epsilon_at=time.time(), trouble="", unusual=unusual)
 
     def unusable(self, party: str, reason: str) -> None:
         """Note that an answer of a member cannot be used, until the next round has ended."""

@@ -103,6 +103,8 @@ def _coordinator_lines(tree: Tree, now: float) -> Iterator[Line]:
     yield _state(tree, now)
     if tree["trouble"]:
         yield Line("Trouble", tree["trouble"], "bad" if tree["state"] == "stopped" else "warn")
+    if tree.get("unusual"):
+        yield Line("Last sum", f"out of the ordinary: {tree['unusual']}", "warn")
     if (waits := _waits(tree, now)) is not None:
         yield waits
     if tree["epsilon"] is not None:

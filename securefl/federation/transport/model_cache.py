@@ -18,7 +18,7 @@ from securefl.federation import messages as m
 from securefl.federation.transport.timeouts import kind_of
 
 ValueT = TypeVar("ValueT")
-_CARRYING = frozenset(("train", "train-masked", "evaluate", "deliver", "release-scores"))
+_CARRYING = frozenset(("train", "train-masked", "evaluate", "deliver", "release-scores", "vote"))
 _LONG = 4096
 _KEPT = 2
 _DIGEST = 32

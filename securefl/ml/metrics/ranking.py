@@ -92,6 +92,24 @@ def ranking_tally(scores: Scores, cases: RankingCases) -> MetricSums:
     return MetricSums({n: Ratio(v, count) for n, v in zip(names, sums.tolist(), strict=True)})
 
 
+def listed_and_gained(scores: Scores, cases: RankingCases) -> tuple[Tensor, Tensor]:
+    """Return in how many lists each product stands, int64 [I], and each case's gain, float64 [n].
+
+    A list has the `CUTOFF` products of the highest scores among all competitors and the held-out
+    purchase itself: it is what the customer would have been shown before it. The gain is
+    `ndcg@10_expected`.
+    """
+    counts, gains = torch.zeros(len(cases.sold), dtype=torch.int64), [torch.zeros(0).double()]
+    for first in range(0, len(cases.positive), _CHUNK):
+        index = torch.arange(first, min(first + _CHUNK, len(cases.positive)))
+        found, allowed = scores(index), cases.competitors(index)
+        gains.append(_gains(found, cases, index)[0])
+        allowed[torch.arange(len(index)), cases.positive[index]] = True
+        best = found.masked_fill(~allowed, float("-inf")).topk(min(CUTOFF, found.shape[1]), dim=1)
+        counts += torch.bincount(best.indices[best.values > float("-inf")], minlength=len(counts))
+    return counts, torch.cat(gains)
+
+
 def _gains(scores: Tensor, cases: RankingCases, index: Tensor) -> list[Tensor]:
     """Return each metric of each case, float64 [B] each."""
     positive = scores.gather(1, cases.positive[index, None])

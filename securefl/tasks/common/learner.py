@@ -18,7 +18,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.ml.seeds import derive_seed
 from securefl.ml.sgd import LocalTrainer
-from securefl.tasks.base import AnyTask, MemberData
+from securefl.tasks.base import AnyTask, Judged, MemberData
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,9 @@ class LocalProblem:
         model.to("cpu").eval()
         with torch.no_grad():
             return self.task.evaluate(model, self.data, split)
+
+    def judged(self, model: nn.Module) -> Judged:
+        """Return what the party judges a model by, on its own validation cases."""
+        model.to("cpu").eval()
+        with torch.no_grad():
+            return self.task.judged(model, self.data)

@@ -19,11 +19,11 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch
 from securefl.ml.item_rows import HasItemAxes, ItemRows
-from securefl.ml.metrics.ranking import ranking_tally, ranking_units
+from securefl.ml.metrics.ranking import listed_and_gained, ranking_tally, ranking_units
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import MetricSums
+from securefl.ml.metrics.sums import MetricSums, Ratio
 from securefl.ml.metrics.unit_sums import UnitSums
-from securefl.tasks.base import MemberData, Task
+from securefl.tasks.base import Judged, MemberData, Task
 from securefl.tasks.common.histories import CustomerExamples, Histories, joined
 from securefl.tasks.common.purchase_lines import Purchases
 from securefl.tasks.common.ranking_examples import (
@@ -221,6 +221,18 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
             name: ranking_tally(partial(self.scores, model, splits[split]), splits[split].ranking)
             for name, splits in member.cases.items()
         }
+
+    def judged(self, model: nn.Module, member: RankingMember) -> Judged:
+        """See `Task.judged`; departments are those of the held-out purchases."""
+        cases = member.cases[member.name]["validation"]
+        listed, gains = listed_and_gained(partial(self.scores, model, cases), cases.ranking)
+        parts = {"all": Ratio(float(gains.sum()), float(len(gains)))}
+        if isinstance(model, PurchaseModel) and len(gains):
+            department = model.products.codes[0][cases.ranking.positive]
+            for code in department.unique().tolist():
+                own = gains[department == code]
+                parts[f"department {code}"] = Ratio(float(own.sum()), float(len(own)))
+        return Judged(parts, listed.numpy(), len(gains))
 
     def unit_scores(self, model: nn.Module, member: RankingMember, split: Split) -> UnitSums:
         """See `Task.unit_scores`; each customer has one held-out purchase."""

@@ -16,6 +16,7 @@ from securefl_cli.options.run import (
     task_option,
 )
 from securefl_cli.rendering.grid import Column, Table
+from securefl_cli.rendering.poison import print_poison
 from securefl_cli.rendering.progress import watch
 from securefl_cli.rendering.screen import console, print_json
 
@@ -33,6 +34,8 @@ _EPSILON = 4.0
       securefl audit attack --epsilon 1 --seed 3
       securefl audit attack my.toml --canaries 20000
       securefl audit attack --format json > attack.json
+      securefl audit attack --poison                 what one member can do to the others
+      securefl audit attack --poison --task recommendation
     """,
 )
 @config_argument
@@ -54,6 +57,11 @@ _EPSILON = 4.0
     metavar="N",
     help="Synthetic customers, each in or out at random; more of them give tighter bounds.",
 )
+@click.option(
+    "--poison",
+    is_flag=True,
+    help="Play attacks of a member on the others instead, on small generated federations.",
+)
 @format_option
 @quiet_option
 @click.pass_context
@@ -64,6 +72,7 @@ def attack(
     config: Path | None,
     epsilon: float | None,
     canaries: int,
+    poison: bool,
     format: str,  # noqa: A002 - named after the option
     quiet: bool,
     **options: Any,  # noqa: ANN401 - the run options, as click parsed them
@@ -73,7 +82,13 @@ def attack(
     Canaries, loss-based membership inference and product rows, each with a lower bound of epsilon
     (95 % confidence) next to the claimed one. Exits with 1 if a claim is refuted. No retailer's
     ledger is charged, and nothing leaves this machine.
+
+    With --poison, members attack the other members: a table of the harm, and of the first round in
+    which a vote of the others, or the sum alone, would have noticed it. It has no claim to refute.
     """
+    if poison:
+        _poison(options["task"], options["seed"], format, quiet=quiet)
+        return
     claim = _EPSILON if epsilon is None and config is None else epsilon
     resolved = resolve(config, {**options, "dp": "local", "epsilon": claim})
     from securefl.audit.attacks.run import attack as attack_training
@@ -85,6 +100,22 @@ def attack(
     else:
         _print(report)
     ctx.exit(0 if report.passed else 1)
+
+
+def _poison(task: str | None, seed: int | None, format: str, *, quiet: bool) -> None:  # noqa: A002
+    from securefl.audit.attacks.poison.federations import FAMILIES
+    from securefl.audit.attacks.poison.report import poison
+
+    families = [name for name, tree in FAMILIES.items() if task in (None, tree["task"])]
+    if not families:
+        known = ", ".join(tree["task"] for tree in FAMILIES.values())
+        raise click.UsageError(f"--poison has no federation of task '{task}'; there are {known}")
+    with watch(quiet=quiet) as progress:
+        report = poison(families, seed=seed or 0, progress=progress)
+    if format == "json":
+        print_json(report.to_json())
+    else:
+        print_poison(report)
 
 
 def _print(report: AttackReport) -> None:

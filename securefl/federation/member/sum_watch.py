@@ -1,0 +1,48 @@
+"""A member's own look at each sum that it verified, for its own log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from securefl.config.schema import RunConfig
+from securefl.federation.aggregation.sum_figures import SumFigures, SumReader, remarks
+
+_log = logging.getLogger(__name__)
+
+
+class SumWatch:
+    """Compares sums with those before them; after a restart it begins anew.
+
+    Args:
+        reader: Reads sums of the run's model.
+    """
+
+    def __init__(self, reader: SumReader) -> None:
+        self._reader = reader
+        self._seen: dict[int, SumFigures] = {}
+
+    @classmethod
+    def of(cls, model: nn.Module, config: RunConfig) -> Self:
+        """Return the watch of a member's model, whose shapes alone are used."""
+        return cls(SumReader(model, config.secure.limit))
+
+    def note(self, number: int, change: npt.NDArray[np.float64], samples: int) -> tuple[str, ...]:
+        """Log, and return, what is out of the ordinary in the sum of a round.
+
+        Args:
+            number: The round.
+            change: The mean change, float64 [d].
+            samples: Its total weight.
+        """
+        # A round whose sum was rejected by others is repeated: it is compared with those before.
+        earlier = [one for known, one in sorted(self._seen.items()) if known < number]
+        self._seen[number] = self._reader.figures(change, samples)
+        found = remarks(self._seen[number], earlier)
+        for remark in found:
+            _log.info("the sum of round %d is out of the ordinary: %s", number, remark)
+        return found
