@@ -10,9 +10,9 @@ from securefl.config.base import Settings
 
 
 class VoteSettings(Settings):
-    """A vote of all members on a new model, each by its own held-out cases; docs/explanation/poisoning.md.
+    """A vote of all members on a new model, each by its own held-out cases.
 
-    A rejected model is no result, and stops the run.
+    A rejected model is no result, and stops the run (docs/explanation/poisoning.md).
     """
 
     every: PositiveInt = Field(1, description="Rounds from one vote to the next.")

@@ -23,7 +23,7 @@ LONGEST = 350
 LONG: dict[str, int] = {}
 """File to its lines, where they are more than `LONGEST`."""
 
-SMALL = 13
+SMALL = 12
 """How many small files have one importer; lower it when one is merged."""
 
 

@@ -129,7 +129,7 @@ class MemberVotes:
         if began is not None:
             judge = Judge(settings, self._scoring.metrics[0].higher_is_better)
             ballot = judge.ballot(self._scoring.judged(new), self._scoring.judged(began))
-        key, digest = SigningKey(self._identity), model_digest(new)
+        key, digest = SigningKey.of(self._identity), model_digest(new)
         signature = signed_ballot(self._consortium, key, request.round, digest, ballot)
         return m.Ballot(round=request.round, ballot=ballot, signature=signature)
 

@@ -229,7 +229,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         parts = {"all": Ratio(float(gains.sum()), float(len(gains)))}
         if isinstance(model, PurchaseModel) and len(gains):
             department = model.products.codes[0][cases.ranking.positive]
-            for code in department.unique().tolist():
+            for code in sorted(set(department.tolist())):
                 own = gains[department == code]
                 parts[f"department {code}"] = Ratio(float(own.sum()), float(len(own)))
         return Judged(parts, listed.numpy(), len(gains))

@@ -78,7 +78,8 @@ class Scene:
 
 def _sold(tables: RetailerTables, ids: Ints) -> Ints:
     counts = tables.transactions["product"].value_counts()
-    return counts.reindex(ids, fill_value=0).to_numpy(np.int64)
+    sold: Ints = counts.reindex(ids, fill_value=0).to_numpy(np.int64).astype(np.int64)
+    return sold
 
 
 @dataclass(frozen=True)
