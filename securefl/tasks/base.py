@@ -105,6 +105,20 @@ class Judged:
     lists: npt.NDArray[np.int64] | None = None
     cases: int = 0
 
+    @classmethod
+    def by_department(
+        cls,
+        gains: npt.NDArray[np.float64],
+        departments: npt.NDArray[np.int64],
+        lists: npt.NDArray[np.int64],
+    ) -> Judged:
+        """Add up the gain of each case, [n], overall and by its department, int64 [n] or [0]."""
+        parts = {"all": Ratio(float(gains.sum()), float(len(gains)))}
+        for code in sorted(set(departments.tolist())):
+            own = gains[departments == code]
+            parts[f"department {code}"] = Ratio(float(own.sum()), float(len(own)))
+        return cls(parts, lists, len(gains))
+
     @property
     def exposure(self) -> npt.NDArray[np.float64] | None:
         """Share of the lists in which each product stands, float64 [I]; None without lists."""

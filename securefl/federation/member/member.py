@@ -5,21 +5,14 @@ What is answered, and when, is decided by the table in `answers.py` alone; here 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgpack
 
-from securefl.config.schema import RunConfig
-from securefl.consortium.agreement.context import Consortium
-from securefl.consortium.ledger.data_custody import LedgerContext
-from securefl.consortium.ledger.events import QuestionRefusal, Refusal
+from securefl.consortium.ledger.events import QuestionRefusal
 from securefl.consortium.ledger.member_ledger import MemberLedger
-from securefl.consortium.ledger.policy import refuse
 from securefl.consortium.ledger.round_records import records_of
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.federation import messages as m
@@ -27,8 +20,6 @@ from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.member.answer_gate import AnswerGate
 from securefl.federation.member.answers import ANSWERS, Phase, Protection
 from securefl.federation.member.checkpoint import (
-    NoOpStore,
-    UpdateStore,
     begin_with,
     write_outputs,
 )
@@ -43,11 +34,11 @@ from securefl.federation.member.own_figures import (
     kept_result,
     write_figures,
 )
-from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.member.replying import reply_to
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
 from securefl.federation.member.scoring import MemberScoring, MemberVotes, local_only_result
 from securefl.federation.member.secure_client import MaskedMember
+from securefl.federation.member.spec import MemberSpec
 from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.member.updates.run_budget import account_of
@@ -55,69 +46,9 @@ from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared, shared_layout
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
-from securefl.tasks.base import MemberData, UnableMember
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.registry import create_task
 from securefl.tasks.served.starting import own_start
-from securefl.tasks.served.vocabulary import Vocabulary
-from securefl_protocols.primitives.entropy import Entropy
-from securefl_protocols.primitives.signing import SigningKey
-
-
-@dataclass(frozen=True)
-class MemberSpec:
-    """Everything that a process needs to host a member.
-
-    Attributes:
-        config: The run's configuration.
-        facts: The task's agreed public metadata.
-        data: This member's data.
-        directory: The member's folder for its state between rounds.
-        custody: The member's ledger and policy.
-        consortium: The parties and their agreement, as this member knows them.
-        identity: The member's identity key, or the 32 bytes of it.
-        entropy: The source of its session's randomness.
-        memory: Keeps a training for a restart in the middle of a round.
-        own_machine: Whether it keeps the run's result, to compute figures for itself alone.
-        vocabulary: The agreed products under their labels.
-    """
-
-    config: RunConfig
-    facts: Any
-    data: MemberData
-    directory: Path
-    custody: LedgerContext
-    consortium: Consortium
-    identity: bytes | SigningKey = field(repr=False)
-    entropy: Entropy = os.urandom
-    memory: UpdateStore = field(default_factory=NoOpStore)
-    own_machine: bool = False
-    vocabulary: Vocabulary = field(default_factory=Vocabulary.empty, repr=False)
-
-    @property
-    def name(self) -> str:
-        """The member's name."""
-        return self.data.name
-
-    @property
-    def cost(self) -> int:
-        """Number of training samples."""
-        return self.data.samples
-
-    def ledger(self) -> MemberLedger:
-        """Return the member's ledger; its file is opened when it is first needed."""
-        return MemberLedger(self.name, self.identity, self.consortium, self.custody, self.directory)
-
-    def refusal(self, ledger: MemberLedger) -> Refusal | None:
-        """Return why it takes no part: its policy, else its data; None where it does."""
-        unable = isinstance(self.data, UnableMember)
-        return ledger.refusal() or (refuse("data") if unable else None)
-
-    def build(self) -> Member | RefusingMember:
-        """Return the member; one that takes no part reads no data."""
-        ledger = self.ledger()
-        refusal = self.refusal(ledger)
-        return Member(self, ledger) if refusal is None else RefusingMember(ledger, refusal)
 
 
 class Member:

@@ -26,11 +26,12 @@ from securefl.federation.coordinator.scores import (
     sums_alone,
 )
 from securefl.federation.member.answers import Protection
-from securefl.federation.member.member import Member, MemberSpec
+from securefl.federation.member.member import Member
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.member.rounds import in_the_clear
 from securefl.federation.member.scoring import EARLIER, LocalPart, local_only_result
+from securefl.federation.member.spec import MemberSpec
 from securefl.federation.runs.prepare import POOLED, Prepared
 from securefl.federation.transport.base import Party
 from securefl.federation.transport.exchange import Exchange

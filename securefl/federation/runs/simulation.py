@@ -16,7 +16,7 @@ from securefl.consortium.keys.parties import party_of
 from securefl.consortium.ledger.data_custody import LedgerContext
 from securefl.consortium.ledger.policy import policy_of
 from securefl.errors import ConfigError
-from securefl.federation.member.member import MemberSpec
+from securefl.federation.member.spec import MemberSpec
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.observation import ObservedSpec, PooledSpec, Simulation
 from securefl.federation.runs.prepare import Prepared

@@ -21,9 +21,10 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import AgreementError, InputError
 from securefl.federation.member.journal import MemberJournal
-from securefl.federation.member.member import Member, MemberSpec
+from securefl.federation.member.member import Member
 from securefl.federation.member.own_figures import OwnFigures
 from securefl.federation.member.refusing import RefusingMember
+from securefl.federation.member.spec import MemberSpec
 from securefl.federation.runs.bound_data import bind_member
 from securefl.federation.runs.folder_lock import locked
 from securefl.federation.services.bootstrap import ConnectionContext

@@ -21,7 +21,7 @@ from securefl.ml.batches import Batch
 from securefl.ml.item_rows import HasItemAxes, ItemRows
 from securefl.ml.metrics.ranking import listed_and_gained, ranking_tally, ranking_units
 from securefl.ml.metrics.spec import MetricSpec, Split
-from securefl.ml.metrics.sums import MetricSums, Ratio
+from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.tasks.base import Judged, MemberData, Task
 from securefl.tasks.common.histories import CustomerExamples, Histories, joined
@@ -226,13 +226,10 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         """See `Task.judged`; departments are those of the held-out purchases."""
         cases = member.cases[member.name]["validation"]
         listed, gains = listed_and_gained(partial(self.scores, model, cases), cases.ranking)
-        parts = {"all": Ratio(float(gains.sum()), float(len(gains)))}
-        if isinstance(model, PurchaseModel) and len(gains):
+        department = torch.zeros(0, dtype=torch.int64)
+        if isinstance(model, PurchaseModel):
             department = model.products.codes[0][cases.ranking.positive]
-            for code in sorted(set(department.tolist())):
-                own = gains[department == code]
-                parts[f"department {code}"] = Ratio(float(own.sum()), float(len(own)))
-        return Judged(parts, listed.numpy(), len(gains))
+        return Judged.by_department(gains.numpy(), department.numpy(), listed.numpy())
 
     def unit_scores(self, model: nn.Module, member: RankingMember, split: Split) -> UnitSums:
         """See `Task.unit_scores`; each customer has one held-out purchase."""

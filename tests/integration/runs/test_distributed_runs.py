@@ -11,7 +11,7 @@ from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.overlap import shared_customers, shared_runs
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError
-from securefl.federation.member.member import MemberSpec
+from securefl.federation.member.spec import MemberSpec
 from securefl.federation.member.updates.distributed_dp import RELEASE, DistributedUpdates
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run

@@ -9,7 +9,7 @@ from securefl.audit.attacks.poison.table import ATTACKS
 from securefl.config.load import load_config
 from securefl.errors import ConfigError
 from securefl.federation.coordinator.vote import RejectedModelError
-from securefl.federation.member.member import MemberSpec
+from securefl.federation.member.spec import MemberSpec
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.progress import Silent

@@ -13,8 +13,9 @@ from securefl.audit.attacks.poison.purchases import Ints
 from securefl.audit.attacks.poison.table import Attack
 from securefl.audit.attacks.poison.updates import View
 from securefl.config.schema import RunConfig
-from securefl.federation.member.member import Member, MemberSpec
+from securefl.federation.member.member import Member
 from securefl.federation.member.refusing import RefusingMember
+from securefl.federation.member.spec import MemberSpec
 from securefl.ml.parameters import shared_parameters, shared_vector
 from securefl.ml.seeds import derive_seed
 from securefl.privacy.accounting.spent import Spending
