@@ -110,6 +110,11 @@ def listed_and_gained(scores: Scores, cases: RankingCases) -> tuple[Tensor, Tens
     return counts, torch.cat(gains)
 
 
+def same_for_all(scores: Tensor, index: Tensor) -> Tensor:
+    """Return one list of scores, [I], for every case at `index`, [B, I]."""
+    return scores.expand(len(index), -1)
+
+
 def _gains(scores: Tensor, cases: RankingCases, index: Tensor) -> list[Tensor]:
     """Return each metric of each case, float64 [B] each."""
     positive = scores.gather(1, cases.positive[index, None])

@@ -19,7 +19,12 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
 from securefl.ml.batches import Batch
 from securefl.ml.item_rows import HasItemAxes, ItemRows
-from securefl.ml.metrics.ranking import listed_and_gained, ranking_tally, ranking_units
+from securefl.ml.metrics.ranking import (
+    listed_and_gained,
+    ranking_tally,
+    ranking_units,
+    same_for_all,
+)
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
@@ -210,8 +215,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the loss of each customer, float [B]."""
-        customer, items, weights, prior = batch
-        return _ranker(model).losses(customer, items, weights, prior)
+        return _ranker(model).losses(*batch)
 
     def evaluate(
         self, model: nn.Module, member: RankingMember, split: Split
@@ -297,10 +301,8 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
     def baseline(self, member: RankingMember, split: Split) -> dict[str, MetricSums]:
         """Rank for every customer by the retailer's popularity."""
         return {
-            name: ranking_tally(
-                partial(_same_for_all, splits[split].popularity), splits[split].ranking
-            )
-            for name, splits in member.cases.items()
+            name: ranking_tally(partial(same_for_all, own[split].popularity), own[split].ranking)
+            for name, own in member.cases.items()
         }
 
     @property
@@ -317,9 +319,8 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         found = noised_popularity(
             member.name, member.examples.histories, products, self.config.privacy
         )
-        cases = member.cases[member.name][split]
-        scores = partial(_same_for_all, found)
-        return {member.name: ranking_tally(scores, cases.ranking)}
+        scores = partial(same_for_all, found)
+        return {member.name: ranking_tally(scores, member.cases[member.name][split].ranking)}
 
 
 def buyers(data: RetailData) -> pd.Series:
@@ -346,8 +347,3 @@ def _ranker(model: nn.Module) -> PurchaseModel:
     if not isinstance(model, PurchaseModel):
         raise TypeError(f"{type(model).__name__} does not rank purchases")
     return model
-
-
-def _same_for_all(scores: Tensor, index: Tensor) -> Tensor:
-    """Return one list of scores, [I], for every case at `index`, [B, I]."""
-    return scores.expand(len(index), -1)
