@@ -81,8 +81,8 @@ def family_data(family: str, config: RunConfig, members: int) -> RetailData:
     data = load(config.data)
     if family == "demand":
         return data
-    members = [_some_customers(tables, n) for n, tables in enumerate(data.members)]
-    return replace(data, members=tuple(members))
+    smaller = (_some_customers(tables, n) for n, tables in enumerate(data.members))
+    return replace(data, members=tuple(smaller))
 
 
 def _some_customers(tables: RetailerTables, place: int) -> RetailerTables:
@@ -114,9 +114,9 @@ def _receipts(rng: np.random.Generator) -> pd.DataFrame:
     liking = rng.gamma(1.0, 0.5, (customers, products, 1))
     elasticity = _ELASTICITIES[np.arange(products) % 3][:, None]
     units = rng.poisson(liking * visits[:, None] * (price / 2) ** elasticity)
-    bought = np.nonzero(units)
-    amount = units[bought].astype(np.float64)
-    lines = _lines(*bought, amount, amount * price[bought[1], bought[2]])
+    customer, product, weeks = np.nonzero(units)
+    amount = units[customer, product, weeks].astype(np.float64)
+    lines = _lines(customer, product, weeks, amount, amount * price[product, weeks])
     who, week = np.nonzero(visits)
     ones = np.ones(len(who))
     other = _lines(who, np.full(len(who), products), week, ones, ones)
