@@ -78,7 +78,7 @@ class Scene:
 
 def _sold(tables: RetailerTables, ids: Ints) -> Ints:
     counts = tables.transactions["product"].value_counts()
-    return counts.reindex(ids, fill_value=0).to_numpy(np.int64)
+    return counts.reindex(ids, fill_value=0).to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)
