@@ -123,14 +123,20 @@ RESULTS = {
     "RunStatus": {
         "written": R,
         "run": R,
+        **dict.fromkeys(("ended", "broker_heard", "epsilon_at", "since", "model", "unusual"), R),
         **dict.fromkeys(("connected", "agreement", "round", "rounds", "state", "trouble"), P),
-        **dict.fromkeys(("epsilon", "members"), P),
-        "unusual": R,
+        **dict.fromkeys(("epsilon", "cap", "sums", "faults", "needed", "steps", "members"), P),
     },
     "MemberStatus": {
-        "heard": R,
+        **dict.fromkeys(("heard", "asked_at"), R),
         **dict.fromkeys(("name", "at", "asked", "away", "bytes_down", "bytes_up", "left_out"), P),
-        "unusable": P,
+        **dict.fromkeys(("unusable", "given_up"), P),
+    },
+    "SumFact": {"round": P, "verdict": P, "members": P, "at": R},
+    "FaultFact": {"code": P, "says": P, "todo": P, "since": R},
+    "StepFact": {
+        **dict.fromkeys(("began", "ended"), R),
+        **dict.fromkeys(("step", "asked", "answered", "waits", "gone"), P),
     },
 }
 """By the class of what a coordinator writes: result.json, metrics.jsonl and status.json."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from securefl_cli.options.network import (
 )
 from securefl_cli.options.passphrase import unlocked
 from securefl_cli.options.run import format_option
+from securefl_cli.rendering.reading import say_no_log
 from securefl_cli.rendering.screen import console, copyable, print_json
 
 
@@ -50,7 +50,7 @@ def doctor(
     from securefl.federation.services.diagnostics import PreflightContext, examine
 
     # What the connection says of itself is in the findings.
-    logging.getLogger("securefl").addHandler(logging.NullHandler())
+    say_no_log()
     private = unlocked(key, passphrase_file)
     party = PreflightContext(agreement, private, facts, run_name, policy, data, state)
     findings = []

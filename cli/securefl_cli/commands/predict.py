@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +124,7 @@ def predict(
 
         check_new(out)  # before minutes of work
     if not quiet:
-        show_reading(logging.WARNING)  # a bad line is left out, with its count and reason
+        show_reading(progress=False)  # a bad line is left out, with its count and reason
     opened = open_model(model, data, member)
     if agreement is not None:
         _check_agreement(opened, agreement)

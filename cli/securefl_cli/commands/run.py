@@ -20,7 +20,7 @@ from securefl_cli.options.run import (
 )
 from securefl_cli.rendering.progress import watch
 from securefl_cli.rendering.reading import show_reading
-from securefl_cli.rendering.screen import print_json
+from securefl_cli.rendering.screen import Screen, print_json
 
 if TYPE_CHECKING:
     from securefl.config.schema import RunConfig
@@ -96,7 +96,7 @@ def run(
 
         resolved = resolve(config, options, from_)
         if not quiet and (said := other_default(resolved)):
-            click.echo(said, err=True)
+            Screen(err=True).whole(said)
         directory = _begin(resolved, repeat, out, LedgerPaths.usual(book, policy))
     from securefl.federation.runs.repeat import resume as carry_on
 

@@ -20,18 +20,23 @@ class _OnScreen(logging.Handler):
         Screen(err=True).line(record.getMessage())
 
 
-def show_reading(level: int = logging.INFO) -> None:
-    """Show progress, and what rules leave out, from now on; once, however often it is called.
+def show_reading(*, progress: bool = True) -> None:
+    """Show what rules leave out, from now on; once, however often it is called.
 
     Args:
-        level: What is shown: with `WARNING`, only lines that are left out or refused.
+        progress: Whether to show how far reading is too.
     """
     for name in READING_LOGS:
         log = logging.getLogger(name)
         if not any(isinstance(handler, _OnScreen) for handler in log.handlers):
             log.addHandler(_OnScreen())
-        log.setLevel(level)
+        log.setLevel(logging.INFO if progress else logging.WARNING)
         log.propagate = False
+
+
+def say_no_log() -> None:
+    """Keep the log off the screen, for a command that says all of it in its own words."""
+    logging.getLogger("securefl").addHandler(logging.NullHandler())
 
 
 def print_check(report: DataReport) -> None:

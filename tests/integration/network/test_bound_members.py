@@ -26,7 +26,8 @@ def start(office, tmp_path):
     """Start the member north, as its service does before it connects."""
     folder, config, facts = office
     key = SimpleNamespace(private_bytes=lambda: bytes(32))
-    context = SimpleNamespace(name="north", config=config, facts=facts, consortium=None, key=key)
+    own = {"name": "north", "config": config, "facts": facts, "key": key}
+    context = SimpleNamespace(**own, consortium=None, number=1, before=None)
     paths = MemberPaths(tmp_path / "state", tmp_path / "books", None, folder)
 
     def make():

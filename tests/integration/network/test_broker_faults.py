@@ -206,11 +206,11 @@ def test_a_member_that_waits_sees_that_streams_are_gone(world):
         world.link("coordinator") as hub,
         world.link("north", 10.0, faults) as link,
     ):
-        for stream in (world.layout.down, world.layout.up):
+        for stream in (world.layout.down("north"), world.layout.up("north")):
             with contextlib.suppress(EngineError, APIError):
                 hub.run(hub.client.jetstream().delete_stream(stream))
         sender = SimpleNamespace(name="coordinator")
-        link.read(world.layout.down, "north", sender, Quota("coordinator", most=None))
+        link.read(world.layout.down("north"), "north", sender, Quota("coordinator", most=None))
         named(faults, "store", "store-gone")
         hub.run(StoreWatch(hub, world.layout, ["north"], list).make())
         link.run(link.client.request(world.layout.from_member("north"), b"", 5))

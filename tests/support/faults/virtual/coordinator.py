@@ -14,6 +14,7 @@ from securefl.federation import messages as m
 from securefl.federation.aggregation.secure import MaskedSum, RoundFailedError, SecureAggregator
 from securefl.federation.aggregation.session_parameters import encode_update
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
+from securefl.federation.transport.answer_sizes import AnswerSizes
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import transport as nats_transport
@@ -115,6 +116,7 @@ class VirtualCoordinator:
                 journal=journal,
                 timeouts=timeouts,
                 watch=LivenessTracker(),
+                sizes=AnswerSizes(self.dimension, 2 * self.dimension, len(self.scene.names), 1000),
             )
 
     def _rounds(
