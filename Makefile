@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCUMENTED := $(VENV)/.documented
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Modules are compiled when they are imported first: most of them never are.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 # cpu or registry; found out if not given.
 LOCK ?=
@@ -19,7 +20,7 @@ WORKERS ?= 3
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-unit test-one test-attack test-integration test-e2e test-slow test-lowest coverage lint \
+.PHONY: help install demo test checks test-unit test-one test-attack test-integration test-e2e test-slow test-lowest coverage lint \
 	format docs docs-serve bench bench-quick verifier packages locks changelog clean
 
 help: ## Show this list
@@ -41,7 +42,10 @@ $(INSTALLED): pyproject.toml locks/cpu.txt locks/registry.txt
 demo: $(INSTALLED) ## Run the main jobs on real data and show what the federation gained
 	$(BIN)/securefl demo
 
-test: lint ## Run every check
+test: $(INSTALLED) ## Run every check, lint beside the tests
+	$(MAKE) --no-print-directory -j 2 lint checks
+
+checks: $(INSTALLED) # The tests of `make test`, without lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 test-unit: $(INSTALLED) ## Run the fast checks of single parts, without lint

@@ -37,6 +37,7 @@ STATUS = PROCESS | {
     "state": "training",
     "since": 0.0,
     "trouble": "",
+    "unusual": "",
     "needed": 4,
     "steps": [],
     "members": [MEMBER_OF_RUN, UNSEEN],

@@ -35,7 +35,7 @@ def test_masked_sums_are_bit_identical_in_narrow_lanes(tmp_path, small_config, b
     assert result.secure.metrics == pytest.approx(result.plain.metrics, rel=0.02)
 
 
-@pytest.mark.parametrize("rounds_per_session", [1, 64])
+@pytest.mark.parametrize("rounds_per_session", [pytest.param(1, marks=pytest.mark.slow), 64])
 @pytest.mark.parametrize("step", STEPS)
 def test_masked_sums_are_bit_identical_with_dropouts(
     tmp_path, small_config, step, rounds_per_session

@@ -69,6 +69,7 @@ def test_a_customer_of_all_members_pays_what_the_books_say(bundle_after):
     assert f"{stated[-1].epsilon:.3f}" in said
 
 
+@pytest.mark.slow
 def test_a_record_level_run_counts_before_a_customer_level_run(bundle_after):
     """Its steps are in the start entry, and no bound is stated that leaves them out."""
     private = {"dp": "local", "epsilon": 4.0, "delta": 1e-4, "sampling_rate": 0.1, "steps": 1}

@@ -77,7 +77,13 @@ def hostile(tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize("protection", list(Protection), ids=lambda one: one.value)
+def played(*protections):
+    """As cases; the two with masks are among the fast checks, for the others differ by less."""
+    slow = {one: [pytest.mark.slow] for one in (Protection.PLAIN, Protection.PLAIN_BUDGET)}
+    return [pytest.param(one, marks=slow.get(one, []), id=one.value) for one in protections]
+
+
+@pytest.mark.parametrize("protection", played(*Protection))
 def test_hostile_coordinator_gets_the_table(hostile, protection):
     """Every question in every phase with fields at extremes; the answered are those of the table.
 
@@ -87,9 +93,7 @@ def test_hostile_coordinator_gets_the_table(hostile, protection):
 
 
 @pytest.mark.parametrize(
-    "protection",
-    [Protection.MASKED, Protection.PLAIN_BUDGET, Protection.MASKED_BUDGET],
-    ids=lambda one: one.value,
+    "protection", played(Protection.MASKED, Protection.PLAIN_BUDGET, Protection.MASKED_BUDGET)
 )
 def test_hostile_coordinator_gets_no_score(hostile, protection):
     """Whatever the table says: no reply under masks or a budget holds a score of the member."""

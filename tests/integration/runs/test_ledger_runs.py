@@ -300,6 +300,7 @@ def charged(directory, name):
     return [one for one in releases if one.run == run_id and one.round <= directory.config.rounds]
 
 
+@pytest.mark.slow
 def test_a_kill_between_charge_and_release_never_under_counts(tmp_path, private):
     directory = begin(tmp_path / "run", private())
     killed_at(directory, "securefl.privacy.dpsgd.trainer:PrivateTrainer.step")

@@ -44,6 +44,7 @@ def test_worker_processes_give_the_same_bits(small_run):
     assert all(set(member.metrics) == set(one.metrics) for member in one.members)
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(tmp_path, small_run, small_config):
     changes = {"rounds": 8, "server": {"optimizer": "fedadam", "learning_rate": 0.01}}
     _, whole = small_run("whole", **changes)
@@ -70,7 +71,9 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(tmp_path, small_
     assert [r.validation for r in killed.records()] == [r.validation for r in whole.records()]
 
 
-@pytest.mark.parametrize("step", ["members_saved", "round_saved"])
+@pytest.mark.parametrize(
+    "step", ["members_saved", pytest.param("round_saved", marks=pytest.mark.slow)]
+)
 def test_a_kill_around_a_checkpoint_loses_no_scores(small_run, small_config, tmp_path, step):
     """The members have entered the round's scores; the coordinator has them, or had not yet."""
     _, whole = small_run("whole", rounds=4)
@@ -145,7 +148,7 @@ def test_a_sampled_cohort_is_what_the_records_say(small_run):
     assert len(set(cohorts)) > 1
 
 
-@pytest.mark.parametrize("optimizer", ["fedavgm", "fedadam"])
+@pytest.mark.parametrize("optimizer", ["fedavgm", pytest.param("fedadam", marks=pytest.mark.slow)])
 def test_server_optimizers_and_fedprox_change_the_result(small_run, optimizer):
     _, plain = small_run("plain")
     _, other = small_run("other", server={"optimizer": optimizer, "learning_rate": 0.1})
@@ -154,6 +157,7 @@ def test_server_optimizers_and_fedprox_change_the_result(small_run, optimizer):
     assert not same(weights(plain), weights(proximal))
 
 
+@pytest.mark.slow
 def test_fedprox_holds_members_near_the_shared_model(small_run):
     moved = []
     for mu in (0.0, 50.0):

@@ -37,7 +37,7 @@ def test_exact_sums_of_a_masked_run_equal_plain(small_run):
 
 
 @pytest.mark.parametrize(("kind", "arm", "metric"), KINDS)
-@pytest.mark.parametrize("privacy", [LOCAL, DISTRIBUTED])
+@pytest.mark.parametrize("privacy", [pytest.param(LOCAL, marks=pytest.mark.slow), DISTRIBUTED])
 def test_a_private_run_releases_noised_scores(small_run, kind, arm, metric, privacy):
     """One masked sum, charged once by each member; the audit of the run passes."""
     result, directory = small_run("private", kind, privacy=privacy)

@@ -104,6 +104,7 @@ def config(toys, purchases):
     return make
 
 
+@pytest.mark.slow
 def test_page_s_mechanism_runs_as_shown(registered, tmp_path, monkeypatch):
     """In both modes, charged by the same ledgers, verified by the audit."""
     monkeypatch.setenv("SECUREFL_HOME", str(tmp_path / "home"))

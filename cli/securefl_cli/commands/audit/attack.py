@@ -34,7 +34,7 @@ _EPSILON = 4.0
       securefl audit attack --epsilon 1 --seed 3
       securefl audit attack my.toml --canaries 20000
       securefl audit attack --format json > attack.json
-      securefl audit attack --poison                 what one member can do to the others
+      securefl audit attack --poison      what one member does to the others
       securefl audit attack --poison --task recommendation
     """,
 )
