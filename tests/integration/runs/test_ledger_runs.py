@@ -316,6 +316,7 @@ def test_a_kill_between_charge_and_release_never_under_counts(tmp_path, private)
     assert kinds(directory, "north")[:3] == ["start", "release", "release"]
 
 
+@pytest.mark.slow
 def test_a_kill_after_the_release_does_not_pay_twice(tmp_path, private):
     directory = begin(tmp_path / "run", private())
     killed_at(directory, "securefl.federation.runs.directory:RunDirectory.save_round")

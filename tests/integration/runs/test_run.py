@@ -34,6 +34,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(small_run):
     assert not same(weights(a), weights(c))
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_bits(small_run):
     references = {"references": {"enabled": True}, "rounds": 2}
     one, a = small_run("one", **references)
@@ -72,7 +73,8 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(tmp_path, small_
 
 
 @pytest.mark.parametrize(
-    "step", ["members_saved", pytest.param("round_saved", marks=pytest.mark.slow)]
+    "step",
+    [pytest.param(step, marks=pytest.mark.slow) for step in ("members_saved", "round_saved")],
 )
 def test_a_kill_around_a_checkpoint_loses_no_scores(small_run, small_config, tmp_path, step):
     """The members have entered the round's scores; the coordinator has them, or had not yet."""

@@ -56,7 +56,7 @@ def test_a_private_run_releases_noised_scores(small_run, kind, arm, metric, priv
     assert "fail" not in verdicts.values()
 
 
-@pytest.mark.parametrize("privacy", [LOCAL, DISTRIBUTED])
+@pytest.mark.parametrize("privacy", [pytest.param(LOCAL, marks=pytest.mark.slow), DISTRIBUTED])
 def test_training_and_scores_cost_the_budget_at_most(small_run, books, privacy):
     """Recomputed from the ledger and by the second accountant: within epsilon, and near it."""
     result, directory = small_run("budget", "ratings", privacy=privacy)

@@ -77,6 +77,7 @@ class CoordinatorJournal:
             )
             with closed_on_failure(self._database):
                 self.epoch = self._epoch()
+                self._repeated = self._named_sections()
 
     def _epoch(self) -> str:
         row = self._database.execute("SELECT epoch FROM coordinator").fetchone()
@@ -93,10 +94,16 @@ class CoordinatorJournal:
         return self._numbered(name) if row is None else int(row[0])
 
     def repeats(self, section: int) -> bool:
-        """Return whether a section is one that is repeated after a restart."""
-        find = "SELECT name FROM sections WHERE number = ?"
-        row = self._database.execute(find, (section,)).fetchone()
-        return row is not None and row[0] is not None
+        """Return whether a section is one that is repeated after a restart.
+
+        The connection's thread asks too, and so no query is made: one that is open while the
+        journal is shortened would fail that.
+        """
+        return section in self._repeated
+
+    def _named_sections(self) -> frozenset[int]:
+        find = "SELECT number FROM sections WHERE name IS NOT NULL"
+        return frozenset(number for (number,) in self._database.execute(find).fetchall())
 
     def passing_section(self) -> int:
         """Return the number of a section that is not repeated; after a restart it is a new one."""
@@ -105,6 +112,7 @@ class CoordinatorJournal:
     def _numbered(self, name: str | None) -> int:
         with self._usable():
             inserted = self._database.execute("INSERT INTO sections (name) VALUES (?)", (name,))
+            self._repeated = self._named_sections()
         return int(inserted.lastrowid or 0)
 
     def record(self, section: int, events: Iterable[Event]) -> None:
@@ -163,6 +171,7 @@ class CoordinatorJournal:
             self._database.execute(
                 "DELETE FROM sections WHERE number < (SELECT MAX(number) FROM sections)"
             )
+        self._repeated = self._named_sections()
         self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for file in files:
             (self._directory / file).unlink(missing_ok=True)
