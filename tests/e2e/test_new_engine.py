@@ -63,6 +63,7 @@ def carried(installed, monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_the_page_s_engine_runs_to_the_same_result(carried):
     exec(compile(blocks("python")[1], "new-engine.md", "exec"), {"__name__": "__main__"})
     weights = [Path("runs", name, "model.safetensors").read_bytes() for name in ("local", "queue")]

@@ -92,6 +92,7 @@ def test_new_model_trains_in_every_shown_mode(execute, tmp_path):
     assert all(b"directions.weight" in path.read_bytes() for path in weights)
 
 
+@pytest.mark.slow
 def test_new_model_without_units_refuses_dp(extended, execute):
     """A model that says of no privacy unit what its presence comes to has no protection."""
     spec = (extended / SPEC).read_text()

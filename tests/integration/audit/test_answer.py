@@ -91,6 +91,7 @@ def test_a_record_level_run_counts_before_a_customer_level_run(bundle_after):
     assert stated == {None}
 
 
+@pytest.mark.slow
 def test_a_customer_level_run_before_a_record_level_run_is_bounded():
     """A record is part of a customer, whose guarantee covers a change of one record twice."""
     earlier = (STEP,)

@@ -23,6 +23,7 @@ def test_a_finished_run_becomes_a_page(cli, here, finished):
     assert "securefl audit export" in text
 
 
+@pytest.mark.slow
 def test_two_runs_side_by_side(cli, here, finished):
     first, second = finished("secure"), finished("plain", "--mode", "plain")
     cli("report", first, "--beside", second, "--out", "both.html")

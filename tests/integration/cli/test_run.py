@@ -110,6 +110,7 @@ def test_repeat_reports_mean_and_spread(cli, ratings):
     assert "± over 2 seeds" in cli("run", "--resume", "out", "--quiet").out
 
 
+@pytest.mark.slow
 def test_an_interrupted_repeat_goes_on_with_what_is_left(cli, ratings, interrupted):
     stopped = interrupted("--quiet", "--repeat", "2")
     assert stopped.refused("securefl run --resume begun", code=130)

@@ -209,6 +209,7 @@ def test_the_books_state_what_a_customer_of_several_retailers_pays_under_one_noi
     assert f"two retailers epsilon is {two.epsilon:.3f}" in guarantee(result.privacy)
 
 
+@pytest.mark.slow
 def test_noise_of_ones_own_composes_beside_shared_noise(finished):
     finished("shared")
     own, _ = finished("own", privacy={"dp": "local"})

@@ -77,6 +77,7 @@ def test_members_auditors_and_the_coordinator_subtract_the_same(finished):
     assert is_expected.verdict == "pass"
 
 
+@pytest.mark.slow
 def test_epsilon_is_what_it_was(finished):
     kept, _ = finished("kept")
     removed, _ = finished("removed", privacy=REMOVE)

@@ -99,6 +99,7 @@ def test_a_kill_beside_the_checkpoint_is_resumed(written, tmp_path, small_config
     assert begun.model_path.read_bytes() == whole.model_path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_hook_may_run_a_failed_round_again(small_run, monkeypatch):
     """A round without a sum has changed nothing: run again, it ends with the same weights."""
     _, once = small_run("once")

@@ -88,6 +88,7 @@ def test_a_month_of_new_products_and_customers(month, tmp_path):
     assert "999" in set(lists["product"].astype(str))
 
 
+@pytest.mark.slow
 def test_months_compose_over_the_life_of_the_data(month, books):
     """One account, though the tables have grown; the plan has said what it would be."""
     for place, name in enumerate(("first", "second")):

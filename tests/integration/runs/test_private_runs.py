@@ -207,6 +207,7 @@ def test_a_coordinator_that_asks_for_more_rounds_than_agreed_gets_none(tmp_path,
     assert book.refused_questions(consortium.run_id.hex()) == {"train"}
 
 
+@pytest.mark.slow
 def test_seeds_in_a_row_on_the_same_data_add_up(tmp_path, private_config):
     directory = RepeatDirectory.create(tmp_path / "runs", private_config(rounds=1), 2)
     result = run_repeated(directory)

@@ -26,6 +26,7 @@ def test_mean_and_spread_are_over_the_seeds(tmp_path, small_config):
     assert mean == pytest.approx(statistics.fmean(first))
 
 
+@pytest.mark.slow
 def test_what_has_ended_is_not_run_again(tmp_path, small_config, monkeypatch):
     directory = RepeatDirectory.create(tmp_path / "r", small_config(rounds=1), 2)
     result = run_repeated(directory)

@@ -130,6 +130,7 @@ def test_a_damaged_checkpoint_is_one_clear_error(small_run, victim):
         run(RunDirectory.open(directory.path))
 
 
+@pytest.mark.slow
 def test_a_warm_start_begins_where_the_other_run_ended(small_run):
     _, first = small_run("first")
     _, second = small_run("second", warm_start=str(first.model_path), rounds=1)

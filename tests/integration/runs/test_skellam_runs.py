@@ -50,6 +50,7 @@ def test_a_run_is_priced_by_the_books_and_by_the_auditor(finished, consortium):
     assert compose(charged[:3], 1e-3, "rdp") <= 3.0
 
 
+@pytest.mark.slow
 def test_a_later_run_under_another_law_pays_for_both(finished, tmp_path):
     finished("first", privacy=SKELLAM)
     second, directory = finished("second")

@@ -29,6 +29,7 @@ def ranking(tmp_path_factory):
     return seen
 
 
+@pytest.mark.slow
 def test_the_table_has_an_attack_for_each_name(ranking):
     assert len(ATTACKS) == 12
     assert all(attack.name == name for name, attack in ATTACKS.items())
