@@ -1,6 +1,7 @@
 """A consortium as its parties would make it: keys, certificates, agreement, facts, broker."""
 
 import signal
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -123,6 +124,26 @@ def life_of_commanded_coordinator(village, *options):
     command += ["--facts", village.facts, "--passphrase-file", passphrase, "--run", "1"]
     command += ["--out", village.folder / "run", "--quiet", *options]
     securefl(list(map(str, command)), standalone_mode=False)
+
+
+def watched_run(village, options, look, pause):
+    """What `look` sees of a run while it lasts; the coordinator is a command with these options."""
+    seen = []
+    start_processes()
+    with ExitStack() as stack:
+        stack.enter_context(open_broker(village))
+        members = [(life_of_member, (village, name)) for name in village.names]
+        hub = (life_of_commanded_coordinator, (village, *options))
+        for life, details in (*members, hub):
+            process = PROCESSES.Process(target=life, args=details, daemon=True)
+            process.start()
+            stack.callback(process.kill)
+        until = time.monotonic() + 120
+        while process.exitcode is None and time.monotonic() < until:
+            seen.append(look())
+            time.sleep(pause)
+        assert process.exitcode == 0, (village.folder / "hub.log").read_text()[-3000:]
+    return seen
 
 
 def run_network(village, seconds=120, deaths=None):

@@ -14,7 +14,8 @@ from securefl.errors import SecureflError
 from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.messages import decode
 from securefl.federation.messages.base import MessageError
-from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import make_facts
 from securefl.federation.transport.exchange import _INPUT_ERRORS
 from securefl.tasks.common.facts_tree import format_name
 from securefl.tasks.recommendation.rating_task import RatingFacts
@@ -166,7 +167,7 @@ def test_facts_of_a_renamed_class_are_the_same(tmp_path, small_config):
     before = make_facts(config, tmp_path / "before.facts")
     with renamed(RatingFacts):
         after = make_facts(config, tmp_path / "after.facts")
-        assert isinstance(read_facts(tmp_path / "before.facts").content, RatingFacts)
+        assert isinstance(open_facts(tmp_path / "before.facts").content, RatingFacts)
     assert b"RatingFacts" in (tmp_path / "after.facts").read_bytes()
     assert after.digest == before.digest
 

@@ -25,7 +25,7 @@ from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import AgreementError, InputError
 from securefl.federation.messages import MessageError, pack_vector, unpack_vector
-from securefl.federation.services.facts_file import VERSION, Facts, open_facts
+from securefl.federation.services.facts_file import VERSION, Facts
 from securefl.ml.parameters import shared_vector
 from securefl.ml.tensor_io import write_atomically
 from securefl.ml.vectors import FloatVector
@@ -137,14 +137,3 @@ def _made(config: RunConfig, data: RetailData) -> tuple[Facts, bytes]:
         tree |= {"start": pack_vector(start)}
     packed = msgpack.packb(tree)
     return Facts(packed, "the new file"), packed
-
-
-def read_facts(path: Path) -> Facts:
-    """Return the facts in a file.
-
-    Raises:
-        InputError: If it is missing or damaged.
-    """
-    found = open_facts(path)
-    assert found.content is not None
-    return found

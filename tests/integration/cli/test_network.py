@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from securefl.federation.services.public_facts import read_facts
+from securefl.federation.services.facts_file import open_facts
 from support.statuses import MEMBER_STATUS, STATUS
 
 
@@ -61,7 +61,7 @@ def test_status_of_what_is_no_run_says_so(here, cli):
 
 def test_facts_are_written_once_and_read_back(here, cli, ratings):
     shown = cli("facts", ratings, "--out", "agreed.facts").out
-    facts = read_facts(here / "agreed.facts")
+    facts = open_facts(here / "agreed.facts")
     assert facts.digest.hex() in shown
     assert facts.content.customers == 60
     assert cli("facts", ratings, "--out", "agreed.facts").refused("exists")
@@ -73,7 +73,7 @@ def test_damaged_facts_are_named(here):
 
     (here / "facts").write_bytes(b"\x81\xa7version\x01")
     with pytest.raises(InputError, match="damaged"):
-        read_facts(here / "facts")
+        open_facts(here / "facts")
 
 
 def test_a_member_without_an_agreement_says_what_is_missing(here, cli):

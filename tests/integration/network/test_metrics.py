@@ -1,9 +1,7 @@
 """What Prometheus is told while a run lasts."""
 
-import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
 
 import pytest
 
@@ -12,11 +10,8 @@ from securefl.federation.services.status import read_status
 from support.brokers import free_port
 from support.consortium_processes import (
     found,
-    life_of_commanded_coordinator,
-    life_of_member,
-    open_broker,
+    watched_run,
 )
-from support.nats_cluster import PROCESSES, start_processes
 from support.small_runs import NETWORK_MEMBERS as NAMES
 from support.small_runs import network_config as small
 
@@ -38,21 +33,8 @@ def scraped(port):
 def test_metrics_tell_rounds_bytes_and_silence_of_a_run(tmp_path):
     pytest.importorskip("prometheus_client")
     config = small(rounds=3)
-    village, port, seen = found(tmp_path / "village", config, NAMES), free_port(), []
-    start_processes()
-    with ExitStack() as stack:
-        stack.enter_context(open_broker(village))
-        members = [(life_of_member, (village, name)) for name in NAMES]
-        hub = (life_of_commanded_coordinator, (village, "--metrics-port", port))
-        for life, details in (*members, hub):
-            process = PROCESSES.Process(target=life, args=details, daemon=True)
-            process.start()
-            stack.callback(process.kill)
-        until = time.monotonic() + 120
-        while process.exitcode is None and time.monotonic() < until:
-            seen.append(scraped(port))
-            time.sleep(0.05)
-        assert process.exitcode == 0, (village.folder / "hub.log").read_text()[-3000:]
+    village, port = found(tmp_path / "village", config, NAMES), free_port()
+    seen = watched_run(village, ("--metrics-port", port), lambda: scraped(port), 0.05)
     seen = [one for one in seen if one is not None]
     rounds = [one["securefl_round", ""] for one in seen]
     assert rounds == sorted(rounds)

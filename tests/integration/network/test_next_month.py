@@ -17,8 +17,8 @@ from securefl.errors import AgreementError, InputError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.prepare import prepare
 from securefl.federation.runs.released import released_signers
+from securefl.federation.services.facts_file import open_facts
 from securefl.federation.services.member import MemberPaths, serve
-from securefl.federation.services.public_facts import read_facts
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import load_local, load_shared
 from securefl.tasks.common.learner import LocalProblem
@@ -186,7 +186,7 @@ def test_no_member_takes_anothers_word_for_the_start(months, tmp_path):
     tree = msgpack.unpackb(second.facts.read_bytes())
     tree["start"] = bytes(len(tree["start"]))
     second.facts.write_bytes(msgpack.packb(tree))
-    assert read_facts(second.facts).start == tree["start"]
+    assert open_facts(second.facts).start == tree["start"]
     member = paths(second, "north", files / "north", own["north"])
     with pytest.raises(AgreementError, match=r"facts"):
         serve(second.context("north"), _elsewhere(member, tmp_path))

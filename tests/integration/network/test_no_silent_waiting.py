@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import time
-from contextlib import ExitStack
 from urllib.request import urlopen
 
 import pytest
@@ -12,11 +11,9 @@ import pytest
 from support.brokers import free_port
 from support.consortium_processes import (
     found,
-    life_of_commanded_coordinator,
-    life_of_member,
-    open_broker,
+    watched_run,
 )
-from support.nats_cluster import PROCESSES, QUICK, FullDisk, start_processes
+from support.nats_cluster import QUICK, FullDisk
 from support.small_runs import NETWORK_MEMBERS as NAMES
 from support.small_runs import network_config as small
 
@@ -83,21 +80,8 @@ def test_an_emptied_broker_needs_no_other_restart(stage):
 def test_a_run_shows_its_live_page(tmp_path):
     """From before the first member is there to the end of the run."""
     pytest.importorskip("starlette")
-    village, port, seen = found(tmp_path / "village", small(rounds=3), NAMES), free_port(), []
-    start_processes()
-    with ExitStack() as stack:
-        stack.enter_context(open_broker(village))
-        members = [(life_of_member, (village, name)) for name in NAMES]
-        hub = (life_of_commanded_coordinator, (village, "--page", port))
-        for life, details in (*members, hub):
-            process = PROCESSES.Process(target=life, args=details, daemon=True)
-            process.start()
-            stack.callback(process.kill)
-        until = time.monotonic() + 120
-        while process.exitcode is None and time.monotonic() < until:
-            seen.append(looked_at(port))
-            time.sleep(0.1)
-        assert process.exitcode == 0, (village.folder / "hub.log").read_text()[-3000:]
+    village, port = found(tmp_path / "village", small(rounds=3), NAMES), free_port()
+    seen = watched_run(village, ("--page", port), lambda: looked_at(port), 0.1)
     words = (
         f"verified, {len(NAMES)} members",
         "send masked inputs",

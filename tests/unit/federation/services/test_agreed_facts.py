@@ -8,7 +8,8 @@ import pytest
 from securefl.config.load import load_config
 from securefl.errors import AgreementError, ConfigError, DataError
 from securefl.federation.runs.prepare import prepare
-from securefl.federation.services.public_facts import check_facts, make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import check_facts, make_facts
 
 PRODUCTS = [f"item-{number}" for number in range(12)]
 MEMBERS = [{"name": name, "transactions": f"{name}.csv"} for name in ("north", "south", "west")]
@@ -62,7 +63,7 @@ def shops(agreed):
 @pytest.mark.parametrize("task", TASKS)
 def test_facts_are_made_where_there_is_no_table(agreed, task):
     made = make_facts(config(agreed, task), agreed / "facts")
-    assert read_facts(agreed / "facts").digest == made.digest
+    assert open_facts(agreed / "facts").digest == made.digest
     if task == "recommendation":
         assert made.content.products.tolist() == list(range(len(PRODUCTS)))
         assert np.datetime64(made.content.end, "ns") == np.datetime64(

@@ -9,8 +9,9 @@ from securefl.config.load import load_config
 from securefl.errors import AgreementError, InputError
 from securefl.federation.services import schedule
 from securefl.federation.services.bootstrap import facts_of_run
+from securefl.federation.services.facts_file import open_facts
 from securefl.federation.services.member import MemberPaths, serve
-from securefl.federation.services.public_facts import make_all_facts, read_facts
+from securefl.federation.services.public_facts import make_all_facts
 
 
 def agreed(runs=3, last="2026-03-01"):
@@ -125,7 +126,7 @@ def test_facts_of_a_schedule_have_a_file_each(tmp_path):
     config = agreed(2)
     data = config.data.model_copy(update={"root": tmp_path})
     made = make_all_facts(config.model_copy(update={"data": data}), tmp_path / "facts")
-    found = [read_facts(facts_of_run(tmp_path / "facts", run)) for run in ("1", "2")]
+    found = [open_facts(facts_of_run(tmp_path / "facts", run)) for run in ("1", "2")]
     assert [one.digest for one in found] == [one.digest for one in made]
     assert found[0].digest != found[1].digest
     with pytest.raises(InputError, match="exists"):

@@ -13,7 +13,8 @@ from securefl.data.schema import check_data
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError, InputError
 from securefl.federation.runs.prepare import prepare_data
-from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import make_facts
 from securefl.ml.batches import all_units
 from securefl.ml.metrics.sums import total
 from securefl.tasks.churn.examples import RetailerObservations, observation_dates
@@ -359,7 +360,7 @@ def data_end():
 def test_facts_are_read_as_they_were_written(tmp_path):
     config = load_config(None, merge(TASK, {"data": {"source": "tutorial", "customers": 40}}))
     made = make_facts(config, tmp_path / "facts")
-    read = read_facts(tmp_path / "facts")
+    read = open_facts(tmp_path / "facts")
     assert read.digest == made.digest
     assert (read.content.begin, read.content.end) == (made.content.begin, made.content.end)
     assert np.array_equal(read.content.category, made.content.category)

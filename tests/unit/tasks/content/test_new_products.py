@@ -11,7 +11,8 @@ from securefl.config.load import load_config
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError
-from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import make_facts
 from securefl.ml.metrics.sums import total
 from securefl.ml.sgd import LocalTrainer
 from securefl.tasks.common.cold_start_split import cold_start_products
@@ -127,7 +128,7 @@ def test_what_noise_asks_of_the_shared_model_is_not_asked_of_the_own_one():
 
 def test_facts_survive_a_file(tmp_path, config):
     written = make_facts(config(), tmp_path / "facts.bin").content
-    read = read_facts(tmp_path / "facts.bin").content
+    read = open_facts(tmp_path / "facts.bin").content
     assert all(
         torch.equal(one, other) for one, other in zip(written.features, read.features, strict=True)
     )

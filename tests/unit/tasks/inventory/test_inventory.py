@@ -8,7 +8,8 @@ from securefl.data.sources.registry import load
 from securefl.errors import ConfigError
 from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.run import run
-from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import make_facts
 from securefl.ml.batches import all_units
 from securefl.ml.metrics.sums import total
 from securefl.tasks.demand.windows import ahead
@@ -110,7 +111,7 @@ def test_a_run_ends_with_levels_that_stay_in_each_retailers_folder(purchases, tm
 def test_facts_are_those_of_demand_and_survive_their_file(prepared, tmp_path):
     task, facts, _ = prepared()
     made = make_facts(task.config, tmp_path / "agreed.facts")
-    read = read_facts(tmp_path / "agreed.facts")
+    read = open_facts(tmp_path / "agreed.facts")
     assert read.digest == made.digest
     assert np.array_equal(read.content.steps, facts.steps)
     assert read.content.words.keys == facts.words.keys

@@ -12,7 +12,8 @@ from securefl.config.load import load_config, merge
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailerTables
 from securefl.errors import ConfigError, DataError
-from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import make_facts
 from securefl.ml.metrics.sums import total
 from securefl.tasks.pricing.elasticities import SufficientStatistics, estimated
 from securefl.tasks.pricing.price_list import Lines, price_list
@@ -211,7 +212,7 @@ def test_a_price_stays_where_the_interval_does_not_agree():
 def test_facts_hold_no_price_and_survive_their_file(planted, tmp_path):
     config = load_config(None, planted)
     made = make_facts(config, tmp_path / "agreed.facts")
-    read = read_facts(tmp_path / "agreed.facts")
+    read = open_facts(tmp_path / "agreed.facts")
     assert read.digest == made.digest
     assert [field.name for field in dataclasses.fields(read.content)] == [
         "weeks",
@@ -235,7 +236,7 @@ def test_pricing_under_a_budget_needs_public_prices(planted):
 
 def test_supplied_prices_survive_the_file_of_facts(planted, tmp_path):
     made = make_facts(load_config(None, merge(planted, SUPPLIED)), tmp_path / "agreed.facts")
-    read = read_facts(tmp_path / "agreed.facts").content.prices
+    read = open_facts(tmp_path / "agreed.facts").content.prices
     assert len(read) == 4 * 12 * 40
     assert (read["price"].to_numpy() == made.content.prices["price"].to_numpy()).all()
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from securefl.data.sources.registry import load
-from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import make_facts
 from securefl.ml.metrics.sums import total
 from securefl.tasks.recommendation.models.ease import multi_hot
 from support.task_configs import ease_config, prepared
@@ -71,7 +72,7 @@ def test_the_own_scores_are_the_retailers_alone(config):
 
 def test_facts_survive_a_file(tmp_path, config):
     written = make_facts(config(), tmp_path / "facts.bin").content
-    read = read_facts(tmp_path / "facts.bin").content
+    read = open_facts(tmp_path / "facts.bin").content
     assert torch.equal(read.rows, written.rows)
     assert type(read) is type(written)
 

@@ -11,7 +11,8 @@ from securefl.config.load import default_config, load_config, merge, validate
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError
-from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import make_facts
 from securefl.ml.batches import all_units
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import local_parameters
@@ -135,7 +136,7 @@ PRIVATE = {"dp": "local", "epsilon": 4.0, "delta": 1e-3, "expected_batch": 20.0}
 def test_facts_are_read_as_they_were_written(purchases, tmp_path):
     config = small(purchases, {})
     written = make_facts(config, tmp_path / "facts").content
-    found = read_facts(tmp_path / "facts").content
+    found = open_facts(tmp_path / "facts").content
     assert np.array_equal(found.products, written.products)
     assert all(map(torch.equal, found.levels, written.levels))
 

@@ -12,7 +12,8 @@ from securefl.config.load import load_config
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.errors import ConfigError, DataError
-from securefl.federation.services.public_facts import make_facts, read_facts
+from securefl.federation.services.facts_file import open_facts
+from securefl.federation.services.public_facts import make_facts
 from securefl.ml.metrics.sums import total
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_to_best
@@ -150,6 +151,6 @@ def test_a_domain_without_products_is_named(made, config):
 
 def test_facts_survive_a_file(tmp_path, config):
     written = make_facts(config(), tmp_path / "facts.bin").content
-    read = read_facts(tmp_path / "facts.bin").content
+    read = open_facts(tmp_path / "facts.bin").content
     assert torch.equal(read.target, written.target)
     assert replace(read, target=written.target).end == written.end
