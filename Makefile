@@ -20,7 +20,7 @@ WORKERS ?= 3
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test checks test-unit test-one test-attack test-integration test-e2e test-slow test-lowest coverage lint \
+.PHONY: help install demo test checks lint-and-docs test-unit test-one test-attack test-integration test-e2e test-slow test-lowest coverage lint \
 	format docs docs-serve bench bench-quick verifier packages locks changelog clean
 
 help: ## Show this list
@@ -42,8 +42,8 @@ $(INSTALLED): pyproject.toml locks/cpu.txt locks/registry.txt
 demo: $(INSTALLED) ## Run the main jobs on real data and show what the federation gained
 	$(BIN)/securefl demo
 
-test: $(INSTALLED) ## Run every check, lint beside the tests
-	$(MAKE) --no-print-directory -j 2 lint checks
+test: $(INSTALLED) ## Run every check: lint and the documentation's build beside the tests
+	$(MAKE) --no-print-directory -j 2 lint-and-docs checks
 
 checks: $(INSTALLED) # The tests of `make test`, without lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
@@ -80,6 +80,10 @@ lint: $(INSTALLED) ## Check formatting, lint, types and layers
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# One after the other, beside the tests.
+lint-and-docs: lint
+	$(MAKE) --no-print-directory docs
 
 format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format
