@@ -62,6 +62,11 @@ class VirtualLink:
         """Whether the broker is reachable now."""
         return self.broker.reachable(self.line)
 
+    @property
+    def stores(self) -> bool:
+        """Whether the broker stores messages: it always does."""
+        return True
+
     def run(self, work: Coroutine[Any, Any, Any], seconds: float = 30.0) -> None:
         """Run work that waits for nothing."""
         del seconds
