@@ -28,9 +28,12 @@ class _JetStream:
     async def add_consumer(self, stream: str, consumer: object) -> None:
         del stream, consumer
 
-    async def purge_stream(self, stream: str, subject: str) -> None:
-        del stream
-        self._broker.purge(subject)
+    async def purge_stream(self, stream: str) -> None:
+        """Delete all of a stream; each has one subject, which its name says (see `Layout`)."""
+        for way, word in (("-down-", ".to."), ("-up-", ".from.")):
+            consortium, found, party = stream.partition(way)
+            if found:
+                self._broker.purge(consortium.replace("-", ".", 1) + word + party)
 
 
 class _Client:
