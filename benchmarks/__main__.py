@@ -25,6 +25,7 @@ SUPPORT = {
     "plots",
     "private_federation",
     "private_plots",
+    "recoveries",
     "source_figures",
     "traced_run",
 }

@@ -586,7 +586,7 @@ class Replayed:
     """The same sealed bytes every time, under names that the broker takes for other ones."""
 
     def __init__(self, note, keys):
-        self.sealed = list(note.parts(keys))
+        self.sealed, self.id = list(note.parts(keys)), f"{note.id}, replayed"
 
     def parts(self, keys):
         del keys

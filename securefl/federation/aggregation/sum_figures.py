@@ -150,6 +150,31 @@ def _beyond(lengths: Vector, place: int) -> float:
     return (float(lengths[place]) - usual) / max(deviation, 1e-3 * usual)
 
 
+class RecentSums:
+    """The sums of the last rounds, as many as a new one is compared with.
+
+    However long a run is, a round reads and keeps no more than these.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, SumFigures] = {}
+
+    def note(self, number: int, figures: SumFigures) -> tuple[str, ...]:
+        """Keep a round's sum, and return what is out of the ordinary in it; see `remarks`.
+
+        A round whose sum others rejected is repeated: it is compared with those before it.
+
+        Args:
+            number: The round.
+            figures: Its sum.
+        """
+        earlier = [one for known, one in sorted(self._seen.items()) if known < number]
+        self._seen[number] = figures
+        for old in sorted(self._seen)[: -_WINDOW - 1]:  # one more: the newest can be repeated
+            del self._seen[old]
+        return remarks(figures, earlier)
+
+
 def remarks(figures: SumFigures, earlier: Sequence[SumFigures]) -> tuple[str, ...]:
     """Return what is out of the ordinary in a sum, one line each; none for a usual one.
 

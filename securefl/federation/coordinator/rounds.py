@@ -20,7 +20,7 @@ from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, moments_digest
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.aggregation.sum_figures import SumFigures, SumReader, remarks
+from securefl.federation.aggregation.sum_figures import RecentSums, SumFigures, SumReader
 from securefl.federation.coordinator.scores import RoundScores, ScoreSource
 from securefl.federation.coordinator.vote import hold_vote
 from securefl.federation.scores.ballots import Vote
@@ -224,12 +224,24 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     )
 
 
-def with_remarks(record: RoundRecord, earlier: Sequence[RoundRecord]) -> RoundRecord:
-    """Return a record with what is out of the ordinary in its sum beside those of rounds before."""
+def with_remarks(record: RoundRecord, recent: RecentSums) -> RoundRecord:
+    """Return a record with what is out of the ordinary in its sum beside those of rounds before.
+
+    Args:
+        record: The record.
+        recent: Sums of the rounds before; gets this one too.
+    """
     if record.sum is None:
         return record
-    known = [one.sum for one in earlier if one.sum is not None and one.round < record.round]
-    return replace(record, unusual=remarks(record.sum, known))
+    return replace(record, unusual=recent.note(record.round, record.sum))
+
+
+def recent_sums(records: Sequence[RoundRecord]) -> RecentSums:
+    """Return the sums that the round after these is compared with."""
+    recent = RecentSums()
+    for record in records:
+        with_remarks(record, recent)
+    return recent
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import nn
 
 from securefl.config.schema import RunConfig
-from securefl.federation.aggregation.sum_figures import SumFigures, SumReader, remarks
+from securefl.federation.aggregation.sum_figures import RecentSums, SumReader
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class SumWatch:
 
     def __init__(self, reader: SumReader) -> None:
         self._reader = reader
-        self._seen: dict[int, SumFigures] = {}
+        self._recent = RecentSums()
 
     @classmethod
     def of(cls, model: nn.Module, config: RunConfig) -> Self:
@@ -39,10 +39,7 @@ class SumWatch:
             change: The mean change, float64 [d].
             samples: Its total weight.
         """
-        # A round whose sum was rejected by others is repeated: it is compared with those before.
-        earlier = [one for known, one in sorted(self._seen.items()) if known < number]
-        self._seen[number] = self._reader.figures(change, samples)
-        found = remarks(self._seen[number], earlier)
+        found = self._recent.note(number, self._reader.figures(change, samples))
         for remark in found:
             _log.info("the sum of round %d is out of the ordinary: %s", number, remark)
         return found

@@ -19,7 +19,7 @@ from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.model_proofs import proved_requests
 from securefl.federation.aggregation.secure import SecureAggregator
-from securefl.federation.aggregation.sum_figures import SumReader
+from securefl.federation.aggregation.sum_figures import RecentSums, SumReader
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import (
     Federation,
@@ -27,6 +27,7 @@ from securefl.federation.coordinator.rounds import (
     RoundState,
     initial_state,
     is_over,
+    recent_sums,
     run_round,
     spent,
     with_remarks,
@@ -136,28 +137,32 @@ class RoundLoop:
             SecureflError: A user-facing error, as one line.
         """
         self.federation.scores.begin()
-        state = self._restored()
-        rounds = self.federation.config.rounds
-        self.watch.begin(state.round, rounds)
+        state, records = self._restored()
+        recent = recent_sums(records)
+        self.watch.begin(state.round, self.federation.config.rounds)
         while not is_over(self.prepared.config, state):
-            self._round(state)
+            self._round(state, recent)
         self.hooks.rounds_ended(self.federation)
         return self._closed(state)
 
-    def _restored(self) -> RoundState:
-        """Return the state of the last checkpoint, with members and ledger brought to it."""
+    def _restored(self) -> tuple[RoundState, list[RoundRecord]]:
+        """Return the state of the last checkpoint, with members and ledger brought to it.
+
+        The rounds so far are read here alone: a round does not take longer the more there were.
+        """
         state = initial_state(self.prepared.config, self.prepared.shared)
         self.directory.keep_start(self.prepared.shared)
         self.directory.restore(state)
         self.hooks.restore(self.federation, state)
-        for record in self.directory.records()[-1:]:
+        records = self.directory.records()
+        for record in records[-1:]:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
             self._conclude(record, state)
             check_accepted(record.round, record.vote, state.best_round)
-        return state
+        return state, records
 
-    def _round(self, state: RoundState) -> None:
+    def _round(self, state: RoundState, recent: RecentSums) -> None:
         """Run one round and make it durable.
 
         Any of the processes can be killed between any two of these lines. The checkpoint is the
@@ -168,7 +173,7 @@ class RoundLoop:
         number = state.round + 1
         self.hooks.begin_round(number)
         record = self.hooks.attempt(number, lambda: run_round(self.federation, state))
-        record = with_remarks(record, self.directory.records())
+        record = with_remarks(record, recent)
         # Before the checkpoint: a checkpoint without the members' states could not be restored.
         # A member keeps its state after the round before too, so a round can still be repeated.
         self.federation.save_members(state.round)

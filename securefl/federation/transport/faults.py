@@ -81,8 +81,8 @@ FAULTS: Final[dict[str, FaultKind]] = {
     ),
     "store-stuck": FaultKind(
         "the broker is there and stores nothing: its disk is full or fails",
-        "see its log, make room on its disk, and restart it: it writes again only then. No other"
-        " party has to restart",
+        "see its log, and make room on its disk: within a minute the coordinator makes the streams"
+        " anew, and nobody restarts. If this stays, restart the broker, and no other party",
     ),
     "store-gone": FaultKind(
         "the broker has no streams of this run: none were made yet, it was restarted empty, or"
@@ -153,7 +153,7 @@ class StandingFaults:
         """Note a fault; one of the same kind that stands there already keeps its time.
 
         Args:
-            place: Where: `connection`, `store`, `coordinator`, `disk` or `clock`.
+            place: Where: `connection`, `store`, `streams`, `coordinator`, `disk` or `clock`.
             code: A key of `FAULTS`.
         """
         kind = FAULTS[code]
@@ -189,9 +189,13 @@ class StandingFaults:
         return "" if found is None else found.code
 
     def standing(self) -> list[Standing]:
-        """Return what is wrong now, the oldest first."""
+        """Return what is wrong now, the oldest first; what is so at two places, once."""
         with self._lock:
-            return sorted(self._standing.values(), key=lambda one: one.since)
+            found = sorted(self._standing.values(), key=lambda one: one.since)
+        kept: dict[str, Standing] = {}
+        for one in found:
+            kept.setdefault(one.code, one)
+        return list(kept.values())
 
 
 def _nothing() -> None:

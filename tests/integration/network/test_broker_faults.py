@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -35,10 +34,12 @@ from securefl.federation.transport.nats.coordinator_watch import (
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.store_watch import StoreWatch
+from securefl.federation.transport.nats.stream_repair import StreamRepair
 from securefl.federation.transport.nats.subjects import Layout
 from securefl.federation.transport.session_keys import RunKeys
 from support.broker_world import PASSPHRASE, TODAY, World
 from support.brokers import free_port, plain_configuration
+from support.small_disk import fill, make_room, small_disk
 
 LAYOUT = Layout("x")
 TEN = 10.0
@@ -150,35 +151,70 @@ def test_a_full_store_is_named_and_empties(tmp_path):
     place.other.close()
 
 
-@contextlib.contextmanager
-def small_disk(folder):
-    """A file system of twenty megabytes; only where that is allowed."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder]
-    done = subprocess.run(command, check=False, capture_output=True)
-    if done.returncode:
-        pytest.skip("no small file system can be mounted here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
 @pytest.mark.slow
 def test_a_broker_with_a_full_disk_is_named(place):
-    """It answers everything but what is to be stored, for ever: restarted, it goes on."""
+    """It answers everything but what is to be stored, until it is restarted or repaired."""
     with small_disk(place.store), Broker(place.file, place.port) as broker, place.link() as link:
         streams(place, link)
-        filler = place.store / "filler"
-        with contextlib.suppress(OSError):
-            filler.write_bytes(bytes(30 << 20))
+        fill(place.store)
         place.send(link, 100_000)
         named(place.faults, "store", "store-stuck")
-        filler.unlink()
+        make_room(place.store)
         broker.kill()
         broker.start_again()
         assert link.flush(TEN)
         assert place.faults.code("store") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_a_full_disk_needs_no_restart(place, way):
+    """A stream that cannot be written is named, though its sender is another party, and made anew.
+
+    Another stream, which was written all the time, keeps what is in it.
+    """
+    subject = LAYOUT.to_member("north") if way == "down" else LAYOUT.from_member("north")
+    with small_disk(place.store), Broker(place.file, place.port), place.link() as link:
+        renewed = []
+        store = streams(place, link)
+        repair = StreamRepair(link, LAYOUT, ["north"], store, lambda: renewed.append(1))
+        other = LAYOUT.from_member("north") if way == "down" else LAYOUT.to_member("north")
+        kept = Envelope("coordinator", "north", "kept", "", b"kept")
+        link.send(other, kept, place.keys)
+        assert link.flush(TEN)
+        link.run(repair.look())
+        assert place.faults.code("streams") == ""
+        fill(place.store)
+        note = Envelope("coordinator", "north", "late", "", os.urandom(100_000))
+        link.send(subject, note, place.keys)
+        link.spawn(repair.watch())
+        named(place.faults, "streams", "store-stuck")
+        assert len(place.faults.standing()) == 1
+        make_room(place.store)
+        assert link.flush(20.0)
+        named(place.faults, "streams", "")
+        assert renewed
+        assert stored_in(link, subject) == stored_in(link, other) == 1
+
+
+def stored_in(link, subject):
+    """Messages that wait on a subject."""
+    name = LAYOUT.down("north") if ".to." in subject else LAYOUT.up("north")
+    return link.run(link.client.jetstream().stream_info(name)).state.messages
+
+
+@pytest.mark.slow
+def test_a_message_said_again_ends_an_old_sending(place):
+    """While nothing is stored, no more than two of one message wait, however often it is said."""
+    with small_disk(place.store), Broker(place.file, place.port), place.link() as link:
+        streams(place, link)
+        fill(place.store)
+        for _ in range(20):
+            note = Envelope("coordinator", "north", "one", "", os.urandom(100_000))
+            link.send(LAYOUT.to_member("north"), note, place.keys)
+        time.sleep(0.2)
+        assert sorted(map(len, link._sending.values())) == [2]
+        assert link._unstored == 2
 
 
 def test_a_broker_that_was_emptied_gets_its_streams_again(place):

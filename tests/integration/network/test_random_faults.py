@@ -113,10 +113,10 @@ def test_virtual_time_passes_only_in_the_world():
 
 
 @pytest.mark.slow
-def test_450_rounds_of_random_faults(place, tmp_path):
+def test_500_rounds_of_random_faults(place, tmp_path):
     """Virtual time, half a minute of CPU; what the parties store and hold does not grow."""
-    found = played(place / "one", random_faults(100, 450, MEMBERS), 450, seed=100)
-    assert len(found.rounds) == 450
+    found = played(place / "one", random_faults(100, 500, MEMBERS), 500, seed=100)
+    assert len(found.rounds) == 500
     assert len(found.happened) == 14
     grown = growth([(one.number, one.sizes) for one in found.rounds[100:]])
     (tmp_path / "figures.json").write_text(json.dumps(grown))

@@ -10,18 +10,19 @@ from pathlib import Path
 
 def stored(folder: Path) -> int:
     """Return the bytes of all files below a folder, as their sizes say."""
-    return sum(_size(path) for path in folder.rglob("*"))
+    return sum(size(path) for path in folder.rglob("*"))
 
 
 def stored_by_kind(folder: Path) -> dict[str, int]:
     """Return the bytes below a folder by top-level name; folders with all that is in them."""
     return {
-        path.name: stored(path) if path.is_dir() else _size(path)
+        path.name: stored(path) if path.is_dir() else size(path)
         for path in sorted(folder.iterdir())
     }
 
 
-def _size(path: Path) -> int:
+def size(path: Path) -> int:
+    """Return the bytes of a file, as its size says; 0 of none."""
     with contextlib.suppress(FileNotFoundError):  # compacted meanwhile
         return path.stat().st_size if path.is_file() else 0
     return 0

@@ -51,13 +51,17 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 `copied-folder` are a second process of a member on its state or on a copy of it.
 """
 
+ON_PROCESSES: Mapping[str, tuple[str, ...]] = {**KINDS, "full-disk": ("member", HUB, BROKER)}
+"""What can be played on real processes: a broker's disk too."""
+
 
 def random_faults(
     seed: int,
     rounds: int,
     members: Sequence[str],
     *,
-    kinds: Sequence[str] = tuple(KINDS),
+    kinds: Sequence[str] = (),
+    roles: Mapping[str, tuple[str, ...]] = KINDS,
     share: float = 0.7,
     longest: float = 120.0,
 ) -> list[Fault]:
@@ -67,7 +71,8 @@ def random_faults(
         seed: Decides it.
         rounds: Number of rounds; the last two are left alone, so that all are there at the end.
         members: Names of the members.
-        kinds: Which faults there are.
+        kinds: Which faults there are; all of `roles` if none is given.
+        roles: To whom each can happen.
         share: In which part of the rounds a first fault begins; a second one in half of these.
         longest: Seconds that a fault lasts at most.
     """
@@ -76,8 +81,8 @@ def random_faults(
     for number in range(1, max(2, rounds - 1)):
         faults = (draw.random() < share) + (draw.random() < share / 2)
         for _ in range(faults):
-            kind = draw.choice(list(kinds))
-            role = draw.choice(KINDS[kind])
+            kind = draw.choice(list(kinds or roles))
+            role = draw.choice(roles[kind])
             party = draw.choice(list(members)) if role == "member" else role
             found.append(
                 Fault(

@@ -45,6 +45,8 @@ Part = tuple[dict[str, str], bytes]
 _log = logging.getLogger(__name__)
 _BEAT_BYTES = 64 << 10
 """Heartbeats of one sender that wait to be read; one has some hundred bytes."""
+_SENDINGS = 2
+"""Of one message at a time."""
 
 
 class NatsClient:
@@ -88,6 +90,7 @@ class NatsClient:
         self._client: Client = CarefulClient()
         self._trouble = ""
         self._unstored = 0
+        self._sending: dict[tuple[str, str], deque[asyncio.Task[None]]] = {}
         self._store, self.line, self._beats = Store(self), Line(self), BeatListeners(self)
         self._closing = False
         try:
@@ -105,6 +108,11 @@ class NatsClient:
     def connected(self) -> bool:
         """Whether the broker is reachable now."""
         return bool(self._client.is_connected)
+
+    @property
+    def stores(self) -> bool:
+        """Whether the broker stores messages, as far as the coordinator has looked."""
+        return not self.faults.code("streams")
 
     def run(self, work: Coroutine[Any, Any, ResultT], seconds: float = 30.0) -> ResultT:
         """Run work on the event loop and wait for it.
@@ -186,14 +194,29 @@ class NatsClient:
             self.arrivals.put(EngineError(f"the broker ended the connection: {reason(error)}"))
 
     def send(self, subject: str, note: Envelope, keys: RunKeys) -> None:
-        """Send a message in the background, until the broker has stored it."""
-        self._unstored += 1
-        parts = note.parts(keys)
-        self._loop.call_soon_threadsafe(lambda: self.begin(self._sent(subject, parts)))
+        """Send a message in the background, until the broker has stored it.
 
-    async def _sent(self, subject: str, parts: Iterator[Part]) -> None:
-        await self._store.send(subject, parts)
+        One that is said again is sent beside the first, and ends it the next time: a broker that
+        stores nothing for long has no more of them wait.
+        """
+        self._unstored += 1
+        parts, place = note.parts(keys), (subject, note.id)
+        self._loop.call_soon_threadsafe(lambda: self._begin_sending(place, parts))
+
+    def _begin_sending(self, place: tuple[str, str], parts: Iterator[Part]) -> None:
+        sending = self._sending.setdefault(place, deque())
+        if len(sending) == _SENDINGS:
+            sending.popleft().cancel()
+        sending.append(self.begin(self._store.send(place[0], parts)))
+        sending[-1].add_done_callback(partial(self._sent, place))
+
+    def _sent(self, place: tuple[str, str], task: asyncio.Task[None]) -> None:
         self._unstored -= 1
+        sending = self._sending.get(place, deque())
+        if task in sending:
+            sending.remove(task)
+            if not sending:
+                del self._sending[place]
 
     def listen_for_beats(self, subject: str, heard: Callable[[Part], None], quota: Quota) -> None:
         """Call `heard` for every heartbeat of a sender; more than fit its buffer are strikes.
@@ -229,11 +252,12 @@ class NatsClient:
     async def _spawned(self, work: Coroutine[Any, Any, None]) -> None:
         self.begin(work)
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """As `spawn`, from the event loop itself."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -84,26 +84,28 @@ class Store:
         return answer.get("error")
 
     async def _answer(self, request: Coroutine[Any, Any, Msg]) -> Msg:
-        """Return the broker's answer; after a reconnection it is lost, and no longer waited for."""
+        """Return the broker's answer; it is no longer waited for once it cannot come."""
         asked = asyncio.ensure_future(request)
         anew = asyncio.ensure_future(self._reconnected.wait())
         doubt = asyncio.ensure_future(self._suspect())
         try:
-            await asyncio.wait({asked, anew}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({asked, anew, doubt}, return_when=asyncio.FIRST_COMPLETED)
             if asked.done():
                 return asked.result()
-            raise TimeoutError("the connection is a new one")
+            # Said again, since the stream may be another one by then; an id is stored once.
+            raise TimeoutError("the connection is a new one, or nothing is stored")
         finally:
             for task in (asked, anew, doubt):
                 task.cancel()
 
     async def _suspect(self) -> None:
-        """Say that nothing is stored, where the broker answers what was asked after the message."""
+        """End, and say so, where the broker answers what was asked after the message alone."""
         await asyncio.sleep(_SUSPECT_SECONDS)
         # Answered after the message was read, however slow the line is.
-        if await self._link.line.trip(_STORED_SECONDS):
+        while not await self._link.line.trip(_STORED_SECONDS):
             await asyncio.sleep(_SUSPECT_SECONDS)
-            self._link.faults.begin("store", "store-stuck")
+        await asyncio.sleep(_SUSPECT_SECONDS)
+        self._link.faults.begin("store", "store-stuck")
 
 
 async def kept(link: NatsClient, subject: str, seconds: float) -> str:

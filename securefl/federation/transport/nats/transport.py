@@ -31,6 +31,7 @@ from securefl.federation.transport.nats.journal import CoordinatorJournal, Event
 from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.nats.quota import MOST_STRIKES, MOST_WASTED, Quota
 from securefl.federation.transport.nats.store_watch import StoreWatch, purge
+from securefl.federation.transport.nats.stream_repair import StreamRepair
 from securefl.federation.transport.nats.subjects import (
     CHUNK_BYTES,
     COORDINATOR,
@@ -117,6 +118,9 @@ class NatsTransport:
         store = StoreWatch(self._link, layout, list(self._run.members), self._renewed.set)
         self._link.run(store.make())
         self._link.spawn(store.watch())
+        names = list(self._run.members)
+        repair = StreamRepair(self._link, layout, names, store, self._renewed.set)
+        self._link.spawn(repair.watch())
         Heartbeats(self._keys, self._run.members, self.watch, self._quotas).listen(
             self._link, layout
         )
@@ -238,8 +242,8 @@ class NatsTransport:
         self.watch.stood_still(seconds)
 
     def _hears(self, now: float) -> bool:
-        """Return whether the broker is reachable; time without it counts against no member."""
-        if not self._link.connected:
+        """Return whether the broker brings messages; time without counts against no member."""
+        if not (self._link.connected and self._link.stores):
             self._lost_at = now if self._lost_at is None else self._lost_at
             return False
         if self._lost_at is not None:

@@ -138,7 +138,7 @@ class LivePlay:
             "clock": (lambda: stage.set_clock(party, jump), None),
             "same-folder": (lambda: self._second(party, copied=False), None),
             "copied-folder": (lambda: self._second(party, copied=True), None),
-            "down": (stage.broker.kill, stage.broker.start_again),
+            "down": (stage.broker.kill, stage.start_broker),
         }
         return kinds[fault.kind]
 

@@ -27,9 +27,10 @@ from support.brokers import free_port
 from support.consortium_processes import Village, found
 from support.faults.live.line import BadLine
 from support.faults.live.processes import QUICK, live_coordinator, live_member
-from support.faults.measures import descriptors, resident, stored
-from support.faults.schedule import HUB
+from support.faults.measures import descriptors, resident, size, stored
+from support.faults.schedule import BROKER, HUB
 from support.nats_cluster import PROCESSES, start_processes
+from support.small_disk import fill, make_room, small_disk
 
 _FULL = (1024, resource.RLIM_INFINITY)
 _ROOM = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
@@ -59,6 +60,7 @@ class LiveStage:
         members: How many.
         rounds: How many.
         patience: How long the coordinator waits; see `TimeoutPolicy`.
+        small_store: Whether the broker's store is a small file system, which can be full.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class LiveStage:
         members: int,
         rounds: int,
         patience: Mapping[str, float] = MappingProxyType(QUICK),
+        *,
+        small_store: bool = False,
     ) -> None:
         self.rounds, self._patience = rounds, dict(patience)
         names = tuple(f"retailer-{number}" for number in range(members))
@@ -76,11 +80,14 @@ class LiveStage:
         self.others: list[BaseProcess] = []
         self._stack = ExitStack()
         self._checked: set[int] = set()
+        self._small_store = small_store
 
     def __enter__(self) -> Self:
         start_processes()
         village, port = self.village, free_port()
         place = village.folder / "broker"
+        if self._small_store:
+            self._stack.enter_context(small_disk(self.store))
         signed = read_signed(village.agreement)
         file = write_broker_config(place, signed, village.folder, datetime.now(UTC))
         agreed, behind = f"0.0.0.0:{village.port}", f"127.0.0.1:{port}"
@@ -103,6 +110,11 @@ class LiveStage:
     def run(self) -> Path:
         """The coordinator's run directory."""
         return self.village.folder / "run"
+
+    @property
+    def store(self) -> Path:
+        """The broker's store."""
+        return self.village.folder / "broker" / "jetstream"
 
     def state(self, name: str) -> Path:
         """Return a member's state folder."""
@@ -157,9 +169,17 @@ class LiveStage:
 
     def fill(self, party: str, *, full: bool) -> None:
         """Have no file of a process grow any more, as on a full disk; or let them again."""
+        if party == BROKER:
+            (fill if full else make_room)(self.store)
+            return
         pid = self.processes[party].pid
         if pid is not None and self.alive(party):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, _FULL if full else _ROOM)
+
+    def start_broker(self) -> None:
+        """Start the broker again; who does that on a full disk makes room before."""
+        make_room(self.store)
+        self.broker.start_again()
 
     def set_clock(self, party: str, seconds: float) -> None:
         """Set a party's clock on the wall wrong."""
@@ -221,12 +241,19 @@ class LiveStage:
 
     def sizes(self) -> dict[str, float]:
         """Return what the parties take now: bytes of files, memory, descriptors."""
-        member = self.village.names[0]
+        member, folder = self.village.names[0], self.village.folder
+        own = folder / member
         found: dict[str, float] = {
             "coordinator": stored(self.run) - stored(self.run / "transcripts"),
+            "coordinator's ledger": sum(map(size, self.run.glob("ledger.sqlite*"))),
             "transcripts": stored(self.run / "transcripts"),
-            "member": stored(self.state(member)) + stored(self.village.folder / member / "books"),
-            "broker": stored(self.village.folder / "broker"),
+            "member": stored(self.state(member)) + stored(own / "books"),
+            "member's ledger": stored(own / "books"),
+            "member's journal": stored(self.state(member)),
+            "coordinator's log": size(folder / "hub.log"),
+            "member's log": size(folder / f"{member}.log"),
+            "broker": stored(folder / "broker"),
+            "broker's streams": stored(self.store),
         }
         pids = {"coordinator": self.processes[HUB].pid, "member": self.processes[member].pid}
         for role, pid in (pids | {"broker": self.broker.pid}).items():

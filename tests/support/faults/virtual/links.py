@@ -28,9 +28,12 @@ class _JetStream:
     async def add_consumer(self, stream: str, consumer: object) -> None:
         del stream, consumer
 
-    async def purge_stream(self, stream: str, subject: str) -> None:
-        del stream
-        self._broker.purge(subject)
+    async def purge_stream(self, stream: str) -> None:
+        """Delete all of a stream; each has one subject, which its name says (see `Layout`)."""
+        for way, word in (("-down-", ".to."), ("-up-", ".from.")):
+            consortium, found, party = stream.partition(way)
+            if found:
+                self._broker.purge(consortium.replace("-", ".", 1) + word + party)
 
 
 class _Client:
@@ -61,6 +64,11 @@ class VirtualLink:
     def connected(self) -> bool:
         """Whether the broker is reachable now."""
         return self.broker.reachable(self.line)
+
+    @property
+    def stores(self) -> bool:
+        """Whether the broker stores messages: it always does."""
+        return True
 
     def run(self, work: Coroutine[Any, Any, Any], seconds: float = 30.0) -> None:
         """Run work that waits for nothing."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -10,8 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from securefl.federation.aggregation.sum_figures import SumFigures, SumReader, remarks
-from securefl.federation.coordinator.rounds import RoundRecord, with_remarks
+from securefl.federation.aggregation.sum_figures import (
+    RecentSums,
+    SumFigures,
+    SumReader,
+    remarks,
+)
+from securefl.federation.coordinator.rounds import RoundRecord, recent_sums, with_remarks
 from securefl.federation.member.sum_watch import SumWatch
 from securefl.ml.item_rows import Axis, Block
 from securefl.ml.parameters import shared_vector
@@ -108,12 +114,24 @@ def test_coordinator_and_member_remark_the_same(reader, usual):
     own = [watch.note(n, change, 40) for n, change in enumerate(changes, start=1)]
     for n, change in enumerate(changes, start=1):
         record = RoundRecord(n, ("a",), ("a",), 0.0, {}, best=True, seconds=1.0)
-        assert with_remarks(record, records) == record  # no figures, no remarks
+        assert with_remarks(record, recent_sums(records)) == record  # no figures, no remarks
         full = RoundRecord(**{**vars(record), "sum": reader.figures(change, 40)})
-        records.append(with_remarks(full, records))
+        records.append(with_remarks(full, recent_sums(records)))
     assert [record.unusual for record in records] == own
     assert own[0] == own[1] == ()
     assert own[2]
+
+
+def test_a_long_run_keeps_the_sums_it_looks_back_on(reader):
+    """Remarks are those beside all earlier sums; what is held does not grow with the rounds."""
+    draw, recent, all_of_them, sizes = np.random.default_rng(3), RecentSums(), [], []
+    for number in range(1, 31):
+        change = draw.normal(size=len(shared_vector(Rows()))) * (0.01 if number % 7 else 0.2)
+        figures = reader.figures(change, 40)
+        assert recent.note(number, figures) == remarks(figures, all_of_them)
+        all_of_them.append(figures)
+        sizes.append(len(pickle.dumps(recent)))
+    assert max(sizes) < 1.1 * sizes[5]
 
 
 def test_a_repeated_round_is_compared_with_those_before(reader, usual):
