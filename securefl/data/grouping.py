@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from securefl.data.pace import Pace
-from securefl.data.paged import BLOCK, Arrays, blank, blocks, release
+from securefl.data.paged import BLOCK, Arrays, Spool, blocks, release
+from securefl.data.threads import by_threads
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +24,10 @@ Table = Mapping[str, npt.NDArray[Any]]
 
 _SAMPLE: Final = 1 << 20
 _MOST: Final = np.iinfo(np.uint16).max
+_TABLE: Final = 15
+_WIDEST: Final = 62
+_BLOCKS: Final = 128
+"""Blocks up to which each is of `BLOCK` lines: a part has a piece of each, which is one read."""
 
 
 def grouped(
@@ -31,7 +36,7 @@ def grouped(
     """Yield the lines of tables in parts of about `size`, ascending by ranges of a key.
 
     Lines of equal keys are in one part, in the order of the tables and of their lines. Few lines
-    are one part, and none are none.
+    are one part, and none are none. A copy of the columns lies in files until the last part.
 
     Args:
         tables: Columns [n] each, all tables with the same names.
@@ -39,83 +44,103 @@ def grouped(
         size: Lines of a part.
         least: Lines with a lower key are left out.
     """
-    lines = sum(len(table[key]) for table in tables)
-    bounds = _bounds([table[key] for table in tables], least, lines, size)
-    starts = _starts(tables, key, bounds, least)
-    columns = _distributed(tables, key, bounds, least, starts)
-    pace = Pace(_log, f"prepared, by {key},", starts[-1])
-    for begin, end in pairwise(starts):
-        if end > begin:
-            yield {name: column[begin:end] for name, column in columns.items()}
-            release()
-            pace(end - begin)
-
-
-def _bounds(
-    keys: Sequence[npt.NDArray[Any]], least: int | None, lines: int, size: int
-) -> npt.NDArray[Any]:
-    """Return ascending keys, at each of which a part begins but the first."""
-    if lines <= size:
-        return keys[0][:0]
-    step = max(lines // _SAMPLE, 1)
-    sample = np.concatenate([key[span][::step] for key in keys for span in blocks(len(key))])
-    sample = np.sort(sample if least is None else sample[sample >= least])
-    if not len(sample):
-        return sample
-    parts = min(-(-lines // size), _MOST)
-    return np.unique(sample[np.arange(1, parts) * len(sample) // parts])
-
-
-def _parted(
-    table: Table, key: str, bounds: npt.NDArray[Any], least: int | None
-) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.uint16]]]:
-    """Yield lines of a table that are not left out, int64, and the part of each, for each block."""
-    for span in blocks(len(table[key])):
-        keys = table[key][span]
-        lines = np.arange(len(keys)) if least is None else np.flatnonzero(keys >= least)
-        part = np.searchsorted(bounds, keys[lines], side="right").astype(np.uint16)
-        yield lines + span.start, part
-
-
-def _starts(
-    tables: Sequence[Table], key: str, bounds: npt.NDArray[Any], least: int | None
-) -> list[int]:
-    counts = np.zeros(len(bounds) + 1, dtype=np.int64)
-    for table in tables:
-        for _, part in _parted(table, key, bounds, least):
-            counts += np.bincount(part, minlength=len(counts))
-    return [0, *np.cumsum(counts).tolist()]
-
-
-def _distributed(
-    tables: Sequence[Table],
-    key: str,
-    bounds: npt.NDArray[Any],
-    least: int | None,
-    starts: list[int],
-) -> Arrays:
-    """Return the columns with all lines in the order of their parts."""
+    bounds = _Bounds.of([table[key] for table in tables], least, size)
     kinds = {name: np.result_type(*(table[name].dtype for table in tables)) for name in tables[0]}
-    columns = {name: blank(starts[-1], kind) for name, kind in kinds.items()}
-    free = np.array(starts[:-1])
-    for table in tables:
-        for lines, part in _parted(table, key, bounds, least):
-            order = lines[np.argsort(part, kind="stable")]  # 16 bits: by radix, in linear time
-            counts = np.bincount(part, minlength=len(free))
-            for name, column in columns.items():
-                _place(column, table[name][order], free, counts)
-            free += counts
-    return columns
+    with Spool(kinds) as spool:
+        starts = [0]
+        for counts, columns in _by_part(tables, key, bounds, least):
+            starts += (starts[-1] + np.cumsum(counts)).tolist()
+            spool.append(columns)
+        everything = spool.columns()
+    pace = Pace(_log, f"prepared, by {key},", starts[-1])
+    for part in range(bounds.parts):
+        pieces = [slice(*starts[at : at + 2]) for at in range(part, len(starts) - 1, bounds.parts)]
+        lines = sum(piece.stop - piece.start for piece in pieces)
+        if lines:
+            yield {n: np.concatenate([c[at] for at in pieces]) for n, c in everything.items()}
+            release()
+            pace(lines)
 
 
-def _place(
-    column: npt.NDArray[Any],
-    ordered: npt.NDArray[Any],
-    free: npt.NDArray[np.int64],
-    counts: npt.NDArray[np.int64],
-) -> None:
-    end = 0
-    for at, count in zip(free.tolist(), counts.tolist(), strict=True):
-        if count:
-            column[at : at + count] = ordered[end : end + count]
-            end += count
+@dataclass(frozen=True)
+class _Bounds:
+    """Which part a key belongs to.
+
+    Attributes:
+        ends: Ascending keys, at each of which a part begins but the first.
+        shift: Low bits of what a key is above the first end that decide nothing.
+        table: The part of each value of the other bits, after that of keys below the first end;
+            None where all bits decide.
+    """
+
+    ends: npt.NDArray[Any]
+    shift: int = 0
+    table: npt.NDArray[np.uint16] | None = None
+
+    @property
+    def parts(self) -> int:
+        """Number of parts."""
+        return len(self.ends) + 1
+
+    @classmethod
+    def of(cls, keys: Sequence[npt.NDArray[Any]], least: int | None, size: int) -> Self:
+        """Choose bounds from a sample, so that parts are of about one size."""
+        lines = sum(len(key) for key in keys)
+        if lines <= size:
+            return cls(keys[0][:0])
+        step = max(lines // _SAMPLE, 1)
+        sample = np.concatenate([key[span][::step] for key in keys for span in blocks(len(key))])
+        sample = np.sort(sample if least is None else sample[sample >= least])
+        if not len(sample):
+            return cls(sample)
+        parts = min(-(-lines // size), _MOST)
+        return cls._quick(np.unique(sample[np.arange(1, parts) * len(sample) // parts]))
+
+    @classmethod
+    def _quick(cls, ends: npt.NDArray[Any]) -> Self:
+        """Move bounds a little, so that a table tells the part; a search takes ten times as long.
+
+        They stay where they are if keys are so uneven that two of them would become one.
+        """
+        plain = _integers(ends).tolist()
+        reach = plain[-1] - plain[0]
+        shift = max(reach.bit_length() - _TABLE, 0)
+        coarse = [(end - plain[0]) >> shift for end in plain]
+        if reach.bit_length() > _WIDEST or len(set(coarse)) < len(coarse):
+            return cls(ends)
+        moved = np.array([plain[0] + (end << shift) for end in coarse], dtype=np.int64)
+        parts = np.searchsorted(coarse, np.arange(-1, coarse[-1] + 1), side="right")
+        return cls(moved.astype(ends.dtype), shift, parts.astype(np.uint16))
+
+    def part(self, keys: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+        """Return the part of each key, uint16 [n]."""
+        if self.table is None:
+            return np.searchsorted(self.ends, keys, side="right").astype(np.uint16)
+        first, last = _integers(self.ends)[[0, -1]].tolist()
+        above = np.clip(_integers(keys), first - 1, last).astype(np.int64) - first
+        return self.table[(above >> self.shift) + 1]
+
+
+def _integers(keys: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
+    return keys.view(np.int64) if keys.dtype.kind == "M" else keys
+
+
+def _by_part(
+    tables: Sequence[Table], key: str, bounds: _Bounds, least: int | None
+) -> Iterator[tuple[npt.NDArray[np.int64], Arrays]]:
+    """Yield the columns of each block by part, and how many lines each part has there."""
+
+    def parted(block: tuple[Table, slice]) -> tuple[npt.NDArray[np.int64], Arrays]:
+        table, span = block
+        keys = table[key][span]
+        part = bounds.part(keys)
+        order = np.argsort(part, kind="stable")  # 16 bits: by radix, in linear time
+        if least is not None:
+            order = order[keys[order] >= least]
+            part = part[order]
+        counts = np.bincount(part, minlength=bounds.parts)
+        return counts, {name: column[span][order] for name, column in table.items()}
+
+    size = max(BLOCK, -(-sum(len(table[key]) for table in tables) // _BLOCKS))
+    spans = ((table, span) for table in tables for span in blocks(len(table[key]), size))
+    return by_threads(parted, spans)

@@ -4,17 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar
 
 import pandas as pd
 
 T = TypeVar("T")
-_COMPUTING = Lock()
+_COMPUTING = RLock()
 
 
 @dataclass(frozen=True)
-class RetailerTables:
+class _Remembering:
+    """What follows from tables, which do not change."""
+
+    _computed: dict[object, Any] = field(
+        default_factory=dict, init=False, repr=False, compare=False, kw_only=True
+    )
+
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """Return what follows from these tables, computed once a key.
+
+        Of threads that ask at the same time, one computes.
+        """
+        if key not in self._computed:
+            with _COMPUTING:
+                if key not in self._computed:
+                    self._computed[key] = compute()
+        found: T = self._computed[key]
+        return found
+
+
+@dataclass(frozen=True)
+class RetailerTables(_Remembering):
     """What one retailer holds. It stays on the retailer's machine.
 
     Attributes:
@@ -33,25 +54,10 @@ class RetailerTables:
     transactions: pd.DataFrame
     profiles: pd.DataFrame | None = None
     browsing: pd.DataFrame | None = None
-    _computed: dict[object, Any] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def once(self, key: object, compute: Callable[[], T]) -> T:
-        """Return what follows from these tables, which do not change, computed once a key.
-
-        Of threads that ask at the same time, one computes.
-        """
-        if key not in self._computed:
-            with _COMPUTING:
-                if key not in self._computed:
-                    self._computed[key] = compute()
-        found: T = self._computed[key]
-        return found
 
 
 @dataclass(frozen=True)
-class RetailData:
+class RetailData(_Remembering):
     """The consortium's data as a simulation on one machine sees it: all members side by side.
 
     Attributes:

@@ -8,7 +8,7 @@ first such product that a customer bought after everything that is known of them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from securefl.ml.metrics.ranking import RankingCases, parts_of
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.purchase_lines import CustomerItems, Ints, Purchases, pair_hash
 from securefl.tasks.common.ranking_examples import PRIOR_FLOOR, Cases, RetailerCases
-from securefl.tasks.common.splits import HeldOut, sample_negatives
+from securefl.tasks.common.splits import Buyers, HeldOut, sample_negatives
 
 Floats = npt.NDArray[np.float64]
 
@@ -130,7 +130,7 @@ class _ColdStart:
         whole = self.retailer.cut
         # Competitors must not be products that the customer bought: of new ones, in any split.
         bought = CustomerItems(begin.numpy(), self.sales.item[place].astype(np.int32))
-        cut = replace(whole, customers=whole.customers[rows], bought=bought)
+        cut = Buyers(whole.customers[rows], bought)
         negatives = sample_negatives(cut, self.sold, self.retailer.settings.negatives, stream)
         return RankingCases(
             positive=torch.from_numpy(positive),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from securefl.data.radix import stable_order
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int32]
@@ -69,6 +72,19 @@ class Pairs(CustomerItems):
     time: Ints
     basket: Codes
 
+    def where(self, chosen: NDArray[np.bool_]) -> Pairs:
+        """Return some of the pairs, bool [P], of the same customer rows."""
+        before = np.append(0, np.cumsum(chosen))
+        columns = (column[chosen] for column in (self.item, self.time, self.basket))
+        return Pairs(before[self.start], *columns)
+
+    def of_rows(self, rows: slice) -> Pairs:
+        """Return the pairs of some customer rows, which become rows 0 and so on."""
+        start = self.start[rows.start : rows.stop + 1]
+        span = slice(start[0], start[-1])
+        columns = (column[span] for column in (self.item, self.time, self.basket))
+        return Pairs(start - start[0], *columns)
+
     def latest(self, customers: int) -> Ints:
         """Return each customer's last purchase time, int64 [n]; the smallest int64 without any."""
         latest = np.full(customers, np.iinfo(np.int64).min)
@@ -85,46 +101,62 @@ def starts_of(counts: Ints) -> Ints:
 class OrderedLines:
     """Lines by customer, start of the basket, basket and product, and their distinct pairs.
 
+    Pairs are ascending by customer and product. Lines of pairs are in the order of these.
+
     Attributes:
         customers: Customer ids, int64 [n], ascending.
-        lines: The lines, [L].
+        time: Time of each line, int64 [L].
         ordinal: Number of each line's basket, int64 [L], ascending.
-        by_pair: Lines by customer row, product and then as they are, int64 [L].
-        begin: Where each pair begins among these, int64 [P].
-        pair_row: Customer row of each pair, int64 [P].
-        pair_ordinal: Number of the basket in which each was bought first, int64 [P].
         first_basket: Number of each customer's first basket, int64 [n].
+        line_row: Customer row of each line of pairs, int64 [L].
+        line_ordinal: Number of its basket, int64 [L].
+        line_time: Its time, int64 [L].
+        begin: Where each pair begins among these, int64 [P].
+        pair_item: Product of each pair, int64 [P].
     """
 
     customers: Ints
-    lines: Purchases
+    time: Ints
     ordinal: Ints
-    by_pair: Ints
-    begin: Ints
-    pair_row: Ints
-    pair_ordinal: Ints
     first_basket: Ints
+    line_row: Ints
+    line_ordinal: Ints
+    line_time: Ints
+    begin: Ints
+    pair_item: Ints
 
     @classmethod
     def of(cls, purchases: Purchases) -> OrderedLines:
         """Put lines in any order in order."""
         lines = _in_order(purchases)
-        starts = _changes(lines.customer)
+        starts = changes(lines.customer)
         row = np.cumsum(starts) - 1
         ordinal = _basket_ordinal(lines)
-        by_pair = np.lexsort((_narrow(lines.item), _narrow(row)))
-        sorted_row = row[by_pair]
-        begin = np.flatnonzero(_changes(sorted_row) | _changes(lines.item[by_pair]))
+        by_pair = stable_order(lines.item, row)
+        item = lines.item[by_pair]
+        row = row[by_pair]
+        begin = np.flatnonzero(changes(row) | changes(item))
         return cls(
             customers=lines.customer[starts],
-            lines=lines,
+            time=lines.time,
             ordinal=ordinal,
-            by_pair=by_pair,
-            begin=begin,
-            pair_row=sorted_row[begin],
-            pair_ordinal=ordinal[by_pair[begin]],
             first_basket=ordinal[starts],
+            line_row=row,
+            line_ordinal=ordinal[by_pair],
+            line_time=lines.time[by_pair],
+            begin=begin,
+            pair_item=item[begin],
         )
+
+    @cached_property
+    def pair_row(self) -> Ints:
+        """Return the customer row of each pair, int64 [P]."""
+        return self.line_row[self.begin]
+
+    @cached_property
+    def pair_ordinal(self) -> Ints:
+        """Return the number of the basket in which each was bought first, int64 [P]."""
+        return self.line_ordinal[self.begin]
 
     def discovery_baskets(self) -> tuple[Ints, Ints]:
         """Return each customer's last and last but one discovery basket, int64 [n]; -1: none."""
@@ -139,7 +171,7 @@ class OrderedLines:
         """Return the time of each basket's earliest line, int64 [B]; ascends for a customer."""
         if not len(self.ordinal):
             return np.zeros(0, dtype=np.int64)
-        starts: Ints = np.minimum.reduceat(self.lines.time, np.flatnonzero(_changes(self.ordinal)))
+        starts: Ints = np.minimum.reduceat(self.time, np.flatnonzero(changes(self.ordinal)))
         return starts
 
     def baskets_until(self, start: Ints, moment: int) -> Ints:
@@ -158,27 +190,43 @@ class OrderedLines:
         np.minimum.at(found, self.pair_row[within], self.pair_ordinal[within])
         return np.where(found == none, -1, found)
 
-    def pairs(self, kept: NDArray[np.bool_], limit: Ints | None) -> Pairs:
-        """Return the pairs of some customers, bool [n], before a basket of each, int64 [n].
+    def everything(self) -> Pairs:
+        """Return all pairs."""
+        every = np.ones(len(self.begin), dtype=np.bool_)
+        return self.pairs(np.ones(len(self.customers), dtype=np.bool_), every, self.latest(None))
 
-        Discovery baskets have the same numbers whatever the limit: those before it come first.
+    def latest(self, limit: Ints | None) -> Ints:
+        """Return each pair's last purchase before a basket of each customer, int64 [n]; int64 [P].
+
+        It is the smallest int64 for a pair that was bought later only.
         """
-        chosen, time = kept[self.pair_row], self.lines.time[self.by_pair]
+        time = self.line_time
         if limit is not None:
-            chosen &= self.pair_ordinal < limit[self.pair_row]
-            row = np.repeat(self.pair_row, np.diff(np.append(self.begin, len(time))))
-            within = self.ordinal[self.by_pair] < limit[row]
+            within = self.line_ordinal < limit[self.line_row]
             time = np.where(within, time, np.iinfo(np.int64).min)
+        latest: Ints = np.maximum.reduceat(time, self.begin) if len(time) else time
+        return latest
+
+    def pairs(self, kept: NDArray[np.bool_], chosen: NDArray[np.bool_], time: Ints) -> Pairs:
+        """Return some pairs, bool [P], of some customers, bool [n].
+
+        Discovery baskets have the same numbers whichever pairs these are.
+
+        Args:
+            kept: The customers.
+            chosen: The pairs, of no other customer.
+            time: Time of each pair, int64 [P].
+        """
         counts = np.bincount(self.pair_row[chosen], minlength=len(kept))[kept]
-        latest = np.maximum.reduceat(time, self.begin) if len(time) else time
         return Pairs(
             start=starts_of(counts),
-            item=self.lines.item[self.by_pair[self.begin[chosen]]].astype(np.int32),
-            time=latest[chosen],
-            basket=self._numbered()[chosen].astype(np.int32),
+            item=self.pair_item[chosen].astype(np.int32),
+            time=time[chosen],
+            basket=self._number[chosen].astype(np.int32),
         )
 
-    def _numbered(self) -> Ints:
+    @cached_property
+    def _number(self) -> Ints:
         """Return the number of each pair's discovery basket, from 0 for each customer."""
         found = np.zeros(len(self.ordinal) + 1, dtype=np.int64)
         found[self.pair_ordinal] = 1
@@ -188,35 +236,33 @@ class OrderedLines:
     def chosen(self, basket: Ints) -> Ints:
         """Return each row's new product in its `basket` with the smallest hash, int64 [n]; -1."""
         within = self.pair_ordinal == basket[self.pair_row]
-        lines, row = self.lines.at(self.by_pair[self.begin[within]]), self.pair_row[within]
-        order = np.lexsort((lines.item, pair_hash(lines.customer, lines.item), row))
+        item, row = self.pair_item[within], self.pair_row[within]
+        order = np.lexsort((item, pair_hash(self.customers[row], item), row))
         rows, positions = np.unique(row[order], return_index=True)
         chosen = np.full(len(basket), -1, dtype=np.int64)
-        chosen[rows] = lines.item[order][positions]
+        chosen[rows] = item[order][positions]
         return chosen
 
 
-def _changes(*columns: Ints) -> NDArray[np.bool_]:
+def changes(*columns: NDArray[np.signedinteger[Any]]) -> NDArray[np.bool_]:
     """Return where a value differs from the one before, bool [n]; the first one does."""
-    changes = np.ones(len(columns[0]), dtype=np.bool_)
-    changes[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
-    return changes
-
-
-def _narrow(codes: Ints) -> NDArray[np.unsignedinteger[Any]]:
-    """Return codes from 0 on in as few bits as they need: 16 bits are sorted in linear time."""
-    return codes.astype(np.min_scalar_type(codes.max(initial=0)))
+    found = np.ones(len(columns[0]), dtype=np.bool_)
+    if len(found):
+        np.not_equal(columns[0][1:], columns[0][:-1], out=found[1:])
+    for column in columns[1:]:
+        found[1:] |= column[1:] != column[:-1]
+    return found
 
 
 def _in_order(purchases: Purchases) -> Purchases:
     """Sort lines by customer, start of the basket, basket and product."""
-    alone = purchases.at(np.argsort(purchases.customer, kind="stable"))
+    alone = purchases.at(stable_order(purchases.customer))
     if _is_in_order(alone):
         return alone
-    together = purchases.at(np.lexsort((purchases.time, purchases.basket, purchases.customer)))
+    together = purchases.at(stable_order(purchases.time, purchases.basket, purchases.customer))
     ordinal = _basket_ordinal(together)
-    start = together.time[_changes(ordinal)][ordinal]
-    order = np.lexsort((together.item, together.basket, start, together.customer))
+    start = together.time[changes(ordinal)][ordinal]
+    order = stable_order(together.item, together.basket, start, together.customer)
     return together.at(order)
 
 
@@ -225,7 +271,7 @@ def _is_in_order(lines: Purchases) -> bool:
 
     Tables are by time, receipt and product, so that they are where a receipt has one time.
     """
-    new = _changes(lines.customer, lines.basket)
+    new = changes(lines.customer, lines.basket)
     if _parted(lines.customer[new], lines.basket[new]):
         return False
     within, other = ~new[1:], lines.customer[1:] != lines.customer[:-1]
@@ -247,7 +293,7 @@ def _parted(customer: Ints, basket: Ints) -> bool:
 
 def _basket_ordinal(lines: Purchases) -> Ints:
     """Return the number of each line's basket, over lines grouped by basket, int64 [L]."""
-    ordinal: Ints = np.cumsum(_changes(lines.customer, lines.basket)) - 1
+    ordinal: Ints = np.cumsum(changes(lines.customer, lines.basket)) - 1
     return ordinal if len(ordinal) else np.zeros(0, dtype=np.int64)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,8 +13,9 @@ import torch
 from torch import Tensor
 
 from securefl.data.grouping import grouped
-from securefl.data.paged import blank, blocks, release
+from securefl.data.paged import Spool, blocks, release
 from securefl.data.tables import RetailerTables
+from securefl.data.threads import by_threads
 from securefl.ml.metrics.ranking import RankingCases
 from securefl.ml.metrics.spec import Split
 from securefl.tasks.common.histories import CustomerExamples, Histories
@@ -30,6 +29,7 @@ Floats = npt.NDArray[np.float64]
 _DAY: Final = 86_400 * 10**9
 _LEAST_WEIGHT: Final = 1e-200
 """Stands for a weight of 0 where something is divided by a sum of weights."""
+_TABLE: Final = 1 << 22
 PRIOR_FLOOR: Final = 0.1
 """Added to a product's share of sales, in units of the mean product's, before the logarithm."""
 
@@ -69,15 +69,30 @@ class Cases:
 def purchases_of(transactions: pd.DataFrame, products: Ints) -> Purchases:
     """Return the lines of products in the assortment (int64 [I], ascending), products as rows."""
     # One column after the other: a selection of the table would copy all of it.
-    product = transactions["product"].to_numpy()
-    chosen = (transactions["customer"].to_numpy() >= 0) & (product >= 0)
-    chosen &= np.isin(product, products)
+    item = _rows_of(transactions["product"].to_numpy(), products)
+    chosen = np.flatnonzero((transactions["customer"].to_numpy() >= 0) & (item >= 0))
     return Purchases(
         customer=transactions["customer"].to_numpy()[chosen].astype(np.int64),
-        item=np.searchsorted(products, product[chosen].astype(np.int64)),
+        item=item[chosen].astype(np.int64),
         basket=transactions["basket"].to_numpy()[chosen].astype(np.int64),
         time=transactions["time"].to_numpy()[chosen].astype("datetime64[ns]").astype(np.int64),
     )
+
+
+def _rows_of(product: npt.NDArray[Any], products: Ints) -> npt.NDArray[np.signedinteger[Any]]:
+    """Return the place of each product [n] among those of an assortment, [n]; -1 where it is not.
+
+    Numbers of few digits are looked up in a table, which takes a tenth of a search's time.
+    """
+    if not len(products) or not len(product):
+        return np.full(len(product), -1, dtype=np.int64)
+    last = int(products[-1])
+    if products[0] >= 0 and last < _TABLE:
+        table = np.full(last + 3, -1, dtype=np.int32)
+        table[products + 1] = np.arange(len(products))
+        return table[np.clip(product, -1, last + 1) + 1]
+    found = np.minimum(np.searchsorted(products, product.astype(np.int64)), len(products) - 1)
+    return np.where(products[found] == product, found, -1)
 
 
 def known_lines(transactions: pd.DataFrame) -> pd.DataFrame:
@@ -131,12 +146,14 @@ class RetailerCases:
             sold[part.item] = True
             return _split(part, settings, end)
 
-        self.cut: HeldOut = HeldOut.joined(_by_threads(cut, purchases))
+        self.cut: HeldOut = HeldOut.joined(by_threads(cut, purchases))
         self.sold: Ints = np.flatnonzero(sold)
         self.products = products
         self.settings = settings
         self._end = end
         self.weights: Floats = self._by_age(settings.recency_days, settings.recency_floor)
+
+        self._laid_out: dict[float | None, CustomerExamples] = {}
 
     @property
     def customers(self) -> int:
@@ -156,6 +173,11 @@ class RetailerCases:
 
     def recent_examples(self, days: float) -> CustomerExamples:
         """Return the customers as examples with these weights, which no other customer moves."""
+        if days not in self._laid_out:
+            self._laid_out[days] = self._recent_examples(days)
+        return self._laid_out[days]
+
+    def _recent_examples(self, days: float) -> CustomerExamples:
         weights = self._by_age(days)
         narrow = _computed(np.float32, lambda span: weights[span], weights)
         return CustomerExamples(
@@ -168,7 +190,13 @@ class RetailerCases:
         """Return the customers as examples whose weights sum to 1 on average over customers.
 
         The common scale and the prior depend on all customers: for training without a budget only.
+        Parts of a blend share them.
         """
+        if None not in self._laid_out:
+            self._laid_out[None] = self._examples()
+        return self._laid_out[None]
+
+    def _examples(self) -> CustomerExamples:
         scale = self.customers / max(self.weights.sum(), _LEAST_WEIGHT)
         release()
         weights = _computed(np.float32, lambda span: self.weights[span] * scale, self.weights)
@@ -234,26 +262,6 @@ class RetailerCases:
         return summed
 
 
-def _by_threads(
-    compute: Callable[[Purchases], HeldOut], parts: Iterable[Purchases]
-) -> Iterator[HeldOut]:
-    """Yield what is computed of parts, in their order; numpy sorts and gathers without the GIL.
-
-    Few parts are in work at a time, as each takes memory.
-    """
-    with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[Future[HeldOut]] = deque()
-        for part in parts:
-            waiting.append(pool.submit(compute, part))
-            if len(waiting) > _THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-_THREADS: Final = 2
-
-
 class _Splits(Mapping[Split, Cases]):
     """A retailer's cases by split: competitors of 10^6 customers take minutes to sample."""
 
@@ -308,7 +316,7 @@ def _computed(
     dtype: npt.DTypeLike, compute: Callable[[slice], Floats], like: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
     """Return what is computed of spans of an array, [n], block by block; see `paged`."""
-    found = blank(len(like), dtype)
-    for span in blocks(len(like)):
-        found[span] = compute(span)
-    return found
+    with Spool({"found": dtype}) as spool:
+        for part in by_threads(compute, blocks(len(like))):
+            spool.append({"found": part.astype(dtype)})
+        return spool.columns()["found"]

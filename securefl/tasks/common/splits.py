@@ -7,15 +7,17 @@ depend neither on the run's seed, nor on the row order, nor on other customers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
-from securefl.data.paged import Spool
+from securefl.data.paged import BLOCK, Spool, release
+from securefl.data.radix import stable_order
 from securefl.tasks.common.purchase_lines import (
     SPLIT,
     CustomerItems,
@@ -23,29 +25,69 @@ from securefl.tasks.common.purchase_lines import (
     OrderedLines,
     Pairs,
     Purchases,
+    changes,
     starts_of,
 )
+
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """One retailer's purchases, split; customers are rows 0..n-1 in ascending order of their id.
 
+    What is known and what was bought differ from training in few pairs, and are put together when
+    they are first asked for, which is when a model is scored.
+
     Attributes:
         customers: Customer id of each row, int64 [n].
         training: Purchases before each customer's validation basket.
-        known: Purchases before each customer's test basket.
-        bought: Purchases in the whole period.
+        later: Purchases of pairs that training does not have, or has with an earlier time: times
+            are of the last purchase before the test basket.
+        known_later: Which of these were bought before the test basket, bool.
         validation: Held-out product of each row, int64 [n].
         test: Held-out product of each row, int64 [n].
     """
 
     customers: Ints
     training: Pairs
-    known: Pairs
-    bought: CustomerItems
+    later: Pairs
+    known_later: Bools
     validation: Ints
     test: Ints
+
+    @cached_property
+    def known(self) -> Pairs:
+        """Purchases before each customer's test basket."""
+        return _united(self.later.where(self.known_later), self.training)
+
+    @cached_property
+    def bought(self) -> CustomerItems:
+        """Purchases in the whole period."""
+        everything = _united(self.later, self.training)
+        return CustomerItems(everything.start, everything.item)
+
+    @classmethod
+    def of(cls, lines: OrderedLines, kept: Bools, baskets: tuple[Ints, Ints], ends: tuple[Ints, Ints]) -> HeldOut:
+        """Split the lines of some customers.
+
+        Args:
+            lines: The lines.
+            kept: The customers, bool [n].
+            baskets: Baskets of each customer's validation and test case, int64 [n].
+            ends: Baskets before which training and what is known end, int64 [n].
+        """
+        times = [lines.latest(end) for end in ends]
+        trained, known = (kept[lines.pair_row] & (lines.pair_ordinal < end[lines.pair_row]) for end in ends)
+        later = kept[lines.pair_row] & (~trained | (times[0] < times[1]))
+        return cls(
+            customers=lines.customers[kept],
+            training=lines.pairs(kept, trained, times[0]),
+            later=lines.pairs(kept, later, times[1]),
+            known_later=known[later],
+            validation=lines.chosen(baskets[0])[kept],
+            test=lines.chosen(baskets[1])[kept],
+        )
 
     @classmethod
     def joined(cls, parts: Iterable[HeldOut]) -> HeldOut:
@@ -58,24 +100,52 @@ class HeldOut:
             for part in parts:
                 rows = {name: getattr(part, name) for name in ("customers", "validation", "test")}
                 for name in _SETS:
-                    pairs, kinds = getattr(part, name), _COLUMNS[name]
+                    pairs = getattr(part, name)
                     rows[name] = np.diff(pairs.start)
-                    spools[name].append({column: getattr(pairs, column) for column in kinds})
+                    spools[name].append({column: getattr(pairs, column) for column in _OF_PAIRS})
+                spools["known_later"].append({"known_later": part.known_later})
                 spools["rows"].append(rows)
-            found: dict[str, Any] = {**spools["rows"].columns()}
-            for name, kind in _SETS.items():
-                found[name] = kind(start=starts_of(found[name]), **spools[name].columns())
+            found: dict[str, Any] = {**spools["rows"].columns(), **spools["known_later"].columns()}
+            for name in _SETS:
+                found[name] = Pairs(start=starts_of(found[name]), **spools[name].columns())
         return cls(**found)
 
 
-_SETS: Final = {"training": Pairs, "known": Pairs, "bought": CustomerItems}
+_SETS: Final = ("training", "later")
 _OF_PAIRS: Final = {"item": np.int32, "time": np.int64, "basket": np.int32}
 _COLUMNS: Final[Mapping[str, Mapping[str, DTypeLike]]] = {
-    "training": _OF_PAIRS,
-    "known": _OF_PAIRS,
-    "bought": {"item": np.int32},
+    **dict.fromkeys(_SETS, _OF_PAIRS),
+    "known_later": {"known_later": np.bool_},
     "rows": dict.fromkeys(("customers", "validation", "test", *_SETS), np.int64),
 }
+
+
+def _united(first: Pairs, second: Pairs) -> Pairs:
+    """Return the pairs of both, of one that is in both that of `first`; customer by customer."""
+    counts = np.zeros(len(first.start) - 1, dtype=np.int64)
+    with Spool(_OF_PAIRS) as spool:
+        for rows in _row_spans(second.start):
+            parts = [one.of_rows(rows) for one in (first, second)]
+            row = np.concatenate([part.row for part in parts])
+            columns = {
+                name: np.concatenate([getattr(part, name) for part in parts]) for name in _OF_PAIRS
+            }
+            order = stable_order(columns["item"], row)
+            new = changes(row[order], columns["item"][order])
+            counts[rows] = np.bincount(row[order][new], minlength=rows.stop - rows.start)
+            spool.append({name: column[order][new] for name, column in columns.items()})
+            release()
+        return Pairs(start=starts_of(counts), **spool.columns())
+
+
+def _row_spans(start: Ints) -> Iterator[slice]:
+    """Yield spans of customer rows with about a block of pairs each, one customer at least."""
+    begin, rows = 0, len(start) - 1
+    while begin < rows:
+        end = int(np.searchsorted(start, start[begin] + BLOCK, side="right")) - 1
+        end = min(max(end, begin + 1), rows)
+        yield slice(begin, end)
+        begin = end
 
 
 def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
@@ -89,15 +159,7 @@ def hold_out(purchases: Purchases, min_products: int) -> HeldOut:
     last, previous = lines.discovery_baskets()
     enough = np.bincount(lines.pair_row, minlength=len(lines.customers)) >= min_products
     kept = enough & (lines.first_basket < previous)
-    everything = lines.pairs(kept, None)
-    return HeldOut(
-        customers=lines.customers[kept],
-        training=lines.pairs(kept, previous),
-        known=lines.pairs(kept, last),
-        bought=CustomerItems(everything.start, everything.item),
-        validation=lines.chosen(previous)[kept],
-        test=lines.chosen(last)[kept],
-    )
+    return HeldOut.of(lines, kept, (previous, last), (previous, last))
 
 
 def hold_out_dated(purchases: Purchases, min_products: int, end: int, window: int) -> HeldOut:
@@ -117,35 +179,36 @@ def hold_out_dated(purchases: Purchases, min_products: int, end: int, window: in
     """
     lines = OrderedLines.of(purchases)
     start = lines.basketstarts_of()
-    until = [lines.baskets_until(start, moment) for moment in (end, end + window)]
-    of_window = [
-        lines.first_discovery(start, begin, begin + window) for begin in (end, end + window)
-    ]
+    until = lines.baskets_until(start, end), lines.baskets_until(start, end + window)
+    of_window = (
+        lines.first_discovery(start, end, end + window),
+        lines.first_discovery(start, end + window, end + 2 * window),
+    )
     early = lines.pair_row[start[lines.pair_ordinal] <= end]
     enough = np.bincount(early, minlength=len(lines.customers)) >= min_products
     kept = enough & (of_window[0] >= 0) & (of_window[1] >= 0)
-    everything = lines.pairs(kept, None)
-    return HeldOut(
-        customers=lines.customers[kept],
-        training=lines.pairs(kept, until[0]),
-        known=lines.pairs(kept, until[1]),
-        bought=CustomerItems(everything.start, everything.item),
-        validation=lines.chosen(of_window[0])[kept],
-        test=lines.chosen(of_window[1])[kept],
-    )
+    return HeldOut.of(lines, kept, of_window, until)
 
 
 def histories_of(purchases: Purchases) -> tuple[Ints, Pairs]:
     """Return all customers' ids, int64 [n] ascending, and all pairs that they bought."""
     lines = OrderedLines.of(purchases)
-    return lines.customers, lines.pairs(np.ones(len(lines.customers), dtype=np.bool_), None)
+    return lines.customers, lines.everything()
 
 
-def sample_negatives(cut: HeldOut, catalogue: Ints, count: int, stream: int) -> Ints:
+@dataclass(frozen=True)
+class Buyers:
+    """Customers and what they bought, see `HeldOut`."""
+
+    customers: Ints
+    bought: CustomerItems
+
+
+def sample_negatives(cut: HeldOut | Buyers, catalogue: Ints, count: int, stream: int) -> Ints:
     """Sample products that the customer never bought, uniformly without replacement.
 
     Args:
-        cut: The retailer's purchases, split; customer ids seed the samples.
+        cut: Customers, whose ids seed the samples, and what they bought.
         catalogue: Products that the retailer sells, int64 [c], ascending.
         count: Number of products per customer.
         stream: Number of the independent random stream.

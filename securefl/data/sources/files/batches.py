@@ -18,6 +18,7 @@ from securefl.data.sources.files.expressions import CellKind, Cells, WrongType
 from securefl.data.sources.files.findings import FIRST, Findings
 from securefl.data.sources.files.scans import REJECTS, Scan, forget_rejects, unreadable
 from securefl.data.sources.files.sniff import Written, as_agreed, written
+from securefl.data.threads import ahead
 
 Mask = npt.NDArray[np.bool_]
 
@@ -136,7 +137,7 @@ def batches(
     start = 0
     try:
         reader = scan.connection.execute(query).to_arrow_reader(BATCH)
-        for part in reader:
+        for part in ahead(reader):
             for number in range(len(wanted)):
                 bits = part.column(3 * number + 2).to_numpy(zero_copy_only=False)
                 seen[number] |= np.bitwise_or.reduce(bits, initial=0)
@@ -152,13 +153,17 @@ def _query(scan: Scan, wanted: Sequence[Wanted], cells: Sequence[Cells]) -> str:
     """Return the query for three columns a wanted one: its value, its text if none, bits seen."""
     inner, middle, outer = [], [], []
     for n, (one, cell) in enumerate(zip(wanted, cells, strict=True)):
-        inner += [f"{name(one.name)} AS c{n}", f"{cell.raw} AS t{n}"]
         value, seen = (
             part.replace(sql.CELL, f"c{n}").replace(sql.RAW, f"t{n}")
             for part in (cell.value, cell.seen)
         )
-        middle += [f"{value} AS v{n}", f"t{n}", f"CAST({seen} AS UTINYINT) AS s{n}"]
-        outer += [f"v{n}", f"CASE WHEN v{n} IS NULL THEN t{n} END AS r{n}", f"s{n}"]
+        inner.append(f"{name(one.name)} AS c{n}")
+        through, raw = f"c{n}", cell.raw.replace(sql.CELL, f"c{n}")
+        if sql.RAW in cell.value + cell.seen:
+            inner.append(f"{cell.raw.replace(sql.CELL, name(one.name))} AS t{n}")
+            through = raw = f"t{n}"
+        middle += [f"{value} AS v{n}", through, f"CAST({seen} AS UTINYINT) AS s{n}"]
+        outer += [f"v{n}", f"CASE WHEN v{n} IS NULL THEN {raw} END AS r{n}", f"s{n}"]
     cells_of = f"({select(', '.join(inner), scan.relation)})"
     return select(", ".join(outer), f"({select(', '.join(middle), cells_of)})")
 
@@ -196,18 +201,18 @@ def _cells(scan: Scan, one: Wanted, how: Written, given: FileFormat, findings: F
     try:
         match one.kind:
             case "label":
-                return sql.labels(one.name, kind)
+                return sql.labels(kind)
             case "number":
                 text = scan.writes(one.name)
                 decimal = how.decimal if text else "."
-                return sql.numbers(one.name, kind, decimal, said=how.decimal_said or not text)
+                return sql.numbers(kind, decimal, said=how.decimal_said or not text)
             case "time":
                 zone = scan.zones.get(one.name)
-                return sql.times(one.name, kind, how.time, given.timezone, zone)
+                return sql.times(kind, how.time, given.timezone, zone)
             case "flag":
-                return sql.flags(one.name)
+                return sql.flags()
             case "text":
-                return sql.texts(one.name)
+                return sql.texts()
     except WrongType as problem:
         findings.add("type", scan.label, one.name, detail=str(problem))
         return Cells(_STAND_IN[one.kind], "NULL::VARCHAR")

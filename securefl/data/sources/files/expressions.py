@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from securefl.data.sources.files.engine import name, text, type_name
+from securefl.data.sources.files.engine import text, type_name
 
 CellKind = Literal["label", "number", "time", "flag", "text"]
 
@@ -48,6 +48,7 @@ _FIRST_EXCEL_DAY: Final = "1899-12-30"
 
 CELL: Final = "<cell>"
 RAW: Final = "<raw>"
+_TEXT: Final = f"CAST({CELL} AS VARCHAR)"
 
 
 _FORMS: Final = ("", " __:__:__", "T__:__:__")
@@ -61,8 +62,8 @@ would take as long as all the rest."""
 class Cells:
     """One column as expressions.
 
-    The value and what was seen are said in terms of `CELL` and `RAW`, so that the engine computes
-    the text of a cell once.
+    The text is said in terms of `CELL`, the value and what was seen in terms of `CELL` and `RAW`, so
+    that the engine computes the text of a cell once, and only where it is wanted.
 
     Attributes:
         value: The value, NULL where the cell is missing or does not convert.
@@ -93,18 +94,16 @@ def _is_decimal(kind: str) -> bool:
     return kind.startswith("DECIMAL")
 
 
-def labels(column: str, kind: str) -> Cells:
+def labels(kind: str) -> Cells:
     """Return identifiers as text, or as BIGINT where the file has integers.
 
     Raises:
         WrongType: The column holds dates, booleans or bytes.
     """
-    cell = name(column)
-    raw = f"CAST({cell} AS VARCHAR)"
     if kind in INTEGERS:
-        return Cells(f"CAST({CELL} AS BIGINT)", raw)
+        return Cells(f"CAST({CELL} AS BIGINT)", _TEXT)
     if is_text(kind) or kind in WIDE:
-        return Cells(RAW, raw)
+        return Cells(RAW, _TEXT)
     if kind in FRACTIONS or _is_decimal(kind):
         # Above it, neighbouring numbers are one: two customers would become the same.
         exact = 1 << (24 if kind == "FLOAT" else 53)
@@ -112,34 +111,31 @@ def labels(column: str, kind: str) -> Cells:
         value = f"CASE WHEN {whole} THEN CAST(CAST({CELL} AS BIGINT) AS VARCHAR)"
         if kind in FRACTIONS:  # a column of numbers with gaps: pandas writes NaN for no number
             value += f" WHEN isnan({CELL}) THEN 'nan'"
-        return Cells(value + " END", raw)
+        return Cells(value + " END", _TEXT)
     raise WrongType(f"holds {type_name(kind)}, wanted text or integers")
 
 
-def numbers(column: str, kind: str, decimal: str, *, said: bool) -> Cells:
+def numbers(kind: str, decimal: str, *, said: bool) -> Cells:
     """Return numbers as DOUBLE.
 
     Args:
-        column: The column's name.
-        kind: Its data type.
+        kind: The column's data type.
         decimal: The decimal mark, where cells are text.
         said: Whether a setting said it, so that nothing needs to be watched.
 
     Raises:
         WrongType: The column holds booleans, times or something else.
     """
-    cell = name(column)
     if kind in INTEGERS or kind in WIDE or _is_decimal(kind):
-        return Cells(f"CAST({CELL} AS DOUBLE)", f"CAST({cell} AS VARCHAR)")
+        return Cells(f"CAST({CELL} AS DOUBLE)", _TEXT)
     if kind in FRACTIONS:
-        raw = f"CASE WHEN NOT isnan({cell}) THEN CAST({cell} AS VARCHAR) END"
+        raw = f"CASE WHEN NOT isnan({CELL}) THEN {_TEXT} END"
         return Cells(f"nullif(CAST({CELL} AS DOUBLE), {_NAN})", raw)
     if not is_text(kind):
         raise WrongType(f"holds {type_name(kind)}, wanted numbers")
-    raw = f"CAST({cell} AS VARCHAR)"
     value = f"coalesce({_bare_number(RAW, decimal)}, {_grouped_number(decimal)})"
     checked = f"nullif(CASE WHEN NOT contains({RAW}, '_') THEN {value} END, {_NAN})"
-    return Cells(checked, raw, "0" if said else _seen_number(RAW, decimal))
+    return Cells(checked, _TEXT, "0" if said else _seen_number(RAW, decimal))
 
 
 def _bare_number(raw: str, decimal: str) -> str:
@@ -176,12 +172,11 @@ def _seen_number(raw: str, decimal: str) -> str:
     )
 
 
-def times(column: str, kind: str, written: str, zone: str | None, file_zone: str | None) -> Cells:
+def times(kind: str, written: str, zone: str | None, file_zone: str | None) -> Cells:
     """Return times as TIMESTAMP_NS by the clock of the shop.
 
     Args:
-        column: The column's name.
-        kind: Its data type.
+        kind: The column's data type.
         written: How text is written, see `securefl.config.files.TIMES`; or a pattern.
         zone: The zone of the shops' clocks, where a setting says it.
         file_zone: The zone that the file says its clock has.
@@ -189,26 +184,24 @@ def times(column: str, kind: str, written: str, zone: str | None, file_zone: str
     Raises:
         WrongType: The column holds numbers, and nothing says of what.
     """
-    cell = name(column)
-    raw = f"CAST({cell} AS VARCHAR)"
     if kind in TIMESTAMPS or kind == "DATE":
-        return Cells(_nanoseconds(CELL), raw, str(SEEN_NAIVE))
+        return Cells(_nanoseconds(CELL), _TEXT, str(SEEN_NAIVE))
     if kind == ZONED:
         local = zone or file_zone or "UTC"
         seen = SEEN_UTC if zone is None and local in ("UTC", "Etc/UTC", "+00:00") else SEEN_OFFSET
         value = _nanoseconds(f"timezone({text(_engine_zone(local))}, {CELL})")
-        return Cells(value, raw, str(seen))
+        return Cells(value, _TEXT, str(seen))
     numeric = is_number(kind)
     if not numeric and not is_text(kind):
         raise WrongType(f"holds {type_name(kind)}, wanted dates or times")
     if written in _EPOCHS or written == "excel":
-        return _numeric_times(raw, written, zone)
+        return _numeric_times(written, zone)
     if numeric and not written.startswith("%"):
         raise WrongType(
             f"holds {type_name(kind)}, wanted dates or times; if they count seconds or the like,"
             ' set format.time = "epoch-s" (or epoch-ms, excel, "%Y%m%d")'
         )
-    return _iso_times(raw, zone) if written == "iso" else _pattern_times(raw, written)
+    return _iso_times(zone) if written == "iso" else _pattern_times(written)
 
 
 def _nanoseconds(moment: str) -> str:
@@ -225,24 +218,24 @@ def _engine_zone(zone: str) -> str:
     return zone
 
 
-def _numeric_times(raw: str, written: str, zone: str | None) -> Cells:
+def _numeric_times(written: str, zone: str | None) -> Cells:
     number = f"TRY_CAST({RAW} AS DOUBLE)"
     if written == "excel":
         micros = f"CAST(round({number} * 86400) AS BIGINT) * 1000000"
         good = f"{number} BETWEEN 1 AND 130000"
         moment = f"(TIMESTAMP {text(_FIRST_EXCEL_DAY)} + to_microseconds({micros}))"
-        return Cells(f"CASE WHEN {good} THEN CAST({moment} AS TIMESTAMP_NS) END", raw, "1")
+        return Cells(f"CASE WHEN {good} THEN CAST({moment} AS TIMESTAMP_NS) END", _TEXT, "1")
     unit = _EPOCHS[written]
     whole = f"TRY_CAST({RAW} AS BIGINT)" if unit == 1 else f"CAST({number} * {unit} AS BIGINT)"
     good = f"{number} * {unit}.0 BETWEEN -9.2e18 AND 9.2e18"
     moment = f"CASE WHEN {good} THEN make_timestamp_ns({whole}) END"
     if zone is None:
-        return Cells(moment, raw, str(SEEN_UTC))
+        return Cells(moment, _TEXT, str(SEEN_UTC))
     local = f"timezone({text(zone)}, CAST({moment} AS TIMESTAMPTZ))"
-    return Cells(f"CAST({local} AS TIMESTAMP_NS)", raw, str(SEEN_OFFSET))
+    return Cells(f"CAST({local} AS TIMESTAMP_NS)", _TEXT, str(SEEN_OFFSET))
 
 
-def _iso_times(raw: str, zone: str | None) -> Cells:
+def _iso_times(zone: str | None) -> Cells:
     cell = f"trim({RAW})"
     marks = " OR ".join(f"substr({cell}, {place}, 1) IN ('+', '-')" for place in (-6, -5, -3))
     zoned = f"(length({cell}) > 16 AND (right({cell}, 1) = 'Z' OR {marks}))"
@@ -264,21 +257,21 @@ def _iso_times(raw: str, zone: str | None) -> Cells:
         f" WHEN {zoned} THEN {local} WHEN length({cell}) = 8 THEN {day}"
         f" ELSE TRY_CAST({cell} AS TIMESTAMP_NS) END"
     )
-    return Cells(value, raw, seen)
+    return Cells(value, _TEXT, seen)
 
 
-def _pattern_times(raw: str, written: str) -> Cells:
+def _pattern_times(written: str) -> Cells:
     patterns = [written]
     if written in PATTERNS:
         days = [day.format(mark) for day in PATTERNS[written] for mark in "./-"]
         patterns = [day + clock for day in days for clock in _CLOCKS]
     listed = "[" + ", ".join(text(pattern) for pattern in patterns) + "]"
-    return Cells(_nanoseconds(f"TRY_STRPTIME(trim({RAW}), {listed})"), raw, "1")
+    return Cells(_nanoseconds(f"TRY_STRPTIME(trim({RAW}), {listed})"), _TEXT, "1")
 
 
-def flags(column: str) -> Cells:
+def flags() -> Cells:
     """Return `true`, `false`, 1 and 0 as BOOLEAN."""
-    raw = f"nullif(trim(CAST({name(column)} AS VARCHAR)), '')"
+    raw = f"nullif(trim({_TEXT}), '')"
     value = (
         f"CASE lower({RAW}) WHEN 'true' THEN TRUE WHEN '1' THEN TRUE"
         " WHEN 'false' THEN FALSE WHEN '0' THEN FALSE END"
@@ -286,6 +279,6 @@ def flags(column: str) -> Cells:
     return Cells(value, raw)
 
 
-def texts(column: str) -> Cells:
+def texts() -> Cells:
     """Return any cell as text."""
-    return Cells(RAW, f"CAST({name(column)} AS VARCHAR)")
+    return Cells(RAW, _TEXT)

@@ -8,6 +8,7 @@ order part by part.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -17,11 +18,14 @@ import pandas as pd
 
 from securefl.data.grouping import grouped
 from securefl.data.paged import Arrays, Spool, blank, blocks, release
+from securefl.data.radix import stable_order
+from securefl.data.threads import by_threads
 
 BLOCK: Final = 1 << 21
 """Lines that are put in order at a time."""
 
 _NARROW: Final = np.iinfo(np.int32)
+_LARGEST: Final = np.iinfo(np.int64).max
 
 
 def narrowed(arrays: Arrays) -> Arrays:
@@ -83,14 +87,14 @@ def _put_in_order(arrays: Arrays) -> None:
     """Order all columns by time, basket, product, and then as the lines came."""
     if not _ascends(arrays["time"]):
         _sort_by_time(arrays)
-    for span in time_spans(arrays["time"]):
-        _order_ties(arrays, span)
+    for _ in by_threads(partial(_order_ties, arrays), time_spans(arrays["time"])):
+        pass
 
 
 def _sort_by_time(arrays: Arrays) -> None:
     with Spool() as spool:
         for part in grouped([arrays], "time", BLOCK):
-            order = np.argsort(part["time"], kind="stable")
+            order = stable_order(part["time"])
             spool.append({name: column[order] for name, column in part.items()})
         arrays.clear()
         arrays.update(spool.columns())
@@ -124,13 +128,28 @@ def _order_ties(arrays: Arrays, span: slice) -> None:
     tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
     if not len(tied):
         return
-    keys = (arrays["product"][span][tied], arrays["basket"][span][tied], moments[tied])
-    rows = tied[np.lexsort(keys)]
+    time, basket, product = (arrays[name][span][tied] for name in ("time", "basket", "product"))
+    rows = tied[_order_of(time, basket, product)]
     if (rows == tied).all():
         return
     for array in arrays.values():
         block = array[span]
         block[tied] = block[rows]
+
+
+def _order_of(
+    time: npt.NDArray[Any], basket: npt.NDArray[Any], product: npt.NDArray[Any]
+) -> npt.NDArray[np.int64]:
+    """Return the order by time, receipt and product, of lines that are by time, int64 [n]."""
+    later = time[1:] > time[:-1]
+    if not (later | (basket[1:] >= basket[:-1])).all():
+        return stable_order(product, basket, np.append(0, np.cumsum(later)))
+    group = np.append(0, np.cumsum(later | (basket[1:] > basket[:-1])))
+    least, most = int(product.min()), int(product.max())
+    if (int(group[-1]) + 1) * (most - least + 1) > _LARGEST:
+        return stable_order(product, group)
+    # Nearly in order, which this sort is quick with.
+    return np.argsort(group * (most - least + 1) + (product - least), kind="stable")
 
 
 def _visits(
