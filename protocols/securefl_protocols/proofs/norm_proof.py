@@ -56,11 +56,8 @@ class NormProof:
 
     def to_bytes(self, terms: NormTerms) -> bytes:
         """Return the proof as it travels; see the specification, section 8."""
-        shown = [
-            (c + terms.largest_check).to_bytes(terms.check_bytes, "little") for c in self.checks
-        ]
-        scalars = (*self.responses, *self.blindings)
-        return b"".join([*self.points, *shown, *(s.to_bytes(32, "little") for s in scalars)])
+        scalars = (s.to_bytes(32, "little") for s in (*self.responses, *self.blindings))
+        return b"".join([*self.points, _joined(terms, self.checks), *scalars])
 
     @classmethod
     def from_bytes(cls, terms: NormTerms, data: bytes) -> "NormProof":

@@ -4,7 +4,9 @@ libsodium does the arithmetic, in constant time, through rbcl. Points are their 
 everywhere, scalars are Python integers modulo the order.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from hashlib import sha512
 from pathlib import Path
@@ -28,14 +30,11 @@ def library() -> Any:  # noqa: ANN401 - rbcl has no types
         ImportError: The extra `proofs` is not installed.
     """
     import rbcl  # noqa: PLC0415 - an extra, loaded where a proof is made
-    import rbcl._sodium as loaded  # noqa: PLC0415
 
     # rbcl unpacks libsodium into a file of its own at each start and leaves it there. Once it is
     # loaded, the file is not needed; Windows holds on to it.
-    try:
-        Path(loaded.lib_path).unlink(missing_ok=True)
-    except (AttributeError, OSError):
-        return rbcl
+    with suppress(AttributeError, OSError):
+        Path(sys.modules["rbcl._sodium"].lib_path).unlink(missing_ok=True)
     return rbcl
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Set
 
 from securefl_protocols.noise.layers import opened
 from securefl_protocols.primitives.errors import (
+    ChecksumFailed,
     LocalProtocolError,
     RemoteProtocolError,
     TooFewSurvivors,
@@ -253,9 +254,9 @@ class ServerRound:
 
         Raises:
             TooFewSurvivors: Too few shares were revealed.
-            RemoteProtocolError: A dealer's shares are good and its secret is not.
+            RemoteProtocolError: A dealer's shares are good and its secret is not; or the sum is not
+                that of the inputs whose norms were proved.
             DisputedPair: A dropout and a survivor promised different mask keys.
-            ChecksumFailed: The sum is not that of the inputs whose norms were proved.
         """
         dropouts = self.sharers - self.survivors
         seeds = self._rebuilt(self.survivors, {h: u.seed_shares for h, u in self._unmasked.items()})
@@ -277,7 +278,10 @@ class ServerRound:
         masks: list[SignedMask] = [(key, 1) for key in self_keys]
         self._blinding = blinding_bytes(blinding_of(masks, self._consistency.inputs))
         # The members check it too; here it makes a replay fail, and says why.
-        self._norms.check_sum(self._proofs, total, self._blinding)
+        try:
+            self._norms.check_sum(self._proofs, total, self._blinding)
+        except ChecksumFailed as error:
+            raise RemoteProtocolError(str(error)) from None
 
     def _unmasked_tag(
         self,
