@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "locks"
 INSTALLED = (
     *("demo", "network", "broker", "metrics", "excel", "postgres", "signing", "export", "serve"),
-    *("mlflow", "pkcs11", "dev"),
+    *("mlflow", "pkcs11", "proofs", "dev"),
 )
 """The extras of `make install`."""
 BUILD = "hatchling\neditables\n"

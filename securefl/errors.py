@@ -91,6 +91,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "openpyxl": "excel",
     "pkcs11": "pkcs11",
     "prometheus_client": "metrics",
+    "rbcl": "proofs",
     "starlette": "serve",
     "uvicorn": "serve",
 }

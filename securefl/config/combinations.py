@@ -45,6 +45,15 @@ EXCLUDED: Final = (
         "vote: members vote in mode secure without a budget alone",
     ),
     Excluded(
+        lambda run: run.secure.norm is not None and run.mode != "secure",
+        "secure.norm: norms are proved of masked inputs, in mode secure alone",
+    ),
+    Excluded(
+        # An input then has noise in it, which is longer than any update that a clip allows.
+        lambda run: run.secure.norm is not None and run.privacy.dp != "none",
+        "secure.norm: norms are proved of inputs without noise, hence without a budget",
+    ),
+    Excluded(
         # A unit more or less would move integers by what rounding adds, which no price includes.
         lambda run: run.secure.rounding == "random" and run.privacy.needs_masks,
         "secure.rounding: 'random' is not in the sensitivity of dp = 'distributed'",

@@ -87,6 +87,12 @@ class SecureSettings(Settings):
         8.0,
         description="Largest change of a parameter in a round; beyond it a member refuses to send.",
     )
+    norm: PositiveFloat | None = Field(
+        None,
+        description="Largest Euclidean norm of a member's change in a round, which each member"
+        " proves to all (needs securefl[proofs]); a longer change is scaled down to it. None proves"
+        " nothing.",
+    )
     max_samples: PositiveInt = Field(1 << 20, description="Largest sample count of a member.")
     min_samples: NonNegativeInt = Field(
         0,

@@ -19,7 +19,8 @@ from securefl.federation.services.public_facts import make_facts
 from securefl.federation.transport.exchange import _INPUT_ERRORS
 from securefl.tasks.common.facts_tree import format_name
 from securefl.tasks.recommendation.rating_task import RatingFacts
-from securefl_protocols.wire.messages import COORDINATOR_MESSAGES, MEMBER_MESSAGES, MaskedInput
+from securefl_protocols.wire.kinds import COORDINATOR_MESSAGES, MEMBER_MESSAGES
+from securefl_protocols.wire.messages import MaskedInput
 from securefl_protocols.wire.signed_statements import signature_domain
 
 ERRORS = {
@@ -83,6 +84,9 @@ MESSAGES = {
     5: "Unmask",
     6: "LayeredInput",
     7: "LayeredUnmask",
+    10: "ProvenConsistency",
+    74: "ProvenSignatures",
+    75: "ProvenSum",
     8: "CommittedKeys",
     9: "Reveal",
     65: "KeyList",

@@ -151,6 +151,16 @@ class FixedPoint:
         return sum(digits.count for digits in self._digits)
 
     @property
+    def weight_digits(self) -> Digits:
+        """How the weight is cut; its digits are the last coordinates of an input."""
+        return self._digits[-1]
+
+    @property
+    def rounding(self) -> float:
+        """How far rounding moves a coordinate at most, in units."""
+        return 1.0 if self.at_random else 0.5
+
+    @property
     def _digits(self) -> tuple[Digits, ...]:
         largest = (*self.exact, self.max_weight)
         return tuple(Digits(self.members, number, self.ring) for number in largest)
@@ -271,8 +281,7 @@ class FixedPoint:
         """
         if members < 1 or total_weight < 1:
             raise LocalProtocolError("a mean needs a member and a weight")
-        error = 1.0 if self.at_random else 0.5
-        units = error * members * self.max_weight / (self.scale * total_weight)
+        units = self.rounding * members * self.max_weight / (self.scale * total_weight)
         bound = units * (1 + 2.0**-50) + self.limit * 2.0**-51
         if result is np.float32:
             bound += (self.limit + bound) * 2.0**-24 + 2.0**-150

@@ -18,8 +18,9 @@ from securefl_protocols.primitives.errors import (
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.client_opening import ClientOpening
-from securefl_protocols.session.client_round import ClientRound, Party
+from securefl_protocols.session.client_round import ClientRound
 from securefl_protocols.session.keystore import PeerKeyStore
+from securefl_protocols.session.party import Party
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.recovery import recovery_for
 from securefl_protocols.session.results import RoundResult
@@ -32,6 +33,8 @@ from securefl_protocols.wire.messages import (
     KeyList,
     LayeredSum,
     LayeredSurvivors,
+    ProvenSignatures,
+    ProvenSum,
     RoundSum,
     Shares,
     Signatures,
@@ -64,6 +67,8 @@ TRANSITIONS: Mapping[tuple[ClientState, type[CoordinatorMessage]], ClientState] 
     (ClientState.UNMASKED, RoundSum): ClientState.READY,
     (ClientState.MASKED, LayeredSurvivors): ClientState.SIGNED,
     (ClientState.UNMASKED, LayeredSum): ClientState.READY,
+    (ClientState.SIGNED, ProvenSignatures): ClientState.UNMASKED,
+    (ClientState.UNMASKED, ProvenSum): ClientState.READY,
 }
 """Every message that a state allows; `start` and `begin_round` are the other two moves."""
 
@@ -297,4 +302,6 @@ _HANDLERS: Mapping[type[CoordinatorMessage], Callable[[ClientRound, Any], bytes 
     RoundSum: ClientRound.on_sum,
     LayeredSurvivors: ClientRound.on_survivors,
     LayeredSum: ClientRound.on_sum,
+    ProvenSignatures: ClientRound.on_signatures,
+    ProvenSum: ClientRound.on_sum,
 }

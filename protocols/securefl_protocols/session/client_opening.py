@@ -4,7 +4,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 from securefl_protocols.primitives.errors import RemoteProtocolError
-from securefl_protocols.session.client_round import Party
 from securefl_protocols.session.graph_draw import (
     checksum_secret,
     deal_secret,
@@ -14,6 +13,7 @@ from securefl_protocols.session.graph_draw import (
     open_secret,
 )
 from securefl_protocols.session.keystore import PeerKeyStore
+from securefl_protocols.session.party import Party
 from securefl_protocols.wire.codec import encode_body
 from securefl_protocols.wire.context import SessionContext
 from securefl_protocols.wire.fields import Rows

@@ -4,23 +4,20 @@ Every check guards a secret. The first that fails raises `RemoteProtocolError`, 
 `ClientSession` ends for good.
 """
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Set
 from hashlib import sha256
 
 from securefl_protocols.noise.layers import NoiseLayers, opened
-from securefl_protocols.primitives.entropy import Entropy, draw
+from securefl_protocols.primitives.entropy import draw
 from securefl_protocols.primitives.errors import (
     ChecksumFailed,
     LocalProtocolError,
-    RangeError,
     RemoteProtocolError,
 )
 from securefl_protocols.primitives.kdf import KEY_BYTES
 from securefl_protocols.primitives.prg import SignedMask
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.primitives.shamir import share_to_bytes, split
-from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.session.checksum import (
     ChecksumKey,
     checksum_from_bytes,
@@ -29,7 +26,8 @@ from securefl_protocols.session.checksum import (
 )
 from securefl_protocols.session.keystore import PeerKeyStore
 from securefl_protocols.session.masking import mask, pairwise_sign, self_mask_key
-from securefl_protocols.session.plan import SessionPlan
+from securefl_protocols.session.norms import RoundNorms
+from securefl_protocols.session.party import Party
 from securefl_protocols.session.recovery import Recovery, ShareDistribution
 from securefl_protocols.session.results import RoundResult
 from securefl_protocols.session.shares import OWN_BOX, DistributedShares, Route, seed_commitment
@@ -44,6 +42,9 @@ from securefl_protocols.wire.messages import (
     LayeredUnmask,
     MaskedInput,
     MemberMessage,
+    ProvenConsistency,
+    ProvenSignatures,
+    ProvenSum,
     RoundSum,
     ShareKeys,
     Shares,
@@ -51,33 +52,12 @@ from securefl_protocols.wire.messages import (
     SurvivorSet,
     Unmask,
 )
-from securefl_protocols.wire.roster import Roster, members_from_bits
+from securefl_protocols.wire.roster import members_from_bits
 from securefl_protocols.wire.signed_statements import (
     check_signature,
     consistency_of,
     signed_with_digest,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """What a member brings to every round of a session.
-
-    Attributes:
-        plan: The agreed plan.
-        roster: The pinned roster.
-        index: Where the member stands in it.
-        identity: Its Ed25519 key.
-        entropy: Its source of randomness.
-        threads: How many threads expand masks.
-    """
-
-    plan: SessionPlan
-    roster: Roster
-    index: int
-    identity: SigningKey
-    entropy: Entropy
-    threads: int
 
 
 class ClientRound:
@@ -122,7 +102,7 @@ class ClientRound:
         self.number = number
         self._party, self._keystore, self._recovery = party, book, recovery
         self._context = context
-        self._vector = _checked_copy(party.plan, vector)
+        self._vector = party.plan.checked_input(vector)
         if bool(party.plan.layers) != (layers is not None):
             raise LocalProtocolError("noise has layers where the plan says so, and only there")
         self._layers = layers
@@ -138,6 +118,9 @@ class ClientRound:
         self._input_digest = b""
         self.survivors: frozenset[int] = frozenset()
         self._signed_digest = b""
+        self._norms: RoundNorms | None = None
+        self._proofs: Rows = {}
+        self._unmasked = self._vector[:0]
         self._promised: dict[int, bytes] = {}
 
     def share(self) -> bytes:
@@ -207,28 +190,27 @@ class ClientRound:
 
     def _masked_input(self) -> bytes:
         party, vector = self._party, self._vector
-        self_key = self_mask_key(self._seed, context=self._context, member=party.index)
         pairs = {peer: key for peer, key in self._pair_keys.items() if peer in self._sharers}
-        check, tag = self._masked_tag(self_key, pairs)
+        check, tag = self._masked_tag(pairs)
+        if party.plan.norm is not None:
+            self._unmasked = vector.copy()
         mask(
             vector,
             member=party.index,
-            self_key=self_key,
+            self_key=self._self_key,
             pairwise_keys=pairs,
             threads=party.threads,
         )
         # The input has gone into the masked vector; nothing of it stays behind.
         self._vector = vector[:0]
         content = party.plan.ring.pack(vector)
-        masked = (
-            MaskedInput(self.number, check, tag, content)
-            if self._layers is None
-            else LayeredInput(self.number, check, tag, content, self._layers.anchor)
-        )
-        message, self._input_digest = self._signed_with_digest(masked)
-        return message
+        masked = MaskedInput(self.number, check, tag, content)
+        if self._layers is not None:
+            masked = LayeredInput(self.number, check, tag, content, self._layers.anchor)
+        signed, self._input_digest = self._signed_with_digest(masked)
+        return signed
 
-    def _masked_tag(self, self_key: bytes, pairs: Mapping[int, bytes]) -> tuple[bytes, bytes]:
+    def _masked_tag(self, peers: Iterable[int]) -> tuple[bytes, bytes]:
         index = self._party.index
         secret = self._keystore.checksum_secret
         contributions = (
@@ -237,10 +219,17 @@ class ClientRound:
             else {dealer: dealt.contribution for dealer, dealt in self._dealt.items()}
         )
         key = self._checksum_key = ChecksumKey(contributions, context=self._context)
-        masks: list[SignedMask] = [(self_key, 1)]
-        masks += [(key, pairwise_sign(index, peer)) for peer, key in pairs.items()]
-        tag = mask_checksum(key.checksum(index, self._vector), masks, check=key.check)
+        tag = mask_checksum(key.checksum(index, self._vector), self._masks(peers), check=key.check)
         return key.check, checksum_to_bytes(tag)
+
+    def _masks(self, peers: Iterable[int]) -> list[SignedMask]:
+        """Return the keys of the self mask and of the masks with these members."""
+        index, keys = self._party.index, self._pair_keys
+        return [(self._self_key, 1), *((keys[peer], pairwise_sign(index, peer)) for peer in peers)]
+
+    @property
+    def _self_key(self) -> bytes:
+        return self_mask_key(self._seed, context=self._context, member=self._party.index)
 
     def on_survivors(self, message: SurvivorSet) -> bytes:
         """Check the survivor set and returns the Consistency message."""
@@ -262,8 +251,17 @@ class ClientRound:
         self.survivors = survivors
         self._promised = {peer: row[DIGEST_BYTES:] for peer, row in message.survivors.items()}
         consistency = consistency_of(self.number, message.survivors, members=plan.members)
+        if plan.norm is not None:
+            # Projections are known from here on, when all masked inputs are.
+            return self._signed(self._proven(RoundNorms(plan.norm, self._context, consistency)))
         self._signed_digest = sha256(encode_body(consistency)).digest()
         return self._signed(consistency)
+
+    def _proven(self, norms: RoundNorms) -> Consistency:
+        index, self._norms = self._party.index, norms
+        masks = self._masks(self.survivors - {index})
+        secret = draw(self._party.entropy, KEY_BYTES)
+        return norms.proven(index, self._unmasked, masks, secret)
 
     def on_signatures(self, message: Signatures) -> bytes:
         """Check that enough neighbours were told the same, and returns the Unmask message.
@@ -274,16 +272,30 @@ class ClientRound:
             raise RemoteProtocolError("somebody signed who is no surviving neighbour")
         if len(message.signatures) < self._party.plan.threshold:
             raise RemoteProtocolError("fewer neighbours signed the survivors than the threshold")
+        self._check_signatures(message)
+        return self._unmask(message.signatures)
+
+    def _check_signatures(self, message: Signatures) -> None:
+        kind: type[MemberMessage] = Consistency
+        digests = dict.fromkeys(message.signatures, self._signed_digest)
+        norms = self._norms
+        if norms is not None and isinstance(message, ProvenSignatures):
+            self._proofs = norms.rows(message, self.survivors)
+            kind, digests = ProvenConsistency, norms.body_digests(self._proofs)
         for signer, signature in message.signatures.items():
             check_signature(
-                Consistency,
+                kind,
                 signature,
-                self._signed_digest,
+                digests[signer],
                 context=self._context,
                 sender=signer,
                 session_key=self._keystore.session_keys[signer],
                 identity=self._party.roster.identities[signer],
             )
+        if norms is not None:
+            norms.check(self._proofs)
+
+    def _unmask(self, signatures: Rows) -> bytes:
         dealt = self._dealt
         survivors = {dealer: dealt[dealer] for dealer in dealt.keys() & self.survivors}
         dropouts = {dealer: dealt[dealer] for dealer in dealt.keys() - self.survivors}
@@ -292,7 +304,7 @@ class ClientRound:
         seed_shares = {dealer: deal.seed_share for dealer, deal in survivors.items()}
         key_shares = {dealer: deal.key_share for dealer, deal in dropouts.items()}
         # What nobody signed is no promise of that member.
-        self._promised = {peer: self._promised[peer] for peer in message.signatures}
+        self._promised = {peer: self._promised[peer] for peer in signatures}
         if self._layers is None:
             return self._signed(Unmask(self.number, seed_shares, key_shares))
         link = self._layers.reveal(self._missing)
@@ -312,8 +324,9 @@ class ClientRound:
         key = self._checksum_key
         if key is None or not key.fits(total, checksum_from_bytes(tag), self.survivors):
             raise ChecksumFailed("the sum is not that of the survivors' inputs", self.survivors)
-        survivors = tuple(sorted(self.survivors))
-        return RoundResult(self.number, total, survivors, True, opened, tag)
+        if self._norms is not None and isinstance(message, ProvenSum):
+            self._norms.check_sum(self._proofs, total, message.blinding)
+        return RoundResult(self.number, total, tuple(sorted(self.survivors)), True, opened, tag)
 
     def _opened(self, links: Rows) -> dict[int, tuple[bytes, ...]]:
         if not links.keys() <= self._promised.keys():
@@ -334,12 +347,3 @@ class ClientRound:
             session_key=self._keystore.encryption.public,
             identity=self._party.identity,
         )
-
-
-def _checked_copy(plan: SessionPlan, vector: RingVector) -> RingVector:
-    if vector.dtype != plan.ring.dtype or vector.shape != (plan.dimension,):
-        raise LocalProtocolError(f"an input has {plan.dimension} coordinates of {plan.ring} bits")
-    signed = vector.view(plan.ring.signed_dtype)
-    if int(signed.max()) > plan.largest_input or int(signed.min()) < -plan.largest_input:
-        raise RangeError(f"a coordinate of the input is not within ±{plan.largest_input}")
-    return vector.copy()

@@ -13,6 +13,7 @@ from securefl_protocols.wire.messages import (
     LayeredUnmask,
     MaskedInput,
     MemberMessage,
+    ProvenConsistency,
     Reveal,
     ShareKeys,
     Unmask,
@@ -42,6 +43,7 @@ COLLECTED_IN: Mapping[type[MemberMessage], ServerStep] = {
     Unmask: ServerStep.UNMASK,
     LayeredInput: ServerStep.MASK,
     LayeredUnmask: ServerStep.UNMASK,
+    ProvenConsistency: ServerStep.CONSISTENCY,
 }
 """The one step in which each message is taken."""
 
@@ -68,6 +70,7 @@ class DropoutReason(Enum):
     BAD_SECRET = "shares that do not rebuild the secret committed to"  # noqa: S105
     BAD_VALUE = "a value of the draw that is not the one committed to"
     BAD_LINK = "a key of noise layers that is not the promised one"
+    BAD_NORM = "no proof that its norm is within what was agreed"
     DISPUTED_KEY = "one of two members that promised different keys of their pairwise mask"
 
     @property

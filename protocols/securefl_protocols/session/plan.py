@@ -11,8 +11,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Self
 
-from securefl_protocols.primitives.errors import LocalProtocolError, PlanError
-from securefl_protocols.primitives.ring import RingDtype
+from securefl_protocols.primitives.errors import LocalProtocolError, PlanError, RangeError
+from securefl_protocols.primitives.ring import RingDtype, RingVector
+from securefl_protocols.proofs.norm_terms import NormTerms
 from securefl_protocols.session.graph import (
     COLLUDING,
     COMPLETE_UP_TO,
@@ -22,14 +23,15 @@ from securefl_protocols.session.graph import (
     smallest_degree,
 )
 from securefl_protocols.wire.context import DIGEST_BYTES, labelled_digest
-from securefl_protocols.wire.messages import (
-    DEAL_BYTES,
+from securefl_protocols.wire.kinds import (
     WITH_DRAW,
     WITH_LAYERS,
+    WITH_NORMS,
     WITHOUT_DRAW,
     WITHOUT_LAYERS,
-    Message,
+    WITHOUT_NORMS,
 )
+from securefl_protocols.wire.messages import DEAL_BYTES, Message
 
 PLAN_LABEL = b"securefl/2/plan"
 GRAPH_SEED_BYTES = 32
@@ -63,6 +65,8 @@ class SessionPlan:
             structure of the model, the encoding, the training mode.
         layers: How many layers of a member's noise may be taken back, 0 for none; needs the
             complete graph, where every member verifies the signatures of all others.
+        norm: What each member proves of its input's length; None for nothing. It needs the
+            complete graph, where every member verifies the proofs of all others.
     """
 
     members: int
@@ -76,6 +80,7 @@ class SessionPlan:
     terms: bytes
     layers: int = 0
     graph_seed: bytes = b""
+    norm: NormTerms | None = None
 
     def __post_init__(self) -> None:
         self._check_cohort()
@@ -89,6 +94,16 @@ class SessionPlan:
             raise PlanError("a graph that is not complete has a seed of 32 bytes, or none yet")
         if self.largest_input < 1 or self.members * self.largest_input > self.ring.largest:
             raise PlanError(f"the sum of {self.members} inputs could wrap in {self.ring} bits")
+        if self.norm is not None:
+            self._check_norm(self.norm)
+
+    def _check_norm(self, norm: NormTerms) -> None:
+        if not self.complete:
+            raise PlanError("norms are proved where all members verify all: up to 100 members")
+        if self.layers:
+            raise PlanError("norms are proved of inputs without noise")
+        if norm.coordinates + norm.digits > self.dimension:
+            raise PlanError("a norm is proved of coordinates that an input has")
 
     def _check_cohort(self) -> None:
         if not SMALLEST_COHORT <= self.members <= LARGEST_COHORT:
@@ -121,6 +136,7 @@ class SessionPlan:
         colluding: Fraction | float = COLLUDING,
         dropping: Fraction | float = DROPPING,
         layered: bool = False,
+        norm: NormTerms | None = None,
     ) -> Self:
         """Return the plan that suits a cohort.
 
@@ -140,6 +156,7 @@ class SessionPlan:
                 graph tolerates a third whatever is said here.
             dropping: Largest fraction of dropouts; for sparse graphs.
             layered: Whether noise is taken back for every member that did not drop out.
+            norm: What each member proves of its input's length.
 
         Raises:
             PlanError: The numbers contradict each other or are not safe.
@@ -158,6 +175,7 @@ class SessionPlan:
             min_members=fewest,
             terms=terms,
             layers=members - fewest if layered else 0,
+            norm=norm,
         )
 
     @property
@@ -189,12 +207,31 @@ class SessionPlan:
     def largest_message(self) -> int:
         """Most bytes that any message of the session can have."""
         rows = self.members * (DEAL_BYTES + 64)
-        return _HEADROOM + max(self.vector_bytes + (rows if self.layers else 0), rows)
+        proofs = 0 if self.norm is None else self.members * self.norm.proof_bytes
+        return _HEADROOM + max(self.vector_bytes + (rows if self.layers else 0), rows + proofs)
 
     def speaks(self, kind: type[Message]) -> bool:
         """Whether messages of that kind belong to a session of this plan."""
-        other = WITHOUT_LAYERS if self.layers else WITH_LAYERS
-        return kind not in other | (WITH_DRAW if self.complete else WITHOUT_DRAW)
+        layered = WITHOUT_LAYERS if self.layers else WITH_LAYERS
+        proven = WITH_NORMS if self.norm is None else WITHOUT_NORMS
+        drawn = WITH_DRAW if self.complete else WITHOUT_DRAW
+        return kind not in layered | proven | drawn
+
+    def checked_input(self, vector: RingVector) -> RingVector:
+        """Return a copy of a member's own input, shape [d].
+
+        Raises:
+            LocalProtocolError: It has another shape or dtype.
+            RangeError: A coordinate is larger than agreed.
+        """
+        if vector.dtype != self.ring.dtype or vector.shape != (self.dimension,):
+            raise LocalProtocolError(
+                f"an input has {self.dimension} coordinates of {self.ring} bits"
+            )
+        signed = vector.view(self.ring.signed_dtype)
+        if int(signed.max()) > self.largest_input or int(signed.min()) < -self.largest_input:
+            raise RangeError(f"a coordinate of the input is not within ±{self.largest_input}")
+        return vector.copy()
 
     def neighbours(self, member: int) -> tuple[int, ...]:
         """Return with whom a member shares pairwise masks, ascending.
@@ -234,7 +271,9 @@ class SessionPlan:
             self.layers,
         )
         fields = [number.to_bytes(8, "big") for number in numbers]
-        return labelled_digest(PLAN_LABEL, *fields, self.graph_seed, self.terms)
+        # Without proofs the digest is what it was before there were any.
+        norm = [] if self.norm is None else self.norm.fields()
+        return labelled_digest(PLAN_LABEL, *fields, self.graph_seed, self.terms, *norm)
 
 
 def _degree_and_threshold(

@@ -83,8 +83,7 @@ class ServerSession:
         self._only: Set[int] | None = None
         self._keys = AdvertisedKeys(plan)
         self._round: ServerRound | None = None
-        self.rounds_left = plan.rounds
-        self._model = model
+        self.rounds_left, self._model = plan.rounds, model
         self._result: RoundResult | None = None
 
     @property
@@ -304,6 +303,7 @@ class ServerSession:
 
     def _end_consistency(self, signed: frozenset[int]) -> dict[int, bytes]:
         self._members.check_recoverable(signed, self._current.sharers)
+        self._current.check_proved(signed)
         self._members.enter(ServerStep.UNMASK, signed)
         return {member: self._current.deliver_signatures(member) for member in signed}
 

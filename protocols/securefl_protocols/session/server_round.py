@@ -4,13 +4,19 @@ import hmac
 from collections.abc import Iterable, Mapping, Set
 
 from securefl_protocols.noise.layers import opened
-from securefl_protocols.primitives.errors import RemoteProtocolError
+from securefl_protocols.primitives.errors import (
+    ChecksumFailed,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TooFewSurvivors,
+)
 from securefl_protocols.primitives.prg import SignedMask
 from securefl_protocols.primitives.ring import RingVector
 from securefl_protocols.session.checksum import checksum_to_bytes, mask_checksum
 from securefl_protocols.session.dropouts import DropoutReason, Refused
 from securefl_protocols.session.masked_sums import MaskedSum, MaskedSums
 from securefl_protocols.session.masking import pairwise_sign, self_mask_key, unmask
+from securefl_protocols.session.norms import RoundNorms, blinding_bytes, blinding_of
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.session.recovery import Recovery, ShareDistribution
 from securefl_protocols.session.shares import (
@@ -33,6 +39,9 @@ from securefl_protocols.wire.messages import (
     LayeredSurvivors,
     LayeredUnmask,
     MaskedInput,
+    ProvenConsistency,
+    ProvenSignatures,
+    ProvenSum,
     RoundSum,
     ShareKeys,
     Shares,
@@ -84,6 +93,8 @@ class ServerRound:
         self.links: dict[int, bytes] = {}
         self._consistency = Consistency(number, b"", b"")
         self._signatures: dict[int, bytes] = {}
+        self._proofs: dict[int, bytes] = {}
+        self._blinding = b""
         self._unmasked: dict[int, Unmask] = {}
 
     def take_shares(self, member: int, message: ShareKeys) -> None:
@@ -125,10 +136,17 @@ class ServerRound:
         """Take a signature over the survivors and their masked inputs.
 
         Raises:
-            Refused: Others were signed.
+            Refused: Others were signed, or the norm proof is not good.
         """
-        if message != self._consistency:
+        signed = Consistency(message.round, message.survivors, message.inputs)
+        if signed != self._consistency:
             raise Refused(DropoutReason.MALFORMED, "other survivors or inputs were signed")
+        if isinstance(message, ProvenConsistency):
+            try:
+                self._norms.check({member: message.proof})
+            except RemoteProtocolError as error:
+                raise Refused(DropoutReason.BAD_NORM, str(error)) from error
+            self._proofs[member] = message.proof
         self._signatures[member] = signature
 
     def take_unmask(self, member: int, message: Unmask) -> None:
@@ -197,13 +215,35 @@ class ServerRound:
         """Return the signatures of a member's neighbours over the survivor set."""
         signers = self._plan.holders(member).keys() & self._signatures.keys()
         signatures = {signer: self._signatures[signer] for signer in signers}
+        if self._plan.norm is not None:
+            proofs = b"".join(self._proofs[signer] for signer in sorted(signers))
+            return encode_coordinator(ProvenSignatures(self.number, signatures, proofs))
         return encode_coordinator(Signatures(self.number, signatures))
+
+    def check_proved(self, signed: Set[int]) -> None:
+        """Check, where norms are proved, that all survivors did it.
+
+        Raises:
+            TooFewSurvivors: An input is in the sum whose norm is not proved.
+        """
+        missing = self.survivors - signed
+        if self._plan.norm is not None and missing:
+            named = ", ".join(map(str, sorted(missing)))
+            raise TooFewSurvivors(f"no sum: the norms of members {named} are not proved")
+
+    @property
+    def _norms(self) -> RoundNorms:
+        if self._plan.norm is None:
+            raise LocalProtocolError("no norms are proved in this session")
+        return RoundNorms(self._plan.norm, self.context, self._consistency)
 
     def announce_sum(self, total: RingVector, checksum: bytes) -> bytes:
         """Return the sum with its checksum, the same bytes for all, with the links if any."""
         content = bytes(self._plan.ring.pack(total))
         if self._plan.layers:
             return encode_coordinator(LayeredSum(self.number, checksum, content, self.links))
+        if self._plan.norm is not None:
+            return encode_coordinator(ProvenSum(self.number, checksum, content, self._blinding))
         return encode_coordinator(RoundSum(self.number, checksum, content))
 
     def unmasked(self, threads: int) -> tuple[RingVector, bytes]:
@@ -214,7 +254,8 @@ class ServerRound:
 
         Raises:
             TooFewSurvivors: Too few shares were revealed.
-            RemoteProtocolError: A dealer's shares are good and its secret is not.
+            RemoteProtocolError: A dealer's shares are good and its secret is not; or the sum is not
+                that of the inputs whose norms were proved.
             DisputedPair: A dropout and a survivor promised different mask keys.
         """
         dropouts = self.sharers - self.survivors
@@ -228,7 +269,19 @@ class ServerRound:
         }
         masked = self._inputs.largest()
         unmask(masked.total, self_keys=self_keys, pairwise_keys=pairwise, threads=threads)
-        return self._plan.ring.reduce(masked.total), self._unmasked_tag(masked, self_keys, pairwise)
+        total = self._plan.ring.reduce(masked.total)
+        if self._plan.norm is not None:
+            self._check_norms(total, self_keys)
+        return total, self._unmasked_tag(masked, self_keys, pairwise)
+
+    def _check_norms(self, total: RingVector, self_keys: Iterable[bytes]) -> None:
+        masks: list[SignedMask] = [(key, 1) for key in self_keys]
+        self._blinding = blinding_bytes(blinding_of(masks, self._consistency.inputs))
+        # The members check it too; here it makes a replay fail, and says why.
+        try:
+            self._norms.check_sum(self._proofs, total, self._blinding)
+        except ChecksumFailed as error:
+            raise RemoteProtocolError(str(error)) from None
 
     def _unmasked_tag(
         self,

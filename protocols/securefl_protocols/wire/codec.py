@@ -17,13 +17,8 @@ from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.kdf import index_bytes
 from securefl_protocols.primitives.signing import SIGNATURE_BYTES
 from securefl_protocols.wire.fields import Field, Rows, Table, Unsigned
-from securefl_protocols.wire.messages import (
-    COORDINATOR_MESSAGES,
-    MEMBER_MESSAGES,
-    CoordinatorMessage,
-    MemberMessage,
-    Message,
-)
+from securefl_protocols.wire.kinds import COORDINATOR_MESSAGES, MEMBER_MESSAGES
+from securefl_protocols.wire.messages import CoordinatorMessage, MemberMessage, Message
 
 VERSION = 2
 COORDINATOR_HEADER_BYTES = 2

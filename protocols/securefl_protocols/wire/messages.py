@@ -7,7 +7,6 @@ to byte strings of one length. What depends on the plan (who may stand in a tabl
 vector is) is checked by the sessions, what does not is checked here and in the codec.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -38,6 +37,9 @@ SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + CONTRIBUTION_BYTES + TAG_BYTES
 """A sealed box: nonce, then the ciphertext of seed share, key share and contribution."""
 DEAL_BYTES = 2 * DIGEST_BYTES + SEALED_BYTES
 """Row of dealt shares: commitments to the seed share and the key share, sealed box."""
+
+SCALAR_BYTES = 32
+"""A scalar of ristretto255."""
 
 _BOX = Octets(SECRET_BOX_BYTES, SECRET_BOX_BYTES, absent=True)
 
@@ -175,6 +177,16 @@ class Reveal:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvenConsistency(Consistency):
+    """The same where norms are proved, with the proof of the member's own input."""
+
+    NAME: ClassVar[str] = "ProvenConsistency"
+    CODE: ClassVar[int] = 10
+    FIELDS: ClassVar[Fields] = {**Consistency.FIELDS, "proof": Octets(1, None)}
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class KeyList:
     """Coordinator: who advertised keys, and the keys of the member's neighbours."""
 
@@ -278,47 +290,26 @@ class GraphDraw:
     box: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ProvenSignatures(Signatures):
+    """The signatures of all survivors, and all their norm proofs, ascending and joined."""
+
+    NAME: ClassVar[str] = "ProvenSignatures"
+    CODE: ClassVar[int] = 74
+    FIELDS: ClassVar[Fields] = {**Signatures.FIELDS, "proofs": Octets(1, None)}
+    proofs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenSum(RoundSum):
+    """The sum, and the sum of what blinded the commitments in the norm proofs."""
+
+    NAME: ClassVar[str] = "ProvenSum"
+    CODE: ClassVar[int] = 75
+    FIELDS: ClassVar[Fields] = {**RoundSum.FIELDS, "blinding": Octets(SCALAR_BYTES, SCALAR_BYTES)}
+    blinding: bytes
+
+
 MemberMessage: TypeAlias = AdvertiseKeys | Reveal | ShareKeys | MaskedInput | Consistency | Unmask
 CoordinatorMessage: TypeAlias = KeyList | GraphDraw | Shares | SurvivorSet | Signatures | RoundSum
 Message: TypeAlias = MemberMessage | CoordinatorMessage
-
-MEMBER_MESSAGES: Mapping[int, type[MemberMessage]] = {
-    kind.CODE: kind
-    for kind in (
-        AdvertiseKeys,
-        ShareKeys,
-        MaskedInput,
-        Consistency,
-        Unmask,
-        LayeredInput,
-        LayeredUnmask,
-        CommittedKeys,
-        Reveal,
-    )
-}
-COORDINATOR_MESSAGES: Mapping[int, type[CoordinatorMessage]] = {
-    kind.CODE: kind
-    for kind in (
-        KeyList,
-        Shares,
-        SurvivorSet,
-        Signatures,
-        RoundSum,
-        LayeredSurvivors,
-        LayeredSum,
-        CommittedKeyList,
-        GraphDraw,
-    )
-}
-
-WITH_LAYERS: frozenset[type[Message]] = frozenset(
-    (LayeredInput, LayeredUnmask, LayeredSurvivors, LayeredSum)
-)
-WITHOUT_LAYERS: frozenset[type[Message]] = frozenset((MaskedInput, Unmask, SurvivorSet, RoundSum))
-"""Whose place those take where noise may be taken back."""
-
-WITH_DRAW: frozenset[type[Message]] = frozenset(
-    (CommittedKeys, Reveal, CommittedKeyList, GraphDraw)
-)
-WITHOUT_DRAW: frozenset[type[Message]] = frozenset((AdvertiseKeys, KeyList))
-"""Whose place the first and the third of those take where the members draw a graph."""

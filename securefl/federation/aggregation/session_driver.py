@@ -107,14 +107,18 @@ class ServerSessionRunner:
     def spoilers(self) -> dict[str, str]:
         """Return the members without which a failed session would have gone on, with the reasons.
 
-        They fell silent in the draw of a graph, which needs all; or so many others stopped because
-        of them that too few were left. So many could stop any session by themselves, so that a
-        false word of theirs adds nothing to what they can do.
+        They fell silent in the draw of a graph, which needs all; they sent an input and proved no
+        norm of it; or so many others stopped because of them that too few were left. So many could
+        stop any session by themselves, so that a false word of theirs adds nothing to what they
+        can do.
         """
         plan, found = self.server.plan, {}
         for dropout in self.server.dropouts:
             if dropout.step is ServerStep.REVEAL:
                 found[self.cohort[dropout.member]] = "it kept back its value in the draw of a graph"
+            if plan.norm is not None and dropout.step is ServerStep.CONSISTENCY:
+                # Its input is among those that were signed: there is no sum with it.
+                found[self.cohort[dropout.member]] = dropout.reason.value
         spare = (plan.members if plan.complete else plan.degree) - plan.threshold
         for name, accusers in self.accusers.items():
             if len(accusers) > spare:

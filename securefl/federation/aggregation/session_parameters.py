@@ -7,12 +7,16 @@ complete a round.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from securefl.config.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
+from securefl.errors import needs_extra
 from securefl.ml.vectors import FloatVector, UpdateVector, model_digest
 from securefl.privacy.encoding.lanes import LOSS_RANGE, LOSS_STEP, update_encoding
 from securefl.privacy.mechanisms import SumFormat, mechanism_for
@@ -21,6 +25,8 @@ from securefl_protocols.encoding.rotation import Rotation
 from securefl_protocols.primitives.errors import RangeError
 from securefl_protocols.primitives.kdf import derive_key
 from securefl_protocols.primitives.ring import RingVector
+from securefl_protocols.proofs.norm_terms import NormTerms
+from securefl_protocols.proofs.ristretto import library
 from securefl_protocols.session.plan import SessionPlan
 from securefl_protocols.wire.context import SessionContext, labelled_digest
 
@@ -44,6 +50,7 @@ class SessionParams:
         dimension: d, coordinates of the shared model.
         layers: How the members' noise is split, where excess noise is removed.
         rotation: The rotation of whole updates, where a member is the privacy unit.
+        norm: The largest norm of a member's change, where each proves its own; None elsewhere.
     """
 
     encoding: FixedPoint
@@ -52,6 +59,19 @@ class SessionParams:
     dimension: int
     layers: LayerPlan | None = None
     rotation: Rotation | None = None
+    norm: float | None = None
+
+    def encode(
+        self, change: UpdateVector, loss: float, samples: int, key: bytes | None
+    ) -> RingVector:
+        """Return a member's input: as `encode_update`, of a change that is not longer than agreed.
+
+        Raises:
+            RangeError: If a coordinate, the loss or the sample count is beyond what was agreed.
+        """
+        if self.norm is not None:
+            change = within_norm(change, self.norm)
+        return encode_update(self.encoding, change, loss, samples, key)
 
     def decode(self, total: RingVector, opened: Mapping[int, Sequence[bytes]]) -> WeightedMean:
         """Return the weighted mean of a sum, with excess noise removed.
@@ -131,9 +151,40 @@ def session_params(
         rounds=config.secure.rounds_per_session,
         min_members=least_survivors(config.cohort, len(cohort)),
         layered=layers is not None,
+        norm=norm_terms(config.secure.norm, encoding, dimension),
     )
     context = SessionContext(agreed, consortium.run_id, plan.digest())
-    return SessionParams(encoding, plan, context, dimension, layers, rotation)
+    return SessionParams(encoding, plan, context, dimension, layers, rotation, config.secure.norm)
+
+
+def norm_terms(norm: float | None, encoding: FixedPoint, dimension: int) -> NormTerms | None:
+    """Return what each member proves of the norm of its change; None where nothing was agreed.
+
+    Raises:
+        MissingExtraError: If what proves norms is not installed.
+        PlanError: If the norm does not fit the encoding.
+    """
+    if norm is None:
+        return None
+    try:
+        library()
+    except ImportError:
+        raise needs_extra("rbcl", "secure.norm, with which members prove norms,") from None
+    digits = encoding.weight_digits
+    return NormTerms.of(
+        norm,
+        coordinates=dimension,
+        scale=math.ldexp(1.0, encoding.fraction_bits),
+        error=encoding.rounding,
+        weight=(digits.count, digits.bits, digits.largest),
+    )
+
+
+def within_norm(change: UpdateVector, norm: float) -> UpdateVector:
+    """Return a change, scaled down to a norm where it is longer; float64 then."""
+    wide = change.astype(np.float64)
+    length = float(np.linalg.norm(wide))
+    return wide * (norm / length) if length > norm else change
 
 
 def answer_sizes(consortium: Consortium, dimension: int) -> AnswerSizes:
@@ -146,11 +197,12 @@ def answer_sizes(consortium: Consortium, dimension: int) -> AnswerSizes:
     Raises:
         PlanError: If the numbers do not fit the ring, or a cohort is too small.
     """
-    config, names, masked = consortium.config, consortium.roster.names, dimension
+    config, names, masked, proof = consortium.config, consortium.roster.names, dimension, 0
     if config.mode == "secure":
         cohort = names[: cohort_size(config.cohort, len(names))]
-        masked = session_params(consortium, cohort, dimension).plan.dimension
-    return AnswerSizes(dimension, masked, len(names), config.rounds)
+        plan = session_params(consortium, cohort, dimension).plan
+        masked, proof = plan.dimension, 0 if plan.norm is None else plan.norm.proof_bytes
+    return AnswerSizes(dimension, masked, len(names), config.rounds, proof)
 
 
 def encode_update(

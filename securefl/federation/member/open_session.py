@@ -12,7 +12,6 @@ import numpy as np
 from securefl.consortium.agreement.context import Consortium
 from securefl.federation.aggregation.session_parameters import (
     SessionParams,
-    encode_update,
     session_params,
 )
 from securefl.ml.vectors import FloatVector, UpdateVector
@@ -169,8 +168,8 @@ class OpenSession:
         Raises:
             ProtocolError: As `ClientSession.begin_round`.
         """
-        update, encoding = self.update, self.opening.terms.encoding
-        vector = encode_update(encoding, update.change, update.loss, update.samples, key)
+        update, terms = self.update, self.opening.terms
+        vector = terms.encode(update.change, update.loss, update.samples, key)
         cohort = self.opening.cohort
         only = frozenset(map(cohort.index, survivors)) if survivors else None
         number, layers = update.round, update.layers

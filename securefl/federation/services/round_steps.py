@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from securefl.federation.transport.timeouts import kind_of
-from securefl_protocols.wire.messages import COORDINATOR_MESSAGES
+from securefl_protocols.wire.kinds import COORDINATOR_MESSAGES
 
 _KEPT: Final = 16
 _PAYLOAD: Final = b"payload"
@@ -26,6 +26,8 @@ STEPS: Final = {
     "SurvivorSet": "sign who is left",
     "Signatures": "reveal shares",
     "RoundSum": "verify the sum",
+    "ProvenSignatures": "verify norms, reveal shares",
+    "ProvenSum": "verify the sum",
     "save": "save the round",
     "restore": "go back to the last round",
     "evaluate": "score the model",

@@ -36,12 +36,14 @@ class AnswerSizes:
         masked: Coordinates of a masked input: d, padded where it is rotated, and a few more.
         members: Members of the consortium.
         rounds: Rounds of the run.
+        proof: Bytes of a member's norm proof; 0 where none is agreed.
     """
 
     dimension: int
     masked: int
     members: int
     rounds: int
+    proof: int = 0
 
     def largest(self, question: bytes) -> int:
         """Return the most bytes of an answer to this question."""
@@ -55,7 +57,7 @@ class AnswerSizes:
         """Return the bytes by kind of question, beyond those of a small answer."""
         rows = self.members * _ROW_BYTES
         entries = (_ENTRIES * (self.rounds + 32)) * (_ENTRY_BYTES + self.members * _NAME_BYTES)
-        masked = self.masked * _LANE_BYTES + rows
+        masked = self.masked * _LANE_BYTES + rows + self.proof
         return {
             "train": self.dimension * _FLOAT_BYTES,
             # Its keys, or in an open session its first message of the round.

@@ -10,7 +10,7 @@ from securefl_protocols.primitives.errors import ChecksumFailed, ProtocolError, 
 from securefl_protocols.session import client, server
 from securefl_protocols.session.client import ClientState
 from securefl_protocols.session.dropouts import Dropout, DropoutReason, ServerStep
-from securefl_protocols.wire.messages import COORDINATOR_MESSAGES, MEMBER_MESSAGES
+from securefl_protocols.wire.kinds import COORDINATOR_MESSAGES, MEMBER_MESSAGES
 from support.session_driver import MODEL, Consortium, Exchange, chains, inputs, small_plan
 
 from protocols.attacks.test_messages import LAYERED, PLAN, SPARSE  # isort: skip

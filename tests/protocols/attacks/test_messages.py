@@ -22,14 +22,8 @@ from securefl_protocols.wire.codec import (
     encode_coordinator,
     open_envelope,
 )
-from securefl_protocols.wire.messages import (
-    COORDINATOR_MESSAGES,
-    MEMBER_MESSAGES,
-    AdvertiseKeys,
-    Consistency,
-    MaskedInput,
-    Signatures,
-)
+from securefl_protocols.wire.kinds import COORDINATOR_MESSAGES, MEMBER_MESSAGES
+from securefl_protocols.wire.messages import AdvertiseKeys, Consistency, MaskedInput, Signatures
 from securefl_protocols.wire.roster import members_from_bits, members_to_bits
 from support.session_driver import (
     MODEL,

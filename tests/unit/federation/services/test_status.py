@@ -17,7 +17,7 @@ from securefl.federation.services.status_facts import FILE, judged
 from securefl.federation.services.status_words import view
 from securefl.federation.services.status_writer import StatusWriter
 from securefl.federation.transport.faults import StandingFaults
-from securefl_protocols.wire.messages import COORDINATOR_MESSAGES
+from securefl_protocols.wire.kinds import COORDINATOR_MESSAGES
 from support.statuses import MEMBER_STATUS, STATUS, at, busy
 
 NOW = time.time()

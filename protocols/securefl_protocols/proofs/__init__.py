@@ -1,0 +1,1 @@
+"""Zero-knowledge proofs about masked inputs; needs the extra `proofs`."""
