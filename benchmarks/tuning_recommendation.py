@@ -30,6 +30,8 @@ from securefl.data.sources.registry import load
 from securefl.federation.runs.prepare import Prepared, prepare_data
 from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.parameters import load_shared, shared_vector
+from securefl.ml.vectors import FloatVector
+from securefl.tasks.base import AnyTask
 from securefl.tasks.common.learner import LocalProblem
 
 ARMS = ("alone", "federated", "pooled")
@@ -206,19 +208,29 @@ def best_round(
 def trained(
     prepared: Prepared, part: Sequence[LocalProblem], rounds: int
 ) -> tuple[list[torch.nn.Module], int]:
-    """The parties' models as the best round on validation left them, and its number.
+    """The parties' models as the best round on validation left them, and its number."""
+    return rounds_of(prepared.config, prepared.task, part, prepared.shared, rounds)
+
+
+def rounds_of(
+    config: RunConfig,
+    task: AnyTask,
+    part: Sequence[LocalProblem],
+    shared: FloatVector,
+    rounds: int,
+) -> tuple[list[torch.nn.Module], int]:
+    """FedAvg from a shared model: the parties' models at the best round, and its number.
 
     Training ends two rounds after the best one.
     """
     models = [learner.fresh_model("model") for learner in part]
     trainers = [
-        learner.trainer(model, prepared.config.training)
-        for learner, model in zip(part, models, strict=True)
+        learner.trainer(model, config.training) for learner, model in zip(part, models, strict=True)
     ]
     weights = np.array([learner.data.samples for learner in part], dtype=np.float32)
     weights /= weights.sum()
-    decisive = prepared.task.metrics[0].name
-    shared, best, best_value, kept = prepared.shared, 0, float("-inf"), []
+    decisive = task.metrics[0].name
+    best, best_value, kept = 0, float("-inf"), []
     for number in range(1, rounds + 1):
         total_change = np.zeros_like(shared)
         for learner, model, trainer, weight in zip(part, models, trainers, weights, strict=True):
