@@ -55,6 +55,12 @@ if TYPE_CHECKING:  # with them comes torch
     metavar="MODEL",
     help="Your own model of the run that this one goes on from, as was agreed (start.model).",
 )
+@click.option(
+    "--flower",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Make this socket for a SuperNode of Flower on this machine, in place of the broker.",
+)
 @schedule_option("Take every run of the agreed schedule, from --run on, each when it is due.")
 @page_option
 @log_options
@@ -70,6 +76,7 @@ def member(
     book: Path | None,
     policy: Path | None,
     from_: Path | None,
+    flower: Path | None,
     schedule: bool,
     page: int | None,
     log: Path | None,
@@ -84,11 +91,14 @@ def member(
     from securefl.consortium.ledger.data_custody import default_books
     from securefl.consortium.ledger.policy import load_policy
     from securefl.federation.services.bootstrap import connection_context
+    from securefl.federation.services.flower_member import serve_relayed
     from securefl.federation.services.member import MemberPaths, folder_of_run, serve
     from securefl.federation.services.member_status import read_member_status
     from securefl.federation.services.schedule import followed
     from securefl_cli.rendering.progress import announce
 
+    if flower is not None and schedule:
+        raise click.UsageError("--flower takes one run; --schedule needs the broker")
     begin_log(log, log_size, log_files)
     private = unlocked(key, passphrase_file)
 
@@ -96,7 +106,8 @@ def member(
         return None if policy is None else load_policy(policy)
 
     def enter(run: str) -> ConnectionContext:
-        return connection_context(agreement, private, facts, run, policy=rules())
+        broker = flower is None
+        return connection_context(agreement, private, facts, run, policy=rules(), broker=broker)
 
     first = enter(run_name)
     paths = MemberPaths(state, book or default_books(), rules(), data, from_)
@@ -104,7 +115,7 @@ def member(
     try:
         with show_page(page, lambda: read_member_status(place), state):
             if not schedule:
-                figures = serve(first, paths)
+                figures = serve_relayed(first, paths, flower) if flower else serve(first, paths)
                 console().whole(
                     f"Run {run_name} of this agreement is over; another needs another --run NAME."
                 )

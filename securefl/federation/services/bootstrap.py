@@ -111,6 +111,7 @@ def connection_context(
     *,
     policy: Policy | None = None,
     at: datetime | None = None,
+    broker: bool = True,
 ) -> ConnectionContext:
     """Read the agreement and the facts, and find our role by our key.
 
@@ -121,6 +122,8 @@ def connection_context(
         run: This run's name; one agreement can have several runs.
         policy: A member's own policy.
         at: The time; now if not given.
+        broker: Whether the agreement has to name a broker; not where something else carries the
+            messages.
 
     Raises:
         AgreementError: If the agreement is not in force, or the key belongs to no party of it.
@@ -131,7 +134,8 @@ def connection_context(
     name = _name_of(signed, standing, key)
     if name is not None:
         standing = admit(signed, now, member=name, policy=policy)
-    if signed.agreement.coordinator is None or signed.agreement.broker is None:
+    coordinator, lacks_broker = signed.agreement.coordinator, signed.agreement.broker is None
+    if coordinator is None or (broker and lacks_broker):
         raise AgreementError(f"{agreement} names no coordinator or no broker: it is of one machine")
     schedule = signed.agreement.config.schedule
     number = 1 if schedule is None else schedule.number(run)
@@ -140,7 +144,7 @@ def connection_context(
         id=_run_id(standing, agreed, run),
         layout=Layout(broker_id(standing)),
         members={member.name: member.public for member in standing.members},
-        coordinator=signed.agreement.coordinator.public,
+        coordinator=coordinator.public,
     )
     before = _run_before(standing, facts, number)
     return ConnectionContext(signed, standing, agreed, key, name, names, number, before)

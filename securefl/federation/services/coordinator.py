@@ -43,8 +43,13 @@ from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.link import Opening
 from securefl.federation.transport.nats.journal import CoordinatorJournal
-from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
+from securefl.federation.transport.nats.transport import (
+    COORDINATOR_NAME,
+    JournalledTransport,
+    NatsTransport,
+)
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.cpu import keep_freed_memory
@@ -53,6 +58,19 @@ from securefl.tasks.served.starting import starting_model
 from securefl_protocols.session.graph import default_threshold
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """What carries a coordinator's messages to members on machines of their own.
+
+    Attributes:
+        opening: Opens the connection.
+        transport: The transport over it.
+    """
+
+    opening: Opening
+    transport: type[JournalledTransport]
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ class NetworkHooks(Hooks):
         rounds: Number of rounds of the run.
     """
 
-    transport: NatsTransport
+    transport: JournalledTransport
     journal: CoordinatorJournal
     status: StatusFile
     rounds: int
@@ -140,6 +158,7 @@ def coordinate(
     timeouts: TimeoutPolicy,
     progress: Progress | None = None,
     before: Path | None = None,
+    carrier: Carrier | None = None,
 ) -> RunResult:
     """Run what was agreed, from the point where this coordinator ended last.
 
@@ -149,6 +168,7 @@ def coordinate(
         timeouts: How long members are waited for.
         progress: Receives the progress.
         before: Directory of the run before it in an agreed schedule; None for the first.
+        carrier: What carries its messages; the agreed broker if not given.
 
     Raises:
         SecureflError: A user-facing error, as one line.
@@ -161,7 +181,9 @@ def coordinate(
 
     def train() -> tuple[Prepared, Trained]:
         prepared = _prepared(context, before)
-        return prepared, _trained(context, prepared, directory, timeouts, progress or Silent())
+        carried = carrier or Carrier(lambda faults: context.connected(faults=faults), NatsTransport)
+        watch = progress or Silent()
+        return prepared, _trained(context, prepared, directory, timeouts, watch, carried)
 
     return completed(directory, train)
 
@@ -233,6 +255,7 @@ def _trained(
     directory: RunDirectory,
     timeouts: TimeoutPolicy,
     watch: Progress,
+    carrier: Carrier,
 ) -> Trained:
     consortium = context.consortium
     keep_agreement(directory, consortium.signed, consortium.run_id)
@@ -244,10 +267,10 @@ def _trained(
         agreed, faults = agreed_timeouts(context, timeouts), StandingFaults()
         status = StatusFile(directory.path, context, faults, agreed.quorum)
         stack.enter_context(closing(status))
-        link = stack.enter_context(context.connected(faults=faults))
+        link = stack.enter_context(carrier.opening(faults))
         status.joined(link)
         log = stack.enter_context(closing(open_log(directory.ledger_path, consortium)))
-        transport = NatsTransport(
+        transport = carrier.transport(
             link,
             context.run,
             keys,

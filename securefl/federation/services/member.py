@@ -37,6 +37,7 @@ from securefl.federation.services.member_process import (
 from securefl.federation.services.member_status import MemberStatusFile
 from securefl.federation.services.public_facts import check_facts, check_start
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.link import Opening
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
 from securefl.privacy.mechanisms import mechanism_for
@@ -73,8 +74,19 @@ def folder_of_run(context: ConnectionContext, state: Path) -> Path:
     return state / context.run.id.hex()[:16]
 
 
-def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
+def serve(
+    context: ConnectionContext,
+    paths: MemberPaths,
+    opening: Opening | None = None,
+    process: type[MemberProcess] = MemberProcess,
+) -> OwnFigures | None:
     """Take part in a run until the coordinator releases the member.
+
+    Args:
+        context: The agreement and the member's key.
+        paths: Its own files.
+        opening: Opens its connection; one to the agreed broker if not given.
+        process: What reads from that connection.
 
     Returns:
         The member's own figures, which nobody else gets; None where there is no result.
@@ -106,7 +118,7 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
             faults = StandingFaults()
             watch = MemberStatusFile(place, context, faults, partial(_budget, context, member))
             with closing(watch):
-                with context.connected(faults=faults) as link:
+                with opening(faults) if opening else context.connected(faults=faults) as link:
                     watch.joined(link)
                     end = MemberEnd(
                         name=context.name,
@@ -119,7 +131,7 @@ def serve(context: ConnectionContext, paths: MemberPaths) -> OwnFigures | None:
                         fence=fence_of(member.ledger),
                         watch=watch,
                     )
-                    MemberProcess(end, member).serve()
+                    process(end, member).serve()
                 # After the release: no other party waits for the training without the federation.
                 return own_figures(context, member)
 

@@ -7,7 +7,7 @@ import os
 import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import msgpack
 
@@ -18,6 +18,7 @@ from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
 from securefl.federation.services.durable_writes import JournalMemory, insist
 from securefl.federation.services.member_status import MemberWatch
+from securefl.federation.transport.link import Link
 from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
@@ -93,7 +94,7 @@ class MemberEnd:
     name: str
     keys: RunKeys = field(repr=False)
     run: Run
-    link: NatsClient
+    link: Link
     journal: MemberJournal
     entropy: QuestionEntropy
     memory: JournalMemory
@@ -166,21 +167,12 @@ class MemberProcess:
             SecureflError: If the coordinator stopped the run before its end.
         """
         end = self._end
-        layout = end.run.layout
-        Lease(end.link, layout.lease(end.name)).take()
-        if self._last is not None:
-            self._send(self._last)
         # A question may have a model, and what the whole cohort said.
-        sender = Reassembler(
-            end.keys, COORDINATOR_NAME, end.run.coordinator, lambda answers: LARGEST_MESSAGE
+        self._listen(
+            Reassembler(
+                end.keys, COORDINATOR_NAME, end.run.coordinator, lambda answers: LARGEST_MESSAGE
+            )
         )
-        # Without a limit: who cannot read the coordinator has nothing else to do.
-        quota = Quota(COORDINATOR_NAME, most=None)
-        end.link.read(layout.down(end.name), token(end.name), sender, quota)
-        hub = CoordinatorWatch(end.link.faults, lambda: end.link.line.connected)
-        end.watch.hears(hub)
-        beat = layout.beat(end.name)
-        end.link.spawn(hub.beat(end.link, beat, self._until_next_beat, self._said))
         while not self._released:
             try:
                 arrival = end.link.arrivals.get(timeout=1.0)
@@ -194,6 +186,21 @@ class MemberProcess:
         end.watch.left(self._stopped)
         if self._stopped:
             raise SecureflError(f"the coordinator stopped the run: {one_line(self._stopped)}")
+
+    def _listen(self, sender: Reassembler) -> None:
+        """Begin to read what the coordinator sends; here from the broker."""
+        end, link = self._end, cast("NatsClient", self._end.link)
+        layout = end.run.layout
+        Lease(link, layout.lease(end.name)).take()
+        if self._last is not None:
+            self._send(self._last)
+        # Without a limit: who cannot read the coordinator has nothing else to do.
+        quota = Quota(COORDINATOR_NAME, most=None)
+        link.read(layout.down(end.name), token(end.name), sender, quota)
+        hub = CoordinatorWatch(link.faults, lambda: link.line.connected)
+        end.watch.hears(hub)
+        beat = layout.beat(end.name)
+        link.spawn(hub.beat(link, beat, self._until_next_beat, self._said))
 
     def _until_next_beat(self) -> float:
         """Return the seconds to the next heartbeat."""

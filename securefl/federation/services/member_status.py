@@ -24,8 +24,8 @@ from securefl.federation.services.status_facts import (
 )
 from securefl.federation.services.status_writer import StatusWriter
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.link import Link
 from securefl.federation.transport.liveness import DISK_FAILS, DISK_FULL
-from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.coordinator_watch import CoordinatorWatch
 from securefl.federation.transport.timeouts import kind_of
 from securefl.tasks.served.folder import FOLDER
@@ -107,7 +107,7 @@ class MemberStatusFile(MemberWatch):
         budget: Callable[[], tuple[float | None, float | None]],
     ) -> None:
         self._folder, self._faults, self._budget = folder, faults, budget
-        self._link: NatsClient | None = None
+        self._link: Link | None = None
         self._coordinator: CoordinatorWatch | None = None
         self._lock = threading.Lock()
         self._fields: dict[str, Any] = {
@@ -133,7 +133,7 @@ class MemberStatusFile(MemberWatch):
         self._writer = StatusWriter(folder / FILE, self._tree, faults)
         self._writer.start()
 
-    def joined(self, link: NatsClient) -> None:
+    def joined(self, link: Link) -> None:
         """Note the connection."""
         self._link = link
         self._writer.changed()

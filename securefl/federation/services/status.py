@@ -26,8 +26,8 @@ from securefl.federation.services.status_facts import (
 )
 from securefl.federation.services.status_writer import StatusWriter
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.link import Link
 from securefl.federation.transport.liveness import LivenessTracker
-from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.subjects import token
 from securefl.tasks.served.writing import RELEASED
 from securefl.untrusted.documents import read_json
@@ -106,7 +106,7 @@ class StatusFile(LivenessTracker):
     ) -> None:
         super().__init__()
         self._faults = faults
-        self._link: NatsClient | None = None
+        self._link: Link | None = None
         self._lock = threading.Lock()
         self._steps = RoundSteps()
         self._members = {token(name): _unheard(name) for name in context.run.members}
@@ -128,7 +128,7 @@ class StatusFile(LivenessTracker):
         self._writer = StatusWriter(directory / FILE, self._tree, faults)
         self._writer.start()
 
-    def joined(self, link: NatsClient) -> None:
+    def joined(self, link: Link) -> None:
         """Note the connection."""
         self._link = link
         self._writer.changed()

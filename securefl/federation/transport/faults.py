@@ -90,6 +90,10 @@ FAULTS: Final[dict[str, FaultKind]] = {
         "the coordinator makes them within seconds; if this stays, see that the coordinator runs,"
         " and the broker's log",
     ),
+    "grid-lost": FaultKind(
+        "Flower's SuperLink does not answer",
+        "see that it runs, and its log; it goes on by itself as soon as it answers",
+    ),
     "coordinator-absent": FaultKind(
         "the coordinator is not connected to the broker",
         "it has to be started again; nothing is wrong here",

@@ -1,4 +1,6 @@
-"""The coordinator's end of the NATS engine: requests to members on machines of their own.
+"""The coordinator's end between machines: requests to members, and their answers.
+
+`JournalledTransport` knows of questions, time limits and the journal, and not of what carries them.
 
 An answer is written to the journal before it is acknowledged, and acknowledged before it is acted
 on. No decision compares the clocks of two machines: deadlines run on the coordinator's alone.
@@ -11,14 +13,17 @@ import logging
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from securefl.federation import messages as m
 from securefl.federation.transport.answer_sizes import SMALL_ANSWER, AnswerSizes
 from securefl.federation.transport.base import DeadlineExceeded, Delivery, EngineError
+from securefl.federation.transport.link import Link
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.model_cache import ModelHoldings, ModelNamer
 from securefl.federation.transport.nats.batch import Batch, Question
@@ -69,12 +74,12 @@ class Run:
     coordinator: bytes
 
 
-class NatsTransport:
-    """The `Transport` over NATS; a member that does not answer in time is `Absent`."""
+class JournalledTransport(ABC):
+    """A `Transport` between machines; a member that does not answer in time is `Absent`."""
 
     def __init__(
         self,
-        link: NatsClient,
+        link: Link,
         run: Run,
         keys: RunKeys,
         *,
@@ -112,21 +117,18 @@ class NatsTransport:
         self._early = EarlyAnswers(journal)
         self._listen()
 
+    @abstractmethod
     def _listen(self) -> None:
-        layout = self._run.layout
-        Lease(self._link, layout.lease(COORDINATOR)).take()
-        store = StoreWatch(self._link, layout, list(self._run.members), self._renewed.set)
-        self._link.run(store.make())
-        self._link.spawn(store.watch())
-        names = list(self._run.members)
-        repair = StreamRepair(self._link, layout, names, store, self._renewed.set)
-        self._link.spawn(repair.watch())
-        Heartbeats(self._keys, self._run.members, self.watch, self._quotas).listen(
-            self._link, layout
-        )
-        for name, identity in self._run.members.items():
-            sender = Reassembler(self._keys, name, identity, partial(self._largest, name))
-            self._link.read(layout.up(name), token(name), sender, self._quotas[name])
+        """Begin to listen to the members, each through its `_reader`."""
+
+    @abstractmethod
+    def _withdraw(self, party: str) -> None:
+        """Delete the requests that a member has not read."""
+
+    def _reader(self, name: str) -> Reassembler:
+        """Return what opens a member's answers, and refuses what no question admits."""
+        identity = self._run.members[name]
+        return Reassembler(self._keys, name, identity, partial(self._largest, name))
 
     def _largest(self, party: str, answers: str) -> int:
         """Return the most bytes of an answer of a member, by the id of its question."""
@@ -273,8 +275,7 @@ class NatsTransport:
             _log.warning("%s: %s; the round goes on without it", party, reason)
             quota = self._quotas[party]
             quota.given_up(self._batch.open[party].largest)
-            with contextlib.suppress(EngineError):  # a broker that cannot delete stops nobody
-                self._link.run(purge(self._link, self._run.layout.down(party)), _PURGE_SECONDS)
+            self._withdraw(party)
             self.watch.gone(party, reason, cut_off=bool(quota.reason))
         events = [Event(party, self._batch.open[party].request, None) for party in late]
         self._journal.record(self._section, events)
@@ -327,3 +328,24 @@ class NatsTransport:
             self._ready.append(Delivery(event.party, body))
             if event.body is not None:
                 self.watch.answered(event.party, len(event.body))
+
+
+class NatsTransport(JournalledTransport):
+    """What a NATS broker carries, in a stream for each member and direction."""
+
+    def _listen(self) -> None:
+        layout, link = self._run.layout, cast("NatsClient", self._link)
+        Lease(link, layout.lease(COORDINATOR)).take()
+        names = list(self._run.members)
+        store = StoreWatch(link, layout, names, self._renewed.set)
+        link.run(store.make())
+        link.spawn(store.watch())
+        link.spawn(StreamRepair(link, layout, names, store, self._renewed.set).watch())
+        Heartbeats(self._keys, self._run.members, self.watch, self._quotas).listen(link, layout)
+        for name in names:
+            link.read(layout.up(name), token(name), self._reader(name), self._quotas[name])
+
+    def _withdraw(self, party: str) -> None:
+        link = cast("NatsClient", self._link)
+        with contextlib.suppress(EngineError):  # a broker that cannot delete stops nobody
+            link.run(purge(link, self._run.layout.down(party)), _PURGE_SECONDS)

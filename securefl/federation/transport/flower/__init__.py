@@ -1,0 +1,1 @@
+"""Flower as a carrier: it sees sealed bytes, and decides nothing but whether they arrive."""

@@ -1,0 +1,160 @@
+"""A consortium behind Flower: its files, its members' processes, and a grid in this process."""
+
+import queue
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from flwr.app import Context, Message, RecordDict
+from flwr.serverapp import Grid
+
+from securefl.consortium.agreement.drafting import draft
+from securefl.consortium.agreement.workflow import make_key, sign_agreement
+from securefl.consortium.keys.key_files import read_key
+from securefl.federation.services.bootstrap import connection_context
+from securefl.federation.services.flower_member import serve_relayed
+from securefl.federation.services.member import MemberPaths
+from securefl.federation.services.public_facts import make_facts
+from securefl.federation.transport.flower.client_app import app
+from securefl.federation.transport.flower.packing import SOCKET
+from support.nats_cluster import PROCESSES, begin_process, start_processes
+
+SECRET = b"a passphrase for tests"
+
+
+@dataclass
+class Group:
+    """The files of a consortium whose agreement names no broker."""
+
+    folder: Path
+    names: tuple
+
+    def socket(self, name):
+        return self.folder / f"{name}.sock"
+
+    @property
+    def hub(self):
+        return self.folder / "hub.toml"
+
+
+def found(folder, config, names):
+    """Keys, agreement, facts, and the coordinator's own file."""
+    folder.mkdir()
+    now = datetime.now(UTC)
+    for name in (*names, "hub"):
+        make_key(folder, name, SECRET)
+    secret = folder / "hub.passphrase"
+    secret.touch(mode=0o600)
+    secret.write_bytes(SECRET + b"\n")
+    draft(
+        folder / "agreement.toml",
+        "group",
+        [folder / f"{name}.card" for name in names],
+        config,
+        created=now,
+        expires=now + timedelta(days=30),
+        coordinator=folder / "hub.card",
+    )
+    for name in names:
+        sign_agreement(folder / "agreement.toml", read_key(folder / f"{name}.key", SECRET))
+    make_facts(config, folder / "facts")
+    group = Group(folder, tuple(names))
+    group.hub.write_text(
+        'agreement = "agreement.toml"\nkey = "hub.key"\npassphrase_file = "hub.passphrase"\n'
+        'facts = "facts"\nout = "run"\nlog = "hub.log"\n'
+    )
+    return group
+
+
+def live_as_member(group, name):
+    begin_process(group.folder, name)
+    key = read_key(group.folder / f"{name}.key", SECRET)
+    context = connection_context(
+        group.folder / "agreement.toml", key, group.folder / "facts", "1", broker=False
+    )
+    own = group.folder / name
+    paths = MemberPaths(own / "state", own / "books", None, None)
+    serve_relayed(context, paths, group.socket(name))
+
+
+def begin_members(group, stack):
+    """Start every member; they are killed when the stack closes."""
+    start_processes()
+    lives = {}
+    for name in group.names:
+        lives[name] = PROCESSES.Process(target=live_as_member, args=(group, name), daemon=True)
+        lives[name].start()
+        stack.callback(lives[name].kill)
+    until = time.monotonic() + 60
+    while not all(group.socket(name).exists() for name in group.names):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return lives
+
+
+class LoopGrid(Grid):
+    """A grid whose nodes are threads that call the ClientApp, one message at a time."""
+
+    def __init__(self, sockets, stack):
+        self._inboxes, self._replies, self.asked = {}, {}, 0
+        for number, path in enumerate(sockets, 1):
+            self._inboxes[number] = queue.Queue()
+            context = Context(1, number, {SOCKET: str(path)}, RecordDict(), {})
+            thread = threading.Thread(target=self._node, args=(number, context), daemon=True)
+            thread.start()
+            stack.callback(self._inboxes[number].put, None)
+
+    def _node(self, number, context):
+        while (message := self._inboxes[number].get()) is not None:
+            reply = app(message, context)
+            self._replies[message.metadata.message_id] = reply
+
+    def set_run(self, run):
+        pass
+
+    @property
+    def run(self):
+        return None
+
+    def create_message(self, *words, **named):
+        raise NotImplementedError
+
+    def get_node_ids(self):
+        return list(self._inboxes)
+
+    def push_messages(self, messages):
+        return [self._pushed(message) for message in messages]
+
+    def _pushed(self, message):
+        self.asked += 1
+        copy = Message(
+            RecordDict.inflate(message.content.deflate(), dict(message.content.children)),
+            message.metadata.dst_node_id,
+            message.metadata.message_type,
+        )
+        copy.metadata.__dict__["_message_id"] = str(self.asked)
+        self._inboxes[message.metadata.dst_node_id].put(copy)
+        return str(self.asked)
+
+    def pull_messages(self, message_ids):
+        return [self._replies.pop(name) for name in message_ids if name in self._replies]
+
+    def send_and_receive(self, messages, *, timeout=None):
+        raise NotImplementedError
+
+
+def looped(group):
+    """The result of a run over a `LoopGrid`, and the grid."""
+    from securefl.federation.services.flower_app import coordinate_over
+
+    with ExitStack() as stack:
+        lives = begin_members(group, stack)
+        grid = LoopGrid([group.socket(name) for name in group.names], stack)
+        result = coordinate_over(grid, group.hub)
+        for process in lives.values():
+            process.join(20)
+            assert process.exitcode == 0
+    return result, grid
