@@ -39,6 +39,10 @@ class Link(Protocol):
         """Whether messages can be carried now; time without it counts against no member."""
 
     @property
+    def stores(self) -> bool:
+        """Whether what is sent is kept until it is read; time without it counts likewise."""
+
+    @property
     def line(self) -> LineState:
         """For status files."""
 

@@ -76,12 +76,14 @@ class GridLink:
         arrivals: Answers that have arrived, opened.
         faults: Is told where the SuperLink does not answer.
         connected: Whether the SuperLink answered last time.
+        stores: Always; what the SuperLink lost is said again.
         heard: When it answered last, seconds since the epoch; None before.
     """
 
     def __init__(self, grid: Grid, faults: StandingFaults) -> None:
         self.arrivals: queue.Queue[Arrival | Exception] = queue.Queue()
         self.faults, self.connected = faults, True
+        self.stores = True
         self.heard: float | None = None
         self._grid = grid
         self._outgoing: queue.Queue[tuple[str, bytes]] = queue.Queue()

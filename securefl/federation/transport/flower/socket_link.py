@@ -44,6 +44,7 @@ class SocketLink:
         arrivals: Questions that have arrived, opened.
         faults: What is wrong here.
         connected: Always; whether a SuperNode is there shows when it asks.
+        stores: Always; a question that is lost comes again.
         heard: When a question came last, seconds since the epoch; None before.
     """
 
@@ -55,6 +56,7 @@ class SocketLink:
         """
         self.arrivals: queue.Queue[Arrival | Exception] = queue.Queue()
         self.faults, self.connected = faults, True
+        self.stores = True
         self.heard: float | None = None
         self._path, self._busy = path, 0
         self._waiting: dict[str, queue.Queue[bytes]] = {}
