@@ -36,7 +36,8 @@ def show_reading(*, progress: bool = True) -> None:
 
 def say_no_log() -> None:
     """Keep the log off the screen, for a command that says all of it in its own words."""
-    logging.getLogger("securefl").addHandler(logging.NullHandler())
+    for name in ("securefl", "asyncio"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 def print_check(report: DataReport) -> None:

@@ -198,7 +198,9 @@ def _broker(meeting: tuple[str, Path] | None) -> Broker | None:
     if meeting is None:
         return None
     url, authority = meeting
-    return parsed(Broker, {"url": url, "authority": read_text(authority)}, f"broker {url}")
+    return parsed(
+        Broker, {"url": url, "authority": read_text(authority)}, f"broker {url} (tls://HOST:PORT)"
+    )
 
 
 def _versioned_path(path: Path, number: int) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from securefl.consortium.ledger.hash_chain import canonical
+from securefl.consortium.ledger.events import Outcome, UnseenOutcome
+from securefl.consortium.ledger.hash_chain import canonical, read_entry
 from securefl.consortium.ledger.transparency_log import Log, LogError
 from securefl.consortium.ledger.tree_heads import TreeHead
 from securefl.federation import messages as m
@@ -29,6 +31,7 @@ class Recorder:
         self._log = log
         self._exchange = exchange
         self._names = names
+        self._owed: dict[str, dict[int, m.Conclude]] | None = None
 
     def begin(self) -> tuple[str, ...]:
         """Ask all members to take part.
@@ -61,6 +64,9 @@ class Recorder:
     ) -> None:
         """Announce to all members how a round ended, and have the log cosigned.
 
+        A member records the ends of rounds one after another. One that was away when a round ended
+        is told of that end first, or it could record none any more.
+
         Args:
             members: The members that take part in the run.
             number: Number of the round.
@@ -69,42 +75,84 @@ class Recorder:
             transcript: Digest of the masked sum's transcript, 32 bytes; None in mode `plain`.
             proof: What members signed that verified the sum; None in mode `plain`.
         """
-        self._collect(
-            {
-                name: m.Conclude(
-                    round=number,
+        owed = self._owed = self._owed or self._owed_before(number)
+        for name in members:
+            owed[name][number] = m.Conclude(
+                round=number,
+                survivors=survivors,
+                model=model,
+                transcript=transcript,
+                since=0,  # known when it is asked
+                proof=b"" if proof is None else proof.only([name]),
+            )
+        self._settle(members)
+
+    def _owed_before(self, number: int) -> dict[str, dict[int, m.Conclude]]:
+        """Return the ends of rounds before this one on which members have no entry.
+
+        As most of the others recorded them: a member's own signature under one is not known here.
+        """
+        said: defaultdict[int, Counter[tuple[tuple[str, ...], str, str | None]]]
+        said, known = defaultdict(Counter), {name: set[int]() for name in self._names}
+        for entry in (read_entry(data).entry for data in self._log.entries()):
+            if isinstance(event := entry.event, Outcome):
+                said[event.round][event.survivors, event.model_after, event.transcript] += 1
+            if isinstance(event, Outcome | UnseenOutcome):
+                known[entry.member].add(event.round)
+        owed: dict[str, dict[int, m.Conclude]] = {name: {} for name in self._names}
+        for ended in range(1, number):
+            for (survivors, model, transcript), _ in said[ended].most_common(1):
+                claim = m.Conclude(
+                    round=ended,
                     survivors=survivors,
-                    model=model,
-                    transcript=transcript,
-                    since=self._log.count(name),
-                    proof=b"" if proof is None else proof.only([name]),
+                    model=bytes.fromhex(model),
+                    transcript=bytes.fromhex(transcript) if transcript else None,
+                    since=0,
                 )
-                for name in members
+                for name in self._names:
+                    if ended not in known[name]:
+                        owed[name][ended] = claim
+        return owed
+
+    def _settle(self, members: Sequence[str]) -> None:
+        """Tell members of all ends that they have no entry on, the oldest first."""
+        owed, answers = self._owed or {}, dict[str, m.Entries]()
+        asked = {name: min(owed[name]) for name in members if owed.get(name)}
+        while asked:
+            requests = {
+                name: owed[name][number].model_copy(update={"since": self._log.count(name)})
+                for name, number in asked.items()
             }
-        )
+            answered = self._entered(self._exchange.replies(requests))
+            for name in answered:
+                del owed[name][asked[name]]
+            answers |= answered
+            asked = {name: min(owed[name]) for name in answered if owed[name]}
+        if answers:
+            self._show(self._log.new_head(), answers)
 
     def finish(self, members: tuple[str, ...], rounds: int) -> None:
         """Announce to all members that the run is over, and have the log cosigned."""
-        self._collect(
-            {name: m.Finish(rounds=rounds, since=self._log.count(name)) for name in members}
-        )
-
-    def _collect(self, requests: Mapping[str, m.Message]) -> None:
+        self._settle(members)
+        requests = {name: m.Finish(rounds=rounds, since=self._log.count(name)) for name in members}
         self._take(self._exchange.replies(requests))
 
     def _take(self, replies: Mapping[str, m.Message]) -> None:
+        # All entries first, then one head over them: each member signs the same head, so that two
+        # members that were shown different logs would notice (split view).
+        if answers := self._entered(replies):
+            self._show(self._log.new_head(), answers)
+
+    def _entered(self, replies: Mapping[str, m.Message]) -> dict[str, m.Entries]:
+        """Append the entries in the replies, and return the replies whose entries fit the log."""
         answers = {name: reply for name, reply in replies.items() if isinstance(reply, m.Entries)}
         for name, reply in replies.items():
             if not isinstance(reply, m.Entries | m.Refused | m.Absent):
                 self._exchange.leave_out(name, failed(name, reply))
-        # All entries first, then one head over them: each member signs the same head, so that two
-        # members that were shown different logs would notice (split view).
         # One whose entries do not fit counts as absent: it sends them again with the next answer.
-        fitting = {
+        return {
             name: answer for name, answer in answers.items() if self._appended(name, answer.entries)
         }
-        if fitting:
-            self._show(self._log.new_head(), fitting)
 
     def _appended(self, name: str, entries: Sequence[bytes]) -> bool:
         """Append a member's entries, and return whether they fit the log."""

@@ -21,6 +21,7 @@ from securefl.federation.services.finding import Finding, looked
 from securefl_protocols.primitives.signing import SigningKey
 
 _WARN_BYTES = 1 << 30
+_ROOM = "make room, or name another --state"
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,18 @@ def examine(party: PreflightContext, at: datetime | None = None) -> Iterator[Fin
         at: This machine's clock; the real one if not given.
     """
     now = at or datetime.now(UTC)
+    try:
+        read_signed(party.agreement)
+    except SecureflError as error:
+        # Neither key, facts nor clock can be compared with it.
+        yield Finding("agreement", False, str(error), "name the agreement that all members signed")
+        yield looked("disk", lambda: _disk(party), _ROOM)
+        return
     yield looked(
         "agreement", lambda: _agreement(party, now), "see: securefl agreement show AGREEMENT"
     )
     yield looked("policy", lambda: _policy(party, now), "change the policy, or do not take part")
-    yield looked("disk", lambda: _disk(party), "make room, or name another --state")
+    yield looked("disk", lambda: _disk(party), _ROOM)
     clock = looked("clock", lambda: _clock(party, now), "set the clock; use NTP")
     try:
         context = connection_context(party.agreement, party.key, party.facts, party.run, at=now)

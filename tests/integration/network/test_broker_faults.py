@@ -17,6 +17,7 @@ pytest.importorskip("nats")
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
 from securefl.consortium.keys.key_files import generate_key
@@ -24,6 +25,7 @@ from securefl.consortium.keys.nkeys import BrokerKey
 from securefl.consortium.keys.tls_certificates import create_authority, issue_broker
 from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.faults import FAULTS, StandingFaults
+from securefl.federation.transport.nats.broker_faults import code_of
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.connection import BrokerAddress, NatsClient
 from securefl.federation.transport.nats.coordinator_watch import (
@@ -328,6 +330,12 @@ def test_a_broker_of_an_older_agreement_is_named(world, tmp_path):
     other.write_text(world.config.read_text().replace(old, new))
     with Broker(other, world.port):
         refused(world, "auth")
+
+
+def test_a_login_that_takes_too_long_blames_no_key():
+    """A broker gives two seconds for it, which a slow line or a busy machine can exceed."""
+    assert code_of(NatsError("nats: 'Authentication Timeout'")) == "timeout"
+    assert code_of(NatsError("nats: 'Authorization Violation'")) == "auth"
 
 
 def test_a_member_is_told_whether_a_coordinator_is_there(world):

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from securefl.consortium.keys.key_files import generate_key
 from securefl.federation.services import broker_checks
 from securefl.federation.services.broker_checks import look_at_broker
+from securefl.federation.services.diagnostics import PreflightContext, examine
 from securefl.federation.transport.faults import FAULTS
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.quota import Quota
@@ -53,6 +55,15 @@ def test_the_doctor_says_that_the_broker_is_down(village):
     advised(found_["certificate"], "refused")
     advised(found_["connection"], "refused")
     assert "ca DIR" not in found_["certificate"].mend
+
+
+def test_doctor_without_an_agreement_blames_no_clock(tmp_path):
+    """Of what cannot be compared with it nothing is said, and no advice given."""
+    missing, key = tmp_path / "missing.toml", generate_key()
+    party = PreflightContext(missing, key, tmp_path / "f", "1", None, None, tmp_path / "state")
+    found_ = {one.name: one for one in examine(party)}
+    assert {name: one.fine for name, one in found_.items()} == {"agreement": False, "disk": True}
+    assert found_["agreement"].said == f"{missing} does not exist"
 
 
 @pytest.mark.slow

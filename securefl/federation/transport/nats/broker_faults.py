@@ -29,6 +29,7 @@ _KINDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 )
 _TEXTS: Final = (
     ("authorization violation", "auth"),
+    ("authentication timeout", "timeout"),  # the broker's: a slow line or machine, and no wrong key
     ("authentication", "auth"),
     ("maximum connections", "crowded"),
     ("errno 111", "refused"),

@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +20,8 @@ import numpy as np
 
 from securefl.config.load import load_config
 from securefl.consortium.agreement.storage import read_signed
+from securefl.consortium.ledger.hash_chain import read_entry
+from securefl.consortium.ledger.transparency_log import open_log
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
 from securefl.federation.transport.nats.broker_config import write_broker_config
 from securefl.federation.transport.nats.dev_broker import Broker
@@ -238,6 +240,19 @@ class LiveStage:
             assert np.array_equal(total, wanted), f"round {number}: not the sum of {survivors}"
             found.append(len(survivors))
         return found
+
+    def missing_ends(self) -> dict[str, list[int]]:
+        """Return by member the rounds that ended and that its ledger entries do not say so of."""
+        log = open_log(self.run / "ledger.sqlite", self.village.context("hub").consortium)
+        with closing(log):
+            entries = [read_entry(data).entry for data in log.entries()]
+        ends = {(one.member, one.event.round) for one in entries if "outcome" in one.event.kind}
+        rounds = range(1, self.done() + 1)
+        return {
+            name: found
+            for name in self.village.names
+            if (found := [number for number in rounds if (name, number) not in ends])
+        }
 
     def sizes(self) -> dict[str, float]:
         """Return what the parties take now: bytes of files, memory, descriptors."""

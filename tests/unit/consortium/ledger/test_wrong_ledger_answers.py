@@ -2,6 +2,8 @@
 
 import pytest
 
+from securefl.consortium.ledger.events import Outcome
+from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.transparency_log import LogError
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.errors import SecureflError
@@ -96,3 +98,49 @@ def test_log_that_most_say_lost_entries_ends_the_run(ledgers, log):
     wire = Wire(ledgers, lambda name, said: said if name == "west" else changed(said, signed=99))
     with pytest.raises(LogError, match="has signed a log of 99 entries"):
         Recorder(log(), FailuresAsAbsence(wire), names).begin()
+
+
+class Rounds(Wire):
+    """Members that record how rounds end, one after another, unless they are away."""
+
+    away: frozenset = frozenset()
+
+    def publish(self, party, message):
+        asked, ledger = m.decode(message), self.ledgers[party]
+        said = m.Absent() if party in self.away else self._ended(ledger, asked)
+        self.waiting.append(Delivery(party, m.encode(said)))
+
+    def _ended(self, ledger, asked):
+        if isinstance(asked, m.Conclude):
+            if asked.round > 1 and ledger.end_of_round(asked.round - 1) is None:
+                return m.Failure(error="MessageError", text="the round before has not ended yet")
+            model, transcript = asked.model.hex(), asked.transcript.hex()
+            ledger.conclude(
+                Outcome(
+                    round=asked.round,
+                    survivors=asked.survivors,
+                    model_after=model,
+                    transcript=transcript,
+                    layout="00" * 32,
+                )
+            )
+        return self._answer(ledger, asked)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_ends_that_a_member_missed_are_made_up_for(restarted, ledgers, log):
+    """Away for two rounds, it records three in the third; else it could record none any more."""
+    kept, names = log(), ("north", "south", "west")
+    wire = Rounds(ledgers, lambda name, said: said)
+    recorder = Recorder(kept, FailuresAsAbsence(wire), names)
+    recorder.begin()
+    for number in (1, 2, 3):
+        wire.away = frozenset({"north"} if number < 3 else ())
+        if restarted and number == 3:
+            recorder = Recorder(kept, FailuresAsAbsence(wire), names)
+        end = {"survivors": ("south", "west"), "model": bytes([number]) * 32}
+        recorder.conclude(names, number=number, transcript=b"t" * 32, proof=None, **end)
+    events = [read_entry(data).entry for data in kept.entries()]
+    ends = [e.event for e in events if e.member == "north" and e.event.kind == "outcome"]
+    assert [(end.round, end.model_after[:2]) for end in ends] == [(1, "01"), (2, "02"), (3, "03")]
+    assert set(kept.heads()[-1].signatures) == set(names)
