@@ -6,13 +6,15 @@ all distinct pairs of customer and product, eight to a receipt, over one year. `
 keeps prepared lines in the cache; `ours again` is a second start from there; `ours, arrays` goes on
 to the arrays that recommendation trains on, without a cache.
 
-    python benchmarks/loading.py                10^6, 10^7 and 10^8 lines
-    python benchmarks/loading.py 1e7 3e8        these sizes
+    python benchmarks/loading.py                          10^6, 10^7 and 10^8 lines
+    python benchmarks/loading.py 1e7 3e8 parquet ours     these sizes, of these kinds and readers
+    python benchmarks/loading.py 1e8 /large/folder        files that are there, or are kept there
 """
 
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,23 +33,30 @@ READERS = ("ours", "ours again", "ours, arrays", "pandas", "polars")
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def benchmark(quick: bool, sizes: tuple[int, ...] = ()) -> list[Row]:
+def benchmark(quick: bool, words: list[str]) -> list[Row]:
+    sizes = [int(float(word)) for word in words if word[0].isdigit()]
+    kinds = [kind for kind in KINDS if kind in words] or KINDS
+    readers = [name for name in READERS if name in words] or READERS
+    folders = [Path(word) for word in words if Path(word).is_dir()]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        place = folders[0] if folders else Path(folder)
         catalogue = "product\n" + "".join(f"p{n}\n" for n in range(PRODUCTS + 1))
         (place / "catalogue.csv").write_text(catalogue)
         for size in sizes or (QUICK if quick else SIZES):
-            for kind in KINDS:
+            for kind in KINDS[: 1 if kinds == ["parquet"] else 2]:
                 generate(place, size, kind)
-                rows += [measured(place, size, kind, name) for name in READERS]
-            for kind in KINDS:
-                (place / f"{size}.{kind}").unlink()
+            rows += [measured(place, size, k, name) for k in kinds for name in readers]
+            for kind in KINDS if not folders else ():
+                (place / f"{size}.{kind}").unlink(missing_ok=True)
+        shutil.rmtree(place / "cache", ignore_errors=True)
     return rows
 
 
 def generate(place: Path, size: int, kind: str) -> None:
-    """Write `size` lines as Parquet, and the same as CSV."""
+    """Write `size` lines as Parquet, and the same as CSV, unless they are there."""
+    if (place / f"{size}.{kind}").exists():
+        return
     lines = f"""
         SELECT (1 + random() * {max(size // 100, 10)})::BIGINT AS customer,
             'p' || ((random() * random() * {PRODUCTS})::INT) AS product,
@@ -95,8 +104,8 @@ def child(place: str, file: str, name: str) -> None:
     readers = {"ours": ours, "ours again": ours, "ours, arrays": our_arrays}
     reader = {**readers, "pandas": with_pandas, "polars": with_polars}[name]
     if name not in readers:
-        # Where the machine does not have the memory, the case fails, and not the machine.
-        resource.setrlimit(resource.RLIMIT_DATA, (MACHINE * 3 // 4, MACHINE * 3 // 4))
+        # Where half of the machine's memory does not do, the case fails, and not the machine.
+        resource.setrlimit(resource.RLIMIT_DATA, (MACHINE // 2, MACHINE // 2))
     load = reader(Path(place), Path(place) / file)
     base, started, clock = peak(), cpu(), time.perf_counter()
     lines = load()
@@ -197,13 +206,7 @@ def with_polars(place: Path, file: Path):
     return load
 
 
-def chosen_sizes() -> tuple[int, ...]:
-    """Take the sizes out of the words of the command line."""
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    sys.argv[1:] = [word for word in sys.argv[1:] if word.startswith("-")]
-    return tuple(int(float(word)) for word in words)
-
-
 if __name__ == "__main__":
-    chosen = chosen_sizes()
+    chosen = [word for word in sys.argv[1:] if not word.startswith("-")]
+    sys.argv[1:] = [word for word in sys.argv[1:] if word.startswith("-")]
     main(__doc__.partition("\n")[0], lambda quick: benchmark(quick, chosen))

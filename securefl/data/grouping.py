@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 
 Table = Mapping[str, npt.NDArray[Any]]
 
+ROUND: Final = 1 << 28
+"""Lines of which a copy lies in files at a time; of more, tables are read again."""
+
 _SAMPLE: Final = 1 << 20
 _MOST: Final = np.iinfo(np.uint16).max
 _TABLE: Final = 15
@@ -36,7 +39,7 @@ def grouped(
     """Yield the lines of tables in parts of about `size`, ascending by ranges of a key.
 
     Lines of equal keys are in one part, in the order of the tables and of their lines. Few lines
-    are one part, and none are none. A copy of the columns lies in files until the last part.
+    are one part, and none are none. A copy of columns lies in files meanwhile, of `ROUND` lines.
 
     Args:
         tables: Columns [n] each, all tables with the same names.
@@ -44,22 +47,32 @@ def grouped(
         size: Lines of a part.
         least: Lines with a lower key are left out.
     """
+    lines = sum(len(table[key]) for table in tables)
     bounds = _Bounds.of([table[key] for table in tables], least, size)
+    rounds = np.linspace(0, bounds.parts, max(-(-lines // ROUND), 1) + 1).astype(int).tolist()
+    pace = Pace(_log, f"prepared, by {key},", lines)
+    for parts in map(range, rounds, rounds[1:]):
+        for part in _round(tables, key, bounds, parts, least):
+            yield part
+            pace(len(part[key]))
+
+
+def _round(
+    tables: Sequence[Table], key: str, bounds: _Bounds, parts: range, least: int | None
+) -> Iterator[Arrays]:
+    """Yield some parts, of whose lines a copy lies in files meanwhile."""
     kinds = {name: np.result_type(*(table[name].dtype for table in tables)) for name in tables[0]}
     with Spool(kinds) as spool:
         starts = [0]
-        for counts, columns in _by_part(tables, key, bounds, least):
+        for counts, columns in _by_part(tables, key, bounds, parts, least):
             starts += (starts[-1] + np.cumsum(counts)).tolist()
             spool.append(columns)
         everything = spool.columns()
-    pace = Pace(_log, f"prepared, by {key},", starts[-1])
-    for part in range(bounds.parts):
-        pieces = [slice(*starts[at : at + 2]) for at in range(part, len(starts) - 1, bounds.parts)]
-        lines = sum(piece.stop - piece.start for piece in pieces)
-        if lines:
+    for part in range(len(parts)):
+        pieces = [slice(*starts[at : at + 2]) for at in range(part, len(starts) - 1, len(parts))]
+        if any(piece.stop > piece.start for piece in pieces):
             yield {n: np.concatenate([c[at] for at in pieces]) for n, c in everything.items()}
             release()
-            pace(lines)
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,7 @@ def _integers(keys: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
 
 
 def _by_part(
-    tables: Sequence[Table], key: str, bounds: _Bounds, least: int | None
+    tables: Sequence[Table], key: str, bounds: _Bounds, parts: range, least: int | None
 ) -> Iterator[tuple[npt.NDArray[np.int64], Arrays]]:
     """Yield the columns of each block by part, and how many lines each part has there."""
 
@@ -134,12 +147,14 @@ def _by_part(
         table, span = block
         keys = table[key][span]
         part = bounds.part(keys)
-        order = np.argsort(part, kind="stable")  # 16 bits: by radix, in linear time
-        if least is not None:
-            order = order[keys[order] >= least]
-            part = part[order]
-        counts = np.bincount(part, minlength=bounds.parts)
-        return counts, {name: column[span][order] for name, column in table.items()}
+        chosen = np.ones(len(keys), dtype=np.bool_) if least is None else keys >= least
+        if len(parts) < bounds.parts:
+            chosen &= (part >= parts.start) & (part < parts.stop)
+        rows = np.flatnonzero(chosen)
+        part = part[rows] - np.uint16(parts.start)
+        rows = rows[np.argsort(part, kind="stable")]  # 16 bits: by radix, in linear time
+        counts = np.bincount(part, minlength=len(parts))
+        return counts, {name: column[span][rows] for name, column in table.items()}
 
     size = max(BLOCK, -(-sum(len(table[key]) for table in tables) // _BLOCKS))
     spans = ((table, span) for table in tables for span in blocks(len(table[key]), size))

@@ -197,6 +197,6 @@ def _room() -> Iterator[None]:
     except OSError as problem:
         folder = tempfile.gettempdir()
         raise InputError(
-            f"{folder}: no room for prepared lines ({problem.strerror}); about 40 bytes a line are"
+            f"{folder}: no room for prepared lines ({problem.strerror}); about 70 bytes a line are"
             " needed, and TMPDIR says where"
         ) from problem

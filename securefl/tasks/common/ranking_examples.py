@@ -151,14 +151,19 @@ class RetailerCases:
         self.products = products
         self.settings = settings
         self._end = end
-        self.weights: Floats = self._by_age(settings.recency_days, settings.recency_floor)
 
         self._laid_out: dict[float | None, CustomerExamples] = {}
+        self._found_prior: Tensor | None = None
 
     @property
     def customers(self) -> int:
         """Number n of customers in training and evaluation."""
         return len(self.cut.customers)
+
+    @property
+    def weights(self) -> Floats:
+        """Weights of the training pairs by age, float64 [P], computed anew."""
+        return self._by_age(self.settings.recency_days, self.settings.recency_floor)
 
     def _by_age(self, days: float, floor: float = 0.0) -> Floats:
         """Return weights of the training pairs that fall to 1/e in so many days, float64 [P]."""
@@ -197,13 +202,14 @@ class RetailerCases:
         return self._laid_out[None]
 
     def _examples(self) -> CustomerExamples:
-        scale = self.customers / max(self.weights.sum(), _LEAST_WEIGHT)
+        weights = self.weights
+        scale = self.customers / max(weights.sum(), _LEAST_WEIGHT)
         release()
-        weights = _computed(np.float32, lambda span: self.weights[span] * scale, self.weights)
+        scaled = _computed(np.float32, lambda span: weights[span] * scale, weights)
         return CustomerExamples(
-            histories=histories(self.cut.training, torch.from_numpy(weights)),
+            histories=histories(self.cut.training, torch.from_numpy(scaled)),
             home=torch.zeros(self.customers, dtype=torch.int64),
-            prior=self._prior()[None],
+            prior=self._prior(weights)[None],
         )
 
     def separate_examples(self) -> CustomerExamples:
@@ -242,15 +248,22 @@ class RetailerCases:
                 bought=torch.from_numpy(cut.bought.item),
                 sold=torch.from_numpy(np.bincount(self.sold, minlength=self.products) > 0),
             ),
-            prior=self._prior(),
+            prior=self._prior(None),
             popularity=torch.from_numpy(self._summed(None)).float(),
         )
 
-    def _prior(self) -> Tensor:
-        """Return the scaled logarithm of each product's recent share of sales, float32 [I]."""
-        recent = self._summed(self.weights)
-        share = recent / max(recent.mean(), _LEAST_WEIGHT)
-        return torch.from_numpy(self.settings.prior * np.log(share + PRIOR_FLOOR)).float()
+    def _prior(self, weights: Floats | None) -> Tensor:
+        """Return the scaled logarithm of each product's recent share of sales, float32 [I].
+
+        Args:
+            weights: `self.weights`, where they are at hand.
+        """
+        if self._found_prior is None:
+            recent = self._summed(self.weights if weights is None else weights)
+            share = recent / max(recent.mean(), _LEAST_WEIGHT)
+            scaled = self.settings.prior * np.log(share + PRIOR_FLOOR)
+            self._found_prior = torch.from_numpy(scaled).float()
+        return self._found_prior
 
     def _summed(self, weights: Floats | None) -> Floats:
         """Return the sum of the training pairs' weights, or of ones, by product, float64 [I]."""

@@ -68,7 +68,9 @@ class HeldOut:
         return CustomerItems(everything.start, everything.item)
 
     @classmethod
-    def of(cls, lines: OrderedLines, kept: Bools, baskets: tuple[Ints, Ints], ends: tuple[Ints, Ints]) -> HeldOut:
+    def of(
+        cls, lines: OrderedLines, kept: Bools, baskets: tuple[Ints, Ints], ends: tuple[Ints, Ints]
+    ) -> HeldOut:
         """Split the lines of some customers.
 
         Args:
@@ -78,7 +80,9 @@ class HeldOut:
             ends: Baskets before which training and what is known end, int64 [n].
         """
         times = [lines.latest(end) for end in ends]
-        trained, known = (kept[lines.pair_row] & (lines.pair_ordinal < end[lines.pair_row]) for end in ends)
+        trained, known = (
+            kept[lines.pair_row] & (lines.pair_ordinal < end[lines.pair_row]) for end in ends
+        )
         later = kept[lines.pair_row] & (~trained | (times[0] < times[1]))
         return cls(
             customers=lines.customers[kept],

@@ -1,6 +1,8 @@
 """A member's lines in DuckDB, SQLite, PostgreSQL and Excel: the same lines, and only read."""
 
 import os
+import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -17,6 +19,7 @@ from securefl.data.sources.files.engine import engine
 from securefl.data.sources.registry import load
 from securefl.errors import InputError
 from securefl.federation.runs.prepare import prepare
+from support.paths import page
 from support.small_runs import purchases_in
 
 ROWS = [
@@ -238,3 +241,30 @@ def test_a_member_in_a_postgresql_trains_as_from_files(tmp_path, postgres):
         for name in ("start", "items", "weights", "baskets"):
             columns = [getattr(member.examples.histories, name) for member in (one, other)]
             assert columns[0].equal(columns[1])
+
+
+@pytest.mark.slow
+def test_the_page_on_postgresql(tmp_path, postgres, cli, monkeypatch):
+    """All commands of docs/howto/postgresql.md, from an export to a result."""
+    purchases_in(tmp_path)
+    for name in ("north", "south", "west"):
+        lines = pd.read_csv(tmp_path / f"{name}.csv").rename(columns={"basket": "receipt"})
+        lines.assign(customer=lines["customer"] + 1).to_csv(tmp_path / f"{name}.csv", index=False)
+    text = page("postgresql.md").read_text(encoding="utf-8")
+    settings = re.search(r"```toml\n(.*?)```", text, flags=re.DOTALL)[1]
+    few = "[recommendation]\nmin_households = 1\nmin_products = 4\n"
+    (tmp_path / "own.toml").write_text(settings + few, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PGHOST", re.search(r"host=([^&]+)", postgres)[1])
+    monkeypatch.setenv("PGUSER", "member")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(_binaries()), os.environ["PATH"]]))
+    commands = re.search(r"```sh\n(.*?)```", text, flags=re.DOTALL)[1].splitlines()
+    for command in commands:
+        program, *words = shlex.split(command)
+        if program == "securefl":
+            few_rounds = ["--rounds", "1", "--no-references", "--quiet"] * (words[0] == "run")
+            outcome = cli(*words, *few_rounds)
+            assert outcome.code == 0, outcome
+        else:
+            subprocess.run([program, *words], check=True, capture_output=True)
+    assert (tmp_path / "runs" / "first" / "model.safetensors").exists()

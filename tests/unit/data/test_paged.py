@@ -14,11 +14,13 @@ from securefl.data import grouping, pace, paged
 from securefl.data.digests import frame_digest
 from securefl.data.grouping import grouped
 from securefl.data.paged import Spool, blank, blocks, release
+from securefl.data.radix import stable_order
 from securefl.data.sources.files import order
 from securefl.data.sources.files.order import ordered
 from securefl.data.tables import RetailData, RetailerTables
+from securefl.data.threads import ahead
 from securefl.errors import DataError, InputError
-from securefl.tasks.common import ranking_examples
+from securefl.tasks.common import ranking_examples, splits
 from securefl.tasks.common.ranking_examples import RetailerCases, customer_parts, purchases_of
 from securefl.tasks.common.settings import RecommendationSettings
 from securefl.tasks.recommendation.task import buyers
@@ -32,6 +34,8 @@ def tiny(monkeypatch):
         monkeypatch.setattr(module, "BLOCK", 7)
     monkeypatch.setattr(paged.blocks, "__defaults__", (7,))
     monkeypatch.setattr(grouping.grouped, "__defaults__", (7, None))
+    monkeypatch.setattr(grouping, "ROUND", 50)
+    monkeypatch.setattr(splits, "BLOCK", 7)
     monkeypatch.setattr(order, "BLOCK", 7)
 
 
@@ -95,6 +99,50 @@ def test_a_full_disk_is_one_line(tiny, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(InputError, match="no room"), Spool() as spool:
         spool.append({"a": np.ones(1)})
+
+
+def test_order_by_radix_is_that_of_a_sort():
+    """Of one digit or four, over the whole range of 64 bits, times and nothing at all."""
+    rng = np.random.default_rng(0)
+    ends = np.array([np.iinfo(np.int64).min, np.iinfo(np.int64).max, 0, -1, 0])
+    for count in (0, 1, 300):
+        keys = (
+            rng.integers(-3, 3, count).astype(np.int16),
+            rng.choice(ends, count),
+            rng.integers(-(2**40), 2**40, count) // 2**38,
+            np.datetime64("1900-01-01", "ns") + rng.integers(0, 4, count) * 10**17,
+        )
+        for at in range(1, 5):
+            wanted = np.lexsort([key.astype(np.int64) for key in keys[:at]])
+            assert np.array_equal(stable_order(*keys[:at]), wanted)
+
+
+def test_an_error_ahead_is_raised_where_it_is_met():
+    """After the parts before it."""
+
+    def parts():
+        yield from (1, 2)
+        raise DataError("broken")
+
+    found = []
+    with pytest.raises(DataError, match="broken"):
+        found.extend(ahead(parts()))
+    assert found == [1, 2]
+
+
+@pytest.mark.parametrize("spread", [1, 2**40, -1])
+def test_bounds_of_parts_hold_for_any_keys(tiny, spread):
+    """Keys side by side, far apart, and a few that hold nearly all of the lines."""
+    keys = np.repeat(np.arange(100), 3)
+    keys = np.where(keys < 90, keys % 4, keys * 2**50) if spread < 0 else keys * spread
+    table = {"key": np.random.default_rng(0).permutation(keys), "place": np.arange(300)}
+    parts = list(grouped([table], "key", 7))
+    ends = [(part["key"].min(), part["key"].max()) for part in parts]
+    assert all(one[1] < other[0] for one, other in pairwise(ends))
+    for part in parts:
+        assert np.array_equal(table["key"][part["place"]], part["key"])
+    assert sum(len(part["key"]) for part in parts) == 300
+    assert len(parts) > (4 if spread < 0 else 20)
 
 
 @pytest.mark.parametrize("least", [None, 0, 5, 99])

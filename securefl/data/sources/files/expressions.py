@@ -62,8 +62,8 @@ would take as long as all the rest."""
 class Cells:
     """One column as expressions.
 
-    The text is said in terms of `CELL`, the value and what was seen in terms of `CELL` and `RAW`, so
-    that the engine computes the text of a cell once, and only where it is wanted.
+    The text is said in terms of `CELL`, the value and what was seen in terms of `CELL` and `RAW`,
+    so that the engine computes the text of a cell once, and only where it is wanted.
 
     Attributes:
         value: The value, NULL where the cell is missing or does not convert.

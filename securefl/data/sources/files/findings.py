@@ -60,7 +60,10 @@ class RuleText:
 
 
 RULES: Final[Mapping[Rule, RuleText]] = {
-    "unreadable": RuleText("file cannot be read", ""),
+    "unreadable": RuleText(
+        "file cannot be read",
+        "correct it, or say what its columns are called (columns) and how it is written (format)",
+    ),
     "encoding": RuleText(
         "text of unknown encoding",
         'set format.encoding = "cp1252" (Western Europe), or what the export says',
