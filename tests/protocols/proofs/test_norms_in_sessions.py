@@ -18,9 +18,9 @@ from securefl_protocols.primitives.ring import RingDtype
 from securefl_protocols.proofs.norm_proof import NormProof, prove
 from securefl_protocols.proofs.norm_terms import NormTerms
 from securefl_protocols.session.dropouts import DropoutReason, ServerStep
-from securefl_protocols.session.norms import RoundNorms
 from securefl_protocols.session.replay import replay
 from securefl_protocols.session.server_round import ServerRound
+from support.long_updates import claim, forced, have_lie
 from support.session_driver import (
     MODEL,
     Consortium,
@@ -106,38 +106,6 @@ def test_ten_times_too_long_cannot_be_proved(consortium):
         exchange.step()
 
 
-def claim(values):
-    """A `prove` that claims other values than those of the input."""
-    return lambda terms, statement, _, blinding, secret: prove(
-        terms, statement, values, blinding, secret
-    )
-
-
-def lying(exchange, monkeypatch, change):
-    """Sends the masked inputs; the hostile member then proves with another `prove`."""
-    honest = RoundNorms.proven
-
-    def proven(norms, member, vector, masks, secret):
-        if member != HOSTILE:
-            return honest(norms, member, vector, masks, secret)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("securefl_protocols.session.norms.prove", change)
-            return honest(norms, member, vector, masks, secret)
-
-    monkeypatch.setattr(RoundNorms, "proven", proven)
-    exchange.step()
-
-
-def forced(terms, statement, values, blinding, secret):
-    """Proves with bits of zero what the difference is not: as far as a liar comes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "securefl_protocols.proofs.norm_proof._helpers",
-            lambda terms, values: [0] * (terms.bound_bits + 2 * terms.weight_bits),
-        )
-        return prove(terms, statement, values, blinding, secret)
-
-
 def refused(exchange):
     """Who was left out while norms were proved, and why."""
     step = ServerStep.CONSISTENCY
@@ -147,7 +115,8 @@ def refused(exchange):
 def test_ten_times_too_long_is_named(consortium, monkeypatch):
     """It is banned, there is no sum, and no member gave a share away."""
     exchange = begun(consortium, inputs_of(consortium.plan, length=10.0))
-    lying(exchange, monkeypatch, forced)
+    have_lie(monkeypatch, HOSTILE, forced)
+    exchange.step()
     with pytest.raises(TooFewSurvivors, match=f"members {HOSTILE} are not proved"):
         exchange.step()
     assert refused(exchange) == [(HOSTILE, DropoutReason.BAD_NORM)]
@@ -162,7 +131,8 @@ def test_weight_outside_the_agreed_is_named(consortium, monkeypatch, weight):
     vectors[HOSTILE] = vectors[HOSTILE].copy()
     vectors[HOSTILE][-1] = np.int32(weight).view("<u4")
     exchange = begun(consortium, vectors)
-    lying(exchange, monkeypatch, forced)
+    have_lie(monkeypatch, HOSTILE, forced)
+    exchange.step()
     with pytest.raises(TooFewSurvivors):
         exchange.step()
     assert refused(exchange) == [(HOSTILE, DropoutReason.BAD_NORM)]
@@ -179,7 +149,8 @@ def test_silence_instead_of_a_proof_is_no_sum(consortium):
 def test_commitments_to_another_vector(consortium, monkeypatch):
     """Who proves a short vector and masks a long one ends the round, and is not named."""
     exchange = begun(consortium, inputs_of(consortium.plan, length=10.0))
-    lying(exchange, monkeypatch, claim([0] * 256 + [WEIGHT]))
+    have_lie(monkeypatch, HOSTILE, claim([0] * 256 + [WEIGHT]))
+    exchange.step()
     exchange.step()
     with pytest.raises(RemoteProtocolError, match="not that of the inputs") as failed:
         exchange.step()
@@ -189,7 +160,8 @@ def test_commitments_to_another_vector(consortium, monkeypatch):
 def test_members_reject_commitments_to_another_vector(consortium, monkeypatch):
     """They need no coordinator for it: one that shows the sum nevertheless convinces none."""
     exchange, honest = begun(consortium, inputs_of(consortium.plan, length=10.0)), HONEST_CHECK
-    lying(exchange, monkeypatch, claim([0] * 256 + [WEIGHT]))
+    have_lie(monkeypatch, HOSTILE, claim([0] * 256 + [WEIGHT]))
+    exchange.step()
     exchange.step()
 
     def shown(current, total, keys):
