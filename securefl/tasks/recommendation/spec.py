@@ -72,6 +72,7 @@ RECOMMENDATION: Final = TaskSpec(
         ModelSpec(
             ProfileSettings,
             "securefl.tasks.recommendation.blending:BlendedProfileTask",
+            "securefl.tasks.recommendation.private_profile:PrivateProfileTask",
             served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
