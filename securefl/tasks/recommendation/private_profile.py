@@ -23,7 +23,7 @@ from securefl.tasks.recommendation.task import RankingFacts
 
 _LIST: Final = 0.7
 """Share of a customer's squared length that the list takes, and so of the budget."""
-_MAP: Final = 2.2
+_MAP: Final = 2.5
 """Factor on the loss of the map, whose gradients are short: it brings the length of most customers'
 vectors close to the clip norm, and few of them are clipped."""
 

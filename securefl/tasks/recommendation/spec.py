@@ -39,6 +39,11 @@ EASE_CHANGES: Final[Mapping[str, Tree]] = {
     "distributed": packaged(__package__, "ease-private"),
 }
 """A Gram matrix takes one round, unlike the other models of its task."""
+PROFILE_CHANGES: Final[Mapping[str, Tree]] = {
+    "local": packaged(__package__, "profile-local"),
+    "distributed": packaged(__package__, "profile-distributed"),
+}
+"""A popularity list is a sum, which takes plain steps."""
 
 RECOMMENDATION: Final = TaskSpec(
     name="recommendation",
@@ -76,6 +81,7 @@ RECOMMENDATION: Final = TaskSpec(
             served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
+            changes=PROFILE_CHANGES,
             part="securefl.tasks.recommendation.profile:ProfileTask",
         ),
         ModelSpec(
