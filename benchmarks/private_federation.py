@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from harness import Row
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.runs.prepare import Prepared
+from securefl.ml.batches import Batch
 from securefl.ml.metrics.ranking import ranking_tally
 from securefl.ml.metrics.sums import MetricSums, total
 from securefl.ml.parameters import load_shared, shared_vector
@@ -42,8 +44,21 @@ class Release:
     epsilon: float
 
 
-def train_privately(prepared: Prepared, epsilon: float) -> Release:
-    """All rounds of a run under one budget; `math.inf` clips but adds no noise."""
+def train_privately(
+    prepared: Prepared,
+    epsilon: float,
+    *,
+    one_noise: bool = False,
+    loss: Callable[[nn.Module, Batch], Tensor] | None = None,
+) -> Release:
+    """All rounds of a run under one budget; `math.inf` clips but adds no noise.
+
+    Args:
+        prepared: The run.
+        epsilon: Its budget.
+        one_noise: Whether all members together add the noise of one, as a trusted curator would.
+        loss: Another loss than the task's.
+    """
     privacy = prepared.config.privacy
     steps = prepared.config.rounds * privacy.steps
     sigma = (
@@ -53,6 +68,8 @@ def train_privately(prepared: Prepared, epsilon: float) -> Release:
             Budget(epsilon, privacy.delta), sampling_rate=privacy.sampling_rate, steps=steps
         )
     )
+    if one_noise:
+        sigma /= math.sqrt(len(prepared.members))
     settings = PrivateSettings(
         sampling=SamplingPlan(privacy.sampling_rate, privacy.steps, privacy.expected_batch),
         clip_norm=privacy.clip_norm,
@@ -75,7 +92,7 @@ def train_privately(prepared: Prepared, epsilon: float) -> Release:
             trainer = PrivateTrainer(
                 model,
                 member.examples,
-                prepared.task.loss,
+                loss or prepared.task.loss,
                 settings,
                 stream=AesCtrRng(),
                 accountant=accountant,

@@ -39,6 +39,11 @@ EASE_CHANGES: Final[Mapping[str, Tree]] = {
     "distributed": packaged(__package__, "ease-private"),
 }
 """A Gram matrix takes one round, unlike the other models of its task."""
+PROFILE_CHANGES: Final[Mapping[str, Tree]] = {
+    "local": packaged(__package__, "profile-local"),
+    "distributed": packaged(__package__, "profile-distributed"),
+}
+"""A popularity list is a sum, which takes plain steps."""
 
 RECOMMENDATION: Final = TaskSpec(
     name="recommendation",
@@ -72,9 +77,11 @@ RECOMMENDATION: Final = TaskSpec(
         ModelSpec(
             ProfileSettings,
             "securefl.tasks.recommendation.blending:BlendedProfileTask",
+            "securefl.tasks.recommendation.private_profile:PrivateProfileTask",
             served=_SERVED,
             units=_BY_CUSTOMER,
             scores=RANKING_SCORES,
+            changes=PROFILE_CHANGES,
             part="securefl.tasks.recommendation.profile:ProfileTask",
         ),
         ModelSpec(

@@ -1,0 +1,76 @@
+"""The profile model under a budget: popularity as a list, and the map beside it.
+
+Every private step releases one vector for each customer, of length `clip_norm` at most, whose
+blocks are the customer's part of a popularity list and the gradient of map and gains. Its price is
+that of any private step: clipping bounds the whole vector, so that no block needs a bound or a
+charge of its own (Abadi et al. 2016, algorithm 1). All steps have one noise; what they say of the
+list adds up.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from torch import Tensor, nn
+
+from securefl.config.schema import RunConfig
+from securefl.errors import ConfigError
+from securefl.ml.batches import Batch
+from securefl.tasks.recommendation.blending import BlendedProfileTask
+from securefl.tasks.recommendation.models.listed import ListedRanker
+from securefl.tasks.recommendation.profile import masked_loss
+from securefl.tasks.recommendation.task import RankingFacts
+
+_LIST: Final = 0.7
+"""Share of a customer's squared length that the list takes, and so of the budget."""
+_MAP: Final = 2.5
+"""Factor on the loss of the map, whose gradients are short: it brings the length of most customers'
+vectors close to the clip norm, and few of them are clipped."""
+
+
+class PrivateProfileTask(BlendedProfileTask):
+    """`BlendedProfileTask` whose shared popularity is a denoised list.
+
+    Raises:
+        ConfigError: If an optimizer would make something else of a sum than a sum.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        for section, found, sums in (
+            ("privacy", config.privacy.optimizer, ("sgd",)),
+            ("server", config.server.optimizer, ("fedavg", "fedavgm")),
+        ):
+            if found not in sums:
+                raise ConfigError(
+                    f"{section}.optimizer: '{found}' would change what the popularity list of"
+                    f" model 'profile' sums; it takes '{sums[0]}'"
+                )
+
+    def model(self, facts: RankingFacts, customers: int) -> ListedRanker:
+        """Return the model with an empty list."""
+        del customers
+        return ListedRanker(self.settings, facts.levels, len(facts.products))
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the loss of hidden purchases less each customer's part of the list, float [B].
+
+        A customer's part depends on their own purchases alone, and their loss on what was released.
+        The denoised list enters the loss as a constant.
+        """
+        _, items, weights, _ = batch
+        ranker = listed_ranker(model)
+        surprise = masked_loss(ranker, items, weights, self.settings.shown)
+        length = self.config.privacy.clip_norm
+        return length * (_MAP * surprise - _LIST**0.5 * ranker.listed(items, weights))
+
+
+def listed_ranker(model: nn.Module) -> ListedRanker:
+    """Return the model as a profile model with a list.
+
+    Raises:
+        TypeError: If it is of another class.
+    """
+    if not isinstance(model, ListedRanker):
+        raise TypeError(f"{type(model).__name__} has no popularity list")
+    return model
