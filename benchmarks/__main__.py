@@ -25,6 +25,8 @@ SUPPORT = {
     "plots",
     "private_federation",
     "private_plots",
+    "purchase_shapes",
+    "retailer_data",
     "source_figures",
     "traced_run",
 }
