@@ -25,7 +25,9 @@ SUPPORT = {
     "plots",
     "private_federation",
     "private_plots",
+    "purchase_shapes",
     "recoveries",
+    "retailer_data",
     "source_figures",
     "traced_run",
 }

@@ -36,8 +36,9 @@ from securefl.ml.metrics.score_blending import chosen_weights
 from securefl.ml.parameters import named_shared, shared_vector
 from securefl.tasks.base import MemberData
 from securefl.tasks.common.learner import LocalProblem
+from securefl.tasks.common.ranking_examples import Cases
 from securefl.tasks.recommendation.blend import BlendMember, BlendTask
-from securefl.tasks.recommendation.personalization import Parts
+from securefl.tasks.recommendation.personalization import Parts, Splits
 from securefl.tasks.recommendation.task import RankingFacts
 from securefl.tasks.registry import create_task
 from tuning_recommendation import rounds_of
@@ -48,6 +49,8 @@ GROUPS = 20
 """At most so many newcomers of one size."""
 CASES = 5_000
 """At most so many held-out purchases of all newcomers of one size."""
+WATCHED = 1_000
+"""Held-out purchases of each of the others, at most, by which their best round is chosen."""
 WITHOUT_GRU: Tree = {"model": {"parts": {"gru": {"holder": "none"}}}}
 """A recurrent part takes most of the time, and drawn purchases have no order but their drift."""
 
@@ -85,7 +88,7 @@ class Consortium:
         facts = task.agree(data)
         tables = [*data.members]
         late = tables.pop(newcomer)
-        members = [task.prepare(one, facts) for one in tables]
+        members = [watched(task.prepare(one, facts)) for one in tables]
         customers = sum(member.customers for member in members)
         started = time.process_time()
         largest = max(member.customers for member in members)
@@ -109,6 +112,15 @@ class Consortium:
             for split, part in found.cases[found.name].items()
         }
         return replace(found, cases={found.name: cases})
+
+
+def watched(member: BlendMember) -> BlendMember:
+    """A member whose rounds are judged by some of its customers alone, which takes less time."""
+    if member.customers <= WATCHED:
+        return member
+    rows = torch.linspace(0, member.customers - 1, WATCHED, dtype=torch.float64).long()
+    cases = {split: part.at(rows) for split, part in member.cases[member.name].items()}
+    return replace(member, cases={member.name: cases})
 
 
 def sized(config: RunConfig, customers: int) -> RunConfig:
@@ -141,16 +153,17 @@ def arms(consortium: Consortium, member: BlendMember) -> dict[str, Tensor]:
     own = trained(config, task, consortium.facts, [member])[0].eval()
     late = task.model(consortium.facts, member.customers).eval()
     carried(consortium.released, late)
-    neighbours = member.local.parts
-    alone = joined(task.shared_parts(own), neighbours)
+    alone = joined(task.shared_parts(own), member.local.parts)
     released = task.shared_parts(late)
     every = {"alone": alone, "released": released, "served": joined(alone, released)}
-    found = {}
-    for arm, parts in every.items():
-        cases = member.cases[name]
-        weights = chosen_weights(partial(parts, cases["validation"]), cases["validation"].ranking)
-        found[arm] = hits(parts, weights.float(), cases["test"])
-    return found
+    return {arm: weighed(parts, member.cases[name]) for arm, parts in every.items()}
+
+
+@torch.no_grad()
+def weighed(parts: Parts, cases: Splits) -> Tensor:
+    """The hits of a blend whose weights are chosen on validation, bool [n]."""
+    weights = chosen_weights(partial(parts, cases["validation"]), cases["validation"].ranking)
+    return hits(parts, weights.float(), cases["test"])
 
 
 @torch.no_grad()
@@ -166,8 +179,7 @@ def joined(*every: Parts) -> Parts:
     return lambda cases, index: torch.cat([one(cases, index) for one in every], dim=2)
 
 
-@torch.no_grad()
-def hits(parts: Parts, weights: Tensor, cases: Any) -> Tensor:
+def hits(parts: Parts, weights: Tensor, cases: Cases) -> Tensor:
     """Whether a case's product ranks among the first ten, ties counting against it, bool [n]."""
     ranking, found = cases.ranking, []
     for index in torch.split(torch.arange(len(ranking.positive)), 256):

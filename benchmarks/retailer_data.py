@@ -224,9 +224,7 @@ def _walk(months: int, settings: Drawn, generator: np.random.Generator) -> Float
     return settings.drift * found
 
 
-def _repeated(
-    product: Ints, customer: Ints, share: float, generator: np.random.Generator
-) -> Ints:
+def _repeated(product: Ints, customer: Ints, share: float, generator: np.random.Generator) -> Ints:
     """The products, a share of the lines repeating an earlier line of the same customer."""
     place = np.arange(len(product))
     first = np.searchsorted(customer, customer)
