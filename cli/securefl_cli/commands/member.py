@@ -86,8 +86,6 @@ def member(
     from securefl.federation.services.bootstrap import connection_context
     from securefl.federation.services.member import MemberPaths, folder_of_run, serve
     from securefl.federation.services.member_status import read_member_status
-    from securefl.federation.services.schedule import followed
-    from securefl_cli.rendering.progress import announce
 
     begin_log(log, log_size, log_files)
     private = unlocked(key, passphrase_file)
@@ -110,6 +108,9 @@ def member(
                 )
                 _conclude(figures)
                 return
+            from securefl.federation.services.schedule import followed
+            from securefl_cli.rendering.progress import announce
+
             for figures in followed(enter, first.number, paths, announce):
                 _conclude(figures)
     except KeyboardInterrupt:
