@@ -82,6 +82,10 @@ _COMMANDS = {
         "securefl_cli.commands.status:status",
         "Show what a coordinator does, and which members are there.",
     ),
+    "readmit": (
+        "securefl_cli.commands.readmit:readmit",
+        "Have a coordinator hear a member again that it cut off.",
+    ),
     "doctor": ("securefl_cli.commands.doctor:doctor", "Check what keeps you from taking part."),
     "config": ("securefl_cli.commands.config:config", "Show or start a configuration file."),
 }

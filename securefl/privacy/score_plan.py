@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from scipy.optimize import brentq
-from scipy.special import log_ndtr, ndtr
+import scipy  # which imports its parts when they are used
 
 from securefl.config.cohort import least_survivors
 from securefl.config.schema import RunConfig
@@ -99,7 +98,7 @@ def least_multiplier(budget: Budget) -> float:
         high += 1.0
     while excess(low) < 0:
         low -= 1.0
-    sigma = math.exp(float(brentq(excess, low, high, xtol=1e-13)))
+    sigma = math.exp(float(scipy.optimize.brentq(excess, low, high, xtol=1e-13)))
     while _delta(sigma, budget.epsilon) > budget.delta:
         sigma *= _SAFE
     return sigma
@@ -109,5 +108,6 @@ def _delta(sigma: float, epsilon: float) -> float:
     """Return delta of one Gaussian release of sensitivity 1 at `epsilon`."""
     half = 1 / (2 * sigma)
     return float(
-        ndtr(half - epsilon * sigma) - math.exp(epsilon + log_ndtr(-half - epsilon * sigma))
+        scipy.special.ndtr(half - epsilon * sigma)
+        - math.exp(epsilon + scipy.special.log_ndtr(-half - epsilon * sigma))
     )

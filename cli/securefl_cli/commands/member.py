@@ -94,8 +94,6 @@ def member(
     from securefl.federation.services.flower_member import serve_relayed
     from securefl.federation.services.member import MemberPaths, folder_of_run, serve
     from securefl.federation.services.member_status import read_member_status
-    from securefl.federation.services.schedule import followed
-    from securefl_cli.rendering.progress import announce
 
     if flower is not None and schedule:
         raise click.UsageError("--flower takes one run; --schedule needs the broker")
@@ -121,6 +119,9 @@ def member(
                 )
                 _conclude(figures)
                 return
+            from securefl.federation.services.schedule import followed
+            from securefl_cli.rendering.progress import announce
+
             for figures in followed(enter, first.number, paths, announce):
                 _conclude(figures)
     except KeyboardInterrupt:

@@ -11,17 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from securefl.config.schema import RunConfig
-from securefl.ml.item_rows import HasItemAxes
-from securefl.ml.parameters import shared_parameters
-from securefl.tasks.base import AnyTask
+
+if TYPE_CHECKING:  # with them comes torch, and a party connects before it has that
+    from torch import nn
+
+    from securefl.tasks.base import AnyTask
 
 _WINDOW: Final = 5
 """Earlier rounds that a round is compared with."""
@@ -80,6 +80,8 @@ class SumReader:
     """
 
     def __init__(self, model: nn.Module, limit: float) -> None:
+        from securefl.ml.parameters import shared_parameters
+
         self._shapes = {n: tuple(p.shape) for n, p in shared_parameters(model).items()}
         self._items = _item_tensors(model)
         self._limit = limit
@@ -87,6 +89,8 @@ class SumReader:
     @classmethod
     def of(cls, config: RunConfig, task: AnyTask, facts: Any) -> Self:  # noqa: ANN401 - the task's
         """Return the reader of a run's sums; the random numbers of torch stay as they were."""
+        import torch
+
         with torch.random.fork_rng(devices=[]):
             return cls(task.model(facts, 0), config.secure.limit)
 
@@ -120,6 +124,9 @@ class SumReader:
 
 def _item_tensors(model: nn.Module) -> dict[str, int]:
     """Return the shared tensors with a slice for each item of their own, and its dimension."""
+    from securefl.ml.item_rows import HasItemAxes
+    from securefl.ml.parameters import shared_parameters
+
     if not isinstance(model, HasItemAxes):
         return {}
     shared = shared_parameters(model)

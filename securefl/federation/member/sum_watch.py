@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from securefl.config.schema import RunConfig
 from securefl.federation.aggregation.sum_figures import RecentSums, SumReader
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _log = logging.getLogger(__name__)
 

@@ -39,6 +39,7 @@ from securefl.federation.runs.progress import Progress, Silent
 from securefl.federation.runs.result import RunResult
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.public_facts import start_in
+from securefl.federation.services.readmission import answer_for_good
 from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
@@ -279,6 +280,7 @@ def _trained(
             watch=status,
             sizes=answer_sizes(consortium, len(prepared.shared)),
         )
+        link.spawn(answer_for_good(directory.path, context.run.members, transport.readmit))
         hooks = NetworkHooks(transport, journal, status, prepared.config.rounds)
         # Training needs to tell a failure from an absence; the ledger's requests must not be
         # stopped by one failing member. Both see the same refusals.

@@ -122,7 +122,7 @@ def _disk(party: PreflightContext) -> str:
 
 
 def _data(context: ConnectionContext, party: PreflightContext) -> str:
-    from securefl.federation.services.member import own_tables
+    from securefl.federation.services.member_input import own_tables
     from securefl.tasks.registry import create_task
 
     assert context.name is not None

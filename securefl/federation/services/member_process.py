@@ -17,18 +17,15 @@ from securefl.federation import messages as m
 from securefl.federation.member.journal import MemberJournal, Question
 from securefl.federation.member.replying import INTERNAL_ERROR, where
 from securefl.federation.services.durable_writes import JournalMemory, insist
+from securefl.federation.services.member_presence import Presence
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.link import Link
 from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.model_cache import Models
-from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
-from securefl.federation.transport.nats.connection import NatsClient, Part
+from securefl.federation.transport.nats.chunking import Envelope
+from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.consumer import Arrival
-from securefl.federation.transport.nats.coordinator_watch import CoordinatorWatch
-from securefl.federation.transport.nats.heartbeats import BEAT
-from securefl.federation.transport.nats.lease import Lease
-from securefl.federation.transport.nats.quota import Quota
-from securefl.federation.transport.nats.subjects import LARGEST_MESSAGE, token
+from securefl.federation.transport.nats.subjects import token
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, Run
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import kind_of
@@ -37,7 +34,6 @@ from securefl_protocols.primitives.entropy import DeterministicEntropy
 
 ResultT = TypeVar("ResultT")
 _log = logging.getLogger(__name__)
-BEAT_SECONDS, _FIRST_BEATS = 2.0, 0.25
 
 
 class QuestionEntropy:
@@ -111,12 +107,15 @@ def _reason_in(release: bytes) -> str:
 class MemberProcess:
     """The loop that answers requests one at a time, each once, until the member is released."""
 
-    def __init__(self, end: MemberEnd, member: DurableMember) -> None:
+    def __init__(
+        self, end: MemberEnd, member: DurableMember, presence: Presence | None = None
+    ) -> None:
         """Restore the member from its journal.
 
         Args:
             end: Its connection and durable state.
             member: The member, newly built.
+            presence: Its presence on the network; one that begins with `serve` if not given.
 
         Raises:
             RunDirectoryError: If the journal is damaged or of another key.
@@ -128,7 +127,7 @@ class MemberProcess:
         self._end, self._member = end, member
         self._last: Envelope | None = None
         self._released, self._stopped = False, ""
-        self._step = "waiting"
+        self._presence = presence or Presence(end.name, end.keys, end.run, end.link, end.watch)
         self._models = Models(member.following)
         kept = end.journal.recall("snapshot")
         if kept is not None:
@@ -167,12 +166,10 @@ class MemberProcess:
             SecureflError: If the coordinator stopped the run before its end.
         """
         end = self._end
-        # A question may have a model, and what the whole cohort said.
-        self._listen(
-            Reassembler(
-                end.keys, COORDINATOR_NAME, end.run.coordinator, lambda answers: LARGEST_MESSAGE
-            )
-        )
+        self._presence.appear()
+        self._now("waiting")
+        if self._last is not None:
+            self._send(self._last)
         while not self._released:
             try:
                 arrival = end.link.arrivals.get(timeout=1.0)
@@ -186,35 +183,6 @@ class MemberProcess:
         end.watch.left(self._stopped)
         if self._stopped:
             raise SecureflError(f"the coordinator stopped the run: {one_line(self._stopped)}")
-
-    def _listen(self, sender: Reassembler) -> None:
-        """Begin to read what the coordinator sends; here from the broker."""
-        end, link = self._end, cast("NatsClient", self._end.link)
-        layout = end.run.layout
-        Lease(link, layout.lease(end.name)).take()
-        if self._last is not None:
-            self._send(self._last)
-        # Without a limit: who cannot read the coordinator has nothing else to do.
-        quota = Quota(COORDINATOR_NAME, most=None)
-        link.read(layout.down(end.name), token(end.name), sender, quota)
-        hub = CoordinatorWatch(link.faults, lambda: link.line.connected)
-        end.watch.hears(hub)
-        beat = layout.beat(end.name)
-        link.spawn(hub.beat(link, beat, self._until_next_beat, self._said))
-
-    def _until_next_beat(self) -> float:
-        """Return the seconds to the next heartbeat."""
-        # Heartbeats announce our key, and nothing can be sent to us before: the first ones hurry.
-        return _FIRST_BEATS if self._end.keys.of(COORDINATOR_NAME) is None else BEAT_SECONDS
-
-    def _said(self) -> Part:
-        """Return a heartbeat: our key of the run, and our activity, sealed for the coordinator."""
-        end = self._end
-        note = Envelope(end.name, COORDINATOR_NAME, BEAT, "", self._step.encode())
-        try:
-            return next(note.parts(end.keys))
-        except PeerKeyUnknownError:
-            return end.keys.headers, b""
 
     def _serve(self, arrival: Arrival) -> None:
         note = arrival.note
@@ -259,19 +227,20 @@ class MemberProcess:
     def _answer(self, question: Question) -> Envelope:
         self._now(kind_of(question.body))
         self._end.entropy.begin(question.seed)
-        self._released = self._step == "leave"
+        step = kind_of(question.body)
+        self._released = step == "leave"
         if self._released:
             self._stopped = _reason_in(question.body)
         reply = m.encode(m.Done()) if self._released else self._handled(question)
         # Not where a request to save was refused: a snapshot drops what led to this state.
-        if self._step in {"save", "leave"} and kind_of(reply) == "done":
+        if step in {"save", "leave"} and kind_of(reply) == "done":
             self._keep(question, reply)
-        self._step = "waiting"
+        self._presence.step = "waiting"
         self._end.watch.answered(question.body, reply)
         return self._note(question.id, reply)
 
     def _now(self, step: str) -> None:
-        self._step = step
+        self._presence.step = step
         self._end.watch.step(step)
 
     def _keep(self, question: Question, reply: bytes) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from scipy.special import log_ndtr
+import scipy  # which imports its parts when they are used
 
 _ROUNDOFF = 2.0**-48
 """Relative error that is allowed to each logarithm: 16 units in the last place."""
@@ -52,8 +52,8 @@ def log_delta(epsilon: float, mu: float) -> float:
     Both terms can be far below the smallest float, and their difference small beside them: hence
     logarithms, and a ratio that is moved down by all that rounding may have raised it.
     """
-    upper = float(log_ndtr(mu / 2 - epsilon / mu))
-    lower = float(log_ndtr(-mu / 2 - epsilon / mu))
+    upper = float(scipy.special.log_ndtr(mu / 2 - epsilon / mu))
+    lower = float(scipy.special.log_ndtr(-mu / 2 - epsilon / mu))
     slack = _ROUNDOFF * (epsilon + abs(upper) + abs(lower))
     # The second term over the first is below 1 for every epsilon >= 0.
     ratio = min(epsilon + lower - upper, 0.0) - slack

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy  # which imports its parts when they are used
 
 _ZERO = -math.inf
 """The logarithm of nothing."""
@@ -51,7 +51,7 @@ def _whole_moment(rate: float, sigma: float, order: int) -> float:
     total = _ZERO
     for i in range(order + 1):
         weight = (
-            math.log(special.binom(order, i))
+            math.log(scipy.special.binom(order, i))
             + i * math.log(rate)
             + (order - i) * math.log(1 - rate)
         )
@@ -65,7 +65,7 @@ def _moment(rate: float, sigma: float, order: float) -> float:
     split = sigma**2 * math.log(1 / rate - 1) + 0.5
     i = 0
     while True:
-        coefficient = special.binom(order, i)
+        coefficient = scipy.special.binom(order, i)
         log_coefficient = math.log(abs(coefficient))
         j = order - i
         first = log_coefficient + i * math.log(rate) + j * math.log(1 - rate)
@@ -83,7 +83,7 @@ def _moment(rate: float, sigma: float, order: float) -> float:
 
 
 def _log_erfc(x: float) -> float:
-    return math.log(2) + float(special.log_ndtr(-x * 2**0.5))
+    return math.log(2) + float(scipy.special.log_ndtr(-x * 2**0.5))
 
 
 def _log_add(x: float, y: float) -> float:

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
+import scipy  # which imports its parts when they are used
 
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import PrivacyEvent, SampledGaussian
@@ -168,11 +168,11 @@ def _divergence(order: float, sigma: float, shifts: Vector, log_weights: Vector)
         return math.inf
     grid = np.arange(low, high + step, step)
     log_q = -0.5 * (grid / sigma) ** 2
-    log_ratio = logsumexp(
+    log_ratio = scipy.special.logsumexp(
         log_weights[:, None] + (grid * shifts[:, None] - shifts[:, None] ** 2 / 2) / sigma**2,
         axis=0,
     )
     scale = np.log(step / (sigma * np.sqrt(2 * np.pi)))
-    forward = logsumexp(log_q + order * log_ratio) + scale
-    backward = logsumexp(log_q + (1 - order) * log_ratio) + scale
+    forward = scipy.special.logsumexp(log_q + order * log_ratio) + scale
+    backward = scipy.special.logsumexp(log_q + (1 - order) * log_ratio) + scale
     return float(max(forward, backward, 0.0) / (order - 1))

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln, logsumexp
+import scipy  # which imports its parts when they are used
 
 from securefl.errors import ConfigError
 from securefl.privacy.accounting.gaussian_rdp import sampled_gaussian_divergences
@@ -64,7 +64,7 @@ def _at_large_order(order: int, sigma: float, rate: float) -> float:
     growth = drawn * (drawn - 1) / (2 * sigma**2)
     weights = _log_binomials(order) + (order - drawn) * np.log1p(-rate) + drawn * np.log(rate)
     # The weights of all terms sum to 1: only by how much the moments exceed 1 matters.
-    excess = logsumexp(weights + growth + np.log(-np.expm1(-growth)))
+    excess = scipy.special.logsumexp(weights + growth + np.log(-np.expm1(-growth)))
     return float(np.logaddexp(0.0, excess) / (order - 1))
 
 
@@ -72,7 +72,11 @@ def _at_large_order(order: int, sigma: float, rate: float) -> float:
 def _log_binomials(order: int) -> Vector:
     """Return ln C(a, k) for k = 2..a."""
     drawn = np.arange(2.0, order + 1)
-    return np.asarray(gammaln(order + 1) - gammaln(drawn + 1) - gammaln(order - drawn + 1))
+    return np.asarray(
+        scipy.special.gammaln(order + 1)
+        - scipy.special.gammaln(drawn + 1)
+        - scipy.special.gammaln(order - drawn + 1)
+    )
 
 
 def checked_bound(epsilon: float) -> float:

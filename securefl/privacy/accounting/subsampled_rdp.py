@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln, logsumexp
+import scipy  # which imports its parts when they are used
 
 Vector = npt.NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def sampled_divergences(divergences: Vector, rate: float) -> Vector:
     order, drawn = _TABLE_ORDERS, _TABLE_DRAWN
     weights = _log_binomials() + (order - drawn) * np.log1p(-rate) + drawn * np.log(rate)
     # The weights of an order sum to 1: only by how much the moments exceed 1 matters.
-    excess = logsumexp(weights + _log_expm1((drawn - 1) * divergences), axis=1)
+    excess = scipy.special.logsumexp(weights + _log_expm1((drawn - 1) * divergences), axis=1)
     return np.asarray(np.logaddexp(0.0, excess) / (order[:, 0] - 1))
 
 
@@ -60,7 +60,11 @@ def _log_binomials() -> Vector:
     table = np.full(order.shape, -np.inf)
     some = drawn <= order
     a, k = order[some], drawn[some]
-    table[some] = gammaln(a + 1) - gammaln(k + 1) - gammaln(a - k + 1)
+    table[some] = (
+        scipy.special.gammaln(a + 1)
+        - scipy.special.gammaln(k + 1)
+        - scipy.special.gammaln(a - k + 1)
+    )
     return table
 
 

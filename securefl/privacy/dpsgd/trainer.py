@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.ml.batches import Examples, sized_batch, sizes_of
+from securefl.ml.eager import leave_compiler_out
 from securefl.ml.parameters import shared_parameters
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
@@ -236,6 +237,7 @@ class PrivateTrainer:
         if not parameters:
             return None
         settings = self.settings
+        leave_compiler_out()
         if settings.optimizer == "adam":
             return torch.optim.Adam(
                 parameters,

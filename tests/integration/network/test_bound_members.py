@@ -7,7 +7,8 @@ import pytest
 
 from securefl.config.load import load_config
 from securefl.federation.runs.bound_data import DataChangedError
-from securefl.federation.services.member import MemberPaths, _spec
+from securefl.federation.services.member import MemberPaths
+from securefl.federation.services.member_input import member_spec
 from securefl.federation.services.public_facts import make_facts
 from securefl_cli.main import _explain
 from support.small_runs import purchases_in
@@ -31,7 +32,7 @@ def start(office, tmp_path):
     paths = MemberPaths(tmp_path / "state", tmp_path / "books", None, folder)
 
     def make():
-        return _spec(context, paths, tmp_path / "state" / "run", None, None)
+        return member_spec(context, paths, tmp_path / "state" / "run", None, None)
 
     return make
 

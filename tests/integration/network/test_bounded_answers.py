@@ -19,6 +19,7 @@ from securefl.federation.transport.nats import chunking, consumer
 from securefl.federation.transport.nats.batch import Question
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.consumer import Reader
+from securefl.federation.transport.nats.early_answers import EarlyAnswers
 from securefl.federation.transport.nats.heartbeats import BEAT, Heartbeats
 from securefl.federation.transport.nats.part_errors import BadPartError
 from securefl.federation.transport.nats.quota import (
@@ -326,7 +327,7 @@ def test_only_the_open_question_admits_more():
     """Not one that was given up, nor that of another member; one that comes again does."""
     transport = NatsTransport.__new__(NatsTransport)
     transport._section, transport._sizes = 1, SimpleNamespace(most=lambda: 7 * ADMITTED)
-    transport._early = SimpleNamespace(expects=lambda answers, present: answers == "e.2.1")
+    transport._early = SimpleNamespace(admits=lambda party, answers, present: answers == "e.2.1")
     question = Question("e.1.1", b"", 0.0, 1.0, 1.0, ADMITTED)
     transport._batch = SimpleNamespace(open={"north": question})
     admitted = [
@@ -335,6 +336,20 @@ def test_only_the_open_question_admits_more():
     ]
     assert admitted == [ADMITTED, SMALL_ANSWER, SMALL_ANSWER, SMALL_ANSWER]
     assert transport._largest("north", "e.2.1") == 7 * ADMITTED
+
+
+def test_attack_many_large_answers_after_a_restart():
+    """Before its question comes again an answer may be large: one of each member, in a section."""
+    journal = SimpleNamespace(epoch="e", repeats=lambda section: section in {2, 3})
+    early = EarlyAnswers(journal)
+    ids = [f"e.2.{number}" for number in range(1, 9)]
+    assert [early.admits("north", answers, 1) for answers in ids] == [True] + 7 * [False]
+    assert early.admits("north", "e.2.1", 1)  # its next part
+    assert early.admits("south", "e.2.2", 1)
+    assert not early.admits("north", "other.2.1", 1)
+    early.enter(2)
+    assert not early.admits("north", "e.3.1", 2)  # in a section that is repeated, none is early
+    assert early.admits("north", "e.3.1", 4)
 
 
 def test_attack_large_useless_messages_between_useful_ones():

@@ -419,3 +419,27 @@ def test_what_is_no_answer_of_a_coordinator_says_nothing(content):
 def answer(watch, tree):
     message = Msg(_client=Client(), data=json.dumps(tree).encode())
     asyncio.run(watch.hear(message))
+
+
+@pytest.mark.slow
+def test_one_question_shows_which_streams_there_are(place):
+    """However many members: two for each of 100, every 3 s, were 67 a second."""
+    names = [f"m{number}" for number in range(12)]
+    with Broker(place.file, place.port), place.link() as link:
+        again = []
+        watch = StoreWatch(link, LAYOUT, names, lambda: again.append(1))
+        link.run(watch.make())
+        asked, request = [], link.client.request
+
+        def noted(subject, *details, **named):
+            asked.append(subject)
+            return request(subject, *details, **named)
+
+        link.client.request = noted
+        link.run(watch.look())
+        assert asked == ["$JS.API.STREAM.NAMES"]
+        assert not again
+        link.run(link.client.jetstream().delete_stream(LAYOUT.up("m7")))
+        link.run(watch.look())
+        assert again == [1]
+        assert not place.faults.code("store")

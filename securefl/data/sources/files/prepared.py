@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import numpy as np
 import pandas as pd
 
@@ -57,6 +56,7 @@ def prepared_lines(
     files = [file.path for file in table_files(settings.root / member.transactions)]
     if sum(file.stat().st_size for file in files) < WORTH:
         return read()
+    import duckdb
 
     refused: list[pd.DataFrame | None] = []
     columns = member.columns or settings.columns

@@ -29,6 +29,18 @@ class EarlyAnswers:
     def __init__(self, journal: CoordinatorJournal) -> None:
         self._journal = journal
         self._kept: dict[tuple[str, str], Arrival] = {}
+        self._large: dict[str, str] = {}
+
+    def admits(self, sender: str, answers: str, present: int) -> bool:
+        """Return whether an early answer may be large: the first of its sender in a section alone.
+
+        A coordinator has one open question to each member, so an honest one has one such answer.
+        All others are small, and a member cannot have more held here than of its asked answers.
+        """
+        # By the connection's thread, before a part is opened.
+        if not self.expects(answers, present):
+            return False
+        return self._large.setdefault(sender, answers) == answers
 
     def keep(self, arrival: Arrival, present: int) -> bool:
         """Keep an answer if its question can come again, and return whether it was kept.
@@ -55,6 +67,7 @@ class EarlyAnswers:
 
     def enter(self, section: int) -> None:
         """Drop what belongs into another section than this one, which is repeated."""
+        self._large = {}
         for key in list(self._kept):
             if _section_of(key[1], self._journal.epoch) != section:
                 self._kept.pop(key).acknowledge()

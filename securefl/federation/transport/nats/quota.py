@@ -79,10 +79,17 @@ class Quota:
         count = f"{self.strikes} useless messages, {self.wasted / 1e6:.1f} MB in this round"
         self._reason = (
             f"{self.name} is cut off for {self._seconds / 60:.0f} min after {count}: {why}."
-            " To hear it sooner, restart the coordinator, which loses nothing"
+            f" To hear it sooner: securefl readmit DIR {self.name}, or restart the coordinator,"
+            " which loses nothing"
         )
         self._seconds = min(2 * self._seconds, _LAST_SECONDS)
         _log.error("%s", self._reason)
+
+    def readmit(self) -> bool:
+        """Hear the sender again at once, as after a restart; return whether it was cut off."""
+        cut_off = bool(self.reason)
+        self._until, self._seconds = self.clock(), _FIRST_SECONDS
+        return cut_off and not self.reason
 
     def other_run(self, error: OtherRunError) -> None:
         """Name a run that the sender is in and we are not, once; it is no strike.

@@ -16,16 +16,16 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from nats.errors import Error as NatsError
-from nats.js.errors import APIError, BadRequestError, NotFoundError
+from nats.js.errors import APIError, BadRequestError
 
 from securefl.federation.transport.nats.broker_faults import code_of
-from securefl.federation.transport.nats.subjects import Layout
+from securefl.federation.transport.nats.subjects import STREAM_NAMES, Layout
 
 if TYPE_CHECKING:
     from securefl.federation.transport.nats.connection import NatsClient
 
 _log = logging.getLogger(__name__)
-_EVERY = 3.0
+_EVERY, _SECONDS = 3.0, 5.0
 
 
 class StoreWatch:
@@ -47,6 +47,7 @@ class StoreWatch:
     ) -> None:
         self._link, self._layout, self._members = link, layout, members
         self._renewed = renewed
+        self._needed = {name for one in members for name in (layout.down(one), layout.up(one))}
 
     async def make(self) -> None:
         """Make the streams and their consumers, or bring them up to date."""
@@ -71,7 +72,7 @@ class StoreWatch:
         """Compare what is there with what has to be, and make what is missing."""
         faults = self._link.faults
         try:
-            if await self._lost():
+            if not self._needed <= await self._there():
                 faults.begin("store", "store-gone")
                 await self.make()
                 _log.warning("the broker had lost the run's streams; they are there again")
@@ -80,15 +81,19 @@ class StoreWatch:
         except (TimeoutError, NatsError, OSError) as error:
             self._failed(error)
 
-    async def _lost(self) -> bool:
-        jetstream = self._link.client.jetstream()
-        try:
-            for member in self._members:
-                for stream in (self._layout.down(member), self._layout.up(member)):
-                    await jetstream.stream_info(stream)
-        except NotFoundError:
-            return True
-        return False
+    async def _there(self) -> set[str]:
+        """Return the streams that are there: one question for all, a second one above 1,024."""
+        found: set[str] = set()
+        while True:
+            asked = json.dumps({"offset": len(found), "subject": self._layout.messages}).encode()
+            answer = await self._link.client.request(STREAM_NAMES, asked, _SECONDS)
+            said = json.loads(answer.data)
+            if "error" in said:
+                APIError.from_error(said["error"])
+            page = set(said.get("streams") or ()) - found
+            found |= page
+            if not page or len(found) >= int(said["total"]):
+                return found
 
     def _failed(self, error: Exception) -> None:
         if not self._link.connected:

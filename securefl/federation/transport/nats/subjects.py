@@ -41,6 +41,8 @@ DUPLICATE_SECONDS = 120.0
 Twice as long as a sender waits for an answer. The broker remembers all ids of that time, and their
 sender chooses how long an id is; what is stored twice costs its reader nothing but a strike.
 """
+STREAM_NAMES = "$JS.API.STREAM.NAMES"
+"""Subject of the question which streams there are: of the account of who asks."""
 COORDINATOR = "coordinator"
 """Name of the coordinator's inbox and account; no member name collides with it in a subject."""
 
@@ -84,6 +86,11 @@ class Layout:
     """
 
     consortium: str
+
+    @property
+    def messages(self) -> str:
+        """Pattern of the subjects of all messages, in both directions."""
+        return f"securefl.{self.consortium}.>"
 
     def to_member(self, member: str) -> str:
         """Return the subject of the coordinator's messages to a member."""
@@ -171,6 +178,7 @@ class Layout:
                 f"securefl.{self.consortium}.to.*",
                 self.lease(COORDINATOR),
                 "$JS.API.INFO",
+                STREAM_NAMES,
                 *api,
                 *(f"$JS.API.CONSUMER.MSG.NEXT.{self.up(name)}.*" for name in names),
                 *(f"$JS.ACK.{self.up(name)}.>" for name in names),

@@ -137,8 +137,12 @@ class JournalledTransport(ABC):
         if question is not None and question.request == answers:
             return question.largest
         # Its question comes again: as large as any may be, since it is not known which it is.
-        early = self._early.expects(answers, self._section)
+        early = self._early.admits(party, answers, self._section)
         return self._sizes.most() if early else SMALL_ANSWER
+
+    def readmit(self, party: str) -> bool:
+        """Hear a member again that is cut off, and return whether it was."""
+        return self._quotas[party].readmit()
 
     def begin_section(self, name: str) -> None:
         """Begin a part that a restart repeats as a whole, with the answers in the journal."""

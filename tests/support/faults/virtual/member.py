@@ -10,8 +10,8 @@ from securefl.consortium.ledger.round_records import StaleStateError
 from securefl.errors import RunDirectoryError
 from securefl.federation.member.journal import MemberJournal
 from securefl.federation.runs.folder_lock import locked
+from securefl.federation.services.member_presence import BEAT_SECONDS
 from securefl.federation.services.member_process import (
-    BEAT_SECONDS,
     JournalMemory,
     MemberEnd,
     MemberProcess,
@@ -129,7 +129,7 @@ class VirtualMember:
         if not self.alive or life is not self._stack:
             return
         if world.now >= self.frozen and scene.broker.reachable(self.line):
-            part = self.process._said()
+            part = self.process._presence.said()
             scene.heard(self.name, part)
         every = BEAT_SECONDS if self.process._end.keys.of(COORDINATOR_NAME) else 0.25
         world.after(every, lambda: self._beat(life))

@@ -135,11 +135,11 @@ def test_facts_of_a_schedule_have_a_file_each(tmp_path):
 
 def test_no_later_run_begins_without_the_model_before(tmp_path, monkeypatch):
     """The member says what is missing, before it reads anything else."""
-    from securefl.federation.services import member
+    from securefl.federation.services import member, member_input
 
     monkeypatch.setattr(member, "remember", lambda *ignored: None)
     before = SimpleNamespace(number=2, before=b"\1" * 32, config=agreed().scheduled(2))
     paths = MemberPaths(tmp_path, tmp_path, None, None)
     with pytest.raises(InputError, match="the model of run 1, which is not in"):
-        member._begun(before, paths)
+        member_input._begun(before, paths)
     assert serve is member.serve

@@ -1,0 +1,73 @@
+"""A member that was cut off is heard again on the word of the coordinator's operator."""
+
+import asyncio
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from securefl.errors import RunDirectoryError
+from securefl.federation.services.readmission import answer_for_good, readmit
+from securefl.federation.services.status_facts import FILE
+from securefl.federation.transport.nats.quota import Quota
+from support.statuses import STATUS
+
+
+@pytest.fixture
+def run(tmp_path):
+    place = tmp_path / "run"
+    (place / "coordinator").mkdir(parents=True)
+    (place / FILE).write_text(json.dumps(STATUS))
+    return place
+
+
+@contextmanager
+def running(run, quota):
+    """What the coordinator does beside its rounds, for north alone."""
+    loop = asyncio.new_event_loop()
+    work = loop.create_task(answer_for_good(run, ["north"], lambda _: quota.readmit(), every=0.01))
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(work.cancel)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(asyncio.gather(work, return_exceptions=True))
+        loop.close()
+
+
+def cut_off():
+    quota = Quota("north", most=3)
+    for _ in range(4):
+        quota.strike("junk")
+    assert "securefl readmit DIR north" in quota.reason
+    return quota
+
+
+def test_a_readmitted_member_is_heard_at_once(cli, run):
+    """And no restart is needed; the next time it is cut off, that lasts ten minutes again."""
+    quota = cut_off()
+    with running(run, quota):
+        done = cli("readmit", run, "north")
+        assert (done.code, quota.reason, quota.strikes) == (0, "", 0)
+        assert "north is heard again" in done.out
+        assert cli("readmit", run, "north").refused("north is not cut off")
+    for _ in range(4):
+        quota.strike("junk")
+    assert "cut off for 10 min" in quota.reason
+    assert not list((run / "coordinator").iterdir())
+
+
+def test_only_members_of_a_run_are_readmitted(cli, run):
+    assert cli("readmit", run, "../../north").refused("no member of this run", "north, south")
+    assert cli("readmit", run.parent, "north").refused("no status of a coordinator")
+
+
+def test_without_a_coordinator_nobody_is_readmitted(run):
+    """The word is taken back: a coordinator that is started later hears everybody in any case."""
+    with pytest.raises(RunDirectoryError, match=r"no coordinator of .* answers"):
+        readmit(run, "north", seconds=0.05)
+    assert not list((run / "coordinator").iterdir())
