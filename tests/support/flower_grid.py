@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
 
 from securefl.consortium.agreement.drafting import draft
 from securefl.consortium.agreement.workflow import make_key, sign_agreement
@@ -99,6 +100,8 @@ class LoopGrid(Grid):
     """A grid whose nodes are threads that call the ClientApp, one message at a time."""
 
     def __init__(self, sockets, stack):
+        # What Flower's own processes set; without it no message can be made.
+        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
         self._inboxes, self._replies, self.asked = {}, {}, 0
         for number, path in enumerate(sockets, 1):
             self._inboxes[number] = queue.Queue()
