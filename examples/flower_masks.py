@@ -1,6 +1,6 @@
-"""The masks of securefl_protocols under a plain strategy of Flower: the server learns the sum.
+"""The masks of securefl_protocols under a plain strategy of Flower: the server learns the sum alone.
 
-Agreed beforehand, by another way than Flower: who the members are, by identity key (`ROSTER`).
+The roster of identity keys is agreed beforehand, and not over Flower.
 """
 
 import hashlib
@@ -10,53 +10,47 @@ import os
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
-
-from securefl_protocols import ClientSession, ClientState, RingDtype, Roster, RoundResult
-from securefl_protocols import ServerSession, SessionContext, SessionPlan, ServerStep
+from securefl_protocols import ClientSession, ClientState, RingDtype, RoundResult, ServerSession
+from securefl_protocols import ServerStep, SessionContext, SessionPlan
 
 SCALE, LIMIT, NAME = 1 << 20, 8.0, "masks"
-digest = lambda data: hashlib.sha256(data).digest()  # noqa: E731
 
 
-def agreed(roster: Roster, arrays: ArrayRecord) -> tuple[dict, bytes]:
-    """Return what a session is built from, and the digest of the model that it trains."""
+def agreed(roster, arrays):
+    """What a session is built from, and the digest of the model that it is about."""
     model = arrays["model"].numpy()
-    plan = SessionPlan.for_cohort(
-        members=len(roster), dimension=model.size, ring=RingDtype.UINT32,
-        largest_input=int(SCALE * LIMIT), terms=digest(b"float32 updates, 20 bits"),
-    )  # fmt: skip
-    context = SessionContext(digest(b"our agreement"), digest(model.tobytes()), plan.digest())
-    return {"plan": plan, "roster": roster, "context": context}, digest(model.tobytes())
+    terms, digest = hashlib.sha256(b"int32, 20 bits").digest(), hashlib.sha256(model).digest()
+    size = {"members": len(roster), "dimension": model.size, "largest_input": int(SCALE * LIMIT)}
+    plan = SessionPlan.for_cohort(**size, ring=RingDtype.UINT32, terms=terms)
+    return {"plan": plan, "roster": roster, "context": SessionContext(terms, digest, plan.digest())}, digest
 
 
-def answer(message: Message, context, roster: Roster, index: int, identity, train) -> Message:
-    """Return a member's next message; each call is a new process, so the session is replayed."""
+def answer(message, context, roster, index, identity, train):
+    """A member's next message; each call may be a new process, and so the session is replayed."""
     state, told = context.state, message.content.config_records.get(NAME)
-    if told is None:  # a round begins: train once, under a new seed
-        arrays = message.content["arrays"]
-        update = np.clip(train(arrays["model"].numpy()), -LIMIT, LIMIT).ravel()
-        vector = np.rint(update * SCALE).astype(np.int32).view(np.uint32)
-        state["arrays"], state["vector"] = arrays, ArrayRecord({"vector": Array(vector)})
+    if told is None:  # a round begins: train, once, and draw the seed of its session
+        state["arrays"] = message.content["arrays"]
+        update = np.clip(train(state["arrays"]["model"].numpy()), -LIMIT, LIMIT).ravel()
+        state["vector"] = ArrayRecord({"": Array(np.rint(update * SCALE).astype(np.int32))})
         state[NAME] = ConfigRecord({"seed": os.urandom(32), "heard": []})
     else:
-        state[NAME]["heard"] = [*state[NAME]["heard"], told["message"]]
-    seed, numbers = state[NAME]["seed"], itertools.count()
-    entropy = lambda size: hashlib.shake_256(seed + b"%d" % next(numbers)).digest(size)  # noqa: E731
-    common, model = agreed(roster, state["arrays"])
+        state[NAME]["heard"] = [*state[NAME]["heard"], told["text"]]
+    numbers, (common, model) = itertools.count(), agreed(roster, state["arrays"])
+    entropy = lambda n: hashlib.shake_256(state[NAME]["seed"] + b"%d" % next(numbers)).digest(n)
     session = ClientSession(**common, index=index, identity=identity, entropy=entropy)
     said = [session.start(1, model)]
-    for heard in state[NAME]["heard"]:
-        said = session.receive(heard)
+    for text in state[NAME]["heard"]:
+        said = session.receive(text)
         if session.state is ClientState.READY and not said:
-            said = [session.begin_round(1, model, state["vector"]["vector"].numpy())]
-    reply = said[0] if said and not isinstance(said[0], RoundResult) else b""
-    return Message(RecordDict({NAME: ConfigRecord({"i": index, "message": reply})}), reply_to=message)
+            said = [session.begin_round(1, model, state["vector"][""].numpy().view(np.uint32))]
+    text = b"" if isinstance(said[0], RoundResult) else said[0]
+    return Message(RecordDict({NAME: ConfigRecord({"i": index, "text": text})}), reply_to=message)
 
 
 class MaskedFedAvg(FedAvg):
-    """FedAvg whose server sees masked updates alone; a member that is silent drops out."""
+    """FedAvg over masked updates; who is silent in a step drops out of the round."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster):
         super().__init__(fraction_evaluate=0.0, min_available_nodes=len(roster))
         self.roster = roster
 
@@ -66,24 +60,19 @@ class MaskedFedAvg(FedAvg):
 
     def aggregate_train(self, server_round, replies):
         common, model = agreed(self.roster, self.arrays)
-        server = ServerSession(**common, number=1, model=model)
-        while True:
-            nodes = {}
-            for reply in (reply for reply in replies if reply.has_content()):
+        server, nodes = ServerSession(**common, number=1, model=model), {}
+        while server.step is not ServerStep.CLOSED:
+            for reply in (one for one in replies if one.has_content()):
                 record = reply.content[NAME]
                 nodes[record["i"]] = reply.metadata.src_node_id
-                server.receive(record["i"], record["message"])
-            told = server.end_step()
-            if server.step is ServerStep.IDLE and server.survivors:
-                break
+                server.receive(record["i"], record["text"])
+            told = server.end_step()  # at the end the sum, which every member verifies
             if server.step is ServerStep.IDLE:
                 server.begin_round(1, model)
+            texts = {i: RecordDict({NAME: ConfigRecord({"text": text})}) for i, text in told.items()}
             replies = self.grid.send_and_receive(
-                Message(RecordDict({NAME: ConfigRecord({"message": text})}), nodes[i], "train.masks")
-                for i, text in told.items()
+                [Message(text, nodes[i], "train.masks") for i, text in texts.items()]
             )
-        result = server.result()
-        total = result.total.view(np.int32).astype(np.float64) / SCALE
-        old = self.arrays["model"].numpy()
-        new = old + (total / len(result.survivors)).reshape(old.shape).astype(old.dtype)
-        return ArrayRecord({"model": Array(new)}), None
+        result, old = server.result(), self.arrays["model"].numpy()
+        mean = result.total.view(np.int32) / SCALE / len(result.survivors)
+        return ArrayRecord({"model": Array((old + mean.reshape(old.shape)).astype(old.dtype))}), None

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -34,8 +35,8 @@ def test_weights_over_a_grid_are_those_of_the_local_engine(tmp_path):
     config = network_config("secure")
     group = found(tmp_path / "group", config, NAMES)
     result, _ = looped(group)
-    same_weights(result.run_dir, on_one_machine(tmp_path / "local", config))
-    assert audit_run(result.run_dir).verdict in {"pass", "warn"}
+    same_weights(Path(result.run_dir), on_one_machine(tmp_path / "local", config))
+    assert audit_run(Path(result.run_dir)).verdict in {"pass", "warn"}
 
 
 def test_weights_over_superlink_and_supernodes(tmp_path):
