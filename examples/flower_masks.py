@@ -1,4 +1,4 @@
-"""The masks of securefl_protocols under a plain strategy of Flower: the server learns the sum alone.
+"""The masks of securefl_protocols under a plain strategy of Flower: the server learns a sum.
 
 The roster of identity keys is agreed beforehand, and not over Flower.
 """
@@ -22,7 +22,11 @@ def agreed(roster, arrays):
     terms, digest = hashlib.sha256(b"int32, 20 bits").digest(), hashlib.sha256(model).digest()
     size = {"members": len(roster), "dimension": model.size, "largest_input": int(SCALE * LIMIT)}
     plan = SessionPlan.for_cohort(**size, ring=RingDtype.UINT32, terms=terms)
-    return {"plan": plan, "roster": roster, "context": SessionContext(terms, digest, plan.digest())}, digest
+    return {
+        "plan": plan,
+        "roster": roster,
+        "context": SessionContext(terms, digest, plan.digest()),
+    }, digest
 
 
 def answer(message, context, roster, index, identity, train):
@@ -69,10 +73,14 @@ class MaskedFedAvg(FedAvg):
             told = server.end_step()  # at the end the sum, which every member verifies
             if server.step is ServerStep.IDLE:
                 server.begin_round(1, model)
-            texts = {i: RecordDict({NAME: ConfigRecord({"text": text})}) for i, text in told.items()}
+            texts = {
+                i: RecordDict({NAME: ConfigRecord({"text": text})}) for i, text in told.items()
+            }
             replies = self.grid.send_and_receive(
                 [Message(text, nodes[i], "train.masks") for i, text in texts.items()]
             )
         result, old = server.result(), self.arrays["model"].numpy()
         mean = result.total.view(np.int32) / SCALE / len(result.survivors)
-        return ArrayRecord({"model": Array((old + mean.reshape(old.shape)).astype(old.dtype))}), None
+        return ArrayRecord(
+            {"model": Array((old + mean.reshape(old.shape)).astype(old.dtype))}
+        ), None

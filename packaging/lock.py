@@ -28,9 +28,7 @@ INSTALLED = (
     *("mlflow", "pkcs11", "dev"),
 )
 """The extras of `make install`."""
-OLDER_FOR_FLOWER = (
-    *("fastapi", "packaging", "protobuf", "rich", "starlette", "uvicorn"),
-)
+OLDER_FOR_FLOWER = (*("fastapi", "packaging", "protobuf", "rich", "starlette", "uvicorn"),)
 """What Flower takes in older versions than `constraints.txt` has."""
 WITH_FLOWER = ("flower", "demo", "dev")
 BUILD = "hatchling\neditables\n"

@@ -33,5 +33,4 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
     nbclient.NotebookClient(book, timeout=900, kernel_name="python3", resources=place).execute()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{path.stem}: {seconds:.1f} s of processor time")
-    assert seconds < MOST_SECONDS
+    assert seconds < MOST_SECONDS, f"{seconds:.1f} s of processor time"

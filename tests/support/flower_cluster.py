@@ -45,8 +45,8 @@ class Cluster:
         home = self.folder / "flwr"
         home.mkdir()
         (home / "config.toml").write_text(
-            f'[superlink]\ndefault = "here"\n\n[superlink.here]\naddress = "127.0.0.1:{self.port}"\n'
-            "insecure = true\n"
+            '[superlink]\ndefault = "here"\n\n[superlink.here]\n'
+            f'address = "127.0.0.1:{self.port}"\ninsecure = true\n'
         )
         self.begin(
             "superlink",

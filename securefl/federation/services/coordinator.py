@@ -158,6 +158,7 @@ def coordinate(
     timeouts: TimeoutPolicy,
     progress: Progress | None = None,
     before: Path | None = None,
+    *,
     carrier: Carrier | None = None,
 ) -> RunResult:
     """Run what was agreed, from the point where this coordinator ended last.
@@ -183,7 +184,7 @@ def coordinate(
         prepared = _prepared(context, before)
         carried = carrier or Carrier(lambda faults: context.connected(faults=faults), NatsTransport)
         watch = progress or Silent()
-        return prepared, _trained(context, prepared, directory, timeouts, watch, carried)
+        return prepared, _trained(context, prepared, directory, timeouts, watch, carrier=carried)
 
     return completed(directory, train)
 
@@ -255,6 +256,7 @@ def _trained(
     directory: RunDirectory,
     timeouts: TimeoutPolicy,
     watch: Progress,
+    *,
     carrier: Carrier,
 ) -> Trained:
     consortium = context.consortium

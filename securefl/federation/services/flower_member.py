@@ -26,9 +26,7 @@ class RelayedMemberProcess(MemberProcess):
         self._socket.settle(arrival.note.id)
 
 
-def serve_relayed(
-    context: ConnectionContext, paths: MemberPaths, path: Path
-) -> OwnFigures | None:
+def serve_relayed(context: ConnectionContext, paths: MemberPaths, path: Path) -> OwnFigures | None:
     """Take part in a run, with a SuperNode in the place of the broker; otherwise as `serve`.
 
     Args:

@@ -40,7 +40,7 @@ def test_weights_over_a_grid_are_those_of_the_local_engine(tmp_path):
 
 
 def test_weights_over_superlink_and_supernodes(tmp_path):
-    """Real processes of Flower on loopback; one round after the other, as the node's pace allows."""
+    """Real processes of Flower on loopback, at the pace at which nodes look for messages."""
     from support.flower_cluster import Cluster
     from support.flower_grid import begin_members, found
 
