@@ -91,8 +91,7 @@ def member(
     from securefl.consortium.ledger.data_custody import default_books
     from securefl.consortium.ledger.policy import load_policy
     from securefl.federation.services.bootstrap import connection_context
-    from securefl.federation.services.flower_member import serve_relayed
-    from securefl.federation.services.member import MemberPaths, folder_of_run, serve
+    from securefl.federation.services.member import MemberPaths, folder_of_run, serve, serve_relayed
     from securefl.federation.services.member_status import read_member_status
     from securefl.federation.services.schedule import followed
     from securefl_cli.rendering.progress import announce

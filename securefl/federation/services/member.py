@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -37,7 +38,10 @@ from securefl.federation.services.member_process import (
 from securefl.federation.services.member_status import MemberStatusFile
 from securefl.federation.services.public_facts import check_facts, check_start
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.flower.socket_link import SocketLink
 from securefl.federation.transport.link import Opening
+from securefl.federation.transport.nats.chunking import Reassembler
+from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
 from securefl.privacy.mechanisms import mechanism_for
@@ -134,6 +138,29 @@ def serve(
                     process(end, member).serve()
                 # After the release: no other party waits for the training without the federation.
                 return own_figures(context, member)
+
+
+class RelayedMemberProcess(MemberProcess):
+    """The loop of a member whose questions come over a socket of its machine."""
+
+    def _listen(self, sender: Reassembler) -> None:
+        self._socket = cast("SocketLink", self._end.link)
+        self._socket.listen(sender, self._end.keys)
+
+    def _serve(self, arrival: Arrival) -> None:
+        super()._serve(arrival)
+        self._socket.settle(arrival.note.id)
+
+
+def serve_relayed(context: ConnectionContext, paths: MemberPaths, path: Path) -> OwnFigures | None:
+    """Take part in a run, with a SuperNode of Flower in the place of the broker; else as `serve`.
+
+    Args:
+        context: The agreement and the member's key.
+        paths: Its own files.
+        path: The socket to make, which the SuperNode's `--node-config` names.
+    """
+    return serve(context, paths, lambda faults: SocketLink(path, faults), RelayedMemberProcess)
 
 
 def _budget(

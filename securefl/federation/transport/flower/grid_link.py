@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.faults import StandingFaults
@@ -33,6 +33,7 @@ from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.part_errors import BadPartError, OtherRunError
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import token
+from securefl.federation.transport.nats.transport import JournalledTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.untrusted.text import one_line
 
@@ -245,6 +246,18 @@ class GridLink:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(10)
+
+
+class GridTransport(JournalledTransport):
+    """What a grid of Flower carries; a node that is online is a sign of life of its member."""
+
+    def _listen(self) -> None:
+        readers = {name: self._reader(name) for name in self._run.members}
+        listener = Listener(readers, self._quotas, self.watch.heard)
+        cast("GridLink", self._link).listen(self._keys, listener)
+
+    def _withdraw(self, party: str) -> None:
+        cast("GridLink", self._link).withdraw(party)
 
 
 def _message(sent: _Sent) -> Message:

@@ -1,7 +1,9 @@
 """The two ends of the carrier over Flower: what they take from a socket, from a node, and drop."""
 
+import ast
 import os
 import socket
+import sys
 import threading
 from contextlib import ExitStack, closing
 
@@ -23,6 +25,7 @@ from securefl.federation.transport.nats.part_errors import BadPartError
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
+from support.paths import ROOT
 
 RUN = bytes(32)
 
@@ -159,3 +162,25 @@ def test_node_is_taken_for_the_member_that_signed(scene, named):
     link._meet(7, packed([(scene.north.headers | {NAME_HEADER: named}, b"")]))
     assert link._nodes == ({"north": 7} if named == "north" else {})
     assert (scene.hub.of("north") is not None) == (named == "north")
+
+
+def test_clientapp_has_nothing_that_trains():
+    """It imports what a relay needs: neither torch nor keys, and nothing of a member."""
+    path = ROOT / "securefl" / "federation" / "transport" / "flower"
+    own = {"client_app", "packing"}
+    taken = set()
+    for name in own:
+        for node in ast.walk(ast.parse((path / f"{name}.py").read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                taken.add(node.module)
+            elif isinstance(node, ast.Import):
+                taken |= {alias.name for alias in node.names}
+    ours = {module for module in taken if module.startswith("securefl")}
+    assert ours == {
+        "securefl.federation.transport.flower.packing",
+        "securefl.federation.transport.nats.part_errors",
+        "securefl.federation.transport.nats.subjects",
+    }
+    assert {module.partition(".")[0] for module in taken} - sys.stdlib_module_names == {
+        *("flwr", "msgpack", "securefl"),
+    }
