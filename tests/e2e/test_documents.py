@@ -15,7 +15,16 @@ PAGES = [*ROOT.glob("*.md"), *SITE]
 WRITTEN = {"securefl/tasks/churn/quadratic.py"}
 SOURCES = [
     file.relative_to(ROOT).as_posix()
-    for folder in ("securefl", "protocols", "cli", "tests", "benchmarks", "website", "packaging")
+    for folder in (
+        "securefl",
+        "protocols",
+        "cli",
+        "tests",
+        "benchmarks",
+        "website",
+        "packaging",
+        "examples",
+    )
     for file in (ROOT / folder).rglob("*.py")
 ]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
 
 from securefl.consortium.agreement.drafting import draft
 from securefl.consortium.agreement.workflow import make_key, sign_agreement
@@ -96,20 +97,25 @@ def begin_members(group, stack):
 
 
 class LoopGrid(Grid):
-    """A grid whose nodes are threads that call the ClientApp, one message at a time."""
+    """A grid whose nodes are threads that call a ClientApp, one message at a time.
 
-    def __init__(self, sockets, stack):
+    Each node has an app and a `--node-config`, in the order of the nodes.
+    """
+
+    def __init__(self, nodes, stack):
+        # What Flower's own processes set; without it no message can be made.
+        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
         self._inboxes, self._replies, self.asked = {}, {}, 0
-        for number, path in enumerate(sockets, 1):
+        for number, (answer, config) in enumerate(nodes, 1):
             self._inboxes[number] = queue.Queue()
-            context = Context(1, number, {SOCKET: str(path)}, RecordDict(), {})
-            thread = threading.Thread(target=self._node, args=(number, context), daemon=True)
-            thread.start()
+            context = Context(1, number, config, RecordDict(), {})
+            life = (number, answer, context)
+            threading.Thread(target=self._node, args=life, daemon=True).start()
             stack.callback(self._inboxes[number].put, None)
 
-    def _node(self, number, context):
+    def _node(self, number, answer, context):
         while (message := self._inboxes[number].get()) is not None:
-            reply = app(message, context)
+            reply = answer(message, context)
             self._replies[message.metadata.message_id] = reply
 
     def set_run(self, run):
@@ -140,10 +146,15 @@ class LoopGrid(Grid):
         return str(self.asked)
 
     def pull_messages(self, message_ids):
-        return [self._replies.pop(name) for name in message_ids if name in self._replies]
+        return [self._replies.pop(name) for name in list(message_ids) if name in self._replies]
 
     def send_and_receive(self, messages, *, timeout=None):
-        raise NotImplementedError
+        left, replies = set(self.push_messages(messages)), []
+        while left:
+            replies += (found := self.pull_messages(left))
+            left -= {reply.metadata.reply_to_message_id for reply in found}
+            time.sleep(0.002)
+        return replies
 
 
 def looped(group):
@@ -152,7 +163,7 @@ def looped(group):
 
     with ExitStack() as stack:
         lives = begin_members(group, stack)
-        grid = LoopGrid([group.socket(name) for name in group.names], stack)
+        grid = LoopGrid([(app, {SOCKET: str(group.socket(name))}) for name in group.names], stack)
         result = coordinate_over(grid, group.hub)
         for process in lives.values():
             process.join(20)

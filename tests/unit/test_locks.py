@@ -45,7 +45,7 @@ def installed_requirements():
     ]
 
 
-@pytest.mark.parametrize("name", ["cpu", "registry", "docs"])
+@pytest.mark.parametrize("name", ["cpu", "registry", "docs", "flower"])
 def test_every_locked_package_has_a_digest(name):
     """And nothing else is in the file: no address, no option."""
     digests, found = LOCK.hashes(TEXTS[name]), LOCK.names(TEXTS[name])
@@ -61,6 +61,15 @@ def test_locks_have_the_pinned_versions(name):
     """`constraints.txt` decides; what it does not name is not on this platform."""
     found = {canonicalize_name(n): version for n, version in LOCK.names(TEXTS[name]).items()}
     assert {n: v for n, v in found.items() if n in PINS} == {n: PINS[n] for n in found if n in PINS}
+
+
+def test_flower_lock_has_other_versions_only_where_flower_asks():
+    """Its environment is the tested one but for what `packaging/lock.py` names."""
+    found = {canonicalize_name(n): version for n, version in LOCK.names(TEXTS["flower"]).items()}
+    assert found["flwr"] == "1.42.0"
+    # Of torch the lock has the CPU's wheel, under the same version.
+    others = {n for n in found if n in PINS and found[n].partition("+")[0] != PINS[n]}
+    assert others <= set(LOCK.OLDER_FOR_FLOWER)
 
 
 def test_locks_cover_what_make_installs():

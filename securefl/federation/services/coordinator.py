@@ -39,7 +39,7 @@ from securefl.federation.runs.progress import Progress, Silent
 from securefl.federation.runs.result import RunResult
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.public_facts import start_in
-from securefl.federation.services.readmission import answer_for_good
+from securefl.federation.services.readmission import readmitting
 from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
@@ -159,6 +159,7 @@ def coordinate(
     timeouts: TimeoutPolicy,
     progress: Progress | None = None,
     before: Path | None = None,
+    *,
     carrier: Carrier | None = None,
 ) -> RunResult:
     """Run what was agreed, from the point where this coordinator ended last.
@@ -184,7 +185,7 @@ def coordinate(
         prepared = _prepared(context, before)
         carried = carrier or Carrier(lambda faults: context.connected(faults=faults), NatsTransport)
         watch = progress or Silent()
-        return prepared, _trained(context, prepared, directory, timeouts, watch, carried)
+        return prepared, _trained(context, prepared, directory, timeouts, watch, carrier=carried)
 
     return completed(directory, train)
 
@@ -256,6 +257,7 @@ def _trained(
     directory: RunDirectory,
     timeouts: TimeoutPolicy,
     watch: Progress,
+    *,
     carrier: Carrier,
 ) -> Trained:
     consortium = context.consortium
@@ -280,7 +282,7 @@ def _trained(
             watch=status,
             sizes=answer_sizes(consortium, len(prepared.shared)),
         )
-        link.spawn(answer_for_good(directory.path, context.run.members, transport.readmit))
+        stack.enter_context(readmitting(directory.path, context.run.members, transport.readmit))
         hooks = NetworkHooks(transport, journal, status, prepared.config.rounds)
         # Training needs to tell a failure from an absence; the ledger's requests must not be
         # stopped by one failing member. Both see the same refusals.

@@ -22,8 +22,7 @@ from securefl.federation.services.logging import (
     log_to,
     log_to_file,
 )
-from securefl.federation.transport.flower.grid_link import GridLink
-from securefl.federation.transport.flower.transport import GridTransport
+from securefl.federation.transport.flower.grid_link import GridLink, GridTransport
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.untrusted.documents import read_toml
 from securefl_protocols.primitives.signing import SigningKey

@@ -16,7 +16,7 @@ from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.runs.folder_lock import locked
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.durable_writes import JournalMemory
-from securefl.federation.services.member_presence import appearing
+from securefl.federation.services.member_presence import BROKER, Carrier, appearing
 from securefl.federation.services.member_process import (
     MemberEnd,
     MemberProcess,
@@ -24,7 +24,6 @@ from securefl.federation.services.member_process import (
 )
 from securefl.federation.services.member_status import MemberStatusFile
 from securefl.federation.transport.faults import StandingFaults
-from securefl.federation.transport.link import Opening
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.ml.cpu import keep_freed_memory
 from securefl.privacy.mechanisms import mechanism_for
@@ -59,18 +58,14 @@ def folder_of_run(context: ConnectionContext, state: Path) -> Path:
 
 
 def serve(
-    context: ConnectionContext,
-    paths: MemberPaths,
-    opening: Opening | None = None,
-    process: type[MemberProcess] = MemberProcess,
+    context: ConnectionContext, paths: MemberPaths, carrier: Carrier = BROKER
 ) -> OwnFigures | None:
     """Take part in a run until the coordinator releases the member.
 
     Args:
         context: The agreement and the member's key.
         paths: Its own files.
-        opening: Opens its connection; one to the agreed broker if not given.
-        process: What reads from that connection.
+        carrier: What carries its messages; the agreed broker if not given.
 
     Returns:
         The member's own figures, which nobody else gets; None where there is no result.
@@ -92,17 +87,18 @@ def serve(
         closing(MemberJournal(place, context.key.secret(), run)) as journal,
         closing(RunKeys(place, context.key, run, context.name)) as keys,
     ):
-        return _present(context, paths, place, journal, keys)
+        return _present(context, paths, journal, keys, carrier)
 
 
 def _present(
     context: ConnectionContext,
     paths: MemberPaths,
-    place: Path,
     journal: MemberJournal,
     keys: RunKeys,
+    carrier: Carrier,
 ) -> OwnFigures | None:
     """Take part with the durable state of this member, which is ours alone now."""
+    place = folder_of_run(context, paths.state)
     entropy, memory, faults = QuestionEntropy(), JournalMemory(journal), StandingFaults()
     built: list[Member | RefusingMember] = []
 
@@ -112,7 +108,7 @@ def _present(
     assert context.name is not None
     with (
         closing(MemberStatusFile(place, context, faults, spent)) as watch,
-        appearing(context, keys, watch, faults) as present,
+        appearing(context, keys, watch, faults, carrier) as present,
     ):
         # With it come torch and the tables' libraries: seconds, in which it is there already.
         from securefl.federation.services.member_input import build

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.link import Link, Opening
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
 from securefl.federation.transport.nats.coordinator_watch import CoordinatorWatch
@@ -50,7 +51,7 @@ class Presence:
     name: str
     keys: RunKeys = field(repr=False)
     run: Run
-    link: NatsClient
+    link: Link
     watch: MemberWatch = field(default_factory=MemberWatch)
     step: str = "waiting"
     leaving: threading.Event = field(default_factory=threading.Event)
@@ -65,18 +66,26 @@ class Presence:
         if self._there:
             return
         self._there = True
-        layout, link = self.run.layout, self.link
-        Lease(link, layout.lease(self.name)).take()
         # A question may have a model, and what the whole cohort said.
-        sender = Reassembler(
-            self.keys, COORDINATOR_NAME, self.run.coordinator, lambda answers: LARGEST_MESSAGE
+        self._listen(
+            Reassembler(
+                self.keys, COORDINATOR_NAME, self.run.coordinator, lambda answers: LARGEST_MESSAGE
+            )
         )
+
+    def _listen(self, sender: Reassembler) -> None:
+        """Begin to read what the coordinator sends; here from the broker."""
+        layout, link = self.run.layout, cast("NatsClient", self.link)
+        Lease(link, layout.lease(self.name)).take()
         # Without a limit: who cannot read the coordinator has nothing else to do.
         quota = Quota(COORDINATOR_NAME, most=None)
         link.read(layout.down(self.name), token(self.name), sender, quota)
         hub = CoordinatorWatch(link.faults, lambda: link.line.connected)
         self.watch.hears(hub)
         link.spawn(hub.beat(link, layout.beat(self.name), self._until_next_beat, self.said))
+
+    def served(self, question: str) -> None:
+        """Note that a question has been dealt with, whether or not it has an answer."""
 
     def _until_next_beat(self) -> float:
         """Return the seconds to the next heartbeat."""
@@ -92,9 +101,29 @@ class Presence:
             return self.keys.headers, b""
 
 
+@dataclass(frozen=True)
+class Carrier:
+    """What carries a member's messages.
+
+    Attributes:
+        opening: Opens its connection; one to the agreed broker if not given.
+        presence: What reads from that connection.
+    """
+
+    opening: Opening | None = None
+    presence: type[Presence] = Presence
+
+
+BROKER: Final = Carrier()
+
+
 @contextmanager
 def appearing(
-    context: ConnectionContext, keys: RunKeys, watch: MemberWatch, faults: StandingFaults
+    context: ConnectionContext,
+    keys: RunKeys,
+    watch: MemberWatch,
+    faults: StandingFaults,
+    carrier: Carrier = BROKER,
 ) -> Iterator[Future[Presence]]:
     """Connect and appear beside what the caller does; the connection ends with the block.
 
@@ -103,14 +132,15 @@ def appearing(
     """
     present: Future[Presence] = Future()
     leaving = threading.Event()
+    opened = carrier.opening or (lambda faults: context.connected(faults=faults))
 
     def live() -> None:
         try:
-            with context.connected(faults=faults) as link:
+            with opened(faults) as link:
                 watch.joined(link)
                 assert context.name is not None
                 own = context.name, keys, context.run, link, watch, STARTING, leaving
-                presence = Presence(*own)
+                presence = carrier.presence(*own)
                 presence.appear()
                 present.set_result(presence)
                 leaving.wait()

@@ -7,7 +7,7 @@ import os
 import queue
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
 import msgpack
 
@@ -23,7 +23,6 @@ from securefl.federation.transport.link import Link
 from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope
-from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.subjects import token
 from securefl.federation.transport.nats.transport import COORDINATOR_NAME, Run
@@ -178,6 +177,7 @@ class MemberProcess:
             if isinstance(arrival, Exception):
                 raise arrival
             self._serve(arrival)
+            self._presence.served(arrival.note.id)
         if end.link.flush():
             end.keys.erase()
         end.watch.left(self._stopped)

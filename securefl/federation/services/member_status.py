@@ -73,6 +73,9 @@ class MemberRunStatus(ProcessStatus):
 class MemberWatch:
     """What hears of a member's steps; this one does nothing with them."""
 
+    def joined(self, link: Link) -> None:
+        """Note the connection."""
+
     def step(self, name: str) -> None:
         """Note what the member does from now on."""
 
@@ -134,7 +137,7 @@ class MemberStatusFile(MemberWatch):
         self._writer.start()
 
     def joined(self, link: Link) -> None:
-        """Note the connection."""
+        """See `MemberWatch.joined`."""
         self._link = link
         self._writer.changed()
 

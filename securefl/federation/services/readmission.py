@@ -6,10 +6,11 @@ any party says it. The command leaves a file, the coordinator answers in the sam
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -64,10 +65,11 @@ def _answer(path: Path, seconds: float) -> str:
     return said or _ASKED
 
 
-async def answer_for_good(
+@contextmanager
+def readmitting(
     run: Path, members: Iterable[str], admit: Callable[[str], bool], every: float = _EVERY
-) -> None:
-    """Answer what `readmit` leaves in a run's directory, as long as the connection is open.
+) -> Iterator[None]:
+    """Answer what `readmit` leaves in a run's directory, in a thread, until the block ends.
 
     Args:
         run: The run's directory.
@@ -75,12 +77,21 @@ async def answer_for_good(
         admit: Hears a member again; returns whether it was cut off.
         every: Seconds between two looks.
     """
-    paths = {_path(run, member): member for member in members}
-    while True:
-        for path, member in paths.items():
-            if _read(path) == _ASKED:
-                answer_one(path, member, admit)
-        await asyncio.sleep(every)
+    paths, over = {_path(run, member): member for member in members}, threading.Event()
+
+    def look() -> None:
+        while not over.wait(every):
+            for path, member in paths.items():
+                if _read(path) == _ASKED:
+                    answer_one(path, member, admit)
+
+    thread = threading.Thread(target=look, name="readmission", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def answer_one(path: Path, member: str, admit: Callable[[str], bool]) -> None:

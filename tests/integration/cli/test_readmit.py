@@ -1,14 +1,11 @@
 """A member that was cut off is heard again on the word of the coordinator's operator."""
 
-import asyncio
 import json
-import threading
-from contextlib import contextmanager
 
 import pytest
 
 from securefl.errors import RunDirectoryError
-from securefl.federation.services.readmission import answer_for_good, readmit
+from securefl.federation.services.readmission import readmit, readmitting
 from securefl.federation.services.status_facts import FILE
 from securefl.federation.transport.nats.quota import Quota
 from support.statuses import STATUS
@@ -22,21 +19,9 @@ def run(tmp_path):
     return place
 
 
-@contextmanager
 def running(run, quota):
     """What the coordinator does beside its rounds, for north alone."""
-    loop = asyncio.new_event_loop()
-    work = loop.create_task(answer_for_good(run, ["north"], lambda _: quota.readmit(), every=0.01))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(work.cancel)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.run_until_complete(asyncio.gather(work, return_exceptions=True))
-        loop.close()
+    return readmitting(run, ["north"], lambda _: quota.readmit(), every=0.01)
 
 
 def cut_off():

@@ -1,5 +1,9 @@
 """Whole runs over Flower: the same weights as on one machine, and what a node may do."""
 
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
 import pytest
 
 from securefl.audit.export import audit_run
@@ -31,5 +35,27 @@ def test_weights_over_a_grid_are_those_of_the_local_engine(tmp_path):
     config = network_config("secure")
     group = found(tmp_path / "group", config, NAMES)
     result, _ = looped(group)
-    same_weights(result.run_dir, on_one_machine(tmp_path / "local", config))
-    assert audit_run(result.run_dir).verdict in {"pass", "warn"}
+    same_weights(Path(result.run_dir), on_one_machine(tmp_path / "local", config))
+    assert audit_run(Path(result.run_dir)).verdict in {"pass", "warn"}
+
+
+def test_weights_over_superlink_and_supernodes(tmp_path):
+    """Real processes of Flower on loopback, at the pace at which nodes look for messages."""
+    from support.flower_cluster import Cluster
+    from support.flower_grid import begin_members, found
+
+    config = network_config("secure").model_copy(update={"rounds": 2})
+    group = found(tmp_path / "group", config, NAMES)
+    with ExitStack() as stack:
+        lives = begin_members(group, stack)
+        cluster = Cluster(tmp_path / "flower", stack)
+        cluster.open([group.socket(name) for name in NAMES])
+        cluster.run(group.hub)
+        for process in lives.values():
+            process.join(500)
+            assert process.exitcode == 0, cluster.said("superlink")[-5000:]
+        until = time.monotonic() + 30
+        while not (group.folder / "run" / "result.json").exists():
+            assert time.monotonic() < until, (group.folder / "hub.log").read_text()[-3000:]
+            time.sleep(0.1)
+    same_weights(group.folder / "run", on_one_machine(tmp_path / "local", config))

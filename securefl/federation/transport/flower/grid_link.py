@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
+from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.flower.packing import (
     FIELD,
@@ -32,7 +33,9 @@ from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.part_errors import BadPartError, OtherRunError
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import token
+from securefl.federation.transport.nats.transport import JournalledTransport
 from securefl.federation.transport.session_keys import RunKeys
+from securefl.untrusted.text import one_line
 
 if TYPE_CHECKING:
     from flwr.app import Message
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _TICK, _REST = 0.1, 2.0
 _LOOK_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 600.0
+"""Without an answer of the SuperLink, after which the run ends; the same command goes on."""
 _AGAIN_SECONDS: Final = 5.0
 """Before a node is greeted, or a question asked, once more."""
 
@@ -124,15 +129,21 @@ class GridLink:
         return self._outgoing.empty()
 
     def _work(self) -> None:
+        answered = time.monotonic()
         while not self._closing.is_set():
             try:
                 self._turn()
             except Exception as error:  # a grid raises what its libraries do, and can come back
-                _log.warning("the SuperLink does not answer: %s", type(error).__name__)
+                reason = f"the SuperLink does not answer: {type(error).__name__}: {error}"
+                _log.warning("%s", one_line(reason))
                 self.connected = False
                 self.faults.begin("connection", "grid-lost")
+                if time.monotonic() - answered > _PATIENCE_SECONDS:
+                    self.arrivals.put(EngineError(one_line(reason)))
+                    return
                 self._closing.wait(_REST)
                 continue
+            answered = time.monotonic()
             self.connected, self.heard = True, time.time()
             self.faults.end("connection")
             self._closing.wait(_TICK)
@@ -237,6 +248,18 @@ class GridLink:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(10)
+
+
+class GridTransport(JournalledTransport):
+    """What a grid of Flower carries; a node that is online is a sign of life of its member."""
+
+    def _listen(self) -> None:
+        readers = {name: self._reader(name) for name in self._run.members}
+        listener = Listener(readers, self._quotas, self.watch.heard)
+        cast("GridLink", self._link).listen(self._keys, listener)
+
+    def _withdraw(self, party: str) -> None:
+        cast("GridLink", self._link).withdraw(party)
 
 
 def _message(sent: _Sent) -> Message:

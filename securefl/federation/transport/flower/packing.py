@@ -40,7 +40,7 @@ def unpacked(data: bytes) -> list[tuple[dict[str, str], bytes]]:
         BadPartError: If the bytes are no parts.
     """
     try:
-        parts = msgpack.unpackb(data, max_buffer_size=_LARGEST)
+        parts = msgpack.unpackb(data)
         found = [(_headers(headers), content) for headers, content in parts]
     except (ValueError, TypeError, msgpack.UnpackException):
         raise BadPartError("what arrived is no message in parts") from None

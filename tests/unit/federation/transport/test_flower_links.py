@@ -1,0 +1,186 @@
+"""The two ends of the carrier over Flower: what they take from a socket, from a node, and drop."""
+
+import ast
+import os
+import socket
+import sys
+import threading
+from contextlib import ExitStack, closing
+
+import pytest
+
+from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.flower.grid_link import GridLink, Listener
+from securefl.federation.transport.flower.packing import (
+    NAME_HEADER,
+    NOTHING,
+    packed,
+    read_frame,
+    unpacked,
+    write_frame,
+)
+from securefl.federation.transport.flower.socket_link import SocketLink
+from securefl.federation.transport.nats.chunking import Envelope, Reassembler
+from securefl.federation.transport.nats.part_errors import BadPartError
+from securefl.federation.transport.nats.quota import Quota
+from securefl.federation.transport.session_keys import RunKeys
+from securefl_protocols.primitives.signing import SigningKey
+from support.paths import ROOT
+
+RUN = bytes(32)
+
+
+class Scene:
+    """A member with its socket, a coordinator, and a stranger who knows what all can know."""
+
+    def __init__(self, folder, stack):
+        self.identity = {name: SigningKey.generate(os.urandom) for name in ("hub", "north", "else")}
+        self.hub, self.north, self.stranger = (
+            stack.enter_context(closing(RunKeys(folder / place, self.identity[place], RUN, name)))
+            for place, name in (("hub", "coordinator"), ("north", "north"), ("else", "coordinator"))
+        )
+        self.path = folder / "north.sock"
+        self.link = stack.enter_context(SocketLink(self.path, StandingFaults()))
+        sender = Reassembler(
+            self.north, "coordinator", self.identity["hub"].public, lambda _: 1 << 24
+        )
+        self.link.listen(sender, self.north)
+
+    def said(self, data):
+        """What the member's process answers to bytes at its socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self.path))
+            write_frame(connection, data)
+            return read_frame(connection)
+
+    def question(self, keys, name="q", body=b"what"):
+        keys.meet("north", self.north.own.public)
+        return packed(Envelope("coordinator", "north", name, "", body).parts(keys))
+
+    def answering(self):
+        """The member answers one question."""
+
+        def answer():
+            note = self.link.arrivals.get(timeout=10).note
+            reply = Envelope("north", "coordinator", f"a.{note.id}", note.id, note.body[::-1])
+            self.link.send("", reply, self.north)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        return thread
+
+
+@pytest.fixture
+def scene(tmp_path):
+    with ExitStack() as stack:
+        yield Scene(tmp_path, stack)
+
+
+def test_question_and_answer_of_many_parts(scene):
+    body = os.urandom(9 << 20)
+    scene.answering()
+    reply = scene.said(scene.question(scene.hub, body=body))
+    reader = Reassembler(scene.hub, "north", scene.identity["north"].public, lambda _: 1 << 24)
+    notes = [reader.add(headers, content) for headers, content in unpacked(reply)]
+    assert notes[-1].body == body[::-1]
+    assert scene.link.flush()
+
+
+def test_greeting_is_answered_with_a_signed_key(scene):
+    ((headers, content),) = unpacked(scene.said(packed([(scene.hub.headers, b"")])))
+    assert headers == scene.north.headers | {NAME_HEADER: "north"}
+    assert content == b""
+    # What a greeting announces may be said again by others: only what was sealed is believed.
+    assert scene.north.of("coordinator") is None
+
+
+def test_message_of_a_stranger_is_answered_with_nothing(scene):
+    """Under a key that it signed itself, and under the coordinator's announcement of another."""
+    assert scene.said(scene.question(scene.stranger)) == NOTHING
+    assert scene.said(packed([(scene.stranger.headers, b"")])) == NOTHING
+    parts = unpacked(scene.question(scene.stranger))
+    forged = packed([(headers | scene.hub.headers, content) for headers, content in parts])
+    assert scene.said(forged) == NOTHING
+    assert scene.link.arrivals.empty()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"\x90",
+        packed([({}, b"")]),
+        b"\x91\x92\x80\x01",
+        b"\x91\x92\x81\x01\x02\xc4\x00",
+    ],
+)
+def test_bytes_that_are_no_parts(scene, data):
+    assert scene.said(data) == NOTHING
+
+
+def test_question_that_is_not_answered_is_settled(scene):
+    """One of long ago: the loop has no answer to it, and the node must not wait for one."""
+
+    def settle():
+        scene.link.settle(scene.link.arrivals.get(timeout=10).note.id)
+
+    threading.Thread(target=settle, daemon=True).start()
+    assert scene.said(scene.question(scene.hub)) == NOTHING
+
+
+def test_newer_question_ends_the_wait_of_the_one_before(scene):
+    found = []
+    first = threading.Thread(
+        target=lambda: found.append(scene.said(scene.question(scene.hub, "1"))), daemon=True
+    )
+    first.start()
+    scene.link.arrivals.get(timeout=10)
+    scene.answering()
+    assert scene.said(scene.question(scene.hub, "2")) != NOTHING
+    first.join(10)
+    assert found == [NOTHING]
+
+
+def test_more_headers_than_any_message_has():
+    with pytest.raises(BadPartError):
+        unpacked(packed([({str(n): "" for n in range(17)}, b"")]))
+
+
+@pytest.mark.parametrize("named", ["north", "south", "nobody"])
+def test_node_is_taken_for_the_member_that_signed(scene, named):
+    """Flower's word for who a node is counts for nothing, nor does the name in the answer."""
+    link, heard = GridLink(None, StandingFaults()), []
+    other = SigningKey.generate(os.urandom).public
+    readers = {
+        "north": Reassembler(scene.hub, "north", scene.identity["north"].public),
+        "south": Reassembler(scene.hub, "south", other),
+    }
+    quotas = {name: Quota(name) for name in readers}
+    link._listener = Listener(readers, quotas, lambda name, _: heard.append(name))
+    link._meet(7, packed([(scene.north.headers | {NAME_HEADER: named}, b"")]))
+    assert link._nodes == ({"north": 7} if named == "north" else {})
+    assert (scene.hub.of("north") is not None) == (named == "north")
+
+
+def test_clientapp_has_nothing_that_trains():
+    """It imports what a relay needs: neither torch nor keys, and nothing of a member."""
+    path = ROOT / "securefl" / "federation" / "transport" / "flower"
+    own = {"client_app", "packing"}
+    taken = set()
+    for name in own:
+        for node in ast.walk(ast.parse((path / f"{name}.py").read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                taken.add(node.module)
+            elif isinstance(node, ast.Import):
+                taken |= {alias.name for alias in node.names}
+    ours = {module for module in taken if module.startswith("securefl")}
+    assert ours == {
+        "securefl.federation.transport.flower.packing",
+        "securefl.federation.transport.nats.part_errors",
+        "securefl.federation.transport.nats.subjects",
+    }
+    assert {module.partition(".")[0] for module in taken} - sys.stdlib_module_names == {
+        *("flwr", "msgpack", "securefl"),
+    }
