@@ -37,11 +37,12 @@ from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.secure import SecureAggregator
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
+from securefl.federation.transport.journalled import COORDINATOR_NAME
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.broker_config import write_broker_config
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.journal import CoordinatorJournal
-from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
+from securefl.federation.transport.nats.transport import NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.cpu import keep_freed_memory

@@ -12,10 +12,10 @@ from securefl.federation.services.member_process import (
     MemberProcess,
     QuestionEntropy,
 )
+from securefl.federation.transport.journalled import Run
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.subjects import Layout
-from securefl.federation.transport.nats.transport import Run
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
 from support.rehearsal import RehearsingMember

@@ -43,6 +43,7 @@ from securefl.federation.services.member_process import (
     QuestionEntropy,
 )
 from securefl.federation.transport.base import DeadlineExceeded
+from securefl.federation.transport.journalled import Run
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import chunking as nats_parts
 from securefl.federation.transport.nats.client import BrokerAddress
@@ -50,7 +51,7 @@ from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.subjects import Layout
-from securefl.federation.transport.nats.transport import NatsTransport, Run
+from securefl.federation.transport.nats.transport import NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 from securefl.ml.cpu import keep_freed_memory

@@ -19,11 +19,11 @@ from securefl.errors import AgreementError
 from securefl.federation.services.admission import admit
 from securefl.federation.services.facts_file import Facts, open_facts
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.journalled import Run
 from securefl.federation.transport.nats.broker_config import broker_id
 from securefl.federation.transport.nats.client import BrokerAddress
 from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.subjects import Layout
-from securefl.federation.transport.nats.transport import Run
 from securefl_protocols.primitives.signing import SigningKey
 from securefl_protocols.wire.context import labelled_digest
 

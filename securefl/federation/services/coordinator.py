@@ -44,13 +44,10 @@ from securefl.federation.services.status import StatusFile
 from securefl.federation.transport.base import DeadlineExceeded
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.journalled import COORDINATOR_NAME, JournalledTransport
 from securefl.federation.transport.link import Opening
 from securefl.federation.transport.nats.journal import CoordinatorJournal
-from securefl.federation.transport.nats.transport import (
-    COORDINATOR_NAME,
-    JournalledTransport,
-    NatsTransport,
-)
+from securefl.federation.transport.nats.transport import NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.cpu import keep_freed_memory

@@ -18,6 +18,7 @@ from typing import Final, cast
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.journalled import COORDINATOR_NAME, Run
 from securefl.federation.transport.link import Link, Opening
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
 from securefl.federation.transport.nats.connection import NatsClient, Part
@@ -26,7 +27,6 @@ from securefl.federation.transport.nats.heartbeats import BEAT
 from securefl.federation.transport.nats.lease import Lease
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import LARGEST_MESSAGE, token
-from securefl.federation.transport.nats.transport import COORDINATOR_NAME, Run
 from securefl.federation.transport.session_keys import RunKeys
 
 BEAT_SECONDS, _FIRST_BEATS = 2.0, 0.25

@@ -19,13 +19,13 @@ from securefl.federation.member.replying import INTERNAL_ERROR, where
 from securefl.federation.services.durable_writes import JournalMemory, insist
 from securefl.federation.services.member_presence import Presence
 from securefl.federation.services.member_status import MemberWatch
+from securefl.federation.transport.journalled import COORDINATOR_NAME, Run
 from securefl.federation.transport.link import Link
 from securefl.federation.transport.liveness import DISK_FULL
 from securefl.federation.transport.model_cache import Models
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.subjects import token
-from securefl.federation.transport.nats.transport import COORDINATOR_NAME, Run
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import kind_of
 from securefl.untrusted.text import one_line

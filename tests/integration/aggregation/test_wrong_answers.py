@@ -18,12 +18,13 @@ from securefl.federation.services.coordinator import NetworkHooks
 from securefl.federation.transport.answer_sizes import AnswerSizes
 from securefl.federation.transport.base import Delivery
 from securefl.federation.transport.exchange import Exchange, MemberFailedError, MemberInputError
+from securefl.federation.transport.journalled import Run
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.journal import CoordinatorJournal
 from securefl.federation.transport.nats.subjects import Layout
-from securefl.federation.transport.nats.transport import NatsTransport, Run
+from securefl.federation.transport.nats.transport import NatsTransport
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.metrics.spec import MetricSpec
 from support.masked_federation import MaskedFederation

@@ -5,11 +5,11 @@ import time
 
 import pytest
 
+from securefl.federation.transport.journalled import COORDINATOR_NAME
 from securefl.federation.transport.nats import chunking
 from securefl.federation.transport.nats.chunking import ID_HEADER, SALT_HEADER, Envelope
 from securefl.federation.transport.nats.heartbeats import BEAT
 from securefl.federation.transport.nats.quota import MOST_STRIKES, Quota
-from securefl.federation.transport.nats.transport import COORDINATOR_NAME
 
 MESSAGES = 1200
 """More than a broker's default of messages that one consumer has not acknowledged."""

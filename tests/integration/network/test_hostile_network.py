@@ -10,9 +10,10 @@ from securefl.federation import messages as m
 from securefl.federation.aggregation.session_parameters import answer_sizes
 from securefl.federation.member.answers import Protection
 from securefl.federation.scores.exact import ExactLayout
+from securefl.federation.transport.journalled import COORDINATOR_NAME
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats.journal import CoordinatorJournal
-from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
+from securefl.federation.transport.nats.transport import NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.tasks.registry import create_task

@@ -16,11 +16,11 @@ from securefl.federation.services.member_process import (
     MemberProcess,
     QuestionEntropy,
 )
+from securefl.federation.transport.journalled import Run
 from securefl.federation.transport.model_cache import named
 from securefl.federation.transport.nats.chunking import Envelope
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.subjects import Layout
-from securefl.federation.transport.nats.transport import Run
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
 

@@ -27,13 +27,13 @@ from securefl.federation.transport.flower.packing import (
     packed,
     unpacked,
 )
+from securefl.federation.transport.journalled import JournalledTransport
 from securefl.federation.transport.link import LineState
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.part_errors import BadPartError, OtherRunError
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.subjects import token
-from securefl.federation.transport.nats.transport import JournalledTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.untrusted.text import one_line
 

@@ -16,10 +16,11 @@ from securefl.federation.aggregation.session_parameters import encode_update
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.transport.answer_sizes import AnswerSizes
 from securefl.federation.transport.base import DeadlineExceeded
+from securefl.federation.transport.journalled import COORDINATOR_NAME
 from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import transport as nats_transport
 from securefl.federation.transport.nats.journal import CoordinatorJournal
-from securefl.federation.transport.nats.transport import COORDINATOR_NAME, NatsTransport
+from securefl.federation.transport.nats.transport import NatsTransport
 from securefl.federation.transport.session_keys import RunKeys
 from securefl.federation.transport.timeouts import TimeoutPolicy
 from securefl.ml.vectors import FloatVector

@@ -17,10 +17,10 @@ from securefl.federation.services.member_process import (
     MemberProcess,
     QuestionEntropy,
 )
+from securefl.federation.transport.journalled import COORDINATOR_NAME
 from securefl.federation.transport.nats.chunking import Reassembler
 from securefl.federation.transport.nats.consumer import Arrival
 from securefl.federation.transport.nats.quota import Quota
-from securefl.federation.transport.nats.transport import COORDINATOR_NAME
 from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
 from support.faults.virtual.broker import Line

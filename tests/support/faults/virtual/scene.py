@@ -14,9 +14,9 @@ from securefl.consortium.agreement.model import new_agreement
 from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.keys.parties import party_of
+from securefl.federation.transport.journalled import Run
 from securefl.federation.transport.nats.connection import Part
 from securefl.federation.transport.nats.subjects import Layout
-from securefl.federation.transport.nats.transport import Run
 from securefl_protocols.primitives.signing import SigningKey
 from support.faults.virtual.broker import VirtualBroker
 from support.faults.virtual.world import World
