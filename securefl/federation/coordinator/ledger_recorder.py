@@ -58,6 +58,7 @@ class Recorder:
         model: bytes,
         transcript: bytes | None,
         proof: ModelProof | None,
+        vote: bytes,
     ) -> None:
         """Announce to all members how a round ended, and have the log cosigned.
 
@@ -68,6 +69,7 @@ class Recorder:
             model: Digest of the shared model that the round ended with, 32 bytes.
             transcript: Digest of the masked sum's transcript, 32 bytes; None in mode `plain`.
             proof: What members signed that verified the sum; None in mode `plain`.
+            vote: The vote on that model, as it travels; empty where none was held.
         """
         self._collect(
             {
@@ -78,6 +80,7 @@ class Recorder:
                     transcript=transcript,
                     since=self._log.count(name),
                     proof=b"" if proof is None else proof.only([name]),
+                    vote=vote,
                 )
                 for name in members
             }

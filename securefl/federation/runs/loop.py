@@ -7,8 +7,8 @@ rounds, restores them, concludes them in the ledger or evaluates their end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from securefl.consortium.agreement.context import Consortium
@@ -19,7 +19,7 @@ from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.model_proofs import proved_requests
 from securefl.federation.aggregation.secure import SecureAggregator
-from securefl.federation.aggregation.sum_figures import SumReader
+from securefl.federation.aggregation.sum_figures import SumReader, remarks
 from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.rounds import (
     Federation,
@@ -29,7 +29,6 @@ from securefl.federation.coordinator.rounds import (
     is_over,
     run_round,
     spent,
-    with_remarks,
 )
 from securefl.federation.coordinator.scores import Arms, ScoreSource
 from securefl.federation.coordinator.vote import check_accepted
@@ -40,7 +39,6 @@ from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.scores.statement import ReleasedScores, exact_scores
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.vectors import model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.statement import RunPrivacy, run_privacy
 
@@ -150,11 +148,12 @@ class RoundLoop:
         self.directory.keep_start(self.prepared.shared)
         self.directory.restore(state)
         self.hooks.restore(self.federation, state)
-        for record in self.directory.records()[-1:]:
+        records = self.directory.records()
+        for record in records[-1:]:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
             self._conclude(record, state)
-            check_accepted(record.round, record.vote, state.best_round)
+        check_accepted(self.prepared.config, records, state.best_round)
         return state
 
     def _round(self, state: RoundState) -> None:
@@ -168,7 +167,8 @@ class RoundLoop:
         number = state.round + 1
         self.hooks.begin_round(number)
         record = self.hooks.attempt(number, lambda: run_round(self.federation, state))
-        record = with_remarks(record, self.directory.records())
+        earlier = self.directory.records()
+        record = with_remarks(record, earlier)
         # Before the checkpoint: a checkpoint without the members' states could not be restored.
         # A member keeps its state after the round before too, so a round can still be repeated.
         self.federation.save_members(state.round)
@@ -184,7 +184,7 @@ class RoundLoop:
         # and a signature cannot be taken back. Where a kill prevents it, `_restored` repeats it.
         self._conclude(record, state)
         self.watch.round(record)
-        check_accepted(record.round, record.vote, state.best_round)
+        check_accepted(self.prepared.config, [*earlier, record], state.best_round)
 
     def _conclude(self, record: RoundRecord, state: RoundState) -> None:
         self.hooks.before_ledger()
@@ -192,9 +192,10 @@ class RoundLoop:
             self.federation.members,
             number=record.round,
             survivors=record.survivors,
-            model=model_digest(state.shared),
+            model=bytes.fromhex(record.model),
             transcript=None if record.transcript is None else bytes.fromhex(record.transcript),
-            proof=state.proof,
+            proof=state.end_proof,
+            vote=b"" if record.vote is None else record.vote.packed(),
         )
 
     def _closed(self, state: RoundState) -> Trained:
@@ -217,6 +218,14 @@ class RoundLoop:
         return Trained(
             state, arms, privacy, federation.members, refused, scores=scores, simulation_only=only
         )
+
+
+def with_remarks(record: RoundRecord, earlier: Sequence[RoundRecord]) -> RoundRecord:
+    """Return a record with what is out of the ordinary in its sum beside those of rounds before."""
+    if record.sum is None:
+        return record
+    known = [one.sum for one in earlier if one.sum is not None and one.round < record.round]
+    return replace(record, unusual=remarks(record.sum, known))
 
 
 def deliver_result(federation: Federation, state: RoundState) -> None:

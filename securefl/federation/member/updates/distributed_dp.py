@@ -66,6 +66,7 @@ class DistributedUpdates(ABC):
         self.model = model
         self._budget = RunBudget(self.plan.base, charges)
         self._releases = ReleaseCache(directory / RELEASE, "share")
+        self._clean: tuple[int, Int64Vector] | None = None
 
     @abstractmethod
     def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Int64Vector:
@@ -97,6 +98,19 @@ class DistributedUpdates(ABC):
         """Return what the member has spent so far."""
         return self._budget.spending()
 
+    def projection(self, number: int, direction: DoubleVector) -> int | None:
+        """Return the member's sum of a round, without noise, along a direction; None if forgotten.
+
+        In integer steps, rounded. A private number: whoever asks adds noise and pays for it.
+
+        Args:
+            number: Number of the round; it is forgotten with the next one, and by a restart.
+            direction: At most as long as 1, float64 [coordinates].
+        """
+        if self._clean is None or self._clean[0] != number:
+            return None
+        return round(float(self._clean[1].astype(np.float64) @ direction))
+
     def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
         stream = member_stream(self.plan.base.settings, self.learner.data.name, number)
         seed_torch_rng(stream)
@@ -104,6 +118,7 @@ class DistributedUpdates(ABC):
         # Charge before use: a kill after this line can waste budget, and never overspend it.
         account.charge(self.plan.event)
         total = self.integers(number, stream, account)
+        self._clean = number, total.copy()
         noise, layers = self._noise(stream)
         total += noise
         share: DoubleVector = np.ldexp(total.astype(np.float64), -self.plan.code.bits)

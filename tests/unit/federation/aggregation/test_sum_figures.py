@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from securefl.federation.aggregation.sum_figures import SumFigures, SumReader, remarks
-from securefl.federation.coordinator.rounds import RoundRecord, with_remarks
+from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.member.sum_watch import SumWatch
+from securefl.federation.runs.loop import with_remarks
 from securefl.ml.item_rows import Axis, Block
 from securefl.ml.parameters import shared_vector
 
