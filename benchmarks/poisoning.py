@@ -45,12 +45,11 @@ from securefl.federation.scores.judgement import (
     ABSTAIN,
     ACCEPT,
     BALLOTS,
-    DIRECTION,
     Judge,
     Turn,
     rejected,
 )
-from securefl.federation.scores.noised_judgement import PublicChange
+from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
 from securefl.ml.metrics.sums import total
 from securefl.ml.parameters import shared_parameters
 from securefl.ml.seeds import derive_seed
@@ -175,7 +174,7 @@ class _Run:
                 apart.unpack(moments)
                 new = apart.apply(shared, self._mean(changed))
                 said = [
-                    self._ballot(one, number, updates[one], (shared, new), base)
+                    self._ballot(one, updates[one], (shared, new), base)
                     for place_of, one in enumerate(self.names)
                     if attack is None or place_of != place
                 ]
@@ -235,10 +234,10 @@ class _Run:
         view.part(change, "popularity.weight")[view.targets] = view.members * pull
         return change
 
-    def _ballot(self, name: str, number: int, own: _Update, models: Any, base: Any) -> str:
+    def _ballot(self, name: str, own: _Update, models: Any, base: Any) -> str:
         member, (began, ended) = self.members[name], models
         if self.config.privacy.dp == "distributed":
-            return self._noised(member, number, began, ended)
+            return self._noised(member, began, ended)
         turn = Turn.of(self.config.server, began, own.change, ended)
         found = self.judge.by_update(turn)
         if found not in (ACCEPT, ABSTAIN):
@@ -247,17 +246,16 @@ class _Run:
             base[name] = member.scoring.judged(began)
         return self.judge.ballot(member.scoring.judged(ended), base[name], turn)
 
-    def _noised(self, member: Any, number: int, began: np.ndarray, ended: np.ndarray) -> str:
+    def _noised(self, member: Any, began: np.ndarray, ended: np.ndarray) -> str:
         trainer = member.rounds.trainer
         code = trainer.plan.code
         noise = projection_noise(self.config, code.sensitivity.l2)
         change = PublicChange.of(self.config, len(self.names), began, ended)
-        step = 2.0**-code.bits
-        if change is None or not change.tells(step * noise.share_variance**0.5):
+        if change is None or not change.tells(noise.share_variance**0.5, code.bits):
             return ABSTAIN
-        drawn = np.random.default_rng().normal(0.0, noise.share_variance**0.5)
-        share = change.share(step * (trainer.projection(number, change.direction) + drawn))
-        return DIRECTION if share < self.settings.direction else ACCEPT
+        drawn = round(np.random.default_rng().normal(0.0, noise.share_variance**0.5))
+        noised = trainer.projection(change.direction) + drawn
+        return noised_ballot(self.settings, change, noised, code.bits)
 
     def _note_hits(self, shared: np.ndarray) -> None:
         if self.config.task != "recommendation":

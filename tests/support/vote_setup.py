@@ -23,16 +23,20 @@ def voting(rounds=2, changes=None, **vote):
     return load_config(None, tree | (changes or {}))
 
 
-def attack_in(monkeypatch, attack, rounds=None):
-    """Have the first retailer attack, in its real place in the run; in all rounds by default."""
+def attack_in(monkeypatch, attack, rounds=None, who=HOSTILE):
+    """Have one retailer attack, in its real place in the run; in all rounds by default.
+
+    Without a monkeypatch, for good: in a process of its own.
+    """
     honest = MemberSpec.build
+    put = setattr if monkeypatch is None else monkeypatch.setattr
 
     def build(spec):
-        if spec.name != HOSTILE:
+        if spec.name != who:
             return honest(spec)
-        monkeypatch.setattr(MemberSpec, "build", honest)
+        put(MemberSpec, "build", honest)
         party = HostileSpec(spec, ATTACKS[attack], np.arange(10)).build()
-        monkeypatch.setattr(MemberSpec, "build", build)
+        put(MemberSpec, "build", build)
         trainer = party.rounds.trainer
         if rounds is not None:
             poisoned = trainer.train
@@ -41,7 +45,7 @@ def attack_in(monkeypatch, attack, rounds=None):
             )
         return party
 
-    monkeypatch.setattr(MemberSpec, "build", build)
+    put(MemberSpec, "build", build)
 
 
 def trained(config, path):

@@ -167,9 +167,10 @@ class Member:
     def _conclude(self, request: m.Conclude) -> m.Entries:
         # The entry is signed: it says nothing of a round that this member did not see.
         event = self._outcomes.recorded(request)
+        vote = self._votes.shown(request)
         self._models.tell(request.round, request.model)
         self.ledger.conclude(event)
-        self._votes.conclude(request)
+        self._votes.record(vote)
         if request.round == self.config.rounds:
             self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)

@@ -1,7 +1,8 @@
-"""A member's ballot under shared noise: refused or charged first, then read off noised data."""
+"""A member's ballot under shared noise: charged first, then read off its data through noise."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,10 +14,10 @@ from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.releases import recorded_mechanism
 from securefl.consortium.ledger.vote_events import Ballot
 from securefl.federation.member.updates.distributed_dp import DistributedUpdates
-from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, DIRECTION
-from securefl.federation.scores.noised_judgement import PublicChange
+from securefl.federation.scores.judgement import ABSTAIN
+from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
 from securefl.ml.vectors import FloatVector, model_digest
-from securefl.privacy.noise.csprng import member_stream
+from securefl.privacy.noise.csprng import AesCtrRng, member_stream
 from securefl.privacy.noise.shares import NoisePlan
 from securefl.privacy.round_updates import RoundTraining
 from securefl.privacy.vote_plan import projection_noise
@@ -47,71 +48,80 @@ class NoisedVotes:
             began: The model that the round began from, float32 [d].
             ended: The model that it ended with, float32 [d].
         """
-        model = model_digest(ended).hex()
         assert isinstance(trainer, DistributedUpdates)  # of every mechanism that shares noise
-        noise = projection_noise(self._config, trainer.plan.code.sensitivity.l2)
+        code = trainer.plan.code
+        noise = projection_noise(self._config, code.sensitivity.l2)
         change = PublicChange.of(self._config, self._members, began, ended)
-        step = 2.0**-trainer.plan.code.bits
-        if noise is None or change is None or not change.tells(step * noise.share_variance**0.5):
+        model = model_digest(ended)
+        if noise is None or change is None or not trainer.remembers(number):
             return self._abstained(number, model)
-        stream = member_stream(
-            self._config.privacy, self._ledger.name, self._config.rounds + 1 + number
-        )
-        drawn = np.empty(1, dtype=np.int64)
-        noise.sampler().fill(stream, drawn)
-        projection = trainer.projection(number, change.direction)
-        if projection is None:  # forgotten by a restart: nothing is charged, and nothing said
+        if not change.tells(noise.share_variance**0.5, code.bits):
             return self._abstained(number, model)
-        share = change.share(step * (projection + int(drawn[0])))
-        settings = self._config.vote
-        assert settings is not None
-        said = DIRECTION if share < settings.direction else ACCEPT
+        stream = self._stream(number)
+        read = partial(_read, self._config, trainer, change, partial(_drawn, noise, stream))
         try:
-            return self._charged((number, model, said), noise, stream.description)
+            return self._charged((number, model), noise, stream.description, read)
         except RefusedError as error:
             self._ledger.refuse(error.refusal)
             return self._abstained(number, model)
 
-    def _abstained(self, number: int, model: str) -> Ballot:
-        event = Ballot(round=number, model=model, ballot=ABSTAIN)
+    def _stream(self, number: int) -> AesCtrRng:
+        """Return random numbers that no round and no score uses, also under a testing seed."""
+        place = self._config.rounds + 1 + number
+        return member_stream(self._config.privacy, self._ledger.name, place)
+
+    def _abstained(self, number: int, model: bytes) -> Ballot:
+        event = Ballot(round=number, model=model.hex(), ballot=ABSTAIN)
         self._ledger.record(event)
         return event
 
-    def _charged(self, said: tuple[int, str, str], noise: NoisePlan, rng: str) -> Ballot:
-        """Charge the noised projection and record the ballot in one transaction; nothing left yet.
+    def _charged(
+        self, about: tuple[int, bytes], noise: NoisePlan, rng: str, read: Callable[[], str]
+    ) -> Ballot:
+        """Charge, read the ballot, and record it: one transaction, of which nothing has left.
 
         Raises:
-            RefusedError: If the member's cap does not allow it; nothing is charged.
+            RefusedError: If the member's cap does not allow it; nothing is charged or read.
         """
-        event = noise.event.with_steps(1)
+        event, made = noise.event.with_steps(1), list[Ballot]()
         mechanism = recorded_mechanism(
             self._config.privacy, event, clip_norm=noise.sensitivity.l2, rng=rng
         )
-        made: list[Ballot] = []
-        entry = partial(_ballot, self._config, said, mechanism, made)
-        self._ledger.charge_entry(said[0], mechanism, entry)
+
+        def entry(*, before: float, after: float) -> Ballot:
+            made.append(self._ballot(about, mechanism, read(), (before, after)))
+            return made[0]
+
+        self._ledger.charge_entry(about[0], mechanism, entry)
         return made[0]
 
-
-def _ballot(
-    config: RunConfig,
-    said: tuple[int, str, str],
-    mechanism: Mechanism,
-    made: list[Ballot],
-    *,
-    before: float,
-    after: float,
-) -> Ballot:
-    number, model, ballot = said
-    made.append(
-        Ballot(
-            round=number,
-            model=model,
-            ballot=ballot,
+    def _ballot(
+        self,
+        about: tuple[int, bytes],
+        mechanism: Mechanism,
+        said: str,
+        epsilon: tuple[float, float],
+    ) -> Ballot:
+        return Ballot(
+            round=about[0],
+            model=about[1].hex(),
+            ballot=said,
             mechanism=mechanism,
-            delta=config.privacy.delta,
-            epsilon_before=before,
-            epsilon_after=after,
+            delta=self._config.privacy.delta,
+            epsilon_before=epsilon[0],
+            epsilon_after=epsilon[1],
         )
-    )
-    return made[-1]
+
+
+def _drawn(noise: NoisePlan, stream: AesCtrRng) -> int:
+    drawn = np.empty(1, dtype=np.int64)
+    noise.sampler().fill(stream, drawn)
+    return int(drawn[0])
+
+
+def _read(
+    config: RunConfig, trainer: DistributedUpdates, change: PublicChange, drawn: Callable[[], int]
+) -> str:
+    assert config.vote is not None
+    noised = trainer.projection(change.direction) + drawn()
+    return noised_ballot(config.vote, change, noised, trainer.plan.code.bits)

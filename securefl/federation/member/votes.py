@@ -57,8 +57,8 @@ class MemberVotes:
         signature = signed_ballot(self._consortium, key, request.round, digest, given.ballot)
         return m.Ballot(round=request.round, ballot=given.ballot, signature=signature)
 
-    def conclude(self, claim: m.Conclude) -> None:
-        """Record the vote on a round's model, once, as this member counts it.
+    def shown(self, claim: m.Conclude) -> Vote | None:
+        """Return the vote on a round's model, as this member counts it; None where none is held.
 
         Raises:
             MessageError: If a vote was agreed and none is shown, the reverse, or it is malformed.
@@ -67,15 +67,19 @@ class MemberVotes:
         if not self._agreed(claim.round):
             if claim.vote:
                 raise m.MessageError(f"no vote on round {claim.round} was agreed")
-            return
+            return None
         if not claim.vote:
             raise m.MessageError(f"no vote on round {claim.round} is shown")
         shown = shown_vote(self._consortium, (claim.round, claim.model), claim.vote)
         event, known = shown.event(claim.round, claim.model), self._shown(claim.round)
-        if known is None:
-            self._ledger.record(event)
-        elif known != event:
+        if known not in (None, event):
             raise LedgerError(f"another vote on round {claim.round} was shown before")
+        return event
+
+    def record(self, vote: Vote | None) -> None:
+        """Record a vote that was shown, once."""
+        if vote is not None and self._shown(vote.round) is None:
+            self._ledger.record(vote)
 
     def rejected(self, number: int) -> bool:
         """Return whether a round's model was rejected, by the vote in the member's ledger."""

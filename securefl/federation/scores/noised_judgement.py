@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from securefl.config.schema import RunConfig
+from securefl.config.vote import VoteSettings
+from securefl.federation.scores.judgement import ACCEPT, DIRECTION
 from securefl.ml.vectors import FloatVector
 from securefl.privacy.mechanisms import mechanism_for
 
@@ -60,14 +62,20 @@ class PublicChange:
         noise = summed / config.privacy.expected_batch / members
         return cls(change / length * _SHORTER, length, length**2 - len(change) * noise**2)
 
-    def share(self, projection: float) -> float:
+    def share(self, projection: float, bits: int) -> float:
         """Return a member's share of the signal: 1 for the average of honest members.
 
         Args:
-            projection: Of its own part on the direction, noised or not.
+            projection: Of its own part on the direction, noised or not, in integer steps.
+            bits: A step is 2^-bits of the change of a parameter.
         """
-        return projection * self.length / self.signal
+        return math.ldexp(projection, -bits) * self.length / self.signal
 
-    def tells(self, deviation: float) -> bool:
+    def tells(self, deviation: float, bits: int) -> bool:
         """Return whether a projection with noise of this deviation says enough to be paid for."""
-        return self.signal > 0 and self.share(deviation) <= _TOO_NOISY
+        return self.signal > 0 and self.share(deviation, bits) <= _TOO_NOISY
+
+
+def noised_ballot(settings: VoteSettings, change: PublicChange, noised: int, bits: int) -> str:
+    """Return the ballot that follows from a noised projection; see `PublicChange.share`."""
+    return DIRECTION if change.share(noised, bits) < settings.direction else ACCEPT

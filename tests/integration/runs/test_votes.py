@@ -1,5 +1,6 @@
 """Members vote on models: honest runs go on, a spoiled round is repeated, or the run stops."""
 
+import msgpack
 import pytest
 
 from securefl.audit.attacks.poison.federations import family_data
@@ -8,12 +9,12 @@ from securefl.config.load import load_config
 from securefl.consortium.ledger.vote_events import Ballot, Vote
 from securefl.errors import ConfigError
 from securefl.federation.coordinator.vote import RejectedModelError
+from securefl.federation.messages import MessageError
 from securefl.federation.runs.loop import RoundLoop
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium
-from securefl.federation.scores.ballots import is_of, signed_ballot
-from securefl.federation.scores.judgement import ABSTAIN, ACCEPT
-from securefl.ml.vectors import model_digest
+from securefl.federation.scores.ballots import is_of, shown_vote, signed_ballot, vote_of
+from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, WORSE
 from securefl_protocols.primitives.signing import SigningKey
 from support.vote_setup import attack_in, trained, voting
 
@@ -83,10 +84,18 @@ def test_a_vote_is_refused_where_it_says_nothing(changes, why):
         load_config(None, tree | changes)
 
 
-def test_a_ballot_is_one_members_and_of_one_model(tmp_path):
-    prepared = prepare_data(voting(), family_data("ranking", voting(), 5))
-    consortium, keys = local_consortium(prepared)
-    key, model = SigningKey(keys["retailer-1"]), model_digest(prepared.shared)
+@pytest.fixture(scope="module")
+def parties():
+    """A consortium of five that votes, and its keys."""
+    return local_consortium(prepare_data(voting(), family_data("ranking", voting(), 5)))
+
+
+MODEL = bytes(range(32))
+
+
+def test_a_ballot_is_one_members_and_of_one_model(parties):
+    consortium, keys = parties
+    key, model = SigningKey(keys["retailer-1"]), MODEL
     signature = signed_ballot(consortium, key, 1, model, ACCEPT)
     assert is_of(consortium, "retailer-1", signature, (1, model, ACCEPT))
     assert not is_of(consortium, "retailer-2", signature, (1, model, ACCEPT))
@@ -95,6 +104,34 @@ def test_a_ballot_is_one_members_and_of_one_model(tmp_path):
     assert not is_of(consortium, "retailer-1", signature, (1, model, ABSTAIN))
     other = signed_ballot(consortium, key, 1, model, "reject: envy")
     assert not is_of(consortium, "retailer-1", other, (1, model, "reject: envy"))
+
+
+def signed(parties, ballots):
+    """The vote on `MODEL` in round 1 that members' ballots lead to."""
+    consortium, keys = parties
+    signatures = {
+        name: signed_ballot(consortium, SigningKey(keys[name]), 1, MODEL, said)
+        for name, said in ballots.items()
+    }
+    return vote_of(consortium, (1, MODEL), ballots, signatures)
+
+
+def test_a_member_counts_what_it_is_shown_itself(parties):
+    """No word of the coordinator rejects a model: four signatures do, and they can be withheld."""
+    consortium, keys = parties
+    ballots = dict.fromkeys(list(keys)[:4], WORSE)
+    vote = signed(parties, ballots)
+    shown = shown_vote(consortium, (1, MODEL), vote.packed())
+    assert shown == vote
+    assert shown.rejected
+    assert shown.absent == ("retailer-4",)
+    assert signed(parties, dict(list(ballots.items())[:1])).rejected is False
+    turned = msgpack.packb([[one, ACCEPT, vote.signatures[one]] for one in ballots])
+    with pytest.raises(MessageError, match="not by the member that it names"):
+        shown_vote(consortium, (1, MODEL), turned)
+    for content in (b"", b"\xff", msgpack.packb({"a": 1}), msgpack.packb([["retailer-0", ACCEPT]])):
+        with pytest.raises(MessageError, match="malformed"):
+            shown_vote(consortium, (1, MODEL), content)
 
 
 @pytest.mark.slow

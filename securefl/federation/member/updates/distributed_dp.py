@@ -98,17 +98,23 @@ class DistributedUpdates(ABC):
         """Return what the member has spent so far."""
         return self._budget.spending()
 
-    def projection(self, number: int, direction: DoubleVector) -> int | None:
-        """Return the member's sum of a round, without noise, along a direction; None if forgotten.
+    def remembers(self, number: int) -> bool:
+        """Return whether the sum of a round without noise is here still, for `projection`."""
+        return self._clean is not None and self._clean[0] == number
 
-        In integer steps, rounded. A private number: whoever asks adds noise and pays for it.
+    def projection(self, direction: DoubleVector) -> int:
+        """Return the member's last sum, without noise, along a direction.
+
+        In integer steps, rounded. A private number: whoever asks adds noise and pays for it first.
 
         Args:
-            number: Number of the round; it is forgotten with the next one, and by a restart.
             direction: At most as long as 1, float64 [coordinates].
+
+        Raises:
+            ValueError: If the sum is not remembered; a restart forgets it.
         """
-        if self._clean is None or self._clean[0] != number:
-            return None
+        if self._clean is None:
+            raise ValueError("no sum is remembered")
         return round(float(self._clean[1].astype(np.float64) @ direction))
 
     def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
