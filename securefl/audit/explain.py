@@ -16,7 +16,8 @@ from securefl.audit.checks.not_proved import NOT_PROVED
 from securefl.audit.life import life_loss, member_life, released
 from securefl.config.privacy import PrivacySettings, protects
 from securefl.consortium.agreement.model import agreement_fingerprint
-from securefl.consortium.ledger.events import Mechanism, Refusal, RefusedQuestion, Release
+from securefl.consortium.ledger.event_base import Mechanism
+from securefl.consortium.ledger.events import Refusal, RefusedQuestion, Release
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from securefl.audit.bundle.case import Log
 from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.composition import as_event
-from securefl.consortium.ledger.events import Mechanism, Release, ScoreRelease
+from securefl.consortium.ledger.event_base import Mechanism
+from securefl.consortium.ledger.events import Charging, Release
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.consortium.ledger.life_loss import (
     Accountant,
@@ -112,7 +113,7 @@ def _spent(log: Log, member: str, unit: str, *, life: bool) -> Spent:
     agreed = log.bundle.agreement.agreement.config.privacy.dp
     for charged, mechanism in log.charges(member):
         event = charged.event
-        assert isinstance(event, Release | ScoreRelease)
+        assert isinstance(event, Charging)
         dp = event.dp if isinstance(event, Release) else agreed
         common = unit == "customer" and _shares_noise(dp, mechanism.unit)
         shared = (charged.entry.run, event.round) if common else None

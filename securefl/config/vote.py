@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from securefl.config.base import Settings
 
@@ -12,13 +12,21 @@ from securefl.config.base import Settings
 class VoteSettings(Settings):
     """A vote of all members on a new model, each by its own held-out cases.
 
-    A rejected model is no result, and stops the run (docs/explanation/poisoning.md).
+    A rejected model is no result, and no round begins from it (docs/explanation/poisoning.md).
     """
 
     every: PositiveInt = Field(1, description="Rounds from one vote to the next.")
     quorum: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
         0.5,
         description="Share of the votes for or against that rejects; two members at least.",
+    )
+    absent: Literal["abstain", "reject"] = Field(
+        "abstain", description="What a member counts as that gave no ballot."
+    )
+    repeats: NonNegativeInt = Field(
+        2,
+        description="So many rejected rounds in a row are repeated, each in the next round from"
+        " the last accepted model; then the run stops. With 0 it stops at once.",
     )
     worse: NonNegativeFloat = Field(
         0.05, description="Share of the decisive metric that a model may lose in a round."
@@ -28,4 +36,16 @@ class VoteSettings(Settings):
     )
     chance: NonNegativeFloat = Field(
         0.5, description="Added to both, divided by the root of the number of cases."
+    )
+    direction: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(
+        0.3,
+        description="Least cosine between a member's own update and the change of the shared"
+        " model; under noise shares, its least share of the change beyond the noise.",
+    )
+    length: PositiveFloat = Field(
+        1.75,
+        description="So many times as long as a member's own update the change may be.",
+    )
+    share: Annotated[float, Field(gt=0.0, le=0.5)] = Field(
+        0.1, description="Part of epsilon that is kept for all ballots of a run, under a budget."
     )

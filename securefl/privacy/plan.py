@@ -7,6 +7,7 @@ same; no record is read.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from securefl.privacy.accounting.spent import Spending
 from securefl.privacy.mechanisms import PrivacyMechanism, mechanism_for
 from securefl.privacy.noise.shares import set_aside
 from securefl.privacy.score_plan import score_event
+from securefl.privacy.vote_plan import vote_event
 
 _MOST_OF_BEFORE = 4.0
 """Largest factor by which later rounds may have more noise; more would undo what was learned."""
@@ -39,7 +41,8 @@ class PrivacyPlan:
         protects: The task's description of a unit.
         does: The mechanism's description of what is done to releases.
         mechanism: The privacy mechanism.
-        reserved: Events beside training that will be charged in the run: its scores.
+        scores: The event of the closing scores; None where none leaves.
+        votes: The event of all ballots; None where they cost nothing.
     """
 
     settings: PrivacySettings
@@ -48,7 +51,8 @@ class PrivacyPlan:
     protects: str
     does: str
     mechanism: PrivacyMechanism
-    reserved: tuple[PrivacyEvent, ...] = ()
+    scores: PrivacyEvent | None = None
+    votes: PrivacyEvent | None = None
 
     @classmethod
     def of(cls, config: RunConfig) -> PrivacyPlan:
@@ -75,8 +79,14 @@ class PrivacyPlan:
             declared.protects(config.model.name, settings.unit),
             mechanism.describe(declared.releases),
             mechanism,
-            () if (scores := score_event(config)) is None else (scores,),
+            score_event(config),
+            vote_event(config),
         )
+
+    @property
+    def reserved(self) -> tuple[PrivacyEvent, ...]:
+        """Events beside training that will be charged in the run."""
+        return tuple(event for event in (self.scores, self.votes) if event is not None)
 
     @property
     def records_per_customer(self) -> int | None:
@@ -156,16 +166,21 @@ class PrivacyPlan:
 
     def training(self, events: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
         """Return the events of training among those that were charged."""
-        return [event for event in events if event not in self.reserved]
+        reserved = [one.with_steps(1) for one in self.reserved]
+        return [event for event in events if event.with_steps(1) not in reserved]
 
     def _owed(self, spent: Sequence[PrivacyEvent]) -> list[PrivacyEvent]:
-        """Return the reserved events that were not charged yet."""
-        return [event for event in self.reserved if event not in spent]
+        """Return what of the reserved events was not charged yet."""
+        charged = Counter[PrivacyEvent]()
+        for event in spent:
+            charged[event.with_steps(1)] += event.steps
+        left = ((one, one.steps - charged[one.with_steps(1)]) for one in self.reserved)
+        return [one.with_steps(steps) for one, steps in left if steps > 0]
 
     def spending(self, events: Sequence[PrivacyEvent]) -> Spending:
         """Return the spending that `events` amount to."""
         trained = self.training(events)
-        scored = [event.noise_multiplier for event in events if event in self.reserved]
+        scored = [event.noise_multiplier for event in events if event == self.scores]
         return Spending(
             epsilon=self.epsilon(events),
             noise_multiplier=min((e.noise_multiplier for e in trained), default=0.0),
@@ -259,7 +274,12 @@ class BudgetTable:
     @property
     def score_noise(self) -> float | None:
         """Noise multiplier of the closing scores; None where no score leaves."""
-        return min((event.noise_multiplier for event in self.plan.reserved), default=None)
+        return None if self.plan.scores is None else self.plan.scores.noise_multiplier
+
+    @property
+    def vote_noise(self) -> float | None:
+        """Noise multiplier of a ballot; None where ballots cost nothing."""
+        return None if self.plan.votes is None else self.plan.votes.noise_multiplier
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -277,6 +297,7 @@ class BudgetTable:
             "clip_norm": settings.clip_norm,
             "sampling_rate": settings.sampling_rate,
             "score_noise": self.score_noise,
+            "vote_noise": self.vote_noise,
             "total": self.total,
             "rounds": [vars(planned) for planned in self.rounds],
             "months": [vars(planned) for planned in self.months],

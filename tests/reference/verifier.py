@@ -37,6 +37,11 @@ EVENTS = {
     },
     "outcome": {"kind", "round", "survivors", "model_after", "transcript"},
     "unseen-outcome": {"kind", "round"},
+    "ballot": {
+        *("kind", "round", "model", "ballot", "mechanism", "delta"),
+        *("epsilon_before", "epsilon_after"),
+    },
+    "vote": {"kind", "round", "model", "ballots", "rejected"},
     "refusal": {"kind", "round", "reason", "asked", "allowed"},
     "refused-question": {"kind", "question", "phase", "reason"},
     "end": {"kind", "rounds", "epsilon_after"},
@@ -191,6 +196,13 @@ def log(bundle, keys):
 # Section 6: rounds and models
 
 
+def last_accepted(bundle, place):
+    """The last round before one whose model no vote rejected; 0 without one."""
+    events = [line["entry"]["event"] for line in bundle["entries"]]
+    rejected = {one["round"] for one in events if one["kind"] == "vote" and one["rejected"]}
+    return max({0, *range(1, place)} - rejected)
+
+
 def rounds(bundle):
     outcomes, models, before, scored, starts, unseen = {}, {}, {}, set(), set(), set()
     layouts = set()
@@ -214,8 +226,9 @@ def rounds(bundle):
             models[event["round"]] = event["model_after"]
     for place in sorted(before):
         need(len(before[place]) == 1, "models", f"two models in round {place}")
-        if place - 1 in models:
-            need(before[place] == {models[place - 1]}, "models", f"round {place} began elsewhere")
+        last = last_accepted(bundle, place)
+        if last in models:
+            need(before[place] == {models[last]}, "models", f"round {place} began elsewhere")
     need(len(starts) <= 1, "models", "members computed two starts")
     need(len(layouts) <= 1, "models", "rounds ended with models of different tensors")
     need(before.get(1, starts) == starts or not starts, "models", "round 1 began elsewhere")
@@ -259,7 +272,7 @@ def epsilons(bundle):
         event, member = line["entry"]["event"], line["entry"]["member"]
         if event["kind"] == "start":
             spent[member] = list(event["history"])
-        if event["kind"] not in {"release", "score-release"} or event["mechanism"] is None:
+        if event.get("mechanism") is None:  # of a release, of scores, or of a ballot
             continue
         steps = spent.setdefault(member, [])
         steps.append(event["mechanism"])

@@ -8,6 +8,7 @@ from securefl.audit.bundle.bundle import Opening, parse
 from securefl.audit.verify import OtherBundle
 from securefl.consortium.agreement.model import Agreement, to_tree
 from securefl.consortium.agreement.signatures import signed_by
+from securefl.consortium.ledger.event_base import SkellamMechanism
 from securefl.consortium.ledger.events import (
     Cap,
     End,
@@ -16,7 +17,6 @@ from securefl.consortium.ledger.events import (
     RefusedQuestion,
     Release,
     ScoreRelease,
-    SkellamMechanism,
     Start,
     UnseenOutcome,
 )

@@ -86,6 +86,16 @@ from support.bundle_edits import (
     unsigned_heads,
 )
 from support.bundle_scenario import NOW, STEP, Scenario, scored
+from support.bundle_votes import (
+    exchanged_ballots,
+    forgotten_vote,
+    miscounted_vote,
+    priced_ballot,
+    rejected_model,
+    rejected_result,
+    unasked_votes,
+    withheld_ballot,
+)
 
 
 @dataclass(frozen=True)
@@ -479,6 +489,14 @@ TABLE = (
     Manipulation(
         "other neighbours of an earlier unit", "mechanisms-known", beside(adjacency="nothing")
     ),
+    Manipulation("votes that were never agreed", "votes-counted", unasked_votes),
+    Manipulation("a rejection that is counted as acceptance", "votes-counted", miscounted_vote),
+    Manipulation("a ballot that another member signed", "votes-counted", exchanged_ballots),
+    Manipulation("a ballot that is withheld", "votes-counted", withheld_ballot, "not checked"),
+    Manipulation("a member that recorded no vote", "votes-counted", forgotten_vote, "not checked"),
+    Manipulation("a round that goes on from a rejected model", "model-chain", rejected_model),
+    Manipulation("a rejected model that is handed out", "model-chain", rejected_result),
+    Manipulation("a vote with a price that was not agreed", "votes-counted", priced_ballot),
     Manipulation("a delta too large for the units", "delta-small", more_units),
     Manipulation("a false opening", "delta-small", false_opening),
 )

@@ -24,21 +24,17 @@ from securefl.consortium.agreement.signatures import signed_by
 from securefl.consortium.keys.parties import party_of
 from securefl.consortium.ledger.composition import compose
 from securefl.consortium.ledger.digests import config_digest, units_commitment
-from securefl.consortium.ledger.events import (
-    Cap,
-    End,
-    Mechanism,
-    Outcome,
-    Release,
-    ScoreRelease,
-    Start,
-)
+from securefl.consortium.ledger.event_base import Mechanism
+from securefl.consortium.ledger.events import Cap, End, Outcome, Release, ScoreRelease, Start
 from securefl.consortium.ledger.hash_chain import canonical, next_entry, sign, timestamp
 from securefl.consortium.ledger.merkle import MerkleTree, leaf_hash
 from securefl.consortium.ledger.tree_heads import SignedHead, TreeHead, countersign
+from securefl.consortium.ledger.vote_events import Ballot
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
 from securefl.federation.aggregation.session_parameters import encode_update, session_params
+from securefl.federation.scores.ballots import signed_ballot, vote_of
 from securefl.federation.scores.bounded import sensitivity
+from securefl.federation.scores.judgement import ACCEPT
 from securefl.ml.vectors import model_digest
 from securefl.privacy.accounting.calibration import Budget
 from securefl.privacy.noise.shares import set_aside
@@ -187,6 +183,7 @@ def honest(
     step=STEP,
     least=None,
     server=None,
+    vote=None,
 ) -> Scenario:
     """A run in which everybody did what was agreed."""
     config = load_config(
@@ -196,6 +193,7 @@ def honest(
             "mode": "secure" if masked else "plain",
             "rounds": rounds,
             "server": server or {},
+            **({} if vote is None else {"vote": vote}),
             **({"cohort": {"minimum": max(least.values())}} if least else {}),
             **({} if private else {"model": {"name": "mf"}}),
             "privacy": {"dp": "none"} if not private else _private(_budget(step, rounds), step),
@@ -327,11 +325,27 @@ def _write(scenario, config, rounds, history, step):
             model_after=scenario.model,
             transcript=scenario.digests.get(number),
         )
+        if config.vote is not None:
+            ballot = Ballot(round=number, model=scenario.model, ballot=ACCEPT)
+            script += [Written(name, ballot, 2 * number) for name in names]
         script += [Written(name, outcome, 2 * number + 1) for name in names]
+        if config.vote is not None:
+            vote = voted(scenario, number, scenario.model, dict.fromkeys(names, ACCEPT))
+            script += [Written(name, vote, 2 * number + 1) for name in names]
         script.append(Written(None, None, 2 * number + 1))
     end = End(rounds=rounds, epsilon_after=epsilon[-1])
     script += [Written(name, end, 2 * rounds + 2) for name in names]
     script.append(Written(None, None, 2 * rounds + 2))
+
+
+def voted(scenario, number, model, ballots):
+    """The vote that follows from what members say of a model; they sign it."""
+    consortium, digest = scenario.consortium, bytes.fromhex(model)
+    signatures = {
+        name: signed_ballot(consortium, scenario.keys[name], number, digest, said)
+        for name, said in ballots.items()
+    }
+    return vote_of(consortium, (number, digest), ballots, signatures).event(number, digest)
 
 
 def _prices(history, step, rounds, delta):

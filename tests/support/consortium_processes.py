@@ -23,6 +23,7 @@ from securefl.federation.transport.timeouts import TimeoutPolicy, kind_of
 from securefl_cli.main import securefl
 from support.brokers import free_port
 from support.nats_cluster import PROCESSES, begin_process, die, start_processes
+from support.vote_setup import attack_in
 
 SECRET = b"a passphrase for tests"
 
@@ -105,6 +106,12 @@ def life_of_member(village, name, dies_over=None):
     serve(village.context(name), MemberPaths(folder / "state", folder / "books", None, None))
 
 
+def life_of_hostile(village, name, attack, rounds):
+    """A real member in a process of its own that attacks in some rounds, or in all."""
+    attack_in(None, attack, rounds, who=name)
+    life_of_member(village, name)
+
+
 def life_of_coordinator(village):
     begin_process(village.folder, "hub")
     coordinate(
@@ -146,22 +153,29 @@ def watched_run(village, options, look, pause):
     return seen
 
 
-def run_network(village, seconds=120, deaths=None):
-    """Everybody in a process of their own, until the run is over; who dies is started again."""
+def begun(stack, village, others):
+    """All processes of a run, begun; `others` has targets and arguments by name, or None."""
     start_processes()
+    stack.enter_context(open_broker(village))
+    lives = {}
+    for name in village.names:
+        target, args = others.get(name, (life_of_member, ()))
+        process = PROCESSES.Process(target=target, args=(village, name, *args), daemon=True)
+        lives[name] = process
+    hub = PROCESSES.Process(target=life_of_coordinator, args=(village,), daemon=True)
+    for process in (*lives.values(), hub):
+        process.start()
+        stack.callback(process.kill)
+    return lives, hub
+
+
+def run_network(village, seconds=120, deaths=None, hostile=None):
+    """Everybody in a process of their own, until the run is over; who dies is started again."""
     with ExitStack() as stack:
-        stack.enter_context(open_broker(village))
         deaths = deaths or {}
-        lives = {
-            name: PROCESSES.Process(
-                target=life_of_member, args=(village, name, deaths.get(name)), daemon=True
-            )
-            for name in village.names
-        }
-        hub = PROCESSES.Process(target=life_of_coordinator, args=(village,), daemon=True)
-        for process in (*lives.values(), hub):
-            process.start()
-            stack.callback(process.kill)
+        dying = {name: (life_of_member, (kind,)) for name, kind in deaths.items()}
+        attacking = {name: (life_of_hostile, what) for name, what in (hostile or {}).items()}
+        lives, hub = begun(stack, village, dying | attacking)
         for name in deaths:
             lives[name].join(seconds)
             assert lives[name].exitcode == -signal.SIGKILL

@@ -20,7 +20,7 @@ from securefl.ml.vectors import model_digest
 
 LARGE = ((1 << 53) - 1, 1 << 63, (1 << 64) - 1)
 LARGEST = 800
-BYTES = {"payload", "change", "head", "query"}
+BYTES = {"payload", "change", "head", "query", "vote"}
 
 
 def values_of(name, field, world):

@@ -59,6 +59,9 @@ class PlainProgress:
         )
         for remark in record.unusual:
             _line(f"round {record.round}: {remark}")
+        if record.vote is not None and (record.vote.rejected or record.vote.absent):
+            verdict = "rejected" if record.vote.rejected else "accepted"
+            _line(f"round {record.round}: {verdict} by the members' vote: {record.vote.reasons}")
 
 
 def figures(record: RoundRecord) -> str:

@@ -136,6 +136,9 @@ def print_budget(table: BudgetTable) -> None:
             f" with them epsilon is {table.total:.3f}"
         )
     labelled(out, "Scores", scores)
+    if table.vote_noise is not None:
+        ballots = f"{table.vote_noise:.3f} times the clip norm on what each ballot is read off"
+        labelled(out, "Votes", f"{ballots}; they are in this epsilon")
     if table.months:
         _print_months(out, table)
 

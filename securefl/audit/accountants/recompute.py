@@ -19,7 +19,7 @@ from securefl.audit.accountants.bounds import Comparison, compare, exceeded
 from securefl.audit.accountants.prv import installed, prv_epsilon
 from securefl.audit.accountants.skellam_rdp import AnyStep, SkellamStep, Step, renyi_epsilon
 from securefl.consortium.ledger.composition import SAMPLED_GAUSSIAN, SAMPLED_SKELLAM
-from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
+from securefl.consortium.ledger.event_base import Mechanism, SkellamMechanism
 from securefl.privacy.accounting.pld import SMALLEST_DELTA, Composition
 
 _MOST_KINDS = 128

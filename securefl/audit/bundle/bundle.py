@@ -20,7 +20,8 @@ from pydantic import (
 )
 
 from securefl.consortium.agreement.signatures import SignedAgreement, written_as
-from securefl.consortium.ledger.events import Count, Digest, Name, Record, SignedEntry, Time
+from securefl.consortium.ledger.event_base import Count, Digest, Name, Record, Time
+from securefl.consortium.ledger.events import SignedEntry
 from securefl.consortium.ledger.tree_heads import SignedHead
 from securefl.errors import InputError
 from securefl.untrusted.documents import read_json

@@ -20,19 +20,20 @@ from securefl.consortium.agreement.signatures import (
     standing,
 )
 from securefl.consortium.encoding.jcs import from_timestamp
+from securefl.consortium.ledger.event_base import Mechanism
 from securefl.consortium.ledger.events import (
+    Charging,
     Entry,
     Event,
-    Mechanism,
     Outcome,
     Refusal,
     Release,
-    ScoreRelease,
     SignedEntry,
     Start,
 )
 from securefl.consortium.ledger.hash_chain import ENTRY_LABEL, canonical
 from securefl.consortium.ledger.merkle import MerkleTree, leaf_hash
+from securefl.consortium.ledger.vote_events import Vote
 from securefl.errors import AgreementError
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.signing import verify
@@ -162,12 +163,30 @@ class Log:
         return dict(grouped)
 
     def charges(self, member: str | None = None) -> Iterator[tuple[LogEntry, Mechanism]]:
-        """Yield every charged mechanism: those of updates, and those of scores, in log order."""
+        """Yield every charged mechanism: of updates, scores and ballots, in log order."""
         lines = self.lines if member is None else self.by_member.get(member, [])
         for line in lines:
             event = line.entry.event
-            if isinstance(event, Release | ScoreRelease) and event.mechanism is not None:
+            if isinstance(event, Charging) and event.mechanism is not None:
                 yield line, event.mechanism
+
+    @cached_property
+    def votes(self) -> dict[int, dict[str, tuple[LogEntry, Vote]]]:
+        """Return the vote that each member was shown, by round."""
+        grouped: defaultdict[int, dict[str, tuple[LogEntry, Vote]]] = defaultdict(dict)
+        for line, event in self.of(Vote):
+            grouped[event.round][line.member] = (line, event)
+        return dict(sorted(grouped.items()))
+
+    def last_accepted(self, number: int) -> int:
+        """Return the last round before `number` that no vote rejected; 0 without one."""
+        while number > 1 and self.rejects(number - 1):
+            number -= 1
+        return number - 1
+
+    def rejects(self, number: int) -> bool:
+        """Return whether members recorded that their vote rejected a round's model."""
+        return any(vote.rejected for _, vote in self.votes.get(number, {}).values())
 
     @cached_property
     def outcomes(self) -> dict[int, dict[str, tuple[LogEntry, Outcome]]]:

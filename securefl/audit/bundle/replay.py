@@ -100,6 +100,7 @@ def models_follow(case: AuditContext, rounds: Sequence[ReplayedRound]) -> Findin
     optimizer = ServerOptimizer(case.agreement.agreement.config.server, shared.shape[0])
     found = {replayed.number: replayed for replayed in rounds}
     for number, outcomes in case.log.outcomes.items():
+        accepted = shared, optimizer.pack()
         change = found[number].change if number in found else None
         if change is None:
             return lacking(
@@ -114,6 +115,9 @@ def models_follow(case: AuditContext, rounds: Sequence[ReplayedRound]) -> Findin
         for line, outcome in outcomes.values():
             if outcome.model_after != digest:
                 return failed("the recorded model does not follow from the sum", line.where)
+        if case.log.rejects(number):  # the next round begins where this one did
+            shared = accepted[0]
+            optimizer.unpack(accepted[1])
     return passed(f"{len(case.log.outcomes):,} models, each recomputed from the one before")
 
 

@@ -12,6 +12,7 @@ from securefl.consortium.agreement.signatures import as_it_stood, check, standin
 from securefl.consortium.encoding.jcs import from_timestamp
 from securefl.consortium.ledger.digests import config_digest
 from securefl.consortium.ledger.events import End, Release, ScoreRelease, Start
+from securefl.consortium.ledger.vote_events import Ballot
 from securefl.errors import AgreementError
 
 
@@ -162,8 +163,13 @@ def _unfounded_claims(case: AuditContext) -> Iterator[Finding]:
                 stated = (unit, delta, accountant, epsilon, cap, history or None)
             case ScoreRelease(mechanism=mechanism):
                 stated = (mechanism,)
-            case Release(
-                mechanism=mechanism, delta=delta, epsilon_before=before, epsilon_after=epsilon
+            case (
+                Release(
+                    mechanism=mechanism, delta=delta, epsilon_before=before, epsilon_after=epsilon
+                )
+                | Ballot(
+                    mechanism=mechanism, delta=delta, epsilon_before=before, epsilon_after=epsilon
+                )
             ):
                 stated = (mechanism, delta, before, epsilon)
             case End(epsilon_after=epsilon):

@@ -27,13 +27,15 @@ from securefl.audit.bundle.findings import (
 )
 from securefl.audit.checks.mechanisms import ACCOUNTANTS
 from securefl.consortium.ledger.composition import compose
-from securefl.consortium.ledger.events import End, Mechanism, Release, ScoreRelease, Start
+from securefl.consortium.ledger.event_base import Mechanism
+from securefl.consortium.ledger.events import Charging, End, Release, ScoreRelease, Start
 from securefl.consortium.ledger.hash_chain import LedgerError
+from securefl.consortium.ledger.vote_events import Ballot
 from securefl.errors import ConfigError
 
 _ROUNDING = 1e-9
 """Relative tolerance for composing the same mechanisms in another order."""
-_PRICED = Release | ScoreRelease | End
+_PRICED = Charging | End
 """Events that state what the account was left at."""
 PRICE = "prices of the second accountant"
 """What is lacking where a record is neither confirmed nor refuted."""
@@ -53,6 +55,7 @@ def claims_of(log: Log, member: str) -> list[Claim]:
             case (
                 Release(mechanism=mechanism, epsilon_after=epsilon)
                 | ScoreRelease(mechanism=mechanism, epsilon_after=epsilon)
+                | Ballot(mechanism=mechanism, epsilon_after=epsilon)
             ) if epsilon is not None:
                 claims.append(Claim(line.where, (mechanism,) if mechanism else (), epsilon))
             case End(epsilon_after=epsilon) if epsilon is not None:
@@ -200,6 +203,7 @@ def _stages(line: LogEntry) -> list[tuple[bool, float | None]]:
         case (
             Release(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
             | ScoreRelease(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
+            | Ballot(mechanism=mechanism, epsilon_before=before, epsilon_after=after)
         ):
             return [(True, before), (False, after)] if mechanism is not None else []
         case End(epsilon_after=after):

@@ -10,8 +10,8 @@ from securefl.audit.bundle.findings import Finding, failed, passed, skipped, war
 from securefl.config.early_stopping import ends_early
 from securefl.consortium.agreement.signatures import SKEW
 from securefl.consortium.encoding.jcs import from_timestamp
+from securefl.consortium.ledger.event_base import ZEROS
 from securefl.consortium.ledger.events import (
-    ZEROS,
     End,
     Outcome,
     Refusal,

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from securefl.audit.bundle.case import AuditContext, Log, LogEntry, OtherLog
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, worst_of
-from securefl.consortium.ledger.events import End, Mechanism, Release, ScoreRelease
+from securefl.consortium.ledger.event_base import Mechanism
+from securefl.consortium.ledger.events import Charging, End, Release
 
 _ROUNDING = 1e-9
 """Relative tolerance for composing the same mechanisms in another order."""
-_PRICED = Release | ScoreRelease | End
+_PRICED = Charging | End
 """Events that state what the account was left at."""
 
 
@@ -98,7 +99,7 @@ def _uncounted(one: Log, other: OtherLog, member: str) -> Iterator[Finding]:
     # Times are whole seconds: of two entries in one second it cannot be said which was first.
     counted = (e for e in earlier.by_member[member] if earlier is one or other.authentic(e))
     before = [e for e in _of_its_run(earlier, member, counted) if e.entry.time < line.entry.time]
-    released = [e.event.mechanism for e in before if isinstance(e.event, Release | ScoreRelease)]
+    released = [e.event.mechanism for e in before if isinstance(e.event, Charging)]
     spent = _by_mechanism(m for m in (*first.history, *first.other_units, *released) if m)
     if steps := (spent - _by_mechanism((*second.history, *second.other_units))).total():
         yield failed(f"{steps} steps of the earlier run are not in the account", line.where)

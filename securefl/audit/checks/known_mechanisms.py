@@ -14,7 +14,7 @@ from securefl.audit.bundle.findings import Finding, failed, passed, worst_of
 from securefl.audit.checks.mechanisms import recorded
 from securefl.config.privacy import CLIP_NORMS, SAMPLING_RATES
 from securefl.consortium.ledger.composition import as_event
-from securefl.consortium.ledger.events import Mechanism
+from securefl.consortium.ledger.event_base import Mechanism
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.privacy.accounting.spent import privacy_unit
 

@@ -11,13 +11,8 @@ from securefl.audit.bundle.findings import Finding, failed, passed, skipped, wor
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.composition import SAMPLED_SKELLAM, as_event
 from securefl.consortium.ledger.digests import units_commitment
-from securefl.consortium.ledger.events import (
-    Mechanism,
-    Release,
-    ScoreRelease,
-    SkellamMechanism,
-    Start,
-)
+from securefl.consortium.ledger.event_base import Mechanism, SkellamMechanism
+from securefl.consortium.ledger.events import Charging, Release, Start
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.errors import ConfigError
 from securefl.privacy.accounting.events import PrivacyEvent
@@ -40,7 +35,7 @@ def recorded(case: AuditContext) -> Iterator[tuple[LogEntry, Mechanism]]:
         event = line.entry.event
         if isinstance(event, Start):
             yield from ((line, mechanism) for mechanism in (*event.history, *event.other_units))
-        elif isinstance(event, Release | ScoreRelease) and event.mechanism is not None:
+        elif isinstance(event, Charging) and event.mechanism is not None:
             yield line, event.mechanism
 
 

@@ -38,7 +38,7 @@ def ended_with(case: AuditContext) -> dict[int, str]:
 
 
 def model_chain(case: AuditContext) -> Finding:
-    """Every round started from the model that the round before ended with, at every member."""
+    """Every round started from the model that the last accepted one ended with, at every member."""
     ended, claimed = ended_with(case), case.bundle.claims.model
     start = _start_content(case)
 
@@ -78,8 +78,11 @@ def _other_result(case: AuditContext, ended: dict[int, str], claimed: str) -> It
             "another model is handed out than the one that members scored",
             next(iter(scored.values())).where,
         )
-    elif protects(case.agreement.agreement.config.privacy.dp) and claimed != ended[max(ended)]:
+    last = case.log.last_accepted(max(ended) + 1)
+    if claimed != ended.get(last) and protects(case.agreement.agreement.config.privacy.dp):
         yield failed("under a budget the last round's model is the result, not this one", "claims")
+    if all(case.log.rejects(number) for number, model in ended.items() if model == claimed):
+        yield failed("the members rejected the model that is handed out", "claims")
 
 
 def _false_dimension(case: AuditContext, start: bytes | None) -> Iterator[Finding]:
@@ -118,16 +121,18 @@ def _broken_chain(
     first = None if start is None else _digest(start)
     for number, releases in sorted(case.log.releases.items()):
         same = releases[0][1].model_before
-        expected = (first or same) if number == 1 else ended.get(number - 1)
+        before = case.log.last_accepted(number)
+        expected = ended.get(before) if before else first or same
         for line, release in releases:
             if expected is None:
                 yield failed(
-                    f"no member signed the end of round {number - 1}, from which this one started",
+                    f"no member signed the end of round {before}, from which this one started",
                     line.where,
                 )
             elif release.model_before != expected:
                 yield failed(
-                    "the member trained another model than the last round ended with", line.where
+                    "the member trained another model than the last accepted round ended with",
+                    line.where,
                 )
 
 

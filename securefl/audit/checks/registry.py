@@ -19,6 +19,7 @@ from securefl.audit.checks import (
     rounds,
     scores,
     sums,
+    votes,
 )
 from securefl.audit.checks.needs import (
     ENTRIES,
@@ -210,6 +211,13 @@ CHECKS: tuple[Check, ...] = (
         models.model_given,
         _ASK_MODEL,
         needs=(OUTCOMES, MODEL),
+    ),
+    Check(
+        "votes-counted",
+        _ROUNDS,
+        votes.votes_counted,
+        "Ask the members for their own entries of that round, and count by the agreement's quorum.",
+        needs=(OUTCOMES,),
     ),
     Check("model-signed", _ROUNDS, models.model_signed, _ASK_MODEL, needs=(MODEL, SIGNATURE)),
     Check(

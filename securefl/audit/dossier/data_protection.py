@@ -14,7 +14,8 @@ from typing import Final
 from securefl.audit.dossier.evidence import Answer, AttackFile, Evidence, figure
 from securefl.audit.dossier.parties import SEES
 from securefl.audit.life import customer_loss
-from securefl.consortium.ledger.events import Mechanism, Release, ScoreRelease
+from securefl.consortium.ledger.event_base import Mechanism
+from securefl.consortium.ledger.events import Release, ScoreRelease
 from securefl.privacy.plan import PrivacyPlan
 
 _NO_NOISE: Final = (

@@ -35,7 +35,8 @@ SEES: Final = {
     ),
     Protection.MASKED_BUDGET: (
         "The sum of the members' changes with noise, the sum of all members' closing scores with"
-        " noise, and who took part. Of a single member, a mask. No count of customers, no loss."
+        " noise, and who took part. Of a single member, a mask, and where a vote was agreed its"
+        " ballot, read off noised figures. No count of customers, no loss."
     ),
 }
 """What the coordinator sees, by protection."""

@@ -18,7 +18,7 @@ from securefl.audit.report.view_model import Figures, Section
 from securefl.audit.verify import Audit, verify
 from securefl.consortium.agreement.model import agreement_fingerprint
 from securefl.consortium.agreement.signatures import SignedAgreement
-from securefl.consortium.ledger.events import Release, ScoreRelease, SignedEntry
+from securefl.consortium.ledger.events import Charging, SignedEntry
 from securefl.federation.runs.directory import MODEL, RunDirectory
 
 _SHOWN: Final = {"pass": "✓ pass", "warn": "! doubtful", "fail": "✗ fail"}
@@ -94,7 +94,7 @@ def _paths(entries: Iterable[SignedEntry]) -> Paths:
     found: dict[str, list[tuple[int, float]]] = {}
     for signed in entries:
         event = signed.entry.event
-        if isinstance(event, Release | ScoreRelease) and event.epsilon_after is not None:
+        if isinstance(event, Charging) and event.epsilon_after is not None:
             found.setdefault(signed.entry.member, []).append((event.round, event.epsilon_after))
     return found
 

@@ -11,6 +11,7 @@ from securefl.audit.report.drawing import Chart
 from securefl.audit.report.view_model import Figures, Section
 from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.result import RunResult
+from securefl.federation.scores.ballots import Vote
 from securefl.privacy.accounting.spent import UNBOUNDED, privacy_unit
 from securefl.privacy.statement import MemberPrivacy
 
@@ -167,7 +168,7 @@ def rounds(result: RunResult, records: Sequence[RoundRecord]) -> Section:
         points=(
             *(f"{r.member} refused: {r.reason}" for r in result.refusals),
             *(f"Sum of round {r.round}: {'; '.join(r.unusual)}" for r in records if r.unusual),
-            *(f"Vote on round {r.round}: {r.vote.reasons}" for r in records if r.vote is not None),
+            *(_voted(r.round, r.vote) for r in records if r.vote is not None),
         ),
         charts=_round_charts(records),
         tables=(
@@ -178,6 +179,11 @@ def rounds(result: RunResult, records: Sequence[RoundRecord]) -> Section:
             ),
         ),
     )
+
+
+def _voted(number: int, vote: Vote) -> str:
+    verdict = "rejected, so that no round begins from it" if vote.rejected else "accepted"
+    return f"Vote on the model of round {number}: {verdict} ({vote.reasons})"
 
 
 def _round_row(record: RoundRecord) -> tuple[str, ...]:

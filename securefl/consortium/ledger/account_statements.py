@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from securefl.consortium.ledger.composition import compose
-from securefl.consortium.ledger.events import Cap, Mechanism, Start
+from securefl.consortium.ledger.event_base import Mechanism
+from securefl.consortium.ledger.events import Cap, Start
 from securefl.consortium.ledger.life_loss import ACCOUNTANT
 from securefl.consortium.ledger.policy import in_words, policy_of
 from securefl.consortium.ledger.privacy_ledger import PrivacyLedger

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
+from securefl.consortium.ledger.event_base import Mechanism, SkellamMechanism
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.privacy.accounting.events import (
     PrivacyEvent,

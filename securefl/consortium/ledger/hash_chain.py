@@ -12,7 +12,8 @@ from typing import ClassVar
 from pydantic import BaseModel, ValidationError
 
 from securefl.consortium.encoding.jcs import canonical_bytes, to_timestamp
-from securefl.consortium.ledger.events import ZEROS, Entry, Event, SignedEntry
+from securefl.consortium.ledger.event_base import ZEROS
+from securefl.consortium.ledger.events import Entry, Event, SignedEntry
 from securefl.errors import SecureflError
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.signing import SigningKey

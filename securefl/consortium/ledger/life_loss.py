@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from securefl.consortium.ledger.composition import compose, compose_shared
-from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
+from securefl.consortium.ledger.event_base import Mechanism, SkellamMechanism
 
 Sum = tuple[str, int, int]
 """Run id, round, and index of the charge where a member was charged twice in the round."""

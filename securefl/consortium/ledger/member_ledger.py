@@ -16,11 +16,11 @@ from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.composition import as_event, compose
 from securefl.consortium.ledger.data_custody import LedgerContext, RefusedError
 from securefl.consortium.ledger.digests import config_digest
+from securefl.consortium.ledger.event_base import Mechanism
 from securefl.consortium.ledger.events import (
     Cap,
     End,
     Event,
-    Mechanism,
     Outcome,
     QuestionRefusal,
     Refusal,
@@ -201,17 +201,20 @@ class MemberLedger:
         with self.privacy_ledger.transaction():
             self._write(release_event(self.config, asked, repeat_of=first))
 
+    def record(self, event: Event) -> None:
+        """Write an event that costs nothing, durably."""
+        with self.privacy_ledger.transaction():
+            self._write(event)
+
     def refuse(self, refusal: Refusal) -> None:
         """Record a refusal, once for each round."""
         if self.privacy_ledger.entry_of(self.run, "refusal", refusal.round) is None:
-            with self.privacy_ledger.transaction():
-                self._write(refusal)
+            self.record(refusal)
 
     def refuse_question(self, question: str, phase: str, reason: QuestionRefusal) -> None:
         """Record a question that is not answered; once a run, so that asking on adds nothing."""
         if question not in self.privacy_ledger.refused_questions(self.run):
-            with self.privacy_ledger.transaction():
-                self._write(RefusedQuestion(question=question, phase=phase, reason=reason))
+            self.record(RefusedQuestion(question=question, phase=phase, reason=reason))
 
     def conclude(self, event: Outcome | UnseenOutcome) -> None:
         """Record how a round ended, once; a round that was not seen stays unseen.
@@ -221,8 +224,7 @@ class MemberLedger:
         """
         known = self.end_of_round(event.round)
         if known is None:
-            with self.privacy_ledger.transaction():
-                self._write(event)
+            self.record(event)
         elif isinstance(known, Outcome) and known != event:
             raise LedgerError(f"round {event.round} ended otherwise before")
 
@@ -235,8 +237,7 @@ class MemberLedger:
         if self.privacy_ledger.entry_of(self.run, "end", 0) is not None:
             return
         after = self.life_epsilon() if mechanism_for(self.config.privacy).private else None
-        with self.privacy_ledger.transaction():
-            self._write(End(rounds=rounds, epsilon_after=after))
+        self.record(End(rounds=rounds, epsilon_after=after))
 
     def entries(self, since: int) -> tuple[bytes, ...]:
         """Return the run's signed entries from a sequence number on.

@@ -17,13 +17,8 @@ from pydantic import TypeAdapter
 
 from securefl.consortium.ledger import journal_fence, round_records
 from securefl.consortium.ledger.entry_packing import WHOLE, packed, unpacked
-from securefl.consortium.ledger.events import (
-    AnyMechanism,
-    Entry,
-    Mechanism,
-    RefusedQuestion,
-    SignedEntry,
-)
+from securefl.consortium.ledger.event_base import AnyMechanism, Mechanism
+from securefl.consortium.ledger.events import Entry, RefusedQuestion, SignedEntry
 from securefl.consortium.ledger.hash_chain import LedgerError, canonical, read_entry
 from securefl.consortium.ledger.privacy_ledger_rows import DataSet, ReleaseRow, RunRow
 from securefl.consortium.ledger.sqlite import Database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from securefl.consortium.ledger.events import Mechanism
+from securefl.consortium.ledger.event_base import Mechanism
 
 
 @dataclass(frozen=True)

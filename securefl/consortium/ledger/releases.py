@@ -13,9 +13,9 @@ from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.model import Agreement
 from securefl.consortium.ledger.composition import compose, joined, recorded
 from securefl.consortium.ledger.digests import code_digest, config_digest, units_commitment
+from securefl.consortium.ledger.event_base import Mechanism
 from securefl.consortium.ledger.events import (
     Cap,
-    Mechanism,
     Outcome,
     Release,
     ScoreRelease,

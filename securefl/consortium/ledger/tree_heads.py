@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from securefl.consortium.ledger.events import Count, Digest, Name, Record, Time
+from securefl.consortium.ledger.event_base import Count, Digest, Name, Record, Time
 from securefl.consortium.ledger.hash_chain import LedgerError, canonical
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.signing import SigningKey, verify

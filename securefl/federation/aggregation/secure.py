@@ -211,7 +211,9 @@ class SecureAggregator:
         lost the folder in which it knew the model.
         """
         handed, cohort = self._handed, request.cohort
-        if handed is None or handed.proof.end.round != request.round - 1:
+        # Of the model that the round begins from: behind a rejected round, that of an earlier one.
+        model = model_digest(m.unpack_vector(request.shared))
+        if handed is None or handed.proof.end.model != model:
             return dict.fromkeys(cohort, request)
         known_to = handed.known_to.difference(failures)
         return proved_requests(

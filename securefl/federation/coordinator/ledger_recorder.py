@@ -9,8 +9,10 @@ from securefl.consortium.ledger.events import Outcome, UnseenOutcome
 from securefl.consortium.ledger.hash_chain import canonical, read_entry
 from securefl.consortium.ledger.transparency_log import Log, LogError
 from securefl.consortium.ledger.tree_heads import TreeHead
+from securefl.consortium.ledger.vote_events import Vote
 from securefl.federation import messages as m
 from securefl.federation.aggregation.model_proofs import ModelProof
+from securefl.federation.scores.ballots import packed_ballots
 from securefl.federation.transport.exchange import Exchange, failed
 
 
@@ -61,6 +63,7 @@ class Recorder:
         model: bytes,
         transcript: bytes | None,
         proof: ModelProof | None,
+        vote: bytes,
     ) -> None:
         """Announce to all members how a round ended, and have the log cosigned.
 
@@ -74,6 +77,7 @@ class Recorder:
             model: Digest of the shared model that the round ended with, 32 bytes.
             transcript: Digest of the masked sum's transcript, 32 bytes; None in mode `plain`.
             proof: What members signed that verified the sum; None in mode `plain`.
+            vote: The vote on that model, as it travels; empty where none was held.
         """
         owed = self._owed = self._owed or self._owed_before(number)
         for name in members:
@@ -84,6 +88,7 @@ class Recorder:
                 transcript=transcript,
                 since=0,  # known when it is asked
                 proof=b"" if proof is None else proof.only([name]),
+                vote=vote,
             )
         self._settle(members)
 
@@ -94,11 +99,14 @@ class Recorder:
         """
         said: defaultdict[int, Counter[tuple[tuple[str, ...], str, str | None]]]
         said, known = defaultdict(Counter), {name: set[int]() for name in self._names}
+        votes: dict[int, bytes] = {}
         for entry in (read_entry(data).entry for data in self._log.entries()):
             if isinstance(event := entry.event, Outcome):
                 said[event.round][event.survivors, event.model_after, event.transcript] += 1
             if isinstance(event, Outcome | UnseenOutcome):
                 known[entry.member].add(event.round)
+            if isinstance(event, Vote):
+                votes[event.round] = packed_ballots(event.ballots)
         owed: dict[str, dict[int, m.Conclude]] = {name: {} for name in self._names}
         for ended in range(1, number):
             for (survivors, model, transcript), _ in said[ended].most_common(1):
@@ -108,6 +116,7 @@ class Recorder:
                     model=bytes.fromhex(model),
                     transcript=bytes.fromhex(transcript) if transcript else None,
                     since=0,
+                    vote=votes.get(ended, b""),
                 )
                 for name in self._names:
                     if ended not in known[name]:

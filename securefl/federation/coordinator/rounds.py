@@ -8,7 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Final
 
 from securefl.config.early_stopping import ends_early
 from securefl.config.schema import RunConfig
@@ -20,7 +21,7 @@ from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.cohort import agreed_cohort
 from securefl.federation.aggregation.model_proofs import ModelProof, RoundEnd, moments_digest
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
-from securefl.federation.aggregation.sum_figures import RecentSums, SumFigures, SumReader
+from securefl.federation.aggregation.sum_figures import SumFigures, SumReader
 from securefl.federation.coordinator.scores import RoundScores, ScoreSource
 from securefl.federation.coordinator.vote import hold_vote
 from securefl.federation.scores.ballots import Vote
@@ -38,6 +39,8 @@ from securefl.untrusted.text import one_line
 
 _log = logging.getLogger(__name__)
 
+REJECTED: Final = "the members rejected its model"
+
 
 @dataclass
 class RoundState:
@@ -50,8 +53,10 @@ class RoundState:
         best_round: The round that was best on validation so far; 0 before the first.
         best_value: Its decisive metric.
         best_shared: Its shared model.
-        proof: What members that verified the last sum signed; None where nothing was masked.
+        proof: What proves the shared model: what members signed that verified the sum behind it;
+            None where nothing was masked, and before the first.
         best_proof: The same of the best round.
+        end_proof: What proves the end of the last round, also where its model was rejected.
     """
 
     round: int
@@ -62,6 +67,7 @@ class RoundState:
     best_shared: FloatVector
     proof: ModelProof | None = None
     best_proof: ModelProof | None = None
+    end_proof: ModelProof | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ class RoundRecord:
         sum: Figures of its sum; None in a record that no round made.
         unusual: What of them is out of the ordinary beside earlier rounds; see `remarks`.
         vote: The members' vote on its model; None where none was held.
+        model: Digest of the shared model that it ended with, hex; empty in a record that no round
+            made.
     """
 
     round: int
@@ -108,6 +116,7 @@ class RoundRecord:
     sum: SumFigures | None = None
     unusual: tuple[str, ...] = ()
     vote: Vote | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,15 +201,19 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
     left_out = {
         name: exchange.why_left_out(name, number) for name in cohort if name not in result.survivors
     }
+    accepted = state.shared, state.server.pack(), state.proof
     state.shared = state.server.apply(state.shared, result.change)
-    state.round = number
+    state.round, model = number, model_digest(state.shared)
     _prove(federation, state, result)
     with _for_good(number):
         ended = number, state.shared, state.proof
         vote = hold_vote(exchange, federation.consortium, federation.members, ended)
-        scores = _validated(federation, state)
-        rejected = vote is not None and vote.rejected
-        best = not rejected and _keep_if_best(federation, state, scores.metrics)
+        scores, best = RoundScores({}, missing=REJECTED), False
+        if vote is not None and vote.rejected:
+            _go_back(federation, state, accepted)
+        else:
+            scores = _validated(federation, state)
+            best = _keep_if_best(federation, state, scores.metrics)
         # After the round, so that the record has what it cost; the accounts depend on no data.
         accounts = tuple(spent(federation).values())
     return RoundRecord(
@@ -221,27 +234,28 @@ def run_round(federation: Federation, state: RoundState) -> RoundRecord:
         unscored=scores.missing,
         sum=federation.sums.figures(result.change, result.samples),
         vote=vote,
+        model=model.hex(),
     )
 
 
-def with_remarks(record: RoundRecord, recent: RecentSums) -> RoundRecord:
-    """Return a record with what is out of the ordinary in its sum beside those of rounds before.
+def _go_back(
+    federation: Federation,
+    state: RoundState,
+    accepted: tuple[FloatVector, bytes, ModelProof | None],
+) -> None:
+    """Take a rejected model back: the next round begins from the last accepted one.
+
+    The round itself stays as it was: its number is used up, and no update enters a second sum.
 
     Args:
-        record: The record.
-        recent: Sums of the rounds before; gets this one too.
+        federation: The parties.
+        state: The state after the round; changed.
+        accepted: The model before it (float32 [d]), the optimizer's moments, and their proof.
     """
-    if record.sum is None:
-        return record
-    return replace(record, unusual=recent.note(record.round, record.sum))
-
-
-def recent_sums(records: Sequence[RoundRecord]) -> RecentSums:
-    """Return the sums that the round after these is compared with."""
-    recent = RecentSums()
-    for record in records:
-        with_remarks(record, recent)
-    return recent
+    state.shared, moments, state.proof = accepted
+    state.server.unpack(moments)
+    if state.proof is not None:
+        federation.aggregator.hand_over(state.proof, moments, state.proof.signatures)
 
 
 @contextmanager
@@ -266,7 +280,7 @@ def _prove(federation: Federation, state: RoundState, result: Aggregate) -> None
     end = RoundEnd(
         state.round, result.survivors, model_digest(state.shared), moments_digest(moments)
     )
-    state.proof = ModelProof.of(federation.consortium, end, result.signatures)
+    state.proof = state.end_proof = ModelProof.of(federation.consortium, end, result.signatures)
     federation.aggregator.hand_over(state.proof, moments, state.proof.signatures)
 
 

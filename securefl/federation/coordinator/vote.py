@@ -1,17 +1,17 @@
-"""The vote on a round's model: ask all members, keep what they signed, stop if they reject it."""
+"""The vote on a round's model: ask all members, keep what they signed, repeat or stop."""
 
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
 
 from securefl.config.schema import RunConfig
 from securefl.consortium.agreement.context import Consortium
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.model_proofs import ModelProof, proved_requests
-from securefl.federation.scores.ballots import Vote, is_of, vote_of
-from securefl.federation.scores.judgement import ABSTAIN
+from securefl.federation.scores.ballots import Vote, vote_of
 from securefl.federation.transport.exchange import Exchange
 from securefl.ml.vectors import FloatVector, model_digest
 
@@ -19,9 +19,21 @@ _log = logging.getLogger(__name__)
 
 
 class RejectedModelError(SecureflError):
-    """The agreed quorum of members rejects the model of a round; the run stops."""
+    """The agreed quorum of members rejects models as often in a row as was agreed."""
 
     wire_name: ClassVar[str] = "RejectedModelError"
+
+
+class Voted(Protocol):
+    """A round that has ended."""
+
+    @property
+    def round(self) -> int:
+        """Its number."""
+
+    @property
+    def vote(self) -> Vote | None:
+        """The vote on its model."""
 
 
 def is_voted_on(config: RunConfig, number: int) -> bool:
@@ -37,7 +49,7 @@ def hold_vote(
 ) -> Vote | None:
     """Return the vote on a round's model; None where none was agreed.
 
-    A member that fails, is away, or signs something else abstains: it must not stop the others.
+    A member that fails, is away, or signs something else is absent: it must not stop the others.
 
     Args:
         exchange: The way to the members.
@@ -46,34 +58,60 @@ def hold_vote(
         ended: Number of the round, its model (float32 [d]), and what proves it.
     """
     number, shared, proof = ended
-    settings = consortium.config.vote
-    if settings is None or not is_voted_on(consortium.config, number):
+    if not is_voted_on(consortium.config, number):
         return None
     request = m.VoteRequest(round=number, shared=m.pack_vector(shared))
     replies = exchange.replies(proved_requests(consortium, request, members, proof))
-    ballots, signatures, digest = dict.fromkeys(members, ABSTAIN), {}, model_digest(shared)
-    for name, reply in replies.items():
-        if not isinstance(reply, m.Ballot) or reply.round != number:
-            _log.warning("round %d: %s did not vote", number, name)
-        elif is_of(consortium, name, reply.signature, (number, digest, reply.ballot)):
-            ballots[name], signatures[name] = reply.ballot, reply.signature.hex()
-    return vote_of(settings, ballots, signatures)
+    given = {
+        name: reply
+        for name, reply in replies.items()
+        if isinstance(reply, m.Ballot) and reply.round == number
+    }
+    vote = vote_of(
+        consortium,
+        (number, model_digest(shared)),
+        {name: reply.ballot for name, reply in given.items()},
+        {name: reply.signature for name, reply in given.items()},
+    )
+    for name in vote.absent:
+        _log.warning("round %d: %s did not vote", number, name)
+    return vote
 
 
-def check_accepted(number: int, vote: Vote | None, best_round: int) -> None:
-    """Stop a run whose last model was rejected; the round itself is durable and in the ledger.
+def rejections_in_a_row(records: Sequence[Voted]) -> int:
+    """Return how many of the last rounds were rejected, one after the other."""
+    count = 0
+    for record in reversed(records):
+        if record.vote is None or not record.vote.rejected:
+            break
+        count += 1
+    return count
+
+
+def check_accepted(config: RunConfig, records: Sequence[Voted], best_round: int) -> None:
+    """Stop a run whose models were rejected more often in a row than is repeated.
+
+    The rounds are durable and in the ledger.
 
     Args:
-        number: The round.
-        vote: The vote on its model; None where none was held.
+        config: What was agreed.
+        records: All rounds that have ended.
         best_round: The best round that was accepted; 0 without one.
 
     Raises:
-        RejectedModelError: If it was rejected.
+        RejectedModelError: If so, or if the last round is rejected and none was accepted.
     """
-    if vote is None or not vote.rejected:
+    count = rejections_in_a_row(records)
+    if config.vote is None or not count:
         return
+    last = records[-1]
+    no_round_left = last.round >= config.rounds and not best_round
+    if count <= config.vote.repeats and not no_round_left:
+        return
+    assert last.vote is not None
     kept = f"round {best_round} is the best that was accepted" if best_round else "none is accepted"
+    times = f", and {count} in a row" if count > 1 else ""
     raise RejectedModelError(
-        f"the members reject the model of round {number} ({vote.reasons}); the run stops: {kept}"
+        f"the members reject the model of round {last.round} ({last.vote.reasons}){times};"
+        f" {config.vote.repeats} repeats were agreed; the run stops: {kept}"
     )

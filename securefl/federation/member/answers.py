@@ -146,6 +146,7 @@ ANSWERS: tuple[Rule, ...] = (
     Rule(m.ScoreProtocol, (m.ScoreProtocol, m.Done), _ENDED, _BUDGET, Price.CHARGED),
     # Where a vote was agreed, each member's own ballot leaves, signed: see `scores/ballots.py`.
     Rule(m.VoteRequest, (m.Ballot,), _ROUNDS, _MASKED, Price.CLEAR, model=Model.CONCLUDED),
+    Rule(m.VoteRequest, (m.Ballot,), _ROUNDS, _MASKED_BUDGET, Price.CHARGED, model=Model.CONCLUDED),
     # Exact scores of a single member leave in mode `plain` without a budget, and nowhere else.
     Rule(
         m.Evaluate,

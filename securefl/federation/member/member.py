@@ -36,12 +36,13 @@ from securefl.federation.member.own_figures import (
 )
 from securefl.federation.member.replying import reply_to
 from securefl.federation.member.rounds import MemberRounds, in_the_clear
-from securefl.federation.member.scoring import MemberScoring, MemberVotes, local_only_result
+from securefl.federation.member.scoring import MemberScoring, local_only_result
 from securefl.federation.member.secure_client import MaskedMember
 from securefl.federation.member.spec import MemberSpec
 from securefl.federation.member.sum_watch import SumWatch
 from securefl.federation.member.updates.factory import round_training
 from securefl.federation.member.updates.run_budget import account_of
+from securefl.federation.member.votes import MemberVotes
 from securefl.federation.scores.party import ScoreParty
 from securefl.ml.parameters import load_local, load_shared, shared_layout
 from securefl.ml.vectors import FloatVector, model_digest
@@ -70,7 +71,8 @@ class Member:
         self.masked.watch = SumWatch.of(self.model, spec.config)
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
-        self._votes = MemberVotes(spec, self.scoring, self.rounds)
+        self._votes = MemberVotes(spec, self.scoring, self.rounds, ledger)
+        self.masked.verifier.rejected = self._votes.rejected
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         seen, layout = self.masked.verifier, shared_layout(self.model)
@@ -165,8 +167,10 @@ class Member:
     def _conclude(self, request: m.Conclude) -> m.Entries:
         # The entry is signed: it says nothing of a round that this member did not see.
         event = self._outcomes.recorded(request)
+        vote = self._votes.shown(request)
         self._models.tell(request.round, request.model)
         self.ledger.conclude(event)
+        self._votes.record(vote)
         if request.round == self.config.rounds:
             self._gate.advance(Phase.ROUNDS_ENDED)
         return self._entries(request.since)

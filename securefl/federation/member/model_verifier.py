@@ -43,15 +43,18 @@ class ModelVerifier:
 
     Attributes:
         start: See above.
+        rejected: Whether the agreed quorum rejected a round's model, by this member's ledger.
     """
 
     def __init__(self, consortium: Consortium, start: Start) -> None:
         self._consortium = consortium
         self.start = start
+        self.rejected: Callable[[int], bool] = lambda _: False
         self._end: RoundEnd | None = None
         self._own = False  # whether this member verified the sum itself that led to `_end`
         # What that sum was added to: the model's digest and the moments. A round whose sum too many
-        # others rejected is repeated from there, also by members that had accepted the sum.
+        # others rejected is repeated from there, also by members that had accepted the sum; and so
+        # is the round behind one whose model the members' votes rejected.
         self._before: tuple[bytes, bytes] = (b"", b"")
         self._model: FloatVector | None = None
         self._server: ServerOptimizer | None = None
@@ -62,7 +65,7 @@ class ModelVerifier:
         Args:
             number: Number of the round, from 1.
             shared: The model.
-            proof: The proof of the end of the round before; empty where there is none.
+            proof: The proof of the end of the last accepted round; empty where there is none.
             moments: The server optimizer's moments after that round; see `ServerOptimizer.pack`.
 
         Raises:
@@ -70,16 +73,17 @@ class ModelVerifier:
                 member did not verify the round before, and too few others signed its end.
             MessageError: If the proof is malformed.
         """
-        digest, known = model_digest(shared), self.derived(number - 1)
+        before = self._accepted(number)
+        digest, known = model_digest(shared), self.derived(before)
         # What this member verified itself is stronger than any signatures. A sum that was withheld
         # from it leaves it without a model to compare with, and so in no later round.
         if known is not None:
             if digest != known:
-                origin = "last sum" if number > 1 else "agreement"
+                origin = "last sum" if before else "agreement"
                 text = f"the model of round {number} does not follow from the {origin}"
                 raise UnverifiedModelError(text)
             return
-        self._take_up(self._vouched(number - 1, digest, proof), shared, moments)
+        self._take_up(self._vouched(before, digest, proof), shared, moments)
 
     def vouched(self, number: int, model: bytes, proof: bytes) -> bool:
         """Return whether t members signed that round `number` ended with a model (digest).
@@ -106,7 +110,7 @@ class ModelVerifier:
         """
         if self._server is None:
             self._server = self._optimizer(shared.shape[0])
-        if self.verified_end(number) is not None:
+        if self._own and self._end is not None and self._end.round != self._accepted(number):
             self._server.unpack(self._before[1])
         self._before = model_digest(shared), self._server.pack()
         self._model = self._server.apply(shared, change)
@@ -125,9 +129,15 @@ class ModelVerifier:
         if number == 0:
             return self.start()
         end = self._end
-        if end is not None and number == end.round - 1:
-            return self._before[0] or None
-        return end.model if end is not None and end.round == number else None
+        if end is None or end.round == number:
+            return None if end is None else end.model
+        return self._before[0] or None if number == self._accepted(end.round) else None
+
+    def _accepted(self, number: int) -> int:
+        """Return the last round before `number` whose model was not rejected; 0 without one."""
+        while number > 1 and self.rejected(number - 1):
+            number -= 1
+        return number - 1
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as `<f4` bytes; None if unknown."""

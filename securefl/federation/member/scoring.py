@@ -11,18 +11,14 @@ from torch import nn
 from securefl.config.schema import TrainingSettings
 from securefl.federation import messages as m
 from securefl.federation.member.rounds import MemberRounds
-from securefl.federation.scores.ballots import signed_ballot
-from securefl.federation.scores.judgement import ABSTAIN, Judge
-from securefl.federation.scores.party import ScoreSpec
 from securefl.ml.metrics.spec import MetricSpec, Split
 from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.ml.parameters import load_local, load_shared, local_state
-from securefl.ml.vectors import FloatVector, model_digest
+from securefl.ml.vectors import FloatVector
 from securefl.tasks.base import Judged
 from securefl.tasks.common.learner import LocalProblem
 from securefl.tasks.common.local_baseline import train_local_only
-from securefl_protocols.primitives.signing import SigningKey
 
 LocalPart = Literal["present", "kept", "start", "none"]
 EARLIER: Final = "earlier"
@@ -98,45 +94,6 @@ class MemberScoring:
     def noised_baseline(self) -> Tallies:
         """Return the metric sums of the baseline under noise of the run's whole budget, on test."""
         return self._learner.task.noised_baseline(self._learner.data, "test")
-
-
-class MemberVotes:
-    """Votes on the models of rounds, where the agreement says so.
-
-    Args:
-        spec: The member's spec.
-        scoring: Judges models on its validation cases.
-        rounds: Its rounds, with the model that each began from.
-    """
-
-    def __init__(self, spec: ScoreSpec, scoring: MemberScoring, rounds: MemberRounds) -> None:
-        self._consortium, self._identity = spec.consortium, spec.identity
-        self._scoring, self._rounds = scoring, rounds
-
-    def answer(self, request: m.VoteRequest) -> m.Ballot:
-        """Return the member's ballot on the model that a round ended with.
-
-        The model that the round began from is the last accepted one: a rejected one ends the run.
-
-        Raises:
-            MessageError: If no vote was agreed for the round.
-        """
-        settings = self._consortium.config.vote
-        if settings is None or request.round % settings.every:
-            raise m.MessageError(f"no vote on round {request.round} was agreed")
-        new, began = m.unpack_vector(request.shared), self._began(request.round)
-        ballot = ABSTAIN
-        if began is not None:
-            judge = Judge(settings, self._scoring.metrics[0].higher_is_better)
-            ballot = judge.ballot(self._scoring.judged(new), self._scoring.judged(began))
-        key, digest = SigningKey.of(self._identity), model_digest(new)
-        signature = signed_ballot(self._consortium, key, request.round, digest, ballot)
-        return m.Ballot(round=request.round, ballot=ballot, signature=signature)
-
-    def _began(self, number: int) -> FloatVector | None:
-        """Return the model that a round began from; None where the member did not train in it."""
-        update = self._rounds.update
-        return update.shared if update is not None and update.round == number else None
 
 
 def local_only_result(

@@ -32,6 +32,8 @@ class Conclude(Message):
         since: Number of the member's entries that the coordinator has.
         proof: The member's own signature under the end of the round, which a member that lost its
             state knows again; empty where it gave none.
+        vote: All ballots on that model with their signatures, see `scores.ballots.Vote.packed`;
+            empty where no vote was agreed.
     """
 
     kind: Literal["conclude"] = "conclude"
@@ -41,6 +43,7 @@ class Conclude(Message):
     transcript: Digest | None
     since: NonNegativeInt
     proof: bytes = b""
+    vote: bytes = b""
 
 
 class Finish(Message):

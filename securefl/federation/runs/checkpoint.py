@@ -37,7 +37,8 @@ def write_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
         "best_value": repr(state.best_value),
         "run": run_digest,
     }
-    for name, proof in (("proof", state.proof), ("best_proof", state.best_proof)):
+    proofs = {"proof": state.proof, "best_proof": state.best_proof, "end_proof": state.end_proof}
+    for name, proof in proofs.items():
         if proof is not None:
             metadata[name] = proof.stored().hex()
     write_tensors(path, tensors, metadata)
@@ -61,6 +62,7 @@ def read_checkpoint(path: Path, state: RoundState, run_digest: str) -> None:
     state.best_value = float(metadata["best_value"])
     state.proof = _proof(metadata.get("proof"))
     state.best_proof = _proof(metadata.get("best_proof"))
+    state.end_proof = _proof(metadata.get("end_proof"))
     state.server.restore(
         {
             name.removeprefix(_MOMENT): tensor.numpy()

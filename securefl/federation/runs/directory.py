@@ -281,5 +281,5 @@ def _round_record(fields: dict[str, Any]) -> RoundRecord:
     numbers["sum"] = None if found is None else SumFigures.from_json(found)
     numbers["unusual"] = tuple(fields["unusual"])
     vote = fields["vote"]
-    numbers["vote"] = None if vote is None else Vote(**vote)
+    numbers["vote"] = None if vote is None else Vote(**vote | {"absent": tuple(vote["absent"])})
     return RoundRecord(**(fields | names | numbers))

@@ -7,8 +7,8 @@ rounds, restores them, concludes them in the ledger or evaluates their end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from securefl.consortium.agreement.context import Consortium
@@ -27,10 +27,8 @@ from securefl.federation.coordinator.rounds import (
     RoundState,
     initial_state,
     is_over,
-    recent_sums,
     run_round,
     spent,
-    with_remarks,
 )
 from securefl.federation.coordinator.scores import Arms, ScoreSource
 from securefl.federation.coordinator.vote import check_accepted
@@ -41,7 +39,6 @@ from securefl.federation.scores.exact import ExactLayout
 from securefl.federation.scores.exact_session import sum_exact
 from securefl.federation.scores.statement import ReleasedScores, exact_scores
 from securefl.federation.transport.exchange import Exchange
-from securefl.ml.vectors import model_digest
 from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.statement import RunPrivacy, run_privacy
 
@@ -141,7 +138,7 @@ class RoundLoop:
         recent = recent_sums(records)
         self.watch.begin(state.round, self.federation.config.rounds)
         while not is_over(self.prepared.config, state):
-            self._round(state, recent)
+            self._round(state, records, recent)
         self.hooks.rounds_ended(self.federation)
         return self._closed(state)
 
@@ -159,10 +156,10 @@ class RoundLoop:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
             self._conclude(record, state)
-            check_accepted(record.round, record.vote, state.best_round)
+        check_accepted(self.prepared.config, records, state.best_round)
         return state, records
 
-    def _round(self, state: RoundState, recent: RecentSums) -> None:
+    def _round(self, state: RoundState, records: list[RoundRecord], recent: RecentSums) -> None:
         """Run one round and make it durable.
 
         Any of the processes can be killed between any two of these lines. The checkpoint is the
@@ -189,7 +186,8 @@ class RoundLoop:
         # and a signature cannot be taken back. Where a kill prevents it, `_restored` repeats it.
         self._conclude(record, state)
         self.watch.round(record)
-        check_accepted(record.round, record.vote, state.best_round)
+        records.append(record)
+        check_accepted(self.prepared.config, records, state.best_round)
 
     def _conclude(self, record: RoundRecord, state: RoundState) -> None:
         self.hooks.before_ledger()
@@ -197,9 +195,10 @@ class RoundLoop:
             self.federation.members,
             number=record.round,
             survivors=record.survivors,
-            model=model_digest(state.shared),
+            model=bytes.fromhex(record.model),
             transcript=None if record.transcript is None else bytes.fromhex(record.transcript),
-            proof=state.proof,
+            proof=state.end_proof,
+            vote=b"" if record.vote is None else record.vote.packed(),
         )
 
     def _closed(self, state: RoundState) -> Trained:
@@ -222,6 +221,26 @@ class RoundLoop:
         return Trained(
             state, arms, privacy, federation.members, refused, scores=scores, simulation_only=only
         )
+
+
+def with_remarks(record: RoundRecord, recent: RecentSums) -> RoundRecord:
+    """Return a record with what is out of the ordinary in its sum beside those of rounds before.
+
+    Args:
+        record: The record.
+        recent: Sums of the rounds before; gets this one too.
+    """
+    if record.sum is None:
+        return record
+    return replace(record, unusual=recent.note(record.round, record.sum))
+
+
+def recent_sums(records: Sequence[RoundRecord]) -> RecentSums:
+    """Return the sums that the round after these is compared with."""
+    recent = RecentSums()
+    for record in records:
+        with_remarks(record, recent)
+    return recent
 
 
 def deliver_result(federation: Federation, state: RoundState) -> None:

@@ -18,6 +18,7 @@ from securefl.federation.runs.result import (
     RunResult,
     members_left_out,
     round_cost,
+    round_votes,
     run_refusals,
     unscored_rounds,
 )
@@ -90,6 +91,7 @@ def _write_result(
         left_out=members_left_out(records),
         start=None if prepared.earlier is None else prepared.earlier.change(),
         unscored=unscored_rounds(records),
+        votes=round_votes(records),
     )
     directory.save_result(result)
     return result

@@ -59,6 +59,15 @@ def members_left_out(records: Sequence[RoundRecord]) -> tuple[LeftOut, ...]:
     )
 
 
+def round_votes(records: Sequence[RoundRecord]) -> tuple[RoundVote, ...]:
+    """Return all votes that were held, in the order of their rounds."""
+    return tuple(
+        RoundVote(one.round, one.vote.rejected, one.vote.reasons, one.vote.absent)
+        for one in records
+        if one.vote is not None
+    )
+
+
 def unscored_rounds(records: Sequence[RoundRecord]) -> tuple[Unscored, ...]:
     """Return the rounds whose scores failed, by reason, in the order in which they first did."""
     found: dict[str, list[int]] = {}
@@ -115,6 +124,29 @@ class LeftOut:
     member: str
     rounds: tuple[int, ...]
     reason: str
+
+
+@dataclass(frozen=True)
+class RoundVote:
+    """The members' vote on a round's model.
+
+    Attributes:
+        round: The round.
+        rejected: Whether its model was rejected.
+        said: How many members said what, and who said nothing, as text.
+        absent: The members that gave no ballot.
+    """
+
+    round: int
+    rejected: bool
+    said: str
+    absent: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The vote as text."""
+        verdict = "rejected" if self.rejected else "accepted"
+        return f"round {self.round} {verdict}: {self.said}"
 
 
 @dataclass(frozen=True)
@@ -175,6 +207,7 @@ class RunResult:
         simulation_only: The arms of `metrics` that only a simulation can see.
         start: The model that the run went on from; None where it began anew.
         unscored: The rounds whose scores failed.
+        votes: The members' votes on the rounds' models; none where none was agreed.
     """
 
     task: str
@@ -195,6 +228,7 @@ class RunResult:
     left_out: tuple[LeftOut, ...] = ()
     start: StartChange | None = None
     unscored: tuple[Unscored, ...] = ()
+    votes: tuple[RoundVote, ...] = ()
 
     @property
     def in_no_sum(self) -> tuple[str, ...]:
@@ -205,8 +239,8 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; a metric without a case is null."""
         plain: dict[str, Any] = json_ready(asdict(self))
-        # A run that began anew and was scored throughout has the keys that it always had.
-        for key in ("start", "unscored"):
+        # A run that began anew, was scored throughout and held no vote has the keys of before.
+        for key in ("start", "unscored", "votes"):
             if not plain[key]:
                 del plain[key]
         return plain
@@ -238,6 +272,10 @@ def result_from_json(text: str, path: Path) -> RunResult:
         fields["unscored"] = tuple(
             Unscored(**(missing | {"rounds": tuple(missing["rounds"])}))
             for missing in fields.get("unscored", ())
+        )
+        fields["votes"] = tuple(
+            RoundVote(**(vote | {"absent": tuple(vote["absent"])}))
+            for vote in fields.get("votes", ())
         )
         fields["history"] = tuple(_round_cost(cost) for cost in fields["history"])
         return RunResult(**fields)

@@ -8,6 +8,7 @@ from typing import Final
 
 from securefl.config.metric_labels import LABELS, shown, title
 from securefl.config.task_registry import declaration
+from securefl.federation.coordinator.rounds import REJECTED
 from securefl.federation.runs.repeat import RepeatResult
 from securefl.federation.runs.result import Numbers, RunResult
 from securefl.federation.scores.statement import ReleasedScore, ReleasedScores
@@ -27,6 +28,7 @@ def notes(result: Result) -> Iterator[str]:
     yield from _refused(result)
     yield from _left_out(result)
     yield from _unscored(result)
+    yield from _votes(result)
     yield from _over_life(result)
     yield from _scores(result)
     yield from _notes(result.metrics.get("federated", {}))
@@ -96,8 +98,21 @@ def _unscored(result: Result) -> Iterator[str]:
     """Say which rounds could not be the result, since their scores are missing."""
     for run in runs_of(result):
         for missing in run.unscored:
+            if missing.reason == REJECTED:
+                continue  # named with its vote
             rounds = _listed(missing.rounds)
             yield f"No scores of {rounds}, so the result cannot be theirs: {missing.reason}."
+
+
+def _votes(result: Result) -> Iterator[str]:
+    """Say which models were rejected, and which members gave no ballot on how many."""
+    for run in runs_of(result):
+        for vote in run.votes:
+            if vote.rejected:
+                yield f"The members rejected the model of round {vote.round}: {vote.said}."
+        absent = [name for vote in run.votes for name in vote.absent]
+        for name in dict.fromkeys(absent):
+            yield f"{name} gave no ballot on {absent.count(name)} of {len(run.votes)} models."
 
 
 def _listed(rounds: tuple[int, ...]) -> str:

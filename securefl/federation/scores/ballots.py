@@ -3,19 +3,24 @@
 Open and not hidden in a masked sum: no member proves that what it adds to a sum is a single vote.
 The one attacker that the vote is about could add minus three rejections and be believed. Under a
 signature each member has one vote. What it costs: the coordinator sees which members rejected a
-model, and for which class of reason. Without a budget members agree to that; under one no plan
-prices it, and the configuration refuses a vote.
+model, and for which class of reason. Without a budget members agree to that; under one a ballot is
+computed from noised figures that are charged (`noised_judgement.py`), and so costs nothing more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+
+import msgpack
 
 from securefl.config.vote import VoteSettings
 from securefl.consortium.agreement.context import Consortium
-from securefl.federation.scores.judgement import BALLOTS, rejected
+from securefl.consortium.ledger.vote_events import SignedBallot
+from securefl.consortium.ledger.vote_events import Vote as VoteEvent
+from securefl.federation.messages import MessageError
+from securefl.federation.scores.judgement import ABSTAIN, BALLOTS, WORSE, rejected
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.signing import SigningKey, verify
 from securefl_protocols.wire.context import labelled_digest
@@ -28,33 +33,102 @@ class Vote:
     """The vote on a round's model.
 
     Attributes:
-        ballots: Member to what it said; one that said nothing abstained.
+        ballots: Member to what it said.
         signatures: Member to its signature, in hex.
+        absent: Members that gave no ballot, in roster order.
         rejected: Whether the agreed quorum rejects the model.
     """
 
     ballots: Mapping[str, str] = field(default_factory=dict)
     signatures: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
     rejected: bool = False
 
     @property
     def reasons(self) -> str:
-        """How many members said what, in words."""
-        counts = counted(self.ballots)
-        return ", ".join(f"{count} {ballot}" for ballot, count in counts.items() if count)
+        """How many members said what, in words, and who said nothing."""
+        said = list(self.ballots.values())
+        parts = [f"{said.count(one)} {one}" for one in BALLOTS if one in said]
+        parts += [f"no ballot of {', '.join(self.absent)}"] if self.absent else []
+        return ", ".join(parts)
+
+    def packed(self) -> bytes:
+        """Return the vote as it travels to the members, which count for themselves."""
+        return packed_ballots(self._signed())
+
+    def event(self, number: int, model: bytes) -> VoteEvent:
+        """Return the ledger's entry on the vote on a round's model (digest, 32 bytes)."""
+        ballots, out = self._signed(), self.rejected
+        return VoteEvent(round=number, model=model.hex(), ballots=ballots, rejected=out)
+
+    def _signed(self) -> tuple[SignedBallot, ...]:
+        return tuple(
+            SignedBallot(member=one, ballot=said, signature=self.signatures[one])
+            for one, said in self.ballots.items()
+        )
 
 
-def counted(ballots: Mapping[str, str]) -> dict[str, int]:
-    """Return ballot to number of members."""
-    said = list(ballots.values())
+def packed_ballots(ballots: Sequence[SignedBallot]) -> bytes:
+    """Return ballots as they travel."""
+    packed: bytes = msgpack.packb([[one.member, one.ballot, one.signature] for one in ballots])
+    return packed
+
+
+def counted(
+    settings: VoteSettings, ballots: Mapping[str, str], names: tuple[str, ...]
+) -> dict[str, int]:
+    """Return ballot to number of members; who gave none counts as it was agreed."""
+    absent = ABSTAIN if settings.absent == "abstain" else WORSE
+    said = [ballots.get(name, absent) for name in names]
     return {ballot: said.count(ballot) for ballot in BALLOTS}
 
 
 def vote_of(
-    settings: VoteSettings, ballots: Mapping[str, str], signatures: Mapping[str, str]
+    consortium: Consortium,
+    ended: tuple[int, bytes],
+    ballots: Mapping[str, str],
+    signatures: Mapping[str, bytes],
 ) -> Vote:
-    """Return the vote that follows from members' ballots."""
-    return Vote(ballots, signatures, rejected(counted(ballots), settings.quorum))
+    """Return the vote that follows from what members signed.
+
+    Args:
+        consortium: The parties and their agreement, with a section on votes.
+        ended: Number of the round, and the digest of its model, 32 bytes.
+        ballots: Member to what it is said to have said.
+        signatures: Member to its signature; a ballot without a valid one is none.
+    """
+    settings, names = consortium.config.vote, consortium.roster.names
+    assert settings is not None
+    valid = {
+        name: ballots[name]
+        for name in names
+        if name in ballots
+        and is_of(consortium, name, signatures.get(name, b""), (*ended, ballots[name]))
+    }
+    return Vote(
+        valid,
+        {name: signatures[name].hex() for name in valid},
+        tuple(name for name in names if name not in valid),
+        rejected(counted(settings, valid, names), settings.quorum),
+    )
+
+
+def shown_vote(consortium: Consortium, ended: tuple[int, bytes], data: bytes) -> Vote:
+    """Return a vote that a coordinator shows, counted by the agreement; see `Vote.packed`.
+
+    Raises:
+        MessageError: If it is malformed, or a ballot in it is not that member's.
+    """
+    try:
+        rows: Any = msgpack.unpackb(data)
+        ballots = {str(name): str(said) for name, said, _ in rows}
+        signatures = {str(name): bytes.fromhex(signed) for name, _, signed in rows}
+    except (ValueError, TypeError, msgpack.UnpackException):
+        raise MessageError("the vote is malformed") from None
+    vote = vote_of(consortium, ended, ballots, signatures)
+    if len(vote.ballots) != len(rows):
+        raise MessageError(f"a ballot on round {ended[0]} is not by the member that it names")
+    return vote
 
 
 def signed_ballot(

@@ -10,22 +10,68 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
+import numpy.typing as npt
 
+from securefl.config.schema import ServerSettings
 from securefl.config.vote import VoteSettings
+from securefl.ml.vectors import FloatVector, UpdateVector
 from securefl.tasks.base import Judged
 
 ACCEPT: Final = "accept"
 ABSTAIN: Final = "abstain"
-BALLOTS: Final = (ACCEPT, "reject: worse", "reject: department", "reject: exposure", ABSTAIN)
-"""What a member may say, in the order of the coordinates of a sum of votes."""
-WORSE, DEPARTMENT, EXPOSURE = BALLOTS[1:4]
+REASONS: Final = (
+    "reject: worse",
+    "reject: department",
+    "reject: exposure",
+    "reject: direction",
+    "reject: length",
+)
+WORSE, DEPARTMENT, EXPOSURE, DIRECTION, LENGTH = REASONS
+BALLOTS: Final = (ACCEPT, *REASONS, ABSTAIN)
+"""What a member may say."""
 _FEWEST: Final = 20
 """Cases below which a member has no opinion of the whole, and none of a department."""
 _OF_MANY: Final = 2.0
 """Departments are many, so that chance moves the worst of them further than the whole."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A member's own update beside the change that a round made of all of them.
+
+    Attributes:
+        cosine: Of the angle between the two; not a number where either is nothing, or the server's
+            optimizer does not simply add the mean.
+        length: How many times as long as the own update the mean change is; likewise.
+    """
+
+    cosine: float = math.nan
+    length: float = math.nan
+
+    @classmethod
+    def of(
+        cls, server: ServerSettings, began: FloatVector, own: UpdateVector, ended: FloatVector
+    ) -> Self:
+        """Return what a member sees of a round.
+
+        Args:
+            server: How the mean change is applied.
+            began: The model before, float32 [d].
+            own: The member's own change, [d].
+            ended: The model after, float32 [d].
+        """
+        if server.optimizer != "fedavg":
+            return cls()
+        update = own.astype(np.float64)
+        change: npt.NDArray[np.float64] = (ended.astype(np.float64) - began) / server.learning_rate
+        lengths = float(np.linalg.norm(update)), float(np.linalg.norm(change))
+        if not all(lengths) or not all(map(math.isfinite, lengths)):
+            return cls()
+        cosine = float(update @ change) / (lengths[0] * lengths[1])
+        return cls(cosine, lengths[1] / lengths[0])
 
 
 @dataclass(frozen=True)
@@ -40,13 +86,27 @@ class Judge:
     settings: VoteSettings
     higher_is_better: bool
 
-    def ballot(self, new: Judged, accepted: Judged) -> str:
+    def ballot(self, new: Judged, accepted: Judged, turn: Turn) -> str:
         """Return the vote on a model.
 
         Args:
             new: What the member sees of the new model.
             accepted: The same of the last accepted one.
+            turn: Its own update beside the change; it tells a model that is spoiled before it was
+                good, of which the cases say nothing yet.
         """
+        found = self.by_update(turn)
+        return self._by_cases(new, accepted) if found in (ACCEPT, ABSTAIN) else found
+
+    def by_update(self, turn: Turn) -> str:
+        """Return the vote by a member's own update alone; an abstention where it says nothing."""
+        if turn.cosine < self.settings.direction:
+            return DIRECTION
+        if turn.length > self.settings.length:
+            return LENGTH
+        return ABSTAIN if math.isnan(turn.cosine) else ACCEPT
+
+    def _by_cases(self, new: Judged, accepted: Judged) -> str:
         cases = accepted.parts["all"].denominator
         if not math.isfinite(accepted.parts["all"].value) or cases < _FEWEST:
             return ABSTAIN
@@ -92,6 +152,6 @@ def rejected(votes: Mapping[str, int], quorum: float) -> bool:
         quorum: Share of those who did not abstain; at least two members, so that no single one can
             reject.
     """
-    against = sum(votes[ballot] for ballot in (WORSE, DEPARTMENT, EXPOSURE))
+    against = sum(votes[ballot] for ballot in REASONS)
     cast = against + votes[ACCEPT]
     return against >= 2 and against >= quorum * cast

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.coordinator.rounds import RoundRecord
+from securefl.federation.runs.result import round_votes
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.member_status import read_member_status
 from securefl.federation.services.round_steps import STEPS, RoundSteps, step_of
@@ -73,6 +74,7 @@ class RunStatus(ProcessStatus):
         trouble: Why the last try of the round has no sum, or the run was stopped.
         needed: How many answers a step of a round needs.
         unusual: What is out of the ordinary in the last sum; empty if nothing is.
+        vote: The members' vote on the last model, as text; empty where none was held.
         steps: The steps of the round under way.
         members: All members.
     """
@@ -83,6 +85,7 @@ class RunStatus(ProcessStatus):
     needed: int
     steps: tuple[StepFact, ...]
     unusual: str = ""
+    vote: str = ""
     members: tuple[MemberStatus, ...]
 
 
@@ -120,6 +123,7 @@ class StatusFile(LivenessTracker):
             "trouble": "",
             "needed": needed,
             "unusual": "",
+            "vote": "",
             "epsilon": None,
             "epsilon_at": None,
             "cap": context.config.privacy.epsilon,
@@ -190,7 +194,9 @@ class StatusFile(LivenessTracker):
                 member["unusable"] = ""
         self._sum(record.round, verdict, len(record.survivors))
         unusual = "; ".join(record.unusual)
-        self._set(epsilon=record.epsilon, epsilon_at=time.time(), trouble="", unusual=unusual)
+        vote = "; ".join(one.text for one in round_votes([record]))
+        self._set(epsilon=record.epsilon, epsilon_at=time.time(), trouble="")
+        self._set(unusual=unusual, vote=vote)
 
     def unusable(self, party: str, reason: str) -> None:
         """Note that an answer of a member cannot be used, until the next round has ended."""

@@ -105,6 +105,9 @@ def _coordinator_lines(tree: Tree, now: float) -> Iterator[Line]:
         yield Line("Trouble", tree["trouble"], "bad" if tree["state"] == "stopped" else "warn")
     if tree.get("unusual"):
         yield Line("Last sum", f"out of the ordinary: {tree['unusual']}", "warn")
+    if vote := tree.get("vote"):
+        doubted = "rejected" in vote or "no ballot" in vote
+        yield Line("Last vote", vote, "warn" if doubted else "")
     if (waits := _waits(tree, now)) is not None:
         yield waits
     if tree["epsilon"] is not None:

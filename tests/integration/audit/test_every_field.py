@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from securefl.audit.bundle.bundle import Bundle, parse
 from securefl.audit.bundle.case import AuditContext, Log
 from securefl.audit.verify import _fault
-from securefl.consortium.ledger.events import Entry, Event, Mechanism, Outcome
+from securefl.consortium.ledger.event_base import Mechanism
+from securefl.consortium.ledger.events import Entry, Event, Outcome
 from support.bundle_edits import CHEAT
 from support.bundle_fields import UNORDERED, at, fields_of, other_values, put, resigned
 from support.bundle_scenario import NOW, STEP, honest, scored
@@ -28,6 +29,7 @@ MODES = {
         rounds=1, members=3, masked=False, history=EARLIER, step=ALL_UNITS
     ),
     "masked": lambda: honest(rounds=2, members=3, private=False),
+    "masked, votes": lambda: honest(rounds=2, members=3, private=False, vote={}),
     "masked, local dp": lambda: honest(rounds=2, members=3, step=ALL_UNITS),
 }
 WHO = ("an outsider", "one member", "all members")

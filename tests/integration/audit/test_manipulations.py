@@ -33,8 +33,9 @@ def test_the_honest_bundle_passes(run, tmp_path):
         now=NOW,
     )
     found = {check.name: check.verdict for check in audit.checks}
-    # No earlier run and no signature of the model was given, and none was called for.
-    assert {found.pop(name) for name in ("earlier-runs", "model-signed")} == {"not checked"}
+    # No earlier run and no signature of the model was given, and no vote was agreed.
+    left = ("earlier-runs", "model-signed", "votes-counted")
+    assert {found.pop(name) for name in left} == {"not checked"}
     assert set(found.values()) == {"pass"}, audit
     assert (audit.verdict, audit.exit_code) == ("pass", 0)
 
@@ -44,7 +45,7 @@ def test_the_honest_bundle_with_scores_passes(run, tmp_path):
     bundle, model = scored(run).seal(tmp_path), run.model
     audit = verify(bundle, folder=tmp_path, agreement=bundle.agreement, model=model, now=NOW)
     verdicts = {check.name: check.verdict for check in audit.checks}
-    left_out = {"earlier-runs", "delta-small", "model-signed"}
+    left_out = {"earlier-runs", "delta-small", "model-signed", "votes-counted"}
     assert {v for name, v in verdicts.items() if name not in left_out} == {"pass"}, audit
     before, after = (explain(one) for one in (run.seal(), bundle))
     for plain, more in zip(before.members, after.members, strict=True):

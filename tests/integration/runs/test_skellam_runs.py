@@ -7,7 +7,7 @@ from scipy import stats
 from securefl.audit.export import audit_run
 from securefl.config.load import load_config
 from securefl.consortium.ledger.composition import compose
-from securefl.consortium.ledger.events import SkellamMechanism
+from securefl.consortium.ledger.event_base import SkellamMechanism
 from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.transparency_log import open_log
 from securefl.errors import ConfigError

@@ -1,52 +1,43 @@
-"""Members vote on models: honest runs go on, and a spoiled model stops the run."""
+"""Members vote on models: honest runs go on, a spoiled round is repeated, or the run stops."""
 
-import numpy as np
+import msgpack
 import pytest
 
-from securefl.audit.attacks.poison.federations import family_config, family_data
-from securefl.audit.attacks.poison.hostile import HostileSpec
-from securefl.audit.attacks.poison.table import ATTACKS
+from securefl.audit.attacks.poison.federations import family_data
+from securefl.audit.export import audit_run, bundle_of
 from securefl.config.load import load_config
+from securefl.consortium.ledger.vote_events import Ballot, Vote
 from securefl.errors import ConfigError
 from securefl.federation.coordinator.vote import RejectedModelError
-from securefl.federation.member.spec import MemberSpec
-from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.messages import MessageError
+from securefl.federation.runs.loop import RoundLoop
 from securefl.federation.runs.prepare import prepare_data
-from securefl.federation.runs.progress import Silent
-from securefl.federation.runs.run import train_and_evaluate
 from securefl.federation.runs.simulation import local_consortium
-from securefl.federation.scores.ballots import is_of, signed_ballot
-from securefl.federation.scores.judgement import ABSTAIN, ACCEPT
-from securefl.ml.vectors import model_digest
+from securefl.federation.scores.ballots import is_of, shown_vote, signed_ballot, vote_of
+from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, WORSE
 from securefl_protocols.primitives.signing import SigningKey
+from support.vote_setup import attack_in, trained, voting
 
-
-def voting(**vote):
-    base = family_config("ranking", 5, 0)
-    tree = base.model_dump(mode="json", exclude_none=True)
-    return load_config(None, tree | {"mode": "secure", "rounds": 2, "vote": vote})
+BUDGET = {"dp": "distributed", "epsilon": 8.0, "delta": 1e-5}
+"""Of so few customers that members abstain: the noise is too large to be paid for."""
 
 
 @pytest.fixture
 def hostile(monkeypatch):
-    """Have the first retailer promote ten products, in its real place in the run."""
-    honest = MemberSpec.build
-
-    def build(spec):
-        if spec.name != "retailer-0":
-            return honest(spec)
-        monkeypatch.setattr(MemberSpec, "build", honest)
-        party = HostileSpec(spec, ATTACKS["promote-ten"], np.arange(10)).build()
-        monkeypatch.setattr(MemberSpec, "build", build)
-        return party
-
-    monkeypatch.setattr(MemberSpec, "build", build)
+    """Have the first retailer promote ten products in every round."""
+    attack_in(monkeypatch, "promote-ten")
 
 
-def trained(config, path):
-    directory = RunDirectory.create(path, config)
-    prepared = prepare_data(config, family_data("ranking", config, 5))
-    return directory, lambda: train_and_evaluate(prepared, directory, Silent())
+def audited(directory):
+    """The verdict of the audit of a run, and that of its check of votes."""
+    audit = audit_run(directory.path)
+    return audit.verdict, next(c for c in audit.checks if c.name == "votes-counted")
+
+
+def events(directory, kind):
+    """The ledger's events of a kind, each with its member."""
+    entries = [signed.entry for signed in bundle_of(directory.path).entries]
+    return [(entry.member, entry.event) for entry in entries if isinstance(entry.event, kind)]
 
 
 def test_honest_members_accept_and_the_run_ends(tmp_path):
@@ -56,10 +47,14 @@ def test_honest_members_accept_and_the_run_ends(tmp_path):
     assert [vote.rejected for vote in votes] == [False, False]
     assert all(len(vote.signatures) == 5 for vote in votes)
     assert result.state.round == 2
+    assert len(events(directory, Ballot)) == len(events(directory, Vote)) == 10
+    verdict, check = audited(directory)
+    assert (verdict, check.verdict) == ("pass", "pass")
+    assert "2 votes, 0 of which reject" in check.reason
 
 
 def test_a_promoted_model_stops_the_run(tmp_path, hostile):
-    directory, run = trained(voting(), tmp_path / "run")
+    directory, run = trained(voting(repeats=0), tmp_path / "run")
     with pytest.raises(RejectedModelError, match=r"the model of round 1 .* none is accepted"):
         run()
     (record,) = directory.records()
@@ -76,20 +71,31 @@ def test_no_vote_is_held_between_the_agreed_rounds(tmp_path):
     assert [record.vote is None for record in directory.records()] == [True, False]
 
 
-BUDGET = {"dp": "distributed", "epsilon": 8.0, "delta": 1e-5}
-
-
-@pytest.mark.parametrize("changes", [{"mode": "plain"}, {"privacy": BUDGET}])
-def test_a_vote_is_refused_where_nothing_prices_it(changes):
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"mode": "plain"}, "in mode secure alone"),
+        ({"privacy": BUDGET, "server": {"optimizer": "fedadam"}}, "is fedavg"),
+    ],
+)
+def test_a_vote_is_refused_where_it_says_nothing(changes, why):
     tree = voting().model_dump(mode="json", exclude_none=True)
-    with pytest.raises(ConfigError, match="without a budget alone"):
+    with pytest.raises(ConfigError, match=why):
         load_config(None, tree | changes)
 
 
-def test_a_ballot_is_one_members_and_of_one_model(tmp_path):
-    prepared = prepare_data(voting(), family_data("ranking", voting(), 5))
-    consortium, keys = local_consortium(prepared)
-    key, model = SigningKey(keys["retailer-1"]), model_digest(prepared.shared)
+@pytest.fixture(scope="module")
+def parties():
+    """A consortium of five that votes, and its keys."""
+    return local_consortium(prepare_data(voting(), family_data("ranking", voting(), 5)))
+
+
+MODEL = bytes(range(32))
+
+
+def test_a_ballot_is_one_members_and_of_one_model(parties):
+    consortium, keys = parties
+    key, model = SigningKey(keys["retailer-1"]), MODEL
     signature = signed_ballot(consortium, key, 1, model, ACCEPT)
     assert is_of(consortium, "retailer-1", signature, (1, model, ACCEPT))
     assert not is_of(consortium, "retailer-2", signature, (1, model, ACCEPT))
@@ -98,3 +104,109 @@ def test_a_ballot_is_one_members_and_of_one_model(tmp_path):
     assert not is_of(consortium, "retailer-1", signature, (1, model, ABSTAIN))
     other = signed_ballot(consortium, key, 1, model, "reject: envy")
     assert not is_of(consortium, "retailer-1", other, (1, model, "reject: envy"))
+
+
+def signed(parties, ballots):
+    """The vote on `MODEL` in round 1 that members' ballots lead to."""
+    consortium, keys = parties
+    signatures = {
+        name: signed_ballot(consortium, SigningKey(keys[name]), 1, MODEL, said)
+        for name, said in ballots.items()
+    }
+    return vote_of(consortium, (1, MODEL), ballots, signatures)
+
+
+def test_a_member_counts_what_it_is_shown_itself(parties):
+    """No word of the coordinator rejects a model: four signatures do, and they can be withheld."""
+    consortium, keys = parties
+    ballots = dict.fromkeys(list(keys)[:4], WORSE)
+    vote = signed(parties, ballots)
+    shown = shown_vote(consortium, (1, MODEL), vote.packed())
+    assert shown == vote
+    assert shown.rejected
+    assert shown.absent == ("retailer-4",)
+    assert signed(parties, dict(list(ballots.items())[:1])).rejected is False
+    turned = msgpack.packb([[one, ACCEPT, vote.signatures[one]] for one in ballots])
+    with pytest.raises(MessageError, match="not by the member that it names"):
+        shown_vote(consortium, (1, MODEL), turned)
+    for content in (b"", b"\xff", msgpack.packb({"a": 1}), msgpack.packb([["retailer-0", ACCEPT]])):
+        with pytest.raises(MessageError, match="malformed"):
+            shown_vote(consortium, (1, MODEL), content)
+
+
+@pytest.mark.slow
+def test_rejected_round_is_repeated_from_before(tmp_path, monkeypatch):
+    attack_in(monkeypatch, "promote-ten", rounds={2})
+    directory, run = trained(voting(rounds=3), tmp_path / "run")
+    result = run()
+    records = directory.records()
+    assert [record.vote.rejected for record in records] == [False, True, False]
+    assert records[1].unscored
+    assert not records[1].best
+    assert result.state.best_round != 2
+    begun = {entry.event.round: entry.event.model_before for entry in releases(directory)}
+    assert begun[3] == begun[2] == records[0].model != records[1].model
+    verdict, check = audited(directory)
+    assert (verdict, check.verdict) == ("pass", "pass")
+    assert "3 votes, 1 of which reject" in check.reason
+
+
+def releases(directory):
+    entries = [signed.entry for signed in bundle_of(directory.path).entries]
+    return [entry for entry in entries if entry.event.kind == "release"]
+
+
+@pytest.mark.slow
+def test_run_ends_the_same_if_killed_behind_a_rejection(tmp_path, monkeypatch):
+    attack_in(monkeypatch, "promote-ten", rounds={2})
+    whole, run = trained(voting(rounds=3), tmp_path / "whole")
+    run()
+    killed, run = trained(voting(rounds=3), tmp_path / "killed")
+    conclude = RoundLoop._conclude
+
+    def dies(loop, record, state):
+        conclude(loop, record, state)
+        if record.round == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RoundLoop, "_conclude", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    monkeypatch.setattr(RoundLoop, "_conclude", conclude)
+    run()
+    ends = [[record.model for record in one.records()] for one in (whole, killed)]
+    assert ends[0] == ends[1]
+    assert audited(killed)[1].verdict == "pass"
+
+
+@pytest.mark.slow
+def test_run_stops_after_the_agreed_repeats(tmp_path, hostile):
+    directory, run = trained(voting(rounds=4, repeats=1), tmp_path / "run")
+    with pytest.raises(RejectedModelError, match="2 in a row; 1 repeats were agreed"):
+        run()
+    assert [record.vote.rejected for record in directory.records()] == [True, True]
+
+
+@pytest.mark.slow
+def test_ballots_under_a_budget_are_charged(tmp_path):
+    """With a budget far beyond any use, so few customers are enough for a ballot."""
+    privacy = {"dp": "distributed", "epsilon": 40.0, "delta": 1e-5, "expected_batch": 100.0}
+    config = voting(changes={"privacy": privacy, "model": {"name": "profile"}}, share=0.5)
+    directory, run = trained(config, tmp_path / "run")
+    run()
+    given = [ballot for _, ballot in events(directory, Ballot)]
+    said = [ballot for ballot in given if ballot.ballot != ABSTAIN]
+    assert said
+    assert all(ballot.mechanism.sampling_rate == 1.0 for ballot in said)
+    assert all(ballot.epsilon_after > ballot.epsilon_before for ballot in said)
+    assert audited(directory)[1].verdict == "pass"
+
+
+@pytest.mark.slow
+def test_too_much_noise_abstains_and_costs_nothing(tmp_path):
+    config = voting(changes={"privacy": BUDGET, "model": {"name": "profile"}})
+    directory, run = trained(config, tmp_path / "run")
+    run()
+    given = [ballot for _, ballot in events(directory, Ballot)]
+    assert {(ballot.ballot, ballot.mechanism) for ballot in given} == {(ABSTAIN, None)}
+    assert not any(record.vote.rejected for record in directory.records())

@@ -9,7 +9,7 @@ from securefl.audit.accountants.bounds import at_least, at_most, compare, gaussi
 from securefl.audit.accountants.recompute import BeyondReachError, Claim, compared, under_reported
 from securefl.audit.accountants.skellam_rdp import SkellamStep, renyi_epsilon
 from securefl.consortium.ledger.composition import compose
-from securefl.consortium.ledger.events import SkellamMechanism
+from securefl.consortium.ledger.event_base import SkellamMechanism
 from securefl.errors import ConfigError
 from support.bundle_scenario import STEP
 

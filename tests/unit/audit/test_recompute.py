@@ -13,7 +13,7 @@ from securefl.audit.accountants.recompute import (
     UnpricedError,
 )
 from securefl.consortium.ledger.composition import compose
-from securefl.consortium.ledger.events import Mechanism, SkellamMechanism
+from securefl.consortium.ledger.event_base import Mechanism, SkellamMechanism
 from securefl.privacy.accounting.pld import Composition
 from support.bundle_scenario import STEP
 

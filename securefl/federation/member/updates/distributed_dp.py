@@ -66,6 +66,7 @@ class DistributedUpdates(ABC):
         self.model = model
         self._budget = RunBudget(self.plan.base, charges)
         self._releases = ReleaseCache(directory / RELEASE, "share")
+        self._clean: tuple[int, Int64Vector] | None = None
 
     @abstractmethod
     def integers(self, number: int, stream: AesCtrRng, account: RunAccount) -> Int64Vector:
@@ -97,6 +98,25 @@ class DistributedUpdates(ABC):
         """Return what the member has spent so far."""
         return self._budget.spending()
 
+    def remembers(self, number: int) -> bool:
+        """Return whether the sum of a round without noise is here still, for `projection`."""
+        return self._clean is not None and self._clean[0] == number
+
+    def projection(self, direction: DoubleVector) -> int:
+        """Return the member's last sum, without noise, along a direction.
+
+        In integer steps, rounded. A private number: whoever asks adds noise and pays for it first.
+
+        Args:
+            direction: At most as long as 1, float64 [coordinates].
+
+        Raises:
+            ValueError: If the sum is not remembered; a restart forgets it.
+        """
+        if self._clean is None:
+            raise ValueError("no sum is remembered")
+        return round(float(self._clean[1].astype(np.float64) @ direction))
+
     def _share(self, number: int) -> tuple[DoubleVector, NoiseChain | None]:
         stream = member_stream(self.plan.base.settings, self.learner.data.name, number)
         seed_torch_rng(stream)
@@ -104,6 +124,7 @@ class DistributedUpdates(ABC):
         # Charge before use: a kill after this line can waste budget, and never overspend it.
         account.charge(self.plan.event)
         total = self.integers(number, stream, account)
+        self._clean = number, total.copy()
         noise, layers = self._noise(stream)
         total += noise
         share: DoubleVector = np.ldexp(total.astype(np.float64), -self.plan.code.bits)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from securefl.consortium.keys.key_files import generate_key
 from securefl.consortium.ledger.composition import compose, joined
-from securefl.consortium.ledger.events import ZEROS, End, Mechanism, Outcome, Release, SignedEntry
+from securefl.consortium.ledger.event_base import ZEROS, Mechanism
+from securefl.consortium.ledger.events import End, Outcome, Release, SignedEntry
 from securefl.consortium.ledger.hash_chain import (
     LedgerError,
     canonical,

@@ -17,8 +17,9 @@ from securefl.federation.aggregation.sum_figures import (
     SumReader,
     remarks,
 )
-from securefl.federation.coordinator.rounds import RoundRecord, recent_sums, with_remarks
+from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.member.sum_watch import SumWatch
+from securefl.federation.runs.loop import recent_sums, with_remarks
 from securefl.ml.item_rows import Axis, Block
 from securefl.ml.parameters import shared_vector
 

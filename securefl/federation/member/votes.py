@@ -1,0 +1,134 @@
+"""A member's votes on models: its own ballot, recorded before it leaves, and the vote it is shown.
+
+A member counts for itself: what a coordinator shows is signatures of members, and whether they
+reject a model follows from the agreement alone.
+"""
+
+from __future__ import annotations
+
+from securefl.config.schema import RunConfig
+from securefl.consortium.ledger.hash_chain import LedgerError
+from securefl.consortium.ledger.member_ledger import MemberLedger
+from securefl.consortium.ledger.vote_events import Ballot, Vote
+from securefl.federation import messages as m
+from securefl.federation.member.open_session import TrainedUpdate
+from securefl.federation.member.rounds import MemberRounds
+from securefl.federation.member.scoring import MemberScoring
+from securefl.federation.scores.ballots import shown_vote, signed_ballot
+from securefl.federation.scores.judgement import ABSTAIN, Judge, Turn
+from securefl.federation.scores.party import ScoreSpec
+from securefl.ml.vectors import FloatVector, model_digest
+from securefl.privacy.mechanisms import mechanism_for
+from securefl_protocols.primitives.signing import SigningKey
+
+
+class MemberVotes:
+    """Votes on the models of rounds, where the agreement says so.
+
+    Args:
+        spec: The member's spec.
+        scoring: Judges models on its validation cases.
+        rounds: Its rounds, with the model that each began from.
+        ledger: Its ledger.
+    """
+
+    def __init__(
+        self,
+        spec: ScoreSpec,
+        scoring: MemberScoring,
+        rounds: MemberRounds,
+        ledger: MemberLedger,
+    ) -> None:
+        self._consortium, self._identity = spec.consortium, spec.identity
+        self._scoring, self._rounds, self._ledger = scoring, rounds, ledger
+
+    def answer(self, request: m.VoteRequest) -> m.Ballot:
+        """Return the member's ballot on the model that a round ended with; the same when asked on.
+
+        Raises:
+            MessageError: If no vote was agreed for the round, or it voted on another model.
+        """
+        self._check_agreed(request.round)
+        shared, key = m.unpack_vector(request.shared), SigningKey.of(self._identity)
+        digest = model_digest(shared)
+        given = self._given(request.round) or self._newly_given(request.round, shared)
+        if given.model != digest.hex():
+            raise m.MessageError(f"this member voted on another model of round {request.round}")
+        signature = signed_ballot(self._consortium, key, request.round, digest, given.ballot)
+        return m.Ballot(round=request.round, ballot=given.ballot, signature=signature)
+
+    def shown(self, claim: m.Conclude) -> Vote | None:
+        """Return the vote on a round's model, as this member counts it; None where none is held.
+
+        Raises:
+            MessageError: If a vote was agreed and none is shown, the reverse, or it is malformed.
+            LedgerError: If another vote on the round is recorded already.
+        """
+        if not self._agreed(claim.round):
+            if claim.vote:
+                raise m.MessageError(f"no vote on round {claim.round} was agreed")
+            return None
+        if not claim.vote:
+            raise m.MessageError(f"no vote on round {claim.round} is shown")
+        shown = shown_vote(self._consortium, (claim.round, claim.model), claim.vote)
+        event, known = shown.event(claim.round, claim.model), self._shown(claim.round)
+        if known not in (None, event):
+            raise LedgerError(f"another vote on round {claim.round} was shown before")
+        return event
+
+    def record(self, vote: Vote | None) -> None:
+        """Record a vote that was shown, once."""
+        if vote is not None and self._shown(vote.round) is None:
+            self._ledger.record(vote)
+
+    def rejected(self, number: int) -> bool:
+        """Return whether a round's model was rejected, by the vote in the member's ledger."""
+        vote = self._shown(number) if self._agreed(number) else None
+        return vote is not None and vote.rejected
+
+    def _agreed(self, number: int) -> bool:
+        settings = self._consortium.config.vote
+        return settings is not None and number % settings.every == 0
+
+    def _check_agreed(self, number: int) -> None:
+        if not self._agreed(number):
+            raise m.MessageError(f"no vote on round {number} was agreed")
+
+    def _given(self, number: int) -> Ballot | None:
+        entry = self._ledger.privacy_ledger.entry_of(self._ledger.run, "ballot", number)
+        return entry.event if entry is not None and isinstance(entry.event, Ballot) else None
+
+    def _shown(self, number: int) -> Vote | None:
+        entry = self._ledger.privacy_ledger.entry_of(self._ledger.run, "vote", number)
+        return entry.event if entry is not None and isinstance(entry.event, Vote) else None
+
+    def _newly_given(self, number: int, shared: FloatVector) -> Ballot:
+        """Judge a model, and record the ballot before it leaves."""
+        config, update = self._consortium.config, self._update(number)
+        if update is not None and mechanism_for(config.privacy).shares_noise:
+            # Noise takes long to import, and a run without a budget does not need it.
+            from securefl.federation.member.noised_votes import NoisedVotes
+
+            noised = NoisedVotes(config, len(self._consortium.roster.names), self._ledger)
+            return noised.give(number, self._rounds.trainer, update.shared, shared)
+        ballot = ABSTAIN if update is None else self._ballot(config, update, shared)
+        event = Ballot(round=number, model=model_digest(shared).hex(), ballot=ballot)
+        self._ledger.record(event)
+        return event
+
+    def _ballot(self, config: RunConfig, update: TrainedUpdate, shared: FloatVector) -> str:
+        """Judge a model; the one that the round began from is the last accepted one."""
+        assert config.vote is not None
+        judge = Judge(config.vote, self._scoring.metrics[0].higher_is_better)
+        turn = Turn.of(config.server, update.shared, update.change, shared)
+        if mechanism_for(config.privacy).private:
+            # The own update has left with all its noise, and was charged: what follows from it and
+            # from the change costs nothing more. Held-out cases would.
+            return judge.by_update(turn)
+        new, accepted = self._scoring.judged(shared), self._scoring.judged(update.shared)
+        return judge.ballot(new, accepted, turn)
+
+    def _update(self, number: int) -> TrainedUpdate | None:
+        """Return the member's own update of a round; None where it did not train in it."""
+        update = self._rounds.update
+        return update if update is not None and update.round == number else None

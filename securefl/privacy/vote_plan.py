@@ -1,0 +1,67 @@
+"""What members' ballots may cost under shared noise, and the noise that follows: public alone.
+
+Under noise shares a member's own sum has too little noise to be judged by for free. Its projection
+on the public direction of the round's change is one number: a privacy unit moves the member's sum
+by at most its clip norm, and so moves the projection by no more (Cauchy-Schwarz). With Gaussian
+noise of its own it is a release of sensitivity 1 at sampling rate 1, once a vote; the ballot is
+computed from it. V such releases of noise multiplier sigma sqrt(V) cost what one of sigma costs.
+"""
+
+from __future__ import annotations
+
+import math
+
+from securefl.config.schema import RunConfig
+from securefl.privacy.accounting.calibration import Budget
+from securefl.privacy.accounting.events import SampledGaussian
+from securefl.privacy.accounting.sensitivity import Sensitivity
+from securefl.privacy.mechanisms import mechanism_for
+from securefl.privacy.noise.shares import NoisePlan, gaussian_shares, set_aside
+from securefl.privacy.score_plan import least_multiplier
+
+ROUNDING = 1.0
+"""How much further a unit moves a projection that is rounded, in integer steps."""
+
+
+def votes_held(config: RunConfig) -> int:
+    """Return how many votes a run holds at most."""
+    return 0 if config.vote is None else config.rounds // config.vote.every
+
+
+def vote_event(config: RunConfig) -> SampledGaussian | None:
+    """Return the event that all ballots of a run are charged as; None where they cost nothing.
+
+    They do without a budget, and where each member's update has all its noise by itself: there a
+    ballot is computed from released updates alone.
+    """
+    budget, count = vote_budget(config), votes_held(config)
+    if budget is None or not count:
+        return None
+    sigma = least_multiplier(set_aside(budget)) * math.sqrt(count)
+    return SampledGaussian(sigma, sampling_rate=1.0, steps=count)
+
+
+def vote_budget(config: RunConfig) -> Budget | None:
+    """Return the part of the budget that is reserved for ballots; None where they cost nothing."""
+    settings = config.privacy
+    if config.vote is None or not mechanism_for(settings).shares_noise:
+        return None
+    assert settings.epsilon is not None
+    return Budget(config.vote.share * settings.epsilon, settings.delta)
+
+
+def projection_noise(config: RunConfig, moved: float) -> NoisePlan | None:
+    """Return the integer noise on a member's projection; None where no ballot is charged.
+
+    Args:
+        config: The run's configuration.
+        moved: How far one unit moves the member's integers in a step, in the Euclidean norm.
+
+    Raises:
+        ConfigError: If more noise is needed than is drawn.
+    """
+    event, budget = vote_event(config), vote_budget(config)
+    if event is None or budget is None:
+        return None
+    sensitivity = Sensitivity(config.privacy.steps * moved + ROUNDING, 1)
+    return gaussian_shares(event, sensitivity, honest=1, budget=budget)

@@ -1,0 +1,54 @@
+"""A hostile member in a process of its own, against honest processes around a real broker."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from securefl.audit.attacks.poison.federations import family_config
+from securefl.audit.export import audit_run
+from securefl.config.load import load_config
+from securefl.federation.runs.directory import RunDirectory
+from securefl.federation.services.status import read_status
+from support.consortium_processes import begun, found, life_of_hostile, run_network
+from support.small_runs import NETWORK_MEMBERS as NAMES
+
+pytestmark = pytest.mark.slow
+
+
+def village_of(folder, rounds, **vote):
+    """Four retailers who rank products, and vote on each model."""
+    tree = family_config("ranking", len(NAMES), 0).model_dump(mode="json", exclude_none=True)
+    agreed = {"mode": "secure", "rounds": rounds, "vote": vote}
+    return found(folder, load_config(None, tree | agreed), NAMES)
+
+
+def test_scaled_update_is_found_and_its_round_repeated(tmp_path):
+    """The run ends with an accepted model, and its audit follows all of it."""
+    village = village_of(tmp_path / "village", rounds=3)
+    result = run_network(village, hostile={NAMES[0]: ("scale", {2})})
+    records = RunDirectory.open(result).records()
+    assert [record.vote.rejected for record in records] == [False, True, False]
+    assert not any(record.vote.absent for record in records)
+    assert "round 3 accepted" in read_status(result)["vote"]
+    audit = audit_run(result)
+    assert audit.verdict in {"pass", "warn"}
+    verdicts = {check.name: check.verdict for check in audit.checks}
+    checks = ("votes-counted", "model-chain", "sums-replayed", "models-from-sums")
+    assert {verdicts[name] for name in checks} == {"pass"}
+
+
+def test_scaling_without_end_stops_the_run_by_name(tmp_path):
+    village = village_of(tmp_path / "village", rounds=4, repeats=1)
+    with ExitStack() as stack:
+        attacks = {NAMES[0]: (life_of_hostile, ("scale", None))}
+        lives, hub = begun(stack, village, attacks)
+        hub.join(120)
+        for process in lives.values():
+            process.join(30)
+        # The coordinator stops with the reason, and no member waits on.
+        assert hub.exitcode not in {0, None}
+        assert all(process.exitcode is not None for process in lives.values())
+    status = read_status(village.folder / "run")
+    assert status["state"] == "stopped"
+    assert "reject the model of round 2" in status["trouble"]
+    assert "reject: length" in status["trouble"]
