@@ -1,15 +1,18 @@
 """One member's wrong ledger answer makes it absent, and never ends the others' run."""
 
+import msgpack
 import pytest
 
 from securefl.consortium.ledger.events import Outcome
 from securefl.consortium.ledger.hash_chain import read_entry
 from securefl.consortium.ledger.transparency_log import LogError
+from securefl.consortium.ledger.vote_events import SignedBallot, Vote
 from securefl.consortium.ledger.witness import UnverifiedTreeHead
 from securefl.errors import SecureflError
 from securefl.federation import messages as m
 from securefl.federation.coordinator.fault_tolerant import FailuresAsAbsence
 from securefl.federation.coordinator.ledger_recorder import Recorder
+from securefl.federation.scores.ballots import packed_ballots
 from securefl.federation.transport.base import Delivery
 from securefl.federation.transport.exchange import Exchange
 
@@ -100,6 +103,13 @@ def test_log_that_most_say_lost_entries_ends_the_run(ledgers, log):
         Recorder(log(), FailuresAsAbsence(wire), names).begin()
 
 
+def read_ballots(data):
+    return tuple(
+        SignedBallot(member=one, ballot=said, signature=signature)
+        for one, said, signature in msgpack.unpackb(data)
+    )
+
+
 class Rounds(Wire):
     """Members that record how rounds end, one after another, unless they are away."""
 
@@ -124,12 +134,17 @@ class Rounds(Wire):
                     layout="00" * 32,
                 )
             )
+            vote = {"round": asked.round, "model": model, "rejected": False}
+            ledger.record(Vote(ballots=read_ballots(asked.vote), **vote))
         return self._answer(ledger, asked)
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_ends_that_a_member_missed_are_made_up_for(restarted, ledgers, log):
-    """Away for two rounds, it records three in the third; else it could record none any more."""
+    """Away for two rounds, it records three in the third; else it could record none any more.
+
+    With each end it is shown the vote of that round.
+    """
     kept, names = log(), ("north", "south", "west")
     wire = Rounds(ledgers, lambda name, said: said)
     recorder = Recorder(kept, FailuresAsAbsence(wire), names)
@@ -139,6 +154,8 @@ def test_ends_that_a_member_missed_are_made_up_for(restarted, ledgers, log):
         if restarted and number == 3:
             recorder = Recorder(kept, FailuresAsAbsence(wire), names)
         end = {"survivors": ("south", "west"), "model": bytes([number]) * 32}
+        ballot = SignedBallot(member="south", ballot="accept", signature=f"{number:0128x}")
+        end["vote"] = packed_ballots([ballot])
         recorder.conclude(names, number=number, transcript=b"t" * 32, proof=None, **end)
     events = [read_entry(data).entry for data in kept.entries()]
     ends = [e.event for e in events if e.member == "north" and e.event.kind == "outcome"]
