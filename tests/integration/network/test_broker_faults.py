@@ -123,6 +123,23 @@ def test_a_broker_that_stops_is_named_and_its_return(place):
 
 
 @pytest.mark.slow
+def test_messages_arrive_soon_after_a_restart(place):
+    """A reader pulls anew at once, and no more requests are open than before."""
+    with Broker(place.file, place.port) as broker, place.link() as link:
+        streams(place, link)
+        sender = SimpleNamespace(name="north")
+        link.read(LAYOUT.up("north"), "north", sender, Quota("north"))
+        for _ in range(3):
+            broker.kill()
+            broker.start_again()
+            named(place.faults, "connection", "")
+            begun = time.monotonic()
+            while link.run(waiting(link)) != 1:
+                assert time.monotonic() - begun < 3.0
+                time.sleep(0.05)
+
+
+@pytest.mark.slow
 def test_a_broker_that_froze_is_named(place):
     """Its connections stay open and say nothing: "connected" is not known any more."""
     with Broker(place.file, place.port) as broker, place.link() as link:
@@ -197,6 +214,11 @@ def test_a_full_disk_needs_no_restart(place, way):
         named(place.faults, "streams", "")
         assert renewed
         assert stored_in(link, subject) == stored_in(link, other) == 1
+
+
+async def waiting(link):
+    """Pulls of the coordinator that are open at the broker."""
+    return (await link.client.jetstream().consumer_info(LAYOUT.up("north"), "north")).num_waiting
 
 
 def stored_in(link, subject):

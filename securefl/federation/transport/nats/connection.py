@@ -90,6 +90,7 @@ class NatsClient:
         self._client: Client = CarefulClient()
         self._trouble = ""
         self._unstored = 0
+        self._readers: list[Reader] = []
         self._sending: dict[tuple[str, str], deque[asyncio.Task[None]]] = {}
         self._store, self.line, self._beats = Store(self), Line(self), BeatListeners(self)
         self._closing = False
@@ -184,6 +185,8 @@ class NatsClient:
     async def _on_reconnected(self) -> None:
         self.faults.end("connection")
         self.line.reconnected()
+        for reader in self._readers:
+            reader.reconnected()
         await self._store.reconnected()
 
     async def _on_closed(self) -> None:
@@ -243,7 +246,8 @@ class NatsClient:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         # A member may not, and cuts the coordinator off from nothing.
         empty = None if quota.most is None else partial(purge, self, stream)
-        self.spawn(Reader(self, subject, sender, quota, empty).pull())
+        self._readers.append(Reader(self, subject, sender, quota, empty))
+        self.spawn(self._readers[-1].pull())
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work on the event loop until the connection is closed."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from securefl.federation.transport.nats.chunking import (
@@ -78,7 +79,9 @@ class Reader:
         self._parts: dict[tuple[str, ...], dict[int, Msg]] = {}
         self._left = 0
         self._purge, self._rests = purge, False
-        self._again = asyncio.Event()
+        self._again, self._anew = asyncio.Event(), True
+        self._inbox = ""
+        self._subscription: Subscription | None = None
         self._unread = asyncio.Semaphore(_UNREAD)
 
     async def pull(self) -> None:
@@ -87,8 +90,6 @@ class Reader:
         Of a sender that is cut off nothing is pulled; afterwards nothing of that time.
         """
         client = self._link.client
-        inbox = client.new_inbox()
-        await client.subscribe(inbox, cb=self._take, pending_bytes_limit=-1)
         request = {"batch": _PULL, "expires": int(_PULL_SECONDS * 1e9)}
         while True:
             await self._until_admitted()
@@ -96,9 +97,39 @@ class Reader:
                 self._again.clear()
                 self._left = _PULL
                 with contextlib.suppress(NatsError, OSError):
-                    await client.publish(self._subject, json.dumps(request).encode(), reply=inbox)
+                    await self._listen()
+                    content = json.dumps(request).encode()
+                    await client.publish(self._subject, content, reply=self._inbox)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._again.wait(), _PULL_SECONDS + 1)
+
+    def reconnected(self) -> None:
+        """Pull anew: a broker that was restarted knows nothing of requests before."""
+        self._anew = True
+        self._again.set()
+
+    async def _listen(self) -> None:
+        """Listen on an inbox that is new with each connection.
+
+        Where the broker still knows the request of an earlier one, it is dropped with its inbox;
+        else there were one more of them after each connection, for good.
+        """
+        if not self._anew:
+            return
+        self._anew, former = False, self._subscription
+        client = self._link.client
+        inbox = client.new_inbox()
+        try:
+            self._subscription = await client.subscribe(
+                inbox, cb=self._take, pending_bytes_limit=-1
+            )
+        except (NatsError, OSError):
+            self._anew = True
+            raise
+        self._inbox = inbox
+        if former is not None:
+            with contextlib.suppress(NatsError, OSError):
+                await former.unsubscribe()
 
     async def _until_admitted(self) -> None:
         """Wait while the sender is cut off, and a little where it is in another run."""
