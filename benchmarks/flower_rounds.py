@@ -59,16 +59,16 @@ def over_a_grid(folder: Path, rounds: int) -> Row:
 
 def over_supernodes(folder: Path, rounds: int) -> Row:
     from support.flower_cluster import Cluster
-    from support.flower_grid import begin_members, found
+    from support.flower_grid import found
 
     group = found(folder / "nodes", config(rounds), NAMES)
     with ExitStack() as stack:
-        lives = begin_members(group, stack)
         cluster, started = Cluster(folder / "flower", stack), time.perf_counter()
         cluster.open([group.socket(name) for name in NAMES])
+        members = [cluster.member(group, name) for name in NAMES]
         cluster.run(group.hub)
-        for process in lives.values():
-            process.join()
+        for process in members:
+            process.wait()
         return row("SuperLink and SuperNodes", group.folder / "run", time.perf_counter() - started)
 
 

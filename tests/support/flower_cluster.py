@@ -1,6 +1,7 @@
-"""A real SuperLink and real SuperNodes on loopback, with telemetry off."""
+"""A SuperLink, SuperNodes and members on loopback: the commands of the page, without TLS."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -9,10 +10,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.brokers import free_port
+from support.flower_grid import SECRET, blocks
 from support.paths import ROOT
 
 BIN = Path(sys.prefix) / "bin"
-APP = ROOT / "examples" / "flower-app"
+CERTIFICATES = {"--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certfile", "--root-certificates"}
+
+
+def shown(begins, **replaced):
+    """The words of a command of the page; certificates and addresses are those of the test."""
+    text = "".join(blocks("sh")).replace("\\\n", " ")
+    (line,) = [line for line in text.splitlines() if line.startswith(begins)]
+    words = shlex.split(line)
+    for option in CERTIFICATES & set(words):
+        place = words.index(option)
+        del words[place : place + 2]
+    for option, value in replaced.items():
+        name = f"--{option.replace('_', '-')}"
+        words[words.index(name) + 1] = str(value)
+    return words
 
 
 @dataclass
@@ -30,10 +46,13 @@ class Cluster:
         # Flower starts its programs by name.
         return os.environ | ours | {"PATH": f"{BIN}:{os.environ['PATH']}"}
 
-    def begin(self, name, *words):
+    def begin(self, name, *words, **environment):
         log = self.stack.enter_context((self.folder / f"{name}.log").open("w"))
         process = subprocess.Popen(
-            [str(word) for word in words], env=self.environment, stdout=log, stderr=log
+            [str(word) for word in words],
+            env=self.environment | environment,
+            stdout=log,
+            stderr=log,
         )
         self.stack.callback(process.wait)
         self.stack.callback(process.kill)
@@ -48,19 +67,27 @@ class Cluster:
             '[superlink]\ndefault = "here"\n\n[superlink.here]\n'
             f'address = "127.0.0.1:{self.port}"\ninsecure = true\n'
         )
-        self.begin(
-            "superlink",
-            *(BIN / "flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", self.port),
-            "--disable-runtime-dependency-installation",
-        )
+        _, *options = shown("flower-superlink")
+        place = ("--insecure", "--host", "127.0.0.1", "--port", self.port)
+        self.begin("superlink", BIN / "flower-superlink", *options, *place)
         self.wait("superlink", "Uvicorn running", "Application startup complete")
+        address = f"127.0.0.1:{self.port}"
         for number, path in enumerate(sockets):
-            self.begin(
-                f"node-{number}",
-                *(BIN / "flower-supernode", "--insecure", "--port", free_port()),
-                *("--superlink", f"127.0.0.1:{self.port}"),
-                *("--node-config", f'securefl-socket="{path}"'),
-            )
+            config = f'securefl-socket="{path}"'
+            _, *options = shown("flower-supernode", superlink=address, node_config=config)
+            place = ("--insecure", "--port", free_port())
+            self.begin(f"node-{number}", BIN / "flower-supernode", *options, *place)
+
+    def member(self, group, name):
+        """Start a member by the command of the page; its passphrase comes from the environment."""
+        own = group.folder / name
+        files = {"key": group.folder / f"{name}.key", "facts": group.folder / "agreed.facts"}
+        words = shown(
+            "securefl member", **files, data=own, state=own / "state", flower=group.socket(name)
+        )
+        words[2] = group.folder / "agreement.toml"
+        secret = {"SECUREFL_PASSPHRASE": SECRET.decode(), "SECUREFL_HOME": str(own)}
+        return self.begin(name, sys.executable, "-m", *words, **secret)
 
     def wait(self, name, *words, seconds=120):
         until = time.monotonic() + seconds
@@ -71,11 +98,15 @@ class Cluster:
     def said(self, name):
         return (self.folder / f"{name}.log").read_text()
 
-    def run(self, config, app=APP):
+    def run(self, config, app=None):
         """Submit the app; its ServerApp reads the coordinator's file."""
-        command = [str(BIN / "flwr"), "run", str(app), "here"]
-        command += ["--run-config", f'securefl-config="{config}"']
+        _, _, shipped, *words = shown("flwr run", run_config=f'securefl-config="{config}"')
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=120, check=False
+            [str(BIN / "flwr"), "run", str(app or ROOT / shipped), *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

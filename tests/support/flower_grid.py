@@ -1,6 +1,7 @@
 """A consortium behind Flower: its files, its members' processes, and a grid in this process."""
 
 import queue
+import re
 import threading
 import time
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from securefl.federation.services.public_facts import make_facts
 from securefl.federation.transport.flower.client_app import app
 from securefl.federation.transport.flower.packing import SOCKET
 from support.nats_cluster import PROCESSES, begin_process, start_processes
+from support.paths import page
 
 SECRET = b"a passphrase for tests"
 
@@ -38,11 +40,17 @@ class Group:
 
     @property
     def hub(self):
-        return self.folder / "hub.toml"
+        return self.folder / "coordinator.toml"
+
+
+def blocks(language):
+    """The blocks of a language on the page about Flower."""
+    text = page("flower.md").read_text("utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
 def found(folder, config, names):
-    """Keys, agreement, facts, and the coordinator's own file."""
+    """Keys, agreement, facts, and the coordinator's own file as the page shows it."""
     folder.mkdir()
     now = datetime.now(UTC)
     for name in (*names, "hub"):
@@ -61,12 +69,9 @@ def found(folder, config, names):
     )
     for name in names:
         sign_agreement(folder / "agreement.toml", read_key(folder / f"{name}.key", SECRET))
-    make_facts(config, folder / "facts")
+    make_facts(config, folder / "agreed.facts")
     group = Group(folder, tuple(names))
-    group.hub.write_text(
-        'agreement = "agreement.toml"\nkey = "hub.key"\npassphrase_file = "hub.passphrase"\n'
-        'facts = "facts"\nout = "run"\nlog = "hub.log"\n'
-    )
+    group.hub.write_text(blocks("toml")[0])
     return group
 
 
@@ -74,7 +79,7 @@ def live_as_member(group, name):
     begin_process(group.folder, name)
     key = read_key(group.folder / f"{name}.key", SECRET)
     context = connection_context(
-        group.folder / "agreement.toml", key, group.folder / "facts", "1", broker=False
+        group.folder / "agreement.toml", key, group.folder / "agreed.facts", "1", broker=False
     )
     own = group.folder / name
     paths = MemberPaths(own / "state", own / "books", None, None)
