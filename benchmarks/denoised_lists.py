@@ -42,7 +42,7 @@ def benchmark(quick: bool) -> list[Row]:
     found: list[Row] = []
     for epsilon in EPSILONS[2:3] if quick else EPSILONS:
         runs = [lists_under(prepared, epsilon, seed) for seed in range(1 if quick else 3)]
-        found += rows_of(f"epsilon {epsilon:g}:", runs)
+        found += rows_of(f"list under epsilon {epsilon:g}:", runs)
     return found
 
 
