@@ -224,7 +224,9 @@ class _Run:
         )
         limit = self.config.secure.limit
         bad = np.clip(self._changed(attack, view), -limit, limit)
-        return _Update(bad, own.weight * attack.weight)
+        # Under a budget every member weighs the same, and no format has room for another weight.
+        times = 1 if self.config.privacy.dp != "none" else attack.weight
+        return _Update(bad, own.weight * times)
 
     def _changed(self, attack: Attack, view: View) -> np.ndarray:
         if not attack.about_products or "bias" in self.shapes:
