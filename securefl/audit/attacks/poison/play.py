@@ -24,7 +24,7 @@ from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import aggregator_of
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium, member_specs
-from securefl.federation.scores.judgement import Turn
+from securefl.federation.scores.judgement import Part, Turn
 from securefl.federation.transport.base import Party
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
@@ -190,8 +190,10 @@ def _seen(
             # Beside the local parameters of this round, as in a vote.
             views = one.scoring.judged(models[-2]), one.scoring.judged(models[-1])
             update = one.rounds.update
-            own = np.zeros(1) if update is None else update.change
-            turn = Turn.of(scene.config.server, models[-2], own, models[-1])
+            assert update is not None
+            part = Part(update.samples / sums[-1].samples, len(scene.names))
+            own = update.change, part
+            turn = Turn.of(scene.config.server, own, models[-2], models[-1])
             judged[one.ledger.name].append((*views, turn))
     last = [one.scoring.score(models[-1], "test", "present") for one in honest]
     return Seen(
