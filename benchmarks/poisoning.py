@@ -46,6 +46,7 @@ from securefl.federation.scores.judgement import (
     ACCEPT,
     BALLOTS,
     Judge,
+    Part,
     Turn,
     rejected,
 )
@@ -174,7 +175,7 @@ class _Run:
                 apart.unpack(moments)
                 new = apart.apply(shared, self._mean(changed))
                 said = [
-                    self._ballot(one, updates[one], (shared, new), base)
+                    self._ballot(one, self._own(one, updates, changed), (shared, new), base)
                     for place_of, one in enumerate(self.names)
                     if attack is None or place_of != place
                 ]
@@ -224,7 +225,9 @@ class _Run:
         )
         limit = self.config.secure.limit
         bad = np.clip(self._changed(attack, view), -limit, limit)
-        return _Update(bad, own.weight * attack.weight)
+        # Under a budget every member weighs the same, and no format has room for another weight.
+        times = 1 if self.config.privacy.dp != "none" else attack.weight
+        return _Update(bad, own.weight * times)
 
     def _changed(self, attack: Attack, view: View) -> np.ndarray:
         if not attack.about_products or "bias" in self.shapes:
@@ -234,11 +237,15 @@ class _Run:
         view.part(change, "popularity.weight")[view.targets] = view.members * pull
         return change
 
-    def _ballot(self, name: str, own: _Update, models: Any, base: Any) -> str:
+    def _own(self, name: str, updates: Any, changed: Any) -> tuple[np.ndarray, Part]:
+        total_weight = sum(one.weight for one in changed.values())
+        return updates[name].change, Part(updates[name].weight / total_weight, len(changed))
+
+    def _ballot(self, name: str, own: tuple[np.ndarray, Part], models: Any, base: Any) -> str:
         member, (began, ended) = self.members[name], models
         if self.config.privacy.dp == "distributed":
             return self._noised(member, began, ended)
-        turn = Turn.of(self.config.server, began, own.change, ended)
+        turn = Turn.of(self.config.server, own, began, ended)
         found = self.judge.by_update(turn)
         if found not in (ACCEPT, ABSTAIN):
             return found

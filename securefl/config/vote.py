@@ -38,9 +38,10 @@ class VoteSettings(Settings):
         0.5, description="Added to both, divided by the root of the number of cases."
     )
     direction: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(
-        0.3,
+        0.6,
         description="Least cosine between a member's own update and the change of the shared"
-        " model; under noise shares, its least share of the change beyond the noise.",
+        " model, over that which its weight alone would give; under noise shares, half of it is its"
+        " least share of the change beyond the noise.",
     )
     length: PositiveFloat = Field(
         1.75,

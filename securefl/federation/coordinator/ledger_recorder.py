@@ -63,7 +63,7 @@ class Recorder:
         model: bytes,
         transcript: bytes | None,
         proof: ModelProof | None,
-        vote: bytes,
+        vote: bytes = b"",
     ) -> None:
         """Announce to all members how a round ended, and have the log cosigned.
 

@@ -71,7 +71,7 @@ class Member:
         self.masked.watch = SumWatch.of(self.model, spec.config)
         self.scoring = MemberScoring(self.learner, self.model, self.rounds)
         self.scores = ScoreParty(spec, ledger, self.scoring)
-        self._votes = MemberVotes(spec, self.scoring, self.rounds, ledger)
+        self._votes = MemberVotes(spec, self.scoring, self.rounds, ledger, self.masked.summed)
         self.masked.verifier.rejected = self._votes.rejected
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))

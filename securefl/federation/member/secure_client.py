@@ -88,6 +88,7 @@ class MaskedMember:
         self.earliest = 0
         self.watch: SumWatch | None = None
         self._pinned: tuple[int, bytes] = (0, b"")
+        self._summed: tuple[int, int, int] = (0, 0, 0)  # round, total weight, members
 
     def admit(self, request: m.TrainMasked) -> None:
         """Check a request before training for it.
@@ -206,6 +207,7 @@ class MaskedMember:
         except ProtocolError as error:
             # Some survivor's weight is none: like a wrong checksum, it must not end the run.
             raise RejectedSumError(f"the sum of round {update.round} is no mean: {error}") from None
+        self._summed = update.round, decoded.total_weight, len(survivors)
         end = self.verifier.follow(update.round, survivors, update.shared, decoded.mean)
         if self.watch is not None:
             self.watch.note(update.round, decoded.mean, decoded.total_weight)
@@ -249,6 +251,10 @@ class MaskedMember:
         """Return the model that follows from the last sum, as it travels; None if unknown."""
         return self.verifier.following()
 
+    def summed(self, number: int) -> tuple[int, int] | None:
+        """Return total weight and members of a round's sum, if it is the last one verified."""
+        return self._summed[1:] if self._summed[0] == number else None
+
     def state(self) -> bytes:
         """Return what a member that is restarted between two rounds needs; secret.
 
@@ -258,6 +264,7 @@ class MaskedMember:
             "last_unmasked": self.last_unmasked,
             "earliest": self.earliest,
             "pinned": self._pinned,
+            "summed": self._summed,
             "verifier": self.verifier.state(),
             "session": None if self._session is None else self._session.state(),
         }
@@ -269,6 +276,7 @@ class MaskedMember:
         fields = msgpack.unpackb(state)
         self.last_unmasked, self.earliest = fields["last_unmasked"], fields["earliest"]
         self._pinned = (fields["pinned"][0], fields["pinned"][1])
+        self._summed = tuple(fields.get("summed", self._summed))
         self.verifier.restore(fields["verifier"])
         if fields["session"] is not None:
             self._session = self._maker.restored(fields["session"])

@@ -6,6 +6,8 @@ reject a model follows from the agreement alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.consortium.ledger.member_ledger import MemberLedger
@@ -15,7 +17,7 @@ from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.rounds import MemberRounds
 from securefl.federation.member.scoring import MemberScoring
 from securefl.federation.scores.ballots import shown_vote, signed_ballot
-from securefl.federation.scores.judgement import ABSTAIN, Judge, Turn
+from securefl.federation.scores.judgement import ABSTAIN, Judge, Part, Turn
 from securefl.federation.scores.party import ScoreSpec
 from securefl.ml.vectors import FloatVector, model_digest
 from securefl.privacy.mechanisms import mechanism_for
@@ -30,6 +32,7 @@ class MemberVotes:
         scoring: Judges models on its validation cases.
         rounds: Its rounds, with the model that each began from.
         ledger: Its ledger.
+        summed: Returns total weight and number of members of a round's sum; None where forgotten.
     """
 
     def __init__(
@@ -38,9 +41,11 @@ class MemberVotes:
         scoring: MemberScoring,
         rounds: MemberRounds,
         ledger: MemberLedger,
+        summed: Callable[[int], tuple[int, int] | None],
     ) -> None:
         self._consortium, self._identity = spec.consortium, spec.identity
         self._scoring, self._rounds, self._ledger = scoring, rounds, ledger
+        self._summed = summed
 
     def answer(self, request: m.VoteRequest) -> m.Ballot:
         """Return the member's ballot on the model that a round ended with; the same when asked on.
@@ -120,13 +125,19 @@ class MemberVotes:
         """Judge a model; the one that the round began from is the last accepted one."""
         assert config.vote is not None
         judge = Judge(config.vote, self._scoring.metrics[0].higher_is_better)
-        turn = Turn.of(config.server, update.shared, update.change, shared)
+        own = update.change, Part(*self._part(update))
+        turn = Turn.of(config.server, own, update.shared, shared)
         if mechanism_for(config.privacy).private:
             # The own update has left with all its noise, and was charged: what follows from it and
             # from the change costs nothing more. Held-out cases would.
             return judge.by_update(turn)
         new, accepted = self._scoring.judged(shared), self._scoring.judged(update.shared)
         return judge.ballot(new, accepted, turn)
+
+    def _part(self, update: TrainedUpdate) -> tuple[float, int]:
+        """Return the member's share of a sum's weight, and the number of members in it."""
+        weight, members = self._summed(update.round) or (0, len(self._consortium.roster.names))
+        return update.samples / weight if weight else 1.0 / members, members
 
     def _update(self, number: int) -> TrainedUpdate | None:
         """Return the member's own update of a round; None where it did not train in it."""

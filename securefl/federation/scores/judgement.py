@@ -39,39 +39,66 @@ _OF_MANY: Final = 2.0
 
 
 @dataclass(frozen=True)
+class Part:
+    """A member's part in a sum.
+
+    Attributes:
+        weight: Its share of the total weight, which it knows from the sum.
+        members: Members in the sum.
+    """
+
+    weight: float
+    members: int
+
+    @property
+    def cosine(self) -> float:
+        """The cosine between a member's update and a mean in which all others are at right angles.
+
+        They are as long as its own, and of equal weights. Updates of honest members have something
+        in common, so that theirs is larger; a small member's is small in either case.
+        """
+        others = (1.0 - self.weight) ** 2 / max(self.members - 1, 1)
+        return self.weight / math.sqrt(self.weight**2 + others)
+
+
+@dataclass(frozen=True)
 class Turn:
     """A member's own update beside the change that a round made of all of them.
 
     Attributes:
-        cosine: Of the angle between the two; not a number where either is nothing, or the server's
-            optimizer does not simply add the mean.
+        direction: Cosine of the angle between the two, over that of its part alone; not a number
+            where either is nothing, or the server's optimizer does not simply add the mean.
         length: How many times as long as the own update the mean change is; likewise.
     """
 
-    cosine: float = math.nan
+    direction: float = math.nan
     length: float = math.nan
 
     @classmethod
     def of(
-        cls, server: ServerSettings, began: FloatVector, own: UpdateVector, ended: FloatVector
+        cls,
+        server: ServerSettings,
+        own: tuple[UpdateVector, Part],
+        began: FloatVector,
+        ended: FloatVector,
     ) -> Self:
         """Return what a member sees of a round.
 
         Args:
             server: How the mean change is applied.
+            own: The member's own change, [d], and its part in the sum.
             began: The model before, float32 [d].
-            own: The member's own change, [d].
             ended: The model after, float32 [d].
         """
         if server.optimizer != "fedavg":
             return cls()
-        update = own.astype(np.float64)
+        update = own[0].astype(np.float64)
         change: npt.NDArray[np.float64] = (ended.astype(np.float64) - began) / server.learning_rate
         lengths = float(np.linalg.norm(update)), float(np.linalg.norm(change))
         if not all(lengths) or not all(map(math.isfinite, lengths)):
             return cls()
         cosine = float(update @ change) / (lengths[0] * lengths[1])
-        return cls(cosine, lengths[1] / lengths[0])
+        return cls(cosine / own[1].cosine, lengths[1] / lengths[0])
 
 
 @dataclass(frozen=True)
@@ -100,11 +127,11 @@ class Judge:
 
     def by_update(self, turn: Turn) -> str:
         """Return the vote by a member's own update alone; an abstention where it says nothing."""
-        if turn.cosine < self.settings.direction:
+        if turn.direction < self.settings.direction:
             return DIRECTION
         if turn.length > self.settings.length:
             return LENGTH
-        return ABSTAIN if math.isnan(turn.cosine) else ACCEPT
+        return ABSTAIN if math.isnan(turn.direction) else ACCEPT
 
     def _by_cases(self, new: Judged, accepted: Judged) -> str:
         cases = accepted.parts["all"].denominator

@@ -77,5 +77,9 @@ class PublicChange:
 
 
 def noised_ballot(settings: VoteSettings, change: PublicChange, noised: int, bits: int) -> str:
-    """Return the ballot that follows from a noised projection; see `PublicChange.share`."""
-    return DIRECTION if change.share(noised, bits) < settings.direction else ACCEPT
+    """Return the ballot that follows from a noised projection; see `PublicChange.share`.
+
+    Half of what was agreed is enough: sums are not weighted by samples here, so that an honest
+    retailer with fewer customers than others has less of the change, and noise comes on top.
+    """
+    return DIRECTION if change.share(noised, bits) < settings.direction / 2 else ACCEPT

@@ -24,6 +24,7 @@ from securefl.federation.runs.directory import RunDirectory
 from securefl.federation.runs.loop import aggregator_of
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium, member_specs
+from securefl.federation.scores.judgement import Part, Turn
 from securefl.federation.transport.base import Party
 from securefl.federation.transport.exchange import Exchange
 from securefl.federation.transport.local import InProcess
@@ -90,7 +91,8 @@ class Seen:
         changes: The mean change of each round, float64 [d].
         samples: Total weight of each round.
         sums: Test metrics of all honest members together, with the last model.
-        judged: Honest member to its view of the models before and after each round, when it ended.
+        judged: Honest member to its view of the models before and after each round, when it ended,
+            and its own update beside the change.
         targets: Rows of the products that the attack was about, int64 [T].
         model: A model of an honest member, for its shapes.
     """
@@ -98,7 +100,7 @@ class Seen:
     changes: tuple[npt.NDArray[np.float64], ...]
     samples: tuple[int, ...]
     sums: MetricSums
-    judged: dict[str, list[tuple[Judged, Judged]]]
+    judged: dict[str, list[tuple[Judged, Judged, Turn]]]
     targets: Ints
     model: nn.Module = field(repr=False)
 
@@ -179,7 +181,7 @@ def _seen(
     """Run all rounds, and have each honest member judge every model when it is new."""
     server, models = ServerOptimizer(scene.config.server, len(start)), [start]
     sums: list[Aggregate] = []
-    judged: dict[str, list[tuple[Judged, Judged]]] = {one.ledger.name: [] for one in honest}
+    judged: dict[str, list[tuple[Judged, Judged, Turn]]] = {one.ledger.name: [] for one in honest}
     for number in range(1, scene.config.rounds + 1):
         sums.append(way[1].aggregate(way[0], number, models[-1], scene.names))
         models.append(server.apply(models[-1], sums[-1].change))
@@ -187,7 +189,12 @@ def _seen(
         for one in honest:
             # Beside the local parameters of this round, as in a vote.
             views = one.scoring.judged(models[-2]), one.scoring.judged(models[-1])
-            judged[one.ledger.name].append(views)
+            update = one.rounds.update
+            assert update is not None
+            part = Part(update.samples / sums[-1].samples, len(scene.names))
+            own = update.change, part
+            turn = Turn.of(scene.config.server, own, models[-2], models[-1])
+            judged[one.ledger.name].append((*views, turn))
     last = [one.scoring.score(models[-1], "test", "present") for one in honest]
     return Seen(
         changes=tuple(one.change for one in sums),

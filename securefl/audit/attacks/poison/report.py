@@ -160,7 +160,7 @@ def _voted(scene: Scene, seen: Seen) -> tuple[int | None, str]:
     judge = Judge(VoteSettings(), create_task(scene.config).metrics[0].higher_is_better)
     for number in range(1, len(seen.changes) + 1):
         views = [judged[number - 1] for judged in seen.judged.values()]
-        ballots = [judge.ballot(new, began) for began, new in views]
+        ballots = [judge.ballot(new, began, turn) for began, new, turn in views]
         votes = {ballot: ballots.count(ballot) for ballot in BALLOTS}
         votes[ACCEPT] += len(scene.names) - len(ballots)
         if rejected(votes, VoteSettings().quorum):

@@ -17,6 +17,7 @@ from securefl.federation.scores.judgement import (
     LENGTH,
     WORSE,
     Judge,
+    Part,
     Turn,
     rejected,
 )
@@ -24,6 +25,7 @@ from securefl.ml.metrics.sums import Ratio
 from securefl.tasks.base import Judged
 
 STRICT = VoteSettings(worse=0.05, exposure=0.5, chance=0.5)
+FIFTH = Part(0.2, 5)
 JUDGE = Judge(STRICT, higher_is_better=True)
 """With 100 cases, a tenth of the metric may be lost, and a product gain 55 % of the lists."""
 
@@ -118,12 +120,25 @@ def test_the_absent_count_as_it_was_agreed():
 def test_change_is_compared_with_the_own_update(ended, ballot):
     """A model that did not move is judged by the cases alone."""
     began, own = np.zeros(2, np.float32), np.array([1.0, 1.0])
-    turn = Turn.of(ServerSettings(), began, own, np.array(ended, np.float32))
+    turn = Turn.of(ServerSettings(), (own, FIFTH), began, np.array(ended, np.float32))
     assert JUDGE.ballot(seen(), seen(), turn) == ballot
 
 
 def test_own_update_says_nothing_of_other_optimizers():
     began, own = np.zeros(2, np.float32), np.array([1.0, 1.0])
-    turn = Turn.of(ServerSettings(optimizer="fedadam"), began, own, -own.astype(np.float32))
+    turn = Turn.of(
+        ServerSettings(optimizer="fedadam"), (own, FIFTH), began, -own.astype(np.float32)
+    )
     assert JUDGE.by_update(turn) == ABSTAIN
     assert JUDGE.ballot(seen(), seen(), turn) == ACCEPT
+
+
+@pytest.mark.parametrize("weight", [0.05, 0.2, 0.6])
+def test_others_at_right_angles_are_usual_for_each_weight(weight):
+    """A small member moves the mean little, and is no less content for it."""
+    updates = np.eye(5)
+    weights = np.array([weight, *[(1 - weight) / 4] * 4])
+    ended = (weights @ updates).astype(np.float32)
+    turn = Turn.of(ServerSettings(), (updates[0], Part(weight, 5)), np.zeros(5, np.float32), ended)
+    assert turn.direction == pytest.approx(1.0, abs=1e-6)
+    assert JUDGE.by_update(turn) == ACCEPT
