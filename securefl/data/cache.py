@@ -12,19 +12,22 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import pandas as pd
 import pyarrow as pa
 
-from securefl.data.paged import blocks, mapped_file
+from securefl.data.paged import blocks, mapped_file, release
+from securefl.data.threads import by_threads
 
 _log = logging.getLogger(__name__)
 _DIGITS = 32
 _SHA256 = 32
 _NOTE = b"securefl"
-_AT_A_TIME = 64 << 20
+_AT_A_TIME = 16 << 20
+_FORMAT = "2"
 
 KEPT = 8
 """Entries of one name that stay when another is written: the most recently written ones."""
@@ -44,11 +47,12 @@ def cache_folder() -> Path:
 
 
 def digest(files: Iterable[Path], *options: object) -> str:
-    """Hexadecimal SHA-256 over the contents of `files`, in order, and the options' `repr`."""
+    """Return a hexadecimal digest of the contents of `files`, in order, and the options' `repr`."""
     state = hashlib.sha256()
     for file in files:
+        # Read and not mapped: a file that another program shortens would end this one.
         with file.open("rb") as stream:
-            state.update(hashlib.file_digest(stream, "sha256").digest())
+            state.update(_digest_of(iter(partial(stream.read, _AT_A_TIME), b"")))
     state.update(repr(options).encode())
     return state.hexdigest()
 
@@ -80,7 +84,8 @@ def cached_with_note(
     except RuntimeError as problem:
         _log.info("prepared tables are not cached: %s", problem)
         return build()
-    path = folder / f"{name}-{key[:_DIGITS]}.arrow"
+    of_format = hashlib.sha256(f"{_FORMAT} {key}".encode()).hexdigest()
+    path = folder / f"{name}-{of_format[:_DIGITS]}.arrow"
     stored = _read(path)
     if stored is not None:
         return stored
@@ -94,19 +99,24 @@ def cached_with_note(
 
 
 class _Hashed(io.RawIOBase):
-    """A file that knows the digest of what was written to it.
+    """A file that knows the digest of what was written to it; see `_digest_of`.
 
     What is written can itself lie in a file: see `paged`.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._whole = hashlib.sha256()
         self._state = hashlib.sha256()
+        self._left = _AT_A_TIME
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of everything so far."""
-        return self._state.digest()
+        """Digest of everything so far, of which there is some."""
+        whole = self._whole.copy()
+        if self._left < _AT_A_TIME:
+            whole.update(self._state.digest())
+        return whole.digest()
 
     def writable(self) -> bool:
         """Return True."""
@@ -115,17 +125,25 @@ class _Hashed(io.RawIOBase):
     def write(self, content: bytes) -> int:  # type: ignore[override]
         """Write and hash."""
         rest = memoryview(content).cast("B")
-        for span in blocks(len(rest), _AT_A_TIME):
-            self._state.update(rest[span])
-            self._file.write(rest[span])
-        return len(rest)
+        size = len(rest)
+        while len(rest):
+            part, rest = rest[: self._left], rest[self._left :]
+            self._state.update(part)
+            self._file.write(part)
+            self._left -= len(part)
+            if not self._left:
+                self._whole.update(self._state.digest())
+                self._state, self._left = hashlib.sha256(), _AT_A_TIME
+                release()
+        return size
 
 
-def _digest_of(content: memoryview) -> bytes:
-    state = hashlib.sha256()
-    for span in blocks(len(content), _AT_A_TIME):
-        state.update(content[span])
-    return state.digest()
+def _digest_of(parts: Iterable[memoryview | bytes]) -> bytes:
+    """Return SHA-256 of the digests of parts, of which several threads compute some each."""
+    whole = hashlib.sha256()
+    for part in by_threads(lambda part: hashlib.sha256(part).digest(), parts):
+        whole.update(part)
+    return whole.digest()
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, str] | None:
@@ -133,7 +151,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, str] | None:
         with path.open("rb") as file:
             content = memoryview(mapped_file(file, path.stat().st_size))
         body, found = content[:-_SHA256], content[-_SHA256:]
-        if _digest_of(body) != found:
+        if _digest_of(body[span] for span in blocks(len(body), _AT_A_TIME)) != found:
             raise ValueError("it is not what was written")
         table = pa.ipc.open_file(pa.py_buffer(body)).read_all()
         note = (table.schema.metadata or {}).get(_NOTE, b"").decode()
