@@ -85,6 +85,9 @@ class MemberWatch:
     def left(self, reason: str) -> None:
         """Note that the run is over for this member, and why where it was stopped."""
 
+    def joined(self, link: NatsClient) -> None:
+        """Note the connection."""
+
     def hears(self, coordinator: CoordinatorWatch) -> None:
         """Note what knows whether the coordinator is there."""
 
@@ -134,7 +137,7 @@ class MemberStatusFile(MemberWatch):
         self._writer.start()
 
     def joined(self, link: NatsClient) -> None:
-        """Note the connection."""
+        """See `MemberWatch.joined`."""
         self._link = link
         self._writer.changed()
 
