@@ -36,6 +36,7 @@ from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregator
 from securefl.federation.aggregation.fedavg import PlainAggregator
 from securefl.federation.aggregation.secure import SecureAggregator
+from securefl.federation.aggregation.session_parameters import answer_sizes
 from securefl.federation.coordinator.fault_tolerant import FaultTolerantExchange
 from securefl.federation.transport.journalled import COORDINATOR_NAME
 from securefl.federation.transport.liveness import LivenessTracker
@@ -157,6 +158,7 @@ def timed(folder: Path, names: list[str], case: Case, started: float) -> dict[st
                 quorum=default_threshold(case.members), silence=900.0, least=900.0
             ),
             watch=counter,
+            sizes=answer_sizes(context.consortium, case.dimension),
         )
         exchange = FaultTolerantExchange(transport)
         shared = np.zeros(case.dimension, dtype=np.float32)

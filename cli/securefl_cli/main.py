@@ -83,7 +83,7 @@ _COMMANDS = {
         "Show what a coordinator does, and which members are there.",
     ),
     "readmit": (
-        "securefl_cli.commands.readmit:readmit",
+        "securefl_cli.commands.status:readmit",
         "Have a coordinator hear a member again that it cut off.",
     ),
     "doctor": ("securefl_cli.commands.doctor:doctor", "Check what keeps you from taking part."),

@@ -23,7 +23,7 @@ LONGEST = 350
 LONG: dict[str, int] = {}
 """File to its lines, where they are more than `LONGEST`."""
 
-SMALL = 12
+SMALL = 11
 """How many small files have one importer; lower it when one is merged."""
 
 

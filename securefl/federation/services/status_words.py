@@ -123,7 +123,10 @@ def _coordinator_lines(tree: Tree, now: float) -> Iterator[Line]:
         if member["left_out"]:
             text = f"{member['name']} of the last sum: it {member['left_out']}"
             yield Line("Left out", text, "warn")
-        if member["unusable"]:
+        if member["unusable"] and member["unusable"] == member["given_up"]:
+            # Its answers are not wrong: nothing of it is read.
+            yield Line("Cut off", member["unusable"], "warn")
+        elif member["unusable"]:
             yield Line("Unusable", f"an answer of {member['name']}: {member['unusable']}", "warn")
         elif member["given_up"]:
             yield Line("Away", f"{member['name']}: {member['given_up']}", "warn")

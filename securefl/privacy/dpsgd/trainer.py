@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from securefl.ml.batches import Examples, sized_batch, sizes_of
-from securefl.ml.eager import leave_compiler_out
+from securefl.ml.eager import SGD, Adam
 from securefl.ml.parameters import shared_parameters
 from securefl.privacy.accounting.accountant import PrivacyAccountant
 from securefl.privacy.accounting.events import SampledGaussian
@@ -237,15 +237,14 @@ class PrivateTrainer:
         if not parameters:
             return None
         settings = self.settings
-        leave_compiler_out()
         if settings.optimizer == "adam":
-            return torch.optim.Adam(
+            return Adam(
                 parameters,
                 lr=settings.learning_rate,
                 weight_decay=settings.weight_decay,
                 fused=True,
             )
-        return torch.optim.SGD(
+        return SGD(
             parameters,
             lr=settings.learning_rate,
             momentum=settings.momentum,

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from securefl.errors import RunDirectoryError
+from securefl.config.load import load_config
+from securefl.errors import RunDirectoryError, SecureflError
 from securefl.federation.services.readmission import readmit, readmitting
 from securefl.federation.services.status_facts import FILE
 from securefl.federation.transport.nats.quota import Quota
+from support.consortium_processes import found, watched_run
 from support.statuses import STATUS
 
 
@@ -56,3 +58,19 @@ def test_without_a_coordinator_nobody_is_readmitted(run):
     with pytest.raises(RunDirectoryError, match=r"no coordinator of .* answers"):
         readmit(run, "north", seconds=0.05)
     assert not list((run / "coordinator").iterdir())
+
+
+@pytest.mark.slow
+def test_a_running_coordinator_hears_the_operator(tmp_path):
+    """Asked while its run lasts: it answers, and has nobody to readmit."""
+    data = {"source": "tutorial", "retailers": 3, "customers": 20, "interactions": [60, 90]}
+    config = load_config(None, {"rounds": 2, "data": data, "model": {"name": "rating-ncf"}})
+    village = found(tmp_path / "village", config, [f"retailer-{number}" for number in range(3)])
+
+    def asked():
+        with pytest.raises(SecureflError) as refused:
+            readmit(village.folder / "run", "retailer-1", seconds=2)
+        return str(refused.value)
+
+    said = watched_run(village, (), asked, 0.1)
+    assert any("retailer-1 is not cut off" in one for one in said), said
