@@ -81,7 +81,7 @@ def main():
     for members, dimension in SIZES:
         norm = terms_of(dimension)
         (mine, server), bare = seconds(members, dimension, norm), seconds(members, dimension, None)
-        figures = f"{mine:.2f} s | {bare[0]:.2f} s | {server:.2f} s | {bare[1]:.2f} s"
+        figures = f"{mine:.3f} s | {bare[0]:.3f} s | {server:.3f} s | {bare[1]:.3f} s"
         size = f"{norm.proof_bytes:,} bytes"
         print(f"| {members} | {dimension:,} | {figures} | {size} |", flush=True)
     print(f"a commitment to one coordinate: {1e6 * coordinate_wise():.0f} microseconds")

@@ -58,6 +58,7 @@ AFTER_A_RUN = [
     (["export", "MODEL", "--format", "onnx", "--out", "onnx"], "export"),
     (["export", "MODEL", "--format", "mlflow", "--out", "mlflow"], "mlflow"),
     (["data", "describe", "excel.toml"], "excel"),
+    (["run", "norms.toml", "--out", "norms", "--no-references", "--quiet"], "proofs"),
 ]
 """Those that need a model or a file first."""
 
@@ -115,6 +116,10 @@ def test_command_after_a_run_names_its_extra(tmp_path):
     """With a model, and with a file that only an extra can read."""
     (tmp_path / "run.toml").write_text(
         'task = "churn"\nrounds = 1\n[data]\nsource = "tutorial"\ntable = "purchases"\n'
+    )
+    (tmp_path / "norms.toml").write_text(
+        'task = "churn"\nrounds = 1\nmode = "secure"\n[secure]\nnorm = 1.0\n'
+        '[data]\nsource = "tutorial"\ntable = "purchases"\n'
     )
     (tmp_path / "sales.xlsx").write_bytes(b"PK\x03\x04")
     (tmp_path / "catalogue.csv").write_text("product\n1\n")

@@ -79,7 +79,13 @@ class NormTerms:
 
     @classmethod
     def of(
-        cls, norm: float, *, coordinates: int, scale: float, error: float, weight: tuple[int, ...]
+        cls,
+        norm: float,
+        *,
+        coordinates: int,
+        scale: float,
+        error: float,
+        weight: tuple[int, int, int],
     ) -> Self:
         """Return the terms for a norm of the unweighted update.
 

@@ -261,7 +261,8 @@ class ClientRound:
         index, self._norms = self._party.index, norms
         masks = self._masks(self.survivors - {index})
         secret = draw(self._party.entropy, KEY_BYTES)
-        return norms.proven(index, self._unmasked, masks, secret)
+        vector, self._unmasked = self._unmasked, self._vector
+        return norms.proven(index, vector, masks, secret)
 
     def on_signatures(self, message: Signatures) -> bytes:
         """Check that enough neighbours were told the same, and returns the Unmask message.

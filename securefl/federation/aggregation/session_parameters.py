@@ -166,10 +166,7 @@ def norm_terms(norm: float | None, encoding: FixedPoint, dimension: int) -> Norm
     """
     if norm is None:
         return None
-    try:
-        library()
-    except ImportError:
-        raise needs_extra("rbcl", "secure.norm, with which members prove norms,") from None
+    check_provable(norm)
     digits = encoding.weight_digits
     return NormTerms.of(
         norm,
@@ -178,6 +175,20 @@ def norm_terms(norm: float | None, encoding: FixedPoint, dimension: int) -> Norm
         error=encoding.rounding,
         weight=(digits.count, digits.bits, digits.largest),
     )
+
+
+def check_provable(norm: float | None) -> None:
+    """Check that what an agreed norm needs is installed.
+
+    Raises:
+        MissingExtraError: If it is not.
+    """
+    if norm is None:
+        return
+    try:
+        library()
+    except ImportError:
+        raise needs_extra("rbcl", "secure.norm, with which members prove norms,") from None
 
 
 def within_norm(change: UpdateVector, norm: float) -> UpdateVector:

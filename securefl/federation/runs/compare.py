@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from securefl.config.schema import RunConfig
+from securefl.errors import ConfigError
 from securefl.federation import messages as m
 from securefl.federation.aggregation.base import Aggregate, Aggregator
 from securefl.federation.aggregation.fedavg import weighted_mean
@@ -224,6 +225,9 @@ def compare(config: RunConfig, path: Path, progress: Progress | None = None) -> 
     Raises:
         SecureflError: A user-facing error, as one line.
     """
+    if config.secure.norm is not None:
+        # Its members would scale updates down in one arm, and that is no difference of masks.
+        raise ConfigError("secure.norm: the plain arm of a comparison has no norms; leave it out")
     watch = progress or Silent()
     make_empty(path)
     quiet = config.references.model_copy(update={"enabled": False})

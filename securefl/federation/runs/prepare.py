@@ -12,6 +12,7 @@ from securefl.data.sources.public_catalogue import common_data
 from securefl.data.sources.registry import load
 from securefl.data.tables import RetailData
 from securefl.errors import InputError
+from securefl.federation.aggregation.session_parameters import check_provable
 from securefl.federation.runs.bound_data import check_warm_start
 from securefl.ml.device import choose_device
 from securefl.ml.vectors import FloatVector
@@ -89,6 +90,7 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
         check_warm_start(config.warm_start, digests.agreed)
     shared = starting_model(config, task, facts, vocabulary)
     check_noise(config, len(members), len(shared))
+    check_provable(config.secure.norm)
     earlier = carrier_of(config, task, facts, vocabulary)
     return Prepared(config, task, facts, members, shared, digests, vocabulary, earlier)
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from securefl.consortium.agreement.signatures import AgreementStatus, SignedAgreement, check
 from securefl.consortium.ledger.policy import Policy, in_words
 from securefl.errors import AgreementError
+from securefl.federation.aggregation.session_parameters import check_provable
 
 
 def admit(
@@ -29,8 +30,10 @@ def admit(
 
     Raises:
         AgreementError: If it is not in force, or the policy forbids what was agreed.
+        MissingExtraError: If norms are agreed, and what proves them is not installed.
     """
     now = check(signed, at, member)
+    check_provable(signed.agreement.config.secure.norm)
     if policy is not None:
         refusal = policy.refusal(signed.agreement.config, len(now.members))
         if refusal is not None:

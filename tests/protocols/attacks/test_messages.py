@@ -12,6 +12,7 @@ from securefl_protocols.primitives.errors import (
     LocalProtocolError,
     RemoteProtocolError,
 )
+from securefl_protocols.proofs.norm_terms import NormTerms
 from securefl_protocols.session import advertised_keys, client_opening, client_round
 from securefl_protocols.session.client import ClientState
 from securefl_protocols.session.dropouts import OPENING, DropoutReason
@@ -23,7 +24,14 @@ from securefl_protocols.wire.codec import (
     open_envelope,
 )
 from securefl_protocols.wire.kinds import COORDINATOR_MESSAGES, MEMBER_MESSAGES
-from securefl_protocols.wire.messages import AdvertiseKeys, Consistency, MaskedInput, Signatures
+from securefl_protocols.wire.messages import (
+    AdvertiseKeys,
+    Consistency,
+    MaskedInput,
+    ProvenSignatures,
+    ProvenSum,
+    Signatures,
+)
 from securefl_protocols.wire.roster import members_from_bits, members_to_bits
 from support.session_driver import (
     MODEL,
@@ -43,6 +51,13 @@ LARGEST = 1 << 20
 PLAN = small_plan(4, dimension=4)
 LAYERED = small_plan(4, dimension=4, layered=True)
 SPARSE = replace(small_plan(6, dimension=4), degree=4, threshold=3)
+NORM = NormTerms.of(1.0, coordinates=2, scale=8.0, error=0.5, weight=(1, 5, 20))
+NORMED = small_plan(4, dimension=4, norm=NORM)
+NORMED_DOWN = [
+    encode_coordinator(ProvenSignatures(1, {0: bytes(64)}, b"proofs")),
+    encode_coordinator(ProvenSum(1, bytes(12), bytes(16), bytes(32))),
+]
+"""What the state refuses before a proof is looked at."""
 
 
 def recorded(plan):
@@ -64,7 +79,7 @@ def recorded(plan):
 UP, DOWN = recorded(PLAN)
 LAYERED_UP, LAYERED_DOWN = recorded(LAYERED)
 SPARSE_UP, SPARSE_DOWN = recorded(SPARSE)
-ALL = [*UP, *DOWN, *LAYERED_UP, *LAYERED_DOWN, *SPARSE_UP, *SPARSE_DOWN]
+ALL = [*UP, *DOWN, *LAYERED_UP, *LAYERED_DOWN, *SPARSE_UP, *SPARSE_DOWN, *NORMED_DOWN]
 
 
 @pytest.mark.parametrize("data", ALL, ids=range(len(ALL)))
@@ -228,8 +243,9 @@ def test_aborted_client_answers_nothing_any_more():
 @pytest.mark.parametrize("state", [s for s in ClientState if s is not ClientState.ABORTED])
 def test_messages_that_a_state_does_not_allow(state):
     for kind in COORDINATOR_MESSAGES:
-        example = next(m for m in [*DOWN, *LAYERED_DOWN, *SPARSE_DOWN] if m[1] == kind)
-        plans = {LAYERED: LAYERED_DOWN, SPARSE: SPARSE_DOWN}
+        messages = [*DOWN, *LAYERED_DOWN, *SPARSE_DOWN, *NORMED_DOWN]
+        example = next(m for m in messages if m[1] == kind)
+        plans = {LAYERED: LAYERED_DOWN, SPARSE: SPARSE_DOWN, NORMED: NORMED_DOWN}
         plan = next((plan for plan, down in plans.items() if example in down), PLAN)
         member = Consortium(plan).client(0)
         member.state = state
