@@ -74,8 +74,8 @@ NOTES = {
     "loading": "10^9 lines (Parquet of 9.3 GB, 10^7 customers), once, at the lowest priority beside"
     " a load of 20 to 30: tables after 382 CPU seconds, 4.1 GB at the peak (pages of files among"
     " it), 32 bytes a line in files without a name. Tables of 32 bytes a line and the arrays of"
-    " recommendation, 66 bytes a line at the peak, are 66 GB for 10^9 lines beside the Parquet file:"
-    " for these the disk, with 40 GB free, did not do.",
+    " recommendation, 66 bytes a line at the peak, are 66 GB for 10^9 lines beside the Parquet"
+    " file: for these the disk, with 40 GB free, did not do.",
     "serving": "`implicit` is given its customers' vectors; ours are summed from their purchases,"
     " and lists are tables with what each of them rests on.",
 }

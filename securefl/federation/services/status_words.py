@@ -120,17 +120,22 @@ def _coordinator_lines(tree: Tree, now: float) -> Iterator[Line]:
         ),
     )
     for member in tree["members"]:
-        if member["left_out"]:
-            text = f"{member['name']} of the last sum: it {member['left_out']}"
-            yield Line("Left out", text, "warn")
-        if member["unusable"] and member["unusable"] == member["given_up"]:
-            # Its answers are not wrong: nothing of it is read.
-            yield Line("Cut off", member["unusable"], "warn")
-        elif member["unusable"]:
-            yield Line("Unusable", f"an answer of {member['name']}: {member['unusable']}", "warn")
-        elif member["given_up"]:
-            yield Line("Away", f"{member['name']}: {member['given_up']}", "warn")
+        yield from _apart(member)
     yield from _ends(tree, now)
+
+
+def _apart(member: Tree) -> Iterator[Line]:
+    """Say why a member is not in the last sum, or is not heard."""
+    if member["left_out"]:
+        text = f"{member['name']} of the last sum: it {member['left_out']}"
+        yield Line("Left out", text, "warn")
+    if member["unusable"] and member["unusable"] == member["given_up"]:
+        # Its answers are not wrong: nothing of it is read.
+        yield Line("Cut off", member["unusable"], "warn")
+    elif member["unusable"]:
+        yield Line("Unusable", f"an answer of {member['name']}: {member['unusable']}", "warn")
+    elif member["given_up"]:
+        yield Line("Away", f"{member['name']}: {member['given_up']}", "warn")
 
 
 def _waits(tree: Tree, now: float) -> Line | None:
