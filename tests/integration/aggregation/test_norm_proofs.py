@@ -22,7 +22,6 @@ from support.rehearsal import rehearsed_change
 from support.small_runs import SMALL_DEMAND
 
 pytest.importorskip("rbcl")
-pytestmark = pytest.mark.slow
 
 NORM = 0.25
 HOSTILE = 2
@@ -46,6 +45,7 @@ def run(federation, number=1):
     return federation.aggregator.masked_sum(exchange, number, shared, names), exchange.failures
 
 
+@pytest.mark.slow
 def test_rounds_with_norms(federation):
     """Changes are scaled down, two rounds are summed in one session, and they replay."""
     for number in (1, 2):
@@ -63,6 +63,7 @@ def test_rounds_with_norms(federation):
         assert (replayed.total == result.total).all()
 
 
+@pytest.mark.slow
 def test_update_ten_times_too_long_is_left_out(federation, monkeypatch):
     """Its sender is named, and the round is repeated without it."""
     name = federation.names[HOSTILE]
@@ -78,6 +79,7 @@ def test_update_ten_times_too_long_is_left_out(federation, monkeypatch):
     assert mean == pytest.approx(expected(others), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_member_that_proves_nothing_is_left_out(federation):
     """It fell silent when its norm was due: its input would be in the sum."""
     name = federation.names[HOSTILE]
@@ -92,6 +94,7 @@ def test_member_that_proves_nothing_is_left_out(federation):
     assert name not in result.survivors
 
 
+@pytest.mark.slow
 def test_proof_of_another_vector_stops_the_run(federation, monkeypatch):
     """Every try fails and no one is named: the run stops as it does at wrong checksums."""
     let_run(federation.wire.members[federation.names[HOSTILE]].masked)
@@ -100,6 +103,7 @@ def test_proof_of_another_vector_stops_the_run(federation, monkeypatch):
         run(federation)
 
 
+@pytest.mark.slow
 def test_members_name_a_bad_proof_themselves(federation, monkeypatch):
     """A coordinator that lets it pass gets no shares: each member stops, and names it."""
     name = federation.names[HOSTILE]
@@ -124,6 +128,7 @@ def test_norms_that_cannot_be_agreed():
             load_config(None, merge(merge(SMALL_DEMAND, secure), changes))
 
 
+@pytest.mark.slow
 def test_missing_extra_is_named(federation, monkeypatch):
     """By whoever computes the parameters of a session: member, coordinator and auditor."""
     ristretto.library.cache_clear()
@@ -134,6 +139,7 @@ def test_missing_extra_is_named(federation, monkeypatch):
     ristretto.library.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_run_with_norms_is_verified(small_run, tmp_path):
     """A whole simulated run; the audit replays its sums, and with them every proof."""
     result, directory = small_run(mode="secure", secure={"norm": 0.5}, rounds=2)
@@ -145,6 +151,7 @@ def test_a_run_with_norms_is_verified(small_run, tmp_path):
     assert checks["models-from-sums"][0] == "pass", checks["models-from-sums"]
 
 
+@pytest.mark.slow
 def test_comparison_with_a_run_in_the_clear_is_refused(small_config, tmp_path):
     """There are no norms in the other arm."""
     config = small_config(mode="secure", secure={"norm": 0.5})

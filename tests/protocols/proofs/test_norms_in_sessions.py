@@ -33,7 +33,6 @@ from support.session_driver import (
 )
 
 pytest.importorskip("rbcl")
-pytestmark = pytest.mark.slow
 
 COORDINATES, SCALE, WEIGHT = 30, 64.0, 10
 HOSTILE = 1
@@ -72,6 +71,15 @@ def begun(consortium, vectors):
     return exchange
 
 
+def test_norms_of_three_are_accepted():
+    """The shortest whole session: all prove, all verify, and the sum is right."""
+    plan = small_plan(3, dimension=COORDINATES + 3, norm=TERMS)
+    vectors, exchange = inputs_of(plan), Exchange.of(Consortium(plan))
+    assert (exchange.run(vectors).total == sum(vectors)).all()
+    assert [one.verified for one in exchange.results.values()] == [True] * 3
+
+
+@pytest.mark.slow
 def test_honest_norms_are_accepted(consortium):
     """All prove, all verify, one drops out, and the sum is right and replays."""
     vectors = inputs_of(consortium.plan)
@@ -90,6 +98,7 @@ def test_honest_norms_are_accepted(consortium):
     assert (replayed.total == result.total).all()
 
 
+@pytest.mark.slow
 def test_same_sum_without_proofs(consortium):
     """Proofs change no sum, and another plan has another context."""
     vectors = inputs_of(consortium.plan)
@@ -124,6 +133,7 @@ def test_ten_times_too_long_is_named(consortium, monkeypatch):
     assert not exchange.results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [-WEIGHT, 101], ids=["negative", "too large"])
 def test_weight_outside_the_agreed_is_named(consortium, monkeypatch, weight):
     """A negative weight would make the mean as long as one likes."""
@@ -138,6 +148,7 @@ def test_weight_outside_the_agreed_is_named(consortium, monkeypatch, weight):
     assert refused(exchange) == [(HOSTILE, DropoutReason.BAD_NORM)]
 
 
+@pytest.mark.slow
 def test_silence_instead_of_a_proof_is_no_sum(consortium):
     """Its input would be in the sum; who fell silent is named."""
     exchange = begun(consortium, inputs_of(consortium.plan))
@@ -146,6 +157,7 @@ def test_silence_instead_of_a_proof_is_no_sum(consortium):
         exchange.step(silent=[2])
 
 
+@pytest.mark.slow
 def test_commitments_to_another_vector(consortium, monkeypatch):
     """Who proves a short vector and masks a long one ends the round, and is not named."""
     exchange = begun(consortium, inputs_of(consortium.plan, length=10.0))
@@ -173,6 +185,7 @@ def test_members_reject_commitments_to_another_vector(consortium, monkeypatch):
         exchange.step()
 
 
+@pytest.mark.slow
 def test_two_cannot_share_one_long_vector(consortium, monkeypatch):
     """Of two that collude, commitments that add up to their sum have a long one among them."""
     values = [1 << 30] * 256 + [WEIGHT]
@@ -185,6 +198,7 @@ def test_two_cannot_share_one_long_vector(consortium, monkeypatch):
         prove(terms, bytes(32), [half] * 256 + [WEIGHT], 1, bytes(32))
 
 
+@pytest.mark.slow
 def test_sum_with_another_blinding_is_rejected(consortium):
     """The coordinator cannot announce another blinding."""
     exchange = Exchange.of(consortium)
@@ -195,6 +209,7 @@ def test_sum_with_another_blinding_is_rejected(consortium):
         exchange.run(inputs_of(consortium.plan))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["proof", "missing", "swapped"])
 def test_coordinator_that_changes_proofs(consortium, field):
     """A member takes proofs as their members signed them, of all survivors, or stops."""
@@ -234,6 +249,7 @@ def signed():
     return consortium, exchange, dict(exchange.outbox)
 
 
+@pytest.mark.slow
 def test_replayed_proofs_are_refused(signed):
     """Of another member, another round and another run: none holds."""
     _, exchange, outbox = signed
@@ -251,6 +267,7 @@ def test_replayed_proofs_are_refused(signed):
             changed_norms.check({1: proofs[1]})
 
 
+@pytest.mark.slow
 def test_every_part_of_a_proof_is_bound(signed):
     """One changed byte in each field, at the coordinator, names its sender."""
     _, exchange, outbox = signed
@@ -268,6 +285,7 @@ def test_every_part_of_a_proof_is_bound(signed):
         assert refused.value.reason is DropoutReason.BAD_NORM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "point", [bytes(32), b"\xff" * 32, b"\x01" + bytes(31)], ids=["neutral", "too large", "odd"]
 )
@@ -290,6 +308,7 @@ def test_plans_that_cannot_prove_norms():
         NormTerms.of(1.0, coordinates=9, scale=2.0**40, error=0.5, weight=(1, 21, 1 << 20))
 
 
+@pytest.mark.slow
 def test_rings_of_24_bits():
     """The narrow ring is read as signed integers, too."""
     plan = a_plan(ring=RingDtype.UINT24, largest_input=1 << 16)

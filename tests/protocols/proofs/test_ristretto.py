@@ -21,7 +21,6 @@ from securefl_protocols.proofs.ristretto import (
 )
 
 pytest.importorskip("rbcl")
-pytestmark = pytest.mark.slow
 
 BASE = "e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76"
 MULTIPLES = {
