@@ -69,7 +69,8 @@ def _round(
             spool.append(columns)
         everything = spool.columns()
     for part in range(len(parts)):
-        pieces = [slice(*starts[at : at + 2]) for at in range(part, len(starts) - 1, len(parts))]
+        begins = range(part, len(starts) - 1, len(parts))
+        pieces = [slice(starts[at], starts[at + 1]) for at in begins]
         if any(piece.stop > piece.start for piece in pieces):
             yield {n: np.concatenate([c[at] for at in pieces]) for n, c in everything.items()}
             release()
