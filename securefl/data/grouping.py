@@ -132,7 +132,8 @@ class _Bounds:
             return np.searchsorted(self.ends, keys, side="right").astype(np.uint16)
         first, last = _integers(self.ends)[[0, -1]].tolist()
         above = np.clip(_integers(keys), first - 1, last).astype(np.int64) - first
-        return self.table[(above >> self.shift) + 1]
+        found: npt.NDArray[np.uint16] = self.table[(above >> self.shift) + 1]
+        return found
 
 
 def _integers(keys: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:
