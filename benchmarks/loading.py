@@ -30,6 +30,7 @@ QUICK = (100_000, 1_000_000)
 PRODUCTS = 20_000
 KINDS = ("parquet", "csv")
 READERS = ("ours", "ours again", "ours, arrays", "pandas", "polars")
+OUT_OF_MEMORY = ("MemoryError", "Cannot allocate memory", "memory allocation of", "out of memory")
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -85,7 +86,9 @@ def measured(place: Path, size: int, kind: str, name: str) -> Row:
     )
     if found.returncode:
         last = (found.stderr.strip().splitlines() or [f"signal {-found.returncode}"])[-1]
-        return Row(f"{name}, {kind}, {size:,}", {"failed": last[:80]})
+        full = any(word in found.stderr for word in OUT_OF_MEMORY)
+        why = f"does not fit into {MACHINE / 2e9:.0f} GB" if full else last[:80]
+        return Row(f"{name}, {kind}, {size:,}", {"failed": why})
     result = json.loads(found.stdout.splitlines()[-1])
     return Row(
         f"{name}, {kind}, {size:,}",

@@ -69,7 +69,8 @@ def _round(
             spool.append(columns)
         everything = spool.columns()
     for part in range(len(parts)):
-        pieces = [slice(*starts[at : at + 2]) for at in range(part, len(starts) - 1, len(parts))]
+        begins = range(part, len(starts) - 1, len(parts))
+        pieces = [slice(starts[at], starts[at + 1]) for at in begins]
         if any(piece.stop > piece.start for piece in pieces):
             yield {n: np.concatenate([c[at] for at in pieces]) for n, c in everything.items()}
             release()
@@ -131,7 +132,8 @@ class _Bounds:
             return np.searchsorted(self.ends, keys, side="right").astype(np.uint16)
         first, last = _integers(self.ends)[[0, -1]].tolist()
         above = np.clip(_integers(keys), first - 1, last).astype(np.int64) - first
-        return self.table[(above >> self.shift) + 1]
+        found: npt.NDArray[np.uint16] = self.table[(above >> self.shift) + 1]
+        return found
 
 
 def _integers(keys: npt.NDArray[Any]) -> npt.NDArray[np.signedinteger[Any]]:

@@ -74,16 +74,14 @@ class Pairs(CustomerItems):
 
     def where(self, chosen: NDArray[np.bool_]) -> Pairs:
         """Return some of the pairs, bool [P], of the same customer rows."""
-        before = np.append(0, np.cumsum(chosen))
-        columns = (column[chosen] for column in (self.item, self.time, self.basket))
-        return Pairs(before[self.start], *columns)
+        start = np.append(0, np.cumsum(chosen))[self.start]
+        return Pairs(start, self.item[chosen], self.time[chosen], self.basket[chosen])
 
     def of_rows(self, rows: slice) -> Pairs:
         """Return the pairs of some customer rows, which become rows 0 and so on."""
         start = self.start[rows.start : rows.stop + 1]
         span = slice(start[0], start[-1])
-        columns = (column[span] for column in (self.item, self.time, self.basket))
-        return Pairs(start - start[0], *columns)
+        return Pairs(start - start[0], self.item[span], self.time[span], self.basket[span])
 
     def latest(self, customers: int) -> Ints:
         """Return each customer's last purchase time, int64 [n]; the smallest int64 without any."""

@@ -90,7 +90,8 @@ def _rows_of(product: npt.NDArray[Any], products: Ints) -> npt.NDArray[np.signed
     if products[0] >= 0 and last < _TABLE:
         table = np.full(last + 3, -1, dtype=np.int32)
         table[products + 1] = np.arange(len(products))
-        return table[np.clip(product, -1, last + 1) + 1]
+        places: npt.NDArray[np.int32] = table[np.clip(product, -1, last + 1) + 1]
+        return places
     found = np.minimum(np.searchsorted(products, product.astype(np.int64)), len(products) - 1)
     return np.where(products[found] == product, found, -1)
 

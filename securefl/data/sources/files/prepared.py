@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from securefl.config.data import FilesSettings, MemberFiles
-from securefl.data import grouping, paged, schema
+from securefl.data import grouping, paged, radix, schema, threads
 from securefl.data.cache import cached_with_note, digest
 from securefl.data.sources.files.findings import Findings
 from securefl.data.sources.files.locate import table_files
@@ -25,7 +25,9 @@ KEPT: Final = 2
 """States of a member's files that stay in the cache; they are large."""
 
 _HERE: Final = Path(__file__).parent
-_BELOW: Final = [Path(module.__file__ or "") for module in (grouping, paged, schema)]
+_BELOW: Final = [
+    Path(module.__file__ or "") for module in (grouping, paged, radix, schema, threads)
+]
 
 
 class Refused(Exception):
