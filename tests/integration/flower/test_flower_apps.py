@@ -12,7 +12,8 @@ import pytest
 from support.paths import ROOT
 
 pytest.importorskip("flwr", reason="the extra 'flower' has an environment of its own")
-pytestmark = pytest.mark.slow
+# Flower's own: a name of pathspec that is deprecated.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:GitWildMatch")]
 NOBODY = 65534
 INSTALL = """
 import sys
@@ -29,7 +30,8 @@ def place():
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
-    (folder / "flwr" / "apps").chmod(0o755)
+    for apps in folder.glob("flwr/apps"):
+        apps.chmod(0o755)
     shutil.rmtree(folder)
 
 
