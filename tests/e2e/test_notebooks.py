@@ -12,7 +12,7 @@ MOST_SECONDS = 60.0
 
 
 def test_notebooks_are_committed_without_output():
-    """Three of them; what a run says stands in nobody's commit."""
+    """Three of them; outputs differ with every run, and would be in every commit."""
     assert [path.stem for path in BOOKS] == ["audit", "first-federation", "private-federation"]
     for path in BOOKS:
         for cell in json.loads(path.read_text("utf-8"))["cells"]:

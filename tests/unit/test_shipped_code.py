@@ -24,11 +24,13 @@ def modules():
 
 
 def entry_points():
-    """What the distributions name as an entrance: commands, task declarations, and the API."""
+    """What is named as an entrance: commands, task declarations, the API, and Flower's two apps."""
     groups = []
     for folder in (ROOT, ROOT / "packaging" / "verifier"):
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         groups += [project.get("scripts", {}), *project.get("entry-points", {}).values()]
+    flower = tomllib.loads((ROOT / "examples" / "flower-app" / "pyproject.toml").read_text())
+    groups.append(flower["tool"]["flwr"]["app"]["components"])
     named = (target.split(":")[0] for group in groups for target in group.values())
     return {"securefl", "securefl.__main__", "securefl_cli.__main__", *named}
 

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
 _log = logging.getLogger(__name__)
-_TICK, _REST = 0.1, 2.0
+_SOON, _LATER, _REST = 0.01, 0.25, 2.0
+"""Seconds between two looks for answers: within a second of a question, after it, and after an
+error. A SuperLink is asked over HTTP, and a node of Flower takes seconds."""
 _LOOK_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 600.0
 """Without an answer of the SuperLink, after which the run ends; the same command goes on."""
@@ -98,7 +100,7 @@ class GridLink:
         self._greeted: dict[int, float] = {}
         self._looked = 0.0
         self._withdrawn: queue.Queue[str] = queue.Queue()
-        self._closing = threading.Event()
+        self._closing, self._wake, self._pushed = threading.Event(), threading.Event(), 0.0
         self._thread = threading.Thread(target=self._work, daemon=True)
 
     @property
@@ -116,6 +118,7 @@ class GridLink:
         """See `Link.send`."""
         del subject
         self._outgoing.put((note.receiver, packed(note.parts(keys))))
+        self._wake.set()
 
     def withdraw(self, party: str) -> None:
         """Ask a member's question no more."""
@@ -146,7 +149,8 @@ class GridLink:
             answered = time.monotonic()
             self.connected, self.heard = True, time.time()
             self.faults.end("connection")
-            self._closing.wait(_TICK)
+            self._wake.wait(_SOON if answered - self._pushed < 1.0 else _LATER)
+            self._wake.clear()
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -186,6 +190,7 @@ class GridLink:
     def _push(self, batch: list[_Sent]) -> None:
         if not batch:
             return
+        self._pushed = time.monotonic()
         ids = self._grid.push_messages([_message(sent) for sent in batch])
         self._sent |= {name: sent for name, sent in zip(ids, batch, strict=True) if name}
 
@@ -246,6 +251,7 @@ class GridLink:
     def __exit__(self, *details: object) -> None:
         del details
         self._closing.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(10)
 
