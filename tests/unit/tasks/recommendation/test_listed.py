@@ -61,22 +61,53 @@ def test_a_customers_part_of_the_lists_has_one_length(prepared):
             assert not found["silence.weight"].any()
 
 
-def test_the_whole_vector_is_what_is_clipped(prepared):
-    """List and map together are as long as the clip norm at most, on the way that a run takes."""
-    task, facts, member = prepared
-    model = task.model(facts, 0)
-    with torch.no_grad():
-        model.decode.weight.normal_(std=30.0)
+def summed(prepared, model, index, path="bookkeeping"):
+    task, _, member = prepared
     private = PrivateTrainer(
         model,
         member.examples,
         task.loss,
-        PrivateSettings(SamplingPlan(1.0, 1, 8.0), 1.0, 0.0, "sgd"),
+        PrivateSettings(SamplingPlan(1.0, 1, 8.0), 1.0, 0.0, "sgd", path=path),
         stream=AesCtrRng.insecure_for_tests(bytes(32)),
         accountant=PrivacyAccountant(),
     )
-    lengths = [float(private.clipped_sum(torch.tensor([row])).norm()) for row in range(8)]
+    torch.manual_seed(1)
+    found = private.clipped_sum(torch.tensor(index))
+    private.close()
+    return found
+
+
+def test_the_whole_vector_is_what_is_clipped(prepared):
+    """List and map together are as long as the clip norm at most, on the way that a run takes."""
+    task, facts, _ = prepared
+    model = task.model(facts, 0)
+    with torch.no_grad():
+        model.decode.weight.normal_(std=30.0)
+    lengths = [float(summed(prepared, model, [row]).norm()) for row in range(4)]
     assert 0.99 < max(lengths) <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("path", ["hooks", "vectorised"])
+def test_every_path_sums_the_same_list(prepared, path):
+    """Also the one on which parameters are wrapped, while the list is denoised.
+
+    That one draws other purchases to be shown, so that the whole vector is clipped otherwise.
+    """
+    task, facts, _ = prepared
+    model = task.model(facts, 0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+
+    def direction(path):
+        model._known_from = torch.zeros(0)  # each path denoises the list itself
+        parts = summed(prepared, model, [3], path).split([p.numel() for p in model.parameters()])
+        by_name = dict(zip(dict(model.named_parameters()), parts, strict=True))
+        assert not by_name["silence.weight"].any()
+        lists = torch.cat([by_name[f"{name}.weight"] for name in LISTS])
+        return lists / lists.norm()
+
+    torch.testing.assert_close(direction(path), direction("bookkeeping"), rtol=1e-4, atol=1e-5)
 
 
 def test_the_list_is_a_constant_of_the_map(prepared):
