@@ -247,11 +247,11 @@ class _Run:
             return self._noised(member, began, ended)
         turn = Turn.of(self.config.server, own, began, ended)
         found = self.judge.by_update(turn)
-        if found not in (ACCEPT, ABSTAIN):
+        if not self.judge.looks_at_cases(found):
             return found
         if name not in base:
             base[name] = member.scoring.judged(began)
-        return self.judge.ballot(member.scoring.judged(ended), base[name], turn)
+        return self.judge.by_cases(member.scoring.judged(ended), base[name])
 
     def _noised(self, member: Any, began: np.ndarray, ended: np.ndarray) -> str:
         trainer = member.rounds.trainer

@@ -28,6 +28,11 @@ class VoteSettings(Settings):
         description="So many rejected rounds in a row are repeated, each in the next round from"
         " the last accepted model; then the run stops. With 0 it stops at once.",
     )
+    cases: bool = Field(
+        False,
+        description="Members look at their own held-out cases too, which takes as long as two"
+        " evaluations; they do in any case where server.optimizer is not fedavg.",
+    )
     worse: NonNegativeFloat = Field(
         0.05, description="Share of the decisive metric that a model may lose in a round."
     )

@@ -276,7 +276,8 @@ class MaskedMember:
         fields = msgpack.unpackb(state)
         self.last_unmasked, self.earliest = fields["last_unmasked"], fields["earliest"]
         self._pinned = (fields["pinned"][0], fields["pinned"][1])
-        self._summed = tuple(fields.get("summed", self._summed))
+        number, weight, members = fields.get("summed", self._summed)
+        self._summed = number, weight, members
         self.verifier.restore(fields["verifier"])
         if fields["session"] is not None:
             self._session = self._maker.restored(fields["session"])

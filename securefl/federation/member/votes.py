@@ -127,12 +127,12 @@ class MemberVotes:
         judge = Judge(config.vote, self._scoring.metrics[0].higher_is_better)
         own = update.change, Part(*self._part(update))
         turn = Turn.of(config.server, own, update.shared, shared)
-        if mechanism_for(config.privacy).private:
-            # The own update has left with all its noise, and was charged: what follows from it and
-            # from the change costs nothing more. Held-out cases would.
-            return judge.by_update(turn)
-        new, accepted = self._scoring.judged(shared), self._scoring.judged(update.shared)
-        return judge.ballot(new, accepted, turn)
+        found = judge.by_update(turn)
+        # Under a budget the own update has left with all its noise, and was charged: what follows
+        # from it and from the change costs nothing more. Held-out cases would.
+        if mechanism_for(config.privacy).private or not judge.looks_at_cases(found):
+            return found
+        return judge.by_cases(self._scoring.judged(shared), self._scoring.judged(update.shared))
 
     def _part(self, update: TrainedUpdate) -> tuple[float, int]:
         """Return the member's share of a sum's weight, and the number of members in it."""

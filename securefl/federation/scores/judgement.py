@@ -123,7 +123,14 @@ class Judge:
                 good, of which the cases say nothing yet.
         """
         found = self.by_update(turn)
-        return self._by_cases(new, accepted) if found in (ACCEPT, ABSTAIN) else found
+        return self.by_cases(new, accepted) if self.looks_at_cases(found) else found
+
+    def looks_at_cases(self, by_update: str) -> bool:
+        """Return whether cases decide, after what a member's own update says.
+
+        They take two evaluations, and so where the update speaks for a model only if agreed.
+        """
+        return by_update == ABSTAIN or (by_update == ACCEPT and self.settings.cases)
 
     def by_update(self, turn: Turn) -> str:
         """Return the vote by a member's own update alone; an abstention where it says nothing."""
@@ -133,7 +140,8 @@ class Judge:
             return LENGTH
         return ABSTAIN if math.isnan(turn.direction) else ACCEPT
 
-    def _by_cases(self, new: Judged, accepted: Judged) -> str:
+    def by_cases(self, new: Judged, accepted: Judged) -> str:
+        """Return the vote by a member's held-out cases alone; see `ballot`."""
         cases = accepted.parts["all"].denominator
         if not math.isfinite(accepted.parts["all"].value) or cases < _FEWEST:
             return ABSTAIN

@@ -230,12 +230,15 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         }
 
     def judged(self, model: nn.Module, member: RankingMember) -> Judged:
-        """See `Task.judged`; departments are those of the held-out purchases."""
+        """See `Task.judged`; departments are those of the held-out purchases.
+
+        A model that does not rank by itself, such as a blend, is judged by its metric alone.
+        """
+        if not isinstance(model, PurchaseModel):
+            return super().judged(model, member)
         cases = member.cases[member.name]["validation"]
         listed, gains = listed_and_gained(partial(self.scores, model, cases), cases.ranking)
-        department = torch.zeros(0, dtype=torch.int64)
-        if isinstance(model, PurchaseModel):
-            department = model.products.codes[0][cases.ranking.positive]
+        department = model.products.codes[0][cases.ranking.positive]
         return Judged.by_department(gains.numpy(), department.numpy(), listed.numpy())
 
     def unit_scores(self, model: nn.Module, member: RankingMember, split: Split) -> UnitSums:
