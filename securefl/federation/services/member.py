@@ -16,7 +16,7 @@ from securefl.federation.member.refusing import RefusingMember
 from securefl.federation.runs.folder_lock import locked
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.durable_writes import JournalMemory
-from securefl.federation.services.member_presence import BROKER, Carrier, appearing
+from securefl.federation.services.member_presence import BROKER, STARTING, Carrier, appearing
 from securefl.federation.services.member_process import (
     MemberEnd,
     MemberProcess,
@@ -110,6 +110,7 @@ def _present(
         closing(MemberStatusFile(place, context, faults, spent)) as watch,
         appearing(context, keys, watch, faults, carrier) as present,
     ):
+        watch.step(STARTING)
         # With it come torch and the tables' libraries: seconds, in which it is there already.
         from securefl.federation.services.member_input import build
 

@@ -137,6 +137,8 @@ def appearing(
     def live() -> None:
         try:
             with opened(faults) as link:
+                if leaving.is_set():
+                    return  # the member could not be made meanwhile
                 watch.joined(link)
                 assert context.name is not None
                 own = context.name, keys, context.run, link, watch, STARTING, leaving

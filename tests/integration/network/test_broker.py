@@ -310,3 +310,21 @@ def test_not_even_the_coordinator_sees_what_is_not_of_this_consortium(world):
         await hub.close()
 
     asyncio.run(look())
+
+
+@pytest.mark.slow
+def test_a_coordinator_of_many_members_hears_them_all(tmp_path, new_key):
+    """Its subscriptions are two of each member: a limit for one party's would cut it off at 31."""
+    names = [f"member-{number}" for number in range(70)]
+    world = World(tmp_path, {name: new_key(name) for name in names}, new_key("hub"))
+
+    async def hear(message):
+        del message
+
+    with Broker(world.config, world.port), world.link("coordinator") as hub:
+        for name in names:
+            hub.run(hub.subscribed(world.layout.beat(name), hear))
+            hub.run(hub.subscribed(f"{hub.inbox}.{name}", hear))
+        hub.round_trip()
+        assert hub.connected
+        assert not hub.said_wrong

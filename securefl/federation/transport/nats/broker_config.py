@@ -92,7 +92,9 @@ def _coordinator_account(
     """Yield the account that has the streams, and exports to each member its services."""
     yield f"  {COORDINATOR}: {{"
     yield "    jetstream: enabled"
-    yield from _user(coordinator, layout.coordinator_rights(member.name for member in members))
+    rights = layout.coordinator_rights(member.name for member in members)
+    # It listens to each member's heartbeats and messages; and so does a second process that starts.
+    yield from _user(coordinator, rights, MAX_SUBSCRIPTIONS + 8 * len(members))
     yield "    exports: ["
     for member in members:
         for service in layout.member_services(member.name):
@@ -148,9 +150,11 @@ def write_broker_config(
     return out / CONFIG
 
 
-def _user(party: Party, rights: Permissions) -> Iterator[str]:
+def _user(
+    party: Party, rights: Permissions, subscriptions: int = MAX_SUBSCRIPTIONS
+) -> Iterator[str]:
     connections = f"max_connections: {MAX_CONNECTIONS}"
-    yield f"    limits {{ {connections}, max_subscriptions: {MAX_SUBSCRIPTIONS} }}"
+    yield f"    limits {{ {connections}, max_subscriptions: {subscriptions} }}"
     yield f"    # {party.name}"
     yield "    users: [{"
     yield f"      nkey: {party.broker}"

@@ -78,8 +78,8 @@ class StoreWatch:
                 _log.warning("the broker had lost the run's streams; they are there again")
                 self._renewed()
             faults.end("store", "store-gone", "jetstream-off")
-        except (TimeoutError, NatsError, OSError) as error:
-            self._failed(error)
+        except (TimeoutError, NatsError, OSError, ValueError, KeyError) as error:
+            self._failed(error)  # also where the broker's answer is none
 
     async def _there(self) -> set[str]:
         """Return the streams that are there: one question for all, a second one above 1,024."""
