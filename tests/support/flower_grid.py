@@ -17,8 +17,8 @@ from securefl.consortium.agreement.drafting import draft
 from securefl.consortium.agreement.workflow import make_key, sign_agreement
 from securefl.consortium.keys.key_files import read_key
 from securefl.federation.services.bootstrap import connection_context
-from securefl.federation.services.flower_member import serve_relayed
-from securefl.federation.services.member import MemberPaths
+from securefl.federation.services.member import MemberPaths, serve
+from securefl.federation.services.member_presence import relayed
 from securefl.federation.services.public_facts import make_facts
 from securefl.federation.transport.flower.client_app import app
 from securefl.federation.transport.flower.packing import SOCKET
@@ -83,7 +83,7 @@ def live_as_member(group, name):
     )
     own = group.folder / name
     paths = MemberPaths(own / "state", own / "books", None, None)
-    serve_relayed(context, paths, group.socket(name))
+    serve(context, paths, relayed(group.socket(name)))
 
 
 def begin_members(group, stack):

@@ -1,7 +1,7 @@
 """Names that stand in files, messages and signatures do not follow the names of classes."""
 
 import pkgutil
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields
 from importlib import import_module
 
@@ -110,7 +110,9 @@ def error_classes():
     for package in (securefl, securefl_cli):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):  # which would run
-                import_module(module.name)
+                # Flower is in an environment of its own.
+                with suppress(ModuleNotFoundError) if ".flower" in module.name else nullcontext():
+                    import_module(module.name)
     known, new = set(), [SecureflError]
     while new:
         known |= set(new)

@@ -91,8 +91,8 @@ def member(
     from securefl.consortium.ledger.data_custody import default_books
     from securefl.consortium.ledger.policy import load_policy
     from securefl.federation.services.bootstrap import connection_context
-    from securefl.federation.services.flower_member import serve_relayed
     from securefl.federation.services.member import MemberPaths, folder_of_run, serve
+    from securefl.federation.services.member_presence import BROKER, relayed
     from securefl.federation.services.member_status import read_member_status
 
     if flower is not None and schedule:
@@ -113,7 +113,7 @@ def member(
     try:
         with show_page(page, lambda: read_member_status(place), state):
             if not schedule:
-                figures = serve_relayed(first, paths, flower) if flower else serve(first, paths)
+                figures = serve(first, paths, relayed(flower) if flower else BROKER)
                 console().whole(
                     f"Run {run_name} of this agreement is over; another needs another --run NAME."
                 )

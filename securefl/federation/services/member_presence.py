@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, cast
 
 from securefl.federation.services.bootstrap import ConnectionContext
 from securefl.federation.services.member_status import MemberWatch
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.flower.socket_link import SocketLink
 from securefl.federation.transport.journalled import COORDINATOR_NAME, Run
 from securefl.federation.transport.link import Link, Opening
 from securefl.federation.transport.nats.chunking import Envelope, PeerKeyUnknownError, Reassembler
@@ -101,6 +103,21 @@ class Presence:
             return self.keys.headers, b""
 
 
+class RelayedPresence(Presence):
+    """The presence of a member whose questions come over a socket, from a SuperNode of Flower."""
+
+    def _listen(self, sender: Reassembler) -> None:
+        self._socket.listen(sender, self.keys)
+
+    def served(self, question: str) -> None:
+        """See `Presence.served`: the SuperNode waits no longer, also for what has no answer."""
+        self._socket.settle(question)
+
+    @property
+    def _socket(self) -> SocketLink:
+        return cast("SocketLink", self.link)
+
+
 @dataclass(frozen=True)
 class Carrier:
     """What carries a member's messages.
@@ -115,6 +132,15 @@ class Carrier:
 
 
 BROKER: Final = Carrier()
+
+
+def relayed(path: Path) -> Carrier:
+    """Return what carries the messages of a member with a SuperNode in the place of the broker.
+
+    Args:
+        path: The socket to make, which the SuperNode's `--node-config` names.
+    """
+    return Carrier(lambda faults: SocketLink(path, faults), RelayedPresence)
 
 
 @contextmanager

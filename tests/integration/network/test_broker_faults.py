@@ -36,8 +36,8 @@ from securefl.federation.transport.nats.coordinator_watch import (
 from securefl.federation.transport.nats.dev_broker import Broker
 from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.nats.store_watch import StoreWatch
-from securefl.federation.transport.nats.stream_repair import StreamRepair
 from securefl.federation.transport.nats.subjects import Layout
+from securefl.federation.transport.nats.transport import StreamRepair
 from securefl.federation.transport.session_keys import RunKeys
 from support.broker_world import PASSPHRASE, TODAY, World
 from support.brokers import free_port, plain_configuration

@@ -23,7 +23,7 @@ from securefl.errors import DataError, InputError
 from securefl.tasks.common import ranking_examples, splits
 from securefl.tasks.common.ranking_examples import RetailerCases, customer_parts, purchases_of
 from securefl.tasks.common.settings import RecommendationSettings
-from securefl.tasks.recommendation.task import buyers
+from securefl.tasks.recommendation.buyers import buyers
 
 
 @pytest.fixture
