@@ -94,7 +94,7 @@ def begin_members(group, stack):
         lives[name] = PROCESSES.Process(target=live_as_member, args=(group, name), daemon=True)
         lives[name].start()
         stack.callback(lives[name].kill)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not all(group.socket(name).exists() for name in group.names):
         assert time.monotonic() < until
         time.sleep(0.05)
