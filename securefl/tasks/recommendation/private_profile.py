@@ -62,7 +62,9 @@ class PrivateProfileTask(BlendedProfileTask):
         ranker = listed_ranker(model)
         surprise = masked_loss(ranker, items, weights, self.settings.shown)
         length = self.config.privacy.clip_norm
-        return length * (_MAP * surprise - _LIST**0.5 * ranker.listed(items, weights))
+        part: Tensor = _LIST**0.5 * ranker.listed(items, weights)
+        loss: Tensor = length * (_MAP * surprise - part)
+        return loss
 
 
 def listed_ranker(model: nn.Module) -> ListedRanker:

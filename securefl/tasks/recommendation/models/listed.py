@@ -76,8 +76,9 @@ class ListedRanker(ProfileRanker):
         one = weights.new_ones(len(items), 1)
         by_product = _product(self.popularity(one), items, shares)
         by_kind = _product(self.kinds(one), self.codes[2][items], shares)
-        nothing = self.silence(torch.zeros_like(one)).sum(dim=1)
-        return (1 - _BY_KIND) ** 0.5 * by_product + _BY_KIND**0.5 * by_kind + nothing
+        nothing: Tensor = self.silence(torch.zeros_like(one)).sum(dim=1)
+        by_product, by_kind = by_product * (1 - _BY_KIND) ** 0.5, by_kind * _BY_KIND**0.5
+        return by_product + by_kind + nothing
 
     @torch.no_grad()
     def _denoise(self) -> None:
@@ -90,7 +91,7 @@ class ListedRanker(ProfileRanker):
             return
         self._known_from = released
         finite = released.nan_to_num(0.0, 0.0, 0.0)  # weights that a coordinator made up
-        products, kinds, silence = finite.split([len(part) for part in each])
+        products, kinds, silence = torch.split(finite, [len(part) for part in each])
         means = _list(products, kinds, float(silence.square().mean().sqrt()), self.codes[2])
         self.known = means.to(self.known.dtype)
 
