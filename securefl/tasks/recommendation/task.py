@@ -228,10 +228,7 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         }
 
     def judged(self, model: nn.Module, member: RankingMember) -> Judged:
-        """See `Task.judged`; departments are those of the held-out purchases.
-
-        A model that does not rank by itself, such as a blend, is judged by its metric alone.
-        """
+        """See `Task.judged`; by department of the held-out purchases, but for a blend."""
         if not isinstance(model, PurchaseModel):
             return super().judged(model, member)
         cases = member.cases[member.name]["validation"]
