@@ -64,9 +64,9 @@ NOTES = {
     " policy of waiting, names of faults and streams that are made anew (idle too): member"
     " killed 3.5 s, coordinator killed 2.8, broker killed 6.5, all killed 7.5, member or"
     " coordinator frozen for 20 s 20.5 and 20.7, member's disk full 49 (it was waited for at"
-    " each step), coordinator's disk full 7.4 (it ended with exit code 70), broker's disk"
-    " full: not within 60 s, until broker and parties were restarted by hand. No status"
-    " named any of it; a second coordinator stalled both for good.",
+    " each step), coordinator's disk full 7.4, certificate expired for 10 s 11.1; broker's"
+    " disk full, or its store lost: not within 60 s, until broker and parties were restarted"
+    " by hand.",
     "serving": "`implicit` is given its customers' vectors; ours are summed from their purchases,"
     " and lists are tables with what each of them rests on.",
 }
