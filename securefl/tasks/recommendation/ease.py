@@ -19,6 +19,7 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.tasks.common.purchase_lines import buyers
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
 from securefl.tasks.recommendation.item_knn import neighbours
 from securefl.tasks.recommendation.models.ease import (
@@ -29,7 +30,7 @@ from securefl.tasks.recommendation.models.ease import (
 )
 from securefl.tasks.recommendation.personalization import LocalScores, Parts, PersonalizedTask
 from securefl.tasks.recommendation.settings import EaseSettings
-from securefl.tasks.recommendation.task import LEVELS, RankingFacts, RankingMember, buyers
+from securefl.tasks.recommendation.task import LEVELS, RankingFacts, RankingMember
 
 _FLOOR: Final = 0.1
 """Added to an item's count, in units of the mean item's, before the logarithm."""

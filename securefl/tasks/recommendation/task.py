@@ -14,9 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from securefl.config.schema import RunConfig
-from securefl.data.grouping import grouped
-from securefl.data.paged import Arrays
-from securefl.data.radix import stable_order
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.data.threads import by_threads
 from securefl.errors import ConfigError, DataError
@@ -33,7 +30,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.tasks.base import Judged, MemberData, Task
 from securefl.tasks.common.histories import CustomerExamples, Histories, joined
-from securefl.tasks.common.purchase_lines import Purchases, changes
+from securefl.tasks.common.purchase_lines import Purchases, buyers
 from securefl.tasks.common.ranking_examples import (
     Cases,
     RetailerCases,
@@ -324,31 +321,6 @@ class RecommendationTask(Task[RankingFacts, RankingMember]):
         )
         scores = partial(same_for_all, found)
         return {member.name: ranking_tally(scores, member.cases[member.name][split].ranking)}
-
-
-def buyers(data: RetailData) -> pd.Series:
-    """Return the number of customers of all members who bought a product, by product id."""
-    return data.once("buyers", partial(_buyers, data))
-
-
-def _buyers(data: RetailData) -> pd.Series:
-    lines = [
-        {name: m.transactions[name].to_numpy() for name in ("customer", "product")}
-        for m in data.members
-    ]
-    found = pd.Series(dtype=np.int64)
-    for bought in by_threads(_counted, grouped(lines, "customer", least=0)):
-        found = found.add(bought, fill_value=0).astype(np.int64)
-    return found
-
-
-def _counted(part: Arrays) -> pd.Series:
-    """Return the number of customers who bought each product, of lines of a few customers."""
-    order = stable_order(part["customer"], part["product"])
-    customer, product = (part[name][order] for name in ("customer", "product"))
-    bought = product[changes(customer, product)]
-    numbers, counts = np.unique(bought[bought >= 0], return_counts=True)
-    return pd.Series(counts, index=numbers.astype(np.int64))
 
 
 def _codes(names: pd.Series) -> Tensor:
