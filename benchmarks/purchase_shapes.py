@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from securefl.data.tables import RetailData
-from securefl.tasks.recommendation.buyers import buyers
+from securefl.tasks.common.purchase_lines import buyers
 from securefl.tasks.recommendation.task import LEVELS
 
 QUANTILES = (0.1, 0.5, 0.9)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from securefl.data.grouping import grouped
+from securefl.data.paged import Arrays
 from securefl.data.radix import stable_order
+from securefl.data.tables import RetailData
+from securefl.data.threads import by_threads
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int32]
@@ -304,3 +309,28 @@ def pair_hash(customer: Ints, item: Ints) -> NDArray[np.uint64]:
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state ^= state >> np.uint64(31)
     return state
+
+
+def buyers(data: RetailData) -> pd.Series:
+    """Return the number of customers of all members who bought a product, by product id."""
+    return data.once("buyers", partial(_buyers, data))
+
+
+def _buyers(data: RetailData) -> pd.Series:
+    lines = [
+        {name: m.transactions[name].to_numpy() for name in ("customer", "product")}
+        for m in data.members
+    ]
+    found = pd.Series(dtype=np.int64)
+    for bought in by_threads(_counted, grouped(lines, "customer", least=0)):
+        found = found.add(bought, fill_value=0).astype(np.int64)
+    return found
+
+
+def _counted(part: Arrays) -> pd.Series:
+    """Return the number of customers who bought each product, of lines of a few customers."""
+    order = stable_order(part["customer"], part["product"])
+    customer, product = (part[name][order] for name in ("customer", "product"))
+    bought = product[changes(customer, product)]
+    numbers, counts = np.unique(bought[bought >= 0], return_counts=True)
+    return pd.Series(counts, index=numbers.astype(np.int64))

@@ -19,8 +19,8 @@ from securefl.config.schema import RunConfig
 from securefl.data.tables import RetailData, RetailerTables
 from securefl.ml.batches import Batch
 from securefl.privacy.mechanisms import mechanism_for
+from securefl.tasks.common.purchase_lines import buyers
 from securefl.tasks.common.ranking_examples import Cases, RetailerCases
-from securefl.tasks.recommendation.buyers import buyers
 from securefl.tasks.recommendation.item_knn import neighbours
 from securefl.tasks.recommendation.models.ease import (
     EaseRanker,

@@ -30,7 +30,7 @@ from securefl.ml.metrics.sums import MetricSums
 from securefl.ml.metrics.unit_sums import UnitSums
 from securefl.tasks.base import Judged, MemberData, Task
 from securefl.tasks.common.histories import CustomerExamples, Histories, joined
-from securefl.tasks.common.purchase_lines import Purchases
+from securefl.tasks.common.purchase_lines import Purchases, buyers
 from securefl.tasks.common.ranking_examples import (
     Cases,
     RetailerCases,
@@ -45,7 +45,6 @@ from securefl.tasks.common.settings import (
     RankingSettings,
     RecommendationSettings,
 )
-from securefl.tasks.recommendation.buyers import buyers
 from securefl.tasks.recommendation.models.factorization import Factorization, PurchaseModel
 from securefl.tasks.recommendation.models.hierarchical import HierarchicalFactorization
 from securefl.tasks.recommendation.models.ncf import NcfRanker

@@ -21,9 +21,9 @@ from securefl.data.tables import RetailData, RetailerTables
 from securefl.data.threads import ahead
 from securefl.errors import DataError, InputError
 from securefl.tasks.common import ranking_examples, splits
+from securefl.tasks.common.purchase_lines import buyers
 from securefl.tasks.common.ranking_examples import RetailerCases, customer_parts, purchases_of
 from securefl.tasks.common.settings import RecommendationSettings
-from securefl.tasks.recommendation.buyers import buyers
 
 
 @pytest.fixture
