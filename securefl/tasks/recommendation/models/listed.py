@@ -78,7 +78,8 @@ class ListedRanker(ProfileRanker):
         by_kind = _product(self.kinds(one), self.codes[2][items], shares)
         nothing: Tensor = self.silence(torch.zeros_like(one)).sum(dim=1)
         by_product, by_kind = by_product * (1 - _BY_KIND) ** 0.5, by_kind * _BY_KIND**0.5
-        return by_product + by_kind + nothing
+        every: Tensor = by_product + by_kind + nothing
+        return every
 
     @torch.no_grad()
     def _denoise(self) -> None:
