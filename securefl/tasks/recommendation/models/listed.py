@@ -7,6 +7,7 @@ that was released. The map and the gains are learned beside it in the same clipp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -77,9 +78,8 @@ class ListedRanker(ProfileRanker):
         by_product = _product(self.popularity(one), items, shares)
         by_kind = _product(self.kinds(one), self.codes[2][items], shares)
         nothing: Tensor = self.silence(torch.zeros_like(one)).sum(dim=1)
-        by_product, by_kind = by_product * (1 - _BY_KIND) ** 0.5, by_kind * _BY_KIND**0.5
-        every: Tensor = by_product + by_kind + nothing
-        return every
+        both: Tensor = math.sqrt(1 - _BY_KIND) * by_product + math.sqrt(_BY_KIND) * by_kind
+        return both + nothing
 
     @torch.no_grad()
     def _denoise(self) -> None:
