@@ -38,6 +38,7 @@ STATUS = PROCESS | {
     "since": 0.0,
     "trouble": "",
     "unusual": "",
+    "vote": "",
     "needed": 4,
     "steps": [],
     "members": [MEMBER_OF_RUN, UNSEEN],

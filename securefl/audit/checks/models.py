@@ -118,11 +118,13 @@ def _broken_chain(
     The first round starts from the model that the bundle names; where its file is missing, members
     are still compared with each other.
     """
-    first = None if start is None else _digest(start)
-    for number, releases in sorted(case.log.releases.items()):
-        same = releases[0][1].model_before
+    rounds = sorted(case.log.releases.items())
+    # A round after rejected ones begins where the first did, also where no file says where.
+    said = [releases[0][1].model_before for _, releases in rounds[:1]]
+    first = said[0] if start is None and said else _digest(start or b"")
+    for number, releases in rounds:
         before = case.log.last_accepted(number)
-        expected = ended.get(before) if before else first or same
+        expected = ended.get(before) if before else first
         for line, release in releases:
             if expected is None:
                 yield failed(

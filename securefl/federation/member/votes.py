@@ -7,8 +7,12 @@ reject a model follows from the agreement alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
+
+import msgpack
 
 from securefl.config.schema import RunConfig
+from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.hash_chain import LedgerError
 from securefl.consortium.ledger.member_ledger import MemberLedger
 from securefl.consortium.ledger.vote_events import Ballot, Vote
@@ -16,7 +20,8 @@ from securefl.federation import messages as m
 from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.member.rounds import MemberRounds
 from securefl.federation.member.scoring import MemberScoring
-from securefl.federation.scores.ballots import shown_vote, signed_ballot
+from securefl.federation.scores.ballots import Vote as Counted
+from securefl.federation.scores.ballots import signed_ballot, vote_of
 from securefl.federation.scores.judgement import ABSTAIN, Judge, Part, Turn
 from securefl.federation.scores.party import ScoreSpec
 from securefl.ml.vectors import FloatVector, model_digest
@@ -143,3 +148,21 @@ class MemberVotes:
         """Return the member's own update of a round; None where it did not train in it."""
         update = self._rounds.update
         return update if update is not None and update.round == number else None
+
+
+def shown_vote(consortium: Consortium, ended: tuple[int, bytes], data: bytes) -> Counted:
+    """Return a vote that a coordinator shows, counted by the agreement; see `Vote.packed`.
+
+    Raises:
+        MessageError: If it is malformed, or a ballot in it is not that member's.
+    """
+    try:
+        rows: Any = msgpack.unpackb(data)
+        ballots = {str(name): str(said) for name, said, _ in rows}
+        signatures = {str(name): bytes.fromhex(signed) for name, _, signed in rows}
+    except (ValueError, TypeError, msgpack.UnpackException):
+        raise m.MessageError("the vote is malformed") from None
+    vote = vote_of(consortium, ended, ballots, signatures)
+    if len(vote.ballots) != len(rows):
+        raise m.MessageError(f"a ballot on round {ended[0]} is not by the member that it names")
+    return vote

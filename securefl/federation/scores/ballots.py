@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import msgpack
 
@@ -19,7 +19,6 @@ from securefl.config.vote import VoteSettings
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.vote_events import SignedBallot
 from securefl.consortium.ledger.vote_events import Vote as VoteEvent
-from securefl.federation.messages import MessageError
 from securefl.federation.scores.judgement import ABSTAIN, BALLOTS, WORSE, rejected
 from securefl_protocols.primitives.errors import RemoteProtocolError
 from securefl_protocols.primitives.signing import SigningKey, verify
@@ -111,24 +110,6 @@ def vote_of(
         tuple(name for name in names if name not in valid),
         rejected(counted(settings, valid, names), settings.quorum),
     )
-
-
-def shown_vote(consortium: Consortium, ended: tuple[int, bytes], data: bytes) -> Vote:
-    """Return a vote that a coordinator shows, counted by the agreement; see `Vote.packed`.
-
-    Raises:
-        MessageError: If it is malformed, or a ballot in it is not that member's.
-    """
-    try:
-        rows: Any = msgpack.unpackb(data)
-        ballots = {str(name): str(said) for name, said, _ in rows}
-        signatures = {str(name): bytes.fromhex(signed) for name, _, signed in rows}
-    except (ValueError, TypeError, msgpack.UnpackException):
-        raise MessageError("the vote is malformed") from None
-    vote = vote_of(consortium, ended, ballots, signatures)
-    if len(vote.ballots) != len(rows):
-        raise MessageError(f"a ballot on round {ended[0]} is not by the member that it names")
-    return vote
 
 
 def signed_ballot(

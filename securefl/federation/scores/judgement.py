@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ import numpy.typing as npt
 from securefl.config.schema import ServerSettings
 from securefl.config.vote import VoteSettings
 from securefl.ml.vectors import FloatVector, UpdateVector
-from securefl.tasks.base import Judged
+
+if TYPE_CHECKING:
+    from securefl.tasks.base import Judged
 
 ACCEPT: Final = "accept"
 ABSTAIN: Final = "abstain"

@@ -17,6 +17,7 @@ from typing import Final
 from securefl.errors import InputError, RunDirectoryError
 from securefl.federation.services.status import read_status
 from securefl.federation.transport.nats.subjects import token
+from securefl.untrusted.files import read_text
 
 _ASKED: Final = "asked"
 _HEARD: Final = "heard again"
@@ -110,7 +111,6 @@ def _path(run: Path, member: str) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            return file.read(_LARGEST)
-    except OSError:
+        return read_text(path, _LARGEST)
+    except InputError:
         return ""

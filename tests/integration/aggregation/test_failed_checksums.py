@@ -7,13 +7,13 @@ import pytest
 from securefl.consortium.ledger.transcripts import TranscriptArchive
 from securefl.errors import InputError
 from securefl.federation import messages as m
+from securefl.federation.aggregation import session_parameters
 from securefl.federation.aggregation.secure import (
     RoundFailedError,
     SecureAggregator,
     UnverifiedRoundError,
 )
 from securefl.federation.aggregation.session_driver import RejectedSumError
-from securefl.federation.member import open_session
 from securefl.federation.member.model_verifier import ModelVerifier
 from securefl.ml.vectors import model_digest
 from securefl_protocols.session.replay import replay
@@ -238,7 +238,7 @@ def test_moments_follow_the_repeat_and_not_the_first_sum(tmp_path):
 
 def test_a_weight_that_is_none_costs_a_round_and_not_the_run(federation, monkeypatch):
     """Within the range of an input, and outside of what a sum of weights can be."""
-    honest, calls = open_session.encode_update, []
+    honest, calls = session_parameters.encode_update, []
 
     def encode(*terms):
         vector = honest(*terms)
@@ -247,7 +247,7 @@ def test_a_weight_that_is_none_costs_a_round_and_not_the_run(federation, monkeyp
             vector[-1] = np.int64(-100).astype(vector.dtype)
         return vector
 
-    monkeypatch.setattr(open_session, "encode_update", encode)
+    monkeypatch.setattr(session_parameters, "encode_update", encode)
     result = federation.round()
     assert result.survivors == federation.names
     assert np.allclose(mean_of(federation, result), expected(federation), atol=1e-6)

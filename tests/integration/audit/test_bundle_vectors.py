@@ -104,7 +104,17 @@ def test_the_reference_knows_nothing_of_the_program():
     parts = [path for path in REFERENCE.parent.glob("*.py") if not path.match("test_*")]
     imported = {name for path in parts for name in _imported(path)}
     assert imported == {
-        *("cryptography", "dataclasses", "hashlib", "json", "math", "pathlib", "random", "re"),
+        *(
+            "cryptography",
+            "dataclasses",
+            "hashlib",
+            "json",
+            "math",
+            "pathlib",
+            "random",
+            "rbcl",
+            "re",
+        ),
         *("reference", "struct", "sys"),
     }
 

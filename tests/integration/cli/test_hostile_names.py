@@ -184,6 +184,7 @@ CASES = {
     ),
     "member": ("office", "member {place}/a.toml --key {place}/north.key --facts {place}/a.facts"),
     "status": ("status", "status {place}"),
+    "readmit": ("status", "readmit {place} {evil}"),
     "doctor": (
         "office",
         "doctor {place}/a.toml --key {place}/north.key --facts {place}/a.facts --state {place}/s",

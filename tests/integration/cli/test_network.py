@@ -114,7 +114,7 @@ def scheduled(monkeypatch):
     monkeypatch.setattr(
         bootstrap,
         "connection_context",
-        lambda agreement, key, facts, run, policy=None: SimpleNamespace(number=int(run), port=1),
+        lambda _, key, facts, run, **more: SimpleNamespace(number=int(run), port=1),
     )
     monkeypatch.setattr(schedule, "coordinated", coordinated)
     monkeypatch.setattr(schedule, "followed", followed)

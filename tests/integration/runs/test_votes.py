@@ -9,11 +9,12 @@ from securefl.config.load import load_config
 from securefl.consortium.ledger.vote_events import Ballot, Vote
 from securefl.errors import ConfigError
 from securefl.federation.coordinator.vote import RejectedModelError
+from securefl.federation.member.votes import shown_vote
 from securefl.federation.messages import MessageError
 from securefl.federation.runs.loop import RoundLoop
 from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium
-from securefl.federation.scores.ballots import is_of, shown_vote, signed_ballot, vote_of
+from securefl.federation.scores.ballots import is_of, signed_ballot, vote_of
 from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, WORSE
 from securefl_protocols.primitives.signing import SigningKey
 from support.vote_setup import attack_in, trained, voting
