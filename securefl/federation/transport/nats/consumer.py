@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PULL, _PULL_SECONDS = 8, 5.0
-"""Parts of one pull: fewer bytes than a broker buffers for a client (64 MiB)."""
+_PULLS = 12
+"""Parts of all pulls of one connection: fewer bytes than a broker buffers for a client (64 MiB), or
+it would end a connection that is slower than its disk, again and again. One of each in any case."""
 _PAUSE, _REST = 0.2, 1.0
 _STATUS = "Status"
 _NO_RESPONDERS, _NOTHING_NEW = "503", {"404", "408", "100"}
@@ -84,18 +86,23 @@ class Reader:
         self._subscription: Subscription | None = None
         self._unread = asyncio.Semaphore(_UNREAD)
 
+    @property
+    def _batch(self) -> int:
+        """Parts of one pull; the more senders, the fewer."""
+        return min(_PULL, max(1, _PULLS // max(1, len(self._link.readers))))
+
     async def pull(self) -> None:
         """Pull parts, and pull again when they have arrived or the request has expired.
 
         Of a sender that is cut off nothing is pulled; afterwards nothing of that time.
         """
         client = self._link.client
-        request = {"batch": _PULL, "expires": int(_PULL_SECONDS * 1e9)}
         while True:
             await self._until_admitted()
             async with self._unread:
                 self._again.clear()
-                self._left = _PULL
+                self._left = self._batch
+                request = {"batch": self._left, "expires": int(_PULL_SECONDS * 1e9)}
                 with contextlib.suppress(NatsError, OSError):
                     await self._listen()
                     content = json.dumps(request).encode()
