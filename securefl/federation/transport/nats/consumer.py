@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PULL, _PULL_SECONDS = 8, 5.0
-_PULLS = 12
-"""Parts of all pulls of one connection: fewer bytes than a broker buffers for a client (64 MiB), or
-it would end a connection that is slower than its disk, again and again. One of each in any case."""
+"""Parts of the pulls of one connection, and one of each sender at least: fewer bytes than a broker
+buffers for a client (64 MiB). Else it ends, again and again, a connection that is slower than its
+disk."""
 _PAUSE, _REST = 0.2, 1.0
 _STATUS = "Status"
 _NO_RESPONDERS, _NOTHING_NEW = "503", {"404", "408", "100"}
@@ -79,17 +79,19 @@ class Reader:
         """
         self._link, self._subject, self._sender, self._quota = link, subject, sender, quota
         self._parts: dict[tuple[str, ...], dict[int, Msg]] = {}
-        self._left = 0
+        self._left, self._begun = 0, False
         self._purge, self._rests = purge, False
         self._again, self._anew = asyncio.Event(), True
         self._inbox = ""
         self._subscription: Subscription | None = None
         self._unread = asyncio.Semaphore(_UNREAD)
 
-    @property
-    def _batch(self) -> int:
-        """Parts of one pull; the more senders, the fewer."""
-        return min(_PULL, max(1, _PULLS // max(1, len(self._link.readers))))
+    def _next_batch(self) -> int:
+        """Return the parts of the next pull: the more senders, the fewer."""
+        # Of the first pull one: not all readers of the connection are there.
+        share = _PULL // len(self._link.readers) if self._begun else 1
+        self._begun = True
+        return max(1, share)
 
     async def pull(self) -> None:
         """Pull parts, and pull again when they have arrived or the request has expired.
@@ -101,7 +103,7 @@ class Reader:
             await self._until_admitted()
             async with self._unread:
                 self._again.clear()
-                self._left = self._batch
+                self._left = self._next_batch()
                 request = {"batch": self._left, "expires": int(_PULL_SECONDS * 1e9)}
                 with contextlib.suppress(NatsError, OSError):
                     await self._listen()
