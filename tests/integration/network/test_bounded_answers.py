@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -463,3 +464,19 @@ def test_part_in_the_place_of_one_of_a_lost_stream_is_heard():
         )
 
     assert [link.claim(part(second)) for second in (1, 1, 2, 2)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("public", [bytes(32), b"\xff" * 32, b"\7" * 31, b""])
+def test_attack_announced_key_that_is_none_is_struck(keys, tmp_path, public):
+    """Else the coordinator would fail where it seals for it, and at every start again."""
+    with closing(RunKeys(tmp_path, HUB, RUN, "coordinator")) as hub:
+        beats = Beats(SimpleNamespace(hub=hub))
+        signed = NORTH.sign(
+            session_keys.ANNOUNCEMENT_LABEL, session_keys.announcement(RUN, "north", public)
+        )
+        spelt = public.hex(), signed.hex(), RUN.hex()
+        names = session_keys.KEY_HEADER, session_keys.SIGNATURE_HEADER, session_keys.RUN_HEADER
+        beats.hear((dict(zip(names, spelt, strict=True)), b""))
+        assert (hub.of("north"), beats.quota.strikes) == (None, 1)
+        beats.hear((keys.north.headers, b""))
+        assert hub.of("north") == keys.north.own.public

@@ -301,6 +301,8 @@ def _answer_in(reply: Message) -> bytes:
     if reply.has_error():
         _log.warning("a node did not answer: %s", reply.error.reason)
         return NOTHING
+    if not reply.has_content():
+        return NOTHING  # asking for it would raise, and lose the other nodes' answers
     record = reply.content.config_records.get(RECORD, {})
     data = record.get(FIELD, NOTHING)
     return data if isinstance(data, bytes) else NOTHING
