@@ -91,7 +91,8 @@ def _only(kinds: frozenset[int], reader: msgpack.Unpacker, data: bytes) -> bytes
 def write_frame(connection: socket.socket, data: bytes) -> None:
     """Write bytes with their length before them."""
     connection.sendall(len(data).to_bytes(_LENGTH, "big"))
-    connection.sendall(data)
+    if data:  # without any, the other side may have answered and gone
+        connection.sendall(data)
 
 
 def read_frame(connection: socket.socket) -> bytes:
