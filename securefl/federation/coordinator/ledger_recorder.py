@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from securefl.consortium.ledger.events import Outcome, UnseenOutcome
 from securefl.consortium.ledger.hash_chain import canonical, read_entry
 from securefl.consortium.ledger.transparency_log import Log, LogError
 from securefl.consortium.ledger.tree_heads import TreeHead
-from securefl.consortium.ledger.vote_events import Vote
 from securefl.federation import messages as m
 from securefl.federation.aggregation.model_proofs import ModelProof
-from securefl.federation.scores.ballots import packed_ballots
 from securefl.federation.transport.exchange import Exchange, failed
 
 
@@ -33,6 +30,7 @@ class Recorder:
         self._log = log
         self._exchange = exchange
         self._names = names
+        self._earlier: dict[int, m.Conclude] = {}
         self._owed: dict[str, dict[int, m.Conclude]] | None = None
 
     def begin(self) -> tuple[str, ...]:
@@ -80,48 +78,46 @@ class Recorder:
             vote: The vote on that model, as it travels; empty where none was held.
         """
         owed = self._owed = self._owed or self._owed_before(number)
+        end = (survivors, model, transcript)
         for name in members:
-            owed[name][number] = m.Conclude(
-                round=number,
-                survivors=survivors,
-                model=model,
-                transcript=transcript,
-                since=0,  # known when it is asked
-                proof=b"" if proof is None else proof.only([name]),
-                vote=vote,
-            )
+            own = b"" if proof is None else proof.only([name])
+            owed[name][number] = _claim(number, end, own, vote)
         self._settle(members)
 
-    def _owed_before(self, number: int) -> dict[str, dict[int, m.Conclude]]:
-        """Return the ends of rounds before this one on which members have no entry.
+    def ended(
+        self,
+        number: int,
+        survivors: tuple[str, ...],
+        model: bytes,
+        transcript: bytes | None,
+        vote: bytes = b"",
+    ) -> None:
+        """Note how a round ended before this process began, by the coordinator's own record.
 
-        As most of the others recorded them: a member's own signature under one is not known here.
+        Not as members' entries say: one that records another end, or many, would have those that
+        were away asked to record what they refuse, and so no later end either. A member's own
+        signature under an end of then is not known any more.
+
+        Args:
+            number: As for `conclude`, like the others.
+            survivors: See above.
+            model: See above.
+            transcript: See above.
+            vote: See above.
         """
-        said: defaultdict[int, Counter[tuple[tuple[str, ...], str, str | None]]]
-        said, known = defaultdict(Counter), {name: set[int]() for name in self._names}
-        votes: dict[int, bytes] = {}
+        self._earlier[number] = _claim(number, (survivors, model, transcript), b"", vote)
+
+    def _owed_before(self, number: int) -> dict[str, dict[int, m.Conclude]]:
+        """Return the ends of rounds before this one on which members have no entry."""
+        known = {name: set[int]() for name in self._names}
         for entry in (read_entry(data).entry for data in self._log.entries()):
-            if isinstance(event := entry.event, Outcome):
-                said[event.round][event.survivors, event.model_after, event.transcript] += 1
-            if isinstance(event, Outcome | UnseenOutcome):
-                known[entry.member].add(event.round)
-            if isinstance(event, Vote):
-                votes[event.round] = packed_ballots(event.ballots)
-        owed: dict[str, dict[int, m.Conclude]] = {name: {} for name in self._names}
-        for ended in range(1, number):
-            for (survivors, model, transcript), _ in said[ended].most_common(1):
-                claim = m.Conclude(
-                    round=ended,
-                    survivors=survivors,
-                    model=bytes.fromhex(model),
-                    transcript=bytes.fromhex(transcript) if transcript else None,
-                    since=0,
-                    vote=votes.get(ended, b""),
-                )
-                for name in self._names:
-                    if ended not in known[name]:
-                        owed[name][ended] = claim
-        return owed
+            if isinstance(entry.event, Outcome | UnseenOutcome):
+                known[entry.member].add(entry.event.round)
+        before = sorted(ended for ended in self._earlier if ended < number)
+        return {
+            name: {ended: self._earlier[ended] for ended in before if ended not in known[name]}
+            for name in self._names
+        }
 
     def _settle(self, members: Sequence[str]) -> None:
         """Tell members of all ends that they have no entry on, the oldest first."""
@@ -211,3 +207,18 @@ class Recorder:
             consistency=self._log.consistency(name, answer.signed, head),
             inclusions=tuple((seq, *found) for seq, found in inclusions.items()),
         )
+
+
+def _claim(
+    number: int, end: tuple[tuple[str, ...], bytes, bytes | None], proof: bytes, vote: bytes
+) -> m.Conclude:
+    survivors, model, transcript = end
+    return m.Conclude(
+        round=number,
+        survivors=survivors,
+        model=model,
+        transcript=transcript,
+        since=0,  # known when it is asked
+        proof=proof,
+        vote=vote,
+    )

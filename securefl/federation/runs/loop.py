@@ -152,6 +152,8 @@ class RoundLoop:
         self.directory.restore(state)
         self.hooks.restore(self.federation, state)
         records = self.directory.records()
+        for record in records[:-1]:
+            self.recorder.ended(*_end(record))
         for record in records[-1:]:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
@@ -191,14 +193,15 @@ class RoundLoop:
 
     def _conclude(self, record: RoundRecord, state: RoundState) -> None:
         self.hooks.before_ledger()
+        number, survivors, model, transcript, vote = _end(record)
         self.recorder.conclude(
             self.federation.members,
-            number=record.round,
-            survivors=record.survivors,
-            model=bytes.fromhex(record.model),
-            transcript=None if record.transcript is None else bytes.fromhex(record.transcript),
+            number=number,
+            survivors=survivors,
+            model=model,
+            transcript=transcript,
             proof=state.end_proof,
-            vote=b"" if record.vote is None else record.vote.packed(),
+            vote=vote,
         )
 
     def _closed(self, state: RoundState) -> Trained:
@@ -221,6 +224,13 @@ class RoundLoop:
         return Trained(
             state, arms, privacy, federation.members, refused, scores=scores, simulation_only=only
         )
+
+
+def _end(record: RoundRecord) -> tuple[int, tuple[str, ...], bytes, bytes | None, bytes]:
+    """Return number, survivors, model, transcript and vote of a round that ended."""
+    transcript = None if record.transcript is None else bytes.fromhex(record.transcript)
+    vote = b"" if record.vote is None else record.vote.packed()
+    return record.round, record.survivors, bytes.fromhex(record.model), transcript, vote
 
 
 def with_remarks(record: RoundRecord, recent: RecentSums) -> RoundRecord:

@@ -119,9 +119,15 @@ class RunKeys:
         return self._others.get(other)
 
     def meet(self, other: str, public: bytes) -> None:
-        """Take the key that another party announced; later messages to it are sealed under it."""
+        """Take the key that another party announced; later messages to it are sealed under it.
+
+        Raises:
+            RemoteProtocolError: If nothing can be sealed under it. That it is signed does not say.
+        """
         if self._others.get(other) == public:
             return
+        # Here, where its sender is at fault, and not where we seal: that would end our process.
+        self.own.shared_secret(public)
         self._database.execute("INSERT OR REPLACE INTO others VALUES (?, ?)", (other, public))
         self._others[other] = public
 

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from contextlib import closing
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +20,7 @@ from securefl.federation.transport.liveness import LivenessTracker
 from securefl.federation.transport.nats import chunking, consumer
 from securefl.federation.transport.nats.batch import Question
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
+from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.consumer import Reader
 from securefl.federation.transport.nats.early_answers import EarlyAnswers
 from securefl.federation.transport.nats.heartbeats import BEAT, Heartbeats
@@ -425,3 +428,55 @@ def test_a_cut_off_lasts_a_day_at_most(caplog):
         assert quota.reason
         now[0] += 86400.0
         assert not quota.reason
+
+
+def test_early_answer_that_comes_again_is_no_early_answer():
+    """Each would hold one of its sender's places for good: the first one is kept alone."""
+    journal = SimpleNamespace(epoch="e", repeats=lambda section: section == 5)
+    early, read = EarlyAnswers(journal), []
+    for copy in range(20):
+        note = Envelope("north", "coordinator", f"x{copy}", "e.5.1", b"said")
+        kept = early.keep(consumer.Arrival(note, lambda copy=copy: read.append(copy)), present=1)
+        assert kept == (copy == 0)
+    (first,) = early.due({"north": "e.5.1"}, ())
+    assert first.note.id == "x0"
+    assert read == []
+
+
+@pytest.mark.parametrize(("senders", "parts"), [(1, 8), (3, 2), (100, 1)])
+def test_parts_on_the_way_are_no_more_than_a_broker_buffers(keys, senders, parts):
+    """Of all senders together: else it ends a connection that is slower than its disk."""
+    link = SimpleNamespace(readers=[])
+    link.readers += [Reader(link, "subject", None, Quota("north")) for _ in range(senders)]
+    assert [link.readers[0]._next_batch() for _ in range(2)] == [1, parts]
+
+
+def test_part_in_the_place_of_one_of_a_lost_stream_is_heard():
+    """A stream that is made anew counts from 1 again."""
+    link = NatsClient.__new__(NatsClient)
+    link._claimed = {}
+
+    def part(second):
+        sequence = SimpleNamespace(stream=7)
+        stored = datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
+        return SimpleNamespace(
+            metadata=SimpleNamespace(stream="up", sequence=sequence, timestamp=stored)
+        )
+
+    assert [link.claim(part(second)) for second in (1, 1, 2, 2)] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("public", [bytes(32), b"\xff" * 32, b"\7" * 31, b""])
+def test_attack_announced_key_that_is_none_is_struck(keys, tmp_path, public):
+    """Else the coordinator would fail where it seals for it, and at every start again."""
+    with closing(RunKeys(tmp_path, HUB, RUN, "coordinator")) as hub:
+        beats = Beats(SimpleNamespace(hub=hub))
+        signed = NORTH.sign(
+            session_keys.ANNOUNCEMENT_LABEL, session_keys.announcement(RUN, "north", public)
+        )
+        spelt = public.hex(), signed.hex(), RUN.hex()
+        names = session_keys.KEY_HEADER, session_keys.SIGNATURE_HEADER, session_keys.RUN_HEADER
+        beats.hear((dict(zip(names, spelt, strict=True)), b""))
+        assert (hub.of("north"), beats.quota.strikes) == (None, 1)
+        beats.hear((keys.north.headers, b""))
+        assert hub.of("north") == keys.north.own.public

@@ -352,6 +352,7 @@ def test_claims_of_two_streams_are_kept_apart():
     def stored(stream):
         message = part(7, "0")
         message.metadata.stream, message.acked = stream, []
+        message.metadata.timestamp = None
         message.ack = message.in_progress = lambda: asyncio.sleep(0)
         return message
 
@@ -361,7 +362,7 @@ def test_claims_of_two_streams_are_kept_apart():
         assert [link.claim(stored(name)) for name in ("north", "south", "south")] == [0, 0, 1]
         link.acknowledger([stored("south")])()
         await asyncio.sleep(0.01)
-        assert list(link._claimed) == [("north", 7)]
+        assert [place[:2] for place in link._claimed] == [("north", 7)]
 
     asyncio.run(play())
 

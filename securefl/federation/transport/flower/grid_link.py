@@ -160,7 +160,9 @@ class GridLink:
             party, data = self._outgoing.get()
             self._pending[party] = now, data
         while not self._withdrawn.empty():
-            self._pending.pop(self._withdrawn.get(), None)
+            party = self._withdrawn.get()
+            self._pending.pop(party, None)
+            self._forget(party)
         due = [
             _Sent(self._nodes[party], party, data)
             for party, (at, data) in self._pending.items()
@@ -170,6 +172,14 @@ class GridLink:
         for sent in due:
             del self._pending[sent.party]
         self._pull()
+
+    def _forget(self, party: str) -> None:
+        """Wait no more for answers of a member's node.
+
+        Flower does so after hours alone: a node that takes questions and answers none would have
+        each of them kept here meanwhile, with its model.
+        """
+        self._sent = {name: sent for name, sent in self._sent.items() if sent.party != party}
 
     def _look(self, now: float) -> None:
         """Note which members' nodes are there, and greet those whose member is not known."""
@@ -184,13 +194,24 @@ class GridLink:
             for node in online - known
             if now - self._greeted.get(node, -_AGAIN_SECONDS) >= _AGAIN_SECONDS
         ]
+        # One greeting of a node, and none of one that left: it may answer none, or come under
+        # another number each time.
+        self._greeted = {node: at for node, at in self._greeted.items() if node in online}
         self._greeted |= dict.fromkeys(strange, now)
+        self._sent = {
+            name: sent
+            for name, sent in self._sent.items()
+            if sent.party or (sent.node in online and sent.node not in strange)
+        }
         self._push([_Sent(node, "", self._greeting) for node in strange])
 
     def _push(self, batch: list[_Sent]) -> None:
         if not batch:
             return
         self._pushed = time.monotonic()
+        for sent in batch:
+            if sent.party:
+                self._forget(sent.party)  # the one before it, which is asked again or given up
         ids = self._grid.push_messages([_message(sent) for sent in batch])
         self._sent |= {name: sent for name, sent in zip(ids, batch, strict=True) if name}
 
@@ -280,6 +301,8 @@ def _answer_in(reply: Message) -> bytes:
     if reply.has_error():
         _log.warning("a node did not answer: %s", reply.error.reason)
         return NOTHING
+    if not reply.has_content():
+        return NOTHING  # asking for it would raise, and lose the other nodes' answers
     record = reply.content.config_records.get(RECORD, {})
     data = record.get(FIELD, NOTHING)
     return data if isinstance(data, bytes) else NOTHING

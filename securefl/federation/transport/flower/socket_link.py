@@ -35,6 +35,9 @@ _log = logging.getLogger(__name__)
 _MOST: Final = 8
 """Connections at a time; a SuperNode hands on one message at a time."""
 _READ_SECONDS: Final = 120.0
+_UNREAD: Final = 2
+"""Questions that wait to be acted on. One is open at a time, and is asked again; but what carries
+them can say one again and again while the member trains, and each may have a model."""
 
 
 class SocketLink:
@@ -64,7 +67,8 @@ class SocketLink:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # What a killed process left: the folder's lock says that no other one is there.
-            path.unlink(missing_ok=True)
+            if path.is_socket():
+                path.unlink()
             self._socket.bind(str(path))
             path.chmod(0o660)
             self._socket.listen(_MOST)
@@ -139,12 +143,14 @@ class SocketLink:
     def _wait(self, note: Envelope) -> bytes:
         waiting: queue.Queue[bytes] = queue.Queue()
         with self._lock:
+            if self.arrivals.qsize() >= _UNREAD:
+                return NOTHING
             # The one before it is of no use any more: one question is open at a time.
             for earlier in self._waiting.values():
                 earlier.put(NOTHING)
             self._waiting = {note.id: waiting}
             self.heard = time.time()
-        self.arrivals.put(Arrival(note, _nothing))
+            self.arrivals.put(Arrival(note, _nothing))
         return waiting.get()
 
     def send(self, subject: str, note: Envelope, keys: RunKeys) -> None:

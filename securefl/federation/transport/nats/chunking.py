@@ -221,14 +221,17 @@ class Reassembler:
         """Take the sender's key of the run.
 
         Raises:
-            BadPartError: If it has announced too many.
+            BadPartError: If it has announced too many, or this is no key.
         """
         if self._keys.of(self.name) == public:
             return
         if self._met == MOST_KEYS:
             raise BadPartError(f"{self.name} announces one key after another")
+        try:
+            self._keys.meet(self.name, public)
+        except RemoteProtocolError:
+            raise BadPartError(f"{self.name} announces a key that is none") from None
         self._met += 1
-        self._keys.meet(self.name, public)
 
     def only(self, headers: Mapping[str, str], content: bytes) -> Envelope:
         """Return a message of one part; nothing of it is kept.

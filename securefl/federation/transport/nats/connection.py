@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from datetime import datetime
 from functools import partial
 from typing import Any, Self, TypeVar
 
@@ -58,6 +59,7 @@ class NatsClient:
         faults: What is wrong with the broker now.
         line: Whether it answers now.
         inbox: Prefix of our reply subjects.
+        readers: Of the senders that are read from.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class NatsClient:
         self.said_wrong: deque[str] = deque(maxlen=16)
         self.faults = faults or StandingFaults()
         self._address, self.inbox = address, inbox
-        self._claimed: dict[tuple[str, int], Msg] = {}
+        self._claimed: dict[tuple[str, int, datetime], Msg] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -90,7 +92,7 @@ class NatsClient:
         self._client: Client = CarefulClient()
         self._trouble = ""
         self._unstored = 0
-        self._readers: list[Reader] = []
+        self.readers: list[Reader] = []
         self._sending: dict[tuple[str, str], deque[asyncio.Task[None]]] = {}
         self._store, self.line, self._beats = Store(self), Line(self), BeatListeners(self)
         self._closing = False
@@ -185,7 +187,7 @@ class NatsClient:
     async def _on_reconnected(self) -> None:
         self.faults.end("connection")
         self.line.reconnected()
-        for reader in self._readers:
+        for reader in self.readers:
             reader.reconnected()
         await self._store.reconnected()
 
@@ -246,8 +248,8 @@ class NatsClient:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         # A member may not, and cuts the coordinator off from nothing.
         empty = None if quota.most is None else partial(purge, self, stream)
-        self._readers.append(Reader(self, subject, sender, quota, empty))
-        self.spawn(self._readers[-1].pull())
+        self.readers.append(Reader(self, subject, sender, quota, empty))
+        self.spawn(self.readers[-1].pull())
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work on the event loop until the connection is closed."""
@@ -338,6 +340,9 @@ class NatsClient:
         self.close()
 
 
-def _place(message: Msg) -> tuple[str, int]:
-    """Return the stream of a stored message, and its place there."""
-    return message.metadata.stream, message.metadata.sequence.stream
+def _place(message: Msg) -> tuple[str, int, datetime]:
+    """Return the stream of a stored message, its place there, and when it was stored."""
+    # A stream that is made anew counts from 1 again: what has the place of an earlier message that
+    # is not acknowledged yet would be taken for that one, and never be heard.
+    stored = message.metadata
+    return stored.stream, stored.sequence.stream, stored.timestamp

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _PULL, _PULL_SECONDS = 8, 5.0
-"""Parts of one pull: fewer bytes than a broker buffers for a client (64 MiB)."""
+"""Parts of the pulls of one connection, and one of each sender at least: fewer bytes than a broker
+buffers for a client (64 MiB). Else it ends, again and again, a connection that is slower than its
+disk."""
 _PAUSE, _REST = 0.2, 1.0
 _STATUS = "Status"
 _NO_RESPONDERS, _NOTHING_NEW = "503", {"404", "408", "100"}
@@ -77,12 +79,19 @@ class Reader:
         """
         self._link, self._subject, self._sender, self._quota = link, subject, sender, quota
         self._parts: dict[tuple[str, ...], dict[int, Msg]] = {}
-        self._left = 0
+        self._left, self._begun = 0, False
         self._purge, self._rests = purge, False
         self._again, self._anew = asyncio.Event(), True
         self._inbox = ""
         self._subscription: Subscription | None = None
         self._unread = asyncio.Semaphore(_UNREAD)
+
+    def _next_batch(self) -> int:
+        """Return the parts of the next pull: the more senders, the fewer."""
+        # Of the first pull one: not all readers of the connection are there.
+        share = _PULL // len(self._link.readers) if self._begun else 1
+        self._begun = True
+        return max(1, share)
 
     async def pull(self) -> None:
         """Pull parts, and pull again when they have arrived or the request has expired.
@@ -90,12 +99,12 @@ class Reader:
         Of a sender that is cut off nothing is pulled; afterwards nothing of that time.
         """
         client = self._link.client
-        request = {"batch": _PULL, "expires": int(_PULL_SECONDS * 1e9)}
         while True:
             await self._until_admitted()
             async with self._unread:
                 self._again.clear()
-                self._left = _PULL
+                self._left = self._next_batch()
+                request = {"batch": self._left, "expires": int(_PULL_SECONDS * 1e9)}
                 with contextlib.suppress(NatsError, OSError):
                     await self._listen()
                     content = json.dumps(request).encode()

@@ -52,6 +52,10 @@ class EarlyAnswers:
         note = arrival.note
         if not self.expects(note.answers, present):
             return False
+        # A copy in the place of the first would leave that one unread for good, and its place with
+        # the reader taken.
+        if (note.sender, note.answers) in self._kept:
+            return False
         if sum(sender == note.sender for sender, _ in self._kept) >= _MOST:
             return False
         self._kept[note.sender, note.answers] = arrival

@@ -139,6 +139,22 @@ class Rounds(Wire):
         return self._answer(ledger, asked)
 
 
+def ended(number):
+    """How a round ended, as the coordinator knows it."""
+    ballot = SignedBallot(member="south", ballot="accept", signature=f"{number:0128x}")
+    end = {"survivors": ("south", "west"), "model": bytes([number]) * 32, "transcript": b"t" * 32}
+    return {"number": number, **end, "vote": packed_ballots([ballot])}
+
+
+def ends_of(name, kept):
+    events = [read_entry(data).entry for data in kept.entries()]
+    ends = [e.event for e in events if e.member == name and e.event.kind == "outcome"]
+    return [(end.round, end.model_after[:2]) for end in ends]
+
+
+RIGHT = [(1, "01"), (2, "02"), (3, "03")]
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_ends_that_a_member_missed_are_made_up_for(restarted, ledgers, log):
     """Away for two rounds, it records three in the third; else it could record none any more.
@@ -153,11 +169,30 @@ def test_ends_that_a_member_missed_are_made_up_for(restarted, ledgers, log):
         wire.away = frozenset({"north"} if number < 3 else ())
         if restarted and number == 3:
             recorder = Recorder(kept, FailuresAsAbsence(wire), names)
-        end = {"survivors": ("south", "west"), "model": bytes([number]) * 32}
-        ballot = SignedBallot(member="south", ballot="accept", signature=f"{number:0128x}")
-        end["vote"] = packed_ballots([ballot])
-        recorder.conclude(names, number=number, transcript=b"t" * 32, proof=None, **end)
-    events = [read_entry(data).entry for data in kept.entries()]
-    ends = [e.event for e in events if e.member == "north" and e.event.kind == "outcome"]
-    assert [(end.round, end.model_after[:2]) for end in ends] == [(1, "01"), (2, "02"), (3, "03")]
+            for before in (1, 2):
+                recorder.ended(**ended(before))
+        recorder.conclude(names, proof=None, **ended(number))
+    assert ends_of("north", kept) == RIGHT
     assert set(kept.heads()[-1].signatures) == set(names)
+
+
+@pytest.mark.slow
+def test_attack_wrong_ends_of_one_member_are_shown_to_none(ledgers, log):
+    """South records wrong ends and votes, many times; after a restart north is asked the right."""
+    kept, names = log(), ("north", "south", "west")
+    wire = Rounds(ledgers, lambda name, said: said)
+    recorder, liar = Recorder(kept, FailuresAsAbsence(wire), names), wire.ledgers["south"]
+    lie = {"survivors": ("south",), "model_after": "ee" * 32, "transcript": "ee" * 32}
+    for number in (1, 2) * 3:
+        liar.record(Outcome(round=number, **lie))
+        liar.record(Vote(round=number, model="ee" * 32, ballots=(), rejected=True))
+    recorder.begin()
+    wire.away = frozenset({"north", "south"})
+    for number in (1, 2):
+        recorder.conclude(names, proof=None, **ended(number))
+    wire.away = frozenset({"south"})
+    again = Recorder(kept, FailuresAsAbsence(wire), names)
+    for before in (1, 2):
+        again.ended(**ended(before))
+    again.conclude(names, proof=None, **ended(3))
+    assert ends_of("north", kept) == RIGHT

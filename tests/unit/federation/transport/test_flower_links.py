@@ -5,11 +5,15 @@ import os
 import socket
 import sys
 import threading
+import time
+import tracemalloc
 from contextlib import ExitStack, closing
 
 import pytest
 
+from securefl.errors import RunDirectoryError
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.flower import grid_link
 from securefl.federation.transport.flower.grid_link import GridLink, Listener
 from securefl.federation.transport.flower.packing import (
     NAME_HEADER,
@@ -184,3 +188,94 @@ def test_clientapp_has_nothing_that_trains():
     assert {module.partition(".")[0] for module in taken} - sys.stdlib_module_names == {
         *("flwr", "msgpack", "securefl"),
     }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xdd" + (1 << 20).to_bytes(4, "big") + b"\x90" * (1 << 20),
+        b"\x91\x92\x81" + b"\xdc\x00\xff" * 100 + b"\x90" * (1 << 20),
+        b"\x91\x92\x80" + b"\xdc\x00\xff" * 100 + b"\x90" * (1 << 20),
+        b"\x91\x92\x81\xa1x\xdb" + (1 << 20).to_bytes(4, "big") + b"x" * (1 << 20),
+    ],
+    ids=["parts", "header", "content", "long"],
+)
+def test_attack_bytes_that_unpack_to_many_objects(data):
+    """They are refused before they are objects: each empty list would take 64 times its byte."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadPartError):
+            unpacked(data)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_parts_with_more_behind_them():
+    data = packed([({"a": "b"}, b"c"), ({}, b"")])
+    assert unpacked(data) == [({"a": "b"}, b"c"), ({}, b"")]
+    with pytest.raises(BadPartError):
+        unpacked(data + b"\x90")
+
+
+class SilentGrid:
+    """A SuperLink whose nodes take every message and answer none."""
+
+    def __init__(self, nodes):
+        self.nodes, self.pushed = nodes, 0
+
+    def get_node_ids(self):
+        return self.nodes
+
+    def push_messages(self, messages):
+        found = [f"{self.pushed + place}" for place in range(len(messages))]
+        self.pushed += len(messages)
+        return found
+
+    def pull_messages(self, names):
+        del names
+        return []
+
+
+def test_attack_node_that_answers_nothing_fills_no_memory(monkeypatch):
+    """Of its member's questions the last is kept, and one greeting of each node that is there."""
+    monkeypatch.setattr(grid_link, "_message", lambda sent: sent)
+    grid = SilentGrid([7, 8])
+    link = GridLink(grid, StandingFaults())
+    link._listener, link._greeting = Listener({}, {}, lambda name, step: None), b""
+    link._nodes["north"] = 7
+    for turn in range(20):
+        link._outgoing.put(("north", bytes(100)))
+        link._looked, link._greeted = -100.0, dict.fromkeys(link._greeted, -100.0)
+        grid.nodes = [7, 8, 100 + turn]
+        link._turn()
+    assert grid.pushed == 60
+    assert sorted(sent.node for sent in link._sent.values()) == [7, 8, 119]
+    assert set(link._greeted) == {8, 119}
+    link.withdraw("north")
+    link._turn()
+    assert all(not sent.party for sent in link._sent.values())
+
+
+def test_attack_question_again_and_again_is_held_twice(scene):
+    """While the member trains: what carries its questions can repeat one with a model in it."""
+    data, said = scene.question(scene.hub, body=bytes(1000)), []
+    threads = [
+        threading.Thread(target=lambda: said.append(scene.said(data)), daemon=True)
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    while len(said) < 5:  # the last of those that wait is answered with the question
+        time.sleep(0.01)
+    assert scene.link.arrivals.qsize() == 2
+    scene.link.settle("q")
+    threads[-1].join(10)
+
+
+def test_file_in_the_place_of_the_socket_stays(tmp_path):
+    path = tmp_path / "agreement.toml"
+    path.write_text("signed")
+    with pytest.raises(RunDirectoryError, match="no socket can be made"):
+        SocketLink(path, StandingFaults())
+    assert path.read_text() == "signed"
