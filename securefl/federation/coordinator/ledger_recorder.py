@@ -9,10 +9,8 @@ from securefl.consortium.ledger.events import Outcome, UnseenOutcome
 from securefl.consortium.ledger.hash_chain import canonical, read_entry
 from securefl.consortium.ledger.transparency_log import Log, LogError
 from securefl.consortium.ledger.tree_heads import TreeHead
-from securefl.consortium.ledger.vote_events import Vote
 from securefl.federation import messages as m
 from securefl.federation.aggregation.model_proofs import ModelProof
-from securefl.federation.scores.ballots import packed_ballots
 from securefl.federation.transport.exchange import Exchange, failed
 
 
@@ -27,6 +25,11 @@ class Recorder:
         log: The run's log.
         exchange: The way to the members.
         names: All members, in roster order.
+
+    Attributes:
+        votes: By round, the vote that was held, as it travels. A restarted coordinator has them
+            from its own records and not from the log, where a member may write a vote without the
+            ballots of others.
     """
 
     def __init__(self, log: Log, exchange: Exchange, names: tuple[str, ...]) -> None:
@@ -34,6 +37,7 @@ class Recorder:
         self._exchange = exchange
         self._names = names
         self._owed: dict[str, dict[int, m.Conclude]] | None = None
+        self.votes: dict[int, bytes] = {}
 
     def begin(self) -> tuple[str, ...]:
         """Ask all members to take part.
@@ -99,14 +103,11 @@ class Recorder:
         """
         said: defaultdict[int, Counter[tuple[tuple[str, ...], str, str | None]]]
         said, known = defaultdict(Counter), {name: set[int]() for name in self._names}
-        votes: dict[int, bytes] = {}
         for entry in (read_entry(data).entry for data in self._log.entries()):
             if isinstance(event := entry.event, Outcome):
                 said[event.round][event.survivors, event.model_after, event.transcript] += 1
             if isinstance(event, Outcome | UnseenOutcome):
                 known[entry.member].add(event.round)
-            if isinstance(event, Vote):
-                votes[event.round] = packed_ballots(event.ballots)
         owed: dict[str, dict[int, m.Conclude]] = {name: {} for name in self._names}
         for ended in range(1, number):
             for (survivors, model, transcript), _ in said[ended].most_common(1):
@@ -116,7 +117,7 @@ class Recorder:
                     model=bytes.fromhex(model),
                     transcript=bytes.fromhex(transcript) if transcript else None,
                     since=0,
-                    vote=votes.get(ended, b""),
+                    vote=self.votes.get(ended, b""),
                 )
                 for name in self._names:
                     if ended not in known[name]:

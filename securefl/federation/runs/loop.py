@@ -152,6 +152,7 @@ class RoundLoop:
         self.directory.restore(state)
         self.hooks.restore(self.federation, state)
         records = self.directory.records()
+        self.recorder.votes |= {r.round: r.vote.packed() for r in records if r.vote is not None}
         for record in records[-1:]:
             # A kill may have come between the checkpoint and its entry in the ledger. A member
             # that has concluded the round already answers with the entries that it has.
