@@ -41,4 +41,6 @@ class LocalDP(PrivacyMechanism):
         from securefl.privacy.plan import PrivacyPlan
 
         sigma = PrivacyPlan.of(config).sigma(config.rounds)
-        return Grid.of(config.privacy.clip_norm, dimension, sigma).deviation * sqrt(survivors or members)
+        return Grid.of(config.privacy.clip_norm, dimension, sigma).deviation * sqrt(
+            survivors or members
+        )

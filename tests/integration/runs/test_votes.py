@@ -210,7 +210,7 @@ def test_ballots_under_a_budget_are_charged(tmp_path):
 
 @pytest.mark.slow
 def test_too_much_noise_abstains_and_costs_nothing(tmp_path):
-    config = voting(changes={"privacy": BUDGET, "model": {"name": "profile"}})
+    config = voting(changes={"privacy": BUDGET, "model": {"name": "profile"}}, share=0.01)
     directory, run = trained(config, tmp_path / "run")
     run()
     given = [ballot for _, ballot in events(directory, Ballot)]

@@ -121,9 +121,7 @@ def test_fewer_members_in_a_sum_leave_more_noise(monkeypatch):
     config, made = config_of(), Noise(deviation=6.0)
     scale = 6.0 * config.privacy.expected_batch
     mechanism = "securefl.federation.scores.noised_judgement.mechanism_for"
-    public = type(
-        "Public", (), {"summed_deviation": lambda *given: scale * math.sqrt(given[-1])}
-    )
+    public = type("Public", (), {"summed_deviation": lambda *given: scale * math.sqrt(given[-1])})
     monkeypatch.setattr(mechanism, lambda _: public())
     few = made.change(config, made.shares[:3])
     every = [math.ldexp(float(part @ few.direction), 10) for part in made.parts[:3]]
