@@ -91,9 +91,9 @@ from support.bundle_votes import (
     forgotten_vote,
     miscounted_vote,
     priced_ballot,
-    second_ballot,
     rejected_model,
     rejected_result,
+    second_ballot,
     unasked_votes,
     withheld_ballot,
 )

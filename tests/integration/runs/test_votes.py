@@ -225,7 +225,7 @@ def test_no_round_begins_before_its_vote_is_shown(parties):
     verifier.rejected = lambda number: number > 0
     for number in (1, 2, 3):
         verifier.begin(number, start, b"", b"")
-    with pytest.raises(UnverifiedModelError, match="3 models in a row .* 2 repeats"):
+    with pytest.raises(UnverifiedModelError, match=r"3 models in a row .* 2 repeats"):
         verifier.begin(4, start, b"", b"")
     verifier.undecided = lambda number: number == 2
     verifier.begin(2, start, b"", b"")
