@@ -255,9 +255,9 @@ class _Run:
 
     def _noised(self, member: Any, began: np.ndarray, ended: np.ndarray) -> str:
         trainer = member.rounds.trainer
-        code = trainer.plan.code
+        code, members = trainer.plan.code, len(self.names)
         noise = projection_noise(self.config, code.sensitivity.l2)
-        change = PublicChange.of(self.config, len(self.names), began, ended)
+        change = PublicChange.of(self.config, members, members, began, ended)
         if change is None or not change.tells(noise.share_variance**0.5, code.bits):
             return ABSTAIN
         drawn = round(np.random.default_rng().normal(0.0, noise.share_variance**0.5))

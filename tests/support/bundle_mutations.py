@@ -93,6 +93,7 @@ from support.bundle_votes import (
     priced_ballot,
     rejected_model,
     rejected_result,
+    second_ballot,
     unasked_votes,
     withheld_ballot,
 )
@@ -497,6 +498,7 @@ TABLE = (
     Manipulation("a round that goes on from a rejected model", "model-chain", rejected_model),
     Manipulation("a rejected model that is handed out", "model-chain", rejected_result),
     Manipulation("a vote with a price that was not agreed", "votes-counted", priced_ballot),
+    Manipulation("two ballots of one member on one round", "votes-counted", second_ballot),
     Manipulation("a delta too large for the units", "delta-small", more_units),
     Manipulation("a false opening", "delta-small", false_opening),
 )

@@ -87,3 +87,17 @@ def priced_ballot(_):
     """A member charges for a ballot where none is to be charged."""
     ballot = {"mechanism": STEP, "delta": 1e-5, "epsilon_before": 0.0, "epsilon_after": 1.0}
     return sealed(voting().edited(CHEAT, Ballot, ballot, 1))
+
+
+def second_ballot(_):
+    """A member records its ballot twice: of two noised readings it could send the better one."""
+
+    def change(script):
+        at = next(
+            n
+            for n, one in enumerate(script)
+            if one.member == CHEAT and isinstance(one.event, Ballot)
+        )
+        script.insert(at, script[at])
+
+    return sealed(voting().changed(change))

@@ -170,8 +170,13 @@ def _mispriced(case: AuditContext, line: LogEntry, ballot: Ballot) -> Iterator[F
 
 
 def _unrecorded(case: AuditContext) -> Iterator[Finding]:
-    """Yield the ballots in votes that their members recorded in no entry of their own."""
-    own = {(line.member, ballot.round) for line, ballot in case.log.of(Ballot)}
+    """Yield ballots in votes that are not one entry of their members' own: none, or two."""
+    own = set[tuple[str, int]]()
+    for line, ballot in case.log.of(Ballot):
+        if (line.member, ballot.round) in own:
+            # Of two readings of one number through noise, a member could send the better one.
+            yield failed("the member gave two ballots on one round", line.where)
+        own.add((line.member, ballot.round))
     for number, shown in case.log.votes.items():
         line, vote = next(iter(shown.values()))
         for one in vote.ballots:

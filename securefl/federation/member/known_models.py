@@ -166,14 +166,23 @@ class MemberModels:
         last = self._ledger.end_of_round(self.rounds)
         return Phase.IN_ROUNDS if last is None else Phase.ROUNDS_ENDED
 
-    def result(self, data: bytes) -> FloatVector:
+    def result(self, number: int, data: bytes) -> FloatVector:
         """Return the run's result from the wire, float32 [d]; there is one.
+
+        Args:
+            number: The round that ended with it.
+            data: The model as it travels.
 
         Raises:
             MessageError: If another was delivered before. The scores of the run are of the first; a
-                later one would be kept without any.
+                later one would be kept without any. Or if members rejected it, or this one was
+                shown no vote that was agreed.
         """
         shared = self.vector(data)
+        if self._verifier.undecided(number):
+            raise m.MessageError(f"no vote on round {number} is shown, and its model no result")
+        if self._verifier.rejected(number):
+            raise m.MessageError(f"members rejected the model of round {number}: it is no result")
         if self._delivered not in (b"", data):
             raise m.MessageError("another result was delivered before")
         self._delivered = data

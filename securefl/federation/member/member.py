@@ -73,6 +73,7 @@ class Member:
         self.scores = ScoreParty(spec, ledger, self.scoring)
         self._votes = MemberVotes(spec, self.scoring, self.rounds, ledger, self.masked.summed)
         self.masked.verifier.rejected = self._votes.rejected
+        self.masked.verifier.undecided = self._votes.undecided
         self._names = spec.consortium.roster.names
         self._units = mechanism_for(spec.config.privacy).units(spec.data.units, len(self._names))
         seen, layout = self.masked.verifier, shared_layout(self.model)
@@ -230,7 +231,7 @@ class Member:
         return m.Done()
 
     def _deliver(self, request: m.Deliver) -> m.Done:
-        self._result = self._models.result(request.shared)
+        self._result = self._models.result(request.round, request.shared)
         if self._own_machine:
             keep_result(self.directory, self._result, self.rounds.kept)
         return m.Done()

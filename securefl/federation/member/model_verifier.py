@@ -44,12 +44,14 @@ class ModelVerifier:
     Attributes:
         start: See above.
         rejected: Whether the agreed quorum rejected a round's model, by this member's ledger.
+        undecided: Whether a vote on a round's model was agreed, and none was shown to this member.
     """
 
     def __init__(self, consortium: Consortium, start: Start) -> None:
         self._consortium = consortium
         self.start = start
         self.rejected: Callable[[int], bool] = lambda _: False
+        self.undecided: Callable[[int], bool] = lambda _: False
         self._end: RoundEnd | None = None
         self._own = False  # whether this member verified the sum itself that led to `_end`
         # What that sum was added to: the model's digest and the moments. A round whose sum too many
@@ -70,10 +72,12 @@ class ModelVerifier:
 
         Raises:
             UnverifiedModelError: If it is another model than what this member computed, or the
-                member did not verify the round before, and too few others signed its end.
+                member did not verify the round before, and too few others signed its end; or if a
+                vote is not shown, or rejects more models in a row than are repeated.
             MessageError: If the proof is malformed.
         """
         before = self._accepted(number)
+        self._check_votes(number, before)
         digest, known = model_digest(shared), self.derived(before)
         # What this member verified itself is stronger than any signatures. A sum that was withheld
         # from it leaves it without a model to compare with, and so in no later round.
@@ -84,6 +88,21 @@ class ModelVerifier:
                 raise UnverifiedModelError(text)
             return
         self._take_up(self._vouched(before, digest, proof), shared, moments)
+
+    def _check_votes(self, number: int, before: int) -> None:
+        """Refuse a round that begins before a vote is shown, or after too many rejections.
+
+        Otherwise a coordinator that shows no vote would go on from a model that members rejected.
+        """
+        for voted in sorted({before, number - 1} - {0}):
+            if self.undecided(voted):
+                raise UnverifiedModelError(f"the vote on round {voted} is not shown to this member")
+        settings, in_a_row = self._consortium.config.vote, number - 1 - before
+        if settings is not None and in_a_row > settings.repeats:
+            raise UnverifiedModelError(
+                f"{in_a_row} models in a row were rejected, and {settings.repeats} repeats were"
+                " agreed"
+            )
 
     def vouched(self, number: int, model: bytes, proof: bytes) -> bool:
         """Return whether t members signed that round `number` ended with a model (digest).

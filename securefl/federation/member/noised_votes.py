@@ -28,12 +28,16 @@ class NoisedVotes:
 
     Args:
         config: What was agreed.
-        members: Members of the consortium.
+        parties: Members of the consortium, and those in the round's sum; None where the member
+            does not know them.
         ledger: The member's ledger.
     """
 
-    def __init__(self, config: RunConfig, members: int, ledger: MemberLedger) -> None:
-        self._config, self._members, self._ledger = config, members, ledger
+    def __init__(
+        self, config: RunConfig, parties: tuple[int, int | None], ledger: MemberLedger
+    ) -> None:
+        self._config, self._ledger = config, ledger
+        self._members, self._survivors = parties
 
     def give(
         self, number: int, trainer: RoundTraining, began: FloatVector, ended: FloatVector
@@ -51,8 +55,10 @@ class NoisedVotes:
         assert isinstance(trainer, DistributedUpdates)  # of every mechanism that shares noise
         code = trainer.plan.code
         noise = projection_noise(self._config, code.sensitivity.l2)
-        change = PublicChange.of(self._config, self._members, began, ended)
         model = model_digest(ended)
+        if self._survivors is None:  # it did not verify the sum: of what noise, it cannot tell
+            return self._abstained(number, model)
+        change = PublicChange.of(self._config, self._members, self._survivors, began, ended)
         if noise is None or change is None or not trainer.remembers(number):
             return self._abstained(number, model)
         if not change.tells(noise.share_variance**0.5, code.bits):

@@ -96,6 +96,10 @@ class MemberVotes:
         vote = self._shown(number) if self._agreed(number) else None
         return vote is not None and vote.rejected
 
+    def undecided(self, number: int) -> bool:
+        """Return whether a vote on a round's model was agreed, and none is in the ledger yet."""
+        return self._agreed(number) and self._shown(number) is None
+
     def _agreed(self, number: int) -> bool:
         settings = self._consortium.config.vote
         return settings is not None and number % settings.every == 0
@@ -119,7 +123,9 @@ class MemberVotes:
             # Noise takes long to import, and a run without a budget does not need it.
             from securefl.federation.member.noised_votes import NoisedVotes
 
-            noised = NoisedVotes(config, len(self._consortium.roster.names), self._ledger)
+            summed = self._summed(number)
+            parties = len(self._consortium.roster.names), summed[1] if summed else None
+            noised = NoisedVotes(config, parties, self._ledger)
             return noised.give(number, self._rounds.trainer, update.shared, shared)
         ballot = ABSTAIN if update is None else self._ballot(config, update, shared)
         event = Ballot(round=number, model=model_digest(shared).hex(), ballot=ballot)

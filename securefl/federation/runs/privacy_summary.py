@@ -15,24 +15,34 @@ if TYPE_CHECKING:  # Opacus takes seconds to import, and only a budget needs it
     from securefl.privacy.accounting.accountant import AccountantName
 
 
-def composed_privacy(runs: Sequence[RunPrivacy]) -> RunPrivacy | None:
+def composed_privacy(
+    runs: Sequence[RunPrivacy], ballots: SampledGaussian | None = None
+) -> RunPrivacy | None:
     """Return the composition of several runs on the same data; None if they had no budget.
 
-    Each step counts with the least noise multiplier of its run, so that epsilon is an upper bound.
+    Each step counts with the least noise multiplier of its run, and each ballot that a run may hold
+    counts as given, so that epsilon is an upper bound.
+
+    Args:
+        runs: The statements of the runs, of one configuration.
+        ballots: What all ballots of one run are charged as; None where they cost nothing.
     """
     if not runs:
         return None
     accounts = zip(*(privacy.members for privacy in runs), strict=True)
-    members = tuple(_composed_member(runs[0], account) for account in accounts)
+    beside = [] if ballots is None else [ballots] * len(runs)
+    members = tuple(_composed_member(runs[0], account, beside) for account in accounts)
     return replace(runs[0], members=members)
 
 
-def _composed_member(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> MemberPrivacy:
-    epsilon, customer_epsilon = _together(privacy, accounts)
+def _composed_member(
+    privacy: RunPrivacy, accounts: Sequence[MemberPrivacy], beside: Sequence[SampledGaussian]
+) -> MemberPrivacy:
+    epsilon, customer_epsilon = _together(privacy, accounts, beside)
     return replace(
         accounts[0],
         epsilon=epsilon,
-        two_retailers_epsilon=_at_two_retailers(privacy, accounts),
+        two_retailers_epsilon=_at_two_retailers(privacy, accounts, beside),
         customer_epsilon=customer_epsilon,
         noise_multiplier=min(account.noise_multiplier for account in accounts),
         steps=sum(account.steps for account in accounts),
@@ -40,7 +50,9 @@ def _composed_member(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> 
     )
 
 
-def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[float, float | None]:
+def _together(
+    privacy: RunPrivacy, accounts: Sequence[MemberPrivacy], beside: Sequence[SampledGaussian]
+) -> tuple[float, float | None]:
     """Return the composed epsilon of one member's runs, and that for a customer of it."""
     if "Skellam" in privacy.mechanism:
         # Its epsilon does not follow from its deviation alone; the ledger has the composed one.
@@ -50,7 +62,7 @@ def _together(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> tuple[f
     from securefl.privacy.accounting.accountant import epsilon_of
 
     accountant = cast("AccountantName", privacy.accountant)
-    events = [event for account in accounts for event in _events(account)]
+    events = [*(event for account in accounts for event in _events(account)), *beside]
     return epsilon_of(events, privacy.delta, accountant), privacy_unit(
         privacy.unit
     ).customer_epsilon(events, privacy.delta, accountant, privacy.records_per_customer)
@@ -64,11 +76,13 @@ def _events(account: MemberPrivacy) -> list[SampledGaussian]:
     return [trained, SampledGaussian(account.score_noise, sampling_rate=1.0, steps=1)]
 
 
-def _at_two_retailers(privacy: RunPrivacy, accounts: Sequence[MemberPrivacy]) -> float | None:
+def _at_two_retailers(
+    privacy: RunPrivacy, accounts: Sequence[MemberPrivacy], beside: Sequence[SampledGaussian]
+) -> float | None:
     if "Skellam" in privacy.mechanism or accounts[0].two_retailers_epsilon is None:
         return None
     from securefl.privacy.accounting.group_privacy import shared_epsilon
 
-    events = [event for account in accounts for event in _events(account)]
+    events = [*(event for account in accounts for event in _events(account)), *beside]
     found = shared_epsilon([(event, 2) for event in events], privacy.delta)
     return found if math.isfinite(found) else None

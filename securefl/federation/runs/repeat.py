@@ -23,6 +23,7 @@ from securefl.federation.runs.progress import Progress, Silent
 from securefl.federation.runs.result import MemberResult, Numbers, RunResult, json_ready
 from securefl.federation.runs.run import run
 from securefl.ml.tensor_io import write_atomically
+from securefl.privacy.accounting.events import SampledGaussian
 from securefl.privacy.statement import RunPrivacy
 from securefl.untrusted.documents import read_toml
 
@@ -142,7 +143,7 @@ def run_repeated(directory: RepeatDirectory, progress: Progress | None = None) -
     for number, single in enumerate(directory.runs(), start=1):
         watch.stage(f"Run {number} of {directory.repeats}, seed {single.config.seed}")
         results.append(run(single, watch))
-    result = summarise_runs(results, directory.path)
+    result = summarise_runs(results, directory.path, _ballots(directory.config))
     text = json.dumps(result.to_json(), indent=2, allow_nan=False) + "\n"
     write_atomically(directory.path / "result.json", text.encode())
     return result
@@ -159,8 +160,26 @@ def resume(path: Path, progress: Progress | None = None) -> RunResult | RepeatRe
     return run(RunDirectory.open(path), progress)
 
 
-def summarise_runs(results: Sequence[RunResult], path: Path) -> RepeatResult:
-    """Return mean and spread over the results of one configuration under several seeds."""
+def _ballots(config: RunConfig) -> SampledGaussian | None:
+    """Return what all ballots of one run are charged as; None where they cost nothing."""
+    if config.vote is None:
+        return None
+    # Opacus takes seconds to import, and only ballots need it.
+    from securefl.privacy.vote_plan import vote_event
+
+    return vote_event(config)
+
+
+def summarise_runs(
+    results: Sequence[RunResult], path: Path, ballots: SampledGaussian | None = None
+) -> RepeatResult:
+    """Return mean and spread over the results of one configuration under several seeds.
+
+    Args:
+        results: One of each seed.
+        path: The directory of all.
+        ballots: See `composed_privacy`.
+    """
     first = results[0]
     return RepeatResult(
         task=first.task,
@@ -172,7 +191,7 @@ def summarise_runs(results: Sequence[RunResult], path: Path) -> RepeatResult:
         seconds=sum(result.seconds for result in results),
         metrics=_over([result.metrics for result in results], fmean),
         spread=_over([result.metrics for result in results], sample_deviation),
-        privacy=composed_privacy([result.privacy for result in results if result.privacy]),
+        privacy=composed_privacy([result.privacy for result in results if result.privacy], ballots),
         run_dir=str(path),
         runs=tuple(results),
     )

@@ -44,13 +44,20 @@ class PublicChange:
 
     @classmethod
     def of(
-        cls, config: RunConfig, members: int, began: FloatVector, ended: FloatVector
+        cls,
+        config: RunConfig,
+        members: int,
+        survivors: int,
+        began: FloatVector,
+        ended: FloatVector,
     ) -> Self | None:
         """Return a round's change; None where the model did not move, or is not finite.
 
         Args:
             config: The run's configuration, with shared noise and an optimizer that adds the mean.
-            members: Members of the sum.
+            members: Members in the roster.
+            survivors: Members in the sum. Fewer have less noise in it, and more in the mean: taken
+                for all, noise would pass for a signal that no honest member has a share of.
             began: The model before, float32 [d].
             ended: The model after, float32 [d].
         """
@@ -58,8 +65,9 @@ class PublicChange:
         length = float(np.linalg.norm(change))
         if not length or not math.isfinite(length):
             return None
-        summed = mechanism_for(config.privacy).summed_deviation(config, members, len(change))
-        noise = summed / config.privacy.expected_batch / members
+        mechanism = mechanism_for(config.privacy)
+        summed = mechanism.summed_deviation(config, members, len(change), survivors)
+        noise = summed / config.privacy.expected_batch / survivors
         return cls(change / length * _SHORTER, length, length**2 - len(change) * noise**2)
 
     def share(self, projection: float, bits: int) -> float:

@@ -211,13 +211,21 @@ class PrivacyMechanism(ABC):
         del config, roster, cohort, dimension
         return None
 
-    def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
-        """Return the standard deviation of the noise in each of d sums over all members' units.
+    def summed_deviation(
+        self, config: RunConfig, members: int, dimension: int, survivors: int | None = None
+    ) -> float:
+        """Return the standard deviation of the noise in each of d sums over members' units.
 
         A public figure; standard errors of estimates from the sums have to include it.
+
+        Args:
+            config: The run's configuration.
+            members: Members in the roster.
+            dimension: d.
+            survivors: Members in the sum; all without it.
 
         Raises:
             ConfigError: If no noise keeps to the budget, or the mechanism has no such figure.
         """
-        del config, members, dimension
+        del config, members, dimension, survivors
         raise ConfigError(f"privacy.dp: the noise of '{self.dp}' in a sum is not known")

@@ -127,14 +127,16 @@ class DistributedDP(PrivacyMechanism):
             plan.encoding(cohort), plan.layers, None if whole is None else whole.rotation
         )
 
-    def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
+    def summed_deviation(
+        self, config: RunConfig, members: int, dimension: int, survivors: int | None = None
+    ) -> float:
         """See `PrivacyMechanism`; where excess noise is removed, the most that can remain."""
         from securefl.privacy.distributed_plan import plan_of
 
         plan = plan_of(config, members, dimension)
         step = self._integer_unit(plan.code)
         if plan.layers is None:
-            return plan.noise.summed_deviation(members) * step
+            return plan.noise.summed_deviation(survivors or members) * step
         most = plan.threshold * plan.layers.share_variance(plan.layers.removable)
         return sqrt(most) * step
 

@@ -32,11 +32,15 @@ class LocalDP(PrivacyMechanism):
         """See `PrivacyMechanism`."""
         return context.local_dp()
 
-    def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
+    def summed_deviation(
+        self, config: RunConfig, members: int, dimension: int, survivors: int | None = None
+    ) -> float:
         """See `PrivacyMechanism`; n members' noise adds up to sqrt(n) times that of one."""
         # Opacus takes seconds to import, and only a budget needs it.
         from securefl.privacy.noise.grid import Grid
         from securefl.privacy.plan import PrivacyPlan
 
         sigma = PrivacyPlan.of(config).sigma(config.rounds)
-        return Grid.of(config.privacy.clip_norm, dimension, sigma).deviation * sqrt(members)
+        return Grid.of(config.privacy.clip_norm, dimension, sigma).deviation * sqrt(
+            survivors or members
+        )

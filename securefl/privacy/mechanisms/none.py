@@ -44,7 +44,9 @@ class NoDP(PrivacyMechanism):
     def check(self, config: RunConfig, members: int, dimension: int) -> None:
         """Accept every run: nothing is planned."""
 
-    def summed_deviation(self, config: RunConfig, members: int, dimension: int) -> float:
+    def summed_deviation(
+        self, config: RunConfig, members: int, dimension: int, survivors: int | None = None
+    ) -> float:
         """See `PrivacyMechanism`."""
-        del config, members, dimension
+        del config, members, dimension, survivors
         return 0.0

@@ -1,14 +1,18 @@
 """Members vote on models: honest runs go on, a spoiled round is repeated, or the run stops."""
 
 import msgpack
+import numpy as np
 import pytest
 
 from securefl.audit.attacks.poison.federations import family_data
 from securefl.audit.export import audit_run, bundle_of
 from securefl.config.load import load_config
 from securefl.consortium.ledger.vote_events import Ballot, Vote
-from securefl.errors import ConfigError
+from securefl.errors import ConfigError, SecureflError
+from securefl.federation.coordinator import rounds
+from securefl.federation.coordinator.ledger_recorder import Recorder
 from securefl.federation.coordinator.vote import RejectedModelError
+from securefl.federation.member.model_verifier import ModelVerifier, UnverifiedModelError
 from securefl.federation.member.votes import shown_vote
 from securefl.federation.messages import MessageError
 from securefl.federation.runs.loop import RoundLoop
@@ -16,6 +20,7 @@ from securefl.federation.runs.prepare import prepare_data
 from securefl.federation.runs.simulation import local_consortium
 from securefl.federation.scores.ballots import is_of, signed_ballot, vote_of
 from securefl.federation.scores.judgement import ABSTAIN, ACCEPT, WORSE
+from securefl.ml.vectors import model_digest
 from securefl_protocols.primitives.signing import SigningKey
 from support.vote_setup import attack_in, trained, voting
 
@@ -77,6 +82,7 @@ def test_no_vote_is_held_between_the_agreed_rounds(tmp_path):
     [
         ({"mode": "plain"}, "in mode secure alone"),
         ({"privacy": BUDGET, "server": {"optimizer": "fedadam"}}, "is fedavg"),
+        ({"privacy": {**BUDGET, "unit": "member"}}, "of the unit itself"),
     ],
 )
 def test_a_vote_is_refused_where_it_says_nothing(changes, why):
@@ -205,9 +211,56 @@ def test_ballots_under_a_budget_are_charged(tmp_path):
 
 @pytest.mark.slow
 def test_too_much_noise_abstains_and_costs_nothing(tmp_path):
-    config = voting(changes={"privacy": BUDGET, "model": {"name": "profile"}})
+    config = voting(changes={"privacy": BUDGET, "model": {"name": "profile"}}, share=0.01)
     directory, run = trained(config, tmp_path / "run")
     run()
     given = [ballot for _, ballot in events(directory, Ballot)]
     assert {(ballot.ballot, ballot.mechanism) for ballot in given} == {(ABSTAIN, None)}
     assert not any(record.vote.rejected for record in directory.records())
+
+
+def test_no_round_begins_before_its_vote_is_shown(parties):
+    """Nor after more rejections in a row than were agreed, whatever the coordinator says."""
+    start = np.zeros(3, np.float32)
+    verifier = ModelVerifier(parties[0], lambda: model_digest(start))
+    verifier.rejected = lambda number: number > 0
+    for number in (1, 2, 3):
+        verifier.begin(number, start, b"", b"")
+    with pytest.raises(UnverifiedModelError, match=r"3 models in a row .* 2 repeats"):
+        verifier.begin(4, start, b"", b"")
+    verifier.undecided = lambda number: number == 2
+    verifier.begin(2, start, b"", b"")
+    with pytest.raises(UnverifiedModelError, match="the vote on round 2 is not shown"):
+        verifier.begin(3, start, b"", b"")
+
+
+@pytest.mark.slow
+def test_withheld_vote_ends_the_run(tmp_path, monkeypatch):
+    """A coordinator that shows no vote has no next round, from whatever model."""
+    conclude = Recorder.conclude
+    monkeypatch.setattr(
+        Recorder,
+        "conclude",
+        lambda *a, number, **of: number == 1 or conclude(*a, number=number, **of),
+    )
+    _, run = trained(voting(), tmp_path / "run")
+    with pytest.raises(SecureflError, match="the vote on round 1 is not shown"):
+        run()
+
+
+@pytest.mark.slow
+def test_members_take_no_rejected_model_as_result(tmp_path, monkeypatch):
+    """Nor keep it in their folders, though they verified the sum that led to it."""
+    attack_in(monkeypatch, "promote-ten", rounds={2})
+    back = rounds._go_back
+
+    def kept(federation, state, accepted):
+        state.best_round, state.best_shared = state.round, state.shared
+        state.best_proof = state.proof
+        back(federation, state, accepted)
+
+    monkeypatch.setattr(rounds, "_go_back", kept)
+    directory, run = trained(voting(), tmp_path / "run")
+    with pytest.raises(SecureflError, match="members rejected the model of round 2"):
+        run()
+    assert not list(directory.path.rglob("predictions*"))

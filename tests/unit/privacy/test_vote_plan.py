@@ -9,6 +9,7 @@ from securefl.config.load import load_config
 from securefl.federation.scores.judgement import ACCEPT, DIRECTION
 from securefl.federation.scores.noised_judgement import PublicChange, noised_ballot
 from securefl.privacy.accounting.accountant import epsilon_of
+from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.plan import PrivacyPlan, budget_table
 from securefl.privacy.score_plan import score_event
 from securefl.privacy.vote_plan import ROUNDING, projection_noise, vote_event
@@ -78,7 +79,7 @@ class Noise:
     def change(self, config, shares):
         began = np.zeros(4000, np.float32)
         ended = config.server.learning_rate * np.mean(shares, axis=0)
-        return PublicChange.of(config, 5, began, ended.astype(np.float32))
+        return PublicChange.of(config, 5, len(shares), began, ended.astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -112,4 +113,26 @@ def test_noise_that_drowns_the_signal_tells_nothing():
     assert change.tells(0.1, 0)
     assert not change.tells(0.2, 0)
     assert not PublicChange(np.ones(1), length=2.0, signal=-0.1).tells(1e-9, 0)
-    assert PublicChange.of(config_of(), 5, np.zeros(3, np.float32), np.zeros(3, np.float32)) is None
+    assert PublicChange.of(config_of(), 5, 5, *np.zeros((2, 3), np.float32)) is None
+
+
+def test_fewer_members_in_a_sum_leave_more_noise(monkeypatch):
+    """With three of five in the sum, an honest one is near 1 all the same."""
+    config, made = config_of(), Noise(deviation=6.0)
+    scale = 6.0 * config.privacy.expected_batch
+    mechanism = "securefl.federation.scores.noised_judgement.mechanism_for"
+    public = type("Public", (), {"summed_deviation": lambda *given: scale * math.sqrt(given[-1])})
+    monkeypatch.setattr(mechanism, lambda _: public())
+    few = made.change(config, made.shares[:3])
+    every = [math.ldexp(float(part @ few.direction), 10) for part in made.parts[:3]]
+    assert np.mean([few.share(one, 10) for one in every]) == pytest.approx(1.0, abs=0.5)
+    # What was taken for the signal before: the noise of five in a mean of five.
+    change = few.length**2 - 4000 * 6.0**2 / 5
+    assert np.mean(every) * 2.0**-10 * few.length / change < config.vote.direction / 2
+
+
+def test_noise_in_a_sum_follows_its_members():
+    config = config_of()
+    mechanism = mechanism_for(config.privacy)
+    all_of_them, few = (mechanism.summed_deviation(config, 5, 100, n) for n in (None, 3))
+    assert few == pytest.approx(all_of_them * math.sqrt(3 / 5))

@@ -124,7 +124,9 @@ class StreamRepair:
     async def _api(self, verb: str, stream: str, content: bytes = b"") -> dict[str, dict[str, int]]:
         subject = f"$JS.API.STREAM.{verb}.{stream}"
         answer = await self._link.client.request(subject, content, _SECONDS)
-        found: dict[str, dict[str, int]] = json.loads(answer.data)
+        found = json.loads(answer.data)
+        if not isinstance(found, dict) or not isinstance(found.get("error", {}), dict):
+            raise ValueError("no answer of JetStream")
         return found
 
 
