@@ -173,6 +173,8 @@ def _check_values(values: pd.Series, column: Column, origin: Origin) -> None:
 
 def _check_block(values: pd.Series, start: int, column: Column, origin: Origin) -> None:
     """Check some rows; a comparison of all at once would need as much memory as the column."""
+    if _in_bounds(values, column):
+        return
 
     def refuse(wrong: pd.Series, problem: str) -> None:
         row = first_true(wrong)
@@ -186,6 +188,23 @@ def _check_block(values: pd.Series, start: int, column: Column, origin: Origin) 
         refuse(values <= column.above, f"{{}} is not above {column.above:g}")
     if column.least is not None:
         refuse(values < column.least, f"{{}} is below {column.least:g}")
+
+
+def _in_bounds(values: pd.Series, column: Column) -> bool:
+    """Return whether the least and the greatest value already show that no row is wrong."""
+    array = values.to_numpy() if isinstance(values.dtype, np.dtype) else np.empty(0)
+    if not len(array) or array.dtype.kind not in "iufM":
+        return False
+    if array.dtype.kind == "M":
+        # NaT is the least int64.
+        return bool(array.view(np.int64).min() > np.iinfo(np.int64).min)
+    # One NaN makes both ends NaN, which no comparison holds for.
+    least, most = array.min(), array.max()
+    return bool(
+        (column.kind != "number" or (-np.inf < least and most < np.inf))
+        and (column.above is None or least > column.above)
+        and (column.least is None or least >= column.least)
+    )
 
 
 def first_true(mask: pd.Series | npt.NDArray[np.bool_]) -> int | None:
@@ -237,14 +256,26 @@ def check_data(data: RetailData, *, may_be_empty: bool = False) -> None:
 def _check_member(member: RetailerTables, data: RetailData) -> None:
     origin = Origin(f"{data.source}: {member.name}")
     check_table(member.transactions, TRANSACTIONS, origin)
-    listed = data.products["product"]
-    for span in blocks(len(member.transactions)):
-        row = first_true(~member.transactions["product"].iloc[span].isin(listed))
-        if row is not None:
-            raise origin.error("product", span.start + row, "not in the catalogue")
+    row = _first_unlisted(member.transactions["product"], data.products["product"])
+    if row is not None:
+        raise origin.error("product", row, "not in the catalogue")
     if member.profiles is not None:
         profiles = Origin(f"{origin.file}: profiles")
         check_table(member.profiles, PROFILES, profiles)
         check_distinct(member.profiles, "customer", profiles)
     if member.browsing is not None:
         check_table(member.browsing, BROWSING, Origin(f"{origin.file}: browsing"))
+
+
+def _first_unlisted(products: pd.Series, listed: pd.Series) -> int | None:
+    """Return the first row whose product is none of those listed, which are distinct."""
+    least, most = (listed.min(), listed.max()) if len(listed) else (0, -1)
+    without_gaps = most - least + 1 == len(listed)
+    for span in blocks(len(products)):
+        block = products.iloc[span]
+        if without_gaps and least <= block.min() and block.max() <= most:
+            continue
+        row = first_true(~block.isin(listed))
+        if row is not None:
+            return span.start + row
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from securefl.data.schema import UNKNOWN_PRODUCT
@@ -30,7 +31,6 @@ class Matcher:
         numbers: Normalised label, or GTIN, to the number of the product.
         near: What becomes of near labels: only `match` gives them the product.
         gtins: Whether products are told apart by GTIN; then no label is near another.
-        folds: Folded label to the numbers of the products that share it.
         met: Near label as the file has it, to the product's number.
         unmatched: Labels without a product, as far as they were met.
     """
@@ -38,7 +38,6 @@ class Matcher:
     numbers: dict[str, int]
     near: Literal["refuse", "match", "keep"]
     gtins: bool = False
-    folds: dict[str, list[int]] = field(default_factory=dict)
     met: dict[str, int] = field(default_factory=dict)
     unmatched: set[str] = field(default_factory=set)
 
@@ -60,12 +59,17 @@ class Matcher:
             own: A member's own labels and the rows that they stand for, see `own_products`.
         """
         known = {label: number for number, label in enumerate(labels)} if own is None else own
-        matcher = cls(dict(known), near, gtins)
-        for label, number in () if gtins else matcher.numbers.items():
-            alike = matcher.folds.setdefault(folded(label), [])
+        return cls(dict(known), near, gtins)
+
+    @cached_property
+    def folds(self) -> dict[str, list[int]]:
+        """Folded label to the numbers of the products that share it; made when a label needs it."""
+        folds: dict[str, list[int]] = {}
+        for label, number in self.numbers.items():
+            alike = folds.setdefault(folded(label), [])
             if number not in alike:
                 alike.append(number)
-        return matcher
+        return folds
 
     def __call__(self, label: str) -> int:
         """Return the number of a label's product, `UNKNOWN_PRODUCT`, or one that says why not."""
