@@ -31,7 +31,8 @@ class Fault:
         lines: How many lines.
         revenue: Sum of their values.
         share_of_lines: Of the member's lines; 0 where they could not be counted.
-        share_of_revenue: Of the member's revenue.
+        share_of_revenue: Of the member's revenue; None where it would be no share, since some
+            values are negative: then it is below 0 or above 1.
         first: The first rows: file, row and what is wrong there; row 0 is the file as a whole.
     """
 
@@ -45,7 +46,7 @@ class Fault:
     lines: int = 0
     revenue: float = 0.0
     share_of_lines: float = 0.0
-    share_of_revenue: float = 0.0
+    share_of_revenue: float | None = None
     first: list[tuple[str, int, str]] = field(default_factory=list)
 
 
@@ -91,11 +92,30 @@ def check(settings: DataSettings, progress: Callable[[int], None] | None = None)
     faults = [*ended, *_gathered(read.findings)]
     for fault in faults:
         fault.share_of_lines = fault.lines / max(read.lines.get(fault.member, 0), 1)
-        total = read.revenue.get(fault.member, 0.0)
-        fault.share_of_revenue = fault.revenue / total if total else 0.0
+        fault.share_of_revenue = _share(fault.revenue, read.revenue.get(fault.member, 0.0))
     faults.sort(key=lambda fault: (fault.action != "refuse", fault.action == "note"))
     refused = any(fault.action == "refuse" for fault in faults)
     return DataReport(settings.source, tuple(faults), read.lines, read.revenue, refused)
+
+
+def _share(part: float, whole: float) -> float | None:
+    if whole <= 0:
+        return None if part else 0.0
+    share = part / whole
+    # Sums of the same values in another order differ in their last digits.
+    return share if 0 <= share <= 1 + 1e-9 else None
+
+
+def revenue_of(fault: Fault, revenue: float) -> str:
+    """Return what the lines of a fault are worth, for a person.
+
+    Args:
+        fault: The fault.
+        revenue: The revenue of its member.
+    """
+    if fault.share_of_revenue is not None:
+        return f"{fault.revenue:,.2f}, {fault.share_of_revenue:.2%} of the revenue"
+    return f"{fault.revenue:,.2f}, where all lines together come to {revenue:,.2f}"
 
 
 def _fault(found: Finding) -> Fault:
@@ -174,13 +194,13 @@ line in red says what would let them be read.{% else %}A run would read these da
 {% endfor %}
 </table>
 <table>
-<tr><th>What<th>Member<th>Lines<th>Share<th>Of revenue<th>Becomes<th>First rows, correction
+<tr><th>What<th>Member<th>Lines<th>Share<th>Revenue<th>Becomes<th>First rows, correction
 {% for fault in report.faults %}
 <tr><td>{{ fault.title }}{% if fault.column %}, column <code>{{ fault.column }}</code>{% endif %}
 <td>{{ fault.member or "all" }}
 <td class="number">{{ "{:,}".format(fault.lines) if fault.lines else "" }}
 <td class="number">{{ "{:.2%}".format(fault.share_of_lines) if fault.lines else "" }}
-<td class="number">{{ "{:.2%}".format(fault.share_of_revenue) if fault.lines else "" }}
+<td>{{ revenue_of(fault, report.revenue.get(fault.member, 0.0)) if fault.lines else "" }}
 <td class="{{ fault.action }}">{{ fault.action }}
 <td><div class="rows">{% for file, row, problem in fault.first %}
 {{ file }}{% if row %}, row {{ row }}{% endif %}{% if file %}: {% endif %}{{ problem }}<br>
@@ -193,4 +213,6 @@ line in red says what would let them be read.{% else %}A run would read these da
 
 def page(report: DataReport) -> str:
     """Return the page; whatever stands in a file is text and never markup."""
-    return Environment(autoescape=True).from_string(_PAGE).render(report=report)
+    return Environment(autoescape=True).from_string(_PAGE).render(
+        report=report, revenue_of=revenue_of
+    )

@@ -191,6 +191,13 @@ def init(
     tree, others, said = _with_tasks(proposal.settings, proposal.data, out.parent)
     write_new(out, proposal_toml(tree, [*proposal.said, *said], others))
     screen.whole(f"Wrote {out}. Look at what it leaves out with: securefl data check {out}")
+    if proposal.data is not None and tree["task"] not in tree:
+        made = str(out) if catalogue else f"{out} and {out.parent / 'catalogue.csv'}"
+        screen.whole(
+            "No task can train on these lines yet. Export more weeks or more customers of each"
+            f" retailer, delete {made}, and repeat this command."
+        )
+        return
     screen.whole(f"Then train with: securefl run {out}")
 
 
@@ -261,7 +268,7 @@ def _with_tasks(
     for found in feasible_tasks(data, {**section, "root": str(folder.resolve())}):
         thin = f" ({found.reason})" if found.reason else ""
         if found.thresholds is None:
-            said.append(f"task {found.task}: too thin{thin}")
+            said.append(f"task {found.task}: too thin, with the mildest thresholds too{thin}")
             continue
         possible[found.task] = found.thresholds
         least = min(found.samples.values())

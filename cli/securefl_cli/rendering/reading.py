@@ -51,7 +51,7 @@ def print_check(report: DataReport) -> None:
     out.table(plain_table(("Retailer", "Lines", "Revenue"), rows))
     for fault in report.faults:
         out.line()
-        _print_fault(fault)
+        _print_fault(fault, report.revenue.get(fault.member, 0.0))
     out.line()
     refused = sum(fault.action == "refuse" for fault in report.faults)
     if refused:
@@ -60,7 +60,9 @@ def print_check(report: DataReport) -> None:
         out.line("A run would read these data.", "green")
 
 
-def _print_fault(fault: Fault) -> None:
+def _print_fault(fault: Fault, revenue: float) -> None:
+    from securefl.data.check import revenue_of
+
     out = console()
     member = f"{fault.member}: " if fault.member else ""
     column = f", column '{fault.column}'" if fault.column else ""
@@ -69,8 +71,8 @@ def _print_fault(fault: Fault) -> None:
     if fault.lines:
         files = f" in {len(fault.files)} files" if len(fault.files) > 1 else ""
         out.line(
-            f"  {fault.lines:,} lines{files}, {fault.share_of_lines:.2%} of all,"
-            f" {fault.share_of_revenue:.2%} of the revenue"
+            f"  {fault.lines:,} lines{files}, {fault.share_of_lines:.2%} of all;"
+            f" {revenue_of(fault, revenue)}"
         )
     for file, row, problem in fault.first[:_SHOWN]:
         place = f"{file}, row {row}: " if row else f"{file}: " if file else ""

@@ -112,7 +112,8 @@ def _tried(
         tree = {"task": task, "data": section, name: thresholds, **least_members(len(data.members))}
         try:
             config = load_config(None, tree)
-            prepared = prepare_data(config, data)
+            # Lower thresholds are what is tried here, so that an error need not say to lower them.
+            prepared = prepare_data(config, data, go_on="")
         except SecureflError as error:
             reason = str(error)
             continue

@@ -24,6 +24,7 @@ from securefl.tasks.served.vocabulary import Vocabulary
 from securefl.tasks.served.writing import vocabulary_of
 
 POOLED = "pooled"
+_GO_ON = "lower the thresholds of [{task}]: securefl data init proposes some"
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,21 @@ def prepare(config: RunConfig) -> Prepared:
     return prepare_data(config, load(config.data, apart=apart))
 
 
-def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
-    """Prepare every member's data from tables that are already loaded."""
+def prepare_data(config: RunConfig, data: RetailData, *, go_on: str = _GO_ON) -> Prepared:
+    """Prepare every member's data from tables that are already loaded.
+
+    Args:
+        config: The run's configuration.
+        data: The tables.
+        go_on: What an error says to do, with `{task}`, where too few members have enough data.
+
+    Raises:
+        InputError: If source, task and model do not match, or too few members have enough data.
+    """
     task = create_task(config)
     facts = task.agree(common_data(config.data, lambda: data))
     members = tuple(able_or_not(task, tables, facts) for tables in data.members)
-    _check_enough(config, members)
+    _check_enough(config, members, go_on)
     digests = DataDigests.of(data)
     vocabulary = vocabulary_of(config, facts, data.products)
     if not config.goes_on:
@@ -95,7 +105,7 @@ def prepare_data(config: RunConfig, data: RetailData) -> Prepared:
     return Prepared(config, task, facts, members, shared, digests, vocabulary, earlier)
 
 
-def _check_enough(config: RunConfig, members: Sequence[MemberData]) -> None:
+def _check_enough(config: RunConfig, members: Sequence[MemberData], go_on: str) -> None:
     """Refuse a run that too few members can take part in; all that cannot are named.
 
     Raises:
@@ -108,10 +118,8 @@ def _check_enough(config: RunConfig, members: Sequence[MemberData]) -> None:
     few = f"{able} member(s) have data, but cohort.minimum is {config.cohort.minimum}"
     if not thin:
         raise InputError(few)
-    raise InputError(
-        f"{'; '.join(thin)} ({few}; lower the thresholds of [{config.task}]: securefl data init"
-        " proposes some)"
-    )
+    end = f"; {go_on.format(task=config.task)}" if go_on else ""
+    raise InputError(f"{'; '.join(thin)} ({few}{end})")
 
 
 def check_noise(config: RunConfig, members: int, dimension: int) -> None:

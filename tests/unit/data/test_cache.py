@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from securefl.data import cache
 from securefl.data.cache import KEPT, cache_folder, cached, digest
 
 TABLE = pd.DataFrame(
@@ -44,14 +45,26 @@ def test_a_damaged_entry_is_rebuilt(damage, own_cache, caplog):
     assert_frame_equal(cached("table", "ab" * 32, refuse), TABLE)
 
 
-def test_a_flipped_bit_is_noticed(own_cache):
+@pytest.mark.parametrize("place", [1 / 3, 2 / 3, -40, -20, -1])
+def test_a_flipped_bit_is_noticed(place, own_cache, caplog):
+    """In the values, and in what Arrow says of them, the key and the tag at the end."""
     table = pd.DataFrame({"value": range(10_000)}, dtype="int64")
     cached("table", "ab" * 32, table.copy)
     (entry,) = own_cache.iterdir()
     content = bytearray(entry.read_bytes())
-    content[len(content) // 3] ^= 1
+    content[int(len(content) * place) if place > 0 else place] ^= 1
     entry.write_bytes(content)
     assert_frame_equal(cached("table", "ab" * 32, table.copy), table)
+    assert "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("left", [20, 1000, -1])
+def test_a_cut_off_entry_is_rebuilt(left, own_cache, caplog):
+    cached("table", "ab" * 32, TABLE.copy)
+    (entry,) = own_cache.iterdir()
+    entry.write_bytes(entry.read_bytes()[:left])
+    assert_frame_equal(cached("table", "ab" * 32, TABLE.copy), TABLE)
+    assert "is damaged" in caplog.text
 
 
 def test_a_folder_that_cannot_be_written_is_a_line_in_the_log(own_cache, caplog):
@@ -105,3 +118,18 @@ def test_the_digest_covers_contents_order_and_options(tmp_path):
         digest([first], (2, 52)),
     }
     assert len(digests) == 5
+
+
+def test_each_byte_of_a_large_file_counts(tmp_path, monkeypatch):
+    """Files are hashed in parts, and parts in buffers, by several threads."""
+    monkeypatch.setattr(cache, "_AT_A_TIME", 8)
+    monkeypatch.setattr(cache, "_BUFFER", 3)
+    content, files = bytes(range(20)), []
+    changed = [content[:at] + b"x" + content[at + 1 :] for at in range(20)]
+    for number, one in enumerate([content, *changed, content[:16], content + b"x"]):
+        files.append(tmp_path / str(number))
+        files[-1].write_bytes(one)
+    digests = [digest([file]) for file in files]
+    assert len(set(digests)) == len(files)
+    (tmp_path / "again").write_bytes(content)
+    assert digest([tmp_path / "again"]) == digests[0]

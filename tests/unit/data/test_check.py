@@ -5,7 +5,7 @@ import json
 import pytest
 
 from securefl.config.data import FilesSettings, TutorialSettings
-from securefl.data.check import as_tree, check, page
+from securefl.data.check import as_tree, check, page, revenue_of
 
 HEADER = "customer,product,time,quantity,value\n"
 GOOD = "".join(f"{n},milk,2024-03-{1 + n % 28:02d},1,1.00\n" for n in range(1, 7))
@@ -131,3 +131,20 @@ def test_a_check_on_the_command_line(shop, cli):
     assert (shop / "check.html").read_text().startswith("<!doctype html>")
     outcome = cli("data", "check", shop / "run.toml", "--format", "json")
     assert json.loads(outcome.out)["members"] == [{"name": "north", "lines": 17, "revenue": 16.0}]
+
+
+def test_a_negative_sum_is_no_share(shop):
+    """Beside a large negative line, shares of the revenue are below 0 or above 1: amounts stay."""
+    large = "7,milk,2024-03-05,1,-90.00\n8,milk,2024-03-06,1,100.00\n,milk,2024-03-07,1,30.00\n"
+    for name in ("north/1", "north/2", "south"):
+        (shop / f"{name}.csv").write_text(HEADER + (large if name == "south" else GOOD))
+    report = check(settings(shop))
+    found = {fault.rule: fault for fault in report.faults if fault.member == "south"}
+    negative, anonymous = found["negative_value"], found["anonymous"]
+    assert report.revenue["south"] == pytest.approx(40)
+    assert negative.share_of_revenue is None
+    said = "-90.00, where all lines together come to 40.00"
+    assert revenue_of(negative, report.revenue["south"]) == said
+    assert revenue_of(anonymous, report.revenue["south"]) == "30.00, 75.00% of the revenue"
+    assert said in page(report)
+    assert "-225" not in page(report)

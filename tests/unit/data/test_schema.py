@@ -76,6 +76,15 @@ def test_wrong_transactions_are_named(good, change, text):
     assert caught.value.exit_code == 2
 
 
+def test_a_gap_of_the_catalogue_is_not_listed(good):
+    """A number between the least and the greatest product is still none of them."""
+    sold = int(good.members[0].transactions["product"].max())
+    products = good.products[good.products["product"] != sold]
+    assert products["product"].max() > sold
+    with pytest.raises(DataError, match="column 'product': not in the catalogue"):
+        check_data(dataclasses.replace(good, products=products))
+
+
 def test_the_first_wrong_row_is_the_one_named(good):
     wrong = with_sales(good, lambda sales: sales.assign(quantity=-1.0))
     with pytest.raises(DataError, match="row 1, column 'quantity'"):
