@@ -140,6 +140,21 @@ def test_a_european_export_to_a_result(here, cli):
     assert (here / "runs" / "first" / "model.safetensors").exists()
 
 
+def test_too_few_lines_name_the_next_step(here, cli):
+    """Not the command that was just given, nor a run that cannot begin."""
+    for name in ("a.csv", "b.csv", "c.csv"):
+        lines = "7,milk,2024-03-05,1,1\n8,tea,2024-03-12,1,1\n"
+        (here / name).write_text("customer,product,time,quantity,value\n" + lines)
+    outcome = cli("data", "init", "a.csv", "b.csv", "c.csv")
+    assert outcome.code == 0, outcome
+    said = " ".join(outcome.out.split())
+    assert "task recommendation: too thin, with the mildest thresholds too" in said
+    assert "Export more weeks or more customers" in said
+    assert "delete securefl.toml and catalogue.csv" in said
+    for wrong in ("securefl data init proposes", "securefl run"):
+        assert wrong not in said + (here / "securefl.toml").read_text(encoding="utf-8")
+
+
 def test_nothing_is_overwritten(here, cli):
     """Neither a configuration nor a catalogue."""
     (here / "a.csv").write_text("customer,product,time,quantity,value\n7,a,2024-03-30,1,2\n")
