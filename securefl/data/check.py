@@ -213,6 +213,6 @@ line in red says what would let them be read.{% else %}A run would read these da
 
 def page(report: DataReport) -> str:
     """Return the page; whatever stands in a file is text and never markup."""
-    return Environment(autoescape=True).from_string(_PAGE).render(
-        report=report, revenue_of=revenue_of
+    return (
+        Environment(autoescape=True).from_string(_PAGE).render(report=report, revenue_of=revenue_of)
     )

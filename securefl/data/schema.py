@@ -277,5 +277,5 @@ def _first_unlisted(products: pd.Series, listed: pd.Series) -> int | None:
             continue
         row = first_true(~block.isin(listed))
         if row is not None:
-            return span.start + row
+            return int(span.start) + row
     return None

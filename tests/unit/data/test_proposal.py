@@ -140,6 +140,7 @@ def test_a_european_export_to_a_result(here, cli):
     assert (here / "runs" / "first" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_too_few_lines_name_the_next_step(here, cli):
     """Not the command that was just given, nor a run that cannot begin."""
     for name in ("a.csv", "b.csv", "c.csv"):
