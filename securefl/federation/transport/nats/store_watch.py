@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 _EVERY, _SECONDS = 3.0, 5.0
 
 
+_NONE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading an answer ends with that is none of JetStream's."""
+
+
 class StoreWatch:
     """The streams of a consortium, as long as the connection is open.
 
@@ -78,7 +82,7 @@ class StoreWatch:
                 _log.warning("the broker had lost the run's streams; they are there again")
                 self._renewed()
             faults.end("store", "store-gone", "jetstream-off")
-        except (TimeoutError, NatsError, OSError, ValueError, KeyError) as error:
+        except (TimeoutError, NatsError, OSError, *_NONE) as error:
             self._failed(error)  # also where the broker's answer is none
 
     async def _there(self) -> set[str]:
