@@ -81,7 +81,7 @@ def write_locks() -> None:
     docs = compiled("pyproject.toml", "--extra", "docs", *pinned, *version)
     write("registry", registry)
     write("cpu", cpu(registry))
-    write("docs", _only(docs, set(names(docs)) - set(names(registry))))
+    write("docs", _only(docs, set(names(docs)) - everywhere(registry)))
     write("flower", flower(version))
     lowest = compiled("pyproject.toml", *extras, "--resolution", "lowest-direct", *version)
     write("lowest", lowest)
@@ -111,6 +111,12 @@ def write(name: str, text: str) -> None:
 def names(lock: str) -> dict[str, str]:
     """Return the versions in a lock, by normalised name."""
     return {name.lower(): version for name, version, _ in _BLOCK.findall(f"{lock}\n")}
+
+
+def everywhere(lock: str) -> set[str]:
+    """Return what a lock has on every platform, as normalised names."""
+    blocks = _BLOCK.findall(f"{lock}\n")
+    return {name.lower() for name, _, rest in blocks if not rest.lstrip().startswith(";")}
 
 
 def hashes(lock: str) -> dict[str, list[str]]:

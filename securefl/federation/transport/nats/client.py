@@ -7,6 +7,7 @@ in it, before a subscription could refuse their message.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,3 +63,15 @@ class CarefulClient(Client):
             return await super()._process_headers(headers)
         except (IndexError, ValueError):
             return None
+
+    async def abandon(self) -> None:
+        """Drop at once what a closing that was cut short has left; the other side may be gone."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+        await asyncio.sleep(0)

@@ -89,7 +89,7 @@ class NatsClient:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._client: Client = CarefulClient()
+        self._client = CarefulClient()
         self._trouble = ""
         self._unstored = 0
         self.readers: list[Reader] = []
@@ -323,6 +323,8 @@ class NatsClient:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         if not self._thread.is_alive():
+            with contextlib.suppress(Exception):
+                self._loop.run_until_complete(self._client.abandon())
             self._loop.close()
 
     async def _close(self) -> None:
