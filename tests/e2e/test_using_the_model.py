@@ -16,6 +16,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_page_runs(here, capsys):
     """Commands in their order, then the program, which uses what they have left behind."""
     (here / "small.toml").write_text(blocks("toml")[0])

@@ -73,6 +73,7 @@ def test_below_the_threshold_there_is_no_sum(tmp_path, small_config):
         compare(config, tmp_path / "compare")
 
 
+@pytest.mark.slow
 def test_a_run_in_32_bits_scores_as_the_plain_one_within_the_bound(tmp_path, small_config):
     wide = compare(small_config("ratings", secure={"bits": 64}), tmp_path / "wide")
     secure = {"limit": 4.0, "max_samples": 1000, "min_samples": 100, "tolerance": 1e-6}

@@ -47,6 +47,7 @@ def small(here):
     return path
 
 
+@pytest.mark.slow
 def test_an_honest_run_passes_and_the_json_says_what_was_found(cli, small, here):
     outcome = cli("audit", "attack", small, "--canaries", "1000", "--format", "json")
     assert outcome.code == 0

@@ -212,6 +212,7 @@ for call, words in [*calls, *((verifier.main, words) for words in read)]:
 """
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_failed_check():
     """`verify | head -1` ends as other programs in a pipe do: 1 would say that a check failed."""
     vector = ROOT / "tests" / "vectors" / "bundles" / "honest.json"

@@ -232,7 +232,7 @@ def sigma_of(directory, name):
     )
 
 
-@pytest.mark.parametrize("mode", ["plain", "secure"])
+@pytest.mark.parametrize("mode", [pytest.param("plain", marks=pytest.mark.slow), "secure"])
 def test_a_member_refuses_the_round_that_would_exceed_its_cap(tmp_path, private, policies, mode):
     config = private(mode=mode, privacy={"scores": 0.0})
     first = begin(tmp_path / "first", config)

@@ -77,7 +77,7 @@ def test_a_restart_concludes_the_last_round_again(calls, tmp_path, small_config,
     assert calls == ["restore", "before_ledger", "conclude", *ROUND, *CLOSING]
 
 
-@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("written", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_kill_beside_the_checkpoint_is_resumed(written, tmp_path, small_config, monkeypatch):
     """Killed just before or just after the second checkpoint, a run ends with the same rounds."""
     whole = RunDirectory.create(tmp_path / "whole", small_config())

@@ -219,6 +219,7 @@ def test_seeds_in_a_row_on_the_same_data_add_up(tmp_path, private_config):
     assert "differential privacy for every customer" in summarise(result).protection
 
 
+@pytest.mark.slow
 def test_a_finished_private_run_is_scored_again_as_it_is_served(private_run):
     result, directory = private_run(rounds=1)
     before = events_of(directory)
@@ -226,6 +227,7 @@ def test_a_finished_private_run_is_scored_again_as_it_is_served(private_run):
     assert events_of(directory) == before
 
 
+@pytest.mark.slow
 def test_a_damaged_book_is_one_clear_error(private_run):
     _, directory = private_run(rounds=1)
     (directory.path / "result.json").unlink()
@@ -270,6 +272,7 @@ def test_the_private_defaults_train_a_model_that_can_be_private():
     check_model(config)
 
 
+@pytest.mark.slow
 def test_a_test_seed_is_labelled_as_protecting_nobody(private_run):
     seed = {"privacy": {"insecure_testing_seed": 5}, "rounds": 1}
     (first, _), (second, _) = private_run("a", **seed), private_run("b", **seed)

@@ -63,6 +63,7 @@ def test_single_ratings_can_be_hidden_and_a_customers_epsilon_stands_beside_it(f
     assert directory.result() == result
 
 
+@pytest.mark.slow
 def test_customers_of_ratings_can_be_hidden(finished):
     result, _ = finished("ratings", privacy={"unit": "customer", "sampling_rate": 0.5})
     member = result.privacy.members[0]
@@ -70,7 +71,7 @@ def test_customers_of_ratings_can_be_hidden(finished):
     assert "whole customer" not in summarise(result).protection
 
 
-@pytest.mark.parametrize("unit", ["customer", "record"])
+@pytest.mark.parametrize("unit", ["customer", pytest.param("record", marks=pytest.mark.slow)])
 def test_demand_is_trained_on_series_that_hide_a_unit(finished, unit):
     result, _ = finished("demand", privacy={"unit": unit})
     assert set(result.metrics) == {"federated", "released", "naive"}
@@ -83,6 +84,7 @@ def test_demand_is_trained_on_series_that_hide_a_unit(finished, unit):
         assert 2.9 < member.epsilon <= 3.0
 
 
+@pytest.mark.slow
 def test_a_resumed_demand_run_pays_for_nothing_twice(finished):
     whole, directory = finished("demand")
     (directory.path / "result.json").unlink()

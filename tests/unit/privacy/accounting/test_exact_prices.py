@@ -135,7 +135,9 @@ def _sampled_deltas(epsilon, sigma, rate):
 
 
 @pytest.mark.parametrize("accountant", ["pld", "rdp"])
-@pytest.mark.parametrize(("rate", "steps"), [(1.0, 10), (0.5, 4)])
+@pytest.mark.parametrize(
+    ("rate", "steps"), [(1.0, 10), pytest.param(0.5, 4, marks=pytest.mark.slow)]
+)
 def test_a_tiny_budget_has_a_noise(accountant, rate, steps):
     """Epsilon 0.005 was called impossible, because the orders ended."""
     budget = Budget(0.005, DELTA)
