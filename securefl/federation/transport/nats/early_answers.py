@@ -52,10 +52,10 @@ class EarlyAnswers:
         note = arrival.note
         if not self.expects(note.answers, present):
             return False
-        # A copy in the place of the first would leave that one unread for good, and its place with
-        # the reader taken.
-        if (note.sender, note.answers) in self._kept:
-            return False
+        # A member that was restarted answers again, and its last word counts. Without an
+        # acknowledgement the one before would be unread for good, and take a place of the reader.
+        if (before := self._kept.pop((note.sender, note.answers), None)) is not None:
+            before.acknowledge()
         if sum(sender == note.sender for sender, _ in self._kept) >= _MOST:
             return False
         self._kept[note.sender, note.answers] = arrival
