@@ -113,7 +113,8 @@ def placements(rows: Rows, path: Path) -> bool:
     Returns:
         Whether the rows have such cases; without them nothing is written.
     """
-    found = [(m[1], m[2], row) for row in rows if (m := _PLACED.fullmatch(row["case"]))]
+    placed = [row for row in rows if "ratio" in row]
+    found = [(m[1], m[2], row) for row in placed if (m := _PLACED.fullmatch(row["case"]))]
     if not found:
         return False
     ticks = list(dict.fromkeys(epsilon for epsilon, _, _ in found))
