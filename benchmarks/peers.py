@@ -36,13 +36,18 @@ def masks(size: int, repeats: int) -> list[Row]:
         if theirs is not None:
             seconds["Flower SecAgg+"].append(_timed(theirs))
     each = {name: median(values) for name, values in seconds.items()}
+    return _compared("masks", each, f"n={MEMBERS} d={size // 1000}k", NOT_FLOWER)
+
+
+def _compared(what: str, each: dict[str, float], case: str, without: str) -> list[Row]:
+    """Return a row for each library: seconds, those over ours, and what the other one lacks."""
     return [
         Row(
-            f"masks, {name}, n={MEMBERS} d={size // 1000}k",
+            f"{what}, {name}, {case}",
             {
                 "ms": 1e3 * value,
                 "ratio": value / each["securefl"],
-                "without": None if name == "securefl" else NOT_FLOWER,
+                "without": None if name == "securefl" else without,
             },
         )
         for name, value in each.items()
@@ -104,17 +109,7 @@ def private_steps(repeats: int) -> list[Row]:
     """One step with a sampled batch: gradient of each customer, clipping, noise, Adam."""
     cases = {"securefl": private_step(TUTORIAL, "bookkeeping"), "Opacus": _opacus_step()}
     seconds = interleaved(cases, repeats)
-    return [
-        Row(
-            f"private step, {name}, {TUTORIAL.name}",
-            {
-                "ms": 1e3 * each,
-                "ratio": each / seconds["securefl"],
-                "without": NOT_OPACUS if name == "Opacus" else None,
-            },
-        )
-        for name, each in seconds.items()
-    ]
+    return _compared("private step", seconds, TUTORIAL.name, NOT_OPACUS)
 
 
 def _opacus_step() -> Callable[[], object]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, passed, skipped, worst_of
+from securefl.config.privacy import PrivacySettings
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.composition import SAMPLED_SKELLAM, as_event
 from securefl.consortium.ledger.digests import units_commitment
@@ -169,6 +170,30 @@ def _joined(events: tuple[PrivacyEvent, ...]) -> tuple[PrivacyEvent, ...]:
 def same_noise(found: float, planned: float) -> bool:
     """Return whether a recorded noise is the planned one, up to the error of its calibration."""
     return math.isclose(found, planned, rel_tol=_CALIBRATION)
+
+
+def charged_at_once(
+    found: Mechanism, event: PrivacyEvent, agreed: PrivacySettings
+) -> tuple[tuple[str, object, object], ...]:
+    """Return what follows from the agreement where one release is of all units, taken once.
+
+    Args:
+        found: The recorded charge.
+        event: The agreed one.
+        agreed: The agreed settings.
+
+    Returns:
+        Name, recorded value and agreed value of each.
+    """
+    return (
+        ("mechanism", found.name, event.recorded_as),
+        ("unit", found.unit, agreed.unit),
+        ("adjacency", found.adjacency, mechanism_for(agreed).adjacency),
+        ("sampling rate", found.sampling_rate, 1.0),
+        ("number of steps", found.steps, 1),
+        ("sampler", found.sampler, POISSON),
+        ("accountant", found.accountant, agreed.accountant),
+    )
 
 
 def _differs(mechanism: Mechanism, planned: PrivacyEvent) -> bool:

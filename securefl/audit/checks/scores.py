@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, lacking, passed, worst_of
-from securefl.audit.checks.mechanisms import POISSON, same_noise
+from securefl.audit.checks.mechanisms import charged_at_once, same_noise
 from securefl.config.cohort import least_survivors
 from securefl.config.schema import RunConfig
 from securefl.consortium.ledger.events import Outcome, Release, ScoreRelease
 from securefl.errors import SecureflError
 from securefl.federation.scores.bounded import sensitivity
-from securefl.privacy.mechanisms import mechanism_for
 from securefl.privacy.score_plan import score_event, score_table, table_digest
 
 _ROUNDING = 1e-9
@@ -84,14 +83,8 @@ def _faults(
         ("number", release.round, config.rounds + 1),
         ("cohort", release.cohort, names),
         ("threshold", release.threshold, least_survivors(config.cohort, len(names))),
-        ("mechanism", found.name, event.recorded_as),
-        ("unit", found.unit, agreed.unit),
-        ("adjacency", found.adjacency, mechanism_for(agreed).adjacency),
+        *charged_at_once(found, event, agreed),
         ("sensitivity", found.clip_norm, sensitivity(table).l2),
-        ("sampling rate", found.sampling_rate, 1.0),
-        ("number of steps", found.steps, 1),
-        ("sampler", found.sampler, POISSON),
-        ("accountant", found.accountant, agreed.accountant),
         ("delta", release.delta, agreed.delta),
     ):
         if value != wanted:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from securefl.audit.bundle.case import AuditContext, LogEntry
 from securefl.audit.bundle.findings import Finding, failed, lacking, passed, skipped, worst_of
-from securefl.audit.checks.mechanisms import POISSON, same_noise
+from securefl.audit.checks.mechanisms import charged_at_once, same_noise
 from securefl.config.vote import VoteSettings
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.vote_events import Ballot, Vote
@@ -149,14 +149,8 @@ def _mispriced(case: AuditContext, line: LogEntry, ballot: Ballot) -> Iterator[F
     moved = mechanism.sum_encoding(config, case.bundle.claims.dimension).sensitivity.l2
     noise = projection_noise(config, moved)
     for name, value, wanted in (
-        ("mechanism", found.name, event.recorded_as),
-        ("unit", found.unit, agreed.unit),
-        ("adjacency", found.adjacency, mechanism.adjacency),
+        *charged_at_once(found, event, agreed),
         ("sensitivity", found.clip_norm, None if noise is None else noise.sensitivity.l2),
-        ("sampling rate", found.sampling_rate, 1.0),
-        ("number of steps", found.steps, 1),
-        ("sampler", found.sampler, POISSON),
-        ("accountant", found.accountant, agreed.accountant),
         ("delta", ballot.delta, agreed.delta),
     ):
         if value != wanted:

@@ -62,10 +62,16 @@ def _together(
     from securefl.privacy.accounting.accountant import epsilon_of
 
     accountant = cast("AccountantName", privacy.accountant)
-    events = [*(event for account in accounts for event in _events(account)), *beside]
+    events = _all_events(accounts, beside)
     return epsilon_of(events, privacy.delta, accountant), privacy_unit(
         privacy.unit
     ).customer_epsilon(events, privacy.delta, accountant, privacy.records_per_customer)
+
+
+def _all_events(
+    accounts: Sequence[MemberPrivacy], beside: Sequence[SampledGaussian]
+) -> list[SampledGaussian]:
+    return [*(event for account in accounts for event in _events(account)), *beside]
 
 
 def _events(account: MemberPrivacy) -> list[SampledGaussian]:
@@ -83,6 +89,6 @@ def _at_two_retailers(
         return None
     from securefl.privacy.accounting.group_privacy import shared_epsilon
 
-    events = [*(event for account in accounts for event in _events(account)), *beside]
+    events = _all_events(accounts, beside)
     found = shared_epsilon([(event, 2) for event in events], privacy.delta)
     return found if math.isfinite(found) else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -25,11 +25,19 @@ if TYPE_CHECKING:
     from securefl.federation.transport.nats.connection import NatsClient
 
 _log = logging.getLogger(__name__)
-_EVERY, _SECONDS = 3.0, 5.0
+LOOK_SECONDS, _SECONDS = 3.0, 5.0
 
 
 _NONE = (ValueError, KeyError, TypeError, AttributeError)
 """What reading an answer ends with that is none of JetStream's."""
+
+
+async def look_for_good(link: NatsClient, look: Callable[[], Awaitable[None]]) -> None:
+    """Look every few seconds while the broker is reachable, as long as the connection is open."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        if link.connected:
+            await look()
 
 
 class StoreWatch:
@@ -67,10 +75,7 @@ class StoreWatch:
 
     async def watch(self) -> None:
         """Look at the streams for good."""
-        while True:
-            await asyncio.sleep(_EVERY)
-            if self._link.connected:
-                await self.look()
+        await look_for_good(self._link, self.look)
 
     async def look(self) -> None:
         """Compare what is there with what has to be, and make what is missing."""

@@ -8,7 +8,6 @@ again, as after a lost store.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -24,11 +23,15 @@ from securefl.federation.transport.journalled import JournalledTransport
 from securefl.federation.transport.nats.connection import NatsClient
 from securefl.federation.transport.nats.heartbeats import Heartbeats
 from securefl.federation.transport.nats.lease import Lease
-from securefl.federation.transport.nats.store_watch import StoreWatch, purge
+from securefl.federation.transport.nats.store_watch import (
+    LOOK_SECONDS,
+    StoreWatch,
+    look_for_good,
+    purge,
+)
 from securefl.federation.transport.nats.subjects import COORDINATOR, Layout, token
 
 _log = logging.getLogger(__name__)
-_EVERY = 3.0
 _SECONDS = 5.0
 _LONGEST_PAUSE = 30.0
 """Between two tries, while the disk stays full: each has all that is open sent again."""
@@ -64,15 +67,12 @@ class StreamRepair:
         self._streams = [
             *chain.from_iterable((layout.down(name), layout.up(name)) for name in members)
         ]
-        self._pause, self._next, self._missing = _EVERY, 0.0, False
+        self._pause, self._next, self._missing = LOOK_SECONDS, 0.0, False
         self._turn, self._stuck = 0, False
 
     async def watch(self) -> None:
         """Look at the streams for good."""
-        while True:
-            await asyncio.sleep(_EVERY)
-            if self._link.connected:
-                await self.look()
+        await look_for_good(self._link, self.look)
 
     async def look(self) -> None:
         """Name the fault where a stream cannot be written, and make such streams anew."""
@@ -80,7 +80,7 @@ class StreamRepair:
         try:
             broken = await self._broken()
             if not broken and not self._missing:
-                self._pause, self._stuck = _EVERY, False
+                self._pause, self._stuck = LOOK_SECONDS, False
                 faults.end("streams")
                 return
             self._stuck = True

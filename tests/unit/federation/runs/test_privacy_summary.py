@@ -5,19 +5,7 @@ import pytest
 from securefl.federation.runs.privacy_summary import composed_privacy
 from securefl.privacy.accounting.accountant import epsilon_of
 from securefl.privacy.accounting.events import SampledGaussian
-from securefl.privacy.statement import MemberPrivacy, RunPrivacy
-
-PRIVACY = RunPrivacy(
-    unit="customer",
-    adjacency="add or remove one customer",
-    mechanism="sampled Gaussian",
-    against="everyone",
-    protects="one customer",
-    records_per_customer=None,
-    accountant="rdp",
-    delta=1e-5,
-    members=(MemberPrivacy("retailer-0", 2.0, 2.5, 1.0, 0.5, 20, 2.0, 2.0, 3.0),),
-)
+from support.run_privacy import PRIVACY
 
 
 @pytest.mark.slow

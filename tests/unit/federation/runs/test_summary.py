@@ -10,19 +10,7 @@ from securefl.federation.coordinator.rounds import RoundRecord
 from securefl.federation.runs.repeat import summarise_runs
 from securefl.federation.runs.result import MemberResult, RunResult
 from securefl.federation.runs.summary import gain, summarise
-from securefl.privacy.statement import MemberPrivacy, RunPrivacy
-
-PRIVACY = RunPrivacy(
-    unit="customer",
-    adjacency="add or remove one customer",
-    mechanism="sampled Gaussian",
-    against="everyone",
-    protects="one customer",
-    records_per_customer=None,
-    accountant="rdp",
-    delta=1e-5,
-    members=(MemberPrivacy("retailer-0", 2.0, 2.5, 1.0, 0.5, 20, 2.0, 2.0, 3.0),),
-)
+from support.run_privacy import PRIVACY
 
 
 def result(metric="hr@10", members=((0.35, 0.40), (0.30, 0.33)), baseline=0.2, **changes):
