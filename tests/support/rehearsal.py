@@ -29,6 +29,11 @@ def rehearsed_change(name: str, number: int, dimension: int) -> FloatVector:
     return np.resize(draw.standard_normal(min(dimension, _DRAWN), dtype=np.float32), dimension)
 
 
+def trained(number: int, shared: FloatVector) -> TrainedUpdate:
+    """An update of no change, for what looks at its round and its model alone."""
+    return TrainedUpdate(number, shared, np.zeros_like(shared), 0.0, 1)
+
+
 class RehearsingMember:
     """Answers the questions of a round as a member does, with an update from nowhere."""
 
@@ -68,7 +73,8 @@ class RehearsingMember:
     def _answer(self, request: m.Message) -> m.Message:
         if isinstance(request, m.TrainMasked):
             # What a rehearsal agreed on: it starts from zeros, however many there are.
-            self._start = model_digest(np.zeros_like(m.unpack_vector(request.shared)))
+            zeros = np.zeros(len(request.shared) // 4, np.float32)
+            self._start = self._start or model_digest(zeros)
             self.masked.admit(request)
             return self.masked.enter(request, self._update(request))
         if isinstance(request, m.Train):

@@ -174,13 +174,9 @@ class SecureAggregator:
         reason, failed = "", 0
         while failed < self._consortium.config.secure.attempts:
             session = self._session_for(round_, shared.shape[0], cohort)
-            request = m.TrainMasked(
-                round=round_number,
-                shared=m.pack_vector(shared),
-                cohort=cohort,
-                session=session.number,
-            )
-            openings = self._openings(request, exchange.failures)
+            packed, at = m.pack_vector(shared), session.number
+            request = m.TrainMasked(round=round_number, shared=packed, cohort=cohort, session=at)
+            openings = self._openings(request, round_[1], exchange.failures)
             try:
                 result = session.run(exchange, openings, *round_)
             except ChecksumFailed as error:
@@ -204,7 +200,9 @@ class SecureAggregator:
         ]
         raise RoundFailedError(f"round {round_number} has no sum: {'; '.join(reasons)}")
 
-    def _openings(self, request: m.TrainMasked, failures: Collection[str]) -> dict[str, m.Message]:
+    def _openings(
+        self, request: m.TrainMasked, model: bytes, failures: Collection[str]
+    ) -> dict[str, m.Message]:
         """Return the first request to each member, with the proof of its model where needed.
 
         Also to one that signed the proof, and failed in an earlier try of the round: it may have
@@ -212,7 +210,6 @@ class SecureAggregator:
         """
         handed, cohort = self._handed, request.cohort
         # Of the model that the round begins from: behind a rejected round, that of an earlier one.
-        model = model_digest(m.unpack_vector(request.shared))
         if handed is None or handed.proof.end.model != model:
             return dict.fromkeys(cohort, request)
         known_to = handed.known_to.difference(failures)

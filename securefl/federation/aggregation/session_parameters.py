@@ -17,7 +17,7 @@ import numpy as np
 from securefl.config.cohort import cohort_size, least_survivors
 from securefl.config.schema import RunConfig
 from securefl.errors import needs_extra
-from securefl.ml.vectors import FloatVector, UpdateVector, model_digest
+from securefl.ml.vectors import UpdateVector
 from securefl.privacy.encoding.lanes import LOSS_RANGE, LOSS_STEP, update_encoding
 from securefl.privacy.mechanisms import SumFormat, mechanism_for
 from securefl_protocols.encoding.fixed_point import FixedPoint, WeightedMean
@@ -242,7 +242,7 @@ def encode_update(
     return encoding.encode(change, samples, (round(loss * samples * LOSS_STEP),), key=key)
 
 
-def rounding_key(identity: bytes, run_id: bytes, number: int, shared: FloatVector) -> bytes:
+def rounding_key(identity: bytes, run_id: bytes, number: int, model: bytes) -> bytes:
     """Return the key of a member's rounding at random in a round, 32 bytes.
 
     It follows from the member's secret identity key, so that no other party can compute or choose
@@ -252,9 +252,9 @@ def rounding_key(identity: bytes, run_id: bytes, number: int, shared: FloatVecto
         identity: The member's private identity key, 32 bytes.
         run_id: Of the run, 32 bytes.
         number: Number of the round.
-        shared: The model that the round starts from, float32 [d].
+        model: Digest of the model that the round starts from, 32 bytes.
     """
-    context = run_id + number.to_bytes(4, "big") + model_digest(shared)
+    context = run_id + number.to_bytes(4, "big") + model
     return derive_key(identity, label=ROUNDING_LABEL, context=context)
 
 

@@ -17,6 +17,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -61,9 +62,9 @@ class Question:
     seed: bytes = field(repr=False)
     before: bytes
 
-    @property
+    @cached_property
     def head(self) -> bytes:
-        """Head of the journal with it, 32 bytes."""
+        """Head of the journal with it, 32 bytes; taken once, as a body can be long."""
         parts = self.before, self.id.encode(), sha256(self.body).digest(), self.seed
         return labelled_digest(HEAD_LABEL, *parts)
 

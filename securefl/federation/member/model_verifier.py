@@ -17,6 +17,7 @@ from securefl.federation.aggregation.model_proofs import (
     round_threshold,
 )
 from securefl.federation.aggregation.server_optimizer import ServerOptimizer
+from securefl.federation.member.open_session import TrainedUpdate
 from securefl.federation.messages import pack_vector
 from securefl.ml.vectors import FloatVector, model_digest
 
@@ -114,27 +115,25 @@ class ModelVerifier:
 
     def follow(
         self,
-        number: int,
         survivors: tuple[str, ...],
-        shared: FloatVector,
+        update: TrainedUpdate,
         change: npt.NDArray[np.float64],
     ) -> RoundEnd:
         """Take a round's verified sum, and return the end that it leads to.
 
         Args:
-            number: Number of the round, which `begin` accepted.
             survivors: The members in the sum.
-            shared: The model that it started from, float32 [d].
+            update: The member's own part, of the round and from the model that `begin` accepted.
             change: The mean change, float64 [d].
         """
         if self._server is None:
-            self._server = self._optimizer(shared.shape[0])
-        if self._own and self._end is not None and self._end.round != self._accepted(number):
+            self._server = self._optimizer(update.shared.shape[0])
+        if self._own and self._end is not None and self._end.round != self._accepted(update.round):
             self._server.unpack(self._before[1])
-        self._before = model_digest(shared), self._server.pack()
-        self._model = self._server.apply(shared, change)
+        self._before = update.model, self._server.pack()
+        self._model = self._server.apply(update.shared, change)
         moments = moments_digest(self._server.pack())
-        self._end = RoundEnd(number, survivors, model_digest(self._model), moments)
+        self._end = RoundEnd(update.round, survivors, model_digest(self._model), moments)
         self._own = True
         return self._end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -14,7 +15,7 @@ from securefl.federation.aggregation.session_parameters import (
     SessionParams,
     session_params,
 )
-from securefl.ml.vectors import FloatVector, UpdateVector
+from securefl.ml.vectors import FloatVector, UpdateVector, model_digest
 from securefl_protocols.noise.layers import NoiseLayers
 from securefl_protocols.primitives.entropy import Entropy, draw
 from securefl_protocols.primitives.signing import SigningKey
@@ -41,6 +42,11 @@ class TrainedUpdate:
     loss: float
     samples: int
     layers: NoiseLayers | None = None
+
+    @cached_property
+    def model(self) -> bytes:
+        """Digest of the model that training started from, 32 bytes; a model is long."""
+        return model_digest(self.shared)
 
 
 @dataclass(frozen=True)

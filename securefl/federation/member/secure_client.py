@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import ClassVar
 
 import msgpack
+import numpy as np
 
 from securefl.consortium.agreement.context import Consortium
 from securefl.consortium.ledger.round_records import RoundRecords, StaleStateError
@@ -208,7 +209,7 @@ class MaskedMember:
             # Some survivor's weight is none: like a wrong checksum, it must not end the run.
             raise RejectedSumError(f"the sum of round {update.round} is no mean: {error}") from None
         self._summed = update.round, decoded.total_weight, len(survivors)
-        end = self.verifier.follow(update.round, survivors, update.shared, decoded.mean)
+        end = self.verifier.follow(survivors, update, decoded.mean)
         if self.watch is not None:
             self.watch.note(update.round, decoded.mean, decoded.total_weight)
         return m.SumVerified(
@@ -239,13 +240,13 @@ class MaskedMember:
         """Return a keyed digest of all that an update adds to a sum, 32 bytes."""
         anchor = update.layers.anchor if update.layers else b""
         scalars = struct.pack("<dq", update.loss, update.samples)
-        content = scalars + sha256(update.change.tobytes()).digest() + anchor
+        content = scalars + sha256(np.ascontiguousarray(update.change).data).digest() + anchor
         return hmac.digest(self.rounding_key(update), content, "sha256")
 
     def rounding_key(self, update: TrainedUpdate) -> bytes:
         """Return the key that an update is rounded with where that is at random; secret."""
         secret = self._identity.secret()
-        return rounding_key(secret, self._consortium.run_id, update.round, update.shared)
+        return rounding_key(secret, self._consortium.run_id, update.round, update.model)
 
     def following(self) -> bytes | None:
         """Return the model that follows from the last sum, as it travels; None if unknown."""

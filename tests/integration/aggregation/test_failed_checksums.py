@@ -20,7 +20,7 @@ from securefl_protocols.session.replay import replay
 from securefl_protocols.wire.messages import Consistency, MaskedInput, RoundSum, Unmask
 from securefl_protocols.wire.transcript import Transcript
 from support.masked_federation import MaskedFederation, make_liar, rejects
-from support.rehearsal import rehearsed_change
+from support.rehearsal import rehearsed_change, trained
 
 LIAR = "retailer-1"
 
@@ -228,9 +228,9 @@ def test_moments_follow_the_repeat_and_not_the_first_sum(tmp_path):
     made = MaskedFederation(tmp_path, server={"optimizer": "fedadam"})
     start, change = np.zeros(3, np.float32), np.ones(3)
     once, twice = (ModelVerifier(made.consortium, lambda: b"") for _ in range(2))
-    once.follow(1, made.names, start, change)
-    twice.follow(1, made.names, start, 2 * change)
-    twice.follow(1, made.names, start, change)
+    once.follow(made.names, trained(1, start), change)
+    twice.follow(made.names, trained(1, start), 2 * change)
+    twice.follow(made.names, trained(1, start), change)
     assert twice.following() == once.following()
     assert twice.derived(1) == once.derived(1)
     assert twice.verified_end(1) == once.verified_end(1)

@@ -25,6 +25,7 @@ from securefl.federation.member.model_verifier import ModelVerifier, UnverifiedM
 from securefl.ml.vectors import model_digest
 from securefl_protocols.wire.messages import RoundSum
 from support.masked_federation import MaskedFederation
+from support.rehearsal import trained
 
 VICTIM = "retailer-4"
 CARRYING = [kind for kind in get_args(m.AnyMessage) if "shared" in kind.model_fields]
@@ -202,7 +203,7 @@ def test_moments_come_with_the_proof(tmp_path, optimizer):
     consortium, names = made.consortium, made.names
     start, change = np.zeros(3, np.float32), np.arange(3.0)
     present, absent = (ModelVerifier(consortium, lambda: model_digest(start)) for _ in range(2))
-    end = present.follow(1, names, start, change)
+    end = present.follow(names, trained(1, start), change)
     signed = {name: end.signed(consortium, made.keys[name]) for name in names}
     proof = ModelProof.of(consortium, end, signed).handed_out(consortium)
     server = ServerOptimizer(consortium.config.server, 3)
@@ -212,7 +213,7 @@ def test_moments_come_with_the_proof(tmp_path, optimizer):
         with pytest.raises(UnverifiedModelError, match="not the moments"):
             absent.begin(2, shared, proof, moments)
     absent.begin(2, shared, proof, server.pack())
-    following = [v.follow(2, names, shared, 2 * change) for v in (present, absent)]
+    following = [v.follow(names, trained(2, shared), 2 * change) for v in (present, absent)]
     assert following[0] == following[1]
     assert present.following() == absent.following()
     again = ModelVerifier(consortium, lambda: b"")

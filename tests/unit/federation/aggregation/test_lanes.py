@@ -109,10 +109,9 @@ def test_losses_and_weights_are_exact_in_every_lane(small_config, bits):
 
 def test_random_rounding_is_secret_and_of_one_round():
     """Every member, run, round and model has a key of its own, from the identity key alone."""
-    model = np.zeros(4, dtype=np.float32)
-    base = (bytes(32), b"r" * 32, 1, model)
+    base = (bytes(32), b"r" * 32, 1, b"m" * 32)
     keys = [rounding_key(*base)]
-    changed = (b"i" * 32, b"q" * 32, 2, model + 1)
+    changed = (b"i" * 32, b"q" * 32, 2, b"n" * 32)
     for place, value in enumerate(changed):
         keys.append(rounding_key(*base[:place], value, *base[place + 1 :]))
     assert len(set(keys)) == 5
