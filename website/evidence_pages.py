@@ -112,7 +112,7 @@ def _messages() -> Iterator[str]:
         "What coordinator and members send each other, as strict msgpack maps that begin with their"
         " `kind`. An unknown kind, and a missing, unknown, mistyped or repeated field, is refused."
         " Messages inside of a masked session are in [the specification](../specification/"
-        "protocol.md).\n"
+        "wire-messages.md).\n"
     )
     for message in get_args(AnyMessage):
         yield f"## {message.model_fields['kind'].default}\n"

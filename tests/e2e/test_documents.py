@@ -7,7 +7,7 @@ import click
 import pytest
 
 from securefl_cli.main import securefl
-from support.paths import DOCS, ROOT, is_generated, page
+from support.paths import DOCS, ROOT, is_generated
 
 SITE = sorted(DOCS.rglob("*.md"))
 DOCUMENTS = [ROOT / "README.md", *SITE]
@@ -50,7 +50,7 @@ def option_names(command):
 
 def names_in_security_md():
     """Pairs of file (or nothing) and test; a name that ends in an ellipsis begins several tests."""
-    claims = (ROOT / "SECURITY.md", page("attacks.md"))
+    claims = (ROOT / "SECURITY.md", *DOCS.rglob("attacks*.md"))
     text = "".join(path.read_text("utf-8") for path in claims)
     return sorted(set(re.findall(r"`(?:([\w/]+\.py)::)?(test_\w+?(?:_…)?)`", text)))
 

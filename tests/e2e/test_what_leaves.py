@@ -1,4 +1,4 @@
-"""docs/explanation/privacy.md lists all that leaves a member, and nothing else does."""
+"""docs/explanation/what-leaves.md lists all that leaves a member, and nothing else does."""
 
 import re
 from typing import get_args
@@ -15,8 +15,7 @@ from securefl.federation.member.answers import (
 )
 from support.paths import page
 
-PAGE = page("privacy.md").read_text("utf-8")
-SECTION = re.split(r"^## What leaves a member.*$", PAGE, flags=re.M)[1].split("\n## ")[0]
+SECTION = page("what-leaves.md").read_text("utf-8")
 TABLES = {"training": ANSWERS, "refusing": REFUSING_ANSWERS, "query": QUERY_ANSWERS}
 
 

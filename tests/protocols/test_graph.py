@@ -158,8 +158,8 @@ def test_the_default_threshold_is_above_two_thirds(members, threshold):
 
 
 def rows_of_the_specification():
-    """n, colluding members, k, t and both bounds, as docs/specification/protocol.md states them."""
-    text = page("protocol.md").read_text(encoding="utf-8")
+    """n, colluding members, k, t, both bounds: the table of docs/specification/why-it-is-safe.md."""
+    text = page("why-it-is-safe.md").read_text(encoding="utf-8")
     table = text.split("| one draw is bad |")[1].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
 

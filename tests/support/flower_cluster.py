@@ -1,7 +1,10 @@
 """A SuperLink, SuperNodes and members on loopback: the commands of the page, without TLS."""
 
+import contextlib
+import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from support.brokers import free_port
 from support.flower_grid import SECRET, blocks
+from support.flower_probe import APP
 from support.paths import ROOT
 
 BIN = Path(sys.prefix) / "bin"
@@ -29,6 +33,13 @@ def shown(begins, **replaced):
         name = f"--{option.replace('_', '-')}"
         words[words.index(name) + 1] = str(value)
     return words
+
+
+def _end(process):
+    """Kill a process with all that it started: a ServerApp would go on without its SuperLink."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @dataclass
@@ -53,9 +64,9 @@ class Cluster:
             env=self.environment | environment,
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
-        self.stack.callback(process.wait)
-        self.stack.callback(process.kill)
+        self.stack.callback(_end, process)
         return process
 
     def open(self, sockets):
@@ -98,11 +109,27 @@ class Cluster:
     def said(self, name):
         return (self.folder / f"{name}.log").read_text()
 
-    def run(self, config, app=None):
+    def run(self, config):
         """Submit the app; its ServerApp reads the coordinator's file."""
         _, _, shipped, *words = shown("flwr run", run_config=f'securefl-config="{config}"')
+        self._submit(ROOT / shipped, *words)
+
+    def round_trips(self, nodes, turns, ahead=0):
+        """Seconds that messages with nothing in them take, to so many nodes and back."""
+        app, found = self.folder / "probe", self.folder / f"probe-{ahead}.json"
+        app.mkdir(exist_ok=True)
+        (app / "pyproject.toml").write_text(APP)
+        options = f'file="{found}" nodes={nodes} turns={turns} ahead={ahead}'
+        self._submit(app, "here", "--run-config", options)
+        until = time.monotonic() + 60 + 60 * turns
+        while not found.exists() or not found.read_text():
+            assert time.monotonic() < until, self.said("superlink")[-3000:]
+            time.sleep(0.1)
+        return json.loads(found.read_text())
+
+    def _submit(self, app, *words):
         done = subprocess.run(
-            [str(BIN / "flwr"), "run", str(app or ROOT / shipped), *words],
+            [str(BIN / "flwr"), "run", str(app), *words],
             env=self.environment,
             capture_output=True,
             text=True,

@@ -26,6 +26,8 @@ from support.nats_cluster import PROCESSES, begin_process, start_processes
 from support.paths import page
 
 SECRET = b"a passphrase for tests"
+# A node waits for its member, and works little itself.
+_ONE_PLACE_A_NODE = {"client_resources": {"num_cpus": 0.2, "num_gpus": 0.0}}
 
 
 @dataclass
@@ -174,3 +176,38 @@ def looped(group):
             process.join(20)
             assert process.exitcode == 0
     return result, grid
+
+
+def simulated(group, turns):
+    """A run over Flower's simulation engine; returns the seconds of turns of empty messages."""
+    from flwr.clientapp import ClientApp
+    from flwr.serverapp import ServerApp
+    from flwr.simulation import run_simulation
+
+    from securefl.federation.services.flower_app import coordinate_over
+    from securefl.federation.transport.flower.client_app import answer
+    from securefl.federation.transport.flower.packing import ACTION
+    from support import flower_probe
+
+    client, server, seconds = ClientApp(), ServerApp(), []
+    client.query("probe")(flower_probe.answer)
+    sockets = [str(group.socket(name)) for name in group.names]
+
+    @client.query(ACTION)
+    def of_member(message, context):
+        context.node_config[SOCKET] = sockets[context.node_config["partition-id"]]
+        return answer(message, context)
+
+    @server.main()
+    def run(grid, context):
+        del context
+        seconds.extend(flower_probe.turns(grid, len(sockets), turns))
+        coordinate_over(grid, group.hub)
+
+    with ExitStack() as stack:
+        lives = begin_members(group, stack)
+        run_simulation(server, client, len(sockets), backend_config=_ONE_PLACE_A_NODE)
+        for process in lives.values():
+            process.join(20)
+            assert process.exitcode == 0
+    return seconds

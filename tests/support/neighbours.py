@@ -1,7 +1,7 @@
 """D against D without one unit, for every task, model, unit, mechanism and gradient path.
 
 `python -m support.neighbours_page` runs all of it, and writes the table in
-docs/explanation/privacy.md. What is compared follows from the registries, so
+docs/explanation/one-unit.md. What is compared follows from the registries, so
 that a task, a model or a mechanism is in it without being named here.
 
 The random draws of a unit are coupled: each unit is sent through the private trainer by itself,

@@ -1,4 +1,4 @@
-"""All rows of `neighbours`, run in any number of processes, and their table in privacy.md.
+"""All rows of `neighbours`, run in any number of processes, and their table in one-unit.md.
 
 `python -m support.neighbours_page run` runs the rows that no process has begun, and keeps each as
 a line with the digest of the code; several processes share the work. `... write` writes the table.
@@ -19,7 +19,7 @@ from support.neighbours import PATHS, REFUSED, Case, cases, largest
 from support.paths import ROOT, page
 
 KEPT = ROOT / "benchmarks" / "results" / "neighbours.jsonl"
-PAGE = page("privacy.md")
+PAGE = page("one-unit.md")
 BEGIN, END = "<!-- neighbours: begin -->", "<!-- neighbours: end -->"
 CUSTOMERS = 2
 """Customers who are always there; `test_neighbours.py` has six."""

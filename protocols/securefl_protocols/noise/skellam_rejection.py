@@ -13,7 +13,7 @@ Against the Gaussian of variance v that makes the logarithm of the ratio
 For v >= 2^20 and |z| <= 15 sqrt(v) the first term is between v x^4 / 24 - v x^6 / 80 and
 v x^4 / 24 (the series of asinh alternates), and the last within 0.26 / V of zero: A is at most
 exp(-V) I_0(V), and at least that integral without the cosine less z^2 t^6 / 72 under it
-(docs/explanation/privacy-distributed.md has the steps). So a proposal is accepted with probability
+(docs/explanation/noise-shares.md has the steps). So a proposal is accepted with probability
 exp(L(z) - L_max), where L_max = 15^4 / (24 v) + 1 / v: nearly always. What the bounds leave
 undecided, which is about one draw in v, is decided by A to 2^-150, from the trapezoidal rule. For
 a periodic integrand its error is the sum of the aliases, the tilted law's tail beyond the number

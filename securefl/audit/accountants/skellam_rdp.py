@@ -99,7 +99,7 @@ def _skellam(orders: Vector, step: SkellamStep) -> Vector:
 
 
 def _sampled(order: int, whole: Vector, rate: float) -> float:
-    """Return the binomial sum of docs/explanation/privacy-distributed.md for one integer order.
+    """Return the binomial sum of docs/explanation/noise-shares.md for one integer order.
 
     ln sum over k of C(a, k) (1 - q)^(a - k) q^k exp((k - 1) D_k), over a - 1.
     """

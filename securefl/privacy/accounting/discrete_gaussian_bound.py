@@ -12,7 +12,7 @@ The first terms bring the sum of the shares to one discrete Gaussian (Kairouz, L
 2021, arXiv:2102.06387), the last that to a rounded continuous one; both are Poisson summation.
 The rounding does not depend on the data. So whatever holds for the continuous Gaussian, by any
 accountant and under any sampling, holds here at epsilon + 2 T x and delta exp(T x) over T steps.
-docs/explanation/privacy-distributed.md has the proof (lemmas 1 and 2, and the theorem after them).
+docs/explanation/noise-shares.md has the proof (lemmas 1 and 2, and the theorem after them).
 """
 
 from __future__ import annotations

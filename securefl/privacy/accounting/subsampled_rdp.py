@@ -9,7 +9,7 @@ remove one unit and every integer order a >= 2, the divergence is at most
 with e(0) = e(1) = 0. This is what Mironov, Talwar and Zhang 2019, section 3.3, have for the
 Gaussian, and the bound of Zhu and Wang 2019 for any mechanism without its factor of 3. One
 direction is the binomial theorem. That the other is never larger rests on the symmetry and is
-proved in docs/explanation/privacy-distributed.md.
+proved in docs/explanation/noise-shares.md.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def gaussian_shares(
 ) -> NoisePlan:
     """Return discrete Gaussian shares that cost what a Gaussian event does, all steps together.
 
-    By the theorem of docs/explanation/privacy-distributed.md, "Discrete Gaussian shares cost what a
+    By the theorem of docs/explanation/noise-shares.md, "Discrete Gaussian shares cost what a
     Gaussian costs"; see `discrete_gaussian_bound`.
 
     Args:

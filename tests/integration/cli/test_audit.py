@@ -74,7 +74,7 @@ def test_what_an_auditor_gets_wrong_is_one_line(cli, here):
 
 
 def test_every_check_is_documented_as_it_is_in_the_code():
-    text = page("audit.md").read_text(encoding="utf-8")
+    text = page("audit-checks.md").read_text(encoding="utf-8")
     names = re.findall(r"^\| `([a-z-]+)` \| [^|]+ \| [^|]+ \|$", text, re.M)
     assert names[names.index(SCHEMA) :] == [SCHEMA, *(check.name for check in CHECKS)]
     for check in CHECKS:

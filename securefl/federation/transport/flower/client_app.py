@@ -39,9 +39,17 @@ def relayed(path: str, data: bytes) -> bytes:
 
 
 def answer(message: Message, context: Context) -> Message:
-    """Answer one message of Flower."""
+    """Answer one message of Flower.
+
+    Raises:
+        ValueError: If this SuperNode was not told where its member listens.
+    """
+    path = context.node_config.get(SOCKET)
+    if path is None:
+        hint = f"start it with --node-config '{SOCKET}=\"PATH\"'"
+        raise ValueError(f"this SuperNode names no socket of a member: {hint}")
     data = message.content.config_records[RECORD][FIELD]
-    reply = relayed(str(context.node_config[SOCKET]), data)
+    reply = relayed(str(path), data)
     return Message(RecordDict({RECORD: ConfigRecord({FIELD: reply})}), reply_to=message)
 
 

@@ -49,7 +49,12 @@ _LOOK_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 600.0
 """Without an answer of the SuperLink, after which the run ends; the same command goes on."""
 _AGAIN_SECONDS: Final = 5.0
-"""Before a node is greeted, or a question asked, once more."""
+"""After an answer that said nothing, before a node is greeted, or a question asked, once more."""
+_GREETING_SECONDS: Final = 60.0
+"""Before a node that has not answered is greeted once more; each further time twice as long.
+
+A node takes a message every few seconds, and one after the other: greeted faster than it answers,
+it would answer only greetings that are not waited for any more."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,23 @@ class Listener:
     readers: Mapping[str, Reassembler]
     quotas: Mapping[str, Quota]
     heard: Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True)
+class _Greeted:
+    """A node that was greeted and is no member's yet.
+
+    Attributes:
+        again: When it is greeted once more, if it has not answered; seconds of the monotonic clock.
+        seconds: How long it has for that.
+    """
+
+    again: float
+    seconds: float = _GREETING_SECONDS / 2
+
+    def anew(self, now: float) -> _Greeted:
+        """Return the same node, greeted now."""
+        return _Greeted(now + 2 * self.seconds, 2 * self.seconds)
 
 
 @dataclass(frozen=True)
@@ -97,7 +119,7 @@ class GridLink:
         self._pending: dict[str, tuple[float, bytes]] = {}
         self._sent: dict[str, _Sent] = {}
         self._nodes: dict[str, int] = {}
-        self._greeted: dict[int, float] = {}
+        self._greeted: dict[int, _Greeted] = {}
         self._looked = 0.0
         self._withdrawn: queue.Queue[str] = queue.Queue()
         self._closing, self._wake, self._pushed = threading.Event(), threading.Event(), 0.0
@@ -188,16 +210,17 @@ class GridLink:
         for party, node in self._nodes.items():
             if node in online:
                 self._listener.heard(token(party), b"")
-        known = set(self._nodes.values())
+        # Of a node one greeting is kept, and none of one that left: it may answer none, or come
+        # under another number each time.
+        self._greeted = {node: one for node, one in self._greeted.items() if node in online}
         strange = [
             node
-            for node in online - known
-            if now - self._greeted.get(node, -_AGAIN_SECONDS) >= _AGAIN_SECONDS
+            for node in online - set(self._nodes.values())
+            if node not in self._greeted or self._greeted[node].again <= now
         ]
-        # One greeting of a node, and none of one that left: it may answer none, or come under
-        # another number each time.
-        self._greeted = {node: at for node, at in self._greeted.items() if node in online}
-        self._greeted |= dict.fromkeys(strange, now)
+        self._greeted |= {
+            node: self._greeted.get(node, _Greeted(now)).anew(now) for node in strange
+        }
         self._sent = {
             name: sent
             for name, sent in self._sent.items()
@@ -223,10 +246,12 @@ class GridLink:
             if sent is None:
                 continue
             data = _answer_in(reply)
+            if not sent.party:
+                self._greeted[sent.node] = _Greeted(time.monotonic() + _AGAIN_SECONDS)
             if data == NOTHING:
                 self._failed(sent)
             elif sent.party:
-                self._take(sent.party, data)
+                self._take(sent, data)
             else:
                 self._meet(sent.node, data)
 
@@ -240,6 +265,7 @@ class GridLink:
 
     def _meet(self, node: int, data: bytes) -> None:
         """Take a node for a member's: it answered with the key that the member signed."""
+        name = ""
         try:
             headers, _ = unpacked(data)[0]
             name = headers.get(NAME_HEADER, "")
@@ -248,7 +274,7 @@ class GridLink:
             reader = self._listener.readers[name]
             reader.meet(reader.announced(headers))
         except OtherRunError as error:
-            _log.warning("%s", error)
+            self._listener.quotas[name].other_run(error)
             return
         except BadPartError as error:
             _log.warning("node %d: %s", node, error)
@@ -256,10 +282,16 @@ class GridLink:
         self._nodes[name] = node
         self._listener.heard(token(name), b"")
 
-    def _take(self, party: str, data: bytes) -> None:
-        reader, quota = self._listener.readers[party], self._listener.quotas[party]
+    def _take(self, sent: _Sent, data: bytes) -> None:
+        reader, quota = self._listener.readers[sent.party], self._listener.quotas[sent.party]
         try:
             note = [reader.add(headers, content) for headers, content in unpacked(data)][-1]
+        except OtherRunError as error:
+            # The member signed it, and did nothing wrong in its run: it is dropped, and asked for
+            # again once the member is in ours.
+            quota.other_run(error)
+            self._failed(sent)
+            return
         except BadPartError as error:
             quota.strike(str(error), len(data))
             return

@@ -12,7 +12,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -29,6 +29,8 @@ from securefl.federation.transport.flower.packing import (
 from securefl.federation.transport.link import LineState
 from securefl.federation.transport.nats.chunking import Envelope, Reassembler
 from securefl.federation.transport.nats.consumer import Arrival
+from securefl.federation.transport.nats.part_errors import OtherRunError
+from securefl.federation.transport.nats.quota import Quota
 from securefl.federation.transport.session_keys import RunKeys
 
 _log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class SocketLink:
         self.stores = True
         self.heard: float | None = None
         self._path, self._busy = path, 0
+        self._strangers = Quota("coordinator", most=None)
         self._waiting: dict[str, queue.Queue[bytes]] = {}
         self._lock, self._places = threading.Lock(), threading.Semaphore(_MOST)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -125,13 +128,13 @@ class SocketLink:
     def _answer(self, data: bytes, sender: Reassembler, keys: RunKeys) -> bytes:
         """Return the answer to a greeting at once, and to a question once the member has given it.
 
-        What is neither, or not the coordinator's of this run, is answered with nothing.
+        What is neither, or not the coordinator's, is answered with nothing; so is a question of
+        another run.
         """
         try:
             parts = unpacked(data)
             if not parts[0][1]:
-                # Its key is taken only from what it sealed: a greeting can be said again by others.
-                sender.announced(parts[0][0])
+                self._greet(parts[0][0], sender)
                 return packed([(keys.headers | {NAME_HEADER: keys.name}, b"")])
             with self._lock:
                 note = [sender.add(headers, content) for headers, content in parts][-1]
@@ -139,6 +142,20 @@ class SocketLink:
             _log.warning("a message that came over the socket is dropped: %s", error)
             return NOTHING
         return NOTHING if note is None else self._wait(note)
+
+    def _greet(self, headers: Mapping[str, str], sender: Reassembler) -> None:
+        """Check that a greeting is the coordinator's, of whatever run.
+
+        Its key is taken only from what it sealed: a greeting can be said again by others.
+
+        Raises:
+            BadPartError: If it is not.
+        """
+        try:
+            sender.announced(headers)
+        except OtherRunError as error:
+            # Answered all the same: the coordinator then names the two runs, as we do here.
+            self._strangers.other_run(error)
 
     def _wait(self, note: Envelope) -> bytes:
         waiting: queue.Queue[bytes] = queue.Queue()

@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,7 @@ from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
 from support.paths import ROOT
 
-RUN = bytes(32)
+RUN, RUN_2 = bytes(32), b"2" * 32
 
 
 class Scene:
@@ -246,7 +247,8 @@ def test_attack_node_that_answers_nothing_fills_no_memory(monkeypatch):
     link._nodes["north"] = 7
     for turn in range(20):
         link._outgoing.put(("north", bytes(100)))
-        link._looked, link._greeted = -100.0, dict.fromkeys(link._greeted, -100.0)
+        link._looked = -100.0
+        link._greeted = {node: replace(one, again=0.0) for node, one in link._greeted.items()}
         grid.nodes = [7, 8, 100 + turn]
         link._turn()
     assert grid.pushed == 60
@@ -255,6 +257,67 @@ def test_attack_node_that_answers_nothing_fills_no_memory(monkeypatch):
     link.withdraw("north")
     link._turn()
     assert all(not sent.party for sent in link._sent.values())
+
+
+def test_slow_node_is_greeted_at_longer_and_longer_intervals(monkeypatch):
+    """One that takes messages slower than greetings come would answer none that is waited for."""
+    monkeypatch.setattr(grid_link, "_message", lambda sent: sent)
+    grid = SilentGrid([8])
+    link = GridLink(grid, StandingFaults())
+    link._listener, link._greeting = Listener({}, {}, lambda name, step: None), b""
+    began = time.monotonic()
+    for greetings in (1, 2, 3):
+        for _ in range(3):
+            link._looked = -100.0
+            link._turn()
+        assert grid.pushed == greetings
+        patience = link._greeted[8].again - began
+        assert patience > 60 * 2 ** (greetings - 1)
+        link._greeted[8] = replace(link._greeted[8], again=0.0)
+
+
+@pytest.fixture
+def elsewhere(scene, tmp_path):
+    """The member's keys in another run of the same agreement."""
+    with closing(RunKeys(tmp_path / "elsewhere", scene.identity["north"], RUN_2, "north")) as keys:
+        yield keys
+
+
+def coordinator_of(scene):
+    """The coordinator's end, with what it knows of its one member."""
+    link = GridLink(None, StandingFaults())
+    readers = {"north": Reassembler(scene.hub, "north", scene.identity["north"].public)}
+    link._listener = Listener(readers, {"north": Quota("north")}, lambda name, step: None)
+    return link
+
+
+def test_answer_of_another_run_is_named_and_no_strike(scene, elsewhere, caplog):
+    """It is dropped, its member is found anew, and the question is asked again."""
+    link = coordinator_of(scene)
+    elsewhere.meet("coordinator", scene.hub.own.public)
+    answer = Envelope("north", "coordinator", "a.q", "q", b"of then").parts(elsewhere)
+    link._nodes["north"] = 7
+    link._take(grid_link._Sent(7, "north", b"what"), packed(answer))
+    assert link._listener.quotas["north"].strikes == 0
+    assert f"north is still in run {RUN_2.hex()[:16]}: stop it, or restart it" in caplog.text
+    assert link.arrivals.empty()
+    assert link._nodes == {}
+    assert link._pending["north"][1] == b"what"
+
+
+def test_member_in_another_run_is_named_at_both_ends(scene, elsewhere, caplog):
+    """A greeting of one run is answered with the other's key, which neither side takes."""
+    identity = scene.identity["hub"].public
+    sender = Reassembler(elsewhere, "coordinator", identity)
+    said = scene.link._answer(packed([(scene.hub.headers, b"")]), sender, elsewhere)
+    assert f"coordinator is still in run {RUN.hex()[:16]}" in caplog.text
+    link = coordinator_of(scene)
+    for _ in range(3):
+        link._meet(7, said)
+    assert caplog.text.count(f"north is still in run {RUN_2.hex()[:16]}") == 1
+    assert link._nodes == {}
+    assert scene.hub.of("north") is None
+    assert elsewhere.of("coordinator") is None
 
 
 def test_attack_question_again_and_again_is_held_twice(scene):
