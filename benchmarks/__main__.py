@@ -22,6 +22,7 @@ SUPPORT = {
     "harness",
     "network_parties",
     "network_setup",
+    "peer_rounds",
     "plots",
     "private_federation",
     "private_plots",

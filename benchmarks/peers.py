@@ -8,6 +8,7 @@ not do stands beside the figures: they are no two ways to the same guarantee.
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -19,11 +20,13 @@ from packaging.requirements import Requirement
 
 from dp import TUTORIAL, UNITS, RatingNet, examples, loss, private_step
 from harness import Row, interleaved, main
+from peer_rounds import first_result, flower_rounds, masked_rounds
 from private_step import MODEL, Step
 from securefl_protocols.primitives.ring import RingDtype
 
 MEMBERS = 5
 NOT_FLOWER = "no signatures; masks of a 32-bit seed"
+NOT_MASKED = "no masks, no signatures, no checksum: the coordinator sees each update"
 NOT_OPACUS = "noise of a generator that is not cryptographic, in floating point"
 
 
@@ -131,6 +134,21 @@ def _opacus_step() -> Callable[[], object]:
     return step
 
 
+def whole_rounds(size: int, repeats: int) -> list[Row]:
+    """CPU time of a round of all parties in one process; ours masked, Flower's in the clear."""
+    if _found("flwr") is None:
+        return []
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    cases = {"securefl": masked_rounds(size), "Flower FedAvg": flower_rounds(size)}
+    each = interleaved(cases, repeats)
+    rows = _compared("a round", each, f"n={MEMBERS} d={size // 1000}k", NOT_MASKED)
+    for name, rounds in (("securefl", "masked_rounds"), ("Flower FedAvg", "flower_rounds")):
+        seconds, spent = first_result(rounds, size)
+        figures = {"s": round(seconds, 2), "CPU s": round(spent, 2)}
+        rows.append(Row(f"first round of a new process, {name}", figures))
+    return rows
+
+
 def installed() -> list[Row]:
     """Packages and megabytes on disk of what each asks for, torch with the CPU's wheel."""
     return [
@@ -172,6 +190,7 @@ def _size(name: str) -> dict[str, object]:
 def benchmark(quick: bool) -> list[Row]:
     rows = masks(200_000, 5 if quick else 30)
     rows += [] if quick else masks(2_000_000, 10)
+    rows += whole_rounds(200_000, 5 if quick else 30)
     return rows + private_steps(10 if quick else 60) + installed()
 
 

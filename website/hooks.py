@@ -27,6 +27,7 @@ AT_ROOT = {
 }
 """Files beside docs/ that are pages of the site."""
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
+_CELL = re.compile(r"<td\b.*?</td>", re.DOTALL)
 _EXTERNAL = re.compile(r"<(?:img|script|link|iframe|source)\b[^>]*\b(?:src|href)=\"(?:https?:)?//")
 _SECTION = "@"
 """In the navigation, this and a folder stands for the generated pages of that folder."""
@@ -113,7 +114,17 @@ def _lead(link: re.Match[str], base: str, here: str) -> str:
     inside = AT_ROOT.get(place) or (place.removeprefix("docs/") if _is_page(place) else None)
     if inside is None:
         return text if text.strip("`") == place else f"{text} (`{place}`)"
+    if text.strip("`").rpartition("/")[2] == posixpath.basename(place):
+        text = _title(ROOT / place) or text
     return f"[{text}]({posixpath.relpath(inside, here or '.')}{mark}{anchor})"
+
+
+def _title(page: Path) -> str | None:
+    """Return what a page is called: a reader of the site knows no file by its name."""
+    if not page.is_file():
+        return None
+    head = re.match(r"# (.+)", page.read_text("utf-8"))
+    return head[1] if head else None
 
 
 def _is_page(place: str) -> bool:
@@ -121,8 +132,9 @@ def _is_page(place: str) -> bool:
 
 
 def on_page_content(content: str, **_: object) -> str:
-    """Draw the formulas."""
-    return formulas.as_mathml(content)
+    """Draw the formulas; a bar of code in a cell loses the backslash that Markdown needs there."""
+    bars = _CELL.sub(lambda cell: cell[0].replace("\\|", "|"), content)
+    return formulas.as_mathml(bars)
 
 
 def on_post_page(output: str, *, page: Any, **_: object) -> str:  # noqa: ANN401 - MkDocs' class

@@ -158,7 +158,7 @@ def test_the_default_threshold_is_above_two_thirds(members, threshold):
 
 
 def rows_of_the_specification():
-    """n, colluding members, k, t, both bounds: the table of docs/specification/why-it-is-safe.md."""
+    """n, colluding members, k, t, both bounds, as why-it-is-safe.md states them."""
     text = page("why-it-is-safe.md").read_text(encoding="utf-8")
     table = text.split("| one draw is bad |")[1].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in table]

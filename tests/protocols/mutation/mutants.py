@@ -1,6 +1,6 @@
 """Mutants of the protocol's core, and which of them tests/protocols notices.
 
-    PYTHONPATH=tests python -m protocols.mutation.mutants [--each 12] [--seed 1]
+    PYTHONPATH=tests python -m protocols.mutation.mutants [--each 12] [--seed 1] [--checks]
 
 Each mutant is one small change of one module: a comparison, a sign, a constant, a check that
 never raises. It is written into a copy of the package, and the tests of the protocol run against
@@ -213,15 +213,22 @@ def sample(each: int, seed: int) -> list[Mutant]:
     return drawn
 
 
+def left_out() -> list[Mutant]:
+    """Return every check of the modules, each left out."""
+    every = [mutant for module in MODULES for mutant in mutants(module)]
+    return [mutant for mutant in every if mutant.change.startswith("no check")]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--checks", action="store_true", help="every check, left out; draw none")
     options = parser.parse_args()
     if not original_passes():
         sys.stdout.write("the tests fail without a change\n")
         return 2
-    drawn = sample(options.each, options.seed)
+    drawn = left_out() if options.checks else sample(options.each, options.seed)
     alive = [mutant for mutant in drawn if _said(mutant, survives(mutant, True), "so far")]
     alive = [mutant for mutant in alive if _said(mutant, survives(mutant, False), "at the end")]
     killed = len(drawn) - len(alive)
