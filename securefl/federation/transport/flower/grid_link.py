@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 from securefl.federation.transport.base import EngineError
 from securefl.federation.transport.faults import StandingFaults
+from securefl.federation.transport.flower.greetings import Greetings
 from securefl.federation.transport.flower.packing import (
     FIELD,
     MESSAGE_TYPE,
@@ -49,12 +50,7 @@ _LOOK_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 600.0
 """Without an answer of the SuperLink, after which the run ends; the same command goes on."""
 _AGAIN_SECONDS: Final = 5.0
-"""After an answer that said nothing, before a node is greeted, or a question asked, once more."""
-_GREETING_SECONDS: Final = 60.0
-"""Before a node that has not answered is greeted once more; each further time twice as long.
-
-A node takes a message every few seconds, and one after the other: greeted faster than it answers,
-it would answer only greetings that are not waited for any more."""
+"""Before a question that came to nothing is asked once more."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +66,6 @@ class Listener:
     readers: Mapping[str, Reassembler]
     quotas: Mapping[str, Quota]
     heard: Callable[[str, bytes], None]
-
-
-@dataclass(frozen=True)
-class _Greeted:
-    """A node that was greeted and is no member's yet.
-
-    Attributes:
-        again: When it is greeted once more, if it has not answered; seconds of the monotonic clock.
-        seconds: How long it has for that.
-    """
-
-    again: float
-    seconds: float = _GREETING_SECONDS / 2
-
-    def anew(self, now: float) -> _Greeted:
-        """Return the same node, greeted now."""
-        return _Greeted(now + 2 * self.seconds, 2 * self.seconds)
 
 
 @dataclass(frozen=True)
@@ -119,7 +98,7 @@ class GridLink:
         self._pending: dict[str, tuple[float, bytes]] = {}
         self._sent: dict[str, _Sent] = {}
         self._nodes: dict[str, int] = {}
-        self._greeted: dict[int, _Greeted] = {}
+        self._greetings = Greetings()
         self._looked = 0.0
         self._withdrawn: queue.Queue[str] = queue.Queue()
         self._closing, self._wake, self._pushed = threading.Event(), threading.Event(), 0.0
@@ -210,17 +189,7 @@ class GridLink:
         for party, node in self._nodes.items():
             if node in online:
                 self._listener.heard(token(party), b"")
-        # Of a node one greeting is kept, and none of one that left: it may answer none, or come
-        # under another number each time.
-        self._greeted = {node: one for node, one in self._greeted.items() if node in online}
-        strange = [
-            node
-            for node in online - set(self._nodes.values())
-            if node not in self._greeted or self._greeted[node].again <= now
-        ]
-        self._greeted |= {
-            node: self._greeted.get(node, _Greeted(now)).anew(now) for node in strange
-        }
+        strange = self._greetings.due(online, set(self._nodes.values()), now)
         self._sent = {
             name: sent
             for name, sent in self._sent.items()
@@ -247,7 +216,7 @@ class GridLink:
                 continue
             data = _answer_in(reply)
             if not sent.party:
-                self._greeted[sent.node] = _Greeted(time.monotonic() + _AGAIN_SECONDS)
+                self._greetings.answered(sent.node, empty=data == NOTHING)
             if data == NOTHING:
                 self._failed(sent)
             elif sent.party:

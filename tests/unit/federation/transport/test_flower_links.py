@@ -15,6 +15,7 @@ import pytest
 from securefl.errors import RunDirectoryError
 from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.flower import grid_link
+from securefl.federation.transport.flower.greetings import Greetings
 from securefl.federation.transport.flower.grid_link import GridLink, Listener
 from securefl.federation.transport.flower.packing import (
     NAME_HEADER,
@@ -219,6 +220,11 @@ def test_parts_with_more_behind_them():
         unpacked(data + b"\x90")
 
 
+def test_socket_path_that_is_too_long_is_named(tmp_path):
+    with pytest.raises(RunDirectoryError, match="no socket can be made: AF_UNIX path too long"):
+        SocketLink(tmp_path / ("x" * 120), StandingFaults())
+
+
 class SilentGrid:
     """A SuperLink whose nodes take every message and answer none."""
 
@@ -248,12 +254,13 @@ def test_attack_node_that_answers_nothing_fills_no_memory(monkeypatch):
     for turn in range(20):
         link._outgoing.put(("north", bytes(100)))
         link._looked = -100.0
-        link._greeted = {node: replace(one, again=0.0) for node, one in link._greeted.items()}
+        greeted = link._greetings.nodes
+        link._greetings.nodes = {node: replace(one, again=0.0) for node, one in greeted.items()}
         grid.nodes = [7, 8, 100 + turn]
         link._turn()
     assert grid.pushed == 60
     assert sorted(sent.node for sent in link._sent.values()) == [7, 8, 119]
-    assert set(link._greeted) == {8, 119}
+    assert set(link._greetings.nodes) == {8, 119}
     link.withdraw("north")
     link._turn()
     assert all(not sent.party for sent in link._sent.values())
@@ -271,9 +278,17 @@ def test_slow_node_is_greeted_at_longer_and_longer_intervals(monkeypatch):
             link._looked = -100.0
             link._turn()
         assert grid.pushed == greetings
-        patience = link._greeted[8].again - began
-        assert patience > 60 * 2 ** (greetings - 1)
-        link._greeted[8] = replace(link._greeted[8], again=0.0)
+        node = link._greetings.nodes[8]
+        assert node.again - began > 60 * 2 ** (greetings - 1)
+        link._greetings.nodes[8] = replace(node, again=0.0)
+
+
+def test_node_without_a_member_is_named_once(caplog):
+    greetings = Greetings()
+    for _ in range(3):
+        greetings.answered(8, empty=True)
+    assert caplog.text.count("node 8 has no member behind its socket") == 1
+    assert greetings.nodes[8].again < time.monotonic() + 6
 
 
 @pytest.fixture
