@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self, cast
 
@@ -51,6 +51,8 @@ _PATIENCE_SECONDS: Final = 600.0
 """Without an answer of the SuperLink, after which the run ends; the same command goes on."""
 _AGAIN_SECONDS: Final = 5.0
 """Before a question that came to nothing is asked once more."""
+_OVERDUE_SECONDS: Final = 60.0
+"""Without an answer, after which a node is greeted to see whether it still has the question."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ class _Sent:
     node: int
     party: str
     data: bytes
+    at: float = field(default_factory=time.monotonic)
+
+    def overdue(self, now: float) -> bool:
+        """Return whether it is a question of long ago."""
+        return bool(self.party) and now - self.at > _OVERDUE_SECONDS
 
 
 class GridLink:
@@ -170,8 +177,6 @@ class GridLink:
             if at <= now and party in self._nodes
         ]
         self._push(due)
-        for sent in due:
-            del self._pending[sent.party]
         self._pull()
 
     def _forget(self, party: str) -> None:
@@ -183,13 +188,14 @@ class GridLink:
         self._sent = {name: sent for name, sent in self._sent.items() if sent.party != party}
 
     def _look(self, now: float) -> None:
-        """Note which members' nodes are there, and greet those whose member is not known."""
+        """Note which members' nodes are there; greet those of no known member, or overdue."""
         online = set(self._grid.get_node_ids())
         self._looked = now
         for party, node in self._nodes.items():
             if node in online:
                 self._listener.heard(token(party), b"")
-        strange = self._greetings.due(online, set(self._nodes.values()), now)
+        overdue = {sent.node for sent in self._sent.values() if sent.overdue(now)}
+        strange = self._greetings.due(online, set(self._nodes.values()) - overdue, now)
         self._sent = {
             name: sent
             for name, sent in self._sent.items()
@@ -204,8 +210,13 @@ class GridLink:
         for sent in batch:
             if sent.party:
                 self._forget(sent.party)  # the one before it, which is asked again or given up
-        ids = self._grid.push_messages([_message(sent) for sent in batch])
-        self._sent |= {name: sent for name, sent in zip(ids, batch, strict=True) if name}
+        names = self._grid.push_messages([_message(sent) for sent in batch])
+        for name, sent in zip(names, batch, strict=True):
+            self._pending.pop(sent.party, None)
+            if name:
+                self._sent[name] = sent
+            else:
+                self._failed(sent)  # the node has left for good
 
     def _pull(self) -> None:
         if not self._sent:
@@ -250,6 +261,17 @@ class GridLink:
             return
         self._nodes[name] = node
         self._listener.heard(token(name), b"")
+        self._ask_again(name)
+
+    def _ask_again(self, party: str) -> None:
+        """Ask once more what a node no longer has, as one that was killed and is there again.
+
+        It takes one message after the other, and has answered a greeting that came later.
+        """
+        now = time.monotonic()
+        for sent in self._sent.values():
+            if sent.party == party and sent.overdue(now):
+                self._pending.setdefault(party, (now, sent.data))
 
     def _take(self, sent: _Sent, data: bytes) -> None:
         reader, quota = self._listener.readers[sent.party], self._listener.quotas[sent.party]

@@ -2,12 +2,11 @@
 
 import ast
 import os
-import socket
 import sys
 import threading
 import time
 import tracemalloc
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -15,66 +14,20 @@ import pytest
 from securefl.errors import RunDirectoryError
 from securefl.federation.transport.faults import StandingFaults
 from securefl.federation.transport.flower import grid_link
-from securefl.federation.transport.flower.greetings import Greetings
 from securefl.federation.transport.flower.grid_link import GridLink, Listener
 from securefl.federation.transport.flower.packing import (
     NAME_HEADER,
     NOTHING,
     packed,
-    read_frame,
     unpacked,
-    write_frame,
 )
 from securefl.federation.transport.flower.socket_link import SocketLink
-from securefl.federation.transport.nats.chunking import Envelope, Reassembler
+from securefl.federation.transport.nats.chunking import Reassembler
 from securefl.federation.transport.nats.part_errors import BadPartError
 from securefl.federation.transport.nats.quota import Quota
-from securefl.federation.transport.session_keys import RunKeys
 from securefl_protocols.primitives.signing import SigningKey
+from support.flower_scene import Scene, SilentGrid
 from support.paths import ROOT
-
-RUN, RUN_2 = bytes(32), b"2" * 32
-
-
-class Scene:
-    """A member with its socket, a coordinator, and a stranger who knows what all can know."""
-
-    def __init__(self, folder, stack):
-        self.identity = {name: SigningKey.generate(os.urandom) for name in ("hub", "north", "else")}
-        self.hub, self.north, self.stranger = (
-            stack.enter_context(closing(RunKeys(folder / place, self.identity[place], RUN, name)))
-            for place, name in (("hub", "coordinator"), ("north", "north"), ("else", "coordinator"))
-        )
-        self.path = folder / "north.sock"
-        self.link = stack.enter_context(SocketLink(self.path, StandingFaults()))
-        sender = Reassembler(
-            self.north, "coordinator", self.identity["hub"].public, lambda _: 1 << 24
-        )
-        self.link.listen(sender, self.north)
-
-    def said(self, data):
-        """What the member's process answers to bytes at its socket."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(10)
-            connection.connect(str(self.path))
-            write_frame(connection, data)
-            return read_frame(connection)
-
-    def question(self, keys, name="q", body=b"what"):
-        keys.meet("north", self.north.own.public)
-        return packed(Envelope("coordinator", "north", name, "", body).parts(keys))
-
-    def answering(self):
-        """The member answers one question."""
-
-        def answer():
-            note = self.link.arrivals.get(timeout=10).note
-            reply = Envelope("north", "coordinator", f"a.{note.id}", note.id, note.body[::-1])
-            self.link.send("", reply, self.north)
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        return thread
 
 
 @pytest.fixture
@@ -225,25 +178,6 @@ def test_socket_path_that_is_too_long_is_named(tmp_path):
         SocketLink(tmp_path / ("x" * 120), StandingFaults())
 
 
-class SilentGrid:
-    """A SuperLink whose nodes take every message and answer none."""
-
-    def __init__(self, nodes):
-        self.nodes, self.pushed = nodes, 0
-
-    def get_node_ids(self):
-        return self.nodes
-
-    def push_messages(self, messages):
-        found = [f"{self.pushed + place}" for place in range(len(messages))]
-        self.pushed += len(messages)
-        return found
-
-    def pull_messages(self, names):
-        del names
-        return []
-
-
 def test_attack_node_that_answers_nothing_fills_no_memory(monkeypatch):
     """Of its member's questions the last is kept, and one greeting of each node that is there."""
     monkeypatch.setattr(grid_link, "_message", lambda sent: sent)
@@ -264,75 +198,6 @@ def test_attack_node_that_answers_nothing_fills_no_memory(monkeypatch):
     link.withdraw("north")
     link._turn()
     assert all(not sent.party for sent in link._sent.values())
-
-
-def test_slow_node_is_greeted_at_longer_and_longer_intervals(monkeypatch):
-    """One that takes messages slower than greetings come would answer none that is waited for."""
-    monkeypatch.setattr(grid_link, "_message", lambda sent: sent)
-    grid = SilentGrid([8])
-    link = GridLink(grid, StandingFaults())
-    link._listener, link._greeting = Listener({}, {}, lambda name, step: None), b""
-    began = time.monotonic()
-    for greetings in (1, 2, 3):
-        for _ in range(3):
-            link._looked = -100.0
-            link._turn()
-        assert grid.pushed == greetings
-        node = link._greetings.nodes[8]
-        assert node.again - began > 60 * 2 ** (greetings - 1)
-        link._greetings.nodes[8] = replace(node, again=0.0)
-
-
-def test_node_without_a_member_is_named_once(caplog):
-    greetings = Greetings()
-    for _ in range(3):
-        greetings.answered(8, empty=True)
-    assert caplog.text.count("node 8 has no member behind its socket") == 1
-    assert greetings.nodes[8].again < time.monotonic() + 6
-
-
-@pytest.fixture
-def elsewhere(scene, tmp_path):
-    """The member's keys in another run of the same agreement."""
-    with closing(RunKeys(tmp_path / "elsewhere", scene.identity["north"], RUN_2, "north")) as keys:
-        yield keys
-
-
-def coordinator_of(scene):
-    """The coordinator's end, with what it knows of its one member."""
-    link = GridLink(None, StandingFaults())
-    readers = {"north": Reassembler(scene.hub, "north", scene.identity["north"].public)}
-    link._listener = Listener(readers, {"north": Quota("north")}, lambda name, step: None)
-    return link
-
-
-def test_answer_of_another_run_is_named_and_no_strike(scene, elsewhere, caplog):
-    """It is dropped, its member is found anew, and the question is asked again."""
-    link = coordinator_of(scene)
-    elsewhere.meet("coordinator", scene.hub.own.public)
-    answer = Envelope("north", "coordinator", "a.q", "q", b"of then").parts(elsewhere)
-    link._nodes["north"] = 7
-    link._take(grid_link._Sent(7, "north", b"what"), packed(answer))
-    assert link._listener.quotas["north"].strikes == 0
-    assert f"north is still in run {RUN_2.hex()[:16]}: stop it, or restart it" in caplog.text
-    assert link.arrivals.empty()
-    assert link._nodes == {}
-    assert link._pending["north"][1] == b"what"
-
-
-def test_member_in_another_run_is_named_at_both_ends(scene, elsewhere, caplog):
-    """A greeting of one run is answered with the other's key, which neither side takes."""
-    identity = scene.identity["hub"].public
-    sender = Reassembler(elsewhere, "coordinator", identity)
-    said = scene.link._answer(packed([(scene.hub.headers, b"")]), sender, elsewhere)
-    assert f"coordinator is still in run {RUN.hex()[:16]}" in caplog.text
-    link = coordinator_of(scene)
-    for _ in range(3):
-        link._meet(7, said)
-    assert caplog.text.count(f"north is still in run {RUN_2.hex()[:16]}") == 1
-    assert link._nodes == {}
-    assert scene.hub.of("north") is None
-    assert elsewhere.of("coordinator") is None
 
 
 def test_attack_question_again_and_again_is_held_twice(scene):
